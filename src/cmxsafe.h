@@ -35,8 +35,8 @@
 #define CMX_TEXT_OF(x) #x
 #define CMX_TEXT(x) CMX_TEXT_OF(x)
 
-/* Reads this translation unit's macros. Each macro is the last token of its assignment, because macros in the
- * original's settings.h may end with a semicolon. */
+/* Reads this translation unit's macros. Each macro is the last token of its assignment, because macros in
+ * CMXsafe-ESP32's settings.h may end with a semicolon. */
 static inline void cmx_settings_capture(struct cmx_settings *s)
 {
     static const char *const host_keys[] = {SSH_HOST_KEY};

@@ -184,8 +184,8 @@ static bool is_optional(const struct cmx_claim_field *f)
     return f->kind == CMX_FIELD_BYTES_N || f->kind == CMX_FIELD_BYTES_IF || f->kind == CMX_FIELD_NAME_IF;
 }
 
-/* Reads the claims in one pass. Each must be the next row of the table; only rows of optional claims may be skipped. A
- * claim unknown to the profile is refused, so that no claim escapes the verifier. */
+/* Reads the claims in one pass. Each claim must match the next row of the table; only rows of optional claims may be
+ * skipped. A claim that the profile does not define is refused, so that the verifier sees every claim. */
 cmx_err cmx_claims_decode(struct cmx_buf *in, struct cmx_evidence *out)
 {
     const struct cmx_claim_field *f = cmx_claim_fields, *end = f + CMX_CLAIM_FIELDS;

@@ -25,7 +25,7 @@ struct cmx_claim_field {
     const char *json;
     int16_t claim; /* the claim's number, minus CMX_CLAIM_OWN if the profile defines the claim: see cmx_claim_number */
     uint16_t at;   /* offset of the member in struct cmx_evidence */
-    uint8_t more;  /* offset of the member that says whether or how long the claim is; see cmx_field_kind */
+    uint8_t more;  /* offset of the member with the claim's presence or length; see cmx_field_kind */
     uint8_t len;   /* size of the member in bytes */
     uint8_t kind;  /* cmx_field_kind */
 };
@@ -33,7 +33,7 @@ struct cmx_claim_field {
 #define CMX_CLAIM_FIELDS 22
 #define CMX_CLAIM_OWN (-75000) /* private use (RFC 8392 section 9.1), defined by CMX_EVIDENCE_PROFILE */
 
-/* The fields in the order of deterministic CBOR. */
+/* The fields in the order in which deterministic CBOR encodes them. */
 extern const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS];
 
 static inline int32_t cmx_claim_number(const struct cmx_claim_field *f)

@@ -34,7 +34,7 @@ static const struct form {
                              sig_structure},
 };
 
-/* Writes the structure up to the payload's bytes into mem. */
+/* Writes what the MAC or signature covers, up to the payload's bytes, into mem. */
 static cmx_err put_structure(const struct form *f, size_t payload_len, struct cmx_buf *out, uint8_t mem[32])
 {
     cmx_err err;

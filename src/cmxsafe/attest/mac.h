@@ -1,5 +1,5 @@
-/* mac.h - HMAC-SHA256 over two pieces: for the tag of a token (evidence_token.c) and for the start of each measurement
- * (measure.c). */
+/* mac.h - HMAC-SHA256 over two pieces of memory. Used for the tag of a token (evidence_token.c) and at the beginning of
+ * each measurement (measure.c). */
 #pragma once
 
 #include "cmxsafe/core/buf.h"

@@ -28,7 +28,7 @@ struct cmx_ranges {
     struct cmx_range r[CMX_RANGES_MAX];
 };
 
-/* Selects the range that the original attests: from 0x10000 to the end of the chip. CMX_EINVAL: the chip ends at or
+/* Selects the range that CMXsafe-ESP32 attests: from 0x10000 to the end of the chip. CMX_EINVAL: the chip ends at or
  * before 0x10000. */
 CMX_MUST_USE cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size);
 

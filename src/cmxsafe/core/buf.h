@@ -55,8 +55,8 @@ CMX_MUST_USE cmx_err cmx_buf_skip(struct cmx_buf *b, size_t len);
 CMX_MUST_USE cmx_err cmx_buf_get_u8(struct cmx_buf *b, uint8_t *out);
 CMX_MUST_USE cmx_err cmx_buf_get_be32(struct cmx_buf *b, uint32_t *out);
 
-/* Returns the content as a C string: NUL-terminates in place (needs one byte of room). CMX_ENOSPC if there is none,
- * CMX_EFORMAT if the content holds a NUL. Borrowed. */
+/* Returns the content as a C string: appends a NUL in place, which needs one byte of room. CMX_ENOSPC: there is no
+ * room; CMX_EFORMAT: the content contains a NUL. Borrowed. */
 CMX_MUST_USE cmx_err cmx_buf_cstr(struct cmx_buf *b, const char **out);
 
 #ifdef __cplusplus

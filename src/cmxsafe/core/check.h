@@ -1,5 +1,6 @@
-/* check.h - asserts an invariant at the entry of a function. A device whose invariant is broken stops: its panic
- * handler prints the address, which identifies the line. assert() would keep the text of every condition in flash. */
+/* check.h - asserts an invariant at the entry of a function. If the invariant is broken, a device stops and its panic
+ * handler prints an address, from which the source line can be found. assert() would store the text of every condition
+ * in flash. */
 #pragma once
 
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)

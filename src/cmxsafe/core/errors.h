@@ -7,7 +7,7 @@
 CMX_ERROR(CMX_OK, "ok", "no error")
 
 /* Retry: the same call may succeed later. */
-CMX_ERROR(CMX_EAGAIN, "again", "not finished yet") /* or the call would block */
+CMX_ERROR(CMX_EAGAIN, "again", "not finished yet") /* also: the call would block */
 CMX_ERROR(CMX_ETIMEOUT, "timeout", "timed out")
 CMX_ERROR(CMX_EDNS, "dns", "the name does not resolve")
 CMX_ERROR(CMX_EREFUSED, "refused", "connection refused")
@@ -17,24 +17,24 @@ CMX_ERROR(CMX_EFORWARD, "forward-refused", "forward refused") /* the gateway ref
 CMX_ERROR(CMX_EBUSY, "busy", "already in use")
 
 /* Reconfigure: the same call fails until a person changes something. */
-CMX_ERROR(CMX_EINVAL, "invalid", "invalid setting") /* or an argument is not valid */
+CMX_ERROR(CMX_EINVAL, "invalid", "invalid setting") /* also: an invalid argument */
 CMX_ERROR(CMX_EHOSTKEY, "host-key", "host key not pinned") /* the gateway's host key is not one of the pinned ones */
 CMX_ERROR(CMX_EAUTH, "auth", "credentials refused")
-CMX_ERROR(CMX_ENOKEY, "no-key", "no usable key") /* missing, wrong purpose, unreadable, or readable when it must not be */
+CMX_ERROR(CMX_ENOKEY, "no-key", "no usable key") /* missing, for another purpose, unreadable, or not read-protected */
 CMX_ERROR(CMX_EPERM, "not-permitted", "not permitted") /* the platform or the policy does not permit it */
 CMX_ERROR(CMX_ENOTSUP, "not-supported", "not supported here") /* this build or platform does not have it */
 CMX_ERROR(CMX_ENOENT, "not-found", "not found") /* no such file, slot, context or record */
 CMX_ERROR(CMX_EEXIST, "exists", "already there")
 
 /* Give up on this input or operation. */
-CMX_ERROR(CMX_EFORMAT, "format", "malformed") /* bytes from outside do not have the form they must have */
+CMX_ERROR(CMX_EFORMAT, "format", "malformed") /* bytes from outside do not have the required form */
 CMX_ERROR(CMX_ETRUNC, "truncated", "the data ends too early")
-CMX_ERROR(CMX_ENOSPC, "no-space", "does not fit") /* too long or too many for a bound */
+CMX_ERROR(CMX_ENOSPC, "no-space", "does not fit") /* too long, or too many for a limit */
 CMX_ERROR(CMX_ESIG, "signature", "signature or digest mismatch")
 CMX_ERROR(CMX_EDOWNGRADE, "downgrade", "older than allowed") /* older than the oldest version that is accepted */
 CMX_ERROR(CMX_EPROTO, "protocol", "protocol violated")
 CMX_ERROR(CMX_ENOMEM, "no-memory", "out of memory or sockets")
 CMX_ERROR(CMX_EIO, "io", "storage or hardware failed")
-CMX_ERROR(CMX_EINTERNAL, "internal", "internal error") /* a defect of this code */
+CMX_ERROR(CMX_EINTERNAL, "internal", "internal error") /* a bug in cmxsafe */
 /* clang-format on */
 #undef CMX_ERROR

@@ -44,7 +44,8 @@ typedef enum {
 /* Writes the message: the label's text, zeros, and counter in the last byte. */
 void cmx_label_message(cmx_label label, uint8_t counter, uint8_t out[CMX_LABEL_LEN]);
 
-/* HMAC-SHA256 under the hardware key, as cmx_port_hw_hmac computes it; arg is the caller's. */
+/* A function that computes HMAC-SHA256 with the hardware key, as cmx_port_hw_hmac does. arg: the caller's, passed
+ * through. */
 typedef cmx_err (*cmx_hmac_fn)(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
 #ifdef __cplusplus

@@ -36,7 +36,7 @@ void(cmx_log)(cmx_log_level level, const char *tag, const char *fmt, ...)
     va_end(ap);
 }
 
-/* Two tasks may count at the same time. A race can only let one line too many through or lose a count. */
+/* Two tasks may count at the same time. The worst effects of that race are one line too many or a lost count. */
 bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out)
 {
     uint32_t lines;

@@ -1,4 +1,4 @@
-/* secret.h - handling of keys, MACs and passwords in memory. No I/O. */
+/* secret.h - wipes and compares keys, MACs and passwords in memory. No I/O. */
 #pragma once
 
 #include <stdbool.h>

@@ -30,10 +30,10 @@ void cmx_device_override(const struct cmx_settings *settings, const TaskParamete
 
 /* ---- at any time ---- */
 
-/* Sets the hooks of the proxy engine, also while it runs. They must stay valid; NULL: none. */
+/* Sets the hooks of the proxy engine, which may be running. The hooks must stay valid; NULL: none. */
 void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks);
 
-/* Returns the engine for status, or NULL before the first context. Lives until cmx_device_stop. */
+/* Returns the engine, whose status can be read, or NULL before the first context. Valid until cmx_device_stop. */
 struct cmx_proxy *cmx_device_proxy(void);
 
 /* Returns the offset that the settings add to each service's port (cmx_settings.local_port_offset). */

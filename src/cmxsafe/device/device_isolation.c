@@ -82,7 +82,7 @@ static void add_context(struct cmx_iso_config *c, const struct cmx_context *x)
     c->n_contexts++;
 }
 
-/* If the list cannot be parsed, the rules have no gateway; the engine then refuses the list. */
+/* If the list cannot be parsed, the rules name no gateway. That is safe, because the engine refuses such a list too. */
 static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, const struct cmx_gateway *gateway)
 {
     if (cmx_gateway_list_parse(l, gateway->host ? gateway->host : "", gateway->port, NULL) != CMX_OK)
@@ -97,7 +97,8 @@ static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, c
     c->n_gateways = l->n;
 }
 
-/* Turns the contexts and the platform into the policy's rules. s keeps the gateways' names. */
+/* Converts the contexts and the platform's values to the policy's rules. The rules borrow the gateways' names from
+ * s. */
 static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_state *s,
                           const struct cmx_gateway *gateway, const struct cmx_context *contexts, size_t n)
 {
@@ -191,7 +192,7 @@ static void note_neighbour(const struct cmx_filter_neighbour *n)
 
 static const struct cmx_filter_calls calls = {.judge = judge_packet, .neighbour = note_neighbour};
 
-/* Logs drops in a task of its own: the judge may run in a driver's task with a small stack. */
+/* Logs drops, in a task of its own, because the task that drops a packet may be a driver's with a small stack. */
 static void log_drops(void *arg)
 {
     struct cmx_drop drops[CMX_DROPS_LINES];

@@ -1,9 +1,9 @@
 /* device_isolation.h - puts the isolation policy between the device's network stack and the network: the engine's
  * sockets become the policy's flows, and the platform's filter (port/filter.h) shows each packet to the policy.
  *
- * Flows are kept from the first context on, so that setup_sm() may come after the proxies, as in the original: existing
- * connections then continue. If isolation cannot be installed, every later context is refused; the caller ends the
- * proxies that run (cmx_device_stop). */
+ * Flows are kept from the first context on, so that a sketch may call setup_sm() after it has started proxies, as
+ * sketches for CMXsafe-ESP32 do: existing connections then continue. If isolation cannot be installed, every later
+ * context is refused, and the caller must end the running proxies (cmx_device_stop). */
 #pragma once
 
 #include <stdbool.h>
@@ -25,7 +25,7 @@ struct cmx_device_isolation {
     const char *time_servers[3]; /* addresses of SNTP servers */
     const char *time_names[2];   /* names that may be looked up at any time; SNTP packets pass only to the addresses in
                                     time_servers */
-    uint16_t control_ports[4]; /* UDP ports on loopback by which a server wakes itself (esp_http_server's ctrl_port) */
+    uint16_t control_ports[4];   /* loopback UDP ports with which a server wakes itself (esp_http_server's ctrl_port) */
     /* The platform accepts that there is no network stack to filter (the virtual board on the machine's sockets): a
      * missing filter is then logged as a warning, and the proxies continue. */
     bool accept_none;

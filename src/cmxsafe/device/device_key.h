@@ -1,6 +1,5 @@
-/* device_key.h - chooses the key that a device logs in with when its settings name no other credential: the key
- * derived from the hardware key, or, on a chip without a hardware key, the key that the device made at its first start.
- */
+/* device_key.h - chooses the key that a device logs in with when its settings name no other credential: the key derived
+ * from the hardware key, or, on a chip without a hardware key, the key that the device generated at its first start. */
 #pragma once
 
 #include "cmxsafe/device/device_settings.h"

@@ -50,8 +50,8 @@ enum { CMX_TASK_REVERSE = 0, CMX_TASK_DIRECT = 1 };
  * cmx_proxy_peer. */
 enum { CMX_TASK_PEER_NONE = 0, CMX_TASK_PEER_PROXY_V1 = 1, CMX_TASK_PEER_PROXY_V2 = 2 };
 
-/* A security context: one service's declaration. The first three fields are the original's; in the others zero means
- * the default. Bounds and defaults: cmxsafe/proxy/context_options.h. Strings must stay valid (literals). */
+/* A security context: one service's declaration. The first three fields are those of CMXsafe-ESP32; in the others zero
+ * means the default. Bounds and defaults: cmxsafe/proxy/context_options.h. Strings must stay valid (literals). */
 typedef struct TaskParameters {
     int local_port;          /* port of the service; direct: the port to listen on */
     int forward_remote_port; /* port of the gateway's listener; direct: the port of remote_host */

@@ -1,5 +1,5 @@
-/* device_update.h - wires the update service of a device: slots from the platform, the key from the settings, and the
- * confirmation of a new image from the state of proxy and isolation. */
+/* device_update.h - runs the update service of a device with the platform's slots and the key in the settings. The
+ * state of proxy and isolation decides whether a new image is confirmed. */
 #pragma once
 
 #include <stdbool.h>

@@ -123,7 +123,7 @@ cmx_log_level cmx_settings_log_level(const struct cmx_settings *s)
     static const char *const verbose[] = {
         "SSH_LOG_PACKET", "SSH_LOG_FUNCTIONS", "SSH_LOG_DEBUG", "SSH_LOG_TRACE", "3", "4"};
     const char *v = s->verbosity ? s->verbosity : "";
-    size_t len = strcspn(v, "; "); /* the macro of the original's settings.h ends with a semicolon */
+    size_t len = strcspn(v, "; "); /* the macro in CMXsafe-ESP32's settings.h ends with one */
 
     for (size_t i = 0; i < sizeof verbose / sizeof verbose[0]; i++)
         if (strlen(verbose[i]) == len && strncmp(verbose[i], v, len) == 0)

@@ -364,8 +364,8 @@ static void forward_stored(void)
             cmx_log(CMX_LOG_ERROR, TAG, "NVS contexts: port %d: %s", t.local_port, cmx_err_text(err));
     }
     if (err == CMX_EFORMAT)
-        cmx_log(CMX_LOG_ERROR, TAG,
-                "NVS contexts: '%s' is not LOCAL[:REMOTE][+high_bw]; it and what follows are left out", at);
+        cmx_log(CMX_LOG_ERROR, TAG, "NVS contexts: '%s' is not LOCAL[:REMOTE][+high_bw]; it and the rest are ignored",
+                at);
 }
 
 /* Runs before any task. */

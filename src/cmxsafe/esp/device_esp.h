@@ -30,7 +30,8 @@ esp_err_t cmx_esp_init(const struct cmx_settings *own);
  * the setting. */
 esp_err_t cmx_esp_forward(const TaskParameters *context);
 
-/* Waits until an interface has an address; timeout_ms 0: without a limit. ESP_ERR_TIMEOUT. */
+/* Waits until an interface has an address; timeout_ms 0: without a limit. ESP_ERR_TIMEOUT: there is no address after
+ * that time. */
 esp_err_t cmx_esp_wait_network(uint32_t timeout_ms);
 
 /* Logs the heap (free, minimum, cmxsafe's share) and the stacks of cmxsafe's tasks. */

@@ -29,7 +29,8 @@ struct cmx_http_header {
 };
 
 /* Writes at most cap bytes of a streamed answer to out and their number to *len, which is 0 before the call; 0 ends the
- * stream. On an error the connection closes without the final chunk, so that the client can tell. May block. */
+ * stream. On an error the server closes the connection without the final chunk, so that the client detects the error.
+ * May block. */
 typedef cmx_err (*cmx_http_next_fn)(void *state, uint8_t *out, size_t cap, size_t *len);
 typedef void (*cmx_http_done_fn)(void *state);
 

@@ -64,7 +64,7 @@ struct cmx_packet {
     uint32_t seq, ack; /* only TCP */
     uint32_t window;
     const uint8_t *l4; /* ARP: the ARP packet; otherwise the transport header */
-    uint32_t l4_len;   /* length by the IP header, without Ethernet padding */
+    uint32_t l4_len;   /* length according to the IP header, without Ethernet padding */
     uint32_t l4_have;  /* how many of these l4_len bytes are contiguous at l4 */
     uint32_t payload;  /* TCP, UDP: bytes after their header */
 };

@@ -32,8 +32,9 @@ CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct 
 /* Replaces the configuration and keeps the state. CMX_EINVAL: as for cmx_isolation_init; nothing has changed. */
 CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const struct cmx_iso_config *config);
 
-/* Records that the engine is about to connect or listen with that local address (:: or 0.0.0.0: not known yet, but the
- * port is). peer: NULL for a listener. CMX_EPERM: no context has such a socket. CMX_ENOSPC: no flow is free. */
+/* Records that the engine is about to connect or listen with this local address and port. The address is :: or 0.0.0.0
+ * if it is not known yet. peer: NULL for a listener. CMX_EPERM: no context has such a socket. CMX_ENOSPC: no flow is
+ * free. */
 CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind,
                                                const struct cmx_end *local, const struct cmx_end *peer,
                                                uint32_t now_ms);
@@ -43,9 +44,9 @@ CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_fl
 void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
                                 const struct cmx_end *peer, uint32_t now_ms);
 
-/* Call when the policy comes into force while sessions may already exist (the original calls setup_sm() after starting
- * the proxies). Until the device sends its next segment in such a session, the gateway's segments pass without a check
- * of their sequence numbers, except resets. */
+/* Call when the policy comes into force while sessions may already exist (sketches for CMXsafe-ESP32 call setup_sm()
+ * after starting the proxies). Until the device sends its next segment in such a session, the gateway's segments pass
+ * without a check of their sequence numbers, except resets. */
 void cmx_isolation_adopt(struct cmx_isolation *iso);
 
 /* Call when the engine begins or ends a look-up of a gateway's name. Several look-ups may be in progress. */

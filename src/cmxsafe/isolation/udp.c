@@ -236,7 +236,8 @@ static cmx_why dns_out(const struct cmx_question *q)
 
     if (!cmx_question_is_resolver(q, &q->p->dst.ip))
         return CMX_WHY_NOT_PEER;
-    /* A standard query with one question. Allowed flags: recursion desired, authentic data, checking disabled. */
+    /* Only a standard query with one question passes. It may have the flags recursion desired, authentic data, checking
+     * disabled. */
     if (have != q->p->payload || (cmx_packet_u32(d + 2) & ~0x01300000u) != 1 || cmx_packet_u32(d + 6))
         return CMX_WHY_FORM;
     return may_look_up(q, d + DNS_HEADER, have - DNS_HEADER, cmx_packet_u16(d + 10)) ? CMX_WHY_DNS : CMX_WHY_NAME;

@@ -69,7 +69,7 @@ struct cmx_image {
     bool hashing;       /* signed_sha holds resources */
     bool hashing_image; /* sha holds resources; never with CMX_IMAGE_OPAQUE */
 
-    /* Results, valid once finish has returned CMX_OK. */
+    /* Results, valid once cmx_image_finish has returned CMX_OK. */
     bool has_secure_boot;
     bool has_trailer;
     const char *why;                /* why the image was refused, one clause; static */

@@ -86,7 +86,8 @@ static cmx_err refuse(struct cmx_multipart *m, cmx_err err)
     return err;
 }
 
-/* Reports the withheld bytes as data, except the assumed ones, which were not part of the body. */
+/* Reports the withheld bytes as data, because they are not a delimiter after all. The assumed bytes are left out: they
+ * were never received. */
 static void mismatch(struct cmx_multipart *m, struct cmx_multipart_event *ev)
 {
     if (m->state == BODY && m->matched > m->assumed)

@@ -1,6 +1,6 @@
-/* origin.h - decides whether a request comes from a page that this device served, or from a program. Prevents updates
- * by other sites' pages (CSRF) and access under another name (DNS rebinding). Pure. Sources: RFC 6454 (Origin), RFC
- * 9110 section 7.2 (Host), W3C Fetch Metadata (Sec-Fetch-Site). */
+/* origin.h - decides whether a request may be answered: it must come from a page that this device served, or from a
+ * program. Prevents updates by other sites' pages (CSRF) and access under another name (DNS rebinding). Pure. Sources:
+ * RFC 6454 (Origin), RFC 9110 section 7.2 (Host), W3C Fetch Metadata (Sec-Fetch-Site). */
 #pragma once
 
 #include <stdbool.h>
@@ -8,8 +8,8 @@
 
 #include "cmxsafe/http/http.h"
 
-/* True if the Host header has an address, `localhost`, a name under .cmx (device names of a gateway; there is no such
- * public domain) or one of names. None of these can be used for DNS rebinding, which needs a name that an attacker's
+/* True if the Host header has an address, `localhost`, a name under .cmx (a gateway's name for a device; not a public
+ * domain) or one of names. None of these can be used for DNS rebinding, because that needs a name that an attacker's
  * DNS server resolves. header NULL: false. */
 bool cmx_origin_host_ok(const char *header, const char *const *names, size_t n);
 

@@ -50,8 +50,8 @@ CMX_MUST_USE cmx_err cmx_hmac_finish(struct cmx_hmac *h, uint8_t out[CMX_SHA256_
 CMX_MUST_USE cmx_err cmx_hmac_restart(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN]);
 void cmx_hmac_abort(struct cmx_hmac *h);
 
-/* Verifies an ECDSA P-256 signature over a SHA-256 digest, FIPS 186-5. CMX_ESIG: does not verify; CMX_EINVAL: not a
- * point on the curve. */
+/* Verifies an ECDSA P-256 signature over a SHA-256 digest, FIPS 186-5. CMX_ESIG: the signature does not match;
+ * CMX_EINVAL: pub is not a point on the curve. */
 CMX_MUST_USE cmx_err cmx_p256_verify(const uint8_t pub[CMX_P256_PUBLIC_LEN], const uint8_t digest[CMX_SHA256_LEN],
                                      const uint8_t sig[CMX_P256_SIG_LEN]);
 

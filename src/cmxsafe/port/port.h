@@ -69,7 +69,7 @@ void cmx_port_wake(int fd);
 /* Makes fd no longer readable. Call in the task that polls fd, after poll reported it. Does nothing for -1. */
 void cmx_port_wake_clear(int fd);
 
-/* ---- many descriptors behind one (epoll(7)) ---- */
+/* ---- sets of descriptors, such as epoll(7) ---- */
 
 /* Opens a set of descriptors, which is itself a descriptor that poll reports as readable while any of them is readable
  * or hung up. -1: the platform has no such sets. close() closes it. Closing a member removes it from the set. */

@@ -22,7 +22,7 @@
 #include "esp_idf_version.h"
 
 #define HAVE_ASYNC (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 0))
-/* In other versions the server's task continues to read the body of a request that another task serves. */
+/* In other versions another task cannot read a request's body, because the server's task continues to read it. */
 #define HAVE_ASYNC_BODIES                                                                                              \
     (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 3, 2) ||                                                                \
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))

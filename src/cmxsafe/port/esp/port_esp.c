@@ -241,7 +241,7 @@ void cmx_port_watchdog_feed(void)
     last_ms = (uint32_t)cmx_port_now_ms();
 }
 
-/* Nothing to announce: on this platform sessions wake up twice a second, well within the watchdog's timeout. */
+/* Only feeds the watchdog: on this platform sessions wake up twice a second, well within the watchdog's timeout. */
 void cmx_port_watchdog_rest(uint32_t ms)
 {
     (void)ms;

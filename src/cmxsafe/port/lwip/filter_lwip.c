@@ -186,7 +186,7 @@ static err_t guard_output6(struct netif *netif, struct pbuf *p, const ip6_addr_t
     return w ? w->output6(netif, p, to) : ERR_RTE;
 }
 
-/* Replaces the functions of an interface beyond CMX_IFACES_MAX: nothing passes. */
+/* These functions replace those of an interface beyond CMX_IFACES_MAX. They drop every packet. */
 static err_t closed_input(struct pbuf *p, struct netif *netif)
 {
     (void)netif;
@@ -213,7 +213,7 @@ static err_t closed_output6(struct netif *netif, struct pbuf *p, const ip6_addr_
     return closed_linkoutput(netif, p);
 }
 
-/* ---- every interface; in the stack's thread ---- */
+/* ---- replacing the functions of every interface; called in the stack's thread ---- */
 
 static bool is_listed(const struct netif *netif)
 {
