@@ -1,11 +1,11 @@
 /* fw_ports.h - the security contexts of cmxsafe's own services. Define the application's contexts (such as streamPort)
- * in the sketch, or in your own fw_ports.h beside it; that file must then define the contexts below too, if you use
- * them. */
+ * in the sketch, or in your own fw_ports.h beside it. Your own fw_ports.h replaces this file, so it must also define
+ * those contexts below that you use. */
 #pragma once
 
 #include "cmxsafe/device/device_settings.h"
 
-/* The contexts are weak symbols, so that several source files of a sketch may include this header. */
+/* A context is a weak symbol, so that several source files of a sketch may include this header. */
 #define CMX_CONTEXT __attribute__((weak)) TaskParameters
 
 #ifdef __cplusplus

@@ -1,11 +1,14 @@
-/* ota.h - firmware update, under the name of the original CMXsafe-ESP32; cmxsafe/device/device_update.h implements it.
+/* ota.h - firmware update with the file and function names of the original CMXsafe-ESP32.
+ * cmxsafe/device/device_update.h implements it.
  *
  *     xTaskCreatePinnedToCore(setup_ota, "OTA", 6144, NULL, 5, NULL, 1);
  *
  * Serves the update page and POST /update on 127.0.0.1:8989; make it reachable with the context otaPort. Only images
- * signed by OTA_PUBLIC_KEY (settings.h) are accepted; without a key each start logs a warning. Errors are logged.
+ * that verify with OTA_PUBLIC_KEY (settings.h) are accepted. If no key is set, each start logs a warning. Errors are
+ * logged.
  *
- * On Arduino include it only in the file that starts setup_ota: see verifyRollbackLater. */
+ * On Arduino, include this header only in the source file that starts setup_ota, because it defines
+ * verifyRollbackLater. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,9 +21,9 @@
 extern "C" {
 #endif
 
-/* Arduino's core calls this before setup(). The core's own version returns false: then the core confirms each new image
- * at once, and an image that never reaches its gateway is not rolled back. Weak, for a sketch of several source
- * files. */
+/* Arduino's core calls this before setup(). If it returned false, as the core's own version does, the core would
+ * confirm each new image at once, and an image that never reaches its gateway would not be rolled back. The symbol is
+ * weak, so that several source files may define it. */
 bool verifyRollbackLater(void);
 __attribute__((weak)) bool verifyRollbackLater(void)
 {

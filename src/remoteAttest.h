@@ -1,5 +1,5 @@
-/* remoteAttest.h - attestation, under the name of the original CMXsafe-ESP32; cmxsafe/device/attest_service.h
- * implements it.
+/* remoteAttest.h - remote attestation with the file and function names of the original CMXsafe-ESP32.
+ * cmxsafe/device/attest_service.h implements it.
  *
  *     int paramAttest = NULL;
  *     remoteAttest::setup_remoteAttest(&paramAttest);
@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-/* param is not used: xTaskCreate requires the parameter. */
+/* param is ignored; it exists because xTaskCreate requires a parameter. */
 void setup_remoteAttest(void *param);
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
 /* settings.h - how a device reaches its gateway. Edit the lines below, or put your own settings.h beside the sketch.
  * The settings.h of the original CMXsafe-ESP32 works once SSH_HOST_KEY is added: without it the device does not
- * connect. Every macro with its meaning and default: cmxsafe/device/defaults.h. */
+ * connect. cmxsafe/device/defaults.h lists every macro with its meaning and default. */
 #pragma once
 
 /*

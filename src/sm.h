@@ -1,12 +1,12 @@
-/* sm.h - the original's interface to isolation, which cmxsafe/device/device_isolation.h implements. It works in C
- * and C++, and may be included before or after cmxsafe.h.
+/* sm.h - isolation with the file and function names of the original CMXsafe-ESP32. cmxsafe/device/device_isolation.h
+ * implements it. The header works in C and C++, and may be included before or after cmxsafe.h.
  *
  *     setup_sm();
  *
  * From then on "any communication apart from the main SSH connection is not allowed from or to the device": no port
- * answers, tasks reach neither the network nor each other, and only the proxies work. Call it after the proxies are
- * started, as the original does, or before, so that even the first packet is filtered. If isolation cannot be
- * installed, the proxies end and the log has the reason. */
+ * answers, tasks reach neither the network nor each other, and only the proxies work. Call it either after the proxies
+ * are started, as the original does, or before, so that even the first packet is filtered. If isolation cannot be
+ * installed, the proxies end and the reason is in the log. */
 #pragma once
 
 #include "cmxsafe/device/device.h"
@@ -17,5 +17,5 @@ static inline void setup_sm(void)
     cmx_err err = cmx_device_isolate();
 
     if (err && !cmx_device_isolation_settled())
-        cmx_device_stop(); /* the log says what is wrong */
+        cmx_device_stop(); /* the reason is in the log */
 }

@@ -1,5 +1,5 @@
-/* context.h - the engine's configuration and reports: gateway, contexts, hooks and status. Types and bounds only;
- * proxy.h has the calls. */
+/* context.h - defines the engine's configuration (gateway, contexts, hooks) and its reports (events and status): types
+ * and bounds only. proxy.h declares the functions. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,7 +15,7 @@ struct sockaddr;
 extern "C" {
 #endif
 
-/* ---- bounds and defaults: of the whole module ---- */
+/* ---- bounds and defaults of the whole module ---- */
 
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_PROXY_CONTEXTS_MAX 32
@@ -26,17 +26,17 @@ extern "C" {
 #define CMX_PROXY_SESSION_ID_MAX 64     /* bytes; the longest identifier is a SHA-512 hash */
 #define CMX_PROXY_NAME_MAX 32           /* a context's or session's name, NUL included */
 #define CMX_PROXY_ADDRESS_MAX 46        /* INET6_ADDRSTRLEN */
-#define CMX_PROXY_FLEET "fleet:"        /* begins a remote_address that is a fleet's prefix */
+#define CMX_PROXY_FLEET "fleet:"        /* marks a remote_address that is a fleet's prefix */
 #define CMX_PROXY_CONNECTIONS_DEFAULT 8 /* default of max_connections */
 #define CMX_PROXY_CONNECTIONS_MAX 1024
 #define CMX_PROXY_ALLOW_MAX 64         /* entries of allow_from */
 #define CMX_PROXY_CONNECT_TIMEOUT_S 10 /* default of connect_timeout_s */
-#define CMX_PROXY_LOGIN_TIMEOUT_S 10   /* limit of each attempt, from TCP connect to authentication */
+#define CMX_PROXY_LOGIN_TIMEOUT_S 10   /* time limit of a login attempt, from TCP connect on */
 #define CMX_PROXY_KEEPALIVE_S 15       /* send a keepalive after this long without traffic */
 #define CMX_PROXY_KEEPALIVE_MAX 3      /* reconnect after this many unanswered keepalives (45 s) */
 #define CMX_PROXY_BACKOFF_BASE_MS 1000
 #define CMX_PROXY_BACKOFF_MAX_MS 60000
-#define CMX_PROXY_FORWARD_RETRY_MS 5000 /* request a refused forward again after about this long */
+#define CMX_PROXY_FORWARD_RETRY_MS 5000 /* retry a refused forward after about this long */
 
 typedef enum { CMX_REVERSE = 0, CMX_DIRECT = 1 } cmx_proxy_direction;
 
@@ -45,17 +45,18 @@ typedef enum {
     CMX_PEER_NONE,     /* the service does not learn it */
     CMX_PEER_PROXY_V1, /* the service gets a header of the PROXY protocol, version 1 (text) */
     CMX_PEER_PROXY_V2, /* the service gets a header of version 2 (binary) */
-    CMX_PEER_MIRROR    /* the connection comes from the originator's IPv6 address */
+    CMX_PEER_MIRROR    /* the connection's source is the client's IPv6 address */
 } cmx_proxy_peer;
 
-/* How to reach and authenticate the gateway. All strings are copied by cmx_proxy_create. */
+/* How to reach the gateway, verify its host key and log in. cmx_proxy_create copies all strings. */
 struct cmx_gateway {
-    const char *host; /* a name or an address, or a list of them as in gateways.h; the pins hold for all */
-    uint16_t port;    /* for the entries of host that name no port; 0 means 22 */
+    const char *host; /* a name, an address, or a list (gateways.h); the pins apply to each gateway */
+    uint16_t port;    /* used for each entry of host without a port; 0 means 22 */
     const char *user;
 
-    /* Pins: "SHA256:<base64>" as ssh-keygen -l prints it, or a known_hosts line, whose host names are ignored. A line
-     * with @revoked forbids its key. cmx_proxy_create fails without a pin: the check cannot be turned off. */
+    /* Pins. Each is either "SHA256:<base64>", as ssh-keygen -l prints it, or a known_hosts line. The host names of such
+     * a line are ignored, and @revoked forbids its key. cmx_proxy_create fails without a pin: the check cannot be
+     * turned off. */
     const char *const *host_keys;
     size_t n_host_keys;
 
@@ -66,30 +67,31 @@ struct cmx_gateway {
      * wipes out after use. */
     cmx_err (*key_load)(void *arg, struct cmx_buf *out);
     void *key_load_arg;
-    /* For contexts whose remote_address is CMX_PROXY_FLEET and a prefix ("fleet:fd12:3456:789a::/48"): writes the
-     * address that belongs, in that prefix, to the public key with this blob (RFC 4253 section 6.6). cmx_proxy_create
-     * checks the prefix with a blob of length 0. NULL: such contexts are refused. */
+    /* Called for contexts whose remote_address is CMX_PROXY_FLEET followed by a prefix ("fleet:fd12:3456:789a::/48"):
+     * derives an address in that prefix from a public key and writes it to out. blob: the public key as RFC 4253
+     * section 6.6 encodes it; cmx_proxy_create passes an empty blob to check the prefix alone. NULL: such contexts are
+     * refused. */
     cmx_err (*fleet_address)(const char *prefix, const void *blob, size_t len, char out[CMX_PROXY_ADDRESS_MAX]);
     const char *key_passphrase; /* passphrase of key_file or key_pem; NULL: none */
     const char *password;       /* sent by the methods password or keyboard-interactive; NULL: never */
 
-    const char *ciphers;      /* OpenSSH names, comma separated; NULL: modern ones, those the CPU accelerates first */
-    unsigned login_timeout_s; /* here and below 0 means the default */
+    const char *ciphers;      /* OpenSSH names, comma separated; NULL: current ciphers, the accelerated first */
+    unsigned login_timeout_s; /* 0 means the default, also in the numbers below */
     unsigned keepalive_s;
     unsigned keepalive_max;
     uint32_t backoff_base_ms;
     uint32_t backoff_max_ms;
-    bool want_session_id; /* learn the SSH session identifier at login, for status; costs a round trip */
+    bool want_session_id; /* learn the session identifier at login, for status; costs a round trip */
     uint64_t rekey_bytes; /* 0: the library's default */
     bool require_pq;      /* accept only key exchanges that resist a quantum computer */
 };
 
-/* One service's declaration. Each member is an option with a row in context_options.h: its meaning, bounds and default.
- * Zero in any member but name, local_port and remote_port means the default. */
+/* Declares one service. Each member is an option; its row in context_options.h gives its meaning, bounds and default.
+ * Zero means the default in every member except name, local_port and remote_port, which are required. */
 struct cmx_context {
-    uint16_t local_port;  /* reverse: the service's port; direct: the listener's */
-    uint16_t remote_port; /* reverse: the gateway's listener; direct: the port of remote_host */
-    bool high_bw;         /* CMX_RELAY_CHUNK_HIGH instead of CMX_RELAY_CHUNK */
+    uint16_t local_port;  /* reverse: the service's port; direct: the listener's port */
+    uint16_t remote_port; /* reverse: the port of the gateway's listener; direct: the port on remote_host */
+    bool high_bw;         /* chunks of CMX_RELAY_CHUNK_HIGH bytes instead of CMX_RELAY_CHUNK */
     const char *remote_address;
     cmx_proxy_direction direction;
     const char *remote_host;
@@ -102,7 +104,7 @@ struct cmx_context {
     const char *local_host;
     const char *tasks; /* only isolation checks this; the engine itself accepts every local client */
     cmx_proxy_peer peer;
-    const char *allow_from; /* see originator.h; NULL: everyone may connect */
+    const char *allow_from; /* see cmx_originator_check_list; NULL: everyone may connect */
 };
 
 /* ---- hooks: for isolation and events ---- */
@@ -124,34 +126,37 @@ typedef enum {
 struct cmx_relay_event {
     cmx_relay_event_kind kind;
     const char *session;
-    const char *context; /* NULL: refused, because no context has the port that the gateway named */
+    const char *context; /* NULL if refused because no context has the port that the gateway named */
     cmx_proxy_direction direction;
     const char *from;   /* address of the client; reverse: as the gateway reports it, untrusted */
-    uint64_t number;    /* opened, closed: number of the connection in its context, from 1 */
+    uint64_t number;    /* opened, closed: number of the connection in its context, counted from 1 */
     uint64_t bytes_in;  /* closed: bytes sent by the gateway and taken by the local side */
     uint64_t bytes_out; /* closed: bytes sent by the local side and taken by the gateway */
     uint64_t lasted_ms; /* closed: lifetime of the connection */
-    /* Closed: CMX_OK: both sides ended it in order; CMX_ECLOSED: one side broke it off; CMX_ETIMEOUT: idle_timeout_s;
-     * CMX_ENOMEM; CMX_ENOENT: the context was removed or the engine is ending; otherwise the error that ended the
-     * session, which the session hook reports next. Refused: CMX_EBUSY: max_connections; CMX_EREFUSED, CMX_ETIMEOUT,
-     * CMX_EUNREACH, CMX_EDNS: the local service could not be reached (direct: CMX_EREFUSED: the gateway could not
-     * reach the target); CMX_EPERM: allow_from, a hook or the gateway does not permit it; CMX_ENOENT: no such context;
-     * CMX_ENOMEM, CMX_ECLOSED. */
+    /* Of a closed connection. CMX_OK: both sides ended it in order; CMX_ECLOSED: one side broke it off; CMX_ETIMEOUT:
+     * it was idle for idle_timeout_s; CMX_ENOMEM: memory was short; CMX_ENOENT: the context was removed or the engine
+     * is ending; otherwise: the error that ended the session, which the session hook reports next.
+     *
+     * Of a refused connection. CMX_EBUSY: max_connections were open; CMX_EREFUSED, CMX_ETIMEOUT, CMX_EUNREACH,
+     * CMX_EDNS: the local service could not be reached (direct, CMX_EREFUSED only: the gateway could not reach the
+     * target); CMX_EPERM: allow_from, peer, a hook or the gateway does not permit it; CMX_ENOENT: no context has the
+     * port; CMX_ENOMEM: memory was short; CMX_ECLOSED: one side broke it off before it was open. */
     cmx_err cause;
 };
 
 /* Every hook may be NULL. Hooks are called from session tasks, never under a lock of the engine, and must not block. */
 struct cmx_proxy_hooks {
     void *arg;
-    /* Called after bind and before connect or listen; an error refuses the socket. peer is NULL for a listener. */
+    /* Called after bind, before connect; for a listener, after listen, with peer NULL. If it returns an error the
+     * socket is closed unused. */
     cmx_err (*socket_open)(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
                            const struct sockaddr *peer);
     void (*socket_close)(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
                          const struct sockaddr *peer);
-    /* Called at the beginning and at the end of each look-up of a host name: the gateway's or a local service's. */
+    /* Called when the look-up of a host name (of the gateway or of a local service) begins and when it ends. */
     void (*resolve)(void *arg, const char *host, bool begins);
-    /* Called when a session came up (all its forwards are granted) or went down; err says why. gateway: the host's name
-     * or address as the list has it. */
+    /* Called when a session has come up, that is, all its contexts are reachable, or has gone down; err is the cause.
+     * gateway: the name or address of the host as written in the gateway list. */
     void (*session)(void *arg, const char *session, const char *gateway, bool up, cmx_err err);
     /* Called when a connection was opened, closed or refused, even if the heap is exhausted. No event is sent for a
      * connection that ends before it was opened or refused. */
@@ -191,7 +196,7 @@ struct cmx_context_status {
         *key_exchange; /* the session's key exchange, such as "curve25519-sha256"; static; NULL while there is none */
     size_t session_id_len; /* 0: not known */
     uint64_t since_ms;     /* cmx_port_now_ms when state was entered */
-    uint64_t retry_at_ms;  /* waiting: the time of the next attempt */
+    uint64_t retry_at_ms;  /* in CMX_STATE_WAITING: the time of the next attempt */
     uint64_t relays_total;
     uint64_t relays_refused;
     uint64_t last_refusal_ms;

@@ -1,16 +1,18 @@
-/* context_options.h - every option of a security context, one row each. No include guard: define CMX_OPTION, then
- * include this file.
+/* context_options.h - lists every option of a security context, one row for each. The file has no include guard: define
+ * CMX_OPTION, then include it.
  *
  *     CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)
  *
- * member: in struct cmx_context (context.h); task: in TaskParameters (device_settings.h). Both structs have their
- * members in the order of these rows, and a member without a row does not compile. key: in the agent's file; the
- * virtual board's key is the member's name. min, max: of a number; 0 is always allowed and means the default, except
- * for a PORT, which is required. fallback: the default; without: the behaviour if there is no default. direction: ANY,
- * or the only direction that uses the option.
+ * member: the option's member of struct cmx_context (context.h); task: its member of TaskParameters
+ * (device_settings.h). Both structs have their members in the order of these rows, and a member without a row does not
+ * compile. key: the name in the agent's configuration file; the virtual board uses the member's name. min, max: the
+ * bounds of a number; 0 is always allowed and means the default, except for a PORT, which is required. fallback: the
+ * default value; without: the behaviour of an option that is not set and has no default value. direction: the only
+ * direction that uses the option, or ANY.
  *
- * These rows define: copying, comparing and checking contexts (proxy_config.c), merging and converting the sketch's
- * (device/merge.c), the parsers of cmxsafed and cmxsafe-board, docs/CONFIG.md, docs/BOARD.md and cmxsafed.conf(5). */
+ * The code that copies, compares and checks contexts (proxy_config.c), the code that merges and converts a sketch's
+ * contexts (device/merge.c), the parsers of cmxsafed and cmxsafe-board, docs/CONFIG.md, docs/BOARD.md and
+ * cmxsafed.conf(5) are generated from these rows. */
 /* clang-format off */
 CMX_OPTION(PORT, local_port, local_port, "local_port", 1, 65535, 0, ANY, NULL,
     "reverse: the service's port; direct: the listener's port.")

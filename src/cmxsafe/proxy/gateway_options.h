@@ -1,15 +1,16 @@
-/* gateway_options.h - the options of a gateway that a configuration file sets, one row each. No include guard: define
- * CMX_GATEWAY_OPTION, then include this file.
+/* gateway_options.h - lists the options of a gateway that a configuration file can set, one row for each. The file has
+ * no include guard: define CMX_GATEWAY_OPTION, then include it.
  *
  *     CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)
  *
- * member: in struct cmx_gateway (context.h); key: in the agent's file. min, max: the bounds of a number, in
- * milliseconds for MS and in seconds for SECONDS; for an ACCOUNT or a TEXT max is the most characters. fallback: the
- * default of a member that is 0; without: the behaviour if there is no default. A HOST and an ACCOUNT are required. The
- * help texts use STR, which turns a macro into the text of its value.
+ * member: the option's member of struct cmx_gateway (context.h); key: its name in the agent's configuration file. min,
+ * max: the bounds of a number, in milliseconds for MS and in seconds for SECONDS; max of an ACCOUNT or a TEXT: the
+ * largest number of characters. fallback: the value that replaces 0; without: the behaviour of an option that is not
+ * set and has no such value. A HOST and an ACCOUNT are required. The includer also defines STR, which turns a macro
+ * into the text of its value, for the help texts.
  *
- * These rows define: the engine's copying, comparing and defaults (proxy_config.c), the parser of cmxsafed,
- * docs/CONFIG.md and cmxsafed.conf(5). */
+ * The code that copies and compares gateways and sets defaults (proxy_config.c), the parser of cmxsafed, docs/CONFIG.md
+ * and cmxsafed.conf(5) are generated from these rows. */
 /* clang-format off */
 CMX_GATEWAY_OPTION(HOST, host, "host", 0, 0, NULL, NULL,
     "Name or address of the SSH server, or of several: `gw1.example, gw2.example:2222 > backup.example`. Gateways "

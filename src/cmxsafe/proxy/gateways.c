@@ -69,9 +69,10 @@ cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uin
                                CMX_GATEWAYS_MAX);
 }
 
-/* ---- the choice ---- */
+/* ---- choosing a gateway ---- */
 
-/* Returns the number of untried gateways in the first group that has any. *first: the first of them. */
+/* Returns how many gateways of the first group with an untried gateway are untried. *first: the first untried
+ * gateway. */
 static unsigned count_untried(const struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, size_t *first)
 {
     unsigned n = 0;

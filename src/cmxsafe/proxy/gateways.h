@@ -7,7 +7,7 @@
  * it has failed. An entry is a name, an address, or either with a port; an IPv6 address with a port needs brackets.
  *
  * Within a group each device tries the gateways in a random order, so that the devices of a dead gateway spread over
- * the others. A device keeps a gateway that works. */
+ * the others. A device stays with a gateway that works. */
 #pragma once
 
 #include <stdbool.h>
@@ -37,27 +37,28 @@ struct cmx_gateway_list {
     char text[CMX_GATEWAYS_TEXT_MAX];
 };
 
-/* Reads a list. port: for the entries that name none. why says what is wrong; may be NULL. CMX_EINVAL: the list is then
- * empty. */
+/* Reads a list. port: the port of each entry that names none. why receives the reason of a failure; may be NULL.
+ * CMX_EINVAL: text is not a valid list; l is then empty. */
 CMX_MUST_USE cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uint16_t port,
                                             struct cmx_why *why);
 
-/* Which gateway is used, and which ones have failed since one worked. */
+/* The gateway in use, and those that have failed since a gateway last worked. */
 struct cmx_gateway_turn {
     uint8_t at;
     uint8_t tried; /* one bit for each gateway that has failed */
 };
 
-/* Chooses the first gateway. Here and below, random: 32 uniform bits. l is not empty. */
+/* Chooses the first gateway. l must not be empty. random, here and in cmx_gateway_turn_next: 32 uniform bits. */
 void cmx_gateway_turn_begin(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random);
 
 /* True if t->at is the last gateway of the round: once it has failed, every gateway has been tried. */
 bool cmx_gateway_turn_is_last(const struct cmx_gateway_turn *t, const struct cmx_gateway_list *l);
 
-/* t->at has failed: chooses the next one. After the last one the round begins again. */
+/* Call when the gateway t->at has failed: chooses the next gateway. After the last gateway a new round begins. */
 void cmx_gateway_turn_next(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random);
 
-/* t->at has worked: when it fails, every other gateway is tried before it is tried again. */
+/* Call when the gateway t->at has worked: begins a new round, so that after its next failure every other gateway is
+ * tried before it is tried again. */
 void cmx_gateway_turn_worked(struct cmx_gateway_turn *t);
 
 #ifdef __cplusplus

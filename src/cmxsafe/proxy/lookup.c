@@ -17,14 +17,14 @@ struct cmx_lookup {
     struct addrinfo *list; /* written by the task, then shared by all users */
     struct cmx_proxy_hooks hooks;
     bool numeric;
-    bool announced; /* the resolve hook was called for the start, not yet for the end */
+    bool announced; /* the resolve hook has been called for the start, but not for the end */
     uint64_t started_ms;
-    uint64_t ended_ms; /* when the owner noticed the end; 0: not yet */
+    uint64_t ended_ms; /* when the owner noticed that the task had ended; 0: not yet */
     uint16_t port;
     char host[];
 };
 
-static atomic_uint running; /* look-up tasks in this process */
+static atomic_uint running; /* number of look-up tasks in this process */
 
 static void unuse(struct cmx_lookup *l)
 {
@@ -139,7 +139,8 @@ void cmx_lookup_release(struct cmx_lookup *l)
 {
     if (!l)
         return;
-    /* Only the owner can release a look-up that still runs, so the resolve hook is called for the end here. */
+    /* A look-up that still runs has only its owner as a user. The owner gives it up, so report its end to the resolve
+     * hook. */
     announce(l, false);
     unuse(l);
 }

@@ -2,8 +2,9 @@
  * the name.
  *
  * getaddrinfo may block for a long time and cannot be cancelled. The look-up's task therefore shares a
- * reference-counted object with the session's task; the last user frees it. All calls below are made by one task. A
- * numeric address needs no second task. At most CMX_LOOKUPS_MAX tasks run at once in the process. */
+ * reference-counted object with the session's task; whichever releases the object last frees it. Only the session's
+ * task may call the functions below. A numeric address needs no look-up task. At most CMX_LOOKUPS_MAX look-up tasks run
+ * at once in the process. */
 #pragma once
 
 #include "cmxsafe/proxy/context.h"
@@ -11,13 +12,13 @@
 struct addrinfo;
 struct cmx_lookup;
 
-/* Starts to look up host, a name or an address. Calls the resolve hook for a name, now and when the end is noticed.
- * CMX_ENOMEM, also if too many look-ups are running. */
+/* Starts to look up host, a name or an address. For a name the resolve hook is called now, and again when the owner
+ * learns that the look-up has ended. CMX_ENOMEM: no memory, or too many look-ups are running. */
 CMX_MUST_USE cmx_err cmx_lookup_start(struct cmx_lookup **out, const char *host, uint16_t port,
                                       const struct cmx_proxy_hooks *hooks);
 
-/* Returns the result. CMX_EAGAIN: the look-up is still running; CMX_OK: *list is set, valid until the last release;
- * CMX_EDNS. */
+/* Returns the result. CMX_OK: *list has the addresses, valid until the last user releases the look-up; CMX_EAGAIN: the
+ * look-up is still running; CMX_EDNS: it failed. */
 CMX_MUST_USE cmx_err cmx_lookup_result(struct cmx_lookup *l, const struct addrinfo **list);
 
 /* True if the look-up can serve another connection at now_ms: it is running, its host is an address, or it succeeded
@@ -27,8 +28,8 @@ bool cmx_lookup_is_fresh(struct cmx_lookup *l, uint64_t now_ms);
 /* Returns the time at which to check for the result again: soon at first, then less often. */
 uint64_t cmx_lookup_due(const struct cmx_lookup *l, uint64_t now_ms);
 
-/* Adds a user, who must call cmx_lookup_release. Returns l. */
+/* Adds a reference, which the caller must release with cmx_lookup_release. Returns l. */
 struct cmx_lookup *cmx_lookup_hold(struct cmx_lookup *l);
 
-/* Removes a user; the look-up may still be running. NULL is fine. */
+/* Releases a reference; the look-up may still be running. NULL is fine. */
 void cmx_lookup_release(struct cmx_lookup *l);

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Unsent bytes that the kernel accepts: bulk data delays interactive data by no more than this. */
+/* The most unsent bytes that the kernel accepts. Interactive data waits behind no more bulk data than this. */
 #define UNSENT_MAX (256 * 1024)
 
-/* The number of an option that the stack does not have: setsockopt refuses it, and set_int ignores the error. */
+/* Stands for an option that the stack does not have: setsockopt refuses this number, and set_int ignores the error. */
 #define NO_OPTION (-1)
 #ifndef TCP_KEEPIDLE
 #define TCP_KEEPIDLE NO_OPTION
@@ -96,7 +96,8 @@ static void set_int(int fd, int level, int name, int value)
     (void)setsockopt(fd, level, name, &value, sizeof value); /* best effort: a stack may not have the option */
 }
 
-/* Makes a non-blocking socket bound to a. backlog: 0 for a socket that connects. local receives its address. */
+/* Creates a non-blocking socket and binds it to a. backlog: length of a listener's queue; 0: the socket is to connect.
+ * local receives the socket's address. */
 static cmx_err open_bound(const struct sockaddr *a, socklen_t len, int backlog, int *out,
                           struct sockaddr_storage *local)
 {
@@ -184,7 +185,7 @@ bool cmx_net_ip(const struct sockaddr *a, struct cmx_ip *ip, uint16_t *port)
         cmx_ip_v6(ip, (const uint8_t *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
     else
         return false;
-    *port = ntohs(v4->sin_port); /* the port is at the same place in both families */
+    *port = ntohs(v4->sin_port); /* the port has the same offset in both families */
     return true;
 }
 

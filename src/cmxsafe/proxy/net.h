@@ -1,4 +1,5 @@
-/* net.h - non-blocking TCP sockets for the proxy, and what their errors mean. POSIX names only. */
+/* net.h - creates and uses the proxy's non-blocking TCP sockets, and translates errno values into cmx_err. It uses only
+ * POSIX functions, which lwIP offers too. */
 #pragma once
 
 #include <stddef.h>
@@ -9,19 +10,21 @@
 #include "cmxsafe/core/ip.h"
 
 #ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0 /* a stack without signals */
+#define MSG_NOSIGNAL 0 /* the stack has no signals */
 #endif
 
 struct addrinfo;
 
-/* Parses a numeric address. CMX_EINVAL: host is not one. Does not block. Free with freeaddrinfo. */
+/* Parses a numeric address. Does not block. Free *out with freeaddrinfo. CMX_EINVAL: host is not a numeric address. */
 CMX_MUST_USE cmx_err cmx_net_parse(const char *host, uint16_t port, struct addrinfo **out);
 
-/* Looks up a host name. CMX_EDNS. Blocks until the name servers answer or time out. Free with freeaddrinfo. */
+/* Looks up a host name. Blocks until the name servers answer or time out. Free *out with freeaddrinfo. CMX_EDNS: the
+ * look-up failed. */
 CMX_MUST_USE cmx_err cmx_net_resolve(const char *host, uint16_t port, struct addrinfo **out);
 
-/* Makes a non-blocking TCP socket of peer's family and binds it, so that its port is known before the first packet;
- * local receives its address. CMX_ENOMEM: no descriptor; CMX_EUNREACH: the family is not available. */
+/* Creates a non-blocking TCP socket of peer's address family and binds it, so that its port is known before the first
+ * packet. local receives the socket's address. CMX_ENOMEM: no descriptor or memory is left; CMX_EUNREACH: the stack
+ * does not support the family. */
 CMX_MUST_USE cmx_err cmx_net_socket(const struct sockaddr *peer, int *fd, struct sockaddr_storage *local);
 
 /* Starts to connect. CMX_OK: fd is connected; CMX_EAGAIN: wait until fd is writable, then call cmx_net_connected;
@@ -29,14 +32,16 @@ CMX_MUST_USE cmx_err cmx_net_socket(const struct sockaddr *peer, int *fd, struct
 CMX_MUST_USE cmx_err cmx_net_connect(int fd, const struct sockaddr *peer, socklen_t len);
 CMX_MUST_USE cmx_err cmx_net_connected(int fd);
 
-/* Sends a few bytes over a connection that has sent nothing yet. CMX_ECLOSED, also if they are not all taken. */
+/* Sends a few bytes over a connection that has sent nothing yet. CMX_ECLOSED: the connection is broken, or the socket
+ * did not accept all the bytes. */
 CMX_MUST_USE cmx_err cmx_net_send_all(int fd, const void *data, size_t len);
 
-/* Makes a listener. CMX_EBUSY: the port is taken; CMX_EPERM; CMX_EINVAL: host is not a numeric address. */
+/* Creates a listener. CMX_EBUSY: the port is in use; CMX_EPERM: the system does not permit this port; CMX_EINVAL: host
+ * is not a numeric address. */
 CMX_MUST_USE cmx_err cmx_net_listen(const char *host, uint16_t port, int backlog, int *fd,
                                     struct sockaddr_storage *local);
 
-/* Accepts one connection and makes it non-blocking, with TCP_NODELAY. CMX_EAGAIN: none is waiting. */
+/* Accepts one connection, makes its socket non-blocking and sets TCP_NODELAY. CMX_EAGAIN: no connection is waiting. */
 CMX_MUST_USE cmx_err cmx_net_accept(int listener, int *fd, struct sockaddr_storage *peer);
 
 /* Reads an address and its port. False: a is NULL, or neither IPv4 nor IPv6. */
@@ -45,12 +50,13 @@ bool cmx_net_ip(const struct sockaddr *a, struct cmx_ip *ip, uint16_t *port);
 /* Writes the address as text, without its port; "" if it is neither IPv4 nor IPv6. */
 void cmx_net_text(const struct sockaddr_storage *a, char out[CMX_IP_TEXT_MAX]);
 
-/* For the SSH connection: turns Nagle's algorithm off, lets TCP detect dead peers too, and limits unsent data in the
- * kernel. Best effort. */
+/* Prepares the socket of an SSH connection: turns Nagle's algorithm off, lets TCP detect a dead peer after dead_after_s
+ * seconds, and limits the unsent data in the kernel. Options that the stack does not have are skipped. */
 void cmx_net_tune_session(int fd, unsigned dead_after_s);
 
 /* Closes with a reset, which tells the peer that bytes are missing. */
 void cmx_net_abort(int fd);
 
-/* Returns the meaning of an errno value: CMX_OK for 0, CMX_EAGAIN for "in progress" and "would block". */
+/* Translates an errno value: CMX_OK for 0, CMX_EAGAIN for EINPROGRESS, EAGAIN and EINTR, CMX_ECLOSED for a value
+ * without an equivalent. */
 cmx_err cmx_net_cause(int error);

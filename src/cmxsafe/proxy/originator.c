@@ -27,7 +27,8 @@ struct prefix {
     uint32_t bits;
 };
 
-/* Takes the next entry from the front of *list. CMX_ENOENT: the list has ended; CMX_EINVAL. */
+/* Reads the entry at the front of *list and moves *list past it. CMX_ENOENT: no entry is left; CMX_EINVAL: the entry is
+ * not an address or prefix. */
 static cmx_err next_prefix(const char **list, struct prefix *p)
 {
     static const char between[] = ", \t";
@@ -94,7 +95,7 @@ static cmx_err put_v1(struct cmx_buf *out, const struct cmx_originator *from, co
 /* Writes a header of version 2. to: NULL if the originator is unknown. */
 static cmx_err put_v2(struct cmx_buf *out, const struct cmx_originator *from, const struct cmx_ip *to, uint16_t port)
 {
-    static const char start[CMX_V2_HEAD] = CMX_V2_SIGNATURE "\x21"; /* command PROXY; the rest is 0 */
+    static const char start[CMX_V2_HEAD] = CMX_V2_SIGNATURE "\x21"; /* version 2, command PROXY; the rest is 0 */
     uint8_t h[CMX_V2_HEAD + CMX_V2_TCP6_LEN];
     uint8_t *at = h + CMX_V2_HEAD;
     const uint8_t *source, *destination;

@@ -12,7 +12,7 @@ static struct {
     struct cmx_peer_entry *list;
 } peers;
 
-/* Runs before any task. */
+/* Runs before any task exists. */
 __attribute__((constructor)) static void make_lock(void)
 {
     cmx_port_mutex_init(&peers.lock);
@@ -45,8 +45,9 @@ void cmx_peer_remove(struct cmx_peer_entry *e)
     cmx_port_mutex_unlock(&peers.lock);
 }
 
-/* A relay's socket is bound to the unspecified address until it connects. The stack then gives it the address of the
- * service, or 127.0.0.1 if the service is on loopback. Other local programs can use its port with other addresses. */
+/* True if ip is the client address of the relay e. A relay's socket is bound to the unspecified address until it
+ * connects. The stack then gives it the address of the service, or 127.0.0.1 if the service is on loopback. The port
+ * alone does not suffice, because another local program can use the same port with another address. */
 static bool is_same_end(const struct cmx_peer_entry *e, const struct cmx_ip *ip)
 {
     if (!cmx_ip_is_any(&e->ip))

@@ -1,6 +1,6 @@
-/* peer.h - finds, for a service of the same program, the client of a connection that the proxy made to it. The
- * service's socket only shows the loopback address. Its port identifies the relay, which stores the client that the
- * gateway reported. Any thread. */
+/* peer.h - tells a service of the same program which client is at the far end of a connection that the proxy opened to
+ * the service. On the service's socket the peer is only the proxy's loopback address. The port of that address
+ * identifies the relay, which stores the client that the gateway reported. Any thread. */
 #pragma once
 
 #include "cmxsafe/core/err.h"
@@ -12,10 +12,10 @@ struct sockaddr_storage;
 extern "C" {
 #endif
 
-/* Finds the client of fd, a connection that a service of this firmware or program has accepted: at a CMX-GW its
- * identity, an IPv6 address; at another SSH server the address from which it reached the gateway. CMX_ENOENT: fd is no
- * connection of the proxy's, such as one of another local program. CMX_EFORMAT: the gateway reported no address. *out
- * is then unchanged. Call it while the connection is open. */
+/* Finds the client of fd, a connection that a service of this firmware or program has accepted. *out receives the
+ * client's identity, an IPv6 address, if the gateway is a CMX-GW; with any other SSH server it receives the address
+ * from which the client connected to the gateway. Call it while the connection is open. CMX_ENOENT: the proxy did not
+ * open this connection; CMX_EFORMAT: the gateway reported no valid address. *out is unchanged after an error. */
 CMX_MUST_USE cmx_err cmx_peer(int fd, struct sockaddr_storage *out);
 
 #ifdef __cplusplus
@@ -28,10 +28,10 @@ CMX_MUST_USE cmx_err cmx_peer(int fd, struct sockaddr_storage *out);
 
 #include "cmxsafe/proxy/originator.h"
 
-/* Writes what cmx_peer finds as text; "" after an error. */
+/* Writes the address that cmx_peer finds as text; "" if cmx_peer returns an error. */
 void cmx_peer_text(int fd, char out[CMX_IP_TEXT_MAX]);
 
-/* One connection to a service; part of a relay. Zero at first. */
+/* One connection to a service; a member of the relay. Initialise it with zeros. */
 struct cmx_peer_entry {
     struct cmx_peer_entry *next;
     bool listed;
@@ -40,7 +40,7 @@ struct cmx_peer_entry {
     struct cmx_originator from;
 };
 
-/* Lists a connection from local to service, both of one family. Call it before the socket connects. */
+/* Adds a connection from local to service, two addresses of the same family. Call it before the socket connects. */
 void cmx_peer_add(struct cmx_peer_entry *e, const struct sockaddr *local, const struct sockaddr *service,
                   const struct cmx_originator *from);
 void cmx_peer_remove(struct cmx_peer_entry *e);

@@ -1,5 +1,5 @@
-/* pin.h - host-key pins: decides which keys a gateway may prove. Parses OpenSSH fingerprints and known_hosts lines. No
- * I/O; hashing goes through crypto.h. */
+/* pin.h - host-key pins: decides which host keys are accepted from a gateway. Parses OpenSSH fingerprints and
+ * known_hosts lines. Does no I/O; hashes with crypto.h. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 
 #include "cmxsafe/core/err.h"
 
-#define CMX_PIN_BLOB_MAX 600 /* bytes of an RSA key of 4,096 bits in the encoding of RFC 4253 section 6.6 */
+#define CMX_PIN_BLOB_MAX 600 /* bytes; enough for an RSA key of 4,096 bits as RFC 4253 section 6.6 encodes it */
 
 /* Host key algorithms that a gateway may use, in order of preference (RFC 8709, RFC 5656, RFC 8332). */
 typedef enum { CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA, CMX_HOSTKEY_TYPES } cmx_hostkey_type;
@@ -16,24 +16,24 @@ typedef enum { CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA, CMX_HOST
 
 struct cmx_pin {
     uint8_t digest[32]; /* SHA-256 of the public key blob */
-    unsigned types;     /* bit mask of cmx_hostkey_type; all bits for a fingerprint, which does not name its type */
+    unsigned types;     /* bit mask of cmx_hostkey_type; all bits for a fingerprint, which names no type */
     bool revoked;       /* this key is never accepted, even if another pin has it */
 };
 
 /* Parses a pin. text: "SHA256:<base64>", or a known_hosts line: "names type base64[ comment]", "@revoked names type
- * base64", or "type base64[ comment]" as in a .pub file. CMX_EFORMAT: none of these, or another marker; CMX_ENOTSUP: an
- * obsolete key type. */
+ * base64", or "type base64[ comment]" as in a .pub file. CMX_EFORMAT: text is none of these, or has another marker than
+ * @revoked; CMX_ENOTSUP: the key type is not supported. */
 CMX_MUST_USE cmx_err cmx_pin_parse(struct cmx_pin *pin, const char *text);
 
 typedef enum { CMX_PIN_UNKNOWN = 0, CMX_PIN_ACCEPTED, CMX_PIN_REVOKED } cmx_pin_verdict;
 
-/* Returns the decision of the pins about the key with this digest; a revoked pin overrides the others. Each comparison
- * takes constant time. */
+/* Returns whether the pins accept or revoke the key with this digest; a revoked pin overrides the others. Each
+ * comparison takes constant time. */
 cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_t digest[32]);
 
-/* Returns the union of the types of the pins that are not revoked; 0: there is no such pin. */
+/* Returns the key types of all pins that are not revoked, as one bit mask; 0: every pin is revoked. */
 unsigned cmx_pin_types(const struct cmx_pin *pins, size_t n);
 
-/* Returns the type of an OpenSSH key name ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", ...), or
- * CMX_HOSTKEY_TYPES. */
+/* Returns the type that an OpenSSH key name ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", ...) stands for;
+ * CMX_HOSTKEY_TYPES: unknown. */
 cmx_hostkey_type cmx_pin_type_of(const char *name, size_t len);

@@ -121,8 +121,8 @@ static void probe_start(struct session *s, struct run *r)
     probe_set_state(r, PROBE_OPENING, "interval over");
 }
 
-/* The listener does not forward to this device. The first failure replaces only the listener; the second in a row
- * replaces the session. */
+/* Called when the listener did not forward to this device. The first failure only requests the listener again; after
+ * the second in a row the session ends and is replaced. */
 static cmx_err probe_failed(struct session *s, struct run *r, const char *why)
 {
     unsigned failures = ++r->probe.failures;
@@ -179,7 +179,7 @@ cmx_err cmx_probe_step(struct session *s, struct run *r)
     case PROBE_WAITING:
         if (cmx_session_past(s, p->next_ms))
             probe_start(s, r);
-        return p->state == PROBE_OPENING ? step_opening(s, r) : CMX_OK; /* the request goes out now, not after a wait */
+        return p->state == PROBE_OPENING ? step_opening(s, r) : CMX_OK; /* send the request now */
     case PROBE_OPENING:
         return step_opening(s, r);
     case PROBE_SENT:

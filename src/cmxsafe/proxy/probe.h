@@ -5,16 +5,17 @@
 
 #include "cmxsafe/proxy/session_state.h"
 
-/* Does what can be done without waiting. An error ends the session. */
+/* Advances the probe of r as far as possible without waiting. If it returns an error, the session must end. */
 CMX_MUST_USE cmx_err cmx_probe_step(struct session *s, struct run *r);
 
-/* Returns the time at which step next has something to do; UINT64_MAX: never. */
+/* Returns the time at which cmx_probe_step next has something to do; UINT64_MAX: never. */
 uint64_t cmx_probe_due(const struct run *r);
 
 /* True if a probe is under way, so that an arriving connection may be the probe. */
 bool cmx_probe_is_out(const struct run *r);
 
-/* Classifies the first len bytes of an arriving connection. TOKEN completes the probe. */
+/* Compares the first len bytes of an arriving connection with the probe's token. PROBE_TOKEN: the probe has
+ * succeeded. */
 typedef enum { PROBE_OTHER, PROBE_TOO_SHORT, PROBE_TOKEN } probe_match;
 probe_match cmx_probe_match(struct run *r, const uint8_t *data, size_t len);
 

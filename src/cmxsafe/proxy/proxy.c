@@ -96,17 +96,18 @@ static struct session *session_new(struct cmx_proxy *p, const struct cmx_proxy_c
         session_free(s);
         return NULL;
     }
-    /* With several gateways the maximum wait is divided, so that each gets as many attempts as a single one would. */
+    /* The maximum wait is divided by the number of gateways, so that each is tried as often as if it were the only
+     * one. */
     cmx_backoff_init(&s->backoff, g->backoff_base_ms, g->backoff_max_ms / (uint32_t)config->gateways.n);
-    /* A wrong key or credential is not corrected within seconds: after these errors the ceiling of the waits starts at
-     * backoff_max_ms and grows to five times that. */
+    /* Nobody corrects a wrong host key or credential within seconds. After such an error the upper limit of the wait
+     * therefore starts at backoff_max_ms and grows to five times that. */
     cmx_backoff_init(&s->slow, g->backoff_max_ms,
                      g->backoff_max_ms > UINT32_MAX / 5 ? UINT32_MAX : g->backoff_max_ms * 5);
     return s;
 }
 
-/* Makes the run-time context *out for c, with place `order`. Finds its session in `live` or *fresh, or adds a new
- * session to *fresh. */
+/* Creates the run-time context *out for c, the context at index `order` of the configuration. Finds its session in
+ * `live` or *fresh, or adds a new session to *fresh. */
 static cmx_err place(struct cmx_proxy *p, const struct cmx_proxy_config *config, const struct cmx_context *c,
                      size_t order, struct session *live, struct session **fresh, struct run **out)
 {
@@ -141,7 +142,7 @@ static void append(struct run **list, struct run *r)
     *list = r;
 }
 
-/* Makes the sessions of all contexts. After an error *out has only some of them. */
+/* Creates the sessions of all contexts. After an error *out holds only some of them, which the caller must free. */
 static cmx_err place_all(struct cmx_proxy *p, const struct cmx_proxy_config *config, struct session **out)
 {
     cmx_err err = CMX_OK;
@@ -246,7 +247,7 @@ static struct run *run_find(struct run *list, const struct cmx_context *c)
     return NULL;
 }
 
-/* Returns the running context that is equal to c, or NULL. Call under the lock. */
+/* Returns the running context that is equal to c, or NULL. The caller holds the lock. */
 static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c)
 {
     struct session *s = session_find(p->engine.sessions, cmx_proxy_context_session(c));
@@ -257,13 +258,13 @@ static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c
 
 /* The changes of a new configuration, prepared so that applying them cannot fail. */
 struct change {
-    /* Running and unchanged contexts, by their place in the new configuration. */
+    /* Running and unchanged contexts, each at its index in the new configuration; otherwise NULL. */
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];
-    struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* new contexts, to be added */
-    struct session *sessions; /* new sessions for contexts in fresh; their tasks wait for release_held */
+    struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* new contexts, also by index */
+    struct session *sessions; /* new sessions of contexts in fresh; their tasks wait for release_held */
 };
 
-/* Starts the tasks of new sessions; they do nothing until they are released. On error some are started. */
+/* Starts the tasks of new sessions, which do nothing until release_held. After an error some tasks are running. */
 static cmx_err start_held(struct session *list)
 {
     cmx_err err = CMX_OK;
@@ -282,14 +283,14 @@ static void release_held(struct session *list)
         list->hold = false;
 }
 
-/* Call under the lock. After an error ch is incomplete, and must be dropped. */
+/* The caller holds the lock. After an error ch is incomplete and the caller must call change_drop. */
 static cmx_err change_prepare(struct cmx_proxy *p, const struct cmx_proxy_config *c, struct change *ch)
 {
     cmx_err err = CMX_OK;
 
     for (size_t i = 0; !err && i < c->n_contexts; i++) {
         ch->kept[i] = find_running(p, &c->contexts[i]);
-        if (!ch->kept[i]) /* a new session must borrow p->config, not c: the gateway is the same, and c is freed */
+        if (!ch->kept[i]) /* a new session uses p->config (the gateway is the same), because c will be freed */
             err = place(p, p->config, &c->contexts[i], i, p->engine.sessions, &ch->sessions, &ch->fresh[i]);
     }
     return err ? err : start_held(ch->sessions);
@@ -326,7 +327,7 @@ static void add_sessions(struct cmx_proxy *p, struct session *list)
     *end = list;
 }
 
-/* Cannot fail. Call under the lock. */
+/* Cannot fail. The caller holds the lock. */
 static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct change *ch)
 {
     for (struct session *s = p->engine.sessions; s; s = s->next) {
@@ -353,7 +354,7 @@ static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct chan
     }
 }
 
-/* Frees sessions that ended because they had no context left. Call under the lock. */
+/* Frees sessions that ended because they had no context left. The caller holds the lock. */
 static void reap(struct cmx_proxy *p)
 {
     for (struct session **at = &p->engine.sessions; *at;) {
@@ -368,7 +369,7 @@ static void reap(struct cmx_proxy *p)
     }
 }
 
-/* The gateway is the same: only contexts change. */
+/* Applies a configuration c with the same gateway: only contexts change. */
 static cmx_err change_contexts(struct cmx_proxy *p, const struct cmx_proxy_config *c)
 {
     struct change ch;
@@ -386,7 +387,8 @@ static cmx_err change_contexts(struct cmx_proxy *p, const struct cmx_proxy_confi
     return err;
 }
 
-/* The gateway changes: new sessions are made and their tasks started before the old ones end. Takes c over. */
+/* Applies a configuration c with another gateway. Creates the new sessions and starts their tasks before the old
+ * sessions end, so that a failure changes nothing. If it succeeds, p owns c. */
 static cmx_err change_gateway(struct cmx_proxy *p, struct cmx_proxy_config *c)
 {
     struct session *fresh = NULL, *old = p->engine.sessions;
@@ -475,7 +477,7 @@ void cmx_proxy_set_updating(struct cmx_proxy *p, bool updating)
 
 /* ---- status ---- */
 
-/* A stuck session cannot publish that it is stuck. Call under the lock. */
+/* Also reports a stuck session, whose task cannot publish that state itself. The caller holds the lock. */
 static void copy_context(struct run *r, struct cmx_context_status *out)
 {
     *out = r->shared;

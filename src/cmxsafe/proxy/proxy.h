@@ -1,7 +1,8 @@
 /* proxy.h - the Client Socket Proxy: keeps SSH sessions to a gateway up and carries TCP connections through them. A
- * reverse context forwards a listener at the gateway to a service of the device; a direct context forwards a listener
- * on the device's loopback to a service behind the gateway (RFC 4254 section 7). Each session has one event-driven
- * task. The engine reads no configuration file: the caller passes strings, which are copied, and gets status as values.
+ * reverse context forwards a listener on the gateway to a service of the device; a direct context forwards a listener
+ * on the device's loopback to a service that the gateway can reach (RFC 4254 section 7). Each session has one
+ * event-driven task. The engine reads no configuration file: the caller passes strings, which the engine copies, and
+ * receives copies of the status.
  *
  *   proxy.c            creates, changes, watches and ends sessions; reports status
  *   session.c          a session's task: log in, serve, wait, repeat
@@ -13,9 +14,9 @@
  *   probe.c            tests whether the gateway's listener still forwards to this device
  *   session_state.c, relay_state.c  the state that these share, with one setter each
  *
- * A session's task owns everything of its session. Other tasks hold the engine's lock when they use a session: they
- * read `shared` and `cfg` of its contexts, and change only the members that session_state.h marks "under the lock". The
- * session's task also holds the lock to link and unlink contexts. */
+ * A session's task owns its session and everything in it. Other tasks must hold the engine's lock to use a session.
+ * They may read `shared` and `cfg` of its contexts, and change only the members that session_state.h marks "under the
+ * lock". The session's task also holds the lock while it links and unlinks contexts. */
 #pragma once
 
 #include <stdbool.h>
@@ -34,47 +35,50 @@ extern "C" {
 
 struct cmx_proxy;
 
-/* Checks and copies everything; starts nothing. hooks may be NULL. why names the offending setting; may be NULL.
- * CMX_EINVAL, CMX_ENOMEM. */
+/* Checks and copies the arguments; starts nothing. hooks may be NULL. why receives the invalid setting; may be NULL.
+ * CMX_EINVAL: a setting is invalid, or n_contexts is 0; CMX_ENOMEM: no memory. */
 CMX_MUST_USE cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gateway,
                                       const struct cmx_context *contexts, size_t n_contexts,
                                       const struct cmx_proxy_hooks *hooks, struct cmx_why *why);
 
-/* Starts the session tasks, each with stack_bytes (0: the platform's default). CMX_ENOMEM: some could not be started.
- */
+/* Starts the session tasks, each with stack_bytes (0: the platform's default). CMX_ENOMEM: some tasks could not be
+ * started. */
 CMX_MUST_USE cmx_err cmx_proxy_start(struct cmx_proxy *p, size_t stack_bytes);
 
-/* Replaces the contexts of a running engine. Unchanged ones keep their sessions and relays. gateway: the one passed to
- * create. On error nothing has changed. Same checks as create. One caller at a time. Without contexts all sessions
- * end. */
+/* Replaces the contexts of a running engine. Unchanged contexts keep their sessions and relays. gateway: the same as in
+ * cmx_proxy_create. If n_contexts is 0 all sessions end. Checks and errors are otherwise those of cmx_proxy_create;
+ * after an error nothing has changed. Only one task at a time may call this or cmx_proxy_reconfigure. */
 CMX_MUST_USE cmx_err cmx_proxy_set_contexts(struct cmx_proxy *p, const struct cmx_gateway *gateway,
                                             const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 
 /* Replaces the configuration of a running engine, as a Linux agent does when its file changes. Unchanged contexts keep
- * their sessions and relays; a changed gateway restarts all sessions. On error nothing has changed. Same checks as
- * create. One caller at a time. Without contexts all sessions end. */
+ * their sessions and relays, but if the gateway has changed all sessions are restarted. If n_contexts is 0 all sessions
+ * end. Checks and errors are otherwise those of cmx_proxy_create; after an error nothing has changed. Only one task
+ * at a time may call this or cmx_proxy_set_contexts. */
 CMX_MUST_USE cmx_err cmx_proxy_reconfigure(struct cmx_proxy *p, const struct cmx_gateway *gateway,
                                            const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 
-/* Ends sessions and relays and waits for the tasks; frees p. NULL is fine. */
+/* Ends all sessions and relays, waits until the tasks have ended, and frees p. NULL is fine. */
 void cmx_proxy_destroy(struct cmx_proxy *p);
 
-/* Breaks the connection of each session whose task has not run for CMX_SESSION_STUCK_MS, so that calls which wait for
- * the socket fail and the session logs in again. Call it about once a second. Any thread. */
+/* Shuts down the gateway connection of each session whose task has not run for CMX_SESSION_STUCK_MS. A call in which
+ * the task waits for the socket then fails, and the session logs in again. Call it about once a second. Any thread. */
 void cmx_proxy_watch(struct cmx_proxy *p);
 
 /* Records whether an update is being received: see CMX_RELAY_HEAP_UPDATE in proxy_limits.h. Any thread. */
 void cmx_proxy_set_updating(struct cmx_proxy *p, bool updating);
 
-/* Writes at most cap entries; returns how many contexts there are. Each entry is a consistent snapshot. Any thread. */
+/* Writes the status of at most cap contexts to out; returns the number of all contexts. Each entry is a consistent
+ * snapshot. Any thread. */
 size_t cmx_proxy_status(struct cmx_proxy *p, struct cmx_context_status *out, size_t cap);
 
-/* Finds the context of that direction and local port. False: there is none; *out is then unchanged. Any thread. */
+/* Copies the status of the context with this direction and local port to *out. False: there is no such context; *out is
+ * unchanged. Any thread. */
 bool cmx_proxy_find(struct cmx_proxy *p, cmx_proxy_direction direction, uint16_t local_port,
                     struct cmx_context_status *out);
 
-/* True when the device has reached its gateway: a context is CMX_STATE_UP, and every other one is up too or has a
- * session whose gateway refused the forward. Any thread. */
+/* True when the device has reached its gateway: at least one context is CMX_STATE_UP, and every other context either is
+ * up too or only lacks its forward, which the gateway refused in a live session. Any thread. */
 bool cmx_proxy_reached(struct cmx_proxy *p);
 
 #ifdef __cplusplus

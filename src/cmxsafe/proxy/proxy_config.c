@@ -33,9 +33,8 @@ const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
 #include "cmxsafe/proxy/context_options.h"
 };
 
-/* Each row initialises one member, in the order of the members: a member without a row, or a row without a member, is a
- * compile error.
- */
+/* Initialises the members in their order, one for each row, so that a member without a row, or a row without a member,
+ * is a compile error. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wmissing-field-initializers"
 __attribute__((unused)) static const struct cmx_context a_row_for_each_member = {
@@ -99,7 +98,7 @@ bool cmx_context_option_in_range(const struct cmx_context_option *o, int64_t val
 struct field {
     uint8_t at;
     uint8_t size;      /* 0: a string */
-    uint16_t fallback; /* the default of a number of 2 or 4 bytes that is 0 */
+    uint16_t fallback; /* replaces 0 in a number of 2 or 4 bytes */
 };
 
 #define STRING(member, none) {.at = offsetof(struct cmx_gateway, member)},
@@ -138,9 +137,8 @@ static char **string_at(struct cmx_gateway *g, const struct field *f)
     return (char **)(void *)((char *)g + f->at);
 }
 
-/* Replaces each borrowed string by a copy. All fields are set, to NULL after a failure, so that the result can always
- * be freed.
- */
+/* Replaces each borrowed string by a copy. After a failure the strings that have no copy are NULL, so that free_strings
+ * can always be called. */
 static cmx_err own_strings(struct cmx_gateway *g)
 {
     cmx_err err = CMX_OK;
@@ -197,7 +195,7 @@ static bool too_long(const char *name)
     return name && strlen(name) >= CMX_PROXY_NAME_MAX;
 }
 
-/* The next functions return the reason for a refusal, or NULL. */
+/* Returns the setting that is wrong and why, or NULL. */
 static const char *gateway_fault(const struct cmx_gateway *g)
 {
     if (empty(g->host))
@@ -345,7 +343,7 @@ static void gateway_defaults(struct cmx_gateway *g)
         else if (f->size == sizeof(uint32_t) && f->fallback && *(uint32_t *)at == 0)
             *(uint32_t *)at = f->fallback;
     }
-    /* The pins have been parsed; the borrowed texts are not kept. */
+    /* parse_pins has parsed these borrowed texts, which the configuration does not keep. */
     g->host_keys = NULL;
 }
 
@@ -451,7 +449,7 @@ cmx_err cmx_proxy_context_copy(struct cmx_context *out, const struct cmx_context
         const char *copy = text && !err ? cmx_mem_strdup(canonical ? address : text) : NULL;
 
         if (text && !copy)
-            err = CMX_ENOMEM; /* this text and all later ones become NULL, so they can be released */
+            err = CMX_ENOMEM; /* this text and all later ones become NULL, so that the caller can release *out */
         if (text)
             cmx_context_option_set_text(o, out, copy);
     }

@@ -1,5 +1,4 @@
-/* proxy_config.h - checks and owns a proxy configuration. Decides whether it is valid; starts nothing, opens nothing.
- */
+/* proxy_config.h - checks a proxy configuration and keeps a copy of it. Starts nothing and opens nothing. */
 #pragma once
 
 #include "cmxsafe/core/why.h"
@@ -7,7 +6,7 @@
 #include "cmxsafe/proxy/gateways.h"
 #include "cmxsafe/proxy/pin.h"
 
-/* A row of context_options.h as the code uses it. */
+/* The kind of an option: the first column of context_options.h. */
 typedef enum {
     CMX_OPTION_PORT,      /* uint16_t, required */
     CMX_OPTION_COUNT,     /* unsigned */
@@ -15,19 +14,19 @@ typedef enum {
     CMX_OPTION_DIRECTION, /* cmx_proxy_direction */
     CMX_OPTION_PEER,      /* cmx_proxy_peer */
     CMX_OPTION_SWITCH,    /* bool */
-    CMX_OPTION_ID,        /* the context's name; const char *, like all the kinds below */
-    CMX_OPTION_NAME,      /* a name, at most as long as a context's */
+    CMX_OPTION_ID,        /* the context's name; this and the kinds below are const char * */
+    CMX_OPTION_NAME,      /* a name; the same maximum length as a context's name */
     CMX_OPTION_HOST,      /* a host or address */
     CMX_OPTION_ADDRESSES, /* addresses and prefixes */
     CMX_OPTION_TEXT
 } cmx_option_kind;
 
 struct cmx_context_option {
-    const char *key; /* NULL: the key is name */
+    const char *key; /* NULL: the option is the context's name, which has no key */
     uint32_t max;
     uint16_t fallback;
     uint8_t min;
-    uint8_t at;   /* offset in struct cmx_context */
+    uint8_t at;   /* offset of the member in struct cmx_context */
     uint8_t kind; /* cmx_option_kind */
 };
 
@@ -38,7 +37,8 @@ enum {
 };
 extern const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS];
 
-/* These functions read and write the member of c that the option o describes: a text, or else a number. */
+/* These functions read and write the member of c that the option o describes, either as a text or as a number.
+ * cmx_context_option_is_text says which of the two it is. */
 bool cmx_context_option_is_text(const struct cmx_context_option *o);
 const char *cmx_context_option_text(const struct cmx_context_option *o, const struct cmx_context *c);
 void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_context *c, const char *text);
@@ -48,7 +48,8 @@ void cmx_context_option_set_number(const struct cmx_context_option *o, struct cm
 /* True if the option may have this value. 0 means the default and is valid, except for a port. */
 bool cmx_context_option_in_range(const struct cmx_context_option *o, int64_t value);
 
-/* A deep copy of a gateway and its contexts, defaults filled in. Immutable once built; secrets are wiped by free. */
+/* A deep copy of a gateway and its contexts with all defaults filled in. It never changes; cmx_proxy_config_free wipes
+ * its secrets. */
 struct cmx_proxy_config {
     struct cmx_gateway gateway;
     struct cmx_context *contexts;
@@ -58,31 +59,31 @@ struct cmx_proxy_config {
     struct cmx_gateway_list gateways; /* parsed from gateway.host */
 };
 
-/* Checks and copies a configuration. why: names the setting that is refused; may be NULL. CMX_EINVAL, CMX_ENOMEM; *out
- * is then NULL. */
+/* Checks and copies a configuration. why receives the invalid setting; may be NULL. CMX_EINVAL: a setting is invalid;
+ * CMX_ENOMEM: no memory. *out is NULL after an error. */
 CMX_MUST_USE cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gateway *gateway,
                                           const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 void cmx_proxy_config_free(struct cmx_proxy_config *c); /* NULL is fine */
 
-/* The first is false if the sessions must be replaced for the change to take effect, the second if the context must be
- * restarted. */
+/* cmx_proxy_config_same_gateway returns false if a change from a to b requires new sessions; cmx_proxy_context_equal
+ * returns false if it requires a restart of the context. */
 bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struct cmx_proxy_config *b);
 bool cmx_proxy_context_equal(const struct cmx_context *a, const struct cmx_context *b);
 
-/* Checks peer and allow_from; why, which may be NULL, names the context and the option. CMX_EINVAL. */
+/* Checks the options peer and allow_from of c. why receives the context and the invalid option; may be NULL.
+ * CMX_EINVAL: one of the two options is invalid. */
 CMX_MUST_USE cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct cmx_why *why);
 
-/* Writes the canonical text of an address (RFC 5952 for IPv6: "FD00::0:1" is "fd00::1"), since gateways compare
- * addresses as text. False: host is not a numeric address; out is unchanged. */
+/* Writes the canonical text of an address; for IPv6 that of RFC 5952, in which "FD00::0:1" is "fd00::1". Use it
+ * because gateways compare addresses as text. False: host is not a numeric address, and out is unchanged. */
 bool cmx_proxy_address_canonical(const char *host, char out[CMX_PROXY_ADDRESS_MAX]);
 
 /* Returns the prefix in a remote_address that begins with CMX_PROXY_FLEET, or NULL. */
 const char *cmx_proxy_fleet_prefix(const char *remote_address);
 
-/* Makes a deep copy with addresses in canonical form. CMX_ENOMEM: *out may then only be passed to
- * cmx_proxy_context_release. */
+/* Makes a deep copy with addresses in canonical form. After CMX_ENOMEM the caller may only release *out. */
 CMX_MUST_USE cmx_err cmx_proxy_context_copy(struct cmx_context *out, const struct cmx_context *c);
 void cmx_proxy_context_release(struct cmx_context *c);
 
-/* Returns the name of c's session: c->session, or the context's own name if that is empty. */
+/* Returns the name of c's session: c->session, or the context's own name if c->session is NULL. */
 const char *cmx_proxy_context_session(const struct cmx_context *c);

@@ -1,19 +1,20 @@
-/* proxy_limits.h - the sizes of the proxy's buffers and its time limits. A build may set those in #ifndef
- * (Kconfig on ESP32). The defaults suit a Linux host, those under CMX_DEVICE_PROFILE a microcontroller.
+/* proxy_limits.h - the sizes of the proxy's buffers and its time limits. A build can override each one that is inside
+ * #ifndef (with Kconfig on ESP32). The defaults under CMX_DEVICE_PROFILE suit a microcontroller, the others a Linux
+ * host.
  *
- * One relay costs at most: in our heap, its struct (under 400 bytes), one chunk that the gateway does not take yet and
- * one channel window that the local side does not take yet; in libssh, one channel window. libssh chooses the window:
- * 1.28 MB in 0.10, 2 MB in 0.11, 8,000 bytes in LibSSH-ESP32. */
+ * One relay uses at most this memory. In our heap: its struct (under 400 bytes), one chunk that waits for the gateway,
+ * and one channel window of bytes that wait for the local side. In libssh: one channel window. libssh chooses the
+ * window: 1.28 MB in 0.10, 2 MB in 0.11, 8,000 bytes in LibSSH-ESP32. */
 #pragma once
 
 #if defined(ESP_PLATFORM) && !defined(CMX_DEVICE_PROFILE)
-#define CMX_DEVICE_PROFILE /* Arduino gives a library no compiler flags */
+#define CMX_DEVICE_PROFILE /* on Arduino a library cannot set compiler flags */
 #endif
 
-/* Bytes that move from a local socket into one SSH packet at a time. high_bw contexts use the larger size: fewer,
- * larger packets cost less CPU time per byte (a third less on a host), and the session then holds one such buffer. On a
- * device both sizes leave room for the packet's other fields, so that libssh's buffers, which grow to powers of two,
- * stay at 1 and 2 KB. */
+/* Bytes that move from a local socket into one SSH packet at a time. high_bw contexts use the larger size, because
+ * fewer and larger packets cost less CPU time per byte (a third less on a host). A session with such a context has one
+ * buffer of the larger size. On a device both sizes leave room for the packet's other fields: libssh's buffers grow to
+ * powers of two, and thus stay at 1 and 2 KB. */
 #ifndef CMX_RELAY_CHUNK
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_CHUNK 896
@@ -31,7 +32,7 @@
 #endif
 
 /* A session reads a local socket until the socket is empty or this many bytes have moved, then serves its other
- * sockets. Several chunks in a row save calls of poll. */
+ * sockets. Moving several chunks in a row saves calls of poll. */
 #ifndef CMX_RELAY_BURST
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_BURST 4096
@@ -50,7 +51,7 @@
 #endif
 #endif
 
-/* Bytes read from libssh at once when a local socket that was full accepts data again; see relay_flow.c. */
+/* The most bytes to read from libssh at once when a local socket that was full accepts data again; see relay_flow.c. */
 #ifndef CMX_RELAY_SPILL
 #ifdef ESP_PLATFORM
 #define CMX_RELAY_SPILL 1024u
@@ -69,14 +70,14 @@
 #endif
 #endif
 
-/* A gateway that sends more than its window allows violates RFC 4254 section 5.2; older libssh only logs it. More than
- * this many undelivered bytes on one channel end the session. */
+/* The session ends if more than this many bytes of one channel wait for delivery. A gateway that sends more than its
+ * window allows violates RFC 4254 section 5.2, but older versions of libssh only log that. */
 #ifndef CMX_RELAY_BACKLOG_MAX
 #define CMX_RELAY_BACKLOG_MAX (4u << 20)
 #endif
 
 /* libssh answers each request of the gateway and keeps the answers, some 50 bytes each, until the gateway reads them.
- * More than this many unread answers end the session. */
+ * The session ends if more than this many answers are unread. */
 #ifndef CMX_UNREAD_ANSWERS_MAX
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_UNREAD_ANSWERS_MAX 256
@@ -85,10 +86,10 @@
 #endif
 #endif
 
-/* libssh verifies an Ed25519 host key with tables of 8 KB on the stack: 12.7 KB at the deepest point on an
- * ESP32-C3, 13.2 KB on an ESP32-S3. A session with an ECDSA key uses 5.5 KB (ESP32-S3). A session with a smaller stack
- * than this requests the gateway's other keys first. If none of them is pinned it continues in a task with a stack of
- * this size. */
+/* The stack that a session needs to verify an Ed25519 host key. libssh puts tables of 8 KB on the stack for this: the
+ * session uses 12.7 KB on an ESP32-C3 and 13.2 KB on an ESP32-S3, but 5.5 KB for an ECDSA key (ESP32-S3). A session
+ * with a smaller stack requests the gateway's host keys of other types first. If none of them is pinned, the session
+ * continues in a task with a stack of this size. */
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_ED25519_STACK 14848
 #else
@@ -96,15 +97,15 @@
 #endif
 
 /* Relays that wait for the gateway's CLOSE no longer count as connections but still use memory; a context has at most
- * twice max_connections relays, waiting ones included. A gateway sends its CLOSE only after its client has taken all
- * bytes, which a client may never do. The session is ended only if a new connection needs the place and a relay has
- * waited for longer than this. */
+ * twice max_connections relays, waiting ones included. A gateway sends its CLOSE only after its client has received all
+ * bytes, which may never happen. The session ends only if a new connection finds no free place and a relay has waited
+ * for the CLOSE for longer than this. */
 #ifndef CMX_RELAY_CLOSE_TIMEOUT_MS
 #define CMX_RELAY_CLOSE_TIMEOUT_MS 60000
 #endif
 
 /* A new connection is refused while less heap than this is free. Without memory libssh drops packets silently, and the
- * connections that exist would hang. On hosts the free heap is unknown, so no connection is refused. */
+ * existing connections would hang. On hosts the free heap is unknown, so no connection is refused. */
 #ifndef CMX_RELAY_HEAP_FLOOR
 #define CMX_RELAY_HEAP_FLOOR 16384
 #endif
@@ -118,8 +119,8 @@
 /* After this long without a byte, a relay is logged as stalled. */
 #define CMX_RELAY_STALL_MS 5000
 
-/* After this long without a byte, a connection costs no time until the next byte (relay_rest.h). 0: connections never
- * rest; a device has few of them. */
+/* After this long without a byte, a connection rests: it uses no CPU time until the next byte (relay_rest.h). 0:
+ * connections never rest. That is the default on a device, which has few connections. */
 #ifndef CMX_RELAY_REST_MS
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_REST_MS 0
@@ -128,7 +129,8 @@
 #endif
 #endif
 
-/* Longest sleep of a session's task, and so the longest time until the task notices a request to stop or to change. */
+/* The longest sleep of a session's task that other tasks cannot wake. The task notices a request to stop or to change
+ * within this time. */
 #define CMX_SESSION_TICK_MS 500
 
 /* A session's task that has not called cmx_session_alive for this long is stuck. */
@@ -136,23 +138,23 @@
 #define CMX_SESSION_STUCK_MS 10000
 #endif
 
-/* A session that has lived for this long is a success: the next wait before a login starts small again. Shorter ones do
- * not reset the backoff, so that a gateway which ends every session soon after the login is not hammered. */
+/* A session that has lasted this long counts as a success and resets the backoff. A shorter session does not, because
+ * otherwise a gateway that ends every session soon after the login would be tried again at the shortest interval. */
 #ifndef CMX_SESSION_PROVEN_MS
 #define CMX_SESSION_PROVEN_MS 10000
 #endif
 
-/* The look-up of the gateway's name may take this long before the attempt fails. The look-up continues, and a later
- * attempt uses its result. A dead first name server alone costs 5 to 20 s. */
+/* A login attempt fails if the look-up of the gateway's name takes longer than this. The look-up continues, and a later
+ * attempt uses its result. A dead first name server alone delays the answer by 5 to 20 s. */
 #ifndef CMX_LOOKUP_TIMEOUT_MS
 #define CMX_LOOKUP_TIMEOUT_MS 30000
 #endif
 
-/* A context's connections share the addresses of its service for this long. */
+/* For this long after a look-up, new connections of a context use the addresses that it found for the local service. */
 #define CMX_LOOKUP_FRESH_MS 2000
 
-/* Look-ups that run at once in the whole process, abandoned ones included, and the stack of each (0: the platform's
- * default). */
+/* The most look-ups that run at once in the whole process, abandoned look-ups included, and the stack of each look-up's
+ * task (0: the platform's default). */
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_LOOKUPS_MAX 4
 #define CMX_LOOKUP_STACK 4096

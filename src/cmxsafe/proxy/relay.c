@@ -12,9 +12,12 @@
 #include "cmxsafe/proxy/relay_flow.h"
 
 #define TAG "proxy"
-#define TENTATIVE_MS 300 /* a connection silent for this long is not the probe: the service may speak first */
 
-/* ---- the end ---- */
+/* A connection that arrives during a probe and sends no byte for this long is not the probe. It is then connected to
+ * the service, because in some protocols the service speaks first. */
+#define TENTATIVE_MS 300
+
+/* ---- ending a relay ---- */
 
 static void close_local(struct relay *x, struct session *s, bool reset)
 {
@@ -29,8 +32,8 @@ static void close_local(struct relay *x, struct session *s, bool reset)
     cmx_tracked_socket_close(&x->socket, &s->engine->hooks, x->run->cfg.name);
 }
 
-/* Ends the relay: closes the local socket, with a reset unless cause is CMX_OK, and the channel. If there is a channel
- * the relay then waits for the gateway's CLOSE. */
+/* Ends the relay: closes the channel and the local socket, the latter with a reset unless cause is CMX_OK. A relay with
+ * a channel then waits for the gateway's CLOSE. */
 static void finish(struct relay *x, struct session *s, cmx_err cause)
 {
     const char *why = cause ? cmx_err_text(cause) : "in order";
@@ -56,8 +59,8 @@ void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause)
 {
     switch (x->phase) {
     case RELAY_OPENING:
-        /* CLOSE may not be sent before the gateway has given the channel its number; cmx_relay_settle sends it after
-         * that. */
+        /* The gateway has not assigned the channel's number yet, so CLOSE cannot be sent; cmx_relay_settle sends it
+         * later. */
         close_local(x, s, true);
         cmx_relay_state_set_phase(x, RELAY_UNWANTED, cmx_err_text(cause));
         break;
@@ -149,7 +152,7 @@ static void service_connected(struct relay *x, struct session *s)
     relay_opened(x, s, "service connected");
 }
 
-/* Makes a socket for x->address and starts to connect it. */
+/* Creates a socket for x->address and starts to connect it. */
 static cmx_err connect_address(struct relay *x, struct session *s)
 {
     const bool mirror = x->run->cfg.peer == CMX_PEER_MIRROR;
@@ -169,8 +172,8 @@ static cmx_err connect_address(struct relay *x, struct session *s)
     return cmx_net_connect(x->fd, x->address->ai_addr, x->address->ai_addrlen);
 }
 
-/* Starts to connect to x->address, or to the first address after it that does not fail at once. err: what to report if
- * there is none. */
+/* Starts to connect to x->address, or to the first address after it that does not fail at once. err: the error to
+ * report if x->address is NULL. */
 static void try_addresses(struct relay *x, struct session *s, cmx_err err)
 {
     for (; x->address; x->address = x->address->ai_next) {
@@ -195,7 +198,7 @@ static void address_failed(struct relay *x, struct session *s, cmx_err err)
     try_addresses(x, s, err);
 }
 
-/* Called when the look-up of the service's name may have ended. */
+/* Continues when the look-up of the service's name has ended or the deadline has passed. */
 static void settle_lookup(struct relay *x, struct session *s)
 {
     struct run *r = x->run;
@@ -251,8 +254,8 @@ static void connect_result(struct relay *x, struct session *s)
         service_connected(x, s);
 }
 
-/* Relays waiting for the gateway's CLOSE no longer count as connections but still use memory: a context has at most
- * twice max_connections relays, waiting ones included. */
+/* Returns whether r may have one more relay. Relays that wait for the gateway's CLOSE no longer count as connections
+ * but still use memory, so r has at most twice max_connections relays in all. extra: added to max_connections. */
 static bool has_place(struct run *r, unsigned extra)
 {
     const unsigned max = r->cfg.max_connections + extra;
@@ -277,8 +280,8 @@ static bool has_memory(const struct session *s, const struct run *r)
     return false;
 }
 
-/* Makes a relay for a connection from this client. If that is refused, counts and reports the refusal and returns NULL.
- * extra: how many connections beyond max_connections are allowed. */
+/* Creates a relay for a connection from this client. Returns NULL if the connection must be refused, and then counts
+ * and reports the refusal. extra: how many connections beyond max_connections are allowed. */
 static struct relay *relay_admit(struct session *s, struct run *r, unsigned extra, relay_phase phase, const char *from)
 {
     const bool place = has_place(r, extra);
@@ -396,7 +399,7 @@ static cmx_err settle_opening(struct relay *x, struct session *s)
         return CMX_OK;
     if (err == CMX_ECLOSED)
         return err;
-    if (err) { /* refused: the channel was never open, so no CLOSE may be sent */
+    if (err) { /* the gateway refused: the channel never opened, so no CLOSE may be sent */
         cmx_ssh_channel_free(x->channel);
         x->channel = NULL;
     }
@@ -413,8 +416,8 @@ static cmx_err settle_opening(struct relay *x, struct session *s)
     return CMX_OK;
 }
 
-/* Returns the time at which the idle timeout ends. Do not subtract active_ms from s->now_ms instead: active_ms may be
- * the later one, because now_ms is the time at which this turn of the loop began. */
+/* Returns the time at which the idle timeout ends. A difference s->now_ms - active_ms could be negative: now_ms is the
+ * beginning of this turn of the loop, and active_ms may be later. */
 static uint64_t idle_at(const struct relay *x)
 {
     const unsigned idle_s = x->run->cfg.idle_timeout_s;
@@ -422,7 +425,7 @@ static uint64_t idle_at(const struct relay *x)
     return idle_s ? x->active_ms + idle_s * 1000ull : UINT64_MAX;
 }
 
-/* Sends EOF once the gateway has received all bytes of the local socket. */
+/* Sends EOF once all bytes of the local socket have been sent to the gateway. */
 static cmx_err settle_to_gateway(struct relay *x)
 {
     cmx_err err;
@@ -434,12 +437,12 @@ static cmx_err settle_to_gateway(struct relay *x)
     return err;
 }
 
-/* Shuts the local socket down once it has received all bytes of the gateway. */
+/* Shuts down the sending direction of the local socket once the socket has received all bytes of the gateway. */
 static void settle_to_local(struct relay *x)
 {
     if (x->to_local != HALF_DRAIN || cmx_relay_state_has_backlog(x))
         return;
-    if (x->end != END_BROKEN) /* a broken end is signalled by a reset */
+    if (x->end != END_BROKEN) /* if the gateway broke the connection, a reset follows instead */
         shutdown(x->fd, SHUT_WR);
     cmx_relay_state_set_to_local(x, HALF_SHUT, "drained");
 }
@@ -489,7 +492,7 @@ static cmx_err settle_closing(struct relay *x, const struct session *s)
     if (x->close_received)
         cmx_relay_state_set_phase(x, RELAY_DEAD, "gateway's CLOSE");
     else if (x->run->pressed && cmx_session_past(s, x->deadline_ms))
-        return CMX_EPROTO; /* a new connection needs the place of this relay */
+        return CMX_EPROTO; /* a new connection was refused for lack of a free place */
     return CMX_OK;
 }
 

@@ -4,7 +4,7 @@
 #include "cmxsafe/proxy/relay_state.h"
 
 void cmx_relay_event_opened(struct relay *x, struct session *s);
-/* Does nothing for a relay that was never open, or whose end has been reported. */
+/* Reports nothing if the relay was never open or its end has already been reported. */
 void cmx_relay_event_closed(struct relay *x, struct session *s, cmx_err cause);
-/* Counts the refusal too. r may be NULL: no context has the port. */
+/* Also counts the refusal. r: NULL if no context has the port. */
 void cmx_relay_event_refused(struct session *s, struct run *r, const char *from, cmx_err cause);

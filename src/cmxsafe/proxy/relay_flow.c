@@ -1,12 +1,11 @@
-/* Bytes from the gateway: the data handler sends straight from libssh's buffer to the local socket. What the socket
- * does not take stays in libssh, which then stops opening the channel's window. When the socket accepts data again, the
- * waiting bytes are read from libssh into `spill`. On a host all are read at once, because libssh 0.10 opens a whole
- * new window at any read, so that reading in pieces would let the peer fill the heap. A device has libssh 0.11, and
- * reads in pieces.
+/* Bytes from the gateway: the data handler sends straight from libssh's buffer to the local socket. Bytes that the
+ * socket does not accept stay in libssh, which then stops enlarging the channel's window. When the socket accepts data
+ * again, the waiting bytes are read from libssh into `spill`. On a host they are all read at once: libssh 0.10 grants
+ * the peer a whole new window at every read, so that reading in pieces would let the peer fill the heap. A device has
+ * libssh 0.11, and reads in pieces.
  *
  * Bytes to the gateway move one chunk at a time. A chunk is read only while the window is open and the SSH socket has
- * taken the chunk before.
- */
+ * accepted the previous chunk. */
 #include "cmxsafe/proxy/relay_flow.h"
 
 #include <errno.h>
@@ -18,7 +17,7 @@
 
 /* ---- from the gateway ---- */
 
-/* Sends what the socket takes. CMX_EAGAIN: not all; CMX_ECLOSED: the socket is broken. */
+/* Sends as much as the local socket accepts. CMX_EAGAIN: some bytes are left; CMX_ECLOSED: the socket is broken. */
 static cmx_err send_local(struct relay *x, const uint8_t *data, size_t len, size_t *sent)
 {
     ssize_t n = send(x->fd, data, len, MSG_NOSIGNAL);
@@ -47,7 +46,8 @@ static void look_for_token(struct relay *x, const uint8_t *data, size_t len)
     }
 }
 
-/* Bytes that are not taken here stay in libssh. ssh.c ends the session if they exceed the window by far. */
+/* Returns how many bytes it consumed; the others stay in libssh. ssh.c ends the session if these far exceed the
+ * window. */
 static size_t on_data(void *arg, const uint8_t *data, size_t len)
 {
     struct relay *x = arg;
@@ -134,7 +134,7 @@ void cmx_relay_flow_drain(struct relay *x)
                 x->failed = err;
                 return;
             }
-            x->backlog -= x->spill.len; /* libssh may have received more meanwhile */
+            x->backlog -= x->spill.len; /* not set to 0: libssh may have received more meanwhile */
         }
         err = send_local(x, x->spill.data + x->spill.off, x->spill.len - x->spill.off, &sent);
         x->spill.off += sent;
@@ -179,7 +179,7 @@ static size_t chunk_of(const struct relay *x, const struct session *s)
     return chunk < s->scratch_len ? chunk : s->scratch_len;
 }
 
-/* Moves one chunk. *more: another chunk may be ready, and the gateway accepts more. */
+/* Moves one chunk. Sets *more if the local socket may have another chunk. */
 static cmx_err pump_chunk(struct relay *x, struct session *s, bool *more)
 {
     size_t window = cmx_ssh_channel_window(x->channel);

@@ -28,7 +28,7 @@ static const char *half_name(half_state half)
     return names[half];
 }
 
-/* True if a relay in this phase is one of relays_open. */
+/* True if a relay in this phase counts in relays_open. */
 static bool is_counted(relay_phase phase)
 {
     switch (phase) {

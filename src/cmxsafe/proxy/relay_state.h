@@ -1,7 +1,7 @@
 /* relay_state.h - the state of one relay: an SSH channel on one side, a local TCP socket on the other.
  *
- * The phase says how far the relay is in its life. Each direction has a half-state of its own, since one direction
- * may end while the other stays open (as in OpenSSH's nchan.c):
+ * The phase is the relay's stage between its creation and its end. In addition each direction has a half-state, because
+ * one direction may end while the other stays open (as in OpenSSH's nchan.c):
  *
  *   to local:    open   bytes may still arrive from the gateway
  *                drain  the gateway sent EOF or CLOSE; the rest waits for the local socket
@@ -33,12 +33,12 @@ typedef enum { HALF_OPEN, HALF_DRAIN, HALF_SHUT } half_state;
 
 /* How the gateway ended the channel. */
 typedef enum {
-    END_IN_ORDER, /* the gateway sent CLOSE after EOF in both directions, or has not ended the channel yet */
+    END_IN_ORDER, /* the gateway sent CLOSE after EOF in both directions, or no CLOSE yet */
     END_CUT,      /* the gateway closed the channel while the device still had bytes to send */
     END_BROKEN    /* the gateway closed the channel without EOF */
 } relay_end;
 
-/* Bytes that wait for one side. */
+/* Bytes that wait to be sent to one side. */
 struct relay_bytes {
     uint8_t *data; /* NULL: none */
     size_t len, off;
@@ -60,43 +60,43 @@ struct relay {
     struct cmx_ssh_channel *channel;
     struct cmx_lookup *lookup;      /* connecting: owns the addresses */
     const struct addrinfo *address; /* connecting: the address that is tried */
-    cmx_err failed;                 /* why both sides must be reset: the local socket broke, or no memory */
-    size_t backlog;                 /* bytes for the local side that wait inside libssh */
-    struct relay_bytes spill;       /* bytes read from libssh that the local side does not take yet */
-    struct relay_bytes held;        /* bytes read from the local side that the gateway does not take yet */
+    cmx_err failed;                 /* why both sides must be reset; CMX_OK: no reset */
+    size_t backlog;                 /* number of bytes for the local socket that wait inside libssh */
+    struct relay_bytes spill;       /* bytes read from libssh that wait for the local socket */
+    struct relay_bytes held;        /* bytes read from the local socket that wait for the gateway */
     uint64_t deadline_ms;           /* end of the phases TENTATIVE, LOOKUP, CONNECTING and CLOSING */
-    uint64_t active_ms;             /* last byte in either direction */
-    uint64_t stall_ms;              /* the active_ms for which a stall has been logged */
+    uint64_t active_ms;             /* time of the last byte in either direction */
+    uint64_t stall_ms;              /* value of active_ms when a stall was last logged */
     uint64_t number; /* the connection's number in events; 0: not open yet, or its end has been reported */
     uint64_t opened_ms;
     uint64_t bytes_in, bytes_out;
     bool rests, stirs;     /* rests: the relay is in s->resting; stirs: also in s->stirred */
     struct relay *before;  /* the previous relay in s->resting */
-    struct relay *stirred; /* the next of s->stirred */
+    struct relay *stirred; /* the next relay in s->stirred */
     struct tracked_socket socket;
     struct cmx_originator originator; /* client of a reverse relay */
-    struct cmx_peer_entry peer;       /* listed while fd is connected, or connecting, to the service */
-    char from[46]; /* address of the client; reverse: as the gateway reports it, cut to the length of an address */
+    struct cmx_peer_entry peer;       /* in the list of peer.c while fd is connected or connecting to the service */
+    char from[46];                    /* address of the client; reverse: as the gateway reports it, truncated */
 };
 
-/* Makes a new relay of r, which is linked into s and counted. NULL: no memory. */
+/* Creates a relay of r, adds it to the list of s and counts it. NULL: no memory. */
 struct relay *cmx_relay_state_new(struct session *s, struct run *r, relay_phase phase);
-/* Frees a relay that is no longer in a list, and its channel. */
+/* Frees a relay and its channel. The relay must no longer be in a list. */
 void cmx_relay_state_free(struct relay *x);
 
-/* Changes the phase. event: what happened, in a few words. Counts the relay in or out of relays_open. */
+/* Changes the phase and keeps relays_open up to date. event: the cause in a few words, for the log. */
 void cmx_relay_state_set_phase(struct relay *x, relay_phase phase, const char *event);
 void cmx_relay_state_set_to_local(struct relay *x, half_state state, const char *event);
 void cmx_relay_state_set_to_gateway(struct relay *x, half_state state, const char *event);
 
-/* A build without debug lines has no texts of events. */
+/* Without debug messages the texts of the events are left out of the build. */
 #define CMX_RELAY_EVENT(text) (CMX_LOG_COMPILED >= CMX_LOG_DEBUG ? (text) : NULL)
 #define cmx_relay_state_set_phase(x, phase, event) (cmx_relay_state_set_phase)(x, phase, CMX_RELAY_EVENT(event))
 #define cmx_relay_state_set_to_local(x, state, event) (cmx_relay_state_set_to_local)(x, state, CMX_RELAY_EVENT(event))
 #define cmx_relay_state_set_to_gateway(x, state, event)                                                                \
     (cmx_relay_state_set_to_gateway)(x, state, CMX_RELAY_EVENT(event))
 
-/* Call when something happens to x: if x rests (relay_rest.h), the loop serves it again. Callable from a handler. */
+/* Call when x has an event: if x rests (relay_rest.h), the loop serves x again. Handlers may call this. */
 void cmx_relay_state_stir(struct relay *x);
 #define cmx_relay_state_stir(x) (CMX_RELAY_REST_MS ? (cmx_relay_state_stir)(x) : (void)0)
 

@@ -33,7 +33,7 @@ static void session_sleep(struct session *s, uint64_t until)
     }
 }
 
-/* Waits before the next attempt. last: no other gateway is left to try. */
+/* Waits before the next attempt. last: every gateway has been tried in this round. */
 static void wait_before_next(struct session *s, cmx_err err, const char *text, bool last)
 {
     struct cmx_backoff *b = last && cmx_session_needs_person(err) ? &s->slow : &s->backoff;
@@ -44,7 +44,7 @@ static void wait_before_next(struct session *s, cmx_err err, const char *text, b
     uint32_t ms;
 
     if (cmx_crypto_random(&random, sizeof random))
-        random = UINT32_MAX; /* without entropy wait for the longest time */
+        random = UINT32_MAX; /* no random bytes: wait as long as the backoff allows */
     ms = cmx_backoff_next(b, random);
     until = cmx_port_now_ms() + ms;
     cmx_log(err == CMX_EHOSTKEY ? CMX_LOG_ERROR : CMX_LOG_WARN, TAG, "%s: %s%s%s; next attempt in %u.%u s", s->name,
@@ -115,7 +115,7 @@ static cmx_err serve_login(struct session *s)
         cmx_session_say(s, "the device's other sessions have moved to another gateway", "");
     else
         cmx_session_say(s, "session lost: ", cmx_err_text(err));
-    /* The backoff is reset only after a session that lasted. Otherwise a gateway that ends each session right after the
+    /* Reset the backoff only after a session that lasted. Otherwise a gateway that ends each session right after the
      * login would be tried again at the shortest interval. */
     if (s->announced_up && cmx_port_now_ms() - s->up_ms >= CMX_SESSION_PROVEN_MS) {
         cmx_backoff_reset(&s->backoff);
@@ -161,8 +161,8 @@ cmx_err cmx_session_start(struct session *s)
     return err;
 }
 
-/* Continues in a task whose stack is large enough for the remaining host key type. The session keeps that task, because
- * the gateway shows the same key again at a key re-exchange. */
+/* Starts a task whose stack is large enough for the remaining host key type; the session continues there. It never
+ * returns to a smaller stack, because at a key re-exchange it verifies the same key again. */
 static bool moved_to_larger_stack(struct session *s)
 {
     const size_t before = s->stack_bytes;
@@ -218,8 +218,8 @@ static void session_task(void *arg)
         }
         if (cmx_session_stopping(s))
             break;
-        /* A fingerprint does not name the type of its key. If the gateway has several host keys, the next attempt
-         * requests another type at once, until all types have been tried. */
+        /* A pinned fingerprint does not name the type of its key, so the gateway may have shown another of its host
+         * keys. Then the next attempt requests another type at once, until all types have been tried. */
         if (!cmx_session_login_types_left(s, err)) {
             bool last = cmx_session_gateway_failed(s, err);
 

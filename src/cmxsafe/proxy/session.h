@@ -1,8 +1,9 @@
-/* session.h - the task of a session: log in, serve, wait, repeat; it never stops trying (promise 5 of SECURITY.md). */
+/* session.h - the task of a session. It logs in, serves the session until it ends, waits, and begins again; it never
+ * stops trying (promise 5 of SECURITY.md). */
 #pragma once
 
 #include "cmxsafe/proxy/session_state.h"
 
-/* Starts s's task. The task does nothing while s->hold is set. When s->stop is set it sets s->finished and ends.
- * CMX_ENOMEM: s counts as finished. */
+/* Starts s's task. The task does nothing while s->hold is set. After s->stop has been set, the task ends and sets
+ * s->finished. CMX_ENOMEM: the task could not be started; s->finished is then set. */
 CMX_MUST_USE cmx_err cmx_session_start(struct session *s);

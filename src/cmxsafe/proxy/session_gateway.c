@@ -5,7 +5,8 @@
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/session_login.h"
 
-/* This many failed attempts with growing waits take longer than a gateway needs to restart or to become less busy. */
+/* After this many failed attempts a session tries the other gateways. With the growing waits between them, these
+ * attempts take longer than a gateway needs to restart or to become less busy. */
 #define SHUT_OUT_MAX 3
 
 static uint32_t random_bits(void)
@@ -55,8 +56,8 @@ void cmx_session_gateway_enter(struct session *s)
     cmx_session_login_drop_lookup(s);
 }
 
-/* Moves the engine to a gateway, and wakes its sessions: at rest they would notice only at their next keepalive. Call
- * under the lock. */
+/* Makes `gateway` the gateway of the engine, and wakes all sessions: a sleeping session would notice the change only at
+ * its next keepalive. The caller holds the lock. */
 static void move_engine(struct engine *e, uint8_t gateway)
 {
     if (e->turn.at == gateway)
@@ -102,8 +103,9 @@ void cmx_session_gateway_leave(struct session *s)
     cmx_port_mutex_unlock(&s->engine->lock);
 }
 
-/* Called after a failed attempt while other sessions are up at the engine's gateway: after SHUT_OUT_MAX failures this
- * session searches the other gateways. True: nothing is left to try in this round. */
+/* Called when this session's attempt failed although other sessions are up on the engine's gateway. After SHUT_OUT_MAX
+ * such failures the session tries the other gateways one by one. Returns true if no gateway is left to try in this
+ * round. */
 static bool search_on(struct session *s, const struct cmx_gateway_list *l, cmx_err err, uint32_t random)
 {
     if (s->searches && !cmx_gateway_turn_is_last(&s->search, l)) {
@@ -140,7 +142,7 @@ bool cmx_session_gateway_failed(struct session *s, cmx_err err)
     cmx_port_mutex_lock(&e->lock);
     if (s->searches || (e->n_up && e->turn.at == s->gateway)) {
         last = search_on(s, l, err, random);
-    } else if (e->turn.at == s->gateway) { /* otherwise another session has changed the gateway already */
+    } else if (e->turn.at == s->gateway) { /* otherwise another session has already moved on */
         if (s->proven)
             cmx_gateway_turn_worked(&e->turn);
         last = cmx_gateway_turn_is_last(&e->turn, l);

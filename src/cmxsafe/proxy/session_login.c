@@ -26,8 +26,8 @@ static cmx_err wait_ready(struct session *s, int fd, short events, uint64_t dead
     }
 }
 
-/* Looks up the gateway's name; s->lookup then holds *list. The time that this takes is not part of login_timeout_s. A
- * look-up that takes too long continues while the session waits, and the next attempt uses its result. */
+/* Looks up the gateway's name. *list is valid as long as s->lookup. The look-up does not count against login_timeout_s.
+ * One that takes too long continues while the session waits for its next attempt, which uses the result. */
 static cmx_err look_up_gateway(struct session *s, const struct addrinfo **list)
 {
     const struct cmx_gateway_host *g = cmx_session_gateway(s);
@@ -93,8 +93,9 @@ static unsigned count_addresses(const struct addrinfo *list)
     return n;
 }
 
-/* Tries the addresses of the list from number s->address on until the deadline. Each address gets an equal share of the
- * time that is left, so that one that does not answer cannot use up all of it. */
+/* Tries the addresses of the list, from index s->address on, until one accepts the connection or the deadline passes.
+ * Each address gets an equal share of the time that is left, so that an address that does not answer cannot use up all
+ * of it. */
 static cmx_err connect_any(struct session *s, const struct addrinfo *list, uint64_t deadline, int *fd)
 {
     unsigned left = count_addresses(list), at = 0;
@@ -140,7 +141,7 @@ static cmx_err connect_gateway(struct session *s, uint64_t *deadline, int *fd)
 
 typedef cmx_err (*step_fn)(struct cmx_ssh *s);
 
-/* Calls step until it is done or the deadline has passed. */
+/* Calls step until it returns something other than CMX_EAGAIN or the deadline has passed. */
 static cmx_err drive(struct session *s, step_fn step, uint64_t deadline)
 {
     for (;;) {
@@ -191,8 +192,8 @@ static unsigned fitting_types(const struct session *s)
     return s->stack_bytes < need ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
 }
 
-/* Returns the host key types of the pins, without the types that this round has already tried. Requesting only these
- * makes the gateway show another of its keys. */
+/* Returns the host key types of the pins, without the types that this round has already tried; all types of the pins if
+ * nothing would be left. If only these types are requested, the gateway shows another of its keys. */
 static unsigned remaining_types(const struct session *s)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);
@@ -216,7 +217,7 @@ static cmx_err handshake(struct session *s, uint64_t deadline)
     s->no_key = err == CMX_EPROTO && cmx_ssh_no_host_key(s->ssh);
     if (s->no_key) {
         s->last_type = requested_types(s);
-        if (s->shown[0]) /* an earlier attempt of this round showed a key without a pin */
+        if (s->shown[0]) /* in an earlier attempt of this round the gateway showed a key without a pin */
             return mismatch(s);
     }
     cmx_session_say(s, "key exchange: ", err == CMX_EPROTO ? cmx_ssh_error_text(s->ssh) : cmx_err_text(err));

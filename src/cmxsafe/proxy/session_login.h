@@ -1,10 +1,10 @@
-/* session_login.h - one attempt to log in: from the gateway's name to an authenticated session. */
+/* session_login.h - makes one login attempt: from the look-up of the gateway's name to an authenticated session. */
 #pragma once
 
 #include "cmxsafe/proxy/session_state.h"
 
-/* Fills s->ssh; after a failure s->text says what failed. The caller frees s->ssh in either case. The look-up of the
- * name has its own time limit; the rest takes at most login_timeout_s. */
+/* Makes one login attempt. s->ssh is then the session; after an error s->text describes the failure. The caller frees
+ * s->ssh in either case. The look-up of the name has its own time limit; the rest takes at most login_timeout_s. */
 CMX_MUST_USE cmx_err cmx_session_login(struct session *s);
 
 /* Releases the look-up of the gateway's name, which may still be running. */
@@ -13,5 +13,6 @@ void cmx_session_login_drop_lookup(struct session *s);
 /* True if the next attempt needs a larger stack, because Ed25519 is the only host key type left to try. */
 bool cmx_session_login_lacks_stack(const struct session *s);
 
-/* True if, after an attempt that failed with err, the next attempt can request another host key type at once. */
+/* Call after an attempt that failed with err. True if the next attempt can be made at once and request another host key
+ * type. */
 bool cmx_session_login_types_left(struct session *s, cmx_err err);

@@ -6,7 +6,7 @@
 
 #include "cmxsafe/proxy/net.h"
 
-#define PAIR_MS 2000 /* limit of a TCP handshake within the device */
+#define PAIR_MS 2000 /* time limit of a TCP handshake within the device */
 
 static cmx_err wait_ready(struct session *s, int fd, short events)
 {
@@ -25,7 +25,8 @@ static bool same_end(const struct sockaddr_storage *a, const struct sockaddr_sto
            x->sin_addr.s_addr == y->sin_addr.s_addr;
 }
 
-/* Connects fd, which is bound to *from, to the listener at *to. Accepts only this connection, as *other. */
+/* Connects fd, which is bound to *from, to the listener at *to. *other receives the other end; a connection from any
+ * other address is refused. */
 static cmx_err join(struct session *s, int fd, const struct sockaddr_storage *from, int listener,
                     const struct sockaddr_storage *to, int *other)
 {

@@ -16,8 +16,8 @@ static uint64_t keepalive_ms(const struct session *s)
     return s->config->gateway.keepalive_s * 1000ull;
 }
 
-/* The gateway counts as dead after this long without a byte: one second less than the configured time, so that a
- * dead gateway is noticed within the configured time. */
+/* The gateway counts as dead after this long without a byte. This is one second less than keepalive_s * keepalive_max,
+ * so that the session ends within that time. */
 static uint64_t dead_ms(const struct session *s)
 {
     uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;
@@ -50,7 +50,7 @@ static void came_up(struct session *s, struct run *r)
         s->engine->hooks.session(s->engine->hooks.arg, s->name, cmx_session_gateway(s)->host, true, CMX_OK);
 }
 
-/* Records why r does not listen, and tries again later. */
+/* Records why r does not listen, and schedules the next try. */
 static void CMX_PRINTF(4, 5) listen_failed(struct session *s, struct run *r, cmx_err err, const char *fmt, ...)
 {
     char text[sizeof r->live.last_error_text];
@@ -80,14 +80,14 @@ static cmx_err request_step(struct session *s)
     return CMX_OK;
 }
 
-/* Continues the pending request. CMX_EAGAIN: no answer yet. */
+/* Continues the pending request. CMX_EAGAIN: no answer yet. Other errors end the session. */
 static cmx_err request_advance(struct session *s)
 {
     cmx_err err = request_step(s);
     struct run *r = s->request_run;
 
     if (err == CMX_EAGAIN && s->now_ms - s->request_ms >= dead_ms(s))
-        return CMX_ETIMEOUT; /* the gateway sends, but does not answer the request */
+        return CMX_ETIMEOUT; /* the gateway sends data, but does not answer the request */
     if (err == CMX_EAGAIN || err == CMX_ECLOSED)
         return err;
     if (s->request == REQUEST_LISTEN && err)
@@ -96,13 +96,13 @@ static cmx_err request_advance(struct session *s)
     else if (s->request == REQUEST_LISTEN)
         came_up(s, r);
     else if (s->request == REQUEST_CANCEL)
-        r->cancelling = false; /* a refusal means that the listener is gone already */
+        r->cancelling = false; /* if the gateway refuses, the listener is already closed */
     s->request = REQUEST_NONE;
     s->request_run = NULL;
     return CMX_OK;
 }
 
-/* ---- what next ---- */
+/* ---- choosing the next request ---- */
 
 /* Computes r's address if its remote_address is a fleet's prefix. */
 static cmx_err derive_address(struct session *s, struct run *r)

@@ -15,7 +15,7 @@
 
 #define TAG "proxy"
 #define SETTLE_ROUNDS 4
-#define BULK (16 * 1024) /* the stack acknowledges without delay once this many bytes have arrived */
+#define BULK (16 * 1024) /* after this many bytes at once the stack sends an ACK by itself */
 
 /* ---- contexts that are added and removed while the session is up ---- */
 
@@ -72,7 +72,7 @@ void cmx_session_serve_update(struct session *s)
     cmx_port_mutex_unlock(&s->engine->lock);
 }
 
-/* Starts the contexts that were added since the login. */
+/* Counts the current session for each context that was added since the login, and requests its forward. */
 static void count_arrivals(struct session *s)
 {
     for (struct run *r = s->runs; r; r = r->next)
@@ -103,7 +103,8 @@ static struct run *run_for(struct session *s, const struct cmx_ssh_open *o)
         by_port = r;
         matches++;
     }
-    /* Servers may write the address differently. If only one context has the port, the port is enough. */
+    /* A server may write the address in another form than the request. If only one context has the port, the port is
+     * enough. */
     return matches == 1 ? by_port : NULL;
 }
 
@@ -143,7 +144,7 @@ static void take_locals(struct session *s, struct run *r)
     for (unsigned i = 0; i < r->cfg.max_connections; i++) {
         cmx_err err = cmx_net_accept(r->listener, &fd, &peer);
 
-        if (err == CMX_ENOMEM) /* the listener stays readable, so this is tried again a tick later */
+        if (err == CMX_ENOMEM) /* the connection stays in the queue: try again after one tick */
             r->retry_ms = s->now_ms + CMX_SESSION_TICK_MS;
         if (err)
             return;
@@ -180,7 +181,7 @@ void cmx_session_serve_end(struct session *s, cmx_err cause)
     }
 }
 
-/* While an update is received and memory is short, connections of high_bw contexts end: their heap floor is higher. */
+/* While an update is received, connections of high_bw contexts need more free heap. Ends them if less is free. */
 static void yield_to_update(struct session *s)
 {
     size_t heap;
@@ -223,9 +224,10 @@ static cmx_err settle_all(struct session *s)
     return err;
 }
 
-/* Does everything that can be done without waiting. libssh may receive during any call, and what it then queues raises
- * no poll event, so this function repeats until nothing more came in. A gateway that never stops sending must not
- * starve the local sockets: after some rounds *more says that the next turn must not wait. */
+/* Does everything that can be done without waiting. libssh may receive data during any call, and queued data causes no
+ * poll event, so this function repeats until libssh has received nothing more. It stops after SETTLE_ROUNDS, so that a
+ * gateway that never stops sending cannot starve the local sockets; *more is then true and the next turn must not
+ * wait. */
 static cmx_err session_settle(struct session *s, bool *more)
 {
     cmx_err err = CMX_OK;
@@ -291,7 +293,7 @@ static cmx_err reserve(struct session *s)
 
 static int add_poll(struct session *s, int fd, short events)
 {
-    if (!events) /* poll would report a hang-up, on which the task cannot act now */
+    if (!events) /* even without events poll would report a hang-up, which cannot be handled now */
         return -1;
     s->polls[s->n_polls].fd = fd;
     s->polls[s->n_polls].events = events;
@@ -327,8 +329,8 @@ static void sooner(uint64_t *due, uint64_t at)
         *due = at;
 }
 
-/* A session whose connections all rest waits until its next keepalive, if other tasks can wake it. Before that it waits
- * one tick, after which wait_polls frees the scratch buffer. */
+/* True if the session may sleep until its next keepalive: all its connections rest, and other tasks can wake it. A
+ * session with a scratch buffer first sleeps for one tick, after which wait_polls frees the buffer. */
 static bool can_rest(const struct session *s)
 {
     const bool lean = CMX_RELAY_CHUNK_KEPT || !s->scratch;

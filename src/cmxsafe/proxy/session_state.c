@@ -19,8 +19,8 @@ void cmx_session_free_context(struct run *r)
     cmx_mem_free(r);
 }
 
-/* Copies the gateway, its key and the session identifier; without a session, key and identifier are marked as absent.
- */
+/* Copies the gateway, its host key and the session identifier to the status. Without a session the key and the
+ * identifier are marked as absent. */
 static void copy_session_facts(struct cmx_context_status *st, const struct session *s)
 {
     st->gateway = cmx_session_gateway(s)->host;
@@ -131,7 +131,7 @@ uint32_t cmx_session_silent_ms(struct session *s)
 {
     const uint32_t silent = (uint32_t)cmx_port_now_ms() - (uint32_t)atomic_load(&s->alive);
 
-    return silent > INT32_MAX ? 0 : silent; /* cmx_session_rests set a time in the future */
+    return silent > INT32_MAX ? 0 : silent; /* the end of a wait that cmx_session_rests announced is not reached yet */
 }
 
 void cmx_session_set_fd(struct session *s, int fd)

@@ -15,7 +15,7 @@
 #include "cmxsafe/proxy/ssh_id.h"
 #include "cmxsafe/proxy/ssh_options.h"
 
-#define READS_PER_PROCESS 16 /* reads of the SSH socket before local sockets are served */
+#define READS_PER_PROCESS 16 /* read the SSH socket at most this often before the local sockets are served */
 
 struct cmx_ssh {
     ssh_session session;
@@ -25,8 +25,8 @@ struct cmx_ssh {
     bool taken;       /* libssh owns fd */
     bool established; /* the handshake is complete */
     bool ping_sent;
-    bool overrun;    /* the peer sent far more than a window permits */
-    unsigned unread; /* answers queued since the SSH socket last took everything */
+    bool overrun;    /* the peer sent far more than its window permits */
+    unsigned unread; /* packets queued since the SSH socket last accepted all bytes */
     struct cmx_ssh_auth auth;
     struct ssh_counter_struct counter; /* bytes sent and received */
     struct ssh_counter_struct packets;
@@ -69,8 +69,8 @@ uint64_t cmx_ssh_received(const struct cmx_ssh *s)
 
 bool cmx_ssh_wants_write(const struct cmx_ssh *s)
 {
-    /* Once the session is up, ask libssh whether it holds unsent bytes. Its poll flags would not do: libssh leaves
-     * POLLOUT set while bytes keep coming in, as if the socket were full. */
+    /* Once the session is up, ask libssh whether it holds unsent bytes. libssh's poll flags are no substitute: while
+     * bytes keep arriving, libssh leaves POLLOUT set although the socket is not full. */
     int flags = s->established ? ssh_get_status(s->session) : ssh_get_poll_flags(s->session);
 
     return (flags & SSH_WRITE_PENDING) != 0;
@@ -125,8 +125,8 @@ void cmx_ssh_free(struct cmx_ssh *s)
         ssh_event_free(s->event);
     if (s->session) {
         if (s->taken) {
-            /* libssh does not close a descriptor that was set by this option. Setting NULL makes libssh
-             * close it; the call then reports an error. */
+            /* libssh does not close a descriptor that was set with this option. With NULL this call makes libssh close
+             * it, although it returns an error. */
             (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);
             ssh_disconnect(s->session);
         }
@@ -140,8 +140,8 @@ void cmx_ssh_free(struct cmx_ssh *s)
 
 /* ---- login ---- */
 
-/* True if the two sides have no algorithm in common, such as a type of host key. Both then close the connection; only
- * libssh's message distinguishes this from a gateway that went away. */
+/* True if the two sides have no algorithm in common, for example no type of host key. The connection is then closed,
+ * and only libssh's message distinguishes this from a gateway that disconnected. */
 static bool nothing_in_common(ssh_session session)
 {
     return strstr(ssh_get_error(session), "no match for method") != NULL;
@@ -163,7 +163,7 @@ cmx_err cmx_ssh_handshake(struct cmx_ssh *s)
         return CMX_EAGAIN;
     if (rc != SSH_OK)
         return ssh_get_fd(s->session) < 0 && !nothing_in_common(s->session) ? CMX_ECLOSED : CMX_EPROTO;
-    /* libssh makes the socket blocking when it is connected; a blocking send would stop every relay. */
+    /* libssh has made the socket blocking. Undo this, because a blocking send would stop every relay. */
     flags = fcntl(s->fd, F_GETFL, 0);
     if (flags < 0 || fcntl(s->fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return CMX_EIO;
@@ -218,7 +218,8 @@ cmx_err cmx_ssh_login_key(const struct cmx_ssh *s, uint8_t *out, size_t cap, siz
     return text ? cmx_base64_decode(out, cap, text, strlen(text), len) : CMX_ENOKEY;
 }
 
-/* True if the peer sends requests without reading the answers. before: packets sent before the last read. */
+/* True if the peer sends requests without reading the answers. before: number of packets that had been sent before the
+ * last read. */
 static bool is_flooded(struct cmx_ssh *s, uint64_t before)
 {
     s->unread = cmx_ssh_wants_write(s) ? s->unread + (unsigned)(s->packets.out_packets - before) : 0;
@@ -277,8 +278,8 @@ cmx_err cmx_ssh_keepalive(struct cmx_ssh *s)
         s->ping_sent = true;
         return ssh_send_keepalive(s->session) == SSH_OK ? CMX_EAGAIN : CMX_ECLOSED;
     }
-    /* ssh_send_keepalive does not report whether the answer has come. While a global request is pending, any other
-     * request sends nothing and reports on the pending one. */
+    /* ssh_send_keepalive does not report whether the answer has arrived. While a global request is pending, any other
+     * request function sends nothing and reports the state of the pending request. */
     err = request_result(s, ssh_channel_cancel_forward(s->session, "localhost", 0));
     if (err != CMX_EAGAIN)
         s->ping_sent = false;
@@ -295,8 +296,8 @@ static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_
     (void)channel;
     if (len > CMX_RELAY_BACKLOG_MAX)
         c->ssh->overrun = true;
-    /* libssh answers consumed bytes with WINDOW_ADJUST, which must not follow our CLOSE (RFC 4254 section 5.3). Bytes
-     * that arrive after our CLOSE stay in libssh, at most one window, until the channel is freed. */
+    /* When bytes are consumed, libssh sends WINDOW_ADJUST, which must not follow our CLOSE (RFC 4254 section 5.3).
+     * Bytes that arrive after our CLOSE (at most one window) therefore stay in libssh until the channel is freed. */
     if (c->close_sent)
         return 0;
     if (is_stderr) /* a forwarded connection has no second stream (RFC 4254 section 7.2): discard it */
@@ -322,8 +323,9 @@ static void on_close(ssh_session session, ssh_channel channel, void *arg)
     c->handlers->closed(c->arg);
 }
 
-/* Makes a channel: the one that the gateway opens with this message, or a new one if message is NULL. CMX_ENOMEM: the
- * message has not been answered. CMX_ECLOSED: libssh could not make the channel. */
+/* Creates a channel: accepts the one that the gateway requests with this message, or prepares a new one if message is
+ * NULL. CMX_ENOMEM: no memory, and the message has not been answered; CMX_ECLOSED: libssh could not create the
+ * channel. */
 static cmx_err channel_make(struct cmx_ssh *s, ssh_message message, const struct cmx_ssh_handlers *handlers, void *arg,
                             struct cmx_ssh_channel **out)
 {
@@ -437,7 +439,7 @@ cmx_err cmx_ssh_channel_connect(struct cmx_ssh_channel *c, const char *host, uin
         return CMX_EAGAIN;
     if (!ssh_is_connected(session))
         return CMX_ECLOSED;
-    /* Only the text of libssh's error has the reason code (RFC 4254 section 5.1). 1 is
+    /* Only the text of libssh's error contains the gateway's reason code (RFC 4254 section 5.1). Reason 1 is
      * SSH_OPEN_ADMINISTRATIVELY_PROHIBITED. */
     return strstr(ssh_get_error(session), "error (1)") ? CMX_EPERM : CMX_EREFUSED;
 }

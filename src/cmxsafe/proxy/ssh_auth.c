@@ -6,8 +6,8 @@
 #include "cmxsafe/core/mem.h"
 
 #define TAG "proxy"
-#define KEY_TEXT_MAX 4096 /* bytes of a private key that key_load may write */
-#define ROUNDS_MAX 8      /* keyboard-interactive rounds; a server may send empty ones */
+#define KEY_TEXT_MAX 4096 /* the longest private key that key_load may write */
+#define ROUNDS_MAX 8      /* the most keyboard-interactive rounds; a server may send rounds without prompts */
 
 /* ---- keys ---- */
 
@@ -43,7 +43,7 @@ static void drop_key(struct cmx_ssh_auth *a)
 
 /* ---- the password ---- */
 
-/* Returns the methods that the server accepts; 0 until it has refused one. */
+/* Returns the methods that the server accepts; 0 until the server has refused a credential. */
 static unsigned accepted_methods(ssh_session session)
 {
     return (unsigned)ssh_userauth_list(session, NULL);
@@ -54,8 +54,8 @@ static bool accepts_password(ssh_session session)
     return accepted_methods(session) == 0 || accepted_methods(session) & SSH_AUTH_METHOD_PASSWORD;
 }
 
-/* If the server accepts both methods, it has already refused the password by the method "password": sending it again
- * would only count as one more failed attempt. */
+/* A server that accepts both methods has already refused the password with the method "password". Sending the password
+ * again would only count as one more failed attempt. */
 static bool accepts_only_interactive(ssh_session session)
 {
     return accepted_methods(session) & SSH_AUTH_METHOD_INTERACTIVE &&
@@ -102,7 +102,8 @@ static int offer_interactive(struct cmx_ssh_auth *a, ssh_session session, const 
 
 /* ---- all credentials, in order ---- */
 
-/* Loads credential c. CMX_ENOENT: it is not configured, or the server does not accept its method. */
+/* Loads credential c. CMX_ENOENT: it is not configured, or the server does not accept its method; CMX_ENOKEY: the key
+ * cannot be read. */
 static cmx_err load_credential(struct cmx_ssh_auth *a, ssh_session session, const struct cmx_gateway *g,
                                cmx_credential c)
 {
@@ -161,10 +162,10 @@ cmx_err cmx_ssh_auth_step(struct cmx_ssh_auth *a, ssh_session session, const str
             return CMX_EAGAIN;
         a->trying = false;
         if (rc == SSH_AUTH_SUCCESS && a->key && gateway->fleet_address)
-            (void)ssh_pki_export_pubkey_base64(a->key, &a->public_half); /* NULL without memory: see the header */
+            (void)ssh_pki_export_pubkey_base64(a->key, &a->public_half); /* NULL if memory is short */
         drop_key(a);
         if (rc == SSH_AUTH_PARTIAL && a->now == CMX_CRED_PASSWORD)
-            a->answered = true; /* the next prompt is for a second factor */
+            a->answered = true; /* the server has accepted it and will prompt for a second factor */
         if (rc == SSH_AUTH_SUCCESS)
             return CMX_OK;
         if (rc == SSH_AUTH_ERROR)

@@ -1,9 +1,9 @@
 /* ssh_auth.h - authenticates to the gateway: offers the configured keys in order, then the password.
  *
- * The password goes by the method "password" (RFC 4252 section 8). A server that accepts only "keyboard-interactive"
- * (RFC 4256), the default of servers that use PAM, gets the password that way: this code answers one hidden
- * one-line prompt with it, once per login. Any other prompt ends the login, because no person can answer it and the
- * password must not be sent in reply to an unknown question.
+ * The password is sent with the method "password" (RFC 4252 section 8). For a server that accepts only
+ * "keyboard-interactive" (RFC 4256), as servers that use PAM often do, this code answers one prompt without echo with
+ * the password, once per login. Any other prompt ends the login, because no person can answer it and the password must
+ * not be sent in reply to an unknown question.
  *
  * Internal to ssh.c. */
 #pragma once
@@ -30,14 +30,13 @@ struct cmx_ssh_auth {
     struct ssh_key_struct *key;
     bool answered;       /* the password has been sent */
     unsigned rounds;     /* rounds of keyboard-interactive prompts so far */
-    const char *trouble; /* the prompt of the gateway that ended the login; static; or NULL */
-    char *public_half;   /* base64 of the key that logged in, if gateway->fleet_address is set; allocated by libssh; or
-                          * NULL */
+    const char *trouble; /* see cmx_ssh_auth_trouble */
+    char *public_half;   /* base64 of the public key that logged in, allocated by libssh; NULL: see cmx_ssh_login_key */
 };
 
-/* Continues the login. CMX_EAGAIN: call again once the session has input. CMX_EAUTH: the gateway refused all
- * credentials, or prompted for something else than the password; CMX_ENOKEY: no credential could be loaded;
- * CMX_ECLOSED. */
+/* Continues the login. CMX_EAGAIN: call again once the session has input; CMX_EAUTH: the gateway refused all
+ * credentials, or prompted for something other than the password; CMX_ENOKEY: no credential could be loaded;
+ * CMX_ECLOSED: the connection is closed. */
 CMX_MUST_USE cmx_err cmx_ssh_auth_step(struct cmx_ssh_auth *a, struct ssh_session_struct *session,
                                        const struct cmx_gateway *gateway, struct cmx_ssh_id *id);
 

@@ -15,10 +15,10 @@
 enum { AGENT_FAILURE = 5, AGENT_REQUEST_IDENTITIES = 11, AGENT_IDENTITIES = 12, AGENT_SIGN_REQUEST = 13 };
 
 #define BLOB_MAX CMX_PIN_BLOB_MAX
-#define ASKED_MAX 1536 /* both requests: the key blob twice, the second time inside the text to be signed */
-#define ASKED_MS 1000  /* long enough: the requests have been sent and only cross the device's own stack */
+#define ASKED_MAX 1536 /* enough for both requests; the second contains the key blob twice */
+#define ASKED_MS 1000  /* more than enough: libssh has already sent the requests, over a local socket */
 
-/* Writes the agent's answers: one identity, then a failure in reply to the signature request. */
+/* Writes the agent's two answers: a list of one identity, and a failure in reply to the signature request. */
 static cmx_err put_answers(struct cmx_buf *b, const uint8_t *blob, size_t len)
 {
     static const uint8_t one_identity[] = {AGENT_IDENTITIES, 0, 0, 0, 1};
@@ -46,13 +46,13 @@ static cmx_err public_blob(ssh_key key, uint8_t out[BLOB_MAX], size_t *len)
     return err;
 }
 
-/* Allocated on the heap: a device's stack has no room for two RSA keys. */
+/* Memory of open_pair. It is on the heap, because a device's stack has no room for two RSA keys. */
 struct offer {
     uint8_t blob[BLOB_MAX];
     uint8_t mem[BLOB_MAX + 32];
 };
 
-/* Makes the pair of sockets, writes the answers into it and gives libssh one end. */
+/* Creates the pair of sockets, writes the answers to one end and passes the other end to libssh. */
 static cmx_err open_pair(struct cmx_ssh_id *s, ssh_session session, ssh_key key, struct offer *o)
 {
     struct cmx_buf b;
@@ -105,7 +105,7 @@ size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_S
     cmx_buf_init_view(&b, data, len);
     if (cmx_buf_get_ptr(&b, &head, sizeof first) || memcmp(head, first, sizeof first) != 0)
         return 0;
-    if (cmx_buf_get_ptr(&b, &head, 5) || head[4] != AGENT_SIGN_REQUEST) /* behind the length */
+    if (cmx_buf_get_ptr(&b, &head, 5) || head[4] != AGENT_SIGN_REQUEST) /* after the length */
         return 0;
     if (get_string(&b, &blob, &n) || get_string(&b, &text, &text_len))
         return 0;
@@ -116,14 +116,13 @@ size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_S
     return n;
 }
 
-/* Takes libssh's socket back and closes it, so that libssh does not close it a second time. Our socket then reads end
- * of file after the requests. */
+/* Removes its socket from libssh and closes it here, so that it is not closed twice. On our socket, end of file then
+ * follows the requests. */
 static void take_back(struct cmx_ssh_id *s, ssh_session session)
 {
     if (s->lent < 0)
         return;
-    (void)ssh_set_agent_socket(
-        session, (socket_t)-1); /* fails only if libssh has no agent socket: then there is nothing to take back */
+    (void)ssh_set_agent_socket(session, (socket_t)-1); /* fails only if libssh has no agent socket */
     close(s->lent);
     s->lent = -1;
 }

@@ -1,12 +1,12 @@
-/* ssh_id.h - learns the SSH session identifier (RFC 4253 section 7.2), which attestation evidence is bound to. libssh
- * does not export the identifier, but asks an authentication agent to sign a text that begins with the identifier (RFC
- * 4252 section 7).
- * Before a key is used, this code therefore acts as an agent that offers the key's public half. It reads the identifier
- * from the signature request and answers with a failure; the login continues with the key itself. The cost is one round
+/* ssh_id.h - learns the SSH session identifier (RFC 4253 section 7.2), to which attestation evidence is bound. libssh
+ * does not export the identifier, but it asks an authentication agent to sign a text that begins with it (RFC 4252
+ * section 7).
+ * Before the first key is offered, this code therefore acts as an agent that has this key. It reads the identifier from
+ * the signature request and answers with a failure; the login then continues with the key itself. This costs one round
  * trip. The server does not count this as a failed attempt, because it is only asked whether it would accept the key.
  *
- * Both answers of the agent are written before libssh asks, so no task has to serve the agent's socket. That direction
- * of the socket is then shut down, so that libssh cannot wait for more.
+ * Both answers of the agent are written before libssh asks, so no task has to serve the agent's socket. The sending
+ * direction of the agent's socket is then shut down, so that libssh never waits for a third answer.
  *
  * Internal to ssh.c. */
 #pragma once
@@ -28,17 +28,17 @@ struct cmx_ssh_id {
     bool asking; /* both sockets are open */
     bool asked;  /* the exchange is done; it takes place at most once per session */
     int fd;      /* the agent's socket */
-    int lent;    /* libssh's socket; -1: taken back */
+    int lent;    /* the socket passed to libssh; -1: removed from libssh */
     size_t len;  /* length of id; 0: not known */
     uint8_t id[CMX_PROXY_SESSION_ID_MAX];
 };
 
-/* Returns true if it must be called again once the session has input, false when done. id is then filled if it could
- * be learned. */
+/* Returns true if it must be called again once the session has input, and false when it is done. s->len is then 0 if
+ * the identifier could not be learned. */
 bool cmx_ssh_id_learn(struct cmx_ssh_id *s, struct ssh_session_struct *session, const char *user,
                       struct ssh_key_struct *key);
 
-/* Closes both sockets; libssh no longer uses its own. */
+/* Closes both sockets; libssh no longer uses the socket that was passed to it. */
 void cmx_ssh_id_close(struct cmx_ssh_id *s, struct ssh_session_struct *session);
 
 /* Pure. Finds the identifier in the requests sent to an agent: SSH_AGENTC_REQUEST_IDENTITIES, then

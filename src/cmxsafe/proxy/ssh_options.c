@@ -11,11 +11,11 @@
 
 #define CIPHER_NAME_MAX 64
 
-/* Hybrids of ML-KEM or NTRU Prime with X25519, which protect recorded sessions from a later quantum computer. libssh
- * has them since 0.12, and drops the names that it does not know. */
+/* Hybrids of ML-KEM or NTRU Prime with X25519: a future quantum computer cannot decrypt recorded sessions that used
+ * them. libssh supports them since 0.12; it ignores names that it does not know. */
 #define KEX_PQ "mlkem768x25519-sha256,sntrup761x25519-sha512@openssh.com"
-/* RFC 8731, RFC 5656: every server of the last ten years has one of these. The cheapest for a small CPU comes first
- * (under 6 KB of stack). */
+/* RFC 8731, RFC 5656: every server of the last ten years supports one of these. The cheapest one for a small CPU comes
+ * first; it needs less than 6 KB of stack. */
 #define KEX_CLASSIC                                                                                                    \
     "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,diffie-hellman-group16-"     \
     "sha512"
@@ -28,7 +28,7 @@ static const char kex_pq[] = KEX_PQ;
 static const char aes_gcm[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com";
 static const char chacha[] = "chacha20-poly1305@openssh.com";
 
-/* The algorithms of each cmx_hostkey_type. RSA with SHA-2 only (RFC 8332). */
+/* The signature algorithms of each cmx_hostkey_type. RSA is used with SHA-2 only (RFC 8332). */
 static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
     "ssh-ed25519",
     "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521",
@@ -48,13 +48,14 @@ struct option {
     const void *value;
 };
 
-/* libssh reads no file of the machine: neither ssh_config nor known_hosts. Without SSH_OPTIONS_SSH_DIR it would look
- * for a home directory. The MACs are libssh's default: SHA-2 only, encrypt-then-MAC first.
+/* These options keep libssh from reading files of the machine, such as ssh_config and known_hosts. Without
+ * SSH_OPTIONS_SSH_DIR it would look for a home directory. The MACs are libssh's default: SHA-2 only, encrypt-then-MAC
+ * first.
  *
- * There is no SSH_OPTIONS_HOST: libssh gets a connected descriptor, uses the host for known_hosts alone, and refuses
- * host names that resolvers accept ("my_gateway"). The real user name is passed with each authentication request,
- * since libssh also refuses user names that servers accept ("DOM\\me"); without SSH_OPTIONS_USER libssh would ask the
- * system for the local user's name. */
+ * SSH_OPTIONS_HOST is not set: libssh has a connected descriptor and would use the host name only for known_hosts, but
+ * it refuses some names that resolvers accept ("my_gateway"). SSH_OPTIONS_USER is a dummy, because libssh also refuses
+ * some user names that servers accept ("DOM\\me"), and without this option it asks the system for the local user's
+ * name. The real user name is passed with each authentication request. */
 static const int no = 0;
 static const struct option always[] = {
     {SSH_OPTIONS_PROCESS_CONFIG, &no},     {SSH_OPTIONS_SSH_DIR, "/"},
@@ -80,7 +81,7 @@ static void join_hostkeys(char *out, size_t cap, unsigned types)
     for (unsigned i = 0; i < CMX_HOSTKEY_TYPES; i++)
         if (types & 1u << hostkey_order[i])
             if (cmx_buf_put_str(&b, cmx_buf_len(&b) ? "," : "") || cmx_buf_put_str(&b, hostkey_names[hostkey_order[i]]))
-                break; /* does not happen: cap is enough for all names */
+                break; /* cannot happen: cap is enough for all names */
     out[cmx_buf_len(&b)] = 0;
 }
 
@@ -104,7 +105,7 @@ cmx_err cmx_ssh_options_set(ssh_session session, const struct cmx_gateway *g, un
     return err ? err : set_options(session, options, sizeof options / sizeof options[0]);
 }
 
-/* ---- the check ---- */
+/* ---- checking the settings ---- */
 
 static cmx_err check_key_file(const struct cmx_gateway *g, struct cmx_why *why)
 {
@@ -132,7 +133,7 @@ static cmx_err check_key_pem(const struct cmx_gateway *g, struct cmx_why *why)
     return CMX_EINVAL;
 }
 
-/* libssh silently ignores unknown names in a list, so each name is tried alone. */
+/* libssh silently ignores unknown names in a list, so pass it one name at a time. */
 static cmx_err check_ciphers(ssh_session session, const char *names, struct cmx_why *why)
 {
     char one[CIPHER_NAME_MAX];

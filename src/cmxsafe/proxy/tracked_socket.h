@@ -1,4 +1,5 @@
-/* tracked_socket.h - reports a socket to the hooks socket_open and socket_close; both get the same addresses. */
+/* tracked_socket.h - reports the opening and the closing of a socket to the hooks socket_open and socket_close, with
+ * the same addresses. */
 #pragma once
 
 #include <sys/socket.h>
@@ -18,5 +19,5 @@ CMX_MUST_USE cmx_err cmx_tracked_socket_open(struct tracked_socket *t, const str
                                              cmx_socket_kind kind, const char *context,
                                              const struct sockaddr_storage *local, const struct sockaddr *peer);
 
-/* Reports that the socket is closed, if socket_open had accepted it. */
+/* Reports that the socket is closed, if the hook socket_open accepted it. */
 void cmx_tracked_socket_close(struct tracked_socket *t, const struct cmx_proxy_hooks *hooks, const char *context);
