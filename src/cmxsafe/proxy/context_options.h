@@ -17,19 +17,19 @@
 CMX_OPTION(PORT, local_port, local_port, "local_port", 1, 65535, 0, ANY, NULL,
     "reverse: the service's port; direct: the listener's port.")
 CMX_OPTION(PORT, remote_port, forward_remote_port, "remote_port", 1, 65535, 0, ANY, NULL,
-    "reverse: the port to listen on at the gateway; direct: the port of `remote_host`.")
+    "reverse: the port of the gateway's listener; direct: the port on `remote_host`.")
 CMX_OPTION(SWITCH, high_bw, high_bw, "high_bw", 0, 1, 0, ANY, NULL,
     "Larger buffers: more throughput, and more memory for each session.")
 CMX_OPTION(HOST, remote_address, remote_address, "remote_address", 0, 0, NULL, CMX_REVERSE, "the gateway's loopback",
-    "reverse: the address to listen on at the gateway, such as the virtual IPv6 address of a CMX-GW. `fleet:PREFIX/48` "
-    "is the address in that prefix that the device's key determines, as `cmxsafe gateway enroll` computes it.")
+    "reverse: the address of the gateway's listener, such as the virtual IPv6 address on a CMX-GW. `fleet:PREFIX/48`: "
+    "the address in this prefix that is derived from the device's key; `cmxsafe gateway enroll` derives the same one.")
 CMX_OPTION(DIRECTION, direction, direction, "direction", CMX_REVERSE, CMX_DIRECT, CMX_REVERSE, ANY, NULL,
-    "`reverse`: gateway port to local service; `direct`: local port to a service behind the gateway.")
+    "`reverse`: from a gateway port to a local service; `direct`: from a local port to a service behind the gateway.")
 CMX_OPTION(HOST, remote_host, remote_host, "remote_host", 0, 0, NULL, CMX_DIRECT, "required for direct",
-    "direct: the service's host as the gateway sees it.")
+    "direct: the name or address of the service's host; the gateway resolves it.")
 CMX_OPTION(COUNT, max_connections, max_connections, "max_connections", 1, CMX_PROXY_CONNECTIONS_MAX,
     CMX_PROXY_CONNECTIONS_DEFAULT, ANY, NULL,
-    "Connections at the same time; more are refused.")
+    "The most connections at the same time; further connections are refused.")
 CMX_OPTION(SECONDS, idle_timeout_s, idle_timeout_s, "idle_timeout", 0, 2592000, 0, ANY, NULL,
     "A connection with no byte in either direction for this long is closed; 0: never.")
 CMX_OPTION(NAME, session, session, "session", 0, 0, NULL, ANY, "a session of its own",
@@ -39,15 +39,15 @@ CMX_OPTION(SECONDS, probe_interval_s, probe_interval_s, "probe_interval", 0, 864
 CMX_OPTION(ID, name, name, NULL, 0, 0, NULL, ANY, NULL, NULL)
 CMX_OPTION(SECONDS, connect_timeout_s, connect_timeout_s, "connect_timeout", 1, 300, CMX_PROXY_CONNECT_TIMEOUT_S,
     CMX_REVERSE, NULL,
-    "reverse: how long a connection to the local service may take.")
+    "reverse: time limit for connecting to the local service.")
 CMX_OPTION(HOST, local_host, local_host, "local_host", 0, 0, "127.0.0.1", ANY, NULL,
-    "reverse: where the service is; direct: the address to listen on.")
+    "reverse: the service's host; direct: the address to listen on.")
 CMX_OPTION(TEXT, tasks, tasks, "users", 0, 0, NULL, CMX_DIRECT, "anyone on the device",
     "direct, with isolation: who may connect to the listener, separated by commas: user names or uids on Linux, task names "
     "on an RTOS.")
 CMX_OPTION(PEER, peer, peer, "peer", CMX_PEER_NONE, CMX_PEER_MIRROR, CMX_PEER_NONE, CMX_REVERSE, NULL,
     "reverse: how the service learns the client's identity. `proxy-v1`, `proxy-v2`: a header of the PROXY protocol "
-    "precedes the first byte; `mirror` (cmxsafed only): it is the connection's source address.")
+    "precedes the first byte; `mirror` (cmxsafed only): the identity is the connection's source address.")
 CMX_OPTION(ADDRESSES, allow_from, allow_from, "allow_from", 0, 0, NULL, CMX_REVERSE, "everyone",
     "reverse: the identities (addresses) or prefixes whose connections are accepted, at most 64, separated by commas.")
 /* clang-format on */

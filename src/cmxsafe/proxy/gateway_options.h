@@ -14,10 +14,10 @@
 /* clang-format off */
 CMX_GATEWAY_OPTION(HOST, host, "host", 0, 0, NULL, NULL,
     "Name or address of the SSH server, or of several: `gw1.example, gw2.example:2222 > backup.example`. Gateways "
-    "with `,` between them are equal: each device tries them in its own random order. Those after a `>` are "
-    "tried when all before it have failed. A gateway that works is kept. At most " STR(CMX_GATEWAYS_MAX) ".")
+    "with `,` between them are equal: each device tries them in its own random order. The gateways after a `>` are "
+    "tried when all before it have failed. A device stays with a gateway that works. At most " STR(CMX_GATEWAYS_MAX) ".")
 CMX_GATEWAY_OPTION(PORT, port, "port", 1, 65535, 22, NULL,
-    "The TCP port of each `host` without a port.")
+    "The TCP port of each entry of `host` that names no port.")
 CMX_GATEWAY_OPTION(ACCOUNT, user, "user", 0, 64, NULL, NULL,
     "Account to log in to.")
 CMX_GATEWAY_OPTION(FILE, key_file, "key_file", 0, 0, NULL, NULL,
@@ -25,16 +25,16 @@ CMX_GATEWAY_OPTION(FILE, key_file, "key_file", 0, 0, NULL, NULL,
 CMX_GATEWAY_OPTION(TEXT, ciphers, "ciphers", 0, 512, NULL, "current ciphers, ordered by what the CPU accelerates",
     "OpenSSH names, separated by commas.")
 CMX_GATEWAY_OPTION(SECONDS, login_timeout_s, "login_timeout", 1, 300, CMX_PROXY_LOGIN_TIMEOUT_S, NULL,
-    "How long one attempt at one gateway may take, from TCP connect to authentication, without the look-up of its "
-    "name.")
+    "Time limit of one login attempt, from TCP connect to authentication. The look-up of the gateway's name does not "
+    "count.")
 CMX_GATEWAY_OPTION(SECONDS, keepalive_s, "keepalive", 1, 3600, CMX_PROXY_KEEPALIVE_S, NULL,
     "Send a keepalive after this long without traffic.")
 CMX_GATEWAY_OPTION(COUNT, keepalive_max, "keepalive_max", 1, 100, CMX_PROXY_KEEPALIVE_MAX, NULL,
     "Reconnect after this many unanswered keepalives.")
 CMX_GATEWAY_OPTION(MS, backoff_base_ms, "backoff_min", 100, 3600000, CMX_PROXY_BACKOFF_BASE_MS, NULL,
-    "Ceiling of the first wait between attempts; it doubles with each failure.")
+    "Upper limit of the first wait between attempts; the limit doubles with each failure.")
 CMX_GATEWAY_OPTION(MS, backoff_max_ms, "backoff_max", 100, 86400000, CMX_PROXY_BACKOFF_MAX_MS, NULL,
-    "Ceiling of every wait; with several gateways it is divided by their number.")
+    "Upper limit of every wait; it is divided by the number of gateways.")
 CMX_GATEWAY_OPTION(BYTES, rekey_bytes, "rekey_bytes", 0, 1ull << 40, 0, NULL,
     "Renew the session keys after this many bytes; 0: the SSH library's default.")
 CMX_GATEWAY_OPTION(SWITCH, require_pq, "require_pq", 0, 1, 0, NULL,

@@ -129,8 +129,8 @@
 #endif
 #endif
 
-/* The longest sleep of a session's task that other tasks cannot wake. The task notices a request to stop or to change
- * within this time. */
+/* The longest sleep of a session's task while a connection or a request is active. A task that others cannot wake
+ * (cmx_session_wake) never sleeps longer, so that it notices a request to stop or to change within this time. */
 #define CMX_SESSION_TICK_MS 500
 
 /* A session's task that has not called cmx_session_alive for this long is stuck. */

@@ -75,7 +75,7 @@ static bool answer_prompts(struct cmx_ssh_auth *a, ssh_session session, const ch
     char shown = 1;
 
     if (++a->rounds > ROUNDS_MAX)
-        return end_login(a, "without end");
+        return end_login(a, "endlessly");
     if (n == 0) /* RFC 4256 section 3.2: a round without prompts needs an answer too */
         return true;
     if (n != 1)

@@ -117,7 +117,7 @@ static cmx_err check_key_file(const struct cmx_gateway *g, struct cmx_why *why)
         return CMX_OK;
     cmx_why_set(why, "key_file %s: %s", g->key_file,
                 g->key_passphrase ? "not a private key, or key_passphrase_file does not contain its passphrase"
-                                  : "not a private key, or it has a passphrase; then set key_passphrase_file");
+                                  : "not a private key; if it has a passphrase, set key_passphrase_file");
     return CMX_EINVAL;
 }
 
@@ -162,7 +162,7 @@ cmx_err cmx_ssh_options_check(const struct cmx_gateway *g, struct cmx_why *why)
     if (g->ciphers)
         err = check_ciphers(session, g->ciphers, why);
     if (!err && g->require_pq && ssh_options_set(session, SSH_OPTIONS_KEY_EXCHANGE, kex_pq) != SSH_OK) {
-        cmx_why_set(why, "require_pq: this libssh has no post-quantum key exchange; 0.12 or later does");
+        cmx_why_set(why, "require_pq: this libssh has no post-quantum key exchange; use 0.12 or later");
         err = CMX_EINVAL;
     }
     if (!err && cmx_ssh_options_set(session, g, CMX_HOSTKEY_ANY)) {

@@ -28,7 +28,7 @@ takes key
 grep -q '1 pinned host key, 1 context$' out || fail "summary: $(cat out)"
 takes locked "key_passphrase_file = $TMP/phrase"
 takes locked_pem "key_passphrase_file = $TMP/phrase"
-refuses "key_file $TMP/locked: not a private key, or it has a passphrase; then set key_passphrase_file" locked
+refuses "key_file $TMP/locked: not a private key; if it has a passphrase, set key_passphrase_file" locked
 refuses "key_passphrase_file does not contain its passphrase" locked "key_passphrase_file = $TMP/other"
 refuses "not a private key" public
 refuses "No such file or directory; make one: ssh-keygen -t ed25519 -N '' -f $TMP/none" none

@@ -45,7 +45,7 @@ refused two "the gateway asks for more than a password"
 lacks s3cret "$TMP/asking.out" || fail "two prompts got the password"
 refused again "the gateway asks again after the password"
 [ "$(grep -c s3cret "$TMP/asking.out")" = 1 ] || fail "the password was sent more than once: $(cat "$TMP/asking.out")"
-refused endless "the gateway asks without end"
+refused endless "the gateway asks endlessly"
 
 # Without a password no prompt is answered.
 asking one
