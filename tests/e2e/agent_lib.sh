@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# agent_lib.sh - for scenarios of cmxsafed: configuration, start, status. Source it after lib.sh.
+# agent_lib.sh - configures, starts and queries cmxsafed in scenarios. Source it after lib.sh.
 CONF=$TMP/cmxsafed.conf
 RUN=$TMP/run
 AGENT_LOG=$TMP/cmxsafed.log
-AGENT_PREFIX=() # a command that runs cmxsafed
+AGENT_PREFIX=() # words that precede the command line of cmxsafed
 mkdir "$RUN"
 
-# gateway_section [lines]: prints [agent] and [gateway] for our sshd, with short pauses between retries.
+# gateway_section: prints [agent] with AGENT_LINES, and [gateway] for the scenario's sshd with short pauses between
+# retries.
 gateway_section() {
     cat <<C
 [agent]
@@ -40,7 +41,7 @@ start_agent() {
 }
 
 json() { "$BIN/cmxsafed" status --socket "$RUN/s" --json; }
-# field JQ-EXPRESSION: prints a value of the status.
+# field JQ-EXPRESSION: prints the value of the expression on the agent's status.
 field() { json | jq -r "$1"; }
 field_is() { [ "$(field "$1")" = "$2" ]; }
 context() { field ".contexts[] | select(.name == \"$1\") | $2"; }

@@ -1,7 +1,9 @@
-"""A gateway with keyboard-interactive login: asking.py PORT HOSTKEY AUTHORIZED_KEYS WHAT (asyncssh). Prints the prompts and the answers.
-WHAT is what it asks for: one: the password; two: also a code; shown: the password with echo; again: the password, then a code;
-endless: requests without a prompt, again and again; nothing-then-one: a request without a prompt, then the password;
-wrong: another password is the right one."""
+"""A gateway (asyncssh) with keyboard-interactive login. Prints its prompts and the client's answers.
+
+usage: asking.py PORT HOSTKEY AUTHORIZED_KEYS WHAT
+WHAT says what the gateway prompts for. one: the password; two: the password and a code in one request; shown: the password with echo;
+again: the password, then a code; endless: nothing, in one request after the other; nothing-then-one: nothing in the first request,
+then the password; wrong: the password, but the gateway accepts another one."""
 import asyncio
 import sys
 

@@ -1,4 +1,5 @@
-# attest_lib.sh - for attestation scenarios: creates flash and key, and runs attest_board on them. Source it after lib.sh.
+# attest_lib.sh - for attestation scenarios: creates a flash image and a key, and runs attest_board with them. Source it
+# after lib.sh.
 
 # make_flash BYTES: writes $TMP/flash.bin with an application, erased space and room for a partition table, and $TMP/firmware.bin,
 # the content from 0x10000 on.
@@ -18,7 +19,8 @@ PY
 
 make_key() { openssl rand -out "$TMP/private_key.bin" 32 && chmod 600 "$TMP/private_key.bin"; }
 
-# start_board [arguments of attest_board after PORT]: sets BOARD_PORT, BOARD_PID.
+# start_board [ARGUMENT...]: starts attest_board with these arguments after its port. Sets BOARD_PORT, BOARD_PID and
+# URL.
 start_board() {
     BOARD_PORT=$(free_port)
     rm -f "$TMP/board.out"
@@ -38,7 +40,7 @@ cmx() { (cd "$TMP" && "$BIN/cmxsafe" "$@"); }
 
 tpm() { (cd "$TMP/tpm" && "$@") >>"$TMP/tools.log" 2>&1 || fail "$*"; }
 
-# start_swtpm PORT: starts a software TPM with the state in $TMP/tpm. Sets SWTPM, its process.
+# start_swtpm PORT: starts a software TPM with the state in $TMP/tpm. Sets SWTPM, its process ID.
 start_swtpm() {
     swtpm socket --tpm2 --tpmstate "dir=$TMP/tpm" --server "type=tcp,port=$1,bindaddr=127.0.0.1" --ctrl "type=tcp,port=$(($1 + 1)),bindaddr=127.0.0.1" --flags startup-clear,not-need-init >>"$TMP/swtpm.log" 2>&1 &
     SWTPM=$!
@@ -50,7 +52,7 @@ start_swtpm() {
 start_tpm() {
     mkdir "$TMP/tpm"
     SWTPM_PORT=$(free_port)
-    while listening $((SWTPM_PORT + 1)); do SWTPM_PORT=$(free_port); done # tpm2-tss expects the control channel at the next port
+    while listening $((SWTPM_PORT + 1)); do SWTPM_PORT=$(free_port); done # tpm2-tss expects the control channel on the next port
     export TPM2TOOLS_TCTI="swtpm:host=127.0.0.1,port=$SWTPM_PORT" TSS2_LOG=all+none
     start_swtpm "$SWTPM_PORT"
     tpm tpm2_createprimary -C o -c primary.ctx
@@ -66,8 +68,8 @@ start_tpm() {
 # stop_swtpm: ends the software TPM, which breaks every connection to it; start_swtpm starts it again with the same key.
 stop_swtpm() { stop "$SWTPM"; }
 
-# start_board_with_bulk FLASH_US: starts a board with one session for attestation and for bulk data to service.py. Each read
-# of 4 KB of flash takes at least FLASH_US microseconds. Sets remote and bulk, the ports at the gateway.
+# start_board_with_bulk FLASH_US: starts a board with one session for attestation and for bulk data to service.py. Each
+# read of 4 KB of flash takes at least FLASH_US microseconds. Sets remote and bulk, the two ports on the gateway.
 start_board_with_bulk() {
     local service
     start_sshd </dev/null

@@ -1,4 +1,7 @@
-"""A client for scenarios: client.py PORT WHAT [N]; exits non-zero if the answer is wrong."""
+"""A client of service.py for scenarios. Its exit status is not 0 if an answer is wrong.
+
+usage: client.py PORT WHAT [N]
+WHAT: the name of one of the functions below; N: a number for it."""
 import hashlib
 import os
 import socket
@@ -71,7 +74,7 @@ def short():
         s.close()
 
 
-def leave():  # n times, reads a part of an endless answer and then resets the connection
+def leave():  # n times: reads a part of an endless answer, then resets the connection
     for i in range(n):
         s = conn()
         s.sendall(b'D')
@@ -84,7 +87,7 @@ def leave():  # n times, reads a part of an endless answer and then resets the c
         s.close()
 
 
-def over():  # n connections are served, and one more is closed at once
+def over():  # the service serves n connections; one more is closed at once
     held = [conn() for _ in range(n)]
     for s in held:
         s.sendall(b'E')

@@ -1,5 +1,5 @@
-# console_lib.sh - for scenarios of the console: a gateway with boards, Cockpit's web server with its bridge, and the package
-# console/ as a user's own Cockpit package. Source it after lib.sh and gateway_lib.sh.
+# console_lib.sh - for scenarios of the console: starts boards, and Cockpit's web server and bridge with console/ as the
+# user's own Cockpit package. Source it after lib.sh and gateway_lib.sh.
 
 # need_console [TOOL...]: skips the scenario where Cockpit, Chromium or one of these tools is missing.
 need_console() {
@@ -21,7 +21,7 @@ axe() {
     echo "$dir/node_modules/axe-core/axe.min.js"
 }
 
-# test_page PART [URL]: runs this part of console_page.py, in Chromium, on the page at COCKPIT_URL or URL.
+# test_page PART [URL]: runs this part of console_page.py in Chromium on the page at URL (default: COCKPIT_URL).
 test_page() {
     local axe shots=${CMX_BUILD:-$ROOT/build}/console-screenshots
     axe=$(axe) || fail "axe-core cannot be fetched"
@@ -29,8 +29,9 @@ test_page() {
     PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" "$1" "${2:-$COCKPIT_URL}" "$(free_port)" "$TMP" "$shots" "$axe" || fail "the page: $1"
 }
 
-# boards NAME...: makes signed images (v1.bin, v2.bin, and bare.bin without a signature), creates, enrols (with the group "cameras")
-# and starts boards that run v1.bin, with their keys in keys/, and waits until all are connected. Works in $TMP; needs ota_image.sh.
+# boards NAME...: creates the signed images v1.bin and v2.bin, and bare.bin without a signature. Creates boards that run
+# v1.bin, with their keys in keys/, enrols them in the group "cameras", starts them and waits until all are connected.
+# Works in $TMP; needs ota_image.sh.
 boards() {
     local pin public offset name
     cd "$TMP" || fail "no folder"
@@ -47,7 +48,8 @@ boards() {
     for name in "$@"; do
         "$BIN/cmxsafe-board" create "$name" --chip esp32c3 --image v1.bin >/dev/null || fail "create $name"
         [ -f "keys/$name.bin" ] || openssl rand -out "keys/$name.bin" 32
-        # All boards have the same fuses. The key is in a separate file, since software cannot read it from the fuses.
+        # All boards have the same eFuse. Each key is in a separate file, because software cannot read it from the
+        # eFuse.
         cp efuse.bin "$name/" && cp "keys/$name.bin" "$name/private_key.bin"
         tail -c +65537 "$name/flash.bin" >"$name.firmware"
         gw enroll "$name" --hwkey "keys/$name.bin" --ports 81,8989,8888 --group cameras >/dev/null || fail "enroll $name"
@@ -61,9 +63,9 @@ boards() {
     for name in "$@"; do wait_for 60 connected "$name" || fail "$name does not connect"; done
 }
 
-# start_cockpit [PATH-FOLDER]: serves both packages as the Debian packages install them; programs are looked up in PATH-FOLDER first.
-# COCKPIT_AS: a command that runs Cockpit as another user or elsewhere; COCKPIT_ADDRESS: the address where it listens, instead of the
-# loopback. Sets COCKPIT_URL, AGENT_URL and COCKPIT_PID.
+# start_cockpit [FOLDER]: serves both Cockpit packages as the Debian packages install them; programs are looked up in
+# FOLDER first. COCKPIT_AS: a command that runs Cockpit as another user or in another namespace; COCKPIT_ADDRESS: the
+# listen address (default: the loopback). Sets COCKPIT_URL, AGENT_URL and COCKPIT_PID.
 start_cockpit() {
     local port
     port=$(free_port)

@@ -1,5 +1,6 @@
 # desk_lib.sh - for scenarios of python/: installs the tools. Source it after tests/e2e/lib.sh.
-# desk_tools: installs python/ into $TMP/site and sets PYTHON, which has its dependencies. `tools` runs them.
+# desk_tools: installs python/ into $TMP/site, and sets PYTHON to an interpreter that has its dependencies. `tools` runs
+# the installed program.
 DESK_PACKAGES=(cryptography==50.0.2 cbor2==6.3.0 esptool==5.6.0 segno==1.6.6 esp-idf-nvs-partition-gen==0.3.0 "setuptools>=77")
 desk_tools() {
     PYTHON=$(python_with "${DESK_PACKAGES[@]}" 2>"$TMP/pip.log") || fail "no Python packages"

@@ -1,5 +1,6 @@
-# esp_lib.sh - for scenarios with an emulated chip, of the type that the firmware in CMX_ESP_BUILD was built for. Source it after lib.sh,
-# desk_lib.sh and, for connected, gateway_lib.sh. A chip NAME has the files $TMP/NAME.flash, .efuse and .log (its serial port).
+# esp_lib.sh - for scenarios with an emulated chip of the type for which the firmware in CMX_ESP_BUILD was built. Source
+# it after lib.sh and desk_lib.sh, and after gateway_lib.sh if the scenario uses a gateway. A chip NAME has the files
+# $TMP/NAME.flash, .efuse, .serial (output since the last start) and .log (all output).
 declare -A ESP_PID ESP_PORT
 ESP_PORTS=(22 80 81 8888 8989)
 
@@ -16,8 +17,8 @@ esp_ready() {
 # esp_app: prints the path of the application's image.
 esp_app() { echo "$CMX_ESP_BUILD/$(jq -r .app.file "$CMX_ESP_BUILD/flasher_args.json")"; }
 
-# esp_settings KCONFIG ADDRESS: makes the NVS image that the next esp_flash writes, from the lines of `enroll --form kconfig`. In the
-# emulator, 10.0.2.2 is this machine.
+# esp_settings KCONFIG ADDRESS: creates the NVS image for the next esp_flash from KCONFIG, the lines that `enroll --form
+# kconfig` printed. In the emulator, 10.0.2.2 is this machine.
 esp_settings() {
     PYTHONPATH=$TMP/site "$PYTHON" - "$1" "$2" "$GW_PORT" >"$TMP/nvs.bin" <<'PY' || fail "no NVS image"
 import re, sys
@@ -29,7 +30,7 @@ sys.stdout.buffer.write(nvs_image(settings, 0x5000))
 PY
 }
 
-# esp_flash NAME: makes a flash of 4 MB with the firmware and the settings.
+# esp_flash NAME: creates a flash image of 4 MB with the firmware and the settings.
 esp_flash() {
     "$PYTHON" - "$CMX_ESP_BUILD" "$TMP/nvs.bin" "$TMP/$1.flash" <<'PY' || fail "no flash image"
 import json, sys
@@ -44,8 +45,9 @@ out.write_bytes(flash)
 PY
 }
 
-# esp_efuse NAME [KEY]: makes an eFuse with revision 0.3, a MAC address and, with KEY, an HMAC_UP key in BLOCK_KEY3. The key is
-# read-protected unless the firmware accepts a readable one (CONFIG_CMX_HMAC_KEY_READABLE), which older emulators need.
+# esp_efuse NAME [KEY]: creates an eFuse with revision 0.3, a MAC address and, if KEY is given, an HMAC_UP key in
+# BLOCK_KEY3. The key is read-protected unless the firmware accepts a readable key (CONFIG_CMX_HMAC_KEY_READABLE), which
+# older emulators need.
 esp_efuse() {
     python3 - "$TMP/$1.efuse" "${2:-}" "$(jq .CMX_HMAC_KEY_READABLE "$CMX_ESP_BUILD/config/sdkconfig.json")" <<'PY'
 import sys
@@ -62,7 +64,8 @@ Path(sys.argv[1]).write_bytes(image)
 PY
 }
 
-# esp_boot NAME [arguments of QEMU]: starts the chip. ESP_PORT[NAME-PORT] is the loopback port that leads to the chip's PORT.
+# esp_boot NAME [QEMU-ARGUMENT...]: starts the chip. ESP_PORT[NAME-PORT] is the loopback port that leads to the chip's
+# PORT.
 esp_boot() {
     local name=$1 nic="user,model=open_eth" port
     shift
@@ -94,7 +97,7 @@ esp_silent() {
 }
 
 gw_pending() { gw pending --json | json_is '[.pending[] | select(.fingerprint == $f)] | length > 0' --arg f "$1"; }
-# up_ports DEVICE PORT...: checks that the gateway has a listener for each.
+# up_ports DEVICE PORT...: checks that the gateway has a listener for each of these ports of the device.
 up_ports() {
     local device=$1 port
     shift

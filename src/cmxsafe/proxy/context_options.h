@@ -1,5 +1,5 @@
-/* context_options.h - lists every option of a security context, one row for each. The file has no include guard: define
- * CMX_OPTION, then include it.
+/* context_options.h - lists every option of a security context, one row for each. No include guard: define CMX_OPTION,
+ * then include this file.
  *
  *     CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)
  *

@@ -10,7 +10,7 @@ cp key.pub public && chmod 600 public
 cp locked locked_copy
 head -c 32 /dev/urandom >hwkey && chmod 600 hwkey
 
-# config KEY [lines of [gateway]]: writes the configuration.
+# config KEY [LINES]: writes a configuration with the key file KEY and with LINES in [gateway].
 config() {
     printf '[gateway]\nhost = gw\nuser = u\nhost_key = %s\nkey_file = %s\n%b\n[context web]\nlocal_port = 80\nremote_port = 8080\n' \
         "${PIN_TEXT:-SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}" "$TMP/$1" "${2:-}" >conf
@@ -39,7 +39,7 @@ refuses "ciphers: libssh does not support ''" key 'ciphers = aes256-ctr,'
 ok "ciphers"
 PIN_TEXT="256 $(ssh-keygen -lf key.pub | cut -d' ' -f2-)" refuses "is ssh-keygen's whole line: give only the SHA256:... part" key
 refuses "known_hosts_file $TMP/no: No such file or directory; see: ssh-keyscan -p 22 gw" key "known_hosts_file = $TMP/no"
-usage() { # usage MESSAGE OPTION: expects the message, exit status 2, and no other output
+usage() { # usage MESSAGE OPTION: expects that `cmxsafed OPTION` prints only MESSAGE and exits with 2
     "$BIN/cmxsafed" "$2" >out 2>&1
     [ $? = 2 ] && [ "$(cat out)" = "cmxsafe: $1; see 'cmxsafed --help'" ] || { cat out; fail "$2"; }
 }
@@ -48,10 +48,10 @@ usage "unknown option '-x'" -x
 usage "--config needs a value" -c
 ok "pins and options"
 
-# If a file is a FIFO, the check does not wait for a writer, and names the key.
+# If a file is a FIFO, the check does not wait for a writer, and its message names the option.
 mkfifo fifo && chmod 600 fifo
 openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -out update.pub 2>/dev/null
-no_fifo() { # no_fifo KEY SECTION-LINES: expects that a FIFO as this key's file is refused at once
+no_fifo() { # no_fifo OPTION LINES: expects that a FIFO as the file of OPTION is refused at once; LINES set the option
     config key "$2"
     timeout 20 "$BIN/cmxsafed" --check -c conf >out 2>&1
     rc=$?

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Disturbances of a running agent: signals during the start, a control socket that is removed, an agent that is stopped
-# for a while, a gateway that accepts and stays silent, a spool on a full disk; `status --watch`.
+# Disturbs an agent: signals during the start, a control socket that is removed, SIGSTOP for a while, a gateway that
+# accepts connections but sends nothing, and a spool on a full disk. Also tests `status --watch`.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 for tool in jq python3; do command -v "$tool" >/dev/null || skip "no $tool"; done
@@ -43,7 +43,7 @@ timeout 4 "$BIN/cmxsafed" status --socket "$RUN/s" --watch=1 >"$TMP/watched"
 [ "$(grep -c '^CONTEXT ' "$TMP/watched")" -ge 2 ] || { cat "$TMP/watched"; fail "--watch does not repeat the table"; }
 ok "status --watch"
 
-# ---- stopped and continued: the session continues ----
+# ---- SIGSTOP and SIGCONT: the session survives ----
 kill -STOP "$AGENT"
 sleep 5
 kill -CONT "$AGENT"
@@ -53,7 +53,7 @@ equal "$(context web .sessions)" 1 || fail "a stop of 5 s cost the session"
 end_agent
 ok "SIGSTOP and SIGCONT"
 
-# ---- a gateway that accepts and stays silent: reload, status and stop do not wait for the login ----
+# ---- a gateway that accepts connections but sends nothing: reload, status and stop do not wait for the login ----
 SILENT=$(free_port)
 python3 -c '
 import socket, sys, time

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The agent with several gateways: `status` names the one in use; pins come from the known_hosts lines of each gateway; the fixed
-# ports include the ports of all gateways; a reload that changes the list keeps the gateway in use, and a broken list changes nothing.
+# Runs the agent with several gateways. `status` names the gateway in use; the pins come from the known_hosts lines of
+# each gateway; confine_ports = fixed permits the ports of all gateways; a reload that changes the list keeps the
+# gateway in use, and a malformed list changes nothing.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 for tool in jq python3; do command -v "$tool" >/dev/null || skip "no $tool"; done
@@ -23,7 +24,7 @@ conf() { # conf HOSTS: replaces the configuration
 reload() { : >"$AGENT_LOG"; kill -HUP "$AGENT"; wait_for 20 logged "$1" || fail "reload does not report: $1"; }
 uses() { field_is .gateway.host "${1%:*}" && field_is .gateway.port "${1#*:}" && field_is .all_up true; }
 
-conf "127.0.0.4 > $TWO > $ONE" # the first entry has no port of its own; at the default port nothing listens
+conf "127.0.0.4 > $TWO > $ONE" # the first entry names no port, and nothing listens on the default port
 "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/check" 2>&1 || fail "check: $(cat "$TMP/check")"
 start_agent
 wait_up
@@ -49,7 +50,8 @@ reload "gateway port 1 needs a restart: confine_ports = fixed"
 end_agent
 ok "reload: the gateway in use stays; a broken list or a new port changes nothing"
 
-# A gateway takes no new sessions, but one session survives there: the agent moves all of its sessions to the other gateway.
+# A gateway accepts no new sessions, but one session survives there: the agent moves all its sessions to the other
+# gateway.
 SECOND=$(free_port) LISTENER=$SSHD_PID
 { AGENT_LINES='confine_ports = fixed' gateway_section; reverse web "$WEB" "$REMOTE"; echo "session = a"; reverse more "$WEB" "$SECOND"; echo "session = b"; } |
     sed "s/^host = .*/host = $ONE > $TWO/; s/^port = .*/port = $CLOSED/; s#^host_key = .*#known_hosts_file = $TMP/known_hosts#" >"$CONF"

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The agent's install hook with Debian's packages of the two installers that docs/OTA.md names. A bundle uploaded through a
-# real sshd is written to a slot; for a bundle that the installer does not trust, the client gets the installer's message.
-# SWUpdate runs as daemon and client, RAUC as D-Bus service, each configured by this scenario; slots are files.
+# Tests the agent's install hook with the two installers that docs/OTA.md names, from Debian's packages. A bundle that
+# is uploaded through a real sshd is written to a slot. If the installer does not trust the bundle, the client gets the
+# installer's message. SWUpdate runs as daemon and client, RAUC as a D-Bus service. This scenario configures both; the
+# slots are files.
 [ "$(id -u)" = 0 ] || { echo "SKIPPED: installers need root" >&2; exit 77; }
-# RAUC mounts its bundle, in this scenario's mount namespace only.
+# RAUC mounts its bundle, so the scenario runs in a mount namespace of its own.
 [ -n "${CMX_INNER:-}" ] || { unshare --mount true 2>/dev/null && CMX_INNER=1 exec unshare --mount --propagation private bash "$0"; }
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
@@ -18,7 +19,7 @@ for n in 1 2 3; do head -c 300000 /dev/urandom >part$n; done
 start_sshd </dev/null
 PORT=$(free_port) GATE=$(free_port)
 URL=http://127.0.0.1:$GATE/update
-agent() { # agent INSTALL [lines of [ota]]: starts an agent and waits until it is up
+agent() { # agent INSTALL [LINES]: starts an agent with this install hook and LINES in [ota]; waits until it is up
     { gateway_section; printf '[ota]\ninstall = %s\nkey_file = %s/k.pub\nspool = %s/spool\nport = %s\n%s\n' "$1" "$TMP" "$TMP" "$PORT" "${2:-}"; reverse ota "$PORT" "$GATE"; } >"$CONF"
     start_agent
     wait_up
@@ -121,7 +122,7 @@ agent 'cat >"$RAUC_BUNDLE" && rauc install "$RAUC_BUNDLE"' "$(printf 'confirm = 
 holds part1 slot.b && [ "$(cat primary)" = b ] || fail "RAUC: slot b does not hold it, or is not the primary one"
 wait_for 20 test -e restarted || fail "the restart hook is not run"
 end_agent
-# The device boots from slot b: the agent's confirm hook marks it good in RAUC.
+# The device boots from slot b: the agent's confirm hook marks this slot as good in RAUC.
 stop "$RAUC"
 echo bad >state.b
 rauc --conf=system.conf --override-boot-slot=b service >>rauc.log 2>&1 &

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The agent loads only the libraries that its configuration needs. The error for a missing one names its package.
+# The agent loads only the libraries that its configuration needs. If a library is missing, the error names its package.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 

@@ -22,7 +22,7 @@ else:
     wanted = {f"line {i}": line[:40].encode() for i, line in enumerate(text) if len(line) > 40 and i > 1}
     blob = base64.b64decode("".join(text))
     public = base64.b64decode(open(key + ".pub").read().split()[1])[-32:]
-    at = blob.rfind(public)  # in an unencrypted Ed25519 key the seed is before the second copy of the public half
+    at = blob.rfind(public)  # in an unencrypted Ed25519 key the seed directly precedes the second copy of the public half
     if blob.startswith(b"openssh-key-v1\0\0\0\0\4none"):
         wanted["seed"] = blob[at - 32:at]
 found = set()
@@ -50,7 +50,8 @@ echo 'a pass phrase' >"$TMP/phrase" && chmod 600 "$TMP/phrase"
 cat "$TMP"/{client_key,locked,pem}.pub >"$TMP/authorized_keys"
 [ ! -x "$BIN/cmxsafe" ] || "$BIN/cmxsafe" identity public --key "$TMP/hw" | grep ecdsa >>"$TMP/authorized_keys"
 
-# holds_nothing NAME KEY LINES...: checks that an agent with these lines has no part of KEY in memory after its session came up twice.
+# holds_nothing NAME KEY LINES...: checks that an agent with LINES in its configuration has no part of KEY in memory
+# after its session has come up twice.
 holds_nothing() {
     local name=$1 key=$2 line port
     shift 2

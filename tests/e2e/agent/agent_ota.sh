@@ -1,5 +1,5 @@
-# Updates of a Linux device through a real sshd: the confined agent hands a verified file to the install hook. Also tests
-# the results of hooks and how hooks end, the trial, confirmation and rollback.
+# Updates a Linux device through a real sshd: the confined agent passes a verified file to the install hook. Also tests
+# the result and the end of each hook, and the trial, confirmation and rollback of an update.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 command -v jq >/dev/null || skip "no jq"
@@ -21,7 +21,7 @@ echo 2.0 >version
 echo done
 SH
 chmod +x install
-config() { # config [lines of [ota]]: writes the configuration
+config() { # config [LINES]: writes a configuration with LINES in [ota]
     { gateway_section; printf '[ota]\ninstall = cd %s && ./install\nversion = cat %s/version\nkey_file = %s/k.pub\nspool = %s/spool\nport = %s\n%s\n' \
         "$TMP" "$TMP" "$TMP" "$TMP" "$PORT" "$*"; reverse ota "$PORT" "$GATE"; } >"$CONF"
 }
@@ -50,7 +50,7 @@ rm broken
 timeout 60 "$BIN/cmxsafe" update --opaque --url "$URL" bundle2.signed >out 2>err || { cat out err; fail "cmxsafe update --opaque"; }
 cmp installed bundle2 && grep -q "^installed; the device needs no restart" out || { cat out; fail "the second bundle"; }
 ok "the exit status is the outcome"
-# A reload frees the old configuration's texts: the service must not still use them.
+# A reload frees the texts of the old configuration; the service must no longer use them.
 kill -HUP "$AGENT"
 wait_for 20 logged "read again" || fail "no reload"
 is .device "$SSHD_USER" || fail "the device's name after a reload: $(get .)"
@@ -59,7 +59,8 @@ json | json_is '[.confinement[]? | select(.applied)] | length > 0' >/dev/null 2>
 end_agent
 ok "under confinement"
 
-# The history of uploads, with the client of each upload, survives the agent. The agent can read its file again under confinement.
+# The history of uploads, with the client of each upload, survives the agent. The confined agent can read the history's
+# file after a restart.
 start_agent
 wait_for 40 is .state idle || fail "start"
 [ "$(get '[.history[] | .ok] | tostring')" = "[true,false,true,false]" ] || { get .; fail "the history after a restart of the agent"; }
@@ -122,7 +123,7 @@ cat >install <<'SH'
 cat >installed
 SH
 echo 1.0 >version
-restarts() { # restarts [lines of [ota]]: writes a configuration with all hooks of an update
+restarts() { # restarts [LINES]: writes a configuration with the hooks confirm, rollback and restart, and with LINES in [ota]
     config "$(printf 'confirm = echo confirm >>%s/calls; cat %s/words; exec test ! -e %s/refuse\nrollback = echo rollback >>%s/calls; cat %s/words; exec test ! -e %s/refuse_rollback\n' \
         "$TMP" "$TMP" "$TMP" "$TMP" "$TMP" "$TMP"; printf 'restart = echo restart >>%s/calls; cat %s/words; exec test ! -e %s/refuse_restart\n%s\n' "$TMP" "$TMP" "$TMP" "$*")"
 }
@@ -191,7 +192,8 @@ wait_for 20 twice && is .state restarting || fail "a second restart"
 end_agent
 ok "a refused restart can be requested again"
 
-# A failing confirm hook is retried with pauses and its message is reported; at the deadline the update is rolled back. Then the rollback hook fails.
+# The confirm hook fails: it is retried with pauses, its message is reported, and at the deadline the update is rolled
+# back. Then the rollback hook fails.
 restarts "confirm_within = 8s"
 echo 3.0 >version
 touch refuse refuse_rollback; echo "no bootloader environment" >words
@@ -216,7 +218,7 @@ boot 6
 wait_for 40 is .rolled_back.why "confirm failed" && is .rolled_back.version 3.0 || { get .; fail "the rollback is not reported"; }
 ok "failing confirm and rollback hooks"
 
-# No session is up by the deadline.
+# No session comes up before the deadline.
 : >words; : >calls
 installed bundle2
 wait_for 20 called restart || fail "the restart hook"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What services behind an isolated agent learn about their clients, under a real systemd: the package's units for isolation and for
-# mirrored addresses (cmxsafed-mirror@), a context with peer = mirror and one with peer = proxy-v2. Nothing else on the
-# machine is reachable. Everything runs in a copy-on-write copy of this machine with its own process and network
-# namespaces.
+# Tests what the services of an isolated agent learn about their clients. Uses the package's units for isolation and for
+# mirrored addresses (cmxsafed-mirror@) under a real systemd, a context with peer = mirror, and a context with peer =
+# proxy-v2. Nothing else on the device is reachable. The device is a copy-on-write copy of this machine with its own
+# process and network namespaces.
 . "$(dirname "$0")/../systemd_lib.sh"
 [ -e /proc/net/if_inet6 ] || skip "no IPv6 here"
 systemd_package cmxsafe-agent agent
-# The gateway has the addresses that identify the clients and the device.
+# The addresses that identify the clients and the device are on the gateway.
 gateway_machine
 in_gateway sh -c 'for a in fd00:1::17 fd00:1::18 fd00:3::1 fd00:2::99; do ip -6 addr add $a/128 dev lo nodad || exit 1; done' || fail "the identities"
 SSHD_ADDRESS=0.0.0.0 SSHD_PREFIX="nsenter -t $GATEWAY_NS -n" start_sshd <<<'GatewayPorts clientspecified'
@@ -14,8 +14,8 @@ wait_for 20 nc -z 10.99.0.1 "$SSHD_PORT" || fail "sshd does not listen"
 cp "$KEY" "$TMP/out/key"
 MIRROR=$(free_port) PROXY=$(free_port)
 
-# Runs on the other machine: reads lines "SOURCE ADDRESS PORT" that the copy writes, connects, and writes what the
-# service answered.
+# This client runs on the gateway's machine. For each line "SOURCE ADDRESS PORT" that the copy writes, it connects from
+# SOURCE and writes the service's answer.
 cat >"$TMP/client.py" <<'PY'
 import socket, sys
 asked, answered = sys.argv[1:]
@@ -78,11 +78,11 @@ peer = proxy-v2
 CONF
 
 cat >"$TMP/out/inside.sh" <<'INSIDE'
-exec 2>&1 # systemd opens the log twice, with separate file offsets
+exec 2>&1 # systemd opens the log separately for stdout and stderr; one would overwrite the other
 cd /run/out || exit 1
 fail() { echo "FAILED: $*"; systemctl status --no-pager cmxsafed 'cmxsafed-*'; journalctl --no-pager -u cmxsafed -u 'cmxsafed-*' | tail -n 60; nft list ruleset; exit 1; }
-# seen_by SOURCE PORT [ADDRESS]: prints the service's answer to a client on the other machine that connects from SOURCE to ADDRESS
-# (the device's identity); nothing if the client does not reach it.
+# seen_by SOURCE PORT [ADDRESS]: prints the service's answer to a client on the gateway's machine that connects from
+# SOURCE to ADDRESS (default: the device's identity). Prints nothing if the client cannot reach the service.
 seen_by() { echo "$1 ${3:-fd00:2::99} $2" >asked && cat answered; }
 unseen() { [ -z "$(seen_by "$@")" ]; }
 sees() { equal "$(seen_by "$1" "$2")" "$1"; }
@@ -107,7 +107,7 @@ sees fd00:1::18 "$MIRROR" || fail "a mirrored service sees '$(seen_by fd00:1::18
 sees fd00:1::17 "$PROXY" && sees fd00:3::1 "$PROXY" || fail "with proxy-v2 a service sees '$(seen_by fd00:1::17 "$PROXY")' and '$(seen_by fd00:3::1 "$PROXY")'"
 echo "ok: isolated, a service sees each client's identity, mirrored and by the PROXY protocol"
 unseen fd00:3::1 "$MIRROR" || fail "an address outside the unit's prefix is mirrored"
-# Isolation still holds: neither local users nor the other machine reach the services directly.
+# Isolation is still in force: neither local users nor the gateway's machine can reach the services directly.
 forge() { setpriv --reuid 65534 --clear-groups /usr/bin/python3 -c 'import socket, sys
 s = socket.socket(socket.AF_INET6); s.settimeout(2); s.setsockopt(socket.IPPROTO_IPV6, 78, 1)
 if sys.argv[2]: s.bind((sys.argv[2], 0))

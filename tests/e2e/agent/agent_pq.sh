@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The key exchange of a session: status names it; with require_pq only post-quantum ones are accepted. If libssh supports
-# none, the configuration is refused.
+# Tests the key exchange of a session: status names it, and require_pq accepts only post-quantum key exchanges. If
+# libssh supports no post-quantum key exchange, a configuration with require_pq is refused.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 PQ='mlkem768x25519-sha256|sntrup761x25519-sha512@openssh.com'
@@ -15,7 +15,7 @@ context_is web .key_exchange curve25519-sha256 || fail "the status names $(conte
 end_agent
 ok "the status names the key exchange"
 
-# The virtual board takes the same setting.
+# The virtual board has the same setting.
 board_says() { # board_says TEXT: starts a board and waits until its log has TEXT
     "$BIN/cmxsafe-board" run "$TMP/board" --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.host_key=$PIN" \
         --set "gateway.key_file=$KEY" --set gateway.require_pq=yes --set "board.port_offset=$(free_offset)" >"$TMP/board.log" 2>&1 & BOARD=$!; PIDS+=("$BOARD")

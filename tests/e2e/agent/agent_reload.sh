@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# SIGHUP: contexts are added, removed and changed while a transfer on another context continues undisturbed. A broken file
-# changes nothing and is reported. Files that the configuration names are read again.
+# SIGHUP: contexts are added, removed and changed while a transfer on another context continues undisturbed. An invalid
+# file changes nothing and is reported. A reload also reads the files that the configuration names.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 for tool in jq python3; do command -v "$tool" >/dev/null || skip "no $tool"; done
@@ -65,7 +65,7 @@ rm "$CONF"
 reload "the old configuration stays in force"
 ok "broken"
 
-# ---- the log level is applied; a key that needs a restart is named; a good file clears the failure ----
+# ---- the log level is applied; an option that needs a restart is named; a valid file clears the failure ----
 AGENT_LINES=$'log_level = debug\nconfine = no' write_conf < <(reverse keep "$WEB" "$KEEP"; reverse third "$OTHER" "$THIRD")
 reload "[agent] confine: the change takes effect when the agent restarts"
 field_is .config.reload_failed null || fail "a good reload does not clear the failure"
@@ -78,7 +78,7 @@ cmp "$TMP/www/big" "$TMP/got" || fail "the transfer is damaged"
 [ "$(context keep .relays.total)" = 1 ] || fail "relays of the untouched context"
 ok "untouched transfer"
 
-# ---- the gateway's files are read again: a key that others can read is refused ----
+# ---- the files named in [gateway] are read again: a key that others can read is refused ----
 chmod 640 "$KEY"
 reload "group or others can access it"
 chmod 600 "$KEY"

@@ -91,7 +91,7 @@ printf 'status nonsense\n' | nc -N -U "$RUN/s" | json_is .error >/dev/null || fa
 head -c 5000 /dev/zero | nc -N -U "$RUN/s" | json_is .error >/dev/null || fail "garbage"
 ok "status as table and JSON, errors"
 
-# Idle clients are disconnected soon and do not block other clients.
+# Idle clients of the control socket are disconnected soon and do not block other clients.
 python3 -c '
 import socket, sys, time
 held = [socket.socket(socket.AF_UNIX) for _ in range(12)]
@@ -127,7 +127,8 @@ end_agent
 CONF=$GOOD
 ok "an unreachable gateway"
 
-# ---- with closed standard streams, no socket takes their numbers and receives log lines; a low soft limit on open files is raised ----
+# ---- started with closed standard streams: no socket gets descriptor 0, 1 or 2, where log lines go; a low soft limit
+# on open files is raised ----
 soft_limit_is_at_least() { [ "$(awk '/^Max open files/ {print $4}' "/proc/$AGENT/limits")" -ge "$1" ]; }
 AGENT_PREFIX=(bash -c 'ulimit -Sn 64; exec "$@" <&- >&- 2>&-' -)
 start_agent
@@ -139,7 +140,8 @@ cp "$CONF" "$TMP/before.conf"
 kill -HUP "$AGENT"
 wait_for 20 soft_limit_is_at_least 300 || fail "a reload that permits more connections does not raise the limit"
 end_agent
-# Services that started with at most 1,024 descriptors cannot use higher ones.
+# Services that start under a limit of at most 1,024 open files cannot use higher descriptors later, so a reload does
+# not raise the limit above 1,024.
 head -c 32 /dev/urandom >"$TMP/hwkey" && chmod 600 "$TMP/hwkey"
 { cat "$TMP/before.conf"; printf '[identity]\nkey_file = %s\n[attest]\nenabled = yes\nport = %s\n' "$TMP/hwkey" "$(free_port)"; } >"$CONF"
 AGENT_PREFIX=(bash -c 'ulimit -Sn 64; exec "$@"' -)
@@ -179,7 +181,7 @@ if [ "$(id -u)" = 0 ]; then
     end_agent
     ok "unprivileged"
 
-    # ---- with a password, at an sshd with its own account files ----
+    # ---- with a password; this sshd has its own account files ----
     AGENT_PREFIX=()
     { grep -v '^device:' /etc/passwd; echo "device:x:4711:65534::$TMP:/bin/sh"; } >"$TMP/passwd"
     { grep -v '^device:' /etc/shadow; echo "device:$(openssl passwd -6 s3cret-word):19000:0:99999:7:::"; } >"$TMP/shadow"

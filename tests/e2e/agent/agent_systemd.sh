@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The unit under a real systemd, in a copy-on-write copy of this machine with its own process and network namespaces: the
-# package is installed and the service set up as README.md says, then reloaded, frozen (SIGSTOP), killed, isolated and
-# stopped. The machine itself is not changed.
+# Tests the unit under a real systemd, in a copy-on-write copy of this machine with its own process and network
+# namespaces. The package is installed and the service is set up as README.md describes; then the service is reloaded,
+# frozen (SIGSTOP), killed, isolated and stopped. The machine itself is not changed.
 . "$(dirname "$0")/../systemd_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 systemd_package cmxsafe-agent agent
@@ -15,7 +15,7 @@ WEB=$(free_port) GATE=$(free_port)
 mkdir "$TMP/www"
 echo hello >"$TMP/www/index.html"
 serve_folder "$WEB" "$TMP/www"
-# snippet NAME: prints the block of README.md that follows the comment.
+# snippet NAME: prints the code block of README.md that follows the comment `test: NAME`.
 snippet() { awk -v want="<!-- test: $1 -->" '$0 == want { on = 1; next } on && /^```/ { if (inside) exit; inside = 1; next } inside' "$ROOT/README.md"; }
 for name in agent_key.sh agent.sh gateway_account.sh; do snippet $name >"$TMP/out/$name" && [ -s "$TMP/out/$name" ] || fail "README.md has no $name"; done
 snippet authorized_keys | sed "s/localhost:8080/localhost:$GATE/" >"$TMP/out/authorized_keys.in"

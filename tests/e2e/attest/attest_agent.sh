@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Attestation by cmxsafed, confined: a key file or a TPM in [identity], login with the derived key, evidence through a real
-# sshd.
+# Tests attestation by a confined cmxsafed: a key file or a TPM in [identity], the login with the derived key, and
+# evidence through a real sshd.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
@@ -50,7 +50,7 @@ configure "key_file = $TMP/private_key.bin"
 "$BIN/cmxsafed" -c "$CONF" >"$TMP/refused.log" 2>&1 && fail "starts with a key that others can read"
 grep -q 'chmod 600' "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say how to fix it"; }
 chmod 600 "$TMP/private_key.bin"
-refused() { # refused WORD IDENTITY-LINES: --check fails with WORD
+refused() { # refused WORD IDENTITY-LINES: expects that --check fails and its message contains WORD
     configure "$2"
     "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/refused.log" 2>&1 && fail "accepted: $2"
     grep -q "$1" "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say '$1'"; }
@@ -63,7 +63,7 @@ ok "readable keys and incomplete configurations are refused"
 
 command -v swtpm >/dev/null && command -v tpm2_import >/dev/null || skip "no swtpm or tpm2-tools"
 start_tpm
-# tpm2-tss 4.1 (Debian 13) loses 96 bytes at each failed connection to the TPM.
+# tpm2-tss 4.1 (Debian 13) leaks 96 bytes at each failed connection to the TPM.
 echo leak:libtss2-tctildr >"$TMP/lsan"
 export LSAN_OPTIONS=suppressions=$TMP/lsan:print_suppressions=0
 configure "tpm = $TPM2TOOLS_TCTI\ntpm_handle = 0x81000100"

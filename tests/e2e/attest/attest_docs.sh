@@ -1,4 +1,5 @@
-# The vectors in docs/ATTESTATION.md equal those that `cmxsafe` computes, and those that Python computes by the page's definitions.
+# The test vectors in docs/ATTESTATION.md equal those that `cmxsafe` computes, and those that Python computes from the
+# page's definitions.
 . "$(dirname "$0")/../lib.sh"
 python3 - "$ROOT/docs/ATTESTATION.md" "$TMP" <<'PY' || fail "a published vector is wrong"
 import hashlib, hmac, re, struct, sys

@@ -1,6 +1,8 @@
-"""Verifies evidence with independent CBOR and COSE libraries (cbor2, pycose): attest_evidence.py TOKEN KEY FLASH NONCE
+"""Verifies evidence with independent CBOR and COSE libraries (cbor2, pycose).
 
-KEY: private_key.bin for a COSE_Mac0, or a file with a cmxsafe-attest-1 line (not secret) for a COSE_Sign1. Written from docs/ATTESTATION.md; shares no code with the device or the C verifier.
+usage: attest_evidence.py TOKEN KEY FLASH NONCE
+KEY: private_key.bin for a COSE_Mac0, or a file with a cmxsafe-attest-1 line (not secret) for a COSE_Sign1.
+This program follows docs/ATTESTATION.md and shares no code with the device or the C verifier.
 """
 import base64
 import hashlib
@@ -30,7 +32,7 @@ def measurement(key, nonce, begin, end, flash):
 
 
 def verify_mac(message, key):
-    """Returns the key of the digests, and the ueid."""
+    """Verifies the MAC. Returns the key of the flash digests, and the ueid."""
     assert isinstance(message, Mac0Message)
     assert next(iter(message.phdr.values())).identifier == 5, "not HMAC 256/256"
     evidence_key = hmac.digest(key, label("cmxsafe evidence mac 1"), "sha256")
@@ -40,7 +42,7 @@ def verify_mac(message, key):
 
 
 def verify_signature(message, line):
-    """Returns the key of the digests and the ueid, both from the attestation key's line."""
+    """Verifies the signature. Returns the key of the flash digests, and the ueid; line has both."""
     assert isinstance(message, Sign1Message)
     assert next(iter(message.phdr.values())).identifier == -7, "not ES256"
     blob = base64.b64decode(line.split()[1])
@@ -58,7 +60,7 @@ def main():
     outer = cbor2.loads(token)
     assert outer.tag == 61, "not a tagged CWT"
     message = CoseMessage.decode(cbor2.dumps(outer.value))
-    assert len(message.phdr) == 1, "more than the algorithm is protected"
+    assert len(message.phdr) == 1, "the protected header contains more than the algorithm"
     digest_key, ueid = verify_signature(message, lines[0].decode()) if lines else verify_mac(message, key)
     claims = cbor2.loads(message.payload)
     assert cbor2.dumps(claims, canonical=False) == message.payload, "claims are not in deterministic form"

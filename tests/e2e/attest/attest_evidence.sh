@@ -34,7 +34,7 @@ grep -qx TRUSTED "$TMP/out" || fail "no TRUSTED for signed evidence"
 mv "$TMP/secrets/private_key.bin" "$TMP/"
 ok "signed evidence, by cmxsafe and by cbor2 and pycose, without a secret"
 
-refused() { # refused WHAT WORD arguments...: the token is not trusted, the exit status is 1, and the reason contains WORD
+refused() { # refused WHAT WORD ARGUMENT...: expects that the token is not trusted, that the exit status is 1, and that the reason contains WORD
     local what=$1 word=$2 rc
     shift 2
     attest "$@"; rc=$?
@@ -86,7 +86,7 @@ refused "a reference that has changed" 'changed since the manifest'
 stop_board
 ok "replayed, cut, foreign, re-signed tokens, other channels and changed flash are refused"
 
-# Free flash is filled, and the manifest describes the filler.
+# Free flash is filled with pseudo-random bytes, and the manifest describes them.
 openssl rand -out "$TMP/fill.key" 32
 head -c 300001 "$TMP/firmware.bin" >"$TMP/app.bin"
 cmx image fill --key fill.key app.bin filled.bin || fail "image fill"

@@ -1,5 +1,5 @@
-# The value of /hash: device, remote_attestation.py and `cmxsafe attest` agree for 4, 8 and 16 MB; a change is detected and
-# located; malformed and excessive requests over HTTP do no harm.
+# Tests the value of /hash: the device, remote_attestation.py and `cmxsafe attest` agree for 4, 8 and 16 MB; a change is
+# detected and located; malformed and excessive requests over HTTP do no harm.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 make_key

@@ -1,6 +1,6 @@
-# While /hash computes over 4 MB as slowly as a chip's flash allows, the other context of the same session continues: round
-# trips begin and end within each computation, and a bulk transfer keeps its order. Not a timed test: gaps are compared with
-# the length of the computation in which they occur.
+# While /hash computes over 4 MB as slowly as a chip's flash allows, the other context of the same session continues:
+# round trips begin and end within each computation, and a bulk transfer keeps its order. The test has no time limits:
+# it compares the longest gap between round trips with the duration of the computation in which it occurs.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 start_board_with_bulk 250
@@ -53,7 +53,8 @@ for i in range(rounds):
     assert len(within) - 2 >= 3 and got > before, "no data was transferred during a computation"
 assert not errors, errors
 assert len(values) == 1, "values differ"
-# The gap is short in at least half of the computations; other work on the machine causes gaps, too.
+# In at least half of the computations the longest gap must be short. Not in all, because other work on the machine also
+# causes gaps.
 assert statistics.median(gaps) < 0.5, gaps
 PY
 cat "$TMP/out"

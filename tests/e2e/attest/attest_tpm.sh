@@ -21,7 +21,7 @@ cmx attest --evidence --manifest manifest --url "$URL" >"$TMP/out" || { cat "$TM
 stop_board
 ok "attestation by a TPM 2.0"
 
-refused() { # refused WORD HANDLE: expects that the program does not start with this key, and says WORD
+refused() { # refused WORD HANDLE: expects that the program does not start with the key at HANDLE, and that its message contains WORD
     (cd "$TMP" && timeout 30 "$BIN/attest_board" flash.bin 1 --tpm "$TPM2TOOLS_TCTI" "$2") >"$TMP/refused.log" 2>&1 && fail "starts"
     grep -q "$1" "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say '$1'"; }
 }

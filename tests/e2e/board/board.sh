@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The virtual board on the machine's sockets: it is created and booted, and its stream is fetched through a real sshd. Its
-# page, which is not forwarded, is fetched on the machine.
+# Tests the virtual board with the network stack of this machine: creates and boots it, and fetches its stream through a
+# real sshd and its page, which is not forwarded, directly.
 . "$(dirname "$0")/../lib.sh"
 BOARD=$BIN/cmxsafe-board
 
@@ -10,7 +10,7 @@ offset=$(free_offset)
 BOARD_PID=
 logins() { grep -c 'Accepted publickey' "$TMP/sshd.log"; }
 
-start_board() { # start_board [option ...]: starts the board
+start_board() { # start_board [OPTION...]: starts the board with these options
     : >"$TMP/board.log"
     "$BOARD" run "$TMP/board" --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.key_file=$KEY" \
         --set "board.port_offset=$offset" --set "context stream.local_port=81" --set "context stream.remote_port=$remote" \
@@ -20,7 +20,7 @@ start_board() { # start_board [option ...]: starts the board
     BOARD_PID=$!
     PIDS+=("$BOARD_PID")
 }
-end_board() { # ends the board, which must exit with status 0
+end_board() { # stops the board, which must exit with status 0
     kill "$BOARD_PID"
     wait "$BOARD_PID" || fail "the board ended with $?"
     no_sanitizer_report "$TMP/board.log" || fail "a sanitizer complains"

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# A device without a hardware key makes an SSH key at its first start, logs it and keeps it. With remote_address "fleet:PREFIX" the
-# device and the agent listen at the address that the gateway derives from the same key.
+# A device without a hardware key creates an SSH key at its first start, logs its public half and keeps it. With
+# remote_address "fleet:PREFIX" the device and the agent listen on the address that the gateway derives from the same
+# key.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 BOARD=$BIN/cmxsafe-board
 
 offset=$(free_offset)
 BOARD_PID=
-start_board() { # start_board [option ...]: starts the board
+start_board() { # start_board [OPTION...]: starts the board with these options
     : >"$TMP/board.log"
     "$BOARD" run "$TMP/board" --set "board.port_offset=$offset" --set "context stream.local_port=81" \
         --set "context ota.local_port=8989" --set "context attest.local_port=8888" "$@" 2>>"$TMP/board.log" &
@@ -46,7 +47,8 @@ equal "$(logged_key)" "$(cat "$TMP/board.pub")" || fail "the second start has an
 end_board
 ok "the key survives a restart and logs in"
 
-# A board that cannot store its secret makes no key, because the gateway would never accept a new key at each start.
+# A board that cannot store its secret creates no key: it would have a new key at each start, which the gateway would
+# not accept.
 mv "$TMP/board/ssh_secret.bin" "$TMP/secret"
 mkdir "$TMP/board/ssh_secret.bin"
 start_board "${to_sshd[@]}"

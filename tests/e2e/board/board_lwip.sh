@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The virtual board on lwIP over a TAP device, in its own network namespace: proxy, services and several connections over
-# the IP stack of an ESP32. The machine's kernel is only the peer on the link.
+# Tests the virtual board with lwIP, the IP stack of an ESP32, over a TAP device in its own network namespace: the
+# proxy, services and several connections. The machine's kernel is only the peer on the link.
 if [ -z "${CMX_IN_NETNS:-}" ]; then
     [ "$(id -u)" = 0 ] && [ -e /dev/net/tun ] || { echo "SKIPPED: a network namespace with a TAP device needs root and /dev/net/tun" >&2; exit 77; }
     exec env CMX_IN_NETNS=1 unshare -n bash "$0"
@@ -20,7 +20,7 @@ start_sshd <<<'ListenAddress ::
 GatewayPorts clientspecified'
 
 BOARD_PID=
-start_board() { # start_board [option ...]: starts the board with lwIP on the TAP device
+start_board() { # start_board [OPTION...]: starts the board with lwIP on the TAP device
     : >"$TMP/board.log"
     "$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=10.77.0.2/24 --set net.address6=fd77::2/64 \
         --set net.gateway=10.77.0.1 --set net.isolation=no --gateway "10.77.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" \
@@ -88,7 +88,8 @@ code=$(curl -s --max-time 60 -o "$TMP/answer" -w '%{http_code}' -F "update=@$TMP
 [[ $code == 4* ]] || fail "3 MB that are not an image are answered with $code"
 ok "3 MB upwards"
 head -c 10000 "$TMP/garbage" >"$TMP/small"
-# The client connects from an address that only the gateway sees: inside the board, the service's own client is the loopback.
+# The client connects from an address that only the gateway sees: inside the board, the service's peer is the loopback
+# address.
 curl -s --max-time 60 --interface 127.0.0.9 -o "$TMP/answer" -F "update=@$TMP/small" http://127.0.0.1:8989/update || fail "a small upload"
 from=$(curl -s --max-time 60 http://127.0.0.1:8989/update | jq -r .from)
 [ "$from" = 127.0.0.9 ] || fail "the state names '$from' as the client of the upload"
@@ -114,7 +115,7 @@ wait_for 60 through /frame.jpg || fail "does not recover from a cut link"
 ok "recovers from a cut link"
 end_board
 
-# The board's contexts forward to nginx beside it, which reads the header of the PROXY protocol: version 1 and 2.
+# The board's contexts forward to nginx on the same link, which reads the PROXY protocol's header in versions 1 and 2.
 if command -v nginx >/dev/null; then
     start_nginx 'peer=$proxy_protocol_addr from=$remote_addr' 10.77.0.1:81 10.77.0.1:8989
     start_board --set 'context one.local_port=81' --set 'context one.local_host=10.77.0.1' --set 'context one.remote_port=8091' --set 'context one.peer=proxy-v1' \
@@ -148,7 +149,7 @@ ss -Htn state established "sport = :$SSHD_PORT" | grep -q 'fd77::2' || fail "the
 end_board
 ok "session over IPv6"
 
-# The gateway is given by name: lwIP queries a server on the network.
+# The gateway is given by name: lwIP queries a name server on the network.
 if command -v dnsmasq >/dev/null; then
     dnsmasq --no-daemon --no-resolv --no-hosts --bind-interfaces --listen-address=10.77.0.1 --address=/gw.example/10.77.0.1 \
         --user="$(id -un)" --pid-file= --log-queries 2>"$TMP/dns.log" &

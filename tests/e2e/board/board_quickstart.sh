@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# docs/QUICKSTART.md: its commands run as they are printed there (with free ports). docs/CHIPS.md names every target of the component
-# and of the virtual board.
+# Runs the commands of docs/QUICKSTART.md as they are printed there, except for free ports. Checks that docs/CHIPS.md
+# names every target of the component and of the virtual board.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 DOC=$ROOT/docs/QUICKSTART.md
@@ -20,7 +20,7 @@ sed -n '/^```sh$/,/^```$/{/^```/!p}' "$DOC" >"$TMP/commands"
 [ "$(wc -l <"$TMP/commands")" -gt 12 ] || fail "no commands to run"
 port=$(free_port) offset=$(free_offset)
 {
-    echo "trap 'for p in \$(jobs -p); do kill \"\$p\" 2>/dev/null; done; wait' EXIT" # ends the programs that the reader ends with Ctrl-C
+    echo "trap 'for p in \$(jobs -p); do kill \"\$p\" 2>/dev/null; done; wait' EXIT" # ends the programs that a reader would end with Ctrl-C
     sed "s/2222/$port/g; s/18000/$offset/g" "$TMP/commands"
 } >"$TMP/quickstart.sh"
 mkdir "$TMP/work"

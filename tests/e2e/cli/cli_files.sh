@@ -14,7 +14,7 @@ mkdir "$TMP/folder"
 : >"$TMP/empty"
 URL=http://127.0.0.1:1
 
-# refused FILE COMMAND...: checks that the command fails by itself with a message that names FILE, and does not wait
+# refused FILE COMMAND...: checks that the command soon fails with a message that names FILE
 refused() {
     local file=$1 rc
     shift

@@ -1,4 +1,6 @@
-"""Runs `cmxsafe update` on a pseudo-terminal against a simulated update service. Arguments: CMXSAFE FOLDER GATEWAY PORT."""
+"""Runs `cmxsafe update` on a pseudo-terminal against a simulated update service.
+
+usage: cli_update.py CMXSAFE FOLDER GATEWAY PORT"""
 import http.server
 import json
 import os
@@ -20,7 +22,8 @@ def fail(what, output=""):
 
 
 class Device(http.server.BaseHTTPRequestHandler):
-    """get and post are lists of (status, body); the last one is repeated. requests counts the requests."""
+    """The update service. get, post: the answers (status, body) to the next requests of each method; the last one is repeated.
+    requests: the methods of the requests so far. hold: do not answer a POST."""
 
     get, post, requests, hold = [], [], [], False
     idle = (200, json.dumps({"state": "idle", "boot": "b1", "running": {"version": "1", "confirmed": True}}))
@@ -54,7 +57,7 @@ class Device(http.server.BaseHTTPRequestHandler):
 
 
 class Run:
-    """A command on its own pseudo-terminal. The child leads a session, so that this is its controlling terminal."""
+    """A command on its own pseudo-terminal. The child is a session leader, so that this is its controlling terminal."""
 
     def __init__(self, key, *extra):
         self.config = os.path.join(FOLDER, "config_" + key)
@@ -105,7 +108,7 @@ class Run:
         return self.status
 
     def ssh_runs(self):
-        """True if an ssh process with our configuration file runs."""
+        """True if an ssh process with this run's configuration file is running."""
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as f:

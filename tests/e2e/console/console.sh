@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The console in a real Chromium, served by Cockpit's own web server and bridge, at a gateway with boards: every view, the actions
-# and their failure, keyboard only, dark mode, narrow screens, and a gateway that stops meanwhile. Screenshots
-# of every view are kept in build/console-screenshots.
+# Tests the console of a gateway with boards in a real Chromium, served by Cockpit's own web server and bridge: every
+# view, each action and its failure, operation by keyboard alone, dark mode, narrow screens, and a gateway that stops
+# meanwhile. Saves a screenshot of every view in build/console-screenshots.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../console_lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The console at a system gateway: a connection in use and a refused one on the map and in the access log, the shell command of a
-# grant with an end and a reason, and a consumer that logged in with a certificate which expires soon.
+# Tests the console of a system gateway: an open and a refused connection on the map and in the access log, the shell
+# command for a grant with an end and a reason, and a consumer that logged in with a certificate that expires soon.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 . "$(dirname "$0")/../console_lib.sh"
 need_console npm

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The Cockpit page of a device: a real agent with isolation and an update service in a network namespace; a packet that isolation
-# drops is on the page; the agent ends meanwhile.
+# Tests the Cockpit page of a device with a real agent, isolation and an update service in a network namespace: a packet
+# that isolation drops appears on the page, and the agent ends meanwhile.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"

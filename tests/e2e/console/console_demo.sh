@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# The console of scripts/demo.sh: its address gives the page, and an address without the random part gives nothing.
+# Tests the console of scripts/demo.sh: its address serves the page, and an address without the random part serves
+# nothing.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../console_lib.sh"
 [ "$(id -u)" = 0 ] || skip "needs root"
 need_console socat nsenter openssl
 CMX_ROOT=$ROOT WORK=$TMP CONSOLE=''
 . "$ROOT/scripts/demo_gateway.sh"
-exec 8</proc/self/ns/net # in demo.sh, descriptor 8 is the machine's network namespace; here it is the scenario's only one
+exec 8</proc/self/ns/net # demo.sh opens the machine's network namespace as descriptor 8; here there is only one namespace
 start_console
 [ -n "$CONSOLE" ] || fail "no address"
 page() { curl -sS -m 10 --noproxy '*' -o "$TMP/page" -w '%{http_code}' "$1" >"$TMP/code" 2>/dev/null; }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Firmware updates started from the console, at a gateway with boards: one device, many devices, campaigns, uploaded images.
+# Starts firmware updates from the console of a gateway with boards: one device, many devices, campaigns, uploaded
+# images.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../console_lib.sh"

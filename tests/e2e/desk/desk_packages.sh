@@ -1,6 +1,6 @@
-# The packages for makers, checked with the publishers' own tools: PlatformIO's library, the ESP Component Registry's
-# component, and the archive that Arduino's IDE imports. Each holds the library and its examples, and no other file of
-# the tree.
+# Checks the packages for makers with the publishers' own tools: PlatformIO's library, the ESP Component Registry's
+# component, and the archive that Arduino's IDE imports. Each contains the library and its examples, and no other file
+# of the tree.
 . "$(dirname "$0")/../lib.sh"
 cd "$ROOT" || exit 1
 git rev-parse --git-dir >/dev/null 2>&1 || skip "not a clone"
@@ -9,7 +9,8 @@ git ls-files -z | xargs -0 cp -a --parents -t "$TMP/tree" || fail "copy"
 version=$(sed -nE 's/.*define CMX_VERSION "(.*)"/\1/p' src/cmxsafe/version.h)
 sources=$(git ls-files src | wc -l)
 
-# holds LIST FILE...: the list of an archive has these files, each source of the library, and no file of a host program.
+# holds LIST FILE...: succeeds if LIST, the list of an archive's files, contains these files and every source of the
+# library, but no file of a host program.
 holds() {
     local list=$1 f
     shift
@@ -46,7 +47,7 @@ tar tzf "$TMP/dist/cmxsafe_$version.tgz" >"$TMP/component.list" || fail "the com
 holds "$TMP/component.list" idf_component.yml CMakeLists.txt Kconfig cmake/esp_component.cmake README.md LICENSE examples/esp-idf/minimal/main/main.c
 tar xzOf "$TMP/dist/cmxsafe_$version.tgz" ./idf_component.yml >"$TMP/component.yml" || fail "its manifest"
 for field in repository documentation url license; do grep -q "^$field: " "$TMP/component.yml" || fail "the manifest has no $field"; done
-# The component and its examples agree on libssh.
+# The component and its examples require the same version of libssh.
 [ "$(grep -h -A1 'david-cermak/libssh:' idf_component.yml examples/esp-idf/*/main/idf_component.yml | grep version | sort -u | wc -l)" = 1 ] || fail "different floors for libssh"
 ok "ESP Component Registry"
 

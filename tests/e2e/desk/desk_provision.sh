@@ -1,5 +1,6 @@
-# `cmxsafe-tools provision` with espefuse's virtual mode: enrols by ssh at a real gateway, and the virtual board with the burned
-# eFuse logs in and is verified. Killed at any time it continues; no key is burned twice; other chips are refused.
+# Tests `cmxsafe-tools provision` with espefuse's virtual mode: it enrols a device at a real gateway over ssh, and the
+# virtual board with the burned eFuse logs in and is verified. If the command is killed at any time, the next run
+# continues. No key is burned twice; other chips are refused.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../desk_lib.sh"
@@ -21,7 +22,7 @@ port=$(free_port)
 provision() { tools provision --chip esp32s3 --ssh-config ssh_config --gateway-command "env CMXSAFE_GATEWAY=$GW $BIN/cmxsafe" "$@"; }
 update_key=04$(openssl rand -hex 64)
 cam1() { provision cam-1 --virt "$TMP/board/efuse.bin" --enroll gw --ports "$port" --contexts 8080:80,554+high_bw --update-key "$update_key" "$@"; }
-refused() { # refused WORDS COMMAND...: the exit status is 1, and the message contains WORDS
+refused() { # refused WORDS COMMAND...: expects exit status 1 and a message that contains WORDS
     local words=$1 rc=0
     shift
     "$@" >out 2>err || rc=$?
@@ -54,7 +55,7 @@ cp board/efuse.bin before
 jq '.burn = "begun"' devices/cam-1/journal.json >journal && cp journal devices/cam-1/journal.json
 cam1 >out 2>err </dev/null || { cat out err; fail "killed after burning"; }
 cmp before board/efuse.bin && lacks "Type BURN" out || fail "burned again"
-# If it was killed before the burn, the next one asks for the confirmation again.
+# If a command was killed before the burn, the next one asks for the confirmation again.
 mkdir -p devices/cam-2
 jq '.burn = "begun" | .name = "cam-2" | .ueid = "none" | del(.settings, .flash)' journal >devices/cam-2/journal.json
 refused "not confirmed" provision cam-2 --virt cam-2.bin --enroll gw --ports "$(free_port)" </dev/null
@@ -78,7 +79,7 @@ rc=0; provision 'Cam 5' --virt x.bin --enroll gw 2>err || rc=$?; [ $rc = 2 ] || 
 cam1 >out 2>err </dev/null || { cat out err; fail "flashing again"; }
 ok "other chips, other keys and used blocks are refused"
 
-# Checks the written files: settings, label, the line for the fleet.
+# Checks the files that were written: the settings, the label, and the device's line in the fleet's file.
 for text in gateway 127.0.0.1 "$GW_PORT" cmxsafe-gw SHA256: contexts "8080:80 554+high_bw" update_key "$update_key"; do grep -aq "$text" devices/cam-1/nvs.bin || fail "the NVS image lacks $text"; done
 [ "$(stat -c %s devices/cam-1/nvs.bin)" = $((0x5000)) ] || fail "the NVS image has another size"
 fingerprint=$(ssh-keygen -lf devices/cam-1/key.pub | awk '{print $2}')
@@ -93,7 +94,7 @@ ok "settings, label and the fleet's file"
 
 # The device logs in for the first time. The virtual board reads the settings, which a chip has in NVS, from the journal.
 set_of() { jq -r ".settings.$1" devices/cam-1/journal.json; }
-cp devices/cam-1/private_key.bin board/ # the key's bits: a chip holds them, but efuse.bin has no read-protected bits
+cp devices/cam-1/private_key.bin board/ # a chip has the key in its eFuse, but espefuse leaves read-protected bits out of efuse.bin
 "$BIN/cmxsafe-board" run board --gateway "$(set_of gateway):$(set_of port)" --set "gateway.user=$(set_of user)" \
     --set "gateway.host_key=$(set_of host_key | cut -d' ' -f1)" --set "board.port_offset=$(free_offset)" \
     --set "context attest.local_port=8888" --set "context attest.remote_port=$port" 2>>board.log &
@@ -109,7 +110,7 @@ refused "NOT TRUSTED; do not deliver" cam1 --manifest manifest --evidence-url "h
 no_sanitizer_report board.log || fail "a sanitizer complains"
 ok "the device logs in with its key, and its evidence is verified"
 
-# A batch stops at the device that is not confirmed, and continues there.
+# A batch stops at the first device that the operator does not confirm; the next run continues with this device.
 printf 'name,ports,group\nb-1,%s,lab\nb-2,%s,lab\n' "$(free_port)" "$(free_port)" >batch.csv
 batch() { provision --batch batch.csv --virt '{name}.bin' --enroll gw --dir fleet; }
 refused "b-2: not finished" batch <<<BURN

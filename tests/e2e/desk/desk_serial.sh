@@ -1,5 +1,6 @@
-# `cmxsafe-tools provision --port` against the ROM loader of an emulated ESP32-C3, by its serial port: the key is in eFuse, the settings
-# and the firmware are in flash. Needs Espressif's QEMU: CMX_QEMU_ESP names its qemu-system-riscv32.
+# Tests `cmxsafe-tools provision --port` with the ROM loader of an emulated ESP32-C3 on its serial port: afterwards the
+# key is in eFuse, and the settings and the firmware are in flash. Needs Espressif's QEMU: CMX_QEMU_ESP names its
+# qemu-system-riscv32.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../desk_lib.sh"
 QEMU=${CMX_QEMU_ESP:-qemu-system-riscv32}

@@ -38,7 +38,7 @@ def by_python(arguments):
 
 
 def alike(outcome):
-    """Returns the outcome with one text for both reasons that the parsers may give for broken CBOR: early end, wrong form."""
+    """Returns the outcome with "malformed" in place of "the data ends too early": either is right for broken CBOR."""
     return *outcome[:2], outcome[2].replace("evidence: the data ends too early", "evidence: malformed")
 
 
@@ -50,7 +50,7 @@ def compare(arguments, what):
 
 
 def mutate(data):
-    """Makes one to three changes: a byte, a cut, an inserted or a doubled piece."""
+    """Changes data in one to three places: replaces a byte, cuts off the end, inserts a byte or repeats a piece."""
     data = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         at = rng.choice((rng.randrange(len(data)), rng.randrange(min(400, len(data))), len(data) - rng.randrange(1, min(300, len(data) + 1))))

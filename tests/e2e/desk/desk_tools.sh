@@ -8,7 +8,8 @@ esptool_ready
 desk_tools
 cd "$TMP" || exit 1
 
-# both ARGUMENTS...: runs both programs; they must have the same output, messages and exit status. Sets $status.
+# both ARGUMENT...: runs both programs with these arguments; they must have the same output, messages and exit status.
+# Sets $status.
 both() {
     local other
     status=0 other=0

@@ -1,5 +1,5 @@
-# `cmxsafe-tools update` through a real sshd to the virtual board: a lost connection, a refusal, SIGTERM, and an image that cannot
-# reach its gateway.
+# Tests `cmxsafe-tools update` through a real sshd to the virtual board: a lost connection, a refusal, SIGTERM, and an
+# image that cannot reach its gateway.
 . "$(dirname "$0")/../lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
 . "$(dirname "$0")/../desk_lib.sh"
@@ -17,7 +17,7 @@ start_sshd </dev/null
 ota=$(free_port) attest=$(free_port) offset=$(free_offset)
 "$BIN/cmxsafe-board" create board --chip esp32c3 --image v1.bin >/dev/null || fail "create"
 head -c 32 /dev/urandom >private_key.bin
-cp private_key.bin board/ # the key's bits: a chip holds them, but efuse.bin has no read-protected bits
+cp private_key.bin board/ # a chip has the key in its eFuse, but espefuse leaves read-protected bits out of efuse.bin
 echo BURN | "$ESPTOOL" -m espefuse --chip esp32c3 --virt --path-efuse-file board/efuse.bin burn-key BLOCK_KEY3 private_key.bin HMAC_UP \
     >espefuse.out 2>&1 || { cat espefuse.out; fail "espefuse"; }
 "$BIN/cmxsafe-board" run board --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.key_file=$KEY" \

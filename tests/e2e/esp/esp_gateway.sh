@@ -16,7 +16,7 @@ settings=$(gw enroll viewer --key "$TMP/a.pub" --direct cam-17.cmx:81 --form kco
 prefix=$(address_of viewer | cut -d: -f1-3)
 esp_settings "$settings" "fleet:$prefix::/48"
 
-# A chip with an empty eFuse makes a key at its first start, and an operator approves that key.
+# A chip with an empty eFuse creates a key at its first start, and an operator approves that key.
 esp_flash one
 esp_efuse one
 esp_boot one
@@ -67,7 +67,7 @@ app=$TMP/app.bin
 cp "$(esp_app)" "$app" || fail "no image"
 PIN=$(ssh-keyscan -p "$GW_PORT" -t ecdsa 127.0.0.1 2>/dev/null | ssh-keygen -lf - | awk '{print $2}') # devices request this key type first
 "$BIN/cmxsafe" image manifest --at 0x20000 --end 0x1a0000 "$app" >"$TMP/manifest" || fail "manifest"
-trusted() { # trusted NAME [options]: the evidence is verified with these options
+trusted() { # trusted NAME [OPTION...]: expects that verification with these options says TRUSTED; NAME names the log
     local log=$TMP/$1.log
     shift
     attest --evidence --manifest "$TMP/manifest" --gateway "$PIN" "$@" >"$log" 2>&1 && grep -q TRUSTED "$log" && lacks "NOT TRUSTED" "$log" || fail "$*: $(cat "$log")"

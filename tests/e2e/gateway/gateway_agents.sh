@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Agents (cmxsafed) at the gateway, with the configuration that `enroll` prints and keys derived from their hardware keys.
-# One of them has another image, and a rollout stops. Then an agent connects to a gateway in CMX-GW's published form.
+# Agents (cmxsafed) connect to the gateway with the configuration that `enroll` prints and with keys derived from their
+# hardware keys. One of them runs another image, so that a rollout stops. Then an agent connects to a CMX-GW as it was
+# published.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
@@ -10,7 +11,7 @@ start_gateway --prefix fd00 --mac 02:11:22:33:44:55
 make_flash $((1 << 20))
 head -c $((1 << 20)) /dev/urandom >"$TMP/flash.wrong"
 mkdir "$TMP/keys"
-agent() { # agent NAME FLASH: enrols it by its hardware key and starts it, configured as enroll says
+agent() { # agent NAME FLASH: enrols the agent with its hardware key, and starts it with the configuration that enroll prints
     local name=$1 flash=$2 port key=$TMP/keys/$1.bin
     port=$(free_port)
     head -c 32 /dev/urandom >"$key"
@@ -49,7 +50,7 @@ attest_all >/dev/null
 gw status | grep -q '^a1 .* match ' || fail "status does not show the verdict"
 ok "attest --group: match and differs, both stored"
 
-# The device with the other image comes first: the others are not attested.
+# The device with the other image is attested first and fails, so the others are not attested.
 ! gw attest a3 a1 a2 --first 1 -- --key "$TMP/keys/{name}.bin" --image "$TMP/firmware.bin" >"$TMP/first.out" 2>"$TMP/first.err" || fail "the rollout continued"
 grep -q '0 ok, 1 failed, 2 untouched' "$TMP/first.out" && grep -q 'too many failures' "$TMP/first.err" || fail "a failure of the first device does not stop the rollout: $(cat "$TMP/first.out")"
 # The devices have no update service: each update fails, and the rollout stops at its limit of failures.
@@ -61,8 +62,8 @@ gw revoke a1 >/dev/null
 wait_for 10 gone a1 || fail "the revoked device is still connected"
 stop_gateway
 
-# A stock sshd acts as a published CMX-GW: the user name is the address in 32 hex digits, the only one that the user may
-# listen on.
+# A stock sshd acts as the published CMX-GW: the user name is an address in 32 hex digits, and the user may listen on
+# this address only.
 name=$(printf 'fd000211223344550000020000000002')
 cat >"$TMP/cmxgw.sh" <<'SCRIPT'
 ip link set lo up

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Update campaigns of three boards, one of them away, with an enforced policy. The worker is killed at every step, and no board gets
-# the image twice. Then a campaign is paused, resumed and scheduled, and the boards refuse an image.
+# Runs update campaigns on three boards, one of them offline, with an enforced policy. The worker is killed at every
+# step, and no board receives the image twice. Then a campaign is paused, resumed and scheduled, and the boards refuse
+# an image.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
@@ -19,7 +20,7 @@ pin=$(grep -oE 'SHA256:[A-Za-z0-9+/]{43}' init.out | head -n 1)
 make_board() {
     "$BIN/cmxsafe-board" create "$1" --chip esp32c3 --image v1.bin >/dev/null || fail "create $1"
     openssl rand -out "$1.key" 32
-    # All boards have the same fuses. The key is in a separate file, since software cannot read it from the fuses.
+    # All boards have the same eFuse. Each key is in a separate file, because software cannot read it from the eFuse.
     cp efuse.bin "$1/" && cp "$1.key" "$1/private_key.bin"
     gw enroll "$1" --hwkey "$1.key" --ports 81,8989,8888 --group boards >/dev/null || fail "enroll $1"
     gw grant "user:$(id -un)" "$1" >/dev/null || fail "grant"
@@ -39,8 +40,8 @@ runs() { [ "$(told "$1" '"\(.running.version) \(.running.confirmed)"')" = "$2 tr
 for n in b1 b2; do wait_for 60 runs $n 1.0.0 || fail "$n does not answer through the gateway"; done
 
 
-# A firmware runs from either slot, so it has two manifests. The flash behind the image is not compared.
-write_manifest() { # write_manifest VERSION OFFSET: writes vVERSION-OFFSET
+# A firmware image can run from either slot, so it has two manifests. The flash after the image is not compared.
+write_manifest() { # write_manifest VERSION OFFSET: writes the file vVERSION-OFFSET
     local end=$(($2 + ($(stat -c %s "v$1.bin") + 4095) / 4096 * 4096))
     "$BIN/cmxsafe" image manifest --at "$2" --end "$(printf '0x%x' $end)" "v$1.bin" >"v$1-$2" || fail "manifest"
 }
@@ -51,7 +52,7 @@ is() { [ "$(standing "$1")" = "$2" ]; }
 for n in b1 b2; do wait_for 60 is $n trusted || fail "$n is not trusted: $(gw policy show)"; done
 
 worker() { pgrep -f "^[^ ]*cmxsafe gateway worker --dir $GW\$"; }
-kill_worker() { # kills the worker, and a child of it between fork and exec
+kill_worker() { # kills the worker, and any child of it that has not called exec yet
     local pids
     mapfile -t pids < <(worker)
     [ ${#pids[@]} -gt 0 ] && kill -9 "${pids[@]}"
@@ -68,7 +69,7 @@ soon() { # soon COMMAND...: polls quickly, so that the kill hits the step
 }
 reported() { fail "$1: $(gw campaign show may) $(tail -n 5 gateway.log)"; }
 
-# The manifests are copies: the operator's files may be deleted.
+# The campaign has its own copies of the manifests, so the operator's files can be deleted.
 gw campaign start may --group boards --image v2.bin --manifest v2-0x10000 --manifest v2-0x200000 --first 1 --parallel 2 >start.out || fail "campaign start"
 kill_worker
 grep -qx 'may: version 2.0.0 for 3 devices' start.out || fail "start: $(cat start.out)"
@@ -111,8 +112,8 @@ for n in b1 b2 b3; do [ "$(count $n 'update ready')" = 1 ] || fail "$n got the v
 gw campaign remove again >/dev/null && ! gw campaign show again 2>/dev/null || fail "remove"
 ok "a board that runs the version gets no upload"
 
-# Campaigns are scheduled, paused and resumed; an update ends the quarantine of boards. An image that is refused stops the campaign at the
-# first board.
+# Campaigns are scheduled, paused and resumed; an update ends the quarantine of boards. If the first board refuses the
+# image, the campaign stops.
 ! gw campaign start june b1 2>err.out >/dev/null && grep -q -- --image err.out || fail "no image"
 gw campaign start june --all --image v4.bin --manifest v4-0x10000 --manifest v4-0x200000 --at "$(date -u -d '+1 hour' '+%Y-%m-%d %H:%M')" >/dev/null || fail "campaign start --at"
 ! gw campaign start july b1 --image v4.bin 2>err.out >/dev/null && grep -q "is in the campaign 'june'" err.out || fail "two campaigns for one board"
@@ -137,9 +138,10 @@ gw log | grep -q 'campaign-stopped .*bad' && gw log b1 | grep -q 'update-failed 
 gw campaign remove bad >/dev/null || fail "remove"
 ok "schedule, pause, resume, stop"
 
-# The clock is set back by a year after the update, or between the evidence and the update. New evidence decides in both cases.
+# The clock is set back by a year, either after the update or between the evidence and the update. In both cases the
+# campaign waits for new evidence.
 year=31536000
-forget() { # forget SQL: lets the campaign june wait for the boards' evidence again, and runs SQL
+forget() { # forget SQL: sets the campaign june back to where it waits for the boards' evidence, and runs SQL
     sql "$GW/registry.db" "UPDATE campaign_device SET state = 'attesting', at = unixepoch() WHERE campaign = (SELECT id FROM campaign WHERE name = 'june'); $1;
         UPDATE campaign SET state = 'active' WHERE name = 'june'" || fail "sqlite3"
 }
@@ -150,7 +152,7 @@ wait_for 60 state june done || fail "a clock that was set back before the update
 [ "$(sql "$GW/registry.db" "SELECT count(*) FROM evidence WHERE given > unixepoch()")" = 0 ] || fail "evidence from before the update counts"
 ok "a clock that was set back"
 
-# A stopped campaign completes the update that has begun. Another campaign waits for that.
+# A stopped campaign completes an update that has begun. Another campaign for the same board waits for this.
 gw policy remove @boards >/dev/null || fail "policy remove"
 gw campaign start v5 b1 --image v5.bin >/dev/null || fail "campaign start"
 soon at v5 b1 begun && gw campaign stop v5 >/dev/null && gw campaign start v6 b1 --image v6.bin >/dev/null || fail "stop, and another campaign"

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# People's platforms log in with SSH certificates of a CA: the principal has grants and nothing else, every certificate that must
-# not log in is refused with its reason in the log, and live sessions end with their certificate, by a KRL, and with the CA.
+# Platforms log in with SSH certificates that a CA issues to people. A principal has the access that its grants give,
+# and no other. Every certificate that must not log in is refused, and the log has the reason. A live session ends when
+# its certificate expires, when a KRL revokes the certificate, and when the CA is removed.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
 
-# certificate NAME [ssh-keygen options]: makes a certificate of $CA (default: ca) for key NAME; serials count up from 1.
+# certificate NAME [SSH-KEYGEN-OPTION...]: creates a certificate for key NAME, signed by $CA (default: ca); serial
+# numbers count up from 1.
 SERIAL=0
 certificate() {
     local name=$1
@@ -14,10 +16,10 @@ certificate() {
     SERIAL=$((SERIAL + 1))
     ssh-keygen -q -s "$TMP/${CA:-ca}" -I "$name-$SERIAL" -z "$SERIAL" "$@" "$TMP/$name.pub" || fail "no certificate for $name"
 }
-# page KEY PORT: prints the page that the device serves there.
+# page KEY PORT: logs in with KEY's certificate and prints the page that the device serves on PORT.
 page() { printf 'GET / HTTP/1.0\r\n\r\n' | try_client "$1" -o CertificateFile="$TMP/$1-cert.pub" -W "cam-17.cmx:$2" 2>"$TMP/ssh.err"; }
 reaches() { page "$1" 81 | grep -qx one; }
-# refused KEY REASON: the key can't log in, and the log has the reason. Only the lines from this call on are read.
+# refused KEY REASON: expects that the key cannot log in with its certificate, and that the gateway then logs REASON.
 refused() {
     local from
     from=$(wc -c <"$TMP/gateway.log")
@@ -26,7 +28,7 @@ refused() {
     said() { tail -c +"$((from + 1))" "$TMP/gateway.log" | grep -q -- "certificate or key refused: .*$2"; }
     wait_for 20 said "$1" "$2" || fail "the log does not say '$2': $(tail -c +"$((from + 1))" "$TMP/gateway.log")"
 }
-# stays KEY: starts a session of this certificate in the background; HELD is its process.
+# stays KEY: starts a session with the certificate of KEY in the background. Sets HELD to its process ID.
 stays() {
     client "$1" -o CertificateFile="$TMP/$1-cert.pub" -N -L "127.0.0.1:$(free_port):cam-17.cmx:81" 2>"$TMP/$1.err" &
     HELD=$!
@@ -68,7 +70,8 @@ reaches alice || fail "alice does not reach the device: $(cat "$TMP/ssh.err")"
 logged "alice@corp: logged in from .* with the certificate 'alice-1', serial 1" || fail "the login is not logged: $(tail -3 "$TMP/gateway.log")"
 ok "a certificate of a registered CA, with a grant"
 
-# The gateway refuses the key without its certificate, the CA's own key, a platform with the CA's name, and a device's key as a CA.
+# The gateway refuses a login with the key but without its certificate, a login with the CA's own key, a platform with
+# the CA's name, and a device's key as a CA.
 refused_login alice -o CertificateFile=none -N || fail "the key without its certificate logs in"
 refused_login ca -N || fail "the CA's key logs in as a key"
 ! gw enroll cam-18 --key "$TMP/ca.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "this key is corp's" "$TMP/err" || fail "a device with the CA's key: $(cat "$TMP/err")"
@@ -91,7 +94,7 @@ certificate near -n alice -O source-address=127.0.0.0/8
 reaches near || fail "a certificate for this source: $(cat "$TMP/ssh.err")"
 ok "the gateway's limits hold for certificates"
 
-# Certificates that must not log in are refused; each differs in one thing from alice's.
+# Certificates that must not log in are refused; each differs from alice's certificate in one point.
 certificate none
 refused none "names no principal"
 certificate bob -n bob
@@ -100,8 +103,8 @@ certificate late -n alice -V -2h:-1h
 refused late "ended at "
 certificate early -n alice -V +1h:+2h
 refused early "is not valid before "
-# A stock client does not offer a host's certificate; sshd's helper prints no line for one. Without a running gateway
-# the helper decides alone.
+# A stock client does not offer a host certificate, so call sshd's helper directly: it prints no line for a host
+# certificate. While no gateway runs, the helper decides alone.
 mkdir "$TMP/alone" && gw backup "$TMP/alone/registry.db" >/dev/null || fail "backup"
 helper() { "$BIN/cmxsafe-authkeys" "$TMP/alone" - $(cut -d' ' -f1,2 "$TMP/$1-cert.pub"); }
 certificate host -h -n alice
@@ -139,7 +142,8 @@ wait_for 30 has_ended "$HELD" || fail "a session outlives its certificate"
 logged "alice@corp from .*: ended: its certificate has ended" || fail "the end of the session is not logged"
 ok "a live session ends with its certificate"
 
-# A bad KRL changes nothing; a KRL that revokes a serial number ends the session with that number and no other, and refuses later logins.
+# An invalid KRL changes nothing. A KRL that revokes a serial number ends the session of that certificate and no other,
+# and later logins with it are refused.
 certificate lost -n alice
 LOST=$SERIAL
 stays lost; FIRST=$HELD
@@ -179,7 +183,7 @@ reaches forged || fail "the other CA"
 gw krl --remove >/dev/null || fail "krl --remove"
 ok "a KRL"
 
-# When the last grant is removed, and then the CA, sessions end.
+# Sessions end when their last grant is removed, and when their CA is removed.
 stays alice
 wait_for 20 connected alice@corp || fail "no session"
 gw grant --remove alice@corp cam-17:81 >/dev/null || fail "grant --remove"
@@ -215,7 +219,7 @@ wait_for 20 connected cam-17 || fail "no login after the restart"
 refused brief "ended at "
 reaches renewed || fail "a valid certificate after the restart: $(cat "$TMP/ssh.err")"
 
-# A copy of the registry has the CAs, their grants and the KRL.
+# A backup of the registry contains the CAs, their grants and the KRL.
 gw krl "$TMP/revoked.krl" >/dev/null && gw backup "$TMP/copy.db" >/dev/null || fail "backup"
 [ "$(python3 - "$TMP/copy.db" <<'PY'
 import sqlite3, sys

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A principal of a CA's certificates in a system gateway: it has the same identity with each key and serial
-# number. The device sees that identity, the judge decides by it, and access and refusals are logged with it.
+# In a system gateway, a principal has the same identity with every key and serial number of its certificates. The
+# device sees that identity, the judge decides by it, and access and refusals are logged with it.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a ca alice phone; do key $k; done
@@ -26,7 +26,8 @@ for k in alice phone; do page $k 81 | grep -qx one || fail "$k does not reach th
 reported() { [ "$(gw access --consumer alice@corp --json | jq -r 'select(.event == "close" and (.device | endswith("cam-17"))) | .consumer' | sort -u)" = platform:alice@corp ]; }
 wait_for 20 reported || fail "access: $(gw access --consumer alice@corp --json)"
 
-# The judge decides without a new login: one of two grants is removed during a session, and the session continues without that port.
+# The judge needs no new login: one of two grants is removed during a session, which continues without access to that
+# port.
 gw grant alice@corp cam-17:82 >/dev/null || fail "grant"
 L=$(free_port)
 client alice -o CertificateFile="$TMP/alice-cert.pub" -N -L "127.0.0.1:$L:cam-17.cmx:81" 2>"$TMP/held.err" & HELD=$!; PIDS+=("$HELD")
@@ -41,7 +42,7 @@ ended() { ! kill -0 "$HELD" 2>/dev/null; }
 wait_for 5 ended || fail "a principal without grants stays connected"
 ! page phone 82 >/dev/null || fail "a revoked principal logs in"
 
-# sshd of a system gateway reads the KRL, and doctor compares it.
+# sshd of a system gateway reads the KRL from a file, and doctor compares this file with the registry.
 gw grant alice@corp cam-17:81 >/dev/null && page alice 81 | grep -qx one || fail "a new grant: $(cat "$TMP/ssh.err")"
 echo 'serial: 1' | ssh-keygen -q -k -f "$TMP/krl" -s "$TMP/ca.pub" - && gw krl "$TMP/krl" >/dev/null || fail "krl"
 ! page alice 81 >/dev/null || fail "a revoked certificate logs in"

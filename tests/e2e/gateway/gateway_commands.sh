@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
 
-# A strict umask at init and at serve locks no device out; a second init repairs modes.
+# A strict umask during init and serve locks no device out; a second init repairs the modes of files.
 GW_PORT=$(free_port)
 (umask 077; gw init --user --listen "127.0.0.1:$GW_PORT" --host 127.0.0.1 >"$TMP/init.out") || fail "init"
 mode() { stat -c %a "$GW/$1"; }
@@ -34,7 +34,7 @@ client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 || fail "the device is locked out"
 ok "umask 077 locks no device out"
 
-# A device may open its own listener (probe_interval), and not that of another device.
+# A device may connect to its own listener (for probe_interval), but not to that of another device.
 printf 'GET / HTTP/1.0\r\n\r\n' | try_client a -W "[$A]:81" 2>/dev/null | grep -q one || fail "a device can't reach its own listener"
 gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 refused_open b -W "[$A]:81" || fail "a device reaches another's listener"
@@ -50,7 +50,7 @@ export -f many
 printf 'GET / HTTP/1.0\r\n\r\n' | many 2>/dev/null | grep -q one || fail "eight other keys lock a platform out"
 ok "eight other keys before the right one"
 
-# With a PATH without the sbin folders, commands have the same effects.
+# Commands have the same effects if PATH does not contain the sbin folders.
 fetch_ok() { answers "http://[$A]:81/" one; }
 slim() { PATH=/usr/bin:/bin "$BIN/cmxsafe" gateway "$@"; }
 U=$(id -u); [ "$U" = 0 ] && WHO=user:0 || WHO=user:$(id -un)
@@ -60,7 +60,7 @@ slim grant --remove "$WHO" cam-17:81 >/dev/null || fail "grant --remove with a s
 ! fetch_ok || fail "the kernel still permits the connection"
 ok "PATH without sbin"
 
-# A user's name and number are one consumer: a grant by one is removed by the other.
+# A user's name and number denote the same consumer: a grant to one can be removed with the other.
 for pair in "user:$(id -u) user:$(id -un)" "user:$(id -un) user:$(id -u)" "group:$(id -g) group:$(id -gn)"; do
     gw grant "${pair% *}" cam-17:81 >/dev/null || fail "grant ${pair% *}"
     gw grant --remove "${pair#* }" cam-17:81 >/dev/null || fail "grant --remove ${pair#* }"
@@ -82,7 +82,7 @@ ok "a grant by number is removed by name"
 mkdir "$TMP/fake"
 printf '#!/bin/sh\necho "nft: no" >&2\nexit 1\n' >"$TMP/fake/nft"; chmod 755 "$TMP/fake/nft"
 gw grant "$WHO" cam-17:81 >/dev/null || fail "grant"
-fails() { # fails PATTERN COMMAND...: the command exits with 1, prints the pattern, and reports no success on stdout
+fails() { # fails PATTERN COMMAND...: expects that the command exits with 1, prints PATTERN, and reports no success on stdout
     local pattern=$1 status=0
     shift
     "$@" >"$TMP/fails.out" 2>"$TMP/fails.err" || status=$?
@@ -98,7 +98,8 @@ gw init --user >/dev/null || fail "init"
 ! fetch_ok || fail "init did not apply the pending changes"
 ok "a change that cannot be applied is a failure, and init repairs it"
 
-# Of two concurrent commands the first is delayed between the registry and the kernel; afterwards registry and kernel agree.
+# Two commands run concurrently, and the first is delayed after it has changed the registry and before it changes the
+# kernel's rules. Afterwards registry and kernel agree.
 NFT=$(PATH=$PATH:/usr/sbin:/sbin command -v nft)
 printf '#!/bin/sh\n[ -e "%s" ] || { : >"%s"; sleep 2; }\nexec %s "$@"\n' "$TMP/slow" "$TMP/slow" "$NFT" >"$TMP/fake/nft"
 gw grant "$WHO" cam-18:81 >/dev/null || fail "grant"
@@ -138,7 +139,7 @@ iconv -f UTF-8 -t UTF-16 "$TMP/csv/before.csv" >"$TMP/csv/utf16.csv"
 fails "save it as CSV in UTF-8" gw import "$TMP/csv/utf16.csv"
 ok "files in the forms that spreadsheets write"
 
-# A revoked device's name and address are free after a deletion.
+# The name and the address of a revoked device are free once the device is deleted.
 C=$(address_of cam-19)
 fails "active; revoke it first" gw delete cam-19
 gw revoke cam-19 >/dev/null && fails "free it with 'cmxsafe gateway delete cam-19'" gw rename cam-18 cam-19

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Two devices with the same ports at one gateway. Each also requests forwards that it is not allowed to have. Only consumers
-# with a grant reach the devices.
+# Two devices use the same ports on one gateway. Each also requests forwards that it is not allowed to have. Only
+# consumers with a grant reach the devices.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Faults of a system gateway, each created by hand: the doctor reports it as `bad` with the command that repairs it, and
-# the command does.
+# Causes faults of a system gateway by hand. For each one the doctor reports `bad` and the command that repairs it, and
+# this command does repair it.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 key a
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 gw doctor >"$TMP/doctor.out" || fail "a sound gateway: $(grep ^bad "$TMP/doctor.out")"
 inside_ns() { nsenter --net=/run/netns/cmxsafe "$@"; }
-# no_sessions WHY: the gateway does not start and reports why; status reports that no gateway runs.
+# no_sessions WHY: expects that the gateway does not start and reports WHY, and that status reports that no gateway
+# runs.
 no_sessions() {
     local status=0
     timeout 60 "$BIN/cmxsafe" gateway serve 2>"$TMP/serve.log" || status=$?
@@ -15,7 +16,8 @@ no_sessions() {
     grep -q "sessions would have no identity: $1" "$TMP/serve.log" || fail "it does not say '$1': $(cat "$TMP/serve.log")"
     ! gw status >"$TMP/status.out" 2>&1 && grep -q "does not answer" "$TMP/status.out" || fail "status: $(cat "$TMP/status.out")"
 }
-# exclusive.py attach|detach GROUP: attaches a BPF program that permits no other program in the control groups below, or detaches it.
+# exclusive.py attach|detach GROUP: attaches or detaches a BPF program that permits no other program in the control
+# groups below GROUP.
 cat >"$TMP/exclusive.py" <<'PY'
 import ctypes, os, struct, sys
 PROG_LOAD, PROG_ATTACH, PROG_DETACH, SOCK_ADDR, INET6_CONNECT = 5, 8, 9, 18, 11
@@ -35,7 +37,8 @@ else:
     program = bpf(PROG_LOAD, struct.pack("IIQQ44xI", SOCK_ADDR, 2, ctypes.addressof(permit), ctypes.addressof(license), INET6_CONNECT))
     bpf(PROG_ATTACH, struct.pack("IIII", group, program, INET6_CONNECT, 0))
 PY
-# fault FINDING REPAIR COMMAND...: causes a fault while the gateway does not run, so that the guard cannot repair the fault first.
+# fault FINDING REPAIR COMMAND...: causes a fault with COMMAND, expects that doctor reports FINDING with REPAIR, and
+# repairs the fault. The gateway does not run, so that the guard cannot repair the fault first.
 fault() {
     local finding=$1 repair=$2
     shift 2

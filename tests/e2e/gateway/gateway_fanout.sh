@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The CMXsafeCloud testbed: ten devices with direct contexts to one platform service that another enrolled party publishes on port
-# 9000. The service looks up its peers and sees ten identities; it moves to a new session, and all ten reach it again.
+# The testbed of CMXsafeCloud: ten devices with direct contexts reach one platform service, which another enrolled party
+# publishes on port 9000. The service looks up its peers and sees ten identities. It moves to a new session, and all ten
+# devices reach it again.
 NEED_PYTHON=asyncssh==2.24.1
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
@@ -12,8 +13,8 @@ for i in $(seq "$N"); do
     gw enroll "dev-$i" --key "$TMP/d$i.pub" --ports 81 --direct svc.cmx:9000 >/dev/null || fail "enroll dev-$i"
 done
 S=$(address_of svc)
-# The service reads its peers from the gateway: the originator that sshd reports with each forwarded connection (RFC 4254 section
-# 7.2) is the peer of the gateway's listener.
+# The service learns its peers from the originator that sshd reports with each forwarded connection (RFC 4254 section
+# 7.2).
 fleet_python
 cat >"$TMP/service.py" <<'PY'
 import asyncio, asyncssh, sys
@@ -57,7 +58,7 @@ wait_for 20 gone svc || fail "the service's session stays"
 service "$TMP/service2.out"
 reach_all
 ok "in its new session it sees all of them again"
-# A device without the context is refused, though it knows the name.
+# A device that is not enrolled for the service is refused, even though it knows the name.
 key x
 gw enroll dev-x --key "$TMP/x.pub" --ports 81 >/dev/null || fail "enroll"
 [ -z "$(: | try_client x -W svc.cmx:9000 2>/dev/null)" ] || fail "a device without the direct context reaches the service"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Any client can choose names, even with line breaks, that sshd logs. The gateway must not take such text for a line of
-# sshd.
+# sshd logs names that any client can choose, even names with line breaks. The gateway must not mistake such text for a
+# log line of sshd.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -14,8 +14,8 @@ FINGERPRINT=$(ssh-keygen -lf "$TMP/a.pub" | awk '{print $2}')
 counter() { gw status --json | jq -r ".counters.$1"; }
 is() { [ "$(counter "$1")" = "$2" ]; }
 
-# offer ALGORITHM: logs in with a public key of that algorithm name, which a stock client cannot do. Succeeds if the
-# login does.
+# offer ALGORITHM: tries to log in with a public key whose algorithm name is ALGORITHM, which a stock client cannot do.
+# Succeeds if the login succeeds.
 offer() {
     "$FLEET_PYTHON" - "$GW_PORT" "$1" "$TMP/stranger" <<'PY'
 import asyncio, asyncssh, asyncssh.connection, sys

@@ -25,7 +25,7 @@ EXPECT=1 refused --break-glass --for 1h; grep -q "needs an end and a reason" "$T
 EXPECT=2 refused --for 1h --until 2099-01-01
 reaches_not || fail "a refused grant has an effect"
 
-# A grant to a group is for the device that is in the group, and for a device that joins the group later.
+# A grant to a group applies to the devices in the group, and to a device that joins the group later.
 gw grant "$WHO" @cameras:81 --for 8h --why "camera check" >/dev/null || fail "grant to a group"
 wait_for 10 reaches || fail "a grant to a group has no effect"
 gw grant | grep -q "@cameras:81 .*\(7h 59m\|8h 0m\) left  # camera check" || fail "the list: $(gw grant)"
@@ -45,7 +45,7 @@ wait_for 10 logged "1 grant or verdict ended" || fail "the end is not logged"
 gw log cam-17 | grep -q "expire .*cam-17:81" || fail "no end in the audit trail: $(gw log cam-17)"
 ok "a grant ends by itself"
 
-# A platform's session loses the service during a transfer.
+# A platform's session loses access to the service during a transfer.
 gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 --for 20s >/dev/null || fail "platform"
 PORT=$(free_port)
 client p -N -L "127.0.0.1:$PORT:[$A]:81" & P=$!; PIDS+=("$P")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# HAProxy is a TCP load balancer in front of the gateway, with PROXY headers of version 2. Devices log in through it and are known
-# by their own address: one source's failed logins do not count for another. Only the named sources may send a header, and
-# a balancer's connection without a valid header is closed.
+# HAProxy, as a TCP load balancer in front of the gateway, sends PROXY headers of version 2. The gateway knows the
+# devices that log in through it by their own addresses: one source's failed logins do not count for another. Only the
+# configured sources may send a header; a connection from them without a valid header is closed.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -62,8 +62,8 @@ stop "$DEVICE"
 wait_for 10 gone cam-1 || fail "the session stays"
 ok "failed logins count for the device's address, not for the load balancer's"
 
-# raw FROM DATA: connects to the gateway itself from the address FROM, sends DATA (with Python's escapes), and prints the beginning of
-# the answer, "closed", or "silent" after 5 s.
+# raw FROM DATA: connects directly to the gateway from the address FROM and sends DATA (with Python's escapes). Prints
+# the beginning of the answer, "closed", or, after 5 s without an answer, "silent".
 raw() {
     python3 - "$direct_port" "$1" "$2" <<'PY'
 import ast, socket, sys, time

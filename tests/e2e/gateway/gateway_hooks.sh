@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Programs in hooks.d get one line of JSON for each event. A program that hangs, and one that other users may change, do
+# Programs in hooks.d get one line of JSON for each event. A program that hangs, or that other users may change, does
 # not disturb the other programs.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
@@ -30,7 +30,7 @@ ok "events reach the hooks"
 key v
 client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "no login"
-wait_for 40 logged_up && : >"$TMP/events" # the device was away until now
+wait_for 40 logged_up && : >"$TMP/events" # wait for the event that the device is online
 gw platform vms --key "$TMP/v.pub" >/dev/null && gw grant vms cam-17:81 --for 2s >/dev/null || fail "platform"
 refused_open v -W cam-17.cmx:82 || fail "another port is reached"
 wait_for 40 event expire platform:vms || fail "the grant does not end"
@@ -44,7 +44,7 @@ wait_for 40 event key-conflict cam-17 || fail "no event for a key conflict: $(ca
 "$BIN/cmxsafe-board" image --version 2.0.0 "$TMP/image.bin" >/dev/null || fail "image"
 ! gw update cam-17 --port 81 -- "$TMP/image.bin" --quiet >/dev/null 2>&1 || fail "an update without a service"
 wait_for 40 event update-failed cam-17 || fail "no event for a failed update: $(cat "$TMP/events")"
-# A device that is away for longer than 5 s causes only one event until it is back.
+# A device that is offline for longer than 5 s causes only one event until it is online again.
 [ "$(grep -c '"offline"' "$TMP/events")" = 0 ] || fail "a connected device counts as away: $(cat "$TMP/events")"
 stop "$DEVICE"
 wait_for 60 event offline cam-17 || fail "no event for a device that is away: $(cat "$TMP/events")"

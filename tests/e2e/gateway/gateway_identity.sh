@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Identities from end to end: devices, a platform, local users and groups against a service that prints its peer. Each has
-# its own identity, and none can use another's: neither by binding, nor with other socket types, nor from inside a session's
-# control group.
+# Tests identities from end to end: devices, a platform, local users and groups connect to a service that prints its
+# peer. Each has its own identity, and none can use another's: neither by binding, nor with other socket types, nor from
+# inside a session's control group.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 # IPv6 is off for new interfaces of this host, and for all interfaces of the namespace: 'net up' switches it on where it is needed.
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
@@ -14,8 +14,9 @@ done
 [ "$(cat /proc/sys/net/ipv6/conf/cmxsafe0/disable_ipv6)" = 0 ] || fail "IPv6 is off on the link"
 for k in a b p svc stranger; do key $k; done
 
-# This service prints its peer. Behind a device the peer is the device's own ssh, so the scenario checks the peer at the gateway: in
-# the access log, and with this service as the listener in place of a device's session. Devices reach the service by direct contexts.
+# This service prints its peer. If it runs on a device, its peer is the device's own ssh. The scenario therefore checks
+# the peer on the gateway: in the access log, and with this service as the listener in place of a device's session.
+# Devices reach the service through direct contexts.
 cat >"$TMP/peers.py" <<'PY'
 import socket, sys, threading
 s = socket.socket(socket.AF_INET6)
@@ -84,7 +85,7 @@ through p cam-17.cmx:81 || fail "a platform with a grant"
 through b cam-17.cmx:81 || fail "a device's direct context to another device"
 ! through a cam-18.cmx:81 || fail "a device without a direct context"
 ! through p cam-18.cmx:81 || fail "a platform without a grant"
-accessed() { # accessed CONSUMER DEVICE: the access log has a closed connection that carried data
+accessed() { # accessed CONSUMER DEVICE: succeeds if the access log has a closed connection between them that carried data
     gw access --json | jq -s . | json_is 'any(.[]; .event == "close" and .consumer == $c and .device == $d and .bytes_out > 0)' --arg c "$1" --arg d "$2"
 }
 for c in user:1234 group:4321 platform:vms cam-18; do wait_for 10 accessed "$c" cam-17 || fail "the access log has no $c: $(gw access)"; done
@@ -256,7 +257,7 @@ inside_as 1234 :: | grep -q one || fail "the forger's program does not work in t
 ! inside_as 1235 "$user" && ! inside_as 1235 "$B" && ! inside_as 65534 "$user" || fail "a program in the namespace took another's identity"
 ok "a program that root started in the fleet's namespace cannot take another's identity either"
 
-# attest and update connect from the operator's identity, and need no grant.
+# attest and update connect with the operator's identity, and need no grant.
 openssl rand -out "$TMP/hwkey.bin" 32 && echo image >"$TMP/image.bin"
 attests() { gw attest cam-17 --port 81 -- --key "$TMP/hwkey.bin" --image "$TMP/image.bin" --timeout 5 >"$TMP/attest.log" 2>&1; grep -q 'answers 404' "$TMP/attest.log"; }
 SUDO_UID=1300 attests || fail "attest as sudo's user: $(cat "$TMP/attest.log")"
@@ -270,7 +271,7 @@ ok "attest and update connect as the operator"
 [ "$(: | try_client a -W gateway.cmx:1883 2>/dev/null)" = "peer $A" ] || fail "a second login with the same key"
 gw list --json | json_is 'any(.[]; .name == "cam-17" and .address == $a)' --arg a "$A" || fail "list prints no identity"
 
-# With ssh -J a platform logs in at a service of a device, by name.
+# With ssh -J a platform logs in to an SSH service of a device, by name.
 start_sshd </dev/null
 gw enroll cam-19 --key "$TMP/svc.pub" --ports 8022 >/dev/null && gw grant vms cam-19:8022 >/dev/null || fail "enroll"
 client svc -N -R "[$(address_of cam-19)]:8022:127.0.0.1:$SSHD_PORT" & PIDS+=("$!")
@@ -296,7 +297,8 @@ CONF
 wait_for 10 accessed platform:vms cam-19 || fail "the access log has no ssh -J: $(gw access)"
 ok "ssh -J reaches a device by its name, with the platform's identity"
 
-# Refusals are counted, and at most 120 a minute are written. The log survives a restart, and starts a new file when it is full.
+# All refusals are counted, but at most 120 a minute are written to the access log. The log survives a restart, and a
+# full file is followed by a new one.
 cat >"$TMP/many.py" <<'PY'
 import socket, sys
 for port in range(10000, 10400):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The gateway keeps images for updates, from a file and from standard input: the check with the update key, refusals, a campaign's copy, and interrupted
-# uploads.
+# The gateway stores images for updates, from a file or from standard input. Tests the check with the update key,
+# refusals, the copy that a campaign uses, and interrupted uploads.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
@@ -94,7 +94,7 @@ gw image remove "${D:0:8}" 2>/dev/null && fail "remove accepts a part of a diges
 gw campaign stop later >/dev/null && gw campaign remove later >/dev/null && gw image remove "$(digest v2.bin)" >/dev/null || fail "remove"
 [ ! -e "$GW/store/$D" ] && [ ! -e "$GW/store/$(digest v2.bin)" ] || fail "copies that nothing needs are left"
 [ -e "$GW/store/$(digest bundle.signed)" ] || fail "the copy of an image that is kept is gone"
-# A copy that was damaged is listed as such.
+# A damaged copy is listed with its problem.
 chmod u+w "$GW/store/$(digest bundle.signed)" && printf x | dd of="$GW/store/$(digest bundle.signed)" bs=1 seek=7 conv=notrunc 2>/dev/null
 [ "$(kept '.images[] | select(.name == "a bundle") | .problem')" = "its signature does not match its content; sign it again" ] || fail "a damaged copy: $(kept .)"
 gw image add bundle.signed --name 'a bundle' >/dev/null && [ "$(kept '.images[] | select(.name == "a bundle") | .problem')" = null ] || fail "a damaged copy is not replaced: $(kept .)"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# One set of the packet filter decides about access. Every part that could be lost is removed, one by one, while a user without a grant
-# tries all the time: the user never gets a byte, and the gateway notices, repairs and reports. Removing a grant resets live
-# connections, busy and idle ones, and a platform's session continues.
+# One set of the packet filter decides about access. The scenario removes, one by one, every part of the rules that
+# could be lost, while a user without a grant keeps trying: the user never receives a byte, and the gateway notices,
+# repairs and reports each loss. Removing a grant resets live connections, busy or idle, but a platform's session
+# continues.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a b p; do key $k; done
@@ -26,7 +27,7 @@ python3 "$TMP/echo.py" "$ECHO" 2>/dev/null & PIDS+=("$!")
 wait_for 10 listening "$ECHO" || fail "no echo service"
 # Records the gateway's calls of the command ip, one per line.
 mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/ip.log" "$(command -v ip)" >"$TMP/path/ip" && chmod 755 "$TMP/path/ip" || fail "ip"
-# Like a service manager, starts the gateway again when it has ended.
+# Starts the gateway again whenever it has ended, as a service manager does.
 (
     PATH=$TMP/path:$PATH
     trap 'kill "$s" 2>/dev/null; wait "$s"; exit' TERM
@@ -63,8 +64,9 @@ closed() { [ ! -s "$TMP/got" ] || fail "a user without a grant got $(wc -c <"$TM
 inside_ns() { nsenter --net=/run/netns/cmxsafe "$@"; }
 repaired() { gw status --json | json_is '.judge == "" and .counters.judge_repairs > $n' --argjson n "$1"; }
 works() { connected cam-17 && gets 1234 http://cam-17.cmx:81/ one; }
-# lose NAME COMMAND...: removes something; the gateway notices it and repairs it, within 2 s on an idle machine.
-# The limit is a minute, for a loaded machine; CMX_REPAIR_MS=2000 sets it to 2 s.
+# lose NAME COMMAND...: removes something with COMMAND, and expects that the gateway notices and repairs the loss. That
+# takes less than 2 s on an idle machine; the limit is a minute, for a loaded machine. CMX_REPAIR_MS=2000 sets it to 2
+# s.
 slowest=0
 lose() {
     local name=$1 before start took
@@ -115,8 +117,8 @@ echo "slowest repair: $slowest ms; the aim is 2000 ms"
 [ "$slowest" -le "${CMX_REPAIR_MS:-60000}" ] || fail "the slowest repair took $slowest ms"
 ok "whatever is removed, no access opens, and the gateway repairs it"
 
-# After faults that cannot be repaired in place, the gateway ends its sessions and starts again. bounded NAME START: prints
-# how long that took.
+# After faults that cannot be repaired in place, the gateway ends its sessions and starts again. bounded NAME START:
+# prints how long this has taken since START (in ms), and checks the limit.
 bounded() {
     local took=$(($(date +%s%3N) - $2))
     echo "$1: a new server after $took ms"
@@ -160,7 +162,8 @@ ok "after the server is killed, the namespace replaced or the programs detached,
 
 # ---- grants that end ----
 cat >"$TMP/live.py" <<'PY'
-# live.py ADDRESS PORT busy|idle: connects, talks, says "up"; prints how the connection ends and when.
+# live.py ADDRESS PORT busy|idle: connects, exchanges a line and prints "up". At the end of the connection it prints how
+# and when the connection ended.
 import socket, sys, time
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
 f = s.makefile("rwb", buffering=0)
@@ -200,7 +203,7 @@ echo "revocation of a user's live connection: $worst ms at worst"
 connected cam-17 || fail "the device's session ended"
 ok "taking a user's grant back resets its connections, busy or idle"
 
-# A platform's connection, which a forward of its session carries, ends with its grant; the session continues.
+# A platform's connection through a forward of its session ends with the grant; the session continues.
 LOCAL=$(free_port) KEEP=$(free_port)
 client p -N -L "127.0.0.1:$LOCAL:cam-17.cmx:9000" -L "127.0.0.1:$KEEP:cam-17.cmx:81" & P=$!; PIDS+=("$P")
 wait_for 20 connected vms && wait_for 10 listening "$LOCAL" || fail "the platform does not connect"
@@ -230,7 +233,8 @@ wait_for 15 repaired "$repairs" || fail "the host's rule is not repaired"
 equal "$(gw status --json | jq .counters.judge_repairs)" $((repairs + 1)) || fail "grants count as repairs: $(grep repaired "$TMP/gateway.log")"
 ok "grants that come and go leave other connections alone, and are no repairs"
 
-# Meanwhile new connections succeed: a user, a platform and a unit keep their grants and connect again and again.
+# While grants come and go, new connections succeed: a user, a platform and a unit that keep their grants connect again
+# and again.
 cat >"$TMP/again.py" <<'PY'
 # again.py ADDRESS PORT STOP: connects repeatedly until the file STOP exists; prints what fails, and at the end how many connections worked.
 import os, socket, sys

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The changes that a system gateway makes to its machine: the account, folders under a strict umask, /etc/hosts in various
-# states, the network namespace, and the removal of the package. The scenario runs as root, in namespaces of its own.
+# Tests the changes that a system gateway makes to its machine: the account, folders under a strict umask, /etc/hosts in
+# various states, the network namespace, and the removal of the package. The scenario runs as root, in namespaces of its
+# own.
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip "needs root"
 unshare --net --mount true 2>/dev/null || skip "no namespaces here"
@@ -24,8 +25,8 @@ GW_PORT=2222
 BEGIN='# cmxsafe gateway: begin (written from the registry)'
 END='# cmxsafe gateway: end'
 
-# useradd is found with a PATH without sbin; a group that a removed account left does not matter; a strict umask does not
-# lock the account out.
+# useradd is found even if PATH does not contain sbin; a group that a removed account left behind does no harm; a strict
+# umask does not lock the account out.
 sed -i '/^cmxsafe-gw:/d' /etc/passwd /etc/group /etc/shadow /etc/gshadow
 groupadd --system cmxsafe-gw || fail "groupadd"
 printf '127.0.0.1 localhost\n10.0.0.1 printer' >/etc/hosts
@@ -67,7 +68,7 @@ gw init --etc-hosts >/dev/null && grep -q ' cam-18.cmx$' /etc/hosts || fail "--e
 gw init >/dev/null && grep -q ' cam-18.cmx$' /etc/hosts || fail "init forgets --etc-hosts"
 ok "/etc/hosts in every state"
 
-# The namespace is set up with a PATH without sbin; a change that cannot be undone is a failure.
+# The namespace is set up even if PATH does not contain sbin; a change that cannot be undone is a failure.
 PATH=/usr/bin:/bin "$BIN/cmxsafe" gateway net up >"$TMP/up.out" 2>&1 || fail "net up: $(cat "$TMP/up.out")"
 mkdir "$TMP/fake"; printf '#!/bin/sh\nexit 1\n' >"$TMP/fake/ip"; chmod 755 "$TMP/fake/ip"
 ! PATH=$TMP/fake:$PATH "$BIN/cmxsafe" gateway net down 2>"$TMP/down.err" || fail "net down did nothing but reports success"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Metrics: every enrolled device, the gateway and its worker, from a file and from a UNIX socket; the last hour; the alert rules by
-# promtool; and a real Prometheus, which runs the queries of each panel of the dashboard.
+# Tests the metrics of every enrolled device, of the gateway and of its worker, from a file and from a UNIX socket; the
+# traffic of the last hour; the alert rules with promtool; and, with a real Prometheus, the queries of each panel of the
+# dashboard.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -51,7 +52,8 @@ refused_listen b -N -R "[$A]:81:127.0.0.1:$WEB" || fail "a device listens at ano
 wait_for 10 is 'cmxsafe_device_refused_forwards_total{name="cam-18"}' 1 || fail "a refused forward is not counted"
 ok "counters of a device outlive its sessions"
 
-# The metrics are served at a UNIX socket, which only its owner and group can use; a second program does not take it over.
+# The metrics are served on a UNIX socket that only its owner and group can use; a second program cannot take over the
+# socket.
 SOCKET=$TMP/metrics.sock
 "$BIN/cmxsafe" gateway metrics --listen "$SOCKET" 2>>"$TMP/listen.log" & LISTEN=$!; PIDS+=("$LISTEN")
 scrape() { curl -sS -m 10 --unix-socket "$SOCKET" "$@"; }
@@ -93,7 +95,8 @@ while IFS=$'\t' read -r title query; do
 done < <(jq -r '.panels[] | select(.targets) | .title as $t | .targets[] | [$t, .expr] | join("\t")' "$MONITORING/cmxsafe.dashboard.json")
 [ "$panels" -ge 20 ] || fail "only $panels queries in the dashboard"
 ok "each of $panels panel queries of the dashboard is answered by Prometheus"
-# Each metric that a rule or a panel names exists; those of a shared registry are in gateway_postgres.sh, those of several gateways in console_nodes.sh.
+# Each metric that a rule or a panel names exists. The metrics of a shared registry are tested in gateway_postgres.sh,
+# and those of several gateways in console_nodes.sh.
 for name in $(grep -ohE 'cmxsafe_[a-z_]+' "$MONITORING"/* | grep -v '_registry_\(followed\|left_seconds\)\|_node_' | sort -u); do
     gw metrics | grep -q "^# TYPE $name " || fail "no metric $name"
 done

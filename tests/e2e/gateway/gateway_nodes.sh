@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Three gateways with real PostgreSQL, BIRD and WireGuard: joining, identities that follow sessions, takeover, a gateway that is
-# killed.
+# Tests three gateways with real PostgreSQL, BIRD and WireGuard: joining, identities that follow sessions, takeover, and
+# a gateway that is killed.
 . "$(dirname "$0")/../nodes_lib.sh"
 command -v socat >/dev/null || skip "socat is needed"
 fleet_of 1 2 3
@@ -31,7 +31,7 @@ client_at 2 d -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:82:127.0.0.1:$STREAMS" & D
 wait_for 20 connected_at 2 cam-1 || fail "cam-1 does not connect"
 wait_for 10 route_is 1 "$A" 2 && wait_for 10 route_is 3 "$A" 2 || fail "the route to cam-1 is not announced"
 [ -z "$(route_of 2 "$A")" ] || fail "node 2 sends its own device's packets away"
-# consumer N KEY: prints the bytes that the platform gets from the device through node N.
+# consumer N KEY: logs in to node N with a platform's KEY and prints what the device's service sends.
 consumer() { printf 'GET / HTTP/1.0\r\n\r\n' | TMP=$TMP GW_PORT=$GW_PORT timeout 20 bash -c "$(declare -f client_at); client_at \"\$@\"" - "$@" -W "[$A]:81" 2>/dev/null; }
 consumer_gets() { consumer "$1" "$2" | grep -q "$3"; }
 wait_for 10 consumer_gets 1 p one || fail "a consumer at node 1 does not reach the device at node 2"
@@ -43,8 +43,8 @@ ok "a consumer at one gateway reaches a device at another, and only with a grant
 gwn 3 grant user:1234 cam-1 >/dev/null || fail "grant"
 mkdir "$CGROUP/node1/unit" || fail "no control group"
 gwn 1 grant "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" cam-1:81 >/dev/null || fail "grant to a unit"
-# user_at N UID COMMAND...: runs it as a local user of node N. user_gets N UID: checks that this user reaches the device, which is at
-# node 2.
+# user_at N UID COMMAND...: runs COMMAND as a local user of node N. user_gets N UID: succeeds if this user reaches the
+# device, which is connected to node 2.
 user_at() { local n=$1 uid=$2; shift 2; on "$n" setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
 user_gets() { [ "$(user_at "$1" "$2" curl -s -m 5 "http://[$A]:81/" 2>/dev/null)" = one ]; }
 unit_gets() { [ "$(on 1 sh -c 'echo $$ >"$0/cgroup.procs" && exec setpriv --reuid 77 --regid 77 --clear-groups curl -s -m 5 "$1"' "$CGROUP/node1/unit" "http://[$A]:81/" 2>/dev/null)" = one ]; }
@@ -57,7 +57,8 @@ wait_for 10 logged_at_2 user:1234 3 || fail "the device's gateway does not know 
 wait_for 10 logged_at_2 "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" 1 || fail "the device's gateway does not know which unit it was: $(gwn 2 access)"
 ok "local users and units of each gateway reach a device at another one, with their identities"
 
-# A grant to a group permits only a member at both gateways, because each gateway judges by its own user database.
+# A grant to a group permits a user only if both gateways list the user as a member, because each gateway uses its own
+# user database.
 for n in 1 2 3; do
     { cat /etc/passwd; echo "alice:x:1236:1236::/:/bin/false"; echo "bob:x:1237:1237::/:/bin/false"; } >"$TMP/passwd$n"
     { cat /etc/group; case $n in 1) echo ops:x:4321:alice,bob ;; 2) echo ops:x:4321:alice ;; 3) echo ops:x:4321:bob ;; esac; } >"$TMP/group$n"
@@ -74,13 +75,14 @@ no_longer() { ! user_gets 1 1236 && ! primary_gets 1; }
 wait_for 20 no_longer || fail "reached after the group's grant was removed"
 ok "a grant to a group holds for members at both gateways"
 
-# A stream to a user at node 1 ends when the rules of either gateway are lost, and when the grant is removed.
-stream() { # a user of node 1 receives from the device without an end
+# A stream to a user on node 1 ends when the rules of either gateway are lost, and when the grant is removed.
+stream() { # a user of node 1 receives an endless stream from the device
     printf D | user_at 1 1234 socat -t 1000 - "TCP6:[$A]:82" >/dev/null 2>"$TMP/stream.err" & STREAM=$!; PIDS+=("$STREAM")
 }
 received() { on 1 ss -Htin "dst [$A]:82" | grep -o 'bytes_received:[0-9]*'; }
 flows() { local before; before=$(received); sleep 0.3; [ "$(received)" != "$before" ]; }
-# Removes the rules at each try: the follower still runs, and loads them again if a change of the registry arrives late.
+# Removes the rules at each try, because the follower still runs and loads them again if a change of the registry
+# arrives late.
 stands() { on "$n" ip netns exec cmxsafe nft flush ruleset; ! flows && ! flows && ! flows; }
 # without_rules N: removes the rules of node N, and stops its server and guard, so that they cannot restore the rules.
 without_rules() {
@@ -107,13 +109,13 @@ for n in 1 2 3; do ! user_gets $n 1234 || fail "reached at node $n without a gra
 ok "without a grant, or without the rules of either gateway, nothing goes through"
 
 # ---- takeover ----
-# The device is alive at node 2: a login at node 3 is refused, and the session continues.
+# The device is alive on node 2: a login on node 3 is refused, and the session continues.
 client_at 3 d -N -R "[$A]:81:127.0.0.1:$WEB" 2>/dev/null & E=$!; PIDS+=("$E")
 refused() { grep -q "cam-1 from .*: ended: its device has a live session at another gateway" "$TMP/node3.log"; }
 wait_for 20 refused || fail "a second session while the first one answers"
 wait_for 10 gone_at 3 cam-1 && connected_at 2 cam-1 && [ "$(route_of 1 "$A")" = 2 ] || fail "an answering session lost its identity"
 kill "$E" 2>/dev/null; wait "$E" 2>/dev/null
-# The device is frozen at node 2: the login at node 3 takes over.
+# The device is frozen on node 2: a login on node 3 takes over its identity.
 kill -STOP "$D"
 start=$(date +%s%3N)
 client_at 3 d -N -R "[$A]:81:127.0.0.1:$WEB" & E=$!; PIDS+=("$E")
@@ -138,7 +140,8 @@ wait_for 10 route_is 3 "$A" 1 && wait_for 10 consumer_gets 3 p one || fail "a ga
 ok "a gateway that is killed loses its identities at once"
 
 # ---- a join that is repeated ----
-# A join is killed while PostgreSQL keeps its init waiting, and another one after init. The third one makes node 4 a gateway.
+# The first join is killed while its init waits for PostgreSQL, and the second join after its init. The third join makes
+# node 4 a gateway.
 pg_sql shared "BEGIN; SELECT id FROM cmxsafe.registry FOR UPDATE; SELECT pg_sleep(6)" >/dev/null & LOCK=$!; PIDS+=("$LOCK")
 AGAIN=(env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --listen "[::]:$GW_PORT" --host 10.9.1.4)
 on 4 timeout -s KILL 4 "${AGAIN[@]}" --name gw4 >"$TMP/again.log" 2>&1

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Faults between three gateways of one fleet: a gateway that announces another's identities or sends with
-# them, cables that are cut, a device that flaps between gateways, a revocation while a gateway is cut off, and a
-# gateway that returns with an old copy of the registry. No denied access opens, and no device stays unreachable.
+# Causes faults between three gateways of one fleet: a gateway that announces another gateway's identities or uses them
+# as a source, cables that are cut, a device that flaps between gateways, a revocation while a gateway is cut off, and a
+# gateway that returns with an old copy of the registry. Access that is denied stays denied, and no device stays
+# unreachable.
 . "$(dirname "$0")/../nodes_lib.sh"
 fleet_of 1 2 3
 key d; key e; key p; key x; key y
@@ -18,7 +19,7 @@ client_at 2 p -N -L "127.0.0.1:$(free_port):[$A]:81" & P=$!; PIDS+=("$P")
 wait_for 20 connected_at 2 vms || fail "vms does not connect"
 for n in 2 3; do wait_for 10 route_is $n "$A" 1 || fail "no route to cam-1 from node $n"; done
 wait_for 10 route_is 1 "$V" 2 || fail "no route to vms"
-# held_by N ADDRESS: prints the gateway that holds the address, by node N's copy of the registry.
+# held_by N ADDRESS: prints the gateway that holds the address according to node N's copy of the registry.
 held_by() { sql "/var/lib/node$1/gateway/registry.db" "SELECT node FROM claim WHERE address = '$2'"; }
 is_held_by() { [ "$(held_by "$1" "$2")" = "$3" ]; }
 for n in 1 2 3; do wait_for 10 is_held_by $n "$A" gw1 && wait_for 10 is_held_by $n "$V" gw2 || fail "node $n does not know the claims"; done
@@ -35,8 +36,8 @@ for _ in $(seq 30); do
     sleep 0.1
 done
 connected_at 1 cam-1 && connected_at 2 vms || fail "a rogue gateway ends a session"
-# The rogue gateway sends with another's identity as source: the granted connection works only from the gateway that holds this
-# identity.
+# The rogue gateway uses another gateway's identity as source: a granted connection works only from the gateway that
+# holds the identity.
 reach() { on "$1" ip netns exec cmxsafe curl -s -m 5 --interface "$V" "http://[$A]:81/" 2>/dev/null; }
 [ "$(reach 2)" = one ] || fail "the control: the holder's gateway does not reach it"
 # The rogue gateway has neither rules nor a guard.
@@ -83,11 +84,11 @@ for n in 2 3; do [ -z "$(on $n ip -n cmxsafe -6 route show table 77 | grep "$A")
 wait_for 20 reaches || fail "the device is not reachable after moving"
 ok "a device that flaps between gateways is where it logged in last"
 
-# x_gets N: a platform without a grant logs in at node N and reaches the device.
+# x_gets N: succeeds if a platform without a grant logs in to node N and reaches the device.
 x_gets() { printf 'GET / HTTP/1.0\r\n\r\n' | TMP=$TMP GW_PORT=$GW_PORT timeout 20 bash -c "$(declare -f client_at); client_at \"\$@\"" - "$1" x -W "[$A]:81" 2>/dev/null | grep -q one; }
 
 # ---- without the registry ----
-# PostgreSQL is stopped for five minutes in the long mode, and some seconds otherwise.
+# PostgreSQL is stopped for five minutes if CMX_LONG=1, otherwise for 10 s.
 AWAY_S=$([ "${CMX_LONG:-}" = 1 ] && echo 300 || echo 10)
 pg_stop shared immediate
 STOPPED=$SECONDS
@@ -98,7 +99,7 @@ while :; do
     connected_at 1 cam-1 && connected_at 2 vms || fail "a session ended because the registry is away"
     for n in 1 2 3; do ! gwn $n grant vms cam-1 2>"$TMP/away.err" && refused || fail "node $n changes something without the registry: $(cat "$TMP/away.err")"; done
     reaches || fail "the device is not reachable without the registry"
-    # Devices log in and out meanwhile, at any gateway.
+    # Meanwhile devices log in and out on every gateway.
     for n in 1 2 3; do
         client_at $n e -N & F=$!; PIDS+=("$F")
         wait_for 20 connected_at $n cam-2 || fail "no login at node $n without the registry"
@@ -118,7 +119,7 @@ for pair in "1 2" "2 3" "3 1"; do
     client_at "$b" d -N -R "[$A]:81:127.0.0.1:$ONE" & E=$!; PIDS+=("$E")
     wait_for 20 connected_at "$b" cam-1 && wait_for 20 route_is "$other" "$A" "$b" || fail "cut between $a and $b: without the registry, the newest claim does not count"
     connected_at "$a" cam-1 || fail "cut between $a and $b: the control: there is only one session"
-    # During the cut, the platform without a grant reaches the device at none of the gateways.
+    # During the cut, the platform without a grant cannot reach the device through any gateway.
     for n in 1 2 3; do ! x_gets $n || fail "cut between $a and $b: node $n lets a platform without a grant reach the device"; done
     cable_repair "$a" "$b" || fail "the cable is not repaired"
     wait_for 40 gone_at "$a" cam-1 && connected_at "$b" cam-1 || fail "after the split between $a and $b, the older session continues"
@@ -128,7 +129,7 @@ for pair in "1 2" "2 3" "3 1"; do
     wait "$D" 2>/dev/null
     D=$E
 done
-# Node 3 sends its records last: the release of its claim must not undo the newer claim.
+# Node 3 writes its records to PostgreSQL last: the release of its old claim must not undo the newer claim.
 followers=$(for p in $(descendants "${SERVE_PID[3]}"); do tr '\0' ' ' <"/proc/$p/cmdline" | grep -qE ' gateway (worker|follow) ' && echo "$p"; done)
 [ "$(wc -w <<<"$followers")" = 2 ] && kill -STOP $followers || fail "node 3's worker and follower: $followers"
 pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Operators see the fleet as one gateway: status, access, metrics, attest and update at any node cover the devices of
+# Operators see the fleet as one gateway: status, access, metrics, attest and update on any node cover the devices of
 # all nodes.
 . "$(dirname "$0")/../../tools/ota_image.sh"
 NEED_PYTHON=esptool==$ESPTOOL_VERSION
@@ -36,14 +36,14 @@ done
 gwn 1 status --here --json | json_is '[.sessions[].name] == ["vms"]' || fail "status --here"
 ok "status at each gateway lists the sessions of all"
 
-# An operator who follows the access log at one gateway sees the records of both. Files are appended to, because the
-# scenario reads them meanwhile.
+# An operator who follows the access log on one gateway sees the records of both. The output is appended to files,
+# because the scenario later empties one of them.
 for n in 1 2; do gwn $n access --follow --json >>"$TMP/followed$n" 2>>"$TMP/follow$n.err" & PIDS+=("$!"); done
 gwn 1 access --follow --here --json >>"$TMP/followed-here" & PIDS+=("$!")
 followed() { jq -s . "$TMP/followed$1" | json_is 'any(.[]; .gateway == $g and .event == $e and .consumer == $c)' --arg g "$2" --arg e "$3" --arg c "$4" >/dev/null; }
 
 # ---- metrics ----
-# Metrics of the fleet are the same at each gateway. A sum over the metrics of gateways counts nothing twice.
+# The fleet's metrics are the same on each gateway. A sum over the metrics of the single gateways counts nothing twice.
 metric() { gwn "$1" metrics | grep -qxF "cmxsafe_$2"; }
 for n in 1 2; do
     for row in 'gateway_devices 1' 'gateway_grants 1' 'device_up{name="cam-1"} 1' 'device_verdict{name="cam-1",verdict="never"} 1'; do
@@ -65,7 +65,7 @@ no_grants() { gwn "$1" grant --json | json_is 'map(.consumer) == ["platform:vms"
 for n in 1 2; do wait_for 20 no_grants $n || fail "the operator's grant stays at node $n"; done
 gwn 2 log cam-1 >"$TMP/log.out"
 gwn 2 log | grep -q " grant  *user:root  *cam-1:8888 until .* because attest" && gwn 2 log | grep -q " ungrant  *user:root  *cam-1:8888" || fail "the audit trail: $(gwn 2 log)"
-# A device in quarantine: only operators reach it.
+# Only operators reach a device in quarantine.
 NEXT="(SELECT revision FROM cmxsafe.registry)"
 pg_sql shared "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1; INSERT INTO cmxsafe.policy(id, kind, target, max_age, enforce, revision)
     VALUES(1, 'device', 'cam-1', 3600, 1, $NEXT); NOTIFY cmxsafe; COMMIT" || fail "policy"

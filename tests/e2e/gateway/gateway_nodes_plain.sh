@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Two gateways with plain links (VXLAN) over an interface of the operator's, instead of WireGuard, follow the same rules.
-# All links of a fleet are of one kind.
+# Two gateways whose links are plain (VXLAN over an interface that the operator chooses) instead of WireGuard follow the
+# same rules. All links of a fleet are of the same kind.
 . "$(dirname "$0")/../nodes_lib.sh"
-# The cable between the two is called plain0 at both gateways.
+# The interface of the cable between the two is called plain0 on both gateways.
 eval "made_$(declare -f cable)"
 cable() {
     local a b
@@ -41,7 +41,7 @@ ok "plain links: devices, platforms and local users as over WireGuard"
 machine 3
 cable 1 3
 entry 3
-# A fleet has one kind of links.
+# A gateway cannot join with another kind of links.
 ! on 3 env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --name gw3 --host 10.9.1.3 2>"$TMP/join.err" || fail "a gateway joins with another kind of links"
 grep -q "the fleet's links are plain; name their interface with --interface" "$TMP/join.err" || fail "the message is not clear: $(cat "$TMP/join.err")"
 [ ! -e /var/lib/node3/gateway/registry.db ] || fail "a failed join leaves a gateway"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A gateway without root: an ordinary user with a range of subordinate ids, with account files of this scenario.
+# Runs a gateway without root, as an ordinary user with a range of subordinate IDs. The scenario has its own account
+# files.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Access that attestation decides: a device whose flash is altered while a user streams from it is quarantined, its connections end,
-# and it comes back once it runs the right firmware. Without fresh, trusted evidence access stays denied; exemption and
-# break-glass are visible.
+# Attestation decides about access: a device whose flash is altered while a user streams from it is quarantined and its
+# connections end; it is reachable again once it runs the right firmware. Without fresh, trusted evidence access stays
+# denied. Exemptions and break-glass grants are visible.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
@@ -113,8 +113,9 @@ stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
 ok "another device's evidence"
 
-# Recorded evidence of this device is refused later, because it has another nonce (of the same length). The device starts again
-# here, so that the recorded evidence also names another boot (bootseed); the nonce alone is a sufficient reason.
+# Recorded evidence of this device is refused later, because it contains another nonce (of the same length). Here the
+# device also starts again, so that the recorded evidence names another boot (bootseed); the nonce alone would be a
+# sufficient reason.
 ranges=$(awk '$1 == "region" { printf "%s%s-%s", sep, $2, $3; sep = "," }' "$TMP/manifest")
 record() { curl -sf -H 'Accept: application/eat+cwt' -o "$TMP/$1" "http://127.0.0.1:$BOARD_PORT/evidence?nonce=$(openssl rand -hex 32)&alg=ES256&ranges=$ranges" || fail "no evidence to record"; }
 # bootseed FILE: prints the boot seed in the evidence: claim 268 of RFC 9711, 32 bytes in CBOR.
@@ -156,7 +157,8 @@ stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
 ok "replayed evidence"
 
-# An operator changes the policy while a check is under way: the verdict by the former policy does not count.
+# An operator changes the policy while a check is under way: the verdict of this check, which used the former policy,
+# does not count.
 cp "$TMP/manifest" "$TMP/manifest2"
 sed -i -E "s/^(region 0x3f0000 .*) [0-9a-f]{64}$/\\1 $(head -c 65536 /dev/zero | sha256sum | cut -d' ' -f1)/; s/last.bin/zero.bin/" "$TMP/manifest2"
 head -c 65536 /dev/zero >"$TMP/zero.bin"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Grants that end and evidence policies at a system gateway: the judge cuts live connections, idle ones too; the worker reaches
-# devices as an unprivileged account with the gateway's own identity; access ends in time also without the worker.
+# Tests grants that end and evidence policies on a system gateway: the judge cuts live connections, idle ones too; the
+# worker reaches devices from an unprivileged account with the gateway's own identity; access ends in time even if the
+# worker does not run.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 cp "${CMX_BIN:-$ROOT/build/bin}/attest_board" "$BIN/" || fail "no attest_board"
@@ -31,7 +32,7 @@ def talk(c):
 while True:
     threading.Thread(target=talk, args=(s.accept()[0],), daemon=True).start()
 PY
-# Prints when the last byte came, then when the connection ended, both as Unix time.
+# Prints the Unix time of the last byte, and then that of the end of the connection.
 cat >"$TMP/reader.py" <<'PY'
 import socket, sys, time
 c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
@@ -67,7 +68,7 @@ reader() {
 }
 ended() { ! kill -0 "$1" 2>/dev/null; }
 
-# A grant ends during a transfer, and for an idle connection.
+# A grant ends while one connection transfers data and another is idle.
 gw grant user:1234 @cameras --for 30s >/dev/null || fail "grant"
 DUE=$(gw grant --json | jq '.[0].ends')
 reader 81 BUSY; reader 82 QUIET

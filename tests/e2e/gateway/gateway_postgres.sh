@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two gateways with one registry in PostgreSQL: a change at one takes effect at the other, also for live sessions.
+# Two gateways share one registry in PostgreSQL: a change on one takes effect on the other, also for live sessions.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -76,8 +76,8 @@ logs_agree() { equal "$(on one gw log --json)" "$(on two gw log --json)"; }
 wait_for 10 logs_agree || fail "two audit trails"
 ok "one audit trail"
 
-# Evidence that another gateway has verified permits connections here until it expires. cam-18 has an attestation key but gives no
-# evidence, so that the workers of these two gateways store no verdict of their own.
+# Evidence that another gateway has verified permits connections here until it expires. cam-18 has an attestation key
+# but sends no evidence, so that the workers of these two gateways store no verdict of their own.
 on one gw grant "user:$(id -un)" cam-18:81 >/dev/null || fail "grant"
 A18=$(on one address_of cam-18)
 rules_have() { grep "elements\|dport\|saddr\|daddr" "$TMP/$1/fleet.nft" | grep -q "$A18"; }
@@ -109,7 +109,7 @@ wait_for 10 all_there one || fail "changes are lost at one"
 wait_for 10 all_there two || fail "changes are lost at two"
 ok "changes of two gateways at once"
 
-# A name is enrolled at both gateways at once: one command succeeds, and the other prints why it failed.
+# The same name is enrolled on both gateways at once: one command succeeds, and the other prints why it failed.
 key x; key y
 on one gw enroll rival --key "$TMP/x.pub" --ports 81 >"$TMP/rival-one.out" 2>&1 & A=$!
 on two gw enroll rival --key "$TMP/y.pub" --ports 81 >"$TMP/rival-two.out" 2>&1 & B=$!
@@ -140,7 +140,8 @@ lacks alone "$TMP/before.csv" && grep -q alone "$TMP/again.csv" || fail "the dev
 wait_for 10 on two followed || fail "the new registry is not followed"
 ok "migrates to SQLite and to another database"
 
-# The database is lost. One gateway makes a new one from its copy, and the others take its URL.
+# The database is lost. One gateway creates a new database from its copy, and the others switch to the URL of the new
+# database.
 start_node three --registry "${URL%/*}/second"
 pg_sql db 'DROP DATABASE second WITH (FORCE)' && pg_sql db 'CREATE DATABASE third' || fail "another database"
 on two gw migrate sqlite --offline >/dev/null || fail "migrate sqlite --offline"
@@ -152,7 +153,8 @@ wait_for 20 on three followed || fail "the other gateway does not follow the new
 equal "$(on three gw export)" "$(on two gw export)" || fail "the gateways differ"
 prints_no "^alone " on three gw list || fail "a revocation in the new database is not known: $(on three gw list)"
 
-# A column is dropped by hand: doctor and the next change say so. The copy replaces the tables.
+# A column is dropped by hand: doctor and the next change report this. The tables are then replaced from the gateway's
+# copy.
 on two gw doctor | grep -q "^ok .*PostgreSQL has its tables" || fail "doctor: $(on two gw doctor)"
 third() { "$PG_BIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 "${URL%/*}/third" -c "$1"; }
 third "ALTER TABLE cmxsafe.device DROP COLUMN name" || fail "drop"

@@ -31,7 +31,7 @@ GW_PORT=$GW_PORT_two
 client a -N & PIDS+=("$!")
 wait_for 20 on two connected cam-a || fail "no session"
 
-# On a silent connection a change fails within a bounded time, and logins continue.
+# If the connection to PostgreSQL is silent, a change fails within a bounded time, and logins continue.
 hold STOP
 begin=$SECONDS
 key d
@@ -58,7 +58,8 @@ seen_at_one() { on one gw show cam-b --json | json_is '.. | objects | select(has
 wait_for 30 seen_at_one || fail "records stored while the gateway was cut off do not reach the other gateway"
 ok "a revocation takes effect as soon as the gateway is connected again; its stored records are sent then"
 
-# PostgreSQL is stopped for longer than --stale-after: no login succeeds, and sessions that can't be confirmed end. The other gateway's --stale-after is an hour.
+# PostgreSQL is stopped for longer than gateway two's --stale-after: no login succeeds there, and sessions that can't be
+# confirmed end. The other gateway's --stale-after is an hour.
 on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
 GW_PORT=$GW_PORT_one
 client c -N & PIDS+=("$!")
