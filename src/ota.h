@@ -7,8 +7,8 @@
  * that verify with OTA_PUBLIC_KEY (settings.h) are accepted. If no key is set, each start logs a warning. Errors are
  * logged.
  *
- * On Arduino, include this header only in the source file that starts setup_ota, because it defines
- * verifyRollbackLater. */
+ * On Arduino, include this header only in the source file that starts setup_ota: with this header, only setup_ota
+ * confirms a new image (see verifyRollbackLater). */
 #pragma once
 
 #include <stdbool.h>
@@ -23,7 +23,7 @@ extern "C" {
 
 /* Arduino's core calls this before setup(). If it returned false, as the core's own version does, the core would
  * confirm each new image at once, and an image that never reaches its gateway would not be rolled back. The symbol is
- * weak, so that several source files may define it. */
+ * weak, so that a sketch of several source files can be linked. */
 bool verifyRollbackLater(void);
 __attribute__((weak)) bool verifyRollbackLater(void)
 {

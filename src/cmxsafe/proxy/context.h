@@ -63,8 +63,8 @@ struct cmx_gateway {
     /* The credentials are tried in this order; at least one is required. */
     const char *key_file; /* OpenSSH or PEM private key */
     const char *key_pem;  /* the private key as text; copied, and wiped when the engine ends */
-    /* Used for derived keys: called at each login, it writes a private key in OpenSSH or PEM form into out. The engine
-     * wipes out after use. */
+    /* Used for derived keys: called at each login, it writes a private key in OpenSSH or PEM form to `out`, which the
+     * engine wipes after use. */
     cmx_err (*key_load)(void *arg, struct cmx_buf *out);
     void *key_load_arg;
     /* Called for contexts whose remote_address is CMX_PROXY_FLEET followed by a prefix ("fleet:fd12:3456:789a::/48"):
@@ -130,8 +130,8 @@ struct cmx_relay_event {
     cmx_proxy_direction direction;
     const char *from;   /* address of the client; reverse: as the gateway reports it, untrusted */
     uint64_t number;    /* opened, closed: number of the connection in its context, counted from 1 */
-    uint64_t bytes_in;  /* closed: bytes sent by the gateway and taken by the local side */
-    uint64_t bytes_out; /* closed: bytes sent by the local side and taken by the gateway */
+    uint64_t bytes_in;  /* closed: bytes that the gateway sent and the local side received */
+    uint64_t bytes_out; /* closed: bytes that the local side sent and the gateway accepted */
     uint64_t lasted_ms; /* closed: lifetime of the connection */
     /* Of a closed connection. CMX_OK: both sides ended it in order; CMX_ECLOSED: one side broke it off; CMX_ETIMEOUT:
      * it was idle for idle_timeout_s; CMX_ENOMEM: memory was short; CMX_ENOENT: the context was removed or the engine
@@ -206,7 +206,7 @@ struct cmx_context_status {
     char name[CMX_PROXY_NAME_MAX];
     char session[CMX_PROXY_NAME_MAX];
     char last_error_text[96];
-    uint8_t host_key[32]; /* while authenticated: SHA-256 of the host key that the gateway proved */
+    uint8_t host_key[32];                         /* while authenticated: SHA-256 of the gateway's host key */
     uint8_t session_id[CMX_PROXY_SESSION_ID_MAX]; /* RFC 4253 section 7.2 */
 };
 

@@ -1,5 +1,5 @@
-/* gateway_options.h - lists the options of a gateway that a configuration file can set, one row for each. No include
- * guard: define CMX_GATEWAY_OPTION, then include this file.
+/* gateway_options.h - lists the options of a gateway that a configuration file can set, one row for each.
+ * No include guard: define CMX_GATEWAY_OPTION, then include this file.
  *
  *     CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)
  *

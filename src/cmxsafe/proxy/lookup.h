@@ -1,5 +1,5 @@
-/* lookup.h - looks up host names on tasks of their own, so that slow name servers delay only the connections that need
- * the name.
+/* lookup.h - looks up host names in separate tasks, so that slow name servers delay only the connections that need the
+ * name.
  *
  * getaddrinfo may block for a long time and cannot be cancelled. The look-up's task therefore shares a
  * reference-counted object with the session's task; whichever releases the object last frees it. Only the session's

@@ -64,7 +64,7 @@ struct engine {
     atomic_bool updating;         /* set by cmx_proxy_set_updating */
     struct session *sessions;     /* the lock guards changes of the list */
     /* All sessions connect to the same gateway: in a fleet, only one gateway at a time holds the device's identity. The
-     * lock guards both members. */
+     * lock guards `turn` and `n_up`. */
     struct cmx_gateway_turn turn; /* changes while no session is up, or when a session has found another gateway */
     /* Number of authenticated sessions. Those on another gateway than turn.at must end. */
     unsigned n_up;
@@ -103,13 +103,13 @@ struct session {
     bool stop;            /* under the lock: the task must end */
     bool finished;        /* under the lock: the task has ended, or never started */
     bool broken;          /* under the lock: cmx_proxy_watch has broken the connection */
-    uint8_t gateway;      /* index in the gateway list; this attempt uses that gateway */
+    uint8_t gateway;      /* index of this attempt's gateway, in the gateway list */
     uint8_t shut_out;     /* attempts in a row that failed on a gateway where other sessions are up */
     uint8_t search_from;  /* the gateway on which this session's attempts fail */
     struct cmx_gateway_turn search;
     bool searches;       /* this session tries the other gateways, in the order of `search` */
     bool logged_in;      /* the login of this attempt has succeeded */
-    uint8_t address;     /* index in the look-up's addresses; the last one tried */
+    uint8_t address;     /* index of the last address tried, in the look-up's list */
     bool more_addresses; /* the look-up found more addresses after `address` */
     bool no_key;         /* the gateway has no host key of the types requested in this attempt */
     bool revoked;        /* the key that the gateway showed is revoked */
@@ -147,7 +147,7 @@ void cmx_session_free_context(struct run *r);
 
 /* Sets the state of all contexts of s. */
 void cmx_session_set_state(struct session *s, cmx_context_state state, cmx_err err, const char *text);
-/* Records in s->text why this attempt fails: what followed by why. */
+/* Records in s->text why this attempt fails: the text `what`, followed by the text `why`. */
 void cmx_session_say(struct session *s, const char *what, const char *why);
 /* Returns the gateway that this attempt uses. */
 const struct cmx_gateway_host *cmx_session_gateway(const struct session *s);

@@ -89,8 +89,8 @@ CMX_MUST_USE cmx_err cmx_ssh_keepalive(struct cmx_ssh *s);
 
 /* ---- channels ---- */
 
-struct cmx_ssh_handlers { /* data: all len undelivered bytes of the channel, in order. Returns how many were taken from
-                             the front. */
+/* data receives all len undelivered bytes of the channel, in order, and returns how many of them it has consumed. */
+struct cmx_ssh_handlers {
     size_t (*data)(void *arg, const uint8_t *data, size_t len);
     void (*eof)(void *arg);
     void (*closed)(void *arg); /* the peer sent its close */

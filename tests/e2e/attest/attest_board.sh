@@ -1,5 +1,6 @@
-# The README's steps on the virtual board: espefuse burns a key, `cmxsafe identity` computes the public key that is
-# enrolled, the board logs in with the key derived from eFuse, and curl and cmxsafe attest it through a real sshd.
+# Follows the README's steps with the virtual board: espefuse burns a key, `cmxsafe identity` computes the public key,
+# which is enrolled, the board logs in with the key derived from eFuse, and curl and cmxsafe attest the board through a
+# real sshd.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 python=$(python_with esptool==5.6.0) || fail "no esptool"

@@ -1,5 +1,5 @@
-# The identity derived from private_key.bin: the device is enrolled before its first start and logs in to a real sshd, and
-# curl reaches its attestation through the tunnel.
+# Tests the identity that is derived from private_key.bin: the device is enrolled before its first start and logs in to
+# a real sshd, and curl reaches its attestation service through the tunnel.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 make_key

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Devices that share one source address: failed logins of some must not lock the others out. A frozen device whose port is
-# polled loses its session within a minute.
+# If devices share one source address, failed logins of some must not lock the others out. A frozen device loses its
+# session within a minute if clients keep connecting to its port.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
