@@ -34,7 +34,8 @@ CMX_GATEWAY_OPTION(COUNT, keepalive_max, "keepalive_max", 1, 100, CMX_PROXY_KEEP
 CMX_GATEWAY_OPTION(MS, backoff_base_ms, "backoff_min", 100, 3600000, CMX_PROXY_BACKOFF_BASE_MS, NULL,
     "Upper limit of the first wait between attempts; the limit doubles with each failure.")
 CMX_GATEWAY_OPTION(MS, backoff_max_ms, "backoff_max", 100, 86400000, CMX_PROXY_BACKOFF_MAX_MS, NULL,
-    "Upper limit of every wait; it is divided by the number of gateways.")
+    "Upper limit of the waits, divided by the number of gateways. After a wrong host key or credential the waits grow to "
+    "five times `backoff_max`.")
 CMX_GATEWAY_OPTION(BYTES, rekey_bytes, "rekey_bytes", 0, 1ull << 40, 0, NULL,
     "Renew the session keys after this many bytes; 0: the SSH library's default.")
 CMX_GATEWAY_OPTION(SWITCH, require_pq, "require_pq", 0, 1, 0, NULL,
