@@ -55,7 +55,7 @@ refused_listen() { refused_with 'remote port forwarding failed for listen port' 
 refused_open() { refused_with 'open failed: administratively prohibited' "$@"; }
 refused_session() { refused_with 'channel 0: open failed' "$@"; }
 
-# web TEXT: starts a small HTTP server on the loopback that answers TEXT; sets WEB.
+# web TEXT: starts a small HTTP server on the loopback that answers TEXT; sets WEB to its port.
 web() {
     WEB=$(free_port)
     mkdir -p "$TMP/www-$WEB"
@@ -80,7 +80,7 @@ stop_gateway() {
     no_complaints
 }
 
-# fleet_python: sets FLEET_PYTHON, a Python with asyncssh.
+# fleet_python: sets FLEET_PYTHON to a Python interpreter with asyncssh.
 fleet_python() { FLEET_PYTHON=$(python_with asyncssh==2.24.1) || fail "asyncssh cannot be installed"; }
 
 # start_fleet N: creates and enrols N devices and starts a process that simulates them; `fleet COMMAND` sends it a command.

@@ -1,5 +1,5 @@
-# gateway_system_lib.sh - for scenarios with a system gateway: as root, in network and mount namespaces of the scenario's
-# own, with its own copies of accounts, units, /var/lib, /run/netns and control groups. Source it instead of lib.sh.
+# gateway_system_lib.sh - for scenarios with a system gateway. They run as root in their own network and mount
+# namespaces, with their own accounts, units, /var/lib, /run/netns and control groups. Source it instead of lib.sh.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ "$(id -u)" = 0 ] || skip "needs root"
 unshare --net --mount true 2>/dev/null || skip "no namespaces here"
@@ -7,7 +7,7 @@ unshare --net --mount true 2>/dev/null || skip "no namespaces here"
 if [ -z "${CMX_INSIDE:-}" ]; then
     rm -rf "$TMP"
     [ -z "${NEED_PYTHON:-}" ] || python_with "$NEED_PYTHON" >/dev/null || skip "$NEED_PYTHON cannot be installed" # the namespace has no network
-    # If the inner run fails, it prints its own logs.
+    # The scenario runs again inside the new namespaces. If that run fails, it prints its own logs.
     CMX_INSIDE=1 exec unshare --net --mount --propagation private bash "$0" "$@"
 fi
 . "$(dirname "${BASH_SOURCE[0]}")/gateway_lib.sh"
@@ -20,7 +20,7 @@ mkdir -p /run/netns && mount -t tmpfs none /run/netns || skip "no private /run/n
 mount -t tmpfs -o mode=755 none /var/lib || fail "no private /var/lib"
 mount -t sysfs sysfs /sys 2>/dev/null
 mount -t cgroup2 cgroup2 /sys/fs/cgroup || skip "no control groups (v2) here"
-# The scenario's own control group, so that it can find and remove the groups that it created.
+# The scenario runs in its own control group, so that end_cgroup finds and removes the groups below it.
 CGROUP=/sys/fs/cgroup/cmx-e2e.$$
 mkdir "$CGROUP" && echo $$ >"$CGROUP/cgroup.procs" || skip "no control group can be made here"
 CLEANUP+=('echo $$ >/sys/fs/cgroup/cgroup.procs; end_cgroup "$CGROUP"')
@@ -39,7 +39,7 @@ system_gateway() {
     gw net up || fail "net up"
 }
 
-# Starts the gateway as the units do: it listens in the host's network and runs in the fleet's namespace as the account.
+# Starts the gateway as the units do: it listens in the host's network, and runs in the fleet's namespace under its account.
 serve_system() {
     "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
     wait_for 20 gw status || fail "the gateway does not come up"

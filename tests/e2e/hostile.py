@@ -1,8 +1,10 @@
-"""A hostile SSH gateway for scenarios: hostile.py PORT HOSTKEY AUTHORIZED_KEYS WHAT (asyncssh, and raw sockets before the login).
-flood: more connections than allowed, unlisted ports, channels of other kinds; mute: never answers a forward request; deny: refuses it;
-drown: sends requests without end and reads none of the answers; uploads: 20 connections that send more while the device closes them; brief: ends
-each session soon after it granted the forward; names: accepts every user name.
-All other values: silence, a sudden close or garbage at a stage of the login."""
+"""A hostile SSH gateway for scenarios: hostile.py PORT HOSTKEY AUTHORIZED_KEYS WHAT
+WHAT after the login (with asyncssh): flood: opens more connections than allowed, unlisted ports and channels of other kinds;
+mute: never answers a forward request; deny: refuses it; drown: sends requests without end and reads none of the answers;
+uploads: opens 20 connections, which still send data while the device closes them; brief: ends each session soon after it
+granted the forward; names: accepts every user name.
+WHAT before or during the login (with raw sockets): silence, a sudden close, garbage, or an endless or slow banner; the value
+names the stage and the action."""
 import asyncio
 import os
 import sys
@@ -66,7 +68,7 @@ class Server(asyncssh.SSHServer):
         print('drowned', flush=True)
 
     async def uploads(self, host, listen_port):
-        """Each connection fills the window while the service resets it after its first byte."""
+        """Each connection sends enough to fill the window; the service resets the connection after its first byte."""
         await asyncio.sleep(0.3)
         for _ in range(20):
             chan, session = await self.conn.create_connection(asyncssh.SSHTCPSession, host, listen_port, '127.0.0.1', 1)
@@ -111,13 +113,14 @@ async def raw(reader, writer):
 
 
 async def plain_packet(reader):
-    """Before NEWKEYS, a packet is its length followed by that many bytes (RFC 4253 section 6)."""
+    """Reads one packet. Before NEWKEYS, a packet is its length and then that many bytes (RFC 4253 section 6)."""
     head = await reader.readexactly(4)
     return head + await reader.readexactly(int.from_bytes(head, 'big'))
 
 
 async def until_stage(reader, n):
-    """Yields the bytes that a real sshd sends up to stage n: 1 its banner, 2 KEXINIT, 3 NEWKEYS, 4 the middle of the first packet after it."""
+    """Yields the bytes that a real sshd sends up to the end of stage n: 1 the banner, 2 KEXINIT, 3 NEWKEYS,
+    4 the first 20 bytes after NEWKEYS."""
     yield await reader.readuntil(b'\n')
     if n >= 2:
         yield await plain_packet(reader)
@@ -130,7 +133,7 @@ async def until_stage(reader, n):
 
 
 async def middle(reader, writer):
-    """Forwards the login to a real sshd and stops at a stage: it becomes silent or closes."""
+    """Forwards the login to a real sshd until the stage in WHAT, then stays silent or closes the connection."""
     n, then = int(what.split('-')[1]), what.split('-')[2]
     up_reader, up_writer = await asyncio.open_connection('127.0.0.1', int(os.environ['REAL_PORT']))
 

@@ -42,8 +42,8 @@ make_link() {
     new_host nb $N4 $N6
 }
 
-# make_path: makes a router `rt` on the link (.254, ::fe) and behind it the host `far` (10.78.0.1, fd78::1). The path MTU
-# is 1,280 bytes, which neither end knows.
+# make_path: creates a router `rt` on the link (.254, ::fe) and a host `far` (10.78.0.1, fd78::1) on the router's other
+# side. The path MTU is 1,280 bytes, which is less than the MTU of the link at either end.
 make_path() {
     new_host rt 10.77.0.254 fd77::fe
     ip netns add "$NS-far"
@@ -63,11 +63,11 @@ make_path() {
 
 mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }
 
-# capture FILE FILTER...: records frames at the switch, or at its port CAPTURE_AT, until stop_capture.
+# capture FILE FILTER...: records frames on the switch, or on its port CAPTURE_AT, until stop_capture.
 capture() {
     local file=$1
     shift
-    # tcpdump sees both directions of a port, so filter by source.
+    # tcpdump records both directions of a port: FILTER must select the source.
     bg sw tcpdump -i "${CAPTURE_AT:-br0}" -p -U -w "$file" "$@" 2>"$file.err"
     CAPTURE=$!
     wait_for 10 grep -q 'listening on' "$file.err" || fail "tcpdump does not start"
@@ -83,7 +83,7 @@ scan() {
     local where=$1 address=$2 six='' out
     shift 2
     case $address in *:*) six=-6 ;; esac
-    # The device may not answer ARP and neighbour discovery here, so this attacker gets its hardware address.
+    # With isolation the device does not answer ARP or neighbour discovery of this host: set its hardware address.
     in_ns "$where" ip neigh replace "$address" lladdr "$DEVICE_MAC" nud permanent dev eth0
     out=$(in_ns "$where" nmap $six -n -Pn --send-ip --disable-arp-ping -sS -p- --min-rate 20000 --max-retries 0 --reason "$@" "$address" 2>&1)
     echo "$out" >>"$TMP/nmap.out"
@@ -98,20 +98,21 @@ scan() {
 # does not answer and its session stays up: `fetch` still prints hello, `sessions` still prints $S0.
 attack_from_outside() {
     local open=$1 leak port
-    # These may leave: the session, ARP and neighbour discovery (tested separately), listener reports, name look-ups.
+    # The device may send these: the session, ARP and neighbour discovery (tested separately), listener reports, name
+    # look-ups.
     leak="ether src $DEVICE_MAC and not (tcp port 22) and not arp and not (icmp6 and (ip6[40] >= 133 and ip6[40] <= 136)) and not (ip6 proto 0) and not (udp port 53)"
     capture "$TMP/leak.pcap" "$leak"
     scan nb $D4
     scan nb $D6
     scan gw $D4
     scan gw $D6
-    # The scan is repeated with the gateway's address as the source: answers would go to the gateway, and the capture sees them.
+    # Repeats the scan with the gateway's address as the source. Answers would go to the gateway and appear in the capture.
     hostile spoof $G4 40000 $D4 S
     hostile spoof $G6 40000 $D6 S
     hostile spoof_udp $G4 40000 $D4
     hostile spoof_udp $G6 40000 $D6 1 5000
     ok "nmap finds nothing open and gets no answer"
-    # Answers to a spoofed SYN+ACK or ACK would be resets.
+    # An open device would answer a spoofed SYN+ACK or ACK with a reset.
     hostile spoof $G4 22 $D4 S,SA
     hostile spoof $G4 22 $D4 A,R,FA 1 20000
     hostile spoof $G6 22 $D6 S,SA 1 20000
@@ -132,7 +133,7 @@ attack_from_outside() {
 
 # ---- a device on lwIP over the tap of the namespace sw; commands go to its tasks (tests/tools/isolation_board.c) ----
 
-# start_device GATEWAY [open|quick|no-memory]: starts it with $G4 as its resolver.
+# start_device GATEWAY [open|quick|no-memory]: starts the device with $G4 as its resolver.
 start_device() {
     coproc DEVICE { exec ip netns exec "$NS-sw" "$BIN/isolation_board" tap0 "$1" 22 "$SSHD_USER" "$KEY" "$PIN" $G4 ${2:-} 2>>"$TMP/device.log"; }
     DEVICE_RUN=$DEVICE_PID
@@ -140,7 +141,7 @@ start_device() {
     exec {DEV_OUT}<&"${DEVICE[0]}" {DEV_IN}>&"${DEVICE[1]}"
     [ "$(tell)" = ready ] || fail "the device does not start"
 }
-tell() { # tell [COMMAND...]: sends the command and prints the answer
+tell() { # tell [COMMAND...]: sends the command to the device and prints the answer
     local line
     [ $# = 0 ] || printf '%s\n' "$*" >&"$DEV_IN"
     IFS= read -r -t 30 -u "$DEV_OUT" line || return 1

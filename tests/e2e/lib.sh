@@ -1,5 +1,5 @@
-# lib.sh - for scenarios: a temporary folder, free ports, checks, a real sshd, the engine's driver. Source it; cleanup runs at
-# exit. A scenario ends only processes that it started, by their id.
+# lib.sh - for scenarios: a temporary folder, free ports, checks, a real sshd, the engine's driver. Scenarios source it;
+# it cleans up when they exit. A scenario ends only processes that it started, by their id.
 set -u
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 . "$ROOT/tests/e2e/checks.sh"
@@ -19,9 +19,9 @@ remove_cgroup() { find "$1" -depth -type d -exec rmdir {} + 2>/dev/null; [ ! -e 
 cleanup() {
     local status=$? c p
     for c in "${CLEANUP[@]+"${CLEANUP[@]}"}"; do eval "$c"; done
-    # A function in the background runs in a subshell, which starts programs as its children: end both.
+    # A function in the background runs in a subshell, and its programs are children of the subshell: end both.
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do PIDS+=($(descendants "$p")); done
-    for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill "$p" 2>/dev/null && kill -CONT "$p" 2>/dev/null; done # a stopped process ends only once it continues
+    for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill "$p" 2>/dev/null && kill -CONT "$p" 2>/dev/null; done # a stopped process handles SIGTERM only when it continues
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do wait "$p" 2>/dev/null; done
     if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then
         for c in "$TMP"/*.log; do [ -s "$c" ] && { echo "--- $c"; tail -n 40 "$c"; }; done
@@ -39,7 +39,8 @@ fail() {
     exit 1
 }
 ok() { echo "ok: $*"; }
-# skip TEXT: ends the scenario as skipped. skip_part TEXT: reports a skipped part; the other parts run. scripts/test.sh names both.
+# skip TEXT: ends the scenario as skipped. skip_part TEXT: reports that a part is skipped; the other parts run.
+# scripts/test.sh prints both texts.
 skip() { echo "SKIPPED: $*" >&2; exit 77; }
 skip_part() { echo "SKIPPED PART: $*" >&2; }
 
@@ -65,7 +66,8 @@ free_port() {
     return 1
 }
 
-# free_offset: prints a port_offset with which the ports of a board's services (81, 8888, 8989) are free.
+# free_offset: prints a value for port_offset such that the ports of a board's services (81, 8888, 8989) are free after
+# adding it.
 free_offset() {
     local o i
     for i in $(seq 100); do

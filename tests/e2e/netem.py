@@ -1,5 +1,6 @@
-"""A slow and lossy wire between two network namespaces, in user space: netem.py NS_A IF_A NS_B IF_B DELAY_MS LOSS_PERCENT
-Creates a TAP device in each and forwards frames between them, each DELAY_MS late (one way); LOSS_PERCENT of them are dropped. For kernels without sch_netem."""
+"""Simulates a slow and lossy link between two network namespaces: netem.py NS_A IF_A NS_B IF_B DELAY_MS LOSS_PERCENT
+Creates a TAP device in each namespace and forwards frames between the two, each after DELAY_MS (one way). Drops
+LOSS_PERCENT of the frames. For kernels without sch_netem."""
 import ctypes
 import fcntl
 import heapq
@@ -34,7 +35,7 @@ while True:
         try:
             os.write(fd, frame)
         except OSError:
-            pass  # the other end is down
+            pass  # the interface is down
     ready, _, _ = select.select([a, b], [], [], max(0, queue[0][0] - now) if queue else 1)
     for fd in ready:
         frame = os.read(fd, 65536)

@@ -1,8 +1,8 @@
-# nodes_lib.sh - for scenarios with several system gateways: each has a network, mount and control group namespace of its own,
-# like a machine. Source it instead of lib.sh.
+# nodes_lib.sh - for scenarios with several system gateways. Each is a node with its own network, mount and control
+# group namespaces, like a machine. Source it instead of lib.sh.
 #
-# Node N has the address 10.9.0.N, which the others reach over a cable for each pair (cable_cut A B, cable_repair A B), and
-# 10.9.1.N for clients, which run in the scenario's own namespace.
+# A cable connects each pair of nodes (cable_cut A B, cable_repair A B). Other nodes reach node N at 10.9.0.N. Clients,
+# which run in the scenario's own namespace, reach it at 10.9.1.N.
 . "$(dirname "${BASH_SOURCE[0]}")/gateway_system_lib.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/postgres_lib.sh"
 for p in bird birdc wg; do command -v $p >/dev/null || skip "no $p"; done
@@ -10,7 +10,7 @@ need_postgres
 declare -A NODE_PID SERVE_PID BIRD_PID
 REGISTRY_ADDRESS=10.9.3.1
 
-# machine N: makes a namespace that lives until the scenario ends.
+# machine N: creates the namespaces of node N, which exist until the scenario ends.
 machine() {
     local n=$1
     mkdir -p "$CGROUP/node$n" "/var/lib/node$n"
@@ -23,7 +23,7 @@ machine() {
     wait_for 10 test -e "$TMP/machine$n" || fail "no namespaces for node $n"
 }
 
-# on N COMMAND: runs it at node N.
+# on N COMMAND: runs COMMAND on node N.
 on() {
     local n=$1
     shift
@@ -54,7 +54,8 @@ entry() {
         on "$1" ip route add "$REGISTRY_ADDRESS" via "10.9.2.$1" dev eth0 onlink src "10.9.1.$1" || fail "no way to node $1"
 }
 
-# registry: starts PostgreSQL in the scenario's namespace, which every node reaches at REGISTRY_ADDRESS; sets REGISTRY, its URL.
+# registry: starts PostgreSQL in the scenario's namespace, where every node reaches it at REGISTRY_ADDRESS; sets
+# REGISTRY to its URL.
 registry() {
     ip address add "$REGISTRY_ADDRESS/32" dev lo && pg_create shared || fail "no registry"
     echo "host all all 10.9.0.0/16 trust" >>"$TMP/shared/data/pg_hba.conf"
@@ -63,8 +64,8 @@ registry() {
     CLEANUP=("pg_stop shared immediate" "${CLEANUP[@]}") # runs before the control group is ended
 }
 
-# fleet_of N...: makes machines with cables and entries, and a gateway on each: the first one is set up, the others join it over SSH,
-# with the options JOIN_OPTIONS.
+# fleet_of N...: creates these nodes with their cables and entries, and a gateway on each. The first gateway is set up
+# with init; the others join it over SSH, with the options JOIN_OPTIONS.
 fleet_of() {
     local first=$1 n m
     for n in "$@"; do machine "$n"; done
@@ -98,7 +99,7 @@ serve_node() {
     on "$n" ip netns exec cmxsafe bird -f -u bird -g bird -c "/var/lib/node$n/gateway/bird.conf" -s "/var/lib/node$n/gateway/run/bird" 2>>"$TMP/bird$n.log" & BIRD_PID[$n]=$!; PIDS+=("$!")
     wait_for 20 gwn "$n" status --here >/dev/null || fail "node $n does not come up"
 }
-# end_node N: ends the gateway at node N, whose processes a shell of this scenario has started, and waits until all of them are gone.
+# end_node N: ends the gateway on node N, that is, the shell that serve_node started and its descendants, and waits for them.
 end_node() {
     local pids
     pids=$(descendants "${SERVE_PID[$1]}")
@@ -109,11 +110,12 @@ end_node() {
 none_runs() { ! ps -o stat= -p "$(tr ' ' , <<<"$*")" | grep -qv '^Z'; }
 bird() { local n=$1; shift; on "$n" birdc -s "/var/lib/node$n/gateway/run/bird" "$@"; }
 neighbours() { [ "$(bird "$1" show protocols | grep -c Established)" = "$2" ]; }
-# route_of N ADDRESS: prints the number of the node to which node N sends packets for this address; "": node N itself.
+# route_of N ADDRESS: prints the number of the node to which node N sends packets for this address, or nothing if node N
+# delivers them itself.
 route_of() { on "$1" ip -n cmxsafe -6 route show table 1129142 "$2" | sed -nE 's/.* dev cmxlink([0-9]+) .*/\1/p'; }
 route_is() { [ "$(route_of "$1" "$2")" = "$3" ]; }
 
-# client_at N KEY [ssh arguments]: does the same as client, at node N.
+# client_at N KEY [ssh arguments]: runs a stock ssh as this device, like client, but connects to node N.
 client_at() {
     local n=$1 key=$2
     shift 2

@@ -22,7 +22,7 @@ class Handler(socketserver.BaseRequestHandler):
                 self.request.sendall(BLOCK[:min(n, len(BLOCK))])
                 n -= len(BLOCK)
         elif mode == b'D':
-            while True:  # ends when the client disconnects
+            while True:  # until the client disconnects
                 self.request.sendall(BLOCK[:500])
         elif mode == b'R':
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))

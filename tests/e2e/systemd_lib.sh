@@ -1,6 +1,7 @@
-# systemd_lib.sh - for scenarios under a real systemd: a copy-on-write copy of this machine in its own process namespace and
-# control group, where systemd is process 1 and runs $TMP/out/inside.sh (/run/out in the copy) after checks.sh. The machine itself
-# does not change. Source it instead of lib.sh: it runs the scenario again in a network namespace of its own.
+# systemd_lib.sh - for scenarios under a real systemd. They boot a copy-on-write copy of this machine in its own process
+# namespace and control group; systemd is process 1 there and runs checks.sh and inside.sh from $TMP/out (/run/out in
+# the copy). The machine itself does not change. Source it instead of lib.sh: it runs the scenario again in its own
+# network namespace.
 [ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -16,7 +17,8 @@ systemd_package() {
     ip link set lo up
 }
 
-# gateway_machine: makes the network of another machine, 10.99.0.1, with a cable to this one, 10.99.0.2. in_gateway runs a command there.
+# gateway_machine: creates the network namespace of a second machine, 10.99.0.1, and a cable to this machine, 10.99.0.2.
+# in_gateway COMMAND... runs COMMAND there.
 gateway_machine() {
     unshare -n sleep 600 &
     GATEWAY_NS=$!
@@ -86,7 +88,7 @@ ExecStopPost=/bin/systemctl --force --force poweroff
 UNIT
 [ ! -e run/out/prepare.sh ] || chroot . /bin/bash /run/out/prepare.sh >run/out/prepare.log 2>&1
 touch run/out/booting
-# The unit uses user namespaces, which the kernel forbids after a plain chroot.
+# pivot_root instead of chroot: the unit uses user namespaces, which the kernel forbids after a chroot.
 mkdir old
 pivot_root . old
 umount -l old

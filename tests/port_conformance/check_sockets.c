@@ -33,7 +33,8 @@ static int listen_any(struct sockaddr_in *at)
     return fd;
 }
 
-/* Returns the socket. Sets *error to 0, to EINPROGRESS, or to the reason of an immediate failure. */
+/* Starts a non-blocking connect and returns its socket. Sets *error to 0, or to the errno of connect, such as
+ * EINPROGRESS. */
 static int connect_nonblocking(const struct sockaddr_in *to, int *error)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -43,7 +44,8 @@ static int connect_nonblocking(const struct sockaddr_in *to, int *error)
     return fd;
 }
 
-/* Waits at most 5 s for events on fd and returns them. ESP-IDF's poll counts events, not descriptors. */
+/* Waits at most 5 s for events on fd and returns them. The check is > 0, not == 1: ESP-IDF's poll counts events, not
+ * descriptors. */
 static int wait_events(int fd, short events)
 {
     struct pollfd p = {.fd = fd, .events = events};
@@ -87,7 +89,7 @@ static void backpressure(int from, int to)
     CHECK(wait_events(from, POLLOUT) & POLLOUT);
 }
 
-/* A platform without local sockets returns an error from socket(). */
+/* On a platform without local sockets, cmx_port_socket_pair returns an error. */
 static void socket_pair(void)
 {
     char there = 0, back = 0;

@@ -27,10 +27,10 @@ void conformance_time(void)
     CHECK(!back);
     start = cmx_port_now_ms();
     cmx_port_sleep_ms(30);
-    CHECK(cmx_port_now_ms() - start >= 29); /* each reading is cut to a whole millisecond */
+    CHECK(cmx_port_now_ms() - start >= 29); /* 29: both readings are rounded down to whole milliseconds */
     start = cmx_port_now_ms();
     for (int i = 0; i < 5; i++)
-        cmx_port_sleep_ms(1); /* a tick may be 10 ms, so a sleep may take longer than 1 ms */
+        cmx_port_sleep_ms(1); /* takes up to one tick, which may be 10 ms */
     CHECK(cmx_port_now_ms() - start >= 4 && cmx_port_now_ms() - start < 2000);
 }
 
@@ -54,7 +54,7 @@ static void count(void *arg)
             atomic_store(&s->overlapped, true);
         s->counter++;
         if (i % 500 == 0)
-            cmx_port_sleep_ms(1); /* keep the lock during a task switch */
+            cmx_port_sleep_ms(1); /* holds the lock while other tasks run */
         atomic_fetch_sub(&s->inside, 1);
         cmx_port_mutex_unlock(&s->lock);
         cmx_port_watchdog_feed();

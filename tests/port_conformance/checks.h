@@ -5,7 +5,7 @@
 
 #include "conformance.h"
 
-/* Counts and reports a failed check, then continues. */
+/* If the check fails, counts and reports it. The test continues. */
 #define CHECK(ok) conformance_check((ok), #ok, __FILE__, __LINE__)
 void conformance_check(bool ok, const char *what, const char *file, int line);
 

@@ -1,6 +1,6 @@
-/* conformance.h - checks that a port keeps the contracts of port.h and crypto.h. Plain C without a test framework, so
- * that the same files run on a PC, on a device and in an emulator. A port is complete when cmx_port_conformance returns
- * 0. */
+/* conformance.h - checks that a port fulfils the contracts of port.h and crypto.h. It is plain C without a test
+ * framework, so that the same files run on a PC, on a device and in an emulator. A port is complete when
+ * cmx_port_conformance returns 0. */
 #pragma once
 
 #include <stddef.h>
@@ -11,10 +11,12 @@ extern "C" {
 #endif
 
 struct cmx_conformance {
-    /* Prints a line: one for each failed check, with its file and line number, and then one for each part. */
+    /* Prints a line. It is called for each failed check, with the check's file and line number, and at the end of each
+     * part. */
     void (*say)(const char *line);
 
-    /* Flash that the test may erase and write: at least two whole sectors. If both are 0, only reading is tested. */
+    /* A region of flash that the test may erase and write: at least two whole sectors. If both members are 0, only
+     * reading is tested. */
     uint32_t scratch_offset;
     uint32_t scratch_len;
 
@@ -22,7 +24,7 @@ struct cmx_conformance {
     const uint8_t *hw_key;
 };
 
-/* Returns the number of failed checks. Takes a few seconds. All tasks that it starts have ended when it returns. */
+/* Returns the number of failed checks. Takes a few seconds. Waits for all tasks that it starts. */
 unsigned cmx_port_conformance(const struct cmx_conformance *c);
 
 #ifdef __cplusplus

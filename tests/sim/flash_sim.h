@@ -1,6 +1,6 @@
-/* flash_sim.h - for tests: a flash chip in memory behind port.h, with NOR rules, that loses power at the n-th operation
- * (in the middle of it, in several ways), refuses operations, or flips bits. After a power cut every operation fails,
- * so that the program unwinds, until flash_sim_power_on. */
+/* flash_sim.h - for tests: simulates a NOR flash chip in memory for port.h. The chip can lose power during the n-th
+ * operation (in several ways, see flash_tear), fail operations, or flip bits. After a power cut every operation fails
+ * until flash_sim_power_on, so that the program under test returns. */
 #pragma once
 
 #include <stdint.h>
@@ -17,12 +17,12 @@ struct flash_sim {
     uint8_t *mem;
     uint32_t size;
     unsigned long ops;     /* writes and erases so far */
-    unsigned long cut_at;  /* the operation that a power cut interrupts; 0: none */
-    unsigned long fail_at; /* the operation that reports an error and does half of its work; 0: never */
-    unsigned long flip_at; /* the operation that leaves one bit wrong and reports success; 0: never */
+    unsigned long cut_at;  /* number of the operation that a power cut interrupts; 0: none */
+    unsigned long fail_at; /* number of the operation that does half of its work and fails; 0: none */
+    unsigned long flip_at; /* number of the operation that succeeds with one bit wrong; 0: none */
     enum flash_tear tear;
     int dead;
-    int violations; /* writes that would have to set a bit: a defect of the program */
+    int violations; /* writes that tried to set a bit from 0 to 1: a defect of the program under test */
     uint32_t random;
 };
 
@@ -53,7 +53,7 @@ static inline cmx_err flash_sim_read(void *arg, uint32_t offset, void *out, size
     return CMX_OK;
 }
 
-/* Byte i of len becomes value, if the interrupted operation reaches it. */
+/* Sets byte i of len to value, as far as an operation that is interrupted in the way `tear` changes this byte. */
 static inline void flash_sim_apply(uint8_t *cell, uint8_t value, size_t i, size_t len, enum flash_tear tear)
 {
     uint8_t mask = 0;

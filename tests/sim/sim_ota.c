@@ -1,6 +1,6 @@
-/* A complete update on simulated flash. Power is cut in every flash operation of the update, first boot, confirmation
- * and rollback, in five ways each; operations fail; bits flip. After each fault the board must boot a whole image,
- * either the old or the new one, and accept a further update. */
+/* Complete updates on simulated flash. Each flash operation of the update, first boot, confirmation and rollback is
+ * interrupted by a power cut in five ways, fails, or flips a bit. After each fault the board must boot a complete
+ * image, either the old or the new one, and accept a further update. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -88,7 +88,7 @@ static cmx_err roll_back(struct cmx_slots_flash *s)
     return door.rollback(door.arg, "no session", NULL);
 }
 
-/* ---- scenarios: each begins on a board that runs v1, and ends at a power cut ---- */
+/* ---- scenarios: each begins on a board that runs v1, and returns early after a power cut ---- */
 
 static void life_confirm(void)
 {
@@ -118,7 +118,7 @@ static void life_crash(void)
         return;
 }
 
-/* Rolls back to a slot while the other record names a failed image. */
+/* Rolls back, then updates again: at that time one otadata record names a failed image. */
 static void life_after_rollback(void)
 {
     struct cmx_slots_flash s;
@@ -135,7 +135,7 @@ static void load(const uint8_t *content)
     flash_sim_power_on();
 }
 
-/* The board boots v1 or v2 repeatedly, and accepts v3. */
+/* Checks that the board boots v1 or v2 repeatedly, and accepts v3. */
 static void check_recovers(const char *what, unsigned long n)
 {
     struct cmx_slots_flash s;
@@ -240,7 +240,7 @@ static void test_operations_that_fail(void **state)
     }
 }
 
-/* Flash flips a bit and reports success: the update is refused, or the image that boots is complete. */
+/* A flash operation flips a bit and reports success: the update is refused, or the image that boots is complete. */
 static void test_bits_that_flip(void **state)
 {
     unsigned long total;
@@ -254,7 +254,7 @@ static void test_bits_that_flip(void **state)
             load(fresh);
             flash_sim.flip_at = n;
             life_confirm();
-            flash_sim.violations = 0; /* no defect: the bit may have flipped in an erased sector */
+            flash_sim.violations = 0; /* not a defect: a bit of an erased sector may have flipped */
             check_recovers("flipped bit", n);
         }
     }
@@ -305,7 +305,7 @@ static void test_refusals(void **state)
     flash_sim.ops = 0;
     test_image_sign(&other, key);
     assert_int_equal(update(&s, &other), CMX_EPERM);
-    assert_int_equal(flash_sim.ops, 0); /* refused because of its header: flash was not written */
+    assert_int_equal(flash_sim.ops, 0); /* the header was refused before flash was written */
     assert_int_equal(update(&s, &bad), CMX_ENOKEY);
     assert_true(flash_sim.ops > 0);
     /* An image that was refused after its last byte cannot boot, even if otadata is lost. */
@@ -325,7 +325,7 @@ static void test_refusals(void **state)
     test_image_free(&other);
 }
 
-/* The slot holds the file's bytes, then 0xff: what an attestation of the flash expects. */
+/* After an update the slot contains the file's bytes and then only 0xff, as the attestation of the flash expects. */
 static void test_slot_content(void **state)
 {
     struct cmx_slots_flash s;

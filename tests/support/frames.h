@@ -42,7 +42,7 @@ static inline uint16_t fold(uint32_t sum)
     return (uint16_t)~sum;
 }
 
-/* Opens one of the engine's sockets. peer NULL: a listener. */
+/* Announces a socket of the engine to the policy: a listener if peer is NULL, otherwise a connection to peer. */
 static inline cmx_err flow_open(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_ip *ip, unsigned port,
                                 const struct cmx_ip *peer, unsigned peer_port, uint32_t now)
 {
@@ -171,7 +171,8 @@ static inline void frame_arp(struct test_frame *f, const uint8_t to[6], const ui
     f->len = 60; /* padded to the minimum length, as on a wire */
 }
 
-/* Writes a neighbour discovery message: type, target, and the option with the sender's hardware address (0: none). */
+/* Writes a neighbour discovery message. option is the type of the option with the sender's hardware address; 0: no
+ * option. */
 static inline void frame_nd(struct test_frame *f, const uint8_t to[6], const uint8_t from[6], const struct cmx_ip *src,
                             const struct cmx_ip *dst, uint8_t type, uint8_t flags, const struct cmx_ip *target,
                             uint8_t option)
@@ -193,7 +194,7 @@ static inline void frame_nd(struct test_frame *f, const uint8_t to[6], const uin
     frame_finish(f);
 }
 
-/* Writes a router advertisement: 16 bytes, lifetime in seconds, and the source link-layer option. */
+/* Writes a router advertisement with this lifetime in seconds and the source link-layer address option. */
 static inline void frame_ra(struct test_frame *f, const uint8_t from[6], const struct cmx_ip *src, unsigned lifetime_s)
 {
     static const uint8_t to[6] = {0x33, 0x33, 0, 0, 0, 1};
@@ -214,7 +215,8 @@ static inline void frame_ra(struct test_frame *f, const uint8_t from[6], const s
     frame_finish(f);
 }
 
-/* Writes a DHCP message of 300 bytes and returns its length. server NULL: without a server identifier. */
+/* Writes a DHCP message of 300 bytes and returns its length. If server is NULL, the message has no server identifier.
+ */
 static inline size_t dhcp_message(uint8_t *d, uint8_t op, uint8_t type, uint32_t xid, const uint8_t mac[6],
                                   const struct cmx_ip *server)
 {

@@ -2,8 +2,8 @@
 """A hostile neighbour: sends forged frames on a link. Standard library only.
 
 usage: hostile.py IFACE DEVICE_MAC MODE [ARGUMENT...]
-  spoof GATEWAY_IP PORT DEVICE_IP FLAGS [FIRST LAST]  TCP segments that claim to be the gateway's, to every port
-  spoof_udp GATEWAY_IP PORT DEVICE_IP [FIRST LAST]    the same with datagrams
+  spoof GATEWAY_IP PORT DEVICE_IP FLAGS [FIRST LAST]  sends TCP segments with the gateway's address as source to every port
+  spoof_udp GATEWAY_IP PORT DEVICE_IP [FIRST LAST]    the same with UDP datagrams
   fragments GATEWAY_IP PORT DEVICE_IP DPORT           tiny, overlapping and atomic fragments
   extensions GATEWAY_IP PORT DEVICE_IP DPORT          chains of IPv6 extension headers
   options GATEWAY_IP PORT DEVICE_IP DPORT             IPv4 options, source routes
@@ -11,10 +11,10 @@ usage: hostile.py IFACE DEVICE_MAC MODE [ARGUMENT...]
   withdraw ROUTER_LL                                  a forged router advertisement that ends the router's lifetime
   offer DEVICE_IP XID                                 unsolicited DHCP offers and acks
   offer6 DEVICE_LL XID                                the same for DHCPv6
-  arp VICTIM_IP DEVICE_IP                             claims VICTIM_IP with every form of ARP message, then floods
-  advertise VICTIM_IP6 DEVICE_IP6                     the same with neighbour advertisements
+  arp VICTIM_IP DEVICE_IP                             claims VICTIM_IP with every form of ARP message, then floods the device
+  advertise VICTIM_IP6 DEVICE_IP6                     the same for IPv6, with neighbour advertisements
   redirect GATEWAY_IP DEVICE_IP                       ICMP redirects
-  icmp DEVICE_IP                                      echo, timestamp, errors about sessions that do not exist
+  icmp DEVICE_IP                                      echo, timestamp, errors that quote sessions that do not exist
   garbage COUNT SEED                                  random frames of every ethertype
 """
 import random
@@ -120,10 +120,10 @@ def fragments(link, gw, port, dev, dport):
     whole = tcp(gw, int(port), dev, int(dport), "S", payload=b"x" * 64)
     if ":" not in dev:
         for ident in range(1, 50):
-            # A tiny fragment has eight bytes of the TCP header, so that no port rule could see the flags (RFC 1858).
+            # The first fragment has only eight bytes of the TCP header, so that a filter cannot see the flags (RFC 1858).
             link.ip(ip_packet(gw, dev, 6, whole[:8], frag=0x2000, ident=ident))
             link.ip(ip_packet(gw, dev, 6, whole[8:], frag=1, ident=ident))
-            # The second of two overlapping fragments overwrites the ports of the first (RFC 3128).
+            # The second fragment overlaps the first one and overwrites its TCP header from byte 8 on (RFC 3128).
             link.ip(ip_packet(gw, dev, 6, whole[:24], frag=0x2000, ident=ident + 1000))
             link.ip(ip_packet(gw, dev, 6, whole[8:], frag=1, ident=ident + 1000))
             link.ip(ip_packet(gw, dev, 6, whole[:24], frag=0x2000, ident=ident + 2000))
@@ -219,7 +219,8 @@ def arp(link, victim, dev):
         link.frame(0x0806, arp_frame(1, link.mac, victim, b"\0" * 6, dev), to=everyone)
         link.frame(0x0806, arp_frame(1, link.mac, victim, b"\0" * 6, victim), to=everyone)  # gratuitous
         link.frame(0x0806, arp_frame(2, link.mac, victim, everyone, victim), to=everyone)
-        # Claims the device's own address. The frame goes to the device alone, so that it does not change the gateway's ARP table.
+        # Claims the device's own address. The frame is sent to the device only, so that it does not change the
+        # gateway's ARP table.
         link.frame(0x0806, arp_frame(1, link.mac, dev, b"\0" * 6, dev))
     net = dev.rsplit(".", 1)[0]
     for i in range(5000):

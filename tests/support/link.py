@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A time server, and clients for the protocols by which a device configures itself. Standard library only.
+"""A time server, and clients for the protocols with which a device configures itself. Standard library only.
 
 usage: link.py MODE [ARGUMENT...]
   time_server ADDRESS        answers SNTP (RFC 4330) until it is killed
   time ADDRESS               requests the time; prints "time" or "silent"
-  dhcp6 IFACE XID            Solicit, Request (RFC 8415): "bound ADDRESS" or "silent"
+  dhcp6 IFACE XID            sends Solicit and Request (RFC 8415); prints "bound ADDRESS" or "silent"
   dhcp6_listen IFACE SECONDS waits for an unsolicited message; prints "heard" or "silent"
 """
 import socket

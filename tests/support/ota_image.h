@@ -1,4 +1,4 @@
-/* ota_image.h - for tests: makes ESP-IDF application images in memory, without ESP-IDF's tools, and signs them. */
+/* ota_image.h - for tests: creates ESP-IDF application images in memory, without ESP-IDF's tools, and signs them. */
 #pragma once
 
 #include <openssl/bn.h>
@@ -24,8 +24,8 @@ struct test_image {
     size_t len;
 };
 
-/* Makes two segments with `payload` bytes in total; the first holds the descriptor. The contents look random but depend
- * only on the version. */
+/* Creates an image of two segments: the application descriptor and its padding (256 bytes), and about `payload` further
+ * bytes. These look random but depend only on the version. */
 static inline struct test_image test_image_make(const char *version, size_t payload, uint16_t chip,
                                                 uint32_t secure_version)
 {

@@ -1,4 +1,5 @@
-/* partition_table.h - for tests: entries of ESP-IDF's partition table, which board/idf/partition_table.h reads. */
+/* partition_table.h - for tests: writes entries of ESP-IDF's partition table, which board/idf/partition_table.h reads.
+ */
 #pragma once
 
 #include <string.h>

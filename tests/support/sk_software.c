@@ -1,5 +1,5 @@
-/* A FIDO2 token in software, for tests: a middleware library as ssh loads it (SecurityKeyProvider; the interface is in
- * OpenSSH's PROTOCOL.u2f and sk-api.h). Ed25519 only; the key handle is the private key. */
+/* A FIDO2 token in software, for tests: a middleware library that ssh loads with SecurityKeyProvider. OpenSSH's
+ * PROTOCOL.u2f and sk-api.h define the interface. Ed25519 only; the key handle is the private key. */
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
@@ -68,7 +68,7 @@ int sk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len, cons
     r->key_handle = malloc(SEED_LEN);
     r->public_key_len = SEED_LEN;
     r->public_key = malloc(SEED_LEN);
-    r->signature_len = 1; /* the attestation signature of the token's maker, which nothing checks here */
+    r->signature_len = 1; /* the manufacturer's attestation, which these tests do not check */
     r->signature = calloc(1, 1);
     if (r->key_handle && RAND_bytes(r->key_handle, SEED_LEN) == 1)
         key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, r->key_handle, SEED_LEN);
@@ -79,7 +79,7 @@ int sk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len, cons
     return 0;
 }
 
-/* Makes the message that the token signs: SHA-256(application), flags, counter, SHA-256(data). */
+/* Writes the message that the token signs: SHA-256(application), flags, counter, SHA-256(data). */
 static void make_message(uint8_t out[69], const char *application, uint8_t flags, const uint8_t *data, size_t len)
 {
     SHA256((const uint8_t *)application, strlen(application), out);

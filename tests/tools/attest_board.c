@@ -5,8 +5,8 @@
  *
  * --gateway: logs in to an sshd on 127.0.0.1 with the key derived from the hardware key and forwards REMOTE_PORT to the
  * service. Environment: BULK="LOCAL REMOTE" forwards one more port in the same session; FLASH_US=N delays each read of
- * flash, to simulate a real chip. Prints "listening PORT" when the service accepts connections, and at exit "heap
- * PEAK", the peak of our allocations since then. */
+ * flash by N us, as on a real chip. Prints "listening PORT" when the service accepts connections, and at exit "heap
+ * PEAK", the peak of allocated bytes since then. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -124,7 +124,8 @@ static void open_key(int argc, char **argv)
         die("hardware key", why.text);
 }
 
-/* Sets the context "bulk" from the environment variable BULK ("LOCAL_PORT REMOTE_PORT"); returns 0 without it. */
+/* Fills *c with the context "bulk" from the environment variable BULK ("LOCAL_PORT REMOTE_PORT") and returns 1; returns
+ * 0 if BULK is not set. */
 static size_t add_bulk(struct cmx_context *c)
 {
     const char *bulk = getenv("BULK");

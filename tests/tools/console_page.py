@@ -1,5 +1,4 @@
-"""Drives the console in Chromium: console_page.py fleet|rollouts|nodes|many|access|stranger|agent|STEP URL WEBDRIVER_PORT FOLDER SCREENSHOTS AXE. FOLDER is that of the
-scenario (tests/e2e/console). Exits non-zero if a check fails."""
+"""Drives the console in Chromium: console_page.py fleet|rollouts|nodes|many|access|stranger|agent|STEP URL WEBDRIVER_PORT FOLDER SCREENSHOTS AXE. FOLDER is the temporary folder of the scenario (tests/e2e/console). Exits non-zero if a check fails."""
 import hashlib
 import json
 import os
@@ -31,7 +30,7 @@ def wait(condition, text):
             if condition():
                 return
         except RuntimeError:
-            pass  # an element that is not there yet
+            pass  # the page does not have the element yet
         time.sleep(0.05)
     b.screenshot(f"{shots}/failed.png")
     raise AssertionError(f"{text}; the page shows: {page()[:1500]}")
@@ -56,7 +55,7 @@ def go(address, title):
 
 
 def click(label, within="body", attribute=""):
-    """Clicks the button or link with this label (or attribute), as a person does: it must be in the page and enabled."""
+    """Waits for an enabled button or link whose label (or the given attribute) is `label`, and clicks it."""
     wait(lambda: b.run("""const text = e => (arguments[2] ? e.getAttribute(arguments[2]) : e.innerText.trim());
         const e = [...document.querySelectorAll(arguments[1])].flatMap(part => [...part.querySelectorAll('button, a')])
         .find(e => text(e) === arguments[0] && !e.disabled); if (e) e.click(); return Boolean(e);""", label, within, attribute),
@@ -104,9 +103,9 @@ def confirm(verb):
 
 
 def refused(verb, message):
-    """The dialog shows the command's own message and stays open."""
+    """Submits the dialog; it must show the command's own message and stay open."""
     click(verb, "dialog")
-    wait(lambda: texts("dialog .failure") == [message], f"the failure is not shown as it is: {message!r} {texts('dialog .failure')}")
+    wait(lambda: texts("dialog .failure") == [message], f"the dialog does not show the command's message {message!r} but {texts('dialog .failure')}")
     click("Cancel", "dialog")
     wait(lambda: not dialog_open(), "Cancel does not close the dialog")
 
@@ -127,7 +126,7 @@ def accessible(text):
 
 def no_errors():
     log = [entry["message"] for entry in b.log() if entry["level"] == "SEVERE" and "favicon" not in entry["message"]]
-    check(log == [], f"no error in the browser's console {log}")
+    check(log == [], f"the browser's console has no errors {log}")
 
 
 def shot(name):
@@ -138,7 +137,7 @@ VIEWS = [("overview", "Overview"), ("paths", "Paths"), ("devices", "Devices"), (
 
 
 def every_look(name):
-    """Checks the page at each width, light and dark: nothing is cut off, axe finds nothing serious, and a screenshot is kept."""
+    """Checks the page at each width, light and dark: nothing is cut off and axe finds nothing serious. Saves screenshots."""
     for width, style in ((1440, "light"), (1440, "dark"), (768, "dark"), (320, "dark"), (320, "light")):
         look(width, 1000, style)
         wait(lambda: b.run("return document.documentElement.classList.contains('dark')") == (style == "dark"), f"{name}: the style is not {style}")
@@ -152,7 +151,7 @@ def each_view():
     for address, title in VIEWS:
         go(address, title)
         every_look(address.replace("/", "-"))
-    check(True, "each view at three widths, light and dark: nothing serious from axe, nothing cut off")
+    check(True, "each view at three widths, light and dark: axe finds nothing serious, nothing is cut off")
 
 
 def own_resources():
@@ -161,7 +160,7 @@ def own_resources():
     for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "base-uri 'none'", "form-action 'none'"):
         assert part in policy, policy
     others = b.run("return performance.getEntriesByType('resource').map(e => e.name).filter(name => !name.startsWith(location.origin + '/'))")
-    check("unsafe" not in policy.replace("'wasm-unsafe-eval'", "") and others == [], f"a strict content security policy, and nothing from other hosts {others}")
+    check("unsafe" not in policy.replace("'wasm-unsafe-eval'", "") and others == [], f"the content security policy is strict, and the page loads nothing from other hosts {others}")
 
 
 def list_of_devices():
@@ -229,7 +228,7 @@ def enrolment():
 
 
 def gone_meanwhile():
-    """A device that the command line deletes while the dialog is open. The page shows it until it reads the registry again."""
+    """A command deletes a device while its dialog is open. The page shows the device until it reads the registry again."""
     for label in ("Revoke", "Delete"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/brief-{label}"], check=True)
         gateway("enroll", "brief", "--key", f"{folder}/brief-{label}.pub", "--ports", "81")
@@ -242,7 +241,7 @@ def gone_meanwhile():
             gateway("revoke", "brief")
         gateway("delete", "brief")
         refused(label, gateway(label.lower(), "brief", good=False))
-    check(True, "a device that is deleted meanwhile: the command's own message after Revoke and Delete")
+    check(True, "if a device was deleted meanwhile, Revoke and Delete show the command's own message")
 
 
 def grants():
@@ -262,11 +261,11 @@ def grants():
     fill("target", "cam-3:9999")
     refused("Grant", gateway("grant", "user:root", "cam-3:9999", good=False))
     go("access?consumer=user%3Aroot", "Access")
-    wait(lambda: len(texts("tbody tr")) == 1, "the filter by consumer")
+    wait(lambda: len(texts("tbody tr")) == 1, "the filter by consumer does not show one grant")
     click("Remove")
     confirm("Remove")
     wait(lambda: texts("tbody tr") == [], "the grant is still there")
-    check("user:root" not in gateway("grant"), "a grant with an end is given, announced, refused and removed")
+    check("user:root" not in gateway("grant"), "a grant with an end is added, its end is announced, a grant for a wrong port is refused, and the grant is removed")
 
 
 def attestation():
@@ -282,11 +281,11 @@ def attestation():
             wait(lambda: texts("dialog .failure") != [""], "no failure is shown")
             click("Cancel", "dialog")
         says(verdict, "main section .badge")
-    check(shown("cam-1")["attestation"]["verdict"] == "differs" and "Reason" in page(), "attestation: match, then another image differs, with the reason")
+    check(shown("cam-1")["attestation"]["verdict"] == "differs" and "Reason" in page(), "attestation shows match, then for another image differs with the reason")
 
 
 def claims():
-    """A policy requests signed evidence from the board; its page shows each claim and the reason for the verdict."""
+    """A policy requests signed evidence from the board; the board's page shows each claim and the reason for the verdict."""
     for version, verdict in (("v1", "match"), ("v2", "differs")):
         end = 0x10000 + (os.path.getsize(f"{folder}/{version}.bin") + 4095) // 4096 * 4096
         with open(f"{folder}/{version}.manifest", "w") as f:
@@ -303,7 +302,7 @@ def claims():
         says(found["detail"] or verdict, ".wide")
         accessible("the claims")
         shot(f"claims-{verdict}")
-    check(True, "evidence claim by claim, with the reason for its verdict")
+    check(True, "the page shows each claim of the evidence and the reason for the verdict")
     firmware = shown("cam-1")["device"]["seen"]["firmware"]
     go("devices", "Devices")
     wait(lambda: len(texts("tbody tr")) > 1, "the other devices are not shown")
@@ -357,7 +356,7 @@ def update_one():
     confirm("Update")
     go("device/cam-2", "cam-2")
     says("updated", "tbody")
-    check(True, "one device is updated from its page; an image that it refuses: the command's own message")
+    check(True, "one device is updated from its page; for an image that it refuses, the page shows the command's own message")
 
 
 def start_campaign(name, image, at=""):
@@ -382,7 +381,7 @@ def campaigns():
     click("Cancel", "dialog")
     start_campaign("later", "v1.bin", "2099-01-01 02:00")
     says("0 of 3 devices", "tbody")
-    check(campaign("later")["state"] == "active", "a campaign is started; an image that is missing: the command's own message")
+    check(campaign("later")["state"] == "active", "a campaign is started; for an image that is missing, the dialog shows the command's own message")
     shot("campaigns")
     accessible("campaigns")
     for verb, state in (("Pause", "paused"), ("Resume", "active"), ("Stop", "stopped")):
@@ -398,8 +397,8 @@ def campaigns():
     says("3 of 3 devices", "tbody")
     wait(lambda: campaign("back")["state"] == "done", "the campaign does not end")
     click("back", "tbody")
-    wait(lambda: texts("h1") == ["Campaign back"] and len([t for t in texts("tbody tr") if "✓ done" in t]) == 4, f"the devices of the campaign: {texts('tbody tr')}")
-    check("canary" in texts("tbody tr")[1], "a campaign updates three boards; each one's progress is shown, the canary first")
+    wait(lambda: texts("h1") == ["Campaign back"] and len([t for t in texts("tbody tr") if "✓ done" in t]) == 4, f"not every device of the campaign is done: {texts('tbody tr')}")
+    check("canary" in texts("tbody tr")[1], "a campaign updates three boards and shows the progress of each board, the canary first")
     shot("campaign-devices")
     accessible("a campaign")
 
@@ -409,7 +408,7 @@ def images_kept():
 
 
 def choose(path):
-    wait(lambda: b.find("dialog [name=file]"), "no field for a file")
+    wait(lambda: b.find("dialog [name=file]"), "the dialog has no field for a file")
     b.type("dialog [name=file]", path)
 
 
@@ -445,7 +444,7 @@ def images():
     assert "not signed" in message, message
     refused("Upload", message)
     check(len(images_kept()) == 1, "with an update key, an image without a signature is refused with the command's message")
-    # The browser does not send a file that is too large, and a cancelled upload leaves no file.
+    # The browser does not send a file that is too large, and the gateway keeps no file of a cancelled upload.
     for name, size in (("huge.bin", 512000001), ("slow.bin", 300 << 20)):
         with open(f"{folder}/{name}", "wb") as f:
             f.truncate(size)
@@ -461,8 +460,8 @@ def images():
     shot("image-progress")
     click("Cancel", "dialog")
     says("cancelled", "#message")
-    wait(lambda: subprocess.run(["pgrep", "-f", "gateway image add - --name slow.bin"], capture_output=True).returncode != 0, "the command of a cancelled upload goes on")
-    check(len(images_kept()) == 1, "progress is shown, a cancelled upload stores nothing, and a file that is too large is not sent")
+    wait(lambda: subprocess.run(["pgrep", "-f", "gateway image add - --name slow.bin"], capture_output=True).returncode != 0, "the command of a cancelled upload still runs")
+    check(len(images_kept()) == 1, "an upload shows its progress, a cancelled upload stores nothing, and a file that is too large is not sent")
     shot("images")
     accessible("images")
     click("Start a campaign", "tbody")
@@ -510,7 +509,7 @@ def keyboard():
     wait(dialog_open, "Enter does not open the dialog")
     b.press("ESCAPE")
     wait(lambda: not dialog_open(), "Escape does not close the dialog")
-    check(focused() == "Rename", "keyboard only: map, device, dialog; Escape closes it and the focus returns")
+    check(focused() == "Rename", "the keyboard alone opens map, device and dialog; Escape closes the dialog and the focus returns")
 
 
 def stopped():
@@ -522,7 +521,7 @@ def stopped():
     says(message, ".alerts")
     says("not running", "main")
     shot("stopped")
-    check(True, "the gateway stopped meanwhile: the devices are away, and the message is the command's own")
+    check(True, "after the gateway stopped, the devices are away and the page shows the command's own message")
 
 
 def injection():
@@ -536,7 +535,7 @@ def injection():
     shot("html-names")
     click("<img src=x onerror=window.injected=1>", "tbody")
     wait(lambda: texts("h1") == ["<img src=x onerror=window.injected=1>"], "the page of a device with such a name")
-    check(b.run("return window.injected === undefined"), "names and log lines made of HTML and script are text")
+    check(b.run("return window.injected === undefined"), "names and log lines that contain HTML and script are shown as text")
 
 
 def many():
@@ -564,28 +563,28 @@ def many():
     b.press("ENTER")
     says("500 devices; the map shows 36 of them", "main")
     shot("paths-group")
-    check(True, "10,000 devices: pages, sorted; the map shows groups, and the devices of one on demand")
+    check(True, "10,000 devices are listed in pages and can be sorted; the map shows groups, and the devices of a selected group")
 
 
 def access():
     go("paths", "Paths")
     wait(lambda: any("active" in t for t in texts("tbody tr")), "no connection in use on the map")
-    check(b.run("return document.querySelectorAll('.map .path.active').length") == 1, "a connection in use is thick on the map")
+    check(b.run("return document.querySelectorAll('.map .path.active').length") == 1, "a connection in use is drawn thick on the map")
     wait(lambda: b.run("return document.querySelectorAll('.map .path.denied').length") == 1, "no refused connection on the map")
     accessible("the map")
     shot("paths-in-use")
     go("access", "Access")
-    wait(lambda: any("denied" in t for t in texts("tbody tr")) and any("closed" in t for t in texts("tbody tr")), "no record in the access log")
+    wait(lambda: any("denied" in t for t in texts("tbody tr")) and any("closed" in t for t in texts("tbody tr")), "the access log lacks a denied or a closed connection")
     shot("access-log")
     accessible("the access log")
     go("access?event=denied", "Access")
-    wait(lambda: [t for t in texts("tbody tr") if "active" in t or "closed" in t] == [] and any("refused" in t for t in texts("tbody tr")), "the filter by event")
+    wait(lambda: [t for t in texts("tbody tr") if "active" in t or "closed" in t] == [] and any("refused" in t for t in texts("tbody tr")), "the filter by event does not show only refusals")
     click("Grant access")
     fill("consumer", "user:1235")
     fill("target", "cam-17:81")
     fill("for", "8h")
     fill("why", "a test's <b>reason</b>")
-    check(command() == "sudo cmxsafe gateway grant --for 8h --why 'a test'\\''s <b>reason</b>' user:1235 cam-17:81", "the shell command is quoted, and run with sudo")
+    check(command() == "sudo cmxsafe gateway grant --for 8h --why 'a test'\\''s <b>reason</b>' user:1235 cam-17:81", "the shell command quotes the reason and uses sudo")
     click("Cancel", "dialog")
 
 
@@ -597,22 +596,22 @@ def agent():
     says("gateway port 9081 to local port 8081")
     says("1.0", ".columns")  # the update service shows the running version
     says("required", ".columns")
-    says("refused", ".columns li")  # the page names the client that uploaded last, and the result
+    says("refused", ".columns li")  # the page names the last upload's client and result
     says("ago, from ", ".columns li")
     says("dropped", ".columns td")
     wait(lambda: any("10.77.0.1" in t and "TCP 8082" in t for t in texts("tbody tr")), "the dropped packet is not shown")
     every_look("agent")
-    check(True, "contexts, isolation with a dropped packet, and the update service, at three widths")
+    check(True, "the page shows contexts, isolation with a dropped packet, and the update service, at three widths")
     os.kill(int(folder_text("agent.pid")), signal.SIGTERM)
     wait(lambda: "cmxsafe" in b.text("#problem"), "the page does not say that the agent ended")
     message = subprocess.run([f"{folder}/path/cmxsafed", "status", "--json"], capture_output=True, text=True).stderr.strip()
-    check(b.text("#problem") == message, "the agent ended meanwhile: the message is the command's own")
+    check(b.text("#problem") == message, "after the agent ended, the page shows the command's own message")
     check("web" in page(), "the last state stays visible")
     shot("agent-ended")
 
 
 def certificates():
-    """alice@corp is logged in with a certificate that ends soon, bob@corp has a grant only."""
+    """alice@corp is logged in with a certificate that ends soon; bob@corp has a grant but is not logged in."""
     session = next(s for s in json.loads(gateway("status", "--json"))["sessions"] if s["name"] == "alice@corp")
     ends = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(session["certificate_ends"]))
     go("overview", "Overview")
@@ -621,14 +620,14 @@ def certificates():
     shot("certificate-ends")
     go("access", "Access")
     certificate = f"alice-1, serial 7 of corp, until {ends}"
-    wait(lambda: any(t.startswith("alice@corp") and "connected" in t and certificate in t for t in texts("tbody tr")), "the session with a certificate")
+    wait(lambda: any(t.startswith("alice@corp") and "connected" in t and certificate in t for t in texts("tbody tr")), "the session with a certificate is not shown")
     rows = texts("tbody tr")
     assert any(t.startswith("corp") and "certificate authority" in t for t in rows) and any(t.startswith("bob@corp") and "connected" not in t for t in rows), rows
     every_look("access-certificates")
     go("paths", "Paths")
     wait(lambda: f"Consumer platform:alice@corp, logged in, certificate {certificate}: may reach cam-17" in labels() and
-         "Consumer platform:bob@corp: may reach cam-17" in labels(), f"the consumers on the map: {labels()}")
-    check(any(certificate in t for t in texts("tbody tr")), "a certificate with its end: in Access, on the map, and on the overview with what to do")
+         "Consumer platform:bob@corp: may reach cam-17" in labels(), f"the map does not show both consumers: {labels()}")
+    check(any(certificate in t for t in texts("tbody tr")), "a certificate's end is shown in Access, on the map, and on the overview with what to do")
     every_look("paths-certificates")
 
 
@@ -642,14 +641,14 @@ def stranger():
     message = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cmxsafe", "gateway", "show", "--json"],
                              capture_output=True, text=True).stderr.strip()
     assert message.startswith("cmxsafe: "), message
-    wait(lambda: b.text("#problem") == message, f"a user without privilege does not read {message!r} but {b.text('#problem')!r}")
+    wait(lambda: b.text("#problem") == message, f"a user without privilege sees not {message!r} but {b.text('#problem')!r}")
     check("Turn on administrative access" in page(), "a user without privilege sees the command's message and what to do")
     accessible("the page without privilege")
     shot("no-privilege")
 
 
 def pending():
-    """A key that is not enrolled tries to log in: it is on the overview, and is enrolled there."""
+    """A key that is not enrolled tries to log in. The overview shows it, and the user enrols it there."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/unknown"], check=True)
     gateway_port = json.loads(gateway("show", "--json"))["port"]
     subprocess.run(["ssh", "-i", f"{folder}/unknown", "-p", str(gateway_port), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
@@ -669,7 +668,7 @@ def pending():
     check(command() == f"cmxsafe gateway approve --ports 81 {fingerprint} porch", "the shell command of an approval")
     confirm("Enrol")
     wait(lambda: texts("h1") == ["porch"], "the page of the approved device does not appear")
-    check(shown("porch")["device"]["key"] == fingerprint, "a key that tried to log in is enrolled; under a name that is taken, the command's own message")
+    check(shown("porch")["device"]["key"] == fingerprint, "a key that tried to log in is enrolled; for a name that is taken, the dialog shows the command's own message")
     gateway("revoke", "porch")
     gateway("delete", "porch")
 
@@ -677,7 +676,7 @@ def pending():
 def hour():
     go("overview", "Overview")
     wait(lambda: b.run("return document.querySelectorAll('.charts svg').length") == 2, "the last hour is not drawn")
-    check("at most" in b.run("return document.querySelector('.charts svg').getAttribute('aria-label')"), "the last hour, as the gateway kept it, has a text equivalent")
+    check("at most" in b.run("return document.querySelector('.charts svg').getAttribute('aria-label')"), "the chart of the last hour has a text equivalent")
     click_summary = "document.querySelector('details summary').click()"
     b.run(click_summary)
     says("From devices", "details thead")
@@ -695,23 +694,23 @@ def nodes():
          "the two gateways are not shown with state and sessions")
     every_look("nodes")
     go("devices?search=cam", "Devices")
-    wait(lambda: len([t for t in texts("tbody tr") if "connected" in t]) == 2 and any("cam-2" in t and "gw2" in t for t in texts("tbody tr")), "a device at the other gateway is connected")
+    wait(lambda: len([t for t in texts("tbody tr") if "connected" in t]) == 2 and any("cam-2" in t and "gw2" in t for t in texts("tbody tr")), "the device of the other gateway is not shown as connected")
     go("device/cam-2", "cam-2")
     says("gw2", "dd")
-    check(True, "the gateways with state, lag and sessions; a device of the other gateway is connected there")
+    check(True, "the page shows the gateways with state, lag and sessions, and a device that is connected to the other gateway")
     go("paths?by=node", "Paths")
     says("42 devices by gateway", "main")
-    wait(lambda: sorted(l.split(":")[0] for l in labels() if l.startswith("Gateway gw") and "connected" in l) == ["Gateway gw1", "Gateway gw2"], f"the map by gateway: {labels()}")
+    wait(lambda: sorted(l.split(":")[0] for l in labels() if l.startswith("Gateway gw") and "connected" in l) == ["Gateway gw1", "Gateway gw2"], f"the map by gateway does not show both gateways: {labels()}")
     assert any(l.startswith("Gateway no gateway: 0 of 40 devices") for l in labels()), labels()
     shot("paths-by-gateway")
     accessible("the map by gateway")
-    wait(lambda: b.run("const e = document.querySelector('[data-key=\"node node gw2\"]'); e?.focus(); return Boolean(e)"), "the gateway on the map")
+    wait(lambda: b.run("const e = document.querySelector('[data-key=\"node node gw2\"]'); e?.focus(); return Boolean(e)"), "the map does not show the gateway")
     b.press("ENTER")
-    wait(lambda: [l for l in labels() if l.startswith("Device")] == ["Device cam-2: connected at gw2"], f"the devices of a gateway: {labels()}")
+    wait(lambda: [l for l in labels() if l.startswith("Device")] == ["Device cam-2: connected at gw2"], f"the map does not show the gateway's device: {labels()}")
     assert "node=gw2" in b.run("return location.hash") and any(l.startswith("Gateway gw2: linked, 1 session") for l in labels()), labels()
     shot("paths-one-gateway")
     go("paths?group=cameras", "Paths")
-    wait(lambda: len([l for l in labels() if l.startswith("Gateway gw")]) == 2 and len([l for l in labels() if l.startswith("Device")]) == 2, f"each gateway beside its devices: {labels()}")
+    wait(lambda: len([l for l in labels() if l.startswith("Gateway gw")]) == 2 and len([l for l in labels() if l.startswith("Device")]) == 2, f"the map does not show two gateways and two devices: {labels()}")
     shot("paths-gateways")
     for width in (768, 320):
         look(width, 1000, "dark" if width == 768 else "light")
@@ -720,16 +719,16 @@ def nodes():
         shot(f"paths-gateways-{width}")
     look(1280, 1000, "light")
     pick_filter("node", "no gateway")
-    wait(lambda: [l for l in labels() if l.startswith("Device")] == [], f"the filter by gateway: {labels()}")
-    check(True, "the map by gateway, its expansion, and the filter by gateway")
+    wait(lambda: [l for l in labels() if l.startswith("Device")] == [], f"the filter by gateway still shows devices: {labels()}")
+    check(True, "the map by gateway, the devices of one gateway, and the filter by gateway")
     with open(folder_text("node2.kill").strip(), "w") as f:
         f.write("1")
     go("nodes", "Nodes")
-    wait(lambda: any("gw2" in t and "away" in t for t in texts("tbody tr")), "the gateway that was killed is not away")
+    wait(lambda: any("gw2" in t and "away" in t for t in texts("tbody tr")), "the killed gateway is not shown as away")
     go("devices?search=cam-2", "Devices")
-    wait(lambda: any("away" in t for t in texts("tbody tr")), "the device of a gateway that is away is not away")
+    wait(lambda: any("away" in t for t in texts("tbody tr")), "the device of the killed gateway is not shown as away")
     shot("nodes-away")
-    check(True, "a gateway that is killed is away, its device also")
+    check(True, "a gateway that was killed and its device are shown as away")
 
 
 STEPS = {"rollouts": [updates, update_one, campaigns, images], "nodes": [nodes], "stranger": [stranger], "agent": [agent], "fleet": [each_view, own_resources, list_of_devices, enrolment, grants, attestation, claims, pending, hour, keyboard, stopped], "many": [many, injection], "access": [access, certificates]}

@@ -1,5 +1,5 @@
-"""Writes another version, and other texts of the same length, into an ESP-IDF application image. esp_image.py IN OUT --version V
-[--replace OLD=NEW]. The checksum and the SHA-256 at the end of the image are computed again."""
+"""Copies an ESP-IDF application image and changes its version and, with --replace, one text to another text of the same
+length: esp_image.py IN OUT --version V [--replace OLD=NEW]. Computes the checksum and the SHA-256 at the end again."""
 import argparse
 import hashlib
 import struct
@@ -17,7 +17,7 @@ image = bytearray(args.source.read_bytes())
 image[VERSION_AT:VERSION_AT + 32] = args.version.encode().ljust(32, b"\0")
 if args.replace:
     old, new = (text.encode() + b"\0" for text in args.replace.split("="))
-    assert len(old) == len(new) and image.count(old) == 1, "the text is not there once"
+    assert len(old) == len(new) and image.count(old) == 1, "the text does not occur exactly once"
     image = bytearray(image.replace(old, new))
 at, checksum = HEADER, 0xEF
 for _ in range(image[1]):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Simulates many devices in one process. Each has a key, one SSH session and one listener, and reconnects as a real device does (exponential backoff with full jitter). The SSH client is asyncssh.
 
-    gateway_fleet.py keys N FILE.csv FOLDER     makes N keys; the CSV is for `cmxsafe gateway import`
+    gateway_fleet.py keys N FILE.csv FOLDER     creates N keys, and a CSV file for `cmxsafe gateway import`
     gateway_fleet.py run FOLDER SSH_PORT USER LISTEN_PORT     each device listens on LISTEN_PORT of its address
 
 run reads FOLDER/addresses (name address), then commands from standard input:
@@ -57,7 +57,7 @@ class Fleet:
                 async with asyncssh.connect("127.0.0.1", self.port, username=self.user, client_keys=[key], known_hosts=None,
                                             agent_path=None, config=None, keepalive_interval=15, login_timeout=30,
                                             connect_timeout=30) as connection:
-                    # A gateway on a busy machine may never answer a connection; a real device gives up after a while.
+                    # A gateway on a busy machine may never answer the request; a real device also gives up after a while.
                     await asyncio.wait_for(connection.forward_remote_port(address, self.listen_port, "127.0.0.1", 9), 60)
                     ceiling = 1.0
                     await self.mark(name, True)

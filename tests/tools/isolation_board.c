@@ -8,12 +8,13 @@
  *
  *   tcp IP PORT                 connects: "connected" or "failed"
  *   udp IP PORT                 sends a datagram: "answered" or "silent"
- *   lookup NAME                 "found" or "nothing"
- *   ping IP                     "answered" or "silent"
- *   as TASK tcp|fetch IP PORT   connects in a task of that name; fetch: prints the last line of an HTTP answer, or
+ *   lookup NAME                 resolves a name: "found" or "nothing"
+ *   ping IP                     sends an echo request: "answered" or "silent"
+ *   as TASK tcp|fetch IP PORT   connects in a task with this name; fetch: prints the last line of an HTTP answer, or
  *                               "nothing"
- *   dhcp                        discover, request: "bound IP" or "nothing"; then `renew`: unicast to the server
- *   dhcp6                       Solicit, Request for IPv6: "bound IP" or "nothing"
+ *   dhcp                        sends discover and request: "bound IP" or "nothing"
+ *   renew                       sends a request by unicast to the server of the last `dhcp`: "bound IP" or "nothing"
+ *   dhcp6                       sends Solicit and Request: "bound IP" or "nothing"
  *   time IP                     requests the time: "answered" or "silent"
  *   netif TAP IP                adds a second interface and sends a datagram on it at once
  *   isolate                     requests isolation again: "isolated" or "not isolated"
@@ -52,7 +53,7 @@
 #define WAIT_MS 1500
 #define DHCP_LEN 300
 
-/* ---- the device's services ---- */
+/* ---- services of the device ---- */
 
 static cmx_err hello(struct cmx_http_request *r, void *ctx, void **state)
 {
@@ -70,7 +71,7 @@ static cmx_err zeros(void *state, uint8_t *out, size_t cap, size_t *len)
     return CMX_OK;
 }
 
-/* Sends many bytes, to measure the rate. */
+/* Sends many bytes, for measurements of the rate. */
 static cmx_err bulk(struct cmx_http_request *r, void *ctx, void **state)
 {
     size_t *left = cmx_mem_alloc(sizeof *left);
@@ -211,7 +212,7 @@ static const char *try_lookup(const char *name)
     return rc ? "nothing" : "found";
 }
 
-/* ---- DHCP: Debian's lwIP is built without its own client ---- */
+/* ---- DHCP: Debian builds lwIP without lwIP's own client ---- */
 
 static struct cmx_ip dhcp_server, dhcp_address;
 
@@ -267,7 +268,7 @@ static void try_dhcp(bool renew)
     printf("%s%s\n", ok ? "bound " : "nothing", ok ? text : "");
 }
 
-/* ---- DHCPv6 (RFC 8415): Debian's lwIP has no client for it either ---- */
+/* ---- DHCPv6 (RFC 8415): Debian builds lwIP without a client for it ---- */
 
 static size_t put_option(uint8_t *d, unsigned code, const void *data, size_t n)
 {
@@ -287,8 +288,8 @@ static const uint8_t *find_option(const uint8_t *d, size_t len, unsigned code, s
     return NULL;
 }
 
-/* Sends a message of that type with our identifier and the given options. Overwrites the options with the answer and
- * returns its length, or 0. */
+/* Sends a message of this type with the device's identifier and the n bytes of options. Stores the answer in d and
+ * returns its length, or 0 without an answer of the wanted type. */
 static size_t dhcp6_step(int fd, uint8_t type, uint8_t wanted, uint8_t *d, const uint8_t *options, size_t n)
 {
     static const uint8_t duid[] = {0, 3, 0, 1, 2, 0, 0, 0, 0, 2}, elapsed[2] = {0}, xid[] = {0x33, 0x33, 0x33};
@@ -401,7 +402,7 @@ struct raw_pcb *__wrap_raw_new_ip_type(u8_t type, u8_t protocol)
     return no_memory ? NULL : __real_raw_new_ip_type(type, protocol);
 }
 
-/* ---- requests in a task of another name ---- */
+/* ---- requests by a task with another name ---- */
 
 struct errand {
     char what[16], ip[128];

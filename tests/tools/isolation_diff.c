@@ -1,9 +1,11 @@
-/* isolation_diff.c - compares the pure policy's verdicts with the kernel's. It sends random and mutated frames to a
- * device in a network namespace, whose nftables ruleset was generated from the same policy, and reads from its counters
- * how many passed. Both sides have a live session; the pure policy has judged its handshake.
+/* isolation_diff.c - compares the verdicts of the policy in C (cmx_isolation_check) with those of the kernel. It sends
+ * random and mutated frames to a device in a network namespace, whose nftables ruleset was generated from the same
+ * policy, and reads from the ruleset's counters how many frames passed. Device and gateway have a live session; the
+ * policy in C has checked the packets of its handshake.
  *
- * usage: isolation_diff DEVICE_NETNS PEER_NETNS FRAMES SEED. Interfaces eth0 in both; device 10.77.0.5 and fd77::5,
- * peer (the gateway) .1. Prints how many frames were compared, by verdict; exits 1 at a difference, with the frame. */
+ * usage: isolation_diff DEVICE_NETNS PEER_NETNS FRAMES SEED. Both namespaces have an interface eth0; the device is
+ * 10.77.0.5 and fd77::5, the peer (the gateway) 10.77.0.1 and fd77::1. Prints the number of compared frames for each
+ * verdict. If a verdict differs, prints the frame and exits with status 1. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +30,7 @@
 
 #define BATCH 256
 #define LOCAL_PORT 50000
-#define SETTLE_MS 6000 /* longer than a request stays outstanding */
+#define SETTLE_MS 6000 /* longer than the policy waits for the answer to a request */
 
 static struct cmx_isolation iso;
 static struct cmx_flow flows[8];
@@ -139,7 +141,7 @@ static void set_up(const char *device)
     dev.own[dev.n_own++] = us6;
 }
 
-/* The number of packets that the rules passed in or out. */
+/* Returns the number of packets that the rules have passed in or out. */
 static unsigned long long passed(void)
 {
     static const char *const drops[] = {"denied_", "fragment", "ip_option", "tcp_state", "martian"};
@@ -174,7 +176,7 @@ static struct cmx_decision judge(const struct test_frame *f, cmx_direction dir)
 
 /* ---- the session ---- */
 
-/* Judges captured packets as the device's filter would: all of them must pass. */
+/* Checks captured packets with the policy in C, as the device's filter would. All of them must pass. */
 static void watch(int ms)
 {
     const uint32_t end = now_ms() + (uint32_t)ms;
@@ -200,7 +202,7 @@ static void watch(int ms)
         if (cmx_packet_parse(&packet, &v) != CMX_WHY_NONE || packet.proto != CMX_IP_TCP)
             continue;
         if (d.verdict != CMX_ALLOW) {
-            fprintf(stderr, "isolation_diff: the session's own segment is refused: %s\n", cmx_why_name(d.why));
+            fprintf(stderr, "isolation_diff: the policy refuses a segment of the session: %s\n", cmx_why_name(d.why));
             exit(1);
         }
         if (out && (packet.tcp_flags & CMX_TCP_ACK)) {
@@ -345,7 +347,7 @@ static void mutate(struct test_frame *f)
         f->len = 15;
 }
 
-/* The checksums are correct: the stack drops frames with wrong ones before either policy sees them. */
+/* Corrects the checksums: the kernel drops frames with wrong checksums before either policy sees them. */
 static void repair(struct test_frame *f)
 {
     struct cmx_frame v = frame_view(f);
@@ -421,25 +423,25 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
 
     if (d.why == CMX_WHY_VLAN) /* the kernel removes a priority tag before nftables sees the frame */
         return true;
-    if (cmx_packet_parse(&p, &v) != CMX_WHY_NONE) /* a TCP header longer than its packet: the kernel's TCP drops it */
+    if (cmx_packet_parse(&p, &v) != CMX_WHY_NONE) /* TCP header longer than the packet: the kernel's TCP drops it */
         return d.why == CMX_WHY_LENGTH && p.proto == CMX_IP_TCP && p.l4 && p.l4_have >= 20;
     switch (d.why) {
-    case CMX_WHY_TCP_STATE: /* the kernel's TCP checks the window after the rules */
+    case CMX_WHY_TCP_STATE: /* after the rules, the kernel's TCP checks the window */
         return true;
-    case CMX_WHY_SESSION: /* the kernel's TCP checks these too, and a packet that ends the session would end the test */
+    case CMX_WHY_SESSION: /* the kernel's TCP checks these; also excludes packets that end the session */
         return (p.tcp_flags & ~(CMX_TCP_ACK | 8u)) || p.seq != rcv_next || p.ack != snd_next || p.payload ||
                f->d[14] != 0x45;
-    case CMX_WHY_ARP: /* the kernel answers, and its answer passes too: two packets are counted */
+    case CMX_WHY_ARP: /* the kernel's answer is counted, too */
     case CMX_WHY_ND:
         return true;
-    case CMX_WHY_NOT_FOR_US: /* the arp family does not know our addresses; the kernel checks them afterwards */
+    case CMX_WHY_NOT_FOR_US: /* the rules for ARP lack our addresses; the kernel checks later */
         if (p.ethertype == CMX_ETH_ARP)
             return true;
         break;
     default:
         break;
     }
-    if (p.proto == CMX_IP_ICMP && d.why == CMX_WHY_FORM) /* the rules read less of the quoted packet */
+    if (p.proto == CMX_IP_ICMP && d.why == CMX_WHY_FORM) /* the rules check less of the quoted packet */
         return true;
     /* In neighbour discovery the rules check only the sender; the kernel's stack checks the rest. */
     return p.proto == CMX_IP_ICMP6 && d.why != CMX_WHY_ICMP && d.verdict == CMX_DENY;
@@ -449,7 +451,7 @@ struct batch {
     struct test_frame frames[BATCH];
     size_t n;
 };
-static struct batch batches[2]; /* frames that must be dropped, and frames that must pass */
+static struct batch batches[2]; /* [0]: frames that must be dropped; [1]: frames that must pass */
 
 static void send_all(const struct test_frame *f, size_t n)
 {
@@ -471,15 +473,15 @@ static void show(const struct test_frame *f)
 {
     const struct cmx_decision d = judge(f, CMX_IN);
 
-    fprintf(stderr, "the pure verdict: %s (%s); the kernel's: the opposite; the frame:", d.verdict ? "pass" : "drop",
+    fprintf(stderr, "the policy: %s (%s); the kernel: the opposite; the frame:", d.verdict ? "pass" : "drop",
             cmx_why_name(d.why));
     for (size_t i = 0; i < f->len; i++)
         fprintf(stderr, " %02x", f->d[i]);
     fputc('\n', stderr);
 }
 
-/* Other traffic on the link can cause a wrong count. After one, the frames are sent again one by one; a frame whose
- * count is wrong twice is a difference. */
+/* Other traffic on the link can make a count wrong. After a wrong count the frames of the batch are sent again one by
+ * one. A frame whose own count is wrong twice is a difference. */
 static void compare(struct batch *b, cmx_verdict expected)
 {
     const unsigned long long want = expected == CMX_ALLOW ? b->n : 0;
@@ -506,7 +508,7 @@ static void one(void)
     some_frame(&f);
     repair(&f);
     d = judge(&f, CMX_IN);
-    iso = before; /* each frame is judged with the same state */
+    iso = before; /* each frame is checked with the same state */
     flows[0] = flow_before;
     if (beyond_nft(&f, d)) {
         skipped++;

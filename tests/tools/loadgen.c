@@ -1,13 +1,17 @@
-/* loadgen.c - the traffic of the benchmarks: a service and its clients over TCP. PORT is a port on the loopback, or
- * ADDRESS:PORT with an IPv4 address.
+/* loadgen.c - generates the traffic of the benchmarks: a TCP service and its clients. PORT is a port on the loopback,
+ * or ADDRESS:PORT with an IPv4 address. Percentiles are in microseconds.
  *
- *   loadgen serve PORT                      S: sink, then a byte; G<u64>: source; E: echo; one thread per connection
+ *   loadgen serve PORT                      serves each connection in a thread; its first byte is the mode:
+ *                                           S: reads to the end, then sends a byte; G: reads a count (u64 in host
+ *                                           byte order), then sends that many bytes; other: echoes all bytes
  *   loadgen bulk PORT to|from BYTES CONNS   prints MB/s over all connections
- *   loadgen echo PORT N [CLIENTS]           64-byte round trips, one connection per client: median, 99th percentile, us
- *   loadgen conn PORT N                     time from connect to first byte: median and 99th percentile, us
- *   loadgen hold PORT[,PORT]... COUNT       opens COUNT connections to each port, prints "held", keeps them until
- *                                           its input ends
- *   loadgen reach PORT SECONDS              tries until an echo comes back; prints the milliseconds that it took
+ *   loadgen echo PORT N [CLIENTS]           N round trips of 64 bytes per client, each client with its own
+ *                                           connection: prints median and 99th percentile
+ *   loadgen conn PORT N                     N times from connect to the first byte: prints median and 99th percentile
+ *   loadgen hold PORT[,PORT]... COUNT       opens COUNT connections to each port, prints "held", and keeps them until
+ *                                           standard input has a byte or ends
+ *   loadgen reach PORT SECONDS              connects again and again until an echo arrives, for at most SECONDS;
+ *                                           prints the milliseconds until then
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,7 +27,7 @@
 #include <unistd.h>
 
 #define BLOCK (256 * 1024)
-#define SERVED (64 * 1024) /* bytes per read of the service */
+#define SERVED (64 * 1024) /* bytes that the service reads at once */
 
 static char block[BLOCK];
 
@@ -211,7 +215,7 @@ static void print_percentiles(double *samples, size_t n)
     printf("%.1f %.1f\n", samples[n / 2], samples[n * 99 / 100]);
 }
 
-/* Runs one client: N samples, either over a new connection each or all over the same one. */
+/* One client. It measures n samples, each over a new connection (each_connects) or all over one connection. */
 struct client {
     const char *port;
     size_t n;
@@ -279,7 +283,8 @@ static int hold(const char *port, const char *count)
     return read(STDIN_FILENO, &byte, 1) < 0;
 }
 
-/* Each step of a try may take a second, since a tunnel that has just broken may accept a connection and stay silent. */
+/* Connects and requests one echo. Waits at most a second to send and a second to receive: a tunnel that has just broken
+ * may accept a connection and stay silent. */
 static int try_echo(const char *port)
 {
     struct sockaddr_in a = endpoint(port);

@@ -1,5 +1,6 @@
-# bin/next/: the operator's command and sshd's helper of a later version of cmxsafe, which added a table and columns to the registry, for
-# scenarios with gateways of two versions. Only the files that know the registry's version differ.
+# Builds bin/next/: the operator's command and sshd's helper of a simulated later version of cmxsafe, which added a
+# table and columns to the registry. Scenarios with gateways of two versions use it. Only the source files that contain
+# the registry's version differ.
 set(next_folder ${CMAKE_CURRENT_BINARY_DIR}/next)
 set(registry ${CMAKE_SOURCE_DIR}/gateway/registry/registry)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${registry}.h ${registry}.c)

@@ -1,11 +1,11 @@
-/* ota_board - for tests: a device that has only the update service and a flash file. Boots as ESP-IDF's bootloader
- * does, serves, and boots again in the same process when the service restarts it.
+/* ota_board - for tests: a device that has only the update service and a flash file. It chooses the image as ESP-IDF's
+ * bootloader does and runs the service. A restart by the service starts over in the same process.
  *
  *     ota_board FLASH PORT [--key FILE] [--init IMAGE] [--chip N] [--deadline MS] [--idle S] [--up FILE] [--slow US]
  *
  * --init creates a 4 MB flash that runs IMAGE. --up: sessions count as up while FILE exists (without it: always).
- * --idle: an upload ends after S seconds without a byte. --slow: microseconds per flash operation. Writes "listening
- * PORT", and at the end of each boot "heap PEAK". */
+ * --idle: an upload is ended if it sends nothing for S seconds. --slow: each flash operation takes US microseconds.
+ * Prints "listening PORT" when the service accepts connections, and before each restart "heap PEAK". */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -148,7 +148,7 @@ int main(int argc, char **argv)
     for (int i = 3; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--key") == 0) {
             key[file_read(argv[i + 1], key, sizeof key - 1)] = '\0';
-            /* A hexadecimal key ends with its line; PEM has several lines. */
+            /* A hexadecimal key ends at the first newline; a PEM key, which begins with '-', has several lines. */
             key[strcspn(key, "-\n") ? strcspn(key, "\n") : strlen(key)] = '\0';
             if (cmx_ota_keys_add(&config.policy.keys, key) != CMX_OK)
                 die("--key: not a public key");

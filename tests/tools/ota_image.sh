@@ -1,7 +1,7 @@
 # ota_image.sh - for scenarios: creates ESP-IDF application images with the real tools. Source it after tests/e2e/lib.sh.
 # make_image OUT VERSION [CHIP] [SECURE_VERSION] [KILOBYTES]: compiles a program with an application descriptor for RISC-V
-# and converts it with esptool's elf2image. (For the S3 the ELF's machine is patched, because only the chip id and the
-# layout matter.)
+# and converts it with esptool's elf2image. For the ESP32-S3, which is not RISC-V, it patches the machine type in the
+# ELF header: only the chip id and the layout matter.
 ESPTOOL_VERSION=5.6.0
 
 esptool_ready() {

@@ -33,7 +33,8 @@ lost = []
 
 
 class Link:
-    """A TCP relay between browser and device. cut() closes the browser's connections but keeps the device's; restore() relays again."""
+    """A TCP relay between browser and device. cut() closes the connections to the browser but not those to the device;
+    restore() relays new connections again."""
 
     def __init__(self, port):
         self.port, self.up, self.sent, self.lock, self.open = port, True, 0, threading.Lock(), set()
@@ -73,12 +74,12 @@ class Link:
                 to.sendall(data)
                 if counts:
                     self.sent += len(data)
-                    time.sleep(len(data) / 250000)  # unsent bytes stay in the browser, not in the device's buffers
+                    time.sleep(len(data) / 250000)  # limits the rate, so that unsent bytes stay in the browser
             if self.up:
                 to.shutdown(socket.SHUT_WR)
         except OSError:
             pass
-        lost.append(source)  # the connection stays open, so the device does not notice the loss
+        lost.append(source)  # keeps the connection open, so that the device does not notice the loss
 
     def cut(self):
         with self.lock:
@@ -105,7 +106,7 @@ try:
     check(b.text("#signature") == "required", "signatures are required")
     b.screenshot(file("page-1-idle.png"))
 
-    # Self-contained: no resource comes from another origin, and the policy blocks such resources.
+    # The page loads no resource from another origin, and its content security policy blocks such resources.
     check(b.run("return performance.getEntriesByType('resource').filter(r => !r.name.startsWith(location.origin)"
                 " && !r.name.startsWith('data:')).length") == 0, "no outside resource")
     blocked = b.run_async("const done = arguments[0]; document.addEventListener('securitypolicyviolation', e =>"
@@ -113,7 +114,7 @@ try:
                           " document.body.append(i); setTimeout(() => done('loaded'), 3000)")
     check("img-src" in blocked, "the policy blocks outside resources")
 
-    # Every control has a name, and the outcome is announced.
+    # Every control has a name, and screen readers announce the outcome.
     unnamed = b.run("return [...document.querySelectorAll('input, button, progress')].filter(e => !(e.labels && e.labels.length)"
                     " && !e.textContent.trim()).length")
     check(unnamed == 0, "every control has a name")
@@ -141,7 +142,7 @@ try:
     b.wait(lambda: b.text("#version") == "1.0.0")
     b.press("TAB")
     check(b.run("return document.activeElement.id") == "file", "Tab reaches the file field first")
-    b.type("#file", file("v2.bin"))  # like a choice in the file dialog
+    b.type("#file", file("v2.bin"))  # has the effect of a choice in the file dialog
     b.run("document.getElementById('file').focus()")
     b.press("TAB")
     check(b.run("return document.activeElement.id") == "go", "then the button")
@@ -160,7 +161,7 @@ try:
     b.type("#file", file("v3.bin"))
     b.run("document.getElementById('go').click()")
     b.wait(lambda: b.run("return document.getElementById('bar').value") > 20)
-    b.press("TAB")  # the field and the button are disabled: the next one is Stop
+    b.press("TAB")  # the field and the button are disabled: Tab reaches Stop
     check(b.run("return document.activeElement.id") == "cancel", "Stop is reached by Tab")
     b.press("ENTER")
     b.wait(lambda: outcome().startswith("Stopped"))
@@ -169,8 +170,8 @@ try:
     b.wait(lambda: outcome().startswith("Done"), 90)
     check("3.0.0" in outcome(), "an upload that was stopped can be started again: " + outcome())
 
-    # The connection is lost during the upload and restored: the page continues by itself after the bytes that the device
-    # holds.
+    # The connection is lost during the upload and restored: the page continues by itself after the bytes that the
+    # device has received.
     link = Link(int(url.rsplit(":", 1)[1]))
     b.get(link.url + "/")
     b.wait(lambda: b.text("#version") == "3.0.0")
@@ -193,7 +194,7 @@ try:
     check(any(s.startswith("Continuing at") for s in said), "the page reports that it continues: " + str([s for s in said if "ontinu" in s]))
     check(link.sent < size, f"bytes that the device held were not sent again: {link.sent} bytes including requests after the cut")
 
-    # Another site's page cannot update the device, neither by form nor by fetch.
+    # A page of another site cannot update the device, neither with a form nor with fetch.
     class Evil(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             body = (f"<form id=f method=post enctype=multipart/form-data action='{url}/update'>"
@@ -214,7 +215,7 @@ try:
     b.run("document.getElementById('f').submit()")
     b.wait(lambda: "another site" in b.run("return document.body ? document.body.innerText : ''"))
     check(True, "another site's form is refused")
-    # DNS rebinding reaches the device under another name.
+    # With DNS rebinding, requests reach the device under another name.
     b.get(url.replace("127.0.0.1", "evil.test") + "/")
     check("not known by the name 'evil.test" in b.run("return document.body.innerText"), "requests under another name are refused")
     b.get(url + "/")

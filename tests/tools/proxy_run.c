@@ -2,7 +2,7 @@
  *
  *   proxy_run HOST PORT USER KEYFILE PIN [option=value ...] -- CONTEXT ...
  *   CONTEXT: name,local_port,remote_port[,key=value ...]
- *   input:   status | mem | peak (resets the peak that mem prints) | up (waits until all are up) | fail N
+ *   input:   status | mem | peak (resets the peak that mem prints) | up (waits until all contexts are up) | fail N
  *            | heap BYTES (free on the device) | updating 0|1 | set CONTEXT ... | host GATEWAYS | quit
  * A line with a dot ends each answer. */
 #include <stdio.h>
@@ -184,7 +184,7 @@ static void wait_up(struct cmx_proxy *p)
 static void set(struct cmx_proxy *p, const char *line)
 {
     char *save = NULL;
-    static char copies[16][1024]; /* they live as long as the contexts that point into them: until exit */
+    static char copies[16][1024]; /* static: the contexts point into the copies */
     static unsigned used;
     char *copy = strcpy(copies[used++ % 16], line);
     struct cmx_why why = {""};
@@ -211,7 +211,7 @@ static void set_host(struct cmx_proxy *p, const char *text)
     printf("host %s\n", cmx_err_name(cmx_proxy_reconfigure(p, &gateway, contexts, n_contexts, &why)));
 }
 
-/* The engine sees a device with this many free bytes of heap. */
+/* The free bytes of heap that the engine sees. The command heap sets them. */
 static size_t heap = SIZE_MAX;
 
 static size_t heap_free(void *arg)

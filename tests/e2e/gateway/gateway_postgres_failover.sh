@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The registry in PostgreSQL moves and changes while gateways use it: a standby takes over, a backup is restored, rows
-# are changed by hand, a gateway comes back with an old copy, and other versions of cmxsafe use it.
+# The registry in PostgreSQL changes while gateways use it: a standby takes over, a backup is restored, rows are changed
+# by hand, a gateway restarts with an old copy, and other versions of cmxsafe have changed the tables.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -27,7 +27,7 @@ for n in a b c d; do key "$n"; done
 on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 wait_for 10 has two cam-a || fail "node two does not have cam-a"
 
-# The first server ends, and the standby becomes the registry.
+# The first server stops, and the standby takes over the registry.
 replicated() { [ "$(pg_sql second 'SELECT count(*) FROM cmxsafe.device')" = 1 ]; }
 wait_for 20 replicated || fail "the standby does not replicate"
 pg_stop first immediate
@@ -44,7 +44,7 @@ wait_for 30 on two gw enroll cam-c --key "$TMP/c.pub" --ports 81 >/dev/null || f
 wait_for 30 has one cam-c || fail "the registry is not followed after a restart"
 ok "a restart"
 
-# PostgreSQL is restored from a backup: the copies take the older state.
+# PostgreSQL is restored from a backup: the gateways' copies return to the older state.
 "$PG_BIN/pg_dump" --schema=cmxsafe --clean "$(pg_url second)" >"$TMP/backup.sql" || fail "pg_dump"
 on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll"
 wait_for 10 has two cam-d || fail "node two does not have cam-d"
@@ -55,7 +55,7 @@ on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll 
 wait_for 10 has two cam-d || fail "the registry is not followed after the restore"
 ok "a restored backup"
 
-# Rows that somebody changed by hand in PostgreSQL, without a revision, are found when the gateway connects again.
+# Rows that were changed by hand in PostgreSQL, without a new revision, are found when a gateway connects again.
 pg_sql second "UPDATE cmxsafe.device SET team = 'byhand' WHERE name = 'cam-a'" || fail "update"
 ! on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 --group other 2>"$TMP/err" || fail "a change of a row that is not as the copy has it"
 grep -q "changed the same entry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
@@ -65,7 +65,7 @@ wait_for 30 by_hand one || fail "node one does not find the difference"
 wait_for 30 by_hand two || fail "two does not find the difference"
 ok "differences are found"
 
-# A gateway comes back with an old copy, and later with a damaged one.
+# A gateway restarts with an old copy of the registry, and later with a damaged copy.
 stop "$GW_PID_two"
 cp "$TMP/two/registry.db" "$TMP/old.db"
 on one gw revoke cam-b >/dev/null || fail "revoke"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# After a gateway has recorded a login in PostgreSQL, the other gateways look for changes there. The gateway itself does not,
-# because it already has that change. After a change by a command, all gateways look for changes.
+# When a gateway records a login in PostgreSQL, the other gateways query PostgreSQL for changes. The gateway itself does
+# not, because its copy already has this change. After a command has changed the registry, all gateways query for
+# changes.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -15,8 +16,8 @@ key a
 on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
 wait_for 20 has two cam-a || fail "the other gateway does not follow"
-sleep 6 # the changes of the start have been fetched
-looks() { sort -u "$TMP/looks.$1" | wc -l; } # the follower writes a new file each time it looks for changes
+sleep 6 # until the gateways have fetched the changes made above
+looks() { sort -u "$TMP/looks.$1" | wc -l; } # the gateway writes a new registry.state each time it queries for changes
 for n in one two; do
     while sleep 0.05; do stat -c %i:%Y:%Z "$TMP/$n/registry.state" 2>/dev/null; done >"$TMP/looks.$n" & PIDS+=("$!")
 done

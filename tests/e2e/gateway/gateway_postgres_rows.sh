@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Rows of the shared registry that the gateways' copies can't store: they break a constraint, refer to a row that is not there, or
-# have a malformed address. They permit nothing, the other rows are followed, and `doctor` names them. A malformed row of a table that
-# restricts access stops the gateway from following the registry.
+# Rows of the shared registry that a gateway's copy cannot store: they break a constraint, refer to a row that does not
+# exist, or have a malformed address. Such rows permit nothing, `doctor` names them, and the gateway applies all other
+# rows. A malformed row in a table that restricts access stops the gateway from applying any change.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -21,12 +21,12 @@ copied() { sql "$TMP/one/registry.db" "$1"; }
 A_ID=$(copied "SELECT id FROM device WHERE name = 'cam-a'") CONSUMER=$(copied "SELECT id FROM consumer WHERE name = '$USER_NAME'")
 [ -n "$A_ID" ] && [ -n "$CONSUMER" ] || fail "no ids"
 
-# key_row KEY DEVICE: prints the SQL that adds a row for this key of the device.
+# key_row KEY DEVICE: prints the SQL that adds this key to the device with the id DEVICE.
 key_row() {
     echo "INSERT INTO key(fingerprint, device, type, blob, added, revision) SELECT '$(ssh-keygen -lf "$TMP/$1.pub" | awk '{ print $2 }')', $2,
         'ssh-ed25519', '$(awk '{ print $2 }' "$TMP/$1.pub")', 5, revision FROM registry;"
 }
-# write_rows SQL: changes rows as another gateway does.
+# write_rows SQL: changes rows of the registry as another gateway would.
 write_rows() {
     pg_sql db "BEGIN; SET search_path = cmxsafe; UPDATE registry SET revision = revision + 1; $1 COMMIT; NOTIFY cmxsafe" >"$TMP/rows.log" 2>&1 ||
         fail "rows: $(cat "$TMP/rows.log")"
@@ -72,7 +72,7 @@ revoked_at_one() { [ -n "$(copied "SELECT 1 FROM device WHERE name = 'cam-b' AND
 wait_for 20 revoked_at_one || fail "the other rows are not followed"
 ok "doctor and status name them, and the other rows are followed"
 
-# Of two rows that a constraint does not permit together the older one stays, also when the table is replaced.
+# If a constraint forbids two rows together, the older row stays, also when the gateway replaces the whole table.
 stop "$GW_PID_one"
 serve_node one
 wait_for 20 on one gw metrics >/dev/null || fail "no metrics"

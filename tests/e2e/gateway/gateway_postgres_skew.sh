@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Three gateways with one registry, whose wall clocks differ by an hour each way: a change at one takes effect at all,
-# logins and sessions continue, and a grant that has ended is not valid again anywhere.
+# Three gateways with one registry, one of whose clocks is an hour ahead and one an hour behind: a change on one gateway
+# takes effect on all, logins and sessions continue, and a grant that has ended is not valid again on any gateway.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -50,7 +50,7 @@ int gettimeofday(struct timeval *tv, void *zone)
 C
 cc -shared -fPIC -o "$TMP/skew.so" "$TMP/skew.c" || fail "skew.c"
 chmod 755 "$TMP/skew.so"
-# as_node NODE COMMAND...: runs it with the wall clock of that gateway, which sshd's helper has, too.
+# as_node NODE COMMAND...: runs COMMAND with the wall clock of this gateway. sshd's helper there uses the same clock.
 declare -A SKEWS=([one]=0 [fast]=3600 [slow]=-3600)
 for n in one fast slow; do
     mkdir "$TMP/bin-$n" && cp "$BIN/cmxsafe" "$TMP/bin-$n/" || fail "cp"
@@ -80,7 +80,7 @@ for n in fast slow; do
 done
 ok "devices log in at gateways with other clocks"
 
-# A grant without an end is the same everywhere. No gateway keeps a grant longer than its end.
+# A grant without an end reaches every gateway. A grant with an end is removed from every gateway when it ends.
 grants_are() { on "$1" gw grant --json | json_is "map(select(.device == \"cam-1\")) | length == $2" >/dev/null; }
 on one gw grant platform:vms cam-1:81 >/dev/null || fail "grant"
 for n in one fast slow; do wait_for 20 grants_are $n 1 || fail "$n does not know a grant without an end"; done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A system gateway whose registry moves to PostgreSQL while it serves: changes by another gateway reach its packet
-# filter, and a copy that PostgreSQL does not confirm allows nothing.
+# A system gateway whose registry moves to PostgreSQL while the gateway serves. Changes by another gateway reach its
+# packet filter. While PostgreSQL does not confirm that the gateway's copy is current, the filter allows nothing.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
 need_postgres

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A gateway that is taken over writes whatever it likes into each text of the shared registry. At the other gateways no command prints
-# a control character or a character that hides others, no text reaches the files of sshd or the packet filter as more than one
-# word, and what was written can still be changed and revoked.
+# An attacker who controls one gateway writes hostile bytes into every text of the shared registry. On the other
+# gateways, no command prints control characters or characters that hide others, and no text becomes more than one word
+# in the files of sshd or the packet filter. The rows can still be changed and revoked.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -20,7 +20,7 @@ client c -N & PIDS+=("$!")
 wait_for 20 on one connected cam-c || fail "no session"
 A=$(on one address_of cam-a) B=$(on one address_of cam-b) C=$(on one address_of cam-c)
 
-# Adds a row to each table, then hostile bytes to the end of each text outside the primary keys, then rows with hostile keys.
+# Adds a row to each table, appends hostile bytes to each text outside the primary keys, and adds rows with hostile keys.
 pg_sql db "BEGIN; SET search_path = cmxsafe; UPDATE registry SET revision = revision + 1;
     CREATE TEMP VIEW next AS SELECT revision AS rev FROM registry;
     INSERT INTO seen(device, at, source, firmware, told, client, revision) SELECT id, 5, 's', 'f', 0, 'c', rev FROM device, next WHERE name = 'cam-a' ON CONFLICT DO NOTHING;
@@ -70,7 +70,7 @@ sql "$TMP/one/registry.db" "SELECT count(*) FROM port WHERE port = 22" >"$TMP/po
 [ "$(sql "$TMP/one/registry.db" "SELECT count(*) FROM direct")" = 0 ] || fail "a host with quotes or lines is in the copy"
 ok "each text was written by another gateway: $(grep -c 'NOTICE:  text' "$TMP/hostile.log") columns"
 
-# A gateway of the same registry that does not run, for commands that only read its copy. It has a name among the nodes.
+# Gateway two uses the same registry but is not started: its commands read only its copy. Its node name is gw1.
 on two gw init --user --listen 127.0.0.1:1 --host 127.0.0.1 --registry "$(pg_url db)" >"$TMP/init.out" || fail "init of two"
 sql "$TMP/two/registry.db" "INSERT INTO meta(key, value) VALUES('node', 'gw1')"
 NAME=$(on one gw list --json | jq -r '.[].name | select(startswith("cam-a"))')
@@ -83,7 +83,8 @@ if bad or len(text) > 1000000:
     sys.exit("%d characters, %s" % (len(text), bad))
 PY
 outputs=0
-# printable NODE json|text COMMAND...: runs the command at NODE; fails unless its output is of that form and printable
+# printable NODE json|text COMMAND...: runs the command on NODE; fails unless its output is printable and, for json,
+# valid JSON
 printable() {
     local node=$1 how=$2
     shift 2
@@ -109,7 +110,7 @@ printable two text nodes; printable two json nodes --json
 printable one text status; printable one json status --json
 ok "$outputs outputs of commands are printable"
 
-# The files that are written from the registry.
+# Checks the files that the gateway writes from the registry.
 for f in hosts fleet.nft; do
     python3 "$TMP/printable.py" <(tr '\t' ' ' <"$TMP/one/$f") || fail "$f has a control character"
     lacks 'script>' "$TMP/one/$f" || fail "$f has a hostile text"

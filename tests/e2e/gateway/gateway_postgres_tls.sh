@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The registry in a real PostgreSQL over TLS with a password: the certificate and its name are verified, the password is in a
-# passfile, and neither it nor a key gets into the gateway's folder.
+# The registry in a real PostgreSQL over TLS with a password: the certificate and its name are verified, the password is
+# in a passfile, and neither the password nor a private key is stored in the gateway's folder.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -8,7 +8,7 @@ need_namespaces
 need_postgres
 command -v openssl >/dev/null || skip "openssl is needed"
 
-# authority NAME: makes a CA. certificate NAME CA: makes a key and a certificate for the host NAME, signed by CA.
+# authority NAME: creates a CA. certificate NAME CA: creates a key and a certificate for the host NAME, signed by CA.
 authority() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$TMP/$1.key" -out "$TMP/$1.pem" -subj "/CN=$1" -days 2 2>/dev/null || fail "openssl"; }
 certificate() {
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$TMP/$1.key" -out "$TMP/$1.csr" -subj "/CN=$1" 2>/dev/null &&
@@ -36,7 +36,7 @@ sed "s/$SECRET/wrong/" "$TMP/pgpass" >"$TMP/badpass" && chmod 600 "$TMP/badpass"
 cp "$TMP/pgpass" "$TMP/openpass" && chmod 644 "$TMP/openpass"
 url() { echo "postgresql://cmxsafe@$1:$PG_PORT_db/postgres?sslmode=verify-full&sslrootcert=$TMP/$2.pem&passfile=$TMP/$3"; }
 
-# refused NAME CA PASSFILE TEXT: checks that init with that URL fails, says TEXT, and leaves nothing.
+# refused NAME CA PASSFILE TEXT: checks that init with this URL fails, prints TEXT, and leaves no registry.
 refused() {
     ! on one gw init --user --listen "127.0.0.1:$(free_port)" --host 127.0.0.1 --registry "$(url "$1" "$2" "$3")" >"$TMP/err" 2>&1 || fail "init succeeds: $*"
     grep -q -- "$4" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
@@ -60,7 +60,7 @@ encrypted() { PGPASSFILE=$TMP/pgpass "$PG_BIN/psql" -X -q -A -t "$(url localhost
 lacks -rF "$SECRET" "$TMP/one" "$TMP/two" "$TMP/one.log" "$TMP/two.log" || fail "the password is in a gateway's folder or log"
 ok "TLS with verify-full and a passfile"
 
-# The certificate is replaced by one of another authority: the gateways reject it.
+# The server gets a certificate of another authority: the gateways reject it.
 certificate localhost other
 cp "$TMP/localhost.pem" "$TMP/localhost.key" "$TMP/db/data/" || fail "cp"
 as_pg "$PG_BIN/pg_ctl" -D "$TMP/db/data" reload >/dev/null && as_pg "$PG_BIN/pg_ctl" -D "$TMP/db/data" -m fast -w restart >"$TMP/pg_ctl.log" 2>&1

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Gateways of two versions of cmxsafe with one registry, as while they are upgraded one after the other. The later version has one more table and more columns.
-# In either order both work, a change at one takes effect at the other, and no data of the later version is lost.
+# Gateways of two versions of cmxsafe with one registry, as during a rolling upgrade. The later version has one more
+# table and more columns. Whichever version creates the registry, both versions work, a change on one gateway takes
+# effect on the other, and no data of the later version is lost.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -9,7 +10,7 @@ need_postgres
 NEXT=${CMX_BIN:-$ROOT/build/bin}/next
 [ -x "$NEXT/cmxsafe" ] || fail "no programs of a later version"
 
-# version NODE FOLDER: makes the gateway run the programs in FOLDER from its next start on.
+# version NODE FOLDER: from its next start on, the gateway runs the programs in FOLDER.
 version() { mkdir -p "$TMP/bin-$1" && cp --remove-destination "$2/cmxsafe" "$2/cmxsafe-authkeys" "$TMP/bin-$1/" || fail "cp"; }
 NOW=$BIN
 eval "own_$(declare -f on)"
@@ -20,11 +21,11 @@ version one "$NOW"; version two "$NEXT"
 schema_of() { pg_sql "$1" "SELECT schema FROM cmxsafe.registry"; }
 followed() { on "$1" gw metrics | grep -q "^cmxsafe_gateway_registry_followed 1"; }
 has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
-# session NODE KEY DEVICE: logs the device in at NODE with KEY.
+# session NODE KEY DEVICE: logs the device in to NODE with KEY.
 session() { (GW_PORT=$(eval "echo \$GW_PORT_$1"); client "$2" -N) & PIDS+=("$!"); wait_for 30 on "$1" connected "$3" || fail "$3 does not connect to $1"; }
 granted() { on "$1" gw grant --json | json_is 'any(.[]; .device == $d)' --arg d "$2"; }
 not_granted() { on "$1" gw grant --json | json_is 'all(.[]; .device != $d)' --arg d "$2"; }
-# both_work A B: checks that a change at either gateway takes effect at the other, also for live sessions.
+# both_work A B: checks that a change on either gateway takes effect on the other, also for live sessions.
 both_work() {
     local from to i=0
     for from in "$1" "$2"; do
@@ -42,7 +43,7 @@ both_work() {
     done
 }
 
-# ---- the later version comes to a registry of this version ----
+# ---- a gateway of the later version joins a registry that this version created ----
 pg_create db
 pg_start db
 start one --registry "$(pg_url db)"
@@ -62,7 +63,7 @@ pg_sql db "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1;
     UPDATE cmxsafe.device SET future = 9, revision = (SELECT revision FROM cmxsafe.registry) WHERE name = 'cam-1';
     UPDATE cmxsafe.grants SET future = 'kept', revision = (SELECT revision FROM cmxsafe.registry) WHERE NOT removed;
     INSERT INTO cmxsafe.future(name, value, revision) SELECT 'x', 5, revision FROM cmxsafe.registry; NOTIFY cmxsafe; COMMIT" || fail "UPDATE"
-added() { # added NODE NAME: the copy there has the additions of the later version
+added() { # added NODE NAME: the copy on NODE has the data of the later version
     equal "$(sql "$TMP/$1/registry.db" "SELECT future FROM device WHERE name = '$2'; SELECT value FROM future; SELECT future FROM grants")" $'9\n5\nkept'
 }
 wait_for 20 added two cam-1 || fail "the later version does not follow what it added itself"
@@ -81,7 +82,7 @@ session one a cam-9
 ok "a gateway that is upgraded has all that was added before"
 stop "$GW_PID_one"; stop "$GW_PID_two"
 
-# ---- this version comes to a registry of the later version ----
+# ---- a gateway of this version joins a registry that the later version created ----
 version three "$NEXT"; version four "$NOW"
 pg_create later
 pg_start later

@@ -22,7 +22,8 @@ put_back() { cp "$TMP/good.db" "$TMP/copy.db"; cat "$TMP/copy.db" >"$DB"; }
 
 mv "$DB" "$TMP/away.db"; denied "no registry"; mv "$TMP/away.db" "$DB"
 chmod 000 "$DB"; denied "can't be opened"; chmod 640 "$DB"
-# damage COMMAND: runs it while no other program writes to the registry. A write that had begun before would restore the first page.
+# damage COMMAND: runs COMMAND while no other program writes to the registry. Otherwise a write that had begun before
+# COMMAND could restore the first page.
 damage() { sql "$DB" <<<"BEGIN EXCLUSIVE;
 .shell $1
 ROLLBACK;" >"$TMP/damage.out" 2>&1; }
@@ -32,7 +33,7 @@ sql "$DB" 'PRAGMA user_version = 99'; denied "the registry has version 99"
 gw list 2>"$TMP/newer.err" && fail "a newer registry is read"
 grep -q "install the cmxsafe that wrote it" "$TMP/newer.err" || fail "the message does not say what to do"
 put_back
-# Another program keeps the registry locked.
+# Another program holds the registry's lock.
 mkfifo "$TMP/hold"
 sql "$DB" <"$TMP/hold" >"$TMP/holder.out" & HOLDER=$!; PIDS+=("$HOLDER")
 exec 7>"$TMP/hold"
@@ -88,7 +89,7 @@ done
 may_log_in || fail "no login after the kills"
 ok "kill -9 during a write leaves the registry consistent"
 
-# Two inits at the same time set up one gateway, and one that is killed can be repeated.
+# Two inits that run at the same time set up one gateway. After an init was killed, another init succeeds.
 new() { CMXSAFE_GATEWAY=$TMP/new gw "$@"; }
 for i in 1 2 3; do
     rm -rf "$TMP/new"

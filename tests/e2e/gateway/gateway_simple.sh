@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A small deployment: one server, whose loopback ports belong to one device each and are requested in the original project's form.
+# A small deployment: one server. Each of its loopback ports belongs to one device, which requests it in the original
+# project's form.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -56,7 +57,7 @@ else
     skip_part "socket activation: no systemd-socket-activate"
 fi
 
-# Killed with SIGKILL, at any moment of its start or later, the gateway leaves no process behind.
+# A gateway that is killed with SIGKILL, during its start or later, leaves no process behind.
 of_ours() { grep -lzsx "CMXSAFE_GATEWAY=$GW" /proc/[0-9]*/environ | grep -v "/$$/" | cut -d/ -f3 | xargs -r ps -o comm= -p | grep -E 'cmxsafe|sshd'; }
 none_of_ours() { ! of_ours >/dev/null; }
 for delay in 0 0.01 0.02 0.05 0.1 0.2 up; do

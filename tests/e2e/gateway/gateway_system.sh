@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The system gateway, as root in a network and mount namespace of this scenario: account, units, the fleet's own namespace,
-# the link and its filter, grants by uid on the host. Here 'serve' enters the namespace and changes the account itself, as
-# it does when root runs it by hand; in a real system systemd does both.
+# The system gateway, run by root in this scenario's own network and mount namespace: its account and units, the fleet's
+# network namespace, the link to it and the link's filter, grants by uid on the host. Here 'serve' enters the namespace
+# and switches to the account by itself, as when root runs it by hand. On a real system, systemd does both.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 gw init --dry-run | grep -q "would set up" || fail "dry run"
 ! gw init --dry-run --fleet 10.0.0.0/8 2>/dev/null && ! gw init --dry-run --listen x 2>/dev/null || fail "a dry run accepts arguments that init would refuse"
@@ -24,7 +24,7 @@ gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 A=$(address_of cam-17)
 grep -q "$A cam-17.cmx" /etc/hosts || fail "no name in /etc/hosts"
 
-# Before the gateway starts, a user with a grant is deleted and another user gets the number.
+# Before the gateway starts, a user with a grant is deleted and another user gets the same uid.
 useradd -M -u 5001 dora && gw grant user:dora cam-17:81 >/dev/null || fail "grant"
 nft list table inet cmxsafe_host | grep -q 5001 || fail "the rules lack dora's number: $(nft list table inet cmxsafe_host)"
 userdel dora && useradd -M -u 5001 erin || fail "accounts"
@@ -58,13 +58,13 @@ gw grant --remove user:1234 cam-17:81 >/dev/null
 [ -z "$(get 1234)" ] || fail "a removed grant still works"
 ok "curl http://cam-17.cmx:81/ works on the gateway for users with a grant"
 
-# Accounts that change while the gateway runs: another user gets a deleted user's number, and a member leaves a group.
+# Accounts change while the gateway runs: a user gets the uid of a deleted user, and a member leaves a group.
 useradd -M -u 5001 alice && useradd -M -u 5002 bob && groupadd -g 6001 ops && usermod -aG ops bob || fail "accounts"
 gw grant user:alice cam-17:81 >/dev/null && gw grant group:ops cam-17:81 >/dev/null || fail "grant"
 reached_by() { get "$1" | grep -q one; }
 not_reached_by() { [ -z "$(get "$1")" ]; }
 wait_for 10 reached_by 5001 && wait_for 10 reached_by 5002 || fail "a user or a member does not reach the device"
-sleep 1 # until the guard has seen the rules of these commands
+sleep 1 # until the guard has read the rules that these commands wrote
 gpasswd -d bob ops >/dev/null || fail "gpasswd"
 wait_for 10 not_reached_by 5002 || fail "a user that left the group reaches the device"
 userdel alice && useradd -M -u 5001 carol || fail "accounts"
@@ -96,8 +96,8 @@ nft list chain inet cmxsafe_host forward | grep -q 'oifname "cmxsafe0" counter' 
 mkdir "$TMP/small" && mount -t tmpfs -o size=16k none "$TMP/small" && ! gw backup "$TMP/small/copy.db" 2>/dev/null || fail "a copy on a full disk"
 [ ! -e "$TMP/small/copy.db" ] || fail "a truncated copy still exists"
 umount "$TMP/small"
-# A container's /etc/hosts is a mount, so it can be written but not replaced. If it cannot be written, a revoked device is
-# locked out nevertheless.
+# A container's /etc/hosts is a mount: a program can write it but not replace it. A revoked device is locked out even if
+# /etc/hosts cannot be written.
 cp /etc/hosts "$TMP/hosts" && mount --bind "$TMP/hosts" /etc/hosts
 gw rename cam-18 cam-19 >/dev/null && grep -q ' cam-19.cmx$' /etc/hosts || fail "a mounted /etc/hosts is not written"
 umount /etc/hosts
@@ -122,7 +122,7 @@ lacks cam-18 "$TMP/log.out" || fail "another device's changes"
 [ "$(gw log --last 2 --json | jq -r '[.[].what] | join(" ")')" = "rename revoke" ] || fail "the last changes: $(gw log --last 2)"
 ok "audit trail"
 stop_gateway
-# After an upgrade, the network may still be as the former version set it up.
+# After an upgrade, the network may still be in the state that the former version set up.
 ip -n cmxsafe -6 rule del pref 1130 && ip -6 rule del pref 1129 && ip -n cmxsafe -6 address flush dev cmxsafe1 scope global || fail "a former version's network"
 gw init >/dev/null || fail "init over a former version's network"
 [ -n "$(ip -n cmxsafe -6 rule show pref 1130)" ] && [ -n "$(ip -6 rule show pref 1129)" ] && [ -n "$(ip -n cmxsafe -6 address show dev cmxsafe1 scope global)" ] || fail "init leaves a former version's network"
@@ -132,7 +132,8 @@ gw init >/dev/null && [ ! -e /run/netns/cmxsafe ] || fail "init of a gateway tha
 gw net down || fail "net down is not idempotent"
 ok "down again"
 
-# Logins at a --user gateway on the same machine still work while other programs (useradd, dhclient) replace system files.
+# Logins to a --user gateway on the same machine still work after other programs (useradd, dhclient) have replaced
+# system files.
 export CMXSAFE_GATEWAY=/var/lib/user-gateway
 GW=$CMXSAFE_GATEWAY GW_PORT=
 start_gateway

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The gateway's units under a real systemd: set up from the package as docs/GATEWAY.md says; socket, account, namespace,
-# sandbox; a grant to a unit's control group, which applies to that unit alone, also after restarts of the unit and of the
-# gateway; a service of a device sees the identities of units; the gateway is killed and stopped.
+# The gateway's units under a real systemd, installed from the package as docs/GATEWAY.md describes: socket, account,
+# namespace, sandbox. A grant to a unit's control group applies to that unit alone, also after restarts of the unit and
+# of the gateway. A device's service sees the identities of units. At the end the gateway is killed and stopped.
 . "$(dirname "$0")/../systemd_lib.sh"
 [ -e /proc/net/if_inet6 ] || skip "no IPv6 here"
 systemd_package cmxsafe cmxsafe
@@ -9,7 +9,8 @@ dpkg-deb -x "$TMP"/packages/cmxsafe-agent_*.deb "$TMP/out/agent" || fail "the ag
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/out/key"
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/out/key2"
 openssl rand -out "$TMP/out/hardware.bin" 32 && chmod 600 "$TMP/out/hardware.bin" && echo image >"$TMP/out/image.bin"
-# This service of a device answers with the source address in the header of the PROXY protocol, version 1, and prints it.
+# A device's service. It reads the client's address from the header of the PROXY protocol, version 1, prints it and
+# sends it back.
 cat >"$TMP/out/peers.py" <<'PY'
 import socketserver
 class Peers(socketserver.StreamRequestHandler):
@@ -45,7 +46,8 @@ cmxsafe gateway grant --json | json_is '.[0].consumer == "user:alice"' || fail "
 units=(/etc/systemd/system/cmxsafe-gateway*)
 [ ${#units[@]} = 7 ] || fail "units: ${units[*]}"
 systemd-analyze verify --man=no "${units[@]}" >verify 2>&1 && lacks cmxsafe verify || { cat verify; fail "systemd-analyze verify"; }
-# The scale is from 10 (no protection) to 0 (full protection). What the unit still permits, a stock sshd needs.
+# The exposure ranges from 10 (no protection) to 0 (full protection). A stock sshd needs everything that the unit still
+# permits.
 systemd-analyze security --offline=true --threshold=25 /etc/systemd/system/cmxsafe-gateway.service >security 2>&1 || { tail -n 3 security; fail "systemd-analyze security"; }
 echo "ok: units: $(tail -n 1 security | sed 's/.*: //')"
 for u in cmxsafe-gateway.socket cmxsafe-gateway.service cmxsafe-gateway-net.service; do [ "$(systemctl is-active $u)" = active ] || fail "$u is not active"; done
@@ -120,8 +122,8 @@ systemctl restart dvr && tries dvr 2 || fail "dvr does not try"
 ! reached dvr || fail "after a restart another unit reaches the device"
 echo "ok: and it still applies after the unit's restart"
 
-# A service behind a device's agent sees each unit's identity: that of a unit with a grant, and that of one that runs
-# 'gateway attest'. A unit of a user without a grant gets no answer.
+# A service behind a device's agent sees each unit's identity, also that of a unit that runs 'gateway attest'. A unit of
+# a user without a grant gets no answer.
 cmxsafe gateway enroll cam-18 --key key2.pub --ports 82 >enroll || fail "enroll"
 B=$(cmxsafe gateway show cam-18 --json | jq -r .device.address)
 cat >device2.conf <<CONF
@@ -160,7 +162,7 @@ wait_for 30 accessed denied user:alice || { cmxsafe gateway access; fail "the ac
 systemctl stop eye ear device2 peers
 echo "ok: a device's service and the access log see each unit's identity"
 
-# While the unit is stopped, the rules cannot contain its control group: the gateway must start nevertheless.
+# While the unit is stopped, its control group does not exist and cannot be in the rules. The gateway must start nevertheless.
 systemctl stop nvr
 systemctl restart cmxsafe-gateway-net cmxsafe-gateway.socket cmxsafe-gateway || fail "restart of the gateway"
 wait_for 30 connected || fail "the device is not back"
@@ -178,7 +180,7 @@ systemctl restart nvr && tries nvr 2 || fail "nvr does not try"
 ! reached nvr || fail "a removed grant still works"
 echo "ok: restarted after SIGKILL; a removed grant no longer works"
 
-# The gateway becomes one of several: its registry is in PostgreSQL, and its unit runs BIRD.
+# The gateway joins a fleet of gateways: its registry moves to PostgreSQL, and its unit runs BIRD.
 PG=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
 if [ -x "$PG/initdb" ] && command -v bird birdc wg >/dev/null; then
     install -d -o postgres /var/tmp/registry

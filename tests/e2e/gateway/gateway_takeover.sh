@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A device reconnects while its old session is frozen: it has its ports within two seconds. A live session is never ended by
-# another login with the same key. Revocation, rotation and changed ports end live sessions at once.
+# A device that reconnects while its old session is frozen gets its ports back within two seconds. Another login with
+# the same key never ends a live session. Revocation, key rotation and changed ports end live sessions at once.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -26,7 +26,7 @@ wait_for 10 logged "refused port 81: a live session holds it" || fail "it is not
 kill -0 "$OLD" 2>/dev/null || fail "the live session was ended"
 ok "a live session keeps its port, and the attempt is logged"
 
-# plain_login: measures a login without a takeover; sets plain.
+# plain_login: sets plain to the duration in ms of a login that takes over no session.
 gw enroll cam-18 --key "$TMP/ref.pub" --ports 81 >/dev/null || fail "enroll"
 REF=$(address_of cam-18)
 gw grant "user:$(id -un)" cam-18 >/dev/null
@@ -40,8 +40,8 @@ plain_login() {
     wait_for 20 gone cam-18 || fail "a session that ended is still listed"
 }
 
-# take_over TEXT PORT: freezes OLD, logs in again with a service that answers TEXT; sets took, the time beyond that of a
-# plain login. Afterwards the new session is OLD.
+# take_over TEXT PORT: freezes the client OLD and logs in again, with the service on PORT, which answers TEXT. Sets took
+# to the ms that this needs beyond a plain login, and OLD to the new client.
 take_over() {
     plain_login
     kill -STOP "$OLD"
@@ -62,7 +62,7 @@ answers http://cam-17.cmx:8989/ one || fail "the device's other session was ende
 wait_for 10 logged "takeover" || fail "it is not logged"
 ok "a frozen session is taken over; the device's other session continues"
 
-# A takeover also ends a session whose sshd process at the gateway is frozen.
+# A takeover also ends a session whose sshd processes on the gateway are frozen.
 pid=$(gw status --json | jq -r '.sessions[] | select(.forwards[] | endswith(":81")) | .pid')
 group=$(pgrep -g "$pid" | tr '\n' ' ')
 # shellcheck disable=SC2086

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A person's platform logs in with the key of a FIDO2 token (here one in software, which stock ssh loads), reaches only
-# the services that it has grants for, and is revoked. A device cannot have such a key, since it needs a touch at each
-# login.
+# A person's platform logs in with the key of a FIDO2 token (here a token in software, which stock ssh loads), reaches
+# only the services for which it has grants, and is revoked. Devices cannot use such a key, because each login needs a
+# touch.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -25,7 +25,7 @@ page 81 | grep -qx one || fail "the token's holder does not reach the device: $(
 refused_open token -o SecurityKeyProvider="$TMP/sk.so" -W cam-17.cmx:82 || fail "a port without a grant"
 logged "ann: logged in from" || fail "the login is not logged: $(tail -3 "$TMP/gateway.log")"
 gw whois platform:ann | grep -q 'platform:ann$' || fail "no identity: $(gw whois platform:ann)"
-# Logins without the touch and with another token are refused.
+# A login without the touch and a login with another token are refused.
 ssh-keygen -q -t ed25519-sk -N '' -O no-touch-required -f "$TMP/lazy" && gw platform lazy --key "$TMP/lazy.pub" >/dev/null && gw grant lazy cam-17:81 >/dev/null || fail "platform"
 refused_login lazy -o SecurityKeyProvider="$TMP/sk.so" -N || fail "a key that needs no touch logs in"
 ssh-keygen -q -t ed25519-sk -N '' -f "$TMP/other" || fail "ssh-keygen"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# `cmxsafe gateway update --all` through a real gateway to three boards: first one, then the others. Each restarts into the new version, is confirmed and
-# attested. Then the boards refuse an image: the rollout stops at the first board and nothing changes.
+# `cmxsafe gateway update --all` updates three boards through a real gateway, first one board, then the others. Each
+# board restarts into the new version, is confirmed and attested. Then the boards refuse another image: the rollout
+# stops at the first board and changes nothing.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
@@ -23,7 +24,7 @@ for n in 1 2 3; do
     # All boards have the same fuses. The key is in a separate file, since software cannot read it from the fuses.
     cp efuse.bin b$n/ && cp keys/b$n.bin b$n/private_key.bin
     gw enroll b$n --hwkey keys/b$n.bin --ports 81,8989,8888 --group boards >/dev/null || fail "enroll b$n"
-    gw grant "user:$(id -un)" b$n >/dev/null || fail "grant" # this scenario's own requests need a grant, a rollout does not
+    gw grant "user:$(id -un)" b$n >/dev/null || fail "grant" # for this scenario's own requests: a rollout needs no grant
     offset=$(free_offset)
     "$BIN/cmxsafe-board" run b$n --gateway "127.0.0.1:$GW_PORT" --set gateway.user=cmxsafe-gw --set "gateway.host_key=$pin" \
         --set "gateway.remote_address=$(address_of b$n)" --set "board.port_offset=$offset" --set "ota.public_key=$public" \

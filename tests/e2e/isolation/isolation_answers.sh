@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# With isolation in force, the agent's machine gets answers to its own requests: an address by DHCPv6 (real dnsmasq), the
-# time, and the path MTU from a router, without which a transfer would stall. Unsolicited messages are dropped.
+# With isolation in force, the agent's machine still receives answers to its own requests: an address by DHCPv6 (real
+# dnsmasq), the time, and the path MTU that a router reports (without it, transfers would stall). Unsolicited messages
+# are dropped.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
@@ -26,7 +27,7 @@ mkdir "$TMP/www"; head -c 3000000 /dev/urandom >"$TMP/www/bulk"
 bg dev python3 -m http.server -d "$TMP/www" --bind 127.0.0.1 8081 >/dev/null 2>&1
 wait_for 20 in_ns dev bash -c "ss -Hltn 'sport = :8081' | grep -q ." || fail "the service does not start"
 
-# Without isolation each request is answered, so that the silence below is caused by isolation.
+# Checks first that each request is answered without isolation: if it is not answered below, isolation is the cause.
 [ "$(link dev time $G4)" = time ] && [ "$(link dev time $N4)" = time ] || fail "no time without isolation"
 [[ "$(link dev dhcp6 eth0 0x1111)" = "bound fd77::1"* ]] || { cat "$TMP/dhcp.log"; fail "no DHCPv6 without isolation"; }
 DEVICE_LL=$(in_ns dev ip -6 -o addr show dev eth0 scope link | awk '{print $4}' | cut -d/ -f1)
@@ -55,7 +56,7 @@ transfer() { in_ns far curl -s -m 60 http://localhost:9081/bulk | cmp -s - "$TMP
 start 10.78.0.1
 [ "$(link dev time $G4)" = time ] || fail "the time server does not answer"
 [ "$(link dev time $N4)" = silent ] || fail "a time server that is not configured answered"
-in_ns gw ip neigh flush dev eth0 # the server first has to resolve the machine's address
+in_ns gw ip neigh flush dev eth0 # forces the server to resolve the machine's address again
 [[ "$(link dev dhcp6 eth0 0x2222)" = "bound fd77::1"* ]] || { cat "$TMP/dhcp.log"; fail "DHCPv6 does not work"; }
 [ "$(listen)" = silent ] || fail "a rogue DHCPv6 message was heard"
 ok "DHCPv6 and the time work, and unsolicited answers are dropped"

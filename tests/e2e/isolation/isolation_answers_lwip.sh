@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# With isolation in force, a device on lwIP gets answers to its own requests: an address by DHCPv6 (real dnsmasq), the time
-# from a server given by name. Transfers work over a path with a smaller MTU than the link's. Unsolicited messages are
-# dropped.
+# With isolation in force, a device on lwIP still receives answers to its own requests: an address by DHCPv6 (real
+# dnsmasq), and the time from a server that is configured by name. Transfers work over a path whose MTU is smaller than
+# that of the link. Unsolicited messages are dropped.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 command -v dnsmasq >/dev/null || skip "no dnsmasq"
@@ -9,7 +9,7 @@ command -v dnsmasq >/dev/null || skip "no dnsmasq"
 
 make_link
 make_path
-# On IPv4 the gateway's host routes both directions.
+# On IPv4, packets between the device and `far` pass the gateway's host in both directions.
 in_ns gw bash -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects; echo 0 >/proc/sys/net/ipv4/conf/eth0/send_redirects'
 ip -n "$NS-gw" route add 10.78.0.0/24 via 10.77.0.254
 ip -n "$NS-rt" route add $D4 via $G4
@@ -18,7 +18,7 @@ ip -n "$NS-sw" link set tap0 master br0 up
 SSHD_PORT=22 SSHD_ADDRESS=fd78::1 SSHD_PREFIX="ip netns exec $NS-far"
 start_sshd <<<"ListenAddress 10.78.0.1"
 wait_for 10 in_ns far bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
-# The router advertises itself and nothing else; another host assigns addresses.
+# The router rt advertises only itself; the host gw assigns addresses.
 bg rt dnsmasq -k -C /dev/null --port=0 --enable-ra --dhcp-range=fd77::,ra-only,64,600 --interface=eth0 --bind-interfaces --ra-param=eth0,4,600 \
     --user=root --pid-file= --log-facility="$TMP/ra.log" >/dev/null 2>&1
 bg gw dnsmasq -k -C /dev/null --no-resolv --no-hosts --address=/time.test/$G4 --dhcp-range=fd77::100,fd77::1ff,64,10m --dhcp-authoritative \
@@ -30,14 +30,14 @@ wait_for 10 in_ns gw bash -c "ss -Hlun 'sport = :547' | grep -q ." || fail "no D
 count() { tell status | jq -r ".isolation.packets[\"$1\"]"; }
 is_up() { [ "$(in_ns far curl -s -m 5 http://localhost:9081/)" = hello ]; }
 
-# Without isolation each request is answered, so that the silence below is caused by isolation.
+# Checks first that each request is answered without isolation: if it is not answered below, isolation is the cause.
 start_device fd78::1 open
 wait_for 60 is_up || fail "the proxy does not work over the router"
 [ "$(tell time $G4)" = answered ] && [ "$(tell time $N4)" = answered ] || fail "no time without isolation"
 [[ "$(tell dhcp6)" = "bound fd77::1"* ]] || { cat "$TMP/dhcp.log"; fail "no DHCPv6 without isolation"; }
 end_device
 
-in_ns gw ip neigh flush dev eth0 # the server first has to resolve the device's address
+in_ns gw ip neigh flush dev eth0 # forces the server to resolve the device's address again
 start_device fd78::1 quick
 wait_for 60 is_up || { cat "$TMP/device.log"; fail "the proxy does not work"; }
 DEVICE_MAC=$(in_ns rt ip -6 neigh | awk '/lladdr 02:32/ { for (i = 1; i < NF; i++) if ($i == "lladdr") print $(i + 1); exit }')
@@ -55,7 +55,7 @@ P
 )
 refused() { echo $(($(count wrong-server) + $(count unasked))); }
 R0=$(refused) P0=$(count dhcp6)
-hostile offer6 "$DEVICE_LL" 0x333333 # uses the transaction number of the device's own request, and other numbers
+hostile offer6 "$DEVICE_LL" 0x333333 # with the transaction id of the device's own request, and with other ids
 [ $(($(refused) - R0)) -ge 150 ] && [ "$(count dhcp6)" = "$P0" ] || { tell status; fail "rogue DHCPv6 messages were not refused"; }
 ok "DHCPv6, the time and its server's name work, and unsolicited answers are dropped"
 

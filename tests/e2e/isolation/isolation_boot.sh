@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# cmxsafed-isolation.service under a real systemd: before the network comes up it loads the rules that the agent saved, or
-# denies everything; also when the agent's configuration is broken or its key is missing. Without isolation in the
-# configuration it does nothing. The rules are loaded in this scenario's network namespace.
+# cmxsafed-isolation.service under a real systemd. Before the network comes up, it loads the rules that the agent saved,
+# or rules that deny everything, also when the agent's configuration is broken or its key is missing. If the
+# configuration does not enable isolation, it does nothing. The rules are loaded in this scenario's network namespace.
 . "$(dirname "$0")/../systemd_lib.sh"
 command -v nft >/dev/null || skip "no nft"
 systemd_package cmxsafe-agent agent
 ip link add cmx0 type veth peer name cmx1 && ip addr add 10.99.0.2/24 dev cmx0 && ip link set cmx0 up && ip link set cmx1 up || skip "no veth here"
 
-# At this boot the package and the drop-in are installed, the configuration cannot be parsed, and no rules are saved. fakenet.service is
-# the network manager: it comes after network-pre.target, as ifupdown, NetworkManager and systemd-networkd do.
+# In this boot the package and the drop-in are installed, the configuration cannot be parsed, and no rules are saved.
+# fakenet.service stands for the network manager: it starts after network-pre.target, as ifupdown, NetworkManager and
+# systemd-networkd do.
 cat >"$TMP/out/prepare.sh" <<'PREPARE'
 set -e
 dpkg -i /run/out/agent.deb

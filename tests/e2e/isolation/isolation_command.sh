@@ -34,7 +34,7 @@ iso --apply || fail "--apply twice"
 iso --show | grep -q 'chain loopback' || fail "--show"
 ok "apply and show"
 
-# Without a confirmation the previous state is restored: first the previous ruleset, then none.
+# Without a confirmation the previous state is restored. Two cases: there was a ruleset before, and there was none.
 sed -i 's/192.0.2.123/192.0.2.124/' "$CONF"
 iso --apply --commit-confirm 2 || fail "--commit-confirm"
 iso --show | grep -q 192.0.2.124 || fail "the new rules are not applied"
@@ -54,12 +54,13 @@ sleep 4 # longer than the confirmation timeout
 in_force || fail "a confirmed change was reverted"
 iso --confirm 2>/dev/null && fail "confirm succeeds although no change is pending"
 
-# While rules wait for their confirmation, others are refused: the end of their trial could restore rules that nobody confirmed.
+# While rules wait for their confirmation, a second --apply --commit-confirm is refused: its timeout could restore the
+# first rules, which nobody confirmed.
 iso --remove && iso --apply --commit-confirm 4 || fail "--commit-confirm"
 iso --apply --commit-confirm 2 2>"$TMP/err" && fail "rules are tried while others wait"
 grep -q "other rules wait for a confirmation; first run" "$TMP/err" || { cat "$TMP/err"; fail "the reason"; }
 wait_for 20 gone || fail "the first rules were not taken back"
-# The timeout of a trial that was confirmed does not revert a later trial.
+# After a trial is confirmed, its timeout does not revert a later trial.
 iso --apply --commit-confirm 2 && iso --confirm >/dev/null && iso --remove && iso --apply --commit-confirm 30 || fail "a later trial"
 sleep 4
 iso --confirm >/dev/null || fail "a later trial ended with an earlier one"

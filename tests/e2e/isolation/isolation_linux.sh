@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The agent with nftables isolation, on a link with a hostile neighbour: proxies work, and nothing else does.
+# The agent with nftables isolation, on a link with a hostile neighbour: only the proxies work.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
@@ -59,7 +59,7 @@ fetch() { in_ns gw curl -s -m 10 http://localhost:9081/; }
 [ "$(fetch)" = hello ] || fail "the proxied service is not reachable"
 ok "the proxy works, with the gateway found by name"
 
-# ---- the first seconds: unsolicited replies arrive right after the answer to our request ----
+# ---- ARP and neighbour discovery: unsolicited replies arrive soon after the answer to our request ----
 for _ in 1 2 3; do
     in_ns dev ip neigh flush dev eth0
     [ "$(fetch)" = hello ] || fail "the service is not reachable with an empty neighbour table"
@@ -86,13 +86,13 @@ hostile redirect $G6 $D6
 hostile offer $D4 0x1234
 prints_no via in_ns dev ip route get $G4 || fail "a redirect was followed"
 [ "$(fetch)" = hello ] && [ "$(sessions)" = "$S0" ] || fail "the session did not survive"
-# A host that the device does not need gets no answer to ARP and neighbour discovery.
+# The device does not answer ARP or neighbour discovery of a host that it does not need.
 in_ns nb ip neigh del $D4 dev eth0; in_ns nb ip neigh del $D6 dev eth0
 ! in_ns nb bash -c "ip neigh flush dev eth0; ping -c1 -W1 $D4 || ping -c1 -W1 $D6" >/dev/null 2>&1 || fail "ping is answered"
 in_ns gw ip neigh del $D4 dev eth0; in_ns gw ip neigh del $D6 dev eth0
 prints_no lladdr in_ns nb ip neigh show $D4 || fail "ARP is answered"
 prints_no lladdr in_ns nb ip neigh show $D6 || fail "neighbour discovery is answered"
-# The first router is kept.
+# The device keeps its first router.
 in_ns dev bash -c "echo 2 >/proc/sys/net/ipv6/conf/eth0/accept_ra"
 R_LL=$(in_ns gw ip -6 -o addr show dev eth0 scope link | awk '{print $4}' | cut -d/ -f1)
 bg gw dnsmasq -k -C /dev/null --port=0 --enable-ra --dhcp-range=fd77::,ra-only,64,600 --interface=eth0 --bind-interfaces \
@@ -160,7 +160,7 @@ ok "an interface that appears later is closed as well"
 in_ns gw ip addr add 10.77.0.2/24 dev eth0
 stop "$DNS"
 start_dns 10.77.0.2 || fail "dnsmasq does not start again"
-stop "$SSHD_PID" # also ends the sessions' processes, which are no longer its children
+stop "$SSHD_PID" # the next line ends the sessions' processes, which sshd does not end
 for p in $(in_ns gw ss -Htnp state established 'sport = :22' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do kill "$p"; done
 sed -i 's/^ListenAddress .*/ListenAddress 10.77.0.2/' "$TMP/sshd_config"
 bg gw /usr/sbin/sshd -D -e -f "$TMP/sshd_config" >>"$TMP/sshd.log" 2>&1

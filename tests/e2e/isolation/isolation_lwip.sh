@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A device on lwIP with isolation, on a link with a hostile neighbour: the proxy works, and nothing else does.
+# A device on lwIP with isolation, on a link with a hostile neighbour: only the proxy works.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 for tool in nmap tcpdump dnsmasq; do command -v $tool >/dev/null || skip "no $tool"; done
@@ -35,7 +35,7 @@ sessions() { in_ns gw ss -Htn state established 'sport = :22' | awk '{print $4}'
 fetch() { in_ns gw curl -s -m 30 http://localhost:9081/; }
 is_up() { [ "$(fetch)" = hello ]; }
 
-# The counterpart of every test below: without isolation every request succeeds, so that failures below are caused by isolation.
+# Checks first that every request succeeds without isolation: if it fails below, isolation is the cause.
 start_device $G4 open
 wait_for 30 is_up || fail "the proxy does not work without isolation"
 DEVICE_MAC=02:32:$(printf '%s' tap0 | python3 -c '
@@ -58,7 +58,7 @@ stop_capture
 end_device
 ok "without isolation everything is open"
 
-# Isolation that can't be installed completely leaves nothing open, and a later request completes it.
+# If isolation cannot be installed completely, the device is closed, and a later request completes the installation.
 start_device $G4 no-memory
 grep -q 'NOT ISOLATED' "$TMP/device.log" || fail "the missing isolation is not logged"
 [ "$(status .isolation.active)" = false ] || fail "isolation without memory is reported as active"

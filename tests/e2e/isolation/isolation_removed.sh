@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Another program changes or removes isolation: the agent notices it, reports it in log, status and evidence, and installs
-# the rules again; a session to a gateway given by name reconnects. While the rules cannot be installed, all sessions end.
+# Another program changes or removes the rules of isolation. The agent notices this, reports it in its log, status and
+# evidence, and installs the rules again; a session to a gateway that is configured by name reconnects. If the rules
+# cannot be installed, all sessions end.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
@@ -54,8 +55,8 @@ STATICS=$(statics)
 repairs() { field .modules.isolation.repairs; }
 restored() { [ "$(repairs)" = "$1" ] && [ "$(rules 2>/dev/null)" = "$RULES" ] && [ "$(statics 2>/dev/null)" = "$STATICS" ]; }
 n=0
-# attack WORDS COMMAND...: COMMAND changes the rules; they are back within 2 s, this is reported, and the service is reachable. WORDS
-# name the change.
+# attack WORDS COMMAND...: runs COMMAND, which changes the rules, and checks that they are restored within 2 s, that
+# this is reported, and that the service is reachable. WORDS name the change.
 attack() {
     local words=$1 lines
     shift
@@ -92,8 +93,8 @@ sleep 1.5 # longer than the agent's polling interval
 [ "$(field .modules.isolation.in_force)" = true ] || fail "after a change of another table isolation is not in force"
 ok "another table's changes do not matter"
 
-# The rules cannot be installed again: another program owns a table of that name. All sessions end, and the evidence does
-# not claim isolation. When the table is free again, the rules and sessions are restored.
+# The rules cannot be installed again, because another program owns a table of the same name. All sessions end, and the
+# evidence does not claim isolation. When the other program has released the table, rules and sessions are restored.
 mkfifo "$TMP/owner"
 in_ns dev nft -i <"$TMP/owner" >"$TMP/owner.out" 2>&1 &
 OWNER=$!; PIDS+=("$OWNER")
@@ -112,14 +113,14 @@ wait_for 30 fetches || { tail -5 "$AGENT_LOG"; json; fail "the service is not re
 [ "$(rules)" = "$RULES" ] || fail "other rules than before"
 ok "while the rules cannot be restored the sessions end"
 
-# If the rules are removed while the agent does not run, the next start installs them.
+# If the rules are removed while the agent is stopped, the agent installs them when it starts.
 end_agent
 in_ns dev nft flush ruleset
 start_isolated
 [ "$(rules)" = "$RULES" ] || fail "the restarted agent does not install the rules"
 ok "a restart installs the removed rules"
 
-# When isolation is no longer enabled, the rules belong to the administrator.
+# Once the configuration disables isolation, the agent does not restore rules that the administrator removes.
 sed -i '/^\[isolation\]/,/^\[identity\]/s/^enabled = yes/enabled = no/' "$CONF"
 kill -HUP "$AGENT"
 wait_for 10 logged "no longer enabled" || fail "the reload has no effect"

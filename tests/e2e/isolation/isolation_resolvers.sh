@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Name servers that appear, change and disappear while the agent runs with isolation: an empty resolv.conf, a link to a
-# folder that is created later, another network, systemd-resolved's stub and another forwarder on this machine.
+# The machine's name servers change while the agent runs with isolation: resolv.conf is empty or links to a folder that
+# is created later, the machine moves to another network, and systemd-resolved or another forwarder runs on it.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
@@ -24,7 +24,7 @@ mkdir "$TMP/www"; echo hello >"$TMP/www/index.html"
 bg dev python3 -m http.server -d "$TMP/www" --bind 127.0.0.1 8081 >/dev/null 2>&1
 wait_for 20 in_ns dev bash -c "ss -Hltn 'sport = :8081' | grep -q ." || fail "the service does not start"
 chown -R $AGENT_UID "$RUN" "$KEY"
-configure() { # configure [lines of the section isolation]: writes the configuration
+configure() { # configure [LINE...]: writes the configuration, with these lines in the section isolation
     {
         AGENT_LINES='confine = required' gateway_section | sed 's/^host = .*/host = gw.test/'
         printf '[isolation]\nenabled = %s\n' "${ENABLED:-yes}"
@@ -48,7 +48,7 @@ start_viewed() {
 down() { [ "$(field .all_up)" != true ]; }
 fetches() { [ "$(in_ns gw curl -s -m 5 http://localhost:9081/)" = hello ]; }
 comes_up() { wait_for 60 fetches || { json; in_ns dev nft list set inet cmxsafe resolvers4; fail "$1"; }; ok "$1"; }
-# end_sessions: the gateway ends the sessions; the agent then looks the name up again.
+# end_sessions: ends the sessions on the gateway, so that the agent looks up the gateway's name again.
 end_sessions() { for p in $(in_ns gw ss -Htnp state established 'sport = :22' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do kill "$p"; done; }
 
 for ENABLED in yes no; do
@@ -61,12 +61,12 @@ for ENABLED in yes no; do
     wait_for 10 down || fail "the agent does not report that it is down"
     mkdir "$TMP/run-dir/NetworkManager"; chmod 755 "$TMP/run-dir/NetworkManager"
     : >"$TMP/run-dir/NetworkManager/resolv.conf"
-    sleep 1.5 # longer than the agent's polling interval: the agent reads the empty file
+    sleep 1.5 # longer than the agent's polling interval, so that it reads the empty file
     echo "nameserver $G4" >"$TMP/run-dir/NetworkManager/resolv.conf.new"
     mv "$TMP/run-dir/NetworkManager/resolv.conf.new" "$TMP/run-dir/NetworkManager/resolv.conf"
     comes_up "$with: a folder that appears later, first with an empty file"
 
-    # The device roams to another network with another name server and another manager.
+    # The device moves to another network, with another name server and another network manager.
     stop "$DNS"
     start_dns 10.77.0.2 || fail "dnsmasq does not start again"
     mkdir -p "$TMP/run-dir/netconfig"; chmod 755 "$TMP/run-dir/netconfig"

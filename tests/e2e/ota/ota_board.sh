@@ -1,5 +1,5 @@
-# An update through a real tunnel: the virtual board, a real sshd, the README's command, and `cmxsafe update` with a lost
-# connection, Ctrl-C, a refusal, and a new image that cannot reach its gateway.
+# Updates of the virtual board through a real sshd: with the README's command, and with `cmxsafe update` when the
+# connection is lost, the device refuses the image, the user presses Ctrl-C, or the new image cannot reach its gateway.
 . "$(dirname "$0")/../lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
 esptool_ready
@@ -17,7 +17,7 @@ stream=$(free_port) ota=$(free_port) attest=$(free_port) offset=$(free_offset)
 URL=http://127.0.0.1:$ota
 "$BIN/cmxsafe-board" create board --chip esp32c3 --image v1.bin >/dev/null || fail "create"
 head -c 32 /dev/urandom >private_key.bin
-cp private_key.bin board/ # the key's bits: a chip holds them, but efuse.bin has no read-protected bits
+cp private_key.bin board/ # the board needs the key's bits, which efuse.bin lacks because the key is read-protected
 echo BURN | "$ESPTOOL" -m espefuse --chip esp32c3 --virt --path-efuse-file board/efuse.bin burn-key BLOCK_KEY3 private_key.bin HMAC_UP \
     >espefuse.out 2>&1 || { cat espefuse.out; fail "espefuse"; }
 "$BIN/cmxsafe-board" run board --gateway "127.0.0.1:$SSHD_PORT" --set "gateway.user=$SSHD_USER" --set "gateway.key_file=$KEY" \
@@ -41,7 +41,7 @@ ok "curl through the tunnel"
 grep -rhq 'upload begins at byte 0, from 127.0.0.1' "$TMP"/*.log ./*.log 2>/dev/null || fail "the log does not name the client of the upload"
 ok "the log names the client that the gateway reports"
 
-# Updates with the operator's command and its own ssh. The session that carries the upload is ended halfway.
+# Updates with `cmxsafe update`, which starts its own ssh. The session that carries the upload is ended halfway.
 cat >ssh_config <<CONF
 Host gw
     HostName 127.0.0.1
@@ -90,8 +90,8 @@ rc=0; wait "$pid" || rc=$?
 is .running.version 3.0.0 && is .running.slot ota_0 || fail "Ctrl-C changed something"
 ok "Ctrl-C leaves the device as it was"
 
-# The new image cannot reach its gateway: the device rolls back by itself and reports why. (The image is uploaded from the
-# device itself, so that no session can come up between the upload and the gateway's end.)
+# The new image cannot reach its gateway: the device rolls back by itself and reports why. The image is uploaded without
+# the gateway, which is stopped before: otherwise a session of the new image could come up.
 stop_sshd
 "$BIN/cmxsafe" update --no-wait --url "http://127.0.0.1:$((8989 + offset))" v4.bin >out 2>err || { cat out err; fail "upload of 4.0.0"; }
 wait_for 60 grep -q '4.0.0 at 0x.*, first boot' board.log || fail "4.0.0 was not tried"

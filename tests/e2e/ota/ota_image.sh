@@ -1,5 +1,5 @@
-# `cmxsafe image`: signs, verifies and describes images made by esptool, with keys in files and in a PKCS#11 token; images signed
-# for Secure Boot v2 by espsecure are understood.
+# `cmxsafe image`: signs, verifies and describes images made by esptool, with keys in files and in a PKCS#11 token. It
+# also accepts images that espsecure signed for Secure Boot v2.
 . "$(dirname "$0")/../lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
 esptool_ready
@@ -21,7 +21,7 @@ for k in k.hex k.pub; do "$BIN/cmxsafe" image verify --key $k --chip esp32c3 s.b
     .secure_version == 3 and .bytes == '"$(stat -c %s a.bin)"' and .sha256 == "'"$(sha256sum <a.bin | cut -d' ' -f1)"'"' >/dev/null || fail "info"
 ok "sign, verify, info"
 
-# Checks the trailer's contents with openssl as docs/OTA.md describes them.
+# Verifies the trailer with openssl, according to its description in docs/OTA.md.
 n=$(stat -c %s a.bin)
 { tail -c 96 s.bin | head -c 32; openssl dgst -sha256 -binary a.bin; } >message
 tail -c 64 s.bin | xxd -p -c 64 >sig.hex
@@ -31,13 +31,13 @@ openssl asn1parse -genconf sig.cnf -noout -out sig.der
 openssl dgst -sha256 -verify k.pub -signature sig.der message >/dev/null || fail "openssl does not verify the trailer as documented"
 ok "the documented format"
 
-# Manifests allow blanks in a version, as in Arduino's cores, and in a file name.
+# In a manifest, a version (as those of Arduino's cores) and a file name may contain blanks.
 make_image "an app.bin" "esp-idf: v5.5 #1"
 "$BIN/cmxsafe" image manifest "an app.bin" >manifest || fail "manifest of a version with blanks"
 grep -qx 'version "esp-idf: v5.5 #1"' manifest && grep -q ' file "an app.bin" 0x0 ' manifest || { cat manifest; fail "the manifest does not quote"; }
 ok "a version with blanks in a manifest"
 
-refused() { # refused WHAT ARGUMENTS...: the exit status is 1 and the message contains WHAT
+refused() { # refused WHAT ARGUMENTS...: checks that the exit status is 1 and that the message contains WHAT
     local what=$1 rc=0
     shift
     "$BIN/cmxsafe" image "$@" >out 2>err || rc=$?

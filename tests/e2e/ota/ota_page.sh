@@ -1,5 +1,6 @@
-# The update page in a real Chromium: the running version, refusal, progress, success, keyboard only, stop and continue, a
-# connection that is lost and restored, pages of other sites. CMX_SCREENSHOTS: a folder for the screenshots.
+# The update page in a real Chromium: the running version, refusal, progress, success, use by keyboard only, stop and
+# continue, a connection that is lost and restored, requests by pages of other sites. Screenshots are copied to the
+# folder CMX_SCREENSHOTS if it is set.
 . "$(dirname "$0")/../lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
 command -v chromedriver >/dev/null && command -v chromium >/dev/null || skip "chromium and chromium-driver are not installed"
@@ -14,7 +15,7 @@ make_image v3.bin 3.0.0 esp32c3 0 900
 make_image v4.bin 4.0.0 esp32c3 0 900
 for v in 1 2 3 4; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
 seq 2000 >broken.bin
-# Each flash operation takes 2 ms, so that the page shows progress. An upload without a byte for 5 s is ended.
+# Each flash operation takes 2 ms, so that the page shows progress. An upload that sends nothing for 5 s is ended.
 "$BIN/ota_board" flash 0 --key k.hex --init v1.bin --slow 2000 --idle 5 >board.out 2>board.log &
 PIDS+=($!)
 wait_for 20 grep -q listening board.out || fail "the board does not start"

@@ -7,7 +7,7 @@ cd "$TMP" || exit 1
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pem 2>/dev/null
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.pem 2>/dev/null
 "$BIN/cmxsafe" image key --key k.pem >k.hex
-signed() { # signed OUT VERSION [CHIP] [SECURE_VERSION] [KB]: makes a signed image
+signed() { # signed OUT VERSION [CHIP] [SECURE_VERSION] [KB]: creates a signed image
     make_image "$@" && "$BIN/cmxsafe" image sign --key k.pem "$1" >/dev/null || fail "image $1"
 }
 signed v1.bin 1.0.0 esp32c3 2
@@ -18,8 +18,8 @@ signed s3.bin 2.0.0 esp32s3 2
 make_image bare.bin 2.0.0 esp32c3 2
 cp bare.bin wrong.bin; "$BIN/cmxsafe" image sign --key other.pem wrong.bin >/dev/null
 
-board() { # board [options]: starts it and sets URL
-    [ ! -e board.out ] || mv board.out board.before # the previous board's "listening" must not count for the new board
+board() { # board [options]: starts the board and sets URL
+    [ ! -e board.out ] || mv board.out board.before # the "listening" line of the previous start must not count for this start
     "$BIN/ota_board" flash 0 --key k.hex --up up "$@" >board.out 2>>board.log &
     BOARD=$!
     PIDS+=("$BOARD")
@@ -29,10 +29,10 @@ board() { # board [options]: starts it and sets URL
 get() { curl -sS -m 20 "$URL/update" | jq -r "$1"; }
 is() { [ "$(get "$1" 2>/dev/null)" = "$2" ]; }
 post() { curl -sS -m 120 "$@" "$URL/update"; }
-expect() { # expect STATUS TEXT curl arguments...: expects this status, and TEXT in the answer
+expect() { # expect STATUS TEXT CURL-ARGUMENTS...: sends a request and checks that its answer has this status and contains TEXT
     local status=$1 text=$2 got
     shift 2
-    got=$(curl -sS -m 60 -o answer -w '%{http_code}' "$@" 2>curl.err) # curl fails if the board answers early, so only the status counts
+    got=$(curl -sS -m 60 -o answer -w '%{http_code}' "$@" 2>curl.err) # curl's exit status is ignored: curl fails if the board answers before the end of the upload
     [ "$got" = "$status" ] && grep -q "$text" answer || { cat answer curl.err; fail "$*: $got instead of $status '$text'"; }
 }
 
@@ -41,7 +41,7 @@ board --init v1.bin --deadline 3000
 is .running.version 1.0.0 || fail "version"
 [ "$(get .signature_required)" = true ] || fail "signature_required"
 
-# ---- refusals: status and reason; the running image stays ----
+# ---- refusals: each has a status and a reason, and the running image stays ----
 expect 422 "not signed" -F update=@bare.bin "$URL/update"
 expect 422 "signer is not trusted" -F update=@wrong.bin "$URL/update"
 expect 422 "another chip" -F update=@s3.bin "$URL/update"
@@ -98,7 +98,7 @@ expect 416 "cannot continue" -H "Content-Range: bytes $((held + 1))-$((size - 1)
 expect 400 "Content-Range" -H "Content-Range: bytes 7-3/$size" --data-binary @rest "$URL/update"
 expect 400 "Content-Range" -H "Content-Range: bytes $held-$((size - 2))/$size" --data-binary @rest "$URL/update"
 is .received "$held" || fail "a refused continuation discarded the bytes held"
-# Sends a part of the remaining bytes, then all others in chunked encoding.
+# Sends a part of the remaining bytes, then the rest in chunked encoding.
 head -c 100000 rest >part; tail -c +100001 rest >rest2
 expect 202 "HELD" -H "Content-Range: bytes $held-$((held + 99999))/$size" --data-binary @part "$URL/update"
 post -H 'Transfer-Encoding: chunked' -H "Content-Range: bytes $((held + 100000))-$((size - 1))/$size" -H 'Content-Type: application/octet-stream' --data-binary @rest2 >answer || fail "curl"
@@ -107,7 +107,7 @@ wait_for 30 is .running.version 2.0.0 || fail "it does not restart into 2.0.0"
 wait_for 10 is .running.confirmed true || fail "2.0.0 is not confirmed"
 ok "an interrupted upload continues"
 
-# ---- the README's command, 100-continue (curl uses it above 1 MB), slow and fast links, one at a time ----
+# ---- the README's command, 100-continue (curl uses it above 1 MB), slow and fast links, one upload at a time ----
 signed v4.bin 4.0.0 esp32c3 2 1500
 curl -sS -F update=@v4.bin --limit-rate 300k "$URL/update" >answer4 2>curl4.err &
 uploader=$!
@@ -138,7 +138,7 @@ post --data-binary @v3.bin | grep -q "^OK version=3.0.0" && wait_for 30 is .runn
 expect 422 "secure version" -F update=@v2.bin "$URL/update"
 ok "rollback and the minimum secure version"
 
-# ---- an upload without a byte for too long is ended ----
+# ---- an upload that sends nothing for too long is ended ----
 stop "$BOARD"
 board --idle 1
 python3 - "$URL" v3.bin <<'PY' || fail "an idle upload is not ended"
@@ -151,7 +151,8 @@ s.sendall(f"POST /update HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(data)}
 assert s.recv(100) == b"", "still open"
 PY
 wait_for 20 is .state interrupted || fail "idle"
-# A client that sends a byte now and then does not keep the update reserved: other clients may update while it is still connected.
+# A client that sends only a byte now and then does not block the service: another client may update while the first one
+# is still connected.
 python3 - "$URL" v3.bin <<'PY' &
 import socket, sys, time
 host, port = sys.argv[1][7:].split(":")
@@ -164,7 +165,7 @@ for byte in data[20:4000]:
 PY
 dripping=$!
 PIDS+=("$dripping")
-dripped() { [ "$(get '"\(.state) \(.received < 4000)"')" = "interrupted true" ]; } # the former upload had sent 5000 bytes
+dripped() { [ "$(get '"\(.state) \(.received < 4000)"')" = "interrupted true" ]; } # tells this upload from the former one, which sent 5000 bytes
 wait_for 30 dripped || fail "a slow client keeps the update reserved"
 kill -0 "$dripping" || fail "the slow client disconnected"
 expect 422 "secure version" -F update=@v2.bin "$URL/update"

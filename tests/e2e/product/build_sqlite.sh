@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Built without PostgreSQL (-DCMX_POSTGRESQL=OFF): nothing needs libpq, a gateway with its own registry works, and
-# commands that need PostgreSQL report that and change nothing.
+# A build without PostgreSQL (-DCMX_POSTGRESQL=OFF): no program needs libpq, a gateway with its own registry works, and
+# commands that need PostgreSQL report that the build lacks it and change nothing.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 command -v cmake >/dev/null || skip "no cmake"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Each rule of scripts/check_style.sh, check_tests.sh and check_language.sh reports a violation: a copy of the tree passes,
-# and the copy with one violation fails and names the rule.
+# Each rule of scripts/check_style.sh, check_tests.sh and check_language.sh finds a violation. A copy of the tree
+# passes; after one violation is added to the copy, the script fails and names the rule.
 . "$(dirname "$0")/../lib.sh"
 command -v git >/dev/null && git -C "$ROOT" rev-parse --git-dir >/dev/null 2>&1 || skip "not a git work tree"
 
@@ -15,7 +15,7 @@ bash scripts/check_language.sh >"$TMP/language.log" 2>&1 || fail "the tree itsel
 bash scripts/check_tests.sh >"$TMP/tests.log" 2>&1 || fail "the tree itself violates scripts/check_tests.sh"
 
 restore() { git add -A && git reset -q --hard HEAD; }
-# refused RULE FILE TEXT: the text, appended to FILE, must make check_style.sh fail with RULE.
+# refused RULE FILE TEXT: appends TEXT to FILE and checks that check_style.sh fails and names RULE.
 refused() {
     mkdir -p "$(dirname "$2")"
     printf '%b\n' "$3" >>"$2"
@@ -57,7 +57,7 @@ refused named-files src/cmxsafe/core/backoff.c '/* see backof.c */'
 refused state src/cmxsafe/proxy/relay.c 'static void bad(struct relay *x)\n{\n    x->phase = RELAY_DEAD;\n}'
 ok "each rule of check_style.sh"
 
-# Checks each construct that check_tests.sh refuses.
+# Checks that check_tests.sh refuses each of these lines.
 while IFS= read -r line; do
     printf '%s\ntrue\n' "$line" >>tests/e2e/proxy/proxy_probe.sh
     ! bash scripts/check_tests.sh >"$TMP/tests.log" 2>&1 && grep -qF -- "$line" "$TMP/tests.log" || fail "check_tests.sh accepts: $line"
@@ -77,7 +77,8 @@ if then
 LINES
 ok "check_tests.sh"
 
-# A phrase is found in a source file, a document and a script. Every phrase in the list is a valid regular expression.
+# check_language.sh finds a phrase in a source file, a document and a script. Each phrase in its list is a valid regular
+# expression.
 for file in src/cmxsafe/version.h docs/PORTING.md scripts/lib.sh; do
     sed -i "\\|^$file\$|d" scripts/language_exceptions.txt
     echo "# the caller is to""ld of it" >>"$file"

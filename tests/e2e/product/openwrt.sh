@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The recipe for OpenWrt, without its SDK: make reads the recipe, CMake takes its options and builds the agent from the files that
-# the recipe copies, and the agent names what it was built without. The SDK's own rules are replaced by a few lines;
-# only the SDK can check its package names.
+# The recipe for OpenWrt, tested without OpenWrt's SDK: make reads the recipe, CMake builds the agent with the recipe's
+# options from the files that the recipe copies, and the agent reports which parts it was built without. A few lines
+# replace the SDK's own rules. Only the SDK can check the recipe's package names.
 . "$(dirname "$0")/../lib.sh"
 command -v make >/dev/null || skip "no make"
 

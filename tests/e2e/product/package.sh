@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The Debian packages: a build in another folder gives the same bytes; their content, lintian, manual pages, completion and
-# units; installation, upgrade and purge in a copy-on-write copy of this machine.
+# The Debian packages. Builds in two folders give the same bytes. Checks the packages' content (with lintian), manual
+# pages, completion and units; installs, upgrades and purges them in a copy-on-write copy of this machine.
 . "$(dirname "$0")/../lib.sh"
 for tool in dpkg-buildpackage dh lintian man mandoc systemd-analyze jq; do command -v "$tool" >/dev/null || skip "no $tool"; done
 
@@ -37,7 +37,7 @@ for f in ./usr/bin/cmxsafe ./usr/lib/cmxsafe/cmxsafe-authkeys ./usr/share/bash-c
     ./usr/share/man/man1/cmxsafe{,-attest,-gateway,-identity,-image,-update}.1.gz; do
     grep -q " $f$" "$TMP/$(basename "$OPERATOR").list" || fail "$f is not in the package"
 done
-# in_console_package PACKAGE FILE...: checks that each file is in the package's folder of Cockpit.
+# in_console_package NAME FILE...: checks that the package cockpit-NAME has each file in its Cockpit folder.
 in_console_package() {
     local name=$1 f
     shift
@@ -45,7 +45,7 @@ in_console_package() {
     dpkg-deb -c "$CONSOLE" >"$TMP/console.list" || fail "no package cockpit-$name"
     for f in "$@"; do grep -q "^-rw-r--r-- root/root .* ./usr/share/cockpit/$name/$(basename "$f")$" "$TMP/console.list" || fail "$f is not in cockpit-$name"; done
 }
-# Prints the files that a page of the agent's console loads, by their names in the page.
+# loaded FILE...: prints the names of the scripts and styles that these files of the agent's console load.
 loaded() { grep -ohE '(src|href)="[a-z_]+\.(js|css)"|from .\./[a-z_]+\.js' "$@" | grep -oE '[a-z_]+\.(js|css)' | sort -u; }
 in_console_package cmxsafe-agent "$ROOT"/console/agent/* $(loaded "$ROOT"/console/agent/*.html "$ROOT"/console/agent/*.js)
 in_console_package cmxsafe "$ROOT"/console/*.*

@@ -2,7 +2,7 @@
 # The README's configuration, authorized_keys line, sshd drop-in and sketch work as they are printed there.
 . "$(dirname "$0")/../lib.sh"
 
-# block NAME: prints the fenced block behind <!-- test: NAME -->.
+# block NAME: prints the fenced block that follows <!-- test: NAME -->.
 block() { awk -v mark="<!-- test: $1 -->" '$0 == mark { found = 1; next } found && /^```/ { if (inside) exit; inside = 1; next } inside' "$ROOT/README.md"; }
 
 S=$(free_port) R=$(free_port)
@@ -14,7 +14,7 @@ start_sshd <"$TMP/drop_in"
 { cat "$TMP/drop_in"; echo "HostKey $TMP/host_ed25519"; } >"$TMP/drop_in_alone"
 /usr/sbin/sshd -T -f "$TMP/drop_in_alone" | grep -E '^(clientaliveinterval 15|clientalivecountmax 2|maxstartups 100:30:200)$' >"$TMP/effective"
 [ "$(wc -l <"$TMP/effective")" = 3 ] || fail "sshd does not take the README's drop-in: $(cat "$TMP/effective")"
-# Replaces the values that a reader replaces, and the ports, which are in use here.
+# Replaces the values that the README's reader has to replace, and the ports, which may be in use on this machine.
 adapt() {
     sed -e "s|^host = .*|host = 127.0.0.1|; s|^user = .*|user = $SSHD_USER\nport = $SSHD_PORT|; s|^host_key = .*|host_key = $PIN|" \
         -e "s|^key_file = .*|key_file = $KEY|; s|^local_port = 80\$|local_port = $S|; s|^remote_port = 8080\$|remote_port = $R|; /^port = 22/d"
@@ -62,7 +62,7 @@ struct WebServer {
     void handleClient();
 };
 CORE
-compiles() { # compiles SKETCH FOLDER: uses that folder's settings.h
+compiles() { # compiles SKETCH FOLDER: compiles the sketch with the settings.h in FOLDER
     g++ -DARDUINO=10819 -x c++ -std=c++17 -Wall -Wno-missing-field-initializers -Werror -fsyntax-only -I"$2" -I"$TMP/core" -I"$ROOT/src" \
         -I"$ROOT" -I"$ROOT/board/idf" -include Arduino.h "$1"
 }

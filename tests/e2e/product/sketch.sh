@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A sketch with the lines of CMXsafe-ESP32's README and its settings.h, as C and as C++, with a real sshd: three contexts with one
-# session each, and with a shared session.
+# A sketch that consists of the lines of CMXsafe-ESP32's README and its settings.h, compiled as C and as C++, with a
+# real sshd. Its three contexts have one session each, or one shared session.
 if [ -z "${CMX_IN_NETNS:-}" ]; then
     [ "$(id -u)" = 0 ] || { echo "SKIPPED: ports such as 81 and the address in settings.h need a network namespace, which needs root" >&2; exit 77; }
     exec env CMX_IN_NETNS=1 unshare -n bash "$0"
@@ -16,7 +16,7 @@ start_sshd <<<'GatewayPorts clientspecified'
 answers() { curl -fsS --max-time 10 "http://127.0.0.2:$1/" | grep -qx "service on $1"; }
 logins() { grep -c 'Accepted publickey' "$TMP/sshd.log"; }
 
-sketch() { # sketch PROGRAM SESSIONS [shared]: runs a sketch; expects its three services and this number of sessions
+sketch() { # sketch PROGRAM SESSIONS [shared]: runs a sketch and checks its three services and the number of sessions
     local program=$1 sessions=$2 before pid port
     shift 2
     before=$(logins)

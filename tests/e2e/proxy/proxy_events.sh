@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The engine reports every connection: as opened, as closed with its bytes and cause, or as refused with its cause. It reports the end of a
-# session's connections before the end of the session.
+# The engine reports each connection when it is opened, when it is closed (with its bytes and the cause) and when it is
+# refused (with the cause). It reports the end of a session's connections before the end of the session.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 command -v jq >/dev/null || skip "no jq"
@@ -19,7 +19,7 @@ tells "session one up ok gateway=127.0.0.1"
 
 client "$R" sink 100000 || fail "sink"
 tells "relay one echo reverse opened number=1 from=(127\.0\.0\.1|::1) in=0 out=0 cause=ok"
-# The service gets 1 + 100000 bytes and returns a digest of 64.
+# The service receives 1 + 100000 bytes and sends a digest of 64 bytes.
 tells "relay one echo reverse closed number=1 from=[^ ]+ in=100001 out=64 cause=ok"
 client "$D" sink 1000 || fail "direct"
 tells "relay one back direct opened number=1 from=127\.0\.0\.1 in=0 out=0 cause=ok"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A device that knows several gateways, against real sshd: one that is down, refuses, swallows packets or shows a wrong host
-# key is passed over within a bounded time; a gateway that works is kept; traffic moves when it dies; all sessions use the
-# same one; a name's addresses are all tried; the list changes at run time.
+# A device with a list of gateways, which are real sshds. The device passes over a gateway that is down, refuses, drops
+# packets or has a wrong host key, within a bounded time. It keeps a gateway that works, and moves when that gateway
+# dies. All its sessions use the same gateway. It tries all addresses of a name, and accepts a new list at run time.
 . "$(dirname "$0")/../lib.sh"
 PROXY_DRIVER=proxy_run_hasty # a session counts as working after a second
 
@@ -11,7 +11,7 @@ works() { client "$R" sink 1000; }
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
 
-# gateway NAME ADDRESS: starts an sshd there, with its log in NAME.log; sets NAME_AT and NAME_PID.
+# gateway NAME ADDRESS: starts an sshd on ADDRESS, with its log in NAME.log; sets NAME_AT and NAME_PID.
 gateway() {
     local SSHD_PORT='' SSHD_ADDRESS=$2
     SSHD_PORT=$(free_port)
@@ -20,7 +20,7 @@ gateway() {
     mv "$TMP/sshd.log" "$TMP/$1.log" # sshd still writes to the renamed file
     declare -g "$1_AT=$2:$SSHD_PORT" "$1_PID=$SSHD_PID"
 }
-# again NAME: starts an sshd of that name once more, at the same place.
+# again NAME: starts this gateway again on the same address and port.
 again() {
     local at="$1_AT" SSHD_PORT SSHD_ADDRESS
     SSHD_ADDRESS=${!at%:*} SSHD_PORT=${!at#*:}
@@ -29,7 +29,7 @@ again() {
 }
 # die NAME: ends the listener and all its sessions, like a failure of the machine.
 die() { local pid="$1_PID" p; for p in ${!pid} $(descendants "${!pid}"); do kill -KILL "$p"; done; wait "${!pid}" 2>/dev/null; }
-# cut_sessions NAME: ends its sessions, but not the listener.
+# cut_sessions NAME: ends the gateway's sessions, but not its listener.
 cut_sessions() { local pid="$1_PID" p; for p in $(descendants "${!pid}"); do kill -KILL "$p" 2>/dev/null; done; }
 at() { status_is echo gateway "${!1%:*}" && status_is echo state up; }
 seen() { grep -c -- "$1" "$TMP/proxy.log"; } # seen TEXT: counts lines of the engine's log
@@ -51,7 +51,7 @@ print('full', flush=True); time.sleep(600)" >"$TMP/hole" & PIDS+=($!)
 wait_for 10 grep -q full "$TMP/hole" || fail "black hole"
 HOLE_AT=127.0.0.3:$HOLE REFUSES_AT=127.0.0.4:$CLOSED
 
-# wrong PORT: starts an sshd at 127.0.0.5 with another host key.
+# wrong PORT: starts an sshd on 127.0.0.5 with another host key.
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/wrong_ed25519"
 wrong() {
     sed -E "s/^(Port) .*/\\1 $1/; s/^(ListenAddress) .*/\\1 127.0.0.5/; s/host_ed25519/wrong_ed25519/" "$TMP/sshd_config" >"$TMP/wrong_config"
@@ -61,7 +61,7 @@ wrong() {
 }
 wrong "$(free_port)"
 
-# ---- passed over ----
+# ---- gateways that do not work are passed over ----
 run host="$REFUSES_AT > $ONE_AT"
 wait_for 20 at ONE_AT || fail "refused: $(ask status)"
 [ "$(seen "127.0.0.4: gateway connection: .*refused")" -ge 1 ] || fail "the refusing gateway is not named"
@@ -88,7 +88,7 @@ for bad in 127.0.0.3 127.0.0.4 127.0.0.5; do
 done
 quit_proxy; ok "three broken gateways of four: each is tried at most once"
 
-# ---- kept, and left when it dies ----
+# ---- a gateway that works is kept, and left when it dies ----
 run host="$ONE_AT > $TWO_AT"
 wait_for 20 at ONE_AT || fail "first: $(ask status)"
 sleep 1.5 # the session counts as working now
@@ -114,7 +114,7 @@ wait_for 20 at TWO_AT || fail "a gateway that worked is not tried first: $(ask s
 wait_for 20 works || fail "no data: $(ask status)"
 quit_proxy; ok "the first gateway is back: the device stays, also after a lost session"
 
-# ---- one session survives at a gateway that takes no new ones ----
+# ---- one session survives on a gateway that accepts no new sessions ----
 run host="$ONE_AT > $TWO_AT" keepalive=600 # no keepalive wakes the session that has to move
 wait_for 20 at ONE_AT && wait_for 20 status_is back state up || fail "first: $(ask status)"
 die TWO

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A device that runs out of heap refuses new connections before libssh lacks memory. While it receives an update, streams end first.
+# A device that is short of heap refuses new connections, so that libssh still has memory. During an update it ends
+# streams first.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) STREAM=$(free_port) WEB=$(free_port)
 start_sshd </dev/null

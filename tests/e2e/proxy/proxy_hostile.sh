@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A hostile gateway: floods, silence, sudden closes and garbage at every stage. The engine stays bounded, reports the cause
-# and keeps trying.
+# A hostile gateway: floods, silence, sudden closes and garbage at every stage. The engine's memory stays bounded; it
+# reports the cause and keeps trying.
 . "$(dirname "$0")/../lib.sh"
 
 PYTHON=$(python_with asyncssh==2.24.1) || fail "asyncssh cannot be installed"
@@ -46,7 +46,7 @@ wait_for 10 status_is echo error protocol || fail "drown: $(ask status)"
 quit_proxy; stop "$HOSTILE"
 ok "a gateway that sends requests and does not read the answers"
 
-# asyncssh ends the session at a WINDOW_ADJUST after our CLOSE.
+# asyncssh ends the session if it receives a WINDOW_ADJUST after our CLOSE.
 hostile uploads; start_proxy -- "echo,$S,$R"
 up
 wait_for 90 grep -qE "^(lost|uploaded)" "$TMP/hostile.out" || fail "uploads: $(ask status)"
@@ -55,7 +55,8 @@ status_is echo sessions 1 || fail "uploads: $(ask status)"
 quit_proxy; stop "$HOSTILE"
 ok "20 uploads that the device resets; one session"
 
-# A session that ends soon after the login does not count as a success: the waits grow beyond the first one (0.5 s).
+# A session that ends soon after the login does not count as a success: the waits between attempts grow beyond the first
+# wait (0.5 s).
 : >"$TMP/proxy.log"
 hostile brief; start_proxy base=500 max=60000 -- "echo,$S,$R"
 granted() { [ "$(grep -c granted "$TMP/hostile.out")" -ge 7 ]; }
@@ -65,7 +66,7 @@ sed -nE 's/.*next attempt in ([0-9]+)\.([0-9]) s$/\1\2/p' "$TMP/proxy.log" | awk
     fail "brief: every wait is short: $(grep -o "next attempt.*" "$TMP/proxy.log" | tr '\n' ' ')"
 ok "a gateway that ends each session after the login: the waits grow"
 
-stage() { # stage WHAT ERROR...: one of the errors must be reported
+stage() { # stage WHAT ERROR...: runs hostile.py WHAT and checks that the engine reports one of these errors
     local what=$1 e; shift
     hostile "$what"
     start_proxy login=2 -- "echo,$S,$R"

@@ -4,7 +4,7 @@
 
 PYTHON=$(python_with asyncssh==2.24.1) || fail "asyncssh cannot be installed"
 S=$(free_port) R=$(free_port)
-start_sshd </dev/null # creates the keys; the other gateways below use the same pin
+start_sshd </dev/null # creates the keys; the gateways below use the same host key
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
 REAL_KEY=$KEY
@@ -19,14 +19,14 @@ asking() { # asking WHAT: starts a gateway with these prompts; sets SSHD_PORT
 }
 never_told() { lacks 's3cret' "$TMP/proxy.log" || fail "the password is in the log"; }
 
-taken() { # taken WHAT: the login with the password s3cret-word succeeds
+taken() { # taken WHAT: checks that the login with the password s3cret-word succeeds
     asking "$1"
     start_proxy password=s3cret-word -- "echo,$S,$R"
     wait_for 20 status_is echo sessions 1 || fail "$1: $(ask status)"
     quit_proxy; stop "$ASKING"; never_told
     ok "$1: logged in"
 }
-refused() { # refused WHAT TEXT: the login fails with TEXT
+refused() { # refused WHAT TEXT: checks that the login fails with TEXT
     asking "$1"
     start_proxy password=s3cret-word -- "echo,$S,$R"
     wait_for 30 status_is echo error auth || fail "$1: $(ask status)"

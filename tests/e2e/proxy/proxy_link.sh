@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The link between device and gateway in network namespaces: cut for 20 s (CMX_LONG=1: a minute) and restored; silent; slow and
-# lossy (200 ms, 5 %).
+# Device and gateway in two network namespaces. The link between them is cut for 20 s (CMX_LONG=1: a minute) and
+# restored; drops all packets; is slow and lossy (200 ms, 5 %).
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip "network namespaces need root"
 
@@ -38,7 +38,7 @@ wait_for 30 status_is echo state up || fail "healed: $(ask status)"
 wait_for 30 client "$R" sink 100000 || fail "the link is restored, but no data passes"
 ok "link cut for $CUT s: noticed, recovered"
 
-# The link drops packets silently: the gateway keeps the old listener until its own timeout.
+# The link drops packets silently: the gateway keeps the old session's listener until sshd's own timeout.
 ip netns exec "${N}d" nft -f - <<NFT || fail "nft"
 add table ip cut
 add chain ip cut in { type filter hook input priority 0; policy drop; }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# peer = mirror: the service sees the client's address as the source of the connection, without privilege for the agent. Without
-# root's route, or with a client that has no IPv6 identity, nothing reaches the service. Runs in a network namespace of its own.
+# peer = mirror: the service sees the client's address as the source of the connection, and the agent needs no
+# privilege. If root has not added the route, or the client has no IPv6 identity, no connection reaches the service.
+# Runs in its own network namespace.
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip "needs root for a network namespace"
 
@@ -9,7 +10,7 @@ if [ -z "${CMX_MIRROR_NS:-}" ]; then
     exit 0
 fi
 ip link set lo up
-# The gateway's side of the machine has the addresses that identify two clients and the device, like a CMX-GW.
+# As on a CMX-GW, the machine has the addresses that identify two clients and the device.
 ip -6 addr add fd00:1::17/128 dev lo
 ip -6 addr add fd00:1::18/128 dev lo
 ip -6 addr add fd00:2::99/128 dev lo
@@ -27,8 +28,8 @@ wait_for 10 listening "$S" || fail "service"
 start_sshd <<<'GatewayPorts clientspecified'
 start_proxy events=1 -- "web,$S,$R,peer=3,local=::1,address=fd00:2::99" "other,$S,$R4,peer=3,local=::1"
 up
-# seen_by SOURCE ADDRESS PORT: prints the service's answer to a client with that source address; "" if the client did not reach
-# it.
+# seen_by SOURCE ADDRESS PORT: prints the service's answer to a client with the address SOURCE, or nothing if the client
+# did not reach it.
 seen_by() {
     python3 - "$@" <<'PY'
 import socket, sys

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Names that OpenSSH accepts and libssh's own options refuse: cmxsafe logs in with them. Host names go through /etc/hosts of a
-# mount namespace.
+# cmxsafe logs in with user and host names that OpenSSH accepts but libssh's options refuse. /etc/hosts of a mount
+# namespace defines the host names.
 . "$(dirname "$0")/../lib.sh"
 
 [ "$(id -u)" = 0 ] || skip "needs root for a mount namespace"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Clients and the service do not notice the end-to-end probe, and a listener that no longer leads here is replaced.
+# Clients and the service do not notice the end-to-end probe. A listener that no longer leads to this device is replaced.
 . "$(dirname "$0")/../lib.sh"
 
 S=$(free_port) R=$(free_port)
@@ -21,7 +21,7 @@ counted=$(($(status_of echo total) - 35))
 [ "$counted" -ge 0 ] && [ "$counted" -le $(((SECONDS - began) / 2)) ] || fail "$counted probes are counted as connections: $(ask status)"
 ok "probes pass, clients notice nothing"
 
-# The listener now leads elsewhere: a rule at the gateway diverts its port (own network namespace, so as root only).
+# A rule on the gateway diverts the listener's port. The gateway needs its own network namespace for this, and therefore root.
 if [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null; then
     quit_proxy
     N=cmxp$$; CLEANUP+=("ip netns del $N 2>/dev/null")

@@ -66,7 +66,8 @@ cp "$TMP/authorized_keys.good" "$TMP/authorized_keys"
 wait_for 20 works || fail "key accepted again: $(ask status)"; ok "key refused, then accepted"
 quit_proxy
 
-# A gateway without a common cipher closes the connection, as a gateway that stops does; the engine reports the right cause.
+# A gateway that shares no cipher with the device closes the connection, as does a gateway that stops. The engine
+# reports the right cause.
 stop_sshd
 SSHD_PORT=$(free_port)
 start_sshd <<<'Ciphers chacha20-poly1305@openssh.com'

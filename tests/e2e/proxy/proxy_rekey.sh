@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Keys are re-exchanged under load, from either side; the gateway's host keys of every type are found by fingerprint.
+# Either side starts key re-exchanges under load. A pinned fingerprint matches the gateway's host key of every type.
 . "$(dirname "$0")/../lib.sh"
 
 S=$(free_port) R=$(free_port)

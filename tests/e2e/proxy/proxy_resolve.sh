@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Slow name servers: a service whose name takes seconds delays its own connections and no other; the look-up of the
-# gateway's name is not part of login_timeout.
+# Slow name servers. If the look-up of a service's name takes seconds, only connections to this service wait. The time
+# of the look-up of the gateway's name does not count towards login_timeout.
 . "$(dirname "$0")/../lib.sh"
 
 [ "$(id -u)" = 0 ] || skip "needs root for a mount namespace and port 53"
@@ -40,7 +40,7 @@ status_is slow total 32 || fail "$(ask status)"
 ok "all 32 were served once the name was known"
 
 # A client disconnects, and contexts are removed, during the look-up.
-sleep 3 # until the engine no longer reuses the last result
+sleep 3 # until the engine has forgotten the last result
 timeout 1 python3 "$ROOT/tests/e2e/client.py" "$W" sink 1000 && fail "the client was served before the look-up ended"
 [ "$(ask set "fast,$S,$F,session=one")" = "set ok" ] || fail "set"
 client "$F" sink 1000 || fail "after the removal"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Connections at rest: a session with 64 idle connections does not wake up. Data from either side, the end from either side, a removed
-# context and the end of the session still reach them at once.
+# Connections at rest: a session with 64 idle connections does not wake up. The connections still notice at once when
+# either side sends data or closes, their context is removed or the session ends.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) R=$(free_port) Q=$(free_port)
 start_sshd </dev/null
@@ -100,7 +100,7 @@ PY
 mkfifo "$TMP/in" "$TMP/out"
 python3 "$TMP/rest.py" "$S" "$R" "$Q" "$PROXY_RUN" <"$TMP/in" >"$TMP/out" 2>"$TMP/rest.log" & PIDS+=($!)
 exec {ENDS_IN}>"$TMP/in" {ENDS_OUT}<"$TMP/out"
-# said TEXT: checks the next line that rest.py prints.
+# said TEXT: checks that the next line that rest.py prints is TEXT.
 said() { local line; IFS= read -r -t 300 -u "$ENDS_OUT" line && [ "$line" = "$1" ] || fail "instead of '$1': ${line:-nothing}"; }
 said 'the session does not wake up'; ok "64 idle connections do not wake their session up"
 said 'data passes both ways after a rest'; ok "data passes after a rest, from either side first"

@@ -7,7 +7,7 @@ client() { python3 "$ROOT/tests/e2e/client.py" "$@"; }
 start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
-# A service reads one byte a second: the gateway's data must wait at the gateway.
+# A service reads one byte a second: the other data must wait on the gateway, not in the device's memory.
 T=$(free_port) RT=$(free_port)
 python3 -c "
 import socket, time

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A client that does not read: sshd then does not send its CLOSE for the channel. The session continues, and is ended only
-# if a new connection needs the slot of such a channel.
+# While a client does not read, sshd does not send its CLOSE for the channel. The session continues; the device ends it
+# only if a new connection needs the slot of such a channel.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) R=$(free_port)
 start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
-PROXY_DRIVER=proxy_run_hasty # the gateway must answer a CLOSE within 3 s instead of 60 s
+PROXY_DRIVER=proxy_run_hasty # in this build the gateway must answer a CLOSE within 3 s instead of 60 s
 start_proxy -- "echo,$S,$R,max=1,idle=1"
 up
 client() { timeout 30 python3 "$ROOT/tests/e2e/client.py" "$@"; }

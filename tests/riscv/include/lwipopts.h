@@ -12,7 +12,7 @@
 #define LWIP_NETIF_API 1
 #define LWIP_SOCKET 1
 #define LWIP_COMPAT_SOCKETS 1
-#define LWIP_POSIX_SOCKETS_IO_NAMES 0 /* ESP-IDF's VFS serves close, read, write and fcntl */
+#define LWIP_POSIX_SOCKETS_IO_NAMES 0 /* ESP-IDF's VFS defines close, read, write and fcntl */
 #define LWIP_TIMEVAL_PRIVATE 0
 #define LWIP_TCPIP_CORE_LOCKING 1
 #define LWIP_TCP_KEEPALIVE 1

@@ -1,4 +1,4 @@
-/* As in ESP-IDF: POSIX names on lwIP. For compile checks only. */
+/* Declares POSIX names on lwIP, like ESP-IDF's header of this name. For compile checks only. */
 #pragma once
 
 #include "lwip/inet.h"

@@ -1,4 +1,5 @@
-/* As in ESP-IDF, which has no <poll.h>: POSIX names on lwIP. For compile checks only. */
+/* Declares POSIX names on lwIP, like ESP-IDF's header of this name (ESP-IDF has no <poll.h>). For compile checks only.
+ */
 #pragma once
 
 #include "lwip/sockets.h"
