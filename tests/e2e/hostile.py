@@ -4,7 +4,7 @@ mute: never answers a forward request; deny: refuses it; drown: sends requests w
 uploads: opens 20 connections, which still send data while the device closes them; brief: ends each session soon after it
 granted the forward; names: accepts every user name.
 WHAT before or during the login (with raw sockets): silence, a sudden close, garbage, or an endless or slow banner; the value
-names the stage and the action."""
+names the stage and the action. stage-N-silent and stage-N-close forward the login to the sshd on port REAL_PORT first."""
 import asyncio
 import os
 import sys

@@ -1,4 +1,6 @@
-"""Drives the console in Chromium: console_page.py fleet|rollouts|nodes|many|access|stranger|agent|STEP URL WEBDRIVER_PORT FOLDER SCREENSHOTS AXE. FOLDER is the temporary folder of the scenario (tests/e2e/console). Exits non-zero if a check fails."""
+"""Drives the console in Chromium and exits non-zero if a check fails:
+console_page.py fleet|rollouts|nodes|many|access|stranger|agent|STEP URL WEBDRIVER_PORT FOLDER SCREENSHOTS AXE.
+STEP is the name of one function in this file; FOLDER is the temporary folder of the scenario (tests/e2e/console)."""
 import hashlib
 import json
 import os

@@ -1,4 +1,5 @@
-/* Parts of the agent: status texts, the control protocol and its server, liveness of tasks, datagrams to systemd. */
+/* Tests parts of the agent: status texts, the control protocol and its server, liveness of tasks, datagrams to systemd.
+ */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -133,7 +134,7 @@ static void test_table(void **state)
     assert_non_null(strstr(text(), "\033[31mwaiting\033[0m"));
 }
 
-/* A session whose thread no longer runs is neither up nor healthy, in every form of the status. */
+/* No form of the status shows a session as up or healthy if its thread no longer runs. */
 static void test_stuck(void **state)
 {
     struct status_view v = view();
@@ -212,7 +213,7 @@ static void test_status_fits(void **state)
     }
     cmx_buf_init(&out, memory, sizeof memory);
     assert_int_equal(status_json(&v, &out), CMX_OK);
-    assert_true(cmx_buf_len(&out) < sizeof memory - 40 * 1024); /* the status of the modules must fit, too */
+    assert_true(cmx_buf_len(&out) < sizeof memory - 40 * 1024); /* 40 KB remain for the modules' status */
     cmx_buf_clear(&out);
     assert_int_equal(status_table(&v, true, &out), CMX_OK);
     for (size_t cap = 0; cap < 2000; cap += 13) {
@@ -354,7 +355,7 @@ static int client(void)
     return fd;
 }
 
-/* Serves until no event is pending. Returns how many descriptors the server then polls. */
+/* Serves until no event is pending. Returns the number of descriptors that the server then polls. */
 static size_t turn(struct control *c, uint64_t now)
 {
     struct pollfd fds[CONTROL_CLIENTS_MAX + 1];
@@ -393,7 +394,7 @@ static void test_control_server(void **state)
     cmx_mem_stats(&before);
     assert_int_equal(control_open(&c, path, commands, 3, NULL, 4096), CMX_OK);
     assert_int_equal(control_open(&second, path, commands, 3, NULL, 4096), CMX_EBUSY);
-    turn(c, 0); /* accepts the connection with which the second open looked for a running server */
+    turn(c, 0); /* accepts the connection by which the second open found this server */
     a = client();
     b = client();
     assert_int_equal(turn(c, 0), 3);
@@ -432,7 +433,7 @@ static void test_control_bounds(void **state)
         fd[i] = client();
         turn(c, 0);
     }
-    assert_int_equal(turn(c, 0), CONTROL_CLIENTS_MAX); /* the listener is not polled: two clients are not accepted */
+    assert_int_equal(turn(c, 0), CONTROL_CLIENTS_MAX); /* two clients wait: the listener is not polled */
     memset(line, 'a', sizeof line);
     assert_int_equal(send(fd[0], line, sizeof line, 0), sizeof line);
     turn(c, 0);
@@ -441,7 +442,7 @@ static void test_control_bounds(void **state)
     for (size_t i = 1; i < CONTROL_CLIENTS_MAX + 2; i++)
         close(fd[i]);
     assert_int_equal(turn(c, 0), 1);
-    /* Without memory for the answer the server disconnects the client and continues. */
+    /* If there is no memory for an answer, the server disconnects the client and continues. */
     fd[0] = client();
     turn(c, 0);
     assert_int_equal(send(fd[0], "words\n", 6, 0), 6);
@@ -452,8 +453,8 @@ static void test_control_bounds(void **state)
     control_close(c);
 }
 
-/* A client is answered although connections have used up the process's descriptors; a second one waits, and poll does
- * not report it again and again. */
+/* While no descriptor is free, the server still answers the client that is connected. A second client waits, and poll
+ * does not report it again and again. */
 static void test_control_without_descriptors(void **state)
 {
     struct control *c = NULL;
@@ -501,7 +502,7 @@ static void test_control_removed(void **state)
     assert_true(fd >= 0);
     close(fd);
     assert_false(tells_of_removal(c));
-    assert_int_equal(unlink(other), 0); /* its removal causes one, although the socket stays */
+    assert_int_equal(unlink(other), 0); /* its removal causes an event, although the socket stays */
     assert_true(tells_of_removal(c));
     turn(c, 0);
     assert_false(tells_of_removal(c));
@@ -573,7 +574,7 @@ static void test_liveness(void **state)
     wait_tasks(0);
     assert_true(liveness_ok(1101, 100, 0)); /* a task that ended is not stuck */
     assert_true(liveness_ok(2000, 100, 1));
-    assert_false(liveness_ok(2101, 100, 1)); /* the task is missing, though */
+    assert_false(liveness_ok(2101, 100, 1)); /* but a task is missing */
 }
 
 /* ---- systemd ---- */

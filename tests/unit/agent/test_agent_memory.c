@@ -1,4 +1,5 @@
-/* Memory that sessions freed is returned to the system once they are idle, and not while they transfer. */
+/* When all sessions are idle, and not while they transfer, the agent returns the memory that they freed to the system.
+ */
 #include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +13,7 @@
 
 static unsigned trims, arenas_max;
 
-/* Replaces the allocator's function. */
+/* Replaces the C library's function. */
 int malloc_trim(size_t pad)
 {
     assert_int_equal(pad, 0);
@@ -44,15 +45,15 @@ static void test_the_heap_is_bounded(void **state)
     assert_int_equal(setrlimit(RLIMIT_DATA, &foreign), 0);
     assert_int_equal(memory_limit(8), CMX_OK);
     assert_int_equal(getrlimit(RLIMIT_DATA, &limit), 0);
-    assert_int_equal(limit.rlim_cur, foreign.rlim_cur); /* another program's lower limit stays */
+    assert_int_equal(limit.rlim_cur, foreign.rlim_cur); /* a lower limit set by another program stays */
     assert_int_equal(setrlimit(RLIMIT_DATA, &before), 0);
     assert_int_equal(memory_limit(8), CMX_OK);
     assert_int_equal(getrlimit(RLIMIT_DATA, &limit), 0);
     assert_true(limit.rlim_cur <= MEMORY_LIMIT_BASE + ((rlim_t)256 << 20));
-    assert_int_equal(limit.rlim_max, before.rlim_max); /* unchanged, so that hooks can raise their limit again */
+    assert_int_equal(limit.rlim_max, before.rlim_max); /* hooks can raise their limit up to this one */
     assert_int_equal(memory_limit(100), CMX_OK);
     assert_int_equal(getrlimit(RLIMIT_DATA, &grown), 0);
-    assert_true(grown.rlim_cur > limit.rlim_cur); /* a reload adds connections */
+    assert_true(grown.rlim_cur > limit.rlim_cur); /* as after a reload that adds connections */
     assert_int_equal(memory_limit(8), CMX_OK);
     assert_int_equal(getrlimit(RLIMIT_DATA, &limit), 0);
     assert_int_equal(limit.rlim_cur, grown.rlim_cur); /* the limit is never lowered: the memory may be in use */
@@ -64,7 +65,7 @@ static void test_trims_once_at_rest(void **state)
     uint64_t now = 5000;
 
     (void)state;
-    memory_turn(7, now); /* the first call: the amount of earlier work is unknown */
+    memory_turn(7, now); /* first call: earlier work is unknown, so the idle time begins now */
     for (unsigned i = 0; i < 19; i++)
         memory_turn(7, now += 100);
     assert_int_equal(trims, 0); /* the sessions have not been idle for two seconds */
@@ -87,7 +88,7 @@ static void test_work_postpones(void **state)
     memory_turn(work, now += 100);
     memory_turn(work, now += 2000);
     assert_int_equal(trims, 1);
-    memory_turn(work + 1, now += 1); /* memory can be returned again */
+    memory_turn(work + 1, now += 1); /* after new work, memory is returned again */
     memory_turn(work + 1, now += 2000);
     assert_int_equal(trims, 2);
 }

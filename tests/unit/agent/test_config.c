@@ -254,7 +254,7 @@ static void test_identity_and_attest_sections(void **state)
     assert_int_equal(c->attest.port, 8889);
     assert_string_equal(c->attest.image, "/dev/mmcblk0");
     config_engine(c, &g, contexts);
-    assert_non_null(g.key_load); /* without another credential the derived key is used */
+    assert_non_null(g.key_load); /* there is no other credential: the derived key is used */
     assert_true(g.want_session_id);
     config_free(c);
     c = parse_ok(GATEWAY "[identity]\nkey_file = /k\n" CONTEXT);
@@ -264,12 +264,12 @@ static void test_identity_and_attest_sections(void **state)
     config_free(c);
 }
 
-/* A change is reported as "needs a restart" for exactly the keys that need one. */
+/* The keys whose change needs a restart, and only those, are reported as such. */
 static void test_changes_that_need_a_restart(void **state)
 {
     static const struct {
         const char *section, *before, *after;
-        const char *key; /* NULL: a reload applies it */
+        const char *key; /* the key reported as needing a restart; NULL: a reload applies the change */
     } changes[] = {
         {"agent", "control_socket = /a", "control_socket = /b", "control_socket"},
         {"agent", "confine = no", "confine = yes", "confine"},
@@ -325,7 +325,7 @@ static void test_no_key_is_forgotten(void **state)
     source[n] = 0;
     for (size_t i = 0; i < config_n_keys; i++)
         if (!strstr(source, config_keys[i].key))
-            fail_msg("no test of %s", config_keys[i].key);
+            fail_msg("no test uses key %s", config_keys[i].key);
 }
 
 static void test_sections_fit(void **state)
@@ -499,7 +499,7 @@ static void test_context_limit(void **state)
     expect_error(text, "f:1542: more than 512 contexts\n");
 }
 
-/* libinih itself cuts lines at 200 bytes. */
+/* Lines that are longer than libinih's own limit of 200 bytes are read completely. */
 static void test_long_lines(void **state)
 {
     static char text[16384], value[CMX_INI_LINE_MAX];
@@ -654,7 +654,7 @@ static void test_key_file_permissions(void **state)
     chmod(key, 0600);
     assert_int_equal(load(text, &c), CMX_OK);
     config_free(c);
-    /* systemd's credentials carry an ACL, which shows as the group's read bit. */
+    /* A systemd credential has an ACL; its mode shows this as group read permission. */
     chmod(key, 0440);
     assert_int_equal(load(text, &c), CMX_EINVAL);
     setenv("CREDENTIALS_DIRECTORY", dir, 1);
@@ -694,7 +694,8 @@ static void test_files_that_are_not_there(void **state)
 /* ---- known_hosts ---- */
 
 #define KEY_A " ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
-/* HMAC-SHA1 of "gw.example.org" and of "[gw.example.org]:2222" under a salt of bytes 0..19, by Python's hmac. */
+/* HMAC-SHA1 of "gw.example.org" and of "[gw.example.org]:2222" with the bytes 0..19 as salt, computed with Python's
+ * hmac. */
 #define HASHED_22 "|1|AAECAwQFBgcICQoLDA0ODxAREhM=|Zi4RWa4FIQYeEXTUuoDNgKEcXZI="
 #define HASHED_2222 "|1|AAECAwQFBgcICQoLDA0ODxAREhM=|v90d+nJJCV4dYevW5E4lv6IS890="
 
@@ -709,7 +710,7 @@ static void test_known_hosts_match(void **state)
         {"GW.Example.ORG" KEY_A, 22, true},
         {"  gw.example.org,10.0.0.1" KEY_A, 22, true},
         {"other,gw.example.org" KEY_A, 22, true},
-        {"gw.example.org" KEY_A, 2222, false}, /* names without a port have port 22 */
+        {"gw.example.org" KEY_A, 2222, false}, /* a name without a port means port 22 */
         {"[gw.example.org]:2222" KEY_A, 2222, true},
         {"[gw.example.org]:2222" KEY_A, 22, false},
         {"*.example.org" KEY_A, 22, true},
@@ -834,7 +835,7 @@ static void test_load_allocation_failures(void **state)
     assert_true(done);
 }
 
-/* ---- the reference ---- */
+/* ---- the generated reference of the keys ---- */
 
 static void assert_golden(const char *path, void (*print)(FILE *out), const char *from)
 {
@@ -854,7 +855,7 @@ static void assert_golden(const char *path, void (*print)(FILE *out), const char
     assert_non_null(start);
     start += from ? strlen(from) : 0;
     if (strncmp(start, made, len) != 0)
-        fail_msg("%s is not what the table says; run scripts/gen_config_reference.sh", path);
+        fail_msg("%s differs from the table of keys; run scripts/gen_config_reference.sh", path);
     free(made);
 }
 

@@ -1,5 +1,5 @@
 /* Each case runs in a child process that confines itself and then tries what confinement forbids. On a kernel without
- * Landlock or seccomp, the code must report that confinement is missing. */
+ * Landlock or seccomp, the code under test must report that confinement is missing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,7 +27,7 @@
 
 #include "agent/confine/confine.h"
 
-/* The answers of a child. */
+/* Exit statuses of a child. */
 #define YES 0
 #define NO 10
 #define ABSENT 77
@@ -153,7 +153,7 @@ static int files(void)
         return 5;
     if (access("/etc/hosts", R_OK) == 0 && open("/etc/hosts", O_RDONLY) < 0)
         return 6;
-    if (try_connect(closed_port) != YES) /* ports are not limited in this plan */
+    if (try_connect(closed_port) != YES) /* this plan does not limit ports */
         return 7;
     execl("/bin/true", "true", (char *)NULL);
     return errno == EACCES ? YES : 8;
@@ -205,7 +205,7 @@ static int seccomp_child(void)
         return 4;
     if (pthread_create(&t, NULL, in_thread, &ran) != 0 || pthread_join(t, NULL) != 0 || !ran)
         return 5;
-#ifndef __SANITIZE_ADDRESS__ /* the sanitizer's leak check needs these calls */
+#ifndef __SANITIZE_ADDRESS__ /* the sanitizer needs these calls for its leak check */
     if (fork() >= 0 || errno != ENOSYS)
         return 6;
     m = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -216,11 +216,11 @@ static int seccomp_child(void)
     if (m == MAP_FAILED)
         return 8;
 #ifndef __SANITIZE_ADDRESS__
-    if (mprotect(m, 4096, PROT_READ | PROT_EXEC) == 0) /* written memory cannot become executable */
+    if (mprotect(m, 4096, PROT_READ | PROT_EXEC) == 0) /* memory that was writable cannot become executable */
         return 10;
     if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
         return 11;
-    if (!dlopen("libssl.so.3", RTLD_NOW)) /* glibc loads the modules of the name service late */
+    if (!dlopen("libssl.so.3", RTLD_NOW)) /* must work: glibc loads name service modules late */
         return 12;
 #endif
     if (syscall(SYS_mincore, (void *)-1, 0, NULL) != -1)
@@ -267,7 +267,7 @@ static int all_child(void)
     return all && (try_connect(closed_port) != NO || try_open(other, O_RDONLY) != NO) ? 5 : YES;
 }
 
-/* Runs what in a child and returns its wait status. */
+/* Runs what() in a child process and returns the child's wait status. */
 static int run(int (*what)(void))
 {
     pid_t pid = fork();

@@ -1,4 +1,4 @@
-/* The history of uploads: it survives restarts, is bounded, and tolerates any content of the file. */
+/* The history of uploads survives restarts, is bounded, and tolerates any content of its file. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,7 +69,7 @@ static void test_kept(void **state)
     }
     ota_history_read(&h, folder, NAME); /* the agent starts again */
     assert_int_equal(h.n, CMX_OTA_PAST);
-    assert_int_equal(h.past[0].received, 100); /* the refused upload is the fifth from the end and no longer kept */
+    assert_int_equal(h.past[0].received, 100); /* the refused upload was the fifth from the end: dropped */
     assert_string_equal(h.past[0].what, "");
     assert_string_equal(h.past[CMX_OTA_PAST - 1].from, "fd00::3");
     assert_string_equal(h.past[CMX_OTA_PAST - 1].what, "2.0 of today");
@@ -104,7 +104,7 @@ static void test_ages(void **state)
     write_text(text);
     ota_history_read(&h, folder, NAME);
     assert_int_equal(h.n, 2);
-    assert_in_range(age_s(&h.past[0]), 1000000, 1000060); /* the upload may be older than the start of the machine */
+    assert_in_range(age_s(&h.past[0]), 1000000, 1000060); /* an upload may be older than the machine's boot */
     assert_in_range(age_s(&h.past[1]), 0, 60);
 }
 

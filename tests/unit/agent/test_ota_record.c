@@ -1,5 +1,5 @@
-/* The record of an update on Linux: how each start of the agent resolves it, and how a truncated or changed file is
- * handled. */
+/* The record of an update on Linux: what each start of the agent concludes from it, and that truncated or changed files
+ * are refused. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,7 +35,7 @@ static void test_an_agent_that_starts_again_confirms_nothing(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         assert_start(&r, "boot-1", "1.0", OTA_RESOLVED, OTA_INSTALLED);
-        assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_INSTALLED); /* the installer writes in place */
+        assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_INSTALLED); /* the new version already runs */
     }
     assert_start(&r, "boot-2", "2.0", OTA_RESOLVED, OTA_TRIAL);
     assert_string_equal(r.new_version, "2.0");
@@ -72,7 +72,7 @@ static void test_the_same_image_installed_again(void **state)
     r.phase = OTA_GOING_BACK;
     assert_start(&r, "boot-4", "2.0", OTA_RESOLVED, OTA_ROLLING_BACK);
 
-    r = record(OTA_INSTALLED); /* another image is installed */
+    r = record(OTA_INSTALLED); /* a different image than the last one was installed */
     strcpy(r.image, "bb");
     strcpy(r.last_image, "aa");
     strcpy(r.last_version, "1.0");
@@ -93,7 +93,7 @@ static void test_a_version_that_is_not_known_decides_nothing(void **state)
         struct ota_record r = record(phases[i]);
 
         assert_start(&r, "boot-2", "", OTA_UNDECIDED, phases[i]);
-        assert_string_equal(r.boot, "boot-1"); /* the record is unchanged: the next call decides about the same boot */
+        assert_string_equal(r.boot, "boot-1"); /* unchanged: the next call decides about the same boot */
     }
 }
 
@@ -121,7 +121,7 @@ static void test_without_a_version_hook(void **state)
     r.phase = OTA_GOING_BACK;
     assert_int_equal(ota_record_resolve(&r, "boot-3", "", false, 0), OTA_RESOLVED);
     assert_int_equal(r.phase, OTA_ROLLED_BACK);
-    r.phase = OTA_INSTALLING; /* it is not known whether the image was installed: nothing is confirmed */
+    r.phase = OTA_INSTALLING; /* the installation may be incomplete: nothing is confirmed */
     assert_int_equal(ota_record_resolve(&r, "boot-4", "", false, 0), OTA_INTERRUPTED_INSTALL);
     assert_int_equal(r.phase, OTA_NONE);
 }
@@ -147,14 +147,14 @@ static void test_a_rollback_is_recorded_once_it_is_one(void **state)
 
     (void)state;
     strcpy(r.why, "no session");
-    assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_ROLLING_BACK); /* the hook has not succeeded */
+    assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_ROLLING_BACK); /* the rollback hook has not succeeded yet */
     r.phase = OTA_GOING_BACK;
-    /* The hook has succeeded, and the machine has not restarted. */
+    /* The rollback hook has succeeded, but the machine has not restarted yet. */
     assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_GOING_BACK);
     assert_start(&r, "boot-2", "1.0", OTA_RESOLVED, OTA_ROLLED_BACK);
     assert_string_equal(r.why, "no session");
 
-    r = record(OTA_GOING_BACK); /* the new system boots again: retry the rollback, a limited number of times */
+    r = record(OTA_GOING_BACK); /* if the new system boots again, the rollback is repeated a limited number of times */
     for (int i = 0; i < OTA_ROLLBACK_BOOTS_MAX - 1; i++) {
         snprintf(boot, sizeof boot, "boot-%d", 2 + i);
         assert_start(&r, boot, "2.0", OTA_RESOLVED, OTA_ROLLING_BACK);
@@ -183,7 +183,7 @@ static void put(const char *text, size_t len)
 
 static void test_written_is_read_back(void **state)
 {
-    static struct ota_record r, back; /* static, so that padding is zero and memcmp works */
+    static struct ota_record r, back; /* static: padding is zero, so that memcmp works */
 
     (void)state;
     r.phase = OTA_TRIAL;
@@ -232,7 +232,7 @@ static void test_a_damaged_record_is_none(void **state)
     fd = openat(folder, "r", O_RDONLY);
     n = read(fd, text, sizeof text);
     close(fd);
-    for (ssize_t cut = 1; cut < n - 1; cut++) { /* the record is complete even without the newline after "end" */
+    for (ssize_t cut = 1; cut < n - 1; cut++) { /* to n - 2: the newline after "end" is optional */
         put(text, (size_t)cut);
         if (ota_record_read(folder, "r", &back) != CMX_EFORMAT)
             fail_msg("cut after %zd bytes: accepted", cut);

@@ -1,4 +1,5 @@
-/* The process that runs the update hooks: outcomes, limits, what a hook inherits, and how its processes end. */
+/* The process that runs the update hooks: results, time limits, what a hook inherits, and how a hook's processes end.
+ */
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -39,7 +40,7 @@ static cmx_err run(const char *command, uint64_t limit_ms, int in, char line[256
     return err;
 }
 
-/* The pid that a hook wrote to a file; 0: not written yet. */
+/* Returns the pid that a hook wrote to this file, or 0 if it has not written it yet. */
 static pid_t pid_in(const char *name)
 {
     char path[128], text[16] = "";
@@ -65,7 +66,7 @@ static pid_t await_pid(const char *name)
     return pid;
 }
 
-/* True if the process has ended: it no longer exists, or is a zombie of another parent. */
+/* Returns true if the process no longer exists or is a zombie, which its parent has not collected. */
 static bool ended(pid_t pid)
 {
     char path[64], text[256] = "";
@@ -228,7 +229,7 @@ static void test_a_hook_dies_with_the_agent(void **state)
     close(p[1]);
 }
 
-/* The hook's grep prints its own signal sets, which it inherits from the hook, from /proc/self/status. */
+/* The hook runs grep, which inherits the hook's signal sets and prints them from its own /proc/self/status. */
 static void test_what_a_hook_inherits(void **state)
 {
     char command[256], line[256], path[128];
@@ -257,7 +258,8 @@ static void test_what_a_hook_inherits(void **state)
     close(fd);
 }
 
-/* The runner keeps no descriptor of the agent either: otherwise the agent could not open its control socket again. */
+/* The runner keeps no descriptor of the agent. Otherwise the control socket would stay open in the runner, and the
+ * agent could not open it again. */
 static void test_what_the_runner_keeps(void **state)
 {
     char path[64];

@@ -1,4 +1,5 @@
-/* What --check reports about the unit: the settings in its files, and which paths they hide from the agent. */
+/* What --check reports about the systemd unit: it reads the settings in the unit's files and finds the configured paths
+ * that they hide from the agent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

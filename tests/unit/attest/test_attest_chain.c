@@ -1,5 +1,5 @@
-/* The value of /hash, the ranges of a request, and measurements. The test computes the expected values
- * itself. */
+/* The value that /hash returns, the ranges of a request, and measurements. This test computes the expected values
+ * without the module under test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +53,7 @@ static void hmac_parts(const uint8_t *h, const uint8_t *chunk, size_t n, const v
     assert_int_equal(cmx_hmac_finish(&m, out), CMX_OK);
 }
 
-/* The definition in docs/ATTESTATION.md, implemented without the module under test. */
+/* Computes the value of /hash as docs/ATTESTATION.md defines it, without the module under test. */
 static void reference(uint32_t begin, uint32_t end, const void *challenge, size_t len, uint8_t h[32])
 {
     for (uint32_t at = begin; at < end; at += 4096)
@@ -107,7 +107,7 @@ static void test_challenges(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof challenge; i++)
-        challenge[i] = (uint8_t)(255 - i); /* uses every byte value, NUL too */
+        challenge[i] = (uint8_t)(255 - i); /* every byte value occurs, also NUL */
     for (size_t len = 1; len <= 512; len++) {
         uint8_t want[32] = {0}, have[32];
 
@@ -145,7 +145,7 @@ static void test_vector(void **state)
     assert_memory_equal(want, have, 32);
 }
 
-/* A flip in any chunk of 4 MB, and of any byte of one chunk, changes the value. */
+/* In 4 MB of flash, a flipped bit in any 4,096-byte chunk, and in any byte of one chunk, changes the value. */
 static void test_every_byte_counts(void **state)
 {
     uint32_t end = 4 * MB;
@@ -157,7 +157,7 @@ static void test_every_byte_counts(void **state)
         uint32_t hit = at + (at >> 12) * 13 % 4096;
         uint8_t h[32];
 
-        memcpy(h, before, 32); /* the chain up to this chunk */
+        memcpy(h, before, 32); /* the value of all chunks before this one */
         flash[hit] ^= 1;
         reference(at, end, "c", 1, h);
         flash[hit] ^= 1;
@@ -293,7 +293,7 @@ static void test_measurement(void **state)
     assert_int_equal(cmx_text_hex_decode(want, 32, "aa372378c84d8065a60adb1f93c11a4f72d73fc28de091b2eca0f1945af81090"),
                      CMX_OK);
     assert_memory_equal(base, want, 32);
-    for (size_t i = 0; i < sizeof kept; i++) { /* a change of any byte of erased flash is found */
+    for (size_t i = 0; i < sizeof kept; i++) { /* changes each byte of erased flash */
         flash[0x20000 + i] = 0xfe;
         measure(0x20000, 0x20000 + sizeof kept, nonce, 8, have);
         flash[0x20000 + i] = 0xff;
@@ -301,7 +301,7 @@ static void test_measurement(void **state)
     }
     measure(0x20000, 0x20000 + sizeof kept, "\0\1\2\3\4\5\6\10", 8, have);
     assert_memory_not_equal(base, have, 32);
-    measure_by(flash, 0x20000, 0x20000 + sizeof kept, nonce, 8, have); /* the measurement uses another key */
+    measure_by(flash, 0x20000, 0x20000 + sizeof kept, nonce, 8, have); /* with another key */
     assert_memory_not_equal(base, have, 32);
     measure(0x1ffff, 0x20000 + sizeof kept - 1, nonce, 8, have);
     assert_memory_not_equal(base, have, 32);

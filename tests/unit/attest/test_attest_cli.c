@@ -1,4 +1,5 @@
-/* Input from peers that the operator's command reads: HTTP answers, and the session identifier in an agent's requests.
+/* The operator's command reads untrusted input: HTTP answers of devices, and ssh's requests to the agent, which contain
+ * the session identifier.
  */
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -53,8 +54,8 @@ static void test_urls(void **state)
     assert_null(a.body);
 }
 
-/* Writes SSH_AGENTC_REQUEST_IDENTITIES, then SSH_AGENTC_SIGN_REQUEST of a text that begins with an identifier of id_len
- * bytes.
+/* Writes SSH_AGENTC_REQUEST_IDENTITIES, then an SSH_AGENTC_SIGN_REQUEST whose data begin with a session identifier of
+ * id_len bytes. Returns the length.
  */
 static size_t requests(uint8_t *mem, size_t cap, uint32_t id_len)
 {
@@ -86,7 +87,7 @@ static void test_session_identifier(void **state)
     (void)state;
     assert_int_equal(cmx_ssh_id_parse(mem, len, id), 32);
     assert_int_equal(id[31], 0x5a);
-    assert_int_equal(cmx_ssh_id_parse(mem, len - 4, id), 32); /* the agent ignores the flags */
+    assert_int_equal(cmx_ssh_id_parse(mem, len - 4, id), 32); /* the flags at the end are optional */
     for (size_t cut = 0; cut < len - 4; cut++)
         assert_int_equal(cmx_ssh_id_parse(mem, cut, id), 0);
     mem[4] = 12;
@@ -185,7 +186,7 @@ static void test_answers(void **state)
     }
 }
 
-/* A server that sends a byte now and then cannot delay the command for hours. */
+/* A server that sends only a byte now and then cannot delay the command beyond its time limit. */
 static void test_dripping_answer(void **state)
 {
     struct hostile h = {.head = "HTTP/1.1 200 OK\r\n", .again = "X", .pause_us = 20000};
@@ -231,7 +232,7 @@ static update_result send_to(struct hostile *h, struct cmx_why *why)
     return result;
 }
 
-/* An answer that never ends must not block a rollout for ever. */
+/* An answer that never ends must not block a rollout. */
 static void test_endless_answer_to_an_upload(void **state)
 {
     struct hostile h = {.head = "HTTP/1.1 200 OK\r\n\r\n",
@@ -243,7 +244,7 @@ static void test_endless_answer_to_an_upload(void **state)
     assert_int_equal(send_to(&h, &why), UPDATE_AGAIN);
 }
 
-/* A refusal goes to a terminal: nothing in it may move the cursor or change the title. */
+/* The text of a refusal is printed on a terminal: no byte of it may move the cursor or change the window's title. */
 static void test_refusal_is_printable(void **state)
 {
     struct hostile h = {.head = "HTTP/1.1 422 No\r\nContent-Length: 30\r\nConnection: close\r\n\r\n"
@@ -256,7 +257,7 @@ static void test_refusal_is_printable(void **state)
     assert_string_equal(why.text, "?[2J?1m? TRUSTED???");
 }
 
-/* Only requests that can succeed later are repeated; every refusal contains the device's text. */
+/* The command repeats only requests that can succeed later. Its message for a refusal contains the device's text. */
 static void test_results_of_statuses(void **state)
 {
     static const struct {

@@ -1,4 +1,5 @@
-/* Evidence: encoding and decoding agree; a token that was changed in any bit, cut or extended is refused; appraisal. */
+/* Evidence: decoding returns what was encoded; a token that was changed in any bit, truncated or extended is refused;
+ * and the results of appraisal. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -143,7 +144,8 @@ static void test_signed_round_trip(void **state)
     assert_memory_equal(&e, &back, sizeof e);
 }
 
-/* Each form is refused where the other is expected, and also if it was made with another key. */
+/* A signed token is refused where a token with a MAC is expected, and the reverse. Both are refused if another key made
+ * them. */
 static void test_forms_are_apart(void **state)
 {
     uint8_t token[CMX_EVIDENCE_TOKEN_MAX], pub[CMX_P256_PUBLIC_LEN], other[CMX_P256_PUBLIC_LEN];
@@ -247,7 +249,8 @@ static void test_json(void **state)
     assert_non_null(strstr(s, "],\"key_exchange\":null}"));
 }
 
-/* The key exchange, the claim behind the measurements, is refused if it is empty, cut, doubled or not a text. */
+/* The claim of the key exchange, which follows the measurements, is refused if it is empty, truncated, repeated or not
+ * a text. */
 static void test_key_exchange_is_strict(void **state)
 {
     static const struct {
@@ -313,7 +316,8 @@ static void test_enumerations_have_bounds(void **state)
     assert_int_equal(decode_again(&e), CMX_EFORMAT);
 }
 
-/* After the map's head, the sample's nonce is the first claim: its number, the head of the bytes, and 16 bytes. */
+/* The encoded sample begins with the map's head and the nonce claim: the claim's number, the head of a byte string, 16
+ * bytes. */
 static void test_nonce_is_required(void **state)
 {
     const size_t nonce_end = 1 + 1 + 1 + 16;
@@ -337,7 +341,8 @@ static void test_nonce_is_required(void **state)
     }
 }
 
-/* Without measurements and key exchange the last claim is an empty list: its number takes five bytes, the list one. */
+/* Without measurements and key exchange, the last claim is an empty list: five bytes for the claim's number, one byte
+ * for the list. */
 static void test_last_claim_is_required(void **state)
 {
     uint8_t mem[CMX_EVIDENCE_TOKEN_MAX];
@@ -464,7 +469,7 @@ static void expect_failure(struct scene *s, const char *name)
     for (size_t i = 0; i < v.n; i++)
         named = named || (v.checks[i].result == CMX_CHECK_FAILED && strcmp(v.checks[i].name, name) == 0);
     if (!named)
-        fail_msg("no failed check '%s'", name);
+        fail_msg("the check '%s' did not fail", name);
     scene_init(s);
 }
 

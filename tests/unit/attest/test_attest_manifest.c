@@ -66,7 +66,7 @@ static void test_refused(void **state)
         const char *body;
         unsigned line;
     } bad[] = {
-        {"", 1}, /* no flash size, no region */
+        {"", 1}, /* flash size and regions are missing */
         {"flash-size 0x1000\n", 2},
         {"flash-size 0x1000\nregion 0 0x1001 erased\n", 3},
         {"flash-size 0x1000\nregion 0x10 0x10 erased\n", 3},
@@ -118,7 +118,7 @@ static void test_refused(void **state)
     assert_int_not_equal(cmx_manifest_parse(&m, "", 0, &line, &why), CMX_OK);
 }
 
-/* Texts as in Arduino's cores and as users write them: blanks, comment signs, quotes. */
+/* Texts with blanks, comment signs and quotes, as Arduino's cores and users write them. */
 static void test_texts_print_as_they_are_read(void **state)
 {
     static const char *const texts[] = {"esp-idf: v5.5.1 38eeba213a",
@@ -156,7 +156,7 @@ static void test_texts_print_as_they_are_read(void **state)
         assert_int_equal(cmx_manifest_parse(&again, s, strlen(s), &line, &why), CMX_OK);
         assert_memory_equal(&m, &again, sizeof m);
     }
-    strcpy(m.name, "caf\xc3\xa9"); /* a text that could not be parsed again is not printed */
+    strcpy(m.name, "caf\xc3\xa9"); /* printing refuses a text that the parser would refuse */
     cmx_buf_init(&b, text, sizeof text);
     assert_int_equal(cmx_manifest_print(&m, &b), CMX_EINVAL);
     strcpy(m.name, "two\nlines");
@@ -164,7 +164,7 @@ static void test_texts_print_as_they_are_read(void **state)
     assert_int_equal(cmx_manifest_print(&m, &b), CMX_EINVAL);
 }
 
-/* The longest texts with every character escaped still give lines that can be parsed. */
+/* The longest texts, with every character escaped, are printed as lines that can be parsed. */
 static void test_longest(void **state)
 {
     static struct cmx_manifest m, again;
@@ -213,7 +213,7 @@ static void test_gaps(void **state)
     assert_int_equal(cmx_manifest_gaps(&m, gaps), 0);
 }
 
-/* The maximum: sixteen regions and sixteen masks, none adjacent. */
+/* The maximum number of gaps: sixteen regions and sixteen masks, none of which are adjacent. */
 static void test_most_gaps(void **state)
 {
     static struct cmx_manifest m;

@@ -1,4 +1,4 @@
-/* The attestation service over real HTTP, with flash contents and a key from this test. */
+/* The attestation service over real HTTP. The flash contents and the hardware key belong to this test. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -27,7 +27,7 @@
 static uint8_t flash[FLASH_SIZE];
 static struct cmx_hw_key *key;
 static uint16_t port;
-static atomic_uint fed;        /* number of calls that fed the watchdog */
+static atomic_uint fed;        /* number of calls of the watchdog's feed function */
 static atomic_bool hold, held; /* a computation waits while hold is set */
 static cmx_err flash_error;
 
@@ -137,7 +137,8 @@ struct answer {
     char mem[16384];
 };
 
-/* Sends one request with "Connection: close"; false if no answer came. target may hold any bytes that HTTP allows. */
+/* Sends one request with "Connection: close". Returns false if no answer came. target may contain any byte that HTTP
+ * allows. */
 static bool ask(struct answer *a, const char *target, const char *headers)
 {
     static const char tail[] = " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n";
@@ -247,7 +248,8 @@ static void test_bad_requests(void **state)
     expect("/evidence?nonce=001122334455667g", 400, "hex");
 }
 
-/* Browsers name the requesting page's site: requests from another site are refused and start no computation. */
+/* Browsers send the site of the page that makes a request. Requests by another site's page are refused and start no
+ * computation. */
 static void test_foreign_pages(void **state)
 {
     static const char *const foreign[] = {"Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n",
@@ -263,7 +265,7 @@ static void test_foreign_pages(void **state)
         assert_int_equal(a.status, 403);
         assert_int_equal(atomic_load(&fed), 0);
     }
-    assert_true(ask(&a, "/hash?challenge=c", "Sec-Fetch-Site: none\r\n")); /* entered in the browser's address bar */
+    assert_true(ask(&a, "/hash?challenge=c", "Sec-Fetch-Site: none\r\n")); /* the user typed the address */
     assert_int_equal(a.status, 200);
 }
 
@@ -316,11 +318,10 @@ static void test_evidence(void **state)
     assert_non_null(strstr(a.body, "\"token\":\"2D3R"));
 }
 
-/* Everything that goes into the digest of one byte of flash except the key: an attacker without the key can compute
- * this. */
+/* Hashes all inputs of the digest of one byte of flash except the key, as an attacker without the key could do. */
 static void guess(uint8_t byte, const uint8_t nonce[8], uint32_t at, uint8_t out[32])
 {
-    static const char domain[] = "cmxsafe measurement 2"; /* this earlier form of the digest had no key */
+    static const char domain[] = "cmxsafe measurement 2"; /* an earlier form of the digest, without a key */
     const uint8_t head[] = {8,
                             nonce[0],
                             nonce[1],
@@ -347,7 +348,8 @@ static void guess(uint8_t byte, const uint8_t nonce[8], uint32_t at, uint8_t out
     assert_int_equal(cmx_sha256_finish(&h, out), CMX_OK);
 }
 
-/* A caller of /evidence must not be able to read flash, which holds passwords, by requesting ranges of one byte. */
+/* A caller of /evidence must not be able to learn the contents of flash, which include passwords, from ranges of one
+ * byte. */
 static void test_evidence_tells_no_content(void **state)
 {
     static const uint8_t nonce[8] = {0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77};
@@ -401,7 +403,7 @@ static void wait_for(atomic_uint *what, unsigned value)
     assert_true(atomic_load(what) >= value);
 }
 
-/* One request computes, two wait, and the others get 503; then the three accepted requests are answered. */
+/* While one request is computed, two wait and the others get 503. Then the three accepted requests are answered. */
 static void test_short_queue(void **state)
 {
     pthread_t threads[8];
@@ -413,7 +415,7 @@ static void test_short_queue(void **state)
     for (size_t i = 0; i < 8; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, ask_hash, count), 0);
     wait_for(&count[1], 5);
-    for (int i = 0; i < 10000 && !atomic_load(&held); i++) /* the refusals may arrive before the first read of flash */
+    for (int i = 0; i < 10000 && !atomic_load(&held); i++) /* refusals may arrive before the first read of flash */
         usleep(1000);
     assert_true(atomic_load(&held));
     assert_int_equal(atomic_load(&count[0]), 0);
@@ -488,7 +490,7 @@ static void test_memory(void **state)
     expect("/evidence?nonce=0011223344556677", 200, "");
     cmx_mem_stats(&after);
     assert_true(after.peak_bytes - before.live_bytes <= 8 * 1024);
-    for (size_t n = 1; n <= 4; n++) { /* whichever allocation fails, the answer is an error and nothing leaks */
+    for (size_t n = 1; n <= 4; n++) { /* no failed allocation causes a leak */
         struct answer a;
 
         cmx_mem_fail_at(n);

@@ -1,5 +1,5 @@
-/* Keys derived from the hardware key, against the vectors that docs/ATTESTATION.md publishes (computed by Python's hmac
- * and the cryptography package). */
+/* Compares keys derived from the hardware key with the vectors in docs/ATTESTATION.md, which were computed with
+ * Python's hmac and the package cryptography. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@
     "fU4d1SkhTD8MqXrqJtrSEi"                                                                                           \
     "rw4KypZEPK+7EC3fucvlVU/0="
 
-/* The key of the vectors: 00 01 02 ... 1f. */
+/* Computes an HMAC with the hardware key of the vectors, 00 01 02 ... 1f. */
 static cmx_err vector_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
 {
     struct cmx_hmac m;
@@ -45,7 +45,8 @@ static cmx_err no_key(void *arg, const void *msg, size_t len, uint8_t out[32])
     return CMX_ENOKEY;
 }
 
-/* Returns invalid scalars (zero, then the group's order) before a valid one: the counter must advance. */
+/* Returns two invalid scalars (zero and the group's order) before a valid scalar, so that the code under test must
+ * advance its counter. */
 static cmx_err awkward_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
 {
     uint8_t counter = ((const uint8_t *)msg)[len - 1];
@@ -209,7 +210,7 @@ static void test_labels_are_apart(void **state)
         for (unsigned k = i + 1; k <= CMX_LABEL_APPRAISAL; k++) {
             cmx_label_message((cmx_label)i, 0, a);
             cmx_label_message((cmx_label)k, 0, b);
-            assert_memory_not_equal(a, b, CMX_LABEL_LEN - 1); /* the labels differ whatever the counters are */
+            assert_memory_not_equal(a, b, CMX_LABEL_LEN - 1); /* the labels differ, even without the counter */
         }
 }
 
@@ -246,7 +247,7 @@ static void test_base64(void **state)
     assert_int_equal(cmx_base64_encode(&b, "foobar", 6, 0), CMX_ENOSPC);
 }
 
-/* The address, as the fingerprint above, was computed by Python's hashlib from PUBLIC_BLOB. */
+/* The expected address was computed with Python's hashlib from PUBLIC_BLOB, like the fingerprint above. */
 static void test_fleet_address(void **state)
 {
     static const char *const bad[] = {"", "fd12::", "fd12::/20", "fd12::1/48", "fe80::/48", "ff00::/16", "fd12::/128"};
@@ -262,11 +263,11 @@ static void test_fleet_address(void **state)
         assert_int_equal(cmx_fleet_device_address(bad[i], blob, len, address), CMX_EINVAL);
 }
 
-/* A storage for one secret. */
+/* Simulates the platform's storage for one secret. */
 static struct storage {
     uint8_t secret[CMX_PORT_SECRET_LEN];
     bool full;
-    cmx_err fault; /* result of each call */
+    cmx_err fault; /* CMX_OK, or the error that each call returns */
     unsigned created;
 } storage;
 
@@ -306,7 +307,7 @@ static void test_own_key(void **state)
     assert_int_equal(cmx_own_key_load(NULL, &b), CMX_ENOTSUP);
 
     cmx_linux_set_device(&with_storage);
-    storage.fault = CMX_EIO; /* a storage that cannot be read is not written */
+    storage.fault = CMX_EIO; /* a secret that cannot be read is not overwritten */
     assert_int_equal(cmx_own_key_make(), CMX_EIO);
     assert_int_equal(storage.created, 0);
     storage.fault = CMX_OK;

@@ -1,4 +1,4 @@
-/* The virtual board's parts: flash, partition table, board.ini, the resolver's answers. */
+/* Parts of the virtual board: flash, partition table, board.ini, and the parser of DNS answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@
 #include "cmxsafe/device/merge.h"
 #include "cmxsafe/proxy/proxy_config.h"
 
-/* Makes a file, which the test removes. Returns its path, which the next call overwrites. */
+/* Writes a temporary file, which the caller removes. Returns its path, which the next call overwrites. */
 static const char *file_with(const void *data, size_t len)
 {
     static char path[64];
@@ -48,12 +48,12 @@ static void test_flash_is_nor(void **state)
     assert_int_equal(board_flash_open(&f, path), CMX_OK);
     assert_int_equal(board_flash_size(&f), 8192);
     assert_int_equal(board_flash_write(&f, 4095, "\xf0\x0f", 2), CMX_OK);
-    assert_int_equal(board_flash_write(&f, 4095, "\x3f\xff", 2), CMX_OK); /* bits are only cleared */
+    assert_int_equal(board_flash_write(&f, 4095, "\x3f\xff", 2), CMX_OK); /* a write only clears bits */
     assert_int_equal(board_flash_read(&f, 4094, b, 4), CMX_OK);
     assert_memory_equal(b, "\xff\x30\x0f\xff", 4);
     board_flash_close(&f);
 
-    assert_int_equal(board_flash_open(&f, path), CMX_OK); /* the written bytes do not change */
+    assert_int_equal(board_flash_open(&f, path), CMX_OK); /* the bytes are stored in the file */
     assert_int_equal(board_flash_read(&f, 4095, b, 2), CMX_OK);
     assert_memory_equal(b, "\x30\x0f", 2);
     assert_int_equal(board_flash_erase(&f, 0, 4096), CMX_OK);
@@ -247,7 +247,8 @@ static void test_config_file(void **state)
     assert_int_equal(board_config_load(&c, path, &why), CMX_ENOENT);
 }
 
-/* A value that is longer than libinih's line buffer is read whole. One that is too long for our reader is an error. */
+/* A value that is longer than libinih's line buffer is read completely. A line that is too long for our own reader is
+ * an error. */
 static void test_config_long_lines(void **state)
 {
     static char text[8192], key[1200];
@@ -345,7 +346,7 @@ static void test_dns_answers(void **state)
     assert_int_equal(board_resolve_parse(message, (int)len, true, out, 2), 1);
     assert_memory_equal(out[0], "\xfd\x77\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", 16);
     assert_int_equal(board_resolve_parse(message, (int)len, true, out, 0), 0);
-    for (size_t cut = 0; cut < len; cut++) { /* a truncated answer: no read beyond its end */
+    for (size_t cut = 0; cut < len; cut++) { /* no byte beyond a truncated answer is read */
         uint8_t *exact = malloc(cut + 1);
 
         memcpy(exact, message, cut);

@@ -1,4 +1,5 @@
-/* The result of a child that checks evidence: the parent trusts neither its length nor its texts. */
+/* A child process checks evidence. The parent trusts neither the length nor the texts of the result that the child
+ * sends. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

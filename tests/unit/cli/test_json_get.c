@@ -48,7 +48,7 @@ static void test_members(void **state)
 
     (void)state;
     assert_int_equal(json_number(text, "n.i"), 42);
-    assert_int_equal(json_number(text, "i"), 0); /* not the member of another object */
+    assert_int_equal(json_number(text, "i"), 0); /* "i" exists only in another object */
     assert_int_equal(json_number(text, "n"), 0);
     assert_int_equal(json_number(text, "l"), 0);
     assert_true(json_is_true(text, "t"));

@@ -26,7 +26,7 @@ static void test_err_names(void **state)
     assert_string_equal(cmx_err_name(CMX_EBUSY), "busy");
     assert_string_equal(cmx_err_name(CMX_EEXIST), "exists");
     assert_string_equal(cmx_err_text(CMX_EINTERNAL), "internal error");
-    for (int err = CMX_OK; err < CMX_EINTERNAL; err++) { /* each error has its own row */
+    for (int err = CMX_OK; err < CMX_EINTERNAL; err++) { /* each error has its own name and text */
         assert_non_null(cmx_err_name((cmx_err)err));
         assert_string_not_equal(cmx_err_text((cmx_err)err), "internal error");
     }
@@ -266,7 +266,7 @@ static void test_why(void **state)
     assert_string_equal(cmx_why_text(&w, CMX_EIO), cmx_err_text(CMX_EIO));
     cmx_why_set(&w, "%s: %d", "file", 7);
     assert_string_equal(cmx_why_text(&w, CMX_EIO), "file: 7");
-    cmx_why_set(&w, "more: %s", w.text); /* an argument may be the previous text */
+    cmx_why_set(&w, "more: %s", w.text); /* the previous text is an argument */
     assert_string_equal(w.text, "more: file: 7");
     assert_int_equal(cmx_why_fail(&w, CMX_EPERM, "a\x1b[2J\n\xc2\x9b%s", "b"), CMX_EPERM);
     assert_string_equal(w.text, "a?[2J?\xc2?b");
@@ -279,7 +279,7 @@ static void test_why(void **state)
     assert_int_equal(cmx_why_fail(NULL, CMX_EBUSY, "%s", big), CMX_EBUSY);
 }
 
-/* Expects the fingerprint of a key whose blob is "x", in the form of `ssh-keygen -l`. */
+/* The fingerprint of a key whose blob is "x" has the form that `ssh-keygen -l` prints. */
 static void test_fingerprint(void **state)
 {
     static const char want[] = "SHA256:LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=";
@@ -306,7 +306,7 @@ static void test_hosts_and_ports(void **state)
 {
     static const struct {
         const char *text, *host;
-        uint16_t port; /* 1: the text has no port */
+        uint16_t port; /* 1, the default passed below: the text has no port */
     } good[] = {
         {"gw.example", "gw.example", 1},
         {"gw.example:22", "gw.example", 22},

@@ -65,11 +65,11 @@ static void test_utf8(void **state)
     } cases[] = {
         {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x92", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x92\""},
         {"\xff", "\"\\ufffd\""},
-        {"\xc2\x9b\xc2\xa0", "\"\\u009b\xc2\xa0\""},              /* a terminal would interpret the first character */
+        {"\xc2\x9b\xc2\xa0", "\"\\u009b\xc2\xa0\""},              /* the first is a terminal control */
         {"\xc0\xaf", "\"\\ufffd\\ufffd\""},                       /* an overlong form */
         {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},            /* a surrogate */
         {"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""}, /* above U+10FFFF */
-        {"\xe2\x82", "\"\\ufffd\\ufffd\""},                       /* a sequence that is cut */
+        {"\xe2\x82", "\"\\ufffd\\ufffd\""},                       /* truncated */
         {"\xc3x", "\"\\ufffdx\""},
     };
 
@@ -101,15 +101,15 @@ static void test_too_small_at_every_size(void **state)
 static void test_misuse(void **state)
 {
     cmx_json_object(&j, NULL);
-    cmx_json_u64(&j, NULL, 1); /* a member needs a key */
+    cmx_json_u64(&j, NULL, 1); /* a member without a key */
     assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL);
     start(state);
     cmx_json_array(&j, NULL);
-    cmx_json_u64(&j, "key", 1); /* an element must not have a key */
+    cmx_json_u64(&j, "key", 1); /* an array element with a key */
     assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL);
     start(state);
     cmx_json_u64(&j, NULL, 1);
-    cmx_json_u64(&j, NULL, 2); /* there are two documents */
+    cmx_json_u64(&j, NULL, 2); /* a second document */
     assert_int_equal(cmx_json_finish(&j), CMX_EINTERNAL);
     start(state);
     cmx_json_object(&j, NULL); /* the object is not closed */
@@ -154,7 +154,7 @@ static void put_some(void)
     cmx_json_end(&j);
 }
 
-/* A sink receives the same document whatever the buffer's size, if it holds the longest single piece. */
+/* A sink receives the same document whatever the size of the buffer, if the longest single piece fits in the buffer. */
 static void test_sink(void **state)
 {
     put_some();

@@ -1,4 +1,4 @@
-/* The format of log lines: the level, the module's tag, and no byte that could forge a line or control a terminal. */
+/* Log lines have a level and the module's tag, and no byte that could forge a line or control a terminal. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 static int taken[2], saved;
 
-/* Standard error is redirected into a pipe. */
+/* Redirects standard error into a pipe. */
 static int take(void **state)
 {
     (void)state;
@@ -32,7 +32,7 @@ static int give_back(void **state)
     return 0;
 }
 
-/* Returns the text logged since the last call. The mark shows where it ends. */
+/* Returns the text logged since the last call. Writes a mark into the pipe to find the end of the text. */
 static const char *logged(void)
 {
     static char text[2048];
@@ -73,8 +73,8 @@ static void lines_above_the_level_are_dropped(void **state)
     assert_string_equal(logged(), "D ota: x\n");
 }
 
-/* A peer's text has a second line, and escape sequences: one with ESC, and two with the C1 character CSI, as a byte and
- * as UTF-8. */
+/* The text of a peer contains a second line and three escape sequences: one with ESC, two with the C1 character CSI (as
+ * a byte and as UTF-8). */
 static void control_characters_are_replaced(void **state)
 {
     static const char text[] = "a\nE device: all is well\033[2J\x9b"

@@ -1,4 +1,4 @@
-/* Contexts registered by tasks, over the real engine with a gateway that refuses (device.c). */
+/* Tests device.c: tasks register contexts in the real engine, whose gateway refuses all connections. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -28,7 +28,7 @@ static struct cmx_settings settings = {
 static const TaskParameters stream = {.local_port = 81, .forward_remote_port = 81, .high_bw = true};
 static const TaskParameters ota = {.local_port = 8989, .forward_remote_port = 8989};
 
-/* Sets the gateway's port to one that refuses connections: its socket is bound, but does not listen. */
+/* Sets the gateway's port to a port that refuses connections: a socket is bound to it, but does not listen. */
 static int refuse(void **state)
 {
     static int fd;
@@ -94,7 +94,7 @@ static void test_no_pin_no_engine(void **state)
     open.n_host_keys = 0;
     assert_int_equal(cmx_device_forward(&open, &stream), CMX_EINVAL);
     assert_null(cmx_device_proxy());
-    cmx_device_override(&settings, NULL, 0); /* the stored settings may contain the key */
+    cmx_device_override(&settings, NULL, 0); /* the key may also be in the stored settings */
     assert_int_equal(cmx_device_forward(&open, &stream), CMX_OK);
 }
 
@@ -156,7 +156,7 @@ static void test_allocation_failures(void **state)
     }
     assert_true(n > 3);
     err = CMX_ENOMEM;
-    for (n = 1; err != CMX_OK; n++) { /* a second context: each failure keeps the first one running */
+    for (n = 1; err != CMX_OK; n++) { /* if a second context fails, the first one keeps running */
         assert_true(n < 500);
         cmx_mem_fail_at(n);
         err = cmx_device_forward(&settings, &ota);

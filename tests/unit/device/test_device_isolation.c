@@ -1,5 +1,5 @@
-/* Isolation between the engine and a filter (device_isolation.c). The filter here only stores the judge. Configuration,
- * installation and the end may come from different tasks. */
+/* Tests device_isolation.c, which connects the engine with a packet filter. The filter here only stores its callbacks.
+ * Different tasks may configure, install and end isolation. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -23,12 +23,12 @@
 
 #define ROUNDS 300
 
-/* ---- a filter without a stack ---- */
+/* ---- a filter without a network stack ---- */
 
 static struct {
     pthread_mutex_t mutex;
     const struct cmx_filter_calls *calls;
-    cmx_err refuses; /* the result of install */
+    cmx_err refuses; /* what install returns */
 } fake = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static cmx_err fake_install(const struct cmx_filter_calls *calls)
@@ -81,7 +81,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Announces and ends a connection to the gateway, as the engine does. Returns the answer to the announcement. */
+/* Announces a connection to the gateway, as the engine does, then ends it. Returns the result of the announcement. */
 static cmx_err connects(const char *host, uint16_t port)
 {
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(50000)};
@@ -124,7 +124,7 @@ static void *configures(void *arg)
     return NULL;
 }
 
-/* Reads while the other tasks write, so that TSan finds races. */
+/* Reads the state while other tasks change it, so that TSan finds races. */
 static void *watches(void *arg)
 {
     pthread_barrier_wait(&start);
@@ -133,7 +133,7 @@ static void *watches(void *arg)
     return NULL;
 }
 
-/* As in a sketch, setup_sm() runs while the tasks of the contexts register them. In either order, the contexts use this
+/* As in a sketch, setup_sm() runs while tasks register their contexts. Whichever comes first, the contexts use this
  * gateway. */
 static void test_at_the_same_time(void **state)
 {
@@ -185,7 +185,7 @@ static void test_no_filter(void **state)
     assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM);
 }
 
-/* ---- a direct context's tasks ---- */
+/* ---- the tasks that may use a direct context ---- */
 
 static int listener(struct sockaddr_in *at)
 {
@@ -199,7 +199,7 @@ static int listener(struct sockaddr_in *at)
     return fd;
 }
 
-/* Connects as the task of that name. Returns the descriptor or -errno. */
+/* Connects as a task with this name. Returns the descriptor or -errno. */
 static int connect_as(const char *task, const struct sockaddr_in *at)
 {
     char before[16];
@@ -233,27 +233,27 @@ static void test_tasks_of_a_direct_context(void **state)
     (void)state;
     broker.local_port = ntohs(at.sin_port);
     assert_int_equal(cmx_device_isolation_configure(&gateway, &broker, 1), CMX_OK);
-    hang_up(connect_as("nobody", &at)); /* setup_sm() was not called yet */
+    hang_up(connect_as("nobody", &at)); /* isolation was not requested yet */
     assert_int_equal(cmx_device_isolate(), CMX_OK);
     hang_up(connect_as("mqtt", &at));
     hang_up(connect_as("a_name_of_twent", &at));
-    hang_up(connect_as("nobody", &other)); /* the address belongs to no context, so the filter decides */
+    hang_up(connect_as("nobody", &other)); /* not the address of a context: the filter decides */
     assert_int_equal(connect_as("nobody", &at), -EACCES);
     assert_int_equal(connect_as("mqt", &at), -EACCES);
     assert_int_equal(connect_as("mqtt2", &at), -EACCES);
     assert_int_equal(connect_as(" ", &at), -EACCES);
     for (size_t i = 0; i < CMX_CLAIMS_MAX; i++)
         held[i] = connect_as("mqtt", &at);
-    assert_int_equal(connect_as("mqtt", &at), -EACCES); /* one connection more than the table holds */
+    assert_int_equal(connect_as("mqtt", &at), -EACCES); /* the table of connections is full */
     for (size_t i = 0; i < CMX_CLAIMS_MAX; i++)
         hang_up(held[i]);
     cmx_mem_fail_at(1);
     assert_int_equal(connect_as("mqtt", &at), -EACCES);
     cmx_mem_fail_at(0);
     close(fd);
-    assert_int_equal(connect_as("mqtt", &at), -ECONNREFUSED); /* the entry is removed */
+    assert_int_equal(connect_as("mqtt", &at), -ECONNREFUSED); /* its entry is removed */
     close(free_for_all);
-    cmx_device_isolation_end(); /* the end also frees the entries of connections */
+    cmx_device_isolation_end(); /* also frees the entries of connections */
     assert_int_equal(live_blocks(), before);
 }
 
@@ -273,10 +273,10 @@ static void test_out_of_memory(void **state)
     cmx_mem_fail_at(1);
     assert_int_equal(cmx_device_isolation_configure(&gateway, NULL, 0), CMX_ENOMEM);
     cmx_mem_fail_at(0);
-    assert_int_equal(connects("10.77.0.1", 2222), CMX_OK); /* the configuration is still in force */
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_OK); /* the old configuration is in force */
 }
 
-/* Without memory for the rules the filter is installed and passes nothing; a later request succeeds. */
+/* If there is no memory for the rules, the filter is installed and drops everything. A later request succeeds. */
 static void test_no_memory_for_the_rules(void **state)
 {
     static const struct cmx_iface loopback = {.class_ = CMX_IFACE_LOOPBACK};

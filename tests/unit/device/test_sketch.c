@@ -1,5 +1,6 @@
-/* The original's interface: a sketch with the lines of its README and its settings.h, as C and as C++; and FreeRTOS's
- * tasks on Linux. This file replaces cmx_device_forward and checks its arguments. */
+/* The interface of the original project: a sketch with the lines of its README and its settings.h, compiled as C and as
+ * C++; and the emulation of FreeRTOS's tasks on Linux. This file replaces cmx_device_forward and checks its arguments.
+ */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,7 +77,7 @@ static void run_sketch(void (*setup)(void))
     assert_int_equal(got_settings.timeout_s, 10);
     assert_false(got_settings.multichannel);
     assert_string_equal(got_settings.verbosity, "SSH_LOG_NOLOG;");
-    /* Settings that the original's file lacks have the library's defaults. */
+    /* Settings that the original's settings.h lacks have the library's defaults. */
     assert_int_equal(got_settings.n_host_keys, 1);
     assert_string_equal(got_settings.host_keys[0], "");
     assert_string_equal(got_settings.client_key, "");
@@ -96,7 +97,8 @@ static void test_sketch_as_cpp(void **state)
     run_sketch(sketch_setup_cpp);
 }
 
-/* Both files of the sketch include ota.h, and verifyRollbackLater returns true, so that a new image stays on trial. */
+/* Both files of the sketch include ota.h, which defines verifyRollbackLater for Arduino's core. It returns true, so
+ * that a new image stays on trial. */
 static void test_arduino_leaves_a_new_image_on_trial(void **state)
 {
     (void)state;
@@ -140,7 +142,7 @@ static void test_task_deletes_itself(void **state)
     assert_int_equal(xTaskCreatePinnedToCore(short_task, "short", 2048, &arg, 5, &task, 1), pdPASS);
     wait_deleted(task);
     assert_int_equal(steps, 7);
-    for (int i = 0; i < 300; i++) { /* the task's record is freed shortly after its handle */
+    for (int i = 0; i < 300; i++) { /* the task's record is freed shortly after its end */
         cmx_mem_stats(&after);
         if (after.live_blocks == before.live_blocks)
             return;

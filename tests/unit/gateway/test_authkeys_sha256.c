@@ -1,4 +1,5 @@
-/* The hash of sshd's look-up, which loads libcrypto when it is first used: vectors of FIPS 180-4, two hashes at once. */
+/* Tests the SHA-256 of cmxsafe-authkeys, which loads libcrypto at the first hash, with vectors of FIPS 180-4 and with
+ * two hashes at the same time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* The answer of another gateway is not trusted: none of its text reaches the operator's terminal or JSON unchecked. */
+/* The answer of another gateway is not trusted: its text is checked before it reaches the operator's terminal or JSON.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,7 +52,7 @@ static void sessions_are_read(void **state)
     expect_status(STATUS(""), "{\"sessions\":[]}\n", 0);
     expect_status(STATUS(SESSION), "{\"sessions\":[" SESSION "]}\n", 0);
     expect_status(STATUS(SESSION "," SESSION), "{\"sessions\":[" SESSION "," SESSION "]}\n", 0);
-    /* A newer gateway may send further members. */
+    /* A newer gateway may send members that this version does not know. */
     expect_status(STATUS("{\"new\":{\"a\":[1]},\"name\":\"alice@corp\",\"since\":1,\"ca\":\"corp\",\"serial\":\"7\"}"),
                   "{\"sessions\":[{\"name\":\"alice@corp\",\"ca\":\"corp\",\"serial\":\"7\",\"since\":1,"
                   "\"forwards\":[]}]}\n",
@@ -119,7 +120,7 @@ static void a_list_without_an_end_is_bounded(void **state)
         n += (size_t)snprintf(text + n, sizeof text - n, "\"1:1\",");
     snprintf(text + n, sizeof text - n, "%s", "\"1:1\"]}]}\n");
     expect_status(text, "{\"sessions\":[]}\n", 1);
-    memset(text, 'x', sizeof text - 1); /* a name is bounded, too */
+    memset(text, 'x', sizeof text - 1); /* a name that is too long */
     memcpy(text, "{\"sessions\":[{\"since\":1,\"name\":\"", 32);
     memcpy(text + sizeof text - 8, "\"}]}\n", 6);
     expect_status(text, "{\"sessions\":[]}\n", 1);
@@ -249,7 +250,7 @@ static void traffic_is_read(void **state)
         assert_int_equal(reads(gw_fleet_answer_traffic, bad[i]), CMX_EFORMAT);
 }
 
-/* This gateway's own answer names the devices' SSH software, which may have braces. */
+/* This gateway's own answer contains the names of the devices' SSH software, which may contain braces. */
 static void braces_in_a_text_end_no_object(void **state)
 {
     static const char text[] = "{\"sessions\":[{\"client\":\"}{\\\"\x1b\",\"name\":\"cam-1\"},{\"name\":\"cam-2\"}]}";

@@ -1,10 +1,10 @@
-/* The gateway's registry: enrolment, grants, authorized_keys lines, and files that are damaged or of other versions.
- * Golden files of the generated texts. */
+/* The gateway's registry: enrolment, grants, authorized_keys lines, and registry files that are damaged or of other
+ * versions. Golden files contain the generated texts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-/* cmocka.h needs the four headers above. */
+/* cmocka.h needs the headers above, so they come first. */
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <fcntl.h>
@@ -123,7 +123,7 @@ static void test_keys(void **state)
         "permitlisten=\"*:*\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
         "ecdsa-sha2-nistp256 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
         "sk-ssh-ed25519@openssh.com AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB",
-        /* This key lacks its application. */
+        /* This key lacks the application string. */
         "sk-ssh-ed25519@openssh.com "
         "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAZhLOp5zMCG9yjqlzW/Xeex4x1AkYzcRYHTGKWJ"
         "iAIu",
@@ -207,12 +207,12 @@ static void test_addresses(void **state)
     assert_int_not_equal(gw_address_given(&gateway.fleet, "fd12:3456:789b::1", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_given(&gateway.fleet, "fd12:3456:789a::", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_from_mac(&gateway.fleet, "02:00:00:00:00:07", a, &e), CMX_OK);
-    /* Addresses of the published form are PREFIX | MAC_GW | 0000 | MAC_DEV. */
+    /* An address of the published form is PREFIX | MAC_GW | 0000 | MAC_DEV. */
     assert_int_equal(gw_fleet_from_mac(&f, "fd00", "02:11:22:33:44:55", &e), CMX_OK);
     assert_int_equal(gw_address_from_mac(&f, "24-6F-28-AA-BB-CC", a, &e), CMX_OK);
     assert_string_equal(a, "fd00:211:2233:4455:0:246f:28aa:bbcc");
     assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB", a, &e), CMX_OK);
-    /* This would be the prefix itself. */
+    /* The address would be the prefix itself. */
     assert_int_not_equal(gw_address_from_mac(&f, "00:00:00:00:00:00", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB:CC:DD", a, &e), CMX_OK);
 }
@@ -285,7 +285,8 @@ static void test_directs(void **state)
     assert_string_equal(d.directs[1].host, "fd00::1");
 }
 
-/* The printed configuration can be used unchanged: it has no duplicate context and no local port of a service. */
+/* The printed configuration works unchanged: no context occurs twice, and no context uses the port of the device's own
+ * services. */
 static void test_snippet(void **state)
 {
     struct gw_device d = {.name = "cam-17", .ports = {80, 8080}, .n_ports = 2};
@@ -367,7 +368,7 @@ static void sql(const char *text)
     assert_int_equal(sqlite3_exec(gateway.registry.db, text, NULL, NULL, NULL), SQLITE_OK);
 }
 
-/* Changes the columns `given`, `ends` and `boot_ends` to simulate clocks that jumped. */
+/* Simulates jumps of the clock by changing the columns `given`, `ends` and `boot_ends`. */
 static void test_grant_terms(void **state)
 {
     struct cmx_why e = {0};
@@ -399,23 +400,24 @@ static void test_grant_terms(void **state)
     assert_in_range(grant_ends_in, 86390, 86400);
     assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_OK);
     assert_in_range(left, 86390, 86400);
-    /* The wall clock was set back by ten days in this boot: the grant's duration counts. */
+    /* If the wall clock is set back by ten days without a reboot, the grant still ends after its duration. */
     sql("UPDATE grants SET given = given + 864000, ends = ends + 864000");
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_in_range(grant_ends_in, 86390, 86400);
     sql("UPDATE grants SET boot_ends = boot_ends - 86400");
     assert_int_equal(active_grants(&gateway.registry), 0);
-    /* After a reboot with the clock behind the grant's beginning, the grant is closed. */
+    /* After a reboot the grant is not in force while the clock is before the grant's beginning. */
     sql("UPDATE grants SET boot = 'before', boot_ends = 86400000");
     assert_int_equal(active_grants(&gateway.registry), 0);
     sql("UPDATE grants SET given = given - 864000, ends = ends - 864000");
     assert_int_equal(active_grants(&gateway.registry), 1);
-    /* The clock is behind the latest time that the registry knows. */
+    /* The grant is not in force while the clock is behind the latest time that the registry has recorded. */
     sql("UPDATE meta SET value = CAST(value AS INTEGER) + 3600 WHERE key = 'clock'");
     assert_int_equal(active_grants(&gateway.registry), 0);
     sql("UPDATE meta SET value = CAST(value AS INTEGER) - 3600 WHERE key = 'clock'");
     assert_int_equal(active_grants(&gateway.registry), 1);
-    /* The clock was set forward: the grant is closed, and removed permanently. */
+    /* If the clock is set forward beyond the end, the grant is not in force, and gw_grant_expire removes it
+     * permanently. */
     sql("UPDATE grants SET given = given - 86400, ends = ends - 86400");
     assert_int_equal(active_grants(&gateway.registry), 0);
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
@@ -433,7 +435,7 @@ static void test_grant_terms(void **state)
     assert_int_equal(grant_ends_in, 0);
 }
 
-/* A grant to a group is for the devices that are in it at the time of use. */
+/* A grant for a group of devices covers the devices that are in the group at the time of use. */
 static void test_group_grants(void **state)
 {
     struct cmx_why e = {0};
@@ -455,7 +457,7 @@ static void test_group_grants(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_non_null(strstr(line_of(1), ",permitopen=\"cam-17.cmx:81\" "));
     assert_null(strstr(line_of(1), "8989"));
-    /* Two grants for the same service give one line, and the longer grant counts. */
+    /* Two grants for the same service count as one grant, which ends with the longer one. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(grant_ends_in, 0);
@@ -492,7 +494,7 @@ static void test_times(void **state)
     assert_string_equal(text, "7h 59m");
 }
 
-/* Writes the ed25519 key of number n. */
+/* Writes an ed25519 key that differs for each n. */
 static void numbered_key(uint32_t n, char *out, size_t cap)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -513,8 +515,8 @@ static size_t pending_of(const struct gw_pending *p, uint8_t source)
     return n;
 }
 
-/* During a flood of unknown keys, from one source and from many, the memory does not grow, and the key of a device that
- * keeps trying stays listed. */
+/* During a flood of unknown keys, from one source or from many, the list of pending keys stays bounded, and the key of
+ * a device that keeps trying stays in it. */
 static void test_pending(void **state)
 {
     static struct gw_pending p;
@@ -568,8 +570,8 @@ static bool quarantined(const char *name)
     return s.quarantined;
 }
 
-/* A device with an enforced policy is reachable only with fresh, trusted evidence; its own policy takes precedence over
- * its group's.
+/* A device with an enforced policy is reachable only while it has fresh, trusted evidence. Its own policy takes
+ * precedence over its group's policy.
  */
 static void test_policy(void **state)
 {
@@ -605,8 +607,8 @@ static void test_policy(void **state)
     assert_true(quarantined("cam-17"));
     assert_true(gw_device_is_quarantined(&gateway.registry, d.address));
     assert_int_equal(active_grants(&gateway.registry), 0);
-    /* Trusted evidence counts until it expires, and a login shortens this time. After a reboot evidence does not count
-     * while the clock is behind. */
+    /* Trusted evidence counts until it expires; a login makes it expire earlier. After a reboot, evidence does not
+     * count while the clock is before the time of the evidence. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_false(quarantined("cam-17"));
     assert_int_equal(active_grants(&gateway.registry), 1);
@@ -624,14 +626,15 @@ static void test_policy(void **state)
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     sql("UPDATE evidence SET boot = 'before', given = given + 3600, ends = ends + 3600");
     assert_true(quarantined("cam-17"));
-    /* Once evidence was too old it never counts again, whatever the clock says. */
+    /* Evidence that has expired never counts again, even if the clock is set back. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     sql("UPDATE evidence SET given = given - 3600, ends = ends - 3600");
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
     assert_int_equal(n, 1);
     sql("UPDATE evidence SET given = given + 3600, ends = ends + 3600");
     assert_true(quarantined("cam-17"));
-    /* The device gets a break-glass grant, an exemption, a policy of its own, and a policy that only reports. */
+    /* In turn, the device gets a break-glass grant, an exemption, a policy of its own, and a policy that is not
+     * enforced. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
@@ -649,7 +652,7 @@ static void test_policy(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_policy_remove(&gateway.registry, "cam-1", true, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 0);
-    /* With another attestation key, evidence under the former key does not count. */
+    /* After the device's attestation key was replaced, evidence signed with the former key does not count. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-1", "cmxsafe-attest-1 x", &out, &e), CMX_OK);
@@ -659,7 +662,8 @@ static void test_policy(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
 }
 
-/* The inputs of a verdict change with the key, the manifests and other evidence, and with nothing else. */
+/* gw_evidence_basis changes with the policy, its manifests, the attestation key and new evidence. A login does not
+ * change it. */
 static void test_basis(void **state)
 {
     const struct gw_seen seen = {.at = 1, .source = "x", .client = "OpenSSH_9.2"};
@@ -696,7 +700,7 @@ static void test_basis(void **state)
     assert_memory_equal(&a, &b, sizeof a);
 }
 
-/* The reason is one line, so a text of a device cannot add a claim. */
+/* The reason is stored as one line, so that text from a device cannot add a claim. */
 static void test_attestation(void **state)
 {
     struct cmx_why e = {0};
@@ -748,7 +752,7 @@ static void test_delete(void **state)
     assert_int_equal(gw_device_parse_ports(&d, "81", &e), CMX_OK);
     assert_int_equal(gw_device_enroll(&gateway.registry, &d, &k, 0, &out, &e), CMX_OK);
     assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-17", &e), CMX_OK);
-    assert_int_equal(enroll("cam-19", 0, "81", &out, &e), CMX_EEXIST); /* this is a deleted device's key */
+    assert_int_equal(enroll("cam-19", 0, "81", &out, &e), CMX_EEXIST); /* the key of a deleted device */
     assert_non_null(strstr(e.text, "cam-17's"));
     assert_int_equal(gw_device_delete(&gateway.registry, "cam-99", &e), CMX_ENOENT);
 }
@@ -767,8 +771,8 @@ static void test_names(void **state)
     assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "gateway", &e), CMX_EINVAL);
 }
 
-/* Fields that the operator did not give keep their values. If the caller allows it, an earlier key of the device is
- * accepted in place of the present one. */
+/* Fields that the operator did not give keep their values. With GW_FIELD_FORMER_KEY, an earlier key of the device is
+ * accepted instead of the present key. */
 static void test_merge(void **state)
 {
     struct cmx_why e = {0};
@@ -801,8 +805,8 @@ static void test_merge(void **state)
     assert_null(line_of(0));
 }
 
-/* Readers do not change a file that version 1 of the registry wrote; the first writer upgrades it in one
- * transaction and keeps a copy beside it. */
+/* Readers do not change a registry file of version 1. The first writer upgrades the file in one transaction and keeps a
+ * copy of the old file beside it. */
 static void test_upgrade(void **state)
 {
     static const char from[] = "tests/unit/gateway/data/registry-v1.db";
@@ -826,7 +830,7 @@ static void test_upgrade(void **state)
     assert_int_equal(fwrite(old, 1, len, f), len);
     assert_int_equal(fclose(f), 0);
     snprintf(copy, sizeof copy, "%s.v1", db);
-    /* A login reads it without an upgrade. */
+    /* A login reads the file without an upgrade. */
     assert_int_equal(gw_registry_open(&r, db, false, &e), CMX_OK);
     assert_int_equal(gw_device_get(&r, "cam-17", &d, &e), CMX_OK);
     assert_int_equal(d.n_ports, 3);
@@ -922,7 +926,7 @@ static void etc_hosts_is(const char *old, const char *lines, const char *expecte
     free(text); /* allocated by open_memstream */
 }
 
-/* /etc/hosts gets exactly one block, and no other line changes. */
+/* /etc/hosts gets exactly one block of cmxsafe's lines, and no other line changes. */
 static void test_etc_hosts(void **state)
 {
     static const char lines[] = "fd12:3456:789a::1 cam-1.cmx\n";
@@ -934,7 +938,7 @@ static void test_etc_hosts(void **state)
     etc_hosts_is("1.2.3.4 a\r\n5.6.7.8 b\r\n", lines, "1.2.3.4 a\r\n5.6.7.8 b\r\n" NEW_BLOCK);
     etc_hosts_is("1.2.3.4 a\n" HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n" HOSTS_END "5.6.7.8 b", lines,
                  "1.2.3.4 a\n" NEW_BLOCK "5.6.7.8 b");
-    /* The file was written by an editor with CRLF, has a block of an earlier version with the loopback's names, or has
+    /* An editor wrote the file with CRLF, the block is of an earlier version and has the loopback's names, or there are
      * two blocks. */
     etc_hosts_is("# cmxsafe gateway: begin (written from the registry)\r\n127.0.0.1 localhost\r\nfd12:3456:789a::9 "
                  "cam-9.cmx\r\n# cmxsafe gateway: end\r\n",
@@ -971,7 +975,7 @@ static void test_full_disk(void **state)
 
     (void)state;
     assert_int_equal(sqlite3_exec(r->db, "PRAGMA max_page_count = 1", NULL, NULL, NULL),
-                     SQLITE_OK); /* SQLite raises this to the present size: the file can't grow */
+                     SQLITE_OK); /* SQLite rounds this up to the file's size: the file cannot grow */
     for (int i = 0; i < 10000 && !err; i++)
         err = gw_event(r, "note", "", "a line that fills the file", &e);
     assert_int_equal(err, CMX_ENOSPC);
@@ -1096,7 +1100,8 @@ static void test_limits(void **state)
         gw_limits_failed(&l, b, GW_PENALTY_FAILED_MS, 1000);
     assert_int_equal(gw_limits_pace(&l, b, 1000 + GW_PENALTY_MAX_MS - GW_PENALTY_LIMIT_MS - 1), GW_LOGIN_REFUSED);
     assert_int_equal(gw_limits_pace(&l, b, 1000 + GW_PENALTY_MAX_MS - GW_PENALTY_LIMIT_MS), GW_LOGIN_NOW);
-    /* A source that logged in recently is delayed but not refused, however many of its logins fail. */
+    /* However many of its logins fail, a source that logged in successfully a short time ago is delayed but not
+     * refused. */
     for (int i = 0; i < 10000; i++)
         gw_limits_failed(&l, a, GW_PENALTY_FAILED_MS, 2000);
     assert_int_equal(gw_limits_pace(&l, a, 2000), GW_LOGIN_LATER);
@@ -1111,7 +1116,7 @@ static void test_limits(void **state)
     test_source_names();
 }
 
-/* Compares with tests/golden/gateway/NAME; CMX_GOLDEN=1 rewrites it. */
+/* Compares text with tests/golden/gateway/NAME. With CMX_GOLDEN=1, writes text to that file instead. */
 static void golden(const char *name, const char *text)
 {
     char path[128];
@@ -1134,8 +1139,8 @@ static void golden(const char *name, const char *text)
     assert_string_equal(text, expected);
 }
 
-/* Gives user 0 a grant by number and one by name, with these durations in seconds; both must become one entry. Returns
- * the number of seconds until that entry ends. */
+/* Adds two grants for user 0, one by uid and one by name, with these durations in seconds. Both must become one entry.
+ * Returns the number of seconds until this entry ends. */
 static int64_t end_of_two(int64_t by_number, int64_t by_name)
 {
     struct gw_grant_terms number = {.length_s = by_number};
@@ -1222,7 +1227,7 @@ static void test_golden(void **state)
         assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-metrics.timer", "/usr/bin/cmxsafe", &e), CMX_OK));
     golden("cmxsafe-gateway-metrics.timer", text);
     free(text);
-    snprintf(gateway.account, sizeof gateway.account, "daemon"); /* the name of group 1 on every machine */
+    snprintf(gateway.account, sizeof gateway.account, "daemon"); /* exists on every machine, with gid 1 */
     assert_int_equal(gw_meta_set(&gateway.registry, "link", "fdaa:bbbb:cccc::", &e), CMX_OK);
     assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
     assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
@@ -1241,7 +1246,7 @@ static void test_golden(void **state)
     golden("host.nft", text);
     free(text);
     gw_allowed_free(&allowed);
-    /* In --user mode the owner has uid 0 inside the namespace, and a number is a user of that namespace. */
+    /* In --user mode, the owner's uid is 0 inside the namespace, and a grant by uid is for a uid of that namespace. */
     snprintf(c.kind, sizeof c.kind, "user");
     snprintf(c.name, sizeof c.name, "%u", (unsigned)getuid());
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-18", 81, NULL, &out, &e), CMX_OK);
@@ -1269,7 +1274,7 @@ static void unit_grant(const char *unit, const char *device, bool give)
                      CMX_OK);
 }
 
-/* The rule that gives a unit its identity. Every unit has an identity, even without a grant. */
+/* Writes the rule that gives a unit its identity to out. Every unit has an identity, even without a grant. */
 static void unit_rule(const char *unit, char out[160])
 {
     struct gw_allowed_list allowed;
@@ -1297,8 +1302,8 @@ static void unit_rule(const char *unit, char out[160])
     free(text);
 }
 
-/* A packet may be marked before grants change and get its source address afterwards: its mark must still mean the same
- * unit. */
+/* A packet may be marked before grants change and get its source address after the change. The mark must still stand
+ * for the same unit. */
 static void test_unit_marks(void **state)
 {
     struct cmx_why e = {0};
@@ -1324,7 +1329,7 @@ static void test_unit_marks(void **state)
     assert_string_not_equal(now, first);
 }
 
-/* Registers three gateways, the first of which is this one. */
+/* Registers three gateways. The first is this gateway. */
 static void add_nodes(void)
 {
     static const char key[] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -1357,7 +1362,7 @@ static void test_nodes(void **state)
     assert_int_equal(nodes.n, 3);
     assert_ptr_equal(nodes.own, &nodes.list[0]);
     assert_int_equal(strncmp(nodes.list[1].link, nodes.prefix, strlen(nodes.prefix) - 3), 0);
-    /* A node's number is used again only after the node has left; a node that joins again keeps its number. */
+    /* A node that joins again keeps its number. Another node gets this number only after the first node has left. */
     assert_int_equal(gw_node_put(&gateway.registry, &n, &e), CMX_OK);
     assert_int_equal(n.number, 2);
     assert_int_equal(gw_claim_put(&gateway.registry, "fd12:3456:789a::7", "gw2", 4, 100, &e), CMX_OK);
@@ -1374,7 +1379,8 @@ static void test_nodes(void **state)
     assert_int_equal(gw_node_put(&gateway.registry, &n, &e), CMX_EINVAL);
 }
 
-/* A name that is too long is refused, because its beginning may be another name; a reason may be cut. */
+/* A name that is too long is refused, because its beginning may be another name. A reason that is too long is
+ * truncated. */
 static void test_long_texts(void **state)
 {
     struct cmx_why e = {0};
@@ -1394,7 +1400,8 @@ static void test_long_texts(void **state)
     assert_int_equal(gw_sql_end(stmt, CMX_OK), CMX_OK);
 }
 
-/* Of two claims the newer one stays, and each pair of gateways has a port of its own. */
+/* Of two claims to an address, the one with the higher sequence number stays. Each pair of gateways has its own port.
+ */
 static void test_claims(void **state)
 {
     static const char address[] = "fd12:3456:789a::7";
@@ -1408,7 +1415,7 @@ static void test_claims(void **state)
     assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 4, 200, &e), CMX_OK);
     assert_int_equal(gw_claim_get(&gateway.registry, address, node, &sequence, &e), CMX_OK);
     assert_string_equal(node, "gw1");
-    assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 6, 90, &e), CMX_OK); /* the clocks do not matter */
+    assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 6, 90, &e), CMX_OK); /* the time is irrelevant */
     assert_int_equal(gw_claim_get(&gateway.registry, address, node, &sequence, &e), CMX_OK);
     assert_string_equal(node, "gw2");
     assert_true(gw_claim_metric_newer(2, 1) && !gw_claim_metric_newer(1, 2) && !gw_claim_metric_newer(1, 1));
@@ -1466,7 +1473,7 @@ static cmx_err put_two_lines(void *arg)
     return CMX_OK;
 }
 
-/* Values, lines and conditions of a template; a value that is not defined is an error. */
+/* Expands values, lines and conditions of a template. A value that is not defined is an error. */
 static void test_template(void **state)
 {
     const struct gw_template_value values[] = {

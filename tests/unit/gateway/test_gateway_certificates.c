@@ -1,11 +1,11 @@
 /* Certificates of a CA: parsing, logins, the line for sshd, KRLs, and the upgrade of a registry without certificates.
- * data/certificates has a certificate in each line: alice's (with the principals alice and root), a host's, one without
- * principals, and one of an ECDSA key. The last line is their CA's key. */
+ * data/certificates has a certificate in each line: alice's (with the principals alice and root), a host's, a
+ * certificate without principals, and one of an ECDSA key. The last line is the key of the CA that signed them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-/* cmocka.h needs the four headers above. */
+/* cmocka.h needs the headers above, so they come first. */
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,7 +116,7 @@ static void refused(size_t line, int64_t now, const char *why)
     const char *text = accepted(line, now);
 
     if (!strstr(text, why))
-        fail_msg("'%s' does not say '%s'", text, why);
+        fail_msg("'%s' does not contain '%s'", text, why);
 }
 
 static void test_parse(void **state)
@@ -147,8 +147,8 @@ static void test_parse(void **state)
     assert_string_equal(certificate.fingerprint, "SHA256:h6FWdDMLII4N8NOIhlp+lcuq3x1G/ZCi2BTfArxK1yo");
     assert_int_equal(gw_certificate_parse(&certificate, lines[HOST], &e), CMX_OK);
     assert_false(certificate.user);
-    /* A certificate that is cut anywhere is refused. */
-    n = strlen(lines[ALICE]) - 1; /* without its base64 padding the text is still the same certificate */
+    /* A certificate that is truncated anywhere is refused. */
+    n = strlen(lines[ALICE]) - 1; /* not tried: without the last character, which is padding */
     while (--n > 0) {
         memcpy(line, lines[ALICE], n);
         line[n] = '\0';
@@ -188,7 +188,7 @@ static void test_accept(void **state)
     assert_int_equal(give("@corp", false, &e), CMX_EINVAL);
     assert_int_equal(give("a234567890123456789012345678901234567890123456789012345678901@corp", false, &e), CMX_EINVAL);
     assert_int_equal(give("alice@", false, &e), CMX_ENOENT);
-    /* A removed CA takes its principals' grants with it, and no others. */
+    /* Removing a CA also removes the grants of its principals, and no other grants. */
     assert_int_equal(give("user:root", false, &e), CMX_OK);
     assert_int_equal(gw_authority_remove(&registry, "corp", &e), CMX_OK);
     refused(ALICE, IN_2026, "not registered");
@@ -235,7 +235,7 @@ static void test_line(void **state)
     add_authority("corp");
     assert_int_equal(give("alice@corp", false, &e), CMX_OK);
     assert_int_equal(gw_certificate_parse(&certificate, lines[ALICE], &e), CMX_OK);
-    certificate.ends = UINT64_MAX; /* it is valid whenever the test runs */
+    certificate.ends = UINT64_MAX; /* so that it is valid whenever the test runs */
     cmx_buf_init(&b, text, sizeof text);
     assert_int_equal(gw_authline_certificate(&registry, &certificate, &b, name, &e), CMX_OK);
     assert_int_equal(cmx_buf_cstr(&b, &line), CMX_OK);
@@ -248,13 +248,14 @@ static void test_line(void **state)
     assert_non_null(strstr(line, lines[CA]));
     registry.stale = true;
     assert_int_equal(gw_authline_certificate(&registry, &certificate, &b, name, &e), CMX_EPERM);
-    /* The CA's key itself has no owner. */
+    /* The CA's own key belongs to no consumer and cannot log in. */
     cmx_buf_clear(&b);
     registry.stale = false;
     assert_int_equal(gw_authline(&registry, AUTHORITY, &b, NULL, &e), CMX_ENOENT);
 }
 
-/* A principal's identity follows from the names alone, under a label of its own. */
+/* A principal's identity depends only on the names of the principal and the CA. A user with the same name has another
+ * identity. */
 static void test_identity(void **state)
 {
     struct gw_consumer c = {.kind = "platform", .name = "alice@corp"};
@@ -306,11 +307,11 @@ static void test_krl(void **state)
     assert_int_equal(out, GW_CHANGED);
     assert_int_equal(gw_krl_get(&registry, true, &krl, &e), CMX_OK);
     assert_true(krl.len == 0 && krl.digest[0] == '\0');
-    /* ssh-keygen reads the KRL; the registry does not. */
+    /* The registry stores any bytes as a KRL. Only ssh-keygen parses them. */
     assert_int_equal(gw_revocation_ask(bytes, sizeof bytes, NULL, 0, NULL, &e), CMX_EFORMAT);
 }
 
-/* Without an answer for each key, all keys count as revoked. */
+/* If ssh-keygen does not answer for each key, all keys count as revoked. */
 static void test_krl_question(void **state)
 {
     char path[160];
@@ -368,7 +369,7 @@ static void test_log(void **state)
     assert_string_equal(l.fingerprint, KEY);
     assert_string_equal(l.authority, AUTHORITY);
     assert_true(l.serial == 7);
-    /* A CA chooses the key ID, and may write anything there. */
+    /* The CA chooses the key ID, which may contain any text. */
     gw_sshdlog_parse(&l, ACCEPTED KEY " ID x (serial 8) CA ED25519 " KEY
                                       " (serial 18446744073709551615) CA RSA " AUTHORITY);
     assert_int_equal(l.kind, GW_LOG_ACCEPTED);

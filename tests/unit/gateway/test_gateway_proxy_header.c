@@ -1,5 +1,5 @@
-/* The PROXY header of a load balancer: headers of HAProxy and of our own writer are read; everything else is
- * refused. */
+/* Reads the PROXY header of a load balancer. Headers of HAProxy and of cmxsafe's own writer are accepted; everything
+ * else is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@ static uint8_t header[GW_PROXY_HEADER_MAX + 64];
 static size_t len;
 static struct sockaddr_storage client;
 
-/* Makes a header as the device's engine writes it. */
+/* Writes a header as the device's engine does. */
 static void write_header(const char *from, const char *to)
 {
     struct cmx_originator a, b;
@@ -68,7 +68,7 @@ static void a_health_check_is_the_load_balancers_own(void **state)
     assert_int_equal(client.ss_family, AF_UNSPEC);
 }
 
-/* While a header arrives byte by byte, its reader never requests bytes beyond its end. */
+/* While a header arrives byte by byte, the reader never requests bytes beyond the end of the header. */
 static void no_byte_behind_the_header_is_wanted(void **state)
 {
     size_t more;

@@ -1,10 +1,10 @@
-/* A registry that gateways share: the copy's age, digests of its tables, and the statements that a change becomes. No
- * server is needed; tests/e2e/gateway/gateway_postgres*.sh use real ones. */
+/* A registry that gateways share in PostgreSQL: the age of a gateway's copy, digests of the copy's tables, and the SQL
+ * statements for a change. Needs no server; tests/e2e/gateway/gateway_postgres*.sh use real servers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-/* cmocka.h needs the four headers above. */
+/* cmocka.h needs the headers above, so they come first. */
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,9 +147,9 @@ static void test_stale(void **state)
     reopen();
     assert_true(registry.stale);
     must("INSERT INTO meta(key, value) VALUES('stale_after', '7200')");
-    reopen(); /* the operator has set a longer time */
+    reopen(); /* the operator's limit is longer */
     assert_false(registry.stale);
-    /* A wall clock that was set back does not extend the time in the same boot. */
+    /* Without a reboot, setting the wall clock back does not make the copy valid for longer. */
     must("UPDATE meta SET value = '1' WHERE key = 'stale_after'");
     gw_now(&s.confirmed);
     s.confirmed.boot_s -= 2;
@@ -157,7 +157,7 @@ static void test_stale(void **state)
     write_state(text);
     reopen();
     assert_true(registry.stale);
-    /* After a reboot the copy is stale while the clock is behind the confirmation. */
+    /* After a reboot, the copy is stale while the clock is before the time of the confirmation. */
     gw_now(&s.confirmed);
     s.confirmed.wall += 3600;
     strcpy(s.confirmed.boot, "0-1");
@@ -204,7 +204,7 @@ static void test_tables(void **state)
 
         for (size_t c = 0; c < t.tables[i].n; c++)
             keys += t.tables[i].columns[c].key;
-        assert_true(keys > 0); /* SQLite records no change of a table without a key */
+        assert_true(keys > 0); /* else SQLite records no changes of the table */
     }
 }
 
@@ -232,14 +232,15 @@ static void test_digests(void **state)
 
 static PGconn *no_server(void)
 {
-    /* Quotes texts without a server. */
+    /* The connection fails, but it can quote texts. */
     PGconn *c = PQconnectdb("host=/nonexistent-cmxsafe");
 
     assert_non_null(c);
     return c;
 }
 
-/* The statements for PostgreSQL that the change `sql` becomes; free them with free(). */
+/* Executes `sql` on the copy and returns the statements that make the same change in PostgreSQL. The caller frees them
+ * with free(). */
 static char *statements_of(const char *sql)
 {
     struct gw_copy_tables t;
@@ -315,7 +316,7 @@ static void check_clean(const char *text, enum gw_copy_form form, const char *ex
     char *clean = gw_copy_text_clean(text, &rule);
 
     assert_string_equal(clean, expected);
-    /* Cleaning writes '?', which a word may not have. */
+    /* A word is an exception: cleaning writes '?', which a word may not contain. */
     assert_true(gw_copy_text_is_clean(clean, &rule) || form == GW_COPY_WORD);
     assert_int_equal(gw_copy_text_is_clean(text, &rule), strcmp(text, expected) == 0);
     cmx_mem_free(clean);
@@ -385,8 +386,8 @@ static void test_addresses(void **state)
     }
 }
 
-/* An older program may have stored a row with an invalid address. The digest leaves this row out. It then differs from
- * PostgreSQL's, so that the gateway replaces the table. */
+/* An older program may have stored a row with an invalid address. The digest of the table ignores this row and so
+ * differs from PostgreSQL's digest. The gateway then replaces the table. */
 static void test_stored_address(void **state)
 {
     uint64_t before = digest_of("claim");
@@ -398,7 +399,8 @@ static void test_stored_address(void **state)
     assert_int_not_equal(digest_of("claim"), before);
 }
 
-/* A text that the copy replaced can still be changed, although PostgreSQL has another text. */
+/* In a text from PostgreSQL, the copy replaces unexpected characters by '?'. A change of this text must still find
+ * PostgreSQL's row: the statement compares with LIKE, where '?' becomes '_'. */
 static void test_replaced(void **state)
 {
     (void)state;
@@ -424,7 +426,8 @@ static void test_schema(void **state)
                            "CREATE TABLE IF NOT EXISTS \"grants\"(\"consumer\" BIGINT NOT NULL,\"device\" BIGINT NOT "
                            "NULL,\"port\" BIGINT NOT NULL,revision BIGINT NOT NULL, removed BOOLEAN NOT NULL DEFAULT "
                            "false, PRIMARY KEY(\"consumer\",\"device\",\"port\"));"));
-    /* Columns that a later version added have a default: an older gateway does not name them. */
+    /* Columns that a later version added have a default, because an older gateway inserts rows without these columns.
+     */
     assert_non_null(strstr(text, "ADD COLUMN IF NOT EXISTS \"exempt\" BIGINT NOT NULL DEFAULT 0;"));
     assert_non_null(strstr(text, "ADD COLUMN IF NOT EXISTS \"attest_key\" TEXT NOT NULL DEFAULT '';"));
     free(text);
@@ -468,7 +471,8 @@ static cmx_err count_event(void *arg, int64_t at, const char *what, const char *
     return CMX_OK;
 }
 
-/* Entries made while PostgreSQL was unreachable are numbered after those that other gateways stored meanwhile. */
+/* Events that were recorded while PostgreSQL was unreachable get numbers after the events that other gateways stored
+ * meanwhile. */
 static void test_unsent_events(void **state)
 {
     char order[16] = "";

@@ -1,4 +1,4 @@
-/* The guard's input: the refusals that the packet filter lists, and the kernel's events. */
+/* The input of the guard: the refused connections that the packet filter lists, and the kernel's events. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -27,7 +27,7 @@ static const char listing[] = "table inet cmxsafe {\n"
                               "\t}\n"
                               "}\n";
 
-/* Each refusal is removed from the set by its own key, so that later ones stay. */
+/* The guard removes each refused connection from the set by its own key, so that those added meanwhile stay. */
 static void refusals_are_read_one_by_one(void **state)
 {
     static const struct {
@@ -79,7 +79,8 @@ static struct event route_event(uint16_t type, uint8_t bits)
                           .route = {.rtm_family = AF_INET6, .rtm_dst_len = bits}};
 }
 
-/* A session adds and removes the route of its identity, which is no reason to check the whole network. */
+/* Each session adds and removes the route of its identity. For these events the guard need not check the whole network.
+ */
 static void the_route_of_a_session_concerns_nobody(void **state)
 {
     struct event events[] = {route_event(RTM_NEWROUTE, 128), route_event(RTM_DELROUTE, 128),
@@ -124,7 +125,7 @@ static void the_order_of_a_list_does_not_matter(void **state)
     (void)state;
     assert_true(equal("abc", "de", "cab", "ed"));
     assert_false(equal("abc", "de", "ab", "de"));
-    assert_false(equal("abc", "de", "abcc", "de")); /* an object counted twice gives another digest */
+    assert_false(equal("abc", "de", "abcc", "de")); /* counting an object twice changes the digest */
     assert_false(equal("abc", "de", "abc", "d"));
     assert_false(equal("abc", "de", "de", "abc"));
 }
@@ -140,7 +141,7 @@ static gw_netstate_change change(const char *fixed, const char *nodes, const cha
 static void only_what_others_changed_is_a_repair(void **state)
 {
     (void)state;
-    assert_int_equal(change("abc", "d", "abc", "d"), GW_NETSTATE_CHANGED_BY_US);   /* nothing differs any more */
+    assert_int_equal(change("abc", "d", "abc", "d"), GW_NETSTATE_CHANGED_BY_US); /* the network is as expected again */
     assert_int_equal(change("abc", "de", "abc", "de"), GW_NETSTATE_CHANGED_BY_US); /* another gateway joined */
     assert_int_equal(change("abc", "", "abc", ""), GW_NETSTATE_CHANGED_BY_US);     /* the other gateway left again */
     assert_int_equal(change("ab", "d", "abc", "d"), GW_NETSTATE_REPAIRED);

@@ -1,5 +1,5 @@
-/* A gateway's question to another gateway about a session (gw_peer.c), over a socket pair: answers in parts, other
- * answers, and answers that do not come. */
+/* A gateway asks another gateway about a session (gw_peer.c), over a socket pair: answers in several parts, unknown
+ * answers, and no answer. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@
 static struct gw_session session;
 static struct gw_server server;
 static struct gw_client client;
-static int other; /* the other gateway's end */
+static int other; /* the other gateway's end of the socket pair */
 
 static void says(const char *text)
 {
@@ -62,7 +62,7 @@ static void test_answers(void **state)
     asks(later);
     assert_true(gw_peer_tick(&server, &client)); /* no answer yet */
     says("he");
-    assert_true(gw_peer_tick(&server, &client)); /* a part of one */
+    assert_true(gw_peer_tick(&server, &client)); /* part of an answer */
     says("ld\n");
     ends(OTHER);
     asks(later);
@@ -73,7 +73,7 @@ static void test_answers(void **state)
     ends(0);
     asks(later);
     says("held");
-    shutdown(other, SHUT_WR); /* an end after a part of an answer */
+    shutdown(other, SHUT_WR); /* the answer is incomplete */
     client.question.deadline_ms = 0;
     ends(0);
 }

@@ -1,4 +1,5 @@
-/* The pure part of the isolation module. Each test of a packet that passes has a counterpart that is dropped. */
+/* The platform-independent part of the isolation module. For each packet that must pass, a similar packet must be
+ * dropped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -121,7 +122,7 @@ static void open_session(uint16_t port)
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, port, &gw, 22, now), CMX_OK);
 }
 
-/* Opens a session from port 50000: our numbers begin at 1000, the gateway's at 9000. */
+/* Opens a session from port 50000. Our sequence numbers begin at 1000, the gateway's at 9000. */
 static void session_up(void)
 {
     open_session(50000);
@@ -154,18 +155,18 @@ static void session_passes_and_nothing_beside_it(void **state)
     unsigned port;
 
     (void)state;
-    /* Nothing passes before the engine announces the session. */
+    /* No packet of the session passes before the engine announces the session. */
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_NO_FLOW);
     session_up();
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
-    /* The gateway's address and port reach no other port of the device. */
+    /* Packets from the gateway's address and port reach no other port of the device. */
     for (port = 1; port < 65536; port++)
         if (port != 50000)
             assert_int_equal(tcp_in(&gw, 22, port, CMX_TCP_ACK, 9001, 1001), CMX_WHY_NO_FLOW);
-    /* Another port or address does not reach this port. */
+    /* Packets from another port or address do not reach this port. */
     assert_int_equal(tcp_in(&gw, 23, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_NO_FLOW);
     assert_int_equal(tcp_in(&gw2, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_NO_FLOW);
-    /* The device reaches no other port of the gateway. */
+    /* The device sends from no other port, and to no other port of the gateway. */
     assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_SYN, 1, 0), CMX_WHY_NO_FLOW);
     assert_int_equal(tcp_out(&gw, 50000, 23, CMX_TCP_SYN, 1, 0), CMX_WHY_NO_FLOW);
 }
@@ -183,7 +184,7 @@ static void gateway_cannot_open(void **state)
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9000, 0), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_TCP_STATE);
-    /* But if the gateway has a half-open connection, its segment passes, and so does our reset. */
+    /* But if the gateway still has an old connection on these ports, its segment passes, and so does our reset. */
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 77, 88), CMX_WHY_SESSION);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_RST, 88, 0), CMX_WHY_SESSION);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_TCP_STATE);
@@ -205,9 +206,11 @@ static void window_is_kept(void **state)
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION); /* a keepalive */
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 - 100000, 1001), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1002),
-                     CMX_WHY_TCP_STATE); /* acknowledges bytes that were never sent */
+                     CMX_WHY_TCP_STATE); /* acknowledges a byte that was never sent */
     assert_int_equal(tcp_in(&gw, 22, 50000, 0, 9001, 1001), CMX_WHY_TCP_STATE);
-    /* Resets pass with exactly the next sequence number, or in the window with the right acknowledgement. */
+    /* A reset without ACK passes only with exactly the next sequence number. A reset with ACK passes anywhere in the
+     * window if it acknowledges what was sent.
+     */
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9001, 0), CMX_WHY_SESSION);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9002, 0), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1001), CMX_WHY_TCP_STATE);
@@ -259,7 +262,7 @@ static void closing_flows_make_room(void **state)
     unsigned i;
 
     (void)state;
-    for (i = 0; i < 200; i++) { /* many more than flow entries; a closed one keeps its entry for 30 s */
+    for (i = 0; i < 200; i++) { /* more connections than flow entries; the entry of a closed one stays for 30 s */
         const uint16_t port = (uint16_t)(40000 + i);
 
         now++;
@@ -283,7 +286,7 @@ static void adopted_session_is_picked_up(void **state)
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
 }
 
-/* The session's SYN was sent before isolation began: the answer arrives, or the SYN is repeated. */
+/* The session's SYN was sent before isolation began. Then the answer arrives, or the SYN is repeated. */
 static void adopted_session_may_still_be_connecting(void **state)
 {
     (void)state;
@@ -327,13 +330,13 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_CONTROL);
     frame_udp(&f, our_mac, our_mac, &us, 40000, &us, 32768, NULL, 4);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
-    /* A loopback packet that comes from a wire is spoofed. */
+    /* A packet with a loopback address that comes from the link is spoofed. */
     frame_tcp(&f, our_mac, gw_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(IN(&f), CMX_WHY_MARTIAN);
 }
 
-/* A pair is a connection of the engine to itself. Both ends must be on loopback, and both addresses and ports must
- * match. No other connection reaches either end. */
+/* A pair is a connection of the engine to itself. Both ends must be on loopback, and the addresses and ports of both
+ * ends must match. No other connection reaches either end. */
 static void pair_is_the_engines_own(void **state)
 {
     struct test_frame f;
@@ -353,7 +356,7 @@ static void pair_is_the_engines_own(void **state)
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
     frame_tcp(&f, our_mac, gw_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* a loopback packet from a wire is spoofed */
+    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* spoofed: it comes from the link */
     flow_close(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now);
     now += CMX_ISO_CLOSING_MS + 1;
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_ACK, 1, 1, 0);
@@ -375,7 +378,7 @@ static void direct_listener_serves_those_it_is_declared_for(void **state)
     /* No connection may be opened from the listener's port. */
     frame_tcp(&f, our_mac, our_mac, &localhost, 1883, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
-    /* Only announced peers reach a restricted listener. */
+    /* Only peers that were announced reach a listener that is restricted to tasks. */
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
     assert_int_equal(flow_open(&iso, CMX_FLOW_CLAIM, &localhost, 40000, &localhost, 1884, now), CMX_OK);
@@ -384,7 +387,7 @@ static void direct_listener_serves_those_it_is_declared_for(void **state)
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
 }
 
-/* A closed connection may still send its last segments; a new socket on its port may open no connection. */
+/* A closed connection may still send its last segments, but a new socket on its port cannot open a connection. */
 static void closed_ports_open_nothing(void **state)
 {
     struct test_frame f, syn;
@@ -425,7 +428,7 @@ static void arp_answers_only_what_was_asked(void **state)
     now += CMX_ISO_NEIGHBOUR_MS;
     frame_arp(&f, our_mac, gw_mac, 2, &gw, our_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
-    /* A request passes if it comes from a peer, for our address, with the peer's known hardware address. */
+    /* A request passes if it comes from a peer with the peer's known hardware address and asks for our address. */
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_ARP);
     frame_arp(&f, broadcast, bad_mac, 1, &gw, zero_mac, &us);
@@ -439,15 +442,16 @@ static void arp_answers_only_what_was_asked(void **state)
     frame_arp(&f, broadcast, bad_mac, 1, &us, zero_mac, &us); /* gratuitous, with our address */
     assert_int_equal(IN(&f), CMX_WHY_NOT_FOR_US);
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &us);
-    f.d[14 + 8] = 4; /* this is not the sender's hardware address */
+    f.d[14 + 8] = 4; /* differs from the frame's source address */
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     frame_arp(&f, broadcast, gw_mac, 3, &gw, zero_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
-    frame_arp(&f, broadcast, our_mac, 1, &bad, zero_mac, &gw); /* our own request may not claim another address */
+    frame_arp(&f, broadcast, our_mac, 1, &bad, zero_mac, &gw); /* as if from another address */
     assert_int_equal(OUT(&f), CMX_WHY_MARTIAN);
 }
 
-/* One unsolicited packet must not bind the gateway to another hardware address, even in the seconds after a request. */
+/* An unsolicited packet must not bind the gateway's address to another hardware address, even in the seconds after a
+ * request. */
 static void the_first_arp_answer_closes_the_question(void **state)
 {
     struct test_frame ask, answer, other;
@@ -461,14 +465,13 @@ static void the_first_arp_answer_closes_the_question(void **state)
     assert_int_equal(IN(&answer), CMX_WHY_ARP);
     assert_int_equal(IN(&other), CMX_WHY_UNASKED);
     assert_int_equal(IN(&answer), CMX_WHY_UNASKED);
-    assert_int_equal(
-        OUT(&ask),
-        CMX_WHY_ARP); /* a new request may have a new answer, for example if the gateway's network card was replaced */
+    assert_int_equal(OUT(&ask), CMX_WHY_ARP); /* a new request may get a new answer, as from a new network card */
     assert_int_equal(IN(&other), CMX_WHY_ARP);
     assert_int_equal(IN(&answer), CMX_WHY_UNASKED);
 }
 
-/* lwIP also learns hardware addresses from requests. */
+/* A request is dropped until its sender has answered a request of this device, because lwIP also learns hardware
+ * addresses from requests. */
 static void a_peer_that_never_answered_may_not_ask(void **state)
 {
     struct test_frame f;
@@ -487,7 +490,7 @@ static void a_peer_that_never_answered_may_not_ask(void **state)
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
 }
 
-/* Neighbour discovery follows the same rules as ARP. */
+/* Neighbour discovery has the same rules as ARP. */
 static void the_first_advertisement_closes_the_question(void **state)
 {
     struct test_frame ask, answer, other, asks_us;
@@ -505,7 +508,7 @@ static void the_first_advertisement_closes_the_question(void **state)
     assert_int_equal(IN(&asks_us), CMX_WHY_WRONG_SERVER);
 }
 
-/* A router that the stack knows when isolation begins becomes the first router. */
+/* A router that the network stack knows when isolation begins becomes the first router. */
 static void a_router_of_the_stack_stays(void **state)
 {
     struct test_frame f;
@@ -533,7 +536,7 @@ static void neighbours_answer_only_what_was_asked(void **state)
     assert_int_equal(OUT(&f), CMX_WHY_ND);
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 136, 0x60, &router_ll, 2);
     assert_int_equal(IN(&f), CMX_WHY_ND);
-    f.d[14 + 7] = 254; /* the hop limit shows that the packet came through a router */
+    f.d[14 + 7] = 254; /* not 255: the packet came through a router */
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     frame_nd(&f, our_mac, bad_mac, &bad_ll, &us_ll, 136, 0x60, &bad_ll, 2);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
@@ -563,7 +566,7 @@ static void first_router_stays(void **state)
     assert_int_equal(IN(&f), CMX_WHY_ND);
     frame_ra(&f, bad_mac, &bad_ll, 1800);
     assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
-    frame_ra(&f, bad_mac, &router_ll, 0); /* the frame spoofs the router from another hardware address */
+    frame_ra(&f, bad_mac, &router_ll, 0); /* the router's address with another hardware address */
     assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
     now += 1801u * 1000;
     frame_ra(&f, bad_mac, &bad_ll, 1800);
@@ -601,7 +604,7 @@ static void dhcp_is_with_the_server_that_answered(void **state)
     dhcp_message(d, 2, 5, 77, our_mac, &rogue);
     frame_udp(&f, our_mac, bad_mac, &rogue, 67, &us, 68, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
-    dhcp_message(d, 2, 5, 78, our_mac, &server); /* the answer has another number */
+    dhcp_message(d, 2, 5, 78, our_mac, &server); /* another transaction id */
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
     dhcp_message(d, 2, 5, 77, our_mac, &server);
@@ -638,7 +641,7 @@ static void dhcp6_is_with_the_server_that_answered(void **state)
     assert_int_equal(IN(&ask), CMX_WHY_NOT_PEER);
     frame_udp(&f, group_mac, our_mac, &us_ll, 546, &group, 547, d, sizeof d);
     assert_int_equal(OUT(&f), CMX_WHY_DHCP6);
-    assert_int_equal(IN(&ask), CMX_WHY_ND); /* a server must find us before it can answer */
+    assert_int_equal(IN(&ask), CMX_WHY_ND); /* before it answers, a server resolves our address */
     now += CMX_ISO_NEIGHBOUR_MS;
     assert_int_equal(IN(&ask), CMX_WHY_ND); /* the server may resolve our address again */
     frame_nd(&ask, our_mac, bad_mac, &bad_ll, &us_ll, 135, 0, &us_ll, 1);
@@ -663,7 +666,7 @@ static cmx_why dns(unsigned id, const char *name, unsigned type, size_t extra)
     return OUT(&f);
 }
 
-/* Judges a query with n additional records: an empty OPT record (RFC 6891) and then the given bytes. */
+/* Checks a query with n additional records: an empty OPT record (RFC 6891), then arbitrary bytes for the others. */
 static cmx_why dns_with_records(unsigned n)
 {
     static const uint8_t opt[11] = {0, 0, 41, 4, 0xd0};
@@ -766,7 +769,7 @@ static void icmp_errors_belong_to_a_session(void **state)
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     put16(m + 8 + 6, 0);
-    f.len -= 4; /* at least eight bytes of IP payload are needed */
+    f.len -= 4; /* the error must quote eight bytes of IP payload */
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     m[0] = 5; /* a redirect */
@@ -812,7 +815,7 @@ static void bytes_are_read_defensively(void **state)
     g = f;
     memcpy(g.d, broadcast, 6);
     assert_int_equal(IN(&g), CMX_WHY_MARTIAN);
-    for (unsigned tag = 0; tag < 2; tag++) { /* the first tag is a priority tag, which names no VLAN */
+    for (unsigned tag = 0; tag < 2; tag++) { /* tag 0 is a priority tag: it names no VLAN */
         g = f;
         memmove(g.d + 18, f.d + 14, f.len - 14);
         put16(g.d + 12, 0x8100);
@@ -836,7 +839,7 @@ static void ip_options_are_dropped(void **state)
     g.len += 4;
     g.l4 += 4;
     g.d[14] = 0x46;
-    memset(g.d + 34, 1, 4); /* no operation, four times */
+    memset(g.d + 34, 1, 4); /* four "no operation" options */
     frame_finish(&g);
     assert_int_equal(IN(&g), CMX_WHY_SESSION);
     memcpy(g.d + 34, route, 4);
@@ -845,7 +848,7 @@ static void ip_options_are_dropped(void **state)
     g.d[35] = 9; /* the option is longer than the header */
     frame_finish(&g);
     assert_int_equal(IN(&g), CMX_WHY_IP_OPTION);
-    memcpy(g.d + 34, "\0\x44\x44\x44", 4); /* after the end of the list nothing is read */
+    memcpy(g.d + 34, "\0\x44\x44\x44", 4); /* bytes after the end of the list are ignored */
     frame_finish(&g);
     assert_int_equal(IN(&g), CMX_WHY_SESSION);
 }
@@ -861,13 +864,13 @@ static void ipv6_chains_are_walked(void **state)
     assert_int_equal(OUT(&f), CMX_WHY_SESSION);
     frame_tcp(&f, our_mac, gw_mac, &gw6, 22, &us6, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001, 0);
     assert_int_equal(IN(&f), CMX_WHY_SESSION);
-    memmove(f.d + 62, f.d + 54, 20); /* an extension header goes in front */
+    memmove(f.d + 62, f.d + 54, 20); /* makes room for an extension header */
     f.len += 8;
     x = f.d + 54;
     memset(x, 0, 8);
     x[0] = CMX_IP_TCP;
     put16(f.d + 14 + 4, 28);
-    f.d[14 + 6] = 60; /* destination options, all padding */
+    f.d[14 + 6] = 60; /* destination options with only padding */
     assert_int_equal(IN(&f), CMX_WHY_IP_OPTION);
     f.d[14 + 6] = 44; /* an atomic fragment, RFC 6946 */
     assert_int_equal(IN(&f), CMX_WHY_FRAGMENT);
@@ -880,9 +883,9 @@ static void ipv6_chains_are_walked(void **state)
     assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* a hop-by-hop header with only padding */
     x[2] = 5;
     x[3] = 2;
-    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* a router alert for anything but ICMPv6 */
+    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* a router alert for TCP, not ICMPv6 */
     x[0] = CMX_IP_ICMP6;
-    x[4] = x[5] = x[6] = x[7] = 1; /* the alert's value, then an option that is all padding, and one byte too many */
+    x[4] = x[5] = x[6] = x[7] = 1; /* the alert's value, then a PadN option that is too long */
     assert_int_equal(IN(&f), CMX_WHY_LENGTH);
     x[6] = 5;
     x[7] = 0; /* a second alert follows */
@@ -921,7 +924,7 @@ static void listener_reports_leave(void **state)
     f.d[14 + 7] = 1;
     x[8] = 130;
     memcpy(f.d + 6, bad_mac, 6);
-    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* the source is our own address */
+    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* the source address is our own */
     memcpy(f.d + 14 + 8, bad_ll.w, 16);
     assert_int_equal(IN(&f), CMX_WHY_NOT_PEER);
 }
@@ -979,7 +982,7 @@ static void some_frame(struct test_frame *f)
     }
 }
 
-/* A policy without rules passes no TCP, UDP or ICMP, whatever the bytes. */
+/* A policy without rules passes no TCP, UDP or ICMP packet, whatever its bytes. */
 static void nothing_passes_an_empty_policy(void **state)
 {
     struct cmx_isolation empty;
@@ -998,14 +1001,13 @@ static void nothing_passes_an_empty_policy(void **state)
         mutate(&f);
         v = frame_view(&f);
         d = cmx_isolation_check(&empty, i % 5 ? &eth : &lo, i % 3 ? CMX_IN : CMX_OUT, &v, i);
-        /* Address resolution for our own addresses needs no rule: neither a probe for our address nor our own
-         * announcement. */
+        /* Two packets pass without a rule: a probe for our own address, and the announcement of our own address. */
         if (d.verdict == CMX_ALLOW)
             assert_int_equal(d.why, CMX_WHY_ARP);
     }
 }
 
-/* Each inbound packet that passes as part of a session belongs to an open flow. */
+/* An inbound packet passes as part of a session only if it belongs to an open flow. */
 static void only_owned_ports_pass(void **state)
 {
     unsigned i;
@@ -1029,7 +1031,7 @@ static void only_owned_ports_pass(void **state)
     }
 }
 
-/* A frame whose tail cannot be read (a chained buffer) never passes if the whole frame does not. */
+/* If a frame is dropped, it is also dropped when only its head can be read, as in a chained buffer. */
 static void a_shorter_head_opens_nothing(void **state)
 {
     unsigned i;

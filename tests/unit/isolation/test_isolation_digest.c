@@ -1,4 +1,4 @@
-/* The digest of a policy: equal rules give equal digests, and any change gives another. */
+/* The digest of a policy: equal rules have equal digests, and any change of a rule changes the digest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,7 +43,7 @@ static void expect_other(struct cmx_iso_config *c, const uint8_t base[32])
     sample(c);
 }
 
-/* The digest was computed by Python's hashlib as digest.h defines it. */
+/* The expected digest was computed with Python's hashlib, as digest.h defines it. */
 static void test_vector(void **state)
 {
     struct cmx_iso_config c;
@@ -57,7 +57,7 @@ static void test_vector(void **state)
     assert_string_equal(hex, "1348f863af8070d2369d668c441e5ca2ccf210c80ea94277ba95378dbb20c019");
 }
 
-/* Each further gateway counts, with its address or name, its port and its place. */
+/* The digest covers each further gateway: its address or name, its port and its place in the list. */
 static void further_gateways_count(void **state)
 {
     struct cmx_iso_config c;
@@ -69,7 +69,7 @@ static void further_gateways_count(void **state)
     c.gateways[1] = (struct cmx_iso_gateway){.ip = c.gateways[0].ip, .port = 2222};
     c.gateways[2] = (struct cmx_iso_gateway){.name = "gw3.example", .port = 22};
     digest(&c, two);
-    assert_memory_equal(one, two, 32); /* this address is beyond the list's count */
+    assert_memory_equal(one, two, 32); /* n_gateways does not include it */
     c.n_gateways = 3;
     digest(&c, two);
     assert_memory_not_equal(one, two, 32);

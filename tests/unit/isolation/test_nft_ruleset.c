@@ -1,5 +1,5 @@
-/* Compares the ruleset of the isolation policy with golden files, so that a change shows in a diff. CMX_UPDATE_GOLDEN=1
- * writes them.
+/* Compares the ruleset of the isolation policy with golden files, so that a diff shows each change. CMX_UPDATE_GOLDEN=1
+ * writes the golden files.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,7 +59,7 @@ static void check(const char *name, const struct cmx_nft_config *c)
     assert_int_equal(cmx_nft_ruleset(c, &b), CMX_OK);
     assert_int_equal(cmx_buf_cstr(&b, &s), CMX_OK);
     golden(name, s);
-    /* A buffer that is too small, by any amount, gives an error and never a truncated ruleset. */
+    /* If the buffer is too small, by any amount, the result is an error and never a truncated ruleset. */
     for (cap = 0; cap < strlen(s); cap += 97) {
         static char small[CMX_NFT_TEXT_MAX];
 
@@ -75,7 +75,7 @@ static void set_up(struct cmx_nft_config *c)
     c->idle_s = 75;
 }
 
-/* Nothing is configured: only the link's own protocols pass. */
+/* An empty configuration: only the link's own protocols pass. */
 static void bare(void **state)
 {
     struct cmx_nft_config c;

@@ -109,7 +109,7 @@ static void test_truncated_everywhere(void **state)
     test_image_free(&i);
 }
 
-/* An image with any single bit flipped is refused even without a signature: by the format, the checksum or the
+/* An image with any single flipped bit is refused, even without a signature, because of its format, its checksum or its
  * SHA-256. */
 static void test_every_bit_flipped(void **state)
 {
@@ -139,7 +139,7 @@ struct field {
     cmx_err err;
 };
 
-/* Header fields with values that must be refused before flash is written, each with its own error text. */
+/* Values of header fields that must be refused before flash is written, each with its own error text. */
 static void test_header_fields(void **state)
 {
     static const struct field fields[] = {
@@ -171,7 +171,7 @@ static void test_header_fields(void **state)
         i.data[fields[k].at] = fields[k].value;
         assert_int_equal(cmx_image_init(&c, &p), CMX_OK);
         if (cmx_image_feed(&c, i.data, CMX_IMAGE_HEAD_LEN) != fields[k].err || cmx_image_head_ok(&c))
-            fail_msg("%s: not refused as expected: %s", fields[k].name, c.why);
+            fail_msg("%s: wrong result, with the reason: %s", fields[k].name, c.why);
         assert_int_not_equal(cmx_image_feed(&c, i.data, 1), CMX_OK); /* the refusal is permanent */
         assert_int_not_equal(cmx_image_finish(&c), CMX_OK);
         cmx_image_abort(&c);
@@ -207,7 +207,7 @@ static void test_chip_any_and_downgrade(void **state)
     assert_int_equal(check_once(&p, &i), CMX_OK);
     p.secure_version_min = 4;
     assert_int_equal(check_once(&p, &i), CMX_OK);
-    p.secure_version_min = 5; /* the image is validly signed, and still refused */
+    p.secure_version_min = 5; /* refused although the signature is valid */
     assert_int_equal(check_once(&p, &i), CMX_EDOWNGRADE);
     test_image_free(&i);
 }
@@ -225,11 +225,11 @@ static void test_signatures(void **state)
     assert_int_equal(check_once(&one, &i), CMX_ENOKEY); /* the key is wrong */
     assert_int_equal(check_once(&two, &i), CMX_OK);
     assert_int_equal(check_once(&none, &i), CMX_OK);
-    /* The signature is over other bytes: one image has another image's trailer. */
+    /* The image has the trailer, and so the signature, of another image. */
     test_image_sign(&other, key_a);
     memcpy(i.data + i.len - CMX_TRAILER_LEN, other.data + other.len - CMX_TRAILER_LEN, CMX_TRAILER_LEN);
     assert_int_equal(check_once(&one, &i), CMX_ESIG);
-    /* The image is signed with the wrong key, but has the right key's identifier. */
+    /* The image is signed with the wrong key, but its trailer has the identifier of the right key. */
     test_image_sign(&twice, key_c);
     {
         uint8_t pub[CMX_P256_PUBLIC_LEN];
@@ -248,7 +248,7 @@ static void test_signatures(void **state)
     test_image_free(&other);
 }
 
-/* Later format versions get another error than invalid data. */
+/* A later format version has another error code than invalid data. */
 static void test_trailer_version(void **state)
 {
     struct cmx_image_policy p = policy(1);
@@ -265,8 +265,8 @@ static void test_trailer_version(void **state)
     test_image_free(&i);
 }
 
-/* Appends a Secure Boot v2 sector as espsecure lays it out: padding of 0xff to a sector, a signature block with its
- * CRC. */
+/* Appends a Secure Boot v2 signature with espsecure's layout: 0xff up to a sector's end, then a sector with a signature
+ * block and its CRC. */
 static void append_secure_boot(struct test_image *i)
 {
     size_t end = (i->len + 4095) / 4096 * 4096;
@@ -289,7 +289,7 @@ static void test_secure_boot_sector(void **state)
 
     (void)state;
     append_secure_boot(&i);
-    assert_int_equal(check_once(&p, &i), CMX_ENOKEY); /* this bootloader does not verify the sector */
+    assert_int_equal(check_once(&p, &i), CMX_ENOKEY); /* this bootloader would not verify the signature */
     p.secure_boot = true;
     for (size_t piece = 1; piece < 5000; piece += 331)
         assert_int_equal(check(&p, i.data, i.len, piece, &c), CMX_OK);

@@ -10,7 +10,7 @@
 
 #include "cmxsafe/ota/multipart.h"
 
-/* Parses body in pieces of `piece` bytes and writes the parts as text: "[name]data;" for each, "." at the end. */
+/* Parses body in pieces of `piece` bytes. Writes "[name]data;" for each part to out, and "." at the end. */
 static cmx_err run(const char *type, const void *body, size_t len, size_t piece, char *out, size_t cap)
 {
     struct cmx_multipart m;
@@ -21,7 +21,7 @@ static cmx_err run(const char *type, const void *body, size_t len, size_t piece,
     out[0] = '\0';
     for (size_t at = 0; at < len && !err; at += piece) {
         size_t k = len - at < piece ? len - at : piece;
-        uint8_t *copy = malloc(k); /* exactly sized, so that a sanitizer detects a read beyond the end */
+        uint8_t *copy = malloc(k); /* of exact size, so that a sanitizer detects a read beyond the end */
         struct cmx_buf in;
         struct cmx_multipart_event ev;
 
@@ -73,20 +73,19 @@ static void test_splits(void **state)
                         "--X\r\nContent-Disposition: form-data; name=\"update\"; filename=\"f\"\r\n"
                         "Content-Type: application/octet-stream\r\n\r\nhello\r\n--X--\r\n",
                         "[update]hello;.");
-    /* The body has a preamble, padding, a second part, an empty part, and an epilogue with something like a
-     * delimiter. */
+    /* The body has a preamble, padding, two parts (one is empty), and an epilogue that resembles a delimiter. */
     same_at_every_split(
         type_x,
         "preamble --X \r\n-\r\n--X \t\r\ncontent-disposition:form-data;name=a\r\n\r\n1\r\n--X\r\n"
         "Content-Disposition: form-data; filename=\"name=\\\"u\"; name=\"b\"\r\n\r\n\r\n--X--junk\r\n--X\r\n",
         "[a]1;[b];.");
-    /* The data contain the longest prefixes of the delimiter. */
+    /* The data contain long prefixes of the delimiter. */
     same_at_every_split(
         "multipart/form-data; boundary=\"-x-\"",
         "---x-\r\nContent-Disposition: form-data; name=\"u\"\r\n\r\n\r\n---x\r\r\n--\r\n\r\n---\r\n---x-\r\n"
         "Content-Disposition: form-data; name=\"v\"\r\n\r\n--\r\n---x---",
         "[u]\r\n---x\r\r\n--\r\n\r\n---;[v]--;.");
-    /* The first bytes of the body, together with the CRLF that ends the header, look like a delimiter. */
+    /* The first bytes of the data, with the CRLF before them, which ends the header, resemble a delimiter. */
     same_at_every_split(type_x, "--X\r\nContent-Disposition: form-data; name=\"u\"\r\n\r\n--Y\r\n--X--", "[u]--Y;.");
     same_at_every_split(type_x, "--X\r\nContent-Disposition: form-data; name=\"u\"\r\n\r\n\r\r\r\n\r\n--X--",
                         "[u]\r\r\r\n;.");

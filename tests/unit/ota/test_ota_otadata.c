@@ -20,7 +20,7 @@ static void set(struct cmx_otadata *d, int i, uint32_t seq, uint32_t state)
     cmx_put_le32(d->record[i] + 28, cmx_crc32_esp(d->record[i], 4));
 }
 
-/* Executes a plan on the records with flash semantics: a write only clears bits. */
+/* Executes a plan on the records. As on flash, a write only clears bits. */
 static void execute(struct cmx_otadata *d, const struct cmx_otadata_plan *plan)
 {
     for (size_t i = 0; i < plan->n; i++) {
@@ -72,13 +72,13 @@ static void test_empty(void **state)
     assert_int_equal(boot_first(&d, 2, false, &initial), 0);
     assert_false(initial);
     assert_int_equal(cmx_otadata_plan_rollback(&d, "", &plan), CMX_OK);
-    memset(&d, 0, sizeof d); /* zeroed flash is not a record either */
+    memset(&d, 0, sizeof d); /* flash of zeros has no valid record */
     assert_int_equal(cmx_otadata_active(&d), -1);
     assert_int_equal(cmx_otadata_plan_confirm(&d, &plan), CMX_ENOENT);
     assert_int_equal(cmx_otadata_plan_rollback(&d, "", &plan), CMX_ENOENT);
 }
 
-/* Checks the cases of ESP-IDF's own choice: higher sequence, CRC, state. */
+/* Checks that the choice of the slot is the same as ESP-IDF's: higher sequence number, CRC, state. */
 static void test_choice(void **state)
 {
     struct cmx_otadata d;
@@ -93,7 +93,7 @@ static void test_choice(void **state)
     set(&d, 1, 6, CMX_OTA_INVALID);
     assert_int_equal(boot_first(&d, 2, true, &initial), 0);
     assert_int_equal(cmx_otadata_failed(&d), 1);
-    set(&d, 1, 6, 0xffffffffu); /* an undefined state: the slot may boot without limits */
+    set(&d, 1, 6, 0xffffffffu); /* undefined state: the image need not be confirmed */
     assert_int_equal(boot_first(&d, 2, true, &initial), 1);
     assert_int_equal(cmx_otadata_failed(&d), -1);
     set(&d, 0, 7, CMX_OTA_ABORTED);
@@ -128,7 +128,7 @@ static void test_life(void **state)
     cmx_otadata_label(&d, 1, label);
     assert_string_equal(label, "a reason that is too");
     assert_int_equal(boot_first(&d, 2, false, &initial), 0);
-    /* The next image replaces the failed one and reuses its number. */
+    /* The next image replaces the failed image and reuses its sequence number. */
     cmx_otadata_plan_activate(&d, 1, 2, &plan);
     execute(&d, &plan);
     cmx_otadata_label(&d, 1, label);

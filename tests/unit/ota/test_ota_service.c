@@ -1,4 +1,5 @@
-/* The update service in this process, over simulated flash: permissions, ranges, and a failure of each allocation. */
+/* The update service, run in this process with simulated flash: permissions, ranges, and a failure of each allocation.
+ */
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -103,7 +104,7 @@ static void test_ranges(void **state)
     assert_true(r.first == 5 && r.last == 9 && r.total == UINT32_MAX);
 }
 
-/* ---- a service over simulated flash ---- */
+/* ---- a service with simulated flash ---- */
 
 enum { FLASH = 0x20000 };
 
@@ -200,7 +201,7 @@ static void test_every_allocation_fails_once(void **state)
         assert_int_equal(ask(cmx_ota_port(s), "POST /update HTTP/1.1", v2.data, v2.len), 200);
         cmx_mem_stats(&after);
         if (status == 200 && after.calls - calls < n)
-            break; /* an update makes fewer allocations than that */
+            break; /* all allocations of an update have failed once */
     }
     assert_true(failed >= 2);
     assert_true(n < 200);

@@ -1,4 +1,4 @@
-/* port/linux/cli: option tables, bounds, error sentences, help and manual page. */
+/* Tests port/linux/cli: option tables, bounds, error messages, help and manual page. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,7 +51,7 @@ static const struct cli_command commands[] = {{"sample", run_sample, "show how i
 /* Runs "prog WORD ..." and captures what it prints on descriptor fd (1 or 2). Returns the exit status. */
 static int run(int fd, char out[4096], const char *words)
 {
-    static char copy[512], *argv[40]; /* the command's values point into these strings */
+    static char copy[512], *argv[40]; /* static: the command's values point into it */
     char *save = NULL;
     FILE *capture = tmpfile();
     int argc = 1, saved = dup(fd), status;
@@ -110,7 +110,7 @@ static void values_reach_their_targets(void **state)
     assert_int_equal(run(2, out, "sample --item 1 --level -- --quiet no-rest"), 10);
     assert_string_equal(got.level, "2"); /* --level takes no further argument */
     assert_false(got.quiet);
-    assert_string_equal(got.line.operand[0], "--quiet"); /* without a rest in the table, operands follow "--" */
+    assert_string_equal(got.line.operand[0], "--quiet"); /* the command takes no rest: operands follow "--" */
 }
 
 static void errors_use_one_sentence_each(void **state)

@@ -1,5 +1,5 @@
-/* A block that grows beyond the limit is refused and stays unchanged. Smaller blocks keep their contents when they
- * move. */
+/* realloc refuses to let a block grow beyond the limit and leaves it unchanged. Smaller blocks keep their contents when
+ * they move. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-/* A sanitizer brings its own allocator, which the limit does not replace. */
+/* A sanitizer has its own allocator, to which the limit does not apply. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #else

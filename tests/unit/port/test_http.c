@@ -1,5 +1,5 @@
-/* The HTTP server on Linux (http_mhd.c), over its own listener and over connections that are passed in, with raw
- * sockets. */
+/* Tests the HTTP server on Linux (http_mhd.c) with raw sockets: connections to its own listener, and connections that
+ * the caller passes to it. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -21,7 +21,7 @@
 #include "cmxsafe/port/port.h"
 #include "port/linux/linux_http.h"
 
-/* ---- a service that shows which requests reach a route ---- */
+/* ---- a service whose answers show which requests reach a route ---- */
 
 struct counts {
     pthread_mutex_t lock;
@@ -218,9 +218,9 @@ static const struct cmx_http_service service = {
 };
 
 static struct cmx_http_server *server;
-static bool fed; /* connections come through a socketpair, as on the board's lwIP */
+static bool fed; /* connections are passed to the server, as on the board's lwIP */
 
-/* ---- a client of raw bytes ---- */
+/* ---- a client that sends raw bytes ---- */
 
 static int dial_pair(void)
 {
@@ -253,7 +253,7 @@ static void say(int fd, const char *text)
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
-/* Reads to the end of the connection and closes it. Returns out. */
+/* Reads until the server closes the connection, then closes it. Returns out. */
 static char *hear(int fd, char *out, size_t cap)
 {
     size_t used = 0;
@@ -282,7 +282,7 @@ static void assert_has(const char *text, const char *part)
         fail_msg("no '%s' in: %s", part, text);
 }
 
-/* True if no request is in progress and no connection is open: every begin was followed by a done. */
+/* Returns true if no request is in progress (each begin was followed by a done) and no connection is open. */
 static bool quiet(void)
 {
     return counted(&counts.begun) == counted(&counts.done) && !cmx_linux_http_sweep(server);
@@ -383,7 +383,8 @@ static void test_chunked_body(void **state)
     ask("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" END "2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n", out,
         sizeof out);
     assert_has(out, "5 0584f463 cl=-1");
-    /* If a request has both lengths, the chunks count or the request is refused; Content-Length is never used. */
+    /* If a request has both Content-Length and chunks, the server uses the chunks or refuses the request. It never uses
+     * Content-Length. */
     ask("POST /echo HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n" END "5\r\nabcde\r\n0\r\n\r\n", out,
         sizeof out);
     assert_true(strstr(out, "5 0584f463 cl=-1") || strstr(out, "HTTP/1.1 400"));
@@ -465,7 +466,7 @@ static void test_stream(void **state)
     ask("GET /stream HTTP/1.1\r\n" END, out, sizeof out);
     assert_has(out, "HTTP/1.1 200");
     assert_true(strlen(out) > 50000);
-    assert_has(out, "\r\n0\r\n\r\n"); /* the proper end of a chunked body */
+    assert_has(out, "\r\n0\r\n\r\n"); /* the last chunk: the body is complete */
     ask("GET /stream?fails HTTP/1.1\r\n" END, out, sizeof out);
     assert_null(strstr(out, "\r\n0\r\n\r\n"));
     for (int i = 0; i < 1000 && counted(&counts.streams_done) < before + 2; i++)
@@ -551,7 +552,7 @@ static void test_idle_connections_end(void **state)
     ask("GET /get HT", out, sizeof out);
     assert_null(strstr(out, "200"));
     assert_true(cmx_port_now_ms() - start < 20000);
-    /* A slow client that keeps sending is served for longer than the idle timeout. */
+    /* A slow client that keeps sending is not disconnected after the idle timeout. */
     {
         const char *slow = "POST /echo HTTP/1.1\r\nContent-Length: 40\r\n" END;
         int fd = dial();
@@ -565,8 +566,8 @@ static void test_idle_connections_end(void **state)
     }
 }
 
-/* Sends a byte every 200 ms until the other side answers or disconnects, for limit_ms at most. Returns the duration in
- * ms. */
+/* Sends a byte every 200 ms until the server answers or disconnects, for limit_ms at most. Returns the duration in ms.
+ */
 static uint64_t drip(int fd, const char *text, uint64_t limit_ms)
 {
     const uint64_t start = cmx_port_now_ms();
@@ -581,7 +582,8 @@ static uint64_t drip(int fd, const char *text, uint64_t limit_ms)
     return cmx_port_now_ms() - start;
 }
 
-/* A client that sends a byte now and then is disconnected while it sends a head, or a body after an early answer. */
+/* A client that sends only a byte now and then is disconnected, both within a head and within a body that was already
+ * answered. */
 static void test_dripping_connections_end(void **state)
 {
     char out[2048];
@@ -604,7 +606,7 @@ static void test_dripping_connections_end(void **state)
     settle();
 }
 
-/* Requests whose head never ends do not block an honest client: the oldest connection is closed. */
+/* Connections whose request head never ends do not block an honest client: the server closes the oldest of them. */
 static void test_slow_heads_starve_nobody(void **state)
 {
     enum { SLOW = 200 };
@@ -617,7 +619,7 @@ static void test_slow_heads_starve_nobody(void **state)
         slow[i] = dial();
         say(slow[i], "GET /get HTTP/1.1\r\nX: ");
     }
-    assert_has(ask("GET /get HTTP/1.1\r\n" END, out, sizeof out), "HTTP/1.1 200"); /* otherwise the client times out */
+    assert_has(ask("GET /get HTTP/1.1\r\n" END, out, sizeof out), "HTTP/1.1 200"); /* fails if the client times out */
     for (int i = 0; i < SLOW; i++)
         close(slow[i]);
     settle();
@@ -646,7 +648,7 @@ static void test_a_busy_connection_ends(void **state)
     settle();
 }
 
-/* A client that does not read its answer, and has sent a further request, is disconnected. */
+/* A client that has sent a second request but does not read the first answer is disconnected. */
 static void test_an_answer_that_is_not_read_ends(void **state)
 {
     const uint64_t start = cmx_port_now_ms();
@@ -773,7 +775,7 @@ static void test_stop_ends_what_is_open(void **state)
     assert_int_equal(cmx_http_serve(&service, &server), CMX_OK);
 }
 
-/* ---- both kinds of connections ---- */
+/* ---- set-up for both kinds of connections ---- */
 
 static cmx_err feed_start(const struct cmx_http_service *s, struct cmx_http_server *srv, void **listening)
 {

@@ -1,5 +1,6 @@
-/* The sources of the hardware key on Linux: eFuse files, key files, and their errors. tests/e2e/attest/attest_efuse.sh
- * tests the same with the real espefuse, tests/e2e/attest/attest_tpm.sh with a real (software) TPM. */
+/* The sources of the hardware key on Linux: eFuse files and key files, and their errors.
+ * tests/e2e/attest/attest_efuse.sh tests them with the real espefuse, tests/e2e/attest/attest_tpm.sh tests a software
+ * TPM. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,7 @@ static char dir[] = "/tmp/test_hw_key.XXXXXX";
 static char key_path[64], efuse_path[64];
 static uint8_t key[32];
 
-/* The MAC of "Hi There" under the bytes 0 to 31, computed by Python's hmac. */
+/* The MAC of "Hi There" with the key bytes 0 to 31, computed with Python's hmac. */
 static const char mac_hi_there[] = "278639ec02309d3afded1b273f1349ba63b9089c12476d716bee3ecc94673e9e";
 
 static void write_file(const char *path, const void *data, size_t len, mode_t mode)
@@ -182,7 +183,7 @@ static void test_efuse_refused(void **state)
     struct cmx_why why = {""};
 
     (void)state;
-    write_file(key_path, key, 32, 0600); /* this file must not override the fuses */
+    write_file(key_path, key, 32, 0600); /* must not replace the fuses' missing key */
     expect_refusal(reg, "holds no key", "burn_key BLOCK_KEY3 private_key.bin HMAC_UP");
     memcpy(reg + 0xfc, key, 32);
     put_bits(reg, 3, 4, 8);
@@ -194,7 +195,7 @@ static void test_efuse_refused(void **state)
     assert_int_equal(cmx_efuse_open_hw_key(efuse_path, key_path, &k, &why), CMX_EFORMAT);
     unlink(efuse_path);
     assert_int_equal(mkfifo(efuse_path, 0600), 0);
-    alarm(20); /* ends a program that waits for a writer */
+    alarm(20); /* ends the test if open waits for a writer */
     assert_int_equal(cmx_efuse_open_hw_key(efuse_path, key_path, &k, &why), CMX_EFORMAT);
     alarm(0);
     assert_int_equal(unlink(efuse_path), 0);

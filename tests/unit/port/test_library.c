@@ -1,4 +1,4 @@
-/* port/linux/library: libraries are loaded on demand; the error for a missing one names its package. */
+/* Tests port/linux/library: libraries are loaded on demand. The error for a missing library names its package. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,7 +44,7 @@ static void says_what_to_install(void **state)
 
     (void)state;
     assert_int_equal(cmx_library_load(&l, "a test", &why), CMX_ENOTSUP);
-    assert_non_null(strstr(why.text, "a test needs a library: ")); /* the C library's own words follow */
+    assert_non_null(strstr(why.text, "a test needs a library: ")); /* the C library's message follows */
     assert_non_null(strstr(why.text, "libcmx-no-such.so.9"));
     assert_non_null(strstr(why.text, "; install libcmx-no-such9"));
     l.package = "";

@@ -1,4 +1,4 @@
-/* tests/port_conformance against port/linux, with flash in memory and a software key. */
+/* Runs tests/port_conformance for port/linux, with flash in memory and a software key. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 
 static uint8_t flash[FLASH_SIZE];
 static const uint8_t key[32] = {1, 2, 3};
-static bool or_instead_of_and; /* the flash does not behave like NOR flash */
+static bool or_instead_of_and; /* simulates flash that violates NOR rules */
 static unsigned lines_failed;
 
 static uint32_t flash_size(void *arg)

@@ -1,5 +1,5 @@
-/* port/linux/libc/read_ahead.c: bytes arrive in the same order as without it, and poll always reports buffered
- * bytes. */
+/* Tests port/linux/libc/read_ahead.c: bytes arrive in the same order as without read-ahead, and poll always reports
+ * buffered bytes. */
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -119,7 +119,7 @@ static void what_comes_later_is_seen(void **state)
     (void)state;
     put(p.far, 10);
     assert_int_equal(polled(p.near, POLLIN), POLLIN);
-    assert_int_equal(polled(p.near, POLLIN), POLLIN); /* no read took place in between */
+    assert_int_equal(polled(p.near, POLLIN), POLLIN); /* still readable: nothing was read */
     take(p.near, PIECE, 0, 10);
     put(p.far, 20);
     assert_int_equal(poll(polls, 2, -1), 1);
@@ -166,7 +166,7 @@ static void a_closed_descriptor_is_forgotten(void **state)
     put(next.far, 2 * PIECE);
     take(next.near, PIECE, 0, PIECE);
     take(next.near, 1, PIECE, 1);
-    assert_int_equal(in_kernel(next.near), PIECE - 1); /* the socket was read with the requested length */
+    assert_int_equal(in_kernel(next.near), PIECE - 1); /* only the requested byte was read from the socket */
     end(next);
 }
 
@@ -191,7 +191,8 @@ static void without_memory_it_reads_as_before(void **state)
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t size);
 ssize_t __recv_chk(int fd, void *out, size_t len, size_t size, int flags);
 
-/* Code compiled with known buffer sizes calls fortified variants (__read_chk): they must not skip buffered bytes. */
+/* With _FORTIFY_SOURCE, the compiler calls __read_chk and __recv_chk instead of read and recv. They must also return
+ * buffered bytes. */
 static void fortified_callers_see_the_same_bytes(void **state)
 {
     struct pair p = connected(true);

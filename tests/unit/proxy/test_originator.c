@@ -36,7 +36,7 @@ static void only_a_plain_unicast_address_is_known(void **state)
     memset(longer, '1', sizeof longer - 1);
     longer[sizeof longer - 1] = 0;
     assert_false(from(longer, 1).known);
-    memcpy(longer, "fd00::17", 8); /* no address, even if cut to the length of one */
+    memcpy(longer, "fd00::17", 8); /* not an address; its beginning would be one */
     assert_false(from(longer, 1).known);
 }
 
@@ -122,10 +122,10 @@ static void a_wrong_list_is_refused_and_accepts_nobody(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         if (cmx_originator_check_list(bad[i]) != CMX_EINVAL)
-            fail_msg("'%s' is accepted as a list", bad[i]);
+            fail_msg("the list '%s' is accepted", bad[i]);
         assert_false(allowed("8.8.8.8", bad[i]));
     }
-    assert_false(allowed("fd00::2", "fd00::1, nonsense, fd00::2")); /* the entries after an invalid one do not count */
+    assert_false(allowed("fd00::2", "fd00::1, nonsense, fd00::2")); /* an invalid entry ends the list */
 }
 
 static void a_list_is_bounded(void **state)

@@ -1,5 +1,5 @@
-/* Changing a running engine: an error in any step changes nothing. A session whose task does not run is reported as
- * stuck. */
+/* Reconfigures a running engine: if any step fails, the engine stays unchanged. Also: a session whose task does not run
+ * is reported as stuck. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -33,7 +33,7 @@ static const struct cmx_context before[] = {
     {.name = "mail", .local_port = 25, .remote_port = 8025},
 };
 
-/* One context stays, two are removed and three are added, two of them in new sessions. */
+/* Compared with `before`: one context stays, two are removed, and three are added, two of them in new sessions. */
 static const struct cmx_context after[] = {
     {.name = "web", .local_port = 80, .remote_port = 8080, .session = "one"},
     {.name = "more", .local_port = 82, .remote_port = 8082, .session = "one"},
@@ -67,8 +67,8 @@ static void has(struct cmx_proxy *p, const struct cmx_context *contexts, size_t 
         assert_string_equal(st[i].name, contexts[i].name);
 }
 
-/* The sessions wait 60 s after their first attempt; then only the caller allocates, and each n fails the same step in
- * every run. */
+/* Waits until all sessions wait for their second attempt (60 s). Then only the caller allocates memory, so that a
+ * failure of the n-th allocation hits the same step in every run. */
 static void until_waiting(struct cmx_proxy *p, size_t n)
 {
     struct cmx_context_status st[8];
@@ -83,7 +83,7 @@ static void until_waiting(struct cmx_proxy *p, size_t n)
             return;
         cmx_port_sleep_ms(5);
     }
-    fail_msg("the sessions do not reach the state waiting");
+    fail_msg("the sessions do not reach the state " waiting "");
 }
 
 static void fails_at_every_step(const struct cmx_gateway *g)
@@ -106,7 +106,7 @@ static void fails_at_every_step(const struct cmx_gateway *g)
         assert_int_equal(err, CMX_ENOMEM);
         failed++;
         has(p, before, 3);
-        until_waiting(p, 3); /* the contexts run, and were not restarted */
+        until_waiting(p, 3); /* the contexts still run and were not restarted */
         cmx_mem_stats(&is);
         assert_int_equal(is.live_blocks, was.live_blocks);
     }

@@ -13,7 +13,7 @@
 #include "cmxsafe/proxy/proxy.h"
 #include "cmxsafe/proxy/proxy_config.h"
 
-/* The output of ssh-keygen -lf for the key below. */
+/* A key, and its fingerprint as `ssh-keygen -lf` prints it. */
 static const char key_line[] =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl github.com";
 static const char fingerprint[] = "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU";
@@ -42,7 +42,7 @@ static void test_base64(void **state)
     assert_int_equal(cmx_base64_decode(out, 4, "Zm9vYg", 6, &n), CMX_OK);
     assert_int_equal(cmx_base64_decode(out, 4, "Zm9vYmE=", 8, &n), CMX_ENOSPC);
     assert_int_equal(cmx_base64_decode(out, 4, "Z", 1, &n), CMX_EFORMAT);
-    /* The last character has unused bits that are not zero. */
+    /* The unused bits of the last character are not zero. */
     assert_int_equal(cmx_base64_decode(out, 4, "Zh", 2, &n), CMX_EFORMAT);
     assert_int_equal(cmx_base64_decode(out, 4, "Zm 9", 4, &n), CMX_EFORMAT);
     assert_int_equal(cmx_base64_decode(out, 4, "", 0, &n), CMX_OK);
@@ -120,7 +120,7 @@ static void expect_refused(const struct cmx_gateway *g, const struct cmx_context
     assert_int_equal(cmx_proxy_config_new(&config, g, c, n, &why), CMX_EINVAL);
     assert_null(config);
     if (!strstr(why.text, word))
-        fail_msg("'%s' does not say '%s'", why.text, word);
+        fail_msg("'%s' does not contain '%s'", why.text, word);
 }
 
 static void test_refusals(void **state)

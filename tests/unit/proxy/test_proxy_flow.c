@@ -1,6 +1,7 @@
-/* Bytes from the gateway for a local socket that is full: all arrive in order, including those that libssh receives
- * during a read. Bytes from a local socket: after each wait several chunks are sent, as many as the gateway takes. With
- * a real gateway both depend on timing, so this file replaces libssh. */
+/* Two directions. From the gateway to a local socket that is full: all bytes arrive in order, including those that
+ * libssh receives during a read. From a local socket to the gateway: each time the socket is readable, the relay sends
+ * several chunks, as many as the gateway accepts. With a real gateway the results depend on timing, so this file
+ * replaces libssh. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,14 +20,14 @@
 #define WINDOW 8000
 
 static struct {
-    uint8_t bytes[WINDOW]; /* undelivered bytes, as in libssh's buffer of the channel */
+    uint8_t bytes[WINDOW]; /* undelivered bytes in libssh's buffer of the channel */
     size_t len;
     size_t coming; /* bytes that arrive during the next read */
     uint8_t next;  /* next byte of the stream, whose bytes count upwards */
     size_t largest;
     size_t window;          /* window of the channel */
-    size_t writes, written; /* number of writes to the gateway, and of their bytes */
-    size_t takes;           /* bytes that the gateway takes of one write; 0: none */
+    size_t writes, written; /* writes to the gateway, and their bytes */
+    size_t takes;           /* bytes that the gateway accepts per write; 0: none */
     size_t full_after;      /* number of writes after which the SSH socket is full; 0: never */
 } libssh;
 
@@ -80,7 +81,7 @@ cmx_err cmx_ssh_channel_write(struct cmx_ssh_channel *c, const uint8_t *data, si
     return CMX_OK;
 }
 
-/* The other libssh functions that the relay calls. */
+/* Replacements of the other libssh functions that the relay calls. */
 void cmx_ssh_channel_free(struct cmx_ssh_channel *c)
 {
     (void)c;
@@ -134,7 +135,7 @@ static int close_relay(void **state)
     return 0;
 }
 
-/* Reads the available bytes, which must continue the stream at `from`, and returns their number. */
+/* Reads the available bytes from the local socket and returns their number. They must continue the stream at `from`. */
 static size_t take(size_t from)
 {
     uint8_t got[4096];
@@ -147,7 +148,7 @@ static size_t take(size_t from)
     return all;
 }
 
-/* Fills the socket and returns how many bytes were written. */
+/* Fills the local socket until the relay has a backlog. Returns the number of bytes written. */
 static size_t fill(void)
 {
     size_t n = 0;
@@ -215,7 +216,7 @@ static void the_gateways_end_drains_what_waits(void **state)
     assert_int_equal(relay.to_gateway, HALF_OPEN);
     cmx_relay_flow_handlers.closed(&relay);
     assert_int_equal(relay.to_gateway, HALF_SHUT);
-    assert_int_equal(relay.end, END_CUT); /* the device had not sent its EOF */
+    assert_int_equal(relay.end, END_CUT); /* CLOSE before the device's own EOF */
     assert_true(relay.close_received);
     cmx_relay_state_set_to_local(&relay, HALF_SHUT, "drained");
     cmx_relay_flow_handlers.eof(&relay);
@@ -240,7 +241,8 @@ static void a_close_after_both_ends_is_in_order(void **state)
     assert_int_equal(relay.end, END_IN_ORDER);
 }
 
-/* Reading bytes makes libssh send a window adjustment, even after our CLOSE; strict gateways then disconnect. */
+/* After our CLOSE the relay must not read: libssh would send a window adjustment, and strict gateways then disconnect.
+ */
 static void nothing_is_taken_after_the_end(void **state)
 {
     static const relay_phase phases[] = {RELAY_CLOSING, RELAY_DEAD, RELAY_UNWANTED, RELAY_TOKEN};
@@ -262,14 +264,14 @@ static void phases_count_the_open_relays(void **state)
     assert_int_equal(run.live.relays_open, 0);
 }
 
-/* ---- to the gateway ---- */
+/* ---- from a local socket to the gateway ---- */
 
 #define CHUNKS (CMX_RELAY_BURST / CMX_RELAY_CHUNK)
 
 static uint8_t scratch[CMX_RELAY_CHUNK];
 static struct session session = {.scratch = scratch, .scratch_len = sizeof scratch};
 
-/* The service sends `chunks` chunks and 100 bytes, a stream that counts upwards; libssh takes all of it. */
+/* The service sends `chunks` chunks and 100 bytes more, which count upwards. libssh is set to accept all of them. */
 static void service_sends(size_t chunks)
 {
     const size_t n = chunks * CMX_RELAY_CHUNK + 100;

@@ -1,4 +1,4 @@
-/* The list of gateways: parsing, and the order in which the gateways are tried. */
+/* The list of gateways: parsing, and the order in which a device tries the gateways. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 static uint32_t next_random;
 
-/* These replace the product's functions, so that the test controls the random number and the time. */
+/* Replace the product's functions, so that the test controls random numbers and time. */
 cmx_err cmx_crypto_random(void *out, size_t len)
 {
     memcpy(out, &next_random, len);
@@ -114,7 +114,7 @@ static void read_list(const char *text)
     assert_int_equal(cmx_gateway_list_parse(&list, text, 22, NULL), CMX_OK);
 }
 
-/* Each round tries each gateway once, one group after another, whatever the random numbers are. */
+/* Whatever the random numbers are, each round tries each gateway once, one group after the other. */
 static void a_round_tries_each_once_in_the_order_of_the_groups(void **state)
 {
     uint32_t random = 1;
@@ -141,7 +141,7 @@ static void a_round_tries_each_once_in_the_order_of_the_groups(void **state)
     }
 }
 
-/* The devices of a gateway that dies spread evenly over the others of its group. */
+/* When a gateway dies, its devices spread evenly over the other gateways of its group. */
 static void a_group_is_chosen_from_evenly(void **state)
 {
     unsigned count[4] = {0};
@@ -201,7 +201,7 @@ static void all_sessions_use_one_gateway(void **state)
     assert_int_equal(engine.n_up, 1);
 }
 
-/* One session gave up a gateway at which another session then logged in: both stay there. */
+/* One session has given up a gateway; then the other session logs in there. Both sessions use this gateway. */
 static void the_session_that_gets_in_decides(void **state)
 {
     (void)state;
@@ -263,7 +263,7 @@ static void a_gateway_that_fell_silent_or_ends_sessions_at_once_is_left(void **s
     enter(&one, 2);
 }
 
-/* Session two is up at gateway a, where session one can't connect any more. */
+/* Session two is up on gateway a, to which session one cannot connect any more. */
 static void shut_out(void)
 {
     enter(&one, 0);
@@ -287,7 +287,7 @@ static void all_move_once_another_gateway_works(void **state)
     assert_false(cmx_session_gateway_left(&two));
     wakes = 0;
     assert_int_equal(cmx_session_gateway_join(&one), CMX_OK);
-    assert_int_equal(wakes, 2); /* session two may be at rest */
+    assert_int_equal(wakes, 2); /* wakes session two, which may be at rest */
     assert_true(cmx_session_gateway_left(&two));
     cmx_session_gateway_leave(&two);
     assert_false(cmx_session_gateway_failed(&two, CMX_EBUSY));
@@ -310,7 +310,7 @@ static void a_session_stays_while_no_other_gateway_works(void **state)
     assert_int_equal(engine.n_up, 1);
 }
 
-/* While session one searches, the engine moves to another gateway: session one follows. */
+/* If the engine moves to another gateway while session one searches, session one ends its search and follows. */
 static void a_search_ends_with_its_cause(void **state)
 {
     (void)state;
@@ -322,7 +322,7 @@ static void a_search_ends_with_its_cause(void **state)
     enter(&one, 2);
 }
 
-/* No other session moves when a gateway refuses one session for a reason that concerns only this session. */
+/* If a gateway refuses a session for a reason that concerns only this session, the other sessions do not move. */
 static void a_refused_login_moves_nobody(void **state)
 {
     (void)state;

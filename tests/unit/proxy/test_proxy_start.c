@@ -1,4 +1,4 @@
-/* Starting the engine: if one session's task cannot be started, start fails. */
+/* If the task of one session cannot be started, starting the engine fails. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Which host key types a device requests in successive connections, and when it needs the larger stack: only if all
- * other types have been tried. */
+/* Which host key types a device requests in successive connections, and when it needs the larger stack for Ed25519:
+ * only after all other types have been tried. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,8 +24,8 @@ static int device(void **state)
     return 0;
 }
 
-/* Simulates an attempt in which the gateway presented a key of this type that is not pinned. True if types are left to
- * try, here and below. */
+/* Simulates an attempt in which the gateway presented a key of this type that is not pinned. Like the next two
+ * functions, returns true if there are types left to try. */
 static bool next_after(unsigned shown)
 {
     session.last_type = shown;
@@ -33,7 +33,7 @@ static bool next_after(unsigned shown)
     return cmx_session_login_types_left(&session, CMX_EHOSTKEY);
 }
 
-/* Simulates an attempt in which the gateway has no key of the requested types. */
+/* Simulates an attempt in which the gateway had no key of the requested types. */
 static bool next_without(unsigned asked)
 {
     session.last_type = asked;
@@ -68,12 +68,12 @@ static void a_gateway_without_the_types_asked_for_is_asked_for_ed25519(void **st
     assert_true(next_without(ECDSA | RSA));
     assert_true(cmx_session_login_lacks_stack(&session));
     session.stack_bytes = CMX_ED25519_STACK;
-    assert_false(next_without(ED25519)); /* the gateway lacks that type, too: wait, then start again */
+    assert_false(next_without(ED25519)); /* the last type: wait, then start again */
     assert_false(cmx_session_login_lacks_stack(&session));
 }
 
-/* The attempt failed because of no cipher in common, a broken key exchange, or a gateway that hung up, did not answer
- * or refused the connection. */
+/* The attempt failed before the gateway presented a key: no common cipher or a broken key exchange, or the gateway hung
+ * up, did not answer or refused the connection. */
 static void what_else_fails_before_a_key_leaves_the_stack_as_it_is(void **state)
 {
     static const cmx_err errors[] = {CMX_EPROTO, CMX_ECLOSED, CMX_ETIMEOUT, CMX_EREFUSED};
@@ -95,7 +95,7 @@ static void a_refusal_among_the_types_left_is_an_answer_too(void **state)
     assert_true(cmx_session_login_lacks_stack(&session));
 }
 
-/* Without memory for the larger stack, the session waits and then requests all types again. */
+/* If there is no memory for the larger stack, the session waits and then requests all types again. */
 static void a_move_that_fails_is_waited_for(void **state)
 {
     (void)state;
