@@ -46,7 +46,7 @@ serve_system() {
 }
 server_pid() { gw status --json | jq -r .pid; }
 
-# as UID COMMAND: runs it as a local user without groups.
+# as UID COMMAND: runs COMMAND as this local user, without groups.
 as() { local uid=$1; shift; setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
 # get UID URL: prints the page that this user gets within 3 s.
 get() { as "$1" curl -sS -m 3 "$2" 2>/dev/null; }

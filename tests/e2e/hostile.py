@@ -53,7 +53,7 @@ class Server(asyncssh.SSHServer):
         print('lost', flush=True)
 
     async def drown(self):
-        await asyncio.sleep(0.3)  # the forward is granted
+        await asyncio.sleep(0.3)  # until the forward is granted
         transport = self.conn._transport
         transport.pause_reading()
         for n in range(60000):

@@ -13,7 +13,7 @@ in_ns() { local n=$1; shift; ip netns exec "$NS-$n" "$@"; }
 # bg NAME COMMAND...: runs COMMAND in the background; $! is its process.
 bg() { local n=$1; shift; ip netns exec "$NS-$n" "$@" & PIDS+=($!); }
 
-# Every process in our namespaces was started by this scenario.
+# Ends all processes in the namespaces, all of which this scenario started, and removes the namespaces.
 end_link() {
     local n p
     for n in sw gw nb dev rt far; do
@@ -22,7 +22,7 @@ end_link() {
     done
 }
 
-new_host() { # new_host NAME ADDRESS4 ADDRESS6: makes a namespace with eth0 at the switch
+new_host() { # new_host NAME ADDRESS4 ADDRESS6: creates a namespace whose eth0 is connected to the switch
     ip netns add "$NS-$1"
     ip -n "$NS-sw" link add "p-$1" type veth peer name eth0 netns "$NS-$1"
     ip -n "$NS-sw" link set "p-$1" master br0 up

@@ -77,7 +77,8 @@ free_offset() {
     return 1
 }
 
-# flip FILE OFFSET: inverts the byte there. (A random file may already hold any constant.)
+# flip FILE OFFSET: inverts the byte at OFFSET. (Writing a constant may change nothing, because a random file may
+# already contain it.)
 flip() {
     local byte
     byte=$(xxd -s "$2" -l 1 -p "$1")
@@ -85,7 +86,7 @@ flip() {
     printf '%02x' $((0x$byte ^ 0xff)) | xxd -r -p | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
-# sql FILE [SQL]: runs sqlite3 on a registry that a gateway may be writing.
+# sql FILE [SQL]: runs sqlite3 on a registry. Waits while a gateway writes to it.
 sql() { sqlite3 -cmd '.timeout 20000' "$@"; }
 
 listening() { ss -Hltn "sport = :$1" | grep -q .; }
@@ -156,7 +157,7 @@ stop_sshd() {
 }
 
 # start_nginx TEXT ADDRESS:PORT...: starts nginx, which reads the header of the PROXY protocol on these listeners and answers TEXT, which
-# may use nginx's variables. Sets NGINX.
+# may use nginx's variables. Sets NGINX to its process id.
 start_nginx() {
     local text=$1 listen=''
     shift
@@ -192,7 +193,7 @@ start_proxy() {
     answer >/dev/null || fail "proxy_run does not start"
 }
 
-# answer: prints the lines of one answer, which ends with a single dot.
+# answer: prints the lines of the driver's next answer, which ends with a line with a dot.
 answer() {
     local line
     while IFS= read -r -t 60 -u "$PROXY_OUT" line; do
@@ -208,7 +209,7 @@ up() { [ "$(ask up)" = up ] || { ask status; fail "the contexts do not come up";
 
 # status_of CONTEXT FIELD: prints a field of the context's status.
 status_of() { ask status | sed -nE "s/^$1 .*\b$2=([^ ]*).*/\1/p"; }
-# status_is CONTEXT FIELD VALUE: compares it with VALUE.
+# status_is CONTEXT FIELD VALUE: succeeds if this field of the status is VALUE.
 status_is() { [ "$(status_of "$1" "$2")" = "$3" ]; }
 
 # quit_proxy: asks the driver to end, and checks its exit status and its log.

@@ -61,7 +61,7 @@ registry() {
     echo "host all all 10.9.0.0/16 trust" >>"$TMP/shared/data/pg_hba.conf"
     pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS
     REGISTRY="postgresql://cmxsafe@$REGISTRY_ADDRESS:$PG_PORT_shared/postgres?connect_timeout=3&sslmode=disable"
-    CLEANUP=("pg_stop shared immediate" "${CLEANUP[@]}") # runs before the control group is ended
+    CLEANUP=("pg_stop shared immediate" "${CLEANUP[@]}") # first in the list: must run before end_cgroup
 }
 
 # fleet_of N...: creates these nodes with their cables and entries, and a gateway on each. The first gateway is set up
@@ -72,7 +72,7 @@ fleet_of() {
     for n in "$@"; do for m in "$@"; do [ "$n" -ge "$m" ] || cable "$n" "$m"; done; entry "$n"; done
     registry
     gwn "$first" init --fleet "$FLEET" --listen "[::]:$GW_PORT" --host "10.9.1.$first" --no-etc-hosts --registry "$REGISTRY" >"$TMP/init.log" 2>&1 || fail "init"
-    # The operator's own sshd at the first node.
+    # An sshd on the first node, through which the other nodes join.
     SSHD_PREFIX="on $first" SSHD_ADDRESS=10.9.0.$first SSHD_PORT=2022
     start_sshd <<CONF
 SetEnv PATH=$BIN:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin CMXSAFE_GATEWAY=/var/lib/node$first/gateway CMXSAFE_UNIT_DIR=$TMP/units

@@ -39,7 +39,7 @@ static void sha256(void)
     sha256_of("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     sha256_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
               "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    /* Hashes a million times 'a' while a second hash is under way. */
+    /* Hashes a million bytes 'a' while a second hash is in progress. */
     memset(block, 'a', sizeof block);
     CHECK(cmx_sha256_init(&h) == CMX_OK && cmx_sha256_init(&other) == CMX_OK);
     for (int i = 0; i < 1000; i++)
@@ -57,8 +57,8 @@ struct hmac_vector {
     const char *mac;
 };
 
-/* Vectors of RFC 4231 sections 4.2, 4.3, 4.4 and 4.5, and an empty key, which HMAC pads with zeros like any short
- * one. */
+/* Vectors of RFC 4231 sections 4.2, 4.3, 4.4 and 4.5, and an empty key, which HMAC pads with zeros like any short key.
+ */
 static const struct hmac_vector hmac_vectors[] = {
     {"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "4869205468657265",
      "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
@@ -99,7 +99,7 @@ static void hmac(void)
         hmac_of(&hmac_vectors[i]);
     memset(key, 0xaa, sizeof key); /* RFC 4231 section 4.7 */
     CHECK(cmx_hmac_init(&h, key, sizeof key) == CMX_OK && cmx_hmac_update(&h, data, sizeof data - 1) == CMX_OK);
-    memset(key, 0, sizeof key); /* the key was copied */
+    memset(key, 0, sizeof key); /* h must have copied the key */
     CHECK(cmx_hmac_finish(&h, out) == CMX_OK);
     CHECK(is_hex(out, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"));
     CHECK(cmx_hmac_init(&h, "k", 1) == CMX_OK);

@@ -342,7 +342,7 @@ static void try_dhcp6(void)
         puts("nothing");
 }
 
-/* SNTP, RFC 4330: "answered" or "silent". */
+/* Requests the time by SNTP (RFC 4330). Returns "answered" or "silent". */
 static const char *try_time(const char *ip)
 {
     static const uint8_t query[48] = {0x23, [40] = 1, 2, 3, 4, 5, 6, 7, 8};

@@ -80,7 +80,8 @@ GW_PORT=$GW_PORT_two
 refused_login b -N || fail "a device logs in that was revoked while this gateway was away"
 ok "an old copy"
 
-# An older registry gets the new tables; a newer registry that is compatible works; an incompatible one stops changes.
+# A registry of an older version gets the missing column. A registry of a newer, compatible version works. With an
+# incompatible version, the gateways refuse changes.
 pg_sql second "ALTER TABLE cmxsafe.device DROP COLUMN exempt; UPDATE cmxsafe.registry SET schema = 1" || fail "older schema"
 on one gw grant "user:$(id -un)" cam-a:81 >/dev/null || fail "a change in a registry of an older version"
 equal "$(pg_sql second 'SELECT count(*) FROM cmxsafe.device WHERE exempt = 0 AND NOT removed')" 3 || fail "the column is not added"
@@ -98,7 +99,7 @@ pg_sql second "UPDATE cmxsafe.registry SET compatible = 2" || fail "compatible s
 wait_for 30 on two followed || fail "the registry is not followed again"
 ok "older and newer versions"
 
-# The URL is that of another fleet's registry.
+# The URL leads to the registry of another fleet.
 pg_sql second "UPDATE cmxsafe.registry SET id = 'another'" || fail "another id"
 ! on one gw rename cam-e cam-f 2>"$TMP/err" || fail "a change in another fleet's registry"
 grep -q "another fleet's registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"

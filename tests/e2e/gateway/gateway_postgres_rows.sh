@@ -87,7 +87,7 @@ well_formed() { on one gw doctor >"$TMP/doctor" 2>&1; lacks "left out" "$TMP/doc
 wait_for 20 well_formed || fail "doctor still complains: $(cat "$TMP/doctor")"
 ok "after their removal doctor is content"
 
-# A malformed row of a table that restricts access.
+# A malformed row in a table that restricts access: the gateway keeps its copy and stops following.
 write_rows "UPDATE policy SET kind = 'x', revision = (SELECT revision FROM registry);"
 wait_for 20 node_logged one "not followed: a row of policy with id '[0-9]*': CHECK constraint failed" || fail "a lost policy is not reported: $(tail -n 5 "$TMP/one.log")"
 [ "$(copied "SELECT kind FROM policy")" = device ] || fail "the policy is gone"

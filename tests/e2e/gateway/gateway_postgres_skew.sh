@@ -8,7 +8,7 @@ need_namespaces
 need_postgres
 command -v cc >/dev/null || skip "no C compiler"
 
-# Adds SKEW seconds to the wall clock of the programs that load it.
+# skew.so adds SKEW seconds to the wall clock of a program that loads it.
 cat >"$TMP/skew.c" <<'C'
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -73,7 +73,7 @@ CMXSAFE_GATEWAY=$TMP/second gw import "$TMP/export.csv" >/dev/null || fail "impo
 equal "$(CMXSAFE_GATEWAY=$TMP/second gw export)" "$(cat "$TMP/export.csv")" || fail "export, import and export give different files"
 ok "a thousand enrolments, all or none; export and import"
 
-# Killed at any moment, a writer leaves a consistent registry that contains every change it reported.
+# A writer that is killed at any moment leaves a consistent registry, which contains every change that the writer reported.
 for i in $(seq "${CMX_KILLS:-8}"); do
     make_csv "k$i" 199 >"$TMP/again.csv"
     : >"$TMP/done"

@@ -29,7 +29,7 @@ useradd -M -u 5001 dora && gw grant user:dora cam-17:81 >/dev/null || fail "gran
 nft list table inet cmxsafe_host | grep -q 5001 || fail "the rules lack dora's number: $(nft list table inet cmxsafe_host)"
 userdel dora && useradd -M -u 5001 erin || fail "accounts"
 
-# Starts the gateway as the units do: it listens in the host's network and runs in the fleet's namespace as the account.
+# Starts the gateway as the units do: it listens in the host's network, and runs in the fleet's namespace under its account.
 "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
 wait_for 20 gw status || fail "the gateway does not come up"
 serve=$(gw status --json | jq .pid)

@@ -75,7 +75,7 @@ RestartSec=300ms
 [Unit]
 StartLimitIntervalSec=0
 UNIT
-# This service of another user requests the page repeatedly and prints the answers.
+# A service of another user, which requests the page repeatedly and prints the answers.
 cat >/etc/systemd/system/nvr.service <<'UNIT'
 [Service]
 User=nobody

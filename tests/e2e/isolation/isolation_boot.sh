@@ -30,7 +30,7 @@ UNIT
 PREPARE
 
 cat >"$TMP/out/inside.sh" <<'INSIDE'
-exec 2>&1 # systemd opens the log twice, with separate file offsets
+exec 2>&1 # one offset for both: systemd opens the log twice, and separate offsets would overwrite each other's text
 cd /run/out || exit 1
 fail() { echo "FAILED: $*"; systemctl status --no-pager cmxsafed cmxsafed-isolation; journalctl --no-pager -u cmxsafed -u cmxsafed-isolation | tail -40; exit 1; }
 rules() { nft -s -t list table inet cmxsafe && nft -s -t list table arp cmxsafe; }

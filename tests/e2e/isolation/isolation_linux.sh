@@ -71,12 +71,12 @@ done
 prints_no "$(mac_of nb)" in_ns dev nft list set arp cmxsafe peers || fail "the neighbour's hardware address was learned as the gateway's"
 ok "a second answer to the same request is dropped"
 
-# ---- from outside ----
+# ---- attacks from outside ----
 sessions() { context web .sessions; }
 S0=$(sessions)
 attack_from_outside 8082
 
-# ---- the link ----
+# ---- attacks on the link's own protocols ----
 in_ns dev ip neigh show $G4 | grep -q "$(mac_of gw)" || fail "no neighbour entry for the gateway"
 hostile arp $G4 $D4
 in_ns dev ip neigh show $G4 | grep -q "$(mac_of gw)" || { in_ns dev ip neigh; fail "ARP was poisoned"; }
@@ -107,7 +107,7 @@ prints_no 2001:db8:bad in_ns dev ip -6 addr || fail "a rogue prefix was accepted
 ok "ARP, neighbour and router discovery, redirects, DHCP offers: traffic cannot be diverted"
 
 # A reload installs a new ruleset that keeps the addresses that the old one learned; the session continues.
-knows() { # knows FAMILY SET: prints the set's elements without timeouts
+knows() { # knows FAMILY SET: prints the elements of the set, without their timeouts
     in_ns dev nft list set "$1" cmxsafe "$2" | tr -d '\n' | grep -o 'elements = {.*' | sed -E 's/ (timeout|expires) [0-9a-z]+//g; s/[[:space:]]+/ /g'
 }
 B_ROUTERS=$(knows inet routers) B_PEERS=$(knows inet nd_peers) B_ARP=$(knows arp peers)
@@ -123,7 +123,7 @@ knows inet sessions4 | grep -q "$D4 . $port . $G4 . 22" || { in_ns dev nft list 
 [ "$(fetch)" = hello ] && [ "$(sessions)" = "$S0" ] || fail "the session did not survive the reload"
 ok "after a reload the router, the neighbours and the session are still known"
 
-# ---- from inside: other users ----
+# ---- from inside: other users try to reach the network ----
 quiet() { "$@" >/dev/null 2>&1; }
 ! quiet in_ns dev curl -s -m 2 http://127.0.0.1:8081/ || fail "another user reached a context's service"
 ! quiet in_ns dev curl -s -m 2 http://127.0.0.1:8082/ || fail "loopback between tasks"
@@ -146,8 +146,7 @@ P
 [ "$(in_ns dev setpriv --reuid=daemon --clear-groups curl -s -m 5 http://127.0.0.1:9083/)" = hello ] || fail "the direct context does not serve its user"
 ok "other users reach no host, no other user and no context's service; the direct context serves its user"
 
-# ---- changes ----
-# A second interface appears, with the same neighbour behind it.
+# ---- interfaces and addresses change ---- A second interface appears, with the same neighbour behind it.
 ip -n "$NS-sw" link add p-dev2 type veth peer name eth1 netns "$NS-dev"
 ip -n "$NS-sw" link set p-dev2 master br0 up
 in_ns dev ip addr add 10.77.0.6/24 dev eth1
@@ -173,7 +172,7 @@ ok "the gateway's new address is permitted and the old one is not"
 [ "$(field .modules.isolation.in_force)" = true ] || { json; fail "the status does not say that isolation is in force"; }
 [ "$(field .modules.isolation.packets.denied_in)" -gt 1000 ] || fail "nothing was counted"
 
-# ---- the end ----
+# ---- the agent ends, and isolation is removed ----
 end_agent
 in_ns dev nft list table inet cmxsafe >/dev/null 2>&1 || fail "isolation ended with the agent"
 ! quiet in_ns dev timeout 2 bash -c "exec 3<>/dev/tcp/$N4/80" || fail "TCP out after the agent's end"

@@ -76,7 +76,7 @@ ok "the proxy works, with the gateway found by name"
 S0=$(sessions)
 attack_from_outside 80
 
-# ---- the link ----
+# ---- attacks on the link's own protocols ----
 [ "$(tell dhcp)" = "bound $D4" ] || { tell status; fail "DHCP does not work"; }
 hostile offer $D4 0x1111
 hostile offer $D4 0x2222

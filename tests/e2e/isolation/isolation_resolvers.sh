@@ -87,7 +87,7 @@ for ENABLED in yes no; do
 done
 ENABLED=yes
 
-# The name server is a forwarder on this machine. Without configuration, --check says what to do.
+# The name server is a forwarder on this machine. If the configuration does not set resolvers, --check prints what to do.
 rm "$TMP/etc/resolv.conf"; echo "nameserver 127.0.0.1" >"$TMP/etc/resolv.conf"
 configure
 in_view "$BIN/cmxsafed" --check -c "$CONF" >"$TMP/check" 2>&1 && fail "--check accepts a forwarder that isolation cuts off"

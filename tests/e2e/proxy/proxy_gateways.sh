@@ -27,7 +27,7 @@ again() {
     start_sshd </dev/null
     declare -g "$1_PID=$SSHD_PID"
 }
-# die NAME: ends the listener and all its sessions, like a failure of the machine.
+# die NAME: kills the gateway's listener and sessions, as if its machine failed.
 die() { local pid="$1_PID" p; for p in ${!pid} $(descendants "${!pid}"); do kill -KILL "$p"; done; wait "${!pid}" 2>/dev/null; }
 # cut_sessions NAME: ends the gateway's sessions, but not its listener.
 cut_sessions() { local pid="$1_PID" p; for p in $(descendants "${!pid}"); do kill -KILL "$p" 2>/dev/null; done; }
@@ -154,7 +154,7 @@ wait "$ONE_PID" 2>/dev/null
 again ONE
 ok "a gateway that falls silent is left at once"
 
-# ---- the list changes ----
+# ---- the list of gateways changes at run time ----
 [ "$(ask host "$TWO_AT, $ONE_AT")" = "host ok" ] || fail "reconfigure"
 wait_for 20 at TWO_AT || fail "the gateway in use is in the new list, but left: $(ask status)"
 [ "$(ask host "$ONE_AT")" = "host ok" ] || fail "reconfigure"
@@ -163,7 +163,7 @@ wait_for 20 at ONE_AT || fail "a list without the gateway in use: $(ask status)"
 at ONE_AT || fail "a refused list changed something"
 quit_proxy; ok "the list changes at run time; a broken one is refused"
 
-# ---- every address of a name ----
+# ---- each address of a name is tried ----
 [ "$(id -u)" = 0 ] || { skip_part "a name with several addresses needs root for a mount namespace"; exit 0; }
 gateway THREE 127.8.0.1 # glibc puts addresses that are nearer to our own first (RFC 6724 rule 9)
 SAME=${THREE_AT#*:}

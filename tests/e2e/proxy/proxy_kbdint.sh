@@ -10,7 +10,7 @@ wait_for 10 listening "$S" || fail "service"
 REAL_KEY=$KEY
 works() { python3 "$ROOT/tests/e2e/client.py" "$R" sink 1000; }
 
-asking() { # asking WHAT: starts a gateway with these prompts; sets SSHD_PORT
+asking() { # asking WHAT: starts asking.py, a gateway whose prompts WHAT selects; sets SSHD_PORT
     SSHD_PORT=$(free_port)
     : >"$TMP/asking.out"
     "$PYTHON" "$ROOT/tests/e2e/asking.py" "$SSHD_PORT" "$TMP/host_ed25519" "$TMP/authorized_keys" "$1" >"$TMP/asking.out" 2>"$TMP/asking.log" &

@@ -56,7 +56,8 @@ ip -6 addr del fd00:1::18/128 dev lo
 ip -6 addr add fd00:3::1/128 dev lo
 quit_proxy
 
-# Here the device has a network namespace of its own: only the route that root adds makes its kernel deliver the answers.
+# Here the device has its own network namespace: its kernel delivers the service's answers only after root has added the
+# route.
 ip netns add "cmx-mir-$$" && CLEANUP+=("ip netns del cmx-mir-$$")
 ip link add mir0 type veth peer name mir1 netns "cmx-mir-$$"
 ip link set mir0 up; ip addr add 10.9.9.1/30 dev mir0

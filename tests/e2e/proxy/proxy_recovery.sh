@@ -45,7 +45,7 @@ status_is back state up || fail "the other context of the session also waits"
 stop "$HOLDER"
 wait_for 20 works || fail "freed port: $(ask status)"; ok "port held, then freed: requested again in the same session"
 
-# The gateway has another host key: no credential is offered, and the error is a distinct one.
+# The gateway has another host key: the device offers no credential and reports an error of its own for this case.
 stop_sshd
 mv "$TMP/host_ed25519" "$TMP/good_key"; mv "$TMP/host_ed25519.pub" "$TMP/good_key.pub"; GOOD=$PIN
 : >"$TMP/sshd.log"

@@ -330,7 +330,7 @@ static void test_nonce_is_required(void **state)
     cmx_buf_init(&b, mem, sizeof mem);
     assert_int_equal(cmx_claims_encode(&e, &b), CMX_OK);
     for (size_t len = 0; len <= CMX_NONCE_MIN; len++) {
-        const uint8_t nonce[3] = {mem[0], 10, (uint8_t)(0x40 + len)}; /* the map's head, the claim, the bytes' head */
+        const uint8_t nonce[3] = {mem[0], 10, (uint8_t)(0x40 + len)}; /* heads of map, claim, byte string */
         const uint8_t none = (uint8_t)(mem[0] - 1);                   /* a map with one claim less */
 
         cmx_buf_init(&c, changed, sizeof changed);
@@ -370,9 +370,9 @@ static void test_cbor_is_strict(void **state)
     } items[] = {
         {"\x17", 1, CMX_OK},
         {"\x18\x18", 2, CMX_OK},
-        {"\x18\x17", 2, CMX_EFORMAT},             /* 23 fits in the head */
-        {"\x19\x00\xff", 3, CMX_EFORMAT},         /* 255 fits in one byte */
-        {"\x1a\x00\x00\xff\xff", 5, CMX_EFORMAT}, /* the number fits in two bytes */
+        {"\x18\x17", 2, CMX_EFORMAT},             /* 23 must be in the head */
+        {"\x19\x00\xff", 3, CMX_EFORMAT},         /* 255 must be in one byte */
+        {"\x1a\x00\x00\xff\xff", 5, CMX_EFORMAT}, /* the number must be in two bytes */
         {"\x1b\0\0\0\0\xff\xff\xff\xff", 9, CMX_EFORMAT},
         {"\x1c", 1, CMX_EFORMAT},
         {"\x5f\x41\x00\xff", 4, CMX_EFORMAT}, /* a byte string of indefinite length */
@@ -492,11 +492,11 @@ static void test_appraisal(void **state)
     expect_failure(&s, "key");
     s.e.hw_model[7] = '2';
     expect_failure(&s, "hardware");
-    s.e.gateway[0] ^= 1; /* it was carried through another gateway */
+    s.e.gateway[0] ^= 1; /* the evidence came through another gateway */
     expect_failure(&s, "gateway");
     s.e.has_gateway = false;
     expect_failure(&s, "gateway");
-    s.e.session[0] ^= 1; /* it was carried in another session */
+    s.e.session[0] ^= 1; /* the evidence came in another session */
     expect_failure(&s, "session");
     s.e.session_len = 0;
     expect_failure(&s, "session");

@@ -73,7 +73,7 @@ static void write_state(const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
-/* ---- the copy's age ---- */
+/* ---- how old the copy may be ---- */
 
 static void test_state_text(void **state)
 {
@@ -301,7 +301,7 @@ static void test_statements(void **state)
     /* This setting belongs to this gateway alone. */
     check_statement("INSERT INTO meta(key, value) VALUES('registry', 'x')", "");
     check_statement("DELETE FROM meta WHERE key = 'registry'", "");
-    /* A text tries to leave the quotes. */
+    /* A text that tries to end the SQL quotes. */
     check_statement(
         "UPDATE device SET team = 'x\\''; DROP TABLE device; --' WHERE id = 1",
         "UPDATE \"device\" SET revision=42,\"team\"= E'x\\\\''; DROP TABLE device; --' WHERE NOT removed AND"
@@ -365,7 +365,8 @@ static void test_texts(void **state)
     cmx_mem_free(text);
 }
 
-/* An address is written into rules and BIRD's configuration, and compared as text. */
+/* Only the canonical form of an address is accepted, because addresses are written into rules and BIRD's configuration,
+ * and compared as text. */
 static void test_addresses(void **state)
 {
     static const char *const bad[] = {"fd00::/0", "FD00::1",   "fd00:0::1",  "fd00::1 ", "fd00::1;", "192.0.2.1",

@@ -108,7 +108,7 @@ static void values_reach_their_targets(void **state)
     assert_string_equal(got.colour, "green");
 
     assert_int_equal(run(2, out, "sample --item 1 --level -- --quiet no-rest"), 10);
-    assert_string_equal(got.level, "2"); /* --level takes no further argument */
+    assert_string_equal(got.level, "2"); /* "--" is not the value of --level */
     assert_false(got.quiet);
     assert_string_equal(got.line.operand[0], "--quiet"); /* the command takes no rest: operands follow "--" */
 }

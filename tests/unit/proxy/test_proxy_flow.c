@@ -206,7 +206,7 @@ static void no_memory_for_a_piece_ends_the_relay(void **state)
     assert_null(relay.spill.data);
 }
 
-/* The states of both directions after the gateway's EOF and after its CLOSE. */
+/* Checks the states of both directions after the gateway's EOF and after its CLOSE. */
 static void the_gateways_end_drains_what_waits(void **state)
 {
     (void)state;
@@ -220,7 +220,7 @@ static void the_gateways_end_drains_what_waits(void **state)
     assert_true(relay.close_received);
     cmx_relay_state_set_to_local(&relay, HALF_SHUT, "drained");
     cmx_relay_flow_handlers.eof(&relay);
-    assert_int_equal(relay.to_local, HALF_SHUT); /* a late EOF opens nothing again */
+    assert_int_equal(relay.to_local, HALF_SHUT); /* a late EOF does not reopen it */
 }
 
 static void a_close_without_eof_is_a_broken_connection(void **state)

@@ -52,7 +52,7 @@ static uint32_t pick(unsigned i, unsigned n)
     return (uint32_t)(((uint64_t)i << 32) / n + 1);
 }
 
-/* ---- the list ---- */
+/* ---- parsing the list of gateways ---- */
 
 static void expect_list(const char *text, const char *want)
 {
@@ -105,7 +105,7 @@ static void other_texts_are_refused(void **state)
     assert_int_equal(cmx_gateway_list_parse(&l, text, 22, NULL), CMX_OK);
 }
 
-/* ---- the order ---- */
+/* ---- the order in which a device tries gateways ---- */
 
 static struct cmx_gateway_list list;
 
