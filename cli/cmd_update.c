@@ -34,10 +34,11 @@ enum outcome {
     OUTCOME_NOT_SENT, /* the device still runs its former image; the update can be tried again */
     OUTCOME_REFUSED,  /* the device does not accept the image */
     OUTCOME_LOST,     /* the device has the image, but may not run it */
+    OUTCOME_SENT,     /* --no-wait: the device has the image, and was not observed any longer */
     OUTCOME_ROLLED_BACK,
     OUTCOME_UPDATED, /* the device runs the image and has confirmed it */
 };
-static const char *const outcomes[] = {"not-sent", "refused", "lost", "rolled-back", "updated"};
+static const char *const outcomes[] = {"not-sent", "refused", "lost", "sent", "rolled-back", "updated"};
 
 struct update {
     const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
@@ -454,7 +455,7 @@ static int run_update(struct update *u)
     if (!began)
         rc = upload(u);
     if (rc == CLI_OK)
-        u->outcome = OUTCOME_LOST;
+        u->outcome = u->no_wait ? OUTCOME_SENT : OUTCOME_LOST;
     return rc == CLI_OK && !u->no_wait ? wait_for_it(u) : rc;
 }
 

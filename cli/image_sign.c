@@ -39,7 +39,7 @@ static int write_signed(const char *in, const char *out, const char *key, uint32
     char buf[16384];
     FILE *from = cmx_file_open(in);
     struct cmx_new_file to;
-    bool ok = true;
+    bool ok = true, whole = true;
 
     if (!from)
         return cli_fail(in, strerror(errno), NULL);
@@ -51,12 +51,15 @@ static int write_signed(const char *in, const char *out, const char *key, uint32
     while (ok && len > 0) {
         size_t n = fread(buf, 1, len < sizeof buf ? len : sizeof buf, from);
 
-        ok = n > 0 && fwrite(buf, 1, n, to.f) == n;
+        whole = n > 0;
+        ok = whole && fwrite(buf, 1, n, to.f) == n;
         len -= (uint32_t)n;
     }
     ok = ok && fwrite(trailer, 1, CMX_TRAILER_LEN, to.f) == CMX_TRAILER_LEN;
     fclose(from);
-    return cmx_new_file_close(&to, ok) == CMX_OK && ok ? CLI_OK : cli_fail(out, strerror(errno), NULL);
+    if (cmx_new_file_close(&to, ok) == CMX_OK && ok)
+        return CLI_OK;
+    return whole ? cli_fail(out, strerror(errno), NULL) : cli_fail(in, "was changed while it was read", "try again");
 }
 
 static int sign_with(const struct sign_options *o, const struct cmx_image *image, struct signing_key *key)

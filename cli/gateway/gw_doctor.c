@@ -115,6 +115,19 @@ static bool file_holds(const char *path, const char *text)
     return found;
 }
 
+/* Returns the number in a file of /proc/sys; -1: none. */
+static long sysctl_number(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    long n = -1;
+
+    if (f && fscanf(f, "%ld", &n) != 1)
+        n = -1;
+    if (f)
+        fclose(f);
+    return n;
+}
+
 static cmx_err count_device(void *arg, const struct gw_device *x)
 {
     struct doctor *d = arg;
@@ -315,9 +328,9 @@ static void check_limits(struct doctor *d)
     getrlimit(RLIMIT_NOFILE, &lim);
     snprintf(todo, sizeof todo, "raise it to %zu or more (LimitNOFILE=, limits.conf)", needed);
     check(d, lim.rlim_max >= needed, "enough open files for the fleet", "the limit is too low", todo);
-    check(d, !file_holds("/proc/sys/kernel/pid_max", "32768") || d->devices < 8000, "enough processes for the fleet",
+    check(d, sysctl_number("/proc/sys/kernel/pid_max") != 32768 || d->devices < 8000, "enough processes for the fleet",
           "kernel.pid_max is 32768, but each device needs two processes", "sysctl kernel.pid_max=4194304");
-    say(d, file_holds("/proc/sys/net/core/somaxconn", "128\n") ? HINT : FINE, "many devices can log in at once",
+    say(d, sysctl_number("/proc/sys/net/core/somaxconn") == 128 ? HINT : FINE, "many devices can log in at once",
         "net.core.somaxconn is 128: if more devices connect at once, the others must try again",
         "sysctl net.core.somaxconn=4096");
 }

@@ -109,10 +109,11 @@ cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct gw_registry 
                             "PostgreSQL holds another fleet's registry there; give the URL of this fleet's with "
                             "'cmxsafe gateway init --registry'");
     if (h->compatible > GW_SCHEMA_VERSION)
-        return cmx_why_fail(e, CMX_ENOTSUP,
-                            "the registry has version %lld, this program supports up to %d; install a newer cmxsafe on "
-                            "this gateway",
-                            (long long)h->schema, GW_SCHEMA_VERSION);
+        return cmx_why_fail(
+            e, CMX_ENOTSUP,
+            "the registry has version %lld, but this program supports only versions up to %d; install a "
+            "newer cmxsafe on this gateway",
+            (long long)h->schema, GW_SCHEMA_VERSION);
     return CMX_OK;
 }
 

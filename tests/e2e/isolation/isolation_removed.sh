@@ -105,7 +105,7 @@ wait_for 15 no_session || { tail -5 "$AGENT_LOG"; cat "$TMP/owner.out"; fail "se
 [ "$(field .modules.isolation.in_force)" = false ] || fail "the status claims isolation"
 claims false || { cat "$TMP/evidence"; fail "the evidence claims isolation"; }
 "$BIN/cmxsafed" status --socket "$RUN/s" | grep -q 'NOT IN FORCE' || fail "the status table does not say that isolation is not in force"
-logged "the sessions end" || fail "the log does not say that the sessions end"
+logged "all sessions stay closed" || fail "the log does not say that the sessions end"
 ! fetches || fail "reachable without isolation"
 exec {OWNER_IN}>&-
 wait_for 30 fetches || { tail -5 "$AGENT_LOG"; json; fail "the service is not reachable again"; }

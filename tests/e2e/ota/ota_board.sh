@@ -93,7 +93,8 @@ ok "Ctrl-C leaves the device as it was"
 # The new image cannot reach its gateway: the device rolls back by itself and reports why. The image is uploaded without
 # the gateway, which is stopped before: otherwise a session of the new image could come up.
 stop_sshd
-"$BIN/cmxsafe" update --no-wait --url "http://127.0.0.1:$((8989 + offset))" v4.bin >out 2>err || { cat out err; fail "upload of 4.0.0"; }
+"$BIN/cmxsafe" update --no-wait --json --url "http://127.0.0.1:$((8989 + offset))" v4.bin >out 2>err || { cat out err; fail "upload of 4.0.0"; }
+json_is '.outcome == "sent"' out || fail "the outcome with --no-wait: $(cat out)"
 wait_for 60 grep -q '4.0.0 at 0x.*, first boot' board.log || fail "4.0.0 was not tried"
 wait_for 60 grep -q 'version 4.0.0 is rolled back: no session' board.log || fail "4.0.0 was not rolled back"
 start_sshd </dev/null

@@ -83,7 +83,7 @@ static void until_waiting(struct cmx_proxy *p, size_t n)
             return;
         cmx_port_sleep_ms(5);
     }
-    fail_msg("the sessions do not reach the state " waiting "");
+    fail_msg("the sessions do not reach the state waiting");
 }
 
 static void fails_at_every_step(const struct cmx_gateway *g)
