@@ -39,6 +39,7 @@ static int write_signed(const char *in, const char *out, const char *key, uint32
     char buf[16384];
     FILE *from = cmx_file_open(in);
     struct cmx_new_file to;
+    int unreadable = 0; /* errno of a failed read */
     bool ok = true, whole = true;
 
     if (!from)
@@ -56,9 +57,13 @@ static int write_signed(const char *in, const char *out, const char *key, uint32
         len -= (uint32_t)n;
     }
     ok = ok && fwrite(trailer, 1, CMX_TRAILER_LEN, to.f) == CMX_TRAILER_LEN;
+    if (ferror(from))
+        unreadable = errno;
     fclose(from);
     if (cmx_new_file_close(&to, ok) == CMX_OK && ok)
         return CLI_OK;
+    if (unreadable)
+        return cli_fail(in, strerror(unreadable), NULL);
     return whole ? cli_fail(out, strerror(errno), NULL) : cli_fail(in, "was changed while it was read", "try again");
 }
 

@@ -145,6 +145,6 @@ void isolation_resolve(struct isolation *s, bool begins)
     if (begins ? s->resolving++ == 0 : s->resolving && --s->resolving == 0)
         if (s->state == ISOLATION_IN_FORCE &&
             (cmx_nft_resolving(&b, &s->rules, begins) != CMX_OK || change_rules(s, &b) != CMX_OK))
-            cmx_log_limited(CMX_LOG_WARN, TAG, "the look-up of the gateway's name may fail; it is tried again");
+            cmx_log_limited(CMX_LOG_WARN, TAG, "the rules could not be changed for the look-up of the gateway's name");
     cmx_port_mutex_unlock(&s->lock);
 }

@@ -106,7 +106,9 @@ static void note_unknown_name(const struct gw_consumer *c)
 {
     if (strcmp(c->kind, "cgroup") == 0 ? unit_exists(c) : gw_party_is_known(c))
         return;
-    fprintf(stderr, "cmxsafe: note: this machine has no %s '%s'; create it, then run 'cmxsafe gateway net rules'\n",
+    fprintf(stderr,
+            "cmxsafe: note: this machine has no %s '%s'; check the name, and run 'cmxsafe gateway net rules' once it "
+            "exists\n",
             c->kind, c->name);
 }
 

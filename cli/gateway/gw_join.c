@@ -336,8 +336,8 @@ static cmx_err check_repeated(struct gw *g, const char *gift, bool *set_up, stru
     gw_registry_close(&g->registry);
     return same ? CMX_OK
                 : cmx_why_fail(e, CMX_EEXIST,
-                               "this machine already has a gateway, which is not in that fleet; if it is in another "
-                               "one, run 'cmxsafe gateway leave', then move its folder away");
+                               "this machine already has a gateway, which is not in that fleet; move its folder away "
+                               "(if it is in another fleet, run 'cmxsafe gateway leave' first)");
 }
 
 /* Runs 'init'. If this gateway is set up, its registry's URL stays. */

@@ -11,8 +11,8 @@ CMX_MUST_USE cmx_err gw_file_write(const char *path, const char *text, size_t le
  * reader may see incomplete text. mode 0: keeps the present mode. */
 CMX_MUST_USE cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode,
                                             struct cmx_why *e);
-/* Replaces a system file such as /etc/hosts: follows links, and keeps mode and owner. Atomic, unless the file is a
- * mount point or is missing: then it is overwritten or created in place. */
+/* Replaces a system file such as /etc/hosts: follows links, and keeps mode and owner. Atomic if the file can be
+ * replaced; otherwise, such as if it is a mount point, it is overwritten. A missing file is created in place. */
 CMX_MUST_USE cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct cmx_why *e);
 /* Reads the whole file into *text; free it with free(), also after a failure. A missing file counts as empty. */
 CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e);

@@ -14,7 +14,8 @@
 #define GW_COPY_SILENT_S 20
 #define GW_COPY_STATE_FILE "registry.state"
 #define GW_COPY_STATE_MAX 512
-/* This setting names the rows of the shared registry that could not be stored in the copy. */
+/* This setting has the number of rows of the shared registry that could not be stored in the copy, and the first of
+ * them. */
 #define GW_META_LEFT_OUT "left_out"
 
 struct gw_copy_state {
@@ -22,12 +23,12 @@ struct gw_copy_state {
     struct gw_now confirmed;
     int64_t stale_after;
     int64_t left;     /* seconds until the copy is stale; 0: it is stale */
-    char reason[200]; /* why PostgreSQL can't be reached now; "": it can be reached */
+    char reason[200]; /* why the registry is not followed now; "": it is followed */
 };
 
-/* Reads the state file in the folder of the copy and fills all members of out except stale_after, which the caller has
- * set. registry_path: path of the copy. latest: as for gw_term_left. If the state file is missing or can't be read, the
- * copy counts as stale. */
+/* Reads the state file in the folder of the copy: sets out->confirmed, reason and left. The caller has zeroed *out and
+ * set shared and stale_after. registry_path: path of the copy. latest: as for gw_term_left. If the state file is
+ * missing or can't be read, left is 0. */
 void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest);
 
 /* Returns the seconds since the confirmation; 0: there was none, or the clock was set back. */

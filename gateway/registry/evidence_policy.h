@@ -74,7 +74,7 @@ struct gw_standing {
     bool quarantined;
     int64_t max_age_s;
     int64_t at;        /* Unix time of the last verdict; 0: none */
-    int64_t left;      /* seconds until its trusted evidence is too old; 0: it has none */
+    int64_t left;      /* seconds until its trusted evidence is too old; 0: none is fresh */
     bool trusted;      /* the last verdict was "trusted", whatever its age */
     char manifest[65]; /* digest of the manifest that the evidence matched; "": none */
     char reason[GW_REASON_MAX];

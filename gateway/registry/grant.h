@@ -96,8 +96,7 @@ CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 
 /* Computes the seconds until the next end of a grant or of trusted evidence. ended: if true, a grant or evidence that
- * has ended but is not removed yet counts as 0 seconds; if false, it is ignored. CMX_ENOENT: no grant or evidence has
- * an end. */
+ * has ended but is not removed yet counts as 0 seconds; if false, it is ignored. CMX_ENOENT: there is none. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
 /* Stores the present time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);

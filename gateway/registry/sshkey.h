@@ -24,8 +24,8 @@ struct gw_key {
 };
 
 /* Parses a key. line: ends at the first newline or NUL. Options before the type are refused, because the registry
- * decides what a key may do. CMX_EFORMAT: not a key, or a malformed key. CMX_ENOTSUP: a key of a type or size that is
- * not accepted. */
+ * decides what a key may do. CMX_EFORMAT: a private key, or a malformed key. CMX_ENOTSUP: not a public key in OpenSSH's
+ * one-line form, or a key of a type or size that is not accepted. */
 CMX_MUST_USE cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e);
 
 /* True for the key of a FIDO2 token, which a person must touch at each login. */

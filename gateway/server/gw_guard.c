@@ -537,10 +537,11 @@ static int child_status(pid_t child)
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
-/* Ends the server, which runs in the old namespace, so that the service manager starts a server in the new one. */
+/* Ends the server, which runs in the old namespace. systemd then starts a server in the new one; without systemd the
+ * operator must. */
 static int give_up_namespace(struct guard *d, pid_t child)
 {
-    gw_note("the network namespace " GW_NETNS " was replaced: all sessions end, and the gateway is started again");
+    gw_note("the network namespace " GW_NETNS " was replaced: all sessions end, and the gateway stops");
     if (child > 0)
         kill(child, SIGTERM);
     else

@@ -1,6 +1,7 @@
 /* gw_hold.h - the identities that have sessions on this gateway, if it is one of several gateways. This gateway claims
  * each of them: it announces the identity's route to the other gateways (gw_claims.h) and publishes the claim in the
- * registry. If another gateway later publishes a newer claim, this gateway ends the identity's sessions. */
+ * registry. If another gateway later announces or publishes a newer claim, this gateway ends the identity's sessions.
+ */
 #pragma once
 
 #include "gateway/registry/node.h"

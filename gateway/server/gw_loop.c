@@ -32,7 +32,7 @@
 #define ACCEPTS_AT_ONCE 16
 #define CLOSING_MS 3000
 
-/* Stops listening while every slot is used: further connections then wait in the kernel's queue, and the logins that
+/* Accepts no connections while every slot is used: further ones then wait in the kernel's queue, and the logins that
  * have begun finish in time. */
 static void listen_or_not(struct gw_server *s)
 {

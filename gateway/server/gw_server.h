@@ -30,7 +30,7 @@
 #define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
 #define GW_PROBE_MAX_MS 2500      /* a probed session has at most this long to answer */
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests two */
-#define GW_SESSIONS_PER_KEY 64    /* a device uses one for each context; a platform's programs share the limit */
+#define GW_SESSIONS_PER_KEY 64    /* a device uses at most one for each context; a platform's programs share this */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000

@@ -238,10 +238,10 @@ static void write_select(FILE *f, const struct gw_copy_table *t, int64_t from)
     if (from > 0)
         fprintf(f, "revision>%lld", (long long)from);
     else
-        fputs("NOT removed", f);
-    fputs(" ORDER BY revision;",
-          f); /* older rows come first: if two rows together break a unique constraint, the newer one is left out, or
-                 the call fails if a missing row of the table could permit something */
+        fputs("NOT removed",
+              f); /* Older rows first: if two rows conflict in a unique constraint, the newer one is left out. In a
+                   * table whose rows forbid something the pull fails instead, because a missing row would permit it. */
+    fputs(" ORDER BY revision;", f);
 }
 
 /* Runs the text written to f as one query; passes the results to `each`, in the order of the tables. */

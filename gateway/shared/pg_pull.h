@@ -20,6 +20,6 @@ CMX_MUST_USE cmx_err gw_pg_pull_all(PGconn *c, struct gw_registry *r, const stru
                                     struct gw_copy_changes *out, struct cmx_why *e);
 
 /* Call once after rows were copied, before the commit. Removes rows that refer to a missing row, since SQLite would
- * refuse the commit, and records how many rows were left out. all: all tables were compared; if no row was left out, an
- * older record is deleted. */
+ * refuse the commit, and records the number of rows that were left out, and the first of them. all: all tables were
+ * compared; if no row was left out, an older record is deleted. */
 CMX_MUST_USE cmx_err gw_pg_pull_end(struct gw_registry *r, bool all, struct gw_copy_changes *out, struct cmx_why *e);

@@ -74,7 +74,7 @@ struct cmx_manifest {
 /* Parses len bytes. On error *line is the number of the line with the error, counted from 1, and *why the reason.
  * CMX_EFORMAT: a line is not a valid statement, or a required one is missing; CMX_EINVAL: ranges overlap, are reversed
  * or end beyond the flash, or a value is not valid; CMX_EEXIST: a statement occurs twice; CMX_ENOSPC: a line is too
- * long, or there are too many regions or masks. */
+ * long or has too many words, or there are too many regions or masks. */
 CMX_MUST_USE cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line,
                                         struct cmx_why *why);
 
