@@ -10,7 +10,7 @@ TEST_PACKAGES=(uidmap sqlite3 bird2 wireguard-tools wireguard-go postgresql post
     python3-venv jq dropbear-bin nmap dnsmasq-base tcpdump bpftool iproute2 iputils-ping nftables mosquitto mosquitto-clients netcat-openbsd socat nginx-light haproxy swtpm
     swtpm-tools tpm2-tools xxd swupdate rauc squashfs-tools cpio dbus-daemon systemd libpam-modules procps strace man-db mandoc git
     gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf)
-command -v npm >/dev/null || TEST_PACKAGES+=(npm) # nodejs from another source has its own npm, and conflicts with this package
+command -v npm >/dev/null || TEST_PACKAGES+=(npm) # a nodejs that is not Debian's contains npm and conflicts with Debian's package npm
 install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PACKAGE_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 
 passed=0 failures=() flaky=() skips=()
@@ -30,14 +30,16 @@ step() { # step NAME COMMAND...: runs one check that is not a ctest test
 # failed_in LOG: prints the names of the tests that ctest reports as failed.
 failed_in() { sed -nE 's/.*Test +#[0-9]+: ([^ ]+) .*(\*\*\*(Failed|Timeout|Not Run|Exception)|Subprocess aborted).*/\1/p' "$1" | sort -u; }
 
-# skipped_in LOG: prints "TEST: REASON" for each skipped test, part of a scenario (tests/e2e/lib.sh) and cmocka test.
+# skipped_in LOG: prints "TEST: REASON" for each skipped test, each skipped part of a scenario (tests/e2e/lib.sh) and each
+# skipped cmocka test.
 skipped_in() {
     awk '/^[0-9]+\/[0-9]+ Testing: / { test = $3 }
         sub(/^SKIPPED( PART)?: /, "") { print test ": " $0 }
         /^\[  SKIPPED \] [a-z_0-9]+$/ { print test ": " $4 }' "$1" | sort -u
 }
 
-# suite BUILD_DIR [ctest arguments]: runs ctest there and adds to the counts. A test that fails is run again, alone.
+# suite BUILD_DIR [ctest arguments]: runs ctest in BUILD_DIR and adds its results to the counts. Each failed test is run again,
+# alone.
 suite() {
     local dir=$1 log t
     shift
@@ -67,7 +69,7 @@ done
 say "tests under ASan and UBSan"
 suite build-asan "$@"
 
-# Sanitizers need system calls that the agent's filter forbids, so the installed filter is tested without sanitizers.
+# The agent's system call filter forbids calls that sanitizers need, so these tests use the build without sanitizers.
 say "the agent's confinement, as it is installed"
 [ $# -gt 0 ] || suite build -R '^(test_confine|e2e_agent_run|e2e_attest_agent)$'
 

@@ -37,7 +37,7 @@ in_root "$dir/root" bash -euc '
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q
     apt-get install -y -q --no-install-recommends "libcmocka-dev:$arch" qemu-user-static python3
-    emulator=$(command -v "$emulator-static" || command -v "$emulator") # newer Debian releases have it only without -static
+    emulator=$(command -v "$emulator-static" || command -v "$emulator") # newer Debian releases have only the name without -static
     export PKG_CONFIG=$triple-pkg-config CFLAGS="-D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64"
     cd /src
     cmake -S . -B build -G Ninja -DCMAKE_SYSTEM_NAME=Linux "-DCMAKE_C_COMPILER=$triple-gcc" "-DCMAKE_CXX_COMPILER=$triple-g++" \

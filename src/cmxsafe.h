@@ -35,8 +35,9 @@
 #define CMX_TEXT_OF(x) #x
 #define CMX_TEXT(x) CMX_TEXT_OF(x)
 
-/* Reads this translation unit's macros. Each macro is the last token of its assignment, because macros in
- * CMXsafe-ESP32's settings.h may end with a semicolon. */
+/* Copies the values of this translation unit's macros into *s. Each macro is the last token of its assignment: in
+ * CMXsafe-ESP32's settings.h a macro may end with a semicolon, which would end the assignment too early anywhere
+ * else. */
 static inline void cmx_settings_capture(struct cmx_settings *s)
 {
     static const char *const host_keys[] = {SSH_HOST_KEY};

@@ -43,8 +43,9 @@ cmx_err cmx_cbor_put_bool(struct cmx_buf *b, bool value)
     return cmx_cbor_put_head(b, CMX_CBOR_SIMPLE, value ? CMX_CBOR_TRUE : CMX_CBOR_FALSE);
 }
 
-/* Reads the argument after a first byte. least[] has the smallest value that needs an argument of 1, 2, 4 or 8 bytes. A
- * smaller value has a shorter encoding and is refused (RFC 8949 section 4.2.1). */
+/* Reads an item's argument. info: the low five bits of the item's first byte. least[]: for each size of an argument (1,
+ * 2, 4, 8 bytes), the smallest value that needs this size. A smaller value has a shorter encoding and is refused (RFC
+ * 8949 section 4.2.1). */
 static cmx_err get_argument(struct cmx_buf *b, unsigned info, uint64_t *out)
 {
     static const uint64_t least[] = {24, UINT8_MAX + 1ull, UINT16_MAX + 1ull, UINT32_MAX + 1ull};

@@ -31,8 +31,8 @@ CMX_MUST_USE cmx_err cmx_cbor_put_bool(struct cmx_buf *b, bool value);
 
 struct cmx_cbor_item {
     cmx_cbor_major major;
-    uint64_t value;      /* depends on major: number, bytes, elements, pairs, tag or simple value */
-    const uint8_t *data; /* only for strings: their bytes, `value` of them, in the buffer */
+    uint64_t value;      /* number, tag or simple value; or how many bytes, elements or pairs */
+    const uint8_t *data; /* only for strings: their `value` bytes, in the buffer */
 };
 
 /* Reads one head and, if it begins a string, the string's bytes. CMX_ETRUNC: the buffer ends too early. CMX_EFORMAT:
@@ -40,7 +40,8 @@ struct cmx_cbor_item {
  * length). */
 CMX_MUST_USE cmx_err cmx_cbor_get(struct cmx_buf *b, struct cmx_cbor_item *out);
 
-/* Like cmx_cbor_get, for an expected kind. CMX_EFORMAT: the item is of another kind. */
+/* The next functions read an item like cmx_cbor_get, but accept only one kind. CMX_EFORMAT: the item is of another
+ * kind. */
 CMX_MUST_USE cmx_err cmx_cbor_expect(struct cmx_buf *b, cmx_cbor_major major, struct cmx_cbor_item *out);
 CMX_MUST_USE cmx_err cmx_cbor_get_int(struct cmx_buf *b, int64_t *out);
 CMX_MUST_USE cmx_err cmx_cbor_get_bool(struct cmx_buf *b, bool *out);

@@ -1,5 +1,5 @@
-/* chain.h - the value of /hash: which bytes are read and which messages are MACed, in which order. Pure: the caller
- * reads flash and computes the MACs.
+/* chain.h - computes the value that GET /hash returns. Decides which bytes are read and which messages are MACed, in
+ * which order. Pure: the caller reads flash and computes the MACs.
  *
  * The value is the one that the original CMXsafe-ESP32 computes: H0 = 32 zero bytes; for each chunk of 4,096 bytes (the
  * last of a range may be shorter) H = HMAC-SHA256(key, H || chunk || challenge). Several ranges form one chain, in the
@@ -27,13 +27,14 @@ extern "C" {
 /* The position of an iteration over the chunks of ranges. */
 struct cmx_walk {
     const struct cmx_range *at, *end;
-    uint32_t done; /* bytes of *at that were returned already */
+    uint32_t done; /* bytes of the range *at that were returned already */
 };
 
 /* Borrows the ranges. */
 void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_range *ranges, size_t n);
 
-/* Returns where the next chunk is: at most CMX_CHUNK bytes, within one range. False: there are no more chunks. */
+/* Returns offset and length of the next chunk, which has at most CMX_CHUNK bytes and lies within one range. False:
+ * there are no more chunks. */
 bool cmx_chain_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
 
 /* This struct takes about 5 KB, too much for a task's stack. */
@@ -46,8 +47,8 @@ struct cmx_chain {
     uint8_t msg[32 + CMX_CHUNK + CMX_CHALLENGE_MAX];
 };
 
-/* Copies the challenge and borrows the ranges. CMX_EINVAL: the challenge is not 1 to CMX_CHALLENGE_MAX bytes, or there
- * is no range. */
+/* Copies the challenge and borrows the ranges. CMX_EINVAL: the challenge does not have 1 to CMX_CHALLENGE_MAX bytes, or
+ * ranges is empty. */
 CMX_MUST_USE cmx_err cmx_chain_init(struct cmx_chain *c, const struct cmx_ranges *ranges, const void *challenge,
                                     size_t challenge_len);
 bool cmx_chain_want(struct cmx_chain *c, uint32_t *offset, uint8_t **dst, size_t *len);

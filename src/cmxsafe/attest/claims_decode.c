@@ -21,7 +21,7 @@ static cmx_err read_exact(struct cmx_buf *in, uint8_t *out, size_t len)
     return read_bytes(in, out, len, len, &len);
 }
 
-/* Reads a name encoded as a text string or as a byte string, as major says. Accepts only printable ASCII, because
+/* Reads a name. major: how it is encoded, as a text string or as a byte string. Accepts only printable ASCII, because
  * people read these names on terminals. */
 static cmx_err read_name(struct cmx_buf *in, cmx_cbor_major major, char out[CMX_EVIDENCE_NAME_MAX])
 {

@@ -6,9 +6,9 @@
 #define AT(member) offsetof(struct cmx_evidence, member)
 #define SIZED(member) AT(member), 0, sizeof(((struct cmx_evidence *)0)->member)
 
-/* The claims in the order of their encoded numbers: first IANA's CBOR Web Token Claims (RFC 9711 section 10.2.1) in
- * ascending order, then the profile's own in descending order, because a lower negative number has a higher
- * encoding. */
+/* The claims in the order of their encoded numbers. IANA's CBOR Web Token Claims (RFC 9711 section 10.2.1) come first,
+ * in ascending order. The profile's own claims have negative numbers and come in descending order: CBOR encodes a
+ * negative number n as -1 - n, which grows as n falls. */
 const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS] = {
     {"eat_nonce", 10, AT(nonce), AT(nonce_len), CMX_NONCE_MAX, CMX_FIELD_BYTES_N},
     {"ueid", 256, SIZED(ueid), CMX_FIELD_BYTES},

@@ -1,5 +1,5 @@
-/* claims_fields.h - one table for CBOR (both directions) and JSON: each claim's place in struct cmx_evidence, its name
- * and its encoding. Internal to attest. */
+/* claims_fields.h - the table from which claims are encoded as CBOR, decoded, and written as JSON. It has each claim's
+ * place in struct cmx_evidence, its name and its encoding. Internal to attest. */
 #pragma once
 
 #include "cmxsafe/attest/claims.h"
@@ -15,7 +15,7 @@ typedef enum {
     CMX_FIELD_VERSION,    /* RFC 9711 section 4.2.7: an array with the version only, without its scheme */
     CMX_FIELD_BOOL,
     CMX_FIELD_UINT,  /* 32 bits */
-    CMX_FIELD_DEBUG, /* this and the next two: enumerations, which JSON prints as words */
+    CMX_FIELD_DEBUG, /* this and the next two are enumerations; JSON prints their words */
     CMX_FIELD_KEY,
     CMX_FIELD_FLASH,
     CMX_FIELD_MEASURED /* the list of measurements */

@@ -24,7 +24,7 @@ extern "C" {
 #define CMX_EVIDENCE_TYPE "application/eat+cwt"
 #define CMX_EVIDENCE_UEID_LEN 33
 #define CMX_EVIDENCE_NAME_MAX 64    /* size of a text, NUL included */
-#define CMX_EVIDENCE_TOKEN_MAX 2048 /* the most bytes of a token */
+#define CMX_EVIDENCE_TOKEN_MAX 2048 /* maximum size of a token, in bytes */
 #define CMX_EVIDENCE_JSON_MAX 3584
 #define CMX_EVIDENCE_SESSION_MAX 64
 
@@ -84,8 +84,8 @@ struct cmx_evidence {
 CMX_MUST_USE cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form, const uint8_t key[32],
                                          struct cmx_buf *out);
 
-/* Appends the claims as one JSON object for people and scripts, with the token in "token" (base64url), because only the
- * token is authenticated. token may be NULL: the member is then absent. CMX_ENOSPC: out is too small;
+/* Appends the claims as one JSON object for people and scripts. Its member "token" (base64url) contains the token,
+ * because only the token is authenticated. If token is NULL, the member is absent. CMX_ENOSPC: out is too small;
  * CMX_EVIDENCE_JSON_MAX bytes are enough. */
 CMX_MUST_USE cmx_err cmx_evidence_json(const struct cmx_evidence *e, const void *token, size_t token_len,
                                        struct cmx_buf *out);

@@ -34,7 +34,7 @@ static const struct form {
                              sig_structure},
 };
 
-/* Writes what the MAC or signature covers, up to the payload's bytes, into mem. */
+/* Writes the beginning of what the MAC or signature covers into mem: everything before the payload's bytes. */
 static cmx_err put_structure(const struct form *f, size_t payload_len, struct cmx_buf *out, uint8_t mem[32])
 {
     cmx_err err;
@@ -82,8 +82,9 @@ static cmx_err sign(const uint8_t scalar[32], const void *payload, size_t len, u
     return err ? err : cmx_p256_sign(scalar, digest, sig);
 }
 
-/* Appends the claims as a byte string. Their length is unknown in advance, so they are written after three bytes of
- * room, for the longest head, and moved forward if the head is shorter. */
+/* Appends the claims as a byte string. Its head depends on the claims' length, which is not known in advance. The
+ * claims are therefore written first, after a gap for the longest head (three bytes). If the head is shorter, the
+ * claims are moved up to it. */
 static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, const uint8_t **payload, size_t *len)
 {
     uint8_t head_mem[9];
@@ -139,7 +140,8 @@ struct token {
     struct cmx_cbor_item proof;
 };
 
-/* Locates the parts of a token. The envelope has only one valid encoding, so its bytes are compared with that. */
+/* Locates the parts of a token. The envelope has only one valid encoding, so its bytes are compared with this
+ * encoding. */
 static cmx_err split(const void *data, size_t len, cmx_evidence_form form, struct token *t)
 {
     const struct form *f = &forms[form];

@@ -29,7 +29,7 @@ extern "C" {
 CMX_MUST_USE cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const void *nonce, size_t nonce_len,
                                        struct cmx_range range);
 
-/* Adds the next chunk of the range: cmx_chain_walk_next returns where it is and how long. */
+/* Adds the next chunk of the range: cmx_chain_walk_next returns its offset and length. */
 CMX_MUST_USE cmx_err cmx_measure_chunk(struct cmx_sha256 *h, const uint8_t *chunk, size_t len);
 
 CMX_MUST_USE cmx_err cmx_measure_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN]);

@@ -22,7 +22,7 @@ struct cmx_range {
     uint32_t end; /* the first byte after the range */
 };
 
-/* Invariant: no two ranges overlap, and all lie within the chip. They have the order of the request. */
+/* Invariant: no two ranges overlap, and all lie within the chip. They are in the order of the request. */
 struct cmx_ranges {
     size_t n;
     struct cmx_range r[CMX_RANGES_MAX];

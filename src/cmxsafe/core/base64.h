@@ -1,5 +1,6 @@
-/* base64.h - base64 (RFC 4648), and fingerprints in it. Pure. Not constant-time: table look-ups depend on the data.
- * Private keys are encoded only on the device that owns them, where no other tenant shares the cache. */
+/* base64.h - encodes and decodes base64 (RFC 4648), and writes fingerprints of SSH keys. Pure. Not constant-time: table
+ * look-ups depend on the data. Private keys are encoded only on the device that owns them, where no other tenant shares
+ * the cache. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,7 +10,7 @@
 #include "cmxsafe/core/buf.h"
 
 /* Appends the encoding of RFC 4648 section 4, padded. line: characters per line, and each line ends with a newline; 0:
- * no newlines. CMX_ENOSPC: out is too small, and may now contain a part. */
+ * no newlines. CMX_ENOSPC: out is too small, and may now contain a part of the text. */
 CMX_MUST_USE cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line);
 
 /* Like cmx_base64_encode, in the URL-safe alphabet of section 5, unpadded and without newlines. */

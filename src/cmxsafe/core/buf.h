@@ -42,8 +42,8 @@ CMX_MUST_USE cmx_err cmx_buf_put_u8(struct cmx_buf *b, uint8_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v);
 
-/* For recv(): compacts the buffer and returns where it has *len contiguous free bytes. The caller writes there, then
- * commits the bytes that it has written. */
+/* For recv(): compacts the buffer and returns its free space. *len: how many bytes the caller wants; reduced to how
+ * many are free. The caller writes into the free space, then commits the bytes that it has written. */
 uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len);
 void cmx_buf_commit(struct cmx_buf *b, size_t len);
 

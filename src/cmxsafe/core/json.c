@@ -63,7 +63,7 @@ static void put_text(struct cmx_json *j, const char *value, size_t len)
     put(j, "\"", 1);
 }
 
-/* Writes what precedes a value: the comma and the key, as far as they are needed. */
+/* Writes what precedes a value: a comma after a previous value, and the key if there is one. */
 static void lead(struct cmx_json *j, const char *key)
 {
     bool in_object = j->depth > 0 && !(j->array & 1);

@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-#define CMX_JSON_DEPTH_MAX 16 /* depth of nesting; at most 31, because the masks below need one more bit */
+#define CMX_JSON_DEPTH_MAX 16 /* limit of nesting; at most 31, because the masks below need one more bit */
 
 /* Consumes all bytes of out. If it returns an error, the writer stops with that error. */
 typedef cmx_err (*cmx_json_sink)(void *arg, struct cmx_buf *out);
@@ -39,7 +39,7 @@ struct cmx_json {
     cmx_err err; /* the first failure */
     unsigned depth;
     bool started;     /* the top-level value has at least begun */
-    uint32_t array;   /* one bit for each open container, the innermost lowest; 1: an array, 0: an object */
+    uint32_t array;   /* one bit for each open container, the lowest bit for the innermost; 1: an array, 0: an object */
     uint32_t element; /* one bit for each open container, as above; 1: it is not empty */
 };
 

@@ -12,18 +12,18 @@
 extern "C" {
 #endif
 
-/* Longest line, NUL included; longer ones are cut and end in "...". */
+/* Maximum size of a line, NUL included. Longer lines are cut and end in "...". */
 #define CMX_LOG_LINE_MAX 256
 
-/* Lines above this level are dropped. Default CMX_LOG_INFO. Any thread. */
+/* Lines that are more verbose than this level are dropped. Default CMX_LOG_INFO. Any thread. */
 void cmx_log_set_level(cmx_log_level level);
 
 /* tag: the module ("proxy", "isolation", "ota", "attest", "device", ...), a static string. Control characters become
  * '?', so that a peer cannot forge a line or drive a terminal. Any thread. */
 void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRINTF(3, 4);
 
-/* Lines above this level are not compiled in. A firmware has debug lines only if ESP-IDF's CONFIG_LOG_MAXIMUM_LEVEL or
- * Arduino's Core Debug Level is Debug or higher. */
+/* Lines that are more verbose than this level are not compiled in. A firmware has debug lines only if ESP-IDF's
+ * CONFIG_LOG_MAXIMUM_LEVEL or Arduino's Core Debug Level is Debug or higher. */
 #ifndef CMX_LOG_COMPILED
 #if defined(ESP_PLATFORM) && defined(CORE_DEBUG_LEVEL)
 #define CMX_LOG_COMPILED (CORE_DEBUG_LEVEL >= 4 ? CMX_LOG_DEBUG : CMX_LOG_INFO)
@@ -54,12 +54,12 @@ struct cmx_log_limit {
 };
 
 /* Counts one line of the call site, and writes it unless the period's limit is reached. Before the first line of a new
- * period, logs how many lines were left out before. */
+ * period, writes how many lines were left out since the last written line. */
 void cmx_log_within(struct cmx_log_limit *l, cmx_log_level level, const char *tag, const char *fmt, ...)
     CMX_PRINTF(4, 5);
 
-/* Counts one line; true if it may be written. *left_out is 0, except at the first line of a new period: it is then the
- * number of lines that were left out before. Uses nothing but *l. */
+/* Counts one line; true if it may be written. *left_out: at the first line of a new period, how many lines were left
+ * out since the last written line; otherwise 0. Uses nothing but *l. */
 bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out);
 
 #ifdef __cplusplus

@@ -36,5 +36,5 @@ void cmx_mem_stats(struct cmx_mem_stats *out);
 /* Sets the peak to the memory that is live now. */
 void cmx_mem_reset_peak(void);
 
-/* For tests: the n-th allocation from now (1 = the next) fails, once. 0 turns it off. */
+/* For tests: the n-th allocation from now (1 = the next) fails, once. 0: no allocation fails. */
 void cmx_mem_fail_at(size_t n);

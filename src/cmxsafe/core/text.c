@@ -77,7 +77,7 @@ cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out)
     if (s == end)
         return CMX_EFORMAT;
     for (; s < end; s++) {
-        unsigned d = (unsigned)digit(*s); /* not a digit: -1, which is UINT_MAX here */
+        unsigned d = (unsigned)digit(*s); /* digit() returns -1 for a non-digit: UINT_MAX here */
 
         if (d >= base || v > (UINT32_MAX - d) / base)
             return CMX_EFORMAT;

@@ -23,9 +23,9 @@ CMX_MUST_USE cmx_err cmx_text_u64(const char *s, uint64_t min, uint64_t max, uin
  * a number. */
 CMX_MUST_USE cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out);
 
-/* Cuts "HOST", "HOST:PORT", "[IPV6]" or "[IPV6]:PORT" in place. *host is without brackets; *port is unchanged if there
- * is none. Text with several colons and no bracket is an IPv6 address. Returns false if a bracket is not closed, or if
- * what follows the host is not a port from 1 to 65535; text may be cut and *host set nevertheless. */
+/* Splits "HOST", "HOST:PORT", "[IPV6]" or "[IPV6]:PORT" in place. *host is without brackets; *port is unchanged if text
+ * has no port. Text with several colons and no bracket is an IPv6 address. Returns false if a bracket is not closed, or
+ * if what follows the host is not a port from 1 to 65535; even then text may have been split and *host set. */
 CMX_MUST_USE bool cmx_text_split_host(char *text, const char **host, uint16_t *port);
 
 /* Copies s with its NUL. CMX_ENOSPC: cap is too small. */

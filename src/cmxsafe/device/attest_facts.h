@@ -1,5 +1,5 @@
-/* attest_facts.h - collects the facts that evidence states: those about the running image from the update service's
- * slots, those about gateway and session from the proxy, and the others from the platform. */
+/* attest_facts.h - collects the facts that evidence states. The update service's slots describe the running image. The
+ * proxy describes gateway and session. The platform provides the other facts. */
 #pragma once
 
 #include "cmxsafe/attest/evidence.h"
@@ -14,7 +14,7 @@ struct cmx_device_platform_facts {
     bool secure_boot;
     cmx_debug_state debug;
     cmx_flash_encryption flash_encryption;
-    uint32_t secure_version; /* from the eFuse; evidence reports the running image's if that is larger */
+    uint32_t secure_version; /* from the eFuse; evidence reports the larger of this and the running image's */
     uint32_t boot_count;
 };
 

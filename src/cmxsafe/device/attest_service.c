@@ -30,8 +30,8 @@ void cmx_attest_set_facts(cmx_attest_facts_fn facts)
 
 /* ---- one computation at a time ---- */
 
-/* Waits until no other request computes. what: for the log. False: too many requests wait already; 503 was sent, and
- * *err is the error of sending it. */
+/* Waits until no other request computes. what: the kind of request, for the log. False: too many requests wait already.
+ * Then 503 was sent, and *err is the result of sending it. */
 static bool enter(struct cmx_http_request *r, const char *what, cmx_err *err)
 {
     static const struct cmx_http_header headers[] = {{"Retry-After", RETRY_AFTER_S}};
@@ -43,7 +43,7 @@ static bool enter(struct cmx_http_request *r, const char *what, cmx_err *err)
         *err = cmx_http_reply(r, 503, "text/plain", busy, sizeof busy - 1, headers, 1);
         return false;
     }
-    cmx_port_background(); /* this task serves only this request */
+    cmx_port_background(); /* this task serves only attestation requests */
     cmx_port_mutex_lock(&self.turn);
     cmx_http_client(r, client);
     cmx_log_limited(CMX_LOG_INFO, "attest", "%s for %s", what, client[0] ? client : "unknown");
@@ -70,7 +70,7 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 /* ---- parameters ---- */
 
 /* The next functions return true if they could read the parameter. Otherwise they send 400 or 404, and *err is the
- * error of sending it. */
+ * result of sending it. */
 
 /* Decodes a parameter. The request must contain it exactly once, and its value must have min to max bytes. */
 static bool take_param(struct cmx_http_request *r, const char *name, uint8_t *out, size_t min, size_t max, size_t *len,
@@ -93,7 +93,7 @@ static bool take_param(struct cmx_http_request *r, const char *name, uint8_t *ou
     return false;
 }
 
-/* Reads ranges=; without it, sets the default ranges. */
+/* Reads the parameter `ranges`. If the request has none, sets the default ranges. */
 static bool take_ranges(struct cmx_http_request *r, struct cmx_ranges *out, cmx_err *err)
 {
     uint32_t size = cmx_port_flash_size();
@@ -159,7 +159,7 @@ static bool take_nonce(struct cmx_http_request *r, uint8_t nonce[CMX_NONCE_MAX],
     return false;
 }
 
-/* Reads alg=, the COSE name of the algorithm; the default is HS256. */
+/* Reads the parameter `alg`, the COSE name of the algorithm; the default is HS256. */
 static bool take_form(struct cmx_http_request *r, cmx_evidence_form *form, cmx_err *err)
 {
     const char *raw = "HS256";

@@ -3,9 +3,9 @@
  *     GET /hash?challenge=TEXT[&ranges=A-B,C-D]      text/plain, 64 hex digits (attest/chain.h)
  *     GET /evidence?nonce=HEX[&ranges=...][&alg=ES256]   application/eat+cwt, or JSON (attest/evidence.h)
  *
- * An Accept header with application/json selects JSON. The body of a 400 says why. One computation runs at a time, and
- * CMX_ATTEST_QUEUE more requests may wait; others get 503 with Retry-After. Only the running computation allocates
- * memory, at most 8 KB. */
+ * An Accept header with application/json selects JSON. The body of a 400 answer states the reason. One computation runs
+ * at a time, and CMX_ATTEST_QUEUE more requests may wait; others get 503 with Retry-After. Only the running computation
+ * allocates memory, at most 8 KB. */
 #pragma once
 
 #include "cmxsafe/attest/evidence.h"
@@ -24,7 +24,7 @@ extern "C" {
  * HTTP server; must not block for long. */
 typedef void (*cmx_attest_facts_fn)(struct cmx_evidence *e);
 
-/* Sets the function. NULL: evidence claims no facts. Call before start. */
+/* Sets the function that fills in the facts. NULL: evidence claims no facts. Call before start. */
 void cmx_attest_set_facts(cmx_attest_facts_fn facts);
 
 /* Starts the service. address NULL: 127.0.0.1. A device has one service. CMX_EEXIST: the service runs already. CMX_EIO:

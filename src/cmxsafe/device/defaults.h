@@ -4,9 +4,9 @@
 
 /* ---- the gateway ---- */
 
-/* The gateway's name or address, or several: "gw1.example, gw2.example:2222 > backup.example". Those with a comma
- * between them are equal and tried in a random order; those after a '>' are tried only when all before it have
- * failed. */
+/* The gateway's name or address, or several: "gw1.example, gw2.example:2222 > backup.example". Gateways separated by a
+ * comma are equivalent and tried in a random order. Gateways after a '>' are tried only when all gateways before it
+ * have failed. */
 #ifndef SSH_REMOTE_HOST
 #define SSH_REMOTE_HOST ""
 #endif
@@ -28,13 +28,15 @@
 #define USERNAME1 ""
 #endif
 
-/* The password is offered only if no key below is set or accepted; "": never. Prefer a key. */
+/* The password. The device offers it only if no key below is set, or if the gateway has refused the key. "": no
+ * password. Prefer a key. */
 #ifndef PASSWORD1
 #define PASSWORD1 ""
 #endif
 
-/* A private key, OpenSSH or PEM, as text in the firmware or as the name of a file. Anyone who reads an unencrypted
- * flash reads the key. */
+/* A private key in OpenSSH or PEM form. SSH_CLIENT_KEY is its text, which becomes part of the firmware.
+ * SSH_CLIENT_KEY_FILE is the name of a file that contains it. Anyone who can read an unencrypted flash can read the
+ * key. */
 #ifndef SSH_CLIENT_KEY
 #define SSH_CLIENT_KEY ""
 #endif
@@ -47,8 +49,8 @@
 #define SSH_CLIENT_KEY_PASSPHRASE ""
 #endif
 
-/* 1: the key is derived from the hardware key in eFuse at each login, and never stored. 0: the key is derived only if
- * the device has a hardware key and no SSH_CLIENT_KEY, SSH_CLIENT_KEY_FILE or PASSWORD1 is set. */
+/* 1: the device derives its SSH key from the hardware key in eFuse at each login, and never stores it. 0: the device
+ * does so only if it has a hardware key and no SSH_CLIENT_KEY, SSH_CLIENT_KEY_FILE or PASSWORD1 is set. */
 #ifndef SSH_CLIENT_KEY_DERIVED
 #define SSH_CLIENT_KEY_DERIVED 0
 #endif
@@ -60,13 +62,13 @@
 #define SSH_LOCAL_HOST "127.0.0.1"
 #endif
 
-/* The gateway's address on which contexts without remote_address listen. For a CMX-GW, set it to the device's virtual
- * IPv6 address. "": the gateway's loopback. */
+/* The address on which the gateway listens for contexts without remote_address. For a CMX-GW, set it to the device's
+ * virtual IPv6 address. "": the gateway's loopback. */
 #ifndef SSH_REMOTE_ADDRESS
 #define SSH_REMOTE_ADDRESS ""
 #endif
 
-/* How long one attempt may take, from TCP connect to authentication. */
+/* Time limit for one attempt to log in, from TCP connect to authentication. */
 #ifndef TIMEOUT_SECONDS
 #define TIMEOUT_SECONDS 10
 #endif
@@ -88,7 +90,8 @@
 #define SSHMULTICHANNEL 0
 #endif
 
-/* Ciphers by their OpenSSH names, separated by commas. "": current ciphers, ordered by what the CPU accelerates. */
+/* Ciphers by their OpenSSH names, separated by commas. "": current ciphers; those that the CPU accelerates come
+ * first. */
 #ifndef SSH_CIPHERS
 #define SSH_CIPHERS ""
 #endif
@@ -99,8 +102,8 @@
 #define SSH_REQUIRE_PQ 0
 #endif
 
-/* Bytes of stack of a session's task. If the gateway's Ed25519 key is pinned, the session moves to a task with 14,848
- * bytes. To avoid this, pin the gateway's ECDSA key. */
+/* Stack size of a session's task, in bytes. If the gateway's Ed25519 key is pinned, the session moves to a task with a
+ * stack of 14,848 bytes. To avoid this, pin the gateway's ECDSA key. */
 #ifndef SSH_TASK_STACK
 #define SSH_TASK_STACK 7168
 #endif

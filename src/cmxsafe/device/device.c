@@ -264,7 +264,7 @@ void cmx_device_override(const struct cmx_settings *settings, const TaskParamete
     unlock();
 }
 
-/* ---- at any time ---- */
+/* ---- functions that may be called at any time ---- */
 
 struct cmx_proxy *cmx_device_proxy(void)
 {

@@ -21,14 +21,14 @@ extern "C" {
  * CMX_PROXY_CONTEXTS_MAX. CMX_EPERM: isolation could not be installed. CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParameters *context);
 
-/* ---- before the first context ---- */
+/* ---- functions to call before the first context ---- */
 
 /* Values in settings replace the sketch's. Values in contexts replace those of a registered context with the same
- * direction and local port. Zero and "" replace nothing; nor do settings = NULL and n = 0. The memory of settings and
- * contexts must stay valid. */
+ * direction and local port. A value that is zero or "" replaces nothing. settings may be NULL, and n may be 0. The
+ * memory of settings and contexts must stay valid. */
 void cmx_device_override(const struct cmx_settings *settings, const TaskParameters *contexts, size_t n);
 
-/* ---- at any time ---- */
+/* ---- functions that may be called at any time ---- */
 
 /* Sets the hooks of the proxy engine, which may be running. The hooks must stay valid; NULL: none. */
 void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks);
@@ -42,8 +42,8 @@ int cmx_device_port_offset(void);
 /* True when the device has reached its gateway (cmx_proxy_reached). */
 bool cmx_device_reached(void);
 
-/* Records whether an update is being received: while memory is short the update takes precedence over high_bw
- * contexts. */
+/* Records whether an update is being received. If memory is short during an update, the update takes precedence over
+ * high_bw contexts. */
 void cmx_device_set_updating(bool updating);
 
 /* Ends all sessions and removes the contexts. */

@@ -162,7 +162,7 @@ cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const 
 
 /* ---- packets ---- */
 
-/* Denies every packet if there is no state, because there was no memory for it. */
+/* Denies every packet if there is no state: its allocation failed. */
 static bool judge_packet(const struct cmx_filter_packet *q)
 {
     const struct cmx_frame f = {q->ethernet ? CMX_FRAME_ETHERNET : CMX_FRAME_IP, q->data, q->len, q->total};

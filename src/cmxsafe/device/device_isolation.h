@@ -1,9 +1,9 @@
 /* device_isolation.h - puts the isolation policy between the device's network stack and the network: the engine's
  * sockets become the policy's flows, and the platform's filter (port/filter.h) shows each packet to the policy.
  *
- * Flows are kept from the first context on, so that a sketch may call setup_sm() after it has started proxies, as
- * sketches for CMXsafe-ESP32 do: existing connections then continue. If isolation cannot be installed, every later
- * context is refused, and the caller must end the running proxies (cmx_device_stop). */
+ * The policy tracks flows from the first context on. A sketch may therefore call setup_sm() after it has started
+ * proxies, as sketches for CMXsafe-ESP32 do: existing connections then continue. If isolation cannot be installed,
+ * every later context is refused, and the caller must end the running proxies (cmx_device_stop). */
 #pragma once
 
 #include <stdbool.h>
@@ -21,7 +21,7 @@ extern "C" {
 /* Values that only the platform can provide. Strings are addresses, borrowed for the life of the program; NULL:
  * none. */
 struct cmx_device_isolation {
-    const char *resolvers[3];    /* DNS; if there are none, those that the interface uses */
+    const char *resolvers[3];    /* DNS servers; if there are none, the interface's */
     const char *time_servers[3]; /* addresses of SNTP servers */
     const char *time_names[2];   /* names that may be looked up at any time; SNTP packets pass only to the addresses in
                                     time_servers */
@@ -34,17 +34,17 @@ struct cmx_device_isolation {
 /* Call before the first context. The values are copied. */
 void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
 
-/* setup_sm(): from now on only packets that the contexts need pass. CMX_ENOTSUP: the platform has no filter; CMX_EIO:
- * the filter could not be installed; CMX_ENOMEM: no memory for the state. If cmx_device_isolation_settled is false
- * after an error, the caller ends the proxies. Once isolation is active, further calls change nothing. Must not be
- * called from the network stack's own task. */
+/* Implements setup_sm(): from now on only packets that the contexts need pass. CMX_ENOTSUP: the platform has no filter;
+ * CMX_EIO: the filter could not be installed; CMX_ENOMEM: no memory for the state. If cmx_device_isolation_settled is
+ * false after an error, the caller ends the proxies. Once isolation is active, further calls change nothing. Must not
+ * be called from the network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolate(void);
 
 /* True if isolation is installed and judges packets. */
 bool cmx_device_isolation_active(void);
 
-/* True if isolation is installed, was never requested, or has no filter and the platform accepts that (accept_none).
- * Otherwise a new image is not confirmed. */
+/* True in three cases: isolation is installed; it was never requested; or there is no filter, and the platform accepts
+ * that (accept_none). Otherwise a new image is not confirmed. */
 bool cmx_device_isolation_settled(void);
 
 /* Computes the digest of the rules in force (isolation/digest.h). CMX_ENOENT: isolation is not active. Must not be
@@ -72,7 +72,7 @@ void cmx_device_isolation_resolve(bool begins);
 /* ---- for claim.c ---- */
 
 /* Decides whether the task of that name may connect to peer. CMX_OK: peer is a direct context's listener that names
- * this task; CMX_EPERM: the listener names only other tasks; the refusal is counted and logged. CMX_ENOENT: connecting
+ * this task. CMX_EPERM: the listener names only other tasks; the refusal is counted and logged. CMX_ENOENT: connecting
  * is not restricted, because peer is not such a listener, the listener names no tasks, or isolation is not active. */
 CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
 

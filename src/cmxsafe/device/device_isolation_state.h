@@ -8,7 +8,7 @@
 
 #define CMX_DEVICE_ISOLATION_TAG "isolation"
 
-/* The most sockets that the proxies can have at the same time, including those that are closing. Each takes 64 bytes of
+/* Maximum number of sockets of the proxies at the same time, including those that are closing. Each takes 64 bytes of
  * heap. */
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_DEVICE_FLOWS 48
@@ -21,7 +21,7 @@
 struct cmx_device_isolation_state {
     struct cmx_isolation iso;
     struct cmx_flow flows[CMX_DEVICE_FLOWS];
-    struct cmx_gateway_list gateways; /* iso borrows the names */
+    struct cmx_gateway_list gateways; /* iso borrows the gateways' names */
     struct cmx_drops drops;
 };
 

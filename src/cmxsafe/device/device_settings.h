@@ -45,9 +45,9 @@ struct cmx_settings {
 /* TaskParameters.direction. The values equal those of cmx_proxy_direction. */
 enum { CMX_TASK_REVERSE = 0, CMX_TASK_DIRECT = 1 };
 
-/* TaskParameters.peer: a header of the PROXY protocol, version 1 (text) or 2 (binary), precedes the first byte that the
- * service receives. A service in the same firmware calls cmx_peer (cmxsafe.h) instead. The values equal those of
- * cmx_proxy_peer. */
+/* TaskParameters.peer: how the service learns the client's address. PROXY_V1 and PROXY_V2: a header of the PROXY
+ * protocol, version 1 (text) or 2 (binary), precedes the first byte that the service receives. A service in the same
+ * firmware calls cmx_peer (cmxsafe.h) instead. The values equal those of cmx_proxy_peer. */
 enum { CMX_TASK_PEER_NONE = 0, CMX_TASK_PEER_PROXY_V1 = 1, CMX_TASK_PEER_PROXY_V2 = 2 };
 
 /* A security context: one service's declaration. The first three fields are those of CMXsafe-ESP32; in the others zero
@@ -58,7 +58,7 @@ typedef struct TaskParameters {
     bool high_bw;            /* buffers of CMX_RELAY_CHUNK_HIGH bytes: more throughput, more memory */
 
     const char *remote_address
-        /* The gateway's address to listen on, on a CMX-GW the device's; default SSH_REMOTE_ADDRESS. */
+        /* The address on which the gateway listens; on a CMX-GW, the device's address. Default SSH_REMOTE_ADDRESS. */
         CMX_ZERO;
     int direction CMX_ZERO;           /* CMX_TASK_REVERSE, CMX_TASK_DIRECT */
     const char *remote_host CMX_ZERO; /* direct: the service's host, as the gateway names it */

@@ -28,8 +28,8 @@ const struct cmx_slots *cmx_device_slots(void)
     return update.platform.slots.status ? &update.platform.slots : NULL;
 }
 
-/* Reads one key in PEM form, which contains spaces ("BEGIN PUBLIC KEY"), or up to two in hex, separated by space or
- * comma. */
+/* Reads one key in PEM form, which contains spaces ("BEGIN PUBLIC KEY"), or up to two keys in hex, separated by space
+ * or comma. */
 static cmx_err add_keys(struct cmx_ota_keys *keys, const char *text)
 {
     char one[KEY_TEXT_MAX];

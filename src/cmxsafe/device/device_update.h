@@ -28,7 +28,7 @@ struct cmx_device_updates {
     const char *address; /* NULL means 127.0.0.1 */
     uint16_t port;       /* 0 means CMX_OTA_PORT */
     uint32_t confirm_deadline_ms;
-    bool (*isolation_active)(void *arg); /* NULL: the device has no isolation to wait for */
+    bool (*isolation_active)(void *arg); /* NULL means cmx_device_isolation_settled */
     bool (*sessions_up)(void *arg);      /* NULL means cmx_device_reached */
     void (*event)(void *arg, cmx_ota_event event, const char *text);
     void *arg; /* passed to the three functions above */

@@ -26,7 +26,7 @@ struct cmx_drop {
 
 /* The drops that are not logged yet. A zeroed struct has none. */
 struct cmx_drops {
-    uint32_t left_out; /* drops since the last noted one */
+    uint32_t left_out; /* drops since the last noted drop */
     uint32_t lines;    /* lines counted against CMX_DROPS_LINES; decreases by 1 every CMX_DROPS_LINE_MS */
     uint32_t last_line_ms;
     size_t n;

@@ -13,7 +13,7 @@ static const char *set_or_null(const char *s)
     return s && s[0] ? s : NULL;
 }
 
-/* ---- merging, by tables: a value is replaced by one that is neither zero nor an empty text ---- */
+/* ---- merging, by tables: a value of `over` replaces the other value unless it is zero or "" ---- */
 
 typedef enum { TEXT, NUMBER, SWITCH } field_kind;
 
@@ -123,7 +123,7 @@ cmx_log_level cmx_settings_log_level(const struct cmx_settings *s)
     static const char *const verbose[] = {
         "SSH_LOG_PACKET", "SSH_LOG_FUNCTIONS", "SSH_LOG_DEBUG", "SSH_LOG_TRACE", "3", "4"};
     const char *v = s->verbosity ? s->verbosity : "";
-    size_t len = strcspn(v, "; "); /* the macro in CMXsafe-ESP32's settings.h ends with one */
+    size_t len = strcspn(v, "; "); /* the macro in CMXsafe-ESP32's settings.h ends with a semicolon */
 
     for (size_t i = 0; i < sizeof verbose / sizeof verbose[0]; i++)
         if (strlen(verbose[i]) == len && strncmp(verbose[i], v, len) == 0)

@@ -19,7 +19,8 @@ void cmx_merge_context(TaskParameters *t, const TaskParameters *over);
 /* True if there is a host key that is not "". */
 bool cmx_settings_has_pin(const struct cmx_settings *s);
 
-/* Returns the log level for VERBOSITY, one of libssh's names or numbers: from SSH_LOG_PACKET (3) on, debug. */
+/* Returns the log level for VERBOSITY, one of libssh's names or numbers: debug from SSH_LOG_PACKET (3) on, otherwise
+ * info. */
 cmx_log_level cmx_settings_log_level(const struct cmx_settings *s);
 
 /* Converts the settings of the gateway; "" becomes NULL. The caller sets key_load. */

@@ -157,7 +157,7 @@ static void on_address(void *arg, esp_event_base_t base, int32_t id, void *data)
         xEventGroupSetBits(esp.network, NETWORK_UP);
 }
 
-/* True if eFuses disable JTAG permanently: by its pads and, where the chip has it, by USB. */
+/* True if eFuses disable JTAG permanently: over the pads and, where the chip has it, over USB. */
 #if CONFIG_IDF_TARGET_ESP32
 static bool jtag_is_off(void)
 {

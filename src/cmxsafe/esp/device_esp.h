@@ -20,10 +20,10 @@
 extern "C" {
 #endif
 
-/* Initialises NVS, esp_netif and the default event loop where the application did not, and reads the settings. own:
- * settings of the application, which must stay valid, or NULL; NULL and 0 in it mean: not set. Further calls return
- * ESP_OK and change nothing. Any task. ESP_ERR_INVALID_STATE: own came too late, the device has started without it;
- * ESP_ERR_NO_MEM; errors of NVS. After an error the next call tries again. */
+/* Initialises NVS, esp_netif and the default event loop where the application did not, and reads the settings. own: the
+ * application's settings, which must stay valid, or NULL. A member that is NULL or 0 is not set. Once the device has
+ * started, further calls change nothing. Any task. ESP_ERR_INVALID_STATE: the device has already started, so own is not
+ * used. Other errors: ESP_ERR_NO_MEM and those of NVS; the next call then tries again. */
 esp_err_t cmx_esp_init(const struct cmx_settings *own);
 
 /* Calls cmx_device_forward (device.h) with the settings of NVS, `own` and Kconfig. ESP_ERR_INVALID_ARG: the log names

@@ -80,7 +80,7 @@ cmx_err cmx_nvs_set(const char *key, const char *value)
         return from_nvs(rc);
     rc = value ? nvs_set_str(nvs, key, value) : nvs_erase_key(nvs, key);
     if (rc == ESP_ERR_NVS_NOT_FOUND && !value)
-        rc = ESP_OK; /* the key is not set */
+        rc = ESP_OK; /* the key was not set: nothing to erase */
     if (rc == ESP_OK)
         rc = nvs_commit(nvs);
     nvs_close(nvs);

@@ -1,6 +1,6 @@
 /* nvs_config.h - settings that a device keeps in NVS and that override the built-in ones: gateway, user, host key,
- * credentials, address. Namespace "cmxsafe". NVS is encrypted where the project sets CONFIG_NVS_ENCRYPTION; otherwise
- * anyone who can read the flash can read private keys in it, and a key derived from the hardware key is the better
+ * credentials, address. Namespace "cmxsafe". NVS is encrypted where the project sets CONFIG_NVS_ENCRYPTION. Otherwise
+ * anyone who can read the flash can read private keys in NVS; a key derived from the hardware key is then the better
  * choice (identity.h). Any task; not from an interrupt. This file also stores port.h's secret (cmx_port_secret_*). */
 #pragma once
 

@@ -116,7 +116,7 @@ static cmx_err read(void *arg, uint32_t offset, void *out, size_t len)
 
 static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_why *why)
 {
-    /* This call verifies the image as the bootloader does, with its Secure Boot signature. */
+    /* This call verifies the image as the bootloader does, including the Secure Boot signature. */
     esp_err_t rc = esp_ota_set_boot_partition(esp_ota_get_next_update_partition(NULL));
     cmx_err err;
 
@@ -146,7 +146,7 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
 
     (void)arg;
     (void)why;
-    (void)err;               /* only the reason for the rollback is lost */
+    (void)err;               /* an error loses only the reason for the rollback */
     if (is_pending(running)) /* the bootloader does not start a pending image twice */
         return esp_ota_check_rollback_is_possible() ? CMX_OK : CMX_ENOENT;
     return other && other != running && esp_ota_set_boot_partition(other) == ESP_OK ? CMX_OK : CMX_ENOENT;
