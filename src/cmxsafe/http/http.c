@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT_MAX 512 /* bytes of the text of cmx_http_reply_text, NUL included */
+#define TEXT_MAX 512 /* maximum size of cmx_http_reply_text's text in bytes, NUL included */
 
 cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len)
 {

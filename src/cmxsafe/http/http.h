@@ -19,7 +19,7 @@ extern "C" {
 #endif
 
 #define CMX_HTTP_URI_MAX 2048  /* longer request targets get 414 */
-#define CMX_HTTP_HEADERS_MAX 4 /* headers of an answer besides Content-Type */
+#define CMX_HTTP_HEADERS_MAX 4 /* maximum number of an answer's headers besides Content-Type */
 
 struct cmx_http_request; /* defined by the server */
 
@@ -28,9 +28,9 @@ struct cmx_http_header {
     const char *value;
 };
 
-/* Writes at most cap bytes of a streamed answer to out and their number to *len, which is 0 before the call; 0 ends the
- * stream. On an error the server closes the connection without the final chunk, so that the client detects the error.
- * May block. */
+/* Writes at most cap bytes of a streamed answer to out and their number to *len, which is 0 before the call. If *len is
+ * still 0 after the call, the stream ends. On an error the server closes the connection without the final chunk, so
+ * that the client detects the error. May block. */
 typedef cmx_err (*cmx_http_next_fn)(void *state, uint8_t *out, size_t cap, size_t *len);
 typedef void (*cmx_http_done_fn)(void *state);
 
@@ -55,11 +55,11 @@ struct cmx_http_service {
     uint16_t port;            /* 0: the platform chooses a port, see cmx_http_port; ESP-IDF refuses 0 */
     unsigned max_connections; /* 0 means 8 */
     /* Seconds; 0 means 30. A connection without traffic for this long is closed. A slow client is disconnected too.
-     * Limits on Linux, as multiples of this timeout: 1 for receiving a request's head, 4 for the rest of a body after
-     * an early answer, 2 for sending an answer or each 16 KB of a stream; a connection that is older than 10 serves no
-     * new request. If all connections are in use, the one that has waited for a head for longest is closed. Limits on
-     * an ESP32: 10 s for receiving a head, or 1 s while other connections are open; for sending an answer, this timeout
-     * plus the time that the answer takes at 128 bytes/s. */
+     * Limits on Linux: one timeout for receiving a request's head, four for the rest of a body after an early answer,
+     * and two for sending an answer or each 16 KB of a stream. A connection that is older than ten timeouts serves no
+     * new request. If all connections are in use, the server closes the one that has waited longest for a head. Limits
+     * on an ESP32: 10 s for receiving a head, or 1 s while other connections are open. Sending an answer may take this
+     * timeout plus the time that the answer takes at 128 bytes/s. */
     unsigned idle_timeout_s;
     const struct cmx_http_route *routes;
     size_t n_routes;
@@ -80,7 +80,7 @@ uint16_t cmx_http_port(const struct cmx_http_server *server);
  * NULL is ignored. */
 void cmx_http_stop(struct cmx_http_server *server);
 
-/* ---- for routes ---- */
+/* ---- functions for routes ---- */
 
 /* Returns the raw query after '?', not decoded; "" if there is none. Borrowed until done. */
 const char *cmx_http_query(const struct cmx_http_request *r);
@@ -103,7 +103,7 @@ int64_t cmx_http_content_length(const struct cmx_http_request *r);
  * block. */
 bool cmx_http_client_gone(const struct cmx_http_request *r);
 
-/* Answers. Copies body and headers; there may be CMX_HTTP_HEADERS_MAX headers. CMX_EEXIST: the request was answered
+/* Answers. Copies body and headers. n_headers is at most CMX_HTTP_HEADERS_MAX. CMX_EEXIST: the request was answered
  * already. */
 CMX_MUST_USE cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body,
                                     size_t len, const struct cmx_http_header *headers, size_t n_headers);

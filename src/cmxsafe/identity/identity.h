@@ -1,6 +1,6 @@
 /* identity.h - a device's keys and name, all derived from its hardware key: SSH key, ueid, evidence keys. The device
- * stores none of them in flash. The manufacturer computes the same keys and name from private_key.bin, and can so enrol
- * the device before it is first switched on. Test vectors: docs/ATTESTATION.md.
+ * stores none of them in flash. The manufacturer computes the same keys and name from private_key.bin, and can
+ * therefore enrol the device before it is first switched on. Test vectors: docs/ATTESTATION.md.
  *
  * Each call computes the MAC of a label (core/label.h) with `hmac` (cmx_port_hw_hmac on a device; a computation over
  * private_key.bin elsewhere) and returns its errors. Any thread. */
@@ -17,7 +17,7 @@ extern "C" {
 #endif
 
 #define CMX_UEID_LEN 33              /* 0x01 (RAND) and 256 bits, RFC 9711 section 4.2.1.1 */
-#define CMX_IDENTITY_PRIVATE_MAX 512 /* bytes of buffer that cmx_identity_ssh_private needs */
+#define CMX_IDENTITY_PRIVATE_MAX 512 /* size of cmx_identity_ssh_private's buffer, in bytes */
 #define CMX_IDENTITY_PUBLIC_MAX 256
 
 /* Derives the device's Universal Entity ID. Public. */

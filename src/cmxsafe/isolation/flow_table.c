@@ -2,11 +2,12 @@
 
 #include <string.h>
 
-/* A retransmission may end this many bytes, shifted left by the window scale, before the window's left edge. It is the
- * largest window without scaling. TCP uses only the acknowledgement of such a segment (RFC 9293 section 3.10.7.4). */
+/* How far before the window's left edge a retransmission may end: this many bytes, shifted left by the window scale.
+ * The value is the largest window without scaling. TCP uses only the acknowledgement of such a retransmission (RFC 9293
+ * section 3.10.7.4). */
 #define TCP_BACK 65535u
-/* A device never has more unacknowledged bytes than this. An older acknowledgement comes from an attacker who guesses
- * numbers. */
+/* A device never has more unacknowledged bytes than this. A segment that acknowledges a byte further back comes from an
+ * attacker who guesses numbers. */
 #define TCP_FLIGHT (1u << 24)
 
 /* The stack chooses one of the two ports, usually counting upwards, so their sum spreads evenly over the buckets. */
@@ -25,8 +26,8 @@ void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f)
     f->local.port = 0;
 }
 
-/* Returns a free entry. If there is none, frees that of the flow that has been closing for longest. NULL: there is
- * none, and no flow is closing. */
+/* Returns a free entry. If all are in use, removes the flow that has been closing for longest, and returns its entry.
+ * NULL: all are in use, and no flow is closing. */
 static struct cmx_flow *place(struct cmx_isolation *iso)
 {
     struct cmx_flow *f, *oldest = NULL;

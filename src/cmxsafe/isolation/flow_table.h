@@ -1,11 +1,11 @@
-/* flow_table.h - the table of sockets that the proxy engine owns, and the state of their TCP connections. Internal to
- * the module. */
+/* flow_table.h - the table of flows (struct cmx_flow), and the state of their TCP connections. Internal to the
+ * module. */
 #pragma once
 
 #include "cmxsafe/isolation/policy_state.h"
 
 /* Adds a flow. An old flow between the same ends is replaced. If the table is full, the flow that has been closing for
- * longest is replaced. False: all flows are in use. */
+ * longest is replaced. False: all flows are in use, and none is closing. */
 bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
                   const struct cmx_end *peer, uint32_t now_ms);
 
@@ -19,6 +19,7 @@ struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *
 /* True if any session with that peer is open. Slow; used for ARP and neighbour discovery only. */
 bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *peer, uint32_t now_ms);
 
-/* Judges a TCP segment of the session f: CMX_WHY_SESSION or CMX_WHY_TCP_STATE. */
+/* Judge a TCP segment of the session f that the device sends (out) or receives (in). Return CMX_WHY_SESSION if it
+ * passes, otherwise CMX_WHY_TCP_STATE. */
 cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p);
 cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p);

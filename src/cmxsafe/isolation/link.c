@@ -60,8 +60,8 @@ static bool is_asked(const struct cmx_question *q, const struct cmx_ip *ip)
     return n && cmx_after(n->expires, q->now_ms);
 }
 
-/* Handles an answer that gives mac as the hardware address of ip. Stores mac if we requested it, otherwise returns
- * false. closes: refuse later answers to the same request. */
+/* Handles an answer that states mac as the hardware address of ip. If we requested that address, stores mac and returns
+ * true. closes: refuse later answers to the same request. */
 static bool take_answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6], bool closes)
 {
     struct cmx_neighbour *n = find(q, ip);
@@ -89,9 +89,9 @@ static bool is_known_mac(const struct cmx_question *q, const uint8_t mac[6])
     return false;
 }
 
-/* Returns `passes` if the sender of this packet may request one of our addresses, otherwise why it may not. mac is the
- * sender's hardware address, NULL if the link has none. The stack also learns a neighbour's hardware address from its
- * requests, so a request passes only from the hardware address that answered us before. */
+/* Returns `passes` if the sender of this packet may request one of our addresses, otherwise the reason for the refusal.
+ * mac is the sender's hardware address, NULL if the link has none. The stack also learns a neighbour's hardware address
+ * from its requests, so a request passes only from the hardware address that answered us before. */
 static cmx_why asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_why passes)
 {
     const struct cmx_ip *from = &q->p->src.ip;
@@ -100,8 +100,8 @@ static cmx_why asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_why
 
     if (mac && n && n->state == CMX_NEIGHBOUR_ANSWERED && !cmx_packet_mac_equal(n->mac, mac))
         return CMX_WHY_WRONG_SERVER;
-    /* A peer may also send requests from its link-local address; its hardware address identifies it. Any DHCPv6 server
-     * may answer our request, and has to resolve our address first. */
+    /* A peer may also send requests from its link-local address; its hardware address then identifies the peer. Any
+     * DHCPv6 server may answer our request, and has to resolve our address first. */
     if (mac && link_local && (is_known_mac(q, mac) || take_answer(q, &cmx_link_dhcp6_servers.ip, mac, false)))
         return passes;
     if (!cmx_question_is_peer(q, from))

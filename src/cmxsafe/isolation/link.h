@@ -13,7 +13,7 @@ cmx_why cmx_link_icmp6(const struct cmx_question *q); /* neighbour discovery (RF
 void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip);
 
 /* ff02::1:2, the destination of DHCPv6 requests. After a request it is stored as a requested neighbour, so that a
- * server may ask for our address. */
+ * server's request for our address passes. */
 extern const union cmx_known_ip {
     uint8_t bytes[16];
     struct cmx_ip ip;

@@ -188,7 +188,8 @@ static cmx_why parse_ip(struct cmx_packet *p, const uint8_t *d, size_t len, size
     have = len < end ? len : end;
     if (at > have)
         return CMX_WHY_TRUNCATED;
-    /* RFC 4291 section 2.5.5.2: these never appear on a wire, and struct cmx_ip would treat them as IPv4. */
+    /* RFC 4291 section 2.5.5.2: IPv4-mapped addresses never appear on a wire, and struct cmx_ip would treat them as
+     * IPv4. */
     if (!v4 && (cmx_ip_is_v4(&p->src.ip) || cmx_ip_is_v4(&p->dst.ip)))
         return CMX_WHY_MARTIAN;
     why = v4 ? check_options4(d, at) : check_extensions6(p, d, have, &at);

@@ -74,8 +74,8 @@ struct cmx_options {
     const uint8_t *at;
     uint32_t left;
     uint8_t pad;    /* the padding code, which has no length */
-    uint8_t end;    /* the code that ends the list; equal to pad: no code does */
-    uint8_t header; /* 2: the length counts only the data; 0: code and length too */
+    uint8_t end;    /* the code that ends the list; if it equals pad, no code ends it */
+    uint8_t header; /* 2: an option's length counts only its data; 0: also its code and length */
     bool broken;    /* set by cmx_options_next: an option is malformed or exceeds the list */
 };
 

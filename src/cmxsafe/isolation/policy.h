@@ -7,8 +7,9 @@
  * discovery for our own addresses and the peers we need; ICMP errors about a live session; answers to outstanding DHCP,
  * DNS and SNTP requests; on loopback, the proxies' own connections. Every other packet is dropped without an answer.
  *
- * Order of use: cmx_isolation_init, then cmx_isolation_socket_open and _close and _resolving as the proxy engine
- * reports (cmx_proxy_hooks), and cmx_isolation_check for each packet. */
+ * Order of use: first cmx_isolation_init. Then cmx_isolation_socket_open, cmx_isolation_socket_close and
+ * cmx_isolation_resolving for each report of the proxy engine (cmx_proxy_hooks), and cmx_isolation_check for each
+ * packet. */
 #pragma once
 
 #include "cmxsafe/core/err.h"
@@ -23,9 +24,10 @@ struct cmx_decision {
     cmx_why why;
 };
 
-/* Copies config, and borrows flows (uninitialised) until iso is no longer used. Each session, listener and relay needs
- * a flow, and closing sockets keep theirs for a while: 2 * (sessions + listeners + the sum of max_connections) flows
- * are enough. CMX_EINVAL: a count out of range, or port 0 in a context; iso then denies everything. */
+/* Copies config. Borrows flows, which may be uninitialised, until iso is no longer used. Each session, listener and
+ * relay needs a flow, and closing sockets keep theirs for a while: 2 * (sessions + listeners + the sum of
+ * max_connections) flows are enough. CMX_EINVAL: a count is out of range, or a context has port 0; iso then denies
+ * everything. */
 CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct cmx_iso_config *config,
                                         struct cmx_flow *flows, size_t n_flows);
 
@@ -45,8 +47,8 @@ void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, c
                                 const struct cmx_end *peer, uint32_t now_ms);
 
 /* Call when the policy comes into force while sessions may already exist (sketches for CMXsafe-ESP32 call setup_sm()
- * after starting the proxies). Until the device sends its next segment in such a session, the gateway's segments pass
- * without a check of their sequence numbers, except resets. */
+ * after starting the proxies). Until the device sends its next segment in such a session, the gateway's SYN+ACK, data
+ * and acknowledgements pass without a check of their sequence numbers, and its FIN and RST do not pass. */
 void cmx_isolation_adopt(struct cmx_isolation *iso);
 
 /* Call when the engine begins or ends a look-up of a gateway's name. Several look-ups may be in progress. */

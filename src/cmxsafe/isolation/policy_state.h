@@ -16,7 +16,7 @@
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_ISO_CONTEXTS_MAX 32
 #else
-#define CMX_ISO_CONTEXTS_MAX 512 /* the proxy permits as many */
+#define CMX_ISO_CONTEXTS_MAX 512 /* the proxy's limit is the same */
 #endif
 #define CMX_ISO_GATEWAYS_MAX 8
 #define CMX_ISO_ADDRESSES_MAX 4  /* limit for resolvers, and for time servers */
@@ -56,8 +56,8 @@ struct cmx_iso_config {
     bool dhcp4, dhcp6, ipv6; /* false: the protocol never passes */
     size_t n_gateways, n_resolvers, n_time_servers, n_contexts;
 
-    /* Names that may be looked up at any time, as the resolver sends them. Borrowed for the life of the policy. NULL:
-     * unused. */
+    /* Names that may be looked up at any time, spelled as the device's DNS queries contain them. Borrowed for the life
+     * of the policy. NULL: unused. */
     const char *time_names[CMX_ISO_TIME_NAMES_MAX];
     uint16_t control_ports[CMX_ISO_CONTROL_MAX]; /* loopback UDP ports on 127.0.0.1, for a server's wake-up socket; 0:
                                                     unused */
@@ -76,8 +76,8 @@ typedef enum { CMX_FLOW_SESSION, CMX_FLOW_RELAY, CMX_FLOW_LISTEN, CMX_FLOW_PAIR,
 /* PICKUP: the socket was opened before the policy came into force (cmx_isolation_adopt). */
 typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } cmx_tcp_state;
 
-/* A socket that the proxy engine owns. Invariants: a used flow is in exactly one bucket's list; snd_max is valid from
- * SYN_SENT on, rcv_* only in the state UP. */
+/* A socket of the proxy engine, or a permitted task's socket (CMX_FLOW_CLAIM). Invariants: a used flow is in exactly
+ * one bucket's list; snd_max is valid from SYN_SENT on, rcv_* only in the state UP. */
 struct cmx_flow {
     struct cmx_end local, peer; /* local.port 0: free */
     struct cmx_flow *next;      /* the next flow in the bucket's list */

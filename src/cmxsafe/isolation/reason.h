@@ -25,7 +25,7 @@ typedef enum {
     CMX_WHY_MARTIAN,    /* an impossible address, such as loopback or our own from outside, or a multicast source */
     CMX_WHY_NOT_FOR_US, /* the destination (inbound) or source (outbound) is not our hardware address */
     /* Denied because of the policy's state: */
-    CMX_WHY_NO_FLOW,      /* TCP of no live session or relay, or loopback UDP to an undeclared port */
+    CMX_WHY_NO_FLOW,      /* TCP outside any live session or relay, or loopback UDP to an undeclared port */
     CMX_WHY_TCP_STATE,    /* TCP of a known session or relay, but not valid in its state or outside its window */
     CMX_WHY_UNASKED,      /* an answer without a request */
     CMX_WHY_NOT_PEER,     /* a host that the device does not need, or a task that the direct context does not name */

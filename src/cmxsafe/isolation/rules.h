@@ -15,7 +15,7 @@ struct cmx_question {
 
 bool cmx_iface_owns(const struct cmx_iface *iface, const struct cmx_ip *ip);
 
-/* Returns this interface's entry for ip in one of the two lists of neighbours, or NULL. */
+/* Returns this interface's entry for ip, or NULL. list: the n neighbours or the n routers of the policy. */
 struct cmx_neighbour *cmx_neighbour_find(struct cmx_neighbour *list, size_t n, const struct cmx_question *q,
                                          const struct cmx_ip *ip);
 

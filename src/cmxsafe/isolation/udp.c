@@ -9,7 +9,7 @@
 #define PORT_DHCP6_CLIENT 546
 #define PORT_DHCP6_SERVER 547
 
-#define DHCP_FIXED 240u /* RFC 2131 section 2, with the magic cookie */
+#define DHCP_FIXED 240u /* length of the fixed fields (RFC 2131 section 2) and the magic cookie */
 #define DHCP_MAGIC 0x63825363u
 #define DHCP_ETHERNET 0x0106u /* the bytes htype and hlen */
 #define DHCP_OPTION_TYPE 53
@@ -30,7 +30,7 @@ struct protocol {
     cmx_why (*in)(const struct cmx_question *q);  /* judges an answer to an outstanding request */
     uint32_t id_mask;                             /* the bits of the words at id_out and id_in that form the number */
     uint8_t passes;                               /* the cmx_why of a message that passes */
-    uint8_t least;                                /* the fewest bytes of a message */
+    uint8_t least;                                /* minimum length of a message, in bytes */
     uint8_t id_out, id_in;
     bool once; /* only one answer passes, and only from the address that the request went to */
 };
@@ -147,7 +147,7 @@ static cmx_why dhcp6_out(const struct cmx_question *q)
 {
     if (!cmx_ip_equal(&q->p->dst.ip, &cmx_link_dhcp6_servers.ip))
         return CMX_WHY_FORM;
-    cmx_link_ask(q, &q->p->dst.ip); /* the server first resolves our address */
+    cmx_link_ask(q, &q->p->dst.ip); /* before it answers, the server resolves our address */
     if (payload(q->p)[0] == DHCP6_SOLICIT)
         memset(&q->iso->dhcp6_server[q->iface->index], 0, sizeof q->iso->dhcp6_server[0]);
     return CMX_WHY_DHCP6;
@@ -264,10 +264,10 @@ static cmx_why sntp_in(const struct cmx_question *q)
     return (payload(q->p)[0] & 7) == 4 ? CMX_WHY_SNTP : CMX_WHY_FORM;
 }
 
-/* ---- the protocols ---- */
+/* ---- the table of protocols ---- */
 
-/* A DNS number has 16 bits and is followed by the flags. A time server returns our transmit timestamp as the originate
- * timestamp. */
+/* The number of a DNS message has 16 bits and is followed by the flags. A time server returns our transmit timestamp as
+ * the originate timestamp. */
 static const struct protocol dhcp = {dhcp_out, dhcp_in, 0xffffffff, CMX_WHY_DHCP, DHCP_FIXED, 4, 4, false};
 static const struct protocol dhcp6 = {dhcp6_out, dhcp6_in, 0x00ffffff, CMX_WHY_DHCP6, 4, 0, 0, false};
 static const struct protocol dns = {dns_out, dns_in, 0xffff0000, CMX_WHY_DNS, DNS_HEADER, 0, 0, true};

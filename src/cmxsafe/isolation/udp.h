@@ -1,6 +1,7 @@
-/* udp.h - rules for DHCP, DHCPv6, DNS and SNTP. An answer passes only if it comes from the server of an outstanding
- * request that we sent and carries the request's number. Requests pass only to configured servers, and DNS queries only
- * for the names that the device needs. Internal to the module. */
+/* udp.h - rules for DHCP, DHCPv6, DNS and SNTP. An answer passes only if it carries the number of an outstanding
+ * request that we sent. An answer of DNS or SNTP must also come from the address that the request went to. An answer of
+ * DHCP or DHCPv6 must come from the chosen server, once there is one. DNS and SNTP requests pass only to the device's
+ * resolvers and time servers. DNS queries pass only for the names that the device needs. Internal to the module. */
 #pragma once
 
 #include "cmxsafe/isolation/rules.h"

@@ -23,7 +23,7 @@ extern "C" {
 #define CMX_IMAGE_SECTOR 4096 /* alignment and length of a Secure Boot v2 signature sector */
 #define CMX_IMAGE_TEXT_MAX 33 /* a descriptor's text, NUL included */
 
-/* ESP-IDF's images, or any bytes and a trailer. */
+/* The two formats of images: ESP-IDF's, and any bytes with a trailer. */
 struct cmx_image_format;
 extern const struct cmx_image_format cmx_image_opaque;
 #define CMX_IMAGE_ESP ((const struct cmx_image_format *)0)
@@ -33,7 +33,7 @@ extern const struct cmx_image_format cmx_image_opaque;
 struct cmx_image_policy {
     const struct cmx_image_format *format; /* CMX_IMAGE_ESP (NULL) or CMX_IMAGE_OPAQUE */
     uint16_t chip_id;            /* esp_chip_id_t: 5 ESP32-C3, 9 ESP32-S3, ...; CMX_IMAGE_CHIP_ANY for tools */
-    uint32_t max_len;            /* the most bytes of a file, trailer included: the slot's size */
+    uint32_t max_len;            /* maximum size of a file, trailer included: the slot's size */
     uint32_t secure_version_min; /* an image with a lower secure version is a downgrade */
     bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors: such an image needs no trailer */
     struct cmx_ota_keys keys;    /* if there are none, no signature is required */
@@ -94,7 +94,7 @@ CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_
 CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
 
 /* True once the first CMX_IMAGE_HEAD_LEN bytes have been accepted; info is valid then. For CMX_IMAGE_OPAQUE, which has
- * no info, it is true until the image is refused. The caller must not write to storage while it is false. */
+ * no info: true until the image is refused. The caller must not write to storage while this function returns false. */
 bool cmx_image_head_ok(const struct cmx_image *c);
 
 /* Ends the image. CMX_ETRUNC: it ends too early; CMX_ENOKEY: it is not signed, or signed by an unknown key; CMX_ESIG:

@@ -14,7 +14,8 @@ static bool boundary_char(char c)
            (c != '\0' && strchr("'()+_,-./:=? ", c) != NULL);
 }
 
-/* Finds `;name=value` in a header, the value bare or quoted; copies it, cut to cap. False: absent or malformed. */
+/* Finds `;name=value` in a header, where the value is bare or quoted. Copies the value to out, cut to cap. False: the
+ * parameter is absent or malformed. */
 static bool parameter(const char *header, const char *name, char *out, size_t cap)
 {
     size_t name_len = strlen(name);

@@ -11,9 +11,9 @@
 #include "cmxsafe/core/err.h"
 
 #define CMX_MULTIPART_BOUNDARY_MAX 70 /* RFC 2046 section 5.1.1 */
-#define CMX_MULTIPART_LINE_MAX 512    /* the most bytes of a line in a part's header */
-#define CMX_MULTIPART_HEADERS_MAX 16  /* the most header lines of a part */
-#define CMX_MULTIPART_NAME_MAX 32     /* a field's name with its NUL; a longer name is cut and then matches no field */
+#define CMX_MULTIPART_LINE_MAX 512    /* maximum size of a line in a part's header, in bytes */
+#define CMX_MULTIPART_HEADERS_MAX 16  /* maximum number of header lines of a part */
+#define CMX_MULTIPART_NAME_MAX 32     /* size of a field's name with NUL; a longer name is cut and matches no field */
 
 typedef enum {
     CMX_MULTIPART_MORE, /* all input is consumed */
@@ -51,7 +51,7 @@ struct cmx_multipart {
 CMX_MUST_USE cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type);
 
 /* Consumes bytes of *in up to the next event; call it until MORE or END. CMX_EFORMAT: malformed; CMX_ENOSPC: a header
- * line is too long, or there are too many. After an error every later call fails too. */
+ * line is too long, or there are too many header lines. After an error every later call fails too. */
 CMX_MUST_USE cmx_err cmx_multipart_next(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev);
 
 /* True once the closing delimiter was found; a body without it is incomplete. */

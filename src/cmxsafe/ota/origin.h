@@ -18,5 +18,5 @@ bool cmx_origin_host_ok(const char *header, const char *const *names, size_t n);
 bool cmx_origin_same(const char *origin, const char *site, const char *host);
 
 /* Checks a request's headers as cmx_origin_same does. True: the request comes from another site's page; 403 was sent,
- * and *err is the error of sending it. */
+ * and *err is the result of sending it. */
 bool cmx_origin_refused(struct cmx_http_request *r, cmx_err *err);

@@ -7,8 +7,8 @@
  *     POST /update       multipart field `update`, or the raw file; Content-Range: the rest of an upload
  *     POST /restart      restarts into an update that is ready
  *
- * Memory: one struct cmx_upload from an update's first byte until it ends, and one struct for its request; together
- * under CMX_OTA_HEAP_MAX. */
+ * Memory: one struct cmx_upload from an update's first byte to its end, and one struct for its request. Together they
+ * take less than CMX_OTA_HEAP_MAX bytes. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,10 +27,10 @@ extern "C" {
 #define CMX_OTA_PORT 8989
 #define CMX_OTA_HEAP_MAX 16384
 #define CMX_OTA_IDLE_TIMEOUT_S 30
-#define CMX_OTA_HEAP_SHORT 32768      /* bytes of free heap below which an interruption is logged as a lack of memory */
-#define CMX_OTA_SLOWEST 128           /* bytes/s; an upload that is slower for an idle timeout is interrupted */
-#define CMX_OTA_RESTART_GRACE_MS 1000 /* wait before the restart, so that the answer passes the tunnel */
-#define CMX_OTA_RESTART_WAIT_MS 300000u     /* after this long the restart has failed */
+#define CMX_OTA_HEAP_SHORT 32768        /* bytes; with less free heap, an interruption is logged as a lack of memory */
+#define CMX_OTA_SLOWEST 128             /* bytes/s; an upload that is slower for an idle timeout is interrupted */
+#define CMX_OTA_RESTART_GRACE_MS 1000   /* wait before the restart, so that the answer passes the tunnel */
+#define CMX_OTA_RESTART_WAIT_MS 300000u /* a restart that takes longer has failed */
 #define CMX_OTA_RESUME_MS (60u * 60 * 1000) /* how long an interrupted upload is kept */
 #define CMX_OTA_BOOT_LEN 8
 
@@ -40,7 +40,7 @@ typedef enum {
     CMX_OTA_EVENT_INTERRUPTED,
     CMX_OTA_EVENT_READY, /* verified and activated; the restart follows */
     CMX_OTA_EVENT_CONFIRMED,
-    CMX_OTA_EVENT_ROLLBACK /* the running image is rolled back, or, at the service's start, the last image was */
+    CMX_OTA_EVENT_ROLLBACK /* the running image was rolled back, or the service starts after a rollback */
 } cmx_ota_event;
 
 #define CMX_OTA_PAST 4 /* how many of the last uploads are kept */
@@ -61,7 +61,7 @@ struct cmx_ota_config {
     size_t n_hosts;
     const char *address;          /* NULL means 127.0.0.1; borrowed */
     const uint8_t *boot;          /* CMX_OTA_BOOT_LEN bytes that identify this boot of the device; NULL: random */
-    uint16_t port;                /* 0: the platform chooses one */
+    uint16_t port;                /* 0: the platform chooses a port */
     unsigned idle_timeout_s;      /* 0 means CMX_OTA_IDLE_TIMEOUT_S */
     uint32_t restart_grace_ms;    /* 0 means CMX_OTA_RESTART_GRACE_MS */
     uint32_t confirm_deadline_ms; /* 0 means CMX_CONFIRM_DEADLINE_MS */

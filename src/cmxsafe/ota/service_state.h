@@ -18,7 +18,7 @@ typedef enum {
     OTA_RESTARTING   /* the restart was requested */
 } cmx_ota_state_name;
 
-/* The steps of the trial of a running image. Only the task that calls cmx_ota_watch changes it. */
+/* The steps of the trial of a running image. Only the task that calls cmx_ota_watch changes the step. */
 typedef enum {
     TRIAL_OVER,     /* nothing is left to decide */
     TRIAL_RUNNING,  /* the image is on trial until it is confirmed or the deadline passes */
@@ -37,10 +37,10 @@ struct cmx_ota_trial {
 };
 
 /* Invariants, under lock: upload exists exactly in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING. In OTA_RECEIVING
- * and OTA_CHECKING only the thread of the owning request uses it and the slots; while an image is on trial, which
- * excludes uploads, only the task that calls cmx_ota_watch uses the slots. received, total, crc and slots are copies
- * for the other threads. No function that may leave the process (activate, confirm, rollback, restart) is called under
- * lock. */
+ * and OTA_CHECKING only the thread of the owning request uses upload and the slots. While an image is on trial there is
+ * no upload, and only the task that calls cmx_ota_watch uses the slots. The members received, total, crc and slots are
+ * copies for the other threads. No function that may leave the process (activate, confirm, rollback, restart) is called
+ * under lock. */
 struct cmx_ota_service {
     struct cmx_mutex lock;
     struct cmx_http_server *server;
@@ -61,7 +61,7 @@ struct cmx_ota_service {
     struct cmx_ota_config config;
     struct cmx_http_service http;
     struct cmx_ota_past past[CMX_OTA_PAST];
-    unsigned n_past; /* uploads that ended, those before the start too; the last is past[(n_past - 1) % CMX_OTA_PAST] */
+    unsigned n_past;      /* uploads that ended, also before the start; the last is past[(n_past - 1) % CMX_OTA_PAST] */
     struct cmx_why error; /* why the last upload, restart, confirmation or rollback failed; empty: no failure */
 };
 
@@ -105,8 +105,8 @@ void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *
 
 /* ---- service_status.c ---- */
 
-/* True if the request was refused, because it comes from another site's page or its Host is not a name of this device;
- * 403 was sent, and *err is the error of sending it. Call without the lock. */
+/* True if the request was refused: it comes from another site's page, or its Host is not a name of this device. Then
+ * 403 was sent, and *err is the result of sending it. Call without the lock. */
 bool cmx_ota_refused(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_err *err);
 
 /* Answers 503. */

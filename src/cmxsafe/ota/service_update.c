@@ -1,5 +1,5 @@
-/* service_update.c - POST /update: a request becomes the owner of the only upload, passes its body to it, and ends
- * it. */
+/* service_update.c - POST /update: a request becomes the owner of the service's only upload, passes its body to the
+ * upload, and ends the upload. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,7 +112,7 @@ static cmx_err open_new(struct cmx_ota_service *s, const char **why)
     return err;
 }
 
-/* Records q as the owner of the upload, a new one or the interrupted one. The caller holds the lock. */
+/* Records q as the owner of a new upload or of the interrupted upload. The caller holds the lock. */
 static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, const struct cmx_range *range,
                        const char **why)
 {

@@ -24,7 +24,7 @@ struct cmx_slots_status {
     uint32_t running_offset; /* offset in flash; 0: the slots are not in flash */
     uint32_t target_size;    /* bytes */
     uint32_t secure_version;
-    uint32_t trial_ms;                /* pending: how long the image had been on trial when the slots were opened */
+    uint32_t trial_ms;                /* if pending: how long the image had been on trial when the slots were opened */
     bool pending;                     /* the running image is not confirmed yet */
     bool confirmable;                 /* the platform records whether an image is confirmed */
     bool activated;                   /* an update was activated and the device has not restarted since */

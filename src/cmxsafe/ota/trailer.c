@@ -92,7 +92,8 @@ cmx_err cmx_trailer_verify(const struct cmx_trailer *t, const struct cmx_ota_key
 
 /* ---- public keys as text ---- */
 
-/* Decodes base64 (RFC 4648 section 4), skipping white space and lines of dashes; exactly cap bytes must come out. */
+/* Decodes base64 (RFC 4648 section 4). Skips white space, and each dash with the rest of its line. The result must have
+ * exactly cap bytes. */
 static cmx_err pem_decode(const char *s, uint8_t *out, size_t cap)
 {
     char plain[(sizeof spki + CMX_P256_PUBLIC_LEN + 2) / 3 * 4 + 1];

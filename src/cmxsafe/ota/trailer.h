@@ -1,6 +1,6 @@
 /* trailer.h - the signature appended to an image: the last CMX_TRAILER_LEN bytes of the file. Decides whether one of
- * the configured keys signed exactly these bytes. Pure: no I/O. The format is docs/OTA.md's, version 1; all numbers
- * little-endian as in the image:
+ * the configured keys signed exactly these bytes. Pure: no I/O. The format is docs/OTA.md's, version 1. All numbers are
+ * little-endian, as in the image. Each row below has a field's offset, its length in bytes and its content:
  *
  *     0  8  magic  "CMXSIG\r\n" (a transfer that converts line ends breaks it)
  *     8  1  version 1
@@ -57,8 +57,8 @@ CMX_MUST_USE cmx_err cmx_trailer_key_id(const uint8_t pub[CMX_P256_PUBLIC_LEN], 
 void cmx_trailer_message(const struct cmx_trailer *t, const uint8_t image_sha[CMX_SHA256_LEN],
                          uint8_t out[CMX_TRAILER_MESSAGE_LEN]);
 
-/* Verifies a trailer. signed_len and image_sha: of the received bytes. CMX_ENOKEY: signed by a key that is not in keys;
- * CMX_ESIG: signed by a key in keys, but over other bytes. */
+/* Verifies a trailer. signed_len and image_sha: length and SHA-256 of the received bytes before the trailer. CMX_ESIG:
+ * the trailer is for other bytes, or its signature does not match; CMX_ENOKEY: the signing key is not in keys. */
 CMX_MUST_USE cmx_err cmx_trailer_verify(const struct cmx_trailer *t, const struct cmx_ota_keys *keys,
                                         uint32_t signed_len, const uint8_t image_sha[CMX_SHA256_LEN]);
 

@@ -135,7 +135,8 @@ static cmx_err blank(struct cmx_upload *u, uint32_t at, bool *is)
     return CMX_OK;
 }
 
-/* Erases the rest of a longer, older image after the new one: the slot then holds the file's bytes and 0xff. */
+/* Erases what is left of a longer, older image after the end of the new image. The slot then contains the file's bytes,
+ * followed only by 0xff. */
 static cmx_err erase_rest(struct cmx_upload *u)
 {
     if (u->policy.format != CMX_IMAGE_ESP)

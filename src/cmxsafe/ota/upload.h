@@ -1,9 +1,9 @@
 /* upload.h - one update from its first byte to its activation. Checks the stream (image.h), writes it to the target
  * slot (slots.h), reads the whole slot back, checks it again, and only then makes the slot bootable. Does no HTTP.
  *
- * A power cut is safe at every moment: storage is written only after the image's head was accepted; the first
- * CMX_UPLOAD_WITHHELD bytes, without which nothing boots, only after everything else was verified in storage; and
- * otadata last. One task at a time. */
+ * The order of the writes makes a power cut safe at every moment. Storage is written only after the image's head was
+ * accepted. The first CMX_UPLOAD_WITHHELD bytes, without which the image does not boot, are written only after all
+ * other bytes were verified in storage. otadata is written last. One task at a time. */
 #pragma once
 
 #include <stdbool.h>
@@ -56,6 +56,6 @@ CMX_MUST_USE cmx_err cmx_upload_verify(struct cmx_upload *u);
 /* Call after cmx_upload_verify. The next start then boots the new image. Errors as for cmx_slots.activate. */
 CMX_MUST_USE cmx_err cmx_upload_activate(struct cmx_upload *u);
 
-/* Ends the upload and releases the hashes. Safe at any time after cmx_upload_begin. Unless activated, the target slot
- * cannot boot. */
+/* Ends the upload and releases the hashes. Safe at any time after cmx_upload_begin. Unless the upload was activated,
+ * the target slot cannot boot. */
 void cmx_upload_abort(struct cmx_upload *u);

@@ -32,7 +32,7 @@ void cmx_port_acknowledge(int fd)
 {
     struct call call = {.fd = fd};
 
-    (void)tcpip_api_call(acknowledge, &call.base); /* fails only without memory; lwIP's timer acknowledges later */
+    (void)tcpip_api_call(acknowledge, &call.base); /* fails only if memory is short; lwIP's timer then acknowledges */
 }
 
 #endif

@@ -22,18 +22,19 @@
 #include "esp_idf_version.h"
 
 #define HAVE_ASYNC (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 0))
-/* In other versions another task cannot read a request's body, because the server's task continues to read it. */
+/* The versions in which another task can read a request's body. In other versions the server's task continues to read
+ * the body. */
 #define HAVE_ASYNC_BODIES                                                                                              \
     (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 3, 2) ||                                                                \
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
 
 #define CHUNK 1400        /* bytes of a body or stream handled at once */
-#define DRAIN_MAX 65536   /* bytes dropped after an early answer, so that the client reads it before the close */
-#define SERVER_STACK 3584 /* parses heads and starts tasks */
-#define HELD_MAX 8        /* the most header values that a route may read */
+#define DRAIN_MAX 65536   /* maximum of bytes dropped after an early answer, so that the client gets the answer */
+#define SERVER_STACK 3584 /* bytes; enough for parsing heads and starting tasks */
+#define HELD_MAX 8        /* maximum number of header values that a route may read */
 #define IDLE_DEFAULT_S 30
-/* Time limit for the head and the body's first byte, which the parser reads. The server's task does nothing else
- * meanwhile. */
+/* Time limit for receiving a head. If there is a body, the limit includes its first byte, because the parser reads that
+ * byte too. The server's task does nothing else meanwhile. */
 #define HEAD_MS 10000
 #define HEAD_CROWDED_MS 1000 /* limit for a head while other connections are open */
 #define SEND_SLOWEST 128     /* bytes/s; a client that reads an answer more slowly is disconnected */
@@ -167,7 +168,7 @@ static void pump(struct cmx_http_request *q, uint8_t *chunk)
         q->done(q->state);
 }
 
-/* ---- for routes ---- */
+/* ---- functions for routes ---- */
 
 const char *cmx_http_query(const struct cmx_http_request *q)
 {
@@ -409,7 +410,8 @@ static bool crowded(const struct cmx_http_server *s)
     return httpd_get_client_list(s->httpd, &n, fds) != ESP_OK || n > 1;
 }
 
-/* False when the head of fd took too long. A client that sends a byte now and then would block the server for hours. */
+/* False when the head of fd took too long. Without this limit, a client that sends a byte now and then would block the
+ * server for hours. */
 static bool head_in_time(struct cmx_http_server *s, int fd)
 {
     const uint64_t now = cmx_port_now_ms(), limit = crowded(s) ? HEAD_CROWDED_MS : HEAD_MS;
@@ -438,7 +440,7 @@ static int receive(httpd_handle_t httpd, int fd, char *out, size_t cap, int flag
     return errno == EAGAIN || errno == EINTR ? HTTPD_SOCK_ERR_TIMEOUT : HTTPD_SOCK_ERR_FAIL;
 }
 
-/* Sends all of data, within an idle timeout and the time that its length takes at SEND_SLOWEST. */
+/* Sends all of data. The time limit is an idle timeout plus the time that len bytes take at SEND_SLOWEST. */
 static int transmit(httpd_handle_t httpd, int fd, const char *data, size_t len, int flags)
 {
     const struct cmx_http_server *s = httpd_get_global_user_ctx(httpd);

@@ -17,7 +17,7 @@
 
 #define ETHERNET_HEADER 14
 #define MSS_ANY_PATH (1280 - 40 - 20)
-#define HEAD_MAX 640    /* the most contiguous bytes that a decision needs; as many are copied from a chain */
+#define HEAD_MAX 640    /* maximum of contiguous bytes that a decision needs; no more are copied */
 #define HEAD_ENOUGH 256 /* if the first buffer has this many bytes, nothing is copied: they are enough for TCP */
 
 /* An interface whose functions were replaced by the guards below. Invariant: netif is on netif_list, or the next scan
@@ -119,7 +119,7 @@ static bool ask_judge(const struct cmx_filter_packet *q)
     return passes;
 }
 
-/* True if the judge passes a packet that crosses w's interface. w NULL: from the device to itself. */
+/* True if the judge passes a packet that crosses w's interface. w NULL: the packet goes from the device to itself. */
 static bool is_passed(const struct wrapped *w, struct pbuf *p, bool out, bool ethernet)
 {
     struct cmx_iface iface;
@@ -134,7 +134,7 @@ static bool is_passed(const struct wrapped *w, struct pbuf *p, bool out, bool et
     return ask_judge(&q);
 }
 
-/* ---- on the wire ---- */
+/* ---- packets on the wire ---- */
 
 static struct wrapped *find(const struct netif *netif)
 {

@@ -1,12 +1,12 @@
-/* filter_lwip.h - the filter for lwIP 2.1 and later (Debian's, ESP-IDF's, a prebuilt Arduino core's). It uses only
- * lwIP's public interface, without a patch or a rebuilt library.
+/* filter_lwip.h - the filter for lwIP 2.1 and later (Debian's, ESP-IDF's, a prebuilt Arduino core's). It needs neither
+ * a patch nor a rebuilt library, but uses a few of lwIP's private headers (lwip/priv).
  *
- * The filter works in three places, since none of them sees every packet. It replaces netif->input and
- * netif->linkoutput (or output, on a link without a header) of every interface. Raw protocol control blocks see each
- * packet before IP passes it to a transport: also packets from the device to itself (netif_poll), and packets of an
- * interface that was added a moment ago. A timer finds new interfaces; with LWIP_NETIF_EXT_STATUS_CALLBACK they are
- * found at once. If the IP input hooks can be installed (lwip_hooks.h), they do the same as the raw blocks, but
- * earlier. */
+ * The filter works in several places, since none of them sees every packet. First, it replaces netif->input and
+ * netif->linkoutput (or output, on a link without a header) of every interface. Second, raw protocol control blocks see
+ * each packet before IP passes it to a transport: also packets from the device to itself (netif_poll), and packets of
+ * an interface that was added a moment ago. Third, if the IP input hooks can be installed (lwip_hooks.h), they do the
+ * same as the raw blocks, but earlier. A timer finds new interfaces; with LWIP_NETIF_EXT_STATUS_CALLBACK they are found
+ * at once. */
 #pragma once
 
 #include "cmxsafe/port/filter.h"
