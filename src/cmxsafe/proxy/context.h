@@ -1,5 +1,5 @@
-/* context.h - defines the engine's configuration (gateway, contexts, hooks) and its reports (events and status): types
- * and bounds only. proxy.h declares the functions. */
+/* context.h - defines the engine's configuration (gateway, contexts, hooks) and its reports (events and status).
+ * proxy.h declares the functions of the engine. */
 #pragma once
 
 #include <stdbool.h>
@@ -50,7 +50,7 @@ typedef enum {
 
 /* How to reach the gateway, verify its host key and log in. cmx_proxy_create copies all strings. */
 struct cmx_gateway {
-    const char *host; /* a name, an address, or a list (gateways.h); the pins apply to each gateway */
+    const char *host; /* one gateway or a list of gateways (gateways.h); the pins apply to each gateway */
     uint16_t port;    /* used for each entry of host without a port; 0 means 22 */
     const char *user;
 
@@ -75,7 +75,7 @@ struct cmx_gateway {
     const char *key_passphrase; /* passphrase of key_file or key_pem; NULL: none */
     const char *password;       /* sent by the methods password or keyboard-interactive; NULL: never */
 
-    const char *ciphers;      /* OpenSSH names, comma separated; NULL: current ciphers, the accelerated first */
+    const char *ciphers;      /* OpenSSH names, comma separated; NULL: current ciphers, accelerated ones first */
     unsigned login_timeout_s; /* 0 means the default, also in the numbers below */
     unsigned keepalive_s;
     unsigned keepalive_max;
@@ -137,26 +137,26 @@ struct cmx_relay_event {
      * it was idle for idle_timeout_s; CMX_ENOMEM: memory was short; CMX_ENOENT: the context was removed or the engine
      * is ending; otherwise: the error that ended the session, which the session hook reports next.
      *
-     * Of a refused connection. CMX_EBUSY: max_connections were open; CMX_EREFUSED, CMX_ETIMEOUT, CMX_EUNREACH,
-     * CMX_EDNS: the local service could not be reached (direct, CMX_EREFUSED only: the gateway could not reach the
-     * target); CMX_EPERM: allow_from, peer, a hook or the gateway does not permit it; CMX_ENOENT: no context has the
-     * port; CMX_ENOMEM: memory was short; CMX_ECLOSED: one side broke it off before it was open. */
+     * Of a refused connection. CMX_EBUSY: max_connections were open; CMX_EREFUSED, CMX_ETIMEOUT, CMX_EUNREACH, CMX_EDNS
+     * in a reverse context: the local service could not be reached; CMX_EREFUSED in a direct context: the gateway could
+     * not reach the target; CMX_EPERM: allow_from, peer, a hook or the gateway does not permit it; CMX_ENOENT: no
+     * context has the port; CMX_ENOMEM: memory was short; CMX_ECLOSED: one side broke it off before it was open. */
     cmx_err cause;
 };
 
 /* Every hook may be NULL. Hooks are called from session tasks, never under a lock of the engine, and must not block. */
 struct cmx_proxy_hooks {
     void *arg;
-    /* Called after bind, before connect; for a listener, after listen, with peer NULL. If it returns an error the
-     * socket is closed unused. */
+    /* Called between bind and connect; for a listener, after listen and with peer NULL. If the hook returns an error,
+     * the socket is closed unused. */
     cmx_err (*socket_open)(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
                            const struct sockaddr *peer);
     void (*socket_close)(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
                          const struct sockaddr *peer);
     /* Called when the look-up of a host name (of the gateway or of a local service) begins and when it ends. */
     void (*resolve)(void *arg, const char *host, bool begins);
-    /* Called when a session has come up, that is, all its contexts are reachable, or has gone down; err is the cause.
-     * gateway: the name or address of the host as written in the gateway list. */
+    /* Called when all contexts of a session have become reachable (up), and when that session has ended; err is then
+     * the cause. gateway: the host of the gateway as written in the gateway list. */
     void (*session)(void *arg, const char *session, const char *gateway, bool up, cmx_err err);
     /* Called when a connection was opened, closed or refused, even if the heap is exhausted. No event is sent for a
      * connection that ends before it was opened or refused. */

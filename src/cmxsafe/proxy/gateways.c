@@ -71,8 +71,8 @@ cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uin
 
 /* ---- choosing a gateway ---- */
 
-/* Returns how many gateways of the first group with an untried gateway are untried. *first: the first untried
- * gateway. */
+/* Finds the first group that has untried gateways, and returns how many of them it has. *first receives the index of
+ * the first one. */
 static unsigned count_untried(const struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, size_t *first)
 {
     unsigned n = 0;

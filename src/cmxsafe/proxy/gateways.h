@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 #define CMX_GATEWAYS_MAX 8
-#define CMX_GATEWAYS_TEXT_MAX 256 /* bytes of the whole list, NUL included */
+#define CMX_GATEWAYS_TEXT_MAX 256 /* maximum size of the list in bytes, NUL included */
 
 struct cmx_gateway_host {
     const char *host; /* points into the list's text; without brackets */
@@ -42,7 +42,7 @@ struct cmx_gateway_list {
 CMX_MUST_USE cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uint16_t port,
                                             struct cmx_why *why);
 
-/* The gateway in use, and those that have failed since a gateway last worked. */
+/* The gateway in use, and the gateways that have failed in the current round. */
 struct cmx_gateway_turn {
     uint8_t at;
     uint8_t tried; /* one bit for each gateway that has failed */
@@ -57,8 +57,8 @@ bool cmx_gateway_turn_is_last(const struct cmx_gateway_turn *t, const struct cmx
 /* Call when the gateway t->at has failed: chooses the next gateway. After the last gateway a new round begins. */
 void cmx_gateway_turn_next(struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, uint32_t random);
 
-/* Call when the gateway t->at has worked: begins a new round, so that after its next failure every other gateway is
- * tried before it is tried again. */
+/* Call when the gateway t->at has worked: begins a new round. If t->at fails later, every other gateway is tried before
+ * t->at is tried again. */
 void cmx_gateway_turn_worked(struct cmx_gateway_turn *t);
 
 #ifdef __cplusplus

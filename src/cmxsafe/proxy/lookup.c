@@ -139,8 +139,8 @@ void cmx_lookup_release(struct cmx_lookup *l)
 {
     if (!l)
         return;
-    /* A look-up that still runs has only its owner as a user. The owner gives it up, so report its end to the resolve
-     * hook. */
+    /* Apart from its own task, only the owner holds a look-up that still runs. The owner gives it up here, so report
+     * the end of the look-up to the resolve hook. */
     announce(l, false);
     unuse(l);
 }

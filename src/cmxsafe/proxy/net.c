@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The most unsent bytes that the kernel accepts. Interactive data waits behind no more bulk data than this. */
+/* Maximum number of unsent bytes in the kernel. Interactive data never waits behind more bulk data than this. */
 #define UNSENT_MAX (256 * 1024)
 
 /* Stands for an option that the stack does not have: setsockopt refuses this number, and set_int ignores the error. */
@@ -96,8 +96,8 @@ static void set_int(int fd, int level, int name, int value)
     (void)setsockopt(fd, level, name, &value, sizeof value); /* best effort: a stack may not have the option */
 }
 
-/* Creates a non-blocking socket and binds it to a. backlog: length of a listener's queue; 0: the socket is to connect.
- * local receives the socket's address. */
+/* Creates a non-blocking socket and binds it to a. backlog: length of a listener's queue; 0: the socket is not a
+ * listener. local receives the socket's address. */
 static cmx_err open_bound(const struct sockaddr *a, socklen_t len, int backlog, int *out,
                           struct sockaddr_storage *local)
 {

@@ -121,8 +121,8 @@ static void probe_start(struct session *s, struct run *r)
     probe_set_state(r, PROBE_OPENING, "interval over");
 }
 
-/* Called when the listener did not forward to this device. The first failure only requests the listener again; after
- * the second in a row the session ends and is replaced. */
+/* Called when the listener did not forward to this device. After the first failure only the listener is requested
+ * again. After a second failure in a row the session ends, and a new one replaces it. */
 static cmx_err probe_failed(struct session *s, struct run *r, const char *why)
 {
     unsigned failures = ++r->probe.failures;

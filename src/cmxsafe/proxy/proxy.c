@@ -258,10 +258,10 @@ static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c
 
 /* The changes of a new configuration, prepared so that applying them cannot fail. */
 struct change {
-    /* Running and unchanged contexts, each at its index in the new configuration; otherwise NULL. */
+    /* For each index in the new configuration: the running context, if it is unchanged; otherwise NULL. */
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];
-    struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* new contexts, also by index */
-    struct session *sessions; /* new sessions of contexts in fresh; their tasks wait for release_held */
+    struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* new contexts, by the same index */
+    struct session *sessions; /* new sessions for contexts in fresh; their tasks wait for release_held */
 };
 
 /* Starts the tasks of new sessions, which do nothing until release_held. After an error some tasks are running. */

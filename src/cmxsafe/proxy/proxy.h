@@ -6,13 +6,13 @@
  *
  *   proxy.c            creates, changes, watches and ends sessions; reports status
  *   session.c          a session's task: log in, serve, wait, repeat
- *   gateways.c         reads the list of gateways; session_gateway.c: which one the sessions use
+ *   gateways.c         reads the list of gateways; session_gateway.c chooses the one that the sessions use
  *   session_login.c    from a host name to an authenticated session
  *   session_serve.c    the event loop of a live session
  *   session_request.c  requests forwards and sends keepalives
- *   relay.c            the life of one connection; relay_flow.c: its bytes; relay_event.c: reports it to the hook
+ *   relay.c            the life of one connection; relay_flow.c moves its bytes; relay_event.c calls the relay hook
  *   probe.c            tests whether the gateway's listener still forwards to this device
- *   session_state.c, relay_state.c  the state that these share, with one setter each
+ *   session_state.c, relay_state.c  the state that the files above share, and its setters
  *
  * A session's task owns its session and everything in it. Other tasks must hold the engine's lock to use a session.
  * They may read `shared` and `cfg` of its contexts, and change only the members that session_state.h marks "under the
@@ -61,8 +61,9 @@ CMX_MUST_USE cmx_err cmx_proxy_reconfigure(struct cmx_proxy *p, const struct cmx
 /* Ends all sessions and relays, waits until the tasks have ended, and frees p. NULL is fine. */
 void cmx_proxy_destroy(struct cmx_proxy *p);
 
-/* Shuts down the gateway connection of each session whose task has not run for CMX_SESSION_STUCK_MS. A call in which
- * the task waits for the socket then fails, and the session logs in again. Call it about once a second. Any thread. */
+/* Shuts down the gateway connection of each session whose task has not run for CMX_SESSION_STUCK_MS. If the task is
+ * blocked in a call on that socket, the call fails and the session logs in again. Call it about once a second. Any
+ * thread. */
 void cmx_proxy_watch(struct cmx_proxy *p);
 
 /* Records whether an update is being received: see CMX_RELAY_HEAP_UPDATE in proxy_limits.h. Any thread. */
@@ -77,8 +78,8 @@ size_t cmx_proxy_status(struct cmx_proxy *p, struct cmx_context_status *out, siz
 bool cmx_proxy_find(struct cmx_proxy *p, cmx_proxy_direction direction, uint16_t local_port,
                     struct cmx_context_status *out);
 
-/* True when the device has reached its gateway: at least one context is CMX_STATE_UP, and every other context either is
- * up too or only lacks its forward, which the gateway refused in a live session. Any thread. */
+/* True when the device has reached its gateway. At least one context must be CMX_STATE_UP. Every other context must be
+ * up too, unless the gateway refused its forward in a live session. Any thread. */
 bool cmx_proxy_reached(struct cmx_proxy *p);
 
 #ifdef __cplusplus

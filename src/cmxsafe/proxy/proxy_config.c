@@ -93,7 +93,7 @@ bool cmx_context_option_in_range(const struct cmx_context_option *o, int64_t val
     return (value == 0 && o->kind != CMX_OPTION_PORT) || (value >= o->min && value <= o->max);
 }
 
-/* ---- the fields of a gateway: copied, compared and freed by one table ---- */
+/* ---- the fields of struct cmx_gateway: one table to copy, compare and free them ---- */
 
 struct field {
     uint8_t at;

@@ -38,7 +38,7 @@ enum {
 extern const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS];
 
 /* These functions read and write the member of c that the option o describes, either as a text or as a number.
- * cmx_context_option_is_text says which of the two it is. */
+ * cmx_context_option_is_text returns true if it is a text. */
 bool cmx_context_option_is_text(const struct cmx_context_option *o);
 const char *cmx_context_option_text(const struct cmx_context_option *o, const struct cmx_context *c);
 void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_context *c, const char *text);
@@ -65,8 +65,8 @@ CMX_MUST_USE cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const s
                                           const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 void cmx_proxy_config_free(struct cmx_proxy_config *c); /* NULL is fine */
 
-/* cmx_proxy_config_same_gateway returns false if a change from a to b requires new sessions; cmx_proxy_context_equal
- * returns false if it requires a restart of the context. */
+/* Both functions compare two configurations, a and b. cmx_proxy_config_same_gateway returns false if the change from a
+ * to b requires new sessions. cmx_proxy_context_equal returns false if the change requires a restart of the context. */
 bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struct cmx_proxy_config *b);
 bool cmx_proxy_context_equal(const struct cmx_context *a, const struct cmx_context *b);
 
@@ -74,8 +74,9 @@ bool cmx_proxy_context_equal(const struct cmx_context *a, const struct cmx_conte
  * CMX_EINVAL: one of the two options is invalid. */
 CMX_MUST_USE cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct cmx_why *why);
 
-/* Writes the canonical text of an address; for IPv6 that of RFC 5952, in which "FD00::0:1" is "fd00::1". Use it
- * because gateways compare addresses as text. False: host is not a numeric address, and out is unchanged. */
+/* Writes an address in its canonical form, which for IPv6 is that of RFC 5952: "FD00::0:1" becomes "fd00::1". Gateways
+ * compare addresses as text, so always pass them the canonical form. False: host is not a numeric address, and out is
+ * unchanged. */
 bool cmx_proxy_address_canonical(const char *host, char out[CMX_PROXY_ADDRESS_MAX]);
 
 /* Returns the prefix in a remote_address that begins with CMX_PROXY_FLEET, or NULL. */

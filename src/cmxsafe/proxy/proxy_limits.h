@@ -11,10 +11,10 @@
 #define CMX_DEVICE_PROFILE /* on Arduino a library cannot set compiler flags */
 #endif
 
-/* Bytes that move from a local socket into one SSH packet at a time. high_bw contexts use the larger size, because
- * fewer and larger packets cost less CPU time per byte (a third less on a host). A session with such a context has one
- * buffer of the larger size. On a device both sizes leave room for the packet's other fields: libssh's buffers grow to
- * powers of two, and thus stay at 1 and 2 KB. */
+/* Maximum number of bytes that one read moves from a local socket into one SSH packet. high_bw contexts use the larger
+ * size, because fewer and larger packets cost less CPU time per byte (a third less on a host). A session with such a
+ * context has one buffer of the larger size. On a device both sizes leave room for the packet's other fields: libssh's
+ * buffers grow to powers of two, and thus stay at 1 and 2 KB. */
 #ifndef CMX_RELAY_CHUNK
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_CHUNK 896
@@ -51,7 +51,7 @@
 #endif
 #endif
 
-/* The most bytes to read from libssh at once when a local socket that was full accepts data again; see relay_flow.c. */
+/* Maximum number of bytes to read from libssh at once when a full local socket accepts data again; see relay_flow.c. */
 #ifndef CMX_RELAY_SPILL
 #ifdef ESP_PLATFORM
 #define CMX_RELAY_SPILL 1024u
@@ -110,8 +110,8 @@
 #define CMX_RELAY_HEAP_FLOOR 16384
 #endif
 
-/* While an update is received and less heap than this is free, connections of high_bw contexts are closed and refused,
- * so that the update has enough memory. */
+/* While an update is received and less heap than this is free, the connections of high_bw contexts are closed and new
+ * ones are refused, so that the update has enough memory. */
 #ifndef CMX_RELAY_HEAP_UPDATE
 #define CMX_RELAY_HEAP_UPDATE 32768
 #endif
@@ -129,8 +129,8 @@
 #endif
 #endif
 
-/* The longest sleep of a session's task while a connection or a request is active. A task that others cannot wake
- * (cmx_session_wake) never sleeps longer, so that it notices a request to stop or to change within this time. */
+/* Maximum sleep of a session's task while a connection or a request is active. If other tasks cannot wake the task
+ * (cmx_session_wake), this limit always holds, so that the task notices a stop or a change in time. */
 #define CMX_SESSION_TICK_MS 500
 
 /* A session's task that has not called cmx_session_alive for this long is stuck. */
@@ -153,8 +153,8 @@
 /* For this long after a look-up, new connections of a context use the addresses that it found for the local service. */
 #define CMX_LOOKUP_FRESH_MS 2000
 
-/* The most look-ups that run at once in the whole process, abandoned look-ups included, and the stack of each look-up's
- * task (0: the platform's default). */
+/* CMX_LOOKUPS_MAX: maximum number of look-ups that run at once in the whole process, abandoned ones included.
+ * CMX_LOOKUP_STACK: stack of each look-up's task (0: the platform's default). */
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_LOOKUPS_MAX 4
 #define CMX_LOOKUP_STACK 4096

@@ -280,8 +280,8 @@ static bool has_memory(const struct session *s, const struct run *r)
     return false;
 }
 
-/* Creates a relay for a connection from this client. Returns NULL if the connection must be refused, and then counts
- * and reports the refusal. extra: how many connections beyond max_connections are allowed. */
+/* Creates a relay for a connection from the client with the address `from`. If the connection must be refused, counts
+ * and reports the refusal and returns NULL. extra: how many connections beyond max_connections are allowed. */
 static struct relay *relay_admit(struct session *s, struct run *r, unsigned extra, relay_phase phase, const char *from)
 {
     const bool place = has_place(r, extra);
@@ -416,8 +416,8 @@ static cmx_err settle_opening(struct relay *x, struct session *s)
     return CMX_OK;
 }
 
-/* Returns the time at which the idle timeout ends. A difference s->now_ms - active_ms could be negative: now_ms is the
- * beginning of this turn of the loop, and active_ms may be later. */
+/* Returns the time at which the idle timeout ends, not the time that is left: s->now_ms - active_ms could be negative,
+ * because now_ms is the beginning of this turn of the loop and active_ms may be later. */
 static uint64_t idle_at(const struct relay *x)
 {
     const unsigned idle_s = x->run->cfg.idle_timeout_s;

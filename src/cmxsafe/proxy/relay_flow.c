@@ -46,7 +46,7 @@ static void look_for_token(struct relay *x, const uint8_t *data, size_t len)
     }
 }
 
-/* Returns how many bytes it consumed; the others stay in libssh. ssh.c ends the session if these far exceed the
+/* Returns how many bytes it consumed. The others stay in libssh; ssh.c ends the session if they far exceed the
  * window. */
 static size_t on_data(void *arg, const uint8_t *data, size_t len)
 {

@@ -1,5 +1,5 @@
 /* relay_rest.h - takes idle relays out of the event loop. A relay through which nothing has passed for
- * CMX_RELAY_REST_MS rests: it leaves the list that each turn of the session's loop walks, and the poll set. One
+ * CMX_RELAY_REST_MS rests: it leaves the poll set and the list that each turn of the session's loop walks. One
  * descriptor (cmx_port_set_open) watches the local sockets of all resting relays. Thus idle connections use memory, but
  * no CPU time.
  *

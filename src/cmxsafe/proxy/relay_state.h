@@ -33,7 +33,7 @@ typedef enum { HALF_OPEN, HALF_DRAIN, HALF_SHUT } half_state;
 
 /* How the gateway ended the channel. */
 typedef enum {
-    END_IN_ORDER, /* the gateway sent CLOSE after EOF in both directions, or no CLOSE yet */
+    END_IN_ORDER, /* the gateway sent CLOSE after EOF in both directions, or has not sent CLOSE yet */
     END_CUT,      /* the gateway closed the channel while the device still had bytes to send */
     END_BROKEN    /* the gateway closed the channel without EOF */
 } relay_end;
@@ -45,7 +45,7 @@ struct relay_bytes {
 };
 
 /* Invariants: OPEN has fd >= 0 and a channel; CLOSING has no fd but a channel; DEAD has neither fd nor `open`. `open`
- * is set only in LOOKUP and CONNECTING, where there is no channel yet. */
+ * is set only in LOOKUP and CONNECTING, and only while there is no channel. */
 struct relay {
     struct relay *next;
     struct run *run;

@@ -161,8 +161,8 @@ cmx_err cmx_session_start(struct session *s)
     return err;
 }
 
-/* Starts a task whose stack is large enough for the remaining host key type; the session continues there. It never
- * returns to a smaller stack, because at a key re-exchange it verifies the same key again. */
+/* Starts a task whose stack is large enough for the remaining host key type; the session continues in that task. The
+ * session never returns to a smaller stack, because each key re-exchange verifies the same key again. */
 static bool moved_to_larger_stack(struct session *s)
 {
     const size_t before = s->stack_bytes;
@@ -218,8 +218,9 @@ static void session_task(void *arg)
         }
         if (cmx_session_stopping(s))
             break;
-        /* A pinned fingerprint does not name the type of its key, so the gateway may have shown another of its host
-         * keys. Then the next attempt requests another type at once, until all types have been tried. */
+        /* A pinned fingerprint does not name the type of its key, so after a mismatch the gateway may still have the
+         * pinned key as another of its host keys. The next attempt then follows at once and requests another type,
+         * until all types have been tried. */
         if (!cmx_session_login_types_left(s, err)) {
             bool last = cmx_session_gateway_failed(s, err);
 

@@ -1,5 +1,5 @@
-/* session.h - the task of a session. It logs in, serves the session until it ends, waits, and begins again; it never
- * stops trying (promise 5 of SECURITY.md). */
+/* session.h - the task of a session. The task logs in, serves the session until the session ends, waits, and begins
+ * again. It never stops trying (promise 5 of SECURITY.md). */
 #pragma once
 
 #include "cmxsafe/proxy/session_state.h"

@@ -56,8 +56,8 @@ void cmx_session_gateway_enter(struct session *s)
     cmx_session_login_drop_lookup(s);
 }
 
-/* Makes `gateway` the gateway of the engine, and wakes all sessions: a sleeping session would notice the change only at
- * its next keepalive. The caller holds the lock. */
+/* Makes `gateway` the gateway of the engine, and wakes all sessions. Otherwise a sleeping session would notice the
+ * change only at its next keepalive. The caller holds the lock. */
 static void move_engine(struct engine *e, uint8_t gateway)
 {
     if (e->turn.at == gateway)

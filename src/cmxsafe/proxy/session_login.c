@@ -27,7 +27,7 @@ static cmx_err wait_ready(struct session *s, int fd, short events, uint64_t dead
 }
 
 /* Looks up the gateway's name. *list is valid as long as s->lookup. The look-up does not count against login_timeout_s.
- * One that takes too long continues while the session waits for its next attempt, which uses the result. */
+ * A look-up that takes too long continues while the session waits; the next attempt uses its result. */
 static cmx_err look_up_gateway(struct session *s, const struct addrinfo **list)
 {
     const struct cmx_gateway_host *g = cmx_session_gateway(s);
@@ -192,8 +192,8 @@ static unsigned fitting_types(const struct session *s)
     return s->stack_bytes < need ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
 }
 
-/* Returns the host key types of the pins, without the types that this round has already tried; all types of the pins if
- * nothing would be left. If only these types are requested, the gateway shows another of its keys. */
+/* Returns the host key types of the pins, without the types that this round has already tried; if none is left, all
+ * types of the pins. A request for these types alone makes the gateway show another of its keys. */
 static unsigned remaining_types(const struct session *s)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);

@@ -72,7 +72,8 @@ void cmx_session_serve_update(struct session *s)
     cmx_port_mutex_unlock(&s->engine->lock);
 }
 
-/* Counts the current session for each context that was added since the login, and requests its forward. */
+/* For each context that was added since the login: counts the current session, and sets the state in which its forward
+ * is requested. */
 static void count_arrivals(struct session *s)
 {
     for (struct run *r = s->runs; r; r = r->next)
@@ -181,7 +182,8 @@ void cmx_session_serve_end(struct session *s, cmx_err cause)
     }
 }
 
-/* While an update is received, connections of high_bw contexts need more free heap. Ends them if less is free. */
+/* While an update is received, connections of high_bw contexts need more free heap. Closes these connections if too
+ * little heap is free. */
 static void yield_to_update(struct session *s)
 {
     size_t heap;

@@ -1,5 +1,5 @@
-/* session_state.h - the state of a session and of its contexts; one setter each changes it. Private to the engine.
- * proxy.h describes the files and which task may use which data.
+/* session_state.h - defines a session and its contexts, and the functions that change their state. Private to the
+ * engine. proxy.h describes the files and which task may use which data.
  *
  * Large members come last, so that RISC-V compressed loads (offset < 128) reach the others. */
 #pragma once
@@ -66,7 +66,7 @@ struct engine {
     /* All sessions connect to the same gateway: in a fleet, only one gateway at a time holds the device's identity. The
      * lock guards `turn` and `n_up`. */
     struct cmx_gateway_turn turn; /* changes while no session is up, or when a session has found another gateway */
-    /* Number of authenticated sessions. Those on another gateway than turn.at must end. */
+    /* Number of authenticated sessions. A session on another gateway than turn.at must end. */
     unsigned n_up;
 };
 

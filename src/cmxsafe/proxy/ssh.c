@@ -15,7 +15,7 @@
 #include "cmxsafe/proxy/ssh_id.h"
 #include "cmxsafe/proxy/ssh_options.h"
 
-#define READS_PER_PROCESS 16 /* read the SSH socket at most this often before the local sockets are served */
+#define READS_PER_PROCESS 16 /* limit of reads of the SSH socket before the local sockets are served */
 
 struct cmx_ssh {
     ssh_session session;
@@ -125,8 +125,8 @@ void cmx_ssh_free(struct cmx_ssh *s)
         ssh_event_free(s->event);
     if (s->session) {
         if (s->taken) {
-            /* libssh does not close a descriptor that was set with this option. With NULL this call makes libssh close
-             * it, although it returns an error. */
+            /* libssh does not close a descriptor that was set with this option. This call with NULL makes libssh close
+             * the descriptor, although the call returns an error. */
             (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);
             ssh_disconnect(s->session);
         }

@@ -58,8 +58,8 @@ CMX_MUST_USE cmx_err cmx_ssh_authenticate(struct cmx_ssh *s);
  * asks ...", such as "for more than a password" (static); otherwise NULL. */
 const char *cmx_ssh_auth_trouble(const struct cmx_ssh *s);
 
-/* Call after cmx_ssh_authenticate. Copies the session identifier and returns its length; 0: not known, as always
- * without gateway->want_session_id. */
+/* Call after cmx_ssh_authenticate. Copies the session identifier and returns its length; 0: not known, for example
+ * because gateway->want_session_id is false. */
 size_t cmx_ssh_session_id(const struct cmx_ssh *s, uint8_t out[CMX_PROXY_SESSION_ID_MAX]);
 
 /* Call after cmx_ssh_authenticate. Copies the public key that logged in, encoded as in RFC 4253 section 6.6.
@@ -112,9 +112,9 @@ CMX_MUST_USE cmx_err cmx_ssh_accept(struct cmx_ssh_open *o, const struct cmx_ssh
 /* Sends SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, the only reason that libssh's public interface offers. */
 void cmx_ssh_refuse(struct cmx_ssh_open *o);
 
-/* These two open a direct-tcpip channel (RFC 4254 section 7.2): create it, then repeat cmx_ssh_channel_connect while it
- * returns CMX_EAGAIN. CMX_EREFUSED: the gateway could not connect to the target; CMX_EPERM: the gateway does not permit
- * this target; CMX_ECLOSED: the session has ended. */
+/* To open a direct-tcpip channel (RFC 4254 section 7.2), create it, then repeat cmx_ssh_channel_connect while that
+ * function returns CMX_EAGAIN. CMX_EREFUSED: the gateway could not connect to the target; CMX_EPERM: the gateway does
+ * not permit this target; CMX_ECLOSED: the session has ended. */
 CMX_MUST_USE cmx_err cmx_ssh_channel_new(struct cmx_ssh *s, const struct cmx_ssh_handlers *handlers, void *arg,
                                          struct cmx_ssh_channel **out);
 CMX_MUST_USE cmx_err cmx_ssh_channel_connect(struct cmx_ssh_channel *c, const char *host, uint16_t port);

@@ -6,8 +6,8 @@
 #include "cmxsafe/core/mem.h"
 
 #define TAG "proxy"
-#define KEY_TEXT_MAX 4096 /* the longest private key that key_load may write */
-#define ROUNDS_MAX 8      /* the most keyboard-interactive rounds; a server may send rounds without prompts */
+#define KEY_TEXT_MAX 4096 /* size limit of a private key from key_load, in bytes */
+#define ROUNDS_MAX 8      /* limit of keyboard-interactive rounds; a server could send empty ones endlessly */
 
 /* ---- keys ---- */
 

@@ -1,9 +1,9 @@
 /* ssh_auth.h - authenticates to the gateway: offers the configured keys in order, then the password.
  *
- * The password is sent with the method "password" (RFC 4252 section 8). For a server that accepts only
- * "keyboard-interactive" (RFC 4256), as servers that use PAM often do, this code answers one prompt without echo with
- * the password, once per login. Any other prompt ends the login, because no person can answer it and the password must
- * not be sent in reply to an unknown question.
+ * The password is sent with the method "password" (RFC 4252 section 8). Some servers, often those that use PAM, accept
+ * only "keyboard-interactive" (RFC 4256). For them this code sends the password in answer to a single prompt without
+ * echo, once per login. Any other prompt ends the login, because no person can answer it and the password must not be
+ * sent in reply to an unknown question.
  *
  * Internal to ssh.c. */
 #pragma once
