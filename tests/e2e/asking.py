@@ -2,8 +2,8 @@
 
 usage: asking.py PORT HOSTKEY AUTHORIZED_KEYS WHAT
 WHAT says what the gateway prompts for. one: the password; two: the password and a code in one request; shown: the password with echo;
-again: the password, then a code; endless: nothing, in one request after the other; nothing-then-one: nothing in the first request,
-then the password; wrong: the password, but the gateway accepts another one."""
+again: the password, then a code; endless: requests without a prompt, one after the other; nothing-then-one: a request without a prompt,
+then the password; wrong: the password, but the gateway accepts another password."""
 import asyncio
 import sys
 

@@ -1,8 +1,8 @@
 # attest_lib.sh - for attestation scenarios: creates a flash image and a key, and runs attest_board with them. Source it
 # after lib.sh.
 
-# make_flash BYTES: writes $TMP/flash.bin with an application, erased space and room for a partition table, and $TMP/firmware.bin,
-# the content from 0x10000 on.
+# make_flash BYTES: writes a flash image of this size to $TMP/flash.bin: an application, erased space and room for a
+# partition table. Also writes the image's content from 0x10000 on to $TMP/firmware.bin.
 make_flash() {
     python3 - "$1" "$TMP/flash.bin" <<'PY'
 import hashlib, sys

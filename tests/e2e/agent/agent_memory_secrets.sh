@@ -12,7 +12,7 @@ cat >"$TMP/scan.py" <<'PY'
 # "control" if the text CONTROL is there, which shows that the search works.
 import base64, hashlib, re, struct, sys
 pid, control, key = sys.argv[1:]
-if key == "vector":  # the scalar of docs/ATTESTATION.md's test vector, and a PEM text of it
+if key == "vector":  # the scalar of the test vector in docs/ATTESTATION.md, in several encodings
     scalar = bytes.fromhex("f5dc9fde1114fc9e44ae7f1bda1a895e0fc03cb18bfd2ba6cb340c2d4cc38f70")
     wanted = {"scalar": scalar, "scalar, little-endian": scalar[::-1], "scalar in hex": scalar.hex().encode()}
     for shift in range(3):

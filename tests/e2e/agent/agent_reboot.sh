@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The packaged unit under a real systemd: an update returns to `ready`, with the hook's message, if the restart hook is
-# not permitted to reboot the machine; with the packaged cmxsafed-reboot.path the confined agent can reboot it. In this
-# scenario's copy of the machine, reboot.target only creates a file.
+# Tests the packaged unit under a real systemd. If the restart hook is not permitted to reboot the machine, the update
+# returns to `ready` and shows the hook's message. With the packaged cmxsafed-reboot.path the confined agent can reboot
+# the machine. In this scenario's copy of the machine, reboot.target only creates a file.
 . "$(dirname "$0")/../systemd_lib.sh"
 systemd_package cmxsafe-agent agent
 cat >"$TMP/out/inside.sh" <<'INSIDE'

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# SIGHUP: contexts are added, removed and changed while a transfer on another context continues undisturbed. An invalid
-# file changes nothing and is reported. A reload also reads the files that the configuration names.
+# Tests reloads by SIGHUP: contexts are added, removed and changed while a transfer on another context continues
+# undisturbed. An invalid file changes nothing and is reported. A reload also reads the files that the configuration
+# names.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 for tool in jq python3; do command -v "$tool" >/dev/null || skip "no $tool"; done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The agent from start to end: readiness, status as table and JSON, watchdog, SIGTERM; as an unprivileged user; with a
-# password; refused configurations.
+# Tests the agent from start to end: readiness, status as table and JSON, watchdog and SIGTERM. Also tests refused
+# configurations, an agent that runs as an unprivileged user, and a login with a password.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 for tool in jq socat nc python3; do command -v "$tool" >/dev/null || skip "no $tool"; done

@@ -1,5 +1,5 @@
-# Follows the README's steps with the virtual board: espefuse burns a key, `cmxsafe identity` computes the public key,
-# which is enrolled, the board logs in with the key derived from eFuse, and curl and cmxsafe attest the board through a
+# Follows the README's steps with the virtual board. espefuse burns a key, and `cmxsafe identity` computes the public
+# key, which is enrolled. The board logs in with the key derived from eFuse. curl and cmxsafe attest the board through a
 # real sshd.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"

@@ -1,5 +1,5 @@
-# The virtual board's eFuse is provisioned by the real espefuse as the README says, for five chips with the HMAC peripheral;
-# other states are refused, and the message names the command that corrects them.
+# The real espefuse provisions the virtual board's eFuse as the README says, for five chips with the HMAC peripheral.
+# Other states of the eFuse are refused, and the message names the problem or the command that corrects it.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 python=$(python_with esptool==5.6.0) || fail "no esptool"

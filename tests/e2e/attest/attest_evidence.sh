@@ -62,7 +62,7 @@ refused "a replayed signed token" 'FAILED *nonce' --attest-key device.pub --toke
 refused "MACed evidence where signed is expected" 'another profile' --attest-key device.pub --token token --nonce "$nonce"
 refused "signed evidence where a MAC is expected" 'another profile' --token signed --nonce "$nonce"
 refused "a file without an attestation key" 'holds no line' --attest-key no_attest.pub
-"$python" - "$TMP" <<'PY' # a verifier's key cannot forge evidence: no other verifier accepts a token that it MACs or signs
+"$python" - "$TMP" <<'PY' # a verifier cannot forge evidence with its appraisal key: a token with a MAC by this key is refused
 import base64, sys, cbor2, hmac
 line = [l for l in open(sys.argv[1] + "/device.pub") if l.startswith("cmxsafe-attest-1 ")][0]
 appraisal = base64.b64decode(line.split()[1])[98:]

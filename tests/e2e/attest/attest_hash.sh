@@ -57,8 +57,9 @@ openssl rand -out "$TMP/other.bin" 32
 cmx attest --url "$URL" --image firmware.bin --key other.bin >/dev/null && fail "another key matches"
 
 ulimit -n "$(ulimit -Hn)"
-# A thousand requests are sent at once: each is answered with 200 or 503, or closed if its head arrives too late while the server is
-# full; none hangs, and the device still answers.
+# A thousand requests are sent at once. Each is answered with 200 or 503. While the server is full, a connection may
+# also be closed, if the head of its request arrives too late. No request hangs, and the device still answers
+# afterwards.
 make_flash $((4 << 20)) # a smaller flash, so that the test is short
 stop_board
 start_board --keyfile private_key.bin

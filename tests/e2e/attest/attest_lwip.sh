@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the README's curl commands with an isolated board on lwIP over a TAP device, whose key espefuse has burned: hash
-# and evidence are available through a real tunnel, and nowhere else.
+# Runs the README's curl commands with an isolated board on lwIP over a TAP device; espefuse has burned the board's key.
+# Hash and evidence are available through a real tunnel, and nowhere else.
 if [ -z "${CMX_IN_NETNS:-}" ]; then
     [ "$(id -u)" = 0 ] && [ -e /dev/net/tun ] || { echo "SKIPPED: a network namespace with a TAP device needs root and /dev/net/tun" >&2; exit 77; }
     . "$(dirname "$0")/../lib.sh" # pip packages are installed while the network is reachable

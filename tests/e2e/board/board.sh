@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests the virtual board with the network stack of this machine: creates and boots it, and fetches its stream through a
-# real sshd and its page, which is not forwarded, directly.
+# Tests the virtual board with the network stack of this machine: creates and boots it. Fetches its stream through a
+# real sshd, and its page directly, because the page is not forwarded.
 . "$(dirname "$0")/../lib.sh"
 BOARD=$BIN/cmxsafe-board
 

@@ -89,7 +89,7 @@ code=$(curl -s --max-time 60 -o "$TMP/answer" -w '%{http_code}' -F "update=@$TMP
 ok "3 MB upwards"
 head -c 10000 "$TMP/garbage" >"$TMP/small"
 # The client connects from an address that only the gateway sees: inside the board, the service's peer is the loopback
-# address.
+# address. The update service must nevertheless report the client's address.
 curl -s --max-time 60 --interface 127.0.0.9 -o "$TMP/answer" -F "update=@$TMP/small" http://127.0.0.1:8989/update || fail "a small upload"
 from=$(curl -s --max-time 60 http://127.0.0.1:8989/update | jq -r .from)
 [ "$from" = 127.0.0.9 ] || fail "the state names '$from' as the client of the upload"

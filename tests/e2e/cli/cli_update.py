@@ -57,7 +57,7 @@ class Device(http.server.BaseHTTPRequestHandler):
 
 
 class Run:
-    """A command on its own pseudo-terminal. The child is a session leader, so that this is its controlling terminal."""
+    """A command on its own pseudo-terminal. The child is a session leader, so that the pseudo-terminal is its controlling terminal."""
 
     def __init__(self, key, *extra):
         self.config = os.path.join(FOLDER, "config_" + key)

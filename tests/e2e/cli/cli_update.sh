@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `cmxsafe update` and its ssh on a terminal (passphrase prompt, Ctrl-C, a kill), and its messages when the device
-# refuses.
+# Tests `cmxsafe update` and its ssh on a terminal: the passphrase prompt, Ctrl-C, a command that is killed, and the
+# messages when the device refuses.
 . "$(dirname "$0")/../lib.sh"
 start_sshd </dev/null
 cp "$KEY" "$TMP/locked_key"

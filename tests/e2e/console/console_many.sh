@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The console with 10,000 enrolled devices, some with names made of HTML and script in a registry that was tampered with. Prints
-# the time until the list of devices can be used.
+# Tests the console with 10,000 enrolled devices. The registry was tampered with: some names contain HTML and script,
+# which the page must not interpret. Prints the time until the list of devices can be used.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../console_lib.sh"

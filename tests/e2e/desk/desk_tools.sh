@@ -1,5 +1,5 @@
-# The Python tools of python/, installed by `pip install`: every command prints the same bytes as the C program, accepts
-# the files that it signs, and refuses the same files with the same messages.
+# Tests the Python tools of python/, installed by `pip install`: every command prints the same bytes as the C program,
+# accepts the files that it signs, and refuses the same files with the same messages.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"

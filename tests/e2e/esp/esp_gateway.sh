@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The example secure_services on an emulated ESP32-C3 or ESP32-S3 against the product's gateway. CMX_ESP_BUILD names the folder where ESP-IDF
-# built the example with sdkconfig.ci.qemu (examples/esp-idf/secure_services), CMX_QEMU_ESP Espressif's qemu-system-riscv32 or
-# qemu-system-xtensa.
-# With CMX_ESP_ROLLBACK=1 it also waits, for five minutes, until an image that cannot reach its gateway is rolled back.
+# Tests the example secure_services on an emulated ESP32-C3 or ESP32-S3 with the product's gateway. CMX_ESP_BUILD names
+# the folder where ESP-IDF built the example with sdkconfig.ci.qemu (examples/esp-idf/secure_services). CMX_QEMU_ESP
+# names Espressif's qemu-system-riscv32 or qemu-system-xtensa. With CMX_ESP_ROLLBACK=1 the scenario also waits, about
+# five minutes, until an image that cannot reach its gateway is rolled back.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../desk_lib.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Agents (cmxsafed) connect to the gateway with the configuration that `enroll` prints and with keys derived from their
-# hardware keys. One of them runs another image, so that a rollout stops. Then an agent connects to a CMX-GW as it was
-# published.
+# hardware keys. One of them runs another image, so that a rollout stops. Then an agent connects to a stock sshd that
+# behaves like the published CMX-GW.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"

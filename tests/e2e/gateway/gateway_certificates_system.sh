@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # In a system gateway, a principal has the same identity with every key and serial number of its certificates. The
-# device sees that identity, the judge decides by it, and access and refusals are logged with it.
+# device sees that identity, and the packet filter (the judge) decides by it. Access and refusals are logged with it.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a ca alice phone; do key $k; done
@@ -26,8 +26,8 @@ for k in alice phone; do page $k 81 | grep -qx one || fail "$k does not reach th
 reported() { [ "$(gw access --consumer alice@corp --json | jq -r 'select(.event == "close" and (.device | endswith("cam-17"))) | .consumer' | sort -u)" = platform:alice@corp ]; }
 wait_for 20 reported || fail "access: $(gw access --consumer alice@corp --json)"
 
-# The judge needs no new login: one of two grants is removed during a session, which continues without access to that
-# port.
+# One of two grants is removed during a session. The session continues without a new login, and only the access to that
+# port ends.
 gw grant alice@corp cam-17:82 >/dev/null || fail "grant"
 L=$(free_port)
 client alice -o CertificateFile="$TMP/alice-cert.pub" -N -L "127.0.0.1:$L:cam-17.cmx:81" 2>"$TMP/held.err" & HELD=$!; PIDS+=("$HELD")

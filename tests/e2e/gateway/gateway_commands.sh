@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The operator's commands in unusual environments: a strict umask, a short PATH, concurrent commands, files from
-# spreadsheets, and a change that cannot be applied, which is a failure.
+# Tests the operator's commands in unusual environments: a strict umask, a short PATH, concurrent commands, and files
+# from spreadsheets. If a change cannot be applied, the command must fail.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -40,7 +40,7 @@ gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 refused_open b -W "[$A]:81" || fail "a device reaches another's listener"
 ok "a device reaches its own listener and no other's"
 
-# A client offers more than five keys, as a user's ssh-agent does, the right one last.
+# A client offers nine keys, as a user's ssh-agent may do, and the right key last. It must still log in.
 for i in 1 2 3 4 5 6 7 8; do key "other$i"; done
 OTHERS=(); for i in 1 2 3 4 5 6 7 8; do OTHERS+=(-i "$TMP/other$i"); done
 key p; gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 >/dev/null || fail "platform"
@@ -158,7 +158,8 @@ done
 gw init --user | grep -q "restart the running gateway" || fail "init at a running gateway does not name the restart"
 ok "delete frees name and address; the keys stay refused"
 
-# With another domain, the printed configuration contains the name, and the agent accepts it.
+# With another domain, the printed configuration contains the device's name in that domain, and the agent accepts this
+# configuration.
 gw init --user --domain lab >/dev/null || fail "init --domain"
 gw show cam-18 --form agent >"$TMP/lab.conf"
 sed -i "s|^key_file = .*|key_file = $TMP/b|" "$TMP/lab.conf"

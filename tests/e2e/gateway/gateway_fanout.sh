@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The testbed of CMXsafeCloud: ten devices with direct contexts reach one platform service, which another enrolled party
-# publishes on port 9000. The service looks up its peers and sees ten identities. It moves to a new session, and all ten
-# devices reach it again.
+# publishes on port 9000. The service looks up its peers and sees ten identities. Then its session ends; after its next
+# login all ten devices reach the service again.
 NEED_PYTHON=asyncssh==2.24.1
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway

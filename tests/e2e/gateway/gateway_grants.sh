@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Grants to groups, and grants with an end and a reason. A grant with an end expires by itself: during a transfer, while the gateway is
-# stopped, and after a jump of the clock.
+# Tests grants to groups, and grants with an end and a reason. A grant with an end expires by itself: during a transfer,
+# while the gateway is stopped, and after a jump of the clock.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

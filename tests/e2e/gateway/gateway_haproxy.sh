@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # HAProxy, as a TCP load balancer in front of the gateway, sends PROXY headers of version 2. The gateway knows the
-# devices that log in through it by their own addresses: one source's failed logins do not count for another. Only the
-# configured sources may send a header; a connection from them without a valid header is closed.
+# devices behind HAProxy by their own addresses: one source's failed logins do not count for another. Only the
+# configured sources may send a header. If a connection from one of them has no valid header, the gateway closes it.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

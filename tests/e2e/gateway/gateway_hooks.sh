@@ -37,10 +37,11 @@ wait_for 40 event expire platform:vms || fail "the grant does not end"
 refused_open v -W cam-17.cmx:81 || fail "a grant that ended is honoured"
 wait_for 40 event used-after-end platform:vms || fail "no event for a grant that is used after its end: $(cat "$TMP/events")"
 [ "$(jq -n '[inputs] | map(select(.event == "used-after-end")) | map(.detail) | unique | join(" ")' "$TMP/events")" = '"cam-17:81"' ] || fail "the service: $(cat "$TMP/events")"
-# Two live devices use the same key.
+# Two live devices use the same key: this conflict is an event.
 refused_listen a -N -R "[$A]:81:127.0.0.1:9" || fail "two devices have the same port"
 wait_for 40 event key-conflict cam-17 || fail "no event for a key conflict: $(cat "$TMP/events")"
-# A rollout runs from a terminal; gateway_campaign.sh tests updates by the worker.
+# An update that an operator starts with `update` fails: this failure is an event. gateway_campaign.sh tests updates by
+# the worker.
 "$BIN/cmxsafe-board" image --version 2.0.0 "$TMP/image.bin" >/dev/null || fail "image"
 ! gw update cam-17 --port 81 -- "$TMP/image.bin" --quiet >/dev/null 2>&1 || fail "an update without a service"
 wait_for 40 event update-failed cam-17 || fail "no event for a failed update: $(cat "$TMP/events")"

@@ -192,7 +192,7 @@ nsenter --net=/run/netns/cmxsafe python3 "$TMP/taken.py" "$B" "$A" "$cgroup" "$(
 [ -z "$(tr -d '\n' <"$TMP/taken.log")" ] || fail "a session may: $(cat "$TMP/taken.log")"
 ok "a process in a session's control group has the session's identity and ports, and nothing else"
 
-# Checks sshd's restrictions from inside its processes.
+# Checks the restrictions of a session's sshd process.
 [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$session/status")" = 1 ] || fail "a session's sshd may gain privileges"
 gw status --json | json_is .confined || skip_part "confined sessions: the kernel has no Landlock"
 # A process without an identity in the map may not connect at all.

@@ -64,9 +64,9 @@ closed() { [ ! -s "$TMP/got" ] || fail "a user without a grant got $(wc -c <"$TM
 inside_ns() { nsenter --net=/run/netns/cmxsafe "$@"; }
 repaired() { gw status --json | json_is '.judge == "" and .counters.judge_repairs > $n' --argjson n "$1"; }
 works() { connected cam-17 && gets 1234 http://cam-17.cmx:81/ one; }
-# lose NAME COMMAND...: removes something with COMMAND, and expects that the gateway notices and repairs the loss. That
-# takes less than 2 s on an idle machine; the limit is a minute, for a loaded machine. CMX_REPAIR_MS=2000 sets it to 2
-# s.
+# lose NAME COMMAND...: removes something with COMMAND, and expects that the gateway notices and repairs the loss. The
+# repair takes less than 2 s on an idle machine. The limit is a minute, for a loaded machine; CMX_REPAIR_MS=2000 sets
+# the limit to 2 s.
 slowest=0
 lose() {
     local name=$1 before start took

@@ -69,7 +69,8 @@ grep -q "cmxsafe: metrics failed: can't listen at" "$TMP/err" || fail "the messa
 ! gw metrics --listen "$SOCKET.2" --file "$TMP/x" 2>"$TMP/err" || fail "--listen with --file"
 ok "metrics at a UNIX socket"
 
-# A real Prometheus reads the metrics from the socket, through socat, and over HTTP from the file, which is written as the timer unit does.
+# A real Prometheus reads the metrics from the socket, through socat, and from the file, over HTTP. The file is written
+# with the command that the timer unit uses.
 gw metrics --file "$TMP/www-$WEB/cmxsafe.prom" || fail "metrics in a file"
 SCRAPED=$(free_port); PROMETHEUS=$(free_port)
 socat "TCP-LISTEN:$SCRAPED,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNECT:$SOCKET" 2>>"$TMP/socat.log" & PIDS+=("$!")
@@ -113,7 +114,8 @@ gw status --traffic | grep -qE '^20[0-9-]+ [0-9:]+Z +1 ' || fail "the history as
 gw status --traffic --json | json_is '.minutes | length <= 60' >/dev/null || fail "the history is not bounded"
 ok "the last hour"
 
-# The metrics report a gateway that does not run and a registry that cannot be read; in the latter case the command fails.
+# The metrics report a gateway that does not run and a registry that cannot be read. Without the registry the command
+# also fails.
 stop "$DEVICE"
 stop_gateway
 is cmxsafe_gateway_up 0 && is 'cmxsafe_device_up{name="cam-17"}' 0 || fail "metrics of a gateway that was stopped"

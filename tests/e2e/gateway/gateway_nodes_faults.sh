@@ -27,7 +27,8 @@ with_claims() { bird "$1" show route table claims | grep -q "$2"; }
 for n in 1 2; do wait_for 10 with_claims $n "$A" && wait_for 10 with_claims $n "$V" || fail "BIRD at node $n does not know the claims"; done
 
 # ---- a rogue gateway ----
-# Gateway 3 announces identities that the other gateways hold, with newer claims: the other gateways reject these.
+# Gateway 3 announces identities that the other gateways hold, and its claims are newer. The other gateways must reject
+# these claims.
 for a in "$A" "$V"; do on 3 ip -n cmxsafe -6 route add blackhole "$a/128" table 77 proto 200 metric 900 || fail "route"; done
 announced() { bird 3 show route table master6 "$A/128" all | grep -q 'local_pref: 900'; }
 wait_for 10 announced || fail "the rogue gateway's BIRD does not announce it"

@@ -65,7 +65,8 @@ no_grants() { gwn "$1" grant --json | json_is 'map(.consumer) == ["platform:vms"
 for n in 1 2; do wait_for 20 no_grants $n || fail "the operator's grant stays at node $n"; done
 gwn 2 log cam-1 >"$TMP/log.out"
 gwn 2 log | grep -q " grant  *user:root  *cam-1:8888 until .* because attest" && gwn 2 log | grep -q " ungrant  *user:root  *cam-1:8888" || fail "the audit trail: $(gwn 2 log)"
-# Only operators reach a device in quarantine.
+# During a quarantine an operator's command reaches the device. An ordinary grant does not count, not even a standing
+# grant of root.
 NEXT="(SELECT revision FROM cmxsafe.registry)"
 pg_sql shared "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1; INSERT INTO cmxsafe.policy(id, kind, target, max_age, enforce, revision)
     VALUES(1, 'device', 'cam-1', 3600, 1, $NEXT); NOTIFY cmxsafe; COMMIT" || fail "policy"
@@ -147,7 +148,7 @@ gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" && json_
 wait_for 20 grep -q "gateway gw2 does not answer, so that its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"
 ok "a gateway that does not answer is named"
 
-# ---- an older gateway in its place, whose access log cannot be followed: it reads the request and closes the connection ----
+# ---- an older gateway in place of gw2: it cannot be followed, because it closes the connection after the request ----
 on 2 ip netns exec cmxsafe python3 -c '
 import socket
 s = socket.create_server(("::", 1129), family=socket.AF_INET6)
@@ -164,7 +165,7 @@ for p in $(descendants "$OLD_FOLLOW") $(descendants "$OLD"); do kill "$p"; done
 wait "$OLD_FOLLOW" "$OLD" 2>/dev/null
 ok "access --follow names a gateway that is too old to be followed"
 
-# ---- and back ---- `access --follow` prints the missed records once.
+# ---- gw2 is back: `access --follow` prints the missed records once ----
 pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS
 lines() { jq -s 'map(select(.gateway == "gw2")) | length' "$TMP/followed1"; }
 before=$(lines)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A device tries to log in before it is enrolled: the gateway stores its key, and an operator approves the key. A flood
-# of unknown keys uses no more memory or disk space, and devices can log in meanwhile.
+# of unknown keys is stored only up to a limit and uses almost no disk space, and devices can log in meanwhile.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

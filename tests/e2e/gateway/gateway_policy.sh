@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Attestation decides about access: a device whose flash is altered while a user streams from it is quarantined and its
-# connections end; it is reachable again once it runs the right firmware. Without fresh, trusted evidence access stays
-# denied. Exemptions and break-glass grants are visible.
+# Attestation decides about access. The flash of a device is altered while a user streams from it: the device is
+# quarantined and its connections end. Once the device runs the right firmware, it is reachable again. Without fresh,
+# trusted evidence access stays denied. Exemptions and break-glass grants are visible.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
