@@ -198,7 +198,7 @@ static void address_failed(struct relay *x, struct session *s, cmx_err err)
     try_addresses(x, s, err);
 }
 
-/* Continues when the look-up of the service's name has ended or the deadline has passed. */
+/* Continues the relay once the look-up of the service's name has ended or the deadline has passed. */
 static void settle_lookup(struct relay *x, struct session *s)
 {
     struct run *r = x->run;

@@ -23,8 +23,8 @@ struct cmx_ssh_open;
  * CMX_EINVAL: libssh refuses a setting. */
 CMX_MUST_USE cmx_err cmx_ssh_new(struct cmx_ssh **out, const struct cmx_gateway *gateway, unsigned types, int fd);
 
-/* Sets the function that creates the two connected local stream sockets that cmx_ssh_authenticate needs to learn the
- * session identifier. */
+/* Sets the function that creates a pair of connected local stream sockets. cmx_ssh_authenticate uses the pair to learn
+ * the session identifier. */
 typedef cmx_err (*cmx_pair_fn)(void *arg, int fd[2]);
 void cmx_ssh_set_pair(struct cmx_ssh *s, cmx_pair_fn pair, void *arg);
 

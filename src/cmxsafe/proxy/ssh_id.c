@@ -105,7 +105,7 @@ size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_S
     cmx_buf_init_view(&b, data, len);
     if (cmx_buf_get_ptr(&b, &head, sizeof first) || memcmp(head, first, sizeof first) != 0)
         return 0;
-    if (cmx_buf_get_ptr(&b, &head, 5) || head[4] != AGENT_SIGN_REQUEST) /* after the length */
+    if (cmx_buf_get_ptr(&b, &head, 5) || head[4] != AGENT_SIGN_REQUEST) /* head[4]: the type, after the length */
         return 0;
     if (get_string(&b, &blob, &n) || get_string(&b, &text, &text_len))
         return 0;

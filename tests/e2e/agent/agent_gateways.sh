@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the agent with several gateways. `status` names the gateway in use; the pins come from the known_hosts lines of
-# each gateway; confine_ports = fixed permits the ports of all gateways; a reload that changes the list keeps the
-# gateway in use, and a malformed list changes nothing.
+# Runs the agent with several gateways. `status` names the gateway in use. The pins come from the known_hosts lines of
+# each gateway. confine_ports = fixed permits the ports of all gateways. A reload with another list keeps the gateway in
+# use, if the list contains it. A malformed list changes nothing.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 for tool in jq python3; do command -v "$tool" >/dev/null || skip "no $tool"; done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests the Cockpit page of a device with a real agent, isolation and an update service in a network namespace: a packet
-# that isolation drops appears on the page, and the agent ends meanwhile.
+# that isolation drops appears on the page. Then the agent ends, and the page reports that no agent answers.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"

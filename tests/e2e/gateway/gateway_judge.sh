@@ -218,7 +218,7 @@ curl -s -m 5 "http://127.0.0.1:$KEEP/" | grep -q one || fail "the platform's oth
 [ -z "$(printf 'x\n' | timeout 5 nc -q 2 127.0.0.1 "$LOCAL" 2>/dev/null)" ] || fail "the platform still reaches what was taken back"
 ok "taking a platform's grant back cuts its connection, and its session continues"
 
-# Grants come and go while another user's traffic runs. The guard, which has to see each of them, repairs nothing.
+# Grants come and go while another user's traffic runs. The guard sees every change of a grant, and must repair nothing.
 repairs=$(gw status --json | jq .counters.judge_repairs)
 rm "$TMP/live.out"
 as 1234 /usr/bin/python3 "$TMP/live.py" "$A" 9000 busy >"$TMP/live.out" & L=$!; PIDS+=("$L")

@@ -36,7 +36,7 @@ gw status --json | json_is '.counters.refused_penalty > 0' || fail "no connectio
 ok "a replaced key costs less than an unknown one, which is refused in the end"
 stop_gateway
 
-# Clients connect to the service of a frozen device again and again.
+# Clients connect to the service of a frozen device again and again. The device's session must end within a minute.
 serve_gateway
 A=$(address_of cam-1)
 gw grant "user:$(id -un)" cam-1:81 >/dev/null || fail "grant"

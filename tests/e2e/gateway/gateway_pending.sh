@@ -35,7 +35,8 @@ refused_login b -N || fail "a deleted device's key logs in"
 ! gw approve "$(fingerprint b)" cam-18 --ports 81 >/dev/null 2>&1 || fail "a deleted device's key was approved"
 ok "revoked keys stay refused"
 
-# Several sources flood the gateway, each with more keys than the gateway keeps for one source.
+# Several sources flood the gateway, each with more keys than the gateway keeps for one source. Devices must still log
+# in.
 for s in $(seq 2 9); do for i in $(seq 6); do key "f$s-$i"; done; done
 flood() { # flood N: offers six unknown keys in one connection from 127.0.0.N
     local keys=() i
