@@ -40,8 +40,8 @@ client() {
 try_client() {
     TMP=$TMP GW_PORT=$GW_PORT SSH_LOG=${SSH_LOG:-} timeout 20 bash -c "$(declare -f client); client \"\$@\"" - "$@"
 }
-# refused_login, refused_listen, refused_open, refused_session KEY [ssh arguments]: sshd refuses the key, the listener, the
-# connection, or the session, and ssh prints the matching message, which is kept in $TMP/refused.
+# refused_login, refused_listen, refused_open, refused_session KEY [ssh arguments]: succeed if sshd refuses the key, the
+# listener, the connection or the session, and ssh prints the matching message. $TMP/refused keeps the output of ssh.
 refused_with() {
     local words=$1 status=0
     shift

@@ -1,8 +1,8 @@
 """A hostile SSH gateway for scenarios: hostile.py PORT HOSTKEY AUTHORIZED_KEYS WHAT
 WHAT after the login (with asyncssh): flood: opens more connections than allowed, unlisted ports and channels of other kinds;
 mute: never answers a forward request; deny: refuses it; drown: sends requests without end and reads none of the answers;
-uploads: opens 20 connections, which still send data while the device closes them; brief: ends each session soon after it
-granted the forward; names: accepts every user name.
+uploads: opens 20 connections, which still send data while the device closes them; brief: ends each session soon after
+granting the forward; names: accepts every user name.
 WHAT before or during the login (with raw sockets): silence, a sudden close, garbage, or an endless or slow banner; the value
 names the stage and the action. stage-N-silent and stage-N-close forward the login to the sshd on port REAL_PORT first."""
 import asyncio

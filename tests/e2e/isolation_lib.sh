@@ -13,7 +13,7 @@ in_ns() { local n=$1; shift; ip netns exec "$NS-$n" "$@"; }
 # bg NAME COMMAND...: runs COMMAND in the background; $! is its process.
 bg() { local n=$1; shift; ip netns exec "$NS-$n" "$@" & PIDS+=($!); }
 
-# Ends all processes in the namespaces, all of which this scenario started, and removes the namespaces.
+# Ends all processes in the namespaces and removes the namespaces. This scenario started all of these processes.
 end_link() {
     local n p
     for n in sw gw nb dev rt far; do

@@ -45,7 +45,7 @@ skip() { echo "SKIPPED: $*" >&2; exit 77; }
 skip_part() { echo "SKIPPED PART: $*" >&2; }
 
 # free_port: prints a TCP port that is free on the loopback. It is below the ephemeral range, so that no outgoing connection
-# takes it; a lock folder prevents parallel scenarios from choosing the same one.
+# takes it; a lock folder prevents parallel scenarios from choosing the same port.
 PORT_LOCKS=${TMPDIR:-/tmp}/cmx-e2e-ports
 claim_port() {
     if mkdir "$PORT_LOCKS/$1" 2>/dev/null; then
@@ -66,8 +66,8 @@ free_port() {
     return 1
 }
 
-# free_offset: prints a value for port_offset such that the ports of a board's services (81, 8888, 8989) are free after
-# adding it.
+# free_offset: prints a value for port_offset. The board adds it to the ports of its services (81, 8888, 8989); the
+# resulting ports are free.
 free_offset() {
     local o i
     for i in $(seq 100); do
@@ -156,8 +156,8 @@ stop_sshd() {
     return 0
 }
 
-# start_nginx TEXT ADDRESS:PORT...: starts nginx, which reads the header of the PROXY protocol on these listeners and answers TEXT, which
-# may use nginx's variables. Sets NGINX to its process id.
+# start_nginx TEXT ADDRESS:PORT...: starts nginx and sets NGINX to its process id. On these listeners nginx reads the
+# header of the PROXY protocol and answers TEXT. TEXT may use nginx's variables.
 start_nginx() {
     local text=$1 listen=''
     shift

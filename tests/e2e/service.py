@@ -1,4 +1,6 @@
-"""A local service for scenarios: the first byte of a connection selects the behaviour. S: reads until the half-close, then answers with the SHA-256 of the bytes. G<n>: sends n bytes. D: sends small pieces endlessly. R: resets the connection. Any other byte: echoes."""
+"""A local service for scenarios. The first byte of a connection selects what the service does:
+S: reads until the half-close, then answers with the SHA-256 of the bytes. G<n>: sends n bytes. D: sends small pieces
+endlessly. R: resets the connection. Any other byte: echoes all bytes."""
 import hashlib
 import socket
 import socketserver

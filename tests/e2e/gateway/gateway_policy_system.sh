@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tests grants that end and evidence policies on a system gateway: the judge cuts live connections, idle ones too; the
-# worker reaches devices from an unprivileged account with the gateway's own identity; access ends in time even if the
-# worker does not run.
+# Tests grants that end and evidence policies on a system gateway. When access ends, the gateway also cuts live
+# connections, even idle ones. The worker reaches devices from an unprivileged account with the gateway's own identity.
+# Access ends in time even if the worker does not run.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 cp "${CMX_BIN:-$ROOT/build/bin}/attest_board" "$BIN/" || fail "no attest_board"
@@ -32,7 +32,7 @@ def talk(c):
 while True:
     threading.Thread(target=talk, args=(s.accept()[0],), daemon=True).start()
 PY
-# Prints the Unix time of the last byte, and then that of the end of the connection.
+# Prints two Unix times: when the last byte came, and when the connection ended.
 cat >"$TMP/reader.py" <<'PY'
 import socket, sys, time
 c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
@@ -84,7 +84,8 @@ denied 1234 "http://[$A]:81/" || fail "access after the end"
 gw log @cameras | grep -q "expire .*@cameras" || fail "no event"
 ok "a grant ends, with its live connections"
 
-# The worker attests through the judge, as the policy demands.
+# The policy requires evidence. The worker attests the device, and the grant takes effect. When the device logs in again
+# with changed flash, it is quarantined and access ends.
 gw grant user:1234 @cameras >/dev/null || fail "grant"
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
 is() { [ "$(gw policy show --json | jq -r '.[0].standing')" = "$1" ]; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# PostgreSQL is unreachable: logins continue, changes fail and change nothing, and a gateway that is cut off for too long
-# denies all access. PostgreSQL is stopped, silent (the connection no longer answers), or locked by another gateway.
+# PostgreSQL is stopped, silent (the connection no longer answers), or locked by another gateway. Logins continue.
+# Commands that change the registry fail and change nothing. A gateway that is cut off for too long denies all access.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -101,7 +101,7 @@ on one gw rename cam-a cam-z >/dev/null || fail "rename"
 wait_for 10 has two cam-z || fail "the rename does not reach the other gateway"
 ok "a lock that is held for long is named"
 
-# Tombstones of removed rows are deleted after a day, and a copy that is older than that still gets each removal.
+# Tombstones of removed rows are deleted after a day. A gateway with an older copy still removes these rows.
 on one gw grant "user:$(id -un)" cam-c:81 >/dev/null || fail "grant"
 granted() { on "$1" gw grant --json | json_is 'any(.[]; .device == "cam-c")'; }
 not_granted() { on "$1" gw grant --json | json_is 'all(.[]; .device != "cam-c")'; }

@@ -37,7 +37,7 @@ wait_for 30 enrolled_b || fail "no change after the failover: $(cat "$TMP/enroll
 wait_for 30 has two cam-b || fail "the other gateway does not follow the new server"
 ok "a standby takes over"
 
-# PostgreSQL restarts between two changes.
+# PostgreSQL restarts between two changes: the second change succeeds.
 pg_stop second fast
 pg_start second
 wait_for 30 on two gw enroll cam-c --key "$TMP/c.pub" --ports 81 >/dev/null || fail "no change after a restart"
@@ -65,7 +65,7 @@ wait_for 30 by_hand one || fail "node one does not find the difference"
 wait_for 30 by_hand two || fail "two does not find the difference"
 ok "differences are found"
 
-# A gateway restarts with an old copy of the registry, and later with a damaged copy.
+# A gateway restarts with an old copy of the registry that was also changed by hand. It brings the copy up to date.
 stop "$GW_PID_two"
 cp "$TMP/two/registry.db" "$TMP/old.db"
 on one gw revoke cam-b >/dev/null || fail "revoke"
@@ -99,7 +99,7 @@ pg_sql second "UPDATE cmxsafe.registry SET compatible = 2" || fail "compatible s
 wait_for 30 on two followed || fail "the registry is not followed again"
 ok "older and newer versions"
 
-# The URL leads to the registry of another fleet.
+# The URL leads to the registry of another fleet: a change is refused.
 pg_sql second "UPDATE cmxsafe.registry SET id = 'another'" || fail "another id"
 ! on one gw rename cam-e cam-f 2>"$TMP/err" || fail "a change in another fleet's registry"
 grep -q "another fleet's registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"

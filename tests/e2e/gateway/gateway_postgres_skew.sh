@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Three gateways with one registry, one of whose clocks is an hour ahead and one an hour behind: a change on one gateway
-# takes effect on all, logins and sessions continue, and a grant that has ended is not valid again on any gateway.
+# Three gateways share one registry. One gateway's clock is an hour ahead, another's is an hour behind. A change on one
+# gateway takes effect on all. Logins and sessions continue. A grant that has ended is not valid again on any gateway.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -50,7 +50,7 @@ int gettimeofday(struct timeval *tv, void *zone)
 C
 cc -shared -fPIC -o "$TMP/skew.so" "$TMP/skew.c" || fail "skew.c"
 chmod 755 "$TMP/skew.so"
-# as_node NODE COMMAND...: runs COMMAND with the wall clock of this gateway. sshd's helper there uses the same clock.
+# as_node NODE COMMAND...: runs COMMAND with the wall clock of NODE. sshd's helper on NODE uses the same clock.
 declare -A SKEWS=([one]=0 [fast]=3600 [slow]=-3600)
 for n in one fast slow; do
     mkdir "$TMP/bin-$n" && cp "$BIN/cmxsafe" "$TMP/bin-$n/" || fail "cp"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A small deployment: one server. Each of its loopback ports belongs to one device, which requests it in the original
-# project's form.
+# A small deployment with one server: each port of the server's loopback belongs to one device. As in the original
+# project, a device requests its port without an address.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -15,7 +15,7 @@ grep -q "port $P2 is another device's" "$TMP/overlap.err" || fail "the message d
 gw enroll cam-18 --key "$TMP/b.pub" --ports "$P3" >/dev/null || fail "enroll"
 ok "overlap is refused at enrolment"
 web one
-# The ports are requested without an address, in the original project's form, and by names of the loopback.
+# The device requests its first port without an address, as in the original project, and its second port at localhost.
 client a -N -R "$P1:127.0.0.1:$WEB" -R "localhost:$P2:127.0.0.1:$WEB" & OLD=$!; PIDS+=("$OLD")
 wait_for 20 listening "$P1" && wait_for 20 listening "$P2" || fail "no listeners"
 [ "$(curl -s -m 10 "http://127.0.0.1:$P1/")" = one ] || fail "no answer"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The system gateway, run by root in this scenario's own network and mount namespace: its account and units, the fleet's
-# network namespace, the link to it and the link's filter, grants by uid on the host. Here 'serve' enters the namespace
-# and switches to the account by itself, as when root runs it by hand. On a real system, systemd does both.
+# network namespace, the link to it and the link's filter, grants by uid on the host. Root runs 'serve' by hand here,
+# so it enters the namespace and switches to the account by itself. On a real system, systemd does both.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 gw init --dry-run | grep -q "would set up" || fail "dry run"
 ! gw init --dry-run --fleet 10.0.0.0/8 2>/dev/null && ! gw init --dry-run --listen x 2>/dev/null || fail "a dry run accepts arguments that init would refuse"

@@ -41,7 +41,7 @@ plain_login() {
 }
 
 # take_over TEXT PORT: freezes the client OLD and logs in again, with the service on PORT, which answers TEXT. Sets took
-# to the ms that this needs beyond a plain login, and OLD to the new client.
+# to the time in ms that the takeover needs beyond a plain login. Sets OLD to the new client.
 take_over() {
     plain_login
     kill -STOP "$OLD"

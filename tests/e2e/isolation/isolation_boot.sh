@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# cmxsafed-isolation.service under a real systemd. Before the network comes up, it loads the rules that the agent saved,
-# or rules that deny everything, also when the agent's configuration is broken or its key is missing. If the
-# configuration does not enable isolation, it does nothing. The rules are loaded in this scenario's network namespace.
+# cmxsafed-isolation.service under a real systemd. Before the network comes up, the unit loads the rules that the agent
+# saved. If no rules are saved, or if they are damaged, it denies everything. A broken configuration or a missing key
+# does not change this. If the configuration does not enable isolation, the unit does nothing. The rules are loaded in
+# this scenario's network namespace.
 . "$(dirname "$0")/../systemd_lib.sh"
 command -v nft >/dev/null || skip "no nft"
 systemd_package cmxsafe-agent agent
 ip link add cmx0 type veth peer name cmx1 && ip addr add 10.99.0.2/24 dev cmx0 && ip link set cmx0 up && ip link set cmx1 up || skip "no veth here"
 
-# In this boot the package and the drop-in are installed, the configuration cannot be parsed, and no rules are saved.
+# Installs the package and the drop-in. In this boot the configuration cannot be parsed, and no rules are saved.
 # fakenet.service stands for the network manager: it starts after network-pre.target, as ifupdown, NetworkManager and
 # systemd-networkd do.
 cat >"$TMP/out/prepare.sh" <<'PREPARE'
@@ -30,7 +31,9 @@ UNIT
 PREPARE
 
 cat >"$TMP/out/inside.sh" <<'INSIDE'
-exec 2>&1 # one offset for both: systemd opens the log twice, and separate offsets would overwrite each other's text
+# One file offset for stdout and stderr: systemd opens the log twice, and with two offsets each would overwrite the
+# other's text.
+exec 2>&1
 cd /run/out || exit 1
 fail() { echo "FAILED: $*"; systemctl status --no-pager cmxsafed cmxsafed-isolation; journalctl --no-pager -u cmxsafed -u cmxsafed-isolation | tail -40; exit 1; }
 rules() { nft -s -t list table inet cmxsafe && nft -s -t list table arp cmxsafe; }

@@ -155,7 +155,7 @@ scan nb 10.77.0.6
 in_ns dev ip link del eth1
 ok "an interface that appears later is closed as well"
 
-# The gateway gets a new address in DNS.
+# The gateway gets a new address in DNS: the agent connects to this address.
 in_ns gw ip addr add 10.77.0.2/24 dev eth0
 stop "$DNS"
 start_dns 10.77.0.2 || fail "dnsmasq does not start again"
@@ -172,7 +172,7 @@ ok "the gateway's new address is permitted and the old one is not"
 [ "$(field .modules.isolation.in_force)" = true ] || { json; fail "the status does not say that isolation is in force"; }
 [ "$(field .modules.isolation.packets.denied_in)" -gt 1000 ] || fail "nothing was counted"
 
-# ---- the agent ends, and isolation is removed ----
+# ---- isolation stays after the agent's end; --remove removes it ----
 end_agent
 in_ns dev nft list table inet cmxsafe >/dev/null 2>&1 || fail "isolation ended with the agent"
 ! quiet in_ns dev timeout 2 bash -c "exec 3<>/dev/tcp/$N4/80" || fail "TCP out after the agent's end"

@@ -58,7 +58,8 @@ stop_capture
 end_device
 ok "without isolation everything is open"
 
-# If isolation cannot be installed completely, the device is closed, and a later request completes the installation.
+# If isolation cannot be installed completely, no packet reaches or leaves the device. A later request completes the
+# installation.
 start_device $G4 no-memory
 grep -q 'NOT ISOLATED' "$TMP/device.log" || fail "the missing isolation is not logged"
 [ "$(status .isolation.active)" = false ] || fail "isolation without memory is reported as active"

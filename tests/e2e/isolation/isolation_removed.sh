@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Another program changes or removes the rules of isolation. The agent notices this, reports it in its log, status and
-# evidence, and installs the rules again; a session to a gateway that is configured by name reconnects. If the rules
+# evidence, and installs the rules again. A session to a gateway that is configured by name reconnects. If the rules
 # cannot be installed, all sessions end.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"

@@ -90,8 +90,8 @@ rc=0; wait "$pid" || rc=$?
 is .running.version 3.0.0 && is .running.slot ota_0 || fail "Ctrl-C changed something"
 ok "Ctrl-C leaves the device as it was"
 
-# The new image cannot reach its gateway: the device rolls back by itself and reports why. The image is uploaded without
-# the gateway, which is stopped before: otherwise a session of the new image could come up.
+# The new image cannot reach its gateway: the device rolls back by itself and reports why. The gateway is stopped
+# before the upload, so that no session of the new image can come up. The upload goes directly to the device.
 stop_sshd
 "$BIN/cmxsafe" update --no-wait --json --url "http://127.0.0.1:$((8989 + offset))" v4.bin >out 2>err || { cat out err; fail "upload of 4.0.0"; }
 json_is '.outcome == "sent"' out || fail "the outcome with --no-wait: $(cat out)"

@@ -31,7 +31,7 @@ openssl asn1parse -genconf sig.cnf -noout -out sig.der
 openssl dgst -sha256 -verify k.pub -signature sig.der message >/dev/null || fail "openssl does not verify the trailer as documented"
 ok "the documented format"
 
-# In a manifest, a version (as those of Arduino's cores) and a file name may contain blanks.
+# In a manifest, a version and a file name may contain blanks. Versions of Arduino's cores contain blanks.
 make_image "an app.bin" "esp-idf: v5.5 #1"
 "$BIN/cmxsafe" image manifest "an app.bin" >manifest || fail "manifest of a version with blanks"
 grep -qx 'version "esp-idf: v5.5 #1"' manifest && grep -q ' file "an app.bin" 0x0 ' manifest || { cat manifest; fail "the manifest does not quote"; }

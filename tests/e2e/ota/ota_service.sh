@@ -165,7 +165,7 @@ for byte in data[20:4000]:
 PY
 dripping=$!
 PIDS+=("$dripping")
-dripped() { [ "$(get '"\(.state) \(.received < 4000)"')" = "interrupted true" ]; } # tells this upload from the former one, which sent 5000 bytes
+dripped() { [ "$(get '"\(.state) \(.received < 4000)"')" = "interrupted true" ]; } # distinguishes this upload from the former one, which sent 5000 bytes
 wait_for 30 dripped || fail "a slow client keeps the update reserved"
 kill -0 "$dripping" || fail "the slow client disconnected"
 expect 422 "secure version" -F update=@v2.bin "$URL/update"

@@ -34,8 +34,8 @@ adapt <"$ROOT/examples/linux/cmxsafed.conf" >"$TMP/example.conf"
 "$BIN/cmxsafed" --check -c "$TMP/example.conf" || fail "examples/linux/cmxsafed.conf"
 ok "examples/linux/cmxsafed.conf"
 
-# The sketch is compiled as by the Arduino builder: as C++, with ARDUINO defined and settings.h beside it. The core's headers are replaced by the
-# declarations that the sketch uses.
+# Compiles the sketch as the Arduino builder does: as C++, with ARDUINO defined and settings.h beside it. The
+# declarations below replace the headers of the Arduino core.
 mkdir "$TMP/core" "$TMP/sketch"
 cat >"$TMP/core/Arduino.h" <<'CORE'
 #include "freertos/FreeRTOS.h"

@@ -35,7 +35,7 @@ sketch sketch_c 3
 sketch sketch_cpp 3
 sketch sketch_cpp 1 shared
 
-# The settings.h of CMXsafe-ESP32 contains no host key.
+# The settings.h of CMXsafe-ESP32 contains no host key. Without one the sketch logs an error and does not connect.
 before=$(logins)
 "$BIN/sketch_c" "" "$KEY" "$SSHD_USER" 2>"$TMP/nopin.log" &
 pid=$!

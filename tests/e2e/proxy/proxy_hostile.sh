@@ -46,7 +46,7 @@ wait_for 10 status_is echo error protocol || fail "drown: $(ask status)"
 quit_proxy; stop "$HOSTILE"
 ok "a gateway that sends requests and does not read the answers"
 
-# asyncssh ends the session if it receives a WINDOW_ADJUST after our CLOSE.
+# The session must stay up. asyncssh would end it if the device sent a WINDOW_ADJUST after its CLOSE.
 hostile uploads; start_proxy -- "echo,$S,$R"
 up
 wait_for 90 grep -qE "^(lost|uploaded)" "$TMP/hostile.out" || fail "uploads: $(ask status)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Device and gateway in two network namespaces. The link between them is cut for 20 s (CMX_LONG=1: a minute) and
-# restored; drops all packets; is slow and lossy (200 ms, 5 %).
+# Device and gateway are in two network namespaces. The link between them is cut for 20 s (CMX_LONG=1: a minute) and
+# restored. Then it drops all packets for a while. At the end it is slow (200 ms) and lossy (5 %).
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip "network namespaces need root"
 
@@ -51,8 +51,8 @@ wait_for 60 status_is echo state up || fail "the device did not reconnect after 
 wait_for 30 client "$R" sink 100000 || fail "the link works again, but no data passes"
 ok "silence is noticed, and the device reconnects after the old listener's timeout"
 
-# The second link is slow and lossy; it is simulated in user space, because not every kernel has netem. The session moves to it when
-# the first link is removed.
+# The first link is removed, and the device connects over a second link, which is slow and lossy. The second link is
+# simulated in user space, because not every kernel has netem.
 python3 "$ROOT/tests/e2e/netem.py" "${N}g" t0 "${N}d" t0 100 5 >"$TMP/netem.out" 2>"$TMP/netem.log" & PIDS+=($!)
 wait_for 10 grep -q ready "$TMP/netem.out" || fail "the slow wire"
 ip -n "${N}d" link set d0 down; ip -n "${N}g" addr del 192.0.2.1/24 dev g0; ip -n "${N}d" addr del 192.0.2.2/24 dev d0

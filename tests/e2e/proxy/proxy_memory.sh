@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Memory use returns to its initial value after 1,000 connections. Each of the first 25 allocations of a session (or of
-# the first SWEEP) fails once, and the session recovers each time.
+# Memory use returns to its initial value after 1,000 connections. Each of the first SWEEP allocations of a session (25
+# by default) fails once, and the contexts recover each time.
 . "$(dirname "$0")/../lib.sh"
 
 S=$(free_port) R=$(free_port) D=$(free_port)

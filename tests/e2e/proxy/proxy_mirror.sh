@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # peer = mirror: the service sees the client's address as the source of the connection, and the agent needs no
-# privilege. If root has not added the route, or the client has no IPv6 identity, no connection reaches the service.
+# privilege. A connection reaches the service only if root has added the route and the client has an IPv6 identity.
 # Runs in its own network namespace.
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip "needs root for a network namespace"

@@ -30,7 +30,7 @@ for port in "$R1" "$R2" "$R3" "$R4"; do
     [[ $got =~ ^peer=127\.0\.0\.1\ port=20[0-9]{3}\ server=127\.0\.0\.1:$port$ ]] || fail "through port $port: $got"
 done
 ok "nginx and HAProxy read versions 1 and 2: the client's address and port, and the gateway's listener"
-# The client connects to ::1, but the device has the listener's address as 127.0.0.1. Both addresses in a PROXY header
+# The client connects to ::1, but the device knows the listener's address as 127.0.0.1. Both addresses in a PROXY header
 # are of one family, so the header must give ::1 as the listener's address.
 if listening "$R1" && ss -Hltn6 "sport = :$R1" | grep -q .; then
     for port in "$R1" "$R2" "$R3" "$R4"; do

@@ -49,7 +49,8 @@ NFT
 fi
 quit_proxy
 
-# If a gateway does not permit the probe's direct channel, probes are turned off, this is logged once, and the context stays up.
+# If a gateway does not permit the probe's direct channel, the engine turns probes off and logs this once. The context
+# stays up.
 wait_for 10 eval "! listening $R" || fail "the listener is still open"
 printf 'restrict,port-forwarding,permitlisten="localhost:%s",permitopen="127.0.0.1:1" %s\n' "$R" "$(cat "$TMP/client_key.pub")" >"$TMP/authorized_keys"
 start_proxy -- "echo,$S,$R,probe=1"

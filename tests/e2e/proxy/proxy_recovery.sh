@@ -45,7 +45,7 @@ status_is back state up || fail "the other context of the session also waits"
 stop "$HOLDER"
 wait_for 20 works || fail "freed port: $(ask status)"; ok "port held, then freed: requested again in the same session"
 
-# The gateway has another host key: the device offers no credential and reports an error of its own for this case.
+# The gateway has another host key: the device offers no credential and reports the error `host-key`.
 stop_sshd
 mv "$TMP/host_ed25519" "$TMP/good_key"; mv "$TMP/host_ed25519.pub" "$TMP/good_key.pub"; GOOD=$PIN
 : >"$TMP/sshd.log"
@@ -66,8 +66,8 @@ cp "$TMP/authorized_keys.good" "$TMP/authorized_keys"
 wait_for 20 works || fail "key accepted again: $(ask status)"; ok "key refused, then accepted"
 quit_proxy
 
-# A gateway that shares no cipher with the device closes the connection, as does a gateway that stops. The engine
-# reports the right cause.
+# The gateway shares no cipher with the device. It closes the connection, as a gateway that stops would do, but the
+# engine reports that no cipher matches.
 stop_sshd
 SSHD_PORT=$(free_port)
 start_sshd <<<'Ciphers chacha20-poly1305@openssh.com'

@@ -39,7 +39,8 @@ wait "$SLOW" || fail "the slow service: $(ask status)"
 status_is slow total 32 || fail "$(ask status)"
 ok "all 32 were served once the name was known"
 
-# A client disconnects, and contexts are removed, during the look-up.
+# During the look-up the client disconnects and its context is removed. The other context still works, and the engine
+# can end.
 sleep 3 # until the engine has forgotten the last result
 timeout 1 python3 "$ROOT/tests/e2e/client.py" "$W" sink 1000 && fail "the client was served before the look-up ended"
 [ "$(ask set "fast,$S,$F,session=one")" = "set ok" ] || fail "set"

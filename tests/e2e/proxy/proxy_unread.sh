@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# While a client does not read, sshd does not send its CLOSE for the channel. The session continues; the device ends it
-# only if a new connection needs the slot of such a channel.
+# While a client does not read, sshd does not send its CLOSE for the channel. The session continues.
+# The device ends the session only if a new connection needs the slot of such a channel.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) R=$(free_port)
 start_sshd </dev/null
