@@ -53,7 +53,8 @@ static inline cmx_err flash_sim_read(void *arg, uint32_t offset, void *out, size
     return CMX_OK;
 }
 
-/* Sets byte i of len to value, as far as an operation that is interrupted in the way `tear` changes this byte. */
+/* Writes value to cell, which is byte i of the len bytes of an operation. `tear` selects which bits of the byte are
+ * written before the operation is interrupted. */
 static inline void flash_sim_apply(uint8_t *cell, uint8_t value, size_t i, size_t len, enum flash_tear tear)
 {
     uint8_t mask = 0;

@@ -1,6 +1,6 @@
-/* Complete updates on simulated flash. Each flash operation of the update, first boot, confirmation and rollback is
- * interrupted by a power cut in five ways, fails, or flips a bit. After each fault the board must boot a complete
- * image, either the old or the new one, and accept a further update. */
+/* Complete updates on simulated flash. A power cut interrupts each flash operation of the update, first boot,
+ * confirmation and rollback, in five ways. Other tests let operations fail or flip a bit. After each fault the board
+ * must boot a complete image, either the old or the new one, and accept a further update. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -118,7 +118,7 @@ static void life_crash(void)
         return;
 }
 
-/* Rolls back, then updates again: at that time one otadata record names a failed image. */
+/* Rolls back, then updates again while one otadata record still names the failed image. */
 static void life_after_rollback(void)
 {
     struct cmx_slots_flash s;

@@ -105,7 +105,7 @@ def confirm(verb):
 
 
 def refused(verb, message):
-    """Submits the dialog; it must show the command's own message and stay open."""
+    """Submits the dialog. The dialog must show the command's own message and stay open."""
     click(verb, "dialog")
     wait(lambda: texts("dialog .failure") == [message], f"the dialog does not show the command's message {message!r} but {texts('dialog .failure')}")
     click("Cancel", "dialog")

@@ -1,5 +1,6 @@
 """Copies an ESP-IDF application image and changes its version and, with --replace, one text to another text of the same
-length: esp_image.py IN OUT --version V [--replace OLD=NEW]. Computes the checksum and the SHA-256 at the end again."""
+length: esp_image.py IN OUT --version V [--replace OLD=NEW]. Then computes the checksum and the SHA-256
+at the end of the image again."""
 import argparse
 import hashlib
 import struct

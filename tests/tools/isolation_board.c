@@ -4,7 +4,7 @@
  * usage: isolation_board TAP GATEWAY PORT USER KEY_FILE PIN DNS [open|quick|no-memory]
  *
  * open: without isolation; quick: a lost session is detected after 12 seconds; no-memory: isolation is requested while
- * lwIP has no memory for its raw control blocks, which must fail
+ * lwIP has no memory for its raw control blocks, and this request must fail
  *
  *   tcp IP PORT                 connects: "connected" or "failed"
  *   udp IP PORT                 sends a datagram: "answered" or "silent"

@@ -434,14 +434,14 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
     case CMX_WHY_ARP: /* the kernel's answer is counted, too */
     case CMX_WHY_ND:
         return true;
-    case CMX_WHY_NOT_FOR_US: /* the rules for ARP lack our addresses; the kernel checks later */
+    case CMX_WHY_NOT_FOR_US: /* the ARP rules do not check our address; the kernel does later */
         if (p.ethertype == CMX_ETH_ARP)
             return true;
         break;
     default:
         break;
     }
-    if (p.proto == CMX_IP_ICMP && d.why == CMX_WHY_FORM) /* the rules check less of the quoted packet */
+    if (p.proto == CMX_IP_ICMP && d.why == CMX_WHY_FORM) /* the policy checks more of the quoted packet */
         return true;
     /* In neighbour discovery the rules check only the sender; the kernel's stack checks the rest. */
     return p.proto == CMX_IP_ICMP6 && d.why != CMX_WHY_ICMP && d.verdict == CMX_DENY;

@@ -1,5 +1,5 @@
 /* ota_board - for tests: a device that has only the update service and a flash file. It chooses the image as ESP-IDF's
- * bootloader does and runs the service. A restart by the service starts over in the same process.
+ * bootloader does and runs the service. When the service restarts the device, both steps repeat in the same process.
  *
  *     ota_board FLASH PORT [--key FILE] [--init IMAGE] [--chip N] [--deadline MS] [--idle S] [--up FILE] [--slow US]
  *

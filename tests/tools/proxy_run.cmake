@@ -1,5 +1,5 @@
-# proxy_run with shorter times in which the gateway must answer a CLOSE, and after which a session counts as working and
-# a connection rests.
+# proxy_run_hasty is proxy_run with three shorter times: until the gateway must answer a CLOSE, until a session counts
+# as working, and until a connection rests.
 add_executable(proxy_run_hasty ${source} ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/relay.c
                                ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/relay_rest.c
                                ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/session.c)

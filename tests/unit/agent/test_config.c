@@ -264,7 +264,7 @@ static void test_identity_and_attest_sections(void **state)
     config_free(c);
 }
 
-/* The keys whose change needs a restart, and only those, are reported as such. */
+/* Exactly those changes that need a restart are reported as needing one. */
 static void test_changes_that_need_a_restart(void **state)
 {
     static const struct {

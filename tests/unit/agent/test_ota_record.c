@@ -1,5 +1,5 @@
-/* The record of an update on Linux: what each start of the agent concludes from it, and that truncated or changed files
- * are refused. */
+/* The record of an update on Linux: what each start of the agent concludes from it. Truncated or changed files are
+ * refused. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>

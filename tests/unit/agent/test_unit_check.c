@@ -1,5 +1,5 @@
-/* What --check reports about the systemd unit: it reads the settings in the unit's files and finds the configured paths
- * that they hide from the agent. */
+/* What --check reports about the systemd unit. It reads the settings in the unit's files and finds the configured paths
+ * that these settings hide from the agent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Evidence: decoding returns what was encoded; a token that was changed in any bit, truncated or extended is refused;
- * and the results of appraisal. */
+/* Evidence: decoding returns what was encoded. A token that was changed in any bit, truncated or extended is refused.
+ * Also tests the results of appraisal. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -144,8 +144,8 @@ static void test_signed_round_trip(void **state)
     assert_memory_equal(&e, &back, sizeof e);
 }
 
-/* A signed token is refused where a token with a MAC is expected, and the reverse. Both are refused if another key made
- * them. */
+/* A signed token is refused where a token with a MAC is expected, and the reverse. Any token is refused if another key
+ * made it. */
 static void test_forms_are_apart(void **state)
 {
     uint8_t token[CMX_EVIDENCE_TOKEN_MAX], pub[CMX_P256_PUBLIC_LEN], other[CMX_P256_PUBLIC_LEN];

@@ -251,7 +251,7 @@ static void test_tasks_of_a_direct_context(void **state)
     assert_int_equal(connect_as("mqtt", &at), -EACCES);
     cmx_mem_fail_at(0);
     close(fd);
-    assert_int_equal(connect_as("mqtt", &at), -ECONNREFUSED); /* its entry is removed */
+    assert_int_equal(connect_as("mqtt", &at), -ECONNREFUSED); /* a failed connection leaves no entry */
     close(free_for_all);
     cmx_device_isolation_end(); /* also frees the entries of connections */
     assert_int_equal(live_blocks(), before);

@@ -97,8 +97,8 @@ static void test_sketch_as_cpp(void **state)
     run_sketch(sketch_setup_cpp);
 }
 
-/* Both files of the sketch include ota.h, which defines verifyRollbackLater for Arduino's core. It returns true, so
- * that a new image stays on trial. */
+/* Both files of the sketch include ota.h, which defines verifyRollbackLater for Arduino's core. This function
+ * returns true, so that a new image stays on trial. */
 static void test_arduino_leaves_a_new_image_on_trial(void **state)
 {
     (void)state;

@@ -633,8 +633,8 @@ static void test_policy(void **state)
     assert_int_equal(n, 1);
     sql("UPDATE evidence SET given = given + 3600, ends = ends + 3600");
     assert_true(quarantined("cam-17"));
-    /* In turn, the device gets a break-glass grant, an exemption, a policy of its own, and a policy that is not
-     * enforced. */
+    /* Without evidence, each of these permits access as long as it exists: a break-glass grant, an exemption, and a
+     * policy of the device's own that is not enforced. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
@@ -938,13 +938,12 @@ static void test_etc_hosts(void **state)
     etc_hosts_is("1.2.3.4 a\r\n5.6.7.8 b\r\n", lines, "1.2.3.4 a\r\n5.6.7.8 b\r\n" NEW_BLOCK);
     etc_hosts_is("1.2.3.4 a\n" HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n" HOSTS_END "5.6.7.8 b", lines,
                  "1.2.3.4 a\n" NEW_BLOCK "5.6.7.8 b");
-    /* An editor wrote the file with CRLF, the block is of an earlier version and has the loopback's names, or there are
-     * two blocks. */
+    /* A block of an earlier version, with CRLF and the loopback's names, is replaced. Two blocks become one. */
     etc_hosts_is("# cmxsafe gateway: begin (written from the registry)\r\n127.0.0.1 localhost\r\nfd12:3456:789a::9 "
                  "cam-9.cmx\r\n# cmxsafe gateway: end\r\n",
                  lines, NEW_BLOCK);
     etc_hosts_is(HOSTS_BEGIN HOSTS_END "x\n" HOSTS_BEGIN HOSTS_END, lines, NEW_BLOCK "x\n");
-    /* The block has no end, or has lines that an administrator added. */
+    /* Other lines stay: those after a block without an end, inside a block, and around an end without a block. */
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n",
                  lines, NEW_BLOCK "1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n");
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd99::1 old.cmx\n" HOSTS_END "b\n", lines,
@@ -1100,8 +1099,8 @@ static void test_limits(void **state)
         gw_limits_failed(&l, b, GW_PENALTY_FAILED_MS, 1000);
     assert_int_equal(gw_limits_pace(&l, b, 1000 + GW_PENALTY_MAX_MS - GW_PENALTY_LIMIT_MS - 1), GW_LOGIN_REFUSED);
     assert_int_equal(gw_limits_pace(&l, b, 1000 + GW_PENALTY_MAX_MS - GW_PENALTY_LIMIT_MS), GW_LOGIN_NOW);
-    /* However many of its logins fail, a source that logged in successfully a short time ago is delayed but not
-     * refused. */
+    /* A source that logged in successfully a short time ago is delayed but not refused, however many of its logins
+     * fail. */
     for (int i = 0; i < 10000; i++)
         gw_limits_failed(&l, a, GW_PENALTY_FAILED_MS, 2000);
     assert_int_equal(gw_limits_pace(&l, a, 2000), GW_LOGIN_LATER);

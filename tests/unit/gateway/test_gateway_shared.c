@@ -401,7 +401,7 @@ static void test_stored_address(void **state)
 }
 
 /* In a text from PostgreSQL, the copy replaces unexpected characters by '?'. A change of this text must still find
- * PostgreSQL's row: the statement compares with LIKE, where '?' becomes '_'. */
+ * PostgreSQL's row: the statement compares with LIKE and contains '_' instead of each '?'. */
 static void test_replaced(void **state)
 {
     (void)state;

@@ -27,7 +27,7 @@ static const char listing[] = "table inet cmxsafe {\n"
                               "\t}\n"
                               "}\n";
 
-/* The guard removes each refused connection from the set by its own key, so that those added meanwhile stay. */
+/* The guard removes each refused connection from the set by its own key. Connections that are added meanwhile stay. */
 static void refusals_are_read_one_by_one(void **state)
 {
     static const struct {

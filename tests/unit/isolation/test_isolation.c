@@ -184,7 +184,7 @@ static void gateway_cannot_open(void **state)
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9000, 0), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_TCP_STATE);
-    /* But if the gateway still has an old connection on these ports, its segment passes, and so does our reset. */
+    /* If the gateway still has an old connection on these ports, a segment of that connection and our reset pass. */
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 77, 88), CMX_WHY_SESSION);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_RST, 88, 0), CMX_WHY_SESSION);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_TCP_STATE);

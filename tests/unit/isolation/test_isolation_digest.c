@@ -69,7 +69,7 @@ static void further_gateways_count(void **state)
     c.gateways[1] = (struct cmx_iso_gateway){.ip = c.gateways[0].ip, .port = 2222};
     c.gateways[2] = (struct cmx_iso_gateway){.name = "gw3.example", .port = 22};
     digest(&c, two);
-    assert_memory_equal(one, two, 32); /* n_gateways does not include it */
+    assert_memory_equal(one, two, 32); /* n_gateways does not count these two yet */
     c.n_gateways = 3;
     digest(&c, two);
     assert_memory_not_equal(one, two, 32);

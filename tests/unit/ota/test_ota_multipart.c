@@ -85,7 +85,7 @@ static void test_splits(void **state)
         "---x-\r\nContent-Disposition: form-data; name=\"u\"\r\n\r\n\r\n---x\r\r\n--\r\n\r\n---\r\n---x-\r\n"
         "Content-Disposition: form-data; name=\"v\"\r\n\r\n--\r\n---x---",
         "[u]\r\n---x\r\r\n--\r\n\r\n---;[v]--;.");
-    /* The first bytes of the data, with the CRLF before them, which ends the header, resemble a delimiter. */
+    /* The CRLF that ends the header and the first bytes of the data together resemble a delimiter. */
     same_at_every_split(type_x, "--X\r\nContent-Disposition: form-data; name=\"u\"\r\n\r\n--Y\r\n--X--", "[u]--Y;.");
     same_at_every_split(type_x, "--X\r\nContent-Disposition: form-data; name=\"u\"\r\n\r\n\r\r\r\n\r\n--X--",
                         "[u]\r\r\r\n;.");

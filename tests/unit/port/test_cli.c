@@ -110,7 +110,7 @@ static void values_reach_their_targets(void **state)
     assert_int_equal(run(2, out, "sample --item 1 --level -- --quiet no-rest"), 10);
     assert_string_equal(got.level, "2"); /* "--" is not the value of --level */
     assert_false(got.quiet);
-    assert_string_equal(got.line.operand[0], "--quiet"); /* the command takes no rest: operands follow "--" */
+    assert_string_equal(got.line.operand[0], "--quiet"); /* without `rest_form`, words after "--" are operands */
 }
 
 static void errors_use_one_sentence_each(void **state)

@@ -582,8 +582,8 @@ static uint64_t drip(int fd, const char *text, uint64_t limit_ms)
     return cmx_port_now_ms() - start;
 }
 
-/* A client that sends only a byte now and then is disconnected, both within a head and within a body that was already
- * answered. */
+/* A client that sends only a byte now and then is disconnected. This applies to the head of a request, and to a body
+ * that the client still sends after the answer. */
 static void test_dripping_connections_end(void **state)
 {
     char out[2048];

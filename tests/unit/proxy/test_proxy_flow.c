@@ -271,7 +271,8 @@ static void phases_count_the_open_relays(void **state)
 static uint8_t scratch[CMX_RELAY_CHUNK];
 static struct session session = {.scratch = scratch, .scratch_len = sizeof scratch};
 
-/* The service sends `chunks` chunks and 100 bytes more, which count upwards. libssh is set to accept all of them. */
+/* The service sends `chunks` chunks and 100 further bytes; all byte values count upwards. The simulated gateway accepts
+ * them all. */
 static void service_sends(size_t chunks)
 {
     const size_t n = chunks * CMX_RELAY_CHUNK + 100;

@@ -201,7 +201,7 @@ static void all_sessions_use_one_gateway(void **state)
     assert_int_equal(engine.n_up, 1);
 }
 
-/* One session has given up a gateway; then the other session logs in there. Both sessions use this gateway. */
+/* One session has given up a gateway; then the other session logs in there. The first session must return to it. */
 static void the_session_that_gets_in_decides(void **state)
 {
     (void)state;

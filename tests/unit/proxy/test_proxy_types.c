@@ -72,8 +72,8 @@ static void a_gateway_without_the_types_asked_for_is_asked_for_ed25519(void **st
     assert_false(cmx_session_login_lacks_stack(&session));
 }
 
-/* The attempt failed before the gateway presented a key: no common cipher or a broken key exchange, or the gateway hung
- * up, did not answer or refused the connection. */
+/* Other failures before the gateway presents a key must not move the session to the larger stack: no common cipher, a
+ * broken key exchange, or a gateway that hangs up, does not answer or refuses the connection. */
 static void what_else_fails_before_a_key_leaves_the_stack_as_it_is(void **state)
 {
     static const cmx_err errors[] = {CMX_EPROTO, CMX_ECLOSED, CMX_ETIMEOUT, CMX_EREFUSED};
@@ -85,7 +85,7 @@ static void what_else_fails_before_a_key_leaves_the_stack_as_it_is(void **state)
     }
 }
 
-/* The gateway's ECDSA key was not the pinned one, and it has no RSA key. */
+/* The gateway's ECDSA key is not the pinned key, and the gateway has no RSA key. */
 static void a_refusal_among_the_types_left_is_an_answer_too(void **state)
 {
     (void)state;
