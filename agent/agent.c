@@ -217,16 +217,17 @@ static size_t connections_of(const struct agent_config *c)
     return connections;
 }
 
-/* Call this and raise_descriptors after starting the process that runs hooks, which must not inherit the limits. */
+/* The process that runs hooks must not inherit the limits: start it before calling this and raise_descriptors. */
 static void limit_heap(const struct agent_config *c)
 {
     if (memory_limit(connections_of(c)))
         cmx_log(CMX_LOG_WARN, TAG, "the heap cannot be limited: %s", strerror(errno));
 }
 
-/* Raises the soft limit of open files, which is often only 1,024 in a shell or container, to what the connections need,
- * or to the hard limit if that is lower. serves: HTTP services are running. If they started under a limit of at most
- * FD_SETSIZE, they cannot use higher descriptors (http_mhd.c), so the limit stays at most FD_SETSIZE. */
+/* Raises the soft limit of open files to the number that the connections need, or to the hard limit if that is lower.
+ * In a shell or container, the soft limit is often only 1,024. serves: HTTP services are running. If they started under
+ * a limit of at most FD_SETSIZE, they cannot use higher descriptors (http_mhd.c). The limit then stays at most
+ * FD_SETSIZE. */
 static void raise_descriptors(const struct agent_config *c, bool serves)
 {
     const rlim_t need = connections_of(c) + c->n_contexts * AGENT_SESSION_FDS + AGENT_OWN_FDS;
@@ -363,9 +364,9 @@ static uint64_t work_of(const struct status_view *v)
     return work;
 }
 
-/* Sessions, signals, control clients, a removed control socket and changes of the rules wake the loop by themselves.
- * Three things are checked at intervals, which are long while nothing happens: stuck sessions, new name servers, the
- * watchdog. */
+/* Returns how long poll may wait, in ms. Stuck sessions, new name servers and the watchdog need checks at intervals;
+ * the intervals are long while nothing happens. Sessions, signals, control clients, a removed control socket and
+ * changes of the rules wake the loop by themselves. */
 static int next_look_ms(const struct agent *a)
 {
     const uint64_t feed_ms = a->notify.watchdog_ms / 4;
@@ -467,7 +468,8 @@ static cmx_err take_signals(struct agent *a)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     signal(SIGPIPE, SIG_IGN);
-    /* Other daemons rotate logs or print statistics on SIGUSR1 and SIGUSR2. The default action would end the agent. */
+    /* People send SIGUSR1 and SIGUSR2 to other daemons, to rotate logs or print statistics. Here the default action
+     * would end the agent, so both signals are ignored. */
     signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)

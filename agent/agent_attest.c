@@ -36,8 +36,8 @@ static struct {
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
     struct cmx_mutex lock; /* guards policy, which a reload changes */
-    /* whether the device has an identity; read once at start, because the agent's loop writes the status and must not
-     * wait for a slow TPM */
+    /* The device's identity. It is read once, at the start, because the agent's loop writes it to the status and must
+     * not wait for a slow TPM. */
     bool has_identity;
     uint8_t ueid[CMX_UEID_LEN];
     char authorized_key[CMX_IDENTITY_PUBLIC_MAX];
@@ -111,7 +111,7 @@ static uint64_t size_of(int fd, const struct stat *st)
 
 static cmx_err image_open(const char *path, int *out, uint32_t *size, struct cmx_why *why)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a FIFO would block */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: does not wait for a FIFO's writer */
     struct stat st;
     uint64_t bytes;
 

@@ -1,5 +1,5 @@
-/* agent_attest.h - attestation and identity in the agent: before the agent confines itself, opens the hardware key and
- * the image that evidence measures in place of flash; then serves /hash and /evidence. */
+/* agent_attest.h - attestation and identity in the agent. Before the agent confines itself, this module opens the
+ * hardware key, and the image that evidence measures in place of flash. Then it serves /hash and /evidence. */
 #pragma once
 
 #include "agent/config/agent_config.h"

@@ -21,7 +21,8 @@ static void print_line(void *arg, const char *text)
     fprintf(stderr, "%s%s\n", *journal ? "<3>" : "", text);
 }
 
-/* Without `restart` an update takes effect at once and is never on trial (docs/OTA.md). */
+/* Without `restart` an update takes effect at once and is never on trial (docs/OTA.md), so `confirm` and `rollback`
+ * never run. */
 static void warn_of_unused_hooks(const struct agent_config *c, const char *file, bool journal)
 {
     if (c->ota.install && !c->ota.restart && (c->ota.confirm || c->ota.rollback))

@@ -1,11 +1,12 @@
-/* liveness.h - records which tasks have reported recently. The systemd watchdog is fed only while all of them have. A
- * task is added by its first call of liveness_feed and removed when its thread ends. Any thread. */
+/* liveness.h - records which tasks have reported recently. The systemd watchdog is fed only while all tasks have
+ * reported recently. A task is added by its first call of liveness_feed and removed when its thread ends. Any
+ * thread. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LIVENESS_TASKS_MAX 640 /* each context may have a session, and so a task, of its own */
+#define LIVENESS_TASKS_MAX 640 /* enough for one session, and so one task, per context */
 
 /* The calling task reports at now_ms. A time in the future means that the task may wait until then. */
 void liveness_feed(uint64_t now_ms);

@@ -44,6 +44,7 @@ size_t wiring_polls(const struct wiring *w, struct pollfd fds[WIRING_POLLS_MAX])
  * readable. */
 void wiring_turn(struct wiring *w);
 
-/* Writes the members of the status document's "modules", and lines under the table. wiring: a struct wiring. */
+/* Write the modules' parts of the status: members of "modules" in JSON, or lines under the table. wiring: a struct
+ * wiring. */
 void wiring_json(void *wiring, struct cmx_json *j);
 void wiring_text(void *wiring, struct cmx_buf *out);

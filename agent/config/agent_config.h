@@ -1,9 +1,9 @@
-/* agent_config.h - the agent's configuration file as values. One table (config_table.c) drives reading, checking, the
- * reference (docs/CONFIG.md, cmxsafed.conf(5)), the suggestion for a mistyped key, and the keys that a reload cannot
- * change.
+/* agent_config.h - the agent's configuration file as values. One table (config_table.c) describes all keys. The parser,
+ * the checks, the reference (docs/CONFIG.md, cmxsafed.conf(5)) and the suggestion for a mistyped key use it. It also
+ * says which keys a reload cannot change.
  *
- * To add settings for a module of the agent, define a struct here that begins with struct config_head, and add a member
- * of this type to struct agent_config and rows to config_table.c. An option of a context is one row of
+ * To add settings for a module of the agent, define a struct here that begins with struct config_head, add a member of
+ * this type to struct agent_config, and add rows to config_table.c. An option of a context is one row of
  * context_options.h. */
 #pragma once
 
@@ -17,9 +17,9 @@
 #include "cmxsafe/proxy/proxy.h"
 
 #define CONFIG_FILE_DEFAULT "/etc/cmxsafe/cmxsafed.conf"
-#define CONFIG_KEYS_MAX 24    /* keys of one section */
-#define CONFIG_LIST_MAX 32    /* values of one repeated key */
-#define CONFIG_ERRORS_MAX 100 /* errors reported for one file */
+#define CONFIG_KEYS_MAX 24    /* maximum number of keys in a section */
+#define CONFIG_LIST_MAX 32    /* maximum number of values of a repeated key */
+#define CONFIG_ERRORS_MAX 100 /* maximum number of errors reported for a file */
 
 /* The line numbers of a section and of its keys; 0: not in the file. First member of every section's struct. */
 struct config_head {

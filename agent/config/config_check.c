@@ -112,8 +112,8 @@ static bool covers_loopback(const char *host)
     return false;
 }
 
-/* Reports a port on which two of the agent's own services, or one of these services and a direct context, would listen.
- */
+/* Reports a port that two listeners would share: the services of [attest] and [ota], or one of them and a direct
+ * context. */
 static void check_services(const struct agent_config *c, struct config_report *r)
 {
     const uint64_t attest = c->attest.enabled ? c->attest.port : 0, ota = c->ota.install ? c->ota.port : 0;
@@ -131,7 +131,7 @@ static void check_services(const struct agent_config *c, struct config_report *r
     }
 }
 
-/* Reports contexts with the same listener as an earlier context. */
+/* Reports context i if it has the same listener as an earlier context. */
 static void check_listeners(const struct agent_config *c, size_t i, struct config_report *r)
 {
     const struct context_section *s = &c->contexts[i];

@@ -90,8 +90,8 @@ static bool same_key(const char *a, const char *b)
     return n == strcspn(b, " \t") && strncmp(a, b, n) == 0;
 }
 
-/* True if the known_hosts line revokes the pin, which is a fingerprint or a known_hosts line. revoked: the key in the
- * line. */
+/* True if `line`, a @revoked line of known_hosts, revokes the pin. The pin is a fingerprint or another known_hosts
+ * line. revoked: the key in `line`. */
 static bool is_revoked_pin(const char *line, const char *revoked, const char *pin)
 {
     const char *key = known_hosts_key(pin);
@@ -190,7 +190,7 @@ static cmx_err read_pins(struct agent_config *c, struct config_report *r)
     return err;
 }
 
-/* Reads a secret from the file path, which a key of [gateway] names. */
+/* Reads a secret from the file `path`. key: the key of [gateway] that names this file, for error messages. */
 static cmx_err read_secret(struct agent_config *c, struct config_report *r, const char *key, const char *path,
                            char **out)
 {

@@ -10,7 +10,7 @@
 
 typedef enum {
     CONFIG_TEXT,     /* char *: printable, at most max chars (0: 255) */
-    CONFIG_NAME,     /* char *: letters, digits, '.', '_', '-'; at most CMX_PROXY_NAME_MAX - 1 */
+    CONFIG_NAME,     /* char *: letters, digits, '.', '_', '-'; at most CMX_PROXY_NAME_MAX - 1 chars */
     CONFIG_HOST,     /* char *: host name, IPv4 address or IPv6 address with or without brackets */
     CONFIG_GATEWAYS, /* char *: a list as in proxy/gateways.h */
     CONFIG_PATH,     /* char *: absolute */
@@ -27,7 +27,7 @@ struct config_key {
     const char *key;
     config_type type;
     size_t offset; /* offset in the section's struct */
-    uint8_t size;  /* bytes of the number at `offset`; 0 means 8 */
+    uint8_t size;  /* size in bytes of the number at `offset`; 0 means 8 */
     uint64_t min, max;
     uint64_t step;              /* durations: the value must be a multiple of this, in ms; 0 means 1000 */
     uint64_t unit;              /* durations: unit of the stored number in ms; 0 means 1 */
@@ -37,14 +37,14 @@ struct config_key {
     bool block_device; /* paths: an existing file may also be a block device */
     bool required;
     bool restart;        /* a reload keeps the old value until the agent is restarted */
-    uint8_t direction;   /* contexts: 1 + the only cmx_proxy_direction that uses the key; 0: all use it */
+    uint8_t direction;   /* contexts: 1 + the cmx_proxy_direction that uses the key; 0: both directions use it */
     const char *without; /* for the reference: the effect of leaving the key out, if there is no default */
     const char *help;    /* the meaning, in one line */
 };
 
 struct config_section {
     const char *name;
-    bool named;    /* the section is [name NAME], and may occur any number of times */
+    bool named;    /* the header is [name NAME]; a file may have several of these sections */
     size_t offset; /* offset of the section's struct, or of the array of named sections, in struct agent_config */
     const char *help;
     bool restart; /* a change of any of its keys takes effect only when the agent restarts */
@@ -66,8 +66,8 @@ CMX_MUST_USE cmx_err config_set(const struct config_key *k, void *section, const
 /* True if a change of the key takes effect only when the agent restarts. */
 bool config_needs_restart(const struct config_key *k);
 
-/* Returns the next key after `after` (NULL: the first one) that needs a restart and differs between a and b; NULL:
- * there is none. Skips the keys of contexts. */
+/* Iterates over the keys that need a restart and differ between a and b, without the keys of contexts. after: the key
+ * that the last call returned; NULL: returns the first key. Returns NULL at the end. */
 const struct config_key *config_next_restart(const struct agent_config *a, const struct agent_config *b,
                                              const struct config_key *after);
 

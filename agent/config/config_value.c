@@ -48,7 +48,7 @@ static cmx_err number(const char *text, const struct unit *units, size_t n_units
     return CMX_EFORMAT;
 }
 
-/* Numbers have 2, 4 or 8 bytes. */
+/* Stores v in 2, 4 or 8 bytes, as k->size says. */
 static void store(const struct config_key *k, void *at, uint64_t v)
 {
     if (k->size == 2)

@@ -191,7 +191,7 @@ static void check_path(const struct config_key *k, const char *path, const struc
         config_error(r, line, "%s %s: %s", k->key, path, why);
     else if (!k->creates)
         check_readable(k, path, line, r);
-    else if (line || s) /* without the unit, which creates their folders, default paths are not checked */
+    else if (line || s) /* without a unit, default paths are not checked: systemd creates their folders */
         check_creatable(k, path, line, s, r);
 }
 

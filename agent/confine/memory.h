@@ -12,8 +12,8 @@
 /* Call it before the first thread starts. */
 void memory_setup(void);
 
-/* Bytes of the limit that do not depend on the connections: stacks of threads, libraries, buffers. With a sanitizer
- * they include the sanitizer's shadow memory. */
+/* The part of the limit, in bytes, that does not depend on the connections: stacks of threads, libraries, buffers. With
+ * a sanitizer it includes the sanitizer's shadow memory. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MEMORY_LIMIT_BASE ((rlim_t)1 << 47)
 #else
@@ -21,8 +21,8 @@ void memory_setup(void);
 #endif
 
 /* Limits the heap of the process (RLIMIT_DATA, soft). connections: the number that the contexts permit. An allocation
- * above the limit fails, and ends the session that needs it. A later call raises the limit and never lowers it, since
- * the memory may be in use; a lower limit that another program set stays. CMX_EIO. */
+ * above the limit fails, and ends the session that needs it. A later call may raise the limit but never lowers it,
+ * since the memory may be in use. A lower limit that another program has set stays. CMX_EIO. */
 CMX_MUST_USE cmx_err memory_limit(size_t connections);
 
 /* Call it at each turn of the agent's loop. work: a number that changes while sessions work (bytes moved, logins).

@@ -70,7 +70,8 @@ unsigned status_sessions(const struct status_view *v)
     return n;
 }
 
-/* Copies a peer's text and replaces control characters, so that it is one line that is safe on a terminal. */
+/* Copies a peer's text to out and replaces control characters. The copy is one line, and safe to print on a
+ * terminal. */
 static void clean(char *out, size_t cap, const char *s)
 {
     snprintf(out, cap, "%s", s);

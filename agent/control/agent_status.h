@@ -11,7 +11,7 @@
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/proxy/proxy.h"
 
-/* The longest answer in bytes: 48 KB for the confinement and the modules, and 1,536 bytes for each context. */
+/* Maximum length of an answer in bytes: 48 KB for the confinement and the modules, and 1,536 bytes for each context. */
 #define STATUS_MAX (48 * 1024 + CMX_PROXY_CONTEXTS_MAX * 1536)
 
 /* A snapshot. Strings are borrowed. Times are those of cmx_port_now_ms. */
@@ -30,7 +30,7 @@ struct status_view {
     size_t n_contexts;
     struct cmx_context_status *contexts;
     void (*modules_json)(void *arg, struct cmx_json *j);  /* writes members of "modules"; may be NULL */
-    void (*modules_text)(void *arg, struct cmx_buf *out); /* writes lines; may be NULL */
+    void (*modules_text)(void *arg, struct cmx_buf *out); /* writes lines below the table; may be NULL */
     void *modules_arg;
 };
 

@@ -14,11 +14,11 @@
 #include "cmxsafe/port/port.h"
 #include "port/linux/unix_listen.h"
 
-#define DISCARD_MAX 128      /* most reads; a client might never stop sending */
+#define DISCARD_MAX 128      /* maximum number of reads: a client might never stop sending */
 #define CONTROL_PATH_MAX 108 /* sun_path of unix(7) */
 #define TAG "control"
 
-/* Invariants: fd < 0: a free slot. answer is NULL while the request is being read. */
+/* Invariants: fd is negative in a free slot; answer is NULL until the request has been read. */
 struct client {
     int fd;
     bool privileged;
@@ -91,7 +91,7 @@ cmx_err control_open(struct control **out, const char *path, const struct contro
     return CMX_OK;
 }
 
-/* Another program may have removed the socket: clients then need a new socket. */
+/* If another program has removed the socket, creates a new one, so that clients can connect again. */
 static void restore_socket(struct control *c)
 {
     const int old = c->listener;

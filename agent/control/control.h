@@ -14,9 +14,9 @@
 #include "cmxsafe/core/err.h"
 
 #define CONTROL_CLIENTS_MAX 8
-#define CONTROL_LINE_MAX 256 /* bytes of a request, its newline included */
+#define CONTROL_LINE_MAX 256 /* maximum length of a request in bytes, newline included */
 #define CONTROL_WORDS_MAX 8
-#define CONTROL_CLIENT_MS 5000 /* time from connect until the client has read the answer */
+#define CONTROL_CLIENT_MS 5000 /* time limit, from connect until the client has read the answer */
 
 struct control_request {
     size_t n;
@@ -37,7 +37,7 @@ struct control;
 
 /* Listens at path. Replaces a socket on which no process listens. CMX_EBUSY: another process listens there; CMX_EEXIST:
  * path is not a socket; CMX_EPERM, CMX_ENOENT, CMX_EIO: the socket cannot be created; CMX_ENOSPC: path is too long;
- * CMX_ENOMEM. commands and arg are borrowed until control_close. answer_max: bytes of the longest answer. */
+ * CMX_ENOMEM. commands and arg are borrowed until control_close. answer_max: maximum length of an answer, in bytes. */
 CMX_MUST_USE cmx_err control_open(struct control **out, const char *path, const struct control_command *commands,
                                   size_t n, void *arg, size_t answer_max);
 

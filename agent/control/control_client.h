@@ -4,12 +4,12 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Sends one line to the agent at path and writes its answer to `to`. Prints errors to stderr, also an answer
- * {"error":...}. Returns the exit code: 1 after an error. */
+/* Sends one line to the agent at path and writes its answer to `to`. Errors and an answer {"error":...} go to stderr.
+ * Returns the exit code: 1 after an error. */
 int control_ask(const char *path, const char *line, FILE *to);
 
-/* Finds the control socket that a configuration file names, and copies its path into out. file NULL: the default file
- * if it can be read, else the default socket. Returns the exit code. */
+/* Finds the control socket that a configuration file names, and copies its path into out. file NULL: uses the default
+ * file, or the default socket if that file cannot be read. Returns the exit code. */
 int control_path(const char *file, char *out, size_t cap);
 
 /* `cmxsafed status`. */

@@ -200,7 +200,8 @@ static void warn_if_stuck(const struct agent_config *c)
         cmx_log(CMX_LOG_WARN, TAG, "the gateway's name cannot be looked up: %s", why.text);
 }
 
-/* Without the rules any local user could connect to the listener of a direct context. */
+/* Without isolation, any local user can connect to the listener of a direct context, even if the context lists
+ * users. */
 static void warn_of_users(const struct agent_config *c)
 {
     for (size_t i = 0; i < c->n_contexts; i++)

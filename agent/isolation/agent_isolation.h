@@ -1,9 +1,10 @@
-/* agent_isolation.h - isolation in the agent: turns the configuration into rules, installs them before the first
- * session starts, follows sessions, look-ups and name servers, observes that the rules stay in force, and repairs them.
+/* agent_isolation.h - isolation in the agent. Turns the configuration into rules and installs them before the first
+ * session starts. Adapts the rules to sessions, look-ups and name servers. Checks that the rules stay in force, and
+ * repairs them.
  *
  * It fails closed. Rules that cannot be installed stop the agent from starting. Rules that another program changed or
- * removed are reported at once (log, status, evidence) and installed again; while that fails, the agent's sessions end.
- * The rules stay in force when the agent ends. */
+ * removed are reported at once (log, status, evidence) and installed again. While they cannot be installed again, the
+ * agent keeps all its sessions closed. The rules stay in force when the agent ends. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,8 +24,8 @@ struct sockaddr;
 CMX_MUST_USE cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_nft_config *out,
                                        struct cmx_why *why);
 
-/* Computes the SHA-256 of the policy as configured, for evidence: equal on devices with the same [gateway], [context]
- * and [isolation], independent of the users' numeric ids and of the name servers from DHCP. CMX_EINVAL: the
+/* Computes the SHA-256 of the policy as configured, for evidence. It is equal on devices with the same [gateway],
+ * [context] and [isolation]: the users' numeric ids and the name servers from DHCP do not affect it. CMX_EINVAL: the
  * configuration cannot be turned into rules; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32]);
 

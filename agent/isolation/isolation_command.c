@@ -20,7 +20,7 @@
 /* The file exists while applied rules wait for --confirm. The agent has no permission to write to the file's folder;
  * otherwise a compromised agent could confirm the rules by deleting the file. */
 #define PENDING "/run/cmxsafe-isolation.unconfirmed"
-#define LISTING_MAX (512 * 1024) /* both tables with all their elements */
+#define LISTING_MAX (512 * 1024) /* maximum length of both tables with all their elements */
 
 enum action { NONE, SHOW, DRY_RUN, APPLY, REMOVE, CONFIRM, BOOT };
 
@@ -130,8 +130,8 @@ static int run(struct nft *n, const char *text, bool dry)
 
 /* ---- commit-confirm ---- */
 
-/* Fails with EEXIST while other rules wait for a confirmation. With two rollbacks, the first would remove the new
- * rules, and the second would restore the unconfirmed ones. */
+/* Fails with EEXIST while other rules wait for a confirmation, because two rollbacks must not be pending at once. The
+ * first would remove the new rules, and the second would then restore the older, unconfirmed rules. */
 static int open_pending(void)
 {
     return open(PENDING, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -145,8 +145,8 @@ static bool is_pending(int fd)
     return fstat(fd, &st) == 0 && st.st_nlink > 0;
 }
 
-/* Runs in a process of its own, which survives the end of the login: waits, and restores the former rules unless they
- * were confirmed. */
+/* Runs in a process of its own, which survives the end of the login. Waits, and then restores the former rules, unless
+ * the file PENDING was removed meanwhile. */
 static void guard(uint64_t seconds, int pending, const char *before)
 {
     struct nft *n = NULL;
@@ -260,7 +260,7 @@ static void ignore_line(void *arg, const char *text)
     (void)text;
 }
 
-/* True if isolation is configured, or if the configuration cannot be read. */
+/* True if isolation is enabled. Also true if the configuration cannot be read; *readable is then false. */
 static bool is_enabled(const char *file, void (*line)(void *arg, const char *text), bool *readable)
 {
     struct config_report report = {.file = file, .line = line};
@@ -292,7 +292,8 @@ static int remove_rules(const char *file, struct nft *n, struct cmx_buf *b)
     return code;
 }
 
-/* The agent replaces these rules when it starts. If it never starts, they stay. */
+/* Loads the saved rules; if this fails, denies everything. The agent replaces these rules when it starts. If it never
+ * starts, they stay. */
 static int boot(const char *file, struct nft *n, struct cmx_buf *b)
 {
     const char *text = NULL;

@@ -1,5 +1,5 @@
-/* isolation_hooks.c - the proxy engine's hooks: permits a gateway's address and the look-up of its name for as long as
- * they are used. */
+/* isolation_hooks.c - the proxy engine's hooks: permit a gateway's address while sessions use it, and the queries of a
+ * look-up while it runs. */
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -39,8 +39,8 @@ static bool is_configured(const struct isolation *s, const struct cmx_end *end)
     return false;
 }
 
-/* Changes the rules. If the rules are missing, this fails: the agent's loop installs them again, and the engine later
- * repeats the failed attempt. */
+/* Changes the rules. This fails if the rules are missing. The agent's loop then installs them again, and the engine
+ * repeats the failed attempt later. */
 static cmx_err change_rules(struct isolation *s, struct cmx_buf *command)
 {
     struct cmx_why why = {""};

@@ -15,7 +15,7 @@ typedef enum {
     ISOLATION_RELEASED /* no longer enabled: the rules are left as they are and no longer observed */
 } isolation_state;
 
-/* An address that current sessions use, of a gateway that is configured by name. */
+/* An address in use by current sessions, for a gateway that is configured by name. */
 struct live_gateway {
     struct cmx_end end;
     unsigned sessions;
@@ -33,7 +33,8 @@ struct isolation {
     unsigned long long repairs; /* number of repairs since the start */
 };
 
-/* Call with the lock held. Logs the transition; who: the program that caused it, empty if unknown. */
+/* Call with the lock held. Sets the state. Logs when the rules were changed and when they are in force again; the
+ * caller logs all other changes of the state. who: the program that caused the change; empty: not known. */
 void isolation_set_state(struct isolation *s, isolation_state state, const char *who);
 
 /* Call with the lock held. Checks the rules. If another program changed them, sets ISOLATION_CHANGED and wakes the

@@ -19,9 +19,9 @@
 #define TABLE "cmxsafe"
 #define ATTRIBUTE_HEAD sizeof(struct nlattr)
 #define ATTRIBUTE_ALIGN(n) (((size_t)(n) + 3) & ~(size_t)3)
-#define LISTING_MAX (64 * 1024) /* longest listing of both tables without elements; isolation.nft has 14 KB */
+#define LISTING_MAX (64 * 1024) /* maximum length of both tables' listing without elements; isolation.nft has 14 KB */
 #define MESSAGE_MAX (64 * 1024)
-#define QUEUE_BYTES (4 * 1024 * 1024) /* events of one installation: a few hundred messages */
+#define QUEUE_BYTES (4 * 1024 * 1024) /* room for the events of one installation, a few hundred messages */
 #define INSTALL_ATTEMPTS 5
 #define NFT_MESSAGE(type) ((type) == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN))
 
@@ -179,8 +179,8 @@ static void note_change(struct nft_guard *g, const char *who)
     snprintf(g->who, sizeof g->who, "%s", who);
 }
 
-/* Runs one of the agent's transactions. Records whether another program changed the agent's tables before it or during
- * it. */
+/* Runs one of the agent's transactions. Records whether another program changed the agent's tables before or during
+ * this transaction. */
 static cmx_err run_own(struct nft_guard *g, const char *text, struct cmx_why *why)
 {
     uint32_t before = 0, after = 0;
@@ -219,7 +219,7 @@ static cmx_err install_once(struct nft_guard *g, const char *text, struct cmx_wh
         err = rules_digest(g, g->rules);
     if (err)
         return err;
-    read_events(g, &e); /* changes between the transaction and the listing */
+    read_events(g, &e); /* finds changes made between the transaction and the listing */
     return g->changed || e.ours || e.lost ? CMX_EBUSY : CMX_OK;
 }
 

@@ -27,7 +27,7 @@ int nft_guard_fd(const struct nft_guard *g);
  * force. */
 CMX_MUST_USE cmx_err nft_guard_install(struct nft_guard *g, const char *text, struct cmx_why *why);
 
-/* Applies one of the agent's own changes, which may concern only elements of sets. Errors as for nft_run. */
+/* Applies one of the agent's own changes, which must concern only elements of sets. Errors as for nft_run. */
 CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why);
 
 /* Checks the rules. CMX_OK: the installed rules are in force. CMX_EPERM: another program, named in who if the kernel

@@ -25,5 +25,6 @@ CMX_MUST_USE cmx_err nft_run(struct nft *n, const char *text, bool dry, struct c
  * CMX_EPERM: as for nft_run; CMX_ENOSPC: out is too small. */
 CMX_MUST_USE cmx_err nft_list(struct nft *n, const char *commands, struct cmx_buf *out);
 
-/* Like nft_list, but omits the elements of named sets and counters, so that only a transaction changes the output. */
+/* Like nft_list, but omits the elements of named sets and the values of counters, so that only a transaction changes
+ * the output. */
 CMX_MUST_USE cmx_err nft_list_rules(struct nft *n, const char *commands, struct cmx_buf *out);

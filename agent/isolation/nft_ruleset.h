@@ -1,5 +1,5 @@
 /* nft_ruleset.h - the isolation policy as an nftables ruleset: text, no I/O. The rules are isolation.nft, which is
- * embedded; this file writes the elements of its sets. nft(8) is the language.
+ * embedded; this file writes the elements of its sets. nft(8) describes the language.
  *
  * The ruleset owns two tables, `inet cmxsafe` and `arp cmxsafe`, and replaces them in one transaction. It names no
  * other table. docs/ISOLATION.md lists where the rules differ from the policy of src/cmxsafe/isolation. */
@@ -12,14 +12,14 @@
 
 #define CMX_NFT_USERS_MAX 8
 #define CMX_NFT_LIVE_MAX 32
-/* Bytes of the longest ruleset, learned elements included. */
+/* Maximum length of a ruleset in bytes, learned elements included. */
 #define CMX_NFT_TEXT_MAX (96 * 1024 + CMX_ISO_CONTEXTS_MAX * 512)
-#define CMX_NFT_KEPT_MAX (8 * 1024) /* bytes of the longest list of one set's learned elements */
+#define CMX_NFT_KEPT_MAX (8 * 1024) /* maximum length of the list of one set's learned elements, in bytes */
 
 struct cmx_nft_context {
     /* The context's name, for comments in the rules; characters other than letters, digits and "._-" are left out. */
     const char *name;
-    uint32_t users[CMX_NFT_USERS_MAX]; /* direct: users that may connect */
+    uint32_t users[CMX_NFT_USERS_MAX]; /* direct contexts: users that may connect */
     size_t n_users;                    /* 0: any local user */
 };
 
@@ -35,8 +35,8 @@ enum cmx_nft_memory {
 };
 
 struct cmx_nft_config {
-    /* The names of contexts and gateways, control_ports and contexts[].tasks are not used: on Linux the rules
-     * distinguish users, not tasks. */
+    /* The ruleset does not use the names of contexts and gateways, control_ports and contexts[].tasks. On Linux the
+     * rules distinguish users, not tasks. */
     struct cmx_iso_config policy;
     struct cmx_nft_context contexts[CMX_ISO_CONTEXTS_MAX]; /* parallel to policy.contexts */
     uint32_t agent_uid;                                    /* may connect to the gateway and the contexts' services */
@@ -60,17 +60,17 @@ CMX_MUST_USE cmx_err cmx_nft_ruleset(const struct cmx_nft_config *c, struct cmx_
 /* Writes the ruleset without any configuration: only ARP passes. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_deny(struct cmx_buf *out);
 
-/* Deletes both tables, whether or not they exist. CMX_ENOSPC. */
+/* Writes the commands that delete both tables, whether or not the tables exist. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_removal(struct cmx_buf *out);
 
 /* Returns the name of a set with learned elements, as nft commands write it: family, table and set. */
 const char *cmx_nft_memory(enum cmx_nft_memory which);
 
-/* Writes the change when a session to gateway begins (its address is permitted) or ends (the permission expires after
- * 30 s). CMX_ENOSPC. */
+/* Writes the change for a session to gateway. begins true: permits the gateway's address. False: lets this permission
+ * expire after 30 s. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool begins);
 
-/* Writes the change that permits the queries of a look-up for at most a minute (begins), or that withdraws this
+/* Writes the change for a look-up. begins true: permits its queries for at most a minute. False: withdraws this
  * permission. CMX_ENOSPC. */
 CMX_MUST_USE cmx_err cmx_nft_resolving(struct cmx_buf *out, const struct cmx_nft_config *c, bool begins);
 

@@ -1,8 +1,8 @@
 /* resolvers.h - finds the name servers that the agent may query: those in [isolation] resolvers or, if none are given
- * there, those in /etc/resolv.conf(5), which changes while the agent runs (DHCP, another network).
+ * there, those in /etc/resolv.conf. That file can change while the agent runs (DHCP, another network).
  *
- * A name server on this machine (systemd-resolved's stub, dnsmasq) sends queries of its own, as another user. For
- * systemd-resolved its user and its upstream servers are found here; for another forwarder they are configured. */
+ * A name server on this machine (systemd-resolved's stub, dnsmasq) sends queries of its own, as another user. This
+ * module finds the user and the upstream servers of systemd-resolved. Those of another forwarder must be configured. */
 #pragma once
 
 #include <stdint.h>
@@ -25,7 +25,8 @@ CMX_MUST_USE cmx_err resolvers_find(const struct agent_config *c, struct resolve
 struct resolvers_stamp {
     uint64_t file[2][4];
 };
-/* True if these files have changed since the last call with that stamp, or if the stamp is zeroed. */
+/* True if these files have changed since the last call with this stamp. With a zeroed stamp: true if one of the files
+ * exists. */
 bool resolvers_changed(struct resolvers_stamp *s);
 
 /* Helpers that read parts of the configuration; isolation_compile.c uses them too. */

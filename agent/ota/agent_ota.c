@@ -19,7 +19,7 @@
 #include "port/linux/linux_http.h"
 
 #define TAG "ota"
-#define KEY_FILE_MAX 4095 /* bytes of a public key, PEM or hex */
+#define KEY_FILE_MAX 4095 /* maximum size of a public key (PEM or hex), in bytes */
 
 enum { WATCH_MS = 500 };
 

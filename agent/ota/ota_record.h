@@ -1,6 +1,6 @@
-/* ota_record.h - the state of an update, in a small file that survives restarts and power cuts: it is written to a new
- * file, synced and renamed. ota_record_resolve is the state machine that each start of the agent runs. It compares the
- * boot identifier and the running version; a restart of the agent alone changes nothing. */
+/* ota_record.h - the state of an update, in a small file that survives restarts and power cuts: each change is written
+ * to a new file, which is synced and renamed. ota_record_resolve is the state machine that each start of the agent
+ * runs. It compares the boot identifier and the running version; a restart of the agent alone changes nothing. */
 #pragma once
 
 #include <stdbool.h>
@@ -38,13 +38,13 @@ struct ota_record {
     char why[OTA_WHY_MAX];                 /* reason for the rollback, without a newline */
     char image[OTA_IMAGE_MAX];             /* digest of the update's image */
     char last_image[OTA_IMAGE_MAX];        /* digest of the last image that was confirmed; empty: none */
-    char last_version[CMX_IMAGE_TEXT_MAX]; /* version of the system that this image installed */
+    char last_version[CMX_IMAGE_TEXT_MAX]; /* version of the system that last_image installed */
 };
 
 typedef enum {
     OTA_RESOLVED,
     OTA_UNDECIDED, /* a new boot, but the version hook failed: call the hook again before anything is confirmed */
-    OTA_INTERRUPTED_INSTALL /* the last update was interrupted while it was installed */
+    OTA_INTERRUPTED_INSTALL /* the last update was interrupted during its installation */
 } ota_resolution;
 
 /* Moves the record to the phase of this start. boot: this boot's identifier; version: version of the running system,

@@ -25,7 +25,7 @@ enum {
     TERM_MS = 2000, /* time from SIGTERM to SIGKILL */
     KILL_MS = 3000, /* time to wait after SIGKILL, which cannot end a process in an uninterruptible call */
     KILL_STEP_MS = 20,
-    DRAIN_MAX = 64 * 1024, /* bytes of output read at once: a pipe's capacity */
+    DRAIN_MAX = 64 * 1024, /* maximum number of bytes of output read at once: a pipe's capacity */
     AGENT_FD = 3           /* the runner's descriptor of the socket to the agent */
 };
 
@@ -288,8 +288,8 @@ static bool receive(uint8_t *hook, int *in)
     return true;
 }
 
-/* Ignores SIGTERM, SIGINT and SIGHUP: a terminal or systemd sends them to the agent too, and the runner ends when the
- * agent does. Returns a signalfd for SIGCHLD. */
+/* Ignores SIGTERM, SIGINT and SIGHUP, which a terminal or systemd sends to both the agent and the runner. The runner
+ * must end only when the agent does. Returns a signalfd for SIGCHLD. */
 static int take_signals(void)
 {
     sigset_t set;

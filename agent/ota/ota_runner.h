@@ -5,8 +5,8 @@
  * A hook is its command, run by /bin/sh -c in a session of its own. The exit status of the command is the outcome.
  * Processes that the command leaves behind are ended (SIGTERM, then SIGKILL) when it exits. A hook that exceeds its
  * limit, or is still running when the agent stops or dies, is ended with all its descendants. A hook has default signal
- * dispositions, an empty signal mask and three descriptors: its standard input, and for standard output and standard
- * error a pipe to the runner. */
+ * dispositions, an empty signal mask and three descriptors: its standard input, and a pipe to the runner as its
+ * standard output and standard error. */
 #pragma once
 
 #include <stddef.h>
@@ -24,7 +24,7 @@ typedef enum {
     RUNNER_HOOKS
 } runner_hook;
 
-#define RUNNER_LINE_MAX 160 /* longest line that is kept of a hook's output, with its NUL */
+#define RUNNER_LINE_MAX 160 /* maximum length of a line that is kept of a hook's output, with its NUL */
 
 struct runner_command {
     const char *text;  /* NULL: the hook does nothing and succeeds; borrowed until ota_runner_start returns */

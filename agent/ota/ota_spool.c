@@ -245,7 +245,7 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
     return record_keep(s, why);
 }
 
-/* ---- life ---- */
+/* ---- opening and closing ---- */
 
 static cmx_err open_files(struct ota_spool *s, const char *path)
 {

@@ -1,6 +1,6 @@
 /* ota_spool.h - struct cmx_slots (cmxsafe/ota/slots.h) for a Linux device. A file holds an update until all of it has
- * been verified; only then it is passed to the install hook, on standard input. A record beside it (ota_record.h) holds
- * the update's state. */
+ * been verified. Only then does the install hook get it, on standard input. A record beside it (ota_record.h) holds the
+ * update's state. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +12,7 @@
 
 struct ota_spool_config {
     const char *path;      /* path of the file; borrowed during ota_spool_open */
-    uint32_t max_len;      /* bytes of the longest update */
+    uint32_t max_len;      /* maximum length of an update, in bytes */
     bool restarts;         /* an update takes effect with a restart, and is then on trial */
     bool has_version;      /* a version hook is configured */
     struct runner *runner; /* borrowed */

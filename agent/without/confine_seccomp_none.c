@@ -1,4 +1,4 @@
-/* confine_seccomp_none.c - for a build without libseccomp: the status reports it. */
+/* confine_seccomp_none.c - for a build without libseccomp. The status reports that seccomp is not applied. */
 #include <stdio.h>
 
 #include "agent/confine/confine.h"
