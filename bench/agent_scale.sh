@@ -44,9 +44,9 @@ for i in $(seq 0 $((CONTEXTS - 1))); do
 done
 list=$(IFS=,; echo "${ports[*]}")
 
-# compare NAME COUNT: measures processor time and latency over COUNT round trips: the loaded agent relative to the agent
-# with one context. sshd serves 100 channels in each session of the loaded agent; the cost of sshd is printed
-# separately.
+# compare echo|conn COUNT: makes COUNT echoes or connections through the loaded agent, and as many through the agent
+# with one context. Keeps the ratios of latency and processor time. sshd serves 100 channels in each session of the
+# loaded agent, so the processor time of sshd is kept separately.
 sshd_us() { cpu_us $(sshd_children); }
 compare() {
     local name=$1 n=$2 a50 a99 b50 b99 c0 c1 c2 c3 s0 s1 s2
@@ -73,7 +73,7 @@ one_round() {
     wait_for 120 all_up "$TMP/many" || { json | jq '[.contexts[] | select(.state != "up")][0]'; fail "the agent does not come up"; }
     keep all_up_ms $(($(date +%s%3N) - begin))
 
-    # Memory, after both agents have been idle and have freed the memory that their logins needed.
+    # Measures the memory after both agents have been idle for a while and have freed what their logins needed.
     sleep 5
     rest_kb=$(private_kb "$many")
     keep memory_one_kb "$(private_kb "$one")"

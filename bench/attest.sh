@@ -15,7 +15,7 @@
 #   attest_bulk_meanwhile      rate of a bulk transfer while the same SSH session carries /hash requests without a pause,
 #                              divided by the rate of the transfer alone; median of five pairs. Reading flash is as slow
 #                              as on a chip (4 KB in 250 us).
-#   attest_heap                peak of our allocations during /hash, /evidence and signed /evidence, bytes
+#   attest_heap                peak of our allocations during /hash, /evidence and signed /evidence, in bytes
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"

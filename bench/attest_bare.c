@@ -1,7 +1,7 @@
-/* attest_bare.c - does only the necessary work of /hash: HMAC-SHA256 by OpenSSL over H || chunk || challenge for each 4
- * KB of an image in memory, with one keyed context restarted for each message. copy: the same, but each chunk is copied
- * into the message first, as a device does when it reads its flash. sha256: the necessary work of /evidence, one
- * SHA-256 by OpenSSL over the image.
+/* attest_bare.c - does only the necessary work of /hash. For each 4 KB chunk of an image in memory, OpenSSL computes
+ * HMAC-SHA256 over H || chunk || challenge, where H is the previous result. One keyed context is restarted for each
+ * message. copy: the same, but each chunk is copied into the message first, as a device does when it reads its flash.
+ * sha256: the necessary work of /evidence, one SHA-256 by OpenSSL over the image.
  *
  *     attest_bare ROUNDS KEY IMAGE [copy|sha256]
  *

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# For bench/attest.sh: measures a bulk transfer through the attestation's session, while /hash requests over 4 MB follow each
-# other without a pause, relative to the transfer alone. Prints the ratios of five pairs, one per line.
+# For bench/attest.sh: measures the rate of a bulk transfer while the same session carries /hash requests over 4 MB
+# without a pause, divided by the rate of the transfer alone. Prints the ratios of five pairs, one per line.
 # attest_meanwhile.sh FLASH_US: the minimum time of each read of 4 KB of flash.
 . "$(dirname "$0")/../tests/e2e/lib.sh"
 . "$(dirname "$0")/../tests/e2e/attest_lib.sh"

@@ -81,7 +81,7 @@ plain=$(median <"$TMP/plain")
 figure_of gateway_lookup_added_ms "$TMP/added" "<=" 5
 
 # Measures the look-up without the influence of other load: the processor time of the two look-ups that a login by an
-# OpenSSH client causes, and of starting a program that does nothing twice.
+# OpenSSH client causes, and of two starts of a program that does nothing.
 cpu_of_two() { # cpu_of_two COMMAND...: prints the processor time of two runs in ms, from the mean of 40 runs
     inside python3 -c '
 import resource, subprocess, sys

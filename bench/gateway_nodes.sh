@@ -50,9 +50,11 @@ log_in() { # log_in NODE: makes one login that ends at once
 for round in 1 2 3 4 5; do
     a=$(cpu_of sqlite) b=$(cpu_of one)
     for ((i = 0; i < LOGINS / 5; i++)); do log_in sqlite; log_in one; done
+    # Writes six columns, in ms per login: all processes with SQLite, all with PostgreSQL; worker and follower with SQLite;
+    # worker and follower with PostgreSQL.
     echo "$a $b $(cpu_of sqlite) $(cpu_of one)" | awk -v n=$((LOGINS / 5)) '{
         for (i = 1; i <= 6; i++) $i = ($(i + 6) - $i) * 10 / n
-        print $3, $6, $1, $2, $4, $5 }' >>"$TMP/parts" # ms per login with SQLite and with PostgreSQL; then of worker and follower, with SQLite and with PostgreSQL
+        print $3, $6, $1, $2, $4, $5 }' >>"$TMP/parts"
 done
 awk '$1 > 0 { printf "%.4f\n", $2 / $1 }' "$TMP/parts" >"$TMP/ratios"
 part() { note "registry_login_$1_ms" "$(cut -d' ' -f"$2" "$TMP/parts" | median)"; }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measures three gateways with real BIRD and real devices (cmxsafed), each gateway in network namespaces of its own. One
 # figure is the time from the death of a gateway until a platform that is connected to another gateway reaches every
-# device of the fleet again (three rounds). The other is the rate of a stream from a device to a platform: device and
-# platform on different gateways, relative to both on the same gateway. The links between the gateways are not
+# device of the fleet again (three rounds). The other is the rate of a stream from a device to a platform on another
+# gateway, divided by the rate with device and platform on the same gateway. The links between the gateways are not
 # encrypted, so that the figures do not include the cost of encryption. bench/gateway_nodes.sh runs it. CMX_DEVICES
 # (300), CMX_BULK_MB (200). Needs root. It takes about four minutes.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -89,8 +89,9 @@ remote_address = $address
 CONF
     "$CMX_BIN/cmxsafed" -c "$TMP/agents/$name.conf" 2>>"$TMP/agents.log" & PIDS+=("$!")
 done <"$TMP/addresses"
-# reach FILE SECONDS: connects from node 1, with the platform's identity, to each device in FILE ("name address") until
-# the device answers; prints how many devices answered, and after how many seconds the last of them did.
+# reach FILE SECONDS: connects from node 1, with the platform's identity, to each device in FILE (lines "name address")
+# until the device answers or SECONDS have passed. Prints how many devices answered, and after how many seconds the last
+# of them answered.
 cat >"$TMP/reach.py" <<'PY'
 import asyncio, sys, time
 source, path, limit = sys.argv[1], sys.argv[2], float(sys.argv[3])
@@ -126,7 +127,7 @@ for n in 3 2 3; do
     moved=$(devices_at $n)
     [ "$moved" -gt 0 ] || fail "no device is at node $n"
     echo "$moved" >>"$TMP/moved"
-    sleep 15 # sessions count as working after 10 s (CMX_SESSION_PROVEN_MS); after an earlier loss a device waits longer
+    sleep 15 # a session counts as working after 10 s (CMX_SESSION_PROVEN_MS); a device that loses it earlier waits longer
     echo 1 >"$CGROUP/node$n/cgroup.kill" # kills all processes of the node, including its sessions and BIRD
     read -r got at < <(reach "$TMP/addresses" 120)
     [ "$got" = "$DEVICES" ] || fail "$got of $DEVICES devices are reachable after node $n was killed"

@@ -23,8 +23,8 @@ one=$(sort -n "$work/1" | head -1) many=$(sort -n "$work/32" | head -1)
 figure isolation_verdict_ns_32_contexts "$many" '<=' 60 "$(commas <"$work/32")"
 figure isolation_verdict_32_to_1 "$(ratio "$many" "$one")" '<=' 1.25 "$(paste "$work/32" "$work/1" | awk '{ printf "%.3f\n", $1 / $2 }' | commas)"
 
-# Code and static data of these files for riscv32, linked, so that call instructions have their final length. Of
-# core/ip.c only the functions that the other files call count.
+# Measures the code and static data of these files for riscv32. They are linked, so that call instructions have their
+# final length. Of core/ip.c, only the functions that the other files call are counted.
 if command -v riscv64-unknown-elf-gcc >/dev/null && [ -d /usr/include/lwip ]; then
     for c in "${pure[@]}"; do
         riscv64-unknown-elf-gcc -march=rv32imc -mabi=ilp32 --specs=picolibc.specs -Os -ffunction-sections -fdata-sections -Isrc \

@@ -1,6 +1,7 @@
-/* isolation_verdict.c - measures one verdict, in nanoseconds, with CONTEXTS contexts that each have a live session and
- * relays, for a mix of inbound and outbound session segments and dropped packets. Prints the shortest of 15 rounds, in
- * CPU time of the thread, because the machine may be shared. Usage: isolation_verdict CONTEXTS */
+/* isolation_verdict.c - measures the time of one verdict, in nanoseconds. Each of CONTEXTS contexts has a live session
+ * and relays. The packets are inbound and outbound segments of sessions, mixed with packets that are dropped. Prints
+ * the result of the shortest of 15 rounds, in CPU time, because the machine may be shared. Usage: isolation_verdict
+ * CONTEXTS */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Counts the instructions that bulk data takes, compared with those of libssh alone (bench/libssh_floor.c) and of ssh -R:
-# user-mode instructions per kilobyte, counted by callgrind (the load of the machine does not affect them); system calls per
-# megabyte, by strace; and processor time per GB, user and system. Prints `name value aim ok|short [rounds]`, and lines
-# that begin with # for the functions that cost most.
+# Measures what bulk data costs, compared with libssh alone (bench/libssh_floor.c) and with ssh -R. callgrind counts
+# user-mode instructions per kilobyte; the load of the machine does not affect this count. strace counts system calls
+# per megabyte. Also measures processor time per GB, user and system. Prints `name value aim ok|short [rounds]`, and
+# lines that begin with # for the functions that cost most.
 #
 # As root it also measures one connection to the device with a round-trip time of 20 ms, where the channel window limits the rate;
 # CMX_RTT=0 leaves this out.

@@ -1,5 +1,6 @@
 """Measures cmxsafe beside the programs that it can replace. Starts all these programs at the same time, in two network
-namespaces that a link connects. Measures the ways that they offer to a service alternately, one round after the other.
+namespaces that a link connects. Each program is one way to reach the same service. A round measures these ways one
+after the other.
 
   peers.py --bin FOLDER --tools FOLDER --out FILE [--rounds N] [--returns N] [--megabytes N] [--links local,rtt20,rtt200loss] [--only NAME,...]
 
@@ -142,7 +143,8 @@ class Peer:
 
 
 class Ssh(Peer):
-    """The server's keys and configuration, which all clients of a stock sshd share. The keepalives are those of docs/QUICKSTART.md."""
+    """Base class of the peers that use a stock sshd: the server's keys and configuration. The keepalives are those of
+    docs/QUICKSTART.md."""
 
     def prepare(self):
         self.control = self.world.port()

@@ -212,12 +212,17 @@ if wanted memory; then
     BIN=$plain
 fi
 
-# ---- MQTT: with one connection per message, the proxy saves the TLS handshake (key exchange, certificate), because its
-# session is already established: this saves processor time on the loopback, and one of four round trips over a network. On a kept
-# connection there is no handshake to save, and each message passes two more processes, which is visible on the loopback but
-# not over a network. Debian 12's sshd uses Nagle's algorithm for sessions that only forward (OpenSSH 10.1 and later do
-# not): over a network, data that is sent less than a round trip after other data waits until the other data is
-# acknowledged. Messages that follow each other without a pause therefore lose the round trip that was saved. ----
+# ---- MQTT ----
+
+# With one connection per message, the proxy saves the TLS handshake (key exchange, certificate), because its session is
+# already established. This saves processor time on the loopback, and one of four round trips over a network. On a kept
+# connection there is no handshake to save, and each message passes two more processes. Their cost is visible on the
+# loopback but not over a network.
+#
+# Debian 12's sshd uses Nagle's algorithm for sessions that only forward; OpenSSH 10.1 and later do not. With this
+# algorithm, sshd does not send a small piece of data until everything that it sent before is acknowledged, which takes
+# a round trip. Over a network, messages that follow each other without a pause therefore lose the round trip that the
+# proxy saved.
 
 # broker ADDRESS [PREFIX...]: starts Mosquitto, with the words of PREFIX before its command, on ports B (plain,
 # loopback) and T (TLS 1.3 on ADDRESS).
@@ -241,7 +246,7 @@ C
 }
 # mqtt_case NAME each|spaced|kept ROUNDS COUNT ADDRESS-OF-TLS [PREFIX...]: measures MQTT through cmxsafe relative to
 # MQTT over TLS, with the words of PREFIX before the command of mqtt_load. FLOORS lists paths without cmxsafe, each as
-# "NAME PUBLISH-PORT SUBSCRIBE-PORT", which are measured alternately with it as lower bounds. STOCK=1: the sshd delays
+# "NAME PUBLISH-PORT SUBSCRIBE-PORT". They are measured in the same rounds, as lower bounds. STOCK=1: the sshd delays
 # data (Nagle's algorithm), so its figures are printed without an aim.
 FLOORS=() STOCK=''
 mqtt_figure() { [ -z "$STOCK" ] || set -- "$1" "$2"; if [ $# = 2 ]; then note_of "$@"; else figure_of "$@"; fi; }

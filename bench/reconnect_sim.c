@@ -131,7 +131,8 @@ static void lose_session(struct device *d, unsigned gateway, bool silent)
     d->at += cmx_backoff_next(&d->backoff, random_bits());
 }
 
-/* Returns the time in ms at which the last device is back, and sets *median to that of half the devices. */
+/* Returns the time in ms at which the last device is back. Sets *median to the time at which half of the devices are
+ * back. */
 static double run(size_t devices, double *median)
 {
     size_t half = devices / 2;

@@ -1,17 +1,17 @@
 /* ssh_sessions.c - many light SSH sessions in one process, for bench/gateway_scale.sh. Each logs in with its own key,
- * requests one remote forward, and stays connected or disconnects. A session that stays and is lost logs in again,
- * after the same waits as the product's devices (core/backoff.h, with the defaults of proxy/context.h and
- * proxy/proxy_limits.h).
+ * requests one remote forward, and then stays connected (STAY 1) or disconnects (STAY 0). With STAY 1, a session that
+ * is lost logs in again, after the same waits as the product's devices (core/backoff.h, with the defaults of
+ * proxy/context.h and proxy/proxy_limits.h).
  *
  *   ssh_sessions PORT USER FOLDER FIRST COUNT RATE STAY
  *
  * FOLDER/addresses has one line per device, "name address"; FOLDER/name is the device's private key. FIRST and COUNT
- * choose lines of FOLDER/addresses. RATE is the number of logins that begin per second, even while earlier ones are not
- * done; with RATE 0 each thread begins the next login at once, and repeats failed logins.
+ * choose lines of FOLDER/addresses. RATE is the number of logins that begin per second, even while earlier logins are
+ * in progress. With RATE 0, each thread begins a login as soon as its last one has ended, and repeats failed logins.
  *
  * Prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH". With STAY 0 that is all. With STAY 1
- * the sessions stay until standard input ends; then "lost N" is the number of sessions that were closed since the last
- * command. Commands are lines on standard input:
+ * the sessions stay until standard input ends. Then it prints "lost N": N sessions were closed since the last command.
+ * Commands are lines on standard input:
  *
  *   mark          prints "marked N": N sessions were closed since the last command
  *   back SECONDS  waits, for at most SECONDS, until every session was closed since the mark and is back, and prints
@@ -45,7 +45,7 @@
 static struct device {
     char name[64];
     char address[64];
-    double took_ms; /* duration, measured from the time when the login was due; 0: it failed */
+    double took_ms; /* duration of the login, from the time when it was due; 0: the login failed */
     double up_s, lost_s, back_s;
     struct cmx_backoff backoff;
     atomic_int returns;

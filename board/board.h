@@ -18,7 +18,7 @@ int board_cmd_image(int argc, char **argv);
 /* The chips that a board can have, NULL at the end (create.c). */
 extern const char *const board_chips[];
 
-/* ---- flash.c: NOR flash in a file, in which writes remain when the process is killed ---- */
+/* ---- flash.c: NOR flash in a file; writes survive if the process is killed ---- */
 
 struct board_flash {
     uint8_t *mem; /* the file, mapped shared */
@@ -68,8 +68,8 @@ CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t f
 
 /* ---- boot.c: the boot step of the bootloader ---- */
 
-/* Makes a complete, unsigned application image named "secure_services" with this program's version, for boards that are
- * created without --image. Returns its length, at most BOARD_FACTORY_LEN. */
+/* Makes a complete, unsigned application image named "secure_services" that reports `version`: for boards that are
+ * created without --image, and for `cmxsafe-board image`. Returns its length, at most BOARD_FACTORY_LEN. */
 #define BOARD_FACTORY_LEN 1024
 CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, const char *version,
                                          size_t *len);

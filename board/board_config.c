@@ -31,7 +31,7 @@ static const char *const peers[] = {"none", "proxy-v1", "proxy-v2", NULL}; /* a 
 #define AT(field) offsetof(struct board_config, field)
 
 /* Macros that turn the rows of proxy/context_options.h into rows of this table, one macro for each kind of row. The
- * context's name is not a `key = value` line: the section header contains it. The agent's durations are seconds here,
+ * context's name is not a `key = value` line: the section header contains it. A duration is a number of seconds here,
  * as in TaskParameters. */
 #define STR_(x) #x
 #define STR(x) STR_(x)

@@ -1,4 +1,4 @@
-/* factory.c - the image that a new board runs: ESP-IDF's format, made in memory. A virtual board always runs this
+/* factory.c - makes, in memory, the image that a new board boots, in ESP-IDF's format. A virtual board always runs this
  * program's code, not the image's. The image provides the descriptor, and real bytes for image checks and
  * attestation. */
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* hardware.c - the board's eFuse: the hardware key behind port.h, and the facts about the chip in evidence. */
+/* hardware.c - the board's eFuse: the hardware key that port.h's functions use, and the facts about the chip for
+ * evidence. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -35,7 +35,7 @@ struct job {
     struct cmx_verdict verdict;
 };
 
-/* ---- expectations ---- */
+/* ---- what the evidence must match ---- */
 
 static int load_manifest(struct job *j)
 {

@@ -147,7 +147,7 @@ cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_
         err = cmx_efuse_key(&fuses, path, key, why);
     if (err == CMX_EAGAIN) {
         err = cmx_hw_key_read_file(silicon, false, key, why);
-        if (err && why) /* names both files */
+        if (err && why) /* replaces the reason by one that names both files */
             cmx_why_set(why, "%s holds no bits of a read-protected key; copy the file that was burned to %s", path,
                         silicon);
     }

@@ -44,7 +44,8 @@ cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip);
 /* Returns the number of burned bits: the lowest secure version that may run. */
 uint32_t cmx_efuse_secure_version(const struct cmx_efuse *f, cmx_efuse_chip chip);
 
-/* Opens the key in BLOCK_KEY3 of an eFuse file. espefuse keeps no read-protected bits in that file, since software
- * could not see them; the key is then read from `silicon`, the key file that was burned. */
+/* Opens the key in BLOCK_KEY3 of an eFuse file. espefuse keeps no read-protected bits in that file, since software on a
+ * chip could not read them either. For a key whose bits are not in that file, reads `silicon`, the key file that was
+ * burned. */
 CMX_MUST_USE cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_hw_key **out,
                                            struct cmx_why *why);

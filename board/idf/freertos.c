@@ -9,7 +9,7 @@
 
 #define STACK_MIN ((size_t)256 * 1024) /* glibc, OpenSSL and sanitizers need more stack than a device has */
 
-/* Invariant: a task is in the list from before its thread runs until the thread ends. */
+/* Invariant: a task is added to the list before its thread runs, and removed when its thread ends. */
 struct cmx_linux_task {
     struct cmx_linux_task *next;
     pthread_t thread;

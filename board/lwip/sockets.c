@@ -33,11 +33,12 @@
 /* The lowest descriptor that stands for an lwIP socket. libssh keeps only 16 bits of a descriptor (SSH_OPTIONS_FD in
  * options.c), so both stacks share that range: the kernel's descriptors are in the lower half. */
 #define LWIP_FD 0x8000
-#define POLLS_MAX 512     /* most descriptors in one poll */
-#define MIXED_SLICE_MS 10 /* greatest delay of an event if poll waits for both stacks */
+#define POLLS_MAX 512     /* maximum number of descriptors in one poll */
+#define MIXED_SLICE_MS 10 /* maximum delay of an event if poll waits for both stacks */
 #define NAMES_MAX 8
-/* The most lwIP sockets that may be open at once. Debian's lwIP grows its socket table while other threads read it
- * without a lock, so the table is grown to this size before a second thread uses it, and never again. */
+/* Maximum number of lwIP sockets that are open at once. Debian's lwIP grows its socket table while other threads read
+ * it without a lock. So this program grows the table to this size before a second thread uses it. After that, the table
+ * never grows. */
 #define SOCKETS_MAX 512
 
 static atomic_bool active;

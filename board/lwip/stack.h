@@ -1,5 +1,6 @@
 /* stack.h - the board's own network: lwIP, the stack that an ESP32 has, over a TAP device. Starts lwIP and configures
- * its two interfaces. Sockets reach lwIP through sockets.c, HTTP services through http_bridge.c.
+ * its two interfaces, the TAP device and the loopback. Sockets reach lwIP through sockets.c, HTTP services through
+ * http_bridge.c.
  *
  * Debian's liblwip is built without DHCP and DNS: addresses are static, names are resolved by resolve.c. */
 #pragma once

@@ -17,7 +17,7 @@
 #include "lwip/pbuf.h"
 
 #define MTU 1500
-#define FRAME_MAX (MTU + 14 + 4) /* a frame with a VLAN tag */
+#define FRAME_MAX (MTU + 14 + 4) /* maximum length of a frame, with a VLAN tag */
 
 static cmx_err say(struct cmx_why *why, const char *name, cmx_err err)
 {
