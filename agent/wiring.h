@@ -1,5 +1,6 @@
 /* wiring.h - the modules of the agent: credentials, isolation, proxy, attestation and updates. The table in wiring.c
- * has a row for each, in the order in which they start, and passes each module the state that it needs.
+ * has a row for each module, in the order in which the modules start. The functions of a row pass the module the state
+ * that it needs.
  *
  * Start: prepare all, confine the process, start all. Reload: reload all; if a module refuses, the modules before it
  * get the old configuration again. Stop: in reverse order. Call from the agent's own thread. */

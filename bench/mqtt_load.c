@@ -4,7 +4,7 @@
  *   mqtt_load PUBLISH_PORT SUBSCRIBE_PORT CA.pem|- each|spaced|kept N [IPV4-ADDRESS, default 127.0.0.1]
  *
  *   each    the publisher connects, sends CONNECT, publishes and disconnects for every message
- *   spaced  like each, but pauses for PAUSE_US after each message, as a sensor does; its connection closes meanwhile
+ *   spaced  like each, but pauses for PAUSE_US after each message, as a sensor does; the connection closes meanwhile
  *   kept    the publisher stays connected; N messages one at a time give the latency, then 4 N messages with at most
  *           WINDOW in flight give the rate
  *

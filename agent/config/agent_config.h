@@ -1,6 +1,6 @@
 /* agent_config.h - the agent's configuration file as values. One table (config_table.c) describes all keys. The parser,
- * the checks, the reference (docs/CONFIG.md, cmxsafed.conf(5)) and the suggestion for a mistyped key use it. It also
- * says which keys a reload cannot change.
+ * the checks, the reference (docs/CONFIG.md, cmxsafed.conf(5)) and the suggestion for a mistyped key use it. The table
+ * also says which keys a reload cannot change.
  *
  * To add settings for a module of the agent, define a struct here that begins with struct config_head, add a member of
  * this type to struct agent_config, and add rows to config_table.c. An option of a context is one row of

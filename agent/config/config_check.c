@@ -77,7 +77,8 @@ static void check_originators(const struct context_section *s, struct config_rep
         config_error(r, s->head.line, "%s", why.text);
 }
 
-/* Each upload overwrites the spool file, even if the upload is refused afterwards. */
+/* Reports a spool path that is also the path of another file of the agent. Each upload overwrites the spool file, even
+ * if the upload is refused afterwards. */
 static void check_spool(const struct agent_config *c, struct config_report *r)
 {
     const char *spool = c->ota.install ? c->ota.spool : NULL;

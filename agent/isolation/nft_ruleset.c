@@ -262,8 +262,8 @@ cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool
     struct text t = {.out = out};
     const char *set = cmx_ip_is_v4(&gateway->ip) ? "gateways4" : "gateways6";
 
-    /* Adding an element again does not change its timeout, so it is deleted first; the first add makes sure that there
-     * is an element to delete. */
+    /* Adding an existing element does not change its timeout, so the element is deleted and added again. Before that,
+     * an add makes sure that there is an element to delete. */
     for (unsigned step = 0; step < 3; step++) {
         open_command(&t, step == 1 ? "delete" : "add", set);
         put_ip_port(&t, &gateway->ip, gateway->port);

@@ -61,7 +61,8 @@ int cmx_otadata_active(const struct cmx_otadata *d);
 /* Returns the slot that a record names; slots > 0. */
 unsigned cmx_otadata_slot(const struct cmx_otadata *d, int record, unsigned slots);
 
-/* Returns the record of an image that was tried and failed (INVALID, ABORTED), newer than the active one; -1: none. */
+/* Returns the record of an image that was tried and failed (INVALID, ABORTED) and that is newer than the active record;
+ * -1: there is none. */
 int cmx_otadata_failed(const struct cmx_otadata *d);
 
 /* Copies a record's label to out, made printable. */

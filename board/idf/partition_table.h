@@ -35,8 +35,8 @@ struct cmx_partitions {
 CMX_MUST_USE cmx_err cmx_partition_entry(struct cmx_partitions *p, const uint8_t entry[CMX_PARTITION_ENTRY_LEN],
                                          uint32_t flash_size, bool *done);
 
-/* Checks the table. CMX_OK: updates are possible, because otadata has two sectors, and there are at least two slots,
- * numbered without a gap. */
+/* Checks the table. CMX_OK: updates are possible. For this, otadata must have two sectors, and there must be at least
+ * two slots, numbered without a gap. */
 CMX_MUST_USE cmx_err cmx_partitions_check(const struct cmx_partitions *p);
 
 #ifdef __cplusplus
