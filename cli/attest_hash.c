@@ -22,7 +22,7 @@ struct job {
     uint8_t answered[32];
     uint32_t differs[DIFFERENCES_MAX]; /* offsets of the chunks that differ */
     size_t n_differs;
-    bool more; /* more chunks may differ */
+    bool more; /* the list of chunks is full; more may differ */
 };
 
 static cmx_err expect(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[32])
@@ -199,7 +199,8 @@ static int set_ranges(struct job *j)
 
 static int run(struct job *j)
 {
-    /* If possible, request the device's default ranges by leaving the parameter out, as the original client does. */
+    /* If neither --ranges nor --at changes the ranges, leave the parameter out, as the original client does. The device
+     * then uses its default ranges. */
     bool by_default = !j->o->ranges && j->o->at == CMX_ATTEST_START;
     bool match;
     char hex[65];

@@ -22,7 +22,7 @@ struct attest_options {
     const char *gateway; /* pin of the gateway's host key */
     const char *session; /* SSH session identifier in hex */
     const char *token;   /* path of a saved token, verified instead of a device's answer */
-    const char *save;    /* path where the token is saved; NULL: it is not */
+    const char *save;    /* path where the token is saved; NULL: the token is not saved */
     uint64_t at;         /* offset in flash at which the image begins */
     bool evidence;
     bool compute;
@@ -32,10 +32,10 @@ struct attest_options {
     uint8_t key[32]; /* wiped by cmd_attest */
 };
 
-/* Sends GET base + target, and repeats it while the device answers 503, for at most a minute. CLI_OK: *out has status
- * 200, and the caller frees it. CLI_FAILED: the error was printed. */
+/* Sends a GET request for base + target. While the device answers 503, repeats the request, for at most a minute.
+ * CLI_OK: *out has status 200, and the caller frees it. CLI_FAILED: the error was printed. */
 int attest_ask(const struct attest_options *o, const char *target, const char *accept, struct http_answer *out);
 
-/* The two kinds of attestation. Both return CLI_*. */
+/* attest_hash compares the device's answer to /hash; attest_evidence verifies signed evidence. Both return CLI_*. */
 int attest_hash(const struct attest_options *o);
 int attest_evidence(const struct attest_options *o);

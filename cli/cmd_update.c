@@ -1,5 +1,5 @@
-/* cmxsafe update - updates one device: uploads an image, resumes after a lost connection, waits until the device has
- * restarted and confirmed it, then checks the version and, on request, attests the new slot. */
+/* cmxsafe update - updates one device: uploads an image, resumes after a lost connection, and waits until the device
+ * has restarted and confirmed the image. Then checks the version and, on request, attests the new slot. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -33,8 +33,8 @@ static const char about[] =
 enum outcome {
     OUTCOME_NOT_SENT, /* the device still runs its former image; the update can be tried again */
     OUTCOME_REFUSED,  /* the device does not accept the image */
-    OUTCOME_LOST,     /* the device has the image, but may not run it */
-    OUTCOME_SENT,     /* --no-wait: the device has the image, and was not observed any longer */
+    OUTCOME_LOST,     /* the device has the image; this command saw no confirmation */
+    OUTCOME_SENT,     /* --no-wait: the device has the image; this command did not wait for the confirmation */
     OUTCOME_ROLLED_BACK,
     OUTCOME_UPDATED, /* the device runs the image and has confirmed it */
 };
@@ -44,7 +44,7 @@ struct update {
     const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
     uint64_t port, wait_s, limit_kbps;
     bool no_wait, opaque, quiet, look, json;
-    const char *since;   /* the boot identifier before the update, if an earlier run began the update */
+    const char *since;   /* the boot identifier before the update that an earlier run began; NULL: no earlier run */
     const char *version; /* the version that the device reports once it runs the image; "": not known */
     FILE *words;         /* the stream for text that people read */
     enum outcome outcome;
@@ -118,7 +118,7 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
     return CLI_OK;
 }
 
-/* ---- the file ---- */
+/* ---- the image file ---- */
 
 static int check_file(struct update *u)
 {
@@ -185,8 +185,8 @@ static int stopped(const struct update *u)
 
 /* ---- the connection ---- */
 
-/* Returns the service's URL, after opening the tunnel again if it has ended. NULL: that failed, and why has the
- * reason. */
+/* Returns the service's URL. Opens the tunnel again first if it has ended. NULL: the tunnel can't be opened; why has
+ * the reason. */
 static const char *url_of(struct update *u, struct cmx_why *why)
 {
     cmx_err err = u->gateway ? tunnel_keep(&u->tunnel) : CMX_OK;
@@ -273,8 +273,8 @@ static bool progress(void *arg, uint64_t sent)
     return true;
 }
 
-/* Reads the device's state after a failed attempt. Requests a restart if the device has the complete image and only
- * waits for one. True: the device is restarting or has restarted. */
+/* Reads the device's state after a failed attempt. If the device has the complete image but has not begun to restart,
+ * requests the restart. True: the device is restarting or has restarted. */
 static bool installed_meanwhile(struct update *u, struct update_status *s)
 {
     struct cmx_why why;
@@ -291,8 +291,8 @@ static bool installed_meanwhile(struct update *u, struct update_status *s)
     return url && update_restart(url, &why) == UPDATE_OK;
 }
 
-/* True if the device has an unfinished upload. This may be our own upload, if the device has not noticed yet that it
- * was interrupted. */
+/* True if the device has an unfinished upload. It may be our own upload: the device may not have noticed yet that our
+ * connection was lost. */
 static bool busy_receiving(struct update *u, struct update_status *s)
 {
     struct cmx_why why;
@@ -354,7 +354,7 @@ static int upload(struct update *u)
                     "try again within an hour; the device keeps what it received");
 }
 
-/* ---- afterwards ---- */
+/* ---- after the upload ---- */
 
 static int rolled_back(struct update *u)
 {
@@ -397,7 +397,7 @@ static int wait_for_it(struct update *u)
         back = strcmp(u->now.boot, u->before.boot) != 0;
         if (!back && strcmp(u->now.state, "ready") == 0 && u->now.error[0])
             return cli_fail("the device does not restart", u->now.error, "restart it, or send the update again");
-        if (!back && strcmp(u->now.state, "idle") == 0) { /* a restart would follow "ready" or "restarting" */
+        if (!back && strcmp(u->now.state, "idle") == 0) { /* the state before a restart is "ready" or "restarting" */
             u->outcome = OUTCOME_UPDATED;
             fprintf(u->words, "installed; the device needs no restart\n");
             return CLI_OK;
@@ -414,8 +414,8 @@ static int wait_for_it(struct update *u)
                     "it rolls back by itself if the new image does not start");
 }
 
-/* True if the device received the complete image in an earlier run, so that it is not sent again. Requests a restart if
- * the device only waits for one. *rc: CLI_*. */
+/* True if an earlier run sent the complete image, so this run does not send it. If the device has not begun to restart,
+ * requests the restart. *rc: CLI_*. */
 static bool began_before(struct update *u, int *rc)
 {
     const struct update_status *now = &u->before;
@@ -440,7 +440,7 @@ static bool began_before(struct update *u, int *rc)
     return true;
 }
 
-/* Uploads, and waits for the device. */
+/* Uploads the image, and waits until the device has confirmed it. */
 static int run_update(struct update *u)
 {
     bool began = false;

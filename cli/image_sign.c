@@ -81,7 +81,7 @@ static int sign_with(const struct sign_options *o, const struct cmx_image *image
         cmx_trailer_message(&t, image->digest, message);
         err = signing_key_sign(key, message, sizeof message, t.signature);
     }
-    if (!err) { /* verify before writing: a token may be faulty */
+    if (!err) { /* verify before writing: a PKCS#11 token may be faulty */
         memcpy(keys.key[0], pub, sizeof pub);
         err = cmx_trailer_verify(&t, &keys, t.signed_len, image->digest);
     }

@@ -21,7 +21,8 @@
 #include "cmxsafe/core/text.h"
 #include "port/linux/cli.h"
 
-/* The PIN is removed from the URI, because a library may print the URI. It is supplied when the library requests it. */
+/* The PIN is removed from the URI, because a library may print the URI. The PIN is supplied when the library requests
+ * it. */
 struct place {
     char uri[1024];
     char pin[128]; /* "": ask on the terminal */

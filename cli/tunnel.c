@@ -84,7 +84,7 @@ static void run_ssh(const struct tunnel *t)
     argv[n++] = "ssh";
     argv[n++] = "-N";
     argv[n++] = "-T";
-    argv[n++] = "-oLogLevel=ERROR";   /* hides channels refused while the device restarts */
+    argv[n++] = "-oLogLevel=ERROR";   /* hides messages about channels that are refused while the device restarts */
     argv[n++] = "-oControlPath=none"; /* a shared connection would outlive this program */
     argv[n++] = "-oExitOnForwardFailure=yes";
     argv[n++] = "-oServerAliveInterval=5";

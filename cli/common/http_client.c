@@ -167,7 +167,8 @@ static cmx_err perform(CURL *c, const struct http_request *q, struct http_answer
     rc = curl_easy_perform(c);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, NULL);
     read_head(c, a);
-    /* A device may refuse an upload: it answers and closes while the body is still being sent. That answer counts. */
+    /* A device that refuses an upload may answer and close the connection before it has the whole body. Its answer
+     * counts. */
     if (rc == CURLE_OK || (q->upload && a->status >= 400 && rc != CURLE_ABORTED_BY_CALLBACK))
         return CMX_OK;
     cmx_why_set(why, "%s", text[0] ? text : curl_easy_strerror(rc));

@@ -19,7 +19,8 @@ struct http_upload {
     FILE *file; /* positioned at first */
     uint64_t first, total;
     unsigned kbps;
-    bool (*progress)(void *arg, uint64_t sent); /* sent: includes the bytes before first; false ends the request */
+    /* Called during the upload. sent includes the bytes before `first`. If it returns false, the request ends. */
+    bool (*progress)(void *arg, uint64_t sent);
     void *arg;
 };
 
@@ -54,6 +55,6 @@ bool http_url_ok(const char *url);
 CMX_MUST_USE cmx_err http_exchange(const struct http_request *q, struct http_answer *a, struct cmx_why *why);
 void http_answer_free(struct http_answer *a);
 
-/* Returns the device's reason: the first line of the body without "error: ", with '?' for characters other than
- * printable ASCII; or "no reason given". */
+/* Returns the device's reason: the first line of the body, without a leading "error: ". '?' replaces bytes that are not
+ * printable ASCII. If the line is empty, returns "no reason given". */
 const char *http_answer_words(const struct http_answer *a, char *out, size_t cap);

@@ -24,7 +24,8 @@ CMX_MUST_USE cmx_err image_file_read(const char *path, const struct cmx_image_po
 /* Adds the image's description to the open object. esp: the image has ESP-IDF's format. */
 void image_file_put(struct cmx_json *j, const struct cmx_image *c, bool esp);
 
-/* Adds the public key in path ("-": standard input): PEM, or 130 hex digits. On failure prints the error. */
+/* Reads a public key (PEM, or 130 hex digits) from path ("-": standard input) and adds it to keys. On failure prints
+ * the error. */
 CMX_MUST_USE cmx_err image_file_add_key(struct cmx_ota_keys *keys, const char *path);
 
 /* Finds a chip by its name or number: "esp32c3", "ESP32-C3", or a number. CMX_ENOENT: no such chip. */

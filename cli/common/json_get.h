@@ -9,13 +9,14 @@
 
 #include "cmxsafe/core/err.h"
 
-/* Reads the value at a path. path: member names with dots, "running.version". out: a string's text ('?' replaces
- * escapes of control and non-ASCII characters), or a number, true, false, null as written. CMX_ENOENT: there is no such
- * member, or its value is an object or array; CMX_EFORMAT: the text is not JSON; CMX_ENOSPC: out holds the beginning of
- * a string, or "" for a number. After the other errors out is "". */
+/* Reads the value at a path. path: member names joined by dots, such as "running.version". out: the text of a string,
+ * or a number, true, false or null as written. In a string, '?' replaces bytes that are not printable ASCII, and all
+ * escapes except \", \\ and \/. CMX_ENOENT: there is no such member, or its value is an object or array. CMX_EFORMAT:
+ * the text is not JSON. CMX_ENOSPC: out is too small; it holds the beginning of a string, or "" for another value.
+ * After the other errors out is "". */
 CMX_MUST_USE cmx_err json_get(const char *text, const char *path, char *out, size_t cap);
 
-/* Like json_get, for a member that may be missing. False: json_get failed, and out holds what it left there. */
+/* Like json_get, for a member that may be missing. False: json_get failed; out is as json_get left it. */
 bool json_text(const char *text, const char *path, char *out, size_t cap);
 /* Returns 0 if there is no such number. */
 int64_t json_number(const char *text, const char *path);
@@ -28,7 +29,7 @@ bool json_is_whole(const char *text);
 const char *json_find(const char *text, const char *path);
 /* Returns the length of the value that begins at value; 0: it is not JSON. */
 size_t json_length(const char *value);
-/* json_first returns the first element of the array at a path, json_next the element after this one. NULL: there is no
- * such element, or the value is not an array. */
+/* json_first returns the first element of the array at a path; json_next returns the element after `element`. NULL:
+ * there is no such element, or the value is not an array. */
 const char *json_first(const char *text, const char *path);
 const char *json_next(const char *element);

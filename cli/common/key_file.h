@@ -1,5 +1,5 @@
-/* key_file.h - reads the operator's files with a device's keys: the hardware key (private_key.bin), with cmx_hmac_fn
- * over it, and the attestation key that `cmxsafe identity public` prints. */
+/* key_file.h - reads the operator's files with a device's keys: the hardware key (private_key.bin), and the attestation
+ * key that `cmxsafe identity public` prints. Also computes HMACs with the hardware key, as the device does. */
 #pragma once
 
 #include <stddef.h>
@@ -13,7 +13,8 @@
  * can't be read; CMX_EFORMAT: it has another length. */
 CMX_MUST_USE cmx_err key_file_read(const char *path, uint8_t key[32], struct cmx_why *why);
 
-/* Computes the HMAC-SHA256 that the device's hardware would compute; arg: the 32 bytes. */
+/* A cmx_hmac_fn: computes the HMAC-SHA256 that the device's hardware would compute. arg: the 32 bytes of the hardware
+ * key. */
 CMX_MUST_USE cmx_err key_file_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
 /* Finds the first attestation key among the file's lines. Errors as for key_file_read; CMX_EFORMAT: the file has no

@@ -46,7 +46,7 @@ struct access_job {
 struct access_line {
     int64_t at_ms;
     size_t number;    /* position in the log, which orders lines with the same time */
-    const char *node; /* the gateway; NULL: there is only one */
+    const char *node; /* the gateway's name; NULL: there is only one gateway */
     char *text;
 };
 
@@ -110,7 +110,7 @@ static bool names_party(const char *wanted, const char *name, const char *addres
 }
 
 struct record {
-    const char *node; /* NULL: there is only one gateway */
+    const char *node; /* the gateway's name; NULL: not in the output */
     char event[16];
     int64_t at_ms, since_ms, bytes_in, bytes_out, count, port;
     char consumer[GW_ADDRESS_MAX], target[GW_ADDRESS_MAX];
@@ -208,7 +208,7 @@ static void take_line(struct access_job *job, const char *node, const char *line
         print_text(&r);
 }
 
-/* ---- this gateway alone ---- */
+/* ---- the records of this gateway alone ---- */
 
 static void print_here(struct access_job *job)
 {
@@ -227,7 +227,7 @@ static void print_here(struct access_job *job)
     gw_access_read_end(&r);
 }
 
-/* ---- all gateways ---- */
+/* ---- the records of all gateways ---- */
 
 static void add_line(struct access_lines *l, const char *node, char *text)
 {
@@ -340,9 +340,8 @@ static void print_line(void *arg, const struct gw_node *node, char *line)
     take_line(arg, node->name, line);
 }
 
-/* Prints the records in the logs in the order of their times, and then new ones as they arrive. Returns only when
- * memory runs out.
- */
+/* Prints the records that the logs have now, in the order of their times. Then prints new records as they arrive.
+ * Returns only when memory runs out. */
 static cmx_err follow_fleet(struct access_job *job, const struct gw_nodes *nodes, struct cmx_why *e)
 {
     static struct gw_fleet_follow others;

@@ -69,8 +69,8 @@ static cmx_err find_key(const char *answer, const char *wanted, struct gw_key *k
                             wanted);
     if (gw_key_parse(k, line, e))
         return CMX_EFORMAT;
-    /* The list comes from the gateway's unprivileged account, which could have been taken over. So compute the key's
-     * fingerprint here: it must be the one that the operator compared. */
+    /* The list comes from the gateway's unprivileged account, which an attacker may have taken over. So compute the
+     * fingerprint from the key: it must be the one that the operator compared. */
     return strcmp(k->fingerprint, wanted) == 0
                ? CMX_OK
                : cmx_why_fail(e, CMX_EFORMAT, "the gateway reported another key for %.60s", wanted);

@@ -173,7 +173,7 @@ static int campaign_start(int argc, char **argv)
     return status;
 }
 
-/* ---- pause, resume, stop, remove ---- */
+/* ---- the commands pause, resume, stop, remove ---- */
 
 struct action {
     const char *command;
@@ -254,7 +254,7 @@ static int campaign_remove(int argc, char **argv)
     return run_change(&a, argc, argv);
 }
 
-/* ---- list and show ---- */
+/* ---- the commands list and show ---- */
 
 static void campaign_json(struct cmx_json *j, const struct gw_campaign *c)
 {

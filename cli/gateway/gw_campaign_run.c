@@ -106,7 +106,7 @@ static void add_child(struct tick *t, const struct gw_campaign *c, const struct 
     struct gw_campaign_child *x = cmx_mem_alloc(sizeof *x);
 
     if (!x)
-        return; /* tried again with the next tick */
+        return; /* the next tick tries again */
     x->campaign = *c;
     x->update = *u;
     x->next = t->w->children;
@@ -203,8 +203,8 @@ static bool matches_campaign(const struct gw_campaign *c, const char *manifest)
     return c->n_manifests == 0;
 }
 
-/* Ends the update of a device if its new evidence has arrived, or is too late. Evidence with a time in the future is
- * ignored, because it was given before the clock was set back. */
+/* Ends the update of a device if its new evidence has arrived, or if no evidence arrived within GW_CAMPAIGN_EVIDENCE_S
+ * seconds. Ignores evidence with a time in the future: it arrived before the clock was set back. */
 static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct gw_update *u)
 {
     struct gw_standing s;
@@ -361,7 +361,7 @@ static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
     bool open = u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN;
-    bool runs = open && find_child(k->t->w, u->device); /* if it is not open, its child is another campaign's */
+    bool runs = open && find_child(k->t->w, u->device); /* not open: the device's child is another campaign's */
     bool strict = done_of(k->campaign) < k->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {
@@ -378,7 +378,7 @@ static cmx_err start_waiting(void *arg, const struct gw_update *u)
 
     if (!gw_pace_may_start(&k->pace, done_of(k->campaign), k->running) ||
         k->t->w->n_children >= GW_CAMPAIGN_CHILDREN_MAX)
-        return CMX_ECLOSED; /* enough updates are running */
+        return CMX_ECLOSED; /* no further update may start now */
     if (u->state == GW_UPDATE_WAITING && is_ripe(k, u)) {
         add_child(k->t, k->campaign, u);
         k->running++;
@@ -392,7 +392,8 @@ static cmx_err choose_devices(struct tick *t, const struct gw_campaign *c)
     char image[GW_STORE_PATH_MAX];
     cmx_err err;
 
-    /* If gateways share a registry, each gateway that has the image updates the devices connected to it. */
+    /* Gateways that share a registry share its campaigns. Each of these gateways that has the image updates its own
+     * connected devices. */
     gw_store_path(t->g, c->image, image);
     if (c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now || is_over(c) || access(image, R_OK) != 0)
         return CMX_OK;
@@ -471,7 +472,7 @@ cmx_err gw_campaigns_tick(struct gw_campaigns *w, struct gw *g, struct cmx_why *
     char source[GW_ADDRESS_MAX];
     cmx_err err = CMX_OK;
 
-    /* Children connect from the gateway's own identity: the judge lets it reach every device, even one in
+    /* Children connect from the gateway's own identity, which the packet filter lets reach every device, even one in
      * quarantine. */
     if (!g->user && !g->simple)
         err = gw_party_gateway_identity(&g->fleet, source, e);

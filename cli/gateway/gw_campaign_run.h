@@ -1,10 +1,15 @@
 /* gw_campaign_run.h - carries out the update campaigns of the registry, for the worker.
  *
- * The update of a device has three steps, each stored before the next begins: 1. A child reads the device's boot
- * identifier ('update --look'). 2. A child sends the image and waits until the device has confirmed it ('update --since
- * BOOT', which sends nothing to a device that has the image). 3. If the device has a policy, it proves with evidence
- * that it runs the new firmware. If the worker was killed, the next one continues with the step that was
- * interrupted. */
+ * The update of a device has three steps. The worker stores the result of each step before it begins the next step.
+ *
+ * 1. A child reads the device's boot identifier ('update --look').
+ *
+ * 2. A child sends the image and waits until the device has confirmed it ('update --since BOOT'). If the device has the
+ * image already, the child does not send it again.
+ *
+ * 3. If the device has a policy, the device proves with evidence that it runs the new firmware.
+ *
+ * If the worker is killed during a step, the next worker repeats this step. */
 #pragma once
 
 #include "cli/gateway/gw_child.h"
@@ -12,8 +17,8 @@
 
 #define GW_CAMPAIGN_TRIES_MAX 5      /* an update fails after this many attempts to reach the connected device */
 #define GW_CAMPAIGN_EVIDENCE_S 600   /* an update fails if no evidence arrives in this time */
-#define GW_CAMPAIGN_RETRY_S 5        /* wait before the next try, multiplied by the number of tries */
-#define GW_CAMPAIGN_CHILDREN_MAX 128 /* most running children, over all campaigns */
+#define GW_CAMPAIGN_RETRY_S 5        /* seconds until the next try, multiplied by the number of tries so far */
+#define GW_CAMPAIGN_CHILDREN_MAX 128 /* limit of running children, over all campaigns */
 
 struct gw_campaigns {
     struct gw_campaign_child *children; /* the running children */

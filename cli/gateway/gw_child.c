@@ -9,7 +9,7 @@
 #include "gateway/server/gw_inside.h"
 
 #define LINE_MAX_CHARS 512
-#define JSON_MAX 16384 /* more than attest or update prints */
+#define JSON_MAX 16384 /* size limit; attest and update print less */
 
 void gw_child_url(const char *address, uint64_t port, char *out, size_t cap)
 {
@@ -29,7 +29,7 @@ bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char
     argv[0] = program;
     if (c->output && c->errors && readlink("/proc/self/exe", program, sizeof program - 1) > 0)
         c->pid = gw_inside_start(g, as_nobody, fileno(c->output), fileno(c->errors), argv);
-    argv[0] = NULL; /* program is a local variable of this function */
+    argv[0] = NULL; /* it pointed to the local variable program */
     return c->pid > 0;
 }
 

@@ -65,7 +65,7 @@ int gw_read_finish(struct gw_read *x, cmx_err err)
 {
     if (x->printing) {
         cmx_json_end(&x->json.j);
-        (void)gw_json_end(&x->json); /* main reports write errors on stdout */
+        (void)gw_json_end(&x->json); /* main reports a failed write to stdout */
     }
     gw_folder_close(&x->g);
     return err ? gw_fail(x->what, &x->e) : CLI_OK;
@@ -84,8 +84,8 @@ int gw_change_begin(struct gw_change *x)
     return x->status;
 }
 
-/* Call it after the commit: applies the registry, and has the running gateway check its sessions even if applying it
- * failed. Closes g. */
+/* Call it after the commit. Applies the registry. Then has the running gateway check its sessions, even if applying the
+ * registry failed. Closes g. */
 static int apply_changes(struct gw *g, struct cmx_why *e)
 {
     struct cmx_why now = {0};

@@ -67,11 +67,11 @@ struct gw_change {
  * status: the error was printed. */
 int gw_change_begin(struct gw_change *x);
 
-/* Commits (rolls back after err or in a dry run), then applies the registry: writes the hosts file, writes and loads
- * the packet filter, and has the running gateway check its sessions. Closes g. Prints errors, with x->e as the reason.
- * CLI_OK or CLI_FAILED. */
+/* If err is set or in a dry run, rolls back. Otherwise commits, and then applies the registry: writes the hosts file,
+ * writes and loads the packet filter, and has the running gateway check its sessions. Closes g. Prints errors, with
+ * x->e as the reason. CLI_OK or CLI_FAILED. */
 int gw_change_finish(struct gw_change *x, cmx_err err);
-/* Like gw_change_finish, and prints the result: the text, or with --json the outcome. */
+/* Like gw_change_finish, but on success also prints the result: the text of fmt, or with --json the outcome. */
 int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
 
 /* ---- output ---- */

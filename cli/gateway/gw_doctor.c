@@ -31,7 +31,7 @@
 #include "gateway/shared/shared.h"
 
 #define SPACE_MIN (50ll << 20)
-#define JUDGE_PENDING_MS 200 /* interval between requests until the guard of a new gateway has reported */
+#define JUDGE_PENDING_MS 200 /* interval between requests while a new gateway's rules are not checked yet */
 #define JUDGE_PENDING_TRIES 30
 #define BUILT_AFTER 1704067200 /* 2024-01-01: a clock that shows an earlier time was never set */
 
@@ -69,7 +69,7 @@ static void check(struct doctor *d, bool good, const char *what, const char *why
     say(d, good ? FINE : BAD, what, why, todo);
 }
 
-/* Splits the reason's text, which is "why; what to do". */
+/* Reports a finding like say. The reason's text is "why; what to do"; this function splits it. */
 static void say_reason(struct doctor *d, finding f, const char *what, const struct cmx_why *reason)
 {
     char why[CMX_WHY_MAX];
@@ -148,8 +148,8 @@ static void check_registry(struct doctor *d)
           "space for the registry", "less than 50 MB are free", "make room");
 }
 
-/* Checks that PostgreSQL has all tables. The follower does not notice that one is missing, because it reads a table
- * only after the table has changed. */
+/* Checks that PostgreSQL has all tables. The follower does not notice a missing table, because it reads a table only
+ * after the table has changed. */
 static void check_tables(struct doctor *d, const char *url)
 {
     struct cmx_why e = {0};
@@ -188,7 +188,7 @@ static cmx_err find_unknown(void *arg, const struct gw_grant_record *p)
     return CMX_OK;
 }
 
-/* Reports grants to users and groups that do not exist: an account that is created later with such a name has the
+/* Reports grants to users and groups that do not exist. If an account with such a name is created later, it has the
  * grant. */
 static void check_consumers(struct doctor *d)
 {
@@ -583,7 +583,7 @@ int gw_cmd_doctor(int argc, char **argv)
     }
     cmx_json_end(&d.json.j);
     if (d.common.json)
-        (void)gw_json_end(&d.json); /* main reports write errors on stdout */
+        (void)gw_json_end(&d.json); /* main reports a failed write to stdout */
     gw_folder_close(&d.g);
     return d.bad ? CLI_FAILED : CLI_OK;
 }

@@ -11,8 +11,8 @@ static const char about[] =
     "option replaces one value, and values without an option stay; an empty value, such as --group '', clears it. On "
     "a --simple gateway each port belongs to one device.";
 
-/* Sets d->address: the given address, or one from the MAC; otherwise the present one, or one derived from the key. A
- * small deployment has none. */
+/* Sets d->address from the MAC if a MAC is given, else to the given address. If neither is given, the device keeps its
+ * present address; a new device gets an address derived from its key. A small deployment has no addresses. */
 static cmx_err set_address(const struct gw *g, struct gw_device *d, const struct gw_key *k, const char *address,
                            const char *mac, struct cmx_why *e)
 {

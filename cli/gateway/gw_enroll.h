@@ -7,7 +7,7 @@
  * stored value is cleared. */
 struct gw_enroll_fields {
     const char *name, *ports, *directs, *address, *mac, *group;
-    bool former_key; /* an earlier key of the device is accepted, but does not replace its present key */
+    bool former_key; /* accept an earlier key of the device, but keep its present key */
 };
 
 #define GW_DIRECT_OPTION(f)                                                                                            \

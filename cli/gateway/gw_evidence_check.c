@@ -32,7 +32,7 @@ struct check {
     } list[GW_POLICY_MANIFESTS_MAX];
     size_t n;
     struct verify_key key;
-    char source[GW_ADDRESS_MAX]; /* the gateway's own identity, which the judge lets pass; "" in --user mode */
+    char source[GW_ADDRESS_MAX]; /* the gateway's own identity, which may reach every device; "" in --user mode */
     struct gw_check_result *result;
 };
 

@@ -45,7 +45,7 @@ static int link_connect(const struct gw_node *own, const struct gw_node *node)
     return -1;
 }
 
-/* A socket that is created in the fleet's namespace stays in it. */
+/* Enters the fleet's namespace only to create the socket: the socket then stays in that namespace. */
 int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node)
 {
     int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);

@@ -41,7 +41,8 @@ static void followed_drop(struct gw_fleet_followed *x)
     x->warned = true;
 }
 
-/* A gateway closes the connection if it does not know the request, or if all its processes for reports are in use. */
+/* A gateway closes the connection without an answer in two cases: it does not know the request, or all its processes
+ * for reports are in use. */
 static void followed_refuse(struct gw_fleet_followed *x)
 {
     if (!x->refused)
@@ -80,8 +81,8 @@ static void followed_ask(struct gw_fleet_followed *x)
         followed_drop(x);
 }
 
-/* Returns the record as our own writer writes it; free it with free(). NULL: the record is malformed, or out of
- * memory. */
+/* Returns the record as our own JSON writer writes it; free it with free(). NULL: the record is malformed, or memory
+ * ran out. */
 static char *clean_line(struct gw_fleet_followed *x)
 {
     char *text = NULL;

@@ -28,13 +28,13 @@ struct gw_fleet_follow {
     struct gw_fleet_followed list[GW_NODES_MAX];
 };
 
-/* Starts to follow. Borrows nodes for as long as f is used. since_ms: the time of the first lines to read (Unix). Needs
- * root. */
+/* Starts to follow. Borrows nodes for as long as f is used. since_ms: Unix time in ms; earlier lines are not read.
+ * Needs root. */
 void gw_fleet_follow_begin(struct gw_fleet_follow *f, const struct gw_nodes *nodes, int64_t since_ms);
 
 /* Does not wait: calls fn for each line that has arrived. Prints a warning if a gateway does not answer. */
 typedef void (*gw_fleet_line_fn)(void *arg, const struct gw_node *node, char *line);
 void gw_fleet_follow_step(struct gw_fleet_follow *f, gw_fleet_line_fn fn, void *arg);
 
-/* True once each gateway has sent the lines that its log had when following began, or does not answer. */
+/* True once each gateway that answers has sent the lines that its log had when following began. */
 bool gw_fleet_follow_caught_up(const struct gw_fleet_follow *f);

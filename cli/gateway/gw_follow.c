@@ -50,7 +50,8 @@ static cmx_err connect_registry(struct follower *f, const char *url, struct cmx_
     return err;
 }
 
-/* Finds changes that other processes of this gateway stored in the copy but did not apply, and clears their marks. */
+/* Finds changes that other processes of this gateway stored in the copy but did not apply. Clears the marks of these
+ * changes. */
 static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
 {
     struct gw_registry *r = &f->g.registry;
@@ -91,7 +92,7 @@ static cmx_err take_changes(struct follower *f, struct cmx_why *e)
         f->checked_ms = cmx_port_now_ms();
         err = gw_shared_prune(f->s, &f->g.registry, e);
     }
-    /* After an error, such as a row that did not match, all tables are compared. */
+    /* After an error, such as a row that did not match, the next call compares all tables. */
     f->check = !err ? GW_SHARED_CHANGES : GW_SHARED_ALL;
     if (followed.unclean)
         gw_note(
@@ -114,7 +115,7 @@ static void note_left_out(struct follower *f)
     memcpy(f->left_out, rows, sizeof rows);
 }
 
-/* Removes grants that ended from the shared registry, and so for all gateways. */
+/* Removes expired grants from the shared registry. This removes them at all gateways. */
 static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
 {
     struct gw_registry *r = &f->g.registry;
@@ -207,7 +208,7 @@ static bool follow_tick(struct follower *f)
             (void)!gw_copy_note(&f->g, e.text,
                                 &ignored); /* if this fails, the recorded state stays, and the copy becomes stale */
         if (err && !f->retry_ms)
-            (void)!gw_apply_claims(&f->g, &ignored); /* repeated when the registry is followed again */
+            (void)!gw_apply_claims(&f->g, &ignored); /* if this fails: repeated when the registry is followed again */
     }
     gw_folder_close(&f->g);
     if (err && !f->retry_ms)

@@ -29,7 +29,7 @@ static cmx_err parse_target(const struct gw *g, const char *text, char device[GW
     memcpy(device, text, len);
     device[len] = '\0';
     if (len > domain + 1 && device[len - domain - 1] == '.' && strcmp(device + len - domain, g->domain) == 0)
-        device[len - domain - 1] = '\0'; /* the host name of the device */
+        device[len - domain - 1] = '\0'; /* the text is a host name: remove the fleet's domain */
     *port = (uint16_t)number;
     return CMX_OK;
 }
@@ -100,8 +100,8 @@ static bool unit_exists(const struct gw_consumer *c)
     return access(path, F_OK) == 0;
 }
 
-/* Prints a note if the machine does not know the name. The grant is valid, because the account or the unit's cgroup may
- * be created later, but the name may be a typing error. */
+/* Prints a note if the machine does not know the name. The name may be a typing error. But the grant is valid, because
+ * the account or the unit's cgroup may be created later. */
 static void note_unknown_name(const struct gw_consumer *c)
 {
     if (strcmp(c->kind, "cgroup") == 0 ? unit_exists(c) : gw_party_is_known(c))
@@ -129,8 +129,8 @@ static cmx_err read_terms(const struct grant_options *o, struct gw_grant_terms *
     return err;
 }
 
-/* Counts the devices of a group, for a note about an empty group. The grant is valid, because devices may join the
- * group later, but the name may be a typing error. */
+/* Counts the devices of a group, for a note about an empty group. The group's name may be a typing error. But the grant
+ * is valid, because devices may join the group later. */
 static cmx_err count_device(void *arg, const struct gw_device *d)
 {
     size_t *n = arg;
@@ -139,8 +139,8 @@ static cmx_err count_device(void *arg, const struct gw_device *d)
     return CMX_OK;
 }
 
-/* A user can have a grant by name and one by number; both are removed, so that the printed "no longer reaches" is
- * true. */
+/* A user can have one grant by name and another grant by number. Removes both, so that the printed "no longer reaches"
+ * is true. */
 static cmx_err remove_grant(struct gw_change *x, const struct gw_consumer *c, const char *device, uint16_t port)
 {
     struct gw_consumer spelling[GW_SPELLINGS];

@@ -1,11 +1,11 @@
 /* gw_hooks.h - runs the programs in the gateway's folder hooks.d for events. Each program gets one line of JSON on its
- * stdin. The number of programs and their time are limited, and no session waits for them. */
+ * stdin. Limits how many programs run at the same time, and how long each may run. No session waits for a program. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"
 
-#define GW_HOOKS_QUEUE 256 /* waiting events; further ones are dropped and logged */
-#define GW_HOOKS_AT_ONCE 4 /* programs that run at the same time */
+#define GW_HOOKS_QUEUE 256 /* limit of waiting events; further events are dropped and logged */
+#define GW_HOOKS_AT_ONCE 4 /* limit of programs that run at the same time */
 #define GW_HOOK_MAX_S 10   /* SIGALRM ends a program that takes longer */
 #define GW_HOOK_TEXT_MAX 700
 

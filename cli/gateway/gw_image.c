@@ -224,7 +224,7 @@ static void image_text(const struct kept *kept, const struct checked *k, const c
            problem ? problem : "");
 }
 
-/* ---- add ---- */
+/* ---- the command add ---- */
 
 struct adding {
     struct gw_change x;
@@ -300,7 +300,7 @@ static int add_checked(struct adding *a, const char *path)
         err = refuse_image(&k, &keys, &x->e);
     if (!err && !x->common.dry_run)
         err = keep_image(a, &k, path, digest);
-    x->status = gw_change_finish(x, err); /* g.dir stays valid */
+    x->status = gw_change_finish(x, err); /* closes x->g, whose dir stays valid */
     if (x->status)
         return x->status;
     if (x->common.json) {
@@ -361,7 +361,7 @@ static int image_add(int argc, char **argv)
     return add_spooled(&a);
 }
 
-/* ---- list, remove ---- */
+/* ---- the commands list and remove ---- */
 
 struct listing {
     struct gw *g;

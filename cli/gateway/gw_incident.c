@@ -24,7 +24,7 @@ void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, co
     snprintf(x->detail, sizeof x->detail, "%s", detail);
 }
 
-/* Writes an event unless the same one was written within GW_INCIDENT_PAUSE_S. */
+/* Writes an event unless the same event was written in the last GW_INCIDENT_PAUSE_S seconds. */
 static cmx_err write_once(struct gw *g, const char *what, const char *who, const char *detail, struct cmx_why *e)
 {
     cmx_err err = gw_sql_number(&g->registry, NULL, e,
@@ -74,7 +74,7 @@ static bool covers(const char *grant, const struct gw_device *d, unsigned port)
     return strcmp(grant + 1, d->group) == 0 || strcmp(grant + 1, text) == 0;
 }
 
-/* True if source (an identity, or a platform's name) is the consumer "KIND:NAME". */
+/* True if source is the consumer `who`. source: an identity, or a platform's name. who: "KIND:NAME". */
 static bool is_consumer(struct gw *g, const char *who, const char *source)
 {
     char address[GW_ADDRESS_MAX];

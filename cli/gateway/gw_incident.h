@@ -4,9 +4,9 @@
 
 #include "gateway/folder/gw_folder.h"
 
-#define GW_INCIDENTS_MAX 64         /* incidents waiting to be written; further ones are dropped */
-#define GW_INCIDENT_PAUSE_S 60      /* seconds in which the same incident is written at most once */
-#define GW_INCIDENT_GRANT_S 604800  /* seconds after the end of a grant in which its use is reported */
+#define GW_INCIDENTS_MAX 64         /* limit of waiting incidents; further incidents are dropped */
+#define GW_INCIDENT_PAUSE_S 60      /* the same incident is written at most once in this many seconds */
+#define GW_INCIDENT_GRANT_S 604800  /* the use of a grant is reported for this many seconds after its end */
 #define GW_AWAY_KEY "offline_after" /* key in table meta; its value is in seconds, 0: never */
 #define GW_AWAY_DEFAULT "3600"
 
@@ -25,8 +25,8 @@ void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, co
  * its commit. A refusal is written only if a grant that permitted the connection has ended. */
 CMX_MUST_USE cmx_err gw_incidents_write(struct gw_incidents *w, struct gw *g, struct cmx_why *e);
 
-/* True if gw_incident_write_away may have an event to write. watched_s: seconds since the caller began to watch; never
- * true before they reach the limit. */
+/* True if gw_incident_write_away may have an event to write. watched_s: for how many seconds the caller has watched the
+ * devices. Returns false until this time reaches the limit. */
 bool gw_incident_away_due(struct gw *g, int64_t watched_s);
 /* Writes one event for each device that has been away for longer than the limit, and no further event until it is back.
  * status: the running gateway's answer. Writes inside the caller's transaction. */

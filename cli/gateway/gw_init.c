@@ -170,8 +170,8 @@ static cmx_err check_host(const char *host, struct cmx_why *e)
                  : CMX_OK;
 }
 
-/* Stores a length of time, such as "10m", of at least least_s seconds; given NULL: changes nothing. "0" is accepted if
- * least_s is 0. */
+/* Stores a length of time such as "10m". given NULL: changes nothing. Fails if the time is shorter than least_s
+ * seconds. Accepts "0" only if least_s is 0. */
 static cmx_err settle_length(struct gw *g, const char *option, const char *key, const char *given, int64_t least_s,
                              struct cmx_why *e)
 {

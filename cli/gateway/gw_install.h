@@ -3,14 +3,15 @@
 
 #include "cli/gateway/gw_command.h"
 
-/* Creates the host keys and sshd_config, and sets permissions; for a system gateway also creates the account and the
+/* Creates the host keys and sshd_config, and sets permissions. For a system gateway, also creates the account and the
  * systemd units. */
 CMX_MUST_USE cmx_err gw_install(struct gw *g, struct cmx_why *e);
 
 /* Computes the public part of the host key at path. */
 CMX_MUST_USE cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *e);
 
-/* Prints the settings and the pins that devices need. done: "set up " or "updated "; NULL: for `show`. */
+/* Prints the settings and the pins that devices need. done: what init has done, "set up " or "updated "; `show` gives
+ * NULL. */
 void gw_install_print(struct gw *g, bool json, const char *done);
 
 /* Returns the command that restarts a system gateway. */

@@ -1,6 +1,6 @@
-/* `cmxsafe gateway join`: makes this machine one more gateway of a fleet. It runs 'join --give' over SSH on a gateway
- * of the fleet, which prints the settings that all gateways share. Then it runs 'init' with these settings and adds
- * this machine to the registry. */
+/* `cmxsafe gateway join`: makes this machine one more gateway of a fleet. Over SSH, it runs 'join --give' on a gateway
+ * of the fleet; that command prints the settings that all gateways share. Then it runs 'init' with these settings and
+ * adds this machine to the registry. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +108,7 @@ static void start_unit(const char *unit)
         (void)gw_program_run(false, start); /* systemctl prints what failed */
 }
 
-/* ---- on the gateway of the fleet ---- */
+/* ---- 'join --give', on a gateway of the fleet ---- */
 
 /* Copies field n of SSH_CONNECTION: "CLIENT PORT SERVER PORT" (ssh(1)). */
 static bool connection_field(const char *text, unsigned n, char out[GW_ADDRESS_MAX])
@@ -209,9 +209,9 @@ static int give(const struct join_job *job)
     return err ? gw_fail("this gateway can't be joined", &e) : CLI_OK;
 }
 
-/* ---- on the machine that joins ---- */
+/* ---- 'join', on the machine that joins ---- */
 
-/* Runs 'join --give' on the other gateway, and copies what it prints to gift. */
+/* Runs 'join --give' on the other gateway, and copies its output to gift. */
 static cmx_err receive(const struct join_job *job, char gift[GIFT_MAX], struct cmx_why *e)
 {
     char remote[GW_PATH_MAX];
@@ -311,8 +311,9 @@ static void forget(const struct gw *g)
         (void)unlink(gw_path(g, host_keys[i], path));
 }
 
-/* A join can be repeated after an interruption, or to replace a lost link.key. *set_up: init has stored the settings of
- * this fleet. Fails if this machine has a gateway that is in another fleet or in none. */
+/* Checks that this machine may join. A join can be repeated: after an interruption, or to replace a lost link.key.
+ * *set_up: init has already stored the settings of this fleet. Fails if this machine has a gateway that is in another
+ * fleet or in none. */
 static cmx_err check_repeated(struct gw *g, const char *gift, bool *set_up, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -340,7 +341,7 @@ static cmx_err check_repeated(struct gw *g, const char *gift, bool *set_up, stru
                                "(if it is in another fleet, run 'cmxsafe gateway leave' first)");
 }
 
-/* Runs 'init'. If this gateway is set up, its registry's URL stays. */
+/* Runs 'init'. set_up: this gateway is set up already; keep the URL of its registry. */
 static bool run_init(const struct gw *g, const struct join_job *job, const char *gift, bool set_up)
 {
     char fleet[GW_ADDRESS_MAX + 4];

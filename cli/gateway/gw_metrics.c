@@ -14,7 +14,8 @@ static const char about[] =
     "a\n"
     "metric too (cmxsafe_gateway_up 0).";
 
-/* Writes the text, to be freed with free(). *readable: whether the registry could be read; if not, e has the reason. */
+/* Writes the metrics to *text; free it with free(). *readable: whether the registry could be read; if not, e has the
+ * reason. */
 static cmx_err make_text(const char *dir, char **text, size_t *len, bool *readable, struct cmx_why *e)
 {
     struct gw *g = cmx_mem_alloc(sizeof *g);
@@ -47,7 +48,7 @@ static int print_once(const char *dir, const char *file)
     return err || !readable ? gw_fail("metrics failed", &e) : CLI_OK;
 }
 
-/* ---- over HTTP ---- */
+/* ---- serving the metrics over HTTP ---- */
 
 static cmx_err answer_metrics(struct cmx_http_request *r, void *ctx, void **state)
 {

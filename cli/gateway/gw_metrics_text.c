@@ -94,7 +94,7 @@ struct device {
     char name[GW_NAME_MAX];
     char group[GW_NAME_MAX];
     char firmware[sizeof((struct gw_seen *)0)->firmware];
-    const char *verdict; /* static */
+    const char *verdict; /* not freed */
     int64_t seen, attested, evidence_ends;
     bool has_policy, quarantined;
     bool claims_isolation, isolated;                               /* as in the claim of the device's last evidence */
@@ -205,9 +205,9 @@ static cmx_err add_standing(void *arg, const struct gw_standing *s)
     return CMX_OK;
 }
 
-/* True if the gateway wrote to the registry within GW_NODE_STALE_S of the copy's last confirmation. Otherwise its
- * sessions are not counted. While PostgreSQL can't be reached, both times stay the same, so the result does not
- * change. */
+/* True if the gateway last wrote to the registry at most GW_NODE_STALE_S seconds before or after the copy's last
+ * confirmation. Otherwise its sessions are not counted. While PostgreSQL can't be reached, both times stay the same, so
+ * the result does not change. */
 static bool is_alive(const struct fleet *l, const struct gw_node *n)
 {
     int64_t confirmed = (int64_t)time(NULL) - gw_copy_state_age(&l->copy);
@@ -224,7 +224,7 @@ static cmx_err add_claim(void *arg, const char *address, const char *node, int64
 
     (void)since;
     if (!n || n == l->nodes->own || !is_alive(l, n) || gw_device_name_at(&l->g->registry, address, name))
-        return CMX_OK; /* skip a claim of this gateway or of a gateway that is away, and a claim for a platform */
+        return CMX_OK; /* skip claims of this gateway, claims of gateways that are away, and claims for platforms */
     x = fleet_find(l, name);
     if (x)
         x->elsewhere = true;
@@ -253,7 +253,7 @@ static void add_traffic(struct fleet *l, const char *answer)
     }
 }
 
-/* ---- the metrics of a device: a table with one row for each ---- */
+/* ---- the metrics of a device: a table with one row for each metric ---- */
 
 #define OF(member)                                                                                                     \
     static int64_t value_##member(const struct device *x)                                                              \

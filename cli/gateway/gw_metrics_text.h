@@ -9,6 +9,6 @@
 
 #define GW_METRICS_DEVICES_MAX 20000
 
-/* Writes all metrics of the gateway in the folder that g names (gw_folder_find). Metrics also show that the gateway
- * does not run or that the registry cannot be read. False: the registry cannot be read; e says why. */
+/* Writes all metrics of the gateway in the folder that g names (gw_folder_find). If the gateway does not run or the
+ * registry cannot be read, there are metrics that show this. False: the registry cannot be read; e says why. */
 bool gw_metrics_put(FILE *f, struct gw *g, struct cmx_why *e);

@@ -33,8 +33,8 @@ static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_out
 }
 
 /* Turns this gateway's copy of the shared registry into a registry of its own. Without offline, the copy must be up to
- * date. offline is for the case that PostgreSQL is lost: the copy may be older, and it keeps the registry's id, so that
- * the other gateways accept a new database that is created from it. */
+ * date. offline is for the case that PostgreSQL is lost. The copy may then be older. It keeps the registry's id, so
+ * that the other gateways accept a new database that is created from this copy. */
 static cmx_err to_sqlite(struct gw *g, bool offline, gw_outcome *o, struct cmx_why *e)
 {
     char old[GW_REGISTRY_URL_MAX];

@@ -131,7 +131,7 @@ static int policy_exempt(int argc, char **argv)
                             gw_outcome_text(x.outcome));
 }
 
-/* ---- list and show ---- */
+/* ---- the commands list and show ---- */
 
 static void policy_json(struct cmx_json *j, const struct gw_policy *p)
 {

@@ -26,7 +26,7 @@ struct gw_reached {
     char address[GW_ADDRESS_MAX];
     char node[GW_NAME_MAX];
     bool quarantined;
-    bool had; /* the operator had a grant that is not active; it is restored afterwards */
+    bool had; /* the operator had an inactive grant, `former`, which is restored afterwards */
     struct gw_grant_record former;
 };
 
@@ -80,8 +80,8 @@ cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d
 
 /* ---- waiting until the other gateways let the operator through ---- */
 
-/* Creates a socket in the fleet's namespace. The packet filter lets it use the operator's identity, because its owner
- * is root and its group is that of the gateway's account. */
+/* Creates a socket in the fleet's namespace. The packet filter lets this socket use the operator's identity, because
+ * the socket's owner is root and its group is the group of the gateway's account. */
 static int operator_socket(const struct gw_reach *r, const struct gw *g)
 {
     struct sockaddr_in6 from = {.sin6_family = AF_INET6};

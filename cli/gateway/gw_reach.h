@@ -1,12 +1,12 @@
 /* gw_reach.h - lets an operator's command reach devices that are connected to other gateways: the operator has grants
- * while the command runs. On this gateway operators need no grant; on other gateways the judge requires one, as for any
- * local user. */
+ * while the command runs. On this gateway operators need no grant. The other gateways require a grant, as for any local
+ * user. */
 #pragma once
 
 #include "cli/gateway/gw_command.h"
 #include "gateway/registry/grant.h"
 
-#define GW_REACH_S (24 * 3600) /* the grants end after this time, even if the command fails to remove them */
+#define GW_REACH_S (24 * 3600) /* the grants end after this many seconds, even if the command fails to remove them */
 
 struct gw_reached; /* one device and its grant */
 

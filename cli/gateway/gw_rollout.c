@@ -285,8 +285,8 @@ static void find_operator(struct gw_consumer *c)
         snprintf(c->name, sizeof c->name, "%llu", (unsigned long long)uid);
 }
 
-/* Requests will come from the operator's identity, so that the devices' services and the access log show the
- * operator. */
+/* Makes the children send their requests from the operator's identity, so that the devices' services and the access log
+ * show the operator. */
 static cmx_err take_identity(struct run *r, struct cmx_why *e)
 {
     struct gw_consumer *operator= & r->reach.operator;

@@ -14,7 +14,7 @@ struct gw_spool {
 /* The file to copy. */
 struct gw_spool_source {
     const char *path;                                      /* "-": standard input */
-    uint64_t most;                                         /* most bytes; a longer file is refused */
+    uint64_t most;                                         /* maximum length in bytes; a longer file is refused */
     uint64_t exactly;                                      /* required number of bytes; 0: any number */
     void (*progress)(uint64_t received, uint64_t exactly); /* NULL: no reports */
 };

@@ -47,7 +47,7 @@ int gw_status_show(const struct gw_common *c, bool here, const struct gw_status_
     return status;
 }
 
-/* ---- printing ---- */
+/* ---- printing the sessions ---- */
 
 void gw_status_bytes(int64_t n, char out[16])
 {

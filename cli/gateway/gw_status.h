@@ -7,8 +7,8 @@
 /* Sends a request, such as "status", to the running gateway. *answer: JSON without control characters, to be freed with
  * free(). CLI_*; errors are printed. */
 int gw_status_ask(const struct gw *g, const char *request, char **answer);
-/* The requests of a command to the running gateway and to the other gateways of the fleet, and how it prints the
- * answers. */
+/* The requests that a command sends to the running gateway and to the other gateways of the fleet, and the function
+ * that prints the answers. */
 struct gw_status_view {
     const char *request;    /* to the running gateway */
     const char *question;   /* to the other gateways (gw_report.h); NULL: no request is sent */

@@ -1,4 +1,5 @@
-/* `cmxsafe gateway status`; --traffic: the last hour minute by minute, over all gateways. */
+/* `cmxsafe gateway status`: the command, and its view --traffic, which shows the last hour minute by minute, over all
+ * gateways. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

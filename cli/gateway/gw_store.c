@@ -34,7 +34,7 @@ static cmx_err hash_text(const uint8_t *data, size_t len, char digest[GW_DIGEST_
     return CMX_OK;
 }
 
-/* ---- writing ---- */
+/* ---- writing copies ---- */
 
 /* Sets the file's group to GW_NOBODY: the worker's unprivileged children run in this group, and read images. */
 static cmx_err give_group(const struct gw *g, const char *path, struct cmx_why *e)
@@ -283,7 +283,7 @@ cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct 
     return err;
 }
 
-/* ---- removing ---- */
+/* ---- removing copies that are not needed ---- */
 
 struct needed {
     struct needed *next;
@@ -387,7 +387,7 @@ void gw_store_collect(struct gw *g)
     }
 }
 
-/* ---- checking ---- */
+/* ---- checking the copies ---- */
 
 #define REPAIR_ON_ANOTHER "or copy it from another gateway's folder store"
 

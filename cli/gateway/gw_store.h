@@ -23,7 +23,7 @@ CMX_MUST_USE cmx_err gw_store_file(const struct gw *g, const char *path, char di
 /* Sets m->path to the absolute form of the operator's path. */
 CMX_MUST_USE cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, struct cmx_why *e);
 /* Reads a manifest and checks the files that it names. store: also stores copies of the files and of the manifest. The
- * stored manifest names the copies, so its digest is the same for equal content, wherever the files are. */
+ * stored manifest names the copies, so its digest is the same for equal content, wherever the original files are. */
 CMX_MUST_USE cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX],
                                        struct cmx_why *e);
 /* Reads a stored manifest and maps its files; CMX_ESIG: the manifest or one of its files was changed. The caller frees
@@ -39,16 +39,16 @@ void gw_manifest_free(struct gw_manifest *m);
 
 /* Puts an image that gw_store_file copied on the list of kept images. */
 CMX_MUST_USE cmx_err gw_store_keep(const struct gw *g, const char *digest, const char *label, struct cmx_why *e);
-/* Checks that an image is on the list of kept images. store: also removes it from the list. CMX_ENOENT: it is not on
- * the list. The copy stays while a campaign needs it. */
+/* Checks that an image is on the list of kept images. CMX_ENOENT: it is not on the list. store: also removes the image
+ * from the list; its copy stays while a campaign needs it. */
 CMX_MUST_USE cmx_err gw_store_forget(const struct gw *g, const char *digest, bool store, struct cmx_why *e);
 /* Calls fn for each kept image; at: the Unix time at which it was added. Stops at the first error of fn and returns
  * it. */
 typedef cmx_err (*gw_kept_fn)(void *arg, const char *digest, const char *label, int64_t at);
 CMX_MUST_USE cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct cmx_why *e);
 
-/* Removes files that are not kept and that no policy or campaign of the registry needs. Call it with the folder locked,
- * before storing files. A file that can't be removed is tried again by the next call. */
+/* Removes files from the store, except kept images and copies that a policy or campaign of the registry needs. Call it
+ * with the folder locked, before storing files. If a file can't be removed, the next call tries again. */
 void gw_store_collect(struct gw *g);
 /* Checks the copies that policies need, and the images of unfinished campaigns. The reason in e says which is missing
  * or was changed, and what to do. */

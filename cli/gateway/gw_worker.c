@@ -1,6 +1,6 @@
 /* `cmxsafe gateway worker`: records in the registry when devices were connected, attests devices as their policies
- * require, carries out update campaigns, and runs hooks. The gateway starts it; it may write the registry, and talks to
- * devices only through unprivileged children. */
+ * require, carries out update campaigns, and runs hooks. The gateway starts the worker. The worker may write the
+ * registry. It talks to devices only through unprivileged children. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -64,12 +64,12 @@ struct worker {
     struct gw_campaigns campaigns;
     struct gw_incidents incidents;
     uint64_t started_ms;
-    uint64_t away_ms; /* when devices that are away were last looked for */
+    uint64_t away_ms; /* when the worker last looked for devices that are away */
     uint64_t journal; /* number of the next entry to read */
     uint64_t seen_ms;
     uint64_t decided_ms; /* time since which a verdict waits to be stored; 0: none waits */
     uint64_t queues_ms;
-    char queues[80]; /* last report of their lengths */
+    char queues[80]; /* last report of the queues' lengths */
     size_t running;
     bool any_login;
     bool failed; /* the last tick failed, and was logged */
@@ -172,9 +172,9 @@ static void drop_seen(struct worker *w)
 
 /* ---- verdicts ---- */
 
-/* Sets *holds to true if the inputs of the check are unchanged, so that its verdict is still valid. If not, the device
- * is checked again at once. A device that logged in since the check began may now run other firmware, so it is trusted
- * only after another check. */
+/* Sets *holds to true if the inputs of the check are unchanged: the check's verdict is then still valid. If the inputs
+ * have changed, the device is checked again at once. A device that logged in since the check began may now run other
+ * firmware, so it is trusted only after another check. */
 static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, struct cmx_why *e)
 {
     struct gw_basis now;
@@ -269,7 +269,7 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
         return CMX_OK;
     err = write_all(w, &changed, e);
     if (err)
-        return err; /* tried again with the next tick */
+        return err; /* the next tick tries again */
     drop_seen(w);
     err = gw_publish_done(&w->publish, &w->g, e);
     w->incidents.n = 0;
@@ -298,7 +298,7 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
         return CMX_OK;
     if (gw_control(&w->g, "status", &status, NULL))
         return CMX_OK; /* the gateway is down, which does not mean that its devices are away */
-    read_journal(w);   /* it has the end of each session that the status no longer lists */
+    read_journal(w);   /* the journal has the end of each session that the status no longer lists */
     err = gw_registry_begin_observed(&w->g.registry, e);
     if (!err)
         err = write_seen(w, e);
@@ -394,7 +394,7 @@ static cmx_err update_known(void *arg, const struct gw_standing *s)
         k->next = w->devices;
         w->devices = k;
     }
-    /* A new key or manifest from the operator is checked at once. */
+    /* If the operator set a new key or manifest, the device is checked at once. */
     if (k->standing.policy != s->policy || (k->standing.at && !s->at))
         k->next_ms = k->retry_ms = 0;
     k->standing = *s;
@@ -452,7 +452,7 @@ static void report_queues(struct worker *w)
     if (strcmp(report, w->queues) == 0 && now - w->queues_ms < QUEUES_MS)
         return;
     if (gw_control(&w->g, report, NULL, &ignored) != CMX_OK)
-        return; /* the gateway does not run; reported again with the next tick */
+        return; /* the gateway does not run; the next tick reports again */
     w->queues_ms = now;
     memcpy(w->queues, report, sizeof report);
 }
