@@ -1,6 +1,5 @@
 # cmxsafe as an ESP-IDF component (5.1 to 5.5, 6.x). Included by the root CMakeLists.txt when ESP_PLATFORM is set. libssh comes
-# from whichever of the known components the project has: the registry's david-cermak/libssh, or LibSSH-ESP32 (see
-# cmake/libssh_esp32).
+# from the component that the project has: david-cermak/libssh from the registry, or LibSSH-ESP32 (see cmake/libssh_esp32).
 get_filename_component(CMX_ROOT ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
 
 file(GLOB_RECURSE cmx_sources ${CMX_ROOT}/src/*.c ${CMX_ROOT}/src/*.cpp)

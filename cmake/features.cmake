@@ -1,7 +1,7 @@
 # Features that need a library of their own. cmx_feature(TARGET NAME MODULES WITH WITHOUT [SYMBOL LIBRARY]...) defines the option
-# CMX_WITH_NAME. If it is ON, TARGET gets the file WITH, and loads each LIBRARY when it needs it (cmx_soname); if it is OFF, TARGET
-# gets the file WITHOUT. MODULES: the libraries' names in pkg-config. The default is ON; in a build of the agent alone, it is OFF
-# if a library is not installed.
+# CMX_WITH_NAME. ON: the source file WITH is added to TARGET. The program then loads each LIBRARY at run time, when it needs the
+# library (cmx_soname). OFF: the source file WITHOUT is added to TARGET. MODULES: the libraries' names in pkg-config. The default
+# is ON. In a build of the agent alone, the default is OFF if a library is not installed.
 function(cmx_feature target name modules with without)
   pkg_check_modules(CMX_${name} QUIET ${modules})
   set(default ON)

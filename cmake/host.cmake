@@ -1,6 +1,7 @@
-# The host build: device library, Linux port, programs, tests. Sources are found by folder, so that a new file needs no
-# line here. CMX_SANITIZE is empty, "address" (with undefined) or "thread"; CMX_FUZZ builds fuzz/ with clang. CMX_AGENT builds
-# cmxsafed alone, for devices and for musl; each optional library that is missing turns its feature off (cmake/features.cmake).
+# The host build: device library, Linux port, programs, tests. Sources are found by folder, so that a new file needs no line here.
+# CMX_SANITIZE is empty, "address" (the address and undefined sanitizers) or "thread". CMX_FUZZ builds fuzz/ with clang. CMX_AGENT
+# builds cmxsafed alone, for devices and for musl; each optional library that is missing turns its feature off
+# (cmake/features.cmake).
 set(CMX_SANITIZE "" CACHE STRING "empty, address or thread")
 option(CMX_AGENT "build cmxsafed alone" OFF)
 option(CMX_FUZZ "build the fuzzers (clang)" OFF)
@@ -64,8 +65,8 @@ cmx_feature(cmxsafe_linux HTTP libmicrohttpd port/linux/http_mhd.c port/linux/wi
 cmx_feature(cmxsafe_linux TPM "tss2-esys;tss2-tctildr;tss2-rc" port/linux/tpm_hmac.c port/linux/without/tpm_none.c
   ESYS tss2-esys TCTILDR tss2-tctildr TSS_RC tss2-rc)
 
-# The library cmxsafe_idf has ESP-IDF's formats of flash and eFuse, and FreeRTOS's names, for the virtual board and for tests.
-# Sketches include freertos/FreeRTOS.h.
+# The library cmxsafe_idf is for the virtual board and for tests. It implements ESP-IDF's formats of flash and eFuse, and the
+# functions of FreeRTOS that sketches call (freertos/FreeRTOS.h).
 if(CMX_TESTS OR NOT CMX_AGENT)
   file(GLOB CMX_IDF_SOURCES CONFIGURE_DEPENDS board/idf/*.c)
   add_library(cmxsafe_idf STATIC ${CMX_IDF_SOURCES})
@@ -73,8 +74,8 @@ if(CMX_TESTS OR NOT CMX_AGENT)
   target_link_libraries(cmxsafe_idf PUBLIC cmxsafe_linux)
 endif()
 
-# Read-ahead on the SSH socket: an object that replaces the functions recv, poll and close of a program. For programs that have
-# much traffic and use the kernel's sockets (cmxsafe-board replaces these functions itself).
+# Read-ahead on the SSH socket: this object replaces the functions recv, poll and close of a program. It is for programs that have
+# much traffic and use the kernel's sockets. cmxsafe-board does not use it, because it replaces these functions itself.
 set_source_files_properties(port/linux/libc/read_ahead.c PROPERTIES COMPILE_OPTIONS -U_FORTIFY_SOURCE)
 add_library(cmxsafe_read_ahead OBJECT port/linux/libc/read_ahead.c)
 target_include_directories(cmxsafe_read_ahead PRIVATE src)

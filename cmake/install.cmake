@@ -1,5 +1,6 @@
-# cmake --install build --prefix PREFIX: programs, manual pages, completion, documentation and examples below the prefix. The
-# unit of cmxsafed and its configuration are made for /usr; the Debian packages install them (scripts/package.sh).
+# cmake --install build --prefix PREFIX: programs, manual pages, completion, documentation and examples below the prefix. The unit
+# of cmxsafed and its configuration assume the prefix /usr: the Debian packages install them (scripts/package.sh), and this file
+# installs them only as examples.
 include(GNUInstallDirs)
 
 install(TARGETS cmxsafed RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})

@@ -122,7 +122,7 @@ export function ungrant(g) {
     });
 }
 
-// ---- several devices ----
+// ---- the selection of devices ----
 
 export const selectionField = () => ({ name: "group", label: "Devices", options: choicesOf("all devices", model.devices.filter(d => !d.revoked).map(d => d.group)) });
 export const selected = v => (v.group ? ["--group", v.group] : ["--all"]);

@@ -14,7 +14,7 @@ const total = c => c.waiting + c.begun + c.attesting + c.done + c.failed;
 const ended = c => c.done + c.failed;
 const KINDS = { active: "active", paused: "pending", stopped: "error", done: "ok" };
 
-// ---- actions ----
+// ---- actions on campaigns ----
 
 const change = (verb, what, danger) => c => confirmChange({
     title: `${verb} ${c.name}`, what, verb, danger,
@@ -54,7 +54,7 @@ export async function startCampaign(chosen) {
     });
 }
 
-// ---- the lists ----
+// ---- the lists of campaigns and devices ----
 
 const CAMPAIGNS = [
     { id: "made", title: "Campaign", value: c => c.made, cell: c => link(["updates", c.name], {}, c.name, { "data-key": `campaign ${c.name}` }) },

@@ -25,9 +25,9 @@ function drawField(field) {
 }
 
 // Opens a dialog. what: the effects, one sentence each. fields: inputs whose values go to `command`, which returns {args, input}. verb: the
-// button's label. done(values): after success; its return value replaces the form. start(args, values): if given, it runs the command,
-// after the dialog has closed; for a command that takes long. run(values, onReceived): if given, it runs the command while the dialog stays
-// open and shows the progress, and returns what gateway.start returns. Cancel and Esc close the dialog; they end a command that `run`
+// button's label. done(values): called after success; its return value replaces the form. start(args, values): for a command that takes
+// long; if given, it runs the command after the dialog has closed. run(values, onReceived): if given, it runs the command while the dialog
+// stays open and shows the progress; it returns what gateway.start returns. Cancel and Esc close the dialog, and end a command that `run`
 // started.
 export function confirmChange({ title, what, fields = [], command, verb, danger = false, done = null, start = null, run = null }) {
     const preview = el("code", {});

@@ -21,8 +21,9 @@ const PROBLEMS = {
     "disconnected": "cmxsafe: the connection to the machine is lost; log in again",
 };
 
-// A system gateway belongs to root, so that a change needs administrative access. A --user gateway belongs to the person who is logged in.
-// A command that only reads runs with administrative access if the person has it; otherwise its message says what it could not read.
+// A system gateway belongs to root, so a change needs administrative access. A --user gateway belongs to the person who is logged in. A
+// command that only reads runs with administrative access if the person has it. Otherwise the command's message says what it could not
+// read.
 let superuser = "try";
 export const setMode = mode => { superuser = mode === "system" ? "require" : "try"; };
 export const needsSudo = () => superuser === "require";
@@ -117,8 +118,8 @@ export function upload(args, file, onObject) {
     return started;
 }
 
-// What this version of cmxsafe has: commands() gives the set of its commands, hasOption() whether a command has an option. The console
-// shows nothing that needs other commands or options.
+// commands() returns the set of commands that the installed cmxsafe has. hasOption() returns whether a command has an option. The console
+// shows nothing that needs a missing command or option.
 export async function commands() {
     const { output } = await run(["--help"]);
     const names = [...output.matchAll(/^ {2}([a-z][a-z-]*) {2,}/gm)].map(match => match[1]);

@@ -49,7 +49,7 @@ export const imageOf = v => v.stored || v.image || "FILE";
 export const isOpaque = v => stored.images.some(i => i.file === v.stored && i.format === "opaque");
 export const imageTitle = v => stored.images.filter(i => i.file === v.stored).map(titleOf)[0] || v.image;
 
-// ---- actions ----
+// ---- actions on images ----
 
 function upload() {
     let check = null;
@@ -86,7 +86,7 @@ const remove = i => confirmChange({
     verb: "Remove", danger: true, done: () => { reread(); },
 });
 
-// ---- the list ----
+// ---- the list of images ----
 
 // start(file): begins a campaign with an image.
 const columns = start => [

@@ -6,7 +6,7 @@ const STATUS_MS = 3000;
 const REGISTRY_MS = 20000;
 const DOCTOR_MS = 120000;
 const TRAFFIC_MS = 30000;
-const RECORDS_MAX = 5000; // most records of the access log that are kept
+const RECORDS_MAX = 5000; // maximum number of access log records that are kept
 const NODE_LAG_S = 30; // a gateway that has not written to the registry for this long is away
 const DENIED_S = 300; // how long a refusal stays on the map
 
@@ -75,9 +75,8 @@ function deviceState(device) {
     return device.session || device.at ? "connected" : "away";
 }
 
-// Returns the gateway that has the device's session: the one in the list of sessions or, if the list has no session of the device,
-// the one in the registry. "": the fleet has only one gateway, neither names a gateway, or the registry names this gateway or one
-// that is away.
+// Returns the name of the gateway that has the device's session; "": not known, or the fleet has only one gateway. The list of sessions
+// comes first. If the device is not in this list, the registry's gateway is returned, unless it is this gateway or is away.
 function nodeOf(device, own, away) {
     if (model.nodes.length < 2)
         return "";
@@ -127,7 +126,7 @@ function applyStatus(status) {
     sessionsBefore = new Map((status ? status.sessions : []).map(s => [sessionKey(s), { in: s.bytes_in, out: s.bytes_out, at }]));
 }
 
-// ---- reading ----
+// ---- reading from the gateway ----
 
 let statusFailed = false; // the last reading failed
 async function readStatus() {

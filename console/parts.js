@@ -13,8 +13,8 @@ export const moment = at => (at ? el("time", { title: time(at), datetime: new Da
 // Returns the certificate of a session (model.js) as text: "alice-1, serial 1 of corp, until 2026-11-29 18:00:00".
 export const certificateText = c => `${c.id}, serial ${c.serial} of ${c.ca}, ${c.ends ? `until ${time(c.ends)}` : "without an end"}`;
 
-// The states that the events of access log records are shown as.
-export const EVENTS = { open: "active", denied: "denied" }; // other events mean "closed"
+// The state that is shown for each event of the access log.
+export const EVENTS = { open: "active", denied: "denied" }; // all other events are shown as "closed"
 export const bytesText = r => (r.event === "denied" ? `${count(r.count, "packet")} refused` : `${bytes(r.bytes_in || 0)} in, ${bytes(r.bytes_out || 0)} out`);
 
 // Draws a filter whose value is an option of the address, so that a filtered view can be linked to.

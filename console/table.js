@@ -8,9 +8,9 @@ const PAGE = 100;
 const collator = new Intl.Collator("en", { numeric: true });
 const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : collator.compare(a, b));
 
-// columns: [{id, title, value(row), cell(row), shown(rows)}]. cell: the drawn content (value, if absent). Only columns whose
-// `shown` is absent or true are drawn. noun: what a row is, for the count. sort, descending: the column and the direction of
-// the first order.
+// columns: [{id, title, value(row), cell(row), shown(rows)}]. cell: the drawn content; without it, the value is drawn. A column is drawn
+// unless `shown` returns false. noun: what a row is, for the count. sort, descending: the column and the direction by which the rows are
+// sorted at first.
 export function createTable({ caption, columns, noun, sort, descending = false, empty }) {
     const body = el("tbody", { role: "rowgroup" });
     const head = el("tr", { role: "row" });

@@ -8,7 +8,7 @@ import { rate } from "./text.js";
 
 const has = member => rows => rows.some(d => d[member] !== undefined && d[member] !== "");
 const traffic = d => (d.session ? d.session.rateIn + d.session.rateOut : -1);
-// Returns the texts in which a search looks for parts. A search also finds the whole fingerprint of a key.
+// Returns the text in which each word of a search must occur. A search for the whole fingerprint of a key also finds the device.
 const haystack = d => (d.haystack ??= [d.name, d.host, d.address, d.group].join(" ").toLowerCase());
 
 const COLUMNS = [

@@ -1,5 +1,6 @@
 // view_paths.js - a map of the paths: consumers on the left, the gateways in the middle, devices on the right. If there are more than
-// NODES_MAX devices, it shows groups or gateways; choosing one shows its devices. The table below has the same content as text.
+// NODES_MAX devices, the map shows groups or gateways instead; choosing a group or gateway shows its devices. The table below the map has
+// the same content as text.
 import { el, replace, section, svg } from "./dom.js";
 import { consumerOf, model, recentDenials } from "./model.js";
 import { badge, certificateText, choicesOf, filterField, link } from "./parts.js";
@@ -8,7 +9,7 @@ import { count, rate, sign } from "./text.js";
 
 const { cockpit } = window;
 
-const NODES_MAX = 36; // most boxes on each side
+const NODES_MAX = 36; // maximum number of boxes on each side
 const ROW = 40;
 const BOX_H = 30;
 const CHAR_W = 7.5;
@@ -119,14 +120,14 @@ function build(options) {
     };
 }
 
-// ---- drawing ----
+// ---- drawing the map ----
 
 const lettersIn = width => Math.max(3, Math.floor((width - 16) / CHAR_W));
 const shorten = (text, width) => {
     const n = lettersIn(width);
     return text.length <= n ? text : `${text.slice(0, n - 1)}…`;
 };
-// A consumer that does not fit is shown without its kind and folders, which many consumers share.
+// If a consumer's name does not fit, it is shown without kind and folders, which many consumers share.
 const consumerLabel = (consumer, width) => (consumer.length <= lettersIn(width) ? consumer : consumer.replace(/^(user|group|cgroup|platform):(.*\/)?/, ""));
 const words = { granted: "may reach", active: "is connected to", denied: "was refused at" };
 const portsText = path => `port ${[...path.ports].join(", ")}`;

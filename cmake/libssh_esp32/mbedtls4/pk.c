@@ -1,5 +1,5 @@
-/* pk.c - the RSA keys of libssh: a gateway's host key, a private key in OpenSSH's format. Without these functions, a
- * gateway that offers only an RSA host key would make libssh dereference a null pointer. */
+/* pk.c - the RSA keys of libssh: a gateway's host key, and a private key in OpenSSH's format. Without these functions,
+ * a gateway that offers only an RSA host key would make libssh dereference a null pointer. */
 #define CMX_PK_ORIGINALS
 #include <mbedtls/pk.h>
 #include <mbedtls/platform.h>

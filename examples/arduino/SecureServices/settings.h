@@ -22,7 +22,7 @@
 #define PASSWORD1 ""
 
 // If the gateway serves a fleet: "fleet:" followed by the prefix that 'cmxsafe gateway show' prints. The device then
-// uses the address in this prefix that is derived from its key.
+// derives its address in this prefix from its key.
 #define SSH_REMOTE_ADDRESS ""
 
 #define TIMEOUT_SECONDS 10
