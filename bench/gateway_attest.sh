@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the gateway's worker: how fast it attests CMX_FLEET (1,000) devices one after the other, and how soon a
+# Measures the gateway's worker: how fast it attests CMX_FLEET (1,000) devices, up to 8 at a time, and how soon a
 # stream ends after a verdict. Prints one line per figure: name value aim ok|short [rounds].
 #
 #   gateway_attest_per_s       devices per second whose signed evidence over 4 MB of flash was checked and stored

@@ -429,9 +429,10 @@ static bool began_before(struct update *u, int *rc)
     } else if (restarted && now->rolled_back && strcmp(now->rolled_back_version, u->version) == 0) {
         *rc = rolled_back(u);
     } else if (!restarted && strcmp(now->state, "ready") == 0) {
-        *rc = update_restart(url_of(u, &why), &why) == UPDATE_OK
-                  ? CLI_OK
-                  : cli_fail("the device does not restart", why.text, NULL);
+        const char *url = url_of(u, &why);
+
+        *rc = url && update_restart(url, &why) == UPDATE_OK ? CLI_OK
+                                                            : cli_fail("the device does not restart", why.text, NULL);
     } else if (!restarted && strcmp(now->state, "restarting") == 0) {
         *rc = CLI_OK;
     } else {

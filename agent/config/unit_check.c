@@ -62,8 +62,11 @@ static void unit_setting(struct unit_sandbox *s, const char *name, const char *v
 static void unit_file(struct unit_sandbox *s, const char *path)
 {
     char line[LINE_MAX_LEN];
+    const size_t n = strlen(path), end = strlen(".service");
     FILE *f = fopen(path, "re");
 
+    if (f && n > end && strcmp(path + n - end, ".service") == 0)
+        memset(s, 0, sizeof *s); /* a unit replaces the one before it; a drop-in adds to it */
     while (f && fgets(line, sizeof line, f)) {
         char *value = strchr(line, '=');
 

@@ -19,8 +19,8 @@ struct unit_sandbox {
 /* The places of cmxsafed.service and its drop-ins: glob(7) patterns, NULL-terminated. */
 extern const char *const unit_files[];
 
-/* Reads the unit files that match patterns; as in systemd a later file wins. False: there is no unit, or it names no
- * user. */
+/* Reads the unit files that match patterns. As in systemd a later *.service replaces an earlier one, and a setting of a
+ * drop-in wins. False: there is no unit, or it names no user. */
 bool unit_sandbox_read(struct unit_sandbox *s, const char *const *patterns);
 
 /* Reports each file and port of c that this process cannot use, with the line of its key. If s is not NULL, also

@@ -25,7 +25,8 @@ CMX_MUST_USE cmx_err cmx_tpm_hmac_open(const char *tcti, uint32_t handle, struct
 
 cmx_key_kind cmx_hw_key_kind(const struct cmx_hw_key *k);
 
-/* Computes the HMAC. Any thread; calls are serialised. CMX_EIO: the TPM failed; CMX_ENOKEY: k is NULL. */
+/* Computes the HMAC. Any thread; calls are serialised. CMX_EIO: the TPM or the cryptographic library failed;
+ * CMX_ENOKEY: k is NULL. */
 CMX_MUST_USE cmx_err cmx_hw_key_hmac(struct cmx_hw_key *k, const void *msg, size_t len, uint8_t out[32]);
 
 /* Wipes and frees k, which may be NULL. */

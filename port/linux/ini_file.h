@@ -16,7 +16,7 @@
 /* Functions that cmx_ini_parse calls in the order of the lines. line: the line's number, counted from 1. */
 struct cmx_ini_handler {
     void *arg;
-    /* text: the section's name, without white space around it. False: the section's keys are skipped. */
+    /* text: the text between the brackets, without white space around it. False: the section's keys are skipped. */
     bool (*section)(void *arg, unsigned line, const char *text, size_t len);
     void (*pair)(void *arg, unsigned line, const char *key, const char *value);
     void (*error)(void *arg, unsigned line, const char *what);

@@ -56,8 +56,9 @@ static ssize_t receive(struct ahead *a, int fd, void *out, size_t len, int flags
     return n;
 }
 
-/* Called when the buffer is empty. Reads into the buffer if it is allocated, otherwise into out; a read that fills out
- * allocates the buffer. Returns recv's result; if a->len > 0 the data is in the buffer. */
+/* Called when the buffer is empty. Reads into the buffer if it is allocated, flags is 0 and len is smaller than the
+ * buffer; otherwise into out. A read that fills out allocates the buffer. Returns recv's result; if a->len > 0 the data
+ * is in the buffer. */
 static ssize_t fetch(struct ahead *a, int fd, void *out, size_t len, int flags)
 {
     ssize_t n;

@@ -91,8 +91,8 @@ CMX_MUST_USE cmx_err cmx_evidence_json(const struct cmx_evidence *e, const void 
                                        struct cmx_buf *out);
 
 /* Verifies the MAC, then decodes the claims. CMX_ESIG: the MAC was not computed with this key. CMX_EFORMAT or
- * CMX_ETRUNC: data is not one token of this profile and form, or claims are missing, repeated or out of order. *out is
- * valid only after CMX_OK. */
+ * CMX_ETRUNC: the bytes are not exactly one token of this profile and form, or claims are missing, repeated or out of
+ * order. *out is valid only after CMX_OK. */
 CMX_MUST_USE cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[32],
                                          struct cmx_evidence *out);
 

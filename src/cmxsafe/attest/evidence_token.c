@@ -84,7 +84,7 @@ static cmx_err sign(const uint8_t scalar[32], const void *payload, size_t len, u
 
 /* Appends the claims as a byte string. Its head depends on the claims' length, which is not known in advance. The
  * claims are therefore written first, after a gap for the longest head (three bytes). If the head is shorter, the
- * claims are moved up to it. */
+ * claims are moved down to its end. */
 static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, const uint8_t **payload, size_t *len)
 {
     uint8_t head_mem[9];

@@ -102,8 +102,8 @@
 #define SSH_REQUIRE_PQ 0
 #endif
 
-/* Stack size of a session's task, in bytes. If the gateway's Ed25519 key is pinned, the session moves to a task with a
- * stack of 14,848 bytes. To avoid this, pin the gateway's ECDSA key. */
+/* Stack size of a session's task, in bytes. If only the gateway's Ed25519 key is pinned, the session moves to a task
+ * with a stack of 14,848 bytes. To avoid this, pin the gateway's ECDSA key, too. */
 #ifndef SSH_TASK_STACK
 #define SSH_TASK_STACK 7168
 #endif

@@ -37,9 +37,9 @@ struct cmx_device_updates {
 /* Call it before setup_ota. *u is copied; what it points to is borrowed for the life of the program. */
 void cmx_device_set_updates(const struct cmx_device_updates *u);
 
-/* Starts the service, which continues to run. If the running image is on trial, returns only when the image was
- * confirmed; a rollback restarts the device instead. Errors are logged. CMX_ENOTSUP: the platform has no slots;
- * CMX_EINVAL: the key cannot be read; errors of cmx_ota_start. */
+/* Starts the service, which continues to run. If the running image is on trial, returns when the trial is over or after
+ * cmx_device_update_stop; after a rollback the device restarts instead. Errors are logged. CMX_ENOTSUP: the platform
+ * has no slots; CMX_EINVAL: the key cannot be read; errors of cmx_ota_start. */
 CMX_MUST_USE cmx_err cmx_device_update_run(const struct cmx_settings *settings);
 
 /* Returns the platform's slots, or NULL before cmx_device_set_updates. */

@@ -17,7 +17,7 @@ static uint64_t keepalive_ms(const struct session *s)
 }
 
 /* The gateway counts as dead after this long without a byte. This is one second less than keepalive_s * keepalive_max,
- * so that the session ends within that time. */
+ * if that is more than two seconds, so that the session ends within that time. */
 static uint64_t dead_ms(const struct session *s)
 {
     uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;

@@ -331,8 +331,9 @@ static void sooner(uint64_t *due, uint64_t at)
         *due = at;
 }
 
-/* True if the session may sleep until its next keepalive: all its connections rest, and other tasks can wake it. A
- * session with a scratch buffer first sleeps for one tick, after which wait_polls frees the buffer. */
+/* True if the session may sleep until its next keepalive: all its connections rest, no request is pending, and other
+ * tasks can wake it. A session with a scratch buffer first sleeps for one tick, after which wait_polls frees the
+ * buffer. */
 static bool can_rest(const struct session *s)
 {
     const bool lean = CMX_RELAY_CHUNK_KEPT || !s->scratch;

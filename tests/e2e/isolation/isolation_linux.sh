@@ -146,7 +146,8 @@ P
 [ "$(in_ns dev setpriv --reuid=daemon --clear-groups curl -s -m 5 http://127.0.0.1:9083/)" = hello ] || fail "the direct context does not serve its user"
 ok "other users reach no host, no other user and no context's service; the direct context serves its user"
 
-# ---- interfaces and addresses change ---- A second interface appears, with the same neighbour behind it.
+# ---- interfaces and addresses change ----
+# A second interface appears, with the same neighbour behind it.
 ip -n "$NS-sw" link add p-dev2 type veth peer name eth1 netns "$NS-dev"
 ip -n "$NS-sw" link set p-dev2 master br0 up
 in_ns dev ip addr add 10.77.0.6/24 dev eth1

@@ -60,12 +60,13 @@ static void expect(const char *text, const struct unit_sandbox *s, const char *w
 
 static void test_unit_files(void **state)
 {
-    char unit[128], drop_ins[128];
-    const char *patterns[] = {unit, drop_ins, NULL};
+    char unit[128], other_unit[128], drop_ins[128];
+    const char *patterns[] = {unit, other_unit, drop_ins, NULL};
     struct unit_sandbox s;
 
     (void)state;
     snprintf(unit, sizeof unit, "%s", path_of("x.service"));
+    snprintf(other_unit, sizeof other_unit, "%s", path_of("y.service"));
     snprintf(drop_ins, sizeof drop_ins, "%s", path_of("*.conf"));
     assert_false(unit_sandbox_read(&s, patterns));
     write_file("x.service",
@@ -80,6 +81,11 @@ static void test_unit_files(void **state)
     assert_true(unit_sandbox_read(&s, patterns));
     assert_true(!s.hides_home && s.hides_tmp && s.binds_low);
     assert_string_equal(s.writable, " /var/lib/cmxsafed /run/cmxsafe /srv/a /srv/b");
+    write_file("y.service", "[Service]\nUser=other\n"); /* replaces x.service */
+    assert_true(unit_sandbox_read(&s, patterns));
+    assert_string_equal(s.user, "other");
+    assert_true(!s.hides_tmp && !s.read_only && s.binds_low);
+    assert_string_equal(s.writable, " /srv/a /srv/b");
 }
 
 static void test_what_the_unit_hides(void **state)
