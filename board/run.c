@@ -101,7 +101,7 @@ static int enter(const char *dir)
     if (fd < 0)
         return cli_fail(dir, strerror(errno), NULL);
     if (flock(fd, LOCK_EX | LOCK_NB))
-        return cli_fail(dir, "the board runs already", NULL);
+        return cli_fail(dir, "this board is running already", NULL);
     return CLI_OK; /* the lock is held until the process ends or restarts */
 }
 

@@ -50,7 +50,7 @@ static void unknown_key(struct parse *p, unsigned line, const char *key)
             home = config_keys[i].section;
     }
     if (home)
-        config_error(p->report, line, "key '%s' belongs into [%s], not into [%s]", key, home, p->section->name);
+        config_error(p->report, line, "key '%s' belongs in [%s], not in [%s]", key, home, p->section->name);
     else if (cmx_nearest_result(&near))
         config_error(p->report, line, "unknown key '%s' in [%s]; did you mean '%s'?", key, p->section->name,
                      cmx_nearest_result(&near));

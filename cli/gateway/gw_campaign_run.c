@@ -218,7 +218,7 @@ static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct g
         if (!s.trusted) {
             fail_update(u, s.reason);
         } else if (!matches_campaign(c, s.manifest)) {
-            fail_update(u, "its evidence matches another manifest than the campaign's");
+            fail_update(u, "its evidence matches a manifest that is not one of the campaign's");
         } else {
             u->state = GW_UPDATE_DONE;
             snprintf(u->detail, sizeof u->detail, "version %s runs, confirmed and attested", c->version);

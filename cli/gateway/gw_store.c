@@ -402,7 +402,7 @@ static cmx_err check_policy(void *arg, const struct gw_policy *p)
         gw_manifest_free(m);
     }
     return err ? cmx_why_fail(k->e, err,
-                              "a manifest of the policy of '%.80s', or a file of it, is missing or was changed; run "
+                              "a manifest of the policy of '%.80s', or a file that it names, is missing or was changed; run "
                               "'cmxsafe gateway policy set' again, " REPAIR_ON_ANOTHER,
                               p->target)
                : CMX_OK;

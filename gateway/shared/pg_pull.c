@@ -179,10 +179,11 @@ static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const str
     if (err != CMX_EEXIST)
         return err;
     name_row(name, t, rows, row);
-    if (!fault && t->restricts)
+    fault = fault ? fault : sqlite3_errmsg(r->db);
+    if (t->restricts)
         return cmx_why_fail(e, CMX_EFORMAT, "a row of %s: %s; correct or delete it in PostgreSQL (docs/SCALE_OUT.md)",
-                            name, sqlite3_errmsg(r->db));
-    return leave_out(out, name, fault ? fault : sqlite3_errmsg(r->db), e);
+                            name, fault);
+    return leave_out(out, name, fault, e);
 }
 
 /* Deletes all changed rows before it inserts any, because a name may have moved from one row to another. The last
@@ -238,9 +239,8 @@ static void write_select(FILE *f, const struct gw_copy_table *t, int64_t from)
     if (from > 0)
         fprintf(f, "revision>%lld", (long long)from);
     else
-        fputs("NOT removed",
-              f); /* Older rows first: if two rows conflict in a unique constraint, the newer one is left out. In a
-                   * table whose rows forbid something the pull fails instead, because a missing row would permit it. */
+        fputs("NOT removed", f);
+    /* Older rows first: if two rows conflict in a unique constraint, the newer one is left out. */
     fputs(" ORDER BY revision;", f);
 }
 

@@ -253,7 +253,7 @@ static cmx_err isolate(void)
     err = install_filter();
     if (err == CMX_OK) {
         cmx_device_isolation_state_set_standing(CMX_ISOLATION_ACTIVE);
-        cmx_log(CMX_LOG_INFO, TAG, "in force: only sessions and the link's own protocols pass");
+        cmx_log(CMX_LOG_INFO, TAG, "in force: only packets that the contexts need pass");
         start_logging();
     } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
         cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this is the machine's own network stack");
