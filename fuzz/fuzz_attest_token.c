@@ -1,5 +1,6 @@
-/* Verifies any bytes as a device's evidence. Also decodes the input as claims, as after a valid proof: claims that
- * decode must encode to the same bytes. Also parses the input as the line of an attestation key. */
+/* Verifies any bytes as a device's evidence. Also decodes the input as claims, which otherwise happens only after a
+ * valid proof. Claims that can be decoded must encode to the same bytes. Also parses the input as the line of an
+ * attestation key. */
 #include <stdlib.h>
 #include <string.h>
 

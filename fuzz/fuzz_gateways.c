@@ -1,6 +1,6 @@
-/* Parses any text as a list of gateways from a configuration file or NVS. An accepted list must be within the limits,
- * and writing it as text and parsing that text must give the same list, unless the text is too long. The order in which
- * gateways are tried must contain each gateway once. */
+/* Parses any text as a list of gateways from a configuration file or NVS. An accepted list must be within the limits.
+ * The list is then written as text, and the text is parsed again. The result must be the same list, unless the text is
+ * too long. The order in which gateways are tried must contain each gateway once. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Parses any bytes as a multipart body in pieces whose size the first byte sets. The parser must not read beyond the
- * input, and its events must not depend on the size of the pieces. */
+/* Parses any bytes as a multipart body twice: in one piece, and in small pieces. The first byte of the input sets the
+ * size of the pieces. The parser must not read beyond the input, and both runs must produce the same result. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

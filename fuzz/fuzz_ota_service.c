@@ -1,8 +1,12 @@
 /* Runs any sequence of update requests (two at a time), restarts, confirmations and flash faults on simulated flash
- * with two slots. After each step, the running image must be unchanged, and no write may have set a bit, which flash
- * can only do with an erase. After each restart, a complete image must run. Unless bits were flipped, this is the new
- * image if the service accepted the update, and the old image if a trial was not confirmed or an update was not
- * completed. */
+ * with two slots.
+ *
+ * After each step, the running image must be unchanged. No write may have set a bit to 1, because flash can only do
+ * this with an erase. After each restart, a complete image must run. Unless a flash fault was injected, it must be this
+ * image:
+ * - the new image, after an update that the service accepted
+ * - the old image, after an update that was not completed
+ * - the old image again, if the device restarted before the new image was confirmed */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +24,7 @@
 
 enum { FLASH = 0x20000, SLOT0 = 0x10000, SLOT_LEN = 0x8000, IMAGES = 4, REQUESTS = 2 };
 
-/* ---- the part of an HTTP server that the service uses ---- */
+/* ---- the functions of an HTTP server that the service calls ---- */
 
 struct cmx_http_request {
     const struct cmx_http_route *route; /* NULL: no request */
@@ -32,7 +36,7 @@ struct cmx_http_request {
     bool gone;
     uint8_t *body;
     size_t len;
-    size_t at; /* bytes sent so far */
+    size_t at; /* bytes of the body that the service has received so far */
 };
 
 struct cmx_http_server {
@@ -128,7 +132,7 @@ cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int status, const char
     return cmx_http_reply(r, status, content_type, "", 0, NULL, 0);
 }
 
-/* ---- the device ---- */
+/* ---- the simulated device ---- */
 
 static struct test_image images[IMAGES];
 static struct cmx_slots_flash slots;
@@ -174,7 +178,8 @@ static void start(bool at_once)
     if (expected >= 0 && !flipped && boot.running != expected)
         abort();
     memcpy(before, slot_at(boot.running), SLOT_LEN);
-    expected = boot.pending ? 1 - boot.running : boot.running; /* a restart during the trial restores the old image */
+    /* a restart before the new image is confirmed restores the old one */
+    expected = boot.pending ? 1 - boot.running : boot.running;
     restart = false;
     cmx_slots_flash_interface(&slots, &config.slots);
     if (cmx_ota_start(&service, &config))
@@ -201,7 +206,8 @@ static void new_board(void)
     expected = 0;
 }
 
-/* The next start runs the image that the service reports: the new one if and only if it is ready. */
+/* Updates `expected` after a step. If the service reports that the new image is ready, the next start must run the new
+ * image; otherwise it must run the present one. After a flash fault, either image may run. */
 static void expect(void)
 {
     int e = expected;
@@ -215,7 +221,7 @@ static void expect(void)
     expected = faults() && (e != boot.running || expected != boot.running) ? -1 : e;
 }
 
-/* ---- the steps ---- */
+/* ---- the steps that the input chooses ---- */
 
 struct input {
     const uint8_t *p;

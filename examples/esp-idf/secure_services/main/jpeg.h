@@ -1,6 +1,6 @@
-/* jpeg.h - a small baseline JPEG encoder (ITU-T T.81) for a mosaic: each 8 x 8 block has one colour, so that only DC
- * coefficients are written. This suffices for a moving test picture, and needs no table in RAM and no multiplication.
- * Pure. */
+/* jpeg.h - a small baseline JPEG encoder (ITU-T T.81) for a mosaic, which suffices for a moving test picture. Every
+ * block of 8 x 8 pixels has one colour, so only DC coefficients are written. The encoder needs no table in RAM and no
+ * multiplication. Pure. */
 #ifndef APP_JPEG_H
 #define APP_JPEG_H
 

@@ -1,5 +1,5 @@
-/* page.c - the camera's web page on port 80, without login or encryption, like the pages of many products. No context
- * makes it reachable through the gateway. */
+/* page.c - the camera's web page on port 80, without login or encryption, like the pages of many products. The example
+ * does not proxy this port, so the page can't be reached through the gateway. */
 #include "page.h"
 
 #include <stdio.h>

@@ -7,7 +7,7 @@
 
 #include "cmxsafe/core/err.h"
 
-#define PICTURE_MAX 7680 /* upper limit of a frame in bytes; the longest frame has 6,989 */
+#define PICTURE_MAX 7680 /* maximum size of a frame, in bytes; the longest frame has 6,989 bytes */
 
 /* Writes frame n as a JPEG; the same n always gives the same bytes. CMX_ENOSPC: the JPEG does not fit in cap bytes. */
 CMX_MUST_USE cmx_err picture_frame(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);
