@@ -4,8 +4,8 @@ add_library(cmxsafe_registry STATIC ${GW_REGISTRY_SOURCES})
 target_include_directories(cmxsafe_registry PUBLIC ${CMAKE_SOURCE_DIR})
 target_link_libraries(cmxsafe_registry PUBLIC cmxsafe_linux SQLite::SQLite3)
 
-# sshd runs this program at every login. To start fast, it loads libcrypto only when it first hashes, and --as-needed leaves out
-# libraries of cmxsafe_registry that it does not use.
+# sshd runs this program at every login. To start fast, the program loads libcrypto only when it first hashes. The option
+# --as-needed leaves out libraries of cmxsafe_registry that the program does not use.
 add_executable(cmxsafe-authkeys ${CMAKE_SOURCE_DIR}/gateway/authkeys/main.c ${CMAKE_SOURCE_DIR}/gateway/authkeys/sha256_loaded.c)
 target_link_libraries(cmxsafe-authkeys PRIVATE cmxsafe_registry)
 target_link_options(cmxsafe-authkeys PRIVATE -Wl,--as-needed)

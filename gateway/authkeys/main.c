@@ -1,12 +1,16 @@
 /* cmxsafe-authkeys - sshd's AuthorizedKeysCommand: prints the authorized_keys line of the key that logs in, or nothing.
- * Runs at every login as the unprivileged account. After any error it prints nothing, so that sshd denies the login; it
- * writes the reason to stderr and syslog and sends it to the running gateway, since sshd discards the command's stderr.
+ * Runs at every login as the unprivileged account. After any error it prints nothing, so that sshd denies the login. It
+ * then writes the reason to stderr and syslog. Because sshd discards the command's stderr, it also sends the reason to
+ * the running gateway.
  *
- * Before it prints the line, it sends `login FINGERPRINT` to the gateway's control socket and waits for the answer.
- * Before the gateway answers, it ends sessions of the same device that no longer respond (a takeover), so that their
- * ports are free for the new session. For a key that is not enrolled, this program sends `unknown TYPE KEY`. For a
- * certificate that may log in, it sends `certificate TYPE KEY` before it prints the line; the gateway may refuse the
- * login. For a certificate that may not log in, it sends `refused REASON`. */
+ * The program sends one of these requests to the gateway's control socket. It waits for the answer before it prints a
+ * line.
+ * - `login FINGERPRINT`: an enrolled key. Before the gateway answers, it ends sessions of the same device that no
+ *   longer respond (a takeover). Their ports are then free for the new session.
+ * - `certificate TYPE KEY`: a certificate that may log in. The gateway may still refuse the login.
+ * - `refused REASON`: a certificate that may not log in.
+ * - `unknown TYPE KEY`: a key that is not enrolled.
+ * - `trouble REASON`: an error. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>

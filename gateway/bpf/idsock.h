@@ -11,8 +11,8 @@ struct idsock_identity {
     __u8 address[16];
     __u32 n_ports;
     __u16 ports[IDSOCK_PORTS_MAX]; /* host byte order */
-    __u32 end; /* unused. Without it, `ports` would end where the value ends, and without CAP_PERFMON the verifier
-                  rejects a pointer to the end of a value. */
+    __u32 end; /* unused; `ports` must not be the last member: without CAP_PERFMON the verifier rejects a pointer to the
+                  end of a value */
 };
 
 /* A record of the ring buffer `events`: a TCP connection of a session was established or closed. */

@@ -7,12 +7,12 @@
 
 /* Replaces path atomically with a new file (temporary file, fsync, rename). CMX_EBUSY: path is a mount point. */
 CMX_MUST_USE cmx_err gw_file_write(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e);
-/* Overwrites the file instead of replacing it, because a mount of the file would continue to show the replaced one. A
- * reader may see incomplete text. mode 0: keeps the present mode. */
+/* Overwrites the file. Use this if the file is mounted elsewhere: after a replacement, the mount would still show the
+ * former file. A reader may see incomplete text. mode 0: keeps the present mode. */
 CMX_MUST_USE cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode,
                                             struct cmx_why *e);
-/* Replaces a system file such as /etc/hosts: follows links, and keeps mode and owner. Atomic if the file can be
- * replaced; otherwise, such as if it is a mount point, it is overwritten. A missing file is created in place. */
+/* Replaces a system file such as /etc/hosts. Follows links, and keeps mode and owner. The replacement is atomic. A file
+ * that can't be replaced, such as a mount point, is overwritten instead. A missing file is created in place. */
 CMX_MUST_USE cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct cmx_why *e);
 /* Reads the whole file into *text; free it with free(), also after a failure. A missing file counts as empty. */
 CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e);

@@ -16,13 +16,12 @@
 #define GW_SYSTEM_DIR "/var/lib/cmxsafe/gateway"
 #define GW_INSIDE_DIR "/cmxsafe" /* --user mode mounts the folder here for sshd and its helper */
 #define GW_NETNS "cmxsafe"       /* system mode's network namespace (ip netns) */
-#define GW_RULE_PREF "1129"      /* priority of the host's routing rule and of the namespace's first one */
+#define GW_RULE_PREF "1129"      /* priority of the host's routing rule and of the namespace's first routing rule */
 #define GW_RULE_PREF_NUMBER 1129u
 #define GW_FLEET_TABLE "1129142" /* the namespace's routing table for permitted packets */
 /* The namespace's routing table for permitted packets to local users and units of this host. */
 #define GW_LOCALS_TABLE "1129143"
-/* The number of the routing table for packets to local users and units of another gateway is this plus that gateway's
- * number. */
+/* Table GW_NODE_TABLE_FIRST + N of the namespace has the routes for packets to local users and units of gateway N. */
 #define GW_NODE_TABLE_FIRST 1129200
 #define GW_ACCOUNT "cmxsafe-gw"
 #define GW_NOBODY 65534  /* user and group of the processes that verify evidence */
@@ -46,12 +45,12 @@ struct gw {
     char proxies[GW_PROXIES_MAX]; /* addresses and prefixes of load balancers that send PROXY headers; "": none */
     char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
-    bool locked; /* set by gw_folder_lock: lock is the lock file's descriptor */
+    bool locked; /* this process holds the gateway's lock; `lock` is the lock file's descriptor */
     int lock;
 };
 
-/* Sets g->dir and clears the rest of g. dir: the folder that the operator named. If it is NULL, uses $CMXSAFE_GATEWAY;
- * if that is unset, uses the system's folder for root and the user's own folder for other users. */
+/* Sets g->dir and clears the rest of g. dir: the folder that the operator named. If dir is NULL, uses $CMXSAFE_GATEWAY.
+ * If this variable is unset too, uses the system's folder for root and the user's own folder for other users. */
 void gw_folder_find(struct gw *g, const char *dir);
 
 /* Opens the registry in the folder that gw_folder_find chose, and reads the settings. If this process may write, also

@@ -91,7 +91,8 @@ static cmx_err put_device(struct gw_registry *r, struct cmx_buf *out, int64_t id
     return err;
 }
 
-/* Queries for the granted services by address and by name; in a small deployment, by the names of the loopback. */
+/* Queries for the services that the platform's grants permit. The first two give a device by its address and by its
+ * name. The last two are for a small deployment, whose services are on the loopback. */
 static const char *const platform_opens[] = {
     "SELECT DISTINCT d.address, p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
     "d.address IS NOT "

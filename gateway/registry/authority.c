@@ -70,8 +70,8 @@ cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct g
     return err ? err : gw_event(r, "ca", name, k->fingerprint, e);
 }
 
-/* Selects the consumers of the CA whose name is ?1: their names consist of a principal's name, which is not empty, and
- * "@CA". */
+/* Selects the consumers of the CA with the name ?1. Their names have the form PRINCIPAL@CA, where PRINCIPAL is not
+ * empty. */
 #define ITS_CONSUMERS                                                                                                  \
     " WHERE consumer IN (SELECT id FROM consumer WHERE kind = 'platform' AND length(name) > length(?1) + 1 AND"        \
     " substr(name, -length(?1) - 1) = '@' || ?1)"
@@ -143,7 +143,7 @@ static bool has_grant(struct gw_registry *r, const char *name)
                          "t", name) == CMX_OK;
 }
 
-/* If several principals are consumers, the certificate is ambiguous and is refused. */
+/* If several of the certificate's principals are consumers, refuses the certificate as ambiguous. */
 static cmx_err find_consumer(struct gw_registry *r, const struct gw_certificate *c, const struct gw_authority *a,
                              struct gw_consumer *who, struct cmx_why *e)
 {

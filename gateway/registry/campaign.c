@@ -53,8 +53,8 @@ cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx
     return gw_event(r, "campaign", c->name, detail, e);
 }
 
-/* Looks for a device with an id from `first` to `last` that this campaign has not updated yet and that another
- * unfinished campaign still has to update. CMX_EEXIST: there is such a device. */
+/* Looks for a device with an id from `first` to `last` that two campaigns still have to update: this campaign and
+ * another unfinished one. CMX_EEXIST: there is such a device. */
 static cmx_err check_devices_free(struct gw_registry *r, int64_t campaign, int64_t first, int64_t last,
                                   struct cmx_why *e)
 {
@@ -200,7 +200,7 @@ cmx_err gw_campaign_remove(struct gw_registry *r, const char *name, struct cmx_w
     return err ? err : gw_event(r, "campaign-removed", name, "", e);
 }
 
-/* ---- devices ---- */
+/* ---- devices of a campaign ---- */
 
 static void read_update(sqlite3_stmt *stmt, struct gw_update *u)
 {
@@ -249,7 +249,7 @@ cmx_err gw_update_set(struct gw_registry *r, const struct gw_campaign *c, const 
     return gw_event(r, u->state == GW_UPDATE_DONE ? "updated" : "update-failed", u->name, detail, e);
 }
 
-/* ---- pace ---- */
+/* ---- pace of updates ---- */
 
 bool gw_pace_may_start(const struct gw_pace *p, uint64_t done, uint64_t running)
 {

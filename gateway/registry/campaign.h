@@ -35,8 +35,8 @@ struct gw_campaign {
     char image[GW_DIGEST_MAX];             /* digest of the image in the gateway's folder; see gw_store.h */
     char version[GW_CAMPAIGN_VERSION_MAX]; /* version of the image */
     bool opaque;                           /* the image is not an ESP-IDF image */
-    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX]; /* evidence must match one of these; if there are none,
-                                                                 any manifest of the device's policy */
+    /* Evidence must match one of these manifests. If there are none, it must match one of the device's policy. */
+    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX];
     size_t n_manifests;
     int64_t begins; /* Unix time */
     int64_t made;
@@ -91,7 +91,7 @@ const char *gw_update_state_text(gw_update_state s);
 
 struct gw_pace {
     uint64_t parallel; /* maximum number of devices that are updated at the same time */
-    uint64_t first;    /* number of devices to update one by one at first; if one of them fails, the update ends */
+    uint64_t first;    /* number of devices to update one by one at first; if one fails, no other update starts */
     uint64_t stop_at;  /* stop when this percentage of the finished devices has failed; 100: never stop */
 };
 

@@ -1,6 +1,6 @@
 /* certificate.h - reads an OpenSSH certificate in its one-line form ("type base64", OpenSSH's PROTOCOL.certkeys). Pure.
- * It does not verify the signature: sshd verifies the certificate before it runs the helper, and enforces the content
- * that sshd's own parser reads. */
+ * It does not verify the signature: sshd verifies the certificate before it runs the helper. sshd also parses the
+ * certificate itself and enforces its restrictions. */
 #pragma once
 
 #include <stdbool.h>

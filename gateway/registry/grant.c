@@ -239,7 +239,7 @@ static cmx_err grant_event(struct gw_registry *r, const char *what, const struct
     return gw_event(r, what, who, target, e);
 }
 
-/* ---- terms ---- */
+/* ---- terms of a grant ---- */
 
 static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e);
 
@@ -416,7 +416,8 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
         gw_sql_copy(stmt, 2, p.device, sizeof p.device);
         gw_sql_copy(stmt, 3, p.address, sizeof p.address);
         p.port = (uint16_t)sqlite3_column_int(stmt, 4);
-        /* If several grants permit this service, one without an end takes precedence, then the one that ends last. */
+        /* If several grants permit this service, reports the longest: one without an end or, if each has an end, the
+         * one that ends last. */
         p.ends_in = sqlite3_column_int64(stmt, 5) ? sqlite3_column_int64(stmt, 6) : 0;
         p.consumer_id = sqlite3_column_int64(stmt, 7);
         err = gw_sql_next(r, stmt, fn(arg, &p), e);
@@ -493,10 +494,10 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
         "i", (int64_t)ended);
 }
 
-/* Stores the present time. After a reboot, grants with an end do not count while the clock is behind the stored time.
- * forward: stores the time only if it is later than the stored one. Without `forward`, also stores an earlier time: an
- * operator's command calls this, and the operator is trusted to have set the clock correctly. Writes nothing if no
- * grant and no trusted evidence has an end. */
+/* Stores the present time, unless no grant and no trusted evidence has an end. After a reboot, grants with an end do
+ * not count while the clock is behind the stored time. forward true: does not replace a later stored time. forward
+ * false: replaces any stored time. An operator's command uses this, because the operator is trusted to have set the
+ * clock correctly. */
 static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e)
 {
     int64_t left;

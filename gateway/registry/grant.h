@@ -100,7 +100,7 @@ CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
 /* Stores the present time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);
-/* Removes the grants that have ended, with an entry in the audit trail for each, marks evidence that is too old as not
- * trusted, and stores the present time (term.h). Runs inside the caller's transaction. *n: the number of these grants
- * and pieces of evidence. */
+/* Removes the grants that have ended, and adds an entry to the audit trail for each. Marks evidence that is too old as
+ * not trusted. Stores the present time (term.h). *n: how many grants were removed and how many pieces of evidence were
+ * marked, in sum. Runs inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e);

@@ -18,7 +18,7 @@
 #define GW_PENALTY_RETIRED_MS 500
 /* A connection that ends before its login comes from a scan, or from a device that stopped waiting. */
 #define GW_PENALTY_NO_LOGIN_MS 500
-#define GW_PENALTY_LIMIT_MS 30000   /* sums up to this have no effect, because devices also fail by mistake */
+#define GW_PENALTY_LIMIT_MS 30000   /* sums up to this limit have no effect: devices also fail by mistake */
 #define GW_PENALTY_MAX_MS 600000    /* maximum sum of penalties */
 #define GW_PENALTY_FORGIVE_MS 15000 /* a successful login reduces the penalty by this */
 #define GW_GOOD_FOR_MS 86400000     /* for how long a successful login of a source counts */
@@ -30,7 +30,7 @@ struct gw_source {
     uint8_t address[16];
     bool used;
     uint64_t until_ms;      /* end of the penalty */
-    uint64_t good_until_ms; /* until then the last successful login counts */
+    uint64_t good_until_ms; /* until this time, the last successful login counts */
     uint64_t noted_ms;      /* when the log last named this source; 0: never */
 };
 

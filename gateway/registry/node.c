@@ -7,7 +7,7 @@
 
 #include "cmxsafe/core/text.h"
 
-/* ---- addresses ---- */
+/* ---- addresses and ports of the links ---- */
 
 /* All nodes derive the same prefix of the links from the fleet's prefix. The prefix of the links is outside the fleet's
  * prefix. */

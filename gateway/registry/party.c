@@ -26,9 +26,9 @@ static cmx_err derive_name(const struct gw_fleet *f, const char *label, const ch
     return derive(f, label, name, strlen(name), out, e);
 }
 
-/* A cache of users. Looking up a user opens files and may query other services, and writing the rules looks up each of
- * possibly thousands of users several times. The cache is direct-mapped. An entry is valid only for a short time,
- * because users are added and removed. */
+/* A cache of users. There may be thousands of users, and writing the rules looks up each of them several times. Each
+ * look-up opens files and may query other services. The cache is direct-mapped. An entry is valid only for a short
+ * time, because users are added and removed. */
 #define CACHE_ENTRIES 32768
 #define CACHE_NAME_MAX 40
 #define CACHE_MS 30000
@@ -82,8 +82,8 @@ static long lookup_user(const char *name, char out[GW_CONSUMER_MAX])
     return uid;
 }
 
-/* name: a user's name or number. Writes the user's name or, if no user has this number, the number. Returns the uid;
- * -1: the machine has no such user. */
+/* name: a user's name or number. Writes the user's name or, if there is no such user, `name` unchanged. Returns the
+ * uid; a number is returned even if no user has it. -1: no user has this name. */
 static long canonical_user(const char *name, char out[GW_CONSUMER_MAX])
 {
     struct cached_user *c = cache_entry(name);
@@ -365,7 +365,7 @@ struct each_allowed {
     const char *host_link;
     struct gw_allowed_list *list;
     struct cmx_why *e;
-    struct gw_consumer last; /* the last consumer; last_address is its identity */
+    struct gw_consumer last; /* consumer of the previous grant; last_address is its identity */
     char last_address[GW_ADDRESS_MAX];
 };
 

@@ -463,7 +463,8 @@ cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)
 
 cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
-    /* SQLite accepts an empty file. Create it here, so that the copy is private from the start. */
+    /* VACUUM INTO accepts an empty file as its target. Create the file here, so that the copy is private from the
+     * start. */
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
     cmx_err err;
 

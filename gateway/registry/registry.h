@@ -68,8 +68,8 @@ CMX_MUST_USE cmx_err gw_registry_backup(struct gw_registry *r, const char *path,
 
 /* ---- the audit trail ---- */
 
-/* While the shared registry can't be reached, new entries of the audit trail get ids from this number on; they get
- * other ids when they are sent. */
+/* While the shared registry can't be reached, new entries of the audit trail get temporary ids, from this number on.
+ * They get their final ids when they are sent. */
 #define GW_EVENT_UNSENT (INT64_C(1) << 62)
 
 /* Adds an entry to the audit trail. what: the action, such as "enroll". who: a name. Runs inside the caller's

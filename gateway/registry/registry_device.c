@@ -202,7 +202,7 @@ static bool same_services(const struct gw_device *a, const struct gw_device *b)
     return true;
 }
 
-/* Returns the error that another device has d's address; e names that device. */
+/* Call this if d's address is another device's. Returns CMX_EEXIST, with a message in e that names that device. */
 static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;

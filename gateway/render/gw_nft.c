@@ -11,9 +11,9 @@
 #include "gateway/registry/party.h"
 #include "gateway/render/gw_template.h"
 
-/* A unit's mark is this plus the unit's number in the registry, which never changes. Otherwise rules that are replaced
- * after a packet got its mark, but before the mark selects the packet's source, could give the packet another unit's
- * identity. */
+/* A unit's mark is this plus the unit's number in the registry. This number never changes, because a mark must keep its
+ * meaning when the rules are replaced. A packet may get its mark from the former rules, and its source from the new
+ * ones. If the mark then belonged to another unit, the packet would get that unit's identity. */
 #define UNIT_MARK 0x434d0000u
 
 /* Templates of gateway/render/templates. */
@@ -51,7 +51,8 @@ static cmx_err end_elements(struct nft_job *job, cmx_err err)
     return err;
 }
 
-/* Returns the uid (by_group: the gid) to whose sockets entry a applies; -1: the entry is not for a user (group). */
+/* Returns the id of the user (by_group: of the group) whose sockets entry a is for. -1: entry a is not for a user
+ * (by_group: not for a group). */
 static long socket_id(const struct nft_job *job, const struct gw_allowed *a, bool by_group)
 {
     if (by_group)
