@@ -1,7 +1,7 @@
 /* evidence_policy.h - which devices must prove which firmware they run, and the state of their evidence. A device's own
- * policy takes precedence over its group's. A device is quarantined if its policy is enforced and it has no fresh,
- * trusted evidence. Grants to a quarantined device do not count, except break-glass grants (grant.h). Writers run
- * inside the caller's transaction. */
+ * policy takes precedence over its group's. A device that is not exempt is quarantined if its policy is enforced and it
+ * has no fresh, trusted evidence. Grants to a quarantined device do not count, except break-glass grants (grant.h).
+ * Writers run inside the caller's transaction. */
 #pragma once
 
 #include "cmxsafe/port/crypto.h"

@@ -16,7 +16,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_note.h"
 
-#define OPEN_MAX_ENTRIES 16384 /* if more connections are open, further ones are not logged */
+#define OPEN_MAX_ENTRIES 16384 /* limit; further connections are not logged */
 #define DENIED_LINES_PER_MINUTE 120
 
 struct open_entry {
@@ -82,7 +82,7 @@ static void write_line(struct gw_access_log *l, struct cmx_json *j, struct cmx_b
     struct stat st;
 
     if (cmx_json_finish(j) || cmx_buf_put_str(b, "\n"))
-        return; /* a line is far shorter than the buffer */
+        return; /* can't happen: a line is far shorter than the buffer */
     if (l->fd < 0 && !open_file(l))
         return;
     if (write(l->fd, cmx_buf_data(b), cmx_buf_len(b)) < 0)
@@ -178,7 +178,8 @@ void gw_access_close(struct gw_access_log *l)
     cmx_mem_free(l);
 }
 
-/* Returns the connection's entry, or a free entry; NULL: there is neither. */
+/* Returns the connection's entry or, if it has none, a free one. NULL: other connections use all places for this
+ * cookie, so the connection is not logged. */
 static struct open_entry *entry_of(struct gw_access_log *l, uint64_t cookie)
 {
     struct open_entry *unused = NULL;

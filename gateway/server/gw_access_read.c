@@ -24,8 +24,8 @@ static bool read_whole(FILE *f, char line[GW_ACCESS_LINE_MAX])
     return false;
 }
 
-/* Call this at the end of the present file. If the log has been rotated, opens the new file; the rest of the former
- * file is still read first. */
+/* Call this at the end of all open files. If the log was rotated meanwhile, opens the new file as files[0], and keeps
+ * the former one as files[1]. The rest of the former file is then read before the new file. */
 static bool reader_turn(struct gw_access_reader *r)
 {
     char path[GW_PATH_MAX];

@@ -24,7 +24,7 @@
 #include "gateway/server/gw_sweep.h"
 
 #define ETC_HOSTS "/etc/hosts"
-#define START_TRIES 30 /* 3 s in all: a gateway needs up to this to start */
+#define START_TRIES 30 /* 3 s in all; a gateway may need this long to start */
 #define START_PAUSE_MS 100
 
 typedef cmx_err (*rules_fn)(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
@@ -33,7 +33,7 @@ typedef cmx_err (*text_fn)(FILE *f, struct gw *g, struct cmx_why *e);
 
 struct generated {
     const char *name;
-    rules_fn rules; /* set either `rules` or `text` */
+    rules_fn rules; /* exactly one of `rules` and `text` is set */
     text_fn text;
     bool in_place; /* overwrite the file, because it is also mounted elsewhere */
 };
@@ -65,8 +65,8 @@ bool gw_apply_is_up(const struct gw *g)
     return (!g->user && access("/run/netns/" GW_NETNS, F_OK) == 0) || gw_control_is_serving(g);
 }
 
-/* Loads the rules into the running gateway's namespace. Tries repeatedly: a gateway that is starting can't be entered
- * yet, but may already have loaded the former rules. */
+/* Loads the rules into the running gateway's namespace. A gateway that is starting may already have loaded the former
+ * rules, while its namespace can't be entered yet. So this function tries repeatedly. */
 static cmx_err load_inside(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -267,7 +267,7 @@ cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e)
     return err;
 }
 
-/* Sets *out to true if this gateway is or was one of several, and so needs BIRD. */
+/* Sets *out to true if the fleet has or had several gateways: this gateway then needs BIRD. */
 static cmx_err find_several(struct gw *g, bool *out, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];

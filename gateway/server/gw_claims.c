@@ -80,7 +80,7 @@ static bool is_of_fleet(const struct gw_fleet *f, const struct change *c)
     return memcmp(c->address, f->prefix, f->bits / 8) == 0 && c->add <= GW_METRIC_MAX && c->remove <= GW_METRIC_MAX;
 }
 
-/* Drops all capabilities except CAP_NET_ADMIN, which `ip` inherits when this process executes it at its end. */
+/* Drops all capabilities except CAP_NET_ADMIN. At its end this process executes `ip`, which inherits the capability. */
 static bool keep_net_admin(uid_t uid, gid_t gid)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};

@@ -2,7 +2,7 @@
  * has a route to ADDRESS/128 with the claim's metric. BIRD announces these routes to the other gateways.
  *
  * A separate process sets the routes, because the server has no capabilities. This process accepts only addresses of
- * the fleet. When its parent has ended for any reason, it removes all routes. */
+ * the fleet. When the server has ended for any reason, the process removes all routes. */
 #pragma once
 
 #include <stdbool.h>

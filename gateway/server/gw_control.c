@@ -251,7 +251,8 @@ static char *answer_text(struct gw_server *s, size_t *len, void (*put)(struct cm
     return NULL;
 }
 
-/* Starts a child process that answers a request from another gateway's operator. False: this is not such a request. */
+/* Starts a child process that answers a request from another gateway's operator. Returns false for any other
+ * request. */
 static bool serve_report(struct gw_server *s, const struct gw_client *c)
 {
     bool status = strcmp(c->request, GW_REPORT_STATUS) == 0;
@@ -348,7 +349,7 @@ static bool serve_request(struct gw_server *s, struct gw_client *c)
     if (c->node)
         return !subject || gw_takeover_begin(s, c, subject->fingerprint);
     if (strncmp(c->request, "login ", 6) == 0) {
-        gw_session_identify(s, c->pid, c->request + 6); /* must precede the helper's answer to sshd */
+        gw_session_identify(s, c->pid, c->request + 6); /* must happen before the helper answers sshd */
         return gw_takeover_begin(s, c, c->request + 6);
     }
     if (strncmp(c->request, "certificate ", 12) == 0 && !gw_session_certify(s, c->pid, c->request + 12))

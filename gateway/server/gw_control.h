@@ -11,6 +11,6 @@ CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **
  */
 #define GW_CONTROL_JUDGE_PENDING "the fleet's rules are not checked yet; the gateway has just started"
 
-/* True if a gateway is running for this folder: its control socket accepts a connection or, in --user mode or if it was
- * started manually, it holds the folder's lock. */
+/* True if a gateway is running for this folder: it holds the folder's lock, or its control socket accepts a connection.
+ * A gateway that systemd started as the account holds no lock. */
 bool gw_control_is_serving(const struct gw *g);

@@ -8,11 +8,11 @@
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
 
-#define NOTE_MS 60000 /* interval of storing the time while a grant or evidence has an end */
+#define NOTE_MS 60000 /* how often the time is stored while a grant or evidence has an end */
 #define RETRY_MS 1000
 
-/* Computes the time at which the next grant or evidence ends or, if it is earlier, at which the copy becomes stale if
- * PostgreSQL does not confirm it. */
+/* Computes when the rules must be rendered again: when the next grant or evidence ends or, if this is earlier, when the
+ * copy becomes stale. The copy does not become stale if PostgreSQL confirms it before. */
 static bool read_next(struct gw_expiry *x, struct gw *g)
 {
     struct gw_copy_state copy;

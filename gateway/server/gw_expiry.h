@@ -12,7 +12,7 @@ struct gw_expiry {
     struct timespec state_mtime; /* of the copy's state file (copy_state.h) */
     uint64_t due_ms;             /* time of the next end (cmx_port_now_ms); 0: nothing ends */
     uint64_t noted_ms;           /* when the time was last written into the registry */
-    int64_t wall_due;            /* Unix time of the next end; the wall clock may be set forward */
+    int64_t wall_due;            /* Unix time of the next end; needed because the wall clock may be set forward */
     bool closed;                 /* the copy was stale, so the rules allow nothing */
     bool failed;                 /* the last attempt failed, and this was logged */
 };

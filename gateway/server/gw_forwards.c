@@ -13,7 +13,7 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/server/gw_server.h"
 
-#define SOCKETS_MAX 256 /* at most this many sockets of one sshd are read; the first ones are its listeners */
+#define SOCKETS_MAX 256 /* maximum number of sockets that are read for one sshd; the first ones are its listeners */
 #define TCP_LISTEN_STATE 10
 
 struct inode_set {
@@ -208,7 +208,7 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
     cmx_json_end(j);
 }
 
-/* ---- refusals ---- */
+/* ---- refused forwards ---- */
 
 #define NOTED_MAX 5 /* maximum log lines about refusals of one session: a peer must not fill the journal */
 

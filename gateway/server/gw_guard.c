@@ -32,8 +32,8 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
 
-#define CHECK_MS 250           /* interval of checking the generation number of the rules */
-#define NETWORK_CHECK_MS 10000 /* interval; a change that the kernel reports is checked at once */
+#define CHECK_MS 250           /* interval of checking whether the rules have changed */
+#define NETWORK_CHECK_MS 10000 /* interval; the network is also checked when the kernel reports a change */
 #define RETRY_MS 2000
 #define REPORT_MS 1000
 #define DENIED_MS 1000
@@ -49,7 +49,7 @@ struct guarded {
     int route;   /* socket that reads links, addresses, routes and routing rules */
     uint32_t generation;
     char *reference; /* the table as it was listed after it was loaded */
-    char *found;     /* the table before the last restore; NULL: there was none */
+    char *found;     /* the table before the last restore; NULL: no table, or no restore yet */
 };
 
 /* The files that define this machine's users and groups. */
@@ -57,7 +57,7 @@ static const char *const account_files[] = {"/etc/passwd", "/etc/group"};
 
 struct guard {
     struct gw *g;
-    struct stat accounts[GW_COUNT(account_files)]; /* of account_files, before the rules were last loaded */
+    struct stat accounts[GW_COUNT(account_files)]; /* state of account_files before the rules were last loaded */
     struct guarded tables[2];
     size_t n_tables;
     int host_ns;
@@ -65,8 +65,8 @@ struct guard {
     dev_t netns_dev;
     ino_t netns_ino;
     struct gw_netstate network;       /* state of the network after the last restore */
-    struct gw_netstate network_first; /* state when the guard started */
-    struct gw_netstate network_found; /* state before the last restore */
+    struct gw_netstate network_first; /* state of the network when the guard started */
+    struct gw_netstate network_found; /* state of the network before the last restore */
     char wrong[160];                  /* what is wrong now and could not be repaired; "": nothing */
     uint64_t network_ms, report_ms, denied_ms, retry_ms;
     struct gw_expiry expiry;
@@ -80,7 +80,8 @@ static char *copy_text(const char *text)
     return cmx_mem_strdup(text ? text : "");
 }
 
-/* Removes " timeout ..." or " expires ..." from every element: they depend on the time when the rules were loaded. */
+/* Removes each occurrence of `word`, " timeout " or " expires ", and the time after it. The times depend on when the
+ * rules were loaded. */
 static void strip_times(char *text, const char *word)
 {
     char *at = text;
@@ -189,7 +190,7 @@ static void close_table(struct guarded *t)
     *t = (struct guarded){.netlink = -1, .events = -1, .route = -1};
 }
 
-/* ---- the network ---- */
+/* ---- the fleet's network ---- */
 
 /* Reads the state of the network. CMX_EBUSY: it changes while it is read. */
 static cmx_err read_network(const struct guard *d, struct gw_netstate *out)
@@ -256,7 +257,7 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
         return err;
     err = gw_folder_lock(d->g, e);
     if (!err) {
-        /* This process holds the lock, so no command has changed the registry without having loaded the rules yet. */
+        /* This process holds the lock: every command that changed the registry has also loaded the rules. */
         for (size_t i = 0; i < d->n_tables; i++) {
             cmx_mem_free(d->tables[i].found);
             d->tables[i].found = table_text(&d->tables[i]);
@@ -280,7 +281,7 @@ static void read_accounts(struct stat out[GW_COUNT(account_files)])
             out[i] = (struct stat){0};
 }
 
-/* Loads everything from the registry again. If something could not be repaired, d->wrong then describes it. */
+/* Loads everything from the registry again. Sets d->wrong to what could not be repaired, or to "". */
 static void restore(struct guard *d, bool network)
 {
     struct cmx_why e = {0};
@@ -319,8 +320,8 @@ static void check_accounts(struct guard *d)
         restore(d, false);
 }
 
-/* If the rules have changed, loads them again from the registry. The result is the same table if a cmxsafe command
- * loaded the rules; otherwise another program changed them, and this change is reported. */
+/* If the rules have changed, loads them again from the registry. If this gives the table that was found, a cmxsafe
+ * command made the change. Otherwise another program changed the table, and the change is reported. */
 static void check_table(struct guard *d, struct guarded *t)
 {
     uint32_t generation;
@@ -457,7 +458,7 @@ static void check_denied(struct guard *d)
     cmx_mem_free(text);
 }
 
-/* ---- the loop ---- */
+/* ---- the guard's loop ---- */
 
 static bool open_guard(struct guard *d)
 {

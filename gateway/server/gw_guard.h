@@ -6,6 +6,7 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* Watches until SIGTERM or SIGINT or, if child is not 0, until the process child ends; the signals are passed on to the
- * child. Returns EXIT_SUCCESS, or the child's exit status. ready: called once everything is watched; may be NULL. */
+/* child 0: watches until SIGTERM or SIGINT, and returns EXIT_SUCCESS. Otherwise passes signals on to the process
+ * `child`, watches until this process ends, and returns its exit status. If the rules can't be watched or the namespace
+ * was replaced, ends the child and returns EXIT_FAILURE. ready: called once everything is watched; may be NULL. */
 int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void));

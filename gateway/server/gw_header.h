@@ -12,9 +12,10 @@ bool gw_header_is_due(const struct gw_server *s, const struct sockaddr *peer);
 /* Takes ownership of x and waits for its header. If too many connections are waiting, closes and frees x. */
 void gw_header_await(struct gw_server *s, struct gw_session *x);
 
-/* Call this when x is readable: reads more of its header. When the header is complete, admits x; if the bytes are not a
+/* Call this when x is readable: reads more of its header. When the header is complete, admits x. If the bytes are not a
  * header, closes and frees x. */
 void gw_header_readable(struct gw_server *s, struct gw_session *x);
 
-/* Closes connections whose header did not arrive in time or, when the server stops, all that wait for a header. */
+/* Closes connections whose header did not arrive in time. When the server stops, closes all connections that wait for a
+ * header. */
 void gw_header_expire(struct gw_server *s, uint64_t now_ms);

@@ -53,8 +53,9 @@ static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned ad
     s->stopping = true;
 }
 
-/* Claims the identity with a sequence that follows every known one: this gateway's own, the registry's, and those of
- * the routes that other gateways have announced since the start, even if the links to them are down now. */
+/* Claims the identity with a sequence that follows every known one. Known are this gateway's own sequence, the one in
+ * the registry, and those that other gateways have announced since the start. An announced sequence counts even if the
+ * link to its gateway is down now. */
 static void hold_claim(struct gw_server *s, struct gw_hold *h)
 {
     unsigned before = h->announced ? gw_claim_metric(h->sequence) : 0;
@@ -80,7 +81,7 @@ static void hold_release(struct gw_server *s, struct gw_hold *h)
         return;
     hold_route(s, h, 0, gw_claim_metric(h->sequence));
     h->announced = false;
-    h->sequence++; /* so that the release is newer than the claim */
+    h->sequence++; /* makes the release newer than the claim */
     hold_changed(s, h);
 }
 
@@ -109,8 +110,8 @@ void gw_hold_end(struct gw_server *s, const struct gw_session *x)
         hold_release(s, h);
 }
 
-/* Marks the sessions of an identity as lost to another gateway, whose newer claim means that the device has logged in
- * there since. */
+/* Marks the sessions of an identity as lost to another gateway, which has a newer claim: the device has logged in there
+ * since. */
 static void hold_lost(struct gw_server *s, const struct gw_hold *h, const char *node)
 {
     for (struct gw_session *x = s->sessions; x; x = x->next)
@@ -156,14 +157,14 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
         if (!h->sessions)
             continue;
         if (s->nodes.own && !h->announced)
-            hold_claim(s, h); /* the gateway is no longer alone */
+            hold_claim(s, h); /* the identity was not claimed while the gateway was alone */
         else if (h->announced && gw_claim_get(r, h->text, node, &sequence, NULL) == CMX_OK &&
                  strcmp(node, s->nodes.own ? s->nodes.own->name : "") != 0 && sequence >= h->sequence) {
             if (node[0])
                 hold_lost(s, h, node);
             else
-                hold_claim(s, h); /* the release of another gateway's older claim may have the same sequence as this
-                                     gateway's claim: claim again */
+                hold_claim(s, h); /* claim again: another gateway released an older claim, perhaps with the sequence of
+                                     this gateway's claim */
         }
     }
 }

@@ -1,7 +1,7 @@
-/* gw_hold.h - the identities that have sessions on this gateway, if it is one of several gateways. This gateway claims
- * each of them: it announces the identity's route to the other gateways (gw_claims.h) and publishes the claim in the
- * registry. If another gateway later announces or publishes a newer claim, this gateway ends the identity's sessions.
- */
+/* gw_hold.h - the identities that have sessions on this gateway, if the fleet has several gateways. This gateway claims
+ * each of these identities: it announces the identity's route to the other gateways (gw_claims.h) and publishes the
+ * claim in the registry. If another gateway later announces or publishes a newer claim, this gateway ends the
+ * identity's sessions. */
 #pragma once
 
 #include "gateway/registry/node.h"
@@ -30,11 +30,12 @@ void gw_hold_close(struct gw_server *s);
 bool gw_hold_begin(struct gw_server *s, struct gw_session *x);
 /* Call this when a session has ended. */
 void gw_hold_end(struct gw_server *s, const struct gw_session *x);
-/* Call this when the registry may have changed. Reads the nodes, and marks the sessions whose identity another node has
- * claimed since; the server's loop then ends these sessions. */
+/* Call this when the registry may have changed. Reads the nodes. Marks the sessions whose identity another node has
+ * claimed since; the server's loop then ends the marked sessions. */
 void gw_hold_recheck(struct gw_server *s, struct gw_registry *r);
 /* Call this when other gateways' routes have changed. */
 void gw_hold_routes(struct gw_server *s);
 /* Adds the members "next", "sessions" and "claims" to the JSON object that is being written. claims: the claims whose
- * last change has the number `from` or a higher one; a released claim has no node. */
+ * last change has the number `from` or a higher one. The member "node" of a claim is "" if this gateway has released
+ * it. */
 void gw_hold_json(struct cmx_json *j, const struct gw_server *s, uint64_t from);

@@ -48,7 +48,7 @@ static bool enter_user(const struct gw *g)
 
     if (!open_user_namespaces(g, fd) || setns(fd[0], CLONE_NEWUSER) != 0)
         return false;
-    /* Become root of the user namespace before opening files there. */
+    /* Become root of the user namespace before any file is opened in the mount namespace. */
     /* Clearing the groups may not be permitted, but groups that remain have no permissions in the namespace. */
     (void)setgroups(0, NULL);
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)

@@ -1,5 +1,5 @@
-/* gw_journal.h - the last logins, ends of sessions and refusals, in memory of fixed size. 'cmxsafe gateway worker'
- * reads them, stores them in the registry and attests devices. */
+/* gw_journal.h - stores the last logins, ends of sessions and refusals in memory, at most GW_JOURNAL_MAX entries.
+ * 'cmxsafe gateway worker' reads them, stores them in the registry and attests devices. */
 #pragma once
 
 #include "cmxsafe/core/json.h"
@@ -25,7 +25,7 @@ struct gw_journal_entry {
 
 struct gw_journal {
     struct gw_journal_entry entries[GW_JOURNAL_MAX];
-    uint64_t next; /* number of the next entry; the oldest stored entry has the number next - GW_JOURNAL_MAX */
+    uint64_t next; /* number of the next entry, from 0 on; the last GW_JOURNAL_MAX entries are stored */
 };
 
 void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name, const char *from);
@@ -34,5 +34,6 @@ void gw_journal_add_login(struct gw_journal *j, const char *name, const char *fr
 /* Adds a GW_JOURNAL_REFUSED: `who` tried to reach this port of the device at host without a grant. */
 void gw_journal_add_refusal(struct gw_journal *j, const char *who, const char *host, unsigned port);
 /* Adds the members "next", "lost" and "events" to the JSON object that is being written. events: the stored entries
- * from number `from` on; lost: the number of entries from `from` on that were overwritten. */
+ * from number `from` on. lost: how many entries from `from` on were overwritten. If `from` is a number of an earlier
+ * gateway process, events has all stored entries, and lost is 1. */
 void gw_journal_json(struct cmx_json *out, const struct gw_journal *j, uint64_t from);

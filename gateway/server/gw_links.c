@@ -105,7 +105,7 @@ static bool wireguard_ready(const struct link_job *job)
     return wireguard_configure(job);
 }
 
-/* ---- plain: VXLAN over the operator's interface ---- */
+/* ---- plain links: VXLAN over the operator's interface ---- */
 
 static bool plain_add(const struct link_job *job)
 {
@@ -132,7 +132,7 @@ static bool plain_add(const struct link_job *job)
     return gw_program_run(false, add) && move_inside(job->name);
 }
 
-/* ---- one link ---- */
+/* ---- setting up one link ---- */
 
 static bool address_set(const struct link_job *job)
 {

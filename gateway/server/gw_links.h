@@ -1,6 +1,6 @@
 /* gw_links.h - sets up the links between the gateways of a fleet. Each gateway has one interface for each other
- * gateway: cmxlinkN is its interface to node N. The UDP socket of WireGuard or VXLAN is in the host's network, the
- * interface is in the fleet's namespace. Runs ip, wg and wireguard-go as root. */
+ * gateway: cmxlinkN is its interface to node N. The interface is in the fleet's namespace, and its UDP socket
+ * (WireGuard or VXLAN) is in the host's network. Runs ip, wg and wireguard-go as root. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

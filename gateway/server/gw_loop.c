@@ -32,8 +32,8 @@
 #define ACCEPTS_AT_ONCE 16
 #define CLOSING_MS 3000
 
-/* Accepts no connections while every slot is used: further ones then wait in the kernel's queue, and the logins that
- * have begun finish in time. */
+/* Stops accepting connections while every slot is used. New connections then wait in the kernel's queue, and the logins
+ * that have begun finish in time. */
 static void listen_or_not(struct gw_server *s)
 {
     bool want = s->n_greeting < s->slots && !s->stopping;
@@ -64,7 +64,7 @@ static void accept_some(struct gw_server *s, struct gw_watch *w)
     }
 }
 
-/* Closes connections whose login is slow when all slots are used, so that idle connections can't block devices. */
+/* When all slots are used, closes connections whose login is slow, so that idle connections can't block devices. */
 static void relieve(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();
@@ -296,8 +296,8 @@ static void raise_limits(void)
     }
 }
 
-/* Opens what sessions with identities need: the watch of other gateways' claims, the ruleset that isolates sessions
- * from each other, the access log and the kernel's events. */
+/* Opens the resources that sessions with identities need: the watch of other gateways' claims, the ruleset that
+ * isolates sessions from each other, the access log and the kernel's events. */
 static bool open_identities(struct gw_server *s)
 {
     struct cmx_why e = {0};

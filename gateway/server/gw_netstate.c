@@ -13,13 +13,13 @@
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/node.h"
 
-#define ANSWER_MAX 32768 /* the kernel's messages are not longer */
-#define TRIES_MAX 50     /* if a change interrupts a list, request the list again */
+#define ANSWER_MAX 32768 /* maximum size of a datagram with the kernel's answers */
+#define TRIES_MAX 50 /* maximum number of requests for a list; a change during the answer requires another request */
 #define ITEM_MAX 1024
 #define LINKS_MAX (GW_NODES_MAX + 3)
 #define TO_NODE "cmxlink" /* followed by the node's number */
 
-/* Reads the objects of one namespace into a digest. */
+/* State while the objects of one namespace are read into a digest. */
 struct netstate_reader {
     struct gw_netstate *sum;
     gw_netstate_side side;
@@ -94,8 +94,8 @@ gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const st
 {
     if (!same(after->fixed, first->fixed))
         return GW_NETSTATE_ADDED;
-    /* `found` was read while the gateway's lock was held, so no command was changing the network: another program made
-     * the difference. */
+    /* No command was changing the network when `found` was read, because this process held the gateway's lock. So
+     * another program made the difference. */
     if (!same(found->fixed, first->fixed) || !same(found->nodes, after->nodes))
         return GW_NETSTATE_REPAIRED;
     return GW_NETSTATE_CHANGED_BY_US;
@@ -137,7 +137,7 @@ static bool is_node_table(const struct netstate_attribute *a)
     return attribute_number(a) - GW_NODE_TABLE_FIRST <= GW_NODES_MAX;
 }
 
-/* ---- one object ---- */
+/* ---- reading one object of the kernel ---- */
 
 static bool is_to_node(const char *link)
 {
@@ -233,8 +233,8 @@ static bool is_routing(unsigned short type)
     }
 }
 
-/* Adds a link to the item: a link of the gateway with its name, because its interface index changes when it is created
- * again; any other link with its index. */
+/* Adds a link to the item. name: the name of a link of the gateway, whose interface index changes when it is created
+ * again. name NULL: another link; adds its interface index. */
 static void put_link(struct netstate_item *x, const char *name, const struct netstate_attribute *number)
 {
     const struct netstate_attribute a = {number->type, (const uint8_t *)name, name ? strlen(name) : 0};
@@ -292,7 +292,7 @@ static void read_rule(struct netstate_reader *r, const uint8_t *message, size_t 
         add_item(r, &x);
 }
 
-/* ---- requests ---- */
+/* ---- requests to the kernel ---- */
 
 typedef void (*object_fn)(struct netstate_reader *r, const uint8_t *message, size_t len);
 

@@ -135,7 +135,7 @@ static bool make_link(const char *link)
     snprintf(host, sizeof host, "%s1/64", link);
     snprintf(inside, sizeof inside, "%s2/64", link);
     snprintf(prefix, sizeof prefix, "%s/64", link);
-    /* Only marked packets are routed to the host's address, as is the case for the fleet's addresses. */
+    /* Only marked packets are routed to the host's address. The same applies to the fleet's addresses. */
     if (access("/proc/sys/net/ipv6/conf/cmxsafe0", F_OK) != 0 && !gw_program_run(false, add))
         return false;
     if (enable_ipv6("cmxsafe0", NULL))

@@ -37,7 +37,7 @@
 
 static volatile sig_atomic_t child_pid;
 
-/* ---- outside ---- */
+/* ---- the process outside the namespaces ---- */
 
 static bool write_text(const char *path, const char *text)
 {
@@ -214,7 +214,7 @@ int gw_ns_user(struct gw *g, const int *listeners, size_t n)
     return serve_outside(g, child_pid);
 }
 
-/* ---- inside ---- */
+/* ---- the process inside the namespaces ---- */
 
 static bool fill_file(const char *path, const char *first, const char *copy)
 {

@@ -107,7 +107,7 @@ void gw_peer_answer(const struct gw_server *s, const struct gw_client *c)
     (void)send(c->watch.fd, held ? HELD : FREE, ANSWER_LEN, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* ---- asking ---- */
+/* ---- asking the node that holds an identity ---- */
 
 bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x)
 {
