@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# docs/PORTING.md lists every call of ESP-IDF, FreeRTOS, lwIP and PSA that esp/ and port/esp/ make, and no other call. src/ defines
-# every function of the headers that a port implements.
+# Checks that docs/PORTING.md lists every call of ESP-IDF, FreeRTOS, lwIP and PSA that esp/ and port/esp/ make, and no other call.
+# Checks that src/ defines every function of the headers that a port implements.
 set -u
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT" || exit 1

@@ -270,8 +270,8 @@ class Style:
                          "sockets keep their POSIX names", lambda s: s.path.startswith("src/cmxsafe/"))
 
     def rule_prefix(self):
-        """After cmx_ (gw_, agent_, board_) a public function's name begins with a word of its file's name, the name of
-        its folder, or a type that its header declares or its first parameter has. `cmd` is always allowed."""
+        """After cmx_ (gw_, agent_, board_), a public function's name begins with one of these: a word of its file's name, the
+        name of its folder, a type that its header declares, the type of its first parameter, `cmd`."""
         given = set()  # names that a contract, an application or another project chose
         for s in self.sources:
             if CONTRACT.match(s.path) or PUBLIC_HEADER.match(s.path):

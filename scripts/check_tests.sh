@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Refuses scripts that bash cannot parse, and constructs in test scripts that succeed although the event that they check did not
-# happen. tests/e2e/checks.sh has the functions to use instead.
+# Refuses scripts that bash cannot parse. In test scripts, also refuses checks that cannot fail: constructs that succeed even if
+# the expected event did not happen. tests/e2e/checks.sh has the functions to use instead.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 rc=0

@@ -47,7 +47,7 @@ if [ -z "$arch" ] || { [ "$arch" = "$(dpkg --print-architecture)" ] && [ -z "$re
     install_packages "${BUILD_PACKAGES[@]}" "${PACKAGE_PACKAGES[@]}"
     source=$work/cmxsafe-$version
     copy_source "$source"
-    # The packages of the last source that was built are kept.
+    # Keep the packages of the last build, and use them again if the source is the same.
     key=$(cd "$source" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
     exec 9>build/.package.lock
     flock 9

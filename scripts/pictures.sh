@@ -11,7 +11,7 @@ install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" cockpit-ws cockpit-
 . "$ROOT/tests/e2e/gateway_lib.sh"
 . "$ROOT/tests/e2e/console_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
-MAX_BYTES=60000 # bytes of the largest picture
+MAX_BYTES=60000 # maximum size of a picture, in bytes
 IMAGES=$ROOT/docs/images
 mkdir -p "$IMAGES"
 

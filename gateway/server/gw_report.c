@@ -23,7 +23,7 @@ static void send_all(int fd, const char *text, size_t len)
         ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
 
         if (n <= 0)
-            _exit(EXIT_FAILURE); /* the node disconnected, or does not read */
+            _exit(EXIT_FAILURE); /* the other gateway disconnected, or does not read */
         text += n;
         len -= (size_t)n;
     }
@@ -41,8 +41,8 @@ static void send_lines(struct gw_access_reader *r, int fd, int64_t since_ms)
     }
 }
 
-/* Closes every descriptor except the node's connection: a session's connection that stayed open here would not end with
- * the session. */
+/* Closes every descriptor except the other gateway's connection. A session's connection would otherwise stay open here
+ * after the session has ended. */
 static int keep_connection(const struct gw_client *c)
 {
     static const struct timeval patience = {.tv_sec = SILENCE_S};
@@ -76,7 +76,7 @@ bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follow
     }
     if (*slot < 0)
         *slot = 0;
-    (void)epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->watch.fd, NULL); /* the process keeps the connection open */
+    (void)epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->watch.fd, NULL); /* the new process keeps its copy open */
     return false;
 }
 
@@ -99,7 +99,7 @@ _Noreturn void gw_report_access(const struct gw_server *s, const struct gw_clien
     _exit(EXIT_SUCCESS);
 }
 
-/* The process ends when the connection does, or when the other gateway acknowledges nothing for SILENCE_S. */
+/* The process ends when the connection is lost, or when the other gateway acknowledges nothing for SILENCE_S. */
 _Noreturn void gw_report_follow(const struct gw_server *s, const struct gw_client *c)
 {
     static const unsigned silence_ms = SILENCE_S * 1000;

@@ -6,7 +6,7 @@
  *   follow MS   for 'gateway access --follow': the same lines, then new lines as they are written. After each read of
  *               the log, an empty line shows that the gateway is alive, several times within GW_REPORT_SILENCE_MS.
  *
- * Each answer has a process of its own, so that a node that reads slowly does not delay the server. */
+ * A process of its own sends each answer, so that a gateway that reads slowly does not delay the server. */
 #pragma once
 
 #include "gateway/server/gw_server.h"
@@ -19,7 +19,7 @@
 #define GW_REPORT_END "{\"event\":\"end\"}\n"
 
 /* Starts a process that sends the answer to c. follows: the process runs until the other gateway disconnects. Returns
- * true in the new process, which then calls one of the next three functions, and false in the server. */
+ * true in the new process and false in the server. The new process then calls one of the next three functions. */
 bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follows);
 _Noreturn void gw_report_text(const struct gw_client *c, const char *text, size_t len);
 _Noreturn void gw_report_access(const struct gw_server *s, const struct gw_client *c);

@@ -13,7 +13,7 @@ struct batch {
     struct gw_session *sessions[GW_REVOCATION_KEYS_MAX];
     const char *keys[GW_REVOCATION_KEYS_MAX];
     char plain[GW_REVOCATION_KEYS_MAX]
-              [GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX + 2]; /* texts of the keys that have no certificate */
+              [GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX + 2]; /* "TYPE BASE64" of sessions without certificate */
     bool revoked[GW_REVOCATION_KEYS_MAX];
     size_t n;
 };

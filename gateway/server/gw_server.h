@@ -23,26 +23,26 @@
 #define GW_LISTENERS_MAX 8
 #define GW_LOG_LINE_MAX 1024 /* longer lines are cut */
 #define GW_CLIENT_MAX 64
-#define GW_SLOTS_PER_CPU 32 /* logins under way at once; further connections wait in the kernel's queue */
+#define GW_SLOTS_PER_CPU 32 /* concurrent logins; further connections wait in the kernel's queue */
 #define GW_SLOTS_MIN 64
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
 #define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
 #define GW_PROBE_MAX_MS 2500      /* a probed session has at most this long to answer */
-#define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests two */
+#define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests them twice */
 #define GW_SESSIONS_PER_KEY 64    /* a device uses at most one for each context; a platform's programs share this */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
-#define GW_HELD_MAX 256           /* slowed connections that wait for their login */
+#define GW_HELD_MAX 256           /* limit of slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
 #define GW_TIDY_MS 500         /* interval between checks of the identity programs */
 #define GW_JUDGE_STALE_MS 5000 /* after this long without a guard's report, the rules count as unwatched */
 #define GW_WORKER_STALE_MS 30000
 #define GW_TRAFFIC_MINUTES 60
 #define GW_SILENCE_MAX_MS 32000    /* sshd sends two keepalives in 30 s; a peer that answers none is dead */
-#define GW_FATALS_PER_MINUTE 20    /* log lines about sshd's own failures */
-#define GW_PEER_REPORTS_MAX 4      /* concurrent answers to operators of other gateways */
-#define GW_PEER_FOLLOWS_MAX 16     /* operators of other gateways who follow the access log */
-#define GW_SESSION_FORWARDS_MAX 40 /* listeners that are reported for one session */
+#define GW_FATALS_PER_MINUTE 20    /* limit of log lines about events that any client can cause */
+#define GW_PEER_REPORTS_MAX 4      /* limit of concurrent answers to operators of other gateways */
+#define GW_PEER_FOLLOWS_MAX 16     /* limit of operators of other gateways who follow the access log */
+#define GW_SESSION_FORWARDS_MAX 40 /* limit of listeners that are reported for one session */
 
 struct gw_client;
 struct gw_idsock;
@@ -94,7 +94,7 @@ struct gw_session {
     int64_t since;              /* Unix time of the login */
     uint64_t denied;            /* forwards requested and refused */
     struct gw_history *history; /* counters of its party; NULL until the login */
-    size_t header_len;          /* bytes of a load balancer's header in `line`, before sshd runs */
+    size_t header_len;          /* length of a load balancer's header, which `line` holds until sshd runs */
     char line[GW_LOG_LINE_MAX];
 };
 
@@ -109,7 +109,7 @@ struct gw_history {
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX]; /* the party's identity; "": none */
     uint64_t ended_in, ended_out; /* bytes of the sessions that have ended */
-    uint64_t in, out, sessions;   /* at the last read: bytes of ended and live sessions; number of live sessions */
+    uint64_t in, out, sessions;   /* at the last read: bytes of ended and live sessions, number of live sessions */
     uint64_t refused;             /* forwards requested and not permitted */
     uint64_t denied;              /* packets of connections to it that no grant allows */
     uint64_t takeovers_refused;
@@ -158,7 +158,7 @@ struct gw_server {
     struct gw_limits limits;
     struct gw_pending pending;
     struct gw_journal journal;
-    uint64_t journal_from; /* number of the first journal entry, or changed claim, that the present request asks for */
+    uint64_t journal_from; /* the current request asks for journal entries, or changes of claims, from this number on */
     struct gw_counters counters;
     size_t n_sessions;
     size_t n_greeting;       /* sessions that are not up yet */
@@ -188,13 +188,13 @@ struct gw_server {
     uint64_t repairs;   /* rules, routes or links that the guard restored */
     uint64_t silence_checked_ms;
     uint64_t fatal_window_ms;
-    unsigned fatals; /* sshd's failures that were logged in this window */
+    unsigned fatals; /* log lines in this window that count for GW_FATALS_PER_MINUTE */
     size_t slots;
     uint64_t registry_checked_ms;
     struct timespec registry_mtime;
     int64_t registry_inode;
-    uint64_t end_ms;  /* when a grant or evidence next ends, or the copy becomes stale, on the port's clock; 0: never */
-    int64_t end_wall; /* the same time on the wall clock, which may be set forward */
+    uint64_t end_ms;   /* port's clock: when the next grant or evidence ends or the copy becomes stale; 0: never */
+    int64_t end_wall;  /* the same time on the wall clock, which may be set forward */
     char trouble[300]; /* last failure that blocked all logins; "": none */
     bool stopping;
     bool failed; /* the server stops because of a failure */
@@ -221,9 +221,9 @@ void gw_session_readable(struct gw_server *s, struct gw_session *x);
 /* Closes the connection and kills sshd; x is freed when sshd has been reaped. why is logged. */
 void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why);
 void gw_sessions_reap(struct gw_server *s);
-/* Ends every session whose key lost or changed its rights. */
+/* Ends each session whose key or certificate was revoked, or whose rights changed (exception: gw_rights_compare). */
 void gw_sessions_recheck(struct gw_server *s);
-/* Starts the logins of slowed connections whose time has come; drops them when the server stops. */
+/* Starts the logins of slowed connections whose time has come. When the server stops, drops all slowed connections. */
 void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
 /* Ends sessions whose peer sent nothing for GW_SILENCE_MAX_MS. */
 void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms);
@@ -248,7 +248,7 @@ struct gw_listeners {
     struct gw_listener *list;
     size_t n, cap;
 };
-/* Listeners are missing from the list if memory or /proc is not available. */
+/* Reads the listeners. The list is incomplete if memory or /proc is not available. */
 void gw_listeners_read(struct gw_listeners *l);
 void gw_listeners_free(struct gw_listeners *l);
 /* Writes the listeners that the session holds, at most cap. Returns how many it wrote. */
@@ -267,9 +267,9 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
 void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail);
 void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long port);
 
-/* ---- gw_traffic.c: bytes of each party's sessions since the gateway started, and the last hour minute by minute. In
- * memory: an entry for each device and platform that logged in or was the target of a refused connection, at most as
- * many as the registry has names, and GW_TRAFFIC_MINUTES samples. ---- */
+/* ---- gw_traffic.c: bytes of each party's sessions since the gateway started, and the last hour minute by minute.
+ * Memory holds GW_TRAFFIC_MINUTES samples, and an entry for each device and platform that logged in or was the target
+ * of a refused connection. There are at most as many entries as names in the registry. ---- */
 /* Returns the party's entry; creates it if there is none. NULL: out of memory. */
 struct gw_history *gw_traffic_of(struct gw_server *s, const char *name);
 /* Adds the session's bytes to its party's entry, before the session is freed. */
@@ -299,7 +299,7 @@ struct gw_probe {
     uint64_t deadline_ms;
 };
 
-/* A request to the gateway that holds the identity of a login. */
+/* A request to the gateway that holds the identity of the session that logs in. */
 struct gw_question {
     int fd; /* -1: none */
     bool sent;

@@ -348,7 +348,8 @@ static void take_line(struct gw_server *s, struct gw_session *x)
     }
 }
 
-/* Reads one message of sshd. A peer may have put control characters into it. False: there is no message now. */
+/* Reads one message of sshd and handles it. Replaces control characters, which a peer may have put into it. False:
+ * there is no message now. */
 static bool read_message(struct gw_server *s, struct gw_session *x)
 {
     ssize_t n = read(x->watch.fd, x->line, sizeof x->line - 1);

@@ -98,7 +98,8 @@ struct gw_session *gw_session_numbered(const struct gw_server *s, uint64_t numbe
     return x;
 }
 
-/* sshd's helper is in the session's control group, and in the process group of its sshd. */
+/* Finds the session by the control group of the process if there are identity sockets, otherwise by its process group.
+ * sshd's helper is in both groups of its session. */
 struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid)
 {
     pid_t group = s->idsock ? 0 : getpgid(pid);
@@ -111,7 +112,8 @@ struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid)
     return x;
 }
 
-/* Once a session is up, its identity is fixed, because one of its processes may have been compromised. */
+/* Returns the session of the process; NULL if the session is up or ending. Once a session is up, its identity is fixed,
+ * because one of its processes may have been compromised. */
 static struct gw_session *session_that_logs_in(const struct gw_server *s, pid_t pid)
 {
     struct gw_session *x = gw_session_of_process(s, pid);

@@ -6,12 +6,12 @@
 #include "gateway/registry/sshdlog.h"
 #include "gateway/server/gw_server.h"
 
-/* Call when sshd's helper (process pid) looks up a key. Sets the identity of the helper's session to the key's. */
+/* Call when sshd's helper (process pid) looks up a key. Gives the helper's session the identity of the key. */
 void gw_session_identify(struct gw_server *s, pid_t pid, const char *fingerprint);
 /* Like gw_session_identify, for a certificate "TYPE BASE64". False: the certificate may not log in. */
 bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text);
 
-/* Sets the identity of x to that of a key. */
+/* Gives x the identity of the key. */
 CMX_MUST_USE cmx_err gw_session_set_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint,
                                              struct cmx_why *e);
 /* Checks that x's certificate is the one that sshd accepted. l: sshd's log line about the accepted key. Drops x's

@@ -23,8 +23,8 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_start.h"
 
-/* Finds the sockets that systemd passed on, or in --user mode the process outside the namespaces. Their numbers start
- * at 3 (sd_listen_fds(3)). */
+/* Finds the listening sockets that this process inherited. systemd passed them on; in --user mode, the process outside
+ * the namespaces did. Their numbers start at 3 (sd_listen_fds(3)). */
 static size_t inherited_listeners(int *out)
 {
     const char *count = getenv("LISTEN_FDS");
@@ -107,8 +107,8 @@ static int serve_here(struct gw *g, uid_t uid, gid_t gid, bool guarded, const in
     struct gw_idsock *idsock = NULL;
     struct cmx_why e = {0};
 
-    /* Start the process that handles claims before opening any other descriptor: a descriptor that it inherited could
-     * stay open after the server ends. */
+    /* Open no descriptor before the process that handles claims starts. That process would inherit the descriptor and
+     * could keep it open after the server ends. */
     if (!g->simple && gw_claims_open(&claims, &g->fleet, uid, gid, &e))
         return gw_fail("the gateway can't start: other gateways would not find its sessions", &e);
     if (!g->simple && gw_idsock_open(&idsock, uid, gid, &e))
@@ -134,7 +134,7 @@ static int serve_in_namespace(struct gw *g, const struct passwd *pw, const int *
     return serve_here(g, pw->pw_uid, pw->pw_gid, true, listeners, n);
 }
 
-/* If root starts the gateway without systemd, this does the work of the systemd units. This process watches the fleet's
+/* Does the work of the systemd units if root starts the gateway without systemd. This process watches the fleet's
  * rules; its child runs the server as the account. */
 static int serve_as_root(struct gw *g, const int *listeners, size_t n)
 {

@@ -18,7 +18,7 @@
 #include "cmxsafe/core/mem.h"
 #include "gateway/registry/party.h"
 
-#define PIECE 32768 /* bytes of a netlink message */
+#define PIECE 32768 /* size of the buffer for netlink messages */
 #define EXIT_UNKNOWN 255
 
 struct pair {
@@ -87,8 +87,9 @@ static bool in_fleet(const struct sweep *s, const void *address)
     return memcmp(address, s->fleet->prefix, s->fleet->bits / 8) == 0;
 }
 
-/* True if no grant allows the connection. A connection with an end that has no identity belongs to a program that root
- * started in the namespace, and may continue. */
+/* True if the connection needs a grant and none allows it. Connections between two identities and connections to the
+ * host need a grant, except the gateway's own. Any other connection belongs to a program that root started in the
+ * namespace, and may continue. */
 static bool is_doomed(const struct sweep *s, const struct inet_diag_sockid *id)
 {
     const void *local = id->idiag_src;
@@ -141,8 +142,7 @@ static struct diag_request diag_request(uint16_t type, uint16_t flags)
 static int read_piece(struct sweep *s, int fd, void *piece)
 {
     ssize_t got = recv(fd, piece, PIECE, 0);
-    int64_t len =
-        got; /* 64 bits, so that the length that NLMSG_NEXT subtracts can't wrap it round where ssize_t has 32 bits */
+    int64_t len = got; /* 64 bits: NLMSG_NEXT subtracts an unsigned 32-bit length, and the result may be negative */
 
     for (struct nlmsghdr *h = piece; len > 0 && NLMSG_OK(h, (size_t)len); h = NLMSG_NEXT(h, len)) {
         const struct inet_diag_msg *m = NLMSG_DATA(h);
@@ -208,7 +208,7 @@ static int sweep_here(struct sweep *s)
     return 0;
 }
 
-/* Returns 0, errno after a failure, or EXIT_UNKNOWN. */
+/* Returns 0, errno after a failure, or EXIT_UNKNOWN if a signal ended the child. */
 static int sweep_in_namespace(struct sweep *s)
 {
     int status = 0;

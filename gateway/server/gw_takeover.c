@@ -55,7 +55,7 @@ static void begin_probe(const struct gw_server *s, struct gw_client *c, struct g
     uint64_t patience;
 
     if (c->n_probes == GW_COUNT(c->probes) || !gw_session_first_forward(x, &f))
-        return; /* the session holds no port, so there is nothing to take over */
+        return; /* no probe is free, or the session holds no port that could be taken over */
     if (!gw_session_counters(x, &p->received, &out, &rtt_us))
         return;
     p->fd = knock(s, &f);
@@ -68,7 +68,7 @@ static void begin_probe(const struct gw_server *s, struct gw_client *c, struct g
     c->n_probes++;
 }
 
-/* True if another login of the same device has begun the probes; its result serves this one, too. */
+/* True if another login of the same device is running the probes. This login then uses their results. */
 static bool asked_already(const struct gw_server *s, const struct gw_client *c, const char *name)
 {
     for (const struct gw_client *o = s->clients; o; o = o->next)
@@ -95,8 +95,8 @@ static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fin
         return false;
     }
     h = gw_traffic_of(s, x->name);
-    /* A login makes this request twice (before and with its signature), and any client may offer a known public key at
-     * any rate. */
+    /* Limit the rate of the probes. A login makes this request twice, before its signature and with it. Any client may
+     * offer a known public key at any rate. */
     if (!h || (h->probed_ms && now - h->probed_ms < GW_PROBE_PAUSE_MS))
         return true;
     h->probed_ms = now;
@@ -144,7 +144,7 @@ static void decide_dead(struct gw_server *s, struct gw_session *x)
     gw_session_end(s, x, "it did not answer, and its device logs in again (takeover)");
 }
 
-/* Checks a probe, and takes over the session if it is dead. True: the probe is decided. */
+/* Checks a probe, and takes over its session if that session is dead. True: the probe has a result. */
 static bool move_on(struct gw_server *s, struct gw_probe *p, uint64_t now)
 {
     struct gw_session *x = gw_session_numbered(s, p->session);

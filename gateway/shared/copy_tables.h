@@ -18,7 +18,7 @@ struct gw_copy_column {
     char name[GW_COPY_NAME_MAX];
     char fallback[16];        /* the column's default as SQL; "": none */
     bool integer;             /* otherwise text */
-    struct gw_copy_rule rule; /* of a text */
+    struct gw_copy_rule rule; /* for a text */
     bool not_null;
     bool key; /* the column is part of the primary key */
 };
@@ -44,7 +44,7 @@ struct gw_copy_tables {
 struct gw_copy_changes {
     bool rows;       /* any row */
     bool rights;     /* a row that decides who may do what: the rules must be rendered again */
-    bool claims;     /* a row of table claim, which tells which gateway holds an identity */
+    bool claims;     /* a row of table claim: the gateway that holds an identity */
     size_t unclean;  /* number of texts that were cut, or in which characters were replaced */
     size_t left_out; /* number of rows that the copy can't store */
     char first_left_out[GW_COPY_LEFT_OUT_MAX];

@@ -12,7 +12,7 @@
 #include "gateway/registry/registry_device.h"
 
 #define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* characters of base64 */
-#define REASON_MAX 1024                      /* most bytes of a reason, and of a column without an entry in rules */
+#define REASON_MAX 1024 /* maximum length, in bytes: of a reason, and of a column that rules does not list */
 #define INVALID UINT32_MAX
 
 static const struct {

@@ -3,8 +3,8 @@
  * PostgreSQL before it is committed in the copy. While PostgreSQL can't be reached, a change fails.
  *
  * All rows of all tables are shared, except the settings of the gateway itself (table meta). PostgreSQL keeps, for each
- * row, the revision of its last change; one row lock serialises changes, so that a reader that has revision N has all
- * changes up to it. Each query fails if PostgreSQL does not answer within 15 s; connecting takes at most libpq's
+ * row, the revision of its last change. One row lock serialises changes, so that a reader that has revision N has all
+ * changes up to N. Each query fails if PostgreSQL does not answer within 15 s. Connecting takes at most libpq's
  * connect_timeout for each address. One thread at a time. */
 #pragma once
 

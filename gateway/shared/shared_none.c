@@ -1,5 +1,5 @@
 /* For a build without libpq: every call fails. If the registry is in PostgreSQL, a command therefore fails before it
- * changes the copy, which would then differ from the registry. */
+ * changes the copy. A copy that was changed alone would differ from the registry. */
 #include "gateway/shared/shared.h"
 
 static cmx_err unsupported(struct cmx_why *e)

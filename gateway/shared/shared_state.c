@@ -14,7 +14,7 @@
 
 /* After a failure, observations are stored only in the copy for this long; then PostgreSQL is tried again. */
 #define AWAY_MS 5000
-#define MERGE_SLACK_S 5 /* observations from up to this long before the first stored one are sent, too */
+#define MERGE_SLACK_S 5 /* send observations from this long before the first stored one on */
 
 /* shared_close keeps its connection here for the next gw_shared_attach, so that a process that writes often does not
  * connect each time. */
@@ -277,7 +277,7 @@ static void shared_rollback(struct gw_registry *r)
     end_transaction(s);
 }
 
-/* If a kept connection was lost meanwhile, tries once more with a new one. */
+/* Takes PostgreSQL's lock. If a kept connection was lost meanwhile, tries once more with a new connection. */
 static cmx_err lock_connected(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     bool fresh = !s->c;

@@ -6,7 +6,8 @@
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
 
-/* Appends a check. wanted: the manifest or the caller requires it; otherwise it is skipped. holds: it passes. */
+/* Appends a check. wanted: the manifest or the caller requires the check; if not, it is skipped. holds: the check
+ * passes. */
 static struct cmx_check *add(struct cmx_verdict *v, const char *name, bool wanted, bool holds, const char *found)
 {
     struct cmx_check *c;

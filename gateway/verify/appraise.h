@@ -18,8 +18,8 @@ struct cmx_expect {
     const struct cmx_manifest *manifest;    /* required */
     const struct cmx_measurement *measured; /* the reference's measurements, one for each region, in order; required */
     size_t n_measured;
-    const uint8_t *gateway; /* SHA-256 of the gateway's host key; NULL: the manifest's digest is used, or the host key
-                               is not checked if the manifest has none */
+    const uint8_t *gateway; /* SHA-256 of the gateway's host key; NULL: use the manifest's digest; if it has none, don't
+                               check the host key */
     const uint8_t *session; /* the SSH session identifier that the verifier sees; NULL: not checked */
     size_t session_len;
 };

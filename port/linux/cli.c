@@ -25,7 +25,7 @@ void cli_begin(void)
 {
     int fd;
 
-    do /* open returns the lowest free number, so closed standard streams come first */
+    do /* open returns the lowest free number, so it fills closed standard streams first */
         fd = open("/dev/null", fcntl(STDIN_FILENO, F_GETFD) < 0 ? O_WRONLY : O_RDONLY);
     while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd >= 0)
@@ -339,8 +339,8 @@ static void roff_options(const struct cli_line *line)
     }
 }
 
-/* Prints the sections of a manual page. part: prints them without headings, as the part about one command in the page
- * of its program. */
+/* Prints the sections of a manual page. part: prints them without headings, because the command is one part of its
+ * program's page. */
 static void print_man(const struct cli_line *line, bool part)
 {
     printf(part ? ".PP\n.nf\n" : ".SH SYNOPSIS\n.nf\n");

@@ -105,8 +105,8 @@ struct cli_line {
     }
 
 /* Fills the options' targets, line->operand and line->rest. Every command also takes --help and -h, and --help=man for
- * scripts/gen_man.sh. After CMX_OK the command continues. After an error it returns *status: CLI_OK if help was
- * printed, CLI_USAGE if an error message was printed. */
+ * scripts/gen_man.sh. After CMX_OK the command continues. After an error the command returns *status: CLI_OK if help
+ * was printed, CLI_USAGE if an error message was printed. */
 CMX_MUST_USE cmx_err cli_parse(struct cli_line *line, int argc, char **argv, int *status);
 
 /* Runs the command of the table that argv[1] names. prefix is the words before it ("cmxsafe gateway"). Prints the list

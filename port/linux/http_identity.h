@@ -10,5 +10,5 @@
  * Returns the length of *out. */
 socklen_t http_identity_address(int accepted, struct sockaddr_storage *out);
 
-/* Writes that address as text; "" for the unspecified one and for NULL. */
+/* Writes the client's address as text. Writes "" if the address is unspecified or client is NULL. */
 void http_identity_text(const struct sockaddr *client, char out[CMX_IP_TEXT_MAX]);

@@ -32,7 +32,7 @@
 #define CONNECTION_MEMORY (32 * 1024)
 #define CONNECTION_STACK (512 * 1024) /* glibc, OpenSSL and sanitizers need more stack than a device */
 #define STREAM_BLOCK (16 * 1024)
-#define DRAIN_MAX (64u * 1024 * 1024) /* bytes of a body drained after an early answer; then the connection closes */
+#define DRAIN_MAX (64u * 1024 * 1024) /* limit of a body drained after an early answer; then the connection closes */
 #define DRAIN_TIMEOUTS 4              /* draining may take this many idle timeouts */
 #define ANSWER_TIMEOUTS 2             /* sending an answer, or STREAM_BLOCK bytes of a stream, may take this many */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
@@ -75,7 +75,7 @@ struct cmx_http_server {
 };
 
 /* Invariants: route is set before its begin is called, and while route is set, its done has not been called. response
- * is NULL or owned here; queued means that the library has it too. */
+ * is NULL or owned here; queued: the library has the response too. */
 struct cmx_http_request {
     struct cmx_http_server *server;
     struct MHD_Connection *connection;
@@ -271,8 +271,8 @@ static cmx_err refuse(struct cmx_http_request *r)
     return cmx_http_reply(r, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", "method not allowed\n", 19, &header, 1);
 }
 
-/* Call it with the result of each call of the route's functions. After an error they are not called again, and the
- * answer is 500 unless the route has answered. False: out of memory for the answer. */
+/* Call with the result of each of the route's functions. After an error, only the route's done is still called. If the
+ * route has not answered, the answer is 500. False: out of memory for the answer. */
 static bool settle(struct cmx_http_request *r, cmx_err err)
 {
     if (err == CMX_OK)
@@ -290,8 +290,8 @@ static enum MHD_Result queue(struct cmx_http_request *r)
     return lib.MHD_queue_response(r->connection, r->status, r->response);
 }
 
-/* An answer is sent after the end of the request, unless the client awaits "100 Continue" before it sends the body (RFC
- * 9110 section 10.1.1) or the body is too large to drain. The library then answers at once and closes. */
+/* True if the answer must not wait for the end of the request: the client awaits "100 Continue" before it sends the
+ * body (RFC 9110 section 10.1.1), or the body is too large to drain. The library then closes the connection. */
 static bool answer_at_once(const struct cmx_http_request *r)
 {
     int64_t len = cmx_http_content_length(r);
@@ -431,7 +431,7 @@ static struct http_peer *peer_add(struct cmx_http_server *server, struct MHD_Con
     return info ? http_peer_new(&server->peers, info->connect_fd) : NULL;
 }
 
-/* p may be NULL. */
+/* Frees p, which may be NULL, and makes room for another connection. */
 static void peer_remove(struct cmx_http_server *server, struct http_peer *p)
 {
     http_peer_free(&server->peers, p);

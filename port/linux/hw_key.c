@@ -60,7 +60,7 @@ void cmx_hw_key_close(struct cmx_hw_key *k)
     cmx_mem_free(k);
 }
 
-/* ---- a key in memory: keyed once, restarted for each message ---- */
+/* ---- a key in memory: the HMAC state is keyed once and restarted for each message ---- */
 
 static cmx_err raw_hmac(void *state, const void *msg, size_t len, uint8_t out[32])
 {

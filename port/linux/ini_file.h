@@ -10,8 +10,8 @@
 
 #include "cmxsafe/core/err.h"
 
-#define CMX_INI_FILE_MAX (512 * 1024) /* bytes: 1 KB for each of 512 contexts */
-#define CMX_INI_LINE_MAX 4096         /* bytes; a known_hosts line of an RSA key has some 800 */
+#define CMX_INI_FILE_MAX (512 * 1024) /* maximum size of a file, in bytes: 1 KB for each of 512 contexts */
+#define CMX_INI_LINE_MAX 4096         /* size of a line's buffer; a known_hosts line of an RSA key has some 800 bytes */
 
 /* Functions that cmx_ini_parse calls in the order of the lines. line: the line's number, counted from 1. */
 struct cmx_ini_handler {

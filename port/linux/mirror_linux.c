@@ -1,7 +1,7 @@
 /* mirror_linux.c - sockets bound to the client's address, which the service sees as its peer (`peer = mirror`).
  *
- * IPV6_FREEBIND needs no privilege. The service's answers come back to this machine only by a local route to
- * the address, which root sets up once (packaging/agent/cmxsafed-mirror@.service). */
+ * IPV6_FREEBIND needs no privilege. The service's answers come back to this machine only if a local route covers the
+ * address. Root sets up this route once (packaging/agent/cmxsafed-mirror@.service). */
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>

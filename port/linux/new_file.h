@@ -13,9 +13,9 @@ struct cmx_new_file {
 };
 
 /* Creates the file that will appear at path. Follows symbolic links. The new file gets the mode of the file that it
- * replaces, and for root the owner; if it replaces none, the umask gives its mode. Changes the umask for a moment: call
- * it while no other thread creates files. keep: a file that must not be replaced, such as the key, or NULL. CMX_EIO:
- * errno has the reason (EEXIST: path is `keep`). */
+ * replaces. If root runs the program, the new file gets the owner too. If no file is replaced, the umask gives the
+ * mode. Changes the umask for a moment: call it while no other thread creates files. keep: a file that must not be
+ * replaced, such as the key, or NULL. CMX_EIO: errno has the reason (EEXIST: path is `keep`). */
 CMX_MUST_USE cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *keep);
 
 /* Closes the file. complete: moves it to path; if false, removes it, unless it is written directly. CMX_EIO: the file

@@ -16,7 +16,7 @@
 
 #define TAG "tpm"
 #define PIECE 1024         /* TPM2_MAX_DIGEST_BUFFER: a longer message is sent in pieces */
-#define RECONNECT_MS 1000u /* wait between attempts to connect again */
+#define RECONNECT_MS 1000u /* minimum time between attempts to connect again */
 
 #define ESYS_FUNCTIONS(X)                                                                                              \
     X(Esys_Finalize)                                                                                                   \

@@ -123,7 +123,7 @@ def run_hash(args):
     if args.compute:
         print(expected.hex())
         return OK
-    # A request without ranges uses the device's default, as the C program's does.
+    # For the default range, the request has no ranges, and the device uses its own default. The C program does the same.
     by_default = not args.ranges and args.at == ATTEST_START
     answered = job.answer(None if by_default else job.ranges)
     match = hmac.compare_digest(expected, answered)

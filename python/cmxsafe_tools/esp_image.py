@@ -76,8 +76,8 @@ class Trailer:
 class Image:
     """A complete image."""
     size: int
-    signed_len: int  # everything before the trailer
-    digest: bytes    # SHA-256 of these bytes
+    signed_len: int  # length of everything before the trailer
+    digest: bytes    # SHA-256 of the first signed_len bytes
     description: Description | None = None  # None: opaque
     secure_boot: bool = False
     trailer: Trailer | None = None

@@ -134,7 +134,7 @@ def _measured(v):
     return [tuple(m) for m in v]
 
 
-# (number, name, reader, optional), in the order that the profile requires. A reader returns None for a value that is refused.
+# (number, name, reader, optional), in the order that the profile requires. A reader refuses a value by returning None.
 CLAIMS = [
     (10, "nonce", _bytes(NONCE_MIN, NONCE_MAX), False),
     (256, "ueid", _bytes(33, 33), False),
@@ -162,7 +162,7 @@ CLAIMS = [
 
 
 def decode_claims(payload):
-    """Returns the claims by name. A claim that the profile does not know is refused, so that the verifier sees all. Raises Malformed."""
+    """Returns the claims by name. Raises Malformed, also for a claim that the profile does not know: the verdict would not cover it."""
     found = decode_exactly(payload)
     if not isinstance(found, dict):
         raise Malformed("malformed")

@@ -50,8 +50,9 @@ def umask():
 
 
 def replace_file(path, data, keep=None):
-    """Writes a new file beside path, which then replaces it in one step and keeps its mode, and for root its owner. Follows
-    symbolic links. Writes a device or a pipe directly. keep: a file that must not be replaced, such as the key."""
+    """Writes a new file beside path, then replaces path with it in one step. The new file keeps the mode of the old file
+    and, for root, the owner. Follows symbolic links. Writes a device or a pipe directly. keep: a file that must not be
+    replaced, such as the key."""
     try:
         if keep and path.exists() and os.path.exists(keep) and os.path.samefile(path, keep):
             raise Failure(path, "is the key", "choose another file")

@@ -56,9 +56,9 @@ static ssize_t receive(struct ahead *a, int fd, void *out, size_t len, int flags
     return n;
 }
 
-/* Called when the buffer is empty. Reads into the buffer if it is allocated, flags is 0 and len is smaller than the
- * buffer; otherwise into out. A read that fills out allocates the buffer. Returns recv's result; if a->len > 0 the data
- * is in the buffer. */
+/* Call when the buffer is empty. If the buffer is allocated, an ordinary read (no flags, less than READ_AHEAD bytes)
+ * reads into it. Any other read reads into out; if it fills out, the buffer is allocated. Returns recv's result. The
+ * data is in the buffer if a->len > 0. */
 static ssize_t fetch(struct ahead *a, int fd, void *out, size_t len, int flags)
 {
     ssize_t n;
@@ -102,7 +102,7 @@ static bool has_bytes(const struct pollfd *p)
     return a && a->off < a->len;
 }
 
-/* Called when a poll timed out. */
+/* Frees the buffer if it is empty. Called when a poll of at least REST_MS timed out. */
 static void rest(struct ahead *a)
 {
     if (!a || a->off < a->len)
