@@ -40,7 +40,7 @@ static cmx_err read_target(struct gw *g, const char *text, struct gw_policy *p, 
     cmx_err err = text[0] == '@' ? CMX_ENOENT : gw_device_get(&g->registry, text, &d, NULL);
 
     p->is_device = !err;
-    text += text[0] == '@';
+    text = p->is_device ? d.name : text + (text[0] == '@'); /* a policy has the device's name as it is registered */
     if (cmx_text_copy(p->target, sizeof p->target, text))
         return cmx_why_fail(e, CMX_EINVAL, "the name is too long");
     return err && err != CMX_ENOENT ? err : gw_device_check_name(p->target, e);

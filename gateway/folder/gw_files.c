@@ -35,13 +35,15 @@ static cmx_err replace(const char *path, const char *text, size_t len, unsigned 
     snprintf(temp, sizeof temp, "%s.XXXXXX", path);
     fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
-        return cmx_why_fail(e, CMX_EPERM, "can't write %s (%s); check the folder's permissions", path, strerror(errno));
+        return cmx_why_fail(e, errno == EACCES || errno == EROFS ? CMX_EPERM : CMX_EIO,
+                            "can't write %s (%s); check the folder's permissions", path, strerror(errno));
     ok = (!owner || fchown(fd, owner->st_uid, owner->st_gid) == 0) && fchmod(fd, mode) == 0 &&
          write_all(fd, text, len) && fsync(fd) == 0;
     ok = close(fd) == 0 && ok && rename(temp, path) == 0;
     if (ok)
         return CMX_OK;
-    err = cmx_why_fail(e, errno == EBUSY ? CMX_EBUSY : CMX_EIO, "can't write %s (%s)", path, strerror(errno));
+    err = errno == EBUSY ? CMX_EBUSY : errno == EPERM ? CMX_EPERM : CMX_EIO;
+    cmx_why_set(e, "can't write %s (%s)", path, strerror(errno));
     unlink(temp);
     return err;
 }
@@ -71,8 +73,9 @@ cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct c
     if (!realpath(path, target) || stat(target, &st) != 0)
         return gw_file_write_in_place(path, text, len, 0644, e); /* path or the target of its link does not exist */
     err = replace(target, text, len, st.st_mode & 07777, &st, e);
-    return err ? gw_file_write_in_place(target, text, len, 0, e)
-               : CMX_OK; /* a file that is a mount point, as in a container, can't be replaced */
+    /* A mount point, as in a container, can't be replaced. After other errors, such as a full disk, the old text stays.
+     */
+    return err == CMX_EBUSY || err == CMX_EPERM ? gw_file_write_in_place(target, text, len, 0, e) : err;
 }
 
 cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e)

@@ -105,7 +105,7 @@ static const char views[] =
     /* quarantined: devices whose policy is enforced and that have no fresh, trusted evidence. A device's own policy
        takes precedence over its group's. */
     "CREATE TEMP VIEW quarantined AS SELECT d.id AS device FROM device d WHERE d.revoked IS NULL AND d.exempt = 0 AND"
-    " coalesce((SELECT enforce FROM policy WHERE kind = 'device' AND target = d.name),"
+    " coalesce((SELECT max(enforce) FROM policy WHERE kind = 'device' AND target = d.name COLLATE NOCASE),"
     " (SELECT enforce FROM policy WHERE kind = 'group' AND target = d.team), 0) = 1 AND NOT EXISTS (SELECT 1 FROM"
     " evidence WHERE device = d.id AND trusted = 1 AND " LEFT " > 0);"
     /* given_grants: the grants as they were given, with either a device or, for a grant to a group, a team. */

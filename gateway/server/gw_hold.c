@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
 
 static struct gw_hold *hold_find(const struct gw_server *s, const uint8_t address[16])
 {
@@ -189,7 +190,8 @@ void gw_hold_json(struct cmx_json *j, const struct gw_server *s, uint64_t from)
 
 bool gw_hold_open(struct gw_server *s)
 {
-    /* Larger than any number of an earlier process, so that a reader who asks for the changes since then misses none. */
+    /* Larger than any number of an earlier process, so that a reader who asks for the changes since then misses none.
+     */
     s->hold_changes = cmx_port_now_ms() * 1000;
     s->peers = (struct gw_watch){GW_WATCH_PEERS, -1};
     s->routes = (struct gw_watch){GW_WATCH_ROUTES, gw_remote_watch()};

@@ -42,6 +42,10 @@ refused "at least 60" @cameras --manifest "$TMP/manifest" --max-age 5s --enforce
 mv "$TMP/last.bin" "$TMP/last.away"; refused "the files of" @cameras --manifest "$TMP/manifest" --enforce yes; mv "$TMP/last.away" "$TMP/last.bin"
 reaches || fail "a refused policy has an effect"
 
+# A device's name in another case is the same name.
+gw policy set CAM-17 --manifest "$TMP/manifest" --enforce no >/dev/null && gw policy list | grep -q "^cam-17 " || fail "policy set CAM-17: $(gw policy list)"
+gw policy remove Cam-17 >/dev/null && prints_no "^cam-17 " gw policy list || fail "policy remove Cam-17: $(gw policy list)"
+
 # With --enforce no, every device stays reachable.
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce no >/dev/null || fail "policy set"
 wait_for 90 is cam-17 trusted || fail "the device is not trusted: $(gw policy show) $(tail -5 "$TMP/gateway.log")"

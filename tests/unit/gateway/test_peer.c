@@ -7,12 +7,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "cmxsafe/port/port.h"
+#include "gateway/server/gw_hold.h"
 #include "gateway/server/gw_peer.h"
 
 #define OTHER 7 /* the other gateway's number */
@@ -94,9 +96,27 @@ static void test_deadline(void **state)
     ends(0);
 }
 
+/* A reader of the claims asks for the changes since a number. A gateway that has restarted continues with larger ones.
+ */
+static void test_numbers_after_a_restart(void **state)
+{
+    struct gw_server first = {.epoll = epoll_create1(0)}, second = {.epoll = epoll_create1(0)};
+
+    (void)state;
+    assert_true(gw_hold_open(&first));
+    cmx_port_sleep_ms(2);
+    assert_true(gw_hold_open(&second));
+    assert_true(second.hold_changes >= first.hold_changes + 1000);
+    close(first.routes.fd);
+    close(second.routes.fd);
+    close(first.epoll);
+    close(second.epoll);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers), cmocka_unit_test(test_deadline)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers), cmocka_unit_test(test_deadline),
+                                       cmocka_unit_test(test_numbers_after_a_restart)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
