@@ -1,6 +1,7 @@
 /* `cmxsafe gateway access`: prints the access log that the running gateway writes. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -106,7 +107,9 @@ static bool names_party(const char *wanted, const char *name, const char *addres
 {
     const char *colon = strchr(name, ':');
 
-    return strcmp(wanted, name) == 0 || strcmp(wanted, address) == 0 || (colon && strcmp(wanted, colon + 1) == 0);
+    /* a device's name has no colon, and may be given in any case */
+    return (colon ? strcmp(wanted, name) : strcasecmp(wanted, name)) == 0 || strcmp(wanted, address) == 0 ||
+           (colon && strcmp(wanted, colon + 1) == 0);
 }
 
 struct record {

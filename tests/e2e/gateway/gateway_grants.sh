@@ -42,7 +42,7 @@ gw grant "$WHO" cam-17:81 --for 20s >/dev/null && reaches || fail "a short grant
 wait_for 30 reaches_not || fail "the grant did not end"
 wait_for 10 logged "1 grant or verdict ended" || fail "the end is not logged"
 [ -z "$(left)" ] || fail "the grant is still listed"
-gw log cam-17 | grep -q "expire .*cam-17:81" || fail "no end in the audit trail: $(gw log cam-17)"
+gw log CAM-17 | grep -q "expire .*cam-17:81" || fail "no end in the audit trail: $(gw log cam-17)"
 ok "a grant ends by itself"
 
 # A platform's session loses access to the service during a transfer.

@@ -94,7 +94,7 @@ wait_for 10 followed open && wait_for 10 followed close || fail "access --follow
 refused() { gw access --json --consumer "$1" | jq -s . | json_is 'any(.[]; .event == "denied")'; }
 denied 1234 http://cam-18.cmx:81/ || fail "a user reaches a port without a grant"
 wait_for 10 refused user:1234 || fail "the access log has no refusal: $(gw access)"
-gw access --device cam-18 --since 1h | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --device: $(gw access --device cam-18)"
+gw access --device CAM-18 --since 1h | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --device: $(gw access --device cam-18)"
 [ -z "$(gw access --device cam-99)" ] || fail "access of a device that does not exist"
 wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not print a refusal: $(cat "$TMP/followed")"
 stop "$FOLLOW"
