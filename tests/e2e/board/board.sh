@@ -73,7 +73,7 @@ done
 ok "page, and bad queries refused"
 
 "$BOARD" run "$TMP/board" 2>"$TMP/second" && fail "a board runs twice"
-grep -q 'the board runs already' "$TMP/second" || fail "does not report that the board runs already"
+grep -q 'this board is running already' "$TMP/second" || fail "does not report that the board runs already"
 end_board
 ok "a board runs only once at a time, and exits with status 0"
 

@@ -347,7 +347,7 @@ static void test_errors(void **state)
         {GATEWAY CONTEXT "colour = red\n", "f:9: unknown key 'colour' in [context]\n"},
         {GATEWAY CONTEXT "max_conections = 3\n", "f:9: unknown key 'max_conections' in [context]; did you mean "
                                                  "'max_connections'?\n"},
-        {GATEWAY CONTEXT "user = x\n", "f:9: key 'user' belongs into [gateway], not into [context]\n"},
+        {GATEWAY CONTEXT "user = x\n", "f:9: key 'user' belongs in [gateway], not in [context]\n"},
         {GATEWAY "[contxt a]\nx=1\n" CONTEXT, "f:6: unknown section [contxt a]"},
         {"[gatway]\n" CONTEXT, "f:1: unknown section [gatway]; did you mean [gateway]?\n"},
         {"[zzzzzzzz]\n", "f:1: unknown section [zzzzzzzz]\n"},
