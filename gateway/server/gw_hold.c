@@ -190,7 +190,7 @@ void gw_hold_json(struct cmx_json *j, const struct gw_server *s, uint64_t from)
 
 bool gw_hold_open(struct gw_server *s)
 {
-    /* Larger than any number of an earlier process, so that a reader who asks for the changes since then misses none.
+    /* Larger than any number of an earlier process, so that a later request for the changes since a number misses none.
      */
     s->hold_changes = cmx_port_now_ms() * 1000;
     s->peers = (struct gw_watch){GW_WATCH_PEERS, -1};
