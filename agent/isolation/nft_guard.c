@@ -144,13 +144,15 @@ static void take_event(struct events *e, const struct nlmsghdr *m)
 }
 
 /* Reads the events that the kernel has queued. The kernel queues the events of a transaction before the call that
- * commits the transaction returns. */
+ * commits the transaction returns. While it is queuing those of another program, waits for the end of that transaction,
+ * which names the program. */
 static void read_events(struct nft_guard *g, struct events *e)
 {
     ssize_t n;
 
     memset(e, 0, sizeof *e);
-    while ((n = recv(g->monitor, g->room, MESSAGE_MAX, MSG_DONTWAIT)) >= 0 || errno == ENOBUFS || errno == EINTR) {
+    while ((n = recv(g->monitor, g->room, MESSAGE_MAX, e->touched && !e->lost ? 0 : MSG_DONTWAIT)) >= 0 ||
+           errno == ENOBUFS || errno == EINTR) {
         size_t left = n > 0 ? (size_t)n : 0;
 
         e->lost = e->lost || (n < 0 && errno == ENOBUFS);

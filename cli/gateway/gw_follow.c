@@ -1,5 +1,6 @@
 /* `cmxsafe gateway follow`: keeps the copy of a shared registry up to date. It fetches the changes of other gateways,
  * applies them here, and records when PostgreSQL confirmed the copy. The gateway starts it. */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,23 +51,35 @@ static cmx_err connect_registry(struct follower *f, const char *url, struct cmx_
     return err;
 }
 
-/* Finds changes that other processes of this gateway stored in the copy but did not apply. Clears the marks of these
- * changes. */
+static void note_unclean(size_t n)
+{
+    if (n)
+        gw_note(
+            "%zu texts in the shared registry have control or other unexpected characters, or are too long; here '?' "
+            "replaces such characters, and long texts are cut; find out which gateway or program wrote them",
+            n);
+}
+
+/* Finds changes that other processes of this gateway stored in the copy but did not apply, and logs how many texts they
+ * replaced. Clears the marks of these changes. */
 static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
 {
     struct gw_registry *r = &f->g.registry;
-    char value[8];
+    char value[24];
     bool rights = gw_meta_get(r, "unapplied", value, sizeof value) != CMX_ENOENT;
     bool claims = gw_meta_get(r, "unapplied_claims", value, sizeof value) != CMX_ENOENT;
+    bool unclean = gw_meta_get(r, "unclean", value, sizeof value) == CMX_OK;
     cmx_err err;
 
-    if (!rights && !claims)
+    if (!rights && !claims && !unclean)
         return CMX_OK;
+    if (unclean)
+        note_unclean(strtoul(value, NULL, 10));
     f->unapplied |= rights;
     f->claims |= claims;
     err = gw_registry_begin_own(r, e);
     if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM meta WHERE key IN ('unapplied', 'unapplied_claims')", "");
+        err = gw_sql_run(r, e, "DELETE FROM meta WHERE key IN ('unapplied', 'unapplied_claims', 'unclean')", "");
     if (!err)
         err = gw_sql_run(r, e, "COMMIT", "");
     if (err)
@@ -94,11 +107,7 @@ static cmx_err take_changes(struct follower *f, struct cmx_why *e)
     }
     /* After an error, such as a row that did not match, the next call compares all tables. */
     f->check = !err ? GW_SHARED_CHANGES : GW_SHARED_ALL;
-    if (followed.unclean)
-        gw_note(
-            "%zu texts in the shared registry have control or other unexpected characters, or are too long; here '?' "
-            "replaces such characters, and long texts are cut; find out which gateway or program wrote them",
-            followed.unclean);
+    note_unclean(followed.unclean);
     f->unapplied |= followed.rights;
     f->claims |= followed.claims;
     return err;

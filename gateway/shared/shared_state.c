@@ -235,11 +235,15 @@ cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, stru
                   : gw_pg_pull_since(s->c, r, &s->tables, from, &pulled, e);
     if (!err)
         err = gw_pg_pull_end(r, all, &pulled, e);
-    /* Records that the copy has changed, so that the follower applies the changes if the caller does not. */
+    /* Records that the copy has changed, so that the follower applies the changes if the caller does not, and logs
+     * texts that were replaced. */
     if (!err && pulled.rights)
         err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied', '')", "");
     if (!err && pulled.claims)
         err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied_claims', '')", "");
+    if (!err && pulled.unclean)
+        err = gw_sql_run(r, e, "INSERT OR REPLACE INTO main.meta(key, value) VALUES('unclean', ?)", "i",
+                         (int64_t)pulled.unclean);
     if (!err)
         err = gw_shared_set_revision(r, s->head.revision, e);
     return err ? err : gw_shared_record(s, r, e);
