@@ -4,11 +4,14 @@
 # per megabyte. Also measures processor time per GB, user and system. Prints `name value aim ok|short [rounds]`, and
 # lines that begin with # for the functions that cost most.
 #
-# As root it also measures one connection to the device with a round-trip time of 20 ms, where the channel window limits the rate;
+# As root it also measures one connection over a link with a round-trip time of 20 ms, where the channel window limits the rate;
 # CMX_RTT=0 leaves this out.
 #
-#   CMX_PEERS (floor floor_16k ours ours_high device ssh), CMX_CIPHERS (aes128-gcm@openssh.com), CMX_MB (32: megabytes per count),
-#   CMX_ROUNDS (3; two more over 20 ms)
+# Environment variables, with their defaults:
+#   CMX_PEERS="floor floor_16k ours ours_high device ssh"   what is compared
+#   CMX_CIPHERS=aes128-gcm@openssh.com
+#   CMX_MB=32      megabytes that are sent for each count
+#   CMX_ROUNDS=3   measurements of each value; over the 20 ms link there are two more
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 . "$here/lib.sh"

@@ -301,7 +301,8 @@ static void repair(struct isolation *s, const struct agent_config *c)
         s->repairs++;
         return;
     }
-    cmx_log_limited(CMX_LOG_ERROR, TAG, "%s; all sessions stay closed until that succeeds", cmx_why_text(&why, err));
+    cmx_log_limited(CMX_LOG_ERROR, TAG, "%s; all sessions stay closed until isolation is restored",
+                    cmx_why_text(&why, err));
     isolation_set_state(s, ISOLATION_BROKEN, "");
 }
 

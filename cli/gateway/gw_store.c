@@ -389,7 +389,7 @@ void gw_store_collect(struct gw *g)
 
 /* ---- checking the copies ---- */
 
-#define REPAIR_ON_ANOTHER "or copy it from another gateway's folder store"
+#define REPAIR_ON_ANOTHER "or copy the file from the folder 'store' of another gateway"
 
 static cmx_err check_policy(void *arg, const struct gw_policy *p)
 {
@@ -401,10 +401,11 @@ static cmx_err check_policy(void *arg, const struct gw_policy *p)
         err = gw_store_open_manifest(k->g, p->manifests[i].digest, &m, k->e);
         gw_manifest_free(m);
     }
-    return err ? cmx_why_fail(k->e, err,
-                              "a manifest of the policy of '%.80s', or a file that it names, is missing or was changed; run "
-                              "'cmxsafe gateway policy set' again, " REPAIR_ON_ANOTHER,
-                              p->target)
+    return err ? cmx_why_fail(
+                     k->e, err,
+                     "a manifest of the policy of '%.80s', or a file that it names, is missing or was changed; run "
+                     "'cmxsafe gateway policy set' again, " REPAIR_ON_ANOTHER,
+                     p->target)
                : CMX_OK;
 }
 

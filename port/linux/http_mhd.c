@@ -89,9 +89,9 @@ struct cmx_http_request {
     struct MHD_Response *response;
     uint64_t drained;
     size_t path_len;
-    char *query; /* points into target, or to "" */
+    char *query; /* raw, without the '?'; points into target, or to "" */
     bool target_too_long;
-    char target[]; /* raw, without the '?' */
+    char target[]; /* path and query as received; the path is the first path_len bytes */
 };
 
 /* ---- deadlines ---- */

@@ -43,7 +43,7 @@ void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, cons
 /* Moves the noted drops to out; returns how many. */
 size_t cmx_drops_take(struct cmx_drops *d, struct cmx_drop out[CMX_DROPS_LINES]);
 
-/* Logs a drop. Must not be called under the lock. */
+/* Logs a drop. Must not be called while the filter's lock is held. */
 void cmx_drop_log(const struct cmx_drop *d);
 
 #ifdef __cplusplus

@@ -10,7 +10,7 @@ need_postgres
 NEXT=${CMX_BIN:-$ROOT/build/bin}/next
 [ -x "$NEXT/cmxsafe" ] || fail "no programs of a later version"
 
-# version NODE FOLDER: from its next start on, the gateway runs the programs in FOLDER.
+# version NODE FOLDER: the gateway NODE runs the programs in FOLDER from its next start on.
 version() { mkdir -p "$TMP/bin-$1" && cp --remove-destination "$2/cmxsafe" "$2/cmxsafe-authkeys" "$TMP/bin-$1/" || fail "cp"; }
 NOW=$BIN
 eval "own_$(declare -f on)"
