@@ -23,7 +23,8 @@ static void check_identity(const struct agent_config *c, struct config_report *r
     uint64_t handle;
 
     if (s->key_file && s->tpm_handle)
-        config_error(r, line_of("identity", &s->head, "tpm_handle"), "[identity] takes key_file or tpm_handle, not both");
+        config_error(r, line_of("identity", &s->head, "tpm_handle"),
+                     "[identity] takes key_file or tpm_handle, not both");
     if (s->tpm_handle && cmx_text_u64(s->tpm_handle, 0x81000000, 0x81ffffff, &handle))
         config_error(r, line_of("identity", &s->head, "tpm_handle"),
                      "tpm_handle: '%s' is not a persistent handle, 0x81000000 to 0x81ffffff", s->tpm_handle);

@@ -214,7 +214,8 @@ static int apply_unless(struct nft *n, const char *text, uint64_t seconds, struc
     if (code)
         unlink(PENDING);
     else
-        printf("the rules are in force for %llu seconds; 'cmxsafed isolation --confirm' keeps them\n", (unsigned long long)seconds);
+        printf("the rules are in force for %llu seconds; 'cmxsafed isolation --confirm' keeps them\n",
+               (unsigned long long)seconds);
     return code;
 }
 

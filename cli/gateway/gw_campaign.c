@@ -86,7 +86,8 @@ static cmx_err store_files(struct gw *g, const struct start_options *o, struct s
 
     if (o->manifests.n > GW_CAMPAIGN_MANIFESTS_MAX)
         return cmx_why_fail(e, CMX_EINVAL, "more than %d manifests", GW_CAMPAIGN_MANIFESTS_MAX);
-    gw_store_collect(g);
+    if (store)
+        gw_store_collect(g);
     err = store ? gw_store_file(g, o->spool.path, c->image, e) : CMX_OK;
     for (size_t i = 0; !err && i < o->manifests.n; i++) {
         struct gw_manifest_file *m = &job->manifests[c->n_manifests];
@@ -199,11 +200,12 @@ static cmx_err set_state(struct gw *g, const struct action *a, const char *name,
                            a->to == GW_CAMPAIGN_ACTIVE ? "resumed by the operator" : "by the operator", e);
 }
 
-static cmx_err remove_campaign(struct gw *g, const char *name, gw_outcome *out, struct cmx_why *e)
+static cmx_err remove_campaign(struct gw_change *x, const char *name)
 {
-    *out = GW_CHANGED;
-    gw_store_collect(g);
-    return gw_campaign_remove(&g->registry, name, e);
+    x->outcome = GW_CHANGED;
+    if (!x->common.dry_run)
+        gw_store_collect(&x->g);
+    return gw_campaign_remove(&x->g.registry, name, &x->e);
 }
 
 /* Runs the command of the action. An action whose `from` is 0 removes the campaign. */
@@ -218,7 +220,7 @@ static int run_change(const struct action *a, int argc, char **argv)
     if (cli_parse(&line, argc, argv, &x.status) || gw_change_begin(&x))
         return x.status;
     name = line.operand[0];
-    err = a->from ? set_state(&x.g, a, name, &x.outcome, &x.e) : remove_campaign(&x.g, name, &x.outcome, &x.e);
+    err = a->from ? set_state(&x.g, a, name, &x.outcome, &x.e) : remove_campaign(&x, name);
     return gw_change_report(&x, err, "%s: %s", name, gw_outcome_text(x.outcome));
 }
 

@@ -60,30 +60,34 @@ static void note_unclean(size_t n)
             n);
 }
 
+#define MARKS "'unapplied', 'unapplied_claims', 'unclean'" /* see gw_shared_begin_on_copy */
+
 /* Finds changes that other processes of this gateway stored in the copy but did not apply, and logs how many texts they
  * replaced. Clears the marks of these changes. */
 static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
 {
     struct gw_registry *r = &f->g.registry;
     char value[24];
-    bool rights = gw_meta_get(r, "unapplied", value, sizeof value) != CMX_ENOENT;
-    bool claims = gw_meta_get(r, "unapplied_claims", value, sizeof value) != CMX_ENOENT;
-    bool unclean = gw_meta_get(r, "unclean", value, sizeof value) == CMX_OK;
-    cmx_err err;
+    int64_t marks;
+    bool rights, claims;
+    cmx_err err = gw_sql_number(r, &marks, e, "SELECT count(*) FROM meta WHERE key IN (" MARKS ")", "");
 
-    if (!rights && !claims && !unclean)
-        return CMX_OK;
-    if (unclean)
+    if (err || !marks)
+        return err;
+    err = gw_registry_begin_own(r, e); /* other processes set no mark from now on */
+    if (err)
+        return err;
+    rights = gw_meta_get(r, "unapplied", value, sizeof value) != CMX_ENOENT;
+    claims = gw_meta_get(r, "unapplied_claims", value, sizeof value) != CMX_ENOENT;
+    if (gw_meta_get(r, "unclean", value, sizeof value) == CMX_OK)
         note_unclean(strtoul(value, NULL, 10));
-    f->unapplied |= rights;
-    f->claims |= claims;
-    err = gw_registry_begin_own(r, e);
-    if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM meta WHERE key IN ('unapplied', 'unapplied_claims', 'unclean')", "");
+    err = gw_sql_run(r, e, "DELETE FROM meta WHERE key IN (" MARKS ")", "");
     if (!err)
         err = gw_sql_run(r, e, "COMMIT", "");
     if (err)
         gw_registry_rollback(r);
+    f->unapplied |= rights;
+    f->claims |= claims;
     return err;
 }
 

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "cli/gateway/gw_command.h"
@@ -28,7 +29,7 @@ static cmx_err parse_target(const struct gw *g, const char *text, char device[GW
         return cmx_why_fail(e, CMX_EINVAL, "'%.80s' is not a device's port; give DEVICE:PORT", text);
     memcpy(device, text, len);
     device[len] = '\0';
-    if (len > domain + 1 && device[len - domain - 1] == '.' && strcmp(device + len - domain, g->domain) == 0)
+    if (len > domain + 1 && device[len - domain - 1] == '.' && strcasecmp(device + len - domain, g->domain) == 0)
         device[len - domain - 1] = '\0'; /* the text is a host name: remove the fleet's domain */
     *port = (uint16_t)number;
     return CMX_OK;

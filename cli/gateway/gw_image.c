@@ -429,6 +429,7 @@ static int image_remove(int argc, char **argv)
         CLI_LINE("cmxsafe gateway image remove", "DIGEST",
                  "Removes an image. Campaigns that were started with it keep their copy.", 1, 1, options);
     uint8_t raw[CMX_SHA256_LEN];
+    char digest[GW_DIGEST_MAX];
     cmx_err err;
 
     if (cli_parse(&line, argc, argv, &x.status))
@@ -437,11 +438,13 @@ static int image_remove(int argc, char **argv)
         return cli_usage(line.command, "DIGEST is the 64 hex digits that 'image list' prints first");
     if (gw_change_begin(&x))
         return x.status;
-    err = gw_store_forget(&x.g, line.operand[0], !x.common.dry_run, &x.e);
+    cmx_text_hex_encode(digest, raw, sizeof raw);
+    err = gw_store_forget(&x.g, digest, !x.common.dry_run, &x.e);
     if (!err)
-        err = gw_event(&x.g.registry, "image-remove", "", line.operand[0], &x.e);
-    gw_store_collect(&x.g);
-    return gw_change_report(&x, err, "%s: removed", line.operand[0]);
+        err = gw_event(&x.g.registry, "image-remove", "", digest, &x.e);
+    if (!err && !x.common.dry_run)
+        gw_store_collect(&x.g);
+    return gw_change_report(&x, err, "%s: removed", digest);
 }
 
 int gw_cmd_image(int argc, char **argv)

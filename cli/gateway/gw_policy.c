@@ -22,7 +22,8 @@ static cmx_err read_manifests(struct gw *g, bool dry_run, struct gw_policy *p, c
 
     if (paths->n > GW_POLICY_MANIFESTS_MAX)
         return cmx_why_fail(e, CMX_EINVAL, "more than %d manifests", GW_POLICY_MANIFESTS_MAX);
-    gw_store_collect(g);
+    if (!dry_run)
+        gw_store_collect(g);
     for (size_t i = 0; !err && i < paths->n; i++) {
         struct gw_manifest_file *m = &p->manifests[p->n_manifests++];
 

@@ -28,7 +28,7 @@ void gw_publish_read(struct gw_publish *p, struct gw *g)
         return;
     snprintf(request, sizeof request, "claims %llu", (unsigned long long)p->next);
     if (gw_control(g, request, &p->answer, NULL)) {
-        p->next = 0; /* the gateway may have restarted, and then counts from 0 */
+        p->next = 0; /* the gateway may have restarted: ask for all claims */
         return;
     }
     p->has_claims = json_first(p->answer, "claims") != NULL;

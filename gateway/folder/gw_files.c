@@ -23,6 +23,22 @@ static bool write_all(int fd, const char *text, size_t len)
     return true;
 }
 
+/* Returns the error that errno means. CMX_EBUSY: a mount point; CMX_EPERM: the folder or the file may not be changed.
+ */
+static cmx_err write_error(void)
+{
+    switch (errno) {
+    case EBUSY:
+        return CMX_EBUSY;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return CMX_EPERM;
+    default:
+        return CMX_EIO;
+    }
+}
+
 /* Replaces path with a new file that has this mode and, unless owner is NULL, this owner. */
 static cmx_err replace(const char *path, const char *text, size_t len, unsigned mode, const struct stat *owner,
                        struct cmx_why *e)
@@ -35,14 +51,14 @@ static cmx_err replace(const char *path, const char *text, size_t len, unsigned 
     snprintf(temp, sizeof temp, "%s.XXXXXX", path);
     fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
-        return cmx_why_fail(e, errno == EACCES || errno == EROFS ? CMX_EPERM : CMX_EIO,
-                            "can't write %s (%s); check the folder's permissions", path, strerror(errno));
+        return cmx_why_fail(e, write_error(), "can't write %s (%s); check the folder's permissions", path,
+                            strerror(errno));
     ok = (!owner || fchown(fd, owner->st_uid, owner->st_gid) == 0) && fchmod(fd, mode) == 0 &&
          write_all(fd, text, len) && fsync(fd) == 0;
     ok = close(fd) == 0 && ok && rename(temp, path) == 0;
     if (ok)
         return CMX_OK;
-    err = errno == EBUSY ? CMX_EBUSY : errno == EPERM ? CMX_EPERM : CMX_EIO;
+    err = write_error();
     cmx_why_set(e, "can't write %s (%s)", path, strerror(errno));
     unlink(temp);
     return err;

@@ -112,7 +112,7 @@ static cmx_err drop_evidence(struct gw_registry *r, const struct gw_policy *p, s
         "DELETE FROM evidence WHERE manifest NOT IN (SELECT m.digest FROM policy_manifest m JOIN policy p"
         " ON p.id = m.policy WHERE p.kind = ?1 AND p.target = ?2) AND device IN (SELECT d.id FROM device d"
         " WHERE CASE ?1 WHEN 'device' THEN d.name = ?2 ELSE d.team = ?2 AND NOT EXISTS (SELECT 1 FROM"
-        " policy WHERE kind = 'device' AND target = d.name COLLATE NOCASE) END)",
+        " policy WHERE kind = 'device' AND target = d.name) END)",
         "tt", kind_of(p->is_device), p->target);
 }
 
@@ -255,8 +255,7 @@ cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t
 
 #define STANDING_FROM                                                                                                  \
     " FROM device d LEFT JOIN policy p ON p.id = coalesce((SELECT id FROM policy WHERE kind = 'device' AND target ="   \
-    " d.name COLLATE NOCASE), (SELECT id FROM policy WHERE kind = 'group' AND target = d.team)) LEFT JOIN evidence v " \
-    "ON"                                                                                                               \
+    " d.name), (SELECT id FROM policy WHERE kind = 'group' AND target = d.team)) LEFT JOIN evidence v ON"              \
     " v.device = d.id WHERE d.revoked IS NULL "
 
 #define STANDING_COLUMNS                                                                                               \

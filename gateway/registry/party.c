@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cmxsafe/core/label.h"
 #include "cmxsafe/core/mem.h"
@@ -287,12 +288,13 @@ struct party_search {
 
 static cmx_err match_party(void *arg, const struct gw_party *p)
 {
+    int (*compare)(const char *, const char *) = strcmp(p->kind, "device") == 0 ? strcasecmp : strcmp;
     struct party_search *s = arg;
     char full[sizeof p->kind + sizeof p->name];
 
     snprintf(full, sizeof full, "%s:%s", p->kind, p->name);
     /* An active device takes precedence over a revoked one with the same address or name. */
-    if ((strcmp(s->what, p->address) == 0 || strcmp(s->what, full) == 0 || strcmp(s->what, p->name) == 0) &&
+    if ((strcmp(s->what, p->address) == 0 || compare(s->what, full) == 0 || compare(s->what, p->name) == 0) &&
         (!s->found || (s->out->revoked && !p->revoked))) {
         *s->out = *p;
         s->found = true;

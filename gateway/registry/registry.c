@@ -105,7 +105,7 @@ static const char views[] =
     /* quarantined: devices whose policy is enforced and that have no fresh, trusted evidence. A device's own policy
        takes precedence over its group's. */
     "CREATE TEMP VIEW quarantined AS SELECT d.id AS device FROM device d WHERE d.revoked IS NULL AND d.exempt = 0 AND"
-    " coalesce((SELECT max(enforce) FROM policy WHERE kind = 'device' AND target = d.name COLLATE NOCASE),"
+    " coalesce((SELECT enforce FROM policy WHERE kind = 'device' AND target = d.name),"
     " (SELECT enforce FROM policy WHERE kind = 'group' AND target = d.team), 0) = 1 AND NOT EXISTS (SELECT 1 FROM"
     " evidence WHERE device = d.id AND trusted = 1 AND " LEFT " > 0);"
     /* given_grants: the grants as they were given, with either a device or, for a grant to a group, a team. */
@@ -497,13 +497,13 @@ cmx_err gw_event_number(struct gw_registry *r, struct cmx_why *e)
 cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_row(r, &stmt, e,
-                   "SELECT at, what, who, detail FROM (SELECT * FROM event WHERE ?1 = '' OR who = ?1 COLLATE NOCASE OR"
-                   " who LIKE '%:' || ?1 OR detail = ?1 OR detail LIKE ?1 || ':%' OR detail LIKE ?1 || ' %'"
-                   " ORDER BY id DESC"
-                   " LIMIT ?2) ORDER BY id",
-                   "ti", name ? name : "", n ? (int64_t)n : (int64_t)-1);
+    cmx_err err = gw_sql_row(
+        r, &stmt, e,
+        "SELECT at, what, who, detail FROM (SELECT * FROM event WHERE ?1 = '' OR who = ?1 COLLATE NOCASE OR"
+        " who LIKE '%:' || ?1 OR detail = ?1 COLLATE NOCASE OR detail LIKE ?1 || ':%' OR detail LIKE ?1 || ' %'"
+        " ORDER BY id DESC"
+        " LIMIT ?2) ORDER BY id",
+        "ti", name ? name : "", n ? (int64_t)n : (int64_t)-1);
 
     while (!err) {
         err = fn(arg, sqlite3_column_int64(stmt, 0), gw_sql_text(stmt, 1), gw_sql_text(stmt, 2), gw_sql_text(stmt, 3));

@@ -104,16 +104,17 @@ static void name_row(char out[GW_COPY_LEFT_OUT_MAX], const struct gw_copy_table 
         }
 }
 
+static const struct gw_copy_rule left_out_rule = {GW_COPY_TEXT, GW_COPY_LEFT_OUT_MAX - 1};
+
 static cmx_err leave_out(struct gw_copy_changes *out, const char *row, const char *why, struct cmx_why *e)
 {
-    static const struct gw_copy_rule rule = {GW_COPY_TEXT, GW_COPY_LEFT_OUT_MAX - 1};
     char text[2 * GW_COPY_LEFT_OUT_MAX];
     char *clean;
 
     if (out->left_out++)
         return CMX_OK;
     snprintf(text, sizeof text, "%s: %s", row, why);
-    clean = gw_copy_text_clean(text, &rule);
+    clean = gw_copy_text_clean(text, &left_out_rule);
     if (!clean)
         return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     snprintf(out->first_left_out, sizeof out->first_left_out, "%s", clean);
@@ -180,9 +181,14 @@ static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const str
         return err;
     name_row(name, t, rows, row);
     fault = fault ? fault : sqlite3_errmsg(r->db);
-    if (t->restricts)
-        return cmx_why_fail(e, CMX_EFORMAT, "a row of %s: %s; correct or delete it in PostgreSQL (docs/SCALE_OUT.md)",
-                            name, fault);
+    if (t->restricts) {
+        char *clean = gw_copy_text_clean(name, &left_out_rule);
+
+        err = cmx_why_fail(e, CMX_EFORMAT, "a row of %s: %s; correct or delete it in PostgreSQL (docs/SCALE_OUT.md)",
+                           clean ? clean : t->name, fault);
+        cmx_mem_free(clean);
+        return err;
+    }
     return leave_out(out, name, fault, e);
 }
 

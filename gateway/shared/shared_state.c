@@ -242,8 +242,10 @@ cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, stru
     if (!err && pulled.claims)
         err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied_claims', '')", "");
     if (!err && pulled.unclean)
-        err = gw_sql_run(r, e, "INSERT OR REPLACE INTO main.meta(key, value) VALUES('unclean', ?)", "i",
-                         (int64_t)pulled.unclean);
+        err = gw_sql_run(r, e,
+                         "INSERT INTO main.meta(key, value) VALUES('unclean', ?) ON CONFLICT(key) DO UPDATE SET value ="
+                         " value + excluded.value",
+                         "i", (int64_t)pulled.unclean);
     if (!err)
         err = gw_shared_set_revision(r, s->head.revision, e);
     return err ? err : gw_shared_record(s, r, e);

@@ -123,7 +123,7 @@ for party in cam-17 platform:vms user:1234 group:4321 cgroup:system.slice/nvr.se
     [ -n "$address" ] || fail "whois $party"
     [ "$party" = cgroup:system.slice/nvr.service ] || [ "$(gw whois "$address" --json | jq -r '.name')" = "${party#*:}" ] || fail "whois $address: $(gw whois "$address")"
 done
-[ "$(identity cam-17)" = "$A" ] && [ "$(gw whois "$A" --json | jq -r .kind)" = device ] || fail "whois of a device"
+[ "$(identity cam-17)" = "$A" ] && [ "$(gw whois CAM-17 --json | jq -r .kind)" = device ] || fail "whois of a device"
 ! gw whois fd12:3456:789a::99 2>/dev/null && ! gw whois nobody-there 2>/dev/null || fail "whois of nobody"
 root=$(identity root)
 [ "$(identity user:0)" = "$root" ] && [ "$(identity user:root)" = "$root" ] || fail "a user's name and number are different consumers"

@@ -84,7 +84,7 @@ key a
 gw enroll cam-1 --key "$TMP/a.pub" --ports 8989 >/dev/null || fail enroll
 D=$(digest v1.bin)
 gw campaign start later cam-1 --image <(cat "$(kept ".images[] | select(.image == \"$D\") | .file")") --at '2099-01-01 02:00' >/dev/null || fail "campaign start"
-gw image remove --dry-run "$D" >/dev/null && [ -n "$(kept ".images[] | select(.image == \"$D\")")" ] || fail "remove --dry-run"
+gw image remove --dry-run "${D^^}" >/dev/null && [ -n "$(kept ".images[] | select(.image == \"$D\")")" ] || fail "remove --dry-run"
 gw image remove "$D" >/dev/null || fail "remove"
 [ -e "$GW/store/$D" ] || fail "the campaign's copy is gone"
 for dry in "" --dry-run; do
