@@ -55,6 +55,17 @@ refused_listen() { refused_with 'remote port forwarding failed for listen port' 
 refused_open() { refused_with 'open failed: administratively prohibited' "$@"; }
 refused_session() { refused_with 'channel 0: open failed' "$@"; }
 
+# pause PID: stops a process of the gateway while it has no lock of the registry, which would block the others.
+pause() {
+    local _
+    for _ in $(seq 50); do
+        flock "$GW/apply.lock" kill -STOP "$1" || return 1
+        sqlite3 "$GW/registry.db" 'BEGIN EXCLUSIVE; ROLLBACK' >/dev/null 2>&1 && return 0
+        kill -CONT "$1"; sleep 0.1
+    done
+    return 1
+}
+
 # web TEXT: starts a small HTTP server on the loopback that answers TEXT; sets WEB to its port.
 web() {
     WEB=$(free_port)

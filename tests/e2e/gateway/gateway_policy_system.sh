@@ -112,7 +112,7 @@ stop_board; start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 40 is trusted || fail "the device is not trusted after the repair: $(gw policy show)"
 reader 81 BUSY
-flock "$GW/apply.lock" kill -STOP "$WORKER" # a worker stopped during a change would keep this lock
+pause "$WORKER" || fail "the worker can't be stopped"
 sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_ends - 50" || fail "sqlite3"
 wait_for 40 ended "$BUSY" || fail "access continues without a worker"
 is QUARANTINED || fail "the standing: $(gw policy show)"
