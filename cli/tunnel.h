@@ -1,7 +1,7 @@
 /* tunnel.h - forwards local ports to a device's services through its gateway, with the operator's own ssh (-L), so that
  * the operator's keys, agent, known hosts and jump hosts apply. ssh is one child in our process group, as git and scp
- * run it: it may prompt on the terminal, and Ctrl-C reaches it too. It ends with this program, even if this program is
- * killed. */
+ * run it: it may prompt on the terminal, and Ctrl-C reaches it too. ssh ends with this program, even if this program
+ * is killed. */
 #pragma once
 
 #include <signal.h>
@@ -16,7 +16,7 @@ struct tunnel {
     const char *device;                /* host name or address, resolved by the gateway; borrowed */
     uint16_t remote[2];                /* the device's ports; 0: none */
     uint16_t local[2];                 /* the forwards' ports on our loopback */
-    const volatile sig_atomic_t *stop; /* not 0: give up; the caller's signal handler sets it */
+    const volatile sig_atomic_t *stop; /* *stop not 0: give up; the caller's signal handler sets it */
     pid_t pid;                         /* 0: not running */
 };
 

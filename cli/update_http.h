@@ -22,9 +22,9 @@ struct update_status {
 typedef enum {
     UPDATE_OK,
     UPDATE_REFUSED, /* why: the device's reason */
-    UPDATE_BUSY,    /* 409; why: the device's reason */
+    UPDATE_BUSY,    /* HTTP status 409; why: the device's reason */
     UPDATE_FOREIGN, /* the answer is not from an update service */
-    UPDATE_AGAIN,   /* no answer, or a temporary failure (408, 416, 429, 502, 503, 504); why has the reason */
+    UPDATE_AGAIN,   /* no answer, or a temporary failure (408, 416, 429, 502, 503, 504); why: the reason */
     UPDATE_STOPPED, /* the function progress ended the upload */
 } update_result;
 

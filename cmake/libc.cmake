@@ -1,5 +1,4 @@
-# Sets CMX_HEAP and CMX_NEXT_MALLOC, the source files that depend on the C library, according to the functions that the
-# library has.
+# Sets CMX_HEAP and CMX_NEXT_MALLOC, two source files that are chosen by the functions that the C library has.
 include(CheckCSourceCompiles)
 include(CheckSymbolExists)
 

@@ -32,7 +32,7 @@ const actions = c => [
     (c.state === "stopped" || c.state === "done") && button("Remove", () => remove(c), "plain small", `remove ${c.name}`),
 ].filter(Boolean);
 
-// chosen: the file of a stored image.
+// chosen: the file of the stored image that the dialog selects at first; undefined: the first image.
 export async function startCampaign(chosen) {
     const fields = await imageFields(chosen);
     const number = (name, label, value, min, max) => ({ name, label, type: "number", value, min, max });

@@ -16,7 +16,7 @@ export const model = {
     devices: [], // `list --all --json`, with the members that readRegistry and applySessions add
     byName: new Map(),
     grants: [],
-    status: null, // `status --json`; null while the gateway does not run
+    status: null, // `status --json`; null while it cannot be read
     registered: [], // `platform --json`: platforms, CAs and their principals
     platforms: [], // registered platforms, and other consumers that have a session; with the members that platformOf adds
     nodes: [],
@@ -43,7 +43,7 @@ function changed() {
 
 // ---- devices and their sessions ----
 
-let sessionsBefore = new Map(); // sessionKey -> {in, out, at}
+let sessionsBefore = new Map(); // the previous status: sessionKey -> {in, out, at}: bytes, and when the status was read
 
 // Adds up the sessions of a device, which may have one for each context.
 function join(sessions, at) {
@@ -75,8 +75,8 @@ function deviceState(device) {
     return device.session || device.at ? "connected" : "away";
 }
 
-// Returns the name of the gateway that has the device's session; "": not known, or the fleet has only one gateway. The list of sessions
-// comes first. If the device is not in this list, the registry's gateway is returned, unless it is this gateway or is away.
+// Returns the name of the gateway that has the device's session; "": not known, or the fleet has only one gateway. A device without a
+// listed session may have one at the gateway in device.node, which comes from the registry, unless that is this gateway or is away.
 function nodeOf(device, own, away) {
     if (model.nodes.length < 2)
         return "";
@@ -135,7 +135,7 @@ async function readStatus() {
         model.statusError = null;
         statusFailed = false;
     } catch (error) {
-        if (statusFailed || !model.status) { // a single failure may mean that the machine is busy
+        if (statusFailed || !model.status) { // after a single failure, keep the last status: the machine may be busy
             applyStatus(null);
             model.statusError = error.message;
         }

@@ -106,7 +106,7 @@ function build(options) {
     const order = { quarantined: 0, connected: 1, away: 2 };
     const ways = (options.by === "node" ? ["node", "group"] : ["group", "node"]).filter(way => !options[way] && new Set(devices.map(GATHER[way].of)).size > 1);
     const by = devices.length > NODES_MAX ? ways[0] : undefined;
-    const place = n => (n.at ? `0 ${n.at}` : n.at === null ? "1" : "2"); // the devices of a gateway stand beside it
+    const place = n => (n.at ? `0 ${n.at}` : n.at === null ? "1" : "2"); // sort key: keeps the devices of a gateway together
     const nodes = deviceNodes(devices, by).sort((a, b) => (place(a) < place(b) ? -1 : place(a) > place(b) ? 1 : 0) ||
         order[a.state] - order[b.state] || a.label.localeCompare(b.label, "en", { numeric: true }));
     const paths = pathsBetween(nodes);

@@ -34,8 +34,9 @@ struct gw_rollout {
     bool record;      /* store the verdict in the registry */
 };
 
-/* Runs the subcommand. job holds its defaults. For the help: rest is the name of the arguments after "--", about is a
- * paragraph. Prints a line for each device when it is done. CLI_OK when every device succeeded. */
+/* Parses the command line into job, which holds the defaults, and runs the subcommand for each selected device. rest
+ * and about are for the help: the name of the arguments after "--", and a paragraph. Prints a line for each device that
+ * is done. CLI_OK: every device succeeded. */
 int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv);
 
 /* Calls fn for each selected device, also for revoked ones. CMX_ENOENT: no device has one of the names. */

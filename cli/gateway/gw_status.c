@@ -110,7 +110,7 @@ static void print_certificate(const char *object)
            ends ? gw_command_time(ends, when) : "");
 }
 
-/* Prints one session. node: the gateway where the session is; NULL: there is only one. */
+/* Prints one session. node: the gateway that has the session; NULL: there is only one gateway. */
 static void print_session(struct gw *g, const char *node, const char *object)
 {
     char name[GW_NAME_MAX];

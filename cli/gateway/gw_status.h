@@ -10,10 +10,10 @@ int gw_status_ask(const struct gw *g, const char *request, char **answer);
 /* The requests that a command sends to the running gateway and to the other gateways of the fleet, and the function
  * that prints the answers. */
 struct gw_status_view {
-    const char *request;    /* to the running gateway */
-    const char *question;   /* to the other gateways (gw_report.h); NULL: no request is sent */
+    const char *request;    /* the request to the running gateway */
+    const char *question;   /* the request to the other gateways (gw_report.h); NULL: none is sent */
     gw_fleet_reader reader; /* reads the other gateways' answers */
-    const char *what;       /* the content of their answers, for warnings */
+    const char *what;       /* what these answers list, such as "sessions"; for warnings */
     /* Prints the answers. With json, it is called only if other gateways were asked. CLI_*; errors are printed. */
     int (*print)(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json);
 };

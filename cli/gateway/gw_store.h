@@ -18,7 +18,7 @@ struct gw_manifest {
 /* Writes the path of a copy: DIR/store/DIGEST. */
 void gw_store_path(const struct gw *g, const char *digest, char out[GW_STORE_PATH_MAX]);
 
-/* Copies a file into the store; replaces a copy that was changed. */
+/* Copies a file into the store and writes its SHA-256 to digest. An earlier copy that was changed is replaced. */
 CMX_MUST_USE cmx_err gw_store_file(const struct gw *g, const char *path, char digest[GW_DIGEST_MAX], struct cmx_why *e);
 /* Sets m->path to the absolute form of the operator's path. */
 CMX_MUST_USE cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, struct cmx_why *e);

@@ -37,9 +37,9 @@
 struct known {
     struct known *next;
     struct gw_standing standing;
-    bool logged_in;    /* the device has logged in since its last check began */
+    bool logged_in;    /* check it again: it logged in, or may have changed, since its last check began */
     bool present;      /* the device still has a policy */
-    uint64_t retry_ms; /* the wait after a check without an answer; 0: none */
+    uint64_t retry_ms; /* the wait after a check that did not find it trusted; 0: none */
     uint64_t next_ms;  /* no check before this time */
     pid_t pid;         /* child that checks the device; 0: none */
     int fd;
@@ -212,8 +212,8 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
         err = gw_standing_get(r, k->standing.name, &now, e);
     if (err)
         return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
-    /* Log and render the rules only if the standing changed. Expired evidence counts as not trusted, so new evidence
-     * then changes the standing. */
+    /* Log and render the rules only after the first verdict, or if the standing changed. Expired evidence is marked as
+     * not trusted (gw_grant_expire), so the next trusted verdict changes the standing. */
     if (now.quarantined == k->standing.quarantined && now.trusted == k->standing.trusted && k->standing.at)
         return CMX_OK;
     *changed |= k->standing.is_enforced;

@@ -22,8 +22,8 @@ struct idsock_event {
     __u64 sent;     /* bytes that the peer has acknowledged */
     __u8 local[16];
     __u8 remote[16];
-    __u16 local_port; /* both ports: host byte order */
-    __u16 remote_port;
+    __u16 local_port;  /* host byte order */
+    __u16 remote_port; /* host byte order */
     __u8 active; /* 1: the session opened the connection. 0: the session accepted it. Always 0 if `closed` is set. */
     __u8 closed;
     __u8 pad[2];

@@ -89,8 +89,8 @@ cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct c
     if (!realpath(path, target) || stat(target, &st) != 0)
         return gw_file_write_in_place(path, text, len, 0644, e); /* path or the target of its link does not exist */
     err = replace(target, text, len, st.st_mode & 07777, &st, e);
-    /* A mount point, as in a container, can't be replaced. After other errors, such as a full disk, the old text stays.
-     */
+    /* A mount point, or a file in a folder that may not be changed, can't be replaced and is overwritten. After other
+     * errors, such as a full disk, the old text stays. */
     return err == CMX_EBUSY || err == CMX_EPERM ? gw_file_write_in_place(target, text, len, 0, e) : err;
 }
 

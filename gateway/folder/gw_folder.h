@@ -45,8 +45,8 @@ struct gw {
     char proxies[GW_PROXIES_MAX]; /* addresses and prefixes of load balancers that send PROXY headers; "": none */
     char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
-    bool locked; /* this process holds the gateway's lock; `lock` is the lock file's descriptor */
-    int lock;
+    bool locked; /* `lock` is open; this process holds the gateway's lock, unless gw_folder_lock failed */
+    int lock;    /* the lock file's descriptor */
 };
 
 /* Sets g->dir and clears the rest of g. dir: the folder that the operator named. If dir is NULL, uses $CMXSAFE_GATEWAY.

@@ -243,7 +243,7 @@ static cmx_err grant_event(struct gw_registry *r, const char *what, const struct
 
 static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e);
 
-/* The terms of a grant as the registry stores them; `now` is stored in the columns given and boot. */
+/* The terms of a grant as the registry stores them. now.wall is stored in the column `given`, now.boot in `boot`. */
 struct stored_terms {
     struct gw_now now;
     int64_t ends;

@@ -41,7 +41,7 @@ CMX_MUST_USE cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_con
 
 /* How long a grant lasts, and why it was given. If all members are zero, the grant never ends. */
 struct gw_grant_terms {
-    int64_t length_s; /* the grant ends after this many seconds; 0: `until` counts */
+    int64_t length_s; /* the grant ends after this many seconds; 0: `until` applies */
     int64_t until;    /* the grant ends at this Unix time; 0: never */
     const char *why;  /* reason for the audit trail; NULL: none */
     bool break_glass; /* the grant also counts while the device is quarantined; it must have an end and a reason */
@@ -77,9 +77,9 @@ CMX_MUST_USE cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_g
 struct gw_grant_record {
     struct gw_consumer consumer;
     char target[GW_NAME_MAX + 1]; /* a device, or "@GROUP" */
-    uint16_t port;                /* 0: all ports of the group's devices */
+    uint16_t port;                /* 0, for a group only: all ports of its devices */
     int64_t ends;                 /* Unix time; 0: never */
-    int64_t left;                 /* seconds until the end; 0 while ends is not 0: it has ended */
+    int64_t left;                 /* seconds until the end; 0: it has ended, or it never ends */
     bool break_glass;
     char why[GW_WHY_MAX];
 };

@@ -18,11 +18,11 @@
 #define GW_PENALTY_RETIRED_MS 500
 /* A connection that ends before its login comes from a scan, or from a device that stopped waiting. */
 #define GW_PENALTY_NO_LOGIN_MS 500
-#define GW_PENALTY_LIMIT_MS 30000   /* sums up to this limit have no effect: devices also fail by mistake */
+#define GW_PENALTY_LIMIT_MS 30000   /* a sum of penalties up to this has no effect: devices also fail by mistake */
 #define GW_PENALTY_MAX_MS 600000    /* maximum sum of penalties */
 #define GW_PENALTY_FORGIVE_MS 15000 /* a successful login reduces the penalty by this */
 #define GW_GOOD_FOR_MS 86400000     /* for how long a successful login of a source counts */
-#define GW_SLOW_MS 1000             /* the login of a slowed connection begins after this time */
+#define GW_SLOW_MS 1000             /* how long the login of a slowed connection is delayed */
 
 typedef enum { GW_LOGIN_NOW, GW_LOGIN_LATER, GW_LOGIN_REFUSED } gw_login_pace;
 

@@ -495,7 +495,8 @@ static int compare_allowed(const void *a, const void *b)
     return order ? order : (int)x->port - (int)y->port;
 }
 
-/* If several entries allow the same connection, such as a user's own grant and the grant to a group, keeps only one. */
+/* If several entries allow the same connection, such as a user's own grant and the grant to a group, keeps one, with
+ * the latest end. */
 static void merge_allowed(struct gw_allowed_list *l)
 {
     size_t kept = 0;

@@ -42,7 +42,7 @@ static const char schema_1[] =
     " detail TEXT NOT NULL);";
 
 static const char schema_2[] =
-    /* The keys of deleted devices, which can't be enrolled again. */
+    /* The keys of deleted devices. These keys can't be enrolled again. */
     "CREATE TABLE tombstone(fingerprint TEXT PRIMARY KEY, name TEXT NOT NULL, deleted INTEGER NOT NULL) WITHOUT ROWID;"
     /* Grants that end (term.h), with their reason, and grants to a group of devices (port 0: all ports). */
     "ALTER TABLE permit RENAME TO grants;"
@@ -224,8 +224,8 @@ static cmx_err upgrade_in_memory(struct gw_registry *r, int64_t version, struct 
     return run_schemas(r, version, e);
 }
 
-/* The SQL function gw_left(given, ends, boot, boot_ends, latest) returns the seconds until a grant ends; 0: it never
- * ends; -1: it has ended. */
+/* The SQL function gw_left(given, ends, boot, boot_ends, latest) returns the seconds until a grant or evidence
+ * ends; 0: it never ends; -1: it has ended. */
 static void sql_left(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
     struct gw_term t = {.given = sqlite3_value_int64(argv[0]),

@@ -6,13 +6,13 @@
 #include <mbedtls/rsa.h>
 #include <psa/crypto.h>
 
-/* Returns the RSA key. NULL: PSA holds the key, if there is one. */
+/* Returns the RSA key. NULL: there is no key, or it is of another type and PSA holds it. */
 static mbedtls_rsa_context *rsa_of(const mbedtls_pk_context *pk)
 {
     return mbedtls_pk_get_type(pk) == MBEDTLS_PK_RSA ? pk->pk_ctx : NULL;
 }
 
-/* As in Mbed TLS 3: afterwards pk_ctx is an empty RSA key, which libssh fills. */
+/* For an RSA key, sets pk_ctx to an empty key as Mbed TLS 3 does; libssh fills it. */
 int cmx_pk_setup(mbedtls_pk_context *pk, const mbedtls_pk_info_t *info)
 {
     int rc = mbedtls_pk_setup(pk, info);

@@ -26,8 +26,8 @@
 #define SSH_REMOTE_ADDRESS ""
 
 #define TIMEOUT_SECONDS 10
-#define VERBOSITY SSH_LOG_NOLOG // SSH_LOG_PACKET: libssh logs every packet
-#define SSHMULTICHANNEL 1       // one SSH session for all contexts; each further session takes 30 KB of RAM
+#define VERBOSITY SSH_LOG_NOLOG // the usual log; SSH_LOG_PACKET: the debug log
+#define SSHMULTICHANNEL 1       // 1: all contexts share one SSH session; 0: each has its own, which takes 30 KB of RAM
 
 // The public half of the key that signs firmware, as 'cmxsafe image key' prints it. Empty: any image is accepted.
 #define OTA_PUBLIC_KEY ""

@@ -21,10 +21,11 @@ struct app_door {
     const char *board;    /* the platform's name, for the page */
     const char *address;  /* address on which the page and the stream listen; NULL: the loopback */
     unsigned port_offset; /* added to the ports of the page and the stream; 0 on a chip */
-    /* Writes the n-th frame since the start as a JPEG. Several tasks may call it at once. NULL: send a test picture. */
+    /* Writes the n-th frame since the start as a JPEG. Several tasks may call it at once. If frame is NULL, a test
+     * picture is sent. */
     cmx_err (*frame)(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);
     void *frame_arg;
-    size_t frame_max;     /* size of the largest frame in bytes; 0: test picture */
+    size_t frame_max;     /* size of the largest frame in bytes; unused if frame is NULL */
     uint32_t interval_ms; /* time between frames in ms; 0 means 100 */
     bool open;            /* do not call setup_sm(): every client can reach the services */
 };

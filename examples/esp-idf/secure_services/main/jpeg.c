@@ -100,8 +100,8 @@ static void put_scan(struct writer *w)
     put8(w, 0);
 }
 
-/* F.1.2.1: the category of the difference, then its low bits (of the difference - 1 if it is negative), then end
- * of block. */
+/* F.1.2.1: writes the category (the number of bits of the difference's absolute value), then that many low bits of the
+ * difference, or of the difference - 1 if it is negative, then the end of the block. */
 static void put_block(struct writer *w, int difference)
 {
     unsigned size = difference < 0 ? (unsigned)-difference : (unsigned)difference;

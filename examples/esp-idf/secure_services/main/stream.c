@@ -29,7 +29,7 @@ static size_t frame_max(void)
 /* Invariant: part[sent..len) are the unsent bytes of the current part. */
 struct viewer {
     uint32_t n;
-    uint32_t left; /* frames to send; UINT32_MAX: for ever */
+    uint32_t left; /* frames that are still to be sent; UINT32_MAX: no limit */
     uint64_t due_ms;
     size_t len, sent;
     uint8_t part[];
