@@ -7,7 +7,7 @@
 
 #include "cmxsafe/core/text.h"
 
-#define CLOCK_SLACK_S 120 /* how far the clock may be behind after a reboot; NTP corrections are smaller */
+#define CLOCK_SLACK_S 120 /* how far the clock may be behind the latest stored time; NTP corrections are smaller */
 
 void gw_now(struct gw_now *now)
 {

@@ -51,8 +51,7 @@ static cmx_err end_elements(struct nft_job *job, cmx_err err)
     return err;
 }
 
-/* Returns the id of the user (by_group: of the group) whose sockets entry a is for. -1: entry a is not for a user
- * (by_group: not for a group). */
+/* Returns the uid of entry a as seen in the namespace or, with by_group, its gid. -1: none. */
 static long socket_id(const struct nft_job *job, const struct gw_allowed *a, bool by_group)
 {
     if (by_group)
@@ -138,8 +137,8 @@ static bool is_local(const struct gw_party *p)
     return strcmp(p->kind, "user") == 0 || strcmp(p->kind, "group") == 0 || strcmp(p->kind, "cgroup") == 0;
 }
 
-/* Includes the members of a group even if the group no longer has a grant: resets of their last connections must still
- * be routed to them. */
+/* Writes the identity of a local party and, for a group, also the identities of its members. Whether the group still
+ * has a grant does not matter: resets of the last connections must still be routed to the members. */
 static cmx_err put_local_party(void *arg, const struct gw_party *p)
 {
     struct nft_job *job = arg;
@@ -264,7 +263,7 @@ static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
         return CMX_OK;
     snprintf(user.name, sizeof user.name, "%s", p->name);
     n = gw_party_spellings(&user, spellings);
-    if (gw_party_number(spellings[n - 1].name, &uid)) /* spellings has no number if the machine has no such user */
+    if (gw_party_number(spellings[n - 1].name, &uid)) /* false: the machine has no such user */
         put_element(job, "%llu : %s", (unsigned long long)uid, p->address);
     return CMX_OK;
 }

@@ -16,7 +16,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_note.h"
 
-#define OPEN_MAX_ENTRIES 16384 /* limit; further connections are not logged */
+#define OPEN_MAX_ENTRIES 16384 /* limit of connections that are open at a time; further ones are not logged */
 #define DENIED_LINES_PER_MINUTE 120
 
 struct open_entry {
@@ -32,7 +32,7 @@ struct gw_access_log {
     const struct gw *g;
     uint8_t own[16]; /* the gateway's identity, whose connections are not logged */
     int fd;
-    uint64_t lost; /* events that the kernel could not deliver */
+    uint64_t lost; /* number of lost events (gw_idsock_events) that the log already has */
     uint64_t denied_window_ms;
     unsigned denied_lines;
     uint64_t denied_more; /* refusals in this window that were counted but not written */
@@ -178,8 +178,8 @@ void gw_access_close(struct gw_access_log *l)
     cmx_mem_free(l);
 }
 
-/* Returns the connection's entry or, if it has none, a free one. NULL: other connections use all places for this
- * cookie, so the connection is not logged. */
+/* Returns the connection's entry or, if it has none, a free one. NULL: other connections use every entry that may hold
+ * this cookie, so the connection is not logged. */
 static struct open_entry *entry_of(struct gw_access_log *l, uint64_t cookie)
 {
     struct open_entry *unused = NULL;

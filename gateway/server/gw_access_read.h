@@ -8,7 +8,7 @@
 
 struct gw_access_reader {
     const struct gw *g;
-    FILE *files[GW_ACCESS_FILES]; /* NULL: there is no such file or, except for files[0], it was read to its end */
+    FILE *files[GW_ACCESS_FILES]; /* NULL: no such file, or read to its end; files[0] stays open at its end */
 };
 
 /* Opens all files of the log at once, because the server may rotate them meanwhile. */

@@ -24,7 +24,7 @@
 #include "gateway/server/gw_sweep.h"
 
 #define ETC_HOSTS "/etc/hosts"
-#define START_TRIES 30 /* 3 s in all; a gateway may need this long to start */
+#define START_TRIES 30 /* with START_PAUSE_MS 3 s in all, which a gateway may need to start */
 #define START_PAUSE_MS 100
 
 typedef cmx_err (*rules_fn)(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
@@ -35,7 +35,7 @@ struct generated {
     const char *name;
     rules_fn rules; /* exactly one of `rules` and `text` is set */
     text_fn text;
-    bool in_place; /* overwrite the file, because it is also mounted elsewhere */
+    bool in_place; /* overwrite the file instead of replacing it, because it is also mounted elsewhere */
 };
 
 static cmx_err generate(struct gw *g, const struct generated *what, const struct gw_allowed_list *allowed,

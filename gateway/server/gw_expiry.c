@@ -8,7 +8,7 @@
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
 
-#define NOTE_MS 60000 /* how often the time is stored while a grant or evidence has an end */
+#define NOTE_MS 60000 /* interval of storing the present time in the registry while a grant or evidence has an end */
 #define RETRY_MS 1000
 
 /* Computes when the rules must be rendered again: when the next grant or evidence ends or, if this is earlier, when the

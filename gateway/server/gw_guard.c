@@ -33,7 +33,7 @@
 #include "gateway/server/gw_worker_child.h"
 
 #define CHECK_MS 250           /* interval of checking whether the rules have changed */
-#define NETWORK_CHECK_MS 10000 /* interval; the network is also checked when the kernel reports a change */
+#define NETWORK_CHECK_MS 10000 /* interval of network checks; a change that the kernel reports is checked at once */
 #define RETRY_MS 2000
 #define REPORT_MS 1000
 #define DENIED_MS 1000

@@ -54,9 +54,8 @@ static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned ad
     s->stopping = true;
 }
 
-/* Claims the identity with a sequence that follows every known one. Known are this gateway's own sequence, the one in
- * the registry, and those that other gateways have announced since the start. An announced sequence counts even if the
- * link to its gateway is down now. */
+/* Claims the identity with a sequence higher than this gateway's own and the one in the registry, and with a metric
+ * newer than all that other gateways have announced since the start, even if the link to such a gateway is down now. */
 static void hold_claim(struct gw_server *s, struct gw_hold *h)
 {
     unsigned before = h->announced ? gw_claim_metric(h->sequence) : 0;
@@ -190,8 +189,8 @@ void gw_hold_json(struct cmx_json *j, const struct gw_server *s, uint64_t from)
 
 bool gw_hold_open(struct gw_server *s)
 {
-    /* Larger than any number of an earlier process, so that a later request for the changes since a number misses none.
-     */
+    /* Begin above every number of an earlier process. A reader may send such a number (gw_hold_json, `from`), and must
+     * then get all changes of this process. */
     s->hold_changes = cmx_port_now_ms() * 1000;
     s->peers = (struct gw_watch){GW_WATCH_PEERS, -1};
     s->routes = (struct gw_watch){GW_WATCH_ROUTES, gw_remote_watch()};

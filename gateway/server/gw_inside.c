@@ -101,8 +101,8 @@ bool gw_inside_enter(const struct gw *g, long uid, long gid)
     return become(uid, gid);
 }
 
-/* Runs in the child. parent: the child gets SIGTERM when this process ends; 0: it does not. out < 0: the child inherits
- * stdout and stderr. */
+/* Runs in the child. parent: pid of the parent; the child gets SIGTERM when the parent ends. 0: the child gets no
+ * signal. out < 0: the child inherits stdout and stderr. */
 _Noreturn static void run_inside(const struct gw *g, long uid, long gid, pid_t parent, int out, int err,
                                  char *const argv[])
 {

@@ -16,7 +16,7 @@ typedef enum {
 } gw_journal_kind;
 
 struct gw_journal_entry {
-    char name[GW_NAME_MAX]; /* device or platform; GW_JOURNAL_REFUSED: or an identity */
+    char name[GW_NAME_MAX]; /* of the device or platform; in a GW_JOURNAL_REFUSED, it may be an identity */
     char from[96];
     char client[64]; /* GW_JOURNAL_UP: the peer's SSH software */
     int64_t at;      /* Unix time */

@@ -21,9 +21,9 @@ struct link_job {
     const struct gw_node *peer;
     char name[16];
     char port[8];
-    bool fresh_userspace;          /* wireguard-go has just been started */
+    bool fresh_userspace;          /* wireguard-go was just started for this link */
     char interface[GW_NAME_MAX];   /* the interface that the operator named for plain links; "": WireGuard */
-    bool exists[GW_NODES_MAX + 1]; /* index: the number of the other node */
+    bool exists[GW_NODES_MAX + 1]; /* exists[N]: the namespace has a link to node N */
 };
 
 /* Finds to which nodes the namespace has a link, with a single call of ip. */
@@ -227,7 +227,7 @@ static void remove_stale(const struct link_job *job, const struct gw_nodes *node
         snprintf(mark, sizeof mark, "%#x", GW_NFT_FROM_NODE_MARK | GW_NFT_TO_NODE_BIT | number);
         if (known || !job->exists[number])
             continue;
-        (void)gw_program_run(true, delete); /* the link may have been removed meanwhile */
+        (void)gw_program_run(true, delete); /* fails if the link was removed meanwhile */
         (void)gw_program_run(true, rule);
     }
 }

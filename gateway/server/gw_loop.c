@@ -79,8 +79,8 @@ static void relieve(struct gw_server *s)
         }
 }
 
-/* Checks sessions when a grant ends, and after a change of the registry that no command reported, such as a restored
- * backup. */
+/* Checks sessions when a grant or evidence ends, when the copy becomes stale, and when the registry's file has changed:
+ * some changes, such as a restored backup, are not reported by a command. */
 static void watch_registry(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();

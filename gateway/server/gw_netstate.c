@@ -17,7 +17,7 @@
 #define TRIES_MAX 50 /* maximum number of requests for a list; a change during the answer requires another request */
 #define ITEM_MAX 1024
 #define LINKS_MAX (GW_NODES_MAX + 3)
-#define TO_NODE "cmxlink" /* followed by the node's number */
+#define TO_NODE "cmxlink" /* the name of a link to a gateway is this and the node's number */
 
 /* State while the objects of one namespace are read into a digest. */
 struct netstate_reader {
@@ -233,8 +233,8 @@ static bool is_routing(unsigned short type)
     }
 }
 
-/* Adds a link to the item. name: the name of a link of the gateway, whose interface index changes when it is created
- * again. name NULL: another link; adds its interface index. */
+/* Adds a link to the item. One of the gateway's own links gets a new interface index when it is created again, so its
+ * name is added. name NULL: not such a link; its interface index is added. */
 static void put_link(struct netstate_item *x, const char *name, const struct netstate_attribute *number)
 {
     const struct netstate_attribute a = {number->type, (const uint8_t *)name, name ? strlen(name) : 0};

@@ -19,8 +19,8 @@
 #define FREE "free\n"
 #define ANSWER_LEN 5 /* of either answer */
 
-/* Creates a socket, and writes the link's address to *a. port: true: the port for requests between gateways; false: 0,
- * so that the kernel chooses a port. */
+/* Creates a socket, and writes the link's address to *a. If `port` is true, *a has the port for requests between
+ * gateways. Otherwise its port is 0, and the kernel chooses one. */
 static bool link_socket(const char *link, bool port, struct sockaddr_in6 *a, int *fd)
 {
     a->sin6_family = AF_INET6;

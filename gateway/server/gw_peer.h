@@ -12,7 +12,7 @@
 /* Listens on this node's link address if the fleet has several gateways and the socket is not open yet. */
 void gw_peer_open(struct gw_server *s);
 void gw_peer_accept(struct gw_server *s);
-/* Returns the session in another node's request. NULL: there is no such session, so the answer can be sent at once. */
+/* Returns the session that another node's request is about. NULL: there is none, so the answer can be sent at once. */
 const struct gw_session *gw_peer_subject(const struct gw_server *s, const struct gw_client *c);
 /* Sends the answer to another node's request. */
 void gw_peer_answer(const struct gw_server *s, const struct gw_client *c);

@@ -7,7 +7,7 @@
 #include "gateway/registry/sshkey.h"
 
 #define GW_PENDING_MAX 128
-#define GW_PENDING_PER_SOURCE 4 /* further keys from a source replace that source's oldest keys */
+#define GW_PENDING_PER_SOURCE 4 /* limit; further keys from a source replace that source's oldest keys */
 
 struct gw_pending_key {
     char fingerprint[GW_FINGERPRINT_MAX]; /* "": the entry is free */

@@ -76,7 +76,8 @@ bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follow
     }
     if (*slot < 0)
         *slot = 0;
-    (void)epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->watch.fd, NULL); /* the new process keeps its copy open */
+    /* Closing the descriptor would not end the watch, because the new process keeps its copy open. */
+    (void)epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->watch.fd, NULL);
     return false;
 }
 

@@ -30,7 +30,7 @@
 #define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
 #define GW_PROBE_MAX_MS 2500      /* a probed session has at most this long to answer */
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests them twice */
-#define GW_SESSIONS_PER_KEY 64    /* a device uses at most one for each context; a platform's programs share this */
+#define GW_SESSIONS_PER_KEY 64    /* limit; a device uses one for each context, a platform's programs share the limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* limit of slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
@@ -109,9 +109,9 @@ struct gw_history {
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX]; /* the party's identity; "": none */
     uint64_t ended_in, ended_out; /* bytes of the sessions that have ended */
-    uint64_t in, out, sessions;   /* at the last read: bytes of ended and live sessions, number of live sessions */
+    uint64_t in, out, sessions;   /* at the last refresh: bytes of all sessions, ended or live; number of live ones */
     uint64_t refused;             /* forwards requested and not permitted */
-    uint64_t denied;              /* packets of connections to it that no grant allows */
+    uint64_t denied;              /* packets to it that the packet filter refused */
     uint64_t takeovers_refused;
     uint64_t probed_ms; /* gw_takeover.c: when its sessions were last probed */
     uint64_t window_ms; /* gw_takeover.c: start of the present minute */
@@ -179,7 +179,7 @@ struct gw_server {
     uint64_t hold_changes;
     struct gw_watch routes;                                   /* routes that other gateways announce */
     struct gw_watch peers;                                    /* requests of other gateways */
-    pid_t reports[GW_PEER_REPORTS_MAX + GW_PEER_FOLLOWS_MAX]; /* child processes that write long answers; 0: none */
+    pid_t reports[GW_PEER_REPORTS_MAX + GW_PEER_FOLLOWS_MAX]; /* child processes that send long answers; 0: unused */
     char judge[200];    /* what the guard found wrong with the rules, links or routes; "": nothing */
     uint64_t begun_ms;  /* when the server started */
     uint64_t judged_ms; /* when the guard last reported; 0: never */

@@ -487,7 +487,7 @@ void gw_sessions_recheck(struct gw_server *s)
     gw_hold_recheck(s, &r);
     gw_registry_copy_state(&r, path, &copy);
     any_end = gw_grant_next_end(&r, false, &left, &e) == CMX_OK;
-    if (copy.shared && !r.stale && (!any_end || copy.left < left)) { /* left is 0 if the copy became stale meanwhile */
+    if (copy.shared && !r.stale && (!any_end || copy.left < left)) { /* copy.left is 0 if the copy is stale by now */
         any_end = true;
         left = copy.left;
     }

@@ -12,7 +12,7 @@
 #include "gateway/registry/registry_device.h"
 
 #define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* characters of base64 */
-#define REASON_MAX 1024 /* maximum length, in bytes: of a reason, and of a column that rules does not list */
+#define REASON_MAX 1024 /* maximum bytes of a text without its own limit, and of a column that is not in `rules` */
 #define INVALID UINT32_MAX
 
 static const struct {
@@ -22,7 +22,7 @@ static const struct {
 } rules[] = {
     {"attestation",
      "detail",
-     {GW_COPY_LINES, sizeof((struct gw_attestation *)0)->detail + GW_CLAIMS_MAX}}, /* one line for each claim */
+     {GW_COPY_LINES, sizeof((struct gw_attestation *)0)->detail + GW_CLAIMS_MAX}}, /* a reason, then claims */
     {"consumer", "name", {GW_COPY_WORD, GW_CONSUMER_MAX - 1}},
     {"krl", "content", {GW_COPY_WORD, CONTENT_MAX}},
     {"port", "address", {GW_COPY_ADDRESS_OR_NONE, GW_ADDRESS_MAX - 1}},

@@ -193,7 +193,7 @@ static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const str
 }
 
 /* Deletes all changed rows before it inserts any, because a name may have moved from one row to another. The last
- * column is true for a row that was removed in PostgreSQL. */
+ * column of `rows` is 'f', except for a row that was removed in PostgreSQL. */
 static cmx_err store_rows(struct gw_registry *r, const struct gw_copy_table *t, const PGresult *rows,
                           struct gw_copy_changes *out, struct cmx_why *e)
 {

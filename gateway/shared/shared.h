@@ -29,8 +29,8 @@ CMX_MUST_USE cmx_err gw_shared_attach(struct gw_registry *r, const char *url, st
 CMX_MUST_USE cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e);
 
 /* Stores in r an id for the registry that gw_shared_found will create, unless r has such an id. If the process ends
- * between the commit in PostgreSQL and the commit in r, the next gw_shared_found recognises its registry by this id. It
- * then creates the registry again from r, unless another gateway has changed it meanwhile. */
+ * between the commit in PostgreSQL and the commit in r, the next gw_shared_found recognises the new registry by this
+ * id. It then creates this registry again from r, unless another gateway has changed the registry meanwhile. */
 CMX_MUST_USE cmx_err gw_shared_found_prepare(struct gw_registry *r, struct cmx_why *e);
 
 /* ---- following ---- */

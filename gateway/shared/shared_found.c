@@ -8,8 +8,8 @@
 
 #define ID_BYTES 16
 #define ID_LEN ((size_t)2 * ID_BYTES) /* hex digits */
-#define FOUNDING "founding_id"        /* meta: the id that gw_shared_found_prepare stored */
-#define LOST_CHANGES_MAX 1000000      /* no other copy of a lost registry is this many revisions ahead of r */
+#define FOUNDING "founding_id"        /* key in table meta of the id that gw_shared_found_prepare stored */
+#define LOST_CHANGES_MAX 1000000 /* added to r's revision: no other copy of a lost registry is further ahead of r */
 
 static cmx_err read_exists(void *arg, const PGresult *rows, struct cmx_why *e)
 {

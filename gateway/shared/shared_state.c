@@ -14,7 +14,7 @@
 
 /* After a failure, observations are stored only in the copy for this long; then PostgreSQL is tried again. */
 #define AWAY_MS 5000
-#define MERGE_SLACK_S 5 /* send observations from this long before the first stored one on */
+#define MERGE_SLACK_S 5 /* also send observations made up to this long before the first detached transaction */
 
 /* shared_close keeps its connection here for the next gw_shared_attach, so that a process that writes often does not
  * connect each time. */

@@ -4,7 +4,7 @@
 
 #include "cmxsafe/core/text.h"
 
-#define LINE_MAX_LEN 400 /* fits two names with every character escaped, and a digest */
+#define LINE_MAX_LEN 400 /* enough for a region whose file name is the longest, with every character escaped */
 #define WORDS_MAX 7
 
 struct words {
