@@ -270,8 +270,8 @@ class Style:
                          "sockets keep their POSIX names", lambda s: s.path.startswith("src/cmxsafe/"))
 
     def rule_prefix(self):
-        """After cmx_ (gw_, agent_, board_), a public function's name begins with one of these: a word of its file's name, the
-        name of its folder, a type that its header declares, the type of its first parameter, `cmd`."""
+        """After the prefix (cmx_, gw_, agent_ or board_), a public function's name begins with a word of its file's name, the
+        name of its folder, a type that its header declares, the type of its first parameter, or `cmd`."""
         given = set()  # names that a contract, an application or another project chose
         for s in self.sources:
             if CONTRACT.match(s.path) or PUBLIC_HEADER.match(s.path):

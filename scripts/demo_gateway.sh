@@ -19,7 +19,7 @@ private_folders() {
 gw() { "$GW_PROGRAM" gateway "$@"; }
 
 # product_gateway PUBLIC_KEY: sets up the gateway, enrols the board with its public key, and starts the gateway. Sets HOST,
-# BOARD_GATEWAY (options of cmxsafe-board) and PIN.
+# the ports STREAM, OTA and ATTEST, BOARD_GATEWAY (options of cmxsafe-board) and PIN (the gateway's host key).
 product_gateway() {
     local address
     private_folders && ip link set lo up || die "the demo's folders cannot be set up"

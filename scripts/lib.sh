@@ -54,7 +54,7 @@ BUILD_PACKAGES=(gcc g++ clang libbpf-dev cmake ninja-build pkg-config libssh-dev
 RUN_PACKAGES=(openssh-server openssh-client curl procps iproute2)
 PACKAGE_PACKAGES=(build-essential debhelper lintian) # scripts/package.sh and its test need these
 
-# build DIR [cmake options]: configures DIR if the folder or the options are new, and builds it.
+# build DIR [cmake options]: runs cmake for DIR if DIR is not configured or the given options have changed, then builds.
 build() {
     local dir=$CMX_ROOT/$1
     shift

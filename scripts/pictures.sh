@@ -15,7 +15,7 @@ MAX_BYTES=60000 # maximum size of a picture, in bytes
 IMAGES=$ROOT/docs/images
 mkdir -p "$IMAGES"
 
-# keep FILE NAME: stores a screenshot with few colours.
+# keep FILE NAME: stores the screenshot FILE as NAME, reduced to 64 colours.
 keep() {
     convert "$1" -strip +dither -colors 64 "png8:$IMAGES/$2" || fail "convert $2"
     [ "$(stat -c %s "$IMAGES/$2")" -lt "$MAX_BYTES" ] || fail "$2 is too large"

@@ -74,6 +74,6 @@ static inline void ssh_port_forwarding_task(void *parameter)
 
     cmx_settings_capture(&settings);
     err = cmx_device_forward(&settings, (const TaskParameters *)parameter);
-    (void)err; /* cmx_device_forward has logged it, and a task cannot return an error */
+    (void)err; /* cmx_device_forward has logged the error, and a task cannot return one */
     vTaskDelete(NULL);
 }

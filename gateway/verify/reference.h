@@ -9,8 +9,8 @@
 struct reference_part {
     struct cmx_range range; /* the part's addresses in flash */
     const uint8_t *data;    /* the part's bytes; NULL: erased */
-    void *map;              /* mapped file, or memory allocated for filler */
-    size_t map_len;         /* 0: map was allocated */
+    void *map;              /* mapped file, or memory allocated for filler; NULL: erased */
+    size_t map_len;         /* size of the mapped file; 0: no file is mapped */
 };
 
 struct reference {

@@ -35,8 +35,8 @@ struct cli_list {
 struct cli_option {
     const char *name;  /* the long name without the dashes */
     const char *value; /* the value's name in the help; NULL for a flag */
-    const char *help;  /* one phrase; the help appends the default: the target's value before parsing, unless that is 0
-                          or NULL */
+    const char *help;  /* one phrase; the help appends the default (the target's value before parsing), unless it is 0
+                          or NULL, or `implied` is set */
     cli_type type;
     union {
         bool *flag;
@@ -48,8 +48,8 @@ struct cli_option {
     char short_name;            /* 'c' for -c; 0: none */
     bool required;              /* the command fails without it */
     bool hex;                   /* the help prints the default number in hexadecimal */
-    const char *const *choices; /* the words that a text may be, and NULL at the end; no list (NULL): any text */
-    const char *implied;        /* value of --name alone; any other must be given as --name=VALUE */
+    const char *const *choices; /* the words that a text may be, NULL-terminated; NULL: any text */
+    const char *implied;        /* value if --name is given alone; another needs --name=VALUE. NULL: none */
     const char *former;         /* the option's name in an earlier version, accepted but not in the help; NULL: none */
 };
 

@@ -32,9 +32,9 @@
 #define CONNECTION_MEMORY (32 * 1024)
 #define CONNECTION_STACK (512 * 1024) /* glibc, OpenSSL and sanitizers need more stack than a device */
 #define STREAM_BLOCK (16 * 1024)
-#define DRAIN_MAX (64u * 1024 * 1024) /* limit of a body drained after an early answer; then the connection closes */
-#define DRAIN_TIMEOUTS 4              /* draining may take this many idle timeouts */
-#define ANSWER_TIMEOUTS 2             /* sending an answer, or STREAM_BLOCK bytes of a stream, may take this many */
+#define DRAIN_MAX (64u * 1024 * 1024) /* maximum bytes of a body to drain; a longer one closes the connection */
+#define DRAIN_TIMEOUTS 4              /* time limit for draining, in idle timeouts */
+#define ANSWER_TIMEOUTS 2             /* idle timeouts for sending an answer, or STREAM_BLOCK bytes of a stream */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
 /* cmx_linux_http_feed limits the connections. The library would reset connections above its own limit, and up to
  * version 1.0.1 MHD_add_connection does not release a lock at that limit. The library's limit is therefore higher by
@@ -82,7 +82,7 @@ struct cmx_http_request {
     const struct cmx_http_route *route;
     void *state;
     bool started; /* the head has been read */
-    bool failed;  /* after an error only done may still be called */
+    bool failed;  /* there was an error; only the route's done may still be called */
     bool whole;   /* the whole request has been read */
     bool queued;
     unsigned status;

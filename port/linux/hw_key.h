@@ -20,7 +20,7 @@ CMX_MUST_USE cmx_err cmx_hw_key_open_file(const char *path, struct cmx_hw_key **
 
 /* Opens an HMAC-SHA256 key at a persistent handle of a TPM 2.0. tcti: as in tpm2-tools ("device:/dev/tpmrm0",
  * "swtpm:port=2321"); NULL: the library's default. Loads tpm2-tss; CMX_ENOTSUP: it is not installed. If the connection
- * to the TPM breaks, the next use of the key connects again, at most once a second. */
+ * to the TPM breaks, later uses of the key connect again, at most once a second. */
 CMX_MUST_USE cmx_err cmx_tpm_hmac_open(const char *tcti, uint32_t handle, struct cmx_hw_key **out, struct cmx_why *why);
 
 cmx_key_kind cmx_hw_key_kind(const struct cmx_hw_key *k);

@@ -19,7 +19,7 @@
 
 struct cmx_symbol {
     const char *name;
-    void *slot; /* a function pointer's address */
+    void *slot; /* address of the function pointer to set */
 };
 
 #define CMX_LIBRARY_POINTER(function) __typeof__(function) *function;

@@ -24,7 +24,7 @@ CMX_MUST_USE cmx_err cmx_linux_http_load(struct cmx_why *why);
 /* The listener that uses the kernel's sockets. */
 extern const struct cmx_linux_http_listener cmx_linux_http_kernel;
 
-/* A listener's start calls it with the port that the listener got; it must do so for a service with port 0. */
+/* A listener's start function calls this with the port that the listener got. Required if the service's port is 0. */
 void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port);
 
 /* Services listen on their port plus offset: for a program that shares the loopback with others, or may not bind ports

@@ -9,7 +9,7 @@
 struct cmx_new_file {
     FILE *f;         /* write here */
     char path[4096]; /* the file at the end of all symbolic links */
-    char temp[4096]; /* empty: a device, a pipe or a link without target, which is written directly */
+    char temp[4096]; /* "": f writes directly to a device, a pipe or a link without target */
 };
 
 /* Creates the file that will appear at path. Follows symbolic links. The new file gets the mode of the file that it
@@ -18,6 +18,6 @@ struct cmx_new_file {
  * replaced, such as the key, or NULL. CMX_EIO: errno has the reason (EEXIST: path is `keep`). */
 CMX_MUST_USE cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *keep);
 
-/* Closes the file. complete: moves it to path; if false, removes it, unless it is written directly. CMX_EIO: the file
- * could not be completed and was removed; errno has the reason. */
+/* Closes the file. complete: true moves it to path, false removes it. CMX_EIO: the file could not be completed and was
+ * removed; errno has the reason. A file that is written directly is neither moved nor removed. */
 CMX_MUST_USE cmx_err cmx_new_file_close(struct cmx_new_file *n, bool complete);

@@ -100,7 +100,7 @@ class Region:
     begin: int
     end: int
     kind: str = "erased"  # "erased", "file" or "fill"
-    file: str = ""        # file of the image or of the filler's key
+    file: str = ""        # file with the content ("file") or with the filler's key ("fill")
     offset: int = 0
     sha256: bytes = b""
 

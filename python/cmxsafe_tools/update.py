@@ -17,7 +17,7 @@ from .text import number
 from .tunnel import Tunnel
 
 TRIES, RETRY_S, POLL_S = 20, 1, 0.5
-ANSWER_S, UPLOAD_SILENCE_S = 20, 120  # to check an image, a device reads a whole slot, which takes seconds
+ANSWER_S, UPLOAD_SILENCE_S = 20, 120  # longer for an upload: the device reads the whole slot before it answers
 PASSING = 408, 416, 429, 502, 503, 504
 KEEPS = "the device keeps the firmware that it runs"
 

@@ -21,7 +21,7 @@
 
 #define READ_AHEAD (32 * 1024)
 #define REST_MS 100      /* the buffer is freed after this long without an event */
-#define DESCRIPTORS 1024 /* sockets with higher numbers are not read ahead */
+#define DESCRIPTORS 1024 /* descriptors from this number on are not read ahead */
 
 struct ahead {
     uint8_t *data; /* NULL until a read filled the caller's buffer, and after REST_MS without an event */

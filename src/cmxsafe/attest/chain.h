@@ -27,7 +27,7 @@ extern "C" {
 /* The position of an iteration over the chunks of ranges. */
 struct cmx_walk {
     const struct cmx_range *at, *end;
-    uint32_t done; /* bytes of the range *at that were returned already */
+    uint32_t done; /* bytes of the range *at that earlier chunks cover */
 };
 
 /* Borrows the ranges. */

@@ -23,9 +23,9 @@ typedef enum {
 
 struct cmx_claim_field {
     const char *json;
-    int16_t claim; /* the claim's number, minus CMX_CLAIM_OWN if the profile defines the claim: see cmx_claim_number */
+    int16_t claim; /* the claim's number; if negative, cmx_claim_number adds CMX_CLAIM_OWN */
     uint16_t at;   /* offset of the member in struct cmx_evidence */
-    uint8_t more;  /* offset of the member with the claim's presence or length; see cmx_field_kind */
+    uint8_t more;  /* BYTES_N, BYTES_IF: offset of the length, or of the bool; other kinds: 0 */
     uint8_t len;   /* size of the member in bytes */
     uint8_t kind;  /* cmx_field_kind */
 };

@@ -19,5 +19,5 @@ void cmx_backoff_init(struct cmx_backoff *b, uint32_t base_ms, uint32_t max_ms);
  * a short time. */
 uint32_t cmx_backoff_next(struct cmx_backoff *b, uint32_t random);
 
-/* Call after a success: the waits start again at base_ms. */
+/* Call after a success: the ceiling is base_ms again. */
 void cmx_backoff_reset(struct cmx_backoff *b);

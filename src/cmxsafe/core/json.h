@@ -38,7 +38,7 @@ struct cmx_json {
     void *sink_arg;
     cmx_err err; /* the first failure */
     unsigned depth;
-    bool started;     /* the top-level value has at least begun */
+    bool started;     /* the top-level value has begun */
     uint32_t array;   /* one bit for each open container, the lowest bit for the innermost; 1: an array, 0: an object */
     uint32_t element; /* one bit for each open container, as above; 1: it is not empty */
 };

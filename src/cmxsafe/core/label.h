@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/* Labels with which the input of a hash or MAC begins. */
+/* Labels with which the input of a hash or MAC begins. "NUL included": the input contains the label's NUL too. */
 #define CMX_DOMAIN_MEASUREMENT "cmxsafe measurement 3"       /* attest/measure.h; NUL included */
 #define CMX_DOMAIN_POLICY "cmxsafe policy 1"                 /* isolation/digest.h; NUL included */
 #define CMX_DOMAIN_FILL "cmxsafe fill 1"                     /* gateway/verify/fill.c; NUL included */

@@ -128,7 +128,7 @@ cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges 
         err = derive_digest_key(j, form);
     if (!err)
         err = measure_all(j, ranges);
-    if (!err && form == CMX_EVIDENCE_SIGNED) /* the MAC's key is that of the digests, already in j->key */
+    if (!err && form == CMX_EVIDENCE_SIGNED) /* a MAC needs the digests' key, which j->key holds already */
         err = cmx_identity_attest_key(cmx_identity_hw_hmac, NULL, j->key, pub);
     if (!err)
         err = write_answer(j, form, json);
