@@ -14,11 +14,11 @@
 
 struct entry {
     struct entry *next;
-    struct cmx_context context; /* borrows the sketch's strings; only a default name is owned */
+    struct cmx_context context; /* its strings are borrowed; a default name is in `name` */
     char name[CMX_PROXY_NAME_MAX];
 };
 
-/* Invariant: engine is not NULL exactly while there is an entry. The lock guards all members except hooks, which is
+/* Invariant: engine is NULL if and only if there is no entry. The lock guards all members except hooks, which is
  * atomic. */
 static struct {
     struct cmx_mutex lock;

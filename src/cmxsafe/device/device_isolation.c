@@ -82,7 +82,8 @@ static void add_context(struct cmx_iso_config *c, const struct cmx_context *x)
     c->n_contexts++;
 }
 
-/* If the list cannot be parsed, the rules name no gateway. That is safe, because the engine refuses such a list too. */
+/* If the list of gateways cannot be parsed, the rules name none. That is safe, because the engine refuses such a list
+ * too. */
 static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, const struct cmx_gateway *gateway)
 {
     if (cmx_gateway_list_parse(l, gateway->host ? gateway->host : "", gateway->port, NULL) != CMX_OK)
@@ -118,7 +119,7 @@ static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_
         add_context(c, &contexts[i]);
 }
 
-/* Call with the lock held. */
+/* Call with isolation.lock held. */
 static cmx_err configure(const struct cmx_filter *filter, const struct cmx_gateway *gateway,
                          const struct cmx_context *contexts, size_t n)
 {
@@ -212,7 +213,7 @@ static void log_drops(void *arg)
 
 /* ---- installation ---- */
 
-/* Call with the lock held. */
+/* Call with isolation.lock held. */
 static cmx_err install_filter(void)
 {
     const struct cmx_gateway nobody = {.host = ""};
@@ -242,7 +243,7 @@ static void start_logging(void)
     cmx_log(CMX_LOG_WARN, TAG, "no log task: drops are only counted");
 }
 
-/* Call with the lock held. */
+/* Call with isolation.lock held. */
 static cmx_err isolate(void)
 {
     cmx_err err;

@@ -21,7 +21,7 @@ extern "C" {
 /* Values that only the platform can provide. Strings are addresses, borrowed for the life of the program; NULL:
  * none. */
 struct cmx_device_isolation {
-    const char *resolvers[3];    /* DNS servers; if there are none, the interface's */
+    const char *resolvers[3];    /* DNS servers; all NULL: those of the interface */
     const char *time_servers[3]; /* addresses of SNTP servers */
     const char *time_names[2];   /* names that may be looked up at any time; SNTP packets pass only to the addresses in
                                     time_servers */

@@ -62,12 +62,12 @@ typedef struct TaskParameters {
         CMX_ZERO;
     int direction CMX_ZERO;           /* CMX_TASK_REVERSE, CMX_TASK_DIRECT */
     const char *remote_host CMX_ZERO; /* direct: the service's host, as the gateway names it */
-    int max_connections CMX_ZERO;     /* connections at the same time; default 8 */
-    int idle_timeout_s CMX_ZERO;      /* a connection without traffic for this long is closed; default never */
+    int max_connections CMX_ZERO;     /* maximum of connections at the same time; default 8 */
+    int idle_timeout_s CMX_ZERO;      /* close a connection after this long without traffic; default never */
     const char *session CMX_ZERO;     /* contexts with the same name here share an SSH session; default: not shared */
-    int probe_interval_s CMX_ZERO;    /* how often to test the gateway's listener; default never */
+    int probe_interval_s CMX_ZERO;    /* time between two tests of the gateway's listener; default: no tests */
     const char *name CMX_ZERO;        /* name in the log and status; default "port-N" */
-    int connect_timeout_s CMX_ZERO;   /* how long connecting to the service may take; default 10 */
+    int connect_timeout_s CMX_ZERO;   /* how long connecting to the service may take; default 10 s */
     const char *local_host CMX_ZERO;  /* default SSH_LOCAL_HOST */
     const char *tasks CMX_ZERO; /* direct, with setup_sm(): names of the tasks that may connect, separated by commas
                                    (the first 15 characters are compared); default all */

@@ -13,7 +13,7 @@ static const char *set_or_null(const char *s)
     return s && s[0] ? s : NULL;
 }
 
-/* ---- merging, by tables: a value of `over` replaces the other value unless it is zero or "" ---- */
+/* ---- merging: a value that is set in `over` replaces the other; zero and "" mean: not set ---- */
 
 typedef enum { TEXT, NUMBER, SWITCH } field_kind;
 
@@ -54,9 +54,8 @@ static const uint8_t task_at[CMX_CONTEXT_OPTIONS] = {
 #include "cmxsafe/proxy/context_options.h"
 };
 
-/* Each row initialises one member, in the order of the members: a member without a row, or a row without a member, is a
- * compile error.
- */
+/* Has one value for each row of context_options.h. A compile error means that the rows and the members of
+ * TaskParameters differ in number. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wmissing-field-initializers"
 __attribute__((unused)) static const TaskParameters a_row_for_each_member = {

@@ -324,7 +324,7 @@ static void set_settings(const struct cmx_settings *own)
     cmx_device_override(&esp.settings, NULL, 0);
 }
 
-/* Called with the lock held, until it succeeds once. */
+/* Called with the lock held. Not called again once it has succeeded. */
 static esp_err_t start_device(const struct cmx_settings *own)
 {
     static const struct cmx_proxy_hooks hooks = {.session = on_session, .relay = on_relay};

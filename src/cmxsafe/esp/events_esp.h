@@ -31,7 +31,7 @@ typedef enum {
     CMX_EVENT_UPDATE_FAILED, /* err CMX_ECLOSED: interrupted; CMX_EFORMAT: refused, name: the reason, cut to fit */
     CMX_EVENT_CONFIRMED,     /* the running image reached its gateway and is kept. name: its version */
     CMX_EVENT_ROLLBACK,     /* the device returns or has returned to the previous image. name: the reason, cut to fit */
-    CMX_EVENT_RELAY_REFUSED /* name: the context, or "" if no context has the port; err says why */
+    CMX_EVENT_RELAY_REFUSED /* name: the context, or "" if none has the port that the gateway named; err says why */
 } cmx_event_id;
 
 struct cmx_event_data {

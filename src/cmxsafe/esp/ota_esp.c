@@ -146,7 +146,7 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
 
     (void)arg;
     (void)why;
-    (void)err;               /* an error loses only the reason for the rollback */
+    (void)err;               /* after an error only the reason is missing */
     if (is_pending(running)) /* the bootloader does not start a pending image twice */
         return esp_ota_check_rollback_is_possible() ? CMX_OK : CMX_ENOENT;
     return other && other != running && esp_ota_set_boot_partition(other) == ESP_OK ? CMX_OK : CMX_ENOENT;

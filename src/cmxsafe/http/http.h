@@ -51,15 +51,15 @@ struct cmx_http_route {
 
 struct cmx_http_service {
     const char *name;
-    const char *address;      /* NULL: 127.0.0.1. Linux: "/PATH" is a UNIX socket with mode 0660 */
+    const char *address;      /* NULL: 127.0.0.1. Linux: a path ("/...") is a UNIX socket, mode 0660 */
     uint16_t port;            /* 0: the platform chooses a port, see cmx_http_port; ESP-IDF refuses 0 */
     unsigned max_connections; /* 0 means 8 */
     /* Seconds; 0 means 30. A connection without traffic for this long is closed. A slow client is disconnected too.
-     * Limits on Linux: one timeout for receiving a request's head, four for the rest of a body after an early answer,
-     * and two for sending an answer or each 16 KB of a stream. A connection that is older than ten timeouts serves no
-     * new request. If all connections are in use, the server closes the one that has waited longest for a head. Limits
-     * on an ESP32: 10 s for receiving a head, or 1 s while other connections are open. Sending an answer may take this
-     * timeout plus the time that the answer takes at 128 bytes/s. */
+     * Limits on Linux, as multiples of this timeout: 1 for receiving a request's head, 4 for the rest of a body after
+     * an early answer, and 2 for sending an answer or each 16 KB of a stream. A connection older than 10 times this
+     * timeout serves no new request. If all connections are in use, the server closes the one that has waited longest
+     * for a head. Limits on an ESP32: 10 s for receiving a head, or 1 s while other connections are open; for sending
+     * an answer, this timeout plus the time that the answer takes at 128 bytes/s. */
     unsigned idle_timeout_s;
     const struct cmx_http_route *routes;
     size_t n_routes;

@@ -12,7 +12,7 @@ cmx_err cmx_own_key_make(void)
         err = cmx_crypto_random(secret, sizeof secret);
         if (!err)
             err = cmx_port_secret_create(secret);
-        if (err == CMX_EEXIST) /* another task has created the secret */
+        if (err == CMX_EEXIST) /* another task created the secret meanwhile */
             err = CMX_OK;
     }
     cmx_secret_wipe(secret, sizeof secret);

@@ -152,8 +152,8 @@ cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
     return CMX_WHY_SESSION;
 }
 
-/* RFC 9293 section 3.10.7.3: after our SYN, only a segment that acknowledges it is accepted. A bare acknowledgement is
- * accepted with any number. */
+/* RFC 9293 section 3.10.7.3: SYN+ACK and RST+ACK are accepted only if they acknowledge our SYN. A bare acknowledgement
+ * is accepted with any number. */
 static cmx_why in_syn_sent(struct cmx_flow *f, const struct cmx_packet *p)
 {
     const uint32_t kind = p->tcp_flags;

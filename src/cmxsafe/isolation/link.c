@@ -319,7 +319,7 @@ cmx_why cmx_link_icmp6(const struct cmx_question *q)
     return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_WHY_ICMP;
 }
 
-/* Stores a known neighbour or router in the entry for ip, or else in a free entry; does nothing if there is neither. */
+/* Stores a known neighbour or router in its entry, or in a free one if it has none. Does nothing if list is full. */
 static void seed(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
                  uint32_t expires)
 {

@@ -41,8 +41,8 @@ struct cmx_end {
     uint32_t port;
 };
 
-/* A frame in memory. In a chained buffer only the head must be contiguous: len bytes at data out of total. A frame is
- * refused if a decision needs a byte beyond those. */
+/* A frame in memory. data holds its first len bytes, which need not be all. A frame is refused if a decision needs a
+ * byte beyond those. */
 struct cmx_frame {
     cmx_frame_kind kind;
     const uint8_t *data;
@@ -74,7 +74,7 @@ struct cmx_options {
     const uint8_t *at;
     uint32_t left;
     uint8_t pad;    /* the padding code, which has no length */
-    uint8_t end;    /* the code that ends the list; if it equals pad, no code ends it */
+    uint8_t end;    /* the code that ends the list; the same value as pad: there is no such code */
     uint8_t header; /* 2: an option's length counts only its data; 0: also its code and length */
     bool broken;    /* set by cmx_options_next: an option is malformed or exceeds the list */
 };

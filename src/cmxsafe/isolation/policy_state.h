@@ -63,7 +63,7 @@ struct cmx_iso_config {
                                                     unused */
 
     struct cmx_iso_gateway gateways[CMX_ISO_GATEWAYS_MAX];
-    struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* if there are none, the interface's resolvers */
+    struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* if n_resolvers is 0, those of the interface */
     struct cmx_ip time_servers[CMX_ISO_ADDRESSES_MAX];
     struct cmx_iso_context contexts[CMX_ISO_CONTEXTS_MAX];
 };
@@ -91,7 +91,7 @@ struct cmx_flow {
     uint32_t expires;
 };
 
-#define CMX_ISO_BUCKETS 128 /* lists of flows, by port; with CMX_ISO_FLOWS_MAX flows each list is still short */
+#define CMX_ISO_BUCKETS 128 /* number of flow lists; a flow's ports select its list */
 
 /* An outstanding UDP request, with the values that its answer must have. */
 struct cmx_request {

@@ -12,7 +12,7 @@ typedef enum { CMX_DENY = 0, CMX_ALLOW = 1 } cmx_verdict;
 
 /* The status has one counter for each value, in this order; reason.c has the names. */
 typedef enum {
-    CMX_WHY_NONE = 0, /* no rule allows it */
+    CMX_WHY_NONE = 0, /* as a decision: no rule allows the packet; as the result of a check: no fault found */
 
     /* Denied because of the packet's bytes: */
     CMX_WHY_TRUNCATED,  /* a header is incomplete */

@@ -69,12 +69,12 @@ struct cmx_image {
     bool hashing;       /* signed_sha holds resources */
     bool hashing_image; /* sha holds resources; never with CMX_IMAGE_OPAQUE */
 
-    /* Results, valid once cmx_image_finish has returned CMX_OK. */
+    /* Results, valid once cmx_image_finish has returned CMX_OK; why is set only when the image was refused. */
     bool has_secure_boot;
     bool has_trailer;
     const char *why;                /* why the image was refused, one clause; static */
     uint32_t image_len;             /* length of the image with its appended SHA-256 */
-    uint32_t signed_len;            /* everything before the trailer */
+    uint32_t signed_len;            /* length of everything before the trailer */
     uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of signed_len bytes, as sha256sum prints for the unsigned file */
     struct cmx_image_info info;
     struct cmx_trailer trailer;

@@ -239,8 +239,8 @@ static cmx_err appended_hash(struct cmx_image *c)
     return CMX_OK;
 }
 
-/* After the image comes padding to a sector and a Secure Boot v2 signature sector, or the trailer, or nothing. Selects
- * the next state according to the first byte, which that state then consumes. */
+/* The image may be followed by padding to a sector and a Secure Boot v2 signature sector, and then by the trailer.
+ * Selects the next state by the byte `first`, which that state then consumes. */
 static cmx_err tail(struct cmx_image *c, uint8_t first)
 {
     uint32_t pad = (CMX_IMAGE_SECTOR - c->offset % CMX_IMAGE_SECTOR) % CMX_IMAGE_SECTOR;

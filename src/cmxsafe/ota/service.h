@@ -28,7 +28,7 @@ extern "C" {
 #define CMX_OTA_HEAP_MAX 16384
 #define CMX_OTA_IDLE_TIMEOUT_S 30
 #define CMX_OTA_HEAP_SHORT 32768        /* bytes; with less free heap, an interruption is logged as a lack of memory */
-#define CMX_OTA_SLOWEST 128             /* bytes/s; an upload that is slower for an idle timeout is interrupted */
+#define CMX_OTA_SLOWEST 128             /* bytes/s; an upload slower than this for one idle timeout is interrupted */
 #define CMX_OTA_RESTART_GRACE_MS 1000   /* wait before the restart, so that the answer passes the tunnel */
 #define CMX_OTA_RESTART_WAIT_MS 300000u /* a restart that takes longer has failed */
 #define CMX_OTA_RESUME_MS (60u * 60 * 1000) /* how long an interrupted upload is kept */
@@ -47,7 +47,7 @@ typedef enum {
 
 /* An upload that ended. */
 struct cmx_ota_past {
-    uint64_t at_ms; /* end of the upload, by cmx_port_now_ms; wraps around for an upload before the device's start */
+    uint64_t at_ms; /* when it ended (cmx_port_now_ms); before the device's start: negative, modulo 2^64 */
     uint32_t received;
     bool ok;
     char from[CMX_IP_TEXT_MAX]; /* "": not known */
@@ -72,7 +72,7 @@ struct cmx_ota_config {
     /* Reports an event. May be NULL. text: the version or the reason, valid during the call. Called from the service's
      * threads without a lock; must not block. */
     void (*event)(cmx_ota_event event, const char *text);
-    const struct cmx_ota_past *past; /* uploads before the start, the oldest first; copied */
+    const struct cmx_ota_past *past; /* uploads that ended before the service starts, the oldest first; copied */
     size_t n_past;                   /* number of uploads at past, at most CMX_OTA_PAST */
     /* Called after the end of an upload, from the same threads as event. May block. May be NULL. */
     void (*ended)(const struct cmx_ota_past *p);

@@ -265,8 +265,8 @@ static void interrupted(struct cmx_ota_service *s)
     cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
 }
 
-/* True when the upload was slower than CMX_OTA_SLOWEST for an idle timeout. A client that sends a byte now and then is
- * not idle, but would keep all other clients from updating. */
+/* True when the upload was slower than CMX_OTA_SLOWEST for a whole idle timeout. A client that sends a byte now and
+ * then is not idle, but would keep all other clients from updating. */
 static bool too_slow(const struct cmx_ota_service *s, struct cmx_ota_request *q, size_t len)
 {
     const uint64_t took = cmx_port_now_ms() - q->since_ms, window = s->http.idle_timeout_s * 1000ull;

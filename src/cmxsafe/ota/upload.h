@@ -27,7 +27,7 @@ struct cmx_upload {
     uint32_t erased;
     uint32_t buffered;
     uint32_t crc; /* CRC-32 of the received bytes; a client compares it to decide whether it can continue the upload */
-    bool begun;   /* storage was written */
+    bool begun;   /* cmx_slots.begin has succeeded: storage may have been written */
     uint8_t withheld[CMX_UPLOAD_WITHHELD];
     const char *why;        /* after an error: the reason, one clause; static, or points to refusal */
     struct cmx_why refusal; /* the reason that cmx_slots.activate gave */

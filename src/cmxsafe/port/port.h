@@ -58,7 +58,7 @@ void cmx_port_mutex_destroy(struct cmx_mutex *m);
 
 /* Feeds the platform's watchdog for the calling task, and lets other tasks run. Cheap. */
 void cmx_port_watchdog_feed(void);
-/* Feeds the watchdog for a task that now waits for at most ms without feeding it. */
+/* Feeds the watchdog before the calling task waits for up to ms milliseconds without feeding it. */
 void cmx_port_watchdog_rest(uint32_t ms);
 
 /* Opens a descriptor that ends the poll of one task when another task calls cmx_port_wake. -1: the platform's poll

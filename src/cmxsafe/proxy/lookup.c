@@ -139,8 +139,8 @@ void cmx_lookup_release(struct cmx_lookup *l)
 {
     if (!l)
         return;
-    /* Apart from its own task, only the owner holds a look-up that still runs. The owner gives it up here, so report
-     * the end of the look-up to the resolve hook. */
+    /* If the look-up still runs, the caller is its owner and gives it up, because relays hold only finished look-ups.
+     * Report the end to the resolve hook, unless that was done. */
     announce(l, false);
     unuse(l);
 }

@@ -28,7 +28,7 @@ CMX_MUST_USE cmx_err cmx_peer(int fd, struct sockaddr_storage *out);
 
 #include "cmxsafe/proxy/originator.h"
 
-/* Writes the address that cmx_peer finds as text; "" if cmx_peer returns an error. */
+/* Writes, as text, the address that cmx_peer finds; "" if cmx_peer returns an error. */
 void cmx_peer_text(int fd, char out[CMX_IP_TEXT_MAX]);
 
 /* One connection to a service; a member of the relay. Initialise it with zeros. */

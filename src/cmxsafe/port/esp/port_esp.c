@@ -64,7 +64,7 @@ static struct place *find_place(const struct start *s)
         struct place *p = &tasks.places[i];
 
         if (!p->task && is_kind(p, s))
-            return p; /* a task of the same name ran before; the smaller minimum is kept */
+            return p; /* an ended task had the same name and stack: the smaller of both minima is kept */
         if (!p->task && (!free_one || !p->figures.name[0]))
             free_one = p;
     }
