@@ -54,7 +54,7 @@ boards() {
         tail -c +65537 "$name/flash.bin" >"$name.firmware"
         gw enroll "$name" --hwkey "keys/$name.bin" --ports 81,8989,8888 --group cameras >/dev/null || fail "enroll $name"
         offset=$(free_offset)
-        BOARD_OFFSET=$offset # the offset of the last board
+        BOARD_OFFSET=$offset # the port offset of the board that was started last
         "$BIN/cmxsafe-board" run "$name" --gateway "127.0.0.1:$GW_PORT" --set gateway.user=cmxsafe-gw --set "gateway.host_key=$pin" \
             --set "gateway.remote_address=$(address_of "$name")" --set "board.port_offset=$offset" --set "ota.public_key=$public" \
             --set ota.confirm_s=60 2>>"$name.log" &

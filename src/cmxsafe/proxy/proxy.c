@@ -12,7 +12,7 @@
 
 struct cmx_proxy {
     struct engine engine;
-    struct cmx_proxy_config *config; /* used by the sessions */
+    struct cmx_proxy_config *config; /* owned; every session points to it */
     size_t n_contexts;
     size_t stack_bytes;
     bool started;

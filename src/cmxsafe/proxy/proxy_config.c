@@ -98,7 +98,7 @@ bool cmx_context_option_in_range(const struct cmx_context_option *o, int64_t val
 struct field {
     uint8_t at;
     uint8_t size;      /* 0: a string */
-    uint16_t fallback; /* replaces 0 in a number of 2 or 4 bytes */
+    uint16_t fallback; /* default that replaces 0; only for size 2 or 4 */
 };
 
 #define STRING(member, none) {.at = offsetof(struct cmx_gateway, member)},
@@ -343,7 +343,7 @@ static void gateway_defaults(struct cmx_gateway *g)
         else if (f->size == sizeof(uint32_t) && f->fallback && *(uint32_t *)at == 0)
             *(uint32_t *)at = f->fallback;
     }
-    /* parse_pins has parsed these borrowed texts, which the configuration does not keep. */
+    /* The texts are borrowed, and parse_pins has already converted them to pins. */
     g->host_keys = NULL;
 }
 

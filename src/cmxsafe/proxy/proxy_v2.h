@@ -7,7 +7,7 @@
 #define CMX_V2_COMMAND 12 /* offset of the command */
 #define CMX_V2_FAMILY 13  /* offset of the address family */
 #define CMX_V2_LENGTH 14  /* offset of the length of the data after the head; two bytes, big-endian */
-#define CMX_V2_HEAD 16    /* bytes */
+#define CMX_V2_HEAD 16    /* length of the head, in bytes */
 
 #define CMX_V2_LOCAL 0x20 /* version 2, command LOCAL: the sender made the connection for itself */
 #define CMX_V2_PROXY 0x21 /* version 2, command PROXY: the sender forwards a client's connection */

@@ -113,7 +113,8 @@ static void service_refused(struct relay *x, struct session *s, cmx_err err)
     relay_refused(x, s, err);
 }
 
-/* Sends the header of the PROXY protocol, if the context has one. The send buffer of a new connection has room. */
+/* Sends the header of the PROXY protocol, if the context uses it. The header always fits in the empty send buffer of a
+ * new connection. */
 static cmx_err send_header(const struct relay *x)
 {
     const struct cmx_context *c = &x->run->cfg;

@@ -6,5 +6,5 @@
 void cmx_relay_event_opened(struct relay *x, struct session *s);
 /* Reports nothing if the relay was never open or its end has already been reported. */
 void cmx_relay_event_closed(struct relay *x, struct session *s, cmx_err cause);
-/* Also counts the refusal. r: NULL if no context has the port. */
+/* Reports and counts a refused connection. r is NULL if no context has the port to which the client connected. */
 void cmx_relay_event_refused(struct session *s, struct run *r, const char *from, cmx_err cause);

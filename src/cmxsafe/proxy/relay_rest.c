@@ -30,7 +30,7 @@ static void rest_leave(struct relay *x, struct session *s)
     if (x->next)
         x->next->before = x->before;
     x->rests = x->stirs = false;
-    x->active_ms = s->now_ms; /* the relay must not rest again before it has been served */
+    x->active_ms = s->now_ms; /* counts as a byte, so that the relay does not rest again before it is served */
     x->next = s->relays;
     s->relays = x;
 }

@@ -34,8 +34,8 @@ typedef enum { HALF_OPEN, HALF_DRAIN, HALF_SHUT } half_state;
 /* How the gateway ended the channel. */
 typedef enum {
     END_IN_ORDER, /* the gateway sent CLOSE after EOF in both directions, or has not sent CLOSE yet */
-    END_CUT,      /* the gateway closed the channel while the device still had bytes to send */
-    END_BROKEN    /* the gateway closed the channel without EOF */
+    END_CUT,      /* the gateway sent EOF and CLOSE before the device had sent EOF */
+    END_BROKEN    /* the gateway sent CLOSE without EOF */
 } relay_end;
 
 /* Bytes that wait to be sent to one side. */
@@ -58,13 +58,13 @@ struct relay {
     unsigned id; /* number of the relay in the log */
     struct cmx_ssh_open *open;
     struct cmx_ssh_channel *channel;
-    struct cmx_lookup *lookup;      /* connecting: owns the addresses */
-    const struct addrinfo *address; /* connecting: the address that is tried */
+    struct cmx_lookup *lookup;      /* look-up of the service's name; owns `address`; NULL: none */
+    const struct addrinfo *address; /* CONNECTING: the address that is tried */
     cmx_err failed;                 /* why both sides must be reset; CMX_OK: no reset */
     size_t backlog;                 /* number of bytes for the local socket that wait inside libssh */
     struct relay_bytes spill;       /* bytes read from libssh that wait for the local socket */
     struct relay_bytes held;        /* bytes read from the local socket that wait for the gateway */
-    uint64_t deadline_ms;           /* end of the phases TENTATIVE, LOOKUP, CONNECTING and CLOSING */
+    uint64_t deadline_ms;           /* time limit of the phases TENTATIVE, LOOKUP, CONNECTING and CLOSING */
     uint64_t active_ms;             /* time of the last byte in either direction */
     uint64_t stall_ms;              /* value of active_ms when a stall was last logged */
     uint64_t number; /* the connection's number in events; 0: not open yet, or its end has been reported */

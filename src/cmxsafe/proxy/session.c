@@ -109,7 +109,7 @@ static cmx_err serve_login(struct session *s)
     for (struct run *r = s->runs; r; r = r->next)
         r->live.sessions++;
     cmx_session_set_state(s, CMX_STATE_FORWARDING, CMX_OK, NULL);
-    cmx_port_read_ahead(cmx_ssh_fd(s->ssh)); /* libssh reads 4 KB at a time */
+    cmx_port_read_ahead(cmx_ssh_fd(s->ssh)); /* saves system calls: libssh reads only 4 KB at a time */
     err = cmx_session_serve(s);
     if (err == CMX_EBUSY)
         cmx_session_say(s, "the device's other sessions have moved to another gateway", "");

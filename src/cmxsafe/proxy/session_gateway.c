@@ -56,7 +56,7 @@ void cmx_session_gateway_enter(struct session *s)
     cmx_session_login_drop_lookup(s);
 }
 
-/* Makes `gateway` the gateway of the engine, and wakes all sessions. Otherwise a sleeping session would notice the
+/* Makes `gateway` the gateway of the engine. Wakes all sessions, because a sleeping session would otherwise notice the
  * change only at its next keepalive. The caller holds the lock. */
 static void move_engine(struct engine *e, uint8_t gateway)
 {
@@ -142,7 +142,7 @@ bool cmx_session_gateway_failed(struct session *s, cmx_err err)
     cmx_port_mutex_lock(&e->lock);
     if (s->searches || (e->n_up && e->turn.at == s->gateway)) {
         last = search_on(s, l, err, random);
-    } else if (e->turn.at == s->gateway) { /* otherwise another session has already moved on */
+    } else if (e->turn.at == s->gateway) { /* if not, another session has already changed turn.at */
         if (s->proven)
             cmx_gateway_turn_worked(&e->turn);
         last = cmx_gateway_turn_is_last(&e->turn, l);

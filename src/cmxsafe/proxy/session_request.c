@@ -16,8 +16,8 @@ static uint64_t keepalive_ms(const struct session *s)
     return s->config->gateway.keepalive_s * 1000ull;
 }
 
-/* The gateway counts as dead after this long without a byte. This is one second less than keepalive_s * keepalive_max,
- * if that is more than two seconds, so that the session ends within that time. */
+/* The gateway counts as dead after this long without a byte: keepalive_s * keepalive_max, less one second, so that the
+ * session ends within the configured time. A time of at most two seconds is not shortened. */
 static uint64_t dead_ms(const struct session *s)
 {
     uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;

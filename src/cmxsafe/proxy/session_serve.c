@@ -15,7 +15,7 @@
 
 #define TAG "proxy"
 #define SETTLE_ROUNDS 4
-#define BULK (16 * 1024) /* after this many bytes at once the stack sends an ACK by itself */
+#define BULK (16 * 1024) /* after this many bytes in one turn, the TCP stack sends an ACK by itself */
 
 /* ---- contexts that are added and removed while the session is up ---- */
 

@@ -131,7 +131,7 @@ uint32_t cmx_session_silent_ms(struct session *s)
 {
     const uint32_t silent = (uint32_t)cmx_port_now_ms() - (uint32_t)atomic_load(&s->alive);
 
-    return silent > INT32_MAX ? 0 : silent; /* the end of a wait that cmx_session_rests announced is not reached yet */
+    return silent > INT32_MAX ? 0 : silent; /* above INT32_MAX: a wait that the task announced has not ended yet */
 }
 
 void cmx_session_set_fd(struct session *s, int fd)

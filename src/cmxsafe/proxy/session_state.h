@@ -24,7 +24,7 @@ typedef enum { PROBE_OFF, PROBE_WAITING, PROBE_OPENING, PROBE_SENT } probe_state
 struct probe {
     probe_state state; /* only probe_set_state in probe.c sets it */
     struct cmx_ssh_channel *channel;
-    uint64_t next_ms;  /* waiting: when the next probe starts; otherwise: when the current probe fails */
+    uint64_t next_ms;  /* PROBE_WAITING: when the next probe starts; later: when the probe fails */
     unsigned failures; /* failed probes in a row */
     bool seen;         /* the token came back */
     bool gone;         /* the gateway closed the channel */
@@ -82,7 +82,7 @@ struct session {
     size_t n_relays; /* number of relays in `relays` and in `resting` */
     struct pollfd *polls;
     size_t n_polls, polls_cap;
-    uint8_t *scratch; /* the only buffer between the local sockets and libssh */
+    uint8_t *scratch; /* one chunk on its way from a local socket to libssh; NULL: not allocated */
     size_t scratch_len;
     request_kind request;
     struct run *request_run;
@@ -105,7 +105,7 @@ struct session {
     bool broken;          /* under the lock: cmx_proxy_watch has broken the connection */
     uint8_t gateway;      /* index of this attempt's gateway, in the gateway list */
     uint8_t shut_out;     /* attempts in a row that failed on a gateway where other sessions are up */
-    uint8_t search_from;  /* the gateway on which this session's attempts fail */
+    uint8_t search_from;  /* the gateway on which the attempts failed before the search */
     struct cmx_gateway_turn search;
     bool searches;       /* this session tries the other gateways, in the order of `search` */
     bool logged_in;      /* the login of this attempt has succeeded */

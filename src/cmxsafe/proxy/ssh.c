@@ -125,8 +125,8 @@ void cmx_ssh_free(struct cmx_ssh *s)
         ssh_event_free(s->event);
     if (s->session) {
         if (s->taken) {
-            /* libssh does not close a descriptor that was set with this option. This call with NULL makes libssh close
-             * the descriptor, although the call returns an error. */
+            /* ssh_disconnect does not close a descriptor that was set with this option. This call with NULL returns an
+             * error, but clears the option, so that ssh_disconnect closes the descriptor. */
             (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);
             ssh_disconnect(s->session);
         }

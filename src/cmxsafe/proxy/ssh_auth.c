@@ -165,7 +165,7 @@ cmx_err cmx_ssh_auth_step(struct cmx_ssh_auth *a, ssh_session session, const str
             (void)ssh_pki_export_pubkey_base64(a->key, &a->public_half); /* NULL if memory is short */
         drop_key(a);
         if (rc == SSH_AUTH_PARTIAL && a->now == CMX_CRED_PASSWORD)
-            a->answered = true; /* the server has accepted it and will prompt for a second factor */
+            a->answered = true; /* the password is accepted: a later prompt asks for something else */
         if (rc == SSH_AUTH_SUCCESS)
             return CMX_OK;
         if (rc == SSH_AUTH_ERROR)

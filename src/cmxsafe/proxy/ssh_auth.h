@@ -28,7 +28,7 @@ struct cmx_ssh_auth {
     bool trying;      /* an attempt with `now` is under way */
     bool offered_any; /* at least one credential could be loaded */
     struct ssh_key_struct *key;
-    bool answered;       /* the password has been sent */
+    bool answered;       /* the password has answered a prompt or has been accepted */
     unsigned rounds;     /* rounds of keyboard-interactive prompts so far */
     const char *trouble; /* see cmx_ssh_auth_trouble */
     char *public_half;   /* base64 of the public key that logged in, allocated by libssh; NULL: see cmx_ssh_login_key */

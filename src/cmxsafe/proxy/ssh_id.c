@@ -15,8 +15,8 @@
 enum { AGENT_FAILURE = 5, AGENT_REQUEST_IDENTITIES = 11, AGENT_IDENTITIES = 12, AGENT_SIGN_REQUEST = 13 };
 
 #define BLOB_MAX CMX_PIN_BLOB_MAX
-#define ASKED_MAX 1536 /* enough for both requests; the second contains the key blob twice */
-#define ASKED_MS 1000  /* more than enough: libssh has already sent the requests, over a local socket */
+#define ASKED_MAX 1536 /* bytes: enough for both requests; the second contains the key blob twice */
+#define ASKED_MS 1000  /* time limit for reading the requests, which libssh has already sent */
 
 /* Writes the agent's two answers: a list of one identity, and a failure in reply to the signature request. */
 static cmx_err put_answers(struct cmx_buf *b, const uint8_t *blob, size_t len)

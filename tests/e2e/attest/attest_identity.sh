@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../attest_lib.sh"
 make_key
 make_flash $((4 << 20))
-start_sshd <<<'' # creates keys; afterwards only the device's key is authorized
+start_sshd <<<'' # authorizes $KEY; the lines below authorize only the device's key instead
 cmx identity public >"$TMP/identity" || fail "identity public"
 head -n 1 "$TMP/identity" >"$TMP/authorized_keys"
 ssh-keygen -lf "$TMP/authorized_keys" | grep -q ECDSA || fail "ssh-keygen does not accept the key"

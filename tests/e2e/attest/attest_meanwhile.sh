@@ -10,7 +10,7 @@ import socket, statistics, sys, threading, time, urllib.request
 attest, bulk, rounds = (int(x) for x in sys.argv[1:])
 pattern = bytes(range(256)) * 512
 got = 0
-beats = []  # ends of round trips
+beats = []  # times at which round trips ended
 errors = []
 
 

@@ -61,7 +61,7 @@ ok "a key derived from eFuse logs in"
 tail -c +65537 "$TMP/two.flash" >"$TMP/firmware.bin"
 attest() { inside "$BIN/cmxsafe" attest --url http://cam-18.cmx:8888 --timeout 120 "$@"; }
 attest --key "$TMP/private_key.bin" --image "$TMP/firmware.bin" | grep MATCH >/dev/null || fail "/hash differs"
-esp_logs two "attest: hash for ::1" || fail "the log does not name the client that sshd reports" # --user mode has no identities
+esp_logs two "attest: hash for ::1" || fail "the log does not name the client that sshd reports" # ::1, because clients have no identities in --user mode
 ok "/hash over the whole flash matches, and names its client"
 app=$TMP/app.bin
 cp "$(esp_app)" "$app" || fail "no image"

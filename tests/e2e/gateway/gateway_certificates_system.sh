@@ -26,8 +26,8 @@ for k in alice phone; do page $k 81 | grep -qx one || fail "$k does not reach th
 reported() { [ "$(gw access --consumer alice@corp --json | jq -r 'select(.event == "close" and (.device | endswith("cam-17"))) | .consumer' | sort -u)" = platform:alice@corp ]; }
 wait_for 20 reported || fail "access: $(gw access --consumer alice@corp --json)"
 
-# One of two grants is removed during a session. The session continues without a new login, and only the access to that
-# port ends.
+# One of two grants is removed during a session. Access to this grant's port ends, and the session continues without a
+# new login.
 gw grant alice@corp cam-17:82 >/dev/null || fail "grant"
 L=$(free_port)
 client alice -o CertificateFile="$TMP/alice-cert.pub" -N -L "127.0.0.1:$L:cam-17.cmx:81" 2>"$TMP/held.err" & HELD=$!; PIDS+=("$HELD")

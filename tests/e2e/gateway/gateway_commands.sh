@@ -113,7 +113,7 @@ lacks "$A . 81" "$GW/fleet.nft" || fail "fleet.nft has a grant that the registry
 prints_no "$A" inside nft list set inet cmxsafe by_user || fail "the kernel has a grant that the registry lacks"
 ok "concurrent commands run one after the other"
 
-# A CSV file may have relative key paths; fields of missing columns keep their values; `open` is the former name of `direct`.
+# A CSV file may have relative key paths; fields of missing columns keep their values; the column `direct` may have its former name `open`.
 mkdir -p "$TMP/csv/keys"; cp "$TMP/c.pub" "$TMP/csv/keys/"
 printf '\xef\xbb\xbfname;key;ports;group;open\r\ncam-19;keys/c.pub;"81, 8989";yard;gateway.cmx:1883\r\n;;;;\r\n' >"$TMP/csv/fleet.csv"
 (cd / && gw import "$TMP/csv/fleet.csv") >/dev/null || fail "import"

@@ -228,7 +228,7 @@ for _ in $(seq 10); do
 done
 kill -0 "$L" 2>/dev/null && lacks -q 'reset\|end\|error' "$TMP/live.out" || fail "other grants end a connection: $(cat "$TMP/live.out")"
 kill "$L"
-ip -6 rule del pref 1129 || fail "the host's rule" # the guard repairs this only after it has seen the grants
+ip -6 rule del pref 1129 || fail "the host's rule" # once the guard has repaired this, it has also seen the grants
 wait_for 15 repaired "$repairs" || fail "the host's rule is not repaired"
 equal "$(gw status --json | jq .counters.judge_repairs)" $((repairs + 1)) || fail "grants count as repairs: $(grep repaired "$TMP/gateway.log")"
 ok "grants that come and go leave other connections alone, and are no repairs"

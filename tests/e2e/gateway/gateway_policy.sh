@@ -117,8 +117,8 @@ stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
 ok "another device's evidence"
 
-# Recorded evidence of this device is refused later, because it contains another nonce (of the same length). Here the
-# device also starts again, so that the recorded evidence names another boot (bootseed); the nonce alone would be a
+# Recorded evidence of this device is refused, because its nonce is not the nonce of the new request. The device also
+# starts again after the recording, so that the evidence names an earlier boot (bootseed), but the nonce alone is a
 # sufficient reason.
 ranges=$(awk '$1 == "region" { printf "%s%s-%s", sep, $2, $3; sep = "," }' "$TMP/manifest")
 record() { curl -sf -H 'Accept: application/eat+cwt' -o "$TMP/$1" "http://127.0.0.1:$BOARD_PORT/evidence?nonce=$(openssl rand -hex 32)&alg=ES256&ranges=$ranges" || fail "no evidence to record"; }
@@ -190,8 +190,8 @@ sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 57, boot_ends = boot_en
 wait_for 30 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "without the worker it stays open: $(gw policy show)"
 kill -CONT "$WORKER"
 wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "the worker continues"
-# tests/unit/gateway tests the clocks: within one boot, evidence expires by the time since boot; after a reboot it does not
-# count while the wall clock is behind.
+# Jumps of the clock are tested in tests/unit/gateway: within one boot, evidence expires by the time since boot; after a
+# reboot it does not count while the clock is before the time of the evidence.
 ok "a worker that hangs"
 
 # A device that gives no evidence after a login is quarantined when the grace period ends. This also holds while no worker runs.
