@@ -78,12 +78,12 @@ frames_in() { tcpdump -nn -e -r "$1" 2>/dev/null | wc -l; }
 
 hostile() { in_ns nb python3 "$ROOT/tests/support/hostile.py" eth0 "$DEVICE_MAC" "$@" >>"$TMP/hostile.out" 2>&1 || { tail -5 "$TMP/hostile.out"; fail "hostile.py $*"; }; }
 
-# scan WHERE ADDRESS [options]: checks that nmap gets no answer from any TCP port and from the 1,000 most common UDP ports.
+# scan WHERE ADDRESS [options]: checks that nmap gets no answer from any TCP port or from the 1,000 most common UDP ports.
 scan() {
     local where=$1 address=$2 six='' out
     shift 2
     case $address in *:*) six=-6 ;; esac
-    # With isolation the device does not answer ARP or neighbour discovery of this host: set its hardware address.
+    # With isolation the device does not answer ARP or neighbour discovery of this host: set the device's MAC address.
     in_ns "$where" ip neigh replace "$address" lladdr "$DEVICE_MAC" nud permanent dev eth0
     out=$(in_ns "$where" nmap $six -n -Pn --send-ip --disable-arp-ping -sS -p- --min-rate 20000 --max-retries 0 --reason "$@" "$address" 2>&1)
     echo "$out" >>"$TMP/nmap.out"

@@ -115,7 +115,7 @@ neighbours() { [ "$(bird "$1" show protocols | grep -c Established)" = "$2" ]; }
 route_of() { on "$1" ip -n cmxsafe -6 route show table 1129142 "$2" | sed -nE 's/.* dev cmxlink([0-9]+) .*/\1/p'; }
 route_is() { [ "$(route_of "$1" "$2")" = "$3" ]; }
 
-# client_at N KEY [ssh arguments]: runs a stock ssh as this device, like client, but connects to node N.
+# client_at N KEY [ssh arguments]: like client of gateway_lib.sh, but connects to node N.
 client_at() {
     local n=$1 key=$2
     shift 2

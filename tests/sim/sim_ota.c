@@ -333,7 +333,7 @@ static void test_slot_content(void **state)
 
     (void)state;
     load(fresh);
-    memset(flash_sim.mem + SLOT_0 + SLOT_SIZE, 0x5a, SLOT_SIZE); /* a longer, older image */
+    memset(flash_sim.mem + SLOT_0 + SLOT_SIZE, 0x5a, SLOT_SIZE); /* as if from a longer, older image */
     assert_string_equal(boot(&s, &r), "1");
     assert_int_equal(update(&s, &v2), CMX_OK);
     assert_memory_equal(flash_sim.mem + SLOT_0 + SLOT_SIZE, v2.data, v2.len);

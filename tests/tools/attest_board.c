@@ -3,6 +3,7 @@
  *     attest_board FLASH PORT (--efuse FILE [--silicon FILE] | --keyfile FILE | --tpm TCTI HANDLE)
  *                  [--gateway PORT USER PIN REMOTE_PORT]
  *
+ * FILE after --silicon: the bits of a read-protected key, which the eFuse file lacks (default: private_key.bin).
  * --gateway: logs in to an sshd on 127.0.0.1 with the key derived from the hardware key and forwards REMOTE_PORT to the
  * service. Environment: BULK="LOCAL REMOTE" forwards one more port in the same session; FLASH_US=N delays each read of
  * flash by N us, as on a real chip. Prints "listening PORT" when the service accepts connections, and at exit "heap

@@ -227,7 +227,7 @@ static bool dhcp_step(int fd, const struct cmx_ip *to_ip, uint8_t type, uint32_t
     dhcp_message(d, 1, type, xid, netif_default->hwaddr, type == 3 && !to_ip ? &dhcp_server : NULL);
     if (to_ip)
         memcpy(d + 12, &dhcp_address.w[3], 4); /* ciaddr: a renewal */
-    else if (type == 3) {                      /* requested address, before the end option */
+    else if (type == 3) {                      /* adds the option "requested address" */
         memcpy(d + 249, (const uint8_t[]){50, 4}, 2);
         memcpy(d + 251, &dhcp_address.w[3], 4);
         d[255] = 255;

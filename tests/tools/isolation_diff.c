@@ -423,15 +423,16 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
 
     if (d.why == CMX_WHY_VLAN) /* the kernel removes a priority tag before nftables sees the frame */
         return true;
-    if (cmx_packet_parse(&p, &v) != CMX_WHY_NONE) /* TCP header longer than the packet: the kernel's TCP drops it */
+    /* The rules do not check the length of the TCP header; the kernel's TCP does. */
+    if (cmx_packet_parse(&p, &v) != CMX_WHY_NONE)
         return d.why == CMX_WHY_LENGTH && p.proto == CMX_IP_TCP && p.l4 && p.l4_have >= 20;
     switch (d.why) {
     case CMX_WHY_TCP_STATE: /* after the rules, the kernel's TCP checks the window */
         return true;
-    case CMX_WHY_SESSION: /* the kernel's TCP checks these; also excludes packets that end the session */
+    case CMX_WHY_SESSION: /* compares only bare ACKs: the kernel's TCP checks all others, and some end the session */
         return (p.tcp_flags & ~(CMX_TCP_ACK | 8u)) || p.seq != rcv_next || p.ack != snd_next || p.payload ||
                f->d[14] != 0x45;
-    case CMX_WHY_ARP: /* the kernel's answer is counted, too */
+    case CMX_WHY_ARP: /* the rules also count the kernel's answer */
     case CMX_WHY_ND:
         return true;
     case CMX_WHY_NOT_FOR_US: /* the ARP rules do not check our address; the kernel does later */

@@ -2,8 +2,9 @@
  *
  *   proxy_run HOST PORT USER KEYFILE PIN [option=value ...] -- CONTEXT ...
  *   CONTEXT: name,local_port,remote_port[,key=value ...]
- *   input:   status | mem | peak (resets the peak that mem prints) | up (waits until all contexts are up) | fail N
- *            | heap BYTES (free on the device) | updating 0|1 | set CONTEXT ... | host GATEWAYS | quit
+ *   input:   status | mem | peak (resets the peak that mem prints) | up (waits until all contexts are up)
+ *            | fail N (the N-th allocation from now on fails) | heap BYTES (free on the device) | updating 0|1
+ *            | set CONTEXT ... | host GATEWAYS | quit
  * A line with a dot ends each answer. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Three gateways share one registry. One gateway's clock is an hour ahead, another's is an hour behind. A change on one
-# gateway takes effect on all. Logins and sessions continue. A grant that has ended is not valid again on any gateway.
+# gateway takes effect on all. Logins and sessions continue. A grant that has ended does not become
+# valid again on any gateway.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"

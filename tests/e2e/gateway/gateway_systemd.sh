@@ -46,8 +46,8 @@ cmxsafe gateway grant --json | json_is '.[0].consumer == "user:alice"' || fail "
 units=(/etc/systemd/system/cmxsafe-gateway*)
 [ ${#units[@]} = 7 ] || fail "units: ${units[*]}"
 systemd-analyze verify --man=no "${units[@]}" >verify 2>&1 && lacks cmxsafe verify || { cat verify; fail "systemd-analyze verify"; }
-# The exposure ranges from 10 (no protection) to 0 (full protection). A stock sshd needs everything that the unit still
-# permits.
+# systemd rates a unit's exposure from 10 (no protection) to 0 (full protection). The limit is 2.5, because a stock sshd
+# needs everything that the unit still permits.
 systemd-analyze security --offline=true --threshold=25 /etc/systemd/system/cmxsafe-gateway.service >security 2>&1 || { tail -n 3 security; fail "systemd-analyze security"; }
 echo "ok: units: $(tail -n 1 security | sed 's/.*: //')"
 for u in cmxsafe-gateway.socket cmxsafe-gateway.service cmxsafe-gateway-net.service; do [ "$(systemctl is-active $u)" = active ] || fail "$u is not active"; done

@@ -40,8 +40,8 @@ plain_login() {
     wait_for 20 gone cam-18 || fail "a session that ended is still listed"
 }
 
-# take_over TEXT PORT: freezes the client OLD and logs in again, with the service on PORT, which answers TEXT. Sets took
-# to the time in ms that the takeover needs beyond a plain login. Sets OLD to the new client.
+# take_over TEXT PORT: freezes the client OLD and logs in again with a forward to the service on PORT, which answers TEXT.
+# Sets took to the time in ms that the takeover needs beyond a plain login. Sets OLD to the new client.
 take_over() {
     plain_login
     kill -STOP "$OLD"
@@ -74,7 +74,7 @@ ok "a frozen sshd is taken over"
 TAKEOVERS=$(gw status --json | jq .counters.takeovers)
 [ "$TAKEOVERS" -ge 2 ] || fail "takeovers are not counted"
 
-# status shows the session.
+# status, metrics and watch show the session and the takeovers.
 gw status --json | json_is '.sessions[] | select(.forwards == [$a]) | .bytes_in > 0 and .since > 0 and (.from | startswith("127.0.0.1:"))' --arg a "[$A]:81" >/dev/null || fail "status"
 gw status | grep -q "cam-17 .*127.0.0.1" || fail "status in words"
 gw metrics | grep -q '^cmxsafe_gateway_sessions 2$' || fail "metrics"

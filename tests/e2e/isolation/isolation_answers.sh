@@ -41,7 +41,7 @@ listen() { # listen: prints whether an unsolicited message is received
 }
 [ "$(listen)" = heard ] || fail "a rogue DHCPv6 message is not heard without isolation"
 
-start() { # start GATEWAY: starts the agent
+start() { # start GATEWAY: starts the agent, whose gateway is at GATEWAY
     {
         gateway_section | sed "s/^host = .*/host = $1/"
         printf '[isolation]\nenabled = yes\ntime_servers = %s\n' $G4

@@ -72,7 +72,7 @@ head -c 1000 v4.bin >short.bin; rc=0; update short.bin >out 2>err || rc=$?
 [ $rc = 1 ] && grep -q "too early" err || fail "a broken file"
 rc=0; update >out 2>err || rc=$?; [ $rc = 2 ] || fail "usage"
 for bad in "update --url ftp://x v4.bin" "update --attest-url x v4.bin" "attest --url https://x"; do
-    # shellcheck disable=SC2086 # words
+    # shellcheck disable=SC2086 # the command is several words
     rc=0; "$BIN/cmxsafe" $bad >out 2>err || rc=$?
     [ $rc = 2 ] && grep -q "not a URL of the form http://HOST" err && lacks 'refused' err || { cat out err; fail "$bad: $rc"; }
 done

@@ -115,8 +115,8 @@ mkdir "$TMP/unit"
 sed 's|/usr/sbin/cmxsafed|/bin/true|' "$ROOT/packaging/agent/cmxsafed.service" >"$TMP/unit/cmxsafed.service"
 systemd-analyze verify --man=no "$TMP/unit/cmxsafed.service" >"$TMP/verify.log" 2>&1
 [ -z "$(grep "cmxsafed.service" "$TMP/verify.log" | grep -v "Failed to load")" ] || fail "systemd-analyze verify"
-# The exposure ranges from 10 (no protection) to 0 (full protection). The limit is 1.5; every network service in Debian
-# has a higher exposure.
+# systemd rates a unit's exposure from 10 (no protection) to 0 (full protection). The limit is 1.5; every network service
+# in Debian has a higher exposure.
 systemd-analyze security --offline=true --threshold=15 "$TMP/unit/cmxsafed.service" >"$TMP/security.log" 2>&1 ||
     { tail -3 "$TMP/security.log"; fail "systemd-analyze security"; }
 ok "unit: $(tail -1 "$TMP/security.log" | sed 's/.*: //')"

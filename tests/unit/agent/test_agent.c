@@ -574,7 +574,7 @@ static void test_liveness(void **state)
     wait_tasks(0);
     assert_true(liveness_ok(1101, 100, 0)); /* a task that ended is not stuck */
     assert_true(liveness_ok(2000, 100, 1));
-    assert_false(liveness_ok(2101, 100, 1)); /* but a task is missing */
+    assert_false(liveness_ok(2101, 100, 1)); /* none of the expected tasks runs */
 }
 
 /* ---- systemd ---- */

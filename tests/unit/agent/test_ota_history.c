@@ -69,7 +69,7 @@ static void test_kept(void **state)
     }
     ota_history_read(&h, folder, NAME); /* the agent starts again */
     assert_int_equal(h.n, CMX_OTA_PAST);
-    assert_int_equal(h.past[0].received, 100); /* the refused upload was the fifth from the end: dropped */
+    assert_int_equal(h.past[0].received, 100); /* the oldest upload, which was refused, is dropped */
     assert_string_equal(h.past[0].what, "");
     assert_string_equal(h.past[CMX_OTA_PAST - 1].from, "fd00::3");
     assert_string_equal(h.past[CMX_OTA_PAST - 1].what, "2.0 of today");

@@ -1399,8 +1399,8 @@ static void test_long_texts(void **state)
     assert_int_equal(gw_sql_end(stmt, CMX_OK), CMX_OK);
 }
 
-/* Of two claims to an address, the one with the higher sequence number stays. Each pair of gateways has its own port.
- */
+/* Of two claims to an address, the one with the higher sequence number stays. No two pairs of gateways use the same
+ * port. */
 static void test_claims(void **state)
 {
     static const char address[] = "fd12:3456:789a::7";

@@ -316,7 +316,7 @@ static void check_clean(const char *text, enum gw_copy_form form, const char *ex
     char *clean = gw_copy_text_clean(text, &rule);
 
     assert_string_equal(clean, expected);
-    /* A word is an exception: cleaning writes '?', which a word may not contain. */
+    /* Cleaning replaces characters by '?', which is not allowed in a word: a cleaned word can be unclean. */
     assert_true(gw_copy_text_is_clean(clean, &rule) || form == GW_COPY_WORD);
     assert_int_equal(gw_copy_text_is_clean(text, &rule), strcmp(text, expected) == 0);
     cmx_mem_free(clean);

@@ -178,7 +178,7 @@ static void gateway_cannot_open(void **state)
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_SESSION);
-    /* Drops a simultaneous open, a wrong acknowledgement, and data before the handshake. */
+    /* A simultaneous open, a wrong acknowledgement, and data before the handshake are dropped. */
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
@@ -442,7 +442,7 @@ static void arp_answers_only_what_was_asked(void **state)
     frame_arp(&f, broadcast, bad_mac, 1, &us, zero_mac, &us); /* gratuitous, with our address */
     assert_int_equal(IN(&f), CMX_WHY_NOT_FOR_US);
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &us);
-    f.d[14 + 8] = 4; /* differs from the frame's source address */
+    f.d[14 + 8] = 4; /* the sender's address differs from the frame's source address */
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     frame_arp(&f, broadcast, gw_mac, 3, &gw, zero_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
@@ -699,10 +699,10 @@ static void dns_only_for_the_gateway_and_only_now(void **state)
     assert_int_equal(dns(10, "gw.example.or", 1, 0), CMX_WHY_NAME);
     assert_int_equal(dns(10, "gw.example.orgs", 1, 0), CMX_WHY_NAME);
     assert_int_equal(dns(10, "evil.org", 1, 0), CMX_WHY_NAME);
-    assert_int_equal(dns(10, "gw.example.org", 1, 3), CMX_WHY_NAME); /* bytes follow the last record */
+    assert_int_equal(dns(10, "gw.example.org", 1, 3), CMX_WHY_NAME); /* bytes follow the question */
     assert_int_equal(dns_with_records(0), CMX_WHY_DNS);
     assert_int_equal(dns_with_records(1), CMX_WHY_DNS);
-    assert_int_equal(dns_with_records(2), CMX_WHY_NAME); /* bytes follow the second record */
+    assert_int_equal(dns_with_records(2), CMX_WHY_NAME); /* only one OPT record may follow the question */
     assert_int_equal(dns_with_records(20), CMX_WHY_NAME);
     frame_udp(&f, gw_mac, our_mac, &us, 50053, &bad, 53, d, 30);
     assert_int_equal(OUT(&f), CMX_WHY_NOT_PEER);

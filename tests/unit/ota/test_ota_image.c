@@ -299,7 +299,7 @@ static void test_secure_boot_sector(void **state)
     i.data[bare + 5] = 0;
     assert_int_equal(check_once(&p, &i), CMX_EFORMAT);
     i.data[bare + 5] = 0xff;
-    i.data[4096 + 40] ^= 1; /* the change is within the block */
+    i.data[4096 + 40] ^= 1; /* a change in the signature block */
     assert_int_equal(check_once(&p, &i), CMX_EFORMAT);
     i.data[4096 + 40] ^= 1;
     p.secure_boot = false;
