@@ -11,7 +11,7 @@ struct slot {
 static struct slot slots[LIVENESS_TASKS_MAX];
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static uint64_t short_since_ms; /* time since which tasks have been missing; 0: none is missing */
+static uint64_t short_since_ms; /* since when there have been too few tasks; 0: there are enough */
 
 static void release(void *slot)
 {

@@ -25,7 +25,7 @@ struct wiring {
     int wake;                    /* eventfd of the agent's loop, written when a session or the rules changed */
     struct isolation *isolation; /* NULL: not enabled at the start */
     struct cmx_proxy *proxy;
-    bool sessions_held; /* isolation failed: the engine has no contexts */
+    bool sessions_held; /* the engine has no contexts, because the rules of isolation cannot be installed */
 };
 
 #define WIRING_POLLS_MAX 4

@@ -5,7 +5,7 @@
 # of the firmware the instructions belong. The firmware is the example secure_services, connected to `cmxsafe gateway
 # serve`. Prints `name value aim ok|short`, and lines that begin with # for the parts of the firmware.
 #
-#   CMX_QEMU_ESP, CMX_ESP_BUILD: as for tests/e2e/esp/esp_gateway.sh. CMX_ADDR2LINE (the toolchain's addr2line)
+#   CMX_QEMU_ESP, CMX_ESP_BUILD: as for tests/e2e/esp/esp_gateway.sh. CMX_ADDR2LINE: the addr2line to use (default: the toolchain's)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 cd "$CMX_ROOT" || exit 1

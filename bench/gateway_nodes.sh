@@ -2,7 +2,7 @@
 # Measures gateways that share a registry in PostgreSQL: the processor time of a login, divided by that of a login on a
 # gateway with a SQLite registry in the same run, and the time until a revocation has ended a device's sessions at every
 # gateway.
-# CMX_LOGINS (300), CMX_CHANGES (20). CMX_ONLY=login: the logins only.
+# CMX_LOGINS: logins per gateway (300). CMX_CHANGES: the number of revocations (20). CMX_ONLY=login: measures the logins only.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}

@@ -3,8 +3,8 @@
 # figure is the time from the death of a gateway until a platform that is connected to another gateway reaches every
 # device of the fleet again (three rounds). The other is the rate of a stream from a device to a platform on another
 # gateway, divided by the rate with device and platform on the same gateway. The links between the gateways are not
-# encrypted, so that the figures do not include the cost of encryption. bench/gateway_nodes.sh runs it. CMX_DEVICES
-# (300), CMX_BULK_MB (200). Needs root. It takes about four minutes.
+# encrypted, so that the figures do not include the cost of encryption. bench/gateway_nodes.sh runs it. CMX_DEVICES:
+# the number of devices (300). CMX_BULK_MB: megabytes per stream (200). Needs root. It takes about four minutes.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}

@@ -4,7 +4,7 @@
 # the gateway was stopped and after it was killed. Clients and gateway share the machine. Prints one line per figure, with the
 # rounds where there are several. The 2,000 logins at once are one round; their medians and percentiles are over the sessions.
 # Also prints which limit is reached first. CMX_SESSIONS: the number of sessions (2,000). CMX_SHORT=1: 200 sessions and 1,000
-# grants. CMX_ONLY=stop or kill: measures only the logins, and how the sessions come back after a stop or a kill. Needs
+# grants. CMX_ONLY=stop or CMX_ONLY=kill: measures only the logins, and how the sessions come back after a stop or a kill. Needs
 # root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures the isolation module. Prints one line per figure: name value aim ok|short [rounds]. CMX_BENCH_ROUNDS (7; transfers have
-# twice as many pairs, plus one), CMX_ONLY (some of: agent board)
+# Measures the isolation module. Prints one line per figure: name value aim ok|short [rounds]. Environment variables
+# of the bulk transfers: CMX_BENCH_ROUNDS=N measures 2 N + 1 pairs (default: 7); CMX_ONLY=agent or CMX_ONLY=board measures one device.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
@@ -31,7 +31,7 @@ if command -v riscv64-unknown-elf-gcc >/dev/null && [ -d /usr/include/lwip ]; th
             -isystem tests/riscv/include -isystem /usr/include/lwip -c "$c" -o "$work/$(basename "$c").o" || exit 1
     done
     mapfile -t roots < <(riscv64-unknown-elf-nm -g --defined-only "$work"/[!i]*.o | awk 'NF == 3 { print "--undefined=" $3 }')
-    # memcpy, memset and memcmp do not count: they get an address within reach of a short call, and no code.
+    # memcpy, memset and memcmp are not counted: only their addresses are defined, within reach of a short call.
     riscv64-unknown-elf-ld -m elf32lriscv -e 0 --gc-sections "${roots[@]}" --defsym memcpy=0x42008000 --defsym memset=0x42008100 \
         --defsym memcmp=0x42008200 -Ttext=0x42000000 "$work"/*.o -o "$work/pure.elf" || exit 1
     size=$(riscv64-unknown-elf-size "$work/pure.elf" | awk 'NR == 2 { print $1 + $2 + $3 }')

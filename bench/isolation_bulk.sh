@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # isolation_bulk.sh FOLDER ROUNDS WHICH - measures the bytes per second through a proxy, alternately with and without
-# isolation, for the agent (nftables) and a device on lwIP; WHICH: agent, board or both. After isolation is switched on
+# isolation, for the agent (nftables) and a device on lwIP; WHICH: agent, board or 'agent board'. After isolation is switched on
 # or off, the first transfer is not counted; the rate is the median of the next three. Writes lines `with RATE CPU` and
 # `without RATE CPU` to FOLDER/isolation_{agent,board}_bulk_ratio; CPU: the device's processor time in nanoseconds per
 # kilobyte, which other programs on the machine affect less than the rate.

@@ -11,7 +11,7 @@
 #   CMX_PEERS="floor floor_16k ours ours_high device ssh"   what is compared
 #   CMX_CIPHERS=aes128-gcm@openssh.com
 #   CMX_MB=32      megabytes that are sent for each count
-#   CMX_ROUNDS=3   measurements of each value; over the 20 ms link there are two more
+#   CMX_ROUNDS=3   measurements of each value; the 20 ms link is measured CMX_ROUNDS + 2 times
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 . "$here/lib.sh"

@@ -4,7 +4,7 @@
 # buffers), over a link that delays data by 10 ms each way. The peer carries the same upload over the same link to the
 # same service with the flow control of the original CMXsafe-ESP32: 8,000-byte window, 512-byte reads. Our side's
 # channel window is that of the installed libssh (libssh 0.10: 1.28 MB), not that of LibSSH-ESP32.
-#   CMX_ROUNDS (3)
+#   CMX_ROUNDS: the number of pairs of uploads (3)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 . "$here/lib.sh"

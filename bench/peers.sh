@@ -2,8 +2,8 @@
 # Measures cmxsafe beside the programs that it can replace: autossh with ssh -R, dbclient, rathole (Noise, TLS), stunnel
 # and WireGuard. Prints one line per figure: ours divided by the peer's, in the same run. bench/peers.py has the set-up,
 # docs/BENCHMARKS.md the results; bench/report.py makes that page from bench/peers.json.
-#   CMX_ROUNDS (3), CMX_RETURNS (1: rounds of kills and of a lost link), CMX_MB (64: megabytes per bulk measurement), CMX_LINKS
-# (local,rtt20,rtt200loss), CMX_PEERS (all)
+#   CMX_ROUNDS: rounds of rates and latencies on each link (3). CMX_RETURNS: rounds of kills and of a lost link, only on the link
+#   `local` (1). CMX_MB: megabytes per bulk measurement on `local` (64). CMX_LINKS (local,rtt20,rtt200loss), CMX_PEERS (all)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 . "$here/lib.sh"
@@ -14,7 +14,7 @@ install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" iproute2 openssh-cl
 tools=$CMX_ROOT/build/peers
 [ -x "$tools/bin/rathole" ] || {
     command -v cargo >/dev/null || install_packages cargo
-    # Without --locked: current compilers refuse a library that rathole's lock file names.
+    # Not --locked: current compilers refuse the version of a library in rathole's lock file.
     cargo install --quiet --root "$tools" --version "$RATHOLE" rathole || die "rathole cannot be built: its crate needs cargo"
 }
 build build

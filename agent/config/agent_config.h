@@ -85,7 +85,7 @@ struct attest_section {
     char *image;
 };
 
-/* Commands are run by /bin/sh -c; NULL: none. */
+/* install, confirm, rollback, restart and version are commands for /bin/sh -c; NULL: no command. */
 struct ota_section {
     struct config_head head;
     char *install; /* NULL: no update service */
@@ -121,9 +121,9 @@ struct agent_config {
 
     struct cmx_gateway_list gateways; /* parsed from gateway.options.host */
 
-    /* These come from the files that the sections name (config_files): */
-    struct config_list pins; /* host_key and the gateway's lines of known_hosts_file */
-    char *key_passphrase;    /* secrets: wiped when freed */
+    /* Set by config_files. The last two are secrets, which are wiped when freed. */
+    struct config_list pins; /* values of host_key, and the gateways' lines of known_hosts_file */
+    char *key_passphrase;
     char *password;
 };
 
@@ -135,7 +135,7 @@ struct config_report {
     unsigned errors; /* errors reported so far */
 };
 
-/* line 0: the whole file. */
+/* Reports an error in a line; line 0: in the file as a whole. */
 void config_error(struct config_report *r, unsigned line, const char *fmt, ...) CMX_PRINTF(3, 4);
 
 /* Reads and checks a file and the files that it names, and reports all errors. On error *out is NULL. CMX_ENOENT,

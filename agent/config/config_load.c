@@ -104,14 +104,13 @@ static bool is_revoked_pin(const char *line, const char *revoked, const char *pi
 }
 
 struct revocation {
-    size_t first; /* pins before this one come from host_key */
+    size_t first; /* index of the first pin that comes from known_hosts_file */
     bool found;   /* the file has a revocation for the gateway */
-    bool applied; /* a revocation removed a pin */
+    bool applied; /* a revocation removed or replaced a pin */
 };
 
-/* If the known_hosts line revokes a key of a gateway, removes the pins of this key. A pin from known_hosts_file is
- * dropped. A pin from host_key is replaced by the line, so that the engine refuses the key and reports the revocation.
- */
+/* If the known_hosts line revokes a key of a gateway: drops the key's pins that come from known_hosts_file. Replaces
+ * its pins from host_key by the line, so that the engine refuses the key and reports the revocation. */
 static cmx_err unpin_line(struct agent_config *c, const char *line, void *arg)
 {
     struct revocation *found = arg;

@@ -30,10 +30,10 @@ struct config_key {
     uint8_t size;  /* size in bytes of the number at `offset`; 0 means 8 */
     uint64_t min, max;
     uint64_t step;              /* durations: the value must be a multiple of this, in ms; 0 means 1000 */
-    uint64_t unit;              /* durations: unit of the stored number in ms; 0 means 1 */
+    uint64_t unit;              /* durations: ms per unit of the stored number; 0 means 1 */
     const char *const *choices; /* NULL-terminated */
     const char *fallback;       /* the default as a file would state it; NULL: none */
-    unsigned creates;  /* paths: S_IFREG or S_IFSOCK: the agent creates such a file; 0: a regular file must exist */
+    unsigned creates;  /* paths: S_IFREG or S_IFSOCK if the agent creates the file; 0: a regular file must exist */
     bool block_device; /* paths: an existing file may also be a block device */
     bool required;
     bool restart;        /* a reload keeps the old value until the agent is restarted */

@@ -12,5 +12,5 @@ bool known_hosts_match(const char *line, const char *host, uint16_t port);
 /* True if the line revokes a key of host:port; *key then points at "type base64" within it. */
 bool known_hosts_revoked(const char *line, const char *host, uint16_t port, const char **key);
 
-/* Returns the "type base64..." part of a line without marker, or NULL. */
+/* Returns the part of a line that begins with the key: "type base64...". NULL: the line has a marker, or no key. */
 const char *known_hosts_key(const char *line);

@@ -66,7 +66,7 @@ static void unit_file(struct unit_sandbox *s, const char *path)
     FILE *f = fopen(path, "re");
 
     if (f && n > end && strcmp(path + n - end, ".service") == 0)
-        memset(s, 0, sizeof *s); /* a unit replaces the one before it; a drop-in adds to it */
+        memset(s, 0, sizeof *s); /* a unit replaces the earlier unit; a drop-in adds to the unit */
     while (f && fgets(line, sizeof line, f)) {
         char *value = strchr(line, '=');
 

@@ -278,8 +278,8 @@ static int add_names(scmp_filter_ctx f, uint32_t action, const char *const *name
     return 0;
 }
 
-/* Permits a call whose third argument has the bits `prot` and no other bits of PROT_WRITE and PROT_EXEC. If maps is
- * MAP_ANONYMOUS, the fourth argument must have this bit; if 0, it must not have this bit; if -1, it is not checked. */
+/* Permits a call whose third argument has the bits `prot` and no other bits of PROT_WRITE and PROT_EXEC. maps: the
+ * bit MAP_ANONYMOUS of the fourth argument must be set (MAP_ANONYMOUS), not set (0), or is not checked (-1). */
 static int add_memory_call(scmp_filter_ctx f, const char *name, scmp_datum_t prot, int maps)
 {
     const struct scmp_arg_cmp args[] = {SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_WRITE | PROT_EXEC, prot),

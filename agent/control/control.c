@@ -47,7 +47,7 @@ static int spare_open(void)
     return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
-/* Returns an inotify descriptor that is readable after a file was removed from the folder of path, or -1. */
+/* Returns an inotify descriptor that becomes readable when a file is removed from the folder of path. -1: error. */
 static int watch_folder(const char *path)
 {
     char folder[CONTROL_PATH_MAX];

@@ -20,7 +20,7 @@
 /* The file exists while applied rules wait for --confirm. The agent has no permission to write to the file's folder;
  * otherwise a compromised agent could confirm the rules by deleting the file. */
 #define PENDING "/run/cmxsafe-isolation.unconfirmed"
-#define LISTING_MAX (512 * 1024) /* maximum length of both tables with all their elements */
+#define LISTING_MAX (512 * 1024) /* maximum length of the rules as text, all elements included, in bytes */
 
 enum action { NONE, SHOW, DRY_RUN, APPLY, REMOVE, CONFIRM, BOOT };
 

@@ -143,9 +143,9 @@ static void take_event(struct events *e, const struct nlmsghdr *m)
     e->touched = false;
 }
 
-/* Reads the events that the kernel has queued. The kernel queues the events of a transaction before the call that
- * commits the transaction returns. While it is queuing those of another program, waits for the end of that transaction,
- * which names the program. */
+/* Reads the events that the kernel has queued. The kernel queues all events of our own transaction before the call that
+ * commits it returns. If the queue ends within a transaction on our tables, that transaction is another program's:
+ * waits for its last event, which names the program. */
 static void read_events(struct nft_guard *g, struct events *e)
 {
     ssize_t n;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define IDLE "@idle@"     /* placeholder in isolation.nft */
-#define IDLE_WITHOUT_S 60 /* idle time in the ruleset that denies everything */
+#define IDLE_WITHOUT_S 60 /* value of IDLE in the ruleset that denies everything */
 
 extern const char cmx_isolation_nft[];
 

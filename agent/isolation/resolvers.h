@@ -15,7 +15,7 @@ struct resolvers {
     struct cmx_ip ip[CMX_ISO_ADDRESSES_MAX];
     size_t n;
     uint32_t forwarder_uid; /* the user of the local name server that forwards queries; 0: unknown */
-    bool stuck;             /* the only name server is on this machine and its user is not known */
+    bool stuck;             /* all name servers are on this machine, and forwarder_uid is unknown */
 };
 
 /* Finds the name servers. CMX_EINVAL: an address or user in the configuration is wrong; why names it. */

@@ -32,7 +32,7 @@ struct ota_record {
     char boot[OTA_BOOT_ID_MAX];            /* identifier of the boot in which the phase began */
     char old_version[CMX_IMAGE_TEXT_MAX];  /* version before the update; empty: not known */
     char new_version[CMX_IMAGE_TEXT_MAX];  /* version of the system on trial; empty: not known */
-    unsigned boots;                        /* boots of the new system since the update or its rollback */
+    unsigned boots;                        /* boots of the new system since the update; in a rollback: since it began */
     bool stuck;                            /* the new system is on trial and cannot be rolled back */
     uint64_t since_ms;                     /* OTA_TRIAL: cmx_port_now_ms when the trial began in this boot */
     char why[OTA_WHY_MAX];                 /* reason for the rollback, without a newline */

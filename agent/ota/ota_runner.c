@@ -23,7 +23,7 @@
 
 enum {
     TERM_MS = 2000, /* time from SIGTERM to SIGKILL */
-    KILL_MS = 3000, /* time to wait after SIGKILL, which cannot end a process in an uninterruptible call */
+    KILL_MS = 3000, /* longest wait after SIGKILL: a process in an uninterruptible call does not end */
     KILL_STEP_MS = 20,
     DRAIN_MAX = 64 * 1024, /* maximum number of bytes of output read at once: a pipe's capacity */
     AGENT_FD = 3           /* the runner's descriptor of the socket to the agent */
@@ -145,7 +145,7 @@ static pid_t parent_of(const char *pid)
 }
 
 /* Signals the hook's process group and every child of the runner. As the subreaper the runner is the parent of each
- * process whose own parent has ended. */
+ * descendant whose own parent has ended. */
 static void signal_all(pid_t group, int sig)
 {
     const pid_t self = getpid();

@@ -575,7 +575,7 @@ static uint64_t drip(int fd, const char *text, uint64_t limit_ms)
 
     while (cmx_port_now_ms() - start < limit_ms && poll(&p, 1, 200) == 0) {
         if (fed)
-            (void)cmx_linux_http_sweep(server); /* if there is a listener, its thread does this */
+            (void)cmx_linux_http_sweep(server); /* a server with a listener does this in its own thread */
         if (send(fd, *text ? text++ : "x", 1, MSG_NOSIGNAL) != 1)
             break;
     }

@@ -16,7 +16,7 @@
 
 static uint8_t flash[FLASH_SIZE];
 static const uint8_t key[32] = {1, 2, 3};
-static bool or_instead_of_and; /* simulates flash that violates NOR rules */
+static bool or_instead_of_and; /* true: a write can set bits, which NOR flash cannot do */
 static unsigned lines_failed;
 
 static uint32_t flash_size(void *arg)

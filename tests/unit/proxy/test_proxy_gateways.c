@@ -195,7 +195,7 @@ static void all_sessions_use_one_gateway(void **state)
     enter(&two, 1);
     assert_int_equal(cmx_session_gateway_join(&two), CMX_OK);
     enter(&one, 1);
-    /* Nothing else can be tried while the other session is up. */
+    /* A session whose login is refused tries no other gateway while another session is up on this one. */
     assert_true(cmx_session_gateway_failed(&one, CMX_EAUTH));
     enter(&one, 1);
     assert_int_equal(engine.n_up, 1);
@@ -287,7 +287,7 @@ static void all_move_once_another_gateway_works(void **state)
     assert_false(cmx_session_gateway_left(&two));
     wakes = 0;
     assert_int_equal(cmx_session_gateway_join(&one), CMX_OK);
-    assert_int_equal(wakes, 2); /* wakes session two, which may be at rest */
+    assert_int_equal(wakes, 2); /* both sessions: session two may be at rest */
     assert_true(cmx_session_gateway_left(&two));
     cmx_session_gateway_leave(&two);
     assert_false(cmx_session_gateway_failed(&two, CMX_EBUSY));
