@@ -13,11 +13,11 @@
  * the sessions stay until standard input ends. Then it prints "lost N": N sessions were closed since the last command.
  * Commands are lines on standard input:
  *
- *   mark          prints "marked N": N sessions were closed since the last command
- *   back SECONDS  waits, for at most SECONDS, until every session was closed since the mark and is back, and prints
- *                 "back N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS": N sessions are back; meanwhile REFUSED
- *                 attempts failed at once and TIMEOUTS got no answer in time; SECONDS passed from the first loss to
- *                 the last return; devices were away for P50_MS (median), P99_MS and MAX_MS */
+ *   mark        prints "marked N": N sessions were closed since the last command
+ *   back LIMIT  waits at most LIMIT seconds until every session has been closed since the mark and is back. Then prints
+ *               "back N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS": N sessions are back; meanwhile REFUSED attempts
+ *               failed at once and TIMEOUTS got no answer in time; SECONDS passed from the first loss to the last
+ *               return; devices were away for P50_MS (median), P99_MS and MAX_MS */
 #include <libssh/libssh.h>
 #include <pthread.h>
 #include <stdatomic.h>

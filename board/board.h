@@ -30,8 +30,8 @@ struct board_flash {
 CMX_MUST_USE cmx_err board_flash_open(struct board_flash *f, const char *path);
 void board_flash_close(struct board_flash *f);
 
-/* These functions implement port.h's cmx_port_flash_*; f is a struct board_flash. CMX_EINVAL: beyond the end, or an
- * erase that is not of whole sectors. */
+/* These functions implement port.h's cmx_port_flash_*; f is a struct board_flash. CMX_EINVAL: the range ends
+ * beyond the flash, or an erase does not cover whole sectors. */
 uint32_t board_flash_size(void *f);
 CMX_MUST_USE cmx_err board_flash_read(void *f, uint32_t offset, void *out, size_t len);
 CMX_MUST_USE cmx_err board_flash_write(void *f, uint32_t offset, const void *data, size_t len);
@@ -66,7 +66,7 @@ uint32_t board_slot_size(uint32_t flash_size);
  * CMX_EINVAL: flash_size is not a power of two from 1 MB to 128 MB. */
 CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t flash_size);
 
-/* ---- boot.c: the boot step of the bootloader ---- */
+/* ---- factory.c: a new board's image; boot.c: the boot step of the bootloader ---- */
 
 /* Makes a complete, unsigned application image named "secure_services" that reports `version`: for boards that are
  * created without --image, and for `cmxsafe-board image`. Returns its length, at most BOARD_FACTORY_LEN. */

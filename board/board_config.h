@@ -17,15 +17,15 @@
 
 struct board_config {
     const char *chip;
-    const char *flash; /* paths of files and keys are relative to the board's folder */
+    const char *flash; /* file with the flash; every path here is relative to the board's folder */
     const char *efuse;
     const char *efuse_key; /* file with the burned key, whose bits are not in efuse.bin */
-    int port_offset;       /* added to each service's port, where the board shares the machine's loopback */
+    int port_offset;       /* added to each service's port, for a board that shares the machine's loopback */
     const char *services;  /* address on which the application's services listen; NULL: the network's default */
     const char *ota_host;  /* a further name by which clients reach the update page; NULL: none */
     int ota_confirm_s;     /* time for a new image to reach its gateway; 0: 5 minutes */
     const char *net_mode;  /* "kernel" or "tap:NAME" */
-    bool isolation;        /* setup_sm() is called; default yes; possible only with a TAP */
+    bool isolation;        /* call setup_sm(), which filters only with a TAP; default true */
     struct board_net net;  /* the board's own network, used with "tap:NAME" */
     struct cmx_settings settings;
     const char *pins[CMX_PROXY_HOST_KEYS_MAX];

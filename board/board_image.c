@@ -30,7 +30,7 @@ static int make(const char *path, const char *chip, const char *version)
         return cli_fail(path, cmx_err_text(err), NULL);
     err = cmx_new_file_open(&to, path, NULL);
     if (!err) {
-        (void)fwrite(image, 1, len, to.f); /* cmx_new_file_close reports an error */
+        (void)fwrite(image, 1, len, to.f); /* cmx_new_file_close reports a failed write */
         err = cmx_new_file_close(&to, true);
     }
     return err ? cli_fail(path, strerror(errno), NULL) : CLI_OK;

@@ -125,7 +125,7 @@ static uint32_t count_boot(void)
     if (cmx_text_u64(text, 0, UINT32_MAX - 1, &boots) != CMX_OK)
         boots = 0;
     if (cmx_new_file_open(&next, BOOTS_FILE, NULL) == CMX_OK) {
-        (void)fprintf(next.f, "%u\n", (unsigned)boots + 1); /* cmx_new_file_close reports an error */
+        (void)fprintf(next.f, "%u\n", (unsigned)boots + 1); /* cmx_new_file_close reports a failed write */
         kept = cmx_new_file_close(&next, true) == CMX_OK;
     }
     if (!kept)

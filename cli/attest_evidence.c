@@ -148,7 +148,7 @@ static int save_token(const struct job *j)
     cmx_err err = cmx_new_file_open(&to, j->o->save, NULL);
 
     if (!err) {
-        (void)fwrite(j->token, 1, j->token_len, to.f); /* cmx_new_file_close reports a failure */
+        (void)fwrite(j->token, 1, j->token_len, to.f); /* cmx_new_file_close reports a failed write */
         err = cmx_new_file_close(&to, true);
     }
     return err ? cli_fail(j->o->save, strerror(errno), NULL) : CLI_OK;

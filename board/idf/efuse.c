@@ -26,7 +26,7 @@ cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file, size_t len)
 cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *why)
 {
     uint8_t file[CMX_EFUSE_FILE_LEN + 1];
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO reads as empty */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* does not wait for the writer of a FIFO */
     ssize_t n = fd < 0 ? -1 : read(fd, file, sizeof file);
     int number = errno;
     cmx_err err;
@@ -112,8 +112,8 @@ cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f)
     return count == 7 && field(f, 1, 20, 1) ? CMX_FLASH_RELEASE : CMX_FLASH_DEVELOPMENT;
 }
 
-/* Debugging is disabled permanently if eFuses disable pad JTAG and, on a chip with USB JTAG, also USB JTAG. If JTAG was
- * disabled by software, an HMAC key can enable it again; this is a weaker state. */
+/* Debugging is disabled permanently if eFuses disable pad JTAG and, on a chip with USB JTAG, also USB JTAG. If pad
+ * JTAG is disabled only by SOFT_DIS_JTAG (`soft`), an HMAC key can enable it again: CMX_DEBUG_DISABLED. */
 cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip)
 {
     bool pad = field(f, 1, chip == CMX_EFUSE_ESP32S2 ? 18 : 19, 1);
@@ -126,7 +126,7 @@ cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip)
         usb = field(f, 1, 9, 1);
     if (pad && usb)
         return CMX_DEBUG_DISABLED_PERMANENTLY;
-    /* An odd number of set bits in `soft` disables only pad JTAG. */
+    /* An odd number of set bits in `soft` disables pad JTAG, but not USB JTAG. */
     return usb && ((soft ^ soft >> 1 ^ soft >> 2) & 1) ? CMX_DEBUG_DISABLED : CMX_DEBUG_ENABLED;
 }
 

@@ -34,7 +34,7 @@ static bool given_up(const struct cmx_otadata *d, int i)
     return s == CMX_OTA_INVALID || s == CMX_OTA_ABORTED;
 }
 
-/* Decides as bootloader_common_ota_select_invalid and ..._valid do. */
+/* select_invalid and select_valid decide as ESP-IDF's bootloader_common_ota_select_invalid and ..._valid do. */
 static bool select_invalid(const struct cmx_otadata *d, int i)
 {
     return seq_of(d, i) == SEQ_NONE || given_up(d, i);
@@ -228,7 +228,7 @@ void cmx_boot_decide(const struct cmx_otadata *d, unsigned slots, bool has_facto
 
 bool cmx_boot_candidate(int first, unsigned slots, bool has_factory, unsigned k, int *out)
 {
-    unsigned down = (unsigned)(first + 1); /* slots from first down to 0 */
+    unsigned down = (unsigned)(first + 1); /* number of slots from first down to 0 */
 
     if (k < down) {
         *out = first - (int)k;

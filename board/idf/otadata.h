@@ -94,7 +94,7 @@ struct cmx_boot {
     struct cmx_otadata_plan plan; /* operations to execute before the image starts */
     int first;                    /* the first candidate */
     bool initial;                 /* there is no record: execute plan_initial once an image is chosen */
-    bool aborted;                 /* this boot ended the trial of an image */
+    bool aborted;                 /* an image restarted before it was confirmed; this boot gives it up */
 };
 
 /* Decides as ESP-IDF's bootloader does. */

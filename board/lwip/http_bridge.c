@@ -43,7 +43,7 @@ static bool send_all(int fd, const char *data, size_t len)
         ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
 
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
-            continue; /* lwIP's send timeout has passed */
+            continue; /* nothing was sent: try again */
         if (n <= 0)
             return false;
         data += n;
@@ -154,7 +154,7 @@ static void *accept_loop(void *arg)
             carry(l->server, fd);
         else if (errno != EAGAIN && errno != EWOULDBLOCK)
             cmx_port_sleep_ms(100);
-        (void)cmx_linux_http_sweep(l->server); /* runs at least once per tick, since accept waits no longer */
+        (void)cmx_linux_http_sweep(l->server); /* runs at least once per tick, since accept waits for at most one */
     }
     return NULL;
 }

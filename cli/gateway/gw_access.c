@@ -46,7 +46,7 @@ struct access_job {
 /* A line of a gateway's log. The lines of all gateways are printed in the order of their times. */
 struct access_line {
     int64_t at_ms;
-    size_t number;    /* position in the log, which orders lines with the same time */
+    size_t number;    /* number of lines added before it; orders lines with the same time */
     const char *node; /* the gateway's name; NULL: there is only one gateway */
     char *text;
 };
@@ -281,7 +281,7 @@ static char *read_own(struct gw_access_reader *r)
     return NULL;
 }
 
-/* Prints the lines in the order of their times, unless memory ran out. */
+/* Prints the lines in the order of their times, unless memory ran out. Frees the list. */
 static cmx_err print_lines(struct access_job *job, struct access_lines *l, struct cmx_why *e)
 {
     if (!l->full && l->n)

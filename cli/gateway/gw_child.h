@@ -5,8 +5,8 @@
 
 struct gw_child {
     pid_t pid;    /* the caller waits for it */
-    FILE *output; /* temporary files for stdout and stderr: a pipe could fill up and block the child */
-    FILE *errors;
+    FILE *output; /* its stdout, in a temporary file: a pipe could fill up and block the child */
+    FILE *errors; /* its stderr, in a temporary file */
 };
 
 /* Writes "http://[ADDRESS]:PORT"; address "" (in a small deployment): "http://localhost:PORT". The URL has the address

@@ -31,7 +31,7 @@
 #include "gateway/shared/shared.h"
 
 #define SPACE_MIN (50ll << 20)
-#define JUDGE_PENDING_MS 200 /* interval between requests while a new gateway's rules are not checked yet */
+#define JUDGE_PENDING_MS 200 /* interval between requests until a gateway that just started has checked its rules */
 #define JUDGE_PENDING_TRIES 30
 #define BUILT_AFTER 1704067200 /* 2024-01-01: a clock that shows an earlier time was never set */
 

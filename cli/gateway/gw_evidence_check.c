@@ -168,7 +168,7 @@ static void judge_answer(const struct check *k, const struct gw_manifest *m, con
         describe_failure(r, &verdict);
 }
 
-/* Compares the evidence with one manifest. True: another manifest may still match. */
+/* Requests evidence and compares it with one manifest. True: it does not match, but another manifest may. */
 static bool check_manifest(const struct check *k, const struct reference_value *v)
 {
     uint8_t nonce[32];

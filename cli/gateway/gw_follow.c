@@ -74,7 +74,7 @@ static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
 
     if (err || !marks)
         return err;
-    err = gw_registry_begin_own(r, e); /* other processes set no mark from now on */
+    err = gw_registry_begin_own(r, e); /* keeps other processes from setting marks meanwhile */
     if (err)
         return err;
     rights = gw_meta_get(r, "unapplied", value, sizeof value) != CMX_ENOENT;

@@ -41,7 +41,7 @@ void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const c
 cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    bool begin = h->event < 0; /* entries from before the worker's start are skipped */
+    bool begin = h->event < 0; /* the first call skips the entries that exist already */
     cmx_err err = begin ? gw_sql_row(&g->registry, &stmt, e, "SELECT coalesce(max(id), 0) FROM event WHERE id < ?", "i",
                                      GW_EVENT_UNSENT)
                         : gw_sql_row(&g->registry, &stmt, e,

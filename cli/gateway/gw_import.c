@@ -70,8 +70,8 @@ static const char *field(const struct import_job *job, char **fields, size_t n, 
     return at < 0 ? NULL : (size_t)at < n ? fields[at] : "";
 }
 
-/* Usually an extra field belongs to a list of ports that was written without quotes. If the line were accepted, these
- * ports would be lost. */
+/* Fails if a field belongs to no column. Usually it is part of a list of ports that was written without quotes. If the
+ * line were accepted, these ports would be lost. */
 static cmx_err check_fields(const struct import_job *job, char **fields, size_t n, struct cmx_why *e)
 {
     const char *group = field(job, fields, n, COL_GROUP);

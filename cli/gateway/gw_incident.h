@@ -7,7 +7,7 @@
 #define GW_INCIDENTS_MAX 64         /* limit of waiting incidents; further incidents are dropped */
 #define GW_INCIDENT_PAUSE_S 60      /* the same incident is written at most once in this many seconds */
 #define GW_INCIDENT_GRANT_S 604800  /* the use of a grant is reported for this many seconds after its end */
-#define GW_AWAY_KEY "offline_after" /* key in table meta; its value is in seconds, 0: never */
+#define GW_AWAY_KEY "offline_after" /* key in table meta: the limit for devices that are away, in seconds; 0: none */
 #define GW_AWAY_DEFAULT "3600"
 
 struct gw_incidents {
@@ -26,8 +26,8 @@ void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, co
 CMX_MUST_USE cmx_err gw_incidents_write(struct gw_incidents *w, struct gw *g, struct cmx_why *e);
 
 /* True if gw_incident_write_away may have an event to write. watched_s: for how many seconds the caller has watched the
- * devices. Returns false until this time reaches the limit. */
+ * devices. Returns false while watched_s is below the limit. */
 bool gw_incident_away_due(struct gw *g, int64_t watched_s);
 /* Writes one event for each device that has been away for longer than the limit, and no further event until it is back.
- * status: the running gateway's answer. Writes inside the caller's transaction. */
+ * status: the running gateway's answer to `status`. Writes inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e);

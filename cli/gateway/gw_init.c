@@ -246,7 +246,8 @@ static cmx_err settle_all(struct gw *g, const struct init_job *job, struct cmx_w
     return err ? err : settle_link(g, job, e);
 }
 
-/* Opens the registry and, except in a dry run, locks the folder. */
+/* Opens the registry, or creates it if there is none: in a dry run only in memory. Except in a dry run, locks the
+ * folder. *created: a file was created. */
 static cmx_err open_or_create(struct gw *g, const struct init_job *job, bool *created, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];

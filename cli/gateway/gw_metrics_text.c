@@ -97,7 +97,7 @@ struct device {
     const char *verdict; /* not freed */
     int64_t seen, attested, evidence_ends;
     bool has_policy, quarantined;
-    bool claims_isolation, isolated;                               /* as in the claim of the device's last evidence */
+    bool claims_isolation, isolated; /* the last evidence has this claim; it says "active" */
     int64_t sessions, in, out, refused, denied, takeovers_refused; /* counted by this gateway */
     bool elsewhere;                                                /* another gateway has its session */
 };
