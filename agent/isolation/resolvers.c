@@ -167,8 +167,8 @@ cmx_err resolvers_find(const struct agent_config *c, struct resolvers *r, struct
     return CMX_OK;
 }
 
-/* Polls the files instead of watching them, because stat follows every symbolic link and finds folders that appear
- * later. The cost is two system calls for each turn of the loop. */
+/* Polls the files with stat instead of watching them, because stat follows every symbolic link and finds folders that
+ * appear later. The agent's main loop calls this once per turn, which costs two system calls. */
 bool resolvers_changed(struct resolvers_stamp *s)
 {
     static const char *const files[2] = {RESOLV_CONF, RESOLVED_CONF};

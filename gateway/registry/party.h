@@ -23,8 +23,8 @@ bool gw_party_is_known(const struct gw_consumer *c);
 
 #define GW_SPELLINGS 2
 
-/* A grant can give a local user or group as a name or as a number; out receives both spellings. For other consumers,
- * and if the machine has no such user or group, out receives only c. Returns the number of spellings. */
+/* A grant can name a local user or group by its name or by its number. If this machine has that user or group, out
+ * receives both spellings, otherwise only c. Returns the number of spellings. */
 size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW_SPELLINGS]);
 
 /* Writes the identity of a consumer. A user's name and uid give the same identity. CMX_ENOENT: c is a platform that was

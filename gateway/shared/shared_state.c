@@ -106,7 +106,7 @@ cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct gw_registry 
 
     if (gw_meta_get(r, "registry_id", id, sizeof id) == CMX_OK && strcmp(id, h->id) != 0)
         return cmx_why_fail(e, CMX_EFORMAT,
-                            "PostgreSQL holds another fleet's registry there; give the URL of this fleet's with "
+                            "this URL leads to another fleet's registry; give the URL of this fleet's registry with "
                             "'cmxsafe gateway init --registry'");
     if (h->compatible > GW_SCHEMA_VERSION)
         return cmx_why_fail(

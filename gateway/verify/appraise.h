@@ -10,7 +10,7 @@ extern "C" {
 
 #define CMX_CHECKS_MAX 40
 
-/* Pointers are borrowed for the call. */
+/* The pointers are borrowed for the call of cmx_appraise. */
 struct cmx_expect {
     const uint8_t *nonce; /* the nonce that was sent; required */
     size_t nonce_len;

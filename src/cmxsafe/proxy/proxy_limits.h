@@ -145,7 +145,7 @@
 #endif
 
 /* A login attempt fails if the look-up of the gateway's name takes longer than this. The look-up continues, and a later
- * attempt uses its result. A dead first name server alone delays the answer by 5 to 20 s. */
+ * attempt uses its result. If only the first name server is dead, the answer already takes 5 to 20 s longer. */
 #ifndef CMX_LOOKUP_TIMEOUT_MS
 #define CMX_LOOKUP_TIMEOUT_MS 30000
 #endif

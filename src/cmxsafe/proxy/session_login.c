@@ -193,7 +193,7 @@ static unsigned fitting_types(const struct session *s)
 }
 
 /* Returns the host key types of the pins, without the types that this round has already tried; if none is left, all
- * types of the pins. A request for these types alone makes the gateway show another of its keys. */
+ * types of the pins. If only these types are requested, the gateway shows another of its keys. */
 static unsigned remaining_types(const struct session *s)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);

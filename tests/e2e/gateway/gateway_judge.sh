@@ -203,7 +203,7 @@ echo "revocation of a user's live connection: $worst ms at worst"
 connected cam-17 || fail "the device's session ended"
 ok "taking a user's grant back resets its connections, busy or idle"
 
-# A platform's connection through a forward of its session ends with the grant; the session continues.
+# When a platform's grant is taken back, its connections through an SSH forward (-L) end, but its session continues.
 LOCAL=$(free_port) KEEP=$(free_port)
 client p -N -L "127.0.0.1:$LOCAL:cam-17.cmx:9000" -L "127.0.0.1:$KEEP:cam-17.cmx:81" & P=$!; PIDS+=("$P")
 wait_for 20 connected vms && wait_for 10 listening "$LOCAL" || fail "the platform does not connect"

@@ -165,7 +165,7 @@ quit_proxy; ok "the list changes at run time; a broken one is refused"
 
 # ---- each address of a name is tried ----
 [ "$(id -u)" = 0 ] || { skip_part "a name with several addresses needs root for a mount namespace"; exit 0; }
-gateway THREE 127.8.0.1 # glibc puts addresses that are nearer to our own first (RFC 6724 rule 9)
+gateway THREE 127.8.0.1 # glibc sorts the addresses that are nearest to the source address first (RFC 6724 rule 9), so this one is tried last
 SAME=${THREE_AT#*:}
 wrong "$SAME"
 printf '127.0.0.1 localhost\n127.0.0.6 many.test\n127.0.0.5 many.test\n127.8.0.1 many.test\n' >"$TMP/hosts"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A client that reads one byte a second during a bulk transfer neither slows the transfer nor fills the memory.
+# A client that reads only one byte a second neither slows the bulk transfers of other connections nor fills the device's memory.
 . "$(dirname "$0")/../lib.sh"
 
 S=$(free_port) R=$(free_port)

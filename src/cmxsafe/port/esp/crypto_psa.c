@@ -188,7 +188,7 @@ cmx_err cmx_p256_verify(const uint8_t pub[CMX_P256_PUBLIC_LEN], const uint8_t di
     return err == CMX_OK || err == CMX_ENOMEM ? err : CMX_ESIG;
 }
 
-/* Refuses a scalar that is zero or not below the group's order with CMX_EINVAL. */
+/* CMX_EINVAL: the scalar is zero or not below the group's order. */
 static cmx_err import_scalar(const uint8_t scalar[CMX_P256_SCALAR_LEN], psa_key_usage_t usage, psa_key_id_t *key)
 {
     psa_key_attributes_t attributes = PSA_KEY_ATTRIBUTES_INIT;
