@@ -17,10 +17,16 @@ static const struct {
 } programs[GW_WORKERS] = {{"worker", "devices with a policy are not attested"},
                           {"follow", "changes by other gateways are not seen"}};
 
+/* Call with all signals blocked. */
 _Noreturn static void exec_worker(const struct gw *g, const char *command, pid_t parent)
 {
     sigset_t none;
 
+    /* A signal that has arrived since the fork is pending. It must end this process, and not run the parent's handler.
+     */
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -33,6 +39,7 @@ static void watch_one(struct gw_worker_child *w, size_t i, const struct gw *g)
 {
     uint64_t now = cmx_port_now_ms();
     pid_t self = getpid();
+    sigset_t all, before;
 
     if (w->pid[i] > 0 && waitpid(w->pid[i], NULL, WNOHANG) == w->pid[i]) {
         gw_note("'gateway %s' ended and is started again; until then %s", programs[i].command, programs[i].without);
@@ -41,9 +48,12 @@ static void watch_one(struct gw_worker_child *w, size_t i, const struct gw *g)
     if (w->pid[i] > 0 || (w->started_ms[i] && now - w->started_ms[i] < RESTART_MS))
         return;
     w->started_ms[i] = now;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
     w->pid[i] = fork();
     if (w->pid[i] == 0)
         exec_worker(g, programs[i].command, self);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     if (w->pid[i] < 0)
         w->pid[i] = 0;
 }

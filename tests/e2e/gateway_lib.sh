@@ -61,7 +61,7 @@ pause() {
     local _
     for _ in $(seq 50); do
         flock "$GW/apply.lock" kill -STOP "$1" || return 1
-        sqlite3 "$GW/registry.db" 'BEGIN EXCLUSIVE; ROLLBACK' >/dev/null 2>&1 && return 0
+        sql -cmd '.timeout 0' "$GW/registry.db" 'BEGIN EXCLUSIVE; ROLLBACK' >/dev/null 2>&1 && return 0
         kill -CONT "$1"; sleep 0.1
     done
     return 1
