@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/port/port.h"
+#include "port/linux/fork_default.h"
 
 /* Longer than sshd's default LoginGraceTime of 120 s, after which sshd ends a login that still waits at a prompt. */
 enum { OPEN_TIMEOUT_MS = 180000 };
@@ -115,7 +116,6 @@ static void run_ssh(const struct tunnel *t)
 /* Runs in the child. */
 static void become_ssh(const struct tunnel *t, pid_t parent)
 {
-    signal(SIGPIPE, SIG_DFL);
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent)
         run_ssh(t);
     _exit(127);
@@ -127,7 +127,7 @@ static cmx_err start(struct tunnel *t)
 
     if (*t->stop)
         return CMX_EAGAIN;
-    t->pid = fork();
+    t->pid = cmx_fork_default();
     if (t->pid < 0) {
         t->pid = 0;
         return CMX_ENOMEM;

@@ -18,6 +18,7 @@
 #include "gateway/server/gw_account.h"
 #include "gateway/server/gw_inside.h"
 #include "gateway/verify/verify.h"
+#include "port/linux/fork_default.h"
 
 #define PIPE_FD 3
 #define SILENCE_MS 10000
@@ -231,13 +232,9 @@ pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const stru
     if ((!g->user && gw_party_gateway_identity(&g->fleet, k.source, &e)) || pipe2(fd, O_CLOEXEC) != 0)
         return -1;
     fflush(NULL);
-    pid = fork();
-    if (pid == 0) {
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
+    pid = cmx_fork_default();
+    if (pid == 0)
         check_child(&k, p, key, fd[1]);
-    }
     close(fd[1]);
     if (pid < 0)
         close(fd[0]);

@@ -13,6 +13,7 @@
 
 #include "cmxsafe/core/json.h"
 #include "gateway/server/gw_note.h"
+#include "port/linux/fork_default.h"
 
 void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const char *detail, int64_t at)
 {
@@ -89,10 +90,6 @@ static bool next_hook(const struct gw *g, const char *last, char out[NAME_MAX + 
 
 _Noreturn static void exec_hook(const char *path, int in)
 {
-    sigset_t none;
-
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     alarm(GW_HOOK_MAX_S);
     if (dup2(in, STDIN_FILENO) >= 0 && close_range(STDERR_FILENO + 1, ~0U, 0) == 0)
@@ -115,7 +112,7 @@ static pid_t start_hook(const struct gw *g, const char *name, const char *text)
         gw_note("hooks.d/%s: the event can't be written", name);
     close(fd[1]);
     fflush(NULL);
-    pid = fork();
+    pid = cmx_fork_default();
     if (pid == 0)
         exec_hook(path, fd[0]);
     close(fd[0]);

@@ -397,10 +397,10 @@ cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why
     if (!err)
         err = gw_sql_run(r, e,
                          "DELETE FROM policy_manifest WHERE policy IN (SELECT id FROM policy WHERE kind = 'device' AND"
-                         " target = ? COLLATE NOCASE)",
+                         " target = ?)",
                          "t", d.name);
     if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM policy WHERE kind = 'device' AND target = ? COLLATE NOCASE", "t", d.name);
+        err = gw_sql_run(r, e, "DELETE FROM policy WHERE kind = 'device' AND target = ?", "t", d.name);
     return err ? err : gw_event(r, "delete", d.name, d.address, e);
 }
 
@@ -416,8 +416,7 @@ cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to
         return err;
     err = gw_sql_run(r, e, "UPDATE device SET name = ? WHERE id = ?", "ti", to, d.id);
     if (!err)
-        err = gw_sql_run(r, e, "UPDATE policy SET target = ? WHERE kind = 'device' AND target = ? COLLATE NOCASE", "tt",
-                         to, d.name);
+        err = gw_sql_run(r, e, "UPDATE policy SET target = ? WHERE kind = 'device' AND target = ?", "tt", to, d.name);
     if (err == CMX_EEXIST && gw_device_get(r, to, &other, NULL) == CMX_OK && other.revoked)
         return cmx_why_fail(e, err, "%s is revoked and still has that name; free it with 'cmxsafe gateway delete %s'",
                             to, to);

@@ -9,6 +9,7 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/copy_state.h"
 #include "gateway/server/gw_note.h"
+#include "port/linux/fork_default.h"
 
 #define RESTART_MS 2000
 
@@ -17,18 +18,8 @@ static const struct {
 } programs[GW_WORKERS] = {{"worker", "devices with a policy are not attested"},
                           {"follow", "changes by other gateways are not seen"}};
 
-/* Call with all signals blocked. */
 _Noreturn static void exec_worker(const struct gw *g, const char *command, pid_t parent)
 {
-    sigset_t none;
-
-    /* A signal that has arrived since the fork is pending. It must end this process, and not run the parent's handler.
-     */
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() == parent)
         execl("/proc/self/exe", "cmxsafe", "gateway", command, "--dir", g->dir, (char *)NULL);
@@ -39,7 +30,6 @@ static void watch_one(struct gw_worker_child *w, size_t i, const struct gw *g)
 {
     uint64_t now = cmx_port_now_ms();
     pid_t self = getpid();
-    sigset_t all, before;
 
     if (w->pid[i] > 0 && waitpid(w->pid[i], NULL, WNOHANG) == w->pid[i]) {
         gw_note("'gateway %s' ended and is started again; until then %s", programs[i].command, programs[i].without);
@@ -48,12 +38,9 @@ static void watch_one(struct gw_worker_child *w, size_t i, const struct gw *g)
     if (w->pid[i] > 0 || (w->started_ms[i] && now - w->started_ms[i] < RESTART_MS))
         return;
     w->started_ms[i] = now;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
-    w->pid[i] = fork();
+    w->pid[i] = cmx_fork_default();
     if (w->pid[i] == 0)
         exec_worker(g, programs[i].command, self);
-    sigprocmask(SIG_SETMASK, &before, NULL);
     if (w->pid[i] < 0)
         w->pid[i] = 0;
 }

@@ -1,0 +1,20 @@
+#include "port/linux/fork_default.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+pid_t cmx_fork_default(void)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
+    sigset_t all, before, none;
+    pid_t pid;
+
+    sigfillset(&all);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid = fork();
+    for (size_t i = 0; pid == 0 && i < sizeof signals / sizeof signals[0]; i++)
+        signal(signals[i], SIG_DFL);
+    sigprocmask(SIG_SETMASK, pid == 0 ? &none : &before, NULL);
+    return pid;
+}
