@@ -122,11 +122,11 @@ bool cmx_lookup_is_fresh(struct cmx_lookup *l, uint64_t now_ms)
     return err == CMX_EAGAIN || l->numeric || (!err && now_ms < l->ended_ms + CMX_LOOKUP_FRESH_MS);
 }
 
-uint64_t cmx_lookup_due(const struct cmx_lookup *l, uint64_t now_ms)
+uint32_t cmx_lookup_poll_ms(const struct cmx_lookup *l)
 {
-    uint64_t wait_ms = 1 + (now_ms > l->started_ms ? now_ms - l->started_ms : 0) / 4;
+    const uint32_t wait_ms = 1 + (uint32_t)(cmx_port_now_ms() - l->started_ms) / 4;
 
-    return now_ms + (wait_ms < POLL_MAX_MS ? wait_ms : POLL_MAX_MS);
+    return wait_ms < POLL_MAX_MS ? wait_ms : POLL_MAX_MS;
 }
 
 struct cmx_lookup *cmx_lookup_hold(struct cmx_lookup *l)

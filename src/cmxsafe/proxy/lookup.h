@@ -25,8 +25,8 @@ CMX_MUST_USE cmx_err cmx_lookup_result(struct cmx_lookup *l, const struct addrin
  * recently. */
 bool cmx_lookup_is_fresh(struct cmx_lookup *l, uint64_t now_ms);
 
-/* Returns the time at which to check for the result again: soon at first, then less often. */
-uint64_t cmx_lookup_due(const struct cmx_lookup *l, uint64_t now_ms);
+/* Returns after how many milliseconds to check for the result again: soon at first, then less often. */
+uint32_t cmx_lookup_poll_ms(const struct cmx_lookup *l);
 
 /* Adds a reference, which the caller must release with cmx_lookup_release. Returns l. */
 struct cmx_lookup *cmx_lookup_hold(struct cmx_lookup *l);

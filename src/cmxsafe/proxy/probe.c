@@ -94,7 +94,7 @@ static void probe_wait(struct run *r, const char *event)
 {
     drop_channel(&r->probe);
     probe_set_state(r, PROBE_WAITING, event);
-    r->probe.next_ms = cmx_session_in(r->session, r->cfg.probe_interval_s);
+    r->probe.next_ms = cmx_session_in(r->session, r->cfg.probe_interval_s * 1000);
     r->probe.seen = false;
     r->probe.gone = false;
 }
@@ -113,7 +113,7 @@ static void probe_start(struct session *s, struct run *r)
 {
     struct probe *p = &r->probe;
 
-    p->next_ms = s->now_ms + CMX_PROBE_TIMEOUT_MS;
+    p->next_ms = cmx_session_in(s, CMX_PROBE_TIMEOUT_MS);
     if (cmx_crypto_random(p->token, sizeof p->token) || cmx_ssh_channel_new(s->ssh, &handlers, p, &p->channel)) {
         probe_wait(r, "no memory or no random bytes");
         return;
@@ -136,7 +136,7 @@ static cmx_err probe_failed(struct session *s, struct run *r, const char *why)
         return CMX_EFORWARD;
     r->listening = false;
     r->cancelling = true;
-    r->retry_ms = 0;
+    r->retry_ms = cmx_session_in(s, 0);
     cmx_session_set_context(r, CMX_STATE_FORWARDING, CMX_EFORWARD, text);
     return CMX_OK;
 }
@@ -192,9 +192,4 @@ cmx_err cmx_probe_step(struct session *s, struct run *r)
         return CMX_OK;
     }
     return CMX_OK;
-}
-
-uint64_t cmx_probe_due(const struct run *r)
-{
-    return r->listening && r->probe.state != PROBE_OFF ? r->probe.next_ms : UINT64_MAX;
 }

@@ -8,9 +8,6 @@
 /* Advances the probe of r as far as possible without waiting. If it returns an error, the session must end. */
 CMX_MUST_USE cmx_err cmx_probe_step(struct session *s, struct run *r);
 
-/* Returns the time at which cmx_probe_step must next be called; UINT64_MAX: never. */
-uint64_t cmx_probe_due(const struct run *r);
-
 /* True if a probe is under way, so that an arriving connection may be the probe. */
 bool cmx_probe_is_out(const struct run *r);
 

@@ -51,7 +51,7 @@ static void finish(struct relay *x, struct session *s, cmx_err cause)
         return;
     }
     cmx_ssh_channel_close(x->channel);
-    x->deadline_ms = s->now_ms + CMX_RELAY_CLOSE_TIMEOUT_MS;
+    x->deadline_ms = cmx_session_in(s, CMX_RELAY_CLOSE_TIMEOUT_MS);
     cmx_relay_state_set_phase(x, RELAY_CLOSING, why);
 }
 
@@ -184,7 +184,7 @@ static void try_addresses(struct relay *x, struct session *s, cmx_err err)
             return;
         }
         if (err == CMX_EAGAIN) {
-            x->deadline_ms = cmx_session_in(s, x->run->cfg.connect_timeout_s);
+            x->deadline_ms = cmx_session_in(s, x->run->cfg.connect_timeout_s * 1000);
             return;
         }
         close_local(x, s, false);
@@ -206,8 +206,10 @@ static void settle_lookup(struct relay *x, struct session *s)
     const struct addrinfo *list;
     cmx_err err = r->lookup ? cmx_lookup_result(r->lookup, &list) : CMX_EDNS; /* NULL: no memory */
 
-    if (err == CMX_EAGAIN && !cmx_session_past(s, x->deadline_ms))
+    if (err == CMX_EAGAIN && !cmx_session_past(s, x->deadline_ms)) {
+        (void)cmx_session_in(s, cmx_lookup_poll_ms(r->lookup));
         return;
+    }
     if (err == CMX_EAGAIN)
         cmx_log_limited(CMX_LOG_WARN, TAG, "%s: name servers did not answer for %.64s within %u s", r->cfg.name,
                         service_host(r), r->cfg.connect_timeout_s);
@@ -234,7 +236,7 @@ static void connect_service(struct relay *x, struct session *s, const char *even
         return;
     }
     cmx_relay_state_set_phase(x, RELAY_LOOKUP, event);
-    x->deadline_ms = cmx_session_in(s, r->cfg.connect_timeout_s);
+    x->deadline_ms = cmx_session_in(s, r->cfg.connect_timeout_s * 1000);
     if (!r->lookup || !cmx_lookup_is_fresh(r->lookup, s->now_ms)) {
         cmx_lookup_release(r->lookup);
         err = cmx_lookup_start(&r->lookup, service_host(r), r->cfg.local_port, &s->engine->hooks);
@@ -315,7 +317,7 @@ void cmx_relay_accept_channel(struct session *s, struct run *r, struct cmx_ssh_o
         connect_service(x, s, "accepted");
         return;
     }
-    x->deadline_ms = s->now_ms + TENTATIVE_MS;
+    x->deadline_ms = cmx_session_in(s, TENTATIVE_MS);
     if (cmx_ssh_accept(o, &cmx_relay_flow_handlers, x, &x->channel))
         finish(x, s, CMX_ECLOSED);
 }
@@ -423,7 +425,7 @@ static uint64_t idle_at(const struct relay *x)
 {
     const unsigned idle_s = x->run->cfg.idle_timeout_s;
 
-    return idle_s ? x->active_ms + idle_s * 1000ull : UINT64_MAX;
+    return idle_s ? x->active_ms + idle_s * 1000 : UINT64_MAX;
 }
 
 /* Sends EOF once all bytes of the local socket have been sent to the gateway. */
@@ -488,7 +490,7 @@ static cmx_err settle_open(struct relay *x, struct session *s)
     return CMX_OK;
 }
 
-static cmx_err settle_closing(struct relay *x, const struct session *s)
+static cmx_err settle_closing(struct relay *x, struct session *s)
 {
     if (x->close_received)
         cmx_relay_state_set_phase(x, RELAY_DEAD, "gateway's CLOSE");
@@ -524,32 +526,4 @@ cmx_err cmx_relay_settle(struct relay *x, struct session *s)
         break;
     }
     return CMX_OK;
-}
-
-static uint64_t lookup_due(const struct relay *x, const struct session *s)
-{
-    uint64_t at = x->run->lookup ? cmx_lookup_due(x->run->lookup, s->now_ms) : s->now_ms;
-
-    return at < x->deadline_ms ? at : x->deadline_ms;
-}
-
-uint64_t cmx_relay_due(const struct relay *x, const struct session *s)
-{
-    switch (x->phase) {
-    case RELAY_TENTATIVE:
-    case RELAY_CONNECTING:
-        return x->deadline_ms;
-    case RELAY_LOOKUP:
-        return lookup_due(x, s);
-    case RELAY_CLOSING:
-        return x->run->pressed ? x->deadline_ms : UINT64_MAX;
-    case RELAY_OPEN:
-        return idle_at(x);
-    case RELAY_TOKEN:
-    case RELAY_OPENING:
-    case RELAY_UNWANTED:
-    case RELAY_DEAD:
-        break;
-    }
-    return UINT64_MAX;
 }

@@ -37,16 +37,14 @@ static cmx_err look_up_gateway(struct session *s, const struct addrinfo **list)
     if (err)
         return err;
     while ((err = cmx_lookup_result(s->lookup, list)) == CMX_EAGAIN) {
-        uint64_t now = cmx_port_now_ms();
-
         if (cmx_session_stopping(s))
             return CMX_ECLOSED;
-        if (now >= deadline) {
+        if (cmx_port_now_ms() >= deadline) {
             cmx_session_say(s, "gateway name: the name servers do not answer: ", g->host);
             return CMX_EDNS;
         }
         cmx_session_alive(s);
-        cmx_port_sleep_ms((uint32_t)(cmx_lookup_due(s->lookup, now) - now));
+        cmx_port_sleep_ms(cmx_lookup_poll_ms(s->lookup));
     }
     if (err)
         cmx_session_say(s, "gateway name: ", cmx_err_text(err));

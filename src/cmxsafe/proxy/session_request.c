@@ -11,29 +11,29 @@
 
 #define TAG "proxy"
 
-static uint64_t keepalive_ms(const struct session *s)
+static uint32_t keepalive_ms(const struct session *s)
 {
-    return s->config->gateway.keepalive_s * 1000ull;
+    return s->config->gateway.keepalive_s * 1000;
 }
 
 /* The gateway counts as dead after this long without a byte: keepalive_s * keepalive_max, less one second, so that the
  * session ends within the configured time. A time of at most two seconds is not shortened. */
-static uint64_t dead_ms(const struct session *s)
+static uint32_t dead_ms(const struct session *s)
 {
-    uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;
+    const uint32_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;
 
     return ms > 2000 ? ms - 1000 : ms;
 }
 
 /* ---- outcomes ---- */
 
-static uint64_t forward_retry_at(const struct session *s)
+static uint64_t forward_retry_at(struct session *s)
 {
     uint16_t jitter = 0;
 
     if (cmx_crypto_random(&jitter, sizeof jitter))
         jitter = 0;
-    return s->now_ms + CMX_PROXY_FORWARD_RETRY_MS / 2u + ((uint32_t)CMX_PROXY_FORWARD_RETRY_MS * jitter >> 16);
+    return cmx_session_in(s, CMX_PROXY_FORWARD_RETRY_MS / 2u + ((uint32_t)CMX_PROXY_FORWARD_RETRY_MS * jitter >> 16));
 }
 
 static void came_up(struct session *s, struct run *r)
@@ -86,7 +86,7 @@ static cmx_err request_advance(struct session *s)
     cmx_err err = request_step(s);
     struct run *r = s->request_run;
 
-    if (err == CMX_EAGAIN && s->now_ms - s->request_ms >= dead_ms(s))
+    if (err == CMX_EAGAIN && cmx_session_past(s, s->request_ms + dead_ms(s)))
         return CMX_ETIMEOUT; /* the gateway sends data, but does not answer the request */
     if (err == CMX_EAGAIN || err == CMX_ECLOSED)
         return err;
@@ -166,7 +166,7 @@ static void request_choose(struct session *s)
             return;
         }
     for (struct run *r = s->runs; r; r = r->next) {
-        if (r->listening || r->retired || s->now_ms < r->retry_ms)
+        if (r->listening || r->retired || !cmx_session_past(s, r->retry_ms))
             continue;
         if (r->cfg.direction == CMX_DIRECT) {
             open_listener(s, r);
@@ -180,7 +180,7 @@ static void request_choose(struct session *s)
         request_begin(s, REQUEST_LISTEN, r);
         return;
     }
-    if (s->now_ms - s->received_ms >= keepalive_ms(s))
+    if (cmx_session_past(s, s->received_ms + keepalive_ms(s)))
         request_begin(s, REQUEST_KEEPALIVE, NULL);
 }
 
@@ -192,7 +192,7 @@ cmx_err cmx_session_request_step(struct session *s)
         s->received = received;
         s->received_ms = s->now_ms;
     }
-    if (s->now_ms - s->received_ms >= dead_ms(s))
+    if (cmx_session_past(s, s->received_ms + dead_ms(s)))
         return CMX_ETIMEOUT;
     for (int i = 0; i < CMX_PROXY_CONTEXTS_MAX; i++) {
         cmx_err err;
@@ -206,17 +206,4 @@ cmx_err cmx_session_request_step(struct session *s)
             return err == CMX_EAGAIN ? CMX_OK : err;
     }
     return CMX_OK;
-}
-
-uint64_t cmx_session_request_due(const struct session *s)
-{
-    uint64_t silence = s->now_ms - s->received_ms;
-    uint64_t due = s->received_ms + (silence < keepalive_ms(s) ? keepalive_ms(s) : dead_ms(s));
-
-    if (s->request != REQUEST_NONE)
-        return (s->request_ms < s->received_ms ? s->request_ms : s->received_ms) + dead_ms(s);
-    for (const struct run *r = s->runs; r; r = r->next)
-        if (!r->listening && r->retry_ms < due)
-            due = r->retry_ms;
-    return due;
 }

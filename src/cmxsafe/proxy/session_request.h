@@ -7,6 +7,3 @@
 /* Sends and continues requests as far as possible without waiting. If it returns an error, the session must end;
  * CMX_ETIMEOUT: the gateway does not answer. */
 CMX_MUST_USE cmx_err cmx_session_request_step(struct session *s);
-
-/* Returns the time at which the next request or keepalive is due. */
-uint64_t cmx_session_request_due(const struct session *s);

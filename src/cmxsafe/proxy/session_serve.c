@@ -310,7 +310,7 @@ static void fill_polls(struct session *s)
     s->wake_index = add_poll(s, s->wake, s->wake >= 0 ? POLLIN : 0);
     s->rest_index = CMX_RELAY_REST_MS ? add_poll(s, s->rest_set, s->resting ? POLLIN : 0) : -1;
     for (struct run *r = s->runs; r; r = r->next)
-        r->poll_index = add_poll(s, r->listener, r->listener >= 0 && s->now_ms >= r->retry_ms ? POLLIN : 0);
+        r->poll_index = add_poll(s, r->listener, r->listener >= 0 && cmx_session_past(s, r->retry_ms) ? POLLIN : 0);
     for (struct relay *x = s->relays; x; x = x->next)
         x->poll_index = add_poll(s, x->fd, cmx_relay_events(x, s));
 }
@@ -325,12 +325,6 @@ static void wait_polls(struct session *s, int timeout_ms)
         drop_scratch(s);
 }
 
-static void sooner(uint64_t *due, uint64_t at)
-{
-    if (at < *due)
-        *due = at;
-}
-
 /* True if the session may sleep until its next keepalive: all its connections rest, no request is pending, and other
  * tasks can wake it. A session with a scratch buffer first sleeps for one tick, after which wait_polls frees the
  * buffer. */
@@ -341,19 +335,11 @@ static bool can_rest(const struct session *s)
     return lean && s->wake >= 0 && !s->relays && s->request == REQUEST_NONE;
 }
 
-static int wait_ms(const struct session *s)
+static int wait_ms(struct session *s)
 {
-    uint64_t due = can_rest(s) ? UINT64_MAX : s->now_ms + CMX_SESSION_TICK_MS;
-
-    sooner(&due, cmx_session_request_due(s));
-    for (const struct relay *x = s->relays; x; x = x->next)
-        sooner(&due, cmx_relay_due(x, s));
-    for (const struct run *r = s->runs; r; r = r->next) {
-        sooner(&due, cmx_probe_due(r));
-        if (r->listener >= 0 && r->retry_ms > s->now_ms)
-            sooner(&due, r->retry_ms);
-    }
-    return due > s->now_ms ? (int)(due - s->now_ms) : 0;
+    if (!can_rest(s))
+        cmx_session_run_at(s, s->now_ms + CMX_SESSION_TICK_MS);
+    return (int)(s->due_ms - s->now_ms);
 }
 
 static bool has_event(const struct session *s, int index)
@@ -404,6 +390,7 @@ cmx_err cmx_session_serve(struct session *s)
     while (!err && !cmx_session_stopping(s)) {
         if (cmx_session_gateway_left(s))
             return CMX_EBUSY;
+        s->due_ms = UINT64_MAX;
         cmx_session_serve_update(s);
         count_arrivals(s);
         err = session_settle(s, &more);

@@ -142,12 +142,24 @@ void cmx_session_set_fd(struct session *s, int fd)
     cmx_port_mutex_unlock(&s->engine->lock);
 }
 
-uint64_t cmx_session_in(const struct session *s, unsigned seconds)
+void cmx_session_run_at(struct session *s, uint64_t at)
 {
-    return s->now_ms + seconds * 1000ull;
+    if (at < s->due_ms)
+        s->due_ms = at;
 }
 
-bool cmx_session_past(const struct session *s, uint64_t at)
+uint64_t cmx_session_in(struct session *s, uint32_t ms)
 {
-    return s->now_ms >= at;
+    const uint64_t at = s->now_ms + ms;
+
+    cmx_session_run_at(s, at);
+    return at;
+}
+
+bool cmx_session_past(struct session *s, uint64_t at)
+{
+    if (s->now_ms >= at)
+        return true;
+    cmx_session_run_at(s, at);
+    return false;
 }

@@ -92,6 +92,7 @@ struct session {
     size_t stack_bytes;   /* stack of the session's task; 0: the platform's default */
     size_t id_len;
     uint64_t now_ms;      /* when this turn of the event loop began */
+    uint64_t due_ms;      /* when the next turn must begin even without an event */
     uint64_t up_ms;       /* when the login succeeded */
     uint64_t request_ms;  /* when the pending request was sent */
     uint64_t received;    /* cmx_ssh_received at the last check */
@@ -163,7 +164,12 @@ void cmx_session_wake(struct session *s);
 uint32_t cmx_session_silent_ms(struct session *s);
 /* Sets the SSH socket for cmx_proxy_watch; -1: it is about to be closed. */
 void cmx_session_set_fd(struct session *s, int fd);
-/* Returns the time `seconds` after the beginning of this turn of the event loop. */
-uint64_t cmx_session_in(const struct session *s, unsigned seconds);
-/* True if `at` is not later than the beginning of this turn of the event loop. */
-bool cmx_session_past(const struct session *s, uint64_t at);
+
+/* ---- timers: the event loop runs again at each time that was set or checked in this turn ---- */
+
+/* Makes the next turn of the event loop begin at `at` or earlier. */
+void cmx_session_run_at(struct session *s, uint64_t at);
+/* Returns the time `ms` milliseconds after the beginning of this turn, and makes the loop run again then. */
+uint64_t cmx_session_in(struct session *s, uint32_t ms);
+/* True if `at` is not later than the beginning of this turn. Otherwise makes the loop run again at `at`. */
+bool cmx_session_past(struct session *s, uint64_t at);

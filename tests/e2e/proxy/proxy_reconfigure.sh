@@ -33,4 +33,19 @@ done
 as_before() { [ "$(descriptors)" -le "$BEFORE" ]; }
 wait_for 10 as_before || fail "$BEFORE descriptors before three sessions were added and removed, $(descriptors) after"
 ok "contexts removed, added, refused; the connection on the unchanged context continued"
+# The gateway answers the CLOSE of a removed context only when its client has read all bytes. Until then the session waits
+# and uses no CPU time.
+python3 -c "
+import socket, time
+s = socket.create_connection(('127.0.0.1', $B)); s.sendall(b'G30000000'); s.recv(1); time.sleep(120)" & PIDS+=($!)
+wait_for 10 status_is back open 1 || fail "a client that does not read"
+sleep 1
+[ "$(ask set "keep,$S,$A,session=one")" = "set ok" ] || fail "remove the context of a client that does not read"
+wait_for 10 eval "! listening $B" || fail "the removed context still listens"
+cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$PROXY_RUN/stat"; }
+BEFORE=$(cpu_ticks)
+sleep 2
+[ $(($(cpu_ticks) - BEFORE)) -lt 50 ] || fail "the session used $(($(cpu_ticks) - BEFORE)) ticks of CPU time in 2 s"
+client "$A" sink 1000 || fail "the unchanged context after the removal"
+ok "a session that waits for the CLOSE of a removed context uses no CPU time"
 quit_proxy
