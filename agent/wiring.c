@@ -13,6 +13,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/proxy.h"
+#include "cmxsafe/proxy/proxy_config.h"
 
 /* ---- the proxy ---- */
 
@@ -85,15 +86,15 @@ static void on_resolve(void *arg, const char *host, bool begins)
 static cmx_err proxy_check(const struct agent_config *c, struct cmx_why *why)
 {
     struct cmx_context *contexts = cmx_mem_alloc(c->n_contexts * sizeof *contexts);
-    struct cmx_proxy *trial = NULL;
+    struct cmx_proxy_config *trial;
     struct cmx_gateway gateway;
     cmx_err err;
 
     if (!contexts)
         return CMX_ENOMEM;
     config_engine(c, &gateway, contexts);
-    err = cmx_proxy_create(&trial, &gateway, contexts, c->n_contexts, NULL, why);
-    cmx_proxy_destroy(trial);
+    err = cmx_proxy_config_new(&trial, &gateway, contexts, c->n_contexts, why);
+    cmx_proxy_config_free(trial);
     cmx_mem_free(contexts);
     return err;
 }
@@ -113,9 +114,7 @@ static cmx_err proxy_start(struct wiring *w, struct cmx_why *why)
     if (!contexts)
         return CMX_ENOMEM;
     config_engine(w->config, &gateway, contexts);
-    err = cmx_proxy_create(&w->proxy, &gateway, contexts, w->config->n_contexts, &hooks, why);
-    if (!err)
-        err = cmx_proxy_start(w->proxy, 0);
+    err = cmx_proxy_create(&w->proxy, &gateway, contexts, w->config->n_contexts, &hooks, 0, why);
     cmx_mem_free(contexts);
     return err;
 }

@@ -157,7 +157,7 @@ static struct cmx_proxy *start_gateway(int argc, char **argv, uint16_t port)
     g.n_host_keys = 1;
     g.backoff_base_ms = 100;
     c[0].remote_port = (uint16_t)strtoul(argv[argc - 1], NULL, 10);
-    if (cmx_proxy_create(&p, &g, c, 1 + add_bulk(&c[1]), NULL, &why) || cmx_proxy_start(p, 0))
+    if (cmx_proxy_create(&p, &g, c, 1 + add_bulk(&c[1]), NULL, 0, &why))
         die("gateway", why.text);
     return p;
 }

@@ -268,11 +268,9 @@ int main(int argc, char **argv)
     for (i++; i < argc; i++)
         parse_context(argv[i]);
     cmx_linux_set_device(&(struct cmx_linux_device){.heap_free = heap_free, .wakes = true});
-    err = cmx_proxy_create(&p, &gateway, contexts, n_contexts, &hooks, &why);
+    err = cmx_proxy_create(&p, &gateway, contexts, n_contexts, &hooks, 0, &why);
     if (err)
         die("create", cmx_why_text(&why, err));
-    if (cmx_proxy_start(p, 0))
-        die("start", "out of memory");
     printf("started\n.\n");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) && strcmp(line, "quit\n") != 0)

@@ -150,9 +150,7 @@ static cmx_err apply(void)
     } else if (device.engine) {
         err = cmx_proxy_set_contexts(device.engine, &gateway, contexts, n, &why);
     } else {
-        err = cmx_proxy_create(&device.engine, &gateway, contexts, n, &dispatch, &why);
-        if (err == CMX_OK)
-            err = cmx_proxy_start(device.engine, device.settings.task_stack);
+        err = cmx_proxy_create(&device.engine, &gateway, contexts, n, &dispatch, device.settings.task_stack, &why);
     }
     cmx_mem_free(contexts);
     if (err != CMX_OK)

@@ -15,10 +15,9 @@ struct cmx_proxy {
     struct cmx_proxy_config *config; /* owned; every session points to it */
     size_t n_contexts;
     size_t stack_bytes;
-    bool started;
 };
 
-/* ---- building sessions: before their tasks run, or under the lock ---- */
+/* ---- creating and ending sessions ---- */
 
 static struct run *context_new(const struct cmx_context *c, size_t order)
 {
@@ -101,105 +100,8 @@ static struct session *session_new(struct cmx_proxy *p, const struct cmx_proxy_c
     cmx_backoff_init(&s->backoff, g->backoff_base_ms, g->backoff_max_ms / (uint32_t)config->gateways.n);
     /* Nobody corrects a wrong host key or credential within seconds. After such an error the upper limit of the wait
      * therefore starts at backoff_max_ms and grows to five times that. */
-    cmx_backoff_init(&s->slow, g->backoff_max_ms,
-                     g->backoff_max_ms > UINT32_MAX / 5 ? UINT32_MAX : g->backoff_max_ms * 5);
+    cmx_backoff_init(&s->slow, g->backoff_max_ms, g->backoff_max_ms * 5);
     return s;
-}
-
-/* Creates the run-time context *out for c, the context at index `order` of the configuration. Finds its session in
- * `live` or *fresh, or adds a new session to *fresh. */
-static cmx_err place(struct cmx_proxy *p, const struct cmx_proxy_config *config, const struct cmx_context *c,
-                     size_t order, struct session *live, struct session **fresh, struct run **out)
-{
-    const char *name = cmx_proxy_context_session(c);
-    struct session *s = session_find(live, name);
-    struct run *r = context_new(c, order);
-
-    *out = NULL;
-    if (!r)
-        return CMX_ENOMEM;
-    if (!s)
-        s = session_find(*fresh, name);
-    if (!s) {
-        s = session_new(p, config, name);
-        if (!s) {
-            cmx_session_free_context(r);
-            return CMX_ENOMEM;
-        }
-        s->next = *fresh;
-        *fresh = s;
-    }
-    r->session = s;
-    *out = r;
-    return CMX_OK;
-}
-
-static void append(struct run **list, struct run *r)
-{
-    while (*list)
-        list = &(*list)->next;
-    r->next = NULL;
-    *list = r;
-}
-
-/* Creates the sessions of all contexts. After an error *out holds only some of them, which the caller must free. */
-static cmx_err place_all(struct cmx_proxy *p, const struct cmx_proxy_config *config, struct session **out)
-{
-    cmx_err err = CMX_OK;
-
-    for (size_t i = 0; !err && i < config->n_contexts; i++) {
-        struct run *r;
-
-        err = place(p, config, &config->contexts[i], i, NULL, out, &r);
-        if (!err)
-            append(&r->session->runs, r);
-    }
-    return err;
-}
-
-/* ---- create, start, destroy ---- */
-
-cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gateway, const struct cmx_context *contexts,
-                         size_t n_contexts, const struct cmx_proxy_hooks *hooks, struct cmx_why *why)
-{
-    struct cmx_proxy *p = cmx_mem_alloc(sizeof *p);
-    cmx_err err;
-
-    *out = NULL;
-    if (!p)
-        return CMX_ENOMEM;
-    if (n_contexts == 0) {
-        cmx_mem_free(p);
-        return cmx_why_fail(why, CMX_EINVAL, "contexts: %zu instead of 1 to %d", n_contexts, CMX_PROXY_CONTEXTS_MAX);
-    }
-    cmx_port_mutex_init(&p->engine.lock);
-    if (hooks)
-        p->engine.hooks = *hooks;
-    err = cmx_proxy_config_new(&p->config, gateway, contexts, n_contexts, why);
-    if (!err) {
-        cmx_session_gateway_begin(&p->engine, p->config);
-        err = place_all(p, p->config, &p->engine.sessions);
-    }
-    p->n_contexts = n_contexts;
-    if (err) {
-        cmx_proxy_destroy(p);
-        return err;
-    }
-    *out = p;
-    return CMX_OK;
-}
-
-cmx_err cmx_proxy_start(struct cmx_proxy *p, size_t stack_bytes)
-{
-    cmx_err err = CMX_OK;
-
-    p->stack_bytes = stack_bytes;
-    p->started = true;
-    for (struct session *s = p->engine.sessions; s && !err; s = s->next) {
-        s->stack_bytes = stack_bytes;
-        err = cmx_session_start(s);
-    }
-    return err;
 }
 
 static bool all_finished(struct cmx_proxy *p, const struct session *list)
@@ -225,19 +127,7 @@ static void stop_and_wait(struct cmx_proxy *p, struct session *list)
         cmx_port_sleep_ms(5);
 }
 
-void cmx_proxy_destroy(struct cmx_proxy *p)
-{
-    if (!p)
-        return;
-    if (p->started)
-        stop_and_wait(p, p->engine.sessions);
-    sessions_free(p->engine.sessions);
-    cmx_proxy_config_free(p->config);
-    cmx_port_mutex_destroy(&p->engine.lock);
-    cmx_mem_free(p);
-}
-
-/* ---- reconfigure ---- */
+/* ---- changing the contexts ---- */
 
 static struct run *run_find(struct run *list, const struct cmx_context *c)
 {
@@ -247,13 +137,12 @@ static struct run *run_find(struct run *list, const struct cmx_context *c)
     return NULL;
 }
 
-/* Returns the running context that is equal to c, or NULL. The caller holds the lock. */
-static struct run *find_running(struct cmx_proxy *p, const struct cmx_context *c)
+/* Returns the context of s that is equal to c, or NULL. The caller holds the lock. */
+static struct run *find_running(struct session *s, const struct cmx_context *c)
 {
-    struct session *s = session_find(p->engine.sessions, cmx_proxy_context_session(c));
-    struct run *r = s ? run_find(s->runs, c) : NULL;
+    struct run *r = run_find(s->runs, c);
 
-    return r || !s ? r : run_find(s->arrivals, c);
+    return r ? r : run_find(s->arrivals, c);
 }
 
 /* The changes of a new configuration, prepared so that applying them cannot fail. */
@@ -261,39 +150,51 @@ struct change {
     /* For each index in the new configuration: the running context, if it is unchanged; otherwise NULL. */
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];
     struct run *fresh[CMX_PROXY_CONTEXTS_MAX]; /* new contexts, by the same index */
-    struct session *sessions; /* new sessions for contexts in fresh; their tasks wait for release_held */
+    struct session *sessions; /* new sessions for contexts in fresh; their tasks wait for change_carry_out */
 };
 
-/* Starts the tasks of new sessions, which do nothing until release_held. After an error some tasks are running. */
-static cmx_err start_held(struct session *list)
+/* Prepares c, the context at index i of the new configuration: keeps the running context that is equal to c, or creates
+ * a new one in a session of `live` or ch->sessions. A session that exists in neither is created with `config`. */
+static cmx_err prepare_one(struct cmx_proxy *p, const struct cmx_proxy_config *config, const struct cmx_context *c,
+                           size_t i, struct session *live, struct change *ch)
+{
+    const char *name = cmx_proxy_context_session(c);
+    struct session *s = session_find(live, name);
+
+    ch->kept[i] = s ? find_running(s, c) : NULL;
+    if (ch->kept[i])
+        return CMX_OK;
+    ch->fresh[i] = context_new(c, i);
+    if (!ch->fresh[i])
+        return CMX_ENOMEM;
+    if (!s)
+        s = session_find(ch->sessions, name);
+    if (!s) {
+        s = session_new(p, config, name);
+        if (!s)
+            return CMX_ENOMEM;
+        s->next = ch->sessions;
+        ch->sessions = s;
+    }
+    ch->fresh[i]->session = s;
+    return CMX_OK;
+}
+
+/* Prepares the change to the contexts of c. live: the sessions that remain; new sessions use `config`. The caller holds
+ * the lock if a session is live. After an error ch is incomplete and the caller must call change_drop. */
+static cmx_err change_prepare(struct cmx_proxy *p, const struct cmx_proxy_config *config,
+                              const struct cmx_proxy_config *c, struct session *live, struct change *ch)
 {
     cmx_err err = CMX_OK;
 
-    for (struct session *s = list; s && !err; s = s->next) {
+    memset(ch, 0, sizeof *ch);
+    for (size_t i = 0; !err && i < c->n_contexts; i++)
+        err = prepare_one(p, config, &c->contexts[i], i, live, ch);
+    for (struct session *s = ch->sessions; s && !err; s = s->next) {
         s->hold = true;
         err = cmx_session_start(s);
     }
     return err;
-}
-
-/* Call under the lock. */
-static void release_held(struct session *list)
-{
-    for (; list; list = list->next)
-        list->hold = false;
-}
-
-/* The caller holds the lock. After an error ch is incomplete and the caller must call change_drop. */
-static cmx_err change_prepare(struct cmx_proxy *p, const struct cmx_proxy_config *c, struct change *ch)
-{
-    cmx_err err = CMX_OK;
-
-    for (size_t i = 0; !err && i < c->n_contexts; i++) {
-        ch->kept[i] = find_running(p, &c->contexts[i]);
-        if (!ch->kept[i]) /* a new session uses p->config (the gateway is the same), because c will be freed */
-            err = place(p, p->config, &c->contexts[i], i, p->engine.sessions, &ch->sessions, &ch->fresh[i]);
-    }
-    return err ? err : start_held(ch->sessions);
 }
 
 static void change_drop(struct cmx_proxy *p, struct change *ch)
@@ -304,32 +205,31 @@ static void change_drop(struct cmx_proxy *p, struct change *ch)
     sessions_free(ch->sessions);
 }
 
+static void append(struct run **list, struct run *r)
+{
+    while (*list)
+        list = &(*list)->next;
+    *list = r;
+}
+
 static void mark_removed(struct run *list)
 {
     for (; list; list = list->next)
         list->removed = true;
 }
 
-static bool has_work(const struct session *s)
+static bool has_work(const struct run *list)
 {
-    for (const struct run *r = s->runs; r; r = r->next)
-        if (!r->removed)
-            return true;
-    return s->arrivals != NULL;
-}
-
-static void add_sessions(struct cmx_proxy *p, struct session *list)
-{
-    struct session **end = &p->engine.sessions;
-
-    while (*end)
-        end = &(*end)->next;
-    *end = list;
+    while (list && list->removed)
+        list = list->next;
+    return list != NULL;
 }
 
 /* Cannot fail. The caller holds the lock. */
 static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct change *ch)
 {
+    struct session **end = &p->engine.sessions;
+
     for (struct session *s = p->engine.sessions; s; s = s->next) {
         mark_removed(s->runs);
         mark_removed(s->arrivals);
@@ -345,10 +245,12 @@ static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct chan
         }
     }
     p->n_contexts = n_contexts;
-    release_held(ch->sessions);
-    add_sessions(p, ch->sessions);
+    while (*end)
+        end = &(*end)->next;
+    *end = ch->sessions;
     for (struct session *s = p->engine.sessions; s; s = s->next) {
-        if (!has_work(s))
+        s->hold = false;
+        if (!has_work(s->runs) && !has_work(s->arrivals))
             s->stop = true;
         cmx_session_wake(s);
     }
@@ -375,10 +277,9 @@ static cmx_err change_contexts(struct cmx_proxy *p, const struct cmx_proxy_confi
     struct change ch;
     cmx_err err;
 
-    memset(&ch, 0, sizeof ch);
     cmx_port_mutex_lock(&p->engine.lock);
     reap(p);
-    err = change_prepare(p, c, &ch);
+    err = change_prepare(p, p->config, c, p->engine.sessions, &ch); /* p->config, because the caller may free c */
     if (!err)
         change_carry_out(p, c->n_contexts, &ch);
     cmx_port_mutex_unlock(&p->engine.lock);
@@ -391,27 +292,53 @@ static cmx_err change_contexts(struct cmx_proxy *p, const struct cmx_proxy_confi
  * sessions end, so that a failure changes nothing. If it succeeds, p owns c. */
 static cmx_err change_gateway(struct cmx_proxy *p, struct cmx_proxy_config *c)
 {
-    struct session *fresh = NULL, *old = p->engine.sessions;
+    struct session *old = p->engine.sessions;
     struct cmx_proxy_config *old_config = p->config;
-    cmx_err err = place_all(p, c, &fresh);
+    struct change ch;
+    cmx_err err = change_prepare(p, c, c, NULL, &ch);
 
-    if (!err)
-        err = start_held(fresh);
     if (err) {
-        stop_and_wait(p, fresh);
-        sessions_free(fresh);
+        change_drop(p, &ch);
         return err;
     }
     stop_and_wait(p, old);
     cmx_port_mutex_lock(&p->engine.lock);
     cmx_session_gateway_change(&p->engine, c, old_config);
     p->config = c;
-    p->engine.sessions = fresh;
-    p->n_contexts = c->n_contexts;
-    release_held(fresh);
+    p->engine.sessions = NULL;
+    change_carry_out(p, c->n_contexts, &ch);
     cmx_port_mutex_unlock(&p->engine.lock);
     sessions_free(old);
     cmx_proxy_config_free(old_config);
+    return CMX_OK;
+}
+
+/* ---- create, reconfigure, destroy ---- */
+
+cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gateway, const struct cmx_context *contexts,
+                         size_t n_contexts, const struct cmx_proxy_hooks *hooks, size_t stack_bytes,
+                         struct cmx_why *why)
+{
+    struct cmx_proxy *p = cmx_mem_alloc(sizeof *p);
+    cmx_err err;
+
+    *out = NULL;
+    if (!p)
+        return CMX_ENOMEM;
+    cmx_port_mutex_init(&p->engine.lock);
+    if (hooks)
+        p->engine.hooks = *hooks;
+    p->stack_bytes = stack_bytes;
+    err = cmx_proxy_config_new(&p->config, gateway, contexts, n_contexts, why);
+    if (!err) {
+        cmx_session_gateway_begin(&p->engine, p->config);
+        err = change_contexts(p, p->config);
+    }
+    if (err) {
+        cmx_proxy_destroy(p);
+        return err;
+    }
+    *out = p;
     return CMX_OK;
 }
 
@@ -445,6 +372,17 @@ cmx_err cmx_proxy_reconfigure(struct cmx_proxy *p, const struct cmx_gateway *gat
     err = change_contexts(p, c);
     cmx_proxy_config_free(c);
     return err;
+}
+
+void cmx_proxy_destroy(struct cmx_proxy *p)
+{
+    if (!p)
+        return;
+    stop_and_wait(p, p->engine.sessions);
+    sessions_free(p->engine.sessions);
+    cmx_proxy_config_free(p->config);
+    cmx_port_mutex_destroy(&p->engine.lock);
+    cmx_mem_free(p);
 }
 
 /* ---- watching ---- */

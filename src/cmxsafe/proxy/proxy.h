@@ -35,26 +35,23 @@ extern "C" {
 
 struct cmx_proxy;
 
-/* Checks and copies the arguments; starts nothing. hooks may be NULL. why receives the invalid setting; may be NULL.
- * CMX_EINVAL: a setting is invalid, or n_contexts is 0; CMX_ENOMEM: no memory. */
+/* Checks and copies the arguments, and starts the session tasks, each with stack_bytes (0: the platform's default).
+ * hooks may be NULL. why receives the invalid setting; may be NULL. CMX_EINVAL: a setting is invalid; CMX_ENOMEM: no
+ * memory, or a task could not be started. *out is NULL after an error. */
 CMX_MUST_USE cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gateway,
                                       const struct cmx_context *contexts, size_t n_contexts,
-                                      const struct cmx_proxy_hooks *hooks, struct cmx_why *why);
+                                      const struct cmx_proxy_hooks *hooks, size_t stack_bytes, struct cmx_why *why);
 
-/* Starts the session tasks, each with stack_bytes (0: the platform's default). CMX_ENOMEM: some tasks could not be
- * started. */
-CMX_MUST_USE cmx_err cmx_proxy_start(struct cmx_proxy *p, size_t stack_bytes);
-
-/* Replaces the contexts of a running engine. Unchanged contexts keep their sessions and relays. gateway: the same as in
- * cmx_proxy_create. If n_contexts is 0 all sessions end. Checks and errors are otherwise those of cmx_proxy_create;
- * after an error nothing has changed. Only one task at a time may call this or cmx_proxy_reconfigure. */
+/* Replaces the contexts of a running engine. Unchanged contexts keep their sessions and relays; sessions without a
+ * context end. gateway: the same as in cmx_proxy_create. Checks and errors are those of cmx_proxy_create; after an
+ * error nothing has changed. Only one task at a time may call this or cmx_proxy_reconfigure. */
 CMX_MUST_USE cmx_err cmx_proxy_set_contexts(struct cmx_proxy *p, const struct cmx_gateway *gateway,
                                             const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 
 /* Replaces the configuration of a running engine, as a Linux agent does when its file changes. Unchanged contexts keep
- * their sessions and relays, but if the gateway has changed all sessions are restarted. If n_contexts is 0 all sessions
- * end. Checks and errors are otherwise those of cmx_proxy_create; after an error nothing has changed. Only one task
- * at a time may call this or cmx_proxy_set_contexts. */
+ * their sessions and relays, but if the gateway has changed all sessions are restarted. Checks and errors are those of
+ * cmx_proxy_create; after an error nothing has changed. Only one task at a time may call this or
+ * cmx_proxy_set_contexts. */
 CMX_MUST_USE cmx_err cmx_proxy_reconfigure(struct cmx_proxy *p, const struct cmx_gateway *gateway,
                                            const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 

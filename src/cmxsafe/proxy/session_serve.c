@@ -60,7 +60,7 @@ void cmx_session_serve_update(struct session *s)
     for (at = &s->runs; *at;) {
         struct run *r = *at;
 
-        if (r->retired && r->removed && can_leave(s, r)) {
+        if (r->retired && can_leave(s, r)) {
             *at = r->next;
             cmx_session_free_context(r);
         } else {

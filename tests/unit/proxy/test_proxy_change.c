@@ -1,5 +1,5 @@
-/* Reconfigures a running engine: if any step fails, the engine stays unchanged. Also: a session whose task does not run
- * is reported as stuck. */
+/* Reconfigures a running engine: if any step fails, the engine stays unchanged; a session ends when its last context is
+ * removed. Also: a session whose task does not run is reported as stuck. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -53,8 +53,7 @@ static struct cmx_proxy *engine(const struct cmx_proxy_hooks *hooks)
     struct cmx_proxy *p = NULL;
     struct cmx_why why = {{0}};
 
-    assert_int_equal(cmx_proxy_create(&p, &gateway, before, 3, hooks, &why), CMX_OK);
-    assert_int_equal(cmx_proxy_start(p, 0), CMX_OK);
+    assert_int_equal(cmx_proxy_create(&p, &gateway, before, 3, hooks, 0, &why), CMX_OK);
     return p;
 }
 
@@ -130,6 +129,53 @@ static void a_failed_change_of_the_gateway_changes_nothing(void **state)
     fails_at_every_step(&other);
 }
 
+/* ---- a context that is added and removed while its session waits ---- */
+
+static void set(struct cmx_proxy *p, const struct cmx_context *contexts, size_t n)
+{
+    struct cmx_why why = {""};
+
+    assert_int_equal(cmx_proxy_set_contexts(p, &gateway, contexts, n, &why), CMX_OK);
+}
+
+/* Removes all contexts but "mail", and waits until the memory of their session is free. Returns the number of live
+ * blocks, or 0 if the session does not end. */
+static size_t blocks_of_mail(struct cmx_proxy *p, size_t at_most)
+{
+    struct cmx_mem_stats is = {0};
+
+    set(p, &before[2], 1);
+    for (int i = 0; i < 400; i++) {
+        set(p, &before[2], 1); /* frees sessions that have ended */
+        cmx_mem_stats(&is);
+        if (is.live_blocks <= at_most)
+            return is.live_blocks;
+        cmx_port_sleep_ms(5);
+    }
+    return 0;
+}
+
+static void a_session_without_contexts_ends(void **state)
+{
+    const struct cmx_context more[] = {before[0], after[1], before[2]}; /* adds after[1] to the session "one" */
+    struct cmx_proxy *p = engine(NULL);
+    struct cmx_mem_stats all;
+    size_t alone;
+
+    (void)state;
+    until_waiting(p, 3);
+    cmx_mem_stats(&all);
+    alone = blocks_of_mail(p, all.live_blocks - 1);
+    assert_int_not_equal(alone, 0);
+    cmx_proxy_destroy(p);
+
+    p = engine(NULL);
+    until_waiting(p, 3);
+    set(p, more, 3);
+    assert_int_equal(blocks_of_mail(p, alone), alone);
+    cmx_proxy_destroy(p);
+}
+
 /* ---- a task that does not run ---- */
 
 static atomic_bool block, blocked;
@@ -187,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failed_change_of_contexts_changes_nothing),
         cmocka_unit_test(a_failed_change_of_the_gateway_changes_nothing),
+        cmocka_unit_test(a_session_without_contexts_ends),
         cmocka_unit_test(a_stuck_session_is_reported),
     };
 

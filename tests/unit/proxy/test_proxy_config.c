@@ -125,8 +125,6 @@ static void expect_refused(const struct cmx_gateway *g, const struct cmx_context
 
 static void test_refusals(void **state)
 {
-    struct cmx_proxy *proxy;
-    struct cmx_why why = {""};
     const char *pins[] = {fingerprint}, *bad_pins[] = {"SHA256:nonsense"};
     struct cmx_context good = {.name = "a", .local_port = 80, .remote_port = 80}, c = good;
     struct cmx_context two[2] = {good, good};
@@ -146,8 +144,6 @@ static void test_refusals(void **state)
     h = g;
     h.user = NULL;
     expect_refused(&h, &good, 1, "user");
-    assert_int_equal(cmx_proxy_create(&proxy, &g, &good, 0, NULL, &why), CMX_EINVAL);
-    assert_non_null(strstr(why.text, "contexts"));
     c.name = "a-name-that-is-a-little-too-long-for-it";
     expect_refused(&g, &c, 1, "name");
     c = good;
@@ -204,15 +200,17 @@ static void test_every_allocation_fails_once(void **state)
                                {.name = "b", .local_port = 2, .remote_port = 2, .remote_address = "fd00::1"}};
     struct cmx_gateway g = gateway(pins, 1);
     struct cmx_mem_stats before, after;
-    struct cmx_proxy *p = NULL;
+    struct cmx_proxy *p;
     cmx_err err = CMX_ENOMEM;
     unsigned n;
 
     (void)state;
+    g.host = "127.0.0.1";
+    g.port = 1; /* nothing listens there */
     cmx_mem_stats(&before);
     for (n = 1; err; n++) {
         cmx_mem_fail_at(n);
-        err = cmx_proxy_create(&p, &g, c, 2, NULL, NULL);
+        err = cmx_proxy_create(&p, &g, c, 2, NULL, 0, NULL);
         cmx_mem_fail_at(0);
         if (err) {
             assert_int_equal(err, CMX_ENOMEM);
