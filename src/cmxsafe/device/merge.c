@@ -171,7 +171,7 @@ static cmx_err convert(const TaskParameters *t, struct cmx_context *out)
             cmx_context_option_set_number(o, out, *(const bool *)at);
             break;
         case NUMBER:
-            if (!cmx_context_option_in_range(o, *(const int *)at))
+            if (!cmx_context_option_in_range(o, (unsigned)*(const int *)at))
                 return CMX_EINVAL;
             cmx_context_option_set_number(o, out, (unsigned)*(const int *)at);
             break;

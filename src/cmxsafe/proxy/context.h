@@ -23,11 +23,12 @@ extern "C" {
 #define CMX_PROXY_CONTEXTS_MAX 512
 #endif
 #define CMX_PROXY_HOST_KEYS_MAX 16
-#define CMX_PROXY_SESSION_ID_MAX 64     /* bytes; the longest identifier is a SHA-512 hash */
-#define CMX_PROXY_NAME_MAX 32           /* a context's or session's name, NUL included */
-#define CMX_PROXY_ADDRESS_MAX 46        /* INET6_ADDRSTRLEN */
-#define CMX_PROXY_FLEET "fleet:"        /* marks a remote_address that is a fleet's prefix */
-#define CMX_PROXY_CONNECTIONS_DEFAULT 8 /* default of max_connections */
+#define CMX_PROXY_SESSION_ID_MAX 64      /* bytes; the longest identifier is a SHA-512 hash */
+#define CMX_PROXY_NAME_MAX 32            /* a context's or session's name, NUL included */
+#define CMX_PROXY_ADDRESS_MAX 46         /* INET6_ADDRSTRLEN */
+#define CMX_PROXY_LOCAL_HOST "127.0.0.1" /* default of local_host */
+#define CMX_PROXY_FLEET "fleet:"         /* marks a remote_address that is a fleet's prefix */
+#define CMX_PROXY_CONNECTIONS_DEFAULT 8  /* default of max_connections */
 #define CMX_PROXY_CONNECTIONS_MAX 1024
 #define CMX_PROXY_ALLOW_MAX 64         /* entries of allow_from */
 #define CMX_PROXY_CONNECT_TIMEOUT_S 10 /* default of connect_timeout_s */

@@ -40,7 +40,7 @@ CMX_OPTION(ID, name, name, NULL, 0, 0, NULL, ANY, NULL, NULL)
 CMX_OPTION(SECONDS, connect_timeout_s, connect_timeout_s, "connect_timeout", 1, 300, CMX_PROXY_CONNECT_TIMEOUT_S,
     CMX_REVERSE, NULL,
     "reverse: time limit for connecting to the local service.")
-CMX_OPTION(HOST, local_host, local_host, "local_host", 0, 0, "127.0.0.1", ANY, NULL,
+CMX_OPTION(HOST, local_host, local_host, "local_host", 0, 0, CMX_PROXY_LOCAL_HOST, ANY, NULL,
     "reverse: the service's host; direct: the address to listen on.")
 CMX_OPTION(TEXT, tasks, tasks, "users", 0, 0, NULL, CMX_DIRECT, "anyone on the device",
     "direct, with isolation: who may connect to the listener, separated by commas: user names or uids on Linux, task names "

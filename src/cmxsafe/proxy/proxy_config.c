@@ -29,7 +29,7 @@
 
 const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
-    {key, max, NUMBER_##kind(fallback), min, offsetof(struct cmx_context, member), CMX_OPTION_##kind},
+    {key, max, NUMBER_##kind(fallback), offsetof(struct cmx_context, member), CMX_OPTION_##kind},
 #include "cmxsafe/proxy/context_options.h"
 };
 
@@ -88,9 +88,9 @@ void cmx_context_option_set_number(const struct cmx_context_option *o, struct cm
     }
 }
 
-bool cmx_context_option_in_range(const struct cmx_context_option *o, int64_t value)
+bool cmx_context_option_in_range(const struct cmx_context_option *o, unsigned value)
 {
-    return (value == 0 && o->kind != CMX_OPTION_PORT) || (value >= o->min && value <= o->max);
+    return value <= o->max && (value > 0 || o->kind != CMX_OPTION_PORT);
 }
 
 /* ---- the fields of struct cmx_gateway: one table to copy, compare and free them ---- */
@@ -185,11 +185,6 @@ static bool empty(const char *s)
     return !s || !*s;
 }
 
-static const char *or_default(const char *s, const char *fallback)
-{
-    return s ? s : fallback;
-}
-
 static bool too_long(const char *name)
 {
     return name && strlen(name) >= CMX_PROXY_NAME_MAX;
@@ -213,16 +208,15 @@ static const char *gateway_fault(const struct cmx_gateway *g)
 
 cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct cmx_why *why)
 {
-    const char *host = or_default(c->local_host, "127.0.0.1");
     struct cmx_ip ip;
 
     if (c->allow_from && cmx_originator_check_list(c->allow_from) != CMX_OK)
         return cmx_why_fail(why, CMX_EINVAL,
                             "context %s allow_from: not 1 to " DIGITS(CMX_PROXY_ALLOW_MAX) " addresses or prefixes",
                             c->name);
-    if (c->peer == CMX_PEER_MIRROR && (!cmx_ip_parse(&ip, host) || cmx_ip_is_v4(&ip)))
+    if (c->peer == CMX_PEER_MIRROR && (!cmx_ip_parse(&ip, c->local_host) || cmx_ip_is_v4(&ip)))
         return cmx_why_fail(why, CMX_EINVAL, "context %s peer: mirror needs local_host = ::1, not %.40s", c->name,
-                            host);
+                            c->local_host);
     return CMX_OK;
 }
 
@@ -239,9 +233,9 @@ static cmx_err check_options(const struct cmx_context *c, struct cmx_why *why)
             return cmx_why_fail(why, CMX_EINVAL, "context %s %s: missing", c->name, o->key);
         if (o->kind == CMX_OPTION_NAME && text && (!*text || too_long(text)))
             return cmx_why_fail(why, CMX_EINVAL, "context %s %s: empty or too long", c->name, o->key);
-        if (!is_text && !cmx_context_option_in_range(o, n))
-            return cmx_why_fail(why, CMX_EINVAL, "context %s %s: %u is not in %u to %u", c->name, o->key, n,
-                                (unsigned)o->min, (unsigned)o->max);
+        if (!is_text && n > o->max)
+            return cmx_why_fail(why, CMX_EINVAL, "context %s %s: %u is more than %u", c->name, o->key, n,
+                                (unsigned)o->max);
     }
     return cmx_proxy_context_check_originators(c, why);
 }
@@ -292,12 +286,11 @@ static bool same_listener(const struct cmx_context *a, const struct cmx_context 
     if (a->direction != b->direction)
         return false;
     if (a->direction == CMX_DIRECT)
-        return a->local_port == b->local_port &&
-               strcmp(or_default(a->local_host, "127.0.0.1"), or_default(b->local_host, "127.0.0.1")) == 0;
-    return a->remote_port == b->remote_port &&
-           strcmp(or_default(a->remote_address, "localhost"), or_default(b->remote_address, "localhost")) == 0;
+        return a->local_port == b->local_port && strcmp(a->local_host, b->local_host) == 0;
+    return a->remote_port == b->remote_port && strcmp(a->remote_address, b->remote_address) == 0;
 }
 
+/* Checks the context all[at], whose defaults are filled in, also against the contexts before it. */
 static cmx_err check_context(const struct cmx_gateway *g, const struct cmx_context *all, size_t at, struct cmx_why *why)
 {
     const struct cmx_context *c = &all[at];
@@ -314,20 +307,6 @@ static cmx_err check_context(const struct cmx_gateway *g, const struct cmx_conte
         else if (same_listener(c, &all[i]))
             err = cmx_why_fail(why, CMX_EINVAL, "contexts %s and %s: the same listener", all[i].name, c->name);
     }
-    return err;
-}
-
-static cmx_err check(const struct cmx_gateway *g, const struct cmx_context *c, size_t n, struct cmx_why *why)
-{
-    const char *fault = gateway_fault(g);
-    cmx_err err = CMX_OK;
-
-    if (fault)
-        return cmx_why_fail(why, CMX_EINVAL, "gateway %s", fault);
-    if (n > CMX_PROXY_CONTEXTS_MAX)
-        return cmx_why_fail(why, CMX_EINVAL, "contexts: %zu instead of 1 to %d", n, CMX_PROXY_CONTEXTS_MAX);
-    for (size_t i = 0; !err && i < n; i++)
-        err = check_context(g, c, i, why);
     return err;
 }
 
@@ -355,36 +334,45 @@ static void context_defaults(struct cmx_context *c)
         if (!cmx_context_option_is_text(o) && cmx_context_option_number(o, c) == 0)
             cmx_context_option_set_number(o, c, o->fallback);
     }
+    if (!c->local_host)
+        c->local_host = CMX_PROXY_LOCAL_HOST;
+    if (!c->remote_address)
+        c->remote_address = "localhost"; /* the gateway's loopback (RFC 4254 section 7.1) */
 }
 
-static cmx_err copy_contexts(struct cmx_proxy_config *c, const struct cmx_context *contexts, size_t n)
+/* Copies the contexts, with their defaults, and checks the copies. */
+static cmx_err own_contexts(struct cmx_proxy_config *c, const struct cmx_context *contexts, size_t n,
+                            struct cmx_why *why)
 {
-    c->contexts = cmx_mem_alloc(n * sizeof *contexts);
+    cmx_err err = CMX_OK;
+
+    if (n > CMX_PROXY_CONTEXTS_MAX)
+        return cmx_why_fail(why, CMX_EINVAL, "contexts: %zu, more than %d", n, CMX_PROXY_CONTEXTS_MAX);
+    c->contexts = cmx_mem_alloc((n + 1) * sizeof *contexts); /* room for one even if there is none */
     if (!c->contexts)
         return CMX_ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        cmx_err err;
+    while (!err && c->n_contexts < n) {
+        struct cmx_context context = contexts[c->n_contexts];
 
-        c->n_contexts = i + 1;
-        err = cmx_proxy_context_copy(&c->contexts[i], &contexts[i]);
-        if (err)
-            return err;
-        context_defaults(&c->contexts[i]);
+        context_defaults(&context);
+        err = cmx_proxy_context_copy(&c->contexts[c->n_contexts++], &context);
+        if (!err)
+            err = check_context(&c->gateway, c->contexts, c->n_contexts - 1, why);
     }
-    return CMX_OK;
+    return err;
 }
 
 cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gateway *gateway,
                              const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why)
 {
+    const char *fault = gateway_fault(gateway);
     struct cmx_proxy_config *c;
     cmx_err err;
 
     *out = NULL;
     cmx_why_set(why, "%s", "");
-    err = check(gateway, contexts, n_contexts, why);
-    if (err)
-        return err;
+    if (fault)
+        return cmx_why_fail(why, CMX_EINVAL, "gateway %s", fault);
     c = cmx_mem_alloc(sizeof *c);
     if (!c)
         return CMX_ENOMEM;
@@ -397,7 +385,7 @@ cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gat
     if (!err)
         err = parse_gateways(c, why);
     if (!err)
-        err = copy_contexts(c, contexts, n_contexts);
+        err = own_contexts(c, contexts, n_contexts, why);
     if (err) {
         cmx_proxy_config_free(c);
         return err;

@@ -25,7 +25,6 @@ struct cmx_context_option {
     const char *key; /* NULL: the option is the context's name, which has no key */
     uint32_t max;
     uint16_t fallback;
-    uint8_t min;
     uint8_t at;   /* offset of the member in struct cmx_context */
     uint8_t kind; /* cmx_option_kind */
 };
@@ -45,8 +44,9 @@ void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_
 unsigned cmx_context_option_number(const struct cmx_context_option *o, const struct cmx_context *c);
 void cmx_context_option_set_number(const struct cmx_context_option *o, struct cmx_context *c, unsigned value);
 
-/* True if the option may have this value. 0 means the default and is valid, except for a port. */
-bool cmx_context_option_in_range(const struct cmx_context_option *o, int64_t value);
+/* True if the option may have this value. 0 means the default and is valid, except for a port. A negative value counts
+ * as a large one, which no option may have. */
+bool cmx_context_option_in_range(const struct cmx_context_option *o, unsigned value);
 
 /* A deep copy of a gateway and its contexts with all defaults filled in. It never changes; cmx_proxy_config_free wipes
  * its secrets. */
@@ -70,8 +70,8 @@ void cmx_proxy_config_free(struct cmx_proxy_config *c); /* NULL is fine */
 bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struct cmx_proxy_config *b);
 bool cmx_proxy_context_equal(const struct cmx_context *a, const struct cmx_context *b);
 
-/* Checks the options peer and allow_from of c. why receives the context and the invalid option; may be NULL.
- * CMX_EINVAL: one of the two options is invalid. */
+/* Checks the options peer and allow_from of c, whose local_host must be set. why receives the context and the invalid
+ * option; may be NULL. CMX_EINVAL: one of the two options is invalid. */
 CMX_MUST_USE cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct cmx_why *why);
 
 /* Writes an address in its canonical form, which for IPv6 is that of RFC 5952: "FD00::0:1" becomes "fd00::1". Gateways

@@ -101,14 +101,9 @@ static void relay_opened(struct relay *x, struct session *s, const char *event)
 
 /* ---- the local service of a reverse context ---- */
 
-static const char *service_host(const struct run *r)
-{
-    return r->cfg.local_host ? r->cfg.local_host : "127.0.0.1";
-}
-
 static void service_refused(struct relay *x, struct session *s, cmx_err err)
 {
-    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: service on %.64s port %u: %s", x->run->cfg.name, service_host(x->run),
+    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: service on %.64s port %u: %s", x->run->cfg.name, x->run->cfg.local_host,
                     (unsigned)x->run->cfg.local_port, cmx_err_text(err));
     relay_refused(x, s, err);
 }
@@ -125,7 +120,7 @@ static cmx_err send_header(const struct relay *x)
 
     if (c->peer != CMX_PEER_PROXY_V1 && c->peer != CMX_PEER_PROXY_V2)
         return CMX_OK;
-    cmx_originator_read(&to, c->remote_address ? c->remote_address : "", c->remote_port);
+    cmx_originator_read(&to, c->remote_address, c->remote_port);
     cmx_buf_init(&out, header, sizeof header);
     err = cmx_originator_header(&out, c->peer, &x->originator, &to);
     return err ? err : cmx_net_send_all(x->fd, cmx_buf_data(&out), cmx_buf_len(&out));
@@ -212,7 +207,7 @@ static void settle_lookup(struct relay *x, struct session *s)
     }
     if (err == CMX_EAGAIN)
         cmx_log_limited(CMX_LOG_WARN, TAG, "%s: name servers did not answer for %.64s within %u s", r->cfg.name,
-                        service_host(r), r->cfg.connect_timeout_s);
+                        r->cfg.local_host, r->cfg.connect_timeout_s);
     if (err) {
         service_refused(x, s, CMX_EDNS);
         return;
@@ -239,7 +234,7 @@ static void connect_service(struct relay *x, struct session *s, const char *even
     x->deadline_ms = cmx_session_in(s, r->cfg.connect_timeout_s * 1000);
     if (!r->lookup || !cmx_lookup_is_fresh(r->lookup, s->now_ms)) {
         cmx_lookup_release(r->lookup);
-        err = cmx_lookup_start(&r->lookup, service_host(r), r->cfg.local_port, &s->engine->hooks);
+        err = cmx_lookup_start(&r->lookup, r->cfg.local_host, r->cfg.local_port, &s->engine->hooks);
     }
     if (err)
         service_refused(x, s, err);

@@ -137,9 +137,8 @@ static void request_begin(struct session *s, request_kind kind, struct run *r)
 static void open_listener(struct session *s, struct run *r)
 {
     struct sockaddr_storage local;
-    const char *host = r->cfg.local_host ? r->cfg.local_host : "127.0.0.1";
     int fd = -1;
-    cmx_err err = cmx_net_listen(host, r->cfg.local_port, (int)r->cfg.max_connections, &fd, &local);
+    cmx_err err = cmx_net_listen(r->cfg.local_host, r->cfg.local_port, (int)r->cfg.max_connections, &fd, &local);
 
     if (!err) {
         err = cmx_tracked_socket_open(&r->listener_socket, &s->engine->hooks, CMX_SOCKET_LISTEN, r->cfg.name, &local,
@@ -148,7 +147,7 @@ static void open_listener(struct session *s, struct run *r)
             close(fd);
     }
     if (err) {
-        listen_failed(s, r, err, "cannot listen on %.40s port %u: %s", host, (unsigned)r->cfg.local_port,
+        listen_failed(s, r, err, "cannot listen on %.40s port %u: %s", r->cfg.local_host, (unsigned)r->cfg.local_port,
                       cmx_err_text(err));
         return;
     }

@@ -34,9 +34,7 @@ static void copy_session_facts(struct cmx_context_status *st, const struct sessi
 
 const char *cmx_session_listen_address(const struct run *r)
 {
-    if (r->address[0])
-        return r->address;
-    return r->cfg.remote_address ? r->cfg.remote_address : "localhost";
+    return r->address[0] ? r->address : r->cfg.remote_address;
 }
 
 void cmx_session_publish(struct run *r)

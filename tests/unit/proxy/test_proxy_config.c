@@ -161,6 +161,13 @@ static void test_refusals(void **state)
     expect_refused(&g, two, 2, "twice");
     two[1].name = "b";
     expect_refused(&g, two, 2, "same listener");
+    two[0].remote_address = "fd00::1";
+    two[1].remote_address = "FD00:0::1"; /* the same address */
+    expect_refused(&g, two, 2, "same listener");
+    two[0].direction = two[1].direction = CMX_DIRECT;
+    two[0].remote_host = two[1].remote_host = "h";
+    two[0].local_host = "127.0.0.1"; /* the default, which the other one uses */
+    expect_refused(&g, two, 2, "same listener");
 }
 
 static void test_copy_and_defaults(void **state)
