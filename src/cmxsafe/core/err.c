@@ -1,13 +1,14 @@
 #include "cmxsafe/core/err.h"
 
-/* clang-format off */
-static const struct {
-    const char *name, *text;
-} words[] = {
-#define CMX_ERROR(code, name, text) [code] = {name, text},
+/* Two tables, because a device uses only the texts. */
+static const char *const names[] = {
+#define CMX_ERROR(code, name, text) [code] = name,
 #include "cmxsafe/core/errors.h"
 };
-/* clang-format on */
+static const char *const texts[] = {
+#define CMX_ERROR(code, name, text) [code] = text,
+#include "cmxsafe/core/errors.h"
+};
 
 /* Only a bug in the caller can pass a value outside the enum. */
 static unsigned known(cmx_err err)
@@ -17,10 +18,10 @@ static unsigned known(cmx_err err)
 
 const char *cmx_err_name(cmx_err err)
 {
-    return words[known(err)].name;
+    return names[known(err)];
 }
 
 const char *cmx_err_text(cmx_err err)
 {
-    return words[known(err)].text;
+    return texts[known(err)];
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 /* The texts have at most 31 characters, because the counter is the last byte. */
-static const char *const texts[] = {
+static const char texts[][CMX_LABEL_LEN] = {
     [CMX_LABEL_EVIDENCE] = "cmxsafe evidence mac 1",
     [CMX_LABEL_SSH] = "cmxsafe ssh ecdsa-p256 1",
     [CMX_LABEL_UEID] = "cmxsafe ueid 1",
@@ -13,7 +13,6 @@ static const char *const texts[] = {
 
 void cmx_label_message(cmx_label label, uint8_t counter, uint8_t out[CMX_LABEL_LEN])
 {
-    memset(out, 0, CMX_LABEL_LEN);
-    memcpy(out, texts[label], strlen(texts[label]));
+    memcpy(out, texts[label], CMX_LABEL_LEN);
     out[CMX_LABEL_LEN - 1] = counter;
 }

@@ -44,7 +44,7 @@ static cmx_err reply_error(struct cmx_http_request *r, cmx_err err, const char *
 {
     char text[CMX_WHY_MAX + 32];
 
-    snprintf(text, sizeof text, "error: %s (%s)\n", why, cmx_err_name(err));
+    snprintf(text, sizeof text, "error: %s\n", why);
     return cmx_http_reply(r, status_of(err), "text/plain; charset=utf-8", text, strlen(text), header, header != NULL);
 }
 
@@ -77,7 +77,7 @@ static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struc
     cmx_ota_drop_upload(s);
     cmx_ota_set_error(s, text);
     cmx_port_mutex_unlock(&s->lock);
-    cmx_log(CMX_LOG_WARN, TAG, "update refused: %s (%s)", text, cmx_err_name(err));
+    cmx_log(CMX_LOG_WARN, TAG, "update refused: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_REFUSED, text);
     return reply_error(r, err, text, NULL);
 }

@@ -32,13 +32,11 @@ cmx_hostkey_type cmx_pin_type_of(const char *name, size_t len)
 
 static cmx_err parse_fingerprint(struct cmx_pin *pin, const char *text)
 {
-    uint8_t digest[32];
     size_t n = 0;
-    cmx_err err = cmx_base64_decode(digest, sizeof digest, text, strcspn(text, " \t\r\n"), &n);
+    cmx_err err = cmx_base64_decode(pin->digest, sizeof pin->digest, text, strcspn(text, " \t\r\n"), &n);
 
-    if (err || n != sizeof digest)
+    if (err || n != sizeof pin->digest)
         return CMX_EFORMAT;
-    memcpy(pin->digest, digest, sizeof digest);
     pin->types = CMX_HOSTKEY_ANY;
     return CMX_OK;
 }

@@ -128,7 +128,7 @@ static cmx_err send_header(const struct relay *x)
 
 static void service_connected(struct relay *x, struct session *s)
 {
-    struct cmx_ssh_open *o = x->open;
+    cmx_ssh_open *o = x->open;
     cmx_err err = send_header(x);
 
     cmx_lookup_release(x->lookup);
@@ -139,7 +139,7 @@ static void service_connected(struct relay *x, struct session *s)
     }
     if (o) {
         x->open = NULL;
-        err = cmx_ssh_accept(o, &cmx_relay_flow_handlers, x, &x->channel);
+        err = cmx_ssh_accept(s->ssh, o, &cmx_relay_flow_handlers, x, &x->channel);
         if (err) {
             relay_refused(x, s, err);
             return;
@@ -296,7 +296,7 @@ static struct relay *relay_admit(struct session *s, struct run *r, unsigned extr
     return NULL;
 }
 
-void cmx_relay_accept_channel(struct session *s, struct run *r, struct cmx_ssh_open *o)
+void cmx_relay_accept_channel(struct session *s, struct run *r, cmx_ssh_open *o)
 {
     const bool tentative = cmx_probe_is_out(r); /* max_connections must not block the probe */
     const char *from = cmx_ssh_open_originator(o);
@@ -313,7 +313,7 @@ void cmx_relay_accept_channel(struct session *s, struct run *r, struct cmx_ssh_o
         return;
     }
     x->deadline_ms = cmx_session_in(s, TENTATIVE_MS);
-    if (cmx_ssh_accept(o, &cmx_relay_flow_handlers, x, &x->channel))
+    if (cmx_ssh_accept(s->ssh, o, &cmx_relay_flow_handlers, x, &x->channel))
         finish(x, s, CMX_ECLOSED);
 }
 

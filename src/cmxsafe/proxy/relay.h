@@ -8,7 +8,7 @@ size_t cmx_relay_heap_floor(const struct session *s, const struct run *r);
 
 /* For reverse contexts: handles o, the gateway's request to open a channel for r. Connects it to the local service or
  * refuses it; consumes o. */
-void cmx_relay_accept_channel(struct session *s, struct run *r, struct cmx_ssh_open *o);
+void cmx_relay_accept_channel(struct session *s, struct run *r, cmx_ssh_open *o);
 
 /* For direct contexts: handles fd, a connection that r's listener accepted from peer. Opens a channel for it or refuses
  * it; takes ownership of fd. */

@@ -56,7 +56,7 @@ struct relay {
     int fd;
     int poll_index;
     unsigned id; /* number of the relay in the log */
-    struct cmx_ssh_open *open;
+    cmx_ssh_open *open;
     struct cmx_ssh_channel *channel;
     struct cmx_lookup *lookup;      /* look-up of the service's name; owns `address`; NULL: none */
     const struct addrinfo *address; /* CONNECTING: the address that is tried */

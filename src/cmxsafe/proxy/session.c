@@ -1,6 +1,6 @@
 #include "cmxsafe/proxy/session.h"
 
-#include <string.h>
+#include <stdio.h>
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/port/crypto.h"
@@ -56,15 +56,6 @@ static void wait_before_next(struct session *s, cmx_err err, const char *text, b
 }
 
 /* ---- one attempt ---- */
-
-static void announce_down(struct session *s, cmx_err err)
-{
-    if (!s->announced_up)
-        return;
-    s->announced_up = false;
-    if (s->engine->hooks.session)
-        s->engine->hooks.session(s->engine->hooks.arg, s->name, cmx_session_gateway(s)->host, false, err);
-}
 
 static void forget_forwards(struct session *s)
 {
@@ -132,7 +123,7 @@ static cmx_err session_attempt(struct session *s)
     if (!err)
         err = serve_login(s);
     session_disconnect(s, err);
-    announce_down(s, err);
+    cmx_session_announce(s, false, err);
     return err;
 }
 
@@ -142,10 +133,9 @@ static void session_task(void *arg);
 
 static cmx_err start_task(struct session *s)
 {
-    char name[16] = "cmx-";
-    size_t n = strlen(s->name);
+    char name[16];
 
-    memcpy(name + 4, s->name, n < 11 ? n : 11);
+    snprintf(name, sizeof name, "cmx-%.11s", s->name);
     return cmx_port_task_start(name, s->stack_bytes, session_task, s);
 }
 

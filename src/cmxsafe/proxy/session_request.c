@@ -43,11 +43,7 @@ static void came_up(struct session *s, struct run *r)
     for (r = s->runs; r; r = r->next)
         if (!r->listening)
             return;
-    if (s->announced_up)
-        return;
-    s->announced_up = true;
-    if (s->engine->hooks.session)
-        s->engine->hooks.session(s->engine->hooks.arg, s->name, cmx_session_gateway(s)->host, true, CMX_OK);
+    cmx_session_announce(s, true, CMX_OK);
 }
 
 /* Records why r does not listen, and schedules the next try. */

@@ -91,7 +91,7 @@ static bool is_forwarded(const struct session *s, const struct run *r)
     return r->listening || (s->request == REQUEST_LISTEN && s->request_run == r);
 }
 
-static struct run *run_for(struct session *s, const struct cmx_ssh_open *o)
+static struct run *run_for(struct session *s, cmx_ssh_open *o)
 {
     struct run *by_port = NULL;
     unsigned matches = 0;
@@ -114,7 +114,7 @@ static cmx_err take_opens(struct session *s)
     unsigned alien = 0;
 
     for (;;) {
-        struct cmx_ssh_open *o;
+        cmx_ssh_open *o;
         struct run *r;
         cmx_err err = cmx_ssh_next_open(s->ssh, &o, &alien);
 

@@ -89,6 +89,17 @@ void cmx_session_set_state(struct session *s, cmx_context_state state, cmx_err e
         cmx_session_set_context(r, state, err, text);
 }
 
+void cmx_session_announce(struct session *s, bool up, cmx_err err)
+{
+    const struct cmx_proxy_hooks *h = &s->engine->hooks;
+
+    if (s->announced_up == up)
+        return;
+    s->announced_up = up;
+    if (h->session)
+        h->session(h->arg, s->name, cmx_session_gateway(s)->host, up, err);
+}
+
 void cmx_session_say(struct session *s, const char *what, const char *why)
 {
     snprintf(s->text, sizeof s->text, "%s%s", what, why);

@@ -148,6 +148,8 @@ void cmx_session_free_context(struct run *r);
 
 /* Sets the state of all contexts of s. */
 void cmx_session_set_state(struct session *s, cmx_context_state state, cmx_err err, const char *text);
+/* Reports to the session hook that s is now up, or down because of err. Does nothing if that was reported before. */
+void cmx_session_announce(struct session *s, bool up, cmx_err err);
 /* Records in s->text why this attempt fails: the text `what`, followed by the text `why`. */
 void cmx_session_say(struct session *s, const char *what, const char *why);
 /* Returns the gateway that this attempt uses. */

@@ -33,11 +33,6 @@ struct cmx_ssh {
     struct cmx_ssh_id id;
 };
 
-struct cmx_ssh_open {
-    struct cmx_ssh *ssh;
-    ssh_message message;
-};
-
 struct cmx_ssh_channel {
     struct cmx_ssh *ssh;
     ssh_channel channel;
@@ -117,23 +112,19 @@ void cmx_ssh_free(struct cmx_ssh *s)
 {
     if (!s)
         return;
-    if (s->session)
-        cmx_ssh_id_close(&s->id, s->session);
-    if (s->session && s->event)
-        ssh_event_remove_session(s->event, s->session);
-    if (s->event)
-        ssh_event_free(s->event);
-    if (s->session) {
-        if (s->taken) {
-            /* ssh_disconnect does not close a descriptor that was set with this option. This call with NULL returns an
-             * error, but clears the option, so that ssh_disconnect closes the descriptor. */
-            (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);
-            ssh_disconnect(s->session);
-        }
-        ssh_free(s->session);
-    }
-    if (!s->taken)
+    /* libssh's functions accept NULL, if cmx_ssh_new failed. */
+    cmx_ssh_id_close(&s->id, s->session);
+    ssh_event_remove_session(s->event, s->session);
+    ssh_event_free(s->event);
+    if (s->taken) {
+        /* ssh_disconnect does not close a descriptor that was set with this option. This call with NULL returns an
+         * error, but clears the option, so that ssh_disconnect closes the descriptor. */
+        (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);
+        ssh_disconnect(s->session);
+    } else {
         close(s->fd);
+    }
+    ssh_free(s->session);
     cmx_ssh_auth_free(&s->auth);
     cmx_mem_free(s);
 }
@@ -351,75 +342,61 @@ static cmx_err channel_make(struct cmx_ssh *s, ssh_message message, const struct
     return CMX_OK;
 }
 
-cmx_err cmx_ssh_next_open(struct cmx_ssh *s, struct cmx_ssh_open **out, unsigned *alien)
+cmx_err cmx_ssh_next_open(struct cmx_ssh *s, cmx_ssh_open **out, unsigned *alien)
 {
-    ssh_message m;
-
     *out = NULL;
     if (s->overrun)
         return CMX_EPROTO;
-    while ((m = ssh_message_get(s->session)) != NULL) {
-        if (ssh_message_type(m) == SSH_REQUEST_CHANNEL_OPEN && ssh_message_subtype(m) == SSH_CHANNEL_FORWARDED_TCPIP) {
-            *out = cmx_mem_alloc(sizeof **out);
-            if (*out) {
-                (*out)->ssh = s;
-                (*out)->message = m;
-                return CMX_OK;
-            }
-        } else {
-            ++*alien;
-        }
-        ssh_message_reply_default(m);
-        ssh_message_free(m);
+    while ((*out = ssh_message_get(s->session)) != NULL) {
+        if (ssh_message_type(*out) == SSH_REQUEST_CHANNEL_OPEN &&
+            ssh_message_subtype(*out) == SSH_CHANNEL_FORWARDED_TCPIP)
+            break;
+        ++*alien;
+        cmx_ssh_refuse(*out);
     }
     return CMX_OK;
 }
 
-const char *cmx_ssh_open_address(const struct cmx_ssh_open *o)
+const char *cmx_ssh_open_address(cmx_ssh_open *o)
 {
-    const char *a = ssh_message_channel_request_open_destination(o->message);
+    const char *a = ssh_message_channel_request_open_destination(o);
 
     return a ? a : "";
 }
 
-uint16_t cmx_ssh_open_port(const struct cmx_ssh_open *o)
+uint16_t cmx_ssh_open_port(cmx_ssh_open *o)
 {
-    return (uint16_t)ssh_message_channel_request_open_destination_port(o->message);
+    return (uint16_t)ssh_message_channel_request_open_destination_port(o);
 }
 
-const char *cmx_ssh_open_originator(const struct cmx_ssh_open *o)
+const char *cmx_ssh_open_originator(cmx_ssh_open *o)
 {
-    const char *a = ssh_message_channel_request_open_originator(o->message);
+    const char *a = ssh_message_channel_request_open_originator(o);
 
     return a ? a : "";
 }
 
-uint32_t cmx_ssh_open_originator_port(const struct cmx_ssh_open *o)
+uint32_t cmx_ssh_open_originator_port(cmx_ssh_open *o)
 {
-    return (uint32_t)ssh_message_channel_request_open_originator_port(o->message);
+    return (uint32_t)ssh_message_channel_request_open_originator_port(o);
 }
 
-static void open_free(struct cmx_ssh_open *o)
-{
-    ssh_message_free(o->message);
-    cmx_mem_free(o);
-}
-
-cmx_err cmx_ssh_accept(struct cmx_ssh_open *o, const struct cmx_ssh_handlers *handlers, void *arg,
+cmx_err cmx_ssh_accept(struct cmx_ssh *s, cmx_ssh_open *o, const struct cmx_ssh_handlers *handlers, void *arg,
                        struct cmx_ssh_channel **out)
 {
-    cmx_err err = channel_make(o->ssh, o->message, handlers, arg, out);
+    cmx_err err = channel_make(s, o, handlers, arg, out);
 
     if (err == CMX_ENOMEM)
-        ssh_message_reply_default(o->message);
-    open_free(o);
+        cmx_ssh_refuse(o);
+    else
+        ssh_message_free(o);
     return err;
 }
 
-void cmx_ssh_refuse(struct cmx_ssh_open *o)
+void cmx_ssh_refuse(cmx_ssh_open *o)
 {
-    ssh_message_reply_default(o->message);
-    open_free(o);
+    ssh_message_reply_default(o);
+    ssh_message_free(o);
 }
 
 cmx_err cmx_ssh_channel_new(struct cmx_ssh *s, const struct cmx_ssh_handlers *handlers, void *arg,

@@ -14,7 +14,7 @@
 
 struct cmx_ssh;
 struct cmx_ssh_channel;
-struct cmx_ssh_open;
+typedef struct ssh_message_struct cmx_ssh_open; /* libssh's type */
 
 /* ---- a session ---- */
 
@@ -99,18 +99,18 @@ struct cmx_ssh_handlers {
 /* Returns in *out the next forwarded connection that the gateway opens (forwarded-tcpip, RFC 4254 section 7.2), or NULL
  * if there is none. The caller must accept or refuse it. Refuses channels of other types and adds their number to
  * *alien. CMX_EPROTO: as in cmx_ssh_process. */
-CMX_MUST_USE cmx_err cmx_ssh_next_open(struct cmx_ssh *s, struct cmx_ssh_open **out, unsigned *alien);
-const char *cmx_ssh_open_address(const struct cmx_ssh_open *o); /* of the forward's listener; valid as long as o */
-uint16_t cmx_ssh_open_port(const struct cmx_ssh_open *o);
-const char *cmx_ssh_open_originator(const struct cmx_ssh_open *o); /* untrusted text */
-uint32_t cmx_ssh_open_originator_port(const struct cmx_ssh_open *o);
+CMX_MUST_USE cmx_err cmx_ssh_next_open(struct cmx_ssh *s, cmx_ssh_open **out, unsigned *alien);
+const char *cmx_ssh_open_address(cmx_ssh_open *o); /* of the forward's listener; valid as long as o */
+uint16_t cmx_ssh_open_port(cmx_ssh_open *o);
+const char *cmx_ssh_open_originator(cmx_ssh_open *o); /* untrusted text */
+uint32_t cmx_ssh_open_originator_port(cmx_ssh_open *o);
 
 /* cmx_ssh_accept and cmx_ssh_refuse consume o, even after an error. handlers must be static; they are called with arg
  * until the channel is freed. */
-CMX_MUST_USE cmx_err cmx_ssh_accept(struct cmx_ssh_open *o, const struct cmx_ssh_handlers *handlers, void *arg,
-                                    struct cmx_ssh_channel **out);
+CMX_MUST_USE cmx_err cmx_ssh_accept(struct cmx_ssh *s, cmx_ssh_open *o, const struct cmx_ssh_handlers *handlers,
+                                    void *arg, struct cmx_ssh_channel **out);
 /* Sends SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, the only reason that libssh's public interface offers. */
-void cmx_ssh_refuse(struct cmx_ssh_open *o);
+void cmx_ssh_refuse(cmx_ssh_open *o);
 
 /* To open a direct-tcpip channel (RFC 4254 section 7.2), create it, then repeat cmx_ssh_channel_connect while that
  * function returns CMX_EAGAIN. CMX_EREFUSED: the gateway could not connect to the target; CMX_EPERM: the gateway does

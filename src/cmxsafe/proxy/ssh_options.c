@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/pin.h"
@@ -75,20 +74,20 @@ static cmx_err set_options(ssh_session session, const struct option *o, size_t n
 
 static void join_hostkeys(char *out, size_t cap, unsigned types)
 {
-    struct cmx_buf b;
+    size_t len = 0;
 
-    cmx_buf_init(&b, out, cap - 1);
-    for (unsigned i = 0; i < CMX_HOSTKEY_TYPES; i++)
-        if (types & 1u << hostkey_order[i])
-            if (cmx_buf_put_str(&b, cmx_buf_len(&b) ? "," : "") || cmx_buf_put_str(&b, hostkey_names[hostkey_order[i]]))
-                break; /* cannot happen: cap is enough for all names */
-    out[cmx_buf_len(&b)] = 0;
+    for (size_t i = 0; i < CMX_HOSTKEY_TYPES; i++) {
+        const uint8_t type = hostkey_order[i];
+
+        if (types & 1u << type) /* all names fit: snprintf always returns less than cap - len */
+            len += (size_t)snprintf(out + len, cap - len, "%s%s", len ? "," : "", hostkey_names[type]);
+    }
 }
 
 cmx_err cmx_ssh_options_set(ssh_session session, const struct cmx_gateway *g, unsigned types)
 {
     const bool aes_first = cmx_crypto_fast_aes();
-    char hostkeys[128], default_ciphers[2 * sizeof aes_gcm + sizeof ",aes256-ctr"]; /* chacha is shorter */
+    char hostkeys[128] = "", default_ciphers[2 * sizeof aes_gcm + sizeof ",aes256-ctr"]; /* chacha is shorter */
     const char *ciphers = g->ciphers ? g->ciphers : default_ciphers;
     long timeout_s = (long)g->login_timeout_s;
     cmx_err err;
