@@ -4,18 +4,9 @@
 
 #include "cmxsafe/core/text.h"
 
-static bool is_host_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("._-:%", c);
-}
-
 static bool is_host(const char *s)
 {
-    if (!*s)
-        return false;
-    while (*s && is_host_char(*s))
-        s++;
-    return !*s;
+    return *s && !s[strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:%")];
 }
 
 static char *trim(char *s)

@@ -1,6 +1,5 @@
 #include "cmxsafe/proxy/probe.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "cmxsafe/core/log.h"
@@ -125,20 +124,13 @@ static void probe_start(struct session *s, struct run *r)
  * again. After a second failure in a row the session ends, and a new one replaces it. */
 static cmx_err probe_failed(struct session *s, struct run *r, const char *why)
 {
-    unsigned failures = ++r->probe.failures;
-    char text[sizeof r->live.last_error_text];
-
     probe_wait(r, why);
-    r->probe.failures = failures;
-    snprintf(text, sizeof text, "probe of port %u: %s; replacing the listener", (unsigned)r->cfg.remote_port, why);
-    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: %s", s->name, text);
-    if (failures > 1)
-        return CMX_EFORWARD;
     r->listening = false;
     r->cancelling = true;
+    cmx_session_forward_failed(r, CMX_EFORWARD, "probe of port %u: %s; replacing the listener",
+                               (unsigned)r->cfg.remote_port, why);
     r->retry_ms = cmx_session_in(s, 0);
-    cmx_session_set_context(r, CMX_STATE_FORWARDING, CMX_EFORWARD, text);
-    return CMX_OK;
+    return ++r->probe.failures > 1 ? CMX_EFORWARD : CMX_OK;
 }
 
 static cmx_err step_opening(struct session *s, struct run *r)

@@ -37,8 +37,6 @@ static void session_sleep(struct session *s, uint64_t until)
 static void wait_before_next(struct session *s, cmx_err err, const char *text, bool last)
 {
     struct cmx_backoff *b = last && cmx_session_needs_person(err) ? &s->slow : &s->backoff;
-    const struct cmx_gateway_host *g = cmx_session_gateway(s);
-    const bool one = s->config->gateways.n == 1;
     uint32_t random = 0;
     uint64_t until;
     uint32_t ms;
@@ -47,8 +45,8 @@ static void wait_before_next(struct session *s, cmx_err err, const char *text, b
         random = UINT32_MAX; /* no random bytes: wait as long as the backoff allows */
     ms = cmx_backoff_next(b, random);
     until = cmx_port_now_ms() + ms;
-    cmx_log(err == CMX_EHOSTKEY ? CMX_LOG_ERROR : CMX_LOG_WARN, TAG, "%s: %s%s%s; next attempt in %u.%u s", s->name,
-            one ? "" : g->host, one ? "" : ": ", text, (unsigned)(ms / 1000), (unsigned)(ms % 1000 / 100));
+    cmx_log(err == CMX_EHOSTKEY ? CMX_LOG_ERROR : CMX_LOG_WARN, TAG, "%s: %s: %s; next attempt in %u.%u s", s->name,
+            cmx_session_gateway(s)->host, text, (unsigned)(ms / 1000), (unsigned)(ms % 1000 / 100));
     for (struct run *r = s->runs; r; r = r->next)
         r->live.retry_at_ms = until;
     cmx_session_set_state(s, CMX_STATE_WAITING, err, text);

@@ -1,40 +1,28 @@
 #include "cmxsafe/proxy/session_request.h"
 
-#include <stdarg.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/core/text.h"
-#include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/net.h"
 
 #define TAG "proxy"
 
-static uint32_t keepalive_ms(const struct session *s)
+static uint64_t keepalive_ms(const struct session *s)
 {
-    return s->config->gateway.keepalive_s * 1000;
+    return s->config->gateway.keepalive_s * 1000ull;
 }
 
 /* The gateway counts as dead after this long without a byte: keepalive_s * keepalive_max, less one second, so that the
  * session ends within the configured time. A time of at most two seconds is not shortened. */
-static uint32_t dead_ms(const struct session *s)
+static uint64_t dead_ms(const struct session *s)
 {
-    const uint32_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;
+    const uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;
 
     return ms > 2000 ? ms - 1000 : ms;
 }
 
 /* ---- outcomes ---- */
-
-static uint64_t forward_retry_at(struct session *s)
-{
-    uint16_t jitter = 0;
-
-    if (cmx_crypto_random(&jitter, sizeof jitter))
-        jitter = 0;
-    return cmx_session_in(s, CMX_PROXY_FORWARD_RETRY_MS / 2u + ((uint32_t)CMX_PROXY_FORWARD_RETRY_MS * jitter >> 16));
-}
 
 static void came_up(struct session *s, struct run *r)
 {
@@ -44,19 +32,6 @@ static void came_up(struct session *s, struct run *r)
         if (!r->listening)
             return;
     cmx_session_announce(s, true, CMX_OK);
-}
-
-/* Records why r does not listen, and schedules the next try. */
-static void CMX_PRINTF(4, 5) listen_failed(struct session *s, struct run *r, cmx_err err, const char *fmt, ...)
-{
-    char text[sizeof r->live.last_error_text];
-    va_list ap;
-
-    va_start(ap, fmt);
-    cmx_text_format(text, sizeof text, fmt, ap);
-    va_end(ap);
-    r->retry_ms = forward_retry_at(s);
-    cmx_session_set_context(r, CMX_STATE_FORWARDING, err, text);
 }
 
 static cmx_err request_step(struct session *s)
@@ -87,8 +62,8 @@ static cmx_err request_advance(struct session *s)
     if (err == CMX_EAGAIN || err == CMX_ECLOSED)
         return err;
     if (s->request == REQUEST_LISTEN && err)
-        listen_failed(s, r, CMX_EFORWARD, "gateway refuses port %u (in use, or not permitted); retrying",
-                      (unsigned)r->cfg.remote_port);
+        cmx_session_forward_failed(r, CMX_EFORWARD, "gateway refuses port %u (in use, or not permitted); retrying",
+                                   (unsigned)r->cfg.remote_port);
     else if (s->request == REQUEST_LISTEN)
         came_up(s, r);
     else if (s->request == REQUEST_CANCEL)
@@ -143,8 +118,8 @@ static void open_listener(struct session *s, struct run *r)
             close(fd);
     }
     if (err) {
-        listen_failed(s, r, err, "cannot listen on %.40s port %u: %s", r->cfg.local_host, (unsigned)r->cfg.local_port,
-                      cmx_err_text(err));
+        cmx_session_forward_failed(r, err, "cannot listen on %.40s port %u: %s", r->cfg.local_host,
+                                   (unsigned)r->cfg.local_port, cmx_err_text(err));
         return;
     }
     r->listener = fd;
@@ -169,7 +144,7 @@ static void request_choose(struct session *s)
         }
         err = derive_address(s, r);
         if (err) {
-            listen_failed(s, r, err, "no address from the login's key: %s", cmx_err_text(err));
+            cmx_session_forward_failed(r, err, "no address from the login's key: %s", cmx_err_text(err));
             continue;
         }
         request_begin(s, REQUEST_LISTEN, r);

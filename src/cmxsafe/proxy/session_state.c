@@ -1,10 +1,13 @@
 #include "cmxsafe/proxy/session_state.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/crypto.h"
 
 #define TAG "proxy"
 
@@ -79,6 +82,22 @@ void cmx_session_set_context(struct run *r, cmx_context_state state, cmx_err err
     if (news && state == CMX_STATE_FORWARDING)
         cmx_log_limited(CMX_LOG_WARN, TAG, "%s: %s", st->name, st->last_error_text);
     cmx_session_publish(r);
+}
+
+void cmx_session_forward_failed(struct run *r, cmx_err err, const char *fmt, ...)
+{
+    char text[sizeof r->live.last_error_text];
+    uint16_t jitter = 0;
+    va_list ap;
+
+    va_start(ap, fmt);
+    cmx_text_format(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (cmx_crypto_random(&jitter, sizeof jitter))
+        jitter = 0;
+    r->retry_ms = cmx_session_in(r->session, CMX_PROXY_FORWARD_RETRY_MS / 2u +
+                                                 ((uint32_t)CMX_PROXY_FORWARD_RETRY_MS * jitter >> 16));
+    cmx_session_set_context(r, CMX_STATE_FORWARDING, err, text);
 }
 
 /* ---- the session ---- */
