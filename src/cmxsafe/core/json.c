@@ -15,21 +15,29 @@ static void put(struct cmx_json *j, const char *s, size_t len)
         j->err = cmx_buf_put(j->out, s, len);
 }
 
-/* Returns the length of the UTF-8 sequence at s (RFC 3629 section 4: no overlong forms, no surrogates), or 0. */
-static size_t utf8_len(const uint8_t *s, size_t n)
+/* Reads the UTF-8 sequence at s (RFC 3629 section 4: no overlong forms, no surrogates). Returns its length, or 0 if it
+ * is malformed; *code is then undefined. */
+static size_t utf8_decode(const uint8_t *s, size_t n, uint32_t *code)
 {
-    size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    uint8_t low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000}; /* the smallest code point of each length */
+    size_t len = 1;
 
-    if (len < 2)
-        return len;
-    if (n < len || s[1] < low || s[1] > high)
+    *code = s[0];
+    if (s[0] < 0x80)
+        return 1;
+    if (s[0] < 0xc0 || s[0] > 0xf4)
         return 0;
-    for (size_t i = 2; i < len; i++)
+    while (s[0] & 0x80u >> len) /* the first byte has a one bit for each byte of the sequence */
+        len++;
+    if (n < len)
+        return 0;
+    *code &= 0x7fu >> len;
+    for (size_t i = 1; i < len; i++) {
         if ((s[i] & 0xc0) != 0x80)
             return 0;
-    return len;
+        *code = *code << 6 | (s[i] & 0x3fu);
+    }
+    return *code < least[len] || (*code >= 0xd800 && *code < 0xe000) || *code > 0x10ffff ? 0 : len;
 }
 
 static void put_control(struct cmx_json *j, uint8_t c)
@@ -42,22 +50,20 @@ static void put_control(struct cmx_json *j, uint8_t c)
 
 static void put_text(struct cmx_json *j, const char *value, size_t len)
 {
-    const uint8_t *s = (const uint8_t *)value;
-
     put(j, "\"", 1);
     for (size_t i = 0; i < len && !j->err;) {
-        size_t n = utf8_len(s + i, len - i);
+        uint32_t code;
+        size_t n = utf8_decode((const uint8_t *)value + i, len - i, &code);
 
-        if (n == 0)
+        if (n == 0) {
             put(j, "\\ufffd", 6);
-        else if (s[i] == '"' || s[i] == '\\')
-            put(j, s[i] == '"' ? "\\\"" : "\\\\", 2);
-        else if (s[i] < 0x20 || s[i] == 0x7f) /* JSON allows a bare DEL; the escape protects terminals */
-            put_control(j, s[i]);
-        else if (s[i] == 0xc2 && s[i + 1] < 0xa0) /* C1 in UTF-8: escaped to protect terminals too */
-            put_control(j, s[i + 1]);
-        else
+        } else if (code < 0x20 || (code >= 0x7f && code < 0xa0)) { /* JSON allows DEL and C1, but terminals obey them */
+            put_control(j, (uint8_t)code);
+        } else {
+            if (code == '"' || code == '\\')
+                put(j, "\\", 1);
             put(j, value + i, n);
+        }
         i += n ? n : 1;
     }
     put(j, "\"", 1);
@@ -174,32 +180,36 @@ void cmx_json_base64url(struct cmx_json *j, const char *key, const void *data, s
     put(j, "\"", 1);
 }
 
+static void put_word(struct cmx_json *j, const char *key, const char *word)
+{
+    lead(j, key);
+    put(j, word, strlen(word));
+}
+
 void cmx_json_u64(struct cmx_json *j, const char *key, uint64_t value)
 {
     char digits[24];
 
-    lead(j, key);
-    put(j, digits, (size_t)snprintf(digits, sizeof digits, "%" PRIu64, value));
+    snprintf(digits, sizeof digits, "%" PRIu64, value);
+    put_word(j, key, digits);
 }
 
 void cmx_json_i64(struct cmx_json *j, const char *key, int64_t value)
 {
     char digits[24];
 
-    lead(j, key);
-    put(j, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, value));
+    snprintf(digits, sizeof digits, "%" PRId64, value);
+    put_word(j, key, digits);
 }
 
 void cmx_json_bool(struct cmx_json *j, const char *key, bool value)
 {
-    lead(j, key);
-    put(j, value ? "true" : "false", value ? 4 : 5);
+    put_word(j, key, value ? "true" : "false");
 }
 
 void cmx_json_null(struct cmx_json *j, const char *key)
 {
-    lead(j, key);
-    put(j, "null", 4);
+    put_word(j, key, "null");
 }
 
 cmx_err cmx_json_finish(struct cmx_json *j)
