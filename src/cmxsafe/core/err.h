@@ -7,6 +7,7 @@ extern "C" {
 #endif
 
 #define CMX_MUST_USE __attribute__((warn_unused_result))
+#define CMX_CONST __attribute__((const)) /* the result depends only on the arguments */
 #define CMX_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 typedef enum {
@@ -15,10 +16,10 @@ typedef enum {
 } cmx_err;
 
 /* Returns a short stable word such as "host-key", for logs, JSON and tests. Never NULL. Any thread. */
-const char *cmx_err_name(cmx_err err);
+CMX_CONST const char *cmx_err_name(cmx_err err);
 
 /* Returns a short text for a person, without a full stop. Never NULL. Any thread. */
-const char *cmx_err_text(cmx_err err);
+CMX_CONST const char *cmx_err_text(cmx_err err);
 
 #ifdef __cplusplus
 }

@@ -84,29 +84,23 @@ static void session_disconnect(struct session *s, cmx_err cause)
 
 static cmx_err serve_login(struct session *s)
 {
+    const uint64_t up_ms = cmx_port_now_ms();
     cmx_err err = cmx_session_gateway_join(s);
 
-    if (err) {
-        cmx_session_say(s, "the device's other sessions use another gateway", "");
-        return err;
+    if (!err) {
+        s->authenticated = true;
+        s->id_len = cmx_ssh_session_id(s->ssh, s->id);
+        s->key_exchange = cmx_ssh_key_exchange(s->ssh);
+        cmx_log(CMX_LOG_INFO, TAG, "%s: session with %s up", s->name, cmx_session_gateway(s)->host);
+        cmx_port_read_ahead(cmx_ssh_fd(s->ssh)); /* saves system calls: libssh reads only 4 KB at a time */
+        err = cmx_session_serve(s);
+        cmx_session_say(s, "session lost: ", cmx_err_text(err));
     }
-    s->authenticated = true;
-    s->up_ms = cmx_port_now_ms();
-    s->id_len = cmx_ssh_session_id(s->ssh, s->id);
-    s->key_exchange = cmx_ssh_key_exchange(s->ssh);
-    cmx_log(CMX_LOG_INFO, TAG, "%s: session with %s up", s->name, cmx_session_gateway(s)->host);
-    for (struct run *r = s->runs; r; r = r->next)
-        r->live.sessions++;
-    cmx_session_set_state(s, CMX_STATE_FORWARDING, CMX_OK, NULL);
-    cmx_port_read_ahead(cmx_ssh_fd(s->ssh)); /* saves system calls: libssh reads only 4 KB at a time */
-    err = cmx_session_serve(s);
     if (err == CMX_EBUSY)
         cmx_session_say(s, "the device's other sessions have moved to another gateway", "");
-    else
-        cmx_session_say(s, "session lost: ", cmx_err_text(err));
     /* Reset the backoff only after a session that lasted. Otherwise a gateway that ends each session right after the
      * login would be tried again at the shortest interval. */
-    if (s->announced_up && cmx_port_now_ms() - s->up_ms >= CMX_SESSION_PROVEN_MS) {
+    if (s->announced_up && cmx_port_now_ms() - up_ms >= CMX_SESSION_PROVEN_MS) {
         cmx_backoff_reset(&s->backoff);
         cmx_backoff_reset(&s->slow);
         s->proven = true;
@@ -209,7 +203,7 @@ static void session_task(void *arg)
         /* A pinned fingerprint does not name the type of its key, so after a mismatch the gateway may still have the
          * pinned key as another of its host keys. The next attempt then follows at once and requests another type,
          * until all types have been tried. */
-        if (!cmx_session_login_types_left(s, err)) {
+        if (!cmx_session_login_types_left(s)) {
             bool last = cmx_session_gateway_failed(s, err);
 
             wait_before_next(s, err, s->text[0] ? s->text : cmx_err_text(err), last);

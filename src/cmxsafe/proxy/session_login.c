@@ -101,7 +101,6 @@ static cmx_err connect_any(struct session *s, const struct addrinfo *list, uint6
 
     if (s->address >= left)
         s->address = 0;
-    s->more_addresses = false;
     for (const struct addrinfo *ai = list; ai && err; ai = ai->ai_next, at++, left--) {
         uint64_t now = cmx_port_now_ms();
 
@@ -172,11 +171,11 @@ static cmx_err check_host_key(struct session *s)
     if (err)
         return err;
     t = cmx_pin_type_of(type, strlen(type));
-    s->last_type = t == CMX_HOSTKEY_TYPES ? CMX_HOSTKEY_ANY : 1u << t;
     memcpy(s->host_key, digest, sizeof s->host_key);
     verdict = cmx_pin_check(s->config->pins, s->config->n_pins, digest);
     if (verdict == CMX_PIN_ACCEPTED)
         return CMX_OK;
+    s->wrong_types = t == CMX_HOSTKEY_TYPES ? CMX_HOSTKEY_ANY : 1u << t;
     s->revoked = verdict == CMX_PIN_REVOKED;
     cmx_base64_fingerprint(s->shown, digest);
     return mismatch(s);
@@ -212,9 +211,8 @@ static cmx_err handshake(struct session *s, uint64_t deadline)
     err = drive(s, cmx_ssh_handshake, deadline);
     if (!err)
         return check_host_key(s);
-    s->no_key = err == CMX_EPROTO && cmx_ssh_no_host_key(s->ssh);
-    if (s->no_key) {
-        s->last_type = requested_types(s);
+    if (err == CMX_EPROTO && cmx_ssh_no_host_key(s->ssh)) {
+        s->wrong_types = requested_types(s);
         if (s->shown[0]) /* in an earlier attempt of this round the gateway showed a key without a pin */
             return mismatch(s);
     }
@@ -227,15 +225,14 @@ bool cmx_session_login_lacks_stack(const struct session *s)
     return !requested_types(s);
 }
 
-bool cmx_session_login_types_left(struct session *s, cmx_err err)
+bool cmx_session_login_types_left(struct session *s)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);
+    const bool wrong = s->wrong_types != 0;
 
-    if (err == CMX_EHOSTKEY || (err == CMX_EPROTO && s->no_key))
-        s->tried_types |= s->last_type;
-    else
-        s->tried_types = 0;
-    if (s->tried_types && all & ~s->tried_types)
+    s->tried_types |= s->wrong_types;
+    s->wrong_types = 0;
+    if (wrong && all & ~s->tried_types)
         return true;
     s->tried_types = 0;
     return false;
@@ -249,8 +246,7 @@ cmx_err cmx_session_login(struct session *s)
     int fd = -1;
     cmx_err err;
 
-    s->last_type = 0;
-    s->no_key = s->more_addresses = false;
+    s->more_addresses = false;
     if (!s->tried_types)
         s->shown[0] = 0;
     err = connect_gateway(s, &deadline, &fd);

@@ -72,12 +72,12 @@ void cmx_session_serve_update(struct session *s)
     cmx_port_mutex_unlock(&s->engine->lock);
 }
 
-/* For each context that was added since the login: counts the current session, and sets the state in which its forward
+/* For each context that is new in this session: counts the session, and sets the state in which the context's forward
  * is requested. */
-static void count_arrivals(struct session *s)
+static void begin_contexts(struct session *s)
 {
     for (struct run *r = s->runs; r; r = r->next)
-        if (r->live.state == CMX_STATE_IDLE) {
+        if (r->live.state != CMX_STATE_FORWARDING && r->live.state != CMX_STATE_UP) {
             r->live.sessions++;
             cmx_session_set_context(r, CMX_STATE_FORWARDING, CMX_OK, NULL);
         }
@@ -392,7 +392,7 @@ cmx_err cmx_session_serve(struct session *s)
             return CMX_EBUSY;
         s->due_ms = UINT64_MAX;
         cmx_session_serve_update(s);
-        count_arrivals(s);
+        begin_contexts(s);
         err = session_settle(s, &more);
         publish_dirty(s);
         cmx_relay_rest_begin(s);

@@ -87,13 +87,10 @@ struct session {
     request_kind request;
     struct run *request_run;
     unsigned tried_types; /* host key types tried in this round: the gateway has no pinned key of these */
-    unsigned last_type;   /* host key types that this attempt has tried; 0: none */
-    unsigned last_relay;  /* number of the newest relay, for the log */
+    unsigned wrong_types; /* host key types of which this attempt has found no pinned key */
     size_t stack_bytes;   /* stack of the session's task; 0: the platform's default */
-    size_t id_len;
     uint64_t now_ms;      /* when this turn of the event loop began */
     uint64_t due_ms;      /* when the next turn must begin even without an event */
-    uint64_t up_ms;       /* when the login succeeded */
     uint64_t request_ms;  /* when the pending request was sent */
     uint64_t received;    /* cmx_ssh_received at the last check */
     uint64_t received_ms; /* when `received` last grew */
@@ -112,12 +109,12 @@ struct session {
     bool logged_in;      /* the login of this attempt has succeeded */
     uint8_t address;     /* index of the last address tried, in the look-up's list */
     bool more_addresses; /* the look-up found more addresses after `address` */
-    bool no_key;         /* the gateway has no host key of the types requested in this attempt */
     bool revoked;        /* the key that the gateway showed is revoked */
     bool authenticated;
     bool announced_up;
     bool proven;                /* the session of this attempt lasted long enough to count as a success */
     int wake_index, rest_index; /* index in polls; -1: not polled */
+    unsigned last_relay;        /* number of the newest relay, for the log */
     int rest_set;               /* descriptor of cmx_port_set_open; -1: no relay has rested yet */
     struct relay *resting;      /* resting relays (relay_rest.h), which are not in `relays` */
     struct relay *stirred;      /* those relays of `resting` that must be served again */
@@ -125,10 +122,11 @@ struct session {
     char name[CMX_PROXY_NAME_MAX];
     char text[96]; /* why the last attempt failed */
     struct tracked_socket socket;
-    struct tracked_socket pair;           /* the sockets of session_pair.c, on a platform without socketpair */
-    char shown[51];                       /* fingerprint of the last host key without a pin; "": none in this round */
-    uint8_t host_key[32];                 /* digest of the host key that the gateway last showed */
-    const char *key_exchange;             /* key exchange of the current or last session; static */
+    struct tracked_socket pair; /* the sockets of session_pair.c, on a platform without socketpair */
+    char shown[51];             /* fingerprint of the last host key without a pin; "": none in this round */
+    uint8_t host_key[32];       /* digest of the host key that the gateway last showed */
+    const char *key_exchange;   /* key exchange of the current or last session; static */
+    size_t id_len;
     uint8_t id[CMX_PROXY_SESSION_ID_MAX]; /* session identifier, while authenticated */
 };
 
