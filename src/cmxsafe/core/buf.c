@@ -12,15 +12,6 @@ static void check(const struct cmx_buf *b)
     (void)b;
 }
 
-static void compact(struct cmx_buf *b)
-{
-    if (b->start == 0)
-        return;
-    memmove(b->mem, b->mem + b->start, b->end - b->start);
-    b->end -= b->start;
-    b->start = 0;
-}
-
 void cmx_buf_init(struct cmx_buf *b, void *mem, size_t cap)
 {
     b->mem = mem;
@@ -54,7 +45,7 @@ size_t cmx_buf_len(const struct cmx_buf *b)
 size_t cmx_buf_room(const struct cmx_buf *b)
 {
     check(b);
-    return b->cap - (b->end - b->start);
+    return b->cap - b->end;
 }
 
 const uint8_t *cmx_buf_data(const struct cmx_buf *b)
@@ -67,11 +58,8 @@ cmx_err cmx_buf_put(struct cmx_buf *b, const void *data, size_t len)
 {
     if (len > cmx_buf_room(b))
         return CMX_ENOSPC;
-    if (len == 0)
-        return CMX_OK;
-    if (len > b->cap - b->end)
-        compact(b);
-    memcpy(b->mem + b->end, data, len);
+    if (len > 0)
+        memcpy(b->mem + b->end, data, len);
     b->end += len;
     return CMX_OK;
 }
@@ -83,15 +71,14 @@ cmx_err cmx_buf_put_str(struct cmx_buf *b, const char *s)
 
 cmx_err cmx_buf_printf(struct cmx_buf *b, const char *fmt, ...)
 {
+    const size_t room = cmx_buf_room(b);
     va_list ap;
     int n;
 
-    check(b);
-    compact(b);
     va_start(ap, fmt);
-    n = vsnprintf((char *)b->mem + b->end, b->cap - b->end, fmt, ap);
+    n = vsnprintf((char *)b->mem + b->end, room, fmt, ap);
     va_end(ap);
-    if (n < 0 || (size_t)n >= b->cap - b->end)
+    if (n < 0 || (size_t)n >= room)
         return CMX_ENOSPC;
     b->end += (size_t)n;
     return CMX_OK;
@@ -123,16 +110,16 @@ cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v)
 
 uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len)
 {
-    check(b);
-    compact(b);
-    if (*len > b->cap - b->end)
-        *len = b->cap - b->end;
+    const size_t room = cmx_buf_room(b);
+
+    if (*len > room)
+        *len = room;
     return b->mem + b->end;
 }
 
 void cmx_buf_commit(struct cmx_buf *b, size_t len)
 {
-    CMX_CHECK(len <= b->cap - b->end);
+    CMX_CHECK(len <= cmx_buf_room(b));
     b->end += len;
 }
 
@@ -179,13 +166,10 @@ cmx_err cmx_buf_get_be32(struct cmx_buf *b, uint32_t *out)
 
 cmx_err cmx_buf_cstr(struct cmx_buf *b, const char **out)
 {
-    check(b);
-    if (memchr(b->mem + b->start, 0, b->end - b->start))
+    if (memchr(cmx_buf_data(b), 0, cmx_buf_len(b)))
         return CMX_EFORMAT;
     if (cmx_buf_room(b) == 0)
         return CMX_ENOSPC;
-    if (b->end == b->cap)
-        compact(b);
     b->mem[b->end] = 0;
     *out = (const char *)b->mem + b->start;
     return CMX_OK;

@@ -1,7 +1,8 @@
 /* buf.h - the one bounded buffer for bytes from a peer. The caller owns the storage; nothing here allocates, grows or
  * does I/O. Not thread-safe: one owner at a time.
  *
- * Bytes are written at `end` and read at `start`. Invariant: start <= end <= cap. A failed call changes nothing. */
+ * Bytes are written at `end` and read at `start`. The space of bytes that have been read is not used again. Invariant:
+ * start <= end <= cap. A failed call changes nothing. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,7 +32,7 @@ void cmx_buf_init_view(struct cmx_buf *b, const void *data, size_t len);
 void cmx_buf_clear(struct cmx_buf *b);
 
 size_t cmx_buf_len(const struct cmx_buf *b);          /* bytes to read */
-size_t cmx_buf_room(const struct cmx_buf *b);         /* bytes that fit at the end, after compaction */
+size_t cmx_buf_room(const struct cmx_buf *b);         /* bytes that fit at the end */
 const uint8_t *cmx_buf_data(const struct cmx_buf *b); /* the first byte to read */
 
 /* The next functions append to b. CMX_ENOSPC: the data does not fit; b is unchanged. */
@@ -42,8 +43,8 @@ CMX_MUST_USE cmx_err cmx_buf_put_u8(struct cmx_buf *b, uint8_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v);
 
-/* For recv(): compacts the buffer and returns its free space. *len: how many bytes the caller wants; reduced to how
- * many are free. The caller writes into the free space, then commits the bytes that it has written. */
+/* Returns the free space at the end of the buffer. *len: how many bytes the caller wants; reduced to how many are free.
+ * The caller writes into the free space, then commits the bytes that it has written. */
 uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len);
 void cmx_buf_commit(struct cmx_buf *b, size_t len);
 
