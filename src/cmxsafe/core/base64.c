@@ -40,22 +40,17 @@ cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data, size_t len)
     return encode(out, data, len, (len * 4 + 2) / 3, "-_", 0);
 }
 
-void cmx_base64_text(char *out, const void *data, size_t len)
-{
-    struct cmx_buf b;
-
-    cmx_buf_init(&b, out, CMX_BASE64_LEN(len));
-    (void)encode(&b, data, len, (len * 4 + 2) / 3, "+/", 0); /* out has room for all characters */
-    out[cmx_buf_len(&b)] = 0;
-}
-
 static const char fingerprint_head[] = "SHA256:";
-enum { HEAD_LEN = sizeof fingerprint_head - 1 };
+enum { HEAD_LEN = sizeof fingerprint_head - 1, FINGERPRINT_DIGITS = CMX_FINGERPRINT_LEN - 1 - HEAD_LEN };
 
 void cmx_base64_fingerprint(char out[CMX_FINGERPRINT_LEN], const uint8_t digest[32])
 {
+    struct cmx_buf b;
+
     memcpy(out, fingerprint_head, HEAD_LEN);
-    cmx_base64_text(out + HEAD_LEN, digest, 32);
+    cmx_buf_init(&b, out + HEAD_LEN, FINGERPRINT_DIGITS);
+    (void)encode(&b, digest, 32, FINGERPRINT_DIGITS, "+/", 0); /* out has room for all digits */
+    out[CMX_FINGERPRINT_LEN - 1] = 0;
 }
 
 static int value(char c)

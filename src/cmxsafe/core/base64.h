@@ -16,12 +16,6 @@ CMX_MUST_USE cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, si
 /* Like cmx_base64_encode, in the URL-safe alphabet of section 5, unpadded and without newlines. */
 CMX_MUST_USE cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data, size_t len);
 
-/* Size of the unpadded base64 text of len bytes, NUL included. */
-#define CMX_BASE64_LEN(len) (((len)*4 + 2) / 3 + 1)
-
-/* Writes the encoding of section 4, unpadded, as a string; out has CMX_BASE64_LEN(len) chars. */
-void cmx_base64_text(char *out, const void *data, size_t len);
-
 #define CMX_FINGERPRINT_LEN 51 /* "SHA256:", 43 digits, NUL */
 
 /* Writes the fingerprint of an SSH public key as `ssh-keygen -l` prints it. digest: SHA-256 of the key's blob. */

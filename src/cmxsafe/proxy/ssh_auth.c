@@ -51,15 +51,17 @@ static unsigned accepted_methods(ssh_session session)
 
 static bool accepts_password(ssh_session session)
 {
-    return accepted_methods(session) == 0 || accepted_methods(session) & SSH_AUTH_METHOD_PASSWORD;
+    const unsigned methods = accepted_methods(session);
+
+    return methods == 0 || methods & SSH_AUTH_METHOD_PASSWORD;
 }
 
 /* A server that accepts both methods has already refused the password with the method "password". Sending the password
  * again would only count as one more failed attempt. */
 static bool accepts_only_interactive(ssh_session session)
 {
-    return accepted_methods(session) & SSH_AUTH_METHOD_INTERACTIVE &&
-           !(accepted_methods(session) & SSH_AUTH_METHOD_PASSWORD);
+    return (accepted_methods(session) & (SSH_AUTH_METHOD_PASSWORD | SSH_AUTH_METHOD_INTERACTIVE)) ==
+           SSH_AUTH_METHOD_INTERACTIVE;
 }
 
 static bool end_login(struct cmx_ssh_auth *a, const char *trouble)

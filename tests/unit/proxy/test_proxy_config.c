@@ -28,14 +28,9 @@ static struct cmx_gateway gateway(const char *const *pins, size_t n)
 static void test_base64(void **state)
 {
     uint8_t out[4];
-    char text[CMX_BASE64_LEN(4)];
     size_t n;
 
     (void)state;
-    cmx_base64_text(text, "f", 1);
-    assert_string_equal(text, "Zg");
-    cmx_base64_text(text, "foob", 4);
-    assert_string_equal(text, "Zm9vYg"); /* RFC 4648 section 10, without padding */
     assert_int_equal(cmx_base64_decode(out, 4, "Zm9vYg==", 8, &n), CMX_OK);
     assert_int_equal(n, 4);
     assert_memory_equal(out, "foob", 4);
