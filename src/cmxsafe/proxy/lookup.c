@@ -15,7 +15,7 @@ struct cmx_lookup {
     atomic_uint users;     /* reference count; includes the task while it runs */
     atomic_uint result;    /* cmx_err; CMX_EAGAIN while the task runs. Written after list. */
     struct addrinfo *list; /* written by the task, then shared by all users */
-    struct cmx_proxy_hooks hooks;
+    const struct cmx_proxy_hooks *hooks;
     bool numeric;
     bool announced; /* the resolve hook has been called for the start, but not for the end */
     uint64_t started_ms;
@@ -38,7 +38,7 @@ static void unuse(struct cmx_lookup *l)
 static void lookup_task(void *arg)
 {
     struct cmx_lookup *l = arg;
-    cmx_err err = cmx_net_resolve(l->host, l->port, &l->list);
+    cmx_err err = cmx_net_resolve(l->host, l->port, 0, &l->list);
 
     atomic_store(&l->result, (unsigned)err);
     unuse(l);
@@ -67,8 +67,8 @@ static void announce(struct cmx_lookup *l, bool begins)
     if (l->announced == begins)
         return;
     l->announced = begins;
-    if (l->hooks.resolve)
-        l->hooks.resolve(l->hooks.arg, l->host, begins);
+    if (l->hooks->resolve)
+        l->hooks->resolve(l->hooks->arg, l->host, begins);
 }
 
 cmx_err cmx_lookup_start(struct cmx_lookup **out, const char *host, uint16_t port, const struct cmx_proxy_hooks *hooks)
@@ -82,10 +82,10 @@ cmx_err cmx_lookup_start(struct cmx_lookup **out, const char *host, uint16_t por
         return CMX_ENOMEM;
     memcpy(l->host, host, size);
     l->port = port;
-    l->hooks = *hooks;
+    l->hooks = hooks;
     l->started_ms = cmx_port_now_ms();
     atomic_store(&l->users, 1);
-    l->numeric = cmx_net_parse(host, port, &l->list) == CMX_OK;
+    l->numeric = !cmx_net_resolve(host, port, AI_NUMERICHOST, &l->list);
     atomic_store(&l->result, (unsigned)(l->numeric ? CMX_OK : CMX_EAGAIN));
     if (!l->numeric) {
         announce(l, true);

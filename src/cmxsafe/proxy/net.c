@@ -56,23 +56,13 @@ cmx_err cmx_net_cause(int error)
     return CMX_ECLOSED;
 }
 
-static int look_up(const char *host, uint16_t port, int flags, struct addrinfo **out)
+cmx_err cmx_net_resolve(const char *host, uint16_t port, int flags, struct addrinfo **out)
 {
     const struct addrinfo hints = {.ai_flags = flags, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
     char service[8];
 
     snprintf(service, sizeof service, "%u", (unsigned)port);
-    return getaddrinfo(host, service, &hints, out);
-}
-
-cmx_err cmx_net_parse(const char *host, uint16_t port, struct addrinfo **out)
-{
-    return look_up(host, port, AI_NUMERICHOST, out) == 0 ? CMX_OK : CMX_EINVAL;
-}
-
-cmx_err cmx_net_resolve(const char *host, uint16_t port, struct addrinfo **out)
-{
-    return look_up(host, port, 0, out) == 0 ? CMX_OK : CMX_EDNS;
+    return getaddrinfo(host, service, &hints, out) == 0 ? CMX_OK : CMX_EDNS;
 }
 
 static cmx_err make_nonblocking(int fd)
@@ -154,7 +144,7 @@ cmx_err cmx_net_listen(const char *host, uint16_t port, int backlog, int *out, s
     struct addrinfo *ai = NULL;
     cmx_err err;
 
-    if (look_up(host, port, AI_NUMERICHOST | AI_PASSIVE, &ai) != 0)
+    if (cmx_net_resolve(host, port, AI_NUMERICHOST | AI_PASSIVE, &ai))
         return CMX_EINVAL;
     err = open_bound(ai->ai_addr, ai->ai_addrlen, backlog, out, local);
     freeaddrinfo(ai);

@@ -15,12 +15,10 @@
 
 struct addrinfo;
 
-/* Parses a numeric address. Does not block. Free *out with freeaddrinfo. CMX_EINVAL: host is not a numeric address. */
-CMX_MUST_USE cmx_err cmx_net_parse(const char *host, uint16_t port, struct addrinfo **out);
-
-/* Looks up a host name. Blocks until the name servers answer or time out. Free *out with freeaddrinfo. CMX_EDNS: the
+/* Looks up a host name. flags: those of getaddrinfo. Blocks until the name servers answer or time out; with
+ * AI_NUMERICHOST it only accepts a numeric address and does not block. Free *out with freeaddrinfo. CMX_EDNS: the
  * look-up failed. */
-CMX_MUST_USE cmx_err cmx_net_resolve(const char *host, uint16_t port, struct addrinfo **out);
+CMX_MUST_USE cmx_err cmx_net_resolve(const char *host, uint16_t port, int flags, struct addrinfo **out);
 
 /* Creates a non-blocking TCP socket of peer's address family and binds it, so that its port is known before the first
  * packet. local receives the socket's address. CMX_ENOMEM: no descriptor or memory is left; CMX_EUNREACH: the stack

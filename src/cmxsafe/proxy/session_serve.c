@@ -17,6 +17,10 @@
 #define SETTLE_ROUNDS 4
 #define BULK (16 * 1024) /* after this many bytes in one turn, the TCP stack sends an ACK by itself */
 
+/* The first entries of `polls`: the SSH socket, the descriptor that other tasks wake, and that of the relays at rest.
+ */
+enum { POLL_SSH, POLL_WAKE, POLL_REST, POLL_FIXED };
+
 /* ---- contexts that are added and removed while the session is up ---- */
 
 static void close_listener(struct session *s, struct run *r)
@@ -274,11 +278,11 @@ static cmx_err reserve_scratch(struct session *s)
 
 static cmx_err reserve(struct session *s)
 {
-    size_t need = 3 + s->n_relays;
+    size_t need = POLL_FIXED + s->n_relays;
     void *grown;
 
     for (const struct run *r = s->runs; r; r = r->next)
-        need += r->listener >= 0;
+        need++;
     if ((s->relays || CMX_RELAY_CHUNK_KEPT) && reserve_scratch(s))
         return CMX_ENOMEM;
     if (s->polls_cap >= need)
@@ -293,11 +297,11 @@ static cmx_err reserve(struct session *s)
     return CMX_OK;
 }
 
+/* Adds a descriptor, and returns its index. poll ignores a negative one, as well as a descriptor without events: for
+ * the latter it would report a hang-up, which cannot be handled now. */
 static int add_poll(struct session *s, int fd, short events)
 {
-    if (!events) /* even without events poll would report a hang-up, which cannot be handled now */
-        return -1;
-    s->polls[s->n_polls].fd = fd;
+    s->polls[s->n_polls].fd = events ? fd : -1;
     s->polls[s->n_polls].events = events;
     s->polls[s->n_polls].revents = 0;
     return (int)s->n_polls++;
@@ -307,8 +311,8 @@ static void fill_polls(struct session *s)
 {
     s->n_polls = 0;
     add_poll(s, cmx_ssh_fd(s->ssh), (short)(POLLIN | (cmx_ssh_wants_write(s->ssh) ? POLLOUT : 0)));
-    s->wake_index = add_poll(s, s->wake, s->wake >= 0 ? POLLIN : 0);
-    s->rest_index = CMX_RELAY_REST_MS ? add_poll(s, s->rest_set, s->resting ? POLLIN : 0) : -1;
+    add_poll(s, s->wake, POLLIN);
+    add_poll(s, s->rest_set, s->resting ? POLLIN : 0);
     for (struct run *r = s->runs; r; r = r->next)
         r->poll_index = add_poll(s, r->listener, r->listener >= 0 && cmx_session_past(s, r->retry_ms) ? POLLIN : 0);
     for (struct relay *x = s->relays; x; x = x->next)
@@ -351,11 +355,11 @@ static cmx_err session_act(struct session *s)
 {
     cmx_err err = CMX_OK;
 
-    if (has_event(s, s->wake_index))
+    if (has_event(s, POLL_WAKE))
         cmx_port_wake_clear(s->wake);
-    if (has_event(s, s->rest_index))
+    if (has_event(s, POLL_REST))
         cmx_relay_rest_ready(s);
-    if (s->polls[0].revents) {
+    if (has_event(s, POLL_SSH)) {
         uint64_t before = cmx_ssh_received(s->ssh);
 
         err = cmx_ssh_process(s->ssh);

@@ -112,12 +112,11 @@ struct session {
     bool revoked;        /* the key that the gateway showed is revoked */
     bool authenticated;
     bool announced_up;
-    bool proven;                /* the session of this attempt lasted long enough to count as a success */
-    int wake_index, rest_index; /* index in polls; -1: not polled */
-    unsigned last_relay;        /* number of the newest relay, for the log */
-    int rest_set;               /* descriptor of cmx_port_set_open; -1: no relay has rested yet */
-    struct relay *resting;      /* resting relays (relay_rest.h), which are not in `relays` */
-    struct relay *stirred;      /* those relays of `resting` that must be served again */
+    bool proven;           /* the session of this attempt lasted long enough to count as a success */
+    unsigned last_relay;   /* number of the newest relay, for the log */
+    int rest_set;          /* descriptor of cmx_port_set_open; -1: no relay has rested yet */
+    struct relay *resting; /* resting relays (relay_rest.h), which are not in `relays` */
+    struct relay *stirred; /* those relays of `resting` that must be served again */
     struct cmx_backoff backoff, slow;
     char name[CMX_PROXY_NAME_MAX];
     char text[96]; /* why the last attempt failed */
