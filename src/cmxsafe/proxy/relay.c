@@ -65,7 +65,6 @@ void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause)
         cmx_relay_state_set_phase(x, RELAY_UNWANTED, cmx_err_text(cause));
         break;
     case RELAY_TENTATIVE:
-    case RELAY_TOKEN:
     case RELAY_LOOKUP:
     case RELAY_CONNECTING:
     case RELAY_OPEN:
@@ -381,7 +380,7 @@ cmx_err cmx_relay_ready(struct relay *x, struct session *s, short revents)
 
 static void settle_tentative(struct relay *x, struct session *s)
 {
-    if (x->close_received && x->backlog == 0)
+    if (x->failed || (x->close_received && x->backlog == 0))
         finish(x, s, CMX_ECLOSED);
     else if (cmx_session_past(s, x->deadline_ms))
         connect_service(x, s, "not the probe");
@@ -499,9 +498,6 @@ cmx_err cmx_relay_settle(struct relay *x, struct session *s)
     switch (x->phase) {
     case RELAY_TENTATIVE:
         settle_tentative(x, s);
-        break;
-    case RELAY_TOKEN:
-        finish(x, s, CMX_ECLOSED);
         break;
     case RELAY_LOOKUP:
         settle_lookup(x, s);

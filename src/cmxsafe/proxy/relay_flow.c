@@ -41,7 +41,7 @@ static void look_for_token(struct relay *x, const uint8_t *data, size_t len)
     case PROBE_TOO_SHORT:
         break;
     case PROBE_TOKEN:
-        cmx_relay_state_set_phase(x, RELAY_TOKEN, "the probe's token arrived");
+        x->failed = CMX_ECLOSED; /* the connection is the probe's own: it ends here */
         break;
     }
 }
@@ -65,7 +65,6 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
         if (!cmx_relay_state_has_backlog(x) && send_local(x, data, len, &sent) == CMX_ECLOSED)
             x->failed = CMX_ECLOSED;
         break;
-    case RELAY_TOKEN:
     case RELAY_LOOKUP:
     case RELAY_CONNECTING:
     case RELAY_OPENING:

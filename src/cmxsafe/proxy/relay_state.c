@@ -7,11 +7,9 @@
 static const char *phase_name(relay_phase phase)
 {
     static const char *const names[] = {
-        [RELAY_TENTATIVE] = "tentative", [RELAY_TOKEN] = "token",
-        [RELAY_LOOKUP] = "look-up",      [RELAY_CONNECTING] = "connecting",
-        [RELAY_OPENING] = "opening",     [RELAY_UNWANTED] = "unwanted",
-        [RELAY_OPEN] = "open",           [RELAY_CLOSING] = "closing",
-        [RELAY_DEAD] = "dead",
+        [RELAY_TENTATIVE] = "tentative", [RELAY_LOOKUP] = "look-up",    [RELAY_CONNECTING] = "connecting",
+        [RELAY_OPENING] = "opening",     [RELAY_UNWANTED] = "unwanted", [RELAY_OPEN] = "open",
+        [RELAY_CLOSING] = "closing",     [RELAY_DEAD] = "dead",
     };
 
     return names[phase];
@@ -33,7 +31,6 @@ static bool is_counted(relay_phase phase)
 {
     switch (phase) {
     case RELAY_TENTATIVE:
-    case RELAY_TOKEN:
     case RELAY_LOOKUP:
     case RELAY_CONNECTING:
     case RELAY_OPENING:

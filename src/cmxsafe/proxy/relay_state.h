@@ -19,7 +19,6 @@
 
 typedef enum {
     RELAY_TENTATIVE,  /* accepted during a probe: its first bytes show whether it is the probe */
-    RELAY_TOKEN,      /* the connection is the probe's own, not a client's */
     RELAY_LOOKUP,     /* waits for the address of the local service */
     RELAY_CONNECTING, /* connects to the local service */
     RELAY_OPENING,    /* direct: waits for the gateway's answer to the channel open */

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "cmxsafe/core/log.h"
-#include "cmxsafe/port/crypto.h"
 #include "cmxsafe/port/poll.h"
 #include "cmxsafe/proxy/probe.h"
 #include "cmxsafe/proxy/session_gateway.h"
@@ -37,14 +36,9 @@ static void session_sleep(struct session *s, uint64_t until)
 static void wait_before_next(struct session *s, cmx_err err, const char *text, bool last)
 {
     struct cmx_backoff *b = last && cmx_session_needs_person(err) ? &s->slow : &s->backoff;
-    uint32_t random = 0;
-    uint64_t until;
-    uint32_t ms;
+    const uint32_t ms = cmx_backoff_next(b, cmx_session_random(UINT32_MAX)); /* at worst the longest wait */
+    const uint64_t until = cmx_port_now_ms() + ms;
 
-    if (cmx_crypto_random(&random, sizeof random))
-        random = UINT32_MAX; /* no random bytes: wait as long as the backoff allows */
-    ms = cmx_backoff_next(b, random);
-    until = cmx_port_now_ms() + ms;
     cmx_log(err == CMX_EHOSTKEY ? CMX_LOG_ERROR : CMX_LOG_WARN, TAG, "%s: %s: %s; next attempt in %u.%u s", s->name,
             cmx_session_gateway(s)->host, text, (unsigned)(ms / 1000), (unsigned)(ms % 1000 / 100));
     for (struct run *r = s->runs; r; r = r->next)

@@ -2,19 +2,11 @@
 
 #include <string.h>
 
-#include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/session_login.h"
 
 /* After this many failed attempts a session tries the other gateways. With the growing waits between them, these
  * attempts take longer than a gateway needs to restart or to become less busy. */
 #define SHUT_OUT_MAX 3
-
-static uint32_t random_bits(void)
-{
-    uint32_t bits;
-
-    return cmx_crypto_random(&bits, sizeof bits) ? 0 : bits;
-}
 
 bool cmx_session_needs_person(cmx_err err)
 {
@@ -23,7 +15,7 @@ bool cmx_session_needs_person(cmx_err err)
 
 void cmx_session_gateway_begin(struct engine *e, const struct cmx_proxy_config *config)
 {
-    cmx_gateway_turn_begin(&e->turn, &config->gateways, random_bits());
+    cmx_gateway_turn_begin(&e->turn, &config->gateways, cmx_session_random(0));
 }
 
 void cmx_session_gateway_change(struct engine *e, const struct cmx_proxy_config *config,
@@ -131,7 +123,7 @@ bool cmx_session_gateway_failed(struct session *s, cmx_err err)
 {
     const struct cmx_gateway_list *l = &s->config->gateways;
     struct engine *e = s->engine;
-    const uint32_t random = random_bits();
+    const uint32_t random = cmx_session_random(0);
     bool last = false;
 
     if (s->more_addresses && !s->proven) {

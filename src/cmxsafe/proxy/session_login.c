@@ -9,23 +9,6 @@
 #include "cmxsafe/proxy/net.h"
 #include "cmxsafe/proxy/session_pair.h"
 
-/* Waits until fd is ready. CMX_ETIMEOUT: the deadline has passed; CMX_ECLOSED: the session must stop. */
-static cmx_err wait_ready(struct session *s, int fd, short events, uint64_t deadline)
-{
-    for (;;) {
-        struct pollfd p = {.fd = fd, .events = events};
-        uint64_t now = cmx_port_now_ms();
-
-        if (cmx_session_stopping(s))
-            return CMX_ECLOSED;
-        if (now >= deadline)
-            return CMX_ETIMEOUT;
-        cmx_session_alive(s);
-        if (poll(&p, 1, deadline - now < CMX_SESSION_TICK_MS ? (int)(deadline - now) : CMX_SESSION_TICK_MS) > 0)
-            return CMX_OK;
-    }
-}
-
 /* Looks up the gateway's name. *list is valid as long as s->lookup. The look-up does not count against login_timeout_s.
  * A look-up that takes too long continues while the session waits; the next attempt uses its result. */
 static cmx_err look_up_gateway(struct session *s, const struct addrinfo **list)
@@ -69,7 +52,7 @@ static cmx_err connect_one(struct session *s, const struct addrinfo *ai, uint64_
     if (!err)
         err = cmx_net_connect(fd, ai->ai_addr, ai->ai_addrlen);
     if (err == CMX_EAGAIN) {
-        err = wait_ready(s, fd, POLLOUT, deadline);
+        err = cmx_session_wait_ready(s, fd, POLLOUT, deadline);
         if (!err)
             err = cmx_net_connected(fd);
     }
@@ -146,8 +129,8 @@ static cmx_err drive(struct session *s, step_fn step, uint64_t deadline)
 
         if (err != CMX_EAGAIN)
             return err;
-        err =
-            wait_ready(s, cmx_ssh_fd(s->ssh), (short)(POLLIN | (cmx_ssh_wants_write(s->ssh) ? POLLOUT : 0)), deadline);
+        err = cmx_session_wait_ready(s, cmx_ssh_fd(s->ssh),
+                                     (short)(POLLIN | (cmx_ssh_wants_write(s->ssh) ? POLLOUT : 0)), deadline);
         if (err)
             return err;
     }

@@ -8,14 +8,6 @@
 
 #define PAIR_MS 2000 /* time limit of a TCP handshake within the device */
 
-static cmx_err wait_ready(struct session *s, int fd, short events)
-{
-    struct pollfd p = {.fd = fd, .events = events};
-
-    cmx_session_alive(s);
-    return poll(&p, 1, PAIR_MS) > 0 ? CMX_OK : CMX_ETIMEOUT;
-}
-
 static bool same_end(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
     const struct sockaddr_in *x = (const struct sockaddr_in *)(const void *)a;
@@ -30,17 +22,18 @@ static bool same_end(const struct sockaddr_storage *a, const struct sockaddr_sto
 static cmx_err join(struct session *s, int fd, const struct sockaddr_storage *from, int listener,
                     const struct sockaddr_storage *to, int *other)
 {
+    const uint64_t deadline = cmx_port_now_ms() + PAIR_MS;
     struct sockaddr_storage peer = {0};
     cmx_err err = cmx_net_connect(fd, (const struct sockaddr *)to, sizeof(struct sockaddr_in));
 
     if (err && err != CMX_EAGAIN)
         return err;
-    err = wait_ready(s, listener, POLLIN);
+    err = cmx_session_wait_ready(s, listener, POLLIN, deadline);
     if (!err)
         err = cmx_net_accept(listener, other, &peer);
     if (err)
         return err;
-    err = same_end(&peer, from) ? wait_ready(s, fd, POLLOUT) : CMX_EPERM;
+    err = same_end(&peer, from) ? cmx_session_wait_ready(s, fd, POLLOUT, deadline) : CMX_EPERM;
     if (!err)
         err = cmx_net_connected(fd);
     if (err)

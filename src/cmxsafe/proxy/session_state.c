@@ -87,16 +87,13 @@ void cmx_session_set_context(struct run *r, cmx_context_state state, cmx_err err
 void cmx_session_forward_failed(struct run *r, cmx_err err, const char *fmt, ...)
 {
     char text[sizeof r->live.last_error_text];
-    uint16_t jitter = 0;
     va_list ap;
 
     va_start(ap, fmt);
     cmx_text_format(text, sizeof text, fmt, ap);
     va_end(ap);
-    if (cmx_crypto_random(&jitter, sizeof jitter))
-        jitter = 0;
-    r->retry_ms = cmx_session_in(r->session, CMX_PROXY_FORWARD_RETRY_MS / 2u +
-                                                 ((uint32_t)CMX_PROXY_FORWARD_RETRY_MS * jitter >> 16));
+    r->retry_ms = cmx_session_in(r->session,
+                                 CMX_PROXY_FORWARD_RETRY_MS / 2u + cmx_session_random(0) % CMX_PROXY_FORWARD_RETRY_MS);
     cmx_session_set_context(r, CMX_STATE_FORWARDING, err, text);
 }
 
@@ -168,6 +165,29 @@ void cmx_session_set_fd(struct session *s, int fd)
     s->fd = fd;
     s->broken = false;
     cmx_port_mutex_unlock(&s->engine->lock);
+}
+
+uint32_t cmx_session_random(uint32_t otherwise)
+{
+    uint32_t bits;
+
+    return cmx_crypto_random(&bits, sizeof bits) ? otherwise : bits;
+}
+
+cmx_err cmx_session_wait_ready(struct session *s, int fd, short events, uint64_t deadline)
+{
+    for (;;) {
+        struct pollfd p = {.fd = fd, .events = events};
+        uint64_t now = cmx_port_now_ms();
+
+        if (cmx_session_stopping(s))
+            return CMX_ECLOSED;
+        if (now >= deadline)
+            return CMX_ETIMEOUT;
+        cmx_session_alive(s);
+        if (poll(&p, 1, deadline - now < CMX_SESSION_TICK_MS ? (int)(deadline - now) : CMX_SESSION_TICK_MS) > 0)
+            return CMX_OK;
+    }
 }
 
 void cmx_session_run_at(struct session *s, uint64_t at)

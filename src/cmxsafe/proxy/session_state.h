@@ -165,6 +165,10 @@ void cmx_session_wake(struct session *s);
 uint32_t cmx_session_silent_ms(struct session *s);
 /* Sets the SSH socket for cmx_proxy_watch; -1: it is about to be closed. */
 void cmx_session_set_fd(struct session *s, int fd);
+/* Returns 32 random bits, or `otherwise` if the platform has none. */
+uint32_t cmx_session_random(uint32_t otherwise);
+/* Waits until fd is ready. CMX_ETIMEOUT: the deadline has passed; CMX_ECLOSED: the session must stop. */
+CMX_MUST_USE cmx_err cmx_session_wait_ready(struct session *s, int fd, short events, uint64_t deadline);
 
 /* ---- timers: the event loop runs again at each time that was set or checked in this turn ---- */
 

@@ -69,7 +69,7 @@ static void other_failures_leave_the_stack_as_it_is(void **state)
     assert_false(next_broken());
     assert_false(cmx_session_login_lacks_stack(&session));
     assert_true(next_after(ECDSA));
-    assert_false(next_broken()); /* the types that were tried do not count any more */
+    assert_false(next_broken()); /* the types that were tried no longer count */
     assert_true(next_after(RSA));
     assert_false(cmx_session_login_lacks_stack(&session));
 }
