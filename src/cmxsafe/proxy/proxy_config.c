@@ -224,19 +224,21 @@ static cmx_err check_options(const struct cmx_context *c, struct cmx_why *why)
 {
     for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
         const struct cmx_context_option *o = &cmx_context_options[i];
-        const bool is_text = cmx_context_option_is_text(o);
-        const char *text = is_text ? cmx_context_option_text(o, c) : NULL;
-        const unsigned n = is_text ? 0 : cmx_context_option_number(o, c);
+        unsigned n;
 
-        if ((o->kind == CMX_OPTION_PORT && n == 0) ||
-            (i == CMX_CONTEXT_OPTION_remote_host && c->direction == CMX_DIRECT && empty(text)))
+        if (cmx_context_option_is_text(o))
+            continue;
+        n = cmx_context_option_number(o, c);
+        if (n == 0 && o->kind == CMX_OPTION_PORT)
             return cmx_why_fail(why, CMX_EINVAL, "context %s %s: missing", c->name, o->key);
-        if (o->kind == CMX_OPTION_NAME && text && (!*text || too_long(text)))
-            return cmx_why_fail(why, CMX_EINVAL, "context %s %s: empty or too long", c->name, o->key);
-        if (!is_text && n > o->max)
+        if (n > o->max)
             return cmx_why_fail(why, CMX_EINVAL, "context %s %s: %u is more than %u", c->name, o->key, n,
                                 (unsigned)o->max);
     }
+    if (c->direction == CMX_DIRECT && empty(c->remote_host))
+        return cmx_why_fail(why, CMX_EINVAL, "context %s %s: missing", c->name, "remote_host");
+    if (c->session && (!*c->session || too_long(c->session)))
+        return cmx_why_fail(why, CMX_EINVAL, "context %s session: empty or too long", c->name);
     return cmx_proxy_context_check_originators(c, why);
 }
 
