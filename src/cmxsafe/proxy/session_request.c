@@ -24,14 +24,10 @@ static uint64_t dead_ms(const struct session *s)
 
 /* ---- outcomes ---- */
 
-static void came_up(struct session *s, struct run *r)
+static void came_up(struct run *r)
 {
     r->listening = true;
     cmx_session_set_context(r, CMX_STATE_UP, CMX_OK, NULL);
-    for (r = s->runs; r; r = r->next)
-        if (!r->listening)
-            return;
-    cmx_session_announce(s, true, CMX_OK);
 }
 
 static cmx_err request_step(struct session *s)
@@ -65,7 +61,7 @@ static cmx_err request_advance(struct session *s)
         cmx_session_forward_failed(r, CMX_EFORWARD, "gateway refuses port %u (in use, or not permitted); retrying",
                                    (unsigned)r->cfg.remote_port);
     else if (s->request == REQUEST_LISTEN)
-        came_up(s, r);
+        came_up(r);
     else if (s->request == REQUEST_CANCEL)
         r->cancelling = false; /* if the gateway refuses, the listener is already closed */
     s->request = REQUEST_NONE;
@@ -123,7 +119,7 @@ static void open_listener(struct session *s, struct run *r)
         return;
     }
     r->listener = fd;
-    came_up(s, r);
+    came_up(r);
 }
 
 static void request_choose(struct session *s)

@@ -375,11 +375,18 @@ static cmx_err session_act(struct session *s)
     return err;
 }
 
-static void publish_dirty(struct session *s)
+/* Publishes what has changed, and reports the session as up once all its contexts are reachable. */
+static void publish_changes(struct session *s, bool alive)
 {
-    for (struct run *r = s->runs; r; r = r->next)
+    bool all_up = alive;
+
+    for (struct run *r = s->runs; r; r = r->next) {
+        all_up = all_up && (r->listening || r->retired);
         if (r->dirty)
             cmx_session_publish(r);
+    }
+    if (all_up)
+        cmx_session_announce(s, true, CMX_OK);
 }
 
 cmx_err cmx_session_serve(struct session *s)
@@ -398,7 +405,7 @@ cmx_err cmx_session_serve(struct session *s)
         cmx_session_serve_update(s);
         begin_contexts(s);
         err = session_settle(s, &more);
-        publish_dirty(s);
+        publish_changes(s, !err);
         cmx_relay_rest_begin(s);
         if (!err)
             err = reserve(s);

@@ -58,6 +58,20 @@ ask "set few,$S,$FEW,session=one,max=1" >/dev/null
 tells "relay one echo reverse closed number=4 .* cause=not-found"
 wait "$HOLD" && fail "a removed context's connection continued"
 ok "a context taken out of the configuration ends its connections"
+# The gateway refuses a port that is in use. Once the refused context is removed, all contexts are reachable.
+FEW_ARGS="few,$S,$FEW,session=one,max=1" TWO=$(free_port) USED=$(free_port)
+python3 -c "
+import socket, time
+s = socket.create_server(('::', $USED), family=socket.AF_INET6, dualstack_ipv6=True)
+time.sleep(300)" & PIDS+=($!)
+wait_for 10 listening "$USED" || fail "the port in use"
+[ "$(ask set "$FEW_ARGS" "good,$S,$TWO,session=two" "taken,$S,$USED,session=two")" = "set ok" ] || fail "set"
+wait_for 20 status_is good state up || fail "the good context: $(ask status)"
+wait_for 20 status_is taken error forward-refused || fail "the refused context: $(ask status)"
+lacks "^event session two up" "$TMP/proxy.log" || fail "reported as up although the gateway refused a forward"
+[ "$(ask set "$FEW_ARGS" "good,$S,$TWO,session=two")" = "set ok" ] || fail "set"
+tells "session two up ok gateway=127.0.0.1"
+ok "a session is up when its refused context has been removed"
 [ "$(grep -cE "^event relay .* opened" "$TMP/proxy.log")" -eq "$(grep -cE "^event relay .* closed" "$TMP/proxy.log")" ] || {
     grep ^event "$TMP/proxy.log" >&2; fail "an opened connection was never closed, or closed twice"; }
 quit_proxy >/dev/null
