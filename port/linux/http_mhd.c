@@ -132,15 +132,18 @@ const char *cmx_http_header_get(const struct cmx_http_request *r, const char *na
     return lib.MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
 }
 
-int64_t cmx_http_content_length(const struct cmx_http_request *r)
+bool cmx_http_content_length(const struct cmx_http_request *r, uint32_t *len)
 {
     const char *value = cmx_http_header_get(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
     uint64_t n;
 
     /* RFC 9112 section 6.3: Transfer-Encoding overrides Content-Length. */
     if (!value || cmx_http_header_get(r, MHD_HTTP_HEADER_TRANSFER_ENCODING))
-        return -1;
-    return cmx_text_u64(value, 0, INT64_MAX, &n) == CMX_OK ? (int64_t)n : -1;
+        return false;
+    if (cmx_text_u64(value, 0, UINT64_MAX, &n) != CMX_OK)
+        return false;
+    *len = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+    return true;
 }
 
 bool cmx_http_client_gone(const struct cmx_http_request *r)
@@ -294,9 +297,9 @@ static enum MHD_Result queue(struct cmx_http_request *r)
  * body (RFC 9110 section 10.1.1), or the body is too large to drain. The library then closes the connection. */
 static bool answer_at_once(const struct cmx_http_request *r)
 {
-    int64_t len = cmx_http_content_length(r);
+    uint32_t len;
 
-    return cmx_http_header_get(r, MHD_HTTP_HEADER_EXPECT) || (len > 0 && (uint64_t)len > DRAIN_MAX);
+    return cmx_http_header_get(r, MHD_HTTP_HEADER_EXPECT) || (cmx_http_content_length(r, &len) && len > DRAIN_MAX);
 }
 
 static enum MHD_Result on_head(struct cmx_http_request *r, const char *method)

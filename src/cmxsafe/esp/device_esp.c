@@ -244,9 +244,8 @@ static esp_err_t start_platform(void)
     return rc;
 }
 
-static void on_update(void *arg, cmx_ota_event event, const char *text)
+static void on_update(cmx_ota_event event, const char *text)
 {
-    (void)arg;
     switch (event) {
     case CMX_OTA_EVENT_READY:
         cmx_esp_post(CMX_EVENT_UPDATE_READY, text, NULL, CMX_OK);
@@ -266,12 +265,6 @@ static void on_update(void *arg, cmx_ota_event event, const char *text)
     }
 }
 
-static bool isolation_settled(void *arg)
-{
-    (void)arg;
-    return cmx_device_isolation_settled();
-}
-
 /* The keys in NVS replace the built-in ones. If the keys in NVS cannot be read, the device must not accept unsigned
  * images: "unreadable" is not a valid key, so the update service does not start. */
 static const char *update_key(void)
@@ -285,18 +278,16 @@ static const char *update_key(void)
 
 static void set_updates(void)
 {
-    struct cmx_device_updates u = {
+    const struct cmx_ota_config updates = {
         .slots = cmx_esp_slots(),
-        .chip_id = CONFIG_IDF_FIRMWARE_CHIP_ID,
-        .secure_version_min = esp_efuse_read_secure_version(),
-        .secure_boot = esp_secure_boot_enabled(),
-        .public_key = update_key(),
+        .policy = {.chip_id = CONFIG_IDF_FIRMWARE_CHIP_ID,
+                   .secure_version_min = esp_efuse_read_secure_version(),
+                   .secure_boot = esp_secure_boot_enabled()},
         .name = esp_app_get_description()->project_name,
-        .isolation_active = isolation_settled,
         .event = on_update,
     };
 
-    cmx_device_set_updates(&u);
+    cmx_device_set_updates(&updates, update_key());
 }
 
 /* ---- start ---- */

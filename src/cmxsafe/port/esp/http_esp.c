@@ -201,9 +201,10 @@ void cmx_http_client(const struct cmx_http_request *q, char out[CMX_IP_TEXT_MAX]
     cmx_peer_text(httpd_req_to_sockfd(q->r), out);
 }
 
-int64_t cmx_http_content_length(const struct cmx_http_request *q)
+bool cmx_http_content_length(const struct cmx_http_request *q, uint32_t *len)
 {
-    return (int64_t)q->r->content_len;
+    *len = q->r->content_len;
+    return true; /* chunked requests were refused */
 }
 
 bool cmx_http_client_gone(const struct cmx_http_request *q)
