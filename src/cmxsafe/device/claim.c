@@ -58,7 +58,7 @@ static cmx_err remember(int fd, const struct sockaddr *peer, socklen_t len)
         err = local_of(fd, peer->sa_family, &c->local);
     }
     if (!err)
-        err = cmx_device_isolation_claim((const struct sockaddr *)&c->local, peer);
+        err = cmx_device_isolation_socket(CMX_FLOW_CLAIM, (const struct sockaddr *)&c->local, peer, true);
     if (!err) {
         cmx_port_mutex_lock(&claims.lock);
         err = claims.n < CMX_CLAIMS_MAX ? CMX_OK : CMX_ENOSPC;
@@ -69,7 +69,7 @@ static cmx_err remember(int fd, const struct sockaddr *peer, socklen_t len)
         }
         cmx_port_mutex_unlock(&claims.lock);
         if (err)
-            cmx_device_isolation_unclaim((const struct sockaddr *)&c->local, peer);
+            (void)cmx_device_isolation_socket(CMX_FLOW_CLAIM, (const struct sockaddr *)&c->local, peer, false);
     }
     if (err)
         cmx_mem_free(c);
@@ -124,6 +124,7 @@ void cmx_claim_close(int fd)
     cmx_port_mutex_unlock(&claims.lock);
     if (!found)
         return;
-    cmx_device_isolation_unclaim((const struct sockaddr *)&found->local, (const struct sockaddr *)&found->peer);
+    (void)cmx_device_isolation_socket(CMX_FLOW_CLAIM, (const struct sockaddr *)&found->local,
+                                      (const struct sockaddr *)&found->peer, false);
     cmx_mem_free(found);
 }

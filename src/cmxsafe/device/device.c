@@ -28,7 +28,7 @@ static struct {
     struct cmx_settings settings;
     struct entry *entries;
     size_t n_entries;
-    const struct cmx_proxy_hooks *hooks;
+    const struct cmx_device_hooks *hooks;
     struct cmx_proxy *engine;
 } device;
 
@@ -48,65 +48,55 @@ static void unlock(void)
     cmx_port_mutex_unlock(&device.lock);
 }
 
-/* ---- hooks: the engine always has `dispatch`, which calls the hooks that are set ---- */
-
-static const struct cmx_proxy_hooks *hooks_now(void)
-{
-    return __atomic_load_n(&device.hooks, __ATOMIC_ACQUIRE);
-}
+/* ---- hooks of the engine ---- */
 
 static cmx_err on_socket_open(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
                               const struct sockaddr *peer)
 {
-    const struct cmx_proxy_hooks *h = hooks_now();
-    cmx_err err = cmx_device_isolation_open(kind, local, peer);
-
     (void)arg;
-    if (err == CMX_OK && h && h->socket_open)
-        err = h->socket_open(h->arg, kind, context, local, peer);
-    return err;
+    (void)context;
+    return cmx_device_isolation_socket((cmx_flow_kind)kind, local, peer, true);
 }
 
 static void on_socket_close(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
                             const struct sockaddr *peer)
 {
-    const struct cmx_proxy_hooks *h = hooks_now();
-
     (void)arg;
-    cmx_device_isolation_close(kind, local, peer);
-    if (h && h->socket_close)
-        h->socket_close(h->arg, kind, context, local, peer);
+    (void)context;
+    (void)cmx_device_isolation_socket((cmx_flow_kind)kind, local, peer, false);
 }
 
 static void on_resolve(void *arg, const char *host, bool begins)
 {
-    const struct cmx_proxy_hooks *h = hooks_now();
-
     (void)arg;
+    (void)host;
     cmx_device_isolation_resolve(begins);
-    if (h && h->resolve)
-        h->resolve(h->arg, host, begins);
+}
+
+static const struct cmx_device_hooks *hooks_now(void)
+{
+    return __atomic_load_n(&device.hooks, __ATOMIC_ACQUIRE);
 }
 
 static void on_session(void *arg, const char *session, const char *gateway, bool up, cmx_err err)
 {
-    const struct cmx_proxy_hooks *h = hooks_now();
+    const struct cmx_device_hooks *h = hooks_now();
 
     (void)arg;
     if (h && h->session)
-        h->session(h->arg, session, gateway, up, err);
+        h->session(session, gateway, up, err);
 }
 
 static void on_relay(void *arg, const struct cmx_relay_event *event)
 {
-    const struct cmx_proxy_hooks *h = hooks_now();
+    const struct cmx_device_hooks *h = hooks_now();
 
     (void)arg;
     if (h && h->relay)
-        h->relay(h->arg, event);
+        h->relay(event);
 }
 
-static const struct cmx_proxy_hooks dispatch = {
+static const struct cmx_proxy_hooks engine_hooks = {
     .socket_open = on_socket_open,
     .socket_close = on_socket_close,
     .resolve = on_resolve,
@@ -114,7 +104,7 @@ static const struct cmx_proxy_hooks dispatch = {
     .relay = on_relay,
 };
 
-void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks)
+void cmx_device_set_hooks(const struct cmx_device_hooks *hooks)
 {
     __atomic_store_n(&device.hooks, hooks, __ATOMIC_RELEASE);
 }
@@ -150,7 +140,7 @@ static cmx_err apply(void)
     } else if (device.engine) {
         err = cmx_proxy_set_contexts(device.engine, &gateway, contexts, n, &why);
     } else {
-        err = cmx_proxy_create(&device.engine, &gateway, contexts, n, &dispatch, &why);
+        err = cmx_proxy_create(&device.engine, &gateway, contexts, n, &engine_hooks, &why);
         if (err == CMX_OK)
             err = cmx_proxy_start(device.engine, device.settings.task_stack);
     }

@@ -30,8 +30,15 @@ void cmx_device_override(const struct cmx_settings *settings, const TaskParamete
 
 /* ---- functions that may be called at any time ---- */
 
-/* Sets the hooks of the proxy engine, which may be running. The hooks must stay valid; NULL: none. */
-void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks);
+/* Reports for the application, as those of cmx_proxy_hooks (proxy/context.h). A session's task calls them. A NULL
+ * member is not called. */
+struct cmx_device_hooks {
+    void (*session)(const char *session, const char *gateway, bool up, cmx_err err);
+    void (*relay)(const struct cmx_relay_event *event);
+};
+
+/* Sets the application's hooks. The engine may be running. The hooks must stay valid; NULL: none. */
+void cmx_device_set_hooks(const struct cmx_device_hooks *hooks);
 
 /* Returns the engine, whose status can be read, or NULL before the first context. Valid until cmx_device_stop. */
 struct cmx_proxy *cmx_device_proxy(void);

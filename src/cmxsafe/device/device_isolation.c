@@ -86,7 +86,7 @@ static void add_context(struct cmx_iso_config *c, const struct cmx_context *x)
  * too. */
 static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, const struct cmx_gateway *gateway)
 {
-    if (cmx_gateway_list_parse(l, gateway->host ? gateway->host : "", gateway->port, NULL) != CMX_OK)
+    if (!gateway || cmx_gateway_list_parse(l, gateway->host ? gateway->host : "", gateway->port, NULL) != CMX_OK)
         return;
     for (size_t i = 0; i < l->n; i++) {
         struct cmx_iso_gateway *g = &c->gateways[i];
@@ -98,16 +98,14 @@ static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, c
     c->n_gateways = l->n;
 }
 
-/* Converts the contexts and the platform's values to the policy's rules. The rules borrow the gateways' names from
- * s. */
+/* Converts the contexts and the platform's values to the policy's rules. *c is zeroed. The rules borrow the gateways'
+ * names from s. */
 static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_state *s,
                           const struct cmx_gateway *gateway, const struct cmx_context *contexts, size_t n)
 {
     const struct cmx_device_isolation *p = &isolation.platform;
-
     size_t i;
 
-    memset(c, 0, sizeof *c);
     add_gateways(c, &s->gateways, gateway);
     for (i = 0; i < CMX_ISO_TIME_NAMES_MAX; i++)
         c->time_names[i] = p->time_names[i];
@@ -119,7 +117,7 @@ static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_
         add_context(c, &contexts[i]);
 }
 
-/* Call with isolation.lock held. */
+/* gateway NULL: there is none. Call with isolation.lock held. */
 static cmx_err configure(const struct cmx_filter *filter, const struct cmx_gateway *gateway,
                          const struct cmx_context *contexts, size_t n)
 {
@@ -196,17 +194,18 @@ static const struct cmx_filter_calls calls = {.judge = judge_packet, .neighbour 
 /* Logs drops, in a task of its own, because the task that drops a packet may be a driver's with a small stack. */
 static void log_drops(void *arg)
 {
-    struct cmx_drop drops[CMX_DROPS_LINES];
     struct cmx_device_isolation_state *s;
+    struct cmx_drop drop;
 
     (void)arg;
     while (cmx_device_isolation_active() && (s = cmx_device_isolation_state_enter()) != NULL) {
-        const size_t n = cmx_drops_take(&s->drops, drops);
+        const bool taken = cmx_drops_take(&s->drops, &drop);
 
         cmx_device_isolation_state_leave();
-        for (size_t i = 0; i < n; i++)
-            cmx_drop_log(&drops[i]);
-        cmx_port_sleep_ms(LOG_MS);
+        if (taken)
+            cmx_drop_log(&drop);
+        else
+            cmx_port_sleep_ms(LOG_MS);
     }
     __atomic_store_n(&isolation.logging, false, __ATOMIC_RELEASE);
 }
@@ -216,14 +215,13 @@ static void log_drops(void *arg)
 /* Call with isolation.lock held. */
 static cmx_err install_filter(void)
 {
-    const struct cmx_gateway nobody = {.host = ""};
     const struct cmx_filter *filter = cmx_port_filter();
     cmx_err err = CMX_OK, installed;
 
     if (!filter)
         return CMX_ENOTSUP;
     if (!cmx_device_isolation_state()) /* before the first context: only the link's own protocols pass */
-        err = configure(filter, &nobody, NULL, 0);
+        err = configure(filter, NULL, NULL, 0);
     installed = filter->install(&calls);
     if (err || installed)
         return err ? err : installed;

@@ -29,10 +29,10 @@ static bool end_of(const struct sockaddr *a, struct cmx_end *end)
 /* The engine and the policy use the same numbers for the kinds of sockets. */
 _Static_assert((int)CMX_SOCKET_SESSION == (int)CMX_FLOW_SESSION && (int)CMX_SOCKET_RELAY == (int)CMX_FLOW_RELAY &&
                    (int)CMX_SOCKET_LISTEN == (int)CMX_FLOW_LISTEN && (int)CMX_SOCKET_PAIR == (int)CMX_FLOW_PAIR,
-               "change_flow() casts one enum to the other");
+               "device.c casts one enum to the other");
 
-/* Opens or closes the flow of a socket. */
-static cmx_err change_flow(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens)
+cmx_err cmx_device_isolation_socket(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer,
+                                    bool opens)
 {
     struct cmx_end here, there;
     const struct cmx_end *other = end_of(peer, &there) ? &there : NULL;
@@ -50,26 +50,6 @@ static cmx_err change_flow(cmx_flow_kind kind, const struct sockaddr *local, con
         cmx_isolation_socket_close(&s->iso, kind, &here, other, now_ms());
     cmx_device_isolation_state_leave();
     return err;
-}
-
-cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
-{
-    return change_flow((cmx_flow_kind)kind, local, peer, true);
-}
-
-void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
-{
-    (void)change_flow((cmx_flow_kind)kind, local, peer, false); /* closing an unknown socket changes nothing */
-}
-
-cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer)
-{
-    return change_flow(CMX_FLOW_CLAIM, local, peer, true);
-}
-
-void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer)
-{
-    (void)change_flow(CMX_FLOW_CLAIM, local, peer, false);
 }
 
 void cmx_device_isolation_resolve(bool begins)

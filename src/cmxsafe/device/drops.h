@@ -16,12 +16,10 @@ extern "C" {
 #define CMX_DROPS_LINE_MS 2000
 
 struct cmx_drop {
-    struct cmx_end src, dst;
-    uint32_t left_out; /* drops before this one that were not logged */
-    uint16_t ethertype;
-    uint8_t proto;
-    bool loopback, out, whole; /* whole: the frame was parsed completely */
+    struct cmx_packet packet; /* its pointers are not valid any more */
+    uint32_t left_out;        /* drops before this one that were not logged */
     cmx_why why;
+    bool loopback, out, whole; /* whole: the frame was parsed completely */
 };
 
 /* The drops that are not logged yet. A zeroed struct has none. */
@@ -40,8 +38,8 @@ bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_ms);
 void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
                     uint32_t now_ms);
 
-/* Moves the noted drops to out; returns how many. */
-size_t cmx_drops_take(struct cmx_drops *d, struct cmx_drop out[CMX_DROPS_LINES]);
+/* Moves the oldest noted drop to *out. False: there is none. */
+bool cmx_drops_take(struct cmx_drops *d, struct cmx_drop *out);
 
 /* Logs a drop. Must not be called while the filter's lock is held. */
 void cmx_drop_log(const struct cmx_drop *d);

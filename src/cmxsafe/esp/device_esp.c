@@ -129,19 +129,17 @@ static void from_nvs(struct cmx_settings *s)
         split_pins(s, pins);
 }
 
-static void on_session(void *arg, const char *session, const char *gateway, bool up, cmx_err err)
+static void on_session(const char *session, const char *gateway, bool up, cmx_err err)
 {
-    (void)arg;
     cmx_esp_post(up ? CMX_EVENT_SESSION_UP : CMX_EVENT_SESSION_DOWN, session, gateway, err);
 }
 
-static void on_relay(void *arg, const struct cmx_relay_event *event)
+static void on_relay(const struct cmx_relay_event *event)
 {
     static const cmx_event_id ids[] = {[CMX_RELAY_OPENED] = CMX_EVENT_RELAY_OPEN,
                                        [CMX_RELAY_CLOSED] = CMX_EVENT_RELAY_CLOSED,
                                        [CMX_RELAY_REFUSED] = CMX_EVENT_RELAY_REFUSED};
 
-    (void)arg;
     cmx_esp_post(ids[event->kind], event->context, NULL, event->cause);
 }
 
@@ -318,7 +316,7 @@ static void set_settings(const struct cmx_settings *own)
 /* Called with the lock held. Not called again once it has succeeded. */
 static esp_err_t start_device(const struct cmx_settings *own)
 {
-    static const struct cmx_proxy_hooks hooks = {.session = on_session, .relay = on_relay};
+    static const struct cmx_device_hooks hooks = {.session = on_session, .relay = on_relay};
     cmx_err err = cmx_nvs_init();
     esp_err_t rc;
 

@@ -49,7 +49,6 @@ static int teardown(void **state)
     (void)state;
     cmx_device_stop();
     cmx_device_override(NULL, NULL, 0);
-    cmx_device_set_hooks(NULL);
     return 0;
 }
 
@@ -111,31 +110,6 @@ static void test_overrides(void **state)
     assert_int_equal(c.remote_port, 8081);
 }
 
-static int asked;
-
-static cmx_err on_open(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
-                       const struct sockaddr *peer)
-{
-    (void)arg;
-    (void)context;
-    (void)local;
-    if (kind == CMX_SOCKET_SESSION && peer)
-        __atomic_add_fetch(&asked, 1, __ATOMIC_RELAXED);
-    return CMX_EPERM;
-}
-
-static void test_hooks_of_a_running_engine(void **state)
-{
-    static const struct cmx_proxy_hooks hooks = {.socket_open = on_open};
-
-    (void)state;
-    assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
-    cmx_device_set_hooks(&hooks);
-    for (int i = 0; i < 3000 && __atomic_load_n(&asked, __ATOMIC_RELAXED) == 0; i++)
-        cmx_port_sleep_ms(10);
-    assert_true(__atomic_load_n(&asked, __ATOMIC_RELAXED) > 0);
-}
-
 static void test_allocation_failures(void **state)
 {
     struct cmx_mem_stats before, after;
@@ -177,7 +151,6 @@ int main(void)
         cmocka_unit_test_teardown(test_refused_contexts_leave_the_others, teardown),
         cmocka_unit_test_teardown(test_no_pin_no_engine, teardown),
         cmocka_unit_test_teardown(test_overrides, teardown),
-        cmocka_unit_test_teardown(test_hooks_of_a_running_engine, teardown),
         cmocka_unit_test_teardown(test_allocation_failures, teardown),
     };
 
