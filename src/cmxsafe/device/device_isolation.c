@@ -1,6 +1,7 @@
 #include "cmxsafe/device/device_isolation.h"
 
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -17,22 +18,17 @@
 #define LOG_MS 100
 
 /* `lock` serialises configuring, installing and ending: sketches may configure in their own tasks while setup_sm()
- * runs. `logging` is atomic. */
+ * runs. */
 static struct {
     struct cmx_device_isolation platform;
     struct cmx_mutex lock;
-    bool logging; /* log_drops is running */
+    atomic_bool logging; /* log_drops is running */
 } isolation;
 
 /* Runs before any task. */
 __attribute__((constructor)) static void make_lock(void)
 {
     cmx_port_mutex_init(&isolation.lock);
-}
-
-static uint32_t now_ms(void)
-{
-    return (uint32_t)cmx_port_now_ms();
 }
 
 void cmx_device_set_isolation(const struct cmx_device_isolation *platform)
@@ -166,7 +162,7 @@ static bool judge_packet(const struct cmx_filter_packet *q)
 {
     const struct cmx_frame f = {q->ethernet ? CMX_FRAME_ETHERNET : CMX_FRAME_IP, q->data, q->len, q->total};
     struct cmx_device_isolation_state *s = cmx_device_isolation_state();
-    const uint32_t now = now_ms();
+    const uint32_t now = cmx_device_isolation_now_s();
     struct cmx_decision d;
 
     if (!s)
@@ -184,9 +180,9 @@ static void note_neighbour(const struct cmx_filter_neighbour *n)
 
     if (!s)
         return;
-    cmx_isolation_neighbour(&s->iso, n->iface, &n->ip, n->mac, now_ms());
+    cmx_isolation_neighbour(&s->iso, n->iface, &n->ip, n->mac, cmx_device_isolation_now_s());
     if (n->lifetime_s)
-        cmx_isolation_router(&s->iso, n->iface, &n->ip, n->mac, n->lifetime_s, now_ms());
+        cmx_isolation_router(&s->iso, n->iface, &n->ip, n->mac, n->lifetime_s, cmx_device_isolation_now_s());
 }
 
 static const struct cmx_filter_calls calls = {.judge = judge_packet, .neighbour = note_neighbour};
@@ -207,7 +203,7 @@ static void log_drops(void *arg)
         else
             cmx_port_sleep_ms(LOG_MS);
     }
-    __atomic_store_n(&isolation.logging, false, __ATOMIC_RELEASE);
+    isolation.logging = false;
 }
 
 /* ---- installation ---- */
@@ -234,10 +230,10 @@ static cmx_err install_filter(void)
 
 static void start_logging(void)
 {
-    __atomic_store_n(&isolation.logging, true, __ATOMIC_RELEASE);
+    isolation.logging = true;
     if (cmx_port_task_start("isolation", LOG_STACK, log_drops, cmx_device_isolation_state()) == CMX_OK)
         return;
-    __atomic_store_n(&isolation.logging, false, __ATOMIC_RELEASE);
+    isolation.logging = false;
     cmx_log(CMX_LOG_WARN, TAG, "no log task: drops are only counted");
 }
 
@@ -282,7 +278,7 @@ void cmx_device_isolation_end(void)
 {
     cmx_port_mutex_lock(&isolation.lock);
     cmx_device_isolation_state_set_standing(CMX_ISOLATION_NONE);
-    while (__atomic_load_n(&isolation.logging, __ATOMIC_ACQUIRE))
+    while (isolation.logging)
         cmx_port_sleep_ms(10);
     cmx_mem_free(cmx_device_isolation_state());
     cmx_device_isolation_state_set(NULL);

@@ -9,11 +9,6 @@
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/net.h"
 
-static uint32_t now_ms(void)
-{
-    return (uint32_t)cmx_port_now_ms();
-}
-
 /* ---- the engine's sockets ---- */
 
 static bool end_of(const struct sockaddr *a, struct cmx_end *end)
@@ -45,9 +40,9 @@ cmx_err cmx_device_isolation_socket(cmx_flow_kind kind, const struct sockaddr *l
     if (!s)
         return cmx_device_isolation_state_standing() == CMX_ISOLATION_FAILED ? CMX_EPERM : CMX_OK;
     if (opens)
-        err = cmx_isolation_socket_open(&s->iso, kind, &here, other, now_ms());
+        err = cmx_isolation_socket_open(&s->iso, kind, &here, other, cmx_device_isolation_now_s());
     else
-        cmx_isolation_socket_close(&s->iso, kind, &here, other, now_ms());
+        cmx_isolation_socket_close(&s->iso, kind, &here, other, cmx_device_isolation_now_s());
     cmx_device_isolation_state_leave();
     return err;
 }
@@ -105,7 +100,7 @@ cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *pe
     } else if (tasks && cmx_device_isolation_active()) {
         err = CMX_EPERM;
         s->iso.counts[CMX_WHY_NOT_PEER]++;
-        log = cmx_drops_may_log(&s->drops, now_ms());
+        log = cmx_drops_may_log(&s->drops, cmx_device_isolation_now_s());
     }
     cmx_device_isolation_state_leave();
     if (log)

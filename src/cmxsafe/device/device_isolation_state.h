@@ -33,6 +33,9 @@ void cmx_device_isolation_state_set(struct cmx_device_isolation_state *s);
 struct cmx_device_isolation_state *cmx_device_isolation_state_enter(void);
 void cmx_device_isolation_state_leave(void);
 
+/* Returns the policy's time, in seconds. */
+uint32_t cmx_device_isolation_now_s(void);
+
 typedef enum {
     CMX_ISOLATION_NONE,
     CMX_ISOLATION_ASKED, /* isolation is being installed */

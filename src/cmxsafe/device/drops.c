@@ -5,25 +5,25 @@
 
 #include "cmxsafe/core/log.h"
 
-bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_ms)
+bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_s)
 {
-    if (d->lines && now_ms - d->last_line_ms >= CMX_DROPS_LINE_MS) {
+    if (d->lines && now_s - d->last_line_s >= CMX_DROPS_LINE_S) {
         d->lines--;
-        d->last_line_ms = now_ms;
+        d->last_line_s = now_s;
     }
     if (d->lines == CMX_DROPS_LINES)
         return false;
     if (!d->lines++)
-        d->last_line_ms = now_ms;
+        d->last_line_s = now_s;
     return true;
 }
 
 void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
-                    uint32_t now_ms)
+                    uint32_t now_s)
 {
     struct cmx_drop *drop = &d->list[d->n];
 
-    if (d->n == CMX_DROPS_LINES || !cmx_drops_may_log(d, now_ms)) {
+    if (d->n == CMX_DROPS_LINES || !cmx_drops_may_log(d, now_s)) {
         d->left_out++;
         return;
     }
