@@ -1,10 +1,14 @@
 #include "cmxsafe/core/err.h"
 
+/* Two tables, because a firmware needs only the texts. */
 /* clang-format off */
-static const struct {
-    const char *name, *text;
-} words[] = {
-#define CMX_ERROR(code, name, text) [code] = {name, text},
+static const char *const names[] = {
+#define CMX_ERROR(code, name, text) [code] = name,
+#include "cmxsafe/core/errors.h"
+};
+
+static const char *const texts[] = {
+#define CMX_ERROR(code, name, text) [code] = text,
 #include "cmxsafe/core/errors.h"
 };
 /* clang-format on */
@@ -17,10 +21,10 @@ static unsigned known(cmx_err err)
 
 const char *cmx_err_name(cmx_err err)
 {
-    return words[known(err)].name;
+    return names[known(err)];
 }
 
 const char *cmx_err_text(cmx_err err)
 {
-    return words[known(err)].text;
+    return texts[known(err)];
 }

@@ -1,5 +1,6 @@
 #include "cmxsafe/device/device_update.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "cmxsafe/core/log.h"
@@ -16,8 +17,8 @@ static struct {
     const char *public_key;
     void (*event)(cmx_ota_event event, const char *text); /* the platform's, or NULL */
     struct cmx_ota_service *service;
-    bool stopping; /* several tasks use `stopping` and `running`: access them with is() and set() only */
-    bool running;  /* cmx_device_update_run is still using `service` */
+    atomic_bool stopping;
+    atomic_bool running; /* cmx_device_update_run is still using `service` */
 } update;
 
 const struct cmx_slots *cmx_device_slots(void)
@@ -81,16 +82,6 @@ void cmx_device_set_updates(const struct cmx_ota_config *config, const char *pub
         update.config.port = CMX_OTA_PORT;
 }
 
-static bool is(const bool *flag)
-{
-    return __atomic_load_n(flag, __ATOMIC_SEQ_CST);
-}
-
-static void set(bool *flag, bool value)
-{
-    __atomic_store_n(flag, value, __ATOMIC_SEQ_CST);
-}
-
 static cmx_err serve_and_watch(void)
 {
     struct cmx_confirm_facts facts = {0};
@@ -106,7 +97,7 @@ static cmx_err serve_and_watch(void)
         cmx_port_sleep_ms(WATCH_MS);
         facts.sessions_up = cmx_device_reached();
         facts.isolation_active = cmx_device_isolation_settled();
-    } while (!is(&update.stopping) && cmx_ota_watch(update.service, &facts) != CMX_CONFIRM_NOW);
+    } while (!update.stopping && cmx_ota_watch(update.service, &facts) != CMX_CONFIRM_NOW);
     return CMX_OK;
 }
 
@@ -125,9 +116,9 @@ static cmx_err run_updates(const struct cmx_settings *settings)
                 "no update service: OTA_PUBLIC_KEY is not a P-256 key; 'cmxsafe image key' prints it");
         return CMX_EINVAL;
     }
-    set(&update.running, true);
+    update.running = true;
     err = serve_and_watch();
-    set(&update.running, false);
+    update.running = false;
     return err;
 }
 
@@ -140,10 +131,10 @@ cmx_err cmx_device_update_run(const struct cmx_settings *settings)
 
 void cmx_device_update_stop(void)
 {
-    set(&update.stopping, true);
-    while (is(&update.running))
+    update.stopping = true;
+    while (update.running)
         cmx_port_sleep_ms(10);
     cmx_ota_stop(update.service);
     update.service = NULL;
-    set(&update.stopping, false);
+    update.stopping = false;
 }

@@ -2,6 +2,7 @@
 
 #include "cmxsafe/esp/device_esp.h"
 
+#include <ctype.h>
 #include <freertos/FreeRTOS.h>
 #include <freertos/event_groups.h>
 #include <stdio.h>
@@ -21,7 +22,6 @@
 #include "cmxsafe/esp/nvs_config.h"
 #include "cmxsafe/esp/ota_esp.h"
 #include "cmxsafe/identity/identity.h"
-#include "cmxsafe/ota/image.h"
 #include "cmxsafe/port/esp/esp_defaults.h"
 #include "cmxsafe/port/esp/tasks.h"
 #include "cmxsafe/port/lwip/filter_lwip.h"
@@ -204,10 +204,25 @@ const struct cmx_filter *cmx_port_filter(void)
 }
 #endif
 
+/* Returns the chip's name as manifests spell it: "ESP32-C3" for the target "esp32c3". */
+static const char *chip_name(void)
+{
+    static const char target[] = CONFIG_IDF_TARGET;
+    static char name[sizeof target + 1];
+    size_t n = 0;
+
+    for (size_t i = 0; target[i]; i++) {
+        if (i == strlen("esp32"))
+            name[n++] = '-';
+        name[n++] = (char)toupper((unsigned char)target[i]);
+    }
+    return name;
+}
+
 static void set_facts(void)
 {
     const struct cmx_device_platform_facts facts = {
-        .hw_model = cmx_image_chip_name(CONFIG_IDF_FIRMWARE_CHIP_ID), /* the same spelling as in manifests */
+        .hw_model = chip_name(),
         .secure_boot = esp_secure_boot_enabled(),
         .debug = jtag_is_off() ? CMX_DEBUG_DISABLED_PERMANENTLY : CMX_DEBUG_ENABLED,
         .flash_encryption = flash_encryption(),

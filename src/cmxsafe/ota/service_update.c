@@ -43,9 +43,9 @@ static int status_of(cmx_err err)
 static cmx_err reply_error(struct cmx_http_request *r, cmx_err err, const char *why,
                            const struct cmx_http_header *header)
 {
-    char text[CMX_WHY_MAX + 32];
+    char text[CMX_WHY_MAX + 16];
 
-    snprintf(text, sizeof text, "error: %s (%s)\n", why, cmx_err_name(err));
+    snprintf(text, sizeof text, "error: %s\n", why);
     return cmx_http_reply(r, status_of(err), "text/plain; charset=utf-8", text, strlen(text), header, header != NULL);
 }
 
@@ -83,7 +83,7 @@ static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struc
     cmx_ota_drop_upload(s);
     cmx_ota_set_error(s, text);
     cmx_ota_unlock(s);
-    cmx_log(CMX_LOG_WARN, TAG, "update refused: %s (%s)", text, cmx_err_name(err));
+    cmx_log(CMX_LOG_WARN, TAG, "update refused: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_REFUSED, text);
     return reply_error(r, err, text, NULL);
 }
