@@ -193,7 +193,7 @@ static cmx_err answer_evidence(struct cmx_http_request *r, struct cmx_evidence_j
 static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **state)
 {
     uint8_t nonce[CMX_NONCE_MAX];
-    struct cmx_ranges ranges = {.n = 0};
+    struct cmx_ranges ranges;
     struct cmx_evidence_job *j;
     cmx_evidence_form form;
     size_t len;
@@ -203,6 +203,7 @@ static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **stat
     (void)state;
     if (cmx_origin_refused(r, &err) || !take_nonce(r, nonce, &len, &err) || !take_form(r, &form, &err))
         return err;
+    ranges.n = 0;
     if (cmx_port_flash_size() > 0 && !take_ranges(r, &ranges, &err)) /* without flash, evidence has no measurements */
         return err;
     if (!enter(r, "evidence", &err))

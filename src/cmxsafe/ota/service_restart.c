@@ -14,11 +14,9 @@ static void restart_task(void *arg)
 
     cmx_port_sleep_ms(s->config->restart_grace_ms ? s->config->restart_grace_ms : CMX_OTA_RESTART_GRACE_MS);
     err = s->config->restart(&why);
-    if (err)
-        cmx_log(CMX_LOG_ERROR, TAG, "cannot restart: %s", cmx_why_text(&why, err));
     cmx_ota_lock(s);
     if (err) {
-        cmx_ota_set_error(s, cmx_why_text(&why, err));
+        cmx_ota_failed(s, "restarting", cmx_why_text(&why, err));
         cmx_ota_set_state(s, OTA_READY);
     }
     s->restart_running = false;

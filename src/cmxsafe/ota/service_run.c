@@ -33,7 +33,7 @@ static void describe_http(struct cmx_ota_service *s)
     s->http.ctx = s;
 }
 
-/* Sets the service's state from the slots: an activated update, a trial, or the error of the last update. */
+/* Sets the service's state from the slots: an activated update, or a trial. */
 static void take_slots(struct cmx_ota_service *s)
 {
     const struct cmx_slots_status *t = &s->slots;
@@ -45,8 +45,6 @@ static void take_slots(struct cmx_ota_service *s)
         s->trial.since_ms = cmx_ota_now_ms() - t->trial_ms;
         cmx_ota_set_trial(s, TRIAL_RUNNING);
     }
-    if (t->problem)
-        cmx_ota_set_error(s, t->problem);
 }
 
 static void greet(struct cmx_ota_service *s)
@@ -55,8 +53,10 @@ static void greet(struct cmx_ota_service *s)
 
     cmx_log(CMX_LOG_INFO, TAG, "running version %s from %s%s", t->version[0] ? t->version : "unknown", t->running,
             t->pending ? ", on trial" : "");
-    if (t->problem)
+    if (t->problem) {
         cmx_log(CMX_LOG_WARN, TAG, "%s", t->problem);
+        cmx_ota_set_error(s, t->problem);
+    }
     if (t->rolled_back) {
         cmx_log(CMX_LOG_WARN, TAG, "version %s was rolled back: %s",
                 t->rolled_back_version[0] ? t->rolled_back_version : "unknown", t->rolled_back_why);

@@ -52,6 +52,12 @@ void cmx_ota_set_error(struct cmx_ota_service *s, const char *why)
     cmx_why_set(&s->error, "%s", why);
 }
 
+void cmx_ota_failed(struct cmx_ota_service *s, const char *step, const char *why)
+{
+    cmx_log(CMX_LOG_ERROR, TAG, "%s failed: %s", step, why);
+    cmx_ota_set_error(s, why);
+}
+
 void cmx_ota_drop_upload(struct cmx_ota_service *s)
 {
     if (s->upload) {
@@ -73,8 +79,7 @@ void cmx_ota_expire(struct cmx_ota_service *s)
     if (s->state == OTA_INTERRUPTED && lasted_ms >= CMX_OTA_RESUME_MS)
         cmx_ota_drop_upload(s);
     if (s->state == OTA_RESTARTING && !s->restart_running && lasted_ms >= CMX_OTA_RESTART_WAIT_MS) {
-        cmx_log(CMX_LOG_ERROR, TAG, "the device did not restart");
-        cmx_ota_set_error(s, "the restart was requested, but the device did not restart");
+        cmx_ota_failed(s, "restarting", "the restart was requested but did not happen");
         cmx_ota_set_state(s, OTA_READY);
     }
 }

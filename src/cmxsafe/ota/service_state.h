@@ -97,6 +97,9 @@ void cmx_ota_set_trial(struct cmx_ota_service *s, cmx_ota_trial_step step);
 
 void cmx_ota_set_error(struct cmx_ota_service *s, const char *why);
 
+/* Logs that a step has failed, and stores the reason as the error. */
+void cmx_ota_failed(struct cmx_ota_service *s, const char *step, const char *why);
+
 /* Frees the upload; the state is then OTA_READY or OTA_IDLE. */
 void cmx_ota_drop_upload(struct cmx_ota_service *s);
 

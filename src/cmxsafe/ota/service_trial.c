@@ -8,18 +8,16 @@
 enum { PAUSE_MIN_MS = 2000, PAUSE_MAX_MS = 60000 };
 
 /* Call when a step has failed. Stores the reason, which GET /update shows, and sets the time of the next attempt. */
-static void trial_failed(struct cmx_ota_service *s, const char *what, cmx_err err, const struct cmx_why *why)
+static void trial_failed(struct cmx_ota_service *s, const char *step, cmx_err err, const struct cmx_why *why)
 {
     struct cmx_ota_trial *t = &s->trial;
-    const char *text = cmx_why_text(why, err);
 
     t->pause_ms = t->pause_ms ? 2 * t->pause_ms : PAUSE_MIN_MS;
     if (t->pause_ms > PAUSE_MAX_MS)
         t->pause_ms = PAUSE_MAX_MS;
     t->last_ms = cmx_ota_now_ms();
-    cmx_log(CMX_LOG_ERROR, TAG, "%s failed: %s; next attempt in %u s", what, text, (unsigned)(t->pause_ms / 1000));
     cmx_ota_lock(s);
-    cmx_ota_set_error(s, text);
+    cmx_ota_failed(s, step, cmx_why_text(why, err));
     cmx_ota_unlock(s);
 }
 
@@ -64,10 +62,11 @@ static void trial_rollback(struct cmx_ota_service *s, struct cmx_why *why)
     cmx_err err = s->config->slots.rollback(s->config->slots.arg, s->trial.because, why);
 
     if (err == CMX_ENOENT) {
-        cmx_log(CMX_LOG_ERROR, TAG, "version %s (%s) cannot be rolled back: there is no other image", s->slots.version,
-                s->trial.because);
         s->trial.no_way_back = true;
-        trial_step(s, TRIAL_RUNNING);
+        cmx_ota_lock(s);
+        cmx_ota_failed(s, "rolling back", "there is no other image");
+        cmx_ota_set_trial(s, TRIAL_RUNNING);
+        cmx_ota_unlock(s);
     } else if (err) {
         trial_failed(s, "rolling back", err, why);
     } else {
