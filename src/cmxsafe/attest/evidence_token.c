@@ -71,17 +71,13 @@ static cmx_err sign(const uint8_t scalar[32], const void *payload, size_t len, u
 }
 
 /* Appends the claims as a byte string. Its head contains the claims' length, so the claims are encoded twice: first
- * into the free space of out, only to count their bytes. */
+ * into the free space of out, only to count their bytes. Nothing was read from out, so its content does not move. */
 static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, const uint8_t **payload, size_t *len)
 {
-    size_t room = cmx_buf_room(out);
-    uint8_t *free_space = cmx_buf_reserve(out, &room);
-    struct cmx_buf claims;
-    cmx_err err;
+    struct cmx_buf trial = *out;
+    cmx_err err = cmx_claims_encode(e, &trial);
 
-    cmx_buf_init(&claims, free_space, room);
-    err = cmx_claims_encode(e, &claims);
-    *len = cmx_buf_len(&claims);
+    *len = cmx_buf_len(&trial) - cmx_buf_len(out);
     if (!err)
         err = cmx_cbor_put_head(out, CMX_CBOR_BYTES, (uint32_t)*len);
     *payload = cmx_buf_data(out) + cmx_buf_len(out);

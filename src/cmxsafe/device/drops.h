@@ -16,7 +16,7 @@ extern "C" {
 #define CMX_DROPS_LINE_S 2
 
 struct cmx_drop {
-    struct cmx_packet packet; /* its pointers are not valid any more */
+    struct cmx_packet packet; /* its pointers are no longer valid */
     uint32_t left_out;        /* drops before this one that were not logged */
     cmx_why why;
     bool loopback, out, whole; /* whole: the frame was parsed completely */
