@@ -85,10 +85,9 @@ static bool take_param(struct cmx_http_request *r, const char *name, uint8_t *ou
     if (!found && *len >= min)
         return true;
     *err = cmx_http_reply_text(r, 400,
-                               found == CMX_EEXIST    ? "'%s' is given more than once\n"
-                               : found == CMX_ENOENT  ? "Missing '%s' parameter\n"
+                               found == CMX_ENOENT    ? "Missing '%s' parameter\n"
                                : found == CMX_EFORMAT ? "'%s' has a broken %%XX escape\n"
-                                                      : "'%s' must be %u to %u bytes long\n",
+                                                      : "'%s' must be given once, with %u to %u bytes\n",
                                name, (unsigned)min, (unsigned)max);
     return false;
 }
@@ -98,7 +97,7 @@ static bool take_ranges(struct cmx_http_request *r, struct cmx_ranges *out, cmx_
 {
     uint32_t size = cmx_port_flash_size();
     uint8_t text[CMX_RANGES_TEXT_MAX];
-    struct cmx_why why = {""};
+    struct cmx_why why;
     const char *raw;
     size_t len = 0;
 

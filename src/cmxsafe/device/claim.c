@@ -6,6 +6,7 @@
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/device/device_isolation.h"
+#include "cmxsafe/isolation/policy_state.h"
 #include "cmxsafe/port/port.h"
 
 /* A permitted connection; removed when its socket is closed. */

@@ -23,8 +23,7 @@ struct entry {
 static struct {
     struct cmx_mutex lock;
     const struct cmx_settings *over;
-    const TaskParameters *over_contexts;
-    size_t n_over_contexts;
+    void (*adapt)(TaskParameters *context);
     struct cmx_settings settings;
     struct entry *entries;
     size_t n_entries;
@@ -55,7 +54,7 @@ static cmx_err on_socket_open(void *arg, cmx_socket_kind kind, const char *conte
 {
     (void)arg;
     (void)context;
-    return cmx_device_isolation_socket((cmx_flow_kind)kind, local, peer, true);
+    return cmx_device_isolation_socket((int)kind, local, peer, true);
 }
 
 static void on_socket_close(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
@@ -63,7 +62,7 @@ static void on_socket_close(void *arg, cmx_socket_kind kind, const char *context
 {
     (void)arg;
     (void)context;
-    (void)cmx_device_isolation_socket((cmx_flow_kind)kind, local, peer, false);
+    (void)cmx_device_isolation_socket((int)kind, local, peer, false);
 }
 
 static void on_resolve(void *arg, const char *host, bool begins)
@@ -122,12 +121,13 @@ static cmx_err apply(void)
 {
     struct cmx_context *contexts = cmx_mem_alloc(device.n_entries * sizeof *contexts);
     struct cmx_gateway gateway;
-    struct cmx_why why = {""};
+    struct cmx_why why;
     size_t n = 0;
     cmx_err err;
 
     if (!contexts)
         return CMX_ENOMEM;
+    cmx_why_clear(&why);
     for (const struct entry *e = device.entries; e; e = e->next)
         contexts[n++] = e->context;
     read_gateway(&gateway);
@@ -143,7 +143,7 @@ static cmx_err apply(void)
     }
     cmx_mem_free(contexts);
     if (err != CMX_OK)
-        cmx_log(CMX_LOG_ERROR, TAG, "cannot proxy: %s", why.text[0] ? why.text : cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot proxy: %s", cmx_why_text(&why, err));
     return err;
 }
 
@@ -211,8 +211,8 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
             cmx_log_set_level(cmx_settings_log_level(&device.settings));
         announce_key();
     }
-    for (size_t i = 0; i < device.n_over_contexts; i++)
-        cmx_merge_context(&task, &device.over_contexts[i]);
+    if (device.adapt)
+        device.adapt(&task);
     err = add(&task);
     if (err != CMX_OK)
         return err;
@@ -237,12 +237,11 @@ cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParame
     return err;
 }
 
-void cmx_device_override(const struct cmx_settings *settings, const TaskParameters *contexts, size_t n)
+void cmx_device_override(const struct cmx_settings *settings, void (*adapt)(TaskParameters *context))
 {
     lock();
     device.over = settings;
-    device.over_contexts = contexts;
-    device.n_over_contexts = n;
+    device.adapt = adapt;
     unlock();
 }
 

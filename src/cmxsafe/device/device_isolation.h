@@ -12,7 +12,6 @@
 
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/json.h"
-#include "cmxsafe/isolation/policy_state.h"
 #include "cmxsafe/proxy/proxy.h"
 
 #ifdef __cplusplus
@@ -63,12 +62,11 @@ void cmx_device_isolation_json(struct cmx_json *j, const char *key);
 /* Call before the contexts are passed to the engine. CMX_EPERM: isolation failed, so no context may run. */
 CMX_MUST_USE cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway,
                                                     const struct cmx_context *contexts, size_t n);
-/* Reports that a socket opens or has closed: a socket of the engine (a cmx_socket_kind), or the connection of a
- * permitted task to a direct context's listener (CMX_FLOW_CLAIM). peer: NULL for a listener. Errors as for
+/* Reports that a socket opens or has closed. kind: a cmx_socket_kind for a socket of the engine, CMX_FLOW_CLAIM for the
+ * connection of a permitted task to a direct context's listener. peer: NULL for a listener. Errors as for
  * cmx_isolation_socket_open; CMX_EPERM also if isolation could not be installed. Closing an unknown socket changes
  * nothing. */
-cmx_err cmx_device_isolation_socket(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer,
-                                    bool opens);
+cmx_err cmx_device_isolation_socket(int kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens);
 /* Call it in the engine's hook resolve. */
 void cmx_device_isolation_resolve(bool begins);
 

@@ -24,10 +24,9 @@ static bool end_of(const struct sockaddr *a, struct cmx_end *end)
 /* The engine and the policy use the same numbers for the kinds of sockets. */
 _Static_assert((int)CMX_SOCKET_SESSION == (int)CMX_FLOW_SESSION && (int)CMX_SOCKET_RELAY == (int)CMX_FLOW_RELAY &&
                    (int)CMX_SOCKET_LISTEN == (int)CMX_FLOW_LISTEN && (int)CMX_SOCKET_PAIR == (int)CMX_FLOW_PAIR,
-               "device.c casts one enum to the other");
+               "a kind of either enum is passed as int");
 
-cmx_err cmx_device_isolation_socket(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer,
-                                    bool opens)
+cmx_err cmx_device_isolation_socket(int kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens)
 {
     struct cmx_end here, there;
     const struct cmx_end *other = end_of(peer, &there) ? &there : NULL;
@@ -40,9 +39,9 @@ cmx_err cmx_device_isolation_socket(cmx_flow_kind kind, const struct sockaddr *l
     if (!s)
         return cmx_device_isolation_state_standing() == CMX_ISOLATION_FAILED ? CMX_EPERM : CMX_OK;
     if (opens)
-        err = cmx_isolation_socket_open(&s->iso, kind, &here, other, cmx_device_isolation_now_s());
+        err = cmx_isolation_socket_open(&s->iso, (cmx_flow_kind)kind, &here, other, cmx_device_isolation_now_s());
     else
-        cmx_isolation_socket_close(&s->iso, kind, &here, other, cmx_device_isolation_now_s());
+        cmx_isolation_socket_close(&s->iso, (cmx_flow_kind)kind, &here, other, cmx_device_isolation_now_s());
     cmx_device_isolation_state_leave();
     return err;
 }

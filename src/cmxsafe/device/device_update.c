@@ -85,7 +85,7 @@ void cmx_device_set_updates(const struct cmx_ota_config *config, const char *pub
 static cmx_err serve_and_watch(void)
 {
     struct cmx_confirm_facts facts = {0};
-    cmx_err err = cmx_ota_start(&update.service, &update.config);
+    cmx_err err = cmx_device_slots() ? cmx_ota_start(&update.service, &update.config) : CMX_ENOTSUP;
 
     if (err) {
         cmx_log(CMX_LOG_ERROR, TAG, "cannot serve on port %d: %s", update.config.port + cmx_device_port_offset(),
@@ -106,10 +106,6 @@ static cmx_err run_updates(const struct cmx_settings *settings)
     const char *key = update.public_key && update.public_key[0] ? update.public_key : settings->ota_public_key;
     cmx_err err;
 
-    if (!cmx_device_slots()) {
-        cmx_log(CMX_LOG_ERROR, TAG, "no update service: the platform has no slots for updates");
-        return CMX_ENOTSUP;
-    }
     update.config.policy.keys.n = 0;
     if (key && add_keys(&update.config.policy.keys, key)) { /* a key that cannot be read must not turn the check off */
         cmx_log(CMX_LOG_ERROR, TAG,

@@ -325,7 +325,7 @@ static void set_settings(const struct cmx_settings *own)
         cmx_settings_merge(&esp.settings, own);
     from_nvs(&nvs);
     cmx_settings_merge(&esp.settings, &nvs);
-    cmx_device_override(&esp.settings, NULL, 0);
+    cmx_device_override(&esp.settings, NULL);
 }
 
 /* Called with the lock held. Not called again once it has succeeded. */

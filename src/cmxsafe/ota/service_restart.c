@@ -9,9 +9,10 @@
 static void restart_task(void *arg)
 {
     struct cmx_ota_service *s = arg;
-    struct cmx_why why = {""};
+    struct cmx_why why;
     cmx_err err;
 
+    cmx_why_clear(&why);
     cmx_port_sleep_ms(s->config->restart_grace_ms ? s->config->restart_grace_ms : CMX_OTA_RESTART_GRACE_MS);
     err = s->config->restart(&why);
     cmx_ota_lock(s);
@@ -30,7 +31,7 @@ void cmx_ota_schedule_restart(struct cmx_ota_service *s)
     cmx_ota_lock(s);
     first = s->state == OTA_READY;
     if (first) {
-        s->error.text[0] = '\0';
+        cmx_why_clear(&s->error);
         s->restart_running = true;
         cmx_ota_set_state(s, OTA_RESTARTING);
     }

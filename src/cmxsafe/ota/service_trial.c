@@ -112,8 +112,9 @@ static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_fac
 
 cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts)
 {
-    struct cmx_why why = {""};
+    struct cmx_why why;
 
+    cmx_why_clear(&why);
     if (s->trial.step == TRIAL_RUNNING)
         trial_decide(s, facts, &why);
     if (s->trial.step == TRIAL_ROLLBACK && trial_due(s))

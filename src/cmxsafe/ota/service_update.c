@@ -104,7 +104,7 @@ static cmx_err open_new(struct cmx_ota_service *s, const char **why)
     cmx_err err;
 
     cmx_ota_drop_upload(s);
-    s->error.text[0] = '\0';
+    cmx_why_clear(&s->error);
     s->upload = cmx_mem_alloc(sizeof *s->upload);
     if (!s->upload) {
         *why = "no memory";
@@ -263,8 +263,7 @@ static void interrupted(struct cmx_ota_service *s)
     cmx_ota_unlock(s);
     if (heap < CMX_OTA_HEAP_SHORT)
         cmx_log(CMX_LOG_WARN, TAG,
-                "memory is short: %u bytes of heap are free; close other connections to this device, then "
-                "continue the upload",
+                "memory is short: %u bytes of heap are free; close other connections, then continue the upload",
                 (unsigned)heap);
     cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
 }

@@ -14,6 +14,7 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/device/device.h"
+#include "cmxsafe/device/merge.h"
 #include "cmxsafe/port/port.h"
 
 static const char *const pins[] = {"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
@@ -48,7 +49,7 @@ static int teardown(void **state)
 {
     (void)state;
     cmx_device_stop();
-    cmx_device_override(NULL, NULL, 0);
+    cmx_device_override(NULL, NULL);
     return 0;
 }
 
@@ -93,17 +94,23 @@ static void test_no_pin_no_engine(void **state)
     open.n_host_keys = 0;
     assert_int_equal(cmx_device_forward(&open, &stream), CMX_EINVAL);
     assert_null(cmx_device_proxy());
-    cmx_device_override(&settings, NULL, 0); /* the key may also be in the stored settings */
+    cmx_device_override(&settings, NULL); /* the key may also be in the stored settings */
     assert_int_equal(cmx_device_forward(&open, &stream), CMX_OK);
+}
+
+static void adapt(TaskParameters *context)
+{
+    static const TaskParameters over = {.local_port = 81, .forward_remote_port = 8081, .name = "camera"};
+
+    cmx_merge_context(context, &over);
 }
 
 static void test_overrides(void **state)
 {
-    const TaskParameters over[] = {{.local_port = 81, .forward_remote_port = 8081, .name = "camera"}};
     struct cmx_context_status c;
 
     (void)state;
-    cmx_device_override(NULL, over, 1);
+    cmx_device_override(NULL, adapt);
     assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
     assert_int_equal(cmx_proxy_status(cmx_device_proxy(), &c, 1), 1);
     assert_string_equal(c.name, "camera");
