@@ -319,7 +319,7 @@ static void finish(struct cmx_http_request *r, size_t piece, bool complete)
         r->status = 500;
     if (r->status == 0)
         abort();
-    if (faults() || (r->status == 200 && service->config.no_restart))
+    if (faults() || (r->status == 200 && service->config->no_restart))
         expected = -1;
     over(r, complete);
 }
