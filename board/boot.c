@@ -11,17 +11,16 @@ static struct cmx_slots_flash slots; /* valid as long as the program runs */
 
 static void hand_to_updates(const struct board_config *config, uint16_t chip_id)
 {
-    struct cmx_device_updates u = {
-        .chip_id = chip_id,
-        .public_key = config->settings.ota_public_key,
+    struct cmx_ota_config updates = {
+        .policy.chip_id = chip_id,
         .name = config->settings.username,
         .hosts = &config->ota_host,
         .n_hosts = config->ota_host != NULL,
         .confirm_deadline_ms = (uint32_t)config->ota_confirm_s * 1000,
     };
 
-    cmx_slots_flash_interface(&slots, &u.slots);
-    cmx_device_set_updates(&u);
+    cmx_slots_flash_interface(&slots, &updates.slots);
+    cmx_device_set_updates(&updates, config->settings.ota_public_key);
 }
 
 cmx_err board_boot(const struct board_config *config)

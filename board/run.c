@@ -18,6 +18,7 @@
 #include "cmxsafe/device/device.h"
 #include "cmxsafe/device/device_isolation.h"
 #include "cmxsafe/device/device_update.h"
+#include "cmxsafe/device/merge.h"
 #include "cmxsafe/port/lwip/filter_lwip.h"
 #include "port/linux/linux_http.h"
 #include "port/linux/linux_port.h"
@@ -153,11 +154,18 @@ static int open_network(void)
     return CLI_OK;
 }
 
+/* The contexts of board.ini change those of the application. */
+static void adapt_context(TaskParameters *context)
+{
+    for (size_t i = 0; i < board.config.n_contexts; i++)
+        cmx_merge_context(context, &board.config.contexts[i]);
+}
+
 static int start_application(void)
 {
     cmx_linux_http_set_port_offset((unsigned)board.config.port_offset);
     board.config.settings.local_port_offset = board.config.port_offset;
-    cmx_device_override(&board.config.settings, board.config.contexts, board.config.n_contexts);
+    cmx_device_override(&board.config.settings, adapt_context);
     board.door.board = board.config.chip;
     board.door.port_offset = (unsigned)board.config.port_offset;
     board.door.address = board.config.services;

@@ -79,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(copy);
         data += n;
         size -= n;
-        now += (uint32_t)how >> 4 << 8;
+        now += (uint32_t)how >> 4;
     }
     return 0;
 }

@@ -91,9 +91,11 @@ const char *cmx_http_header_get(const struct cmx_http_request *r, const char *na
     return strcasecmp(name, "Content-Range") == 0 && r->range[0] ? r->range : NULL;
 }
 
-int64_t cmx_http_content_length(const struct cmx_http_request *r)
+bool cmx_http_content_length(const struct cmx_http_request *r, uint32_t *len)
 {
-    return r->length;
+    if (r->length >= 0)
+        *len = r->length < UINT32_MAX ? (uint32_t)r->length : UINT32_MAX;
+    return r->length >= 0;
 }
 
 void cmx_http_client(const struct cmx_http_request *r, char out[CMX_IP_TEXT_MAX])
@@ -168,9 +170,10 @@ static void check(void)
 
 static void start(bool at_once)
 {
-    struct cmx_ota_config config = {.policy = {.chip_id = TEST_CHIP}, .restart = restart_now, .restart_grace_ms = 1};
+    static struct cmx_ota_config config;
     uint8_t scratch[1024];
 
+    config = (struct cmx_ota_config){.policy = {.chip_id = TEST_CHIP}, .restart = restart_now, .restart_grace_ms = 1};
     config.no_restart = at_once;
     flash_sim_power_on();
     if (cmx_slots_flash_open(&slots) || cmx_slots_flash_boot(&slots, TEST_CHIP, scratch, sizeof scratch, &boot))
@@ -316,7 +319,7 @@ static void finish(struct cmx_http_request *r, size_t piece, bool complete)
         r->status = 500;
     if (r->status == 0)
         abort();
-    if (faults() || (r->status == 200 && service->config.no_restart))
+    if (faults() || (r->status == 200 && service->config->no_restart))
         expected = -1;
     over(r, complete);
 }

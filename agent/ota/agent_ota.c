@@ -204,19 +204,19 @@ cmx_err ota_start(const struct agent_config *c, struct isolation *isolation, str
                   struct cmx_why *why)
 {
     const struct ota_section *o = &c->ota;
-    struct cmx_ota_config config = {.slots = ota_spool_slots(&ota.spool),
-                                    .policy = {.format = CMX_IMAGE_OPAQUE, .keys = ota.keys},
-                                    .hosts = (const char *const *)&ota.host,
-                                    .port = (uint16_t)o->port,
-                                    .boot = ota.boot,
-                                    .confirm_deadline_ms = (uint32_t)o->confirm_within_ms,
-                                    .no_restart = o->restart == NULL,
-                                    .restart = restart,
-                                    .past = ota.history.past,
-                                    .ended = upload_ended};
+    static struct cmx_ota_config config; /* the service borrows it */
     char name[OTA_HISTORY_NAME_MAX];
     cmx_err err;
 
+    config = (struct cmx_ota_config){.slots = ota_spool_slots(&ota.spool),
+                                     .policy = {.format = CMX_IMAGE_OPAQUE, .keys = ota.keys},
+                                     .hosts = (const char *const *)&ota.host,
+                                     .port = (uint16_t)o->port,
+                                     .boot = ota.boot,
+                                     .confirm_deadline_ms = (uint32_t)o->confirm_within_ms,
+                                     .no_restart = o->restart == NULL,
+                                     .restart = restart,
+                                     .ended = upload_ended};
     if (!wanted(c))
         return CMX_OK;
     err = keep_texts(c);
@@ -231,12 +231,13 @@ cmx_err ota_start(const struct agent_config *c, struct isolation *isolation, str
     cmx_port_mutex_init(&ota.history_lock);
     snprintf(name, sizeof name, "%s.history", strrchr(o->spool, '/') + 1);
     ota_history_read(&ota.history, ota.spool.folder, name);
-    config.n_past = ota.history.n;
     err = cmx_ota_start(&ota.service, &config);
     if (err) {
         cmx_why_set(why, "[ota]: port %u: %s", (unsigned)o->port, cmx_err_text(err));
         return err;
     }
+    for (size_t i = 0; i < ota.history.n; i++)
+        cmx_ota_past_add(ota.service, &ota.history.past[i]);
     ota.watching = true;
     err = cmx_port_task_start("ota-watch", 0, watch, NULL);
     if (err)

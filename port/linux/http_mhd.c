@@ -36,9 +36,8 @@
 #define DRAIN_TIMEOUTS 4              /* time limit for draining, in idle timeouts */
 #define ANSWER_TIMEOUTS 2             /* idle timeouts for sending an answer, or STREAM_BLOCK bytes of a stream */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
-/* cmx_linux_http_feed limits the connections. The library would reset connections above its own limit, and up to
- * version 1.0.1 MHD_add_connection does not release a lock at that limit. The library's limit is therefore higher by
- * this number, so that connections that are being closed do not reach it. */
+/* cmx_linux_http_feed limits the connections. At its own limit the library would reset them, and up to version 1.0.1 not
+ * release a lock. That limit is higher by this number, so that connections that are being closed do not reach it. */
 #define LIBRARY_SLACK 1024
 
 #define FUNCTIONS(X)                                                                                                   \
@@ -132,15 +131,17 @@ const char *cmx_http_header_get(const struct cmx_http_request *r, const char *na
     return lib.MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
 }
 
-int64_t cmx_http_content_length(const struct cmx_http_request *r)
+bool cmx_http_content_length(const struct cmx_http_request *r, uint32_t *len)
 {
     const char *value = cmx_http_header_get(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
     uint64_t n;
 
     /* RFC 9112 section 6.3: Transfer-Encoding overrides Content-Length. */
-    if (!value || cmx_http_header_get(r, MHD_HTTP_HEADER_TRANSFER_ENCODING))
-        return -1;
-    return cmx_text_u64(value, 0, INT64_MAX, &n) == CMX_OK ? (int64_t)n : -1;
+    if (!value || cmx_http_header_get(r, MHD_HTTP_HEADER_TRANSFER_ENCODING) ||
+        cmx_text_u64(value, 0, UINT64_MAX, &n) != CMX_OK)
+        return false;
+    *len = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+    return true;
 }
 
 bool cmx_http_client_gone(const struct cmx_http_request *r)
@@ -294,9 +295,9 @@ static enum MHD_Result queue(struct cmx_http_request *r)
  * body (RFC 9110 section 10.1.1), or the body is too large to drain. The library then closes the connection. */
 static bool answer_at_once(const struct cmx_http_request *r)
 {
-    int64_t len = cmx_http_content_length(r);
+    uint32_t len;
 
-    return cmx_http_header_get(r, MHD_HTTP_HEADER_EXPECT) || (len > 0 && (uint64_t)len > DRAIN_MAX);
+    return cmx_http_header_get(r, MHD_HTTP_HEADER_EXPECT) || (cmx_http_content_length(r, &len) && len > DRAIN_MAX);
 }
 
 static enum MHD_Result on_head(struct cmx_http_request *r, const char *method)
@@ -576,9 +577,8 @@ cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd, int accepted
         close(fd);
         return CMX_ECLOSED;
     }
-    if (lib.MHD_add_connection(server->daemon, fd, (const struct sockaddr *)&client, client_len) == MHD_YES)
-        return CMX_OK;
-    peer_remove(server, NULL); /* the library has closed fd without calling on_connection */
+    if (lib.MHD_add_connection(server->daemon, fd, (const struct sockaddr *)&client, client_len) != MHD_YES)
+        peer_remove(server, NULL); /* the library has closed fd without calling on_connection */
     return CMX_OK;
 }
 

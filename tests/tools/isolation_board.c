@@ -434,6 +434,23 @@ static void as_task(const char *line)
     puts(e.answer);
 }
 
+static unsigned sessions_up, relays_opened; /* counted by the device's hooks */
+
+static void on_session(const char *session, const char *gateway, bool up, cmx_err err)
+{
+    (void)session;
+    (void)gateway;
+    (void)err;
+    if (up)
+        __atomic_add_fetch(&sessions_up, 1, __ATOMIC_RELAXED);
+}
+
+static void on_relay(const struct cmx_relay_event *event)
+{
+    if (event->kind == CMX_RELAY_OPENED)
+        __atomic_add_fetch(&relays_opened, 1, __ATOMIC_RELAXED);
+}
+
 static void print_status(void)
 {
     static char text[8192];
@@ -445,6 +462,8 @@ static void print_status(void)
     cmx_json_init(&j, &b);
     cmx_json_object(&j, NULL);
     cmx_json_bool(&j, "up", cmx_device_reached());
+    cmx_json_u64(&j, "sessions_up", __atomic_load_n(&sessions_up, __ATOMIC_RELAXED));
+    cmx_json_u64(&j, "relays_opened", __atomic_load_n(&relays_opened, __ATOMIC_RELAXED));
     cmx_device_isolation_json(&j, "isolation");
     cmx_json_end(&j);
     puts(cmx_json_finish(&j) == CMX_OK && cmx_buf_cstr(&b, &s) == CMX_OK ? s : "{}");
@@ -491,6 +510,7 @@ static void start_device(char **argv, const char *how)
                                           .remote_host = "127.0.0.1",
                                           .session = "one",
                                           .tasks = "other, mqtt_client_with_a_long_name"};
+    static const struct cmx_device_hooks hooks = {.session = on_session, .relay = on_relay};
     static const char *pins[1];
     static struct cmx_settings s;
     struct cmx_http_server *server;
@@ -507,6 +527,7 @@ static void start_device(char **argv, const char *how)
     for (size_t i = 0; i < 2; i++)
         if (cmx_http_serve(&services[i], &server) != CMX_OK)
             exit(1);
+    cmx_device_set_hooks(&hooks);
     if (cmx_port_task_start("echo", 0, echo, NULL) != CMX_OK || cmx_device_forward(&s, &stream) != CMX_OK ||
         cmx_device_forward(&s, &broker) != CMX_OK)
         exit(1);

@@ -171,7 +171,7 @@ static struct cmx_decision judge(const struct test_frame *f, cmx_direction dir)
 {
     const struct cmx_frame v = frame_view(f);
 
-    return cmx_isolation_check(&iso, &dev, dir, &v, now_ms());
+    return cmx_isolation_check(&iso, &dev, dir, &v, now_ms() / 1000);
 }
 
 /* ---- the session ---- */
@@ -230,7 +230,7 @@ static void connect_session(const char *device, const char *peer)
     memcpy(&from.sin_addr, &us.w[3], 4);
     if (bind(client, (struct sockaddr *)&from, sizeof from))
         die("bind");
-    if (flow_open(&iso, CMX_FLOW_SESSION, &us, LOCAL_PORT, &gw, 22, now_ms()) != CMX_OK)
+    if (flow_open(&iso, CMX_FLOW_SESSION, &us, LOCAL_PORT, &gw, 22, now_ms() / 1000) != CMX_OK)
         die("flow");
     if (connect(client, (struct sockaddr *)&at, sizeof at) && errno != EINPROGRESS)
         die("connect");

@@ -47,10 +47,11 @@ void cmx_http_client(const struct cmx_http_request *r, char out[CMX_IP_TEXT_MAX]
     out[0] = 0;
 }
 
-int64_t cmx_http_content_length(const struct cmx_http_request *r)
+bool cmx_http_content_length(const struct cmx_http_request *r, uint32_t *len)
 {
     (void)r;
-    return -1;
+    (void)len;
+    return false;
 }
 
 bool cmx_http_client_gone(const struct cmx_http_request *r)

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "cmxsafe/attest/claims.h"
-#include "cmxsafe/attest/mac.h"
 #include "cmxsafe/core/secret.h"
 
 #define PROOF_MAX CMX_P256_SIG_LEN
@@ -50,28 +49,17 @@ static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t le
     struct cmx_buf head;
     cmx_err err = put_structure(&forms[CMX_EVIDENCE_MAC], len, &head, mem);
 
-    return err ? err : cmx_attest_mac(key, &head, payload, len, tag);
+    return err ? err : cmx_hmac_of_two(key, mem, cmx_buf_len(&head), payload, len, tag);
 }
 
 /* Computes the digest that ES256 signs. */
 static cmx_err compute_digest(const void *payload, size_t len, uint8_t digest[CMX_SHA256_LEN])
 {
     uint8_t mem[32];
-    struct cmx_sha256 h;
     struct cmx_buf head;
     cmx_err err = put_structure(&forms[CMX_EVIDENCE_SIGNED], len, &head, mem);
 
-    if (!err)
-        err = cmx_sha256_init(&h);
-    if (err)
-        return err;
-    err = cmx_sha256_update(&h, cmx_buf_data(&head), cmx_buf_len(&head));
-    if (!err)
-        err = cmx_sha256_update(&h, payload, len);
-    if (!err)
-        return cmx_sha256_finish(&h, digest);
-    cmx_sha256_abort(&h);
-    return err;
+    return err ? err : cmx_sha256_of_two(mem, cmx_buf_len(&head), payload, len, digest);
 }
 
 static cmx_err sign(const uint8_t scalar[32], const void *payload, size_t len, uint8_t sig[CMX_P256_SIG_LEN])
@@ -82,35 +70,18 @@ static cmx_err sign(const uint8_t scalar[32], const void *payload, size_t len, u
     return err ? err : cmx_p256_sign(scalar, digest, sig);
 }
 
-/* Appends the claims as a byte string. Its head depends on the claims' length, which is not known in advance. The
- * claims are therefore written first, after a gap for the longest head (three bytes). If the head is shorter, the
- * claims are moved down to its end. */
+/* Appends the claims as a byte string. Its head contains the claims' length, so the claims are encoded twice: first
+ * into the free space of out, only to count their bytes. Nothing was read from out, so its content does not move. */
 static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, const uint8_t **payload, size_t *len)
 {
-    uint8_t head_mem[9];
-    struct cmx_buf head, body;
-    size_t room = cmx_buf_room(out);
-    uint8_t *at = cmx_buf_reserve(out, &room);
-    cmx_err err;
+    struct cmx_buf trial = *out;
+    cmx_err err = cmx_claims_encode(e, &trial);
 
-    if (room < 3)
-        return CMX_ENOSPC;
-    cmx_buf_init(&body, at + 3, room - 3);
-    err = cmx_claims_encode(e, &body);
-    if (err)
-        return err;
-    *len = cmx_buf_len(&body);
-    cmx_buf_init(&head, head_mem, sizeof head_mem);
-    err = cmx_cbor_put_head(&head, CMX_CBOR_BYTES, (uint32_t)*len);
-    if (err)
-        return err;
-    if (cmx_buf_len(&head) > 3)
-        return CMX_ENOSPC;
-    memmove(at + cmx_buf_len(&head), at + 3, *len);
-    memcpy(at, cmx_buf_data(&head), cmx_buf_len(&head));
-    *payload = at + cmx_buf_len(&head);
-    cmx_buf_commit(out, cmx_buf_len(&head) + *len);
-    return CMX_OK;
+    *len = cmx_buf_len(&trial) - cmx_buf_len(out);
+    if (!err)
+        err = cmx_cbor_put_head(out, CMX_CBOR_BYTES, (uint32_t)*len);
+    *payload = cmx_buf_data(out) + cmx_buf_len(out);
+    return err ? err : cmx_claims_encode(e, out);
 }
 
 cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form, const uint8_t key[32],

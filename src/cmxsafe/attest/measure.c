@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "cmxsafe/attest/mac.h"
+#include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/label.h"
 #include "cmxsafe/core/secret.h"
 
@@ -25,7 +25,7 @@ cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const voi
     if (!err)
         err = cmx_buf_put_be32(&b, range.end);
     if (!err)
-        err = cmx_attest_mac(key, &b, nonce, nonce_len, secret);
+        err = cmx_hmac_of_two(key, mem, sizeof mem, nonce, nonce_len, secret);
     if (!err)
         err = cmx_sha256_init(h);
     if (err)

@@ -108,21 +108,6 @@ cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v)
     return put_be(b, v, 4);
 }
 
-uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len)
-{
-    const size_t room = cmx_buf_room(b);
-
-    if (*len > room)
-        *len = room;
-    return b->mem + b->end;
-}
-
-void cmx_buf_commit(struct cmx_buf *b, size_t len)
-{
-    CMX_CHECK(len <= cmx_buf_room(b));
-    b->end += len;
-}
-
 cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out, size_t len)
 {
     if (len > cmx_buf_len(b))

@@ -43,11 +43,6 @@ CMX_MUST_USE cmx_err cmx_buf_put_u8(struct cmx_buf *b, uint8_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v);
 
-/* Returns the free space at the end of the buffer. *len: how many bytes the caller wants; reduced to how many are free.
- * The caller writes into the free space, then commits the bytes that it has written. */
-uint8_t *cmx_buf_reserve(struct cmx_buf *b, size_t *len);
-void cmx_buf_commit(struct cmx_buf *b, size_t len);
-
 /* The next functions read from b. CMX_ETRUNC: b has too few bytes; nothing is consumed. */
 CMX_MUST_USE cmx_err cmx_buf_get(struct cmx_buf *b, void *out, size_t len);
 CMX_MUST_USE cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out,

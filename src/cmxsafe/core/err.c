@@ -1,10 +1,11 @@
 #include "cmxsafe/core/err.h"
 
-/* Two tables, because a device uses only the texts. */
+/* Two tables, because a firmware needs only the texts. */
 static const char *const names[] = {
 #define CMX_ERROR(code, name, text) [code] = name,
 #include "cmxsafe/core/errors.h"
 };
+
 static const char *const texts[] = {
 #define CMX_ERROR(code, name, text) [code] = text,
 #include "cmxsafe/core/errors.h"

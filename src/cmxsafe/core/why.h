@@ -18,10 +18,15 @@ extern "C" {
 #endif
 #endif
 
-/* Initialise it with {""}: the empty text means that no reason was given. */
+/* Initialise it with {""} or cmx_why_clear: the empty text means that no reason was given. */
 struct cmx_why {
     char text[CMX_WHY_MAX];
 };
+
+static inline void cmx_why_clear(struct cmx_why *w)
+{
+    w->text[0] = '\0';
+}
 
 /* Replaces the text; w may be NULL. Text that does not fit is cut and ends in "...". Control characters become '?',
  * since arguments often come from a file or a peer. An argument may be the previous text. */

@@ -85,10 +85,9 @@ static bool take_param(struct cmx_http_request *r, const char *name, uint8_t *ou
     if (!found && *len >= min)
         return true;
     *err = cmx_http_reply_text(r, 400,
-                               found == CMX_EEXIST    ? "'%s' is given more than once\n"
-                               : found == CMX_ENOENT  ? "Missing '%s' parameter\n"
+                               found == CMX_ENOENT    ? "Missing '%s' parameter\n"
                                : found == CMX_EFORMAT ? "'%s' has a broken %%XX escape\n"
-                                                      : "'%s' must be %u to %u bytes long\n",
+                                                      : "'%s' must be given once, with %u to %u bytes\n",
                                name, (unsigned)min, (unsigned)max);
     return false;
 }
@@ -98,7 +97,7 @@ static bool take_ranges(struct cmx_http_request *r, struct cmx_ranges *out, cmx_
 {
     uint32_t size = cmx_port_flash_size();
     uint8_t text[CMX_RANGES_TEXT_MAX];
-    struct cmx_why why = {""};
+    struct cmx_why why;
     const char *raw;
     size_t len = 0;
 
@@ -193,7 +192,7 @@ static cmx_err answer_evidence(struct cmx_http_request *r, struct cmx_evidence_j
 static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **state)
 {
     uint8_t nonce[CMX_NONCE_MAX];
-    struct cmx_ranges ranges = {.n = 0};
+    struct cmx_ranges ranges;
     struct cmx_evidence_job *j;
     cmx_evidence_form form;
     size_t len;
@@ -203,6 +202,7 @@ static cmx_err begin_evidence(struct cmx_http_request *r, void *ctx, void **stat
     (void)state;
     if (cmx_origin_refused(r, &err) || !take_nonce(r, nonce, &len, &err) || !take_form(r, &form, &err))
         return err;
+    ranges.n = 0;
     if (cmx_port_flash_size() > 0 && !take_ranges(r, &ranges, &err)) /* without flash, evidence has no measurements */
         return err;
     if (!enter(r, "evidence", &err))

@@ -6,6 +6,7 @@
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/device/device_isolation.h"
+#include "cmxsafe/isolation/policy_state.h"
 #include "cmxsafe/port/port.h"
 
 /* A permitted connection; removed when its socket is closed. */
@@ -58,7 +59,7 @@ static cmx_err remember(int fd, const struct sockaddr *peer, socklen_t len)
         err = local_of(fd, peer->sa_family, &c->local);
     }
     if (!err)
-        err = cmx_device_isolation_claim((const struct sockaddr *)&c->local, peer);
+        err = cmx_device_isolation_socket(CMX_FLOW_CLAIM, (const struct sockaddr *)&c->local, peer, true);
     if (!err) {
         cmx_port_mutex_lock(&claims.lock);
         err = claims.n < CMX_CLAIMS_MAX ? CMX_OK : CMX_ENOSPC;
@@ -69,7 +70,7 @@ static cmx_err remember(int fd, const struct sockaddr *peer, socklen_t len)
         }
         cmx_port_mutex_unlock(&claims.lock);
         if (err)
-            cmx_device_isolation_unclaim((const struct sockaddr *)&c->local, peer);
+            (void)cmx_device_isolation_socket(CMX_FLOW_CLAIM, (const struct sockaddr *)&c->local, peer, false);
     }
     if (err)
         cmx_mem_free(c);
@@ -124,6 +125,7 @@ void cmx_claim_close(int fd)
     cmx_port_mutex_unlock(&claims.lock);
     if (!found)
         return;
-    cmx_device_isolation_unclaim((const struct sockaddr *)&found->local, (const struct sockaddr *)&found->peer);
+    (void)cmx_device_isolation_socket(CMX_FLOW_CLAIM, (const struct sockaddr *)&found->local,
+                                      (const struct sockaddr *)&found->peer, false);
     cmx_mem_free(found);
 }

@@ -23,12 +23,11 @@ struct entry {
 static struct {
     struct cmx_mutex lock;
     const struct cmx_settings *over;
-    const TaskParameters *over_contexts;
-    size_t n_over_contexts;
+    void (*adapt)(TaskParameters *context);
     struct cmx_settings settings;
     struct entry *entries;
     size_t n_entries;
-    const struct cmx_proxy_hooks *hooks;
+    const struct cmx_device_hooks *hooks;
     struct cmx_proxy *engine;
 } device;
 
@@ -48,65 +47,55 @@ static void unlock(void)
     cmx_port_mutex_unlock(&device.lock);
 }
 
-/* ---- hooks: the engine always has `dispatch`, which calls the hooks that are set ---- */
-
-static const struct cmx_proxy_hooks *hooks_now(void)
-{
-    return __atomic_load_n(&device.hooks, __ATOMIC_ACQUIRE);
-}
+/* ---- hooks of the engine ---- */
 
 static cmx_err on_socket_open(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
                               const struct sockaddr *peer)
 {
-    const struct cmx_proxy_hooks *h = hooks_now();
-    cmx_err err = cmx_device_isolation_open(kind, local, peer);
-
     (void)arg;
-    if (err == CMX_OK && h && h->socket_open)
-        err = h->socket_open(h->arg, kind, context, local, peer);
-    return err;
+    (void)context;
+    return cmx_device_isolation_socket((int)kind, local, peer, true);
 }
 
 static void on_socket_close(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
                             const struct sockaddr *peer)
 {
-    const struct cmx_proxy_hooks *h = hooks_now();
-
     (void)arg;
-    cmx_device_isolation_close(kind, local, peer);
-    if (h && h->socket_close)
-        h->socket_close(h->arg, kind, context, local, peer);
+    (void)context;
+    (void)cmx_device_isolation_socket((int)kind, local, peer, false);
 }
 
 static void on_resolve(void *arg, const char *host, bool begins)
 {
-    const struct cmx_proxy_hooks *h = hooks_now();
-
     (void)arg;
+    (void)host;
     cmx_device_isolation_resolve(begins);
-    if (h && h->resolve)
-        h->resolve(h->arg, host, begins);
+}
+
+static const struct cmx_device_hooks *hooks_now(void)
+{
+    return __atomic_load_n(&device.hooks, __ATOMIC_ACQUIRE);
 }
 
 static void on_session(void *arg, const char *session, const char *gateway, bool up, cmx_err err)
 {
-    const struct cmx_proxy_hooks *h = hooks_now();
+    const struct cmx_device_hooks *h = hooks_now();
 
     (void)arg;
     if (h && h->session)
-        h->session(h->arg, session, gateway, up, err);
+        h->session(session, gateway, up, err);
 }
 
 static void on_relay(void *arg, const struct cmx_relay_event *event)
 {
-    const struct cmx_proxy_hooks *h = hooks_now();
+    const struct cmx_device_hooks *h = hooks_now();
 
     (void)arg;
     if (h && h->relay)
-        h->relay(h->arg, event);
+        h->relay(event);
 }
 
-static const struct cmx_proxy_hooks dispatch = {
+static const struct cmx_proxy_hooks engine_hooks = {
     .socket_open = on_socket_open,
     .socket_close = on_socket_close,
     .resolve = on_resolve,
@@ -114,19 +103,17 @@ static const struct cmx_proxy_hooks dispatch = {
     .relay = on_relay,
 };
 
-void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks)
+void cmx_device_set_hooks(const struct cmx_device_hooks *hooks)
 {
     __atomic_store_n(&device.hooks, hooks, __ATOMIC_RELEASE);
 }
 
 /* ---- registering ---- */
 
-static void say_missing_pin(void)
+static void read_gateway(struct cmx_gateway *g)
 {
-    cmx_log(
-        CMX_LOG_ERROR, TAG,
-        "NOT CONNECTING: no host key of the gateway is pinned; set SSH_HOST_KEY (menuconfig: CMX_HOST_KEYS) to what "
-        "`ssh-keygen -lf` prints");
+    cmx_settings_gateway(&device.settings, g);
+    cmx_device_key_choose(&device.settings, g);
 }
 
 /* Starts the engine with all entries, or reconfigures the running one. */
@@ -134,27 +121,27 @@ static cmx_err apply(void)
 {
     struct cmx_context *contexts = cmx_mem_alloc(device.n_entries * sizeof *contexts);
     struct cmx_gateway gateway;
-    struct cmx_why why = {""};
+    struct cmx_why why;
     size_t n = 0;
     cmx_err err;
 
     if (!contexts)
         return CMX_ENOMEM;
+    cmx_why_clear(&why);
     for (const struct entry *e = device.entries; e; e = e->next)
         contexts[n++] = e->context;
-    cmx_settings_gateway(&device.settings, &gateway);
-    cmx_device_key_choose(&device.settings, &gateway);
+    read_gateway(&gateway);
     err = cmx_device_isolation_configure(&gateway, contexts, n);
     if (err != CMX_OK) {
         cmx_why_set(&why, "isolation: %s", cmx_err_text(err));
     } else if (device.engine) {
         err = cmx_proxy_set_contexts(device.engine, &gateway, contexts, n, &why);
     } else {
-        err = cmx_proxy_create(&device.engine, &gateway, contexts, n, &dispatch, device.settings.task_stack, &why);
+        err = cmx_proxy_create(&device.engine, &gateway, contexts, n, &engine_hooks, device.settings.task_stack, &why);
     }
     cmx_mem_free(contexts);
     if (err != CMX_OK)
-        cmx_log(CMX_LOG_ERROR, TAG, "cannot proxy: %s", why.text[0] ? why.text : cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot proxy: %s", cmx_why_text(&why, err));
     return err;
 }
 
@@ -206,8 +193,7 @@ static void announce_key(void)
 {
     struct cmx_gateway gateway;
 
-    cmx_settings_gateway(&device.settings, &gateway);
-    cmx_device_key_choose(&device.settings, &gateway);
+    read_gateway(&gateway);
     cmx_device_key_announce(&gateway);
 }
 
@@ -223,12 +209,8 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
             cmx_log_set_level(cmx_settings_log_level(&device.settings));
         announce_key();
     }
-    if (!cmx_settings_has_pin(&device.settings)) {
-        say_missing_pin();
-        return CMX_EINVAL;
-    }
-    for (size_t i = 0; i < device.n_over_contexts; i++)
-        cmx_merge_context(&task, &device.over_contexts[i]);
+    if (device.adapt)
+        device.adapt(&task);
     err = add(&task);
     if (err != CMX_OK)
         return err;
@@ -253,12 +235,11 @@ cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParame
     return err;
 }
 
-void cmx_device_override(const struct cmx_settings *settings, const TaskParameters *contexts, size_t n)
+void cmx_device_override(const struct cmx_settings *settings, void (*adapt)(TaskParameters *context))
 {
     lock();
     device.over = settings;
-    device.over_contexts = contexts;
-    device.n_over_contexts = n;
+    device.adapt = adapt;
     unlock();
 }
 

@@ -1,7 +1,7 @@
 /* device.h - wires the modules together on a device, for the virtual board and the ESP32 alike. Keeps the list of
  * security contexts that the sketch's tasks registered, and one proxy engine for them.
  *
- * Settings of cmx_device_override (board.ini, NVS) take precedence over the sketch's macros and TaskParameters. */
+ * Settings of cmx_device_override (board.ini, NVS) take precedence over the sketch's macros. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,15 +23,21 @@ CMX_MUST_USE cmx_err cmx_device_forward(const struct cmx_settings *settings, con
 
 /* ---- functions to call before the first context ---- */
 
-/* Values in settings replace the sketch's. Values in contexts replace those of a registered context with the same
- * direction and local port. A value that is zero or "" replaces nothing. settings may be NULL, and n may be 0. The
- * memory of settings and contexts must stay valid. */
-void cmx_device_override(const struct cmx_settings *settings, const TaskParameters *contexts, size_t n);
+/* Values in settings replace the sketch's, unless they are zero or "". settings must stay valid; NULL: none. adapt:
+ * called with each context before it is registered, to change it; NULL: none (cmx_merge_context, merge.h). */
+void cmx_device_override(const struct cmx_settings *settings, void (*adapt)(TaskParameters *context));
 
 /* ---- functions that may be called at any time ---- */
 
-/* Sets the hooks of the proxy engine, which may be running. The hooks must stay valid; NULL: none. */
-void cmx_device_set_hooks(const struct cmx_proxy_hooks *hooks);
+/* Reports for the application, as those of cmx_proxy_hooks (proxy/context.h). A session's task calls them. A NULL
+ * member is not called. */
+struct cmx_device_hooks {
+    void (*session)(const char *session, const char *gateway, bool up, cmx_err err);
+    void (*relay)(const struct cmx_relay_event *event);
+};
+
+/* Sets the application's hooks. The engine may be running. The hooks must stay valid; NULL: none. */
+void cmx_device_set_hooks(const struct cmx_device_hooks *hooks);
 
 /* Returns the engine, whose status can be read, or NULL before the first context. Valid until cmx_device_stop. */
 struct cmx_proxy *cmx_device_proxy(void);

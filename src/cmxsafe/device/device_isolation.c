@@ -1,6 +1,7 @@
 #include "cmxsafe/device/device_isolation.h"
 
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -17,22 +18,17 @@
 #define LOG_MS 100
 
 /* `lock` serialises configuring, installing and ending: sketches may configure in their own tasks while setup_sm()
- * runs. `logging` is atomic. */
+ * runs. */
 static struct {
     struct cmx_device_isolation platform;
     struct cmx_mutex lock;
-    bool logging; /* log_drops is running */
+    atomic_bool logging; /* log_drops is running */
 } isolation;
 
 /* Runs before any task. */
 __attribute__((constructor)) static void make_lock(void)
 {
     cmx_port_mutex_init(&isolation.lock);
-}
-
-static uint32_t now_ms(void)
-{
-    return (uint32_t)cmx_port_now_ms();
 }
 
 void cmx_device_set_isolation(const struct cmx_device_isolation *platform)
@@ -86,7 +82,7 @@ static void add_context(struct cmx_iso_config *c, const struct cmx_context *x)
  * too. */
 static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, const struct cmx_gateway *gateway)
 {
-    if (cmx_gateway_list_parse(l, gateway->host ? gateway->host : "", gateway->port, NULL) != CMX_OK)
+    if (!gateway || cmx_gateway_list_parse(l, gateway->host ? gateway->host : "", gateway->port, NULL) != CMX_OK)
         return;
     for (size_t i = 0; i < l->n; i++) {
         struct cmx_iso_gateway *g = &c->gateways[i];
@@ -98,16 +94,14 @@ static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, c
     c->n_gateways = l->n;
 }
 
-/* Converts the contexts and the platform's values to the policy's rules. The rules borrow the gateways' names from
- * s. */
+/* Converts the contexts and the platform's values to the policy's rules. *c is zeroed. The rules borrow the gateways'
+ * names from s. */
 static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_state *s,
                           const struct cmx_gateway *gateway, const struct cmx_context *contexts, size_t n)
 {
     const struct cmx_device_isolation *p = &isolation.platform;
-
     size_t i;
 
-    memset(c, 0, sizeof *c);
     add_gateways(c, &s->gateways, gateway);
     for (i = 0; i < CMX_ISO_TIME_NAMES_MAX; i++)
         c->time_names[i] = p->time_names[i];
@@ -119,7 +113,7 @@ static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_
         add_context(c, &contexts[i]);
 }
 
-/* Call with isolation.lock held. */
+/* gateway NULL: there is none. Call with isolation.lock held. */
 static cmx_err configure(const struct cmx_filter *filter, const struct cmx_gateway *gateway,
                          const struct cmx_context *contexts, size_t n)
 {
@@ -168,7 +162,7 @@ static bool judge_packet(const struct cmx_filter_packet *q)
 {
     const struct cmx_frame f = {q->ethernet ? CMX_FRAME_ETHERNET : CMX_FRAME_IP, q->data, q->len, q->total};
     struct cmx_device_isolation_state *s = cmx_device_isolation_state();
-    const uint32_t now = now_ms();
+    const uint32_t now = cmx_device_isolation_now_s();
     struct cmx_decision d;
 
     if (!s)
@@ -186,9 +180,9 @@ static void note_neighbour(const struct cmx_filter_neighbour *n)
 
     if (!s)
         return;
-    cmx_isolation_neighbour(&s->iso, n->iface, &n->ip, n->mac, now_ms());
+    cmx_isolation_neighbour(&s->iso, n->iface, &n->ip, n->mac, cmx_device_isolation_now_s());
     if (n->lifetime_s)
-        cmx_isolation_router(&s->iso, n->iface, &n->ip, n->mac, n->lifetime_s, now_ms());
+        cmx_isolation_router(&s->iso, n->iface, &n->ip, n->mac, n->lifetime_s, cmx_device_isolation_now_s());
 }
 
 static const struct cmx_filter_calls calls = {.judge = judge_packet, .neighbour = note_neighbour};
@@ -196,19 +190,20 @@ static const struct cmx_filter_calls calls = {.judge = judge_packet, .neighbour 
 /* Logs drops, in a task of its own, because the task that drops a packet may be a driver's with a small stack. */
 static void log_drops(void *arg)
 {
-    struct cmx_drop drops[CMX_DROPS_LINES];
     struct cmx_device_isolation_state *s;
+    struct cmx_drop drop;
 
     (void)arg;
     while (cmx_device_isolation_active() && (s = cmx_device_isolation_state_enter()) != NULL) {
-        const size_t n = cmx_drops_take(&s->drops, drops);
+        const bool taken = cmx_drops_take(&s->drops, &drop);
 
         cmx_device_isolation_state_leave();
-        for (size_t i = 0; i < n; i++)
-            cmx_drop_log(&drops[i]);
-        cmx_port_sleep_ms(LOG_MS);
+        if (taken)
+            cmx_drop_log(&drop);
+        else
+            cmx_port_sleep_ms(LOG_MS);
     }
-    __atomic_store_n(&isolation.logging, false, __ATOMIC_RELEASE);
+    isolation.logging = false;
 }
 
 /* ---- installation ---- */
@@ -216,14 +211,13 @@ static void log_drops(void *arg)
 /* Call with isolation.lock held. */
 static cmx_err install_filter(void)
 {
-    const struct cmx_gateway nobody = {.host = ""};
     const struct cmx_filter *filter = cmx_port_filter();
     cmx_err err = CMX_OK, installed;
 
     if (!filter)
         return CMX_ENOTSUP;
     if (!cmx_device_isolation_state()) /* before the first context: only the link's own protocols pass */
-        err = configure(filter, &nobody, NULL, 0);
+        err = configure(filter, NULL, NULL, 0);
     installed = filter->install(&calls);
     if (err || installed)
         return err ? err : installed;
@@ -236,16 +230,17 @@ static cmx_err install_filter(void)
 
 static void start_logging(void)
 {
-    __atomic_store_n(&isolation.logging, true, __ATOMIC_RELEASE);
+    isolation.logging = true;
     if (cmx_port_task_start("isolation", LOG_STACK, log_drops, cmx_device_isolation_state()) == CMX_OK)
         return;
-    __atomic_store_n(&isolation.logging, false, __ATOMIC_RELEASE);
+    isolation.logging = false;
     cmx_log(CMX_LOG_WARN, TAG, "no log task: drops are only counted");
 }
 
 /* Call with isolation.lock held. */
 static cmx_err isolate(void)
 {
+    bool accepted;
     cmx_err err;
 
     if (cmx_device_isolation_state_standing() == CMX_ISOLATION_ACTIVE)
@@ -256,13 +251,13 @@ static cmx_err isolate(void)
         cmx_device_isolation_state_set_standing(CMX_ISOLATION_ACTIVE);
         cmx_log(CMX_LOG_INFO, TAG, "in force: only packets that the contexts need pass");
         start_logging();
-    } else if (err == CMX_ENOTSUP && isolation.platform.accept_none) {
-        cmx_log(CMX_LOG_WARN, TAG, "NOT ISOLATED: this is the machine's own network stack");
-        cmx_device_isolation_state_set_standing(CMX_ISOLATION_NONE);
-    } else {
-        cmx_device_isolation_state_set_standing(CMX_ISOLATION_FAILED); /* from now on every context is refused */
-        cmx_log(CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s; no proxy may run", cmx_err_text(err));
+        return CMX_OK;
     }
+    accepted = err == CMX_ENOTSUP && isolation.platform.accept_none;
+    /* FAILED: from now on every context is refused. */
+    cmx_device_isolation_state_set_standing(accepted ? CMX_ISOLATION_NONE : CMX_ISOLATION_FAILED);
+    cmx_log(accepted ? CMX_LOG_WARN : CMX_LOG_ERROR, TAG, "NOT ISOLATED: %s%s", cmx_err_text(err),
+            accepted ? "" : "; no proxy may run");
     return err;
 }
 
@@ -284,7 +279,7 @@ void cmx_device_isolation_end(void)
 {
     cmx_port_mutex_lock(&isolation.lock);
     cmx_device_isolation_state_set_standing(CMX_ISOLATION_NONE);
-    while (__atomic_load_n(&isolation.logging, __ATOMIC_ACQUIRE))
+    while (isolation.logging)
         cmx_port_sleep_ms(10);
     cmx_mem_free(cmx_device_isolation_state());
     cmx_device_isolation_state_set(NULL);

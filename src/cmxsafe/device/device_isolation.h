@@ -62,11 +62,12 @@ void cmx_device_isolation_json(struct cmx_json *j, const char *key);
 /* Call before the contexts are passed to the engine. CMX_EPERM: isolation failed, so no context may run. */
 CMX_MUST_USE cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway,
                                                     const struct cmx_context *contexts, size_t n);
-/* Call these in the engine's hooks socket_open, socket_close and resolve. Errors as for cmx_isolation_socket_open;
- * CMX_EPERM also if isolation could not be installed. */
-CMX_MUST_USE cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local,
-                                               const struct sockaddr *peer);
-void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer);
+/* Reports that a socket opens or has closed. kind: a cmx_socket_kind for a socket of the engine, CMX_FLOW_CLAIM for the
+ * connection of a permitted task to a direct context's listener. peer: NULL for a listener. Errors as for
+ * cmx_isolation_socket_open; CMX_EPERM also if isolation could not be installed. Closing an unknown socket changes
+ * nothing. */
+cmx_err cmx_device_isolation_socket(int kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens);
+/* Call it in the engine's hook resolve. */
 void cmx_device_isolation_resolve(bool begins);
 
 /* ---- for claim.c ---- */
@@ -75,11 +76,6 @@ void cmx_device_isolation_resolve(bool begins);
  * this task. CMX_EPERM: the listener names only other tasks; the refusal is counted and logged. CMX_ENOENT: connecting
  * is not restricted, because peer is not such a listener, the listener names no tasks, or isolation is not active. */
 CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
-
-/* Records that a permitted task opens the connection from local to peer; cmx_device_isolation_unclaim removes the
- * record. CMX_ENOSPC: no flow is free; CMX_EPERM: peer is not a direct context's listener. */
-CMX_MUST_USE cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer);
-void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer);
 
 #ifdef __cplusplus
 }

@@ -9,11 +9,6 @@
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/net.h"
 
-static uint32_t now_ms(void)
-{
-    return (uint32_t)cmx_port_now_ms();
-}
-
 /* ---- the engine's sockets ---- */
 
 static bool end_of(const struct sockaddr *a, struct cmx_end *end)
@@ -29,10 +24,9 @@ static bool end_of(const struct sockaddr *a, struct cmx_end *end)
 /* The engine and the policy use the same numbers for the kinds of sockets. */
 _Static_assert((int)CMX_SOCKET_SESSION == (int)CMX_FLOW_SESSION && (int)CMX_SOCKET_RELAY == (int)CMX_FLOW_RELAY &&
                    (int)CMX_SOCKET_LISTEN == (int)CMX_FLOW_LISTEN && (int)CMX_SOCKET_PAIR == (int)CMX_FLOW_PAIR,
-               "change_flow() casts one enum to the other");
+               "a kind of either enum is passed as int");
 
-/* Opens or closes the flow of a socket. */
-static cmx_err change_flow(cmx_flow_kind kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens)
+cmx_err cmx_device_isolation_socket(int kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens)
 {
     struct cmx_end here, there;
     const struct cmx_end *other = end_of(peer, &there) ? &there : NULL;
@@ -45,31 +39,11 @@ static cmx_err change_flow(cmx_flow_kind kind, const struct sockaddr *local, con
     if (!s)
         return cmx_device_isolation_state_standing() == CMX_ISOLATION_FAILED ? CMX_EPERM : CMX_OK;
     if (opens)
-        err = cmx_isolation_socket_open(&s->iso, kind, &here, other, now_ms());
+        err = cmx_isolation_socket_open(&s->iso, (cmx_flow_kind)kind, &here, other, cmx_device_isolation_now_s());
     else
-        cmx_isolation_socket_close(&s->iso, kind, &here, other, now_ms());
+        cmx_isolation_socket_close(&s->iso, (cmx_flow_kind)kind, &here, other, cmx_device_isolation_now_s());
     cmx_device_isolation_state_leave();
     return err;
-}
-
-cmx_err cmx_device_isolation_open(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
-{
-    return change_flow((cmx_flow_kind)kind, local, peer, true);
-}
-
-void cmx_device_isolation_close(cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer)
-{
-    (void)change_flow((cmx_flow_kind)kind, local, peer, false); /* closing an unknown socket changes nothing */
-}
-
-cmx_err cmx_device_isolation_claim(const struct sockaddr *local, const struct sockaddr *peer)
-{
-    return change_flow(CMX_FLOW_CLAIM, local, peer, true);
-}
-
-void cmx_device_isolation_unclaim(const struct sockaddr *local, const struct sockaddr *peer)
-{
-    (void)change_flow(CMX_FLOW_CLAIM, local, peer, false);
 }
 
 void cmx_device_isolation_resolve(bool begins)
@@ -125,7 +99,7 @@ cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *pe
     } else if (tasks && cmx_device_isolation_active()) {
         err = CMX_EPERM;
         s->iso.counts[CMX_WHY_NOT_PEER]++;
-        log = cmx_drops_may_log(&s->drops, now_ms());
+        log = cmx_drops_may_log(&s->drops, cmx_device_isolation_now_s());
     }
     cmx_device_isolation_state_leave();
     if (log)

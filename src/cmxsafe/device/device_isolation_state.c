@@ -1,6 +1,7 @@
 #include "cmxsafe/device/device_isolation_state.h"
 
 #include "cmxsafe/port/filter.h"
+#include "cmxsafe/port/port.h"
 
 /* Any thread may read these two variables. Only the holder of device_isolation.c's lock writes them. */
 static struct cmx_device_isolation_state *state;
@@ -29,6 +30,11 @@ struct cmx_device_isolation_state *cmx_device_isolation_state_enter(void)
 void cmx_device_isolation_state_leave(void)
 {
     cmx_port_filter()->unlock();
+}
+
+uint32_t cmx_device_isolation_now_s(void)
+{
+    return (uint32_t)(cmx_port_now_ms() / 1000);
 }
 
 cmx_isolation_standing cmx_device_isolation_state_standing(void)

@@ -19,10 +19,10 @@
 /* The state. It is allocated at the first configuration, and only if the platform has a filter. The filter's lock
  * guards it. */
 struct cmx_device_isolation_state {
+    struct cmx_drops drops;
+    struct cmx_gateway_list gateways; /* iso borrows the gateways' names */
     struct cmx_isolation iso;
     struct cmx_flow flows[CMX_DEVICE_FLOWS];
-    struct cmx_gateway_list gateways; /* iso borrows the gateways' names */
-    struct cmx_drops drops;
 };
 
 /* Returns the state; NULL: not configured yet. Needs no lock, because the pointer is atomic. */
@@ -32,6 +32,9 @@ void cmx_device_isolation_state_set(struct cmx_device_isolation_state *s);
 /* Locks the filter, and returns the state. NULL: there is no state, and nothing was locked. */
 struct cmx_device_isolation_state *cmx_device_isolation_state_enter(void);
 void cmx_device_isolation_state_leave(void);
+
+/* Returns the policy's time, in seconds. */
+uint32_t cmx_device_isolation_now_s(void);
 
 typedef enum {
     CMX_ISOLATION_NONE,

@@ -33,37 +33,29 @@ void cmx_device_key_choose(const struct cmx_settings *settings, struct cmx_gatew
                 "SSH_CLIENT_KEY_DERIVED: eFuse has no HMAC_UP key; without this setting the device makes a key");
 }
 
-static void log_key(cmx_hmac_fn hmac, const char *origin)
+/* Whether the device logs in with its own key; set before log_key starts. */
+static bool own;
+
+static void log_key(void *arg)
 {
     char mem[CMX_IDENTITY_PUBLIC_MAX], fingerprint[CMX_FINGERPRINT_LEN];
     const char *line;
     struct cmx_buf b;
     cmx_err err;
 
+    (void)arg;
     cmx_buf_init(&b, mem, sizeof mem);
-    err = cmx_identity_ssh_public(hmac, NULL, &b, fingerprint);
+    err = cmx_identity_ssh_public(own ? cmx_own_key_hmac : cmx_identity_hw_hmac, NULL, &b, fingerprint);
     if (!err)
         err = cmx_buf_cstr(&b, &line);
     if (err) {
         cmx_log(CMX_LOG_ERROR, TAG, "SSH key: %s", cmx_err_text(err));
-        return;
+    } else {
+        cmx_log(CMX_LOG_INFO, TAG, "SSH key: %s", line);
+        cmx_log(CMX_LOG_INFO, TAG, "SSH key fingerprint: %s (%s)", fingerprint,
+                own ? "made by this device" : "derived from the hardware key");
     }
-    cmx_log(CMX_LOG_INFO, TAG, "SSH key: %s", line);
-    cmx_log(CMX_LOG_INFO, TAG, "SSH key fingerprint: %s (%s)", fingerprint, origin);
-}
-
-static void log_hardware_key(void *arg)
-{
-    (void)arg;
-    log_key(cmx_identity_hw_hmac, "derived from the hardware key");
-    cmx_port_task_done();
-}
-
-static void log_own_key(void *arg)
-{
-    (void)arg;
-    log_key(cmx_own_key_hmac, "made by this device");
-    if (!cmx_port_secret_is_encrypted())
+    if (own && !cmx_port_secret_is_encrypted())
         cmx_log(CMX_LOG_WARN, TAG, "the SSH key is stored unencrypted: anyone who can read the flash has it");
     cmx_port_task_done();
 }
@@ -71,11 +63,11 @@ static void log_own_key(void *arg)
 void cmx_device_key_announce(const struct cmx_gateway *g)
 {
     static bool done; /* the caller holds the device's lock */
-    const cmx_task_fn task = g->key_load == cmx_own_key_load ? log_own_key : log_hardware_key;
 
     if (done || !g->key_load)
         return;
     done = true;
-    if (cmx_port_task_start("cmx-key", 0, task, NULL))
+    own = g->key_load == cmx_own_key_load;
+    if (cmx_port_task_start("cmx-key", 0, log_key, NULL))
         cmx_log(CMX_LOG_WARN, TAG, "SSH key: %s", cmx_err_text(CMX_ENOMEM));
 }

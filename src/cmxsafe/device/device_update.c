@@ -1,5 +1,6 @@
 #include "cmxsafe/device/device_update.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "cmxsafe/core/log.h"
@@ -12,20 +13,17 @@
 enum { WATCH_MS = 500, KEY_TEXT_MAX = 200 };
 
 static struct {
-    struct cmx_device_updates platform;
+    struct cmx_ota_config config;
+    const char *public_key;
+    void (*event)(cmx_ota_event event, const char *text); /* the platform's, or NULL */
     struct cmx_ota_service *service;
-    bool stopping; /* several tasks use `stopping` and `running`: access them with is() and set() only */
-    bool running;  /* cmx_device_update_run is still using `service` */
+    atomic_bool stopping;
+    atomic_bool running; /* cmx_device_update_run is still using `service` */
 } update;
-
-void cmx_device_set_updates(const struct cmx_device_updates *u)
-{
-    update.platform = *u;
-}
 
 const struct cmx_slots *cmx_device_slots(void)
 {
-    return update.platform.slots.status ? &update.platform.slots : NULL;
+    return update.config.slots.status ? &update.config.slots : NULL;
 }
 
 /* Reads one key in PEM form, which contains spaces ("BEGIN PUBLIC KEY"), or up to two keys in hex, separated by space
@@ -68,73 +66,55 @@ static cmx_err restart(struct cmx_why *why)
 
 static void on_event(cmx_ota_event event, const char *text)
 {
-    const struct cmx_device_updates *u = &update.platform;
-
     cmx_device_set_updating(event == CMX_OTA_EVENT_BEGIN);
-    if (u->event)
-        u->event(u->arg, event, text);
+    if (update.event)
+        update.event(event, text);
 }
 
-static bool is(const bool *flag)
+void cmx_device_set_updates(const struct cmx_ota_config *config, const char *public_key)
 {
-    return __atomic_load_n(flag, __ATOMIC_SEQ_CST);
+    update.config = *config;
+    update.public_key = public_key;
+    update.event = config->event;
+    update.config.event = on_event;
+    update.config.restart = restart;
+    if (!config->port)
+        update.config.port = CMX_OTA_PORT;
 }
 
-static void set(bool *flag, bool value)
+static cmx_err serve_and_watch(void)
 {
-    __atomic_store_n(flag, value, __ATOMIC_SEQ_CST);
-}
-
-static cmx_err serve_and_watch(const struct cmx_ota_config *config)
-{
-    const struct cmx_device_updates *u = &update.platform;
     struct cmx_confirm_facts facts = {0};
-    cmx_err err = cmx_ota_start(&update.service, config);
+    cmx_err err = cmx_device_slots() ? cmx_ota_start(&update.service, &update.config) : CMX_ENOTSUP;
 
     if (err) {
-        cmx_log(CMX_LOG_ERROR, TAG, "cannot serve on port %d: %s", config->port + cmx_device_port_offset(),
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot serve on port %d: %s", update.config.port + cmx_device_port_offset(),
                 cmx_err_text(err));
         return err;
     }
     cmx_log(CMX_LOG_INFO, TAG, "update service on port %u", (unsigned)cmx_ota_port(update.service));
     do {
         cmx_port_sleep_ms(WATCH_MS);
-        facts.sessions_up = u->sessions_up ? u->sessions_up(u->arg) : cmx_device_reached();
-        facts.isolation_active = u->isolation_active ? u->isolation_active(u->arg) : cmx_device_isolation_settled();
-    } while (!is(&update.stopping) && cmx_ota_watch(update.service, &facts) != CMX_CONFIRM_NOW);
+        facts.sessions_up = cmx_device_reached();
+        facts.isolation_active = cmx_device_isolation_settled();
+    } while (!update.stopping && cmx_ota_watch(update.service, &facts) != CMX_CONFIRM_NOW);
     return CMX_OK;
 }
 
 static cmx_err run_updates(const struct cmx_settings *settings)
 {
-    const struct cmx_device_updates *u = &update.platform;
-    const char *key = u->public_key && u->public_key[0] ? u->public_key : settings->ota_public_key;
-    struct cmx_ota_config config = {
-        .slots = u->slots,
-        .policy = {.chip_id = u->chip_id, .secure_version_min = u->secure_version_min, .secure_boot = u->secure_boot},
-        .name = u->name,
-        .hosts = u->hosts,
-        .n_hosts = u->n_hosts,
-        .address = u->address,
-        .port = u->port ? u->port : CMX_OTA_PORT,
-        .confirm_deadline_ms = u->confirm_deadline_ms,
-        .restart = restart,
-        .event = on_event,
-    };
-    cmx_err err = key ? add_keys(&config.policy.keys, key) : CMX_OK;
+    const char *key = update.public_key && update.public_key[0] ? update.public_key : settings->ota_public_key;
+    cmx_err err;
 
-    if (!u->slots.status) {
-        cmx_log(CMX_LOG_ERROR, TAG, "no update service: the platform has no slots for updates");
-        return CMX_ENOTSUP;
-    }
-    if (err) { /* a key that cannot be read must not turn the check off */
+    update.config.policy.keys.n = 0;
+    if (key && add_keys(&update.config.policy.keys, key)) { /* a key that cannot be read must not turn the check off */
         cmx_log(CMX_LOG_ERROR, TAG,
                 "no update service: OTA_PUBLIC_KEY is not a P-256 key; 'cmxsafe image key' prints it");
         return CMX_EINVAL;
     }
-    set(&update.running, true);
-    err = serve_and_watch(&config);
-    set(&update.running, false);
+    update.running = true;
+    err = serve_and_watch();
+    update.running = false;
     return err;
 }
 
@@ -147,10 +127,10 @@ cmx_err cmx_device_update_run(const struct cmx_settings *settings)
 
 void cmx_device_update_stop(void)
 {
-    set(&update.stopping, true);
-    while (is(&update.running))
+    update.stopping = true;
+    while (update.running)
         cmx_port_sleep_ms(10);
     cmx_ota_stop(update.service);
     update.service = NULL;
-    set(&update.stopping, false);
+    update.stopping = false;
 }

@@ -13,29 +13,11 @@
 extern "C" {
 #endif
 
-/* The settings and functions of the platform. Zero selects the default, except in slots and chip_id, which must be
- * set. */
-struct cmx_device_updates {
-    struct cmx_slots slots;
-    uint16_t chip_id;            /* esp_chip_id_t */
-    uint32_t secure_version_min; /* from the eFuse; an image is refused if its secure version is lower than this, or
-                                    lower than the running image's */
-    bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors */
-    const char *public_key;      /* overrides OTA_PUBLIC_KEY: one key, or two in hex separated by comma or space */
-    const char *name;            /* name of the device, for the page */
-    const char *const *hosts;    /* more names that a request may have in its Host header */
-    size_t n_hosts;
-    const char *address; /* NULL means 127.0.0.1 */
-    uint16_t port;       /* 0 means CMX_OTA_PORT */
-    uint32_t confirm_deadline_ms;
-    bool (*isolation_active)(void *arg); /* NULL means cmx_device_isolation_settled */
-    bool (*sessions_up)(void *arg);      /* NULL means cmx_device_reached */
-    void (*event)(void *arg, cmx_ota_event event, const char *text);
-    void *arg; /* passed to the three functions above */
-};
-
-/* Call it before setup_ota. *u is copied; what it points to is borrowed for the life of the program. */
-void cmx_device_set_updates(const struct cmx_device_updates *u);
+/* Call it before setup_ota. The platform sets slots and policy.chip_id; the eFuse's secure version and Secure Boot if
+ * it has them; and what else differs from the defaults. port 0 means CMX_OTA_PORT here. The device sets policy.keys and
+ * restart. *config is copied; what it points to is borrowed for the life of the program. public_key: overrides
+ * OTA_PUBLIC_KEY unless NULL or "": one key, or two in hex separated by comma or space. */
+void cmx_device_set_updates(const struct cmx_ota_config *config, const char *public_key);
 
 /* Starts the service, which continues to run. If the running image is on trial, returns when the trial is over or after
  * cmx_device_update_stop; after a rollback the device restarts instead. Errors are logged. CMX_ENOTSUP: the platform

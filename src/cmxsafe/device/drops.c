@@ -5,53 +5,45 @@
 
 #include "cmxsafe/core/log.h"
 
-bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_ms)
+bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_s)
 {
-    if (d->lines && now_ms - d->last_line_ms >= CMX_DROPS_LINE_MS) {
+    if (d->lines && now_s - d->last_line_s >= CMX_DROPS_LINE_S) {
         d->lines--;
-        d->last_line_ms = now_ms;
+        d->last_line_s = now_s;
     }
     if (d->lines == CMX_DROPS_LINES)
         return false;
     if (!d->lines++)
-        d->last_line_ms = now_ms;
+        d->last_line_s = now_s;
     return true;
 }
 
 void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
-                    uint32_t now_ms)
+                    uint32_t now_s)
 {
-    struct cmx_packet p;
-    bool whole;
+    struct cmx_drop *drop = &d->list[d->n];
 
-    if (d->n == CMX_DROPS_LINES || !cmx_drops_may_log(d, now_ms)) {
+    if (d->n == CMX_DROPS_LINES || !cmx_drops_may_log(d, now_s)) {
         d->left_out++;
         return;
     }
-    whole = cmx_packet_parse(&p, f) == CMX_WHY_NONE; /* if parsing fails, p has the fields before the error */
-    d->list[d->n++] = (struct cmx_drop){
-        .src = p.src,
-        .dst = p.dst,
-        .left_out = d->left_out,
-        .ethertype = (uint16_t)(p.ethertype      ? p.ethertype
-                                : p.version == 6 ? CMX_ETH_IPV6
-                                                 : CMX_ETH_IPV4),
-        .proto = (uint8_t)p.proto,
-        .loopback = q->iface->class_ == CMX_IFACE_LOOPBACK,
-        .out = q->out,
-        .whole = whole,
-        .why = why,
-    };
+    drop->whole = cmx_packet_parse(&drop->packet, f) == CMX_WHY_NONE; /* otherwise it has the fields before the error */
+    drop->left_out = d->left_out;
+    drop->why = why;
+    drop->loopback = q->iface->class_ == CMX_IFACE_LOOPBACK;
+    drop->out = q->out;
+    d->n++;
     d->left_out = 0;
 }
 
-size_t cmx_drops_take(struct cmx_drops *d, struct cmx_drop out[CMX_DROPS_LINES])
+bool cmx_drops_take(struct cmx_drops *d, struct cmx_drop *out)
 {
-    const size_t n = d->n;
-
-    memcpy(out, d->list, n * sizeof out[0]);
-    d->n = 0;
-    return n;
+    if (!d->n)
+        return false;
+    *out = d->list[0];
+    d->n--;
+    memmove(d->list, d->list + 1, d->n * sizeof d->list[0]);
+    return true;
 }
 
 static void put_end(char *out, size_t cap, const struct cmx_end *end)
@@ -67,14 +59,16 @@ static void put_end(char *out, size_t cap, const struct cmx_end *end)
 
 void cmx_drop_log(const struct cmx_drop *d)
 {
+    const struct cmx_packet *p = &d->packet;
+    const uint32_t of_version = p->version == 6 ? CMX_ETH_IPV6 : CMX_ETH_IPV4;
     char from[64], to[64];
 
-    put_end(from, sizeof from, &d->src);
-    put_end(to, sizeof to, &d->dst);
-    cmx_log(CMX_LOG_WARN, "isolation", "dropped %s: %s: type %04x protocol %u %s > %s%s (%lu more not logged)",
+    put_end(from, sizeof from, &p->src);
+    put_end(to, sizeof to, &p->dst);
+    cmx_log(CMX_LOG_WARN, "isolation", "dropped %s: %s: type %04lx protocol %lu %s > %s%s (%lu more not logged)",
             d->loopback ? "on loopback"
             : d->out    ? "out"
                         : "in",
-            cmx_why_name(d->why), d->ethertype, d->proto, from, to, d->whole ? "" : " (partial)",
-            (unsigned long)d->left_out);
+            cmx_why_denial_name(d->why), (unsigned long)(p->ethertype ? p->ethertype : of_version),
+            (unsigned long)p->proto, from, to, d->whole ? "" : " (partial)", (unsigned long)d->left_out);
 }

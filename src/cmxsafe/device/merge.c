@@ -87,11 +87,6 @@ static bool any_pin(const char *const *pins, size_t n)
     return false;
 }
 
-bool cmx_settings_has_pin(const struct cmx_settings *s)
-{
-    return any_pin(s->host_keys, s->n_host_keys);
-}
-
 void cmx_settings_merge(struct cmx_settings *s, const struct cmx_settings *over)
 {
     if (!over)
@@ -142,7 +137,7 @@ void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out)
         .port = s->remote_port > 0 && s->remote_port <= UINT16_MAX ? (uint16_t)s->remote_port : 0,
         .user = set_or_null(s->username),
         .host_keys = s->host_keys,
-        .n_host_keys = s->n_host_keys,
+        .n_host_keys = any_pin(s->host_keys, s->n_host_keys) ? s->n_host_keys : 0,
         .key_file = set_or_null(s->client_key_file),
         .key_pem = set_or_null(s->client_key),
         .key_passphrase = set_or_null(s->client_key_passphrase),

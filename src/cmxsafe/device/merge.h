@@ -16,14 +16,12 @@ void cmx_settings_merge(struct cmx_settings *s, const struct cmx_settings *over)
 /* Values that are set in over replace those of t, if over and t have the same direction and local port. */
 void cmx_merge_context(TaskParameters *t, const TaskParameters *over);
 
-/* True if there is a host key that is not "". */
-bool cmx_settings_has_pin(const struct cmx_settings *s);
-
 /* Returns the log level for VERBOSITY, one of libssh's names or numbers: debug from SSH_LOG_PACKET (3) on, otherwise
  * info. */
 cmx_log_level cmx_settings_log_level(const struct cmx_settings *s);
 
-/* Converts the settings of the gateway; "" becomes NULL. The caller sets key_load. */
+/* Converts the settings of the gateway; "" becomes NULL, and host keys that are all "" become none. The caller sets
+ * key_load. */
 void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out);
 
 /* Converts a context. name: storage for the default name ("port-81"), used if the context has none; must live as long

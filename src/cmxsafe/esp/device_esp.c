@@ -2,6 +2,7 @@
 
 #include "cmxsafe/esp/device_esp.h"
 
+#include <ctype.h>
 #include <freertos/FreeRTOS.h>
 #include <freertos/event_groups.h>
 #include <stdio.h>
@@ -21,7 +22,6 @@
 #include "cmxsafe/esp/nvs_config.h"
 #include "cmxsafe/esp/ota_esp.h"
 #include "cmxsafe/identity/identity.h"
-#include "cmxsafe/ota/image.h"
 #include "cmxsafe/port/esp/esp_defaults.h"
 #include "cmxsafe/port/esp/tasks.h"
 #include "cmxsafe/port/lwip/filter_lwip.h"
@@ -129,19 +129,17 @@ static void from_nvs(struct cmx_settings *s)
         split_pins(s, pins);
 }
 
-static void on_session(void *arg, const char *session, const char *gateway, bool up, cmx_err err)
+static void on_session(const char *session, const char *gateway, bool up, cmx_err err)
 {
-    (void)arg;
     cmx_esp_post(up ? CMX_EVENT_SESSION_UP : CMX_EVENT_SESSION_DOWN, session, gateway, err);
 }
 
-static void on_relay(void *arg, const struct cmx_relay_event *event)
+static void on_relay(const struct cmx_relay_event *event)
 {
     static const cmx_event_id ids[] = {[CMX_RELAY_OPENED] = CMX_EVENT_RELAY_OPEN,
                                        [CMX_RELAY_CLOSED] = CMX_EVENT_RELAY_CLOSED,
                                        [CMX_RELAY_REFUSED] = CMX_EVENT_RELAY_REFUSED};
 
-    (void)arg;
     cmx_esp_post(ids[event->kind], event->context, NULL, event->cause);
 }
 
@@ -206,10 +204,25 @@ const struct cmx_filter *cmx_port_filter(void)
 }
 #endif
 
+/* Returns the chip's name as manifests spell it: "ESP32-C3" for the target "esp32c3". */
+static const char *chip_name(void)
+{
+    static const char target[] = CONFIG_IDF_TARGET;
+    static char name[sizeof target + 1];
+    size_t n = 0;
+
+    for (size_t i = 0; target[i]; i++) {
+        if (i == strlen("esp32"))
+            name[n++] = '-';
+        name[n++] = (char)toupper((unsigned char)target[i]);
+    }
+    return name;
+}
+
 static void set_facts(void)
 {
     const struct cmx_device_platform_facts facts = {
-        .hw_model = cmx_image_chip_name(CONFIG_IDF_FIRMWARE_CHIP_ID), /* the same spelling as in manifests */
+        .hw_model = chip_name(),
         .secure_boot = esp_secure_boot_enabled(),
         .debug = jtag_is_off() ? CMX_DEBUG_DISABLED_PERMANENTLY : CMX_DEBUG_ENABLED,
         .flash_encryption = flash_encryption(),
@@ -244,9 +257,8 @@ static esp_err_t start_platform(void)
     return rc;
 }
 
-static void on_update(void *arg, cmx_ota_event event, const char *text)
+static void on_update(cmx_ota_event event, const char *text)
 {
-    (void)arg;
     switch (event) {
     case CMX_OTA_EVENT_READY:
         cmx_esp_post(CMX_EVENT_UPDATE_READY, text, NULL, CMX_OK);
@@ -266,12 +278,6 @@ static void on_update(void *arg, cmx_ota_event event, const char *text)
     }
 }
 
-static bool isolation_settled(void *arg)
-{
-    (void)arg;
-    return cmx_device_isolation_settled();
-}
-
 /* The keys in NVS replace the built-in ones. If the keys in NVS cannot be read, the device must not accept unsigned
  * images: "unreadable" is not a valid key, so the update service does not start. */
 static const char *update_key(void)
@@ -285,18 +291,16 @@ static const char *update_key(void)
 
 static void set_updates(void)
 {
-    struct cmx_device_updates u = {
+    const struct cmx_ota_config updates = {
         .slots = cmx_esp_slots(),
-        .chip_id = CONFIG_IDF_FIRMWARE_CHIP_ID,
-        .secure_version_min = esp_efuse_read_secure_version(),
-        .secure_boot = esp_secure_boot_enabled(),
-        .public_key = update_key(),
+        .policy = {.chip_id = CONFIG_IDF_FIRMWARE_CHIP_ID,
+                   .secure_version_min = esp_efuse_read_secure_version(),
+                   .secure_boot = esp_secure_boot_enabled()},
         .name = esp_app_get_description()->project_name,
-        .isolation_active = isolation_settled,
         .event = on_update,
     };
 
-    cmx_device_set_updates(&u);
+    cmx_device_set_updates(&updates, update_key());
 }
 
 /* ---- start ---- */
@@ -321,13 +325,13 @@ static void set_settings(const struct cmx_settings *own)
         cmx_settings_merge(&esp.settings, own);
     from_nvs(&nvs);
     cmx_settings_merge(&esp.settings, &nvs);
-    cmx_device_override(&esp.settings, NULL, 0);
+    cmx_device_override(&esp.settings, NULL);
 }
 
 /* Called with the lock held. Not called again once it has succeeded. */
 static esp_err_t start_device(const struct cmx_settings *own)
 {
-    static const struct cmx_proxy_hooks hooks = {.session = on_session, .relay = on_relay};
+    static const struct cmx_device_hooks hooks = {.session = on_session, .relay = on_relay};
     cmx_err err = cmx_nvs_init();
     esp_err_t rc;
 

@@ -96,8 +96,8 @@ const char *cmx_http_header_get(const struct cmx_http_request *r, const char *na
  * identity. "" if it is not known, as for a client on the device itself. */
 void cmx_http_client(const struct cmx_http_request *r, char out[CMX_IP_TEXT_MAX]);
 
-/* Content-Length, or -1 if the request has none (chunked). */
-int64_t cmx_http_content_length(const struct cmx_http_request *r);
+/* Reads Content-Length; UINT32_MAX stands for every larger value. False: the request has none (chunked). */
+bool cmx_http_content_length(const struct cmx_http_request *r, uint32_t *len);
 
 /* True when the client has closed its side and nothing is left to read: the client will not read the answer. Does not
  * block. */

@@ -36,16 +36,12 @@ cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[16], unsigned *bits)
 cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, const char *label, const void *data, size_t len,
                           char out[CMX_FLEET_ADDRESS_MAX])
 {
-    struct cmx_sha256 h;
     uint8_t digest[CMX_SHA256_LEN];
     uint8_t address[16];
     const size_t n = bits / 8;
 
-    if (cmx_sha256_init(&h) || cmx_sha256_update(&h, label, strlen(label)) || cmx_sha256_update(&h, data, len) ||
-        cmx_sha256_finish(&h, digest)) {
-        cmx_sha256_abort(&h);
+    if (cmx_sha256_of_two(label, strlen(label), data, len, digest))
         return CMX_EIO;
-    }
     memcpy(address, prefix, n);
     memcpy(address + n, digest, 16 - n);
     return inet_ntop(AF_INET6, address, out, CMX_FLEET_ADDRESS_MAX) ? CMX_OK : CMX_EIO;

@@ -22,19 +22,12 @@ cmx_err cmx_own_key_make(void)
 cmx_err cmx_own_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
 {
     uint8_t secret[CMX_PORT_SECRET_LEN];
-    struct cmx_hmac h;
     cmx_err err = cmx_port_secret_read(secret);
 
     (void)arg;
-    if (err)
-        return err;
-    err = cmx_hmac_init(&h, secret, sizeof secret);
+    if (!err)
+        err = cmx_hmac_of_two(secret, "", 0, msg, len, out);
     cmx_secret_wipe(secret, sizeof secret);
-    if (!err)
-        err = cmx_hmac_update(&h, msg, len);
-    if (!err)
-        err = cmx_hmac_finish(&h, out);
-    cmx_hmac_abort(&h);
     return err;
 }
 

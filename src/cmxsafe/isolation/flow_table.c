@@ -44,9 +44,9 @@ static struct cmx_flow *place(struct cmx_isolation *iso)
 }
 
 bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
-                  const struct cmx_end *peer, uint32_t now_ms)
+                  const struct cmx_end *peer, uint32_t now_s)
 {
-    struct cmx_flow **bucket, *f = cmx_flow_find(iso, local, peer, now_ms);
+    struct cmx_flow **bucket, *f = cmx_flow_find(iso, local, peer, now_s);
 
     if (f) /* the port is reused before the old flow expired */
         cmx_flow_remove(iso, f);
@@ -64,9 +64,9 @@ bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cm
     return true;
 }
 
-static bool is_over(const struct cmx_flow *f, uint32_t now_ms)
+static bool is_over(const struct cmx_flow *f, uint32_t now_s)
 {
-    return f->closing && !cmx_after(f->expires, now_ms);
+    return f->closing && !cmx_after(f->expires, now_s);
 }
 
 static bool is_between(const struct cmx_flow *f, const struct cmx_end *local, const struct cmx_end *peer)
@@ -76,24 +76,24 @@ static bool is_between(const struct cmx_flow *f, const struct cmx_end *local, co
 }
 
 struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *local, const struct cmx_end *peer,
-                               uint32_t now_ms)
+                               uint32_t now_s)
 {
     struct cmx_flow *f = *bucket_of(iso, local, peer);
 
     while (f && !is_between(f, local, peer))
         f = f->next;
-    if (!f || !is_over(f, now_ms))
+    if (!f || !is_over(f, now_s))
         return f;
     cmx_flow_remove(iso, f); /* a search removes the expired flows that it finds */
     return NULL;
 }
 
-bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *peer, uint32_t now_ms)
+bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *peer, uint32_t now_s)
 {
     const struct cmx_flow *f;
 
     for (f = iso->flows; f < iso->flows + iso->n_flows; f++)
-        if (f->local.port && f->kind == CMX_FLOW_SESSION && cmx_ip_equal(&f->peer.ip, peer) && !is_over(f, now_ms))
+        if (f->local.port && f->kind == CMX_FLOW_SESSION && cmx_ip_equal(&f->peer.ip, peer) && !is_over(f, now_s))
             return true;
     return false;
 }

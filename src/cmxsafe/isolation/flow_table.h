@@ -7,17 +7,17 @@
 /* Adds a flow. An old flow between the same ends is replaced. If the table is full, the flow that has been closing for
  * longest is replaced. False: all flows are in use, and none is closing. */
 bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
-                  const struct cmx_end *peer, uint32_t now_ms);
+                  const struct cmx_end *peer, uint32_t now_s);
 
 void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f);
 
 /* Returns the flow with these ends, or NULL. While a flow's local address is not known, it matches every local
  * address. */
 struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *local, const struct cmx_end *peer,
-                               uint32_t now_ms);
+                               uint32_t now_s);
 
 /* True if any session with that peer is open. Slow; used for ARP and neighbour discovery only. */
-bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *peer, uint32_t now_ms);
+bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *peer, uint32_t now_s);
 
 /* Judge a TCP segment of the session f that the device sends (out) or receives (in). Return CMX_WHY_SESSION if it
  * passes, otherwise CMX_WHY_TCP_STATE. */

@@ -29,35 +29,39 @@ static bool is_sender(const struct cmx_packet *p, const uint8_t mac[6])
 
 static struct cmx_neighbour *find(const struct cmx_question *q, const struct cmx_ip *ip)
 {
-    return cmx_neighbour_find(q->iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, q, ip);
+    return cmx_neighbour_find(q->iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, q->iface->index, ip);
 }
 
-static void take(struct cmx_neighbour *n, const struct cmx_question *q, const struct cmx_ip *ip)
+/* Returns the interface's entry for ip. If there is none, makes one in place of an unused entry, or of the one that
+ * expires first. */
+static struct cmx_neighbour *enter(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip)
 {
-    memset(n, 0, sizeof *n);
-    n->state = CMX_NEIGHBOUR_ASKED;
-    n->ip = *ip;
-    n->iface = q->iface->index;
+    struct cmx_neighbour *place = cmx_neighbour_find(list, n, iface, ip), *o;
+
+    if (place)
+        return place;
+    place = list;
+    for (o = list + 1; o < list + n && place->state; o++)
+        if (!o->state || cmx_after(place->expires, o->expires))
+            place = o;
+    memset(place, 0, sizeof *place);
+    place->state = CMX_NEIGHBOUR_ASKED;
+    place->ip = *ip;
+    place->iface = iface;
+    return place;
+}
+
+static void set_answer(struct cmx_neighbour *n, const uint8_t mac[6])
+{
+    memcpy(n->mac, mac, 6);
+    n->state = CMX_NEIGHBOUR_ANSWERED;
 }
 
 void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip)
 {
-    struct cmx_neighbour *n = find(q, ip), *o = q->iso->neighbours;
+    struct cmx_neighbour *n = enter(q->iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, q->iface->index, ip);
 
-    if (!n) {
-        for (n = o++; o < q->iso->neighbours + CMX_ISO_NEIGHBOURS_MAX && n->state; o++)
-            if (!o->state || cmx_after(n->expires, o->expires))
-                n = o;
-        take(n, q, ip);
-    }
-    n->expires = q->now_ms + CMX_ISO_NEIGHBOUR_MS;
-}
-
-static bool is_asked(const struct cmx_question *q, const struct cmx_ip *ip)
-{
-    const struct cmx_neighbour *n = find(q, ip);
-
-    return n && cmx_after(n->expires, q->now_ms);
+    n->expires = q->now_s + CMX_ISO_NEIGHBOUR_S;
 }
 
 /* Handles an answer that states mac as the hardware address of ip. If we requested that address, stores mac and returns
@@ -66,27 +70,30 @@ static bool take_answer(const struct cmx_question *q, const struct cmx_ip *ip, c
 {
     struct cmx_neighbour *n = find(q, ip);
 
-    if (!is_asked(q, ip))
+    if (!n || !cmx_after(n->expires, q->now_s))
         return false;
-    memcpy(n->mac, mac, 6);
-    n->state = CMX_NEIGHBOUR_ANSWERED;
+    set_answer(n, mac);
     if (closes)
-        n->expires = q->now_ms;
+        n->expires = q->now_s;
     return true;
+}
+
+static bool has_answered(const struct cmx_neighbour *list, size_t n, const struct cmx_question *q, const uint8_t mac[6])
+{
+    const struct cmx_neighbour *end = list + n;
+
+    for (; list < end; list++)
+        if (list->state == CMX_NEIGHBOUR_ANSWERED && list->iface == q->iface->index &&
+            cmx_packet_mac_equal(list->mac, mac))
+            return true;
+    return false;
 }
 
 /* True if a peer or router on this interface has answered from mac. */
 static bool is_known_mac(const struct cmx_question *q, const uint8_t mac[6])
 {
-    const struct cmx_neighbour *n = q->iso->neighbours, *r = q->iso->routers;
-
-    for (; n < q->iso->neighbours + CMX_ISO_NEIGHBOURS_MAX; n++)
-        if (n->state == CMX_NEIGHBOUR_ANSWERED && n->iface == q->iface->index && cmx_packet_mac_equal(n->mac, mac))
-            return true;
-    for (; r < q->iso->routers + CMX_ISO_ROUTERS_MAX; r++)
-        if (r->state && r->iface == q->iface->index && cmx_packet_mac_equal(r->mac, mac))
-            return true;
-    return false;
+    return has_answered(q->iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, q, mac) ||
+           has_answered(q->iso->routers, CMX_ISO_ROUTERS_MAX, q, mac);
 }
 
 /* Returns `passes` if the sender of this packet may request one of our addresses, otherwise the reason for the refusal.
@@ -184,27 +191,27 @@ static struct cmx_neighbour *known_router(const struct cmx_question *q)
 {
     struct cmx_neighbour *r = cmx_question_router(q, &q->p->src.ip);
 
-    return r && cmx_after(r->expires, q->now_ms) ? r : NULL;
+    return r && cmx_after(r->expires, q->now_s) ? r : NULL;
 }
 
 /* Stores the first router of an interface. Another one is accepted only after the stored router's lifetime has ended.
- */
+ * NULL: there is a router, or all entries belong to other interfaces. */
 static struct cmx_neighbour *learn_router(const struct cmx_question *q)
 {
-    struct cmx_neighbour *r = q->iso->routers, *place = NULL;
+    struct cmx_neighbour *r = q->iso->routers;
+    bool room = false;
 
     for (; r < q->iso->routers + CMX_ISO_ROUTERS_MAX; r++) {
-        if (!r->state || !cmx_after(r->expires, q->now_ms))
-            place = r;
+        if (!r->state || !cmx_after(r->expires, q->now_s))
+            room = true;
         else if (r->iface == q->iface->index)
             return NULL;
     }
-    if (place) {
-        take(place, q, &q->p->src.ip);
-        if (q->p->eth)
-            memcpy(place->mac, q->p->eth + 6, 6);
-    }
-    return place;
+    if (!room)
+        return NULL;
+    r = enter(q->iso->routers, CMX_ISO_ROUTERS_MAX, q->iface->index, &q->p->src.ip);
+    set_answer(r, q->p->eth ? q->p->eth + 6 : q->iface->mac);
+    return r;
 }
 
 /* Checks and judges a router advertisement (RFC 4861 section 6.1.2). */
@@ -222,7 +229,7 @@ static cmx_why router_advert(const struct cmx_question *q)
         r = learn_router(q);
     if (!r || !is_sender(p, r->mac))
         return CMX_WHY_WRONG_SERVER;
-    r->expires = q->now_ms + lifetime_s * 1000u;
+    r->expires = q->now_s + lifetime_s;
     return CMX_WHY_ND;
 }
 
@@ -319,37 +326,20 @@ cmx_why cmx_link_icmp6(const struct cmx_question *q)
     return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_WHY_ICMP;
 }
 
-/* Stores a known neighbour or router in its entry, or in a free one if it has none. Does nothing if list is full. */
-static void seed(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
-                 uint32_t expires)
-{
-    struct cmx_neighbour *end = list + n, *place = NULL;
-
-    for (; list < end; list++) {
-        if (list->state && list->iface == iface && cmx_ip_equal(&list->ip, ip)) {
-            place = list;
-            break;
-        }
-        if (!list->state)
-            place = list;
-    }
-    if (!place)
-        return;
-    place->ip = *ip;
-    place->expires = expires;
-    memcpy(place->mac, mac, 6);
-    place->iface = iface;
-    place->state = CMX_NEIGHBOUR_ANSWERED;
-}
-
 void cmx_isolation_neighbour(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
-                             uint32_t now_ms)
+                             uint32_t now_s)
 {
-    seed(iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, iface, ip, mac, now_ms);
+    struct cmx_neighbour *n = enter(iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, iface, ip);
+
+    n->expires = now_s;
+    set_answer(n, mac);
 }
 
 void cmx_isolation_router(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
-                          uint32_t lifetime_s, uint32_t now_ms)
+                          uint32_t lifetime_s, uint32_t now_s)
 {
-    seed(iso->routers, CMX_ISO_ROUTERS_MAX, iface, ip, mac, now_ms + lifetime_s * 1000u);
+    struct cmx_neighbour *r = enter(iso->routers, CMX_ISO_ROUTERS_MAX, iface, ip);
+
+    r->expires = now_s + lifetime_s;
+    set_answer(r, mac);
 }

@@ -8,7 +8,7 @@
 cmx_why cmx_link_arp(const struct cmx_question *q);   /* RFC 826 */
 cmx_why cmx_link_icmp6(const struct cmx_question *q); /* neighbour discovery (RFC 4861), MLD, ICMPv6 errors */
 
-/* Remembers a request for ip; answers pass for CMX_ISO_NEIGHBOUR_MS. If the table is full, the oldest request is
+/* Remembers a request for ip; answers pass for CMX_ISO_NEIGHBOUR_S. If the table is full, the oldest request is
  * replaced. A peer's earlier answer is kept until the peer answers again. */
 void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip);
 
@@ -22,6 +22,6 @@ extern const union cmx_known_ip {
 /* Adds a neighbour or router that the network stack already uses when the policy comes into force, as if it had
  * answered. lifetime_s: the router's remaining lifetime. */
 void cmx_isolation_neighbour(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
-                             uint32_t now_ms);
+                             uint32_t now_s);
 void cmx_isolation_router(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
-                          uint32_t lifetime_s, uint32_t now_ms);
+                          uint32_t lifetime_s, uint32_t now_s);

@@ -24,8 +24,8 @@ static struct cmx_flow *flow_of(const struct cmx_question *q, bool from_us)
 {
     const struct cmx_packet *p = q->p;
 
-    return from_us ? cmx_flow_find(q->iso, &p->src, &p->dst, q->now_ms)
-                   : cmx_flow_find(q->iso, &p->dst, &p->src, q->now_ms);
+    return from_us ? cmx_flow_find(q->iso, &p->src, &p->dst, q->now_s)
+                   : cmx_flow_find(q->iso, &p->dst, &p->src, q->now_s);
 }
 
 static cmx_why rule_tcp(const struct cmx_question *q)
@@ -121,11 +121,11 @@ static bool opens(const struct cmx_packet *p)
 static cmx_why decide_listener(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
-    const struct cmx_flow *f = cmx_flow_find(q->iso, &p->dst, &nobody, q->now_ms);
+    const struct cmx_flow *f = cmx_flow_find(q->iso, &p->dst, &nobody, q->now_s);
     const struct cmx_iso_context *c;
 
     if (!f && !opens(p))
-        f = cmx_flow_find(q->iso, &p->src, &nobody, q->now_ms);
+        f = cmx_flow_find(q->iso, &p->src, &nobody, q->now_s);
     c = f ? cmx_isolation_context(q->iso, true, &f->local) : NULL;
     if (!c)
         return CMX_WHY_NO_FLOW;
@@ -153,10 +153,10 @@ static cmx_why decide_loopback(const struct cmx_question *q)
 }
 
 struct cmx_decision cmx_isolation_check(struct cmx_isolation *iso, const struct cmx_iface *iface, cmx_direction dir,
-                                        const struct cmx_frame *frame, uint32_t now_ms)
+                                        const struct cmx_frame *frame, uint32_t now_s)
 {
     struct cmx_packet p;
-    const struct cmx_question q = {iso, iface, dir, &p, now_ms};
+    const struct cmx_question q = {iso, iface, dir, &p, now_s};
     struct cmx_decision d = {CMX_DENY, CMX_WHY_INTERNAL};
 
     if (iface->index < CMX_IFACES_MAX && iface->n_own <= CMX_IFACE_OWN_MAX) {
@@ -240,26 +240,26 @@ static bool is_named(const struct cmx_isolation *iso, cmx_flow_kind kind, const 
 }
 
 cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
-                                  const struct cmx_end *peer, uint32_t now_ms)
+                                  const struct cmx_end *peer, uint32_t now_s)
 {
     if (!local->port || !is_named(iso, kind, local, peer))
         return CMX_EPERM;
     if (!peer)
         peer = &nobody;
-    return cmx_flow_add(iso, kind, local, peer, now_ms) ? CMX_OK : CMX_ENOSPC;
+    return cmx_flow_add(iso, kind, local, peer, now_s) ? CMX_OK : CMX_ENOSPC;
 }
 
 void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
-                                const struct cmx_end *peer, uint32_t now_ms)
+                                const struct cmx_end *peer, uint32_t now_s)
 {
-    struct cmx_flow *f = cmx_flow_find(iso, local, peer ? peer : &nobody, now_ms);
+    struct cmx_flow *f = cmx_flow_find(iso, local, peer ? peer : &nobody, now_s);
 
     if (!f || f->kind != kind)
         return;
     f->closing = true;
-    f->expires = now_ms; /* a listener's flow ends at once, because another socket may get its port */
+    f->expires = now_s; /* a listener's flow ends at once, because another socket may get its port */
     if (kind != CMX_FLOW_LISTEN)
-        f->expires += CMX_ISO_CLOSING_MS;
+        f->expires += CMX_ISO_CLOSING_S;
 }
 
 void cmx_isolation_adopt(struct cmx_isolation *iso)

@@ -3,6 +3,8 @@
  * allocation. The caller serialises the calls (the filter holds one short lock); they may come from the network stack's
  * own thread.
  *
+ * now_s: seconds on a clock that never goes back, such as cmx_port_now_ms() / 1000.
+ *
  * Only these packets pass: TCP between a port that a live session owns and the gateway; ARP and neighbour
  * discovery for our own addresses and the peers we need; ICMP errors about a live session; answers to outstanding DHCP,
  * DNS and SNTP requests; on loopback, the proxies' own connections. Every other packet is dropped without an answer.
@@ -38,13 +40,12 @@ CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const st
  * if it is not known yet. peer: NULL for a listener. CMX_EPERM: no context has such a socket. CMX_ENOSPC: no flow is
  * free. */
 CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind,
-                                               const struct cmx_end *local, const struct cmx_end *peer,
-                                               uint32_t now_ms);
+                                               const struct cmx_end *local, const struct cmx_end *peer, uint32_t now_s);
 
-/* Records that the socket was closed. Its FIN exchange still passes for CMX_ISO_CLOSING_MS. Unknown sockets are
+/* Records that the socket was closed. Its FIN exchange still passes for CMX_ISO_CLOSING_S. Unknown sockets are
  * ignored. */
 void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
-                                const struct cmx_end *peer, uint32_t now_ms);
+                                const struct cmx_end *peer, uint32_t now_s);
 
 /* Call when the policy comes into force while sessions may already exist (sketches for CMXsafe-ESP32 call setup_sm()
  * after starting the proxies). Until the device sends its next segment in such a session, the gateway's SYN+ACK, data
@@ -56,7 +57,7 @@ void cmx_isolation_resolving(struct cmx_isolation *iso, bool begins);
 
 /* Judges a frame, and counts the decision. */
 struct cmx_decision cmx_isolation_check(struct cmx_isolation *iso, const struct cmx_iface *iface, cmx_direction dir,
-                                        const struct cmx_frame *frame, uint32_t now_ms);
+                                        const struct cmx_frame *frame, uint32_t now_s);
 
 /* Returns the direct or reverse context with this address and port, or NULL. */
 const struct cmx_iso_context *cmx_isolation_context(const struct cmx_isolation *iso, bool direct,

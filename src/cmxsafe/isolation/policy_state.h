@@ -27,9 +27,10 @@
 #define CMX_ISO_ROUTERS_MAX 2
 #define CMX_ISO_FLOWS_MAX 1024
 
-#define CMX_ISO_REQUEST_MS 15000u  /* a request expires after this long */
-#define CMX_ISO_NEIGHBOUR_MS 5000u /* a request of ARP or neighbour discovery expires after this long */
-#define CMX_ISO_CLOSING_MS 30000u  /* how long the FIN exchange of a closed socket passes */
+/* Times are in whole seconds: a 32-bit time in milliseconds would wrap, and then make an old request valid again. */
+#define CMX_ISO_REQUEST_S 15u  /* a request expires after this long */
+#define CMX_ISO_NEIGHBOUR_S 5u /* a request of ARP or neighbour discovery expires after this long */
+#define CMX_ISO_CLOSING_S 30u  /* how long the FIN exchange of a closed socket passes */
 #define CMX_ISO_PORT_DNS 53
 #define CMX_ISO_PORT_SNTP 123
 
@@ -133,7 +134,7 @@ struct cmx_isolation {
 
 typedef enum { CMX_IN, CMX_OUT } cmx_direction;
 
-/* True if a is after b; 32-bit times and sequence numbers wrap. */
+/* True if a is after b; sequence numbers wrap, and times after 136 years. */
 static inline bool cmx_after(uint32_t a, uint32_t b)
 {
     return (int32_t)(a - b) > 0;

@@ -1,6 +1,7 @@
 #include "cmxsafe/isolation/reason.h"
 
-static const char names[CMX_WHY_COUNT][sizeof "wrong-server"] = {
+/* Two tables, because a firmware names only denials: it logs them. */
+static const char denials[CMX_WHY_FIRST_ALLOWED][sizeof "wrong-server"] = {
     [CMX_WHY_NONE] = "no-rule",
     [CMX_WHY_TRUNCATED] = "truncated",
     [CMX_WHY_LENGTH] = "length",
@@ -20,22 +21,30 @@ static const char names[CMX_WHY_COUNT][sizeof "wrong-server"] = {
     [CMX_WHY_NAME] = "name",
     [CMX_WHY_ICMP] = "icmp",
     [CMX_WHY_INTERNAL] = "internal",
-    [CMX_WHY_SESSION] = "session",
-    [CMX_WHY_RELAY] = "relay",
-    [CMX_WHY_DIRECT] = "direct",
-    [CMX_WHY_CONTROL] = "control",
-    [CMX_WHY_ARP] = "arp",
-    [CMX_WHY_ND] = "nd",
-    [CMX_WHY_ICMP_ERROR] = "icmp-error",
-    [CMX_WHY_DHCP] = "dhcp",
-    [CMX_WHY_DHCP6] = "dhcp6",
-    [CMX_WHY_DNS] = "dns",
-    [CMX_WHY_SNTP] = "sntp",
 };
+
+static const char permissions[CMX_WHY_COUNT - CMX_WHY_FIRST_ALLOWED][sizeof "icmp-error"] = {
+    [CMX_WHY_SESSION - CMX_WHY_FIRST_ALLOWED] = "session",
+    [CMX_WHY_RELAY - CMX_WHY_FIRST_ALLOWED] = "relay",
+    [CMX_WHY_DIRECT - CMX_WHY_FIRST_ALLOWED] = "direct",
+    [CMX_WHY_CONTROL - CMX_WHY_FIRST_ALLOWED] = "control",
+    [CMX_WHY_ARP - CMX_WHY_FIRST_ALLOWED] = "arp",
+    [CMX_WHY_ND - CMX_WHY_FIRST_ALLOWED] = "nd",
+    [CMX_WHY_ICMP_ERROR - CMX_WHY_FIRST_ALLOWED] = "icmp-error",
+    [CMX_WHY_DHCP - CMX_WHY_FIRST_ALLOWED] = "dhcp",
+    [CMX_WHY_DHCP6 - CMX_WHY_FIRST_ALLOWED] = "dhcp6",
+    [CMX_WHY_DNS - CMX_WHY_FIRST_ALLOWED] = "dns",
+    [CMX_WHY_SNTP - CMX_WHY_FIRST_ALLOWED] = "sntp",
+};
+
+const char *cmx_why_denial_name(cmx_why why)
+{
+    return (unsigned)why < CMX_WHY_FIRST_ALLOWED ? denials[why] : "unknown";
+}
 
 const char *cmx_why_name(cmx_why why)
 {
-    return (unsigned)why < CMX_WHY_COUNT ? names[why] : "unknown";
+    return cmx_why_verdict(why) == CMX_ALLOW ? permissions[why - CMX_WHY_FIRST_ALLOWED] : cmx_why_denial_name(why);
 }
 
 cmx_verdict cmx_why_verdict(cmx_why why)

@@ -56,6 +56,9 @@ typedef enum {
 /* Returns one word such as "no-flow", for logs, JSON and tests; never NULL. */
 const char *cmx_why_name(cmx_why why);
 
+/* Like cmx_why_name, for a reason to deny; "unknown" for others. */
+const char *cmx_why_denial_name(cmx_why why);
+
 /* Returns CMX_ALLOW exactly for the values from CMX_WHY_FIRST_ALLOWED on. */
 cmx_verdict cmx_why_verdict(cmx_why why);
 

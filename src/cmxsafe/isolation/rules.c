@@ -7,20 +7,19 @@ bool cmx_iface_owns(const struct cmx_iface *iface, const struct cmx_ip *ip)
     return !cmx_ip_is_any(ip) && cmx_ip_in(iface->own, iface->n_own, ip);
 }
 
-struct cmx_neighbour *cmx_neighbour_find(struct cmx_neighbour *list, size_t n, const struct cmx_question *q,
-                                         const struct cmx_ip *ip)
+struct cmx_neighbour *cmx_neighbour_find(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip)
 {
     struct cmx_neighbour *end = list + n;
 
     for (; list < end; list++)
-        if (list->state && list->iface == q->iface->index && cmx_ip_equal(&list->ip, ip))
+        if (list->state && list->iface == iface && cmx_ip_equal(&list->ip, ip))
             return list;
     return NULL;
 }
 
 struct cmx_neighbour *cmx_question_router(const struct cmx_question *q, const struct cmx_ip *ip)
 {
-    return cmx_neighbour_find(q->iso->routers, CMX_ISO_ROUTERS_MAX, q, ip);
+    return cmx_neighbour_find(q->iso->routers, CMX_ISO_ROUTERS_MAX, q->iface->index, ip);
 }
 
 bool cmx_question_is_resolver(const struct cmx_question *q, const struct cmx_ip *ip)
@@ -50,7 +49,7 @@ bool cmx_question_is_peer(const struct cmx_question *q, const struct cmx_ip *ip)
         return false;
     return cmx_ip_equal(&q->iface->router4, ip) || cmx_question_router(q, ip) || cmx_question_is_resolver(q, ip) ||
            is_gateway(c, ip) || cmx_ip_in(c->time_servers, c->n_time_servers, ip) ||
-           cmx_ip_equal(&q->iso->dhcp_server[q->iface->index], ip) || cmx_flow_has_peer(q->iso, ip, q->now_ms);
+           cmx_ip_equal(&q->iso->dhcp_server[q->iface->index], ip) || cmx_flow_has_peer(q->iso, ip, q->now_s);
 }
 
 /* RFC 5927: an error is accepted only if it quotes a segment that the session has in flight. */
@@ -64,7 +63,7 @@ cmx_why cmx_rule_icmp_error(const struct cmx_question *q)
         return CMX_WHY_ICMP;
     if (cmx_packet_parse_quoted(&quoted, p->l4 + 8, p->l4_have - 8, p->version) != CMX_WHY_NONE)
         return CMX_WHY_FORM;
-    f = cmx_flow_find(q->iso, &quoted.src, &quoted.dst, q->now_ms);
+    f = cmx_flow_find(q->iso, &quoted.src, &quoted.dst, q->now_s);
     if (!f || f->kind != CMX_FLOW_SESSION || f->state == CMX_TCP_OPENING || !cmx_ip_equal(&p->dst.ip, &quoted.src.ip))
         return CMX_WHY_NO_FLOW;
     if (f->state != CMX_TCP_PICKUP &&

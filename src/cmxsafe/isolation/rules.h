@@ -10,14 +10,13 @@ struct cmx_question {
     const struct cmx_iface *iface;
     cmx_direction dir;
     const struct cmx_packet *p;
-    uint32_t now_ms;
+    uint32_t now_s;
 };
 
 bool cmx_iface_owns(const struct cmx_iface *iface, const struct cmx_ip *ip);
 
-/* Returns this interface's entry for ip, or NULL. list: the n neighbours or the n routers of the policy. */
-struct cmx_neighbour *cmx_neighbour_find(struct cmx_neighbour *list, size_t n, const struct cmx_question *q,
-                                         const struct cmx_ip *ip);
+/* Returns an interface's entry for ip, or NULL. list: the n neighbours or the n routers of the policy. */
+struct cmx_neighbour *cmx_neighbour_find(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip);
 
 /* Returns the router whose advertisement this interface has received, even if its lifetime has ended, or NULL. */
 struct cmx_neighbour *cmx_question_router(const struct cmx_question *q, const struct cmx_ip *ip);

@@ -79,14 +79,14 @@ static void remember(const struct cmx_question *q, const struct protocol *s, uin
     r->lport = (uint16_t)q->p->src.port;
     r->iface = q->iface->index;
     r->id = id;
-    r->expires = q->now_ms + CMX_ISO_REQUEST_MS;
+    r->expires = q->now_s + CMX_ISO_REQUEST_S;
 }
 
 static struct cmx_request *outstanding(const struct cmx_question *q, const struct protocol *s, uint32_t id)
 {
     struct cmx_request *r = find(q, s, id, q->p->dst.port);
 
-    return r && cmx_after(r->expires, q->now_ms) && (!s->once || cmx_ip_equal(&r->peer.ip, &q->p->src.ip)) ? r : NULL;
+    return r && cmx_after(r->expires, q->now_s) && (!s->once || cmx_ip_equal(&r->peer.ip, &q->p->src.ip)) ? r : NULL;
 }
 
 /* ---- DHCP, RFC 2131 ---- */

@@ -1,10 +1,8 @@
 #include "cmxsafe/ota/confirm.h"
 
-cmx_confirm_decision cmx_confirm_decide(uint64_t since_ms, uint32_t deadline_ms, uint64_t now_ms,
-                                        const struct cmx_confirm_facts *facts)
+cmx_confirm_decision cmx_confirm_decide(uint32_t trial_ms, uint32_t deadline_ms, const struct cmx_confirm_facts *facts)
 {
-    const uint64_t limit = deadline_ms ? deadline_ms : CMX_CONFIRM_DEADLINE_MS;
-    const bool overdue = now_ms - since_ms >= limit;
+    const bool overdue = trial_ms >= (deadline_ms ? deadline_ms : CMX_CONFIRM_DEADLINE_MS);
 
     if (facts->sessions_up && facts->isolation_active && !(overdue && facts->confirm_failed))
         return CMX_CONFIRM_NOW;

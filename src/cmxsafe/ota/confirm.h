@@ -1,6 +1,5 @@
 /* confirm.h - decides whether a new image is confirmed or rolled back. It is confirmed once the device has reached its
- * gateway and isolation is in force, and rolled back if that has not happened by the deadline. Pure: the time is an
- * argument. */
+ * gateway and isolation is in force, and rolled back if that has not happened by the deadline. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,10 +19,9 @@ struct cmx_confirm_facts {
 
 typedef enum { CMX_CONFIRM_WAIT = 0, CMX_CONFIRM_NOW, CMX_CONFIRM_ROLLBACK } cmx_confirm_decision;
 
-/* Decides the trial of an image. since_ms: when it began; deadline_ms: how long it may take, 0 for
+/* Decides the trial of an image. trial_ms: how long it has lasted; deadline_ms: how long it may last, 0 for
  * CMX_CONFIRM_DEADLINE_MS. */
-cmx_confirm_decision cmx_confirm_decide(uint64_t since_ms, uint32_t deadline_ms, uint64_t now_ms,
-                                        const struct cmx_confirm_facts *facts);
+cmx_confirm_decision cmx_confirm_decide(uint32_t trial_ms, uint32_t deadline_ms, const struct cmx_confirm_facts *facts);
 
 /* Returns which condition was not met when cmx_confirm_decide returned ROLLBACK: a static text, short enough for an
  * otadata label. */

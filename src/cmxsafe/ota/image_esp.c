@@ -164,10 +164,8 @@ static cmx_err header(struct cmx_image *c)
 
     if (h[0] != MAGIC)
         return cmx_image_refuse(c, CMX_EFORMAT, "no ESP-IDF application image");
-    if (h[1] == 0 || h[1] > CMX_IMAGE_SEGMENTS_MAX)
-        return cmx_image_refuse(c, CMX_EFORMAT, "bad segment count");
-    if (h[2] > 5 || (speed > 2 && speed != 0x0f) || size > 7)
-        return cmx_image_refuse(c, CMX_EFORMAT, "bad flash mode, speed or size");
+    if (h[1] == 0 || h[1] > CMX_IMAGE_SEGMENTS_MAX || h[2] > 5 || (speed > 2 && speed != 0x0f) || size > 7)
+        return cmx_image_refuse(c, CMX_EFORMAT, "bad segment count or flash parameters");
     if (c->policy->chip_id != CMX_IMAGE_CHIP_ANY && chip != c->policy->chip_id)
         return cmx_image_refuse(c, CMX_EPERM, "for another chip");
     if (h[23] != 1)
@@ -360,10 +358,8 @@ static cmx_err step(struct cmx_image *c)
         return CMX_OK;
     case SECTOR:
         return sector(c);
-    case TRAILER:
+    default: /* TRAILER: the other states do not end */
         return trailer(c);
-    default:
-        return cmx_image_refuse(c, CMX_EINTERNAL, "unknown state");
     }
 }
 

@@ -5,7 +5,8 @@
 
 #include "cmxsafe/core/check.h"
 
-enum { PREAMBLE, BODY, AFTER, AFTER_DASH, AFTER_PAD, AFTER_CR, HEADERS, EPILOGUE, BROKEN };
+/* LINES: the rest of a delimiter's line, then the part's header. */
+enum { PREAMBLE, BODY, LINES, EPILOGUE, BROKEN };
 
 /* True for the characters bchars of RFC 2046 section 5.1.1. */
 static bool boundary_char(char c)
@@ -51,6 +52,15 @@ static bool parameter(const char *header, const char *name, char *out, size_t ca
     return false;
 }
 
+/* Enters PREAMBLE or BODY. The delimiter may follow at once: it then lacks its CRLF in an empty preamble, and the blank
+ * line before it ends with that CRLF in an empty part. */
+static void seek_delimiter(struct cmx_multipart *m, int state)
+{
+    m->state = state;
+    m->matched = 2;
+    m->assumed = 2;
+}
+
 cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type)
 {
     static const char type[] = "multipart/form-data";
@@ -75,9 +85,7 @@ cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type)
     memcpy(m->delimiter, "\r\n--", 4);
     memcpy(m->delimiter + 4, boundary, len);
     m->delimiter_len = 4 + len;
-    m->matched = 2; /* the first delimiter may begin the body, without its CRLF */
-    m->assumed = 2;
-    m->state = PREAMBLE;
+    seek_delimiter(m, PREAMBLE);
     return CMX_OK;
 }
 
@@ -123,92 +131,57 @@ static void scan(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipa
         CMX_CHECK(0); /* i <= len */
 }
 
-static void line_parse(struct cmx_multipart *m)
+/* Enters LINES after a delimiter. */
+static void begin_lines(struct cmx_multipart *m)
+{
+    m->state = LINES;
+    m->matched = 0;
+    m->assumed = 0;
+    m->line_len = 0;
+    m->lines = 0;
+    m->has_name = false;
+    m->name[0] = '\0';
+}
+
+/* Handles a complete line, which is in m->line. */
+static cmx_err line_end(struct cmx_multipart *m, struct cmx_multipart_event *ev)
 {
     static const char name[] = "content-disposition:";
+    const size_t len = m->line_len;
 
-    m->line[m->line_len] = '\0';
-    if (strncasecmp(m->line, name, sizeof name - 1) == 0)
-        m->has_name = parameter(m->line, "name", m->name, sizeof m->name);
-}
-
-/* Consumes one byte of a part's header. Sets *ready when the header is complete. */
-static cmx_err header_byte(struct cmx_multipart *m, uint8_t c, bool *ready)
-{
-    if (c == '\0')
-        return CMX_EFORMAT;
-    if (c != '\n') {
-        if (m->line_len + 1 >= sizeof m->line)
-            return CMX_ENOSPC;
-        m->line[m->line_len++] = (char)c;
-        return CMX_OK;
-    }
-    if (m->line_len == 0 || m->line[m->line_len - 1] != '\r')
-        return CMX_EFORMAT;
-    m->line_len--;
-    if (m->line_len == 0) {
-        *ready = true;
+    m->line[len] = '\0';
+    m->line_len = 0;
+    if (m->lines++ == 0) /* transport padding may follow the delimiter, RFC 2046 section 5.1.1 */
+        return strspn(m->line, " \t") == len ? CMX_OK : CMX_EFORMAT;
+    if (len == 0) {
+        seek_delimiter(m, BODY);
+        ev->kind = CMX_MULTIPART_PART;
         return m->has_name ? CMX_OK : CMX_EFORMAT; /* RFC 7578 section 4.2: each part has a name */
     }
-    if (++m->lines > CMX_MULTIPART_HEADERS_MAX)
+    if (strncasecmp(m->line, name, sizeof name - 1) == 0)
+        m->has_name = parameter(m->line, "name", m->name, sizeof m->name);
+    return m->lines <= 1 + CMX_MULTIPART_HEADERS_MAX ? CMX_OK : CMX_ENOSPC;
+}
+
+static cmx_err line_byte(struct cmx_multipart *m, uint8_t c, struct cmx_multipart_event *ev)
+{
+    if (c == '\n')
+        return m->line_len && m->line[--m->line_len] == '\r' ? line_end(m, ev) : CMX_EFORMAT;
+    if (c == '\0')
+        return CMX_EFORMAT;
+    if (m->line_len + 1 >= sizeof m->line)
         return CMX_ENOSPC;
-    line_parse(m);
-    m->line_len = 0;
-    return CMX_OK;
-}
-
-/* Consumes one byte between a delimiter and the part's header. Sets *closed if the delimiter was the closing one. */
-static cmx_err after_byte(struct cmx_multipart *m, uint8_t c, bool *closed)
-{
-    if (m->state == AFTER && c == '-') {
-        m->state = AFTER_DASH;
-        return CMX_OK;
-    }
-    if (m->state == AFTER_DASH) {
-        *closed = c == '-';
+    m->line[m->line_len++] = (char)c;
+    if (m->lines == 0 && m->line_len == 2 && memcmp(m->line, "--", 2) == 0) {
         m->state = EPILOGUE;
-        return *closed ? CMX_OK : CMX_EFORMAT;
-    }
-    if (m->state == AFTER_CR) {
-        m->state = HEADERS;
-        m->line_len = 0;
-        m->lines = 0;
-        m->has_name = false;
-        m->name[0] = '\0';
-        return c == '\n' ? CMX_OK : CMX_EFORMAT;
-    }
-    m->state = c == '\r' ? AFTER_CR : AFTER_PAD; /* transport padding, RFC 2046 section 5.1.1 */
-    return c == '\r' || c == ' ' || c == '\t' ? CMX_OK : CMX_EFORMAT;
-}
-
-static cmx_err structure(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev)
-{
-    bool ready = false, closed = false;
-    uint8_t c;
-    cmx_err err = cmx_buf_get_u8(in, &c);
-
-    if (err)
-        return err;
-    if (m->state == HEADERS)
-        err = header_byte(m, c, &ready);
-    else
-        err = after_byte(m, c, &closed);
-    if (err)
-        return err;
-    if (closed)
         ev->kind = CMX_MULTIPART_END;
-    if (!ready)
-        return CMX_OK;
-    m->state = BODY;
-    m->in_part = true;
-    m->matched = 2; /* an empty body: the delimiter may follow the header's blank line at once */
-    m->assumed = 2;
-    ev->kind = CMX_MULTIPART_PART;
+    }
     return CMX_OK;
 }
 
 cmx_err cmx_multipart_next(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev)
 {
+    uint8_t c;
     cmx_err err;
 
     CMX_CHECK(m->matched <= m->delimiter_len);
@@ -218,8 +191,10 @@ cmx_err cmx_multipart_next(struct cmx_multipart *m, struct cmx_buf *in, struct c
             return CMX_EFORMAT;
         if (m->state == EPILOGUE)
             return cmx_buf_skip(in, cmx_buf_len(in));
-        if (m->state != PREAMBLE && m->state != BODY) {
-            err = structure(m, in, ev);
+        if (m->state == LINES) {
+            err = cmx_buf_get_u8(in, &c);
+            if (!err)
+                err = line_byte(m, c, ev);
             if (err)
                 return refuse(m, err);
             continue;
@@ -227,12 +202,9 @@ cmx_err cmx_multipart_next(struct cmx_multipart *m, struct cmx_buf *in, struct c
         scan(m, in, ev);
         if (m->matched < m->delimiter_len)
             continue;
-        m->matched = 0;
-        m->assumed = 0;
-        m->state = AFTER;
-        if (m->in_part)
+        if (m->state == BODY)
             ev->kind = CMX_MULTIPART_DONE;
-        m->in_part = false;
+        begin_lines(m);
     }
     return CMX_OK;
 }

@@ -37,8 +37,7 @@ struct cmx_multipart {
     size_t matched;
     size_t assumed; /* matched bytes that were not received: a delimiter at the body's start has no CRLF */
     size_t line_len;
-    unsigned lines;
-    bool in_part;
+    unsigned lines; /* lines since the last delimiter, its own included */
     bool has_name;
     char name[CMX_MULTIPART_NAME_MAX];
     char delimiter[4 + CMX_MULTIPART_BOUNDARY_MAX]; /* CR LF - - boundary */

@@ -54,12 +54,13 @@ struct cmx_ota_past {
     char what[48];              /* the version, or the beginning of the reason for the failure */
 };
 
+/* What it points to must stay valid as long as the config. */
 struct cmx_ota_config {
-    struct cmx_slots slots;   /* copied; its arg must outlive the service */
-    const char *name;         /* the device's name, for the page's title; NULL: "device"; borrowed */
-    const char *const *hosts; /* further names that clients may send in the Host header; borrowed */
+    struct cmx_slots slots;
+    const char *name;         /* the device's name, for the page's title; NULL: "device" */
+    const char *const *hosts; /* further names that clients may send in the Host header */
     size_t n_hosts;
-    const char *address;          /* NULL means 127.0.0.1; borrowed */
+    const char *address;          /* NULL means 127.0.0.1 */
     const uint8_t *boot;          /* CMX_OTA_BOOT_LEN bytes that identify this boot of the device; NULL: random */
     uint16_t port;                /* 0: the platform chooses a port */
     unsigned idle_timeout_s;      /* 0 means CMX_OTA_IDLE_TIMEOUT_S */
@@ -72,19 +73,21 @@ struct cmx_ota_config {
     /* Reports an event. May be NULL. text: the version or the reason, valid during the call. Called from the service's
      * threads without a lock; must not block. */
     void (*event)(cmx_ota_event event, const char *text);
-    const struct cmx_ota_past *past; /* uploads that ended before the service starts, the oldest first; copied */
-    size_t n_past;                   /* number of uploads at past, at most CMX_OTA_PAST */
     /* Called after the end of an upload, from the same threads as event. May block. May be NULL. */
     void (*ended)(const struct cmx_ota_past *p);
-    struct cmx_image_policy policy; /* copied; without a key each start logs a warning */
+    struct cmx_image_policy policy; /* without a key each start logs a warning */
 };
 
 struct cmx_json;
 struct cmx_ota_service;
 
-/* Starts the service. *config is copied. CMX_EIO: the slots cannot be read, or there are no random bytes. CMX_ENOMEM:
- * out of memory. Other errors: as for cmx_http_serve. */
+/* Starts the service. *config must outlive it. CMX_EIO: the slots cannot be read, or there are no random bytes.
+ * CMX_ENOMEM: out of memory. Other errors: as for cmx_http_serve. */
 CMX_MUST_USE cmx_err cmx_ota_start(struct cmx_ota_service **out, const struct cmx_ota_config *config);
+
+/* Adds an upload to the history that GET /update shows. For uploads that ended before the service was started: call it
+ * at once after cmx_ota_start, the oldest upload first. *p is copied. */
+void cmx_ota_past_add(struct cmx_ota_service *s, const struct cmx_ota_past *p);
 
 uint16_t cmx_ota_port(const struct cmx_ota_service *s);
 

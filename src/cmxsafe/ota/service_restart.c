@@ -9,35 +9,33 @@
 static void restart_task(void *arg)
 {
     struct cmx_ota_service *s = arg;
-    struct cmx_why why = {""};
+    struct cmx_why why;
     cmx_err err;
 
-    cmx_port_sleep_ms(s->config.restart_grace_ms ? s->config.restart_grace_ms : CMX_OTA_RESTART_GRACE_MS);
-    err = s->config.restart(&why);
-    if (err)
-        cmx_log(CMX_LOG_ERROR, TAG, "cannot restart: %s", cmx_why_text(&why, err));
-    cmx_port_mutex_lock(&s->lock);
+    cmx_why_clear(&why);
+    cmx_port_sleep_ms(s->config->restart_grace_ms ? s->config->restart_grace_ms : CMX_OTA_RESTART_GRACE_MS);
+    err = s->config->restart(&why);
+    cmx_ota_lock(s);
     if (err) {
-        cmx_ota_set_error(s, cmx_why_text(&why, err));
+        cmx_ota_failed(s, "restarting", cmx_why_text(&why, err));
         cmx_ota_set_state(s, OTA_READY);
     }
     s->restart_running = false;
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
 }
 
 void cmx_ota_schedule_restart(struct cmx_ota_service *s)
 {
     bool first;
 
-    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_lock(s);
     first = s->state == OTA_READY;
     if (first) {
-        s->error.text[0] = '\0';
+        cmx_why_clear(&s->error);
         s->restart_running = true;
-        s->restart_ms = cmx_port_now_ms();
         cmx_ota_set_state(s, OTA_RESTARTING);
     }
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
     if (!first)
         return;
     cmx_log(CMX_LOG_INFO, TAG, "restarting into the new image");
@@ -53,10 +51,10 @@ cmx_err cmx_ota_restart_begin(struct cmx_http_request *r, void *ctx, void **stat
 
     if (cmx_ota_refused(s, r, &err))
         return err;
-    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_lock(s);
     cmx_ota_expire(s);
     ready = s->state == OTA_READY;
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
     if (!ready)
         return cmx_http_reply_text(r, 409, "error: no update is ready\n");
     *state = s;

@@ -24,16 +24,16 @@ static const struct cmx_http_route routes[] = {
 static void describe_http(struct cmx_ota_service *s)
 {
     s->http.name = "ota";
-    s->http.address = s->config.address;
-    s->http.port = s->config.port;
+    s->http.address = s->config->address;
+    s->http.port = s->config->port;
     s->http.max_connections = 4;
-    s->http.idle_timeout_s = s->config.idle_timeout_s ? s->config.idle_timeout_s : CMX_OTA_IDLE_TIMEOUT_S;
+    s->http.idle_timeout_s = s->config->idle_timeout_s ? s->config->idle_timeout_s : CMX_OTA_IDLE_TIMEOUT_S;
     s->http.routes = routes;
     s->http.n_routes = sizeof routes / sizeof routes[0];
     s->http.ctx = s;
 }
 
-/* Sets the service's state from the slots: an activated update, a trial, or the error of the last update. */
+/* Sets the service's state from the slots: an activated update, or a trial. */
 static void take_slots(struct cmx_ota_service *s)
 {
     const struct cmx_slots_status *t = &s->slots;
@@ -42,11 +42,9 @@ static void take_slots(struct cmx_ota_service *s)
     if (t->activated)
         cmx_ota_set_state(s, OTA_READY);
     if (t->pending) {
-        s->trial.since_ms = s->started_ms - t->trial_ms;
+        s->trial.since_ms = cmx_ota_now_ms() - t->trial_ms;
         cmx_ota_set_trial(s, TRIAL_RUNNING);
     }
-    if (t->problem)
-        cmx_ota_set_error(s, t->problem);
 }
 
 static void greet(struct cmx_ota_service *s)
@@ -55,14 +53,16 @@ static void greet(struct cmx_ota_service *s)
 
     cmx_log(CMX_LOG_INFO, TAG, "running version %s from %s%s", t->version[0] ? t->version : "unknown", t->running,
             t->pending ? ", on trial" : "");
-    if (t->problem)
+    if (t->problem) {
         cmx_log(CMX_LOG_WARN, TAG, "%s", t->problem);
+        cmx_ota_set_error(s, t->problem);
+    }
     if (t->rolled_back) {
         cmx_log(CMX_LOG_WARN, TAG, "version %s was rolled back: %s",
                 t->rolled_back_version[0] ? t->rolled_back_version : "unknown", t->rolled_back_why);
         cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, t->rolled_back_why);
     }
-    if (s->config.policy.keys.n == 0 && !s->config.policy.secure_boot)
+    if (s->config->policy.keys.n == 0 && !s->config->policy.secure_boot)
         cmx_log(CMX_LOG_WARN, TAG, "no update key: unsigned images are accepted");
 }
 
@@ -80,15 +80,11 @@ cmx_err cmx_ota_start(struct cmx_ota_service **out, const struct cmx_ota_config 
 
     if (!s)
         return CMX_ENOMEM;
-    s->config = *config;
+    s->config = config;
     s->started_ms = cmx_port_now_ms();
-    while (s->n_past < config->n_past && s->n_past < CMX_OTA_PAST) {
-        s->past[s->n_past] = config->past[s->n_past];
-        s->n_past++;
-    }
     cmx_port_mutex_init(&s->lock);
     describe_http(s);
-    err = s->config.slots.status(s->config.slots.arg, &s->slots);
+    err = s->config->slots.status(s->config->slots.arg, &s->slots);
     if (!err && config->boot)
         memcpy(s->boot, config->boot, sizeof s->boot);
     else if (!err)
@@ -115,9 +111,9 @@ static bool restart_running(struct cmx_ota_service *s)
 {
     bool yes;
 
-    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_lock(s);
     yes = s->restart_running;
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
     return yes;
 }
 

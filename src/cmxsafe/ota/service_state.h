@@ -30,11 +30,14 @@ struct cmx_ota_trial {
     cmx_ota_trial_step step;
     bool confirm_failed;
     bool no_way_back;    /* there is no image to roll back to */
-    uint32_t pause_ms;   /* wait before the next attempt; doubles each time */
-    uint64_t since_ms;   /* when the trial began */
-    uint64_t next_ms;    /* no attempt before this time */
+    uint32_t since_ms;   /* when the trial began */
+    uint32_t last_ms;    /* when the last attempt ended */
+    uint32_t pause_ms;   /* wait between the last attempt and the next one; doubles each time */
     const char *because; /* reason for the rollback */
 };
+
+/* Times of 32 bits (cmx_ota_now_ms) wrap after 49 days, so only the time between two of them counts. */
+uint32_t cmx_ota_now_ms(void);
 
 /* Invariants, under lock: upload exists exactly in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING. In OTA_RECEIVING
  * and OTA_CHECKING only the thread of the owning request uses upload and the slots. While an image is on trial there is
@@ -42,26 +45,25 @@ struct cmx_ota_trial {
  * copies for the other threads. No function that may leave the process (activate, confirm, rollback, restart) is called
  * under lock. */
 struct cmx_ota_service {
-    struct cmx_mutex lock;
+    const struct cmx_ota_config *config; /* borrowed */
     struct cmx_http_server *server;
     cmx_ota_state_name state;
+    uint32_t state_ms; /* when the state was entered */
     struct cmx_ota_trial trial;
     struct cmx_upload *upload;
     uint32_t received;
     uint32_t total; /* 0: not known */
     uint32_t crc;
-    uint64_t interrupted_ms;
     uint64_t started_ms;
-    uint64_t restart_ms; /* only in OTA_RESTARTING: when the restart was requested */
     uint8_t boot[CMX_OTA_BOOT_LEN];
     bool ready;           /* the next start boots a new image; false after an upload that wrote but was not activated */
     bool restart_running; /* the restart task has not ended */
     char from[CMX_IP_TEXT_MAX]; /* the client whose upload began last; "": not known */
+    struct cmx_mutex lock;
     struct cmx_slots_status slots;
-    struct cmx_ota_config config;
     struct cmx_http_service http;
     struct cmx_ota_past past[CMX_OTA_PAST];
-    unsigned n_past;      /* uploads that ended, also before the start; the last is past[(n_past - 1) % CMX_OTA_PAST] */
+    unsigned n_past;      /* uploads that were added; the last is past[(n_past - 1) % CMX_OTA_PAST] */
     struct cmx_why error; /* why the last upload, restart, confirmation or rollback failed; empty: no failure */
 };
 
@@ -73,7 +75,7 @@ struct cmx_ota_request {
     bool in_field; /* the current part is the field `update` */
     bool had_field;
     uint32_t range_end; /* raw upload: offset in the file at which this request's body ends; 0: not known */
-    uint64_t since_ms;  /* start of the window that measures the upload rate; moved later by our processing time */
+    uint32_t since_ms;  /* start of the window that measures the upload rate; moved later by our processing time */
     uint32_t came;      /* bytes that arrived in that window */
     struct cmx_multipart parts;
 };
@@ -82,7 +84,10 @@ _Static_assert(sizeof(struct cmx_upload) + sizeof(struct cmx_ota_request) + size
                    CMX_OTA_HEAP_MAX / 2,
                "half of the service's heap; the HTTP server uses the other half");
 
-/* ---- service_state.c: call with the lock held, except cmx_ota_read_slots and cmx_ota_event_send ---- */
+/* ---- service_state.c: call with the lock held, except cmx_ota_lock, cmx_ota_read_slots and cmx_ota_event_send ---- */
+
+void cmx_ota_lock(struct cmx_ota_service *s);
+void cmx_ota_unlock(struct cmx_ota_service *s);
 
 const char *cmx_ota_state_text(cmx_ota_state_name state);
 
@@ -91,6 +96,9 @@ void cmx_ota_set_state(struct cmx_ota_service *s, cmx_ota_state_name state);
 void cmx_ota_set_trial(struct cmx_ota_service *s, cmx_ota_trial_step step);
 
 void cmx_ota_set_error(struct cmx_ota_service *s, const char *why);
+
+/* Logs that a step has failed, and stores the reason as the error. */
+void cmx_ota_failed(struct cmx_ota_service *s, const char *step, const char *why);
 
 /* Frees the upload; the state is then OTA_READY or OTA_IDLE. */
 void cmx_ota_drop_upload(struct cmx_ota_service *s);

@@ -17,7 +17,7 @@ static bool foreign_name(struct cmx_ota_service *s, struct cmx_http_request *r, 
 {
     const char *host = cmx_http_header_get(r, "Host");
 
-    if (cmx_origin_host_ok(host, s->config.hosts, s->config.n_hosts))
+    if (cmx_origin_host_ok(host, s->config->hosts, s->config->n_hosts))
         return false;
     *err = cmx_http_reply_text(
         r, 403, "error: this device is not known by the name '%.64s'; use its address or configure the name\n",
@@ -127,16 +127,16 @@ static void status_slots(struct cmx_ota_service *s, struct cmx_json *j)
 
 void cmx_ota_json(struct cmx_ota_service *s, struct cmx_json *j)
 {
-    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_lock(s);
     cmx_ota_expire(s);
-    cmx_json_str(j, "device", s->config.name ? s->config.name : "device");
+    cmx_json_str(j, "device", s->config->name ? s->config->name : "device");
     cmx_json_hex(j, "boot", s->boot, sizeof s->boot);
     cmx_json_u64(j, "uptime_ms", cmx_port_now_ms() - s->started_ms);
-    cmx_json_bool(j, "signature_required", s->config.policy.keys.n > 0);
+    cmx_json_bool(j, "signature_required", s->config->policy.keys.n > 0);
     status_upload(s, j);
     status_history(s, j);
     status_slots(s, j);
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
 }
 
 static cmx_err status_write(struct cmx_ota_service *s, struct cmx_buf *out)

@@ -8,37 +8,35 @@
 enum { PAUSE_MIN_MS = 2000, PAUSE_MAX_MS = 60000 };
 
 /* Call when a step has failed. Stores the reason, which GET /update shows, and sets the time of the next attempt. */
-static void trial_failed(struct cmx_ota_service *s, const char *what, cmx_err err, const struct cmx_why *why)
+static void trial_failed(struct cmx_ota_service *s, const char *step, cmx_err err, const struct cmx_why *why)
 {
     struct cmx_ota_trial *t = &s->trial;
-    const char *text = cmx_why_text(why, err);
 
     t->pause_ms = t->pause_ms ? 2 * t->pause_ms : PAUSE_MIN_MS;
     if (t->pause_ms > PAUSE_MAX_MS)
         t->pause_ms = PAUSE_MAX_MS;
-    t->next_ms = cmx_port_now_ms() + t->pause_ms;
-    cmx_log(CMX_LOG_ERROR, TAG, "%s failed: %s; next attempt in %u s", what, text, (unsigned)(t->pause_ms / 1000));
-    cmx_port_mutex_lock(&s->lock);
-    cmx_ota_set_error(s, text);
-    cmx_port_mutex_unlock(&s->lock);
+    t->last_ms = cmx_ota_now_ms();
+    cmx_ota_lock(s);
+    cmx_ota_failed(s, step, cmx_why_text(why, err));
+    cmx_ota_unlock(s);
 }
 
 static void trial_step(struct cmx_ota_service *s, cmx_ota_trial_step step)
 {
-    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_lock(s);
     cmx_ota_set_trial(s, step);
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
 }
 
 static bool trial_due(const struct cmx_ota_service *s)
 {
-    return cmx_port_now_ms() >= s->trial.next_ms;
+    return cmx_ota_now_ms() - s->trial.last_ms >= s->trial.pause_ms;
 }
 
 /* This and the following functions expect *why to be empty, and store a reason in it. */
 static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
 {
-    cmx_err err = s->config.slots.confirm(s->config.slots.arg, why);
+    cmx_err err = s->config->slots.confirm(s->config->slots.arg, why);
 
     cmx_ota_read_slots(s);
     if (err && s->slots.pending) {
@@ -46,10 +44,10 @@ static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
         trial_failed(s, "confirming", err, why);
         return;
     }
-    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_lock(s);
     cmx_ota_set_error(s, why->text);
     cmx_ota_set_trial(s, TRIAL_OVER);
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
     if (err) { /* the image is no longer pending, because the running image is not the new one */
         cmx_log(CMX_LOG_WARN, TAG, "nothing to confirm: %s", why->text);
         cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, why->text);
@@ -61,13 +59,14 @@ static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
 
 static void trial_rollback(struct cmx_ota_service *s, struct cmx_why *why)
 {
-    cmx_err err = s->config.slots.rollback(s->config.slots.arg, s->trial.because, why);
+    cmx_err err = s->config->slots.rollback(s->config->slots.arg, s->trial.because, why);
 
     if (err == CMX_ENOENT) {
-        cmx_log(CMX_LOG_ERROR, TAG, "version %s (%s) cannot be rolled back: there is no other image", s->slots.version,
-                s->trial.because);
         s->trial.no_way_back = true;
-        trial_step(s, TRIAL_RUNNING);
+        cmx_ota_lock(s);
+        cmx_ota_failed(s, "rolling back", "there is no other image");
+        cmx_ota_set_trial(s, TRIAL_RUNNING);
+        cmx_ota_unlock(s);
     } else if (err) {
         trial_failed(s, "rolling back", err, why);
     } else {
@@ -79,13 +78,14 @@ static void trial_rollback(struct cmx_ota_service *s, struct cmx_why *why)
 
 static cmx_confirm_decision trial_restart(struct cmx_ota_service *s, struct cmx_why *why)
 {
-    cmx_err err = s->config.restart(why);
+    cmx_err err = s->config->restart(why);
 
     if (err) {
         trial_failed(s, "restarting", err, why);
         return CMX_CONFIRM_WAIT;
     }
-    s->trial.next_ms = cmx_port_now_ms() + CMX_OTA_RESTART_WAIT_MS;
+    s->trial.last_ms = cmx_ota_now_ms();
+    s->trial.pause_ms = CMX_OTA_RESTART_WAIT_MS;
     return CMX_CONFIRM_ROLLBACK;
 }
 
@@ -94,7 +94,7 @@ static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_fac
     struct cmx_confirm_facts f = *facts;
 
     f.confirm_failed = s->trial.confirm_failed;
-    switch (cmx_confirm_decide(s->trial.since_ms, s->config.confirm_deadline_ms, cmx_port_now_ms(), &f)) {
+    switch (cmx_confirm_decide(cmx_ota_now_ms() - s->trial.since_ms, s->config->confirm_deadline_ms, &f)) {
     case CMX_CONFIRM_NOW:
         if (trial_due(s))
             trial_confirm(s, why);
@@ -112,8 +112,9 @@ static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_fac
 
 cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts)
 {
-    struct cmx_why why = {""};
+    struct cmx_why why;
 
+    cmx_why_clear(&why);
     if (s->trial.step == TRIAL_RUNNING)
         trial_decide(s, facts, &why);
     if (s->trial.step == TRIAL_ROLLBACK && trial_due(s))

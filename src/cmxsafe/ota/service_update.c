@@ -12,6 +12,7 @@
 #include "cmxsafe/ota/service_state.h"
 
 #define TAG "ota"
+#define FRAMING_MAX 4096 /* the multipart framing around a file has fewer bytes */
 
 static int status_of(cmx_err err)
 {
@@ -42,10 +43,17 @@ static int status_of(cmx_err err)
 static cmx_err reply_error(struct cmx_http_request *r, cmx_err err, const char *why,
                            const struct cmx_http_header *header)
 {
-    char text[CMX_WHY_MAX + 32];
+    char text[CMX_WHY_MAX + 16];
 
     snprintf(text, sizeof text, "error: %s\n", why);
     return cmx_http_reply(r, status_of(err), "text/plain; charset=utf-8", text, strlen(text), header, header != NULL);
+}
+
+void cmx_ota_past_add(struct cmx_ota_service *s, const struct cmx_ota_past *p)
+{
+    cmx_ota_lock(s);
+    s->past[s->n_past++ % CMX_OTA_PAST] = *p;
+    cmx_ota_unlock(s);
 }
 
 /* Records the end of an upload, which GET /update shows, and reports it to the platform. Only the owner of the upload
@@ -56,11 +64,9 @@ static void record_end(struct cmx_ota_service *s, bool ok, const char *what)
 
     snprintf(p.from, sizeof p.from, "%s", s->from);
     snprintf(p.what, sizeof p.what, "%s", what);
-    cmx_port_mutex_lock(&s->lock);
-    s->past[s->n_past++ % CMX_OTA_PAST] = p;
-    cmx_port_mutex_unlock(&s->lock);
-    if (s->config.ended)
-        s->config.ended(&p);
+    cmx_ota_past_add(s, &p);
+    if (s->config->ended)
+        s->config->ended(&p);
 }
 
 /* Ends the upload that q owns, and reports why to the client, in the log and in GET /update. Call without the lock. */
@@ -73,10 +79,10 @@ static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struc
     cmx_why_set(&kept, "%s", why); /* why may point into the upload, which is freed now */
     q->owner = false;
     record_end(s, false, text);
-    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_lock(s);
     cmx_ota_drop_upload(s);
     cmx_ota_set_error(s, text);
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
     cmx_log(CMX_LOG_WARN, TAG, "update refused: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_REFUSED, text);
     return reply_error(r, err, text, NULL);
@@ -98,13 +104,13 @@ static cmx_err open_new(struct cmx_ota_service *s, const char **why)
     cmx_err err;
 
     cmx_ota_drop_upload(s);
-    s->error.text[0] = '\0';
+    cmx_why_clear(&s->error);
     s->upload = cmx_mem_alloc(sizeof *s->upload);
     if (!s->upload) {
         *why = "no memory";
         return CMX_ENOMEM;
     }
-    err = cmx_upload_begin(s->upload, &s->config.slots, &s->config.policy);
+    err = cmx_upload_begin(s->upload, &s->config->slots, &s->config->policy);
     if (err) {
         *why = s->upload->why;
         cmx_ota_drop_upload(s);
@@ -146,21 +152,21 @@ static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, con
     return CMX_OK;
 }
 
-/* Reads the request's headers. Returns the error in them, or NULL. */
-static const char *read_head(struct cmx_http_request *r, struct cmx_ota_request *q, struct cmx_range *range)
+/* Reads the request's headers. *len: length of the body, 0 if it is not known. Returns the error in them, or NULL. */
+static const char *read_head(struct cmx_http_request *r, struct cmx_ota_request *q, struct cmx_range *range,
+                             uint32_t *len)
 {
     const char *type = cmx_http_header_get(r, "Content-Type"), *text = cmx_http_header_get(r, "Content-Range");
-    int64_t len = cmx_http_content_length(r);
+    const bool sized = cmx_http_content_length(r, len);
 
     q->multipart = type && strncasecmp(type, "multipart/", 10) == 0;
     if (q->multipart && (text || cmx_multipart_init(&q->parts, type) != CMX_OK))
         return "no readable multipart/form-data body";
-    if (len == 0)
+    if (sized && *len == 0)
         return "the body is empty";
-    if (!q->multipart && !text && len > 0 && len <= UINT32_MAX)
-        *range = (struct cmx_range){.last = (uint32_t)len - 1, .total = (uint32_t)len};
-    if (text && (cmx_range_parse(range, text) != CMX_OK ||
-                 (len > 0 && len != (int64_t)range->last - (int64_t)range->first + 1)))
+    if (sized && !q->multipart && !text)
+        *range = (struct cmx_range){.last = *len - 1, .total = *len};
+    if (text && (cmx_range_parse(range, text) != CMX_OK || (sized && *len != range->last - range->first + 1)))
         return "Content-Range is not 'bytes FIRST-LAST/TOTAL' of this body";
     return NULL;
 }
@@ -171,7 +177,7 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
     struct cmx_ota_request *q;
     struct cmx_range range = {0};
     const char *why;
-    uint32_t held;
+    uint32_t held, len = 0;
     cmx_err err = CMX_OK;
 
     if (cmx_ota_refused(s, r, &err))
@@ -180,21 +186,20 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
     if (!q)
         return cmx_ota_no_memory(r);
     *state = q;
-    q->since_ms = cmx_port_now_ms();
-    why = read_head(r, q, &range);
+    q->since_ms = cmx_ota_now_ms();
+    why = read_head(r, q, &range, &len);
     if (why)
         return cmx_http_reply_text(r, 400, "error: %s\n", why);
     if (range.total)
         q->range_end = range.last + 1;
-    cmx_port_mutex_lock(&s->lock);
-    /* The multipart framing takes less than 4096 bytes. A body that cannot fit is refused before the client sends it.
-     */
+    cmx_ota_lock(s);
     why = "larger than the slot";
-    err = cmx_http_content_length(r) > (int64_t)s->slots.target_size + 4096 ? CMX_ENOSPC : acquire(s, q, &range, &why);
+    /* A body that cannot fit is refused before the client sends it. */
+    err = len > FRAMING_MAX && len - FRAMING_MAX > s->slots.target_size ? CMX_ENOSPC : acquire(s, q, &range, &why);
     held = s->received;
     if (!err)
         cmx_http_client(r, s->from);
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
     if (err)
         return conflict(r, err, held, why);
     cmx_log(CMX_LOG_INFO, TAG, "upload %s at byte %" PRIu32 ", from %s", held ? "continues" : "begins", held,
@@ -248,19 +253,17 @@ static void interrupted(struct cmx_ota_service *s)
 {
     const size_t heap = cmx_port_heap_free();
 
-    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_lock(s);
     if (s->received == 0) {
         cmx_ota_drop_upload(s);
     } else {
-        s->interrupted_ms = cmx_port_now_ms();
         cmx_ota_set_state(s, OTA_INTERRUPTED);
         cmx_log(CMX_LOG_INFO, TAG, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
     }
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
     if (heap < CMX_OTA_HEAP_SHORT)
         cmx_log(CMX_LOG_WARN, TAG,
-                "memory is short: %u bytes of heap are free; close other connections to this device, then "
-                "continue the upload",
+                "memory is short: %u bytes of heap are free; close other connections, then continue the upload",
                 (unsigned)heap);
     cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
 }
@@ -269,7 +272,7 @@ static void interrupted(struct cmx_ota_service *s)
  * then is not idle, but would keep all other clients from updating. */
 static bool too_slow(const struct cmx_ota_service *s, struct cmx_ota_request *q, size_t len)
 {
-    const uint64_t took = cmx_port_now_ms() - q->since_ms, window = s->http.idle_timeout_s * 1000ull;
+    const uint32_t took = cmx_ota_now_ms() - q->since_ms, window = s->http.idle_timeout_s * 1000u;
 
     q->came += (uint32_t)len;
     if (took < window)
@@ -285,7 +288,7 @@ cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, 
 {
     struct cmx_ota_service *s = ctx;
     struct cmx_ota_request *q = state;
-    uint64_t start;
+    uint32_t start;
     cmx_err err;
 
     if (!q || !q->owner)
@@ -295,13 +298,13 @@ cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, 
         interrupted(s);
         return cmx_http_reply_text(r, 408, "error: the upload is too slow; it can be continued\n");
     }
-    start = cmx_port_now_ms();
+    start = cmx_ota_now_ms();
     err = q->multipart ? multipart_bytes(s, q, data, len) : cmx_upload_data(s->upload, data, len);
-    q->since_ms += cmx_port_now_ms() - start;
-    cmx_port_mutex_lock(&s->lock);
+    q->since_ms += cmx_ota_now_ms() - start;
+    cmx_ota_lock(s);
     s->received = s->upload->received;
     s->crc = s->upload->crc;
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
     return err ? fail(s, r, q, err, s->upload->why) : CMX_OK;
 }
 
@@ -310,12 +313,12 @@ static bool part_of_file(struct cmx_ota_service *s, struct cmx_ota_request *q)
 {
     bool part;
 
-    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_lock(s);
     part = !q->multipart && s->total && s->received < s->total;
     if (!part && !s->total)
         s->total = s->received;
     cmx_ota_set_state(s, part ? OTA_RECEIVING : OTA_CHECKING);
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
     return part;
 }
 
@@ -329,14 +332,14 @@ static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, 
     snprintf(text, sizeof text, "version=%s slot=%s sha256=%s", version[0] ? version : "-", s->slots.target, sha);
     cmx_ota_read_slots(s);
     q->owner = false;
-    q->ready = !s->config.no_restart;
+    q->ready = !s->config->no_restart;
     record_end(s, true, version);
-    cmx_port_mutex_lock(&s->lock);
+    cmx_ota_lock(s);
     cmx_ota_drop_upload(s);
     s->ready = q->ready;
     if (q->ready)
         cmx_ota_set_state(s, OTA_READY);
-    cmx_port_mutex_unlock(&s->lock);
+    cmx_ota_unlock(s);
     cmx_log(CMX_LOG_INFO, TAG, "update ready: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_READY, version);
     return cmx_http_reply_text(r, 200, "OK %s\n", text);

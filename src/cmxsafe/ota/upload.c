@@ -61,16 +61,11 @@ static cmx_err touch(struct cmx_upload *u)
     return CMX_OK;
 }
 
-static cmx_err erase_up_to(struct cmx_upload *u, uint32_t end)
+static cmx_err erase_sector(struct cmx_upload *u, uint32_t at)
 {
-    while (u->erased < end) {
-        cmx_err err = u->slots->erase(u->slots->arg, u->erased, CMX_FLASH_SECTOR);
+    cmx_err err = u->slots->erase(u->slots->arg, at, CMX_FLASH_SECTOR);
 
-        if (err)
-            return fail(u, err, "erasing the slot failed");
-        u->erased += CMX_FLASH_SECTOR;
-    }
-    return CMX_OK;
+    return err ? fail(u, err, "erasing the slot failed") : CMX_OK;
 }
 
 static cmx_err flush(struct cmx_upload *u)
@@ -78,8 +73,8 @@ static cmx_err flush(struct cmx_upload *u)
     uint32_t skip = 0;
     cmx_err err = touch(u);
 
-    if (!err)
-        err = erase_up_to(u, u->written + u->buffered);
+    for (; !err && u->erased < u->written + u->buffered; u->erased += CMX_FLASH_SECTOR)
+        err = erase_sector(u, u->erased);
     if (err)
         return err;
     if (u->written == 0) {
@@ -121,51 +116,34 @@ cmx_err cmx_upload_data(struct cmx_upload *u, const void *data, size_t len)
     return CMX_OK;
 }
 
-static cmx_err blank(struct cmx_upload *u, uint32_t at, bool *is)
-{
-    *is = true;
-    for (uint32_t done = 0; done < CMX_FLASH_SECTOR && *is; done += sizeof u->buffer) {
-        cmx_err err = u->slots->read(u->slots->arg, at + done, u->buffer, sizeof u->buffer);
-
-        if (err)
-            return fail(u, err, "reading the slot failed");
-        for (size_t i = 0; i < sizeof u->buffer; i++)
-            *is = *is && u->buffer[i] == 0xff;
-    }
-    return CMX_OK;
-}
-
 /* Erases what is left of a longer, older image after the end of the new image. The slot then contains the file's bytes,
  * followed only by 0xff. */
 static cmx_err erase_rest(struct cmx_upload *u)
 {
+    cmx_err err = CMX_OK;
+
     if (u->policy.format != CMX_IMAGE_ESP)
         return CMX_OK;
-    while (u->erased < u->slot_size) {
-        bool is;
-        cmx_err err = blank(u, u->erased, &is);
-
-        if (err)
-            return err;
-        if (is)
-            u->erased += CMX_FLASH_SECTOR;
-        else
-            err = erase_up_to(u, u->erased + CMX_FLASH_SECTOR);
-        if (err)
-            return err;
+    for (uint32_t at = u->erased; at < u->slot_size && !err; at += sizeof u->buffer) {
+        if (u->slots->read(u->slots->arg, at, u->buffer, sizeof u->buffer) != CMX_OK)
+            return fail(u, CMX_EIO, "reading the slot failed");
+        /* True unless all bytes are 0xff: the first is, and each byte equals the byte after it. */
+        if (u->buffer[0] != 0xff || memcmp(u->buffer, u->buffer + 1, sizeof u->buffer - 1) != 0)
+            err = erase_sector(u, at - at % CMX_FLASH_SECTOR);
     }
-    return CMX_OK;
+    return err;
 }
 
 /* Reads a piece of the stored image. Takes the withheld bytes from memory, because they are not stored yet. */
 static cmx_err read_piece(struct cmx_upload *u, uint32_t at, uint32_t n)
 {
-    uint32_t skip = at == 0 ? (n < CMX_UPLOAD_WITHHELD ? n : CMX_UPLOAD_WITHHELD) : 0;
+    cmx_err err = CMX_OK;
 
-    memcpy(u->buffer, u->withheld, skip);
-    if (n == skip)
-        return CMX_OK;
-    return u->slots->read(u->slots->arg, at + skip, u->buffer + skip, n - skip);
+    if (at + n > CMX_UPLOAD_WITHHELD)
+        err = u->slots->read(u->slots->arg, at, u->buffer, n);
+    if (at == 0)
+        memcpy(u->buffer, u->withheld, sizeof u->withheld);
+    return err;
 }
 
 /* Checks the image a second time, as storage returns it. */

@@ -36,8 +36,10 @@ CMX_MUST_USE cmx_err cmx_sha256_update(struct cmx_sha256 *h, const void *data, s
 CMX_MUST_USE cmx_err cmx_sha256_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN]);
 void cmx_sha256_abort(struct cmx_sha256 *h); /* safe after a failed init, and when called twice */
 
-/* Computes the SHA-256 of one buffer, by the calls above (port/sha256.c). */
+/* Compute the SHA-256 of one buffer, or of head followed by data, by the calls above (port/sha256.c). */
 CMX_MUST_USE cmx_err cmx_sha256_of(const void *data, size_t len, uint8_t out[CMX_SHA256_LEN]);
+CMX_MUST_USE cmx_err cmx_sha256_of_two(const void *head, size_t head_len, const void *data, size_t len,
+                                       uint8_t out[CMX_SHA256_LEN]);
 
 /* HMAC-SHA-256, RFC 2104, streaming. The key is copied and wiped at the end. */
 struct cmx_hmac {
@@ -49,6 +51,10 @@ CMX_MUST_USE cmx_err cmx_hmac_finish(struct cmx_hmac *h, uint8_t out[CMX_SHA256_
 /* Finishes the message, and starts the next one under the same key, which is cheaper than a new init. */
 CMX_MUST_USE cmx_err cmx_hmac_restart(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN]);
 void cmx_hmac_abort(struct cmx_hmac *h);
+
+/* Computes the MAC of head followed by data, by the calls above (port/hmac.c). */
+CMX_MUST_USE cmx_err cmx_hmac_of_two(const uint8_t key[32], const void *head, size_t head_len, const void *data,
+                                     size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* Verifies an ECDSA P-256 signature over a SHA-256 digest, FIPS 186-5. CMX_ESIG: the signature does not match;
  * CMX_EINVAL: pub is not a point on the curve. */

@@ -79,7 +79,7 @@ ok "a board runs only once at a time, and exits with status 0"
 
 before=$(logins)
 start_board
-wait_for 20 grep -q 'NOT CONNECTING: no host key' "$TMP/board.log" || fail "a missing pin is not reported"
+wait_for 20 grep -q 'gateway host_key: missing' "$TMP/board.log" || fail "a missing pin is not reported"
 ! through /frame.jpg 2>/dev/null || fail "connects without a pin"
 end_board
 start_board --set "gateway.host_key=SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

@@ -29,7 +29,7 @@ PATH=$BIN:$PATH bash -eu -c "$(readme create)" >/dev/null || fail "README: creat
 PATH=$BIN:$PATH bash -eu -c "exec $(readme run | head -n 1) --set board.port_offset=$(free_offset)" 2>"$TMP/readme.log" &
 pid=$!
 PIDS+=("$pid")
-wait_for 20 grep -q 'NOT CONNECTING' "$TMP/readme.log" || fail "README: run"
+wait_for 20 grep -q 'gateway host: missing' "$TMP/readme.log" || fail "README: run"
 kill "$pid"
 wait "$pid" || fail "README: run ends with $?"
 if [ "$(id -u)" = 0 ] && [ -e /dev/net/tun ]; then

@@ -125,6 +125,7 @@ for _ in 1 2 3; do
 done
 [ "$(tell tcp $D4 1883)" = failed ] && [ "$(tell as other tcp $D4 1883)" = failed ] || fail "the listener can be reached at the device's address"
 wait_for 10 grep -q 'refused: task mqtt_client may not connect' "$TMP/device.log" || fail "a refused task is not logged"
+[ "$(status '.sessions_up > 0 and .relays_opened > 0')" = true ] || { tell status; fail "the application's hooks are not called"; }
 ok "tasks reach no host and no other task and cannot look up names; the proxy continues"
 
 # ---- changes ----

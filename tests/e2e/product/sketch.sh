@@ -40,7 +40,7 @@ before=$(logins)
 "$BIN/sketch_c" "" "$KEY" "$SSHD_USER" 2>"$TMP/nopin.log" &
 pid=$!
 PIDS+=("$pid")
-wait_for 10 grep -q 'NOT CONNECTING: no host key of the gateway is pinned' "$TMP/nopin.log" || fail "a missing pin is not reported"
+wait_for 10 grep -q 'gateway host_key: missing' "$TMP/nopin.log" || fail "a missing pin is not reported"
 kill "$pid"
 wait "$pid"
 [ "$(logins)" = "$before" ] || fail "logged in without a pin"

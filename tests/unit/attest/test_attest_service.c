@@ -222,7 +222,7 @@ static void test_bad_requests(void **state)
     expect("/hash?Challenge=x", 400, "Missing 'challenge'");
     expect("/hash?challenge", 400, "Missing 'challenge'");
     expect("/hash?challenge=", 400, "1 to 512 bytes");
-    expect("/hash?challenge=a&challenge=a", 400, "more than once");
+    expect("/hash?challenge=a&challenge=a", 400, "given once");
     expect("/hash?challenge=%", 400, "broken");
     expect("/hash?challenge=%0g", 400, "broken");
     memset(target + at, 'x', 512);
@@ -240,7 +240,7 @@ static void test_bad_requests(void **state)
     expect("/hash?challenge=c&ranges=5-4", 400, "reversed");
     expect("/hash?challenge=c&ranges=0-5,4-6", 400, "overlap");
     expect("/hash?challenge=c&ranges=0-5,,6-7", 400, "not BEGIN-END");
-    expect("/hash?challenge=c&ranges=0-5&ranges=6-7", 400, "more than once");
+    expect("/hash?challenge=c&ranges=0-5&ranges=6-7", 400, "given once");
     expect("/nothing", 404, "");
     expect("/evidence", 400, "Missing 'nonce'");
     expect("/evidence?nonce=00112233445566", 400, "16 to 128");

@@ -14,6 +14,7 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/device/device.h"
+#include "cmxsafe/device/merge.h"
 #include "cmxsafe/port/port.h"
 
 static const char *const pins[] = {"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
@@ -48,8 +49,7 @@ static int teardown(void **state)
 {
     (void)state;
     cmx_device_stop();
-    cmx_device_override(NULL, NULL, 0);
-    cmx_device_set_hooks(NULL);
+    cmx_device_override(NULL, NULL);
     return 0;
 }
 
@@ -94,46 +94,27 @@ static void test_no_pin_no_engine(void **state)
     open.n_host_keys = 0;
     assert_int_equal(cmx_device_forward(&open, &stream), CMX_EINVAL);
     assert_null(cmx_device_proxy());
-    cmx_device_override(&settings, NULL, 0); /* the key may also be in the stored settings */
+    cmx_device_override(&settings, NULL); /* the key may also be in the stored settings */
     assert_int_equal(cmx_device_forward(&open, &stream), CMX_OK);
+}
+
+static void adapt(TaskParameters *context)
+{
+    static const TaskParameters over = {.local_port = 81, .forward_remote_port = 8081, .name = "camera"};
+
+    cmx_merge_context(context, &over);
 }
 
 static void test_overrides(void **state)
 {
-    const TaskParameters over[] = {{.local_port = 81, .forward_remote_port = 8081, .name = "camera"}};
     struct cmx_context_status c;
 
     (void)state;
-    cmx_device_override(NULL, over, 1);
+    cmx_device_override(NULL, adapt);
     assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
     assert_int_equal(cmx_proxy_status(cmx_device_proxy(), &c, 1), 1);
     assert_string_equal(c.name, "camera");
     assert_int_equal(c.remote_port, 8081);
-}
-
-static int asked;
-
-static cmx_err on_open(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
-                       const struct sockaddr *peer)
-{
-    (void)arg;
-    (void)context;
-    (void)local;
-    if (kind == CMX_SOCKET_SESSION && peer)
-        __atomic_add_fetch(&asked, 1, __ATOMIC_RELAXED);
-    return CMX_EPERM;
-}
-
-static void test_hooks_of_a_running_engine(void **state)
-{
-    static const struct cmx_proxy_hooks hooks = {.socket_open = on_open};
-
-    (void)state;
-    assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
-    cmx_device_set_hooks(&hooks);
-    for (int i = 0; i < 3000 && __atomic_load_n(&asked, __ATOMIC_RELAXED) == 0; i++)
-        cmx_port_sleep_ms(10);
-    assert_true(__atomic_load_n(&asked, __ATOMIC_RELAXED) > 0);
 }
 
 static void test_allocation_failures(void **state)
@@ -177,7 +158,6 @@ int main(void)
         cmocka_unit_test_teardown(test_refused_contexts_leave_the_others, teardown),
         cmocka_unit_test_teardown(test_no_pin_no_engine, teardown),
         cmocka_unit_test_teardown(test_overrides, teardown),
-        cmocka_unit_test_teardown(test_hooks_of_a_running_engine, teardown),
         cmocka_unit_test_teardown(test_allocation_failures, teardown),
     };
 

@@ -89,9 +89,9 @@ static cmx_err connects(const char *host, uint16_t port)
     cmx_err err;
 
     assert_int_equal(inet_pton(AF_INET, host, &to.sin_addr), 1);
-    err = cmx_device_isolation_open(CMX_SOCKET_SESSION, (struct sockaddr *)&from, (struct sockaddr *)&to);
+    err = cmx_device_isolation_socket(CMX_SOCKET_SESSION, (struct sockaddr *)&from, (struct sockaddr *)&to, true);
     if (err == CMX_OK)
-        cmx_device_isolation_close(CMX_SOCKET_SESSION, (struct sockaddr *)&from, (struct sockaddr *)&to);
+        (void)cmx_device_isolation_socket(CMX_SOCKET_SESSION, (struct sockaddr *)&from, (struct sockaddr *)&to, false);
     return err;
 }
 

@@ -45,15 +45,19 @@ static void test_gateway(void **state)
 static void test_pin(void **state)
 {
     struct cmx_settings s = plain;
+    struct cmx_gateway g;
 
     (void)state;
-    assert_false(cmx_settings_has_pin(&s));
+    cmx_settings_gateway(&s, &g);
+    assert_int_equal(g.n_host_keys, 0);
     s.host_keys = NULL;
     s.n_host_keys = 0;
-    assert_false(cmx_settings_has_pin(&s));
+    cmx_settings_gateway(&s, &g);
+    assert_int_equal(g.n_host_keys, 0);
     s.host_keys = pins;
     s.n_host_keys = 2;
-    assert_true(cmx_settings_has_pin(&s));
+    cmx_settings_gateway(&s, &g);
+    assert_int_equal(g.n_host_keys, 2);
 }
 
 static void test_merge(void **state)

@@ -225,7 +225,7 @@ static void closed_socket_says_farewell_then_is_gone(void **state)
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_FIN | CMX_TCP_ACK, 1001, 9001), CMX_WHY_SESSION);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9001, 1002), CMX_WHY_SESSION);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1, 0), CMX_WHY_TCP_STATE);
-    now += CMX_ISO_CLOSING_MS;
+    now += CMX_ISO_CLOSING_S;
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9002, 1002), CMX_WHY_NO_FLOW);
     assert_int_equal(cmx_isolation_flows(&iso), 0);
     open_session(50000); /* the port may be used again */
@@ -358,7 +358,7 @@ static void pair_is_the_engines_own(void **state)
     frame_tcp(&f, our_mac, gw_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* spoofed: it comes from the link */
     flow_close(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now);
-    now += CMX_ISO_CLOSING_MS + 1;
+    now += CMX_ISO_CLOSING_S + 1;
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_ACK, 1, 1, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
 }
@@ -425,7 +425,7 @@ static void arp_answers_only_what_was_asked(void **state)
     assert_int_equal(IN(&f), CMX_WHY_ARP);
     frame_arp(&f, our_mac, bad_mac, 2, &bad, our_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
-    now += CMX_ISO_NEIGHBOUR_MS;
+    now += CMX_ISO_NEIGHBOUR_S;
     frame_arp(&f, our_mac, gw_mac, 2, &gw, our_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
     /* A request passes if it comes from a peer with the peer's known hardware address and asks for our address. */
@@ -568,7 +568,7 @@ static void first_router_stays(void **state)
     assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
     frame_ra(&f, bad_mac, &router_ll, 0); /* the router's address with another hardware address */
     assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
-    now += 1801u * 1000;
+    now += 30u * 86400; /* milliseconds in 32 bits would have wrapped */
     frame_ra(&f, bad_mac, &bad_ll, 1800);
     assert_int_equal(IN(&f), CMX_WHY_ND);
     frame_ra(&f, gw_mac, &gw6, 1800); /* the source is not link-local */
@@ -618,7 +618,7 @@ static void dhcp_is_with_the_server_that_answered(void **state)
     dhcp_message(d, 2, 5, 79, bad_mac, &server); /* the answer is for another hardware address */
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
-    now += CMX_ISO_REQUEST_MS;
+    now += CMX_ISO_REQUEST_S;
     dhcp_message(d, 2, 5, 79, our_mac, &server);
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
@@ -642,7 +642,7 @@ static void dhcp6_is_with_the_server_that_answered(void **state)
     frame_udp(&f, group_mac, our_mac, &us_ll, 546, &group, 547, d, sizeof d);
     assert_int_equal(OUT(&f), CMX_WHY_DHCP6);
     assert_int_equal(IN(&ask), CMX_WHY_ND); /* before it answers, a server resolves our address */
-    now += CMX_ISO_NEIGHBOUR_MS;
+    now += CMX_ISO_NEIGHBOUR_S;
     assert_int_equal(IN(&ask), CMX_WHY_ND); /* the server may resolve our address again */
     frame_nd(&ask, our_mac, bad_mac, &bad_ll, &us_ll, 135, 0, &us_ll, 1);
     assert_int_equal(IN(&ask), CMX_WHY_NOT_PEER);

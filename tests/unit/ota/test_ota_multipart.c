@@ -147,8 +147,9 @@ static void test_broken(void **state)
         "--X\r\nContent-Type: text/plain\r\n\r\nno name\r\n--X--",             /* a part without a name */
         "--X\r\nContent-Disposition: form-data; name=\"open\r\n\r\n\r\n--X--", /* the quote is not closed */
         "--Xgarbage\r\n",
-        "--X\rgarbage",
-        "--X-garbage",
+        "--X\rgarbage\r\n",
+        "--X-garbage\r\n",
+        "--X --\r\n",                                        /* no closing delimiter: a space precedes the dashes */
         "--X\r\nContent-Disposition: form-data; name=a\n\n", /* the line ends with a bare LF */
     };
     char out[512], many[2000] = "--X\r\n";
@@ -185,7 +186,7 @@ static void test_refusal_sticks(void **state)
 
     (void)state;
     assert_int_equal(cmx_multipart_init(&m, type_x), CMX_OK);
-    cmx_buf_init_view(&in, "--Xgarbage", 10);
+    cmx_buf_init_view(&in, "--Xgarbage\r\n", 12);
     assert_int_equal(cmx_multipart_next(&m, &in, &ev), CMX_EFORMAT);
     cmx_buf_init_view(&in, "\r\n--X--", 7);
     assert_int_equal(cmx_multipart_next(&m, &in, &ev), CMX_EFORMAT);

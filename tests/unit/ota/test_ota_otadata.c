@@ -192,24 +192,24 @@ static void test_confirm(void **state)
     struct cmx_confirm_facts f = {0};
 
     (void)state;
-    assert_int_equal(cmx_confirm_decide(1000, 0, 1000, &f), CMX_CONFIRM_WAIT);
-    assert_int_equal(cmx_confirm_decide(1000, 0, 300999, &f), CMX_CONFIRM_WAIT);
-    assert_int_equal(cmx_confirm_decide(1000, 0, 301000, &f), CMX_CONFIRM_ROLLBACK);
+    assert_int_equal(cmx_confirm_decide(0, 0, &f), CMX_CONFIRM_WAIT);
+    assert_int_equal(cmx_confirm_decide(299999, 0, &f), CMX_CONFIRM_WAIT);
+    assert_int_equal(cmx_confirm_decide(300000, 0, &f), CMX_CONFIRM_ROLLBACK);
     assert_string_equal(cmx_confirm_unmet(&f), "no session, no isol.");
     f.isolation_active = true;
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1049, &f), CMX_CONFIRM_WAIT);
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1050, &f), CMX_CONFIRM_ROLLBACK);
+    assert_int_equal(cmx_confirm_decide(49, 50, &f), CMX_CONFIRM_WAIT);
+    assert_int_equal(cmx_confirm_decide(50, 50, &f), CMX_CONFIRM_ROLLBACK);
     assert_string_equal(cmx_confirm_unmet(&f), "no session");
     f.isolation_active = false;
     f.sessions_up = true;
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1050, &f), CMX_CONFIRM_ROLLBACK);
+    assert_int_equal(cmx_confirm_decide(50, 50, &f), CMX_CONFIRM_ROLLBACK);
     assert_string_equal(cmx_confirm_unmet(&f), "no isolation");
     f.isolation_active = true;
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1, &f), CMX_CONFIRM_NOW);
-    assert_int_equal(cmx_confirm_decide(1000, 50, 2000, &f), CMX_CONFIRM_NOW);
+    assert_int_equal(cmx_confirm_decide(0, 50, &f), CMX_CONFIRM_NOW);
+    assert_int_equal(cmx_confirm_decide(1000, 50, &f), CMX_CONFIRM_NOW);
     f.confirm_failed = true; /* the image stays on trial until the deadline */
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1049, &f), CMX_CONFIRM_NOW);
-    assert_int_equal(cmx_confirm_decide(1000, 50, 1050, &f), CMX_CONFIRM_ROLLBACK);
+    assert_int_equal(cmx_confirm_decide(49, 50, &f), CMX_CONFIRM_NOW);
+    assert_int_equal(cmx_confirm_decide(50, 50, &f), CMX_CONFIRM_ROLLBACK);
     assert_string_equal(cmx_confirm_unmet(&f), "confirm failed");
     assert_true(strlen(cmx_confirm_unmet(&f)) <= CMX_OTADATA_LABEL_LEN);
 }

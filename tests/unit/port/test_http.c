@@ -79,8 +79,9 @@ static cmx_err echo_end(struct cmx_http_request *r, void *ctx, void *state)
     struct echo *e = state;
     struct cmx_http_header header = {"X-Shown", "yes"};
     char text[128];
-    int n = snprintf(text, sizeof text, "%zu %08x cl=%lld q=%.40s", e->len, e->sum,
-                     (long long)cmx_http_content_length(r), cmx_http_query(r));
+    uint32_t len = 0;
+    const long long sent = cmx_http_content_length(r, &len) ? (long long)len : -1;
+    int n = snprintf(text, sizeof text, "%zu %08x cl=%lld q=%.40s", e->len, e->sum, sent, cmx_http_query(r));
 
     (void)ctx;
     return cmx_http_reply(r, 200, "text/plain", text, (size_t)n, &header, 1);

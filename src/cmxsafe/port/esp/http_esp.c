@@ -86,13 +86,14 @@ static void set_head(struct cmx_http_request *q, int status, const char *content
     q->answered = true;
 }
 
-/* Sends the head of an answer to HEAD with the length that GET would have; esp_http_server would send 0. */
-static esp_err_t send_head_only(struct cmx_http_request *q, size_t len, const struct cmx_http_header *headers, size_t n)
+/* Sends the head of an answer to HEAD; esp_http_server would send a Content-Length of 0. framing: the header about the
+ * body that GET would get (RFC 9110 section 9.3.2). */
+static esp_err_t send_head_only(struct cmx_http_request *q, const char *framing, const struct cmx_http_header *headers,
+                                size_t n)
 {
     char line[256];
-    int used =
-        snprintf(line, sizeof line, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %u\r\nConnection: close\r\n",
-                 q->status, q->type, (unsigned)len);
+    int used = snprintf(line, sizeof line, "HTTP/1.1 %s\r\nContent-Type: %s\r\n%s\r\nConnection: close\r\n", q->status,
+                        q->type, framing);
 
     if (httpd_send(q->r, line, (size_t)used) != used)
         return ESP_FAIL;
@@ -107,6 +108,7 @@ static esp_err_t send_head_only(struct cmx_http_request *q, size_t len, const st
 cmx_err cmx_http_reply(struct cmx_http_request *q, int status, const char *content_type, const void *body, size_t len,
                        const struct cmx_http_header *headers, size_t n_headers)
 {
+    char length[32];
     esp_err_t rc = ESP_OK;
 
     if (q->answered)
@@ -115,7 +117,8 @@ cmx_err cmx_http_reply(struct cmx_http_request *q, int status, const char *conte
         return CMX_EINVAL;
     set_head(q, status, content_type);
     if (q->head) {
-        rc = send_head_only(q, len, headers, n_headers);
+        snprintf(length, sizeof length, "Content-Length: %u", (unsigned)len);
+        rc = send_head_only(q, length, headers, n_headers);
     } else {
         for (size_t i = 0; i < n_headers && rc == ESP_OK; i++)
             rc = httpd_resp_set_hdr(q->r, headers[i].name, headers[i].value);
@@ -161,7 +164,7 @@ static void pump(struct cmx_http_request *q, uint8_t *chunk)
         err = http_reason_error(httpd_resp_send_chunk(q->r, (const char *)chunk, (ssize_t)len));
     }
     if (q->head)
-        q->sent = send_head_only(q, 0, NULL, 0) == ESP_OK;
+        q->sent = send_head_only(q, "Transfer-Encoding: chunked", NULL, 0) == ESP_OK;
     else if (!err && !len)
         q->sent = httpd_resp_send_chunk(q->r, NULL, 0) == ESP_OK;
     if (q->done)
@@ -201,9 +204,10 @@ void cmx_http_client(const struct cmx_http_request *q, char out[CMX_IP_TEXT_MAX]
     cmx_peer_text(httpd_req_to_sockfd(q->r), out);
 }
 
-int64_t cmx_http_content_length(const struct cmx_http_request *q)
+bool cmx_http_content_length(const struct cmx_http_request *q, uint32_t *len)
 {
-    return (int64_t)q->r->content_len;
+    *len = q->r->content_len;
+    return true; /* chunked requests were refused */
 }
 
 bool cmx_http_client_gone(const struct cmx_http_request *q)

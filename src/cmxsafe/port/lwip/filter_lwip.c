@@ -17,11 +17,10 @@
 
 #define ETHERNET_HEADER 14
 #define MSS_ANY_PATH (1280 - 40 - 20)
-#define HEAD_MAX 640    /* maximum of contiguous bytes that a decision needs; no more are copied */
-#define HEAD_ENOUGH 256 /* if the first buffer has this many bytes, nothing is copied: they are enough for TCP */
+#define HEAD_MAX 640 /* maximum of contiguous bytes that a decision needs; no more are copied */
 
-/* An interface whose functions were replaced by the guards below. Invariant: netif is on netif_list, or the next scan
- * frees the entry. */
+/* An interface whose functions were replaced by the guards below, with its own functions. Invariant: netif is on
+ * netif_list, or the next scan frees the entry. */
 struct wrapped {
     struct netif *netif;
     netif_input_fn input;
@@ -33,6 +32,7 @@ struct wrapped {
 static struct {
     const struct cmx_filter_calls *calls; /* NULL: not installed */
     struct wrapped wrapped[CMX_IFACES_MAX];
+    struct wrapped closed; /* for all interfaces beyond CMX_IFACES_MAX: the guards drop their packets */
     struct raw_pcb *raw[6];
     sys_prot_t level;
 } filter;
@@ -102,7 +102,7 @@ static void put_bytes(struct cmx_filter_packet *q, const struct pbuf *p, uint8_t
     q->total = p->tot_len;
     q->data = p->payload;
     q->len = p->len;
-    if (p->len == p->tot_len || p->len >= HEAD_ENOUGH)
+    if (p->len == p->tot_len || p->len >= HEAD_MAX)
         return;
     q->data = head;
     q->len = pbuf_copy_partial(p, head, HEAD_MAX, 0);
@@ -186,33 +186,6 @@ static err_t guard_output6(struct netif *netif, struct pbuf *p, const ip6_addr_t
     return w ? w->output6(netif, p, to) : ERR_RTE;
 }
 
-/* These functions replace those of an interface beyond CMX_IFACES_MAX. They drop every packet. */
-static err_t closed_input(struct pbuf *p, struct netif *netif)
-{
-    (void)netif;
-    pbuf_free(p);
-    return ERR_OK;
-}
-
-static err_t closed_linkoutput(struct netif *netif, struct pbuf *p)
-{
-    (void)netif;
-    (void)p;
-    return ERR_IF;
-}
-
-static err_t closed_output4(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
-{
-    (void)to;
-    return closed_linkoutput(netif, p);
-}
-
-static err_t closed_output6(struct netif *netif, struct pbuf *p, const ip6_addr_t *to)
-{
-    (void)to;
-    return closed_linkoutput(netif, p);
-}
-
 /* ---- replacing the functions of every interface; called in the stack's thread ---- */
 
 static bool is_listed(const struct netif *netif)
@@ -231,16 +204,8 @@ static bool is_loopback(const struct netif *netif)
     return ip4_addr_isloopback(netif_ip4_addr(netif));
 }
 
-static void close_netif(struct netif *netif)
-{
-    netif->input = closed_input;
-    netif->linkoutput = closed_linkoutput;
-    netif->output = closed_output4;
-    netif->output_ip6 = closed_output6;
-}
-
-/* Replaces the functions of an interface. Called at each scan, because a driver may have set its own functions again.
- * On Ethernet the frame is judged, on other links the packet. */
+/* Replaces the functions of an interface, and keeps its own in w. Called at each scan, because a driver may have set
+ * its own functions again. On Ethernet the frame is judged, on other links the packet. */
 static void wrap(struct wrapped *w, struct netif *netif)
 {
     SYS_ARCH_DECL_PROTECT(level);
@@ -268,9 +233,10 @@ static void wrap(struct wrapped *w, struct netif *netif)
     SYS_ARCH_UNPROTECT(level);
 }
 
-static bool is_wrapped(const struct netif *netif)
+static bool has_guards(const struct netif *netif)
 {
-    return netif->input == guard_input || netif->input == closed_input;
+    return netif->input == guard_input || netif->linkoutput == guard_linkoutput || netif->output == guard_output4 ||
+           netif->output_ip6 == guard_output6;
 }
 
 void cmx_lwip_filter_scan(void)
@@ -286,14 +252,11 @@ void cmx_lwip_filter_scan(void)
     for (netif = netif_list; netif; netif = netif->next) {
         struct wrapped *w = find(netif);
 
-        if (is_loopback(netif) || netif->input == closed_input)
+        if (is_loopback(netif))
             continue;
-        if (!w)
+        if (!w && !has_guards(netif))
             w = find(NULL);
-        if (w)
-            wrap(w, netif);
-        else
-            close_netif(netif);
+        wrap(w ? w : &filter.closed, netif);
     }
 }
 
@@ -384,7 +347,7 @@ int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp)
     if (is_looped(p))
         passes = is_passed(NULL, p, false, false);
     else
-        passes = inp && is_wrapped(inp); /* the packet was judged on input, unless the interface is new */
+        passes = inp && inp->input == guard_input; /* the packet was judged on input, unless the interface is new */
     if (passes)
         return 0;
     cmx_lwip_filter_scan();

@@ -45,7 +45,7 @@ int main(int argc, char **argv)
     stored.remote_address =
         "127.0.0.2"; /* for the gateway's listener: on this machine, 127.0.0.1:81 is the device's service */
     stored.multichannel = argc > 4 && strcmp(argv[4], "shared") == 0;
-    cmx_device_override(&stored, NULL, 0);
+    cmx_device_override(&stored, NULL);
     for (int i = 0; i < 3; i++)
         if (cmx_http_serve(&services[i], &servers[i]) != CMX_OK)
             return 1;

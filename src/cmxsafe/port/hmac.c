@@ -1,14 +1,14 @@
-#include "cmxsafe/attest/mac.h"
+#include "cmxsafe/port/crypto.h"
 
-cmx_err cmx_attest_mac(const uint8_t key[32], const struct cmx_buf *head, const void *data, size_t len,
-                       uint8_t out[CMX_SHA256_LEN])
+cmx_err cmx_hmac_of_two(const uint8_t key[32], const void *head, size_t head_len, const void *data, size_t len,
+                        uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_hmac mac;
     cmx_err err = cmx_hmac_init(&mac, key, 32);
 
     if (err)
         return err;
-    err = cmx_hmac_update(&mac, cmx_buf_data(head), cmx_buf_len(head));
+    err = cmx_hmac_update(&mac, head, head_len);
     if (!err)
         err = cmx_hmac_update(&mac, data, len);
     if (!err)

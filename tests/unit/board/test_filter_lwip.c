@@ -1,0 +1,196 @@
+/* The filter on real lwIP, with interfaces whose driver only counts packets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <semaphore.h>
+
+#include "cmxsafe/port/lwip/filter_lwip.h"
+#include "lwip/etharp.h"
+#include "lwip/netif.h"
+#include "lwip/tcpip.h"
+
+#define EXTRA 2 /* interfaces beyond CMX_IFACES_MAX */
+
+static struct netif netifs[CMX_IFACES_MAX + EXTRA];
+static unsigned received, sent; /* packets that reached the driver's own functions */
+static unsigned judged;
+static size_t judged_len, judged_total;
+static bool intact; /* the last judged bytes were those of a test frame */
+
+static bool judge(const struct cmx_filter_packet *p)
+{
+    judged++;
+    judged_len = p->len;
+    judged_total = p->total;
+    intact = true;
+    for (size_t i = 0; i < p->len; i++)
+        intact = intact && p->data[i] == (uint8_t)i;
+    return true;
+}
+
+static void neighbour(const struct cmx_filter_neighbour *n)
+{
+    (void)n;
+}
+
+static err_t driver_input(struct pbuf *p, struct netif *netif)
+{
+    (void)netif;
+    received++;
+    pbuf_free(p);
+    return ERR_OK;
+}
+
+static err_t driver_output(struct netif *netif, struct pbuf *p)
+{
+    (void)netif;
+    (void)p;
+    sent++;
+    return ERR_OK;
+}
+
+static err_t driver_init(struct netif *netif)
+{
+    netif->name[0] = 't';
+    netif->name[1] = 'e';
+    netif->mtu = 1500;
+    netif->hwaddr_len = 6;
+    netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP;
+    netif->linkoutput = driver_output;
+    netif->output = etharp_output;
+    return ERR_OK;
+}
+
+static void add(size_t i)
+{
+    ip4_addr_t address, mask, none = {0};
+
+    IP4_ADDR(&address, 10, 0, i, 1);
+    IP4_ADDR(&mask, 255, 255, 255, 0);
+    LOCK_TCPIP_CORE();
+    assert_non_null(netif_add(&netifs[i], &address, &mask, &none, NULL, driver_init, driver_input));
+    cmx_lwip_filter_scan();
+    UNLOCK_TCPIP_CORE();
+}
+
+static void take_away(size_t i)
+{
+    LOCK_TCPIP_CORE();
+    netif_remove(&netifs[i]);
+    cmx_lwip_filter_scan();
+    UNLOCK_TCPIP_CORE();
+}
+
+/* Returns a frame of two buffers with the bytes 0, 1, 2, ... */
+static struct pbuf *frame(uint16_t first, uint16_t second)
+{
+    struct pbuf *p = pbuf_alloc(PBUF_RAW, first, PBUF_RAM);
+
+    assert_non_null(p);
+    if (second)
+        pbuf_cat(p, pbuf_alloc(PBUF_RAW, second, PBUF_RAM));
+    for (uint16_t i = 0; i < p->tot_len; i++)
+        pbuf_put_at(p, i, (uint8_t)i);
+    return p;
+}
+
+static void input(size_t i, struct pbuf *p)
+{
+    LOCK_TCPIP_CORE();
+    (void)netifs[i].input(p, &netifs[i]);
+    UNLOCK_TCPIP_CORE();
+}
+
+static void output(size_t i)
+{
+    struct pbuf *p = frame(60, 0);
+
+    LOCK_TCPIP_CORE();
+    (void)netifs[i].linkoutput(&netifs[i], p);
+    pbuf_free(p);
+    UNLOCK_TCPIP_CORE();
+}
+
+/* The driver's buffers may be as small as a pool's. A decision about DHCP needs more than the first buffer then. */
+static void test_the_judge_sees_enough(void **state)
+{
+    static const struct {
+        uint16_t first, second, len;
+    } t[] = {{60, 0, 60},   {14, 46, 60},    {255, 87, 342},  {256, 86, 342},
+             {340, 2, 342}, {639, 400, 640}, {640, 400, 640}, {1400, 100, 1400}};
+
+    (void)state;
+    add(0);
+    for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
+        judged = 0;
+        received = 0;
+        input(0, frame(t[i].first, t[i].second));
+        assert_int_equal(judged, 1);
+        assert_int_equal(received, 1);
+        assert_int_equal(judged_len, t[i].len);
+        assert_int_equal(judged_total, t[i].first + t[i].second);
+        assert_true(intact);
+    }
+    take_away(0);
+}
+
+static void passes(size_t i, bool expected)
+{
+    judged = received = sent = 0;
+    input(i, frame(60, 0));
+    output(i);
+    assert_int_equal(judged, expected ? 2 : 0);
+    assert_int_equal(received, expected);
+    assert_int_equal(sent, expected);
+}
+
+/* An interface beyond the limit stays closed, also when another one has gone. */
+static void test_interfaces_beyond_the_limit_are_closed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < CMX_IFACES_MAX + EXTRA; i++)
+        add(i);
+    for (size_t i = 0; i < CMX_IFACES_MAX + EXTRA; i++)
+        passes(i, i < CMX_IFACES_MAX);
+    take_away(3);
+    passes(CMX_IFACES_MAX, false);
+    add(3);
+    passes(3, true);
+    take_away(3);
+    take_away(CMX_IFACES_MAX);
+    add(CMX_IFACES_MAX); /* a new interface at the same place in memory */
+    passes(CMX_IFACES_MAX, true);
+    passes(CMX_IFACES_MAX + 1, false);
+}
+
+static void ready(void *arg)
+{
+    sem_post(arg);
+}
+
+static int setup(void **state)
+{
+    static const struct cmx_filter_calls calls = {.judge = judge, .neighbour = neighbour};
+    sem_t started;
+
+    (void)state;
+    sem_init(&started, 0, 0);
+    tcpip_init(ready, &started);
+    sem_wait(&started);
+    return cmx_lwip_filter.install(&calls) == CMX_OK ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_judge_sees_enough),
+        cmocka_unit_test(test_interfaces_beyond_the_limit_are_closed),
+    };
+
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
