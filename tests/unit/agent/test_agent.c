@@ -538,6 +538,32 @@ static void test_control_places(void **state)
     unlink(path);
 }
 
+/* A socket that another process uses is never removed: not while this process has no descriptor to find that out, and
+ * not if it is a socket of another type. */
+static void test_control_socket_in_use(void **state)
+{
+    struct control *c = NULL, *second = NULL;
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct rlimit was, none;
+    int fd;
+
+    (void)state;
+    assert_int_equal(control_open(&c, path, commands, 3, NULL, 4096), CMX_OK);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(control_open(&second, path, commands, 3, NULL, 4096), CMX_ENOSPC);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    assert_int_equal(access(path, F_OK), 0);
+    control_close(c);
+    fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(control_open(&second, path, commands, 3, NULL, 4096), CMX_EBUSY);
+    close(fd);
+    unlink(path);
+}
+
 /* ---- liveness ---- */
 
 static atomic_bool end_task;
@@ -659,6 +685,7 @@ int main(void)
         cmocka_unit_test(test_control_without_descriptors),
         cmocka_unit_test(test_control_removed),
         cmocka_unit_test(test_control_places),
+        cmocka_unit_test(test_control_socket_in_use),
         cmocka_unit_test(test_liveness),
         cmocka_unit_test(test_notify),
         cmocka_unit_test(test_journal_stream),
