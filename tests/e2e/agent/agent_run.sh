@@ -91,6 +91,18 @@ printf 'status nonsense\n' | nc -N -U "$RUN/s" | json_is .error >/dev/null || fa
 head -c 5000 /dev/zero | nc -N -U "$RUN/s" | json_is .error >/dev/null || fail "garbage"
 ok "status as table and JSON, errors"
 
+"$BIN/cmxsafed" status --socket "$RUN/s" >/dev/full 2>"$TMP/err" && fail "status on a full disk"
+equal "$(cat "$TMP/err")" "cmxsafe: writing the output failed: No space left on device" || fail "the reason on a full disk: $(cat "$TMP/err")"
+# An agent that ends while it answers leaves a part of the answer: an error, and no output that looks whole.
+socat "UNIX-LISTEN:$TMP/cut" SYSTEM:'read -r line; printf "{\"version\":\"0\",\"conte"' &
+PIDS+=($!)
+wait_for 10 test -S "$TMP/cut" || fail "socat"
+"$BIN/cmxsafed" status --json --socket "$TMP/cut" >"$TMP/out" 2>"$TMP/err" && fail "a part of an answer is accepted"
+[ ! -s "$TMP/out" ] && grep -q "the agent gave no answer" "$TMP/err" || { cat "$TMP/out" "$TMP/err"; fail "a part of an answer"; }
+timeout 10 "$BIN/cmxsafed" status --watch=60 --socket "$TMP/nowhere" 2>"$TMP/err"
+[ $? = 1 ] || fail "--watch waits before it reports that no agent answers"
+ok "status reports a full disk, a cut answer and a missing agent"
+
 # Idle clients of the control socket are disconnected soon and do not block other clients.
 python3 -c '
 import socket, sys, time
