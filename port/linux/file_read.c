@@ -36,11 +36,14 @@ static bool is_credential(const char *path)
     return n > 1 && strncmp(path, dir, n) == 0 && path[n] == '/' && !strstr(path, "/../");
 }
 
+bool cmx_file_is_private(const struct stat *st, const char *path)
+{
+    return (st->st_mode & (is_credential(path) ? 0037 : 0077)) == 0;
+}
+
 static cmx_err check_mode(const struct stat *st, const char *path, struct cmx_why *why)
 {
-    mode_t open_to = st->st_mode & (is_credential(path) ? 0037 : 0077);
-
-    if (open_to == 0)
+    if (cmx_file_is_private(st, path))
         return CMX_OK;
     cmx_why_set(why, "group or others can access it (mode %04o); run: chmod 600 %s", (unsigned)(st->st_mode & 07777),
                 path);
