@@ -64,6 +64,14 @@ wait_for 20 gone || fail "the first rules were not taken back"
 iso --apply --commit-confirm 2 && iso --confirm >/dev/null && iso --remove && iso --apply --commit-confirm 30 || fail "a later trial"
 sleep 4
 iso --confirm >/dev/null || fail "a later trial ended with an earlier one"
+# A command that fails does not end a trial: the trial's rules would stay without a confirmation.
+for failing in --apply --remove; do
+    iso --remove && iso --apply --commit-confirm 30 || fail "--commit-confirm"
+    setpriv --bounding-set=-net_admin --inh-caps=-net_admin "$BIN/cmxsafed" isolation -c "$CONF" "$failing" 2>"$TMP/err" &&
+        fail "$failing without permission"
+    grep -q 'not permitted' "$TMP/err" || { cat "$TMP/err"; fail "$failing: the reason"; }
+    iso --confirm >/dev/null || fail "$failing failed, and ended the trial"
+done
 ok "a confirmed change stays"
 
 iso --remove && iso --remove || fail "--remove, twice"
