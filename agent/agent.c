@@ -3,6 +3,7 @@
 #include "agent/agent.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -70,23 +71,35 @@ static void feed(void *arg, uint32_t rest_ms)
 
 /* ---- confinement ---- */
 
-static void plan_path(struct agent *a, const char *file, bool write)
+static void plan_folder(struct agent *a, const char *file, bool write)
 {
-    const char *slash = file ? strrchr(file, '/') : NULL;
-    char *folder;
+    char *folder = a->n_plan_paths < CONFINE_PATHS_MAX ? cmx_mem_strdup(file) : NULL;
+    char *slash;
 
-    if (!file || a->n_plan_paths == CONFINE_PATHS_MAX)
-        return;
-    folder = cmx_mem_strdup(slash ? file : ".");
     if (!folder)
         return;
+    slash = strrchr(folder, '/');
     if (slash)
-        folder[slash == file ? 1 : slash - file] = 0;
+        slash[slash == folder] = 0;
     a->plan_paths[a->n_plan_paths++] = folder;
     if (write)
-        confine_write(&a->plan, folder);
+        confine_write(&a->plan, slash ? folder : ".");
     else
-        confine_read(&a->plan, folder);
+        confine_read(&a->plan, slash ? folder : ".");
+}
+
+/* Permits the folder of a file. If the file is a symbolic link, also permits the folder of its target, because Landlock
+ * checks where a file is, not which path leads there. */
+static void plan_path(struct agent *a, const char *file, bool write)
+{
+    char target[PATH_MAX];
+    struct stat st;
+
+    if (!file)
+        return;
+    plan_folder(a, file, write);
+    if (lstat(file, &st) == 0 && S_ISLNK(st.st_mode) && realpath(file, target))
+        plan_folder(a, target, write);
 }
 
 static void plan_port(uint16_t *ports, size_t *n, uint64_t port)

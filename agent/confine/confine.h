@@ -10,6 +10,7 @@
 #include "cmxsafe/core/err.h"
 
 #define CONFINE_ITEMS_MAX 4
+#define CONFINE_DETAIL_MAX 128
 #define CONFINE_PATHS_MAX 48
 #define CONFINE_PORTS_MAX 160
 
@@ -30,8 +31,8 @@ struct confine_report {
     struct {
         const char *what; /* "landlock files", "landlock ports", "seccomp" */
         bool applied;
-        bool by_choice;  /* the configuration turns the part off */
-        char detail[96]; /* how the part was applied, or why it was not */
+        bool by_choice;                  /* the configuration turns the part off */
+        char detail[CONFINE_DETAIL_MAX]; /* how the part was applied, or why it was not */
     } item[CONFINE_ITEMS_MAX];
 };
 
@@ -52,4 +53,7 @@ CMX_MUST_USE cmx_err confine_apply(const struct confine_plan *p, struct confine_
  * CMX_ENOMEM. */
 CMX_MUST_USE cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap,
                                       char *ports_detail, size_t ports_cap);
+/* Returns what that version of Landlock does not limit, to be appended to a detail; "" if it limits all that the agent
+ * requests. */
+const char *confine_landlock_gaps(int abi);
 CMX_MUST_USE cmx_err confine_seccomp(char *detail, size_t cap);

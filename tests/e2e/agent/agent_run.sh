@@ -168,6 +168,20 @@ AGENT_PREFIX=()
 cp "$TMP/before.conf" "$CONF"
 ok "closed standard streams, few descriptors"
 
+# ---- files in other folders, to which links in a permitted folder lead: confinement permits these folders too ----
+ELSEWHERE=$(mktemp -d)
+cp "$KEY" "$ELSEWHERE/key" && ln -s "$ELSEWHERE/key" "$TMP/key_link"
+sed "s|^key_file.*|key_file = $TMP/key_link|" "$TMP/before.conf" >"$ELSEWHERE/conf"
+rm "$CONF" && ln -s "$ELSEWHERE/conf" "$CONF"
+start_agent
+wait_up
+sed -i 's/^remote_port = .*/&\nmax_connections = 7/' "$ELSEWHERE/conf"
+kill -HUP "$AGENT"
+wait_for 20 logged "read again" || fail "a reload through a link"
+end_agent
+rm "$CONF" && cp "$TMP/before.conf" "$CONF" && rm -r "$ELSEWHERE"
+ok "links to files elsewhere"
+
 # ---- journald ----
 bash -c 'exec 2>"$1"; JOURNAL_STREAM=$(stat -Lc %d:%i /dev/stderr) exec "$2" -c "$3"' - "$TMP/journal.log" "$BIN/cmxsafed" "$CONF" &
 AGENT=$!

@@ -339,6 +339,22 @@ static void test_report(void **state)
     expect_yes(all_child);
 }
 
+/* The longest detail fits, so that none of the gaps is cut off. */
+static void test_landlock_gaps(void **state)
+{
+    struct confine_report r;
+    const int len = snprintf(r.item[0].detail, sizeof r.item[0].detail, "version 1, 48 paths to read, 48 to write%s",
+                             confine_landlock_gaps(1));
+
+    (void)state;
+    assert_in_range(len, 1, sizeof r.item[0].detail - 1);
+    assert_string_equal(confine_landlock_gaps(1), "; not truncate, ioctl, signals, abstract sockets");
+    assert_string_equal(confine_landlock_gaps(2), confine_landlock_gaps(1));
+    assert_string_equal(confine_landlock_gaps(4), "; not ioctl, signals, abstract sockets");
+    assert_string_equal(confine_landlock_gaps(5), "; not signals, abstract sockets");
+    assert_string_equal(confine_landlock_gaps(6), "");
+}
+
 static void test_plan_is_bounded(void **state)
 {
     struct confine_plan p = {0};
@@ -358,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_landlock_files), cmocka_unit_test(test_landlock_ports),
         cmocka_unit_test(test_seccomp),        cmocka_unit_test(test_seccomp_kills),
         cmocka_unit_test(test_report),         cmocka_unit_test(test_plan_is_bounded),
+        cmocka_unit_test(test_landlock_gaps),
     };
 
     return cmocka_run_group_tests(tests, prepare, cleanup);
