@@ -793,6 +793,22 @@ static void test_revocation_wins_over_a_fingerprint(void **state)
     assert_non_null(strstr(reported, "every key of gw port 22 is revoked"));
 }
 
+/* A NUL, as a file system leaves it after a power cut, would hide the lines after it, revocations among them. */
+static void test_known_hosts_with_a_nul(void **state)
+{
+    static const char hosts[] = "gw " ED25519 "\n\0\n@revoked * " ED25519 "\n";
+    const char *path = put("known_hosts", hosts, sizeof hosts - 1, 0644);
+    const char *key = put("key", "k", 1, 0600);
+    struct agent_config *c = NULL;
+    char text[512];
+
+    (void)state;
+    snprintf(text, sizeof text, "[gateway]\nhost = gw\nuser = u\nkey_file = %s\nknown_hosts_file = %s\n" CONTEXT, key,
+             path);
+    assert_int_equal(load(text, &c), CMX_EINVAL);
+    assert_non_null(strstr(reported, "a NUL byte in the file"));
+}
+
 static void test_too_many_pins(void **state)
 {
     const char *key = put("key", "k", 1, 0600);
@@ -891,6 +907,7 @@ int main(void)
         cmocka_unit_test(test_files_that_are_not_there),
         cmocka_unit_test(test_known_hosts_match),
         cmocka_unit_test(test_known_hosts_file),
+        cmocka_unit_test(test_known_hosts_with_a_nul),
         cmocka_unit_test(test_revocation_wins_over_a_fingerprint),
         cmocka_unit_test(test_too_many_pins),
         cmocka_unit_test(test_load_allocation_failures),
