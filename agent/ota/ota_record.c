@@ -8,8 +8,9 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
+#include "port/linux/new_file.h"
 
-enum { RECORD_MAX = 768, NAME_MAX_ = 256 };
+enum { RECORD_MAX = 768 };
 
 static const char *const phases[OTA_PHASES] = {"none",         "installing", "installed",  "trial",
                                                "rolling-back", "going-back", "rolled-back"};
@@ -248,18 +249,10 @@ static void format(const struct ota_record *r, char *text, size_t cap)
 
 cmx_err ota_record_write(int folder, const char *name, const struct ota_record *r)
 {
-    char text[RECORD_MAX], temporary[NAME_MAX_];
-    bool ok;
-    int fd;
+    char text[RECORD_MAX];
 
     format(r, text, sizeof text);
-    snprintf(temporary, sizeof temporary, "%.240s.new", name);
-    fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return CMX_EIO;
-    ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fsync(fd) == 0;
-    close(fd);
-    if (!ok || renameat(folder, temporary, folder, name) != 0)
+    if (cmx_file_replace(folder, name, text, strlen(text)) != CMX_OK)
         return CMX_EIO;
     return fsync(folder) == 0 ? CMX_OK : CMX_EIO;
 }
