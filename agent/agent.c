@@ -344,7 +344,7 @@ static cmx_err command_status(void *arg, const struct control_request *r, struct
 }
 
 static const struct control_command commands[] = {
-    {"status", false, command_status},
+    {"status", command_status},
 };
 
 /* ---- each turn of the loop ---- */
