@@ -130,7 +130,7 @@ struct agent_config {
 /* Receives errors: each as `file:line: what`, or `file: what` for the whole file, without a newline. */
 struct config_report {
     const char *file;
-    void (*line)(void *arg, const char *text);
+    void (*line)(void *arg, const char *text); /* NULL: errors are only counted */
     void *arg;
     unsigned errors; /* errors reported so far */
 };

@@ -16,11 +16,6 @@
 
 #define KNOWN_HOSTS_MAX (1024 * 1024)
 
-static unsigned gateway_line(const struct agent_config *c, const char *key)
-{
-    return c->gateway.head.key_line[config_key_place(config_key_find("gateway", key))];
-}
-
 static cmx_err pin_add(struct agent_config *c, const char *text, size_t len)
 {
     char *copy;
@@ -144,7 +139,7 @@ static cmx_err unpin_line(struct agent_config *c, const char *line, void *arg)
 static cmx_err read_known_hosts(struct agent_config *c, struct config_report *r)
 {
     const char *path = c->gateway.known_hosts_file;
-    unsigned line = gateway_line(c, "known_hosts_file");
+    unsigned line = config_line(&c->gateway.head, "gateway", "known_hosts_file");
     const struct cmx_gateway_host none = {.host = "HOST", .port = 22}, *g = c->gateways.n ? c->gateways.at : &none;
     const char *others = c->gateways.n > 1 ? " or another gateway" : "";
     struct revocation revocation = {.first = c->pins.n};
@@ -201,7 +196,7 @@ static cmx_err read_secret(struct agent_config *c, struct config_report *r, cons
     cmx_err err = path ? cmx_file_read_secret_line(path, out, &why) : CMX_OK;
 
     if (err)
-        config_error(r, gateway_line(c, key), "%s %s: %s", key, path, why.text);
+        config_error(r, config_line(&c->gateway.head, "gateway", key), "%s %s: %s", key, path, why.text);
     return err == CMX_ENOMEM ? err : CMX_OK;
 }
 
@@ -212,7 +207,7 @@ static void check_key_file(const struct agent_config *c, struct config_report *r
     cmx_err err = cmx_file_check_secret(path, &why);
 
     if (err)
-        config_error(r, gateway_line(c, "key_file"), "key_file %s: %s%s%s", path, why.text,
+        config_error(r, config_line(&c->gateway.head, "gateway", "key_file"), "key_file %s: %s%s%s", path, why.text,
                      err == CMX_ENOENT ? "; make one: ssh-keygen -t ed25519 -N '' -f " : "",
                      err == CMX_ENOENT ? path : "");
 }

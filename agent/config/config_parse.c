@@ -26,7 +26,7 @@ void config_error(struct config_report *r, unsigned line, const char *fmt, ...)
     va_list ap;
 
     r->errors++;
-    if (r->errors > CONFIG_ERRORS_MAX)
+    if (!r->line || r->errors > CONFIG_ERRORS_MAX)
         return;
     if (r->errors == CONFIG_ERRORS_MAX)
         fmt = "too many errors; the rest is not shown";

@@ -300,24 +300,17 @@ static void check_port(struct config_report *r, unsigned line, const char *key, 
             key, (unsigned long long)port, (unsigned long long)first);
 }
 
-static unsigned key_line(const struct config_head *head, const char *section, const char *key)
-{
-    unsigned line = head->key_line[config_key_place(config_key_find(section, key))];
-
-    return line ? line : head->line;
-}
-
 static void check_ports(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r)
 {
     if (binds_low(s))
         return;
     if (c->attest.enabled)
-        check_port(r, key_line(&c->attest.head, "attest", "port"), "port", c->attest.port);
+        check_port(r, config_line(&c->attest.head, "attest", "port"), "port", c->attest.port);
     if (c->ota.install)
-        check_port(r, key_line(&c->ota.head, "ota", "port"), "port", c->ota.port);
+        check_port(r, config_line(&c->ota.head, "ota", "port"), "port", c->ota.port);
     for (size_t i = 0; i < c->n_contexts; i++)
         if (c->contexts[i].options.direction == CMX_DIRECT)
-            check_port(r, key_line(&c->contexts[i].head, "context", "local_port"), "local_port",
+            check_port(r, config_line(&c->contexts[i].head, "context", "local_port"), "local_port",
                        c->contexts[i].options.local_port);
 }
 

@@ -92,15 +92,9 @@ int control_ask(const char *path, const char *line, FILE *to)
     return code;
 }
 
-static void drop_line(void *arg, const char *text)
-{
-    (void)arg;
-    (void)text;
-}
-
 int control_path(const char *file, char *out, size_t cap)
 {
-    struct config_report quiet = {.file = file ? file : CONFIG_FILE_DEFAULT, .line = drop_line};
+    struct config_report quiet = {.file = file ? file : CONFIG_FILE_DEFAULT};
     struct agent_config *c = NULL;
     cmx_err err = config_read_text(quiet.file, &quiet, &c);
     const char *path = err ? config_key_find("agent", "control_socket")->fallback : c->agent.control_socket;

@@ -267,13 +267,8 @@ static int dry_run(struct nft *n, const char *text)
     return code;
 }
 
-static void ignore_line(void *arg, const char *text)
-{
-    (void)arg;
-    (void)text;
-}
-
-/* True if isolation is enabled. Also true if the configuration cannot be read; *readable is then false. */
+/* True if isolation is enabled. Also true if the configuration cannot be read; *readable is then false. line: gets the
+ * errors, as in struct config_report. */
 static bool is_enabled(const char *file, void (*line)(void *arg, const char *text), bool *readable)
 {
     struct config_report report = {.file = file, .line = line};
@@ -296,7 +291,7 @@ static int remove_rules(const char *file, struct nft *n, struct cmx_buf *b)
     if (cmx_nft_removal(b) != CMX_OK || cmx_buf_cstr(b, &text) != CMX_OK)
         return cli_fail("isolation", "internal", "use 'nft delete table inet cmxsafe'");
     code = run_and_end_trial(n, text);
-    if (!code && is_enabled(file, ignore_line, &readable) && readable)
+    if (!code && is_enabled(file, NULL, &readable) && readable)
         fprintf(stderr,
                 "cmxsafe: note: isolation is enabled in %s, so a running agent has installed the rules again; "
                 "set enabled = no and reload it first\n",

@@ -92,4 +92,11 @@ setpriv --reuid=nobody --regid=nogroup --clear-groups "$BIN/cmxsafed" isolation 
 sed -i 's/^local_port.*/&\nlocal_host = 192.0.2.7/' "$CONF"
 iso --dry-run >/dev/null 2>"$TMP/err" && fail "accepts a service that is not on this machine"
 grep -q 'not a loopback address' "$TMP/err" || fail "does not say why"
+users() { # users LIST REASON: expects that a direct context with these users is refused
+    { gateway_section; printf '[context d]\ndirection = direct\nlocal_port = 8082\nremote_host = h\nremote_port = 1\nusers = %s\n' "$1"; } >"$TMP/users.conf"
+    "$BIN/cmxsafed" isolation -c "$TMP/users.conf" --dry-run >/dev/null 2>"$TMP/err" && fail "accepts users = $1"
+    grep -qF "[context d] users: $2" "$TMP/err" || { cat "$TMP/err"; fail "users = $1"; }
+}
+users 1,2,3,4,5,6,7,no-such-user "there is no user no-such-user"
+users 1,2,3,4,5,6,7,8,9 "more than 8"
 ok "mistakes are refused"
