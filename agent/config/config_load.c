@@ -212,7 +212,8 @@ static void check_key_file(const struct agent_config *c, struct config_report *r
                      err == CMX_ENOENT ? path : "");
 }
 
-cmx_err config_files(struct agent_config *c, struct config_report *r)
+/* Reads the files that the configuration names, and checks their permissions. */
+static cmx_err read_files(struct agent_config *c, struct config_report *r)
 {
     const struct gateway_section *g = &c->gateway;
     unsigned before = r->errors;
@@ -251,7 +252,7 @@ cmx_err config_load(const char *file, struct config_report *r, struct agent_conf
     cmx_err err = config_read_text(file, r, out);
 
     if (!err)
-        err = config_files(*out, r);
+        err = read_files(*out, r);
     if (err) {
         config_free(*out);
         *out = NULL;

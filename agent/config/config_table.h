@@ -66,9 +66,6 @@ unsigned config_line(const struct config_head *head, const char *section, const 
  * of range: 1 to 65535". CMX_EINVAL: text is not a valid value; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err config_set(const struct config_key *k, void *section, const char *text, struct cmx_why *why);
 
-/* True if a change of the key takes effect only when the agent restarts. */
-bool config_needs_restart(const struct config_key *k);
-
 /* Iterates over the keys that need a restart and differ between a and b, without the keys of contexts. after: the key
  * that the last call returned; NULL: returns the first key. Returns NULL at the end. */
 const struct config_key *config_next_restart(const struct agent_config *a, const struct agent_config *b,
