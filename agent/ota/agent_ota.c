@@ -175,6 +175,8 @@ static void upload_ended(const struct cmx_ota_past *p)
 {
     cmx_err err;
 
+    if (!p->ok)
+        ota_spool_empty(&ota.spool);
     cmx_port_mutex_lock(&ota.history_lock);
     err = ota_history_add(&ota.history, p);
     cmx_port_mutex_unlock(&ota.history_lock);
