@@ -235,7 +235,10 @@ cmx_err config_parse(const char *text, size_t len, struct config_report *r, stru
     cmx_err err = CMX_ENOMEM;
 
     *out = NULL;
-    if (!c || set_defaults(c) != CMX_OK || cmx_ini_parse(text, len, &handler) != CMX_OK || p.no_memory)
+    if (!c || set_defaults(c) != CMX_OK)
+        goto out;
+    cmx_ini_parse(text, len, &handler);
+    if (p.no_memory)
         goto out;
     check_all(&p);
     err = r->errors == before ? CMX_OK : CMX_EINVAL;
