@@ -198,9 +198,9 @@ static void plan_tpm(const char *tcti, struct confine_plan *p)
     confine_write(p, "/dev/tpm0");
     if (tcti && strncmp(tcti, "device:/", strlen("device:/")) == 0)
         confine_write(p, tcti + strlen("device:"));
-    if (number > 0 && number < UINT16_MAX && p->n_connect + 2 <= CONFINE_PORTS_MAX) {
-        p->connect[p->n_connect++] = (uint16_t)number;       /* "swtpm:host=...,port=N" */
-        p->connect[p->n_connect++] = (uint16_t)(number + 1); /* the TPM simulator's control channel */
+    if (number > 0 && number < UINT16_MAX) {
+        confine_connect(p, number);     /* "swtpm:host=...,port=N" */
+        confine_connect(p, number + 1); /* the TPM simulator's control channel */
     }
 }
 
@@ -210,8 +210,8 @@ static void attest_plan(const struct wiring *w, struct confine_plan *p)
 
     if (c->identity.tpm_handle)
         plan_tpm(c->identity.tpm, p);
-    if (c->attest.enabled && p->n_bind < CONFINE_PORTS_MAX)
-        p->bind[p->n_bind++] = (uint16_t)c->attest.port;
+    if (c->attest.enabled)
+        confine_bind(p, c->attest.port);
 }
 
 /* ---- the service ---- */

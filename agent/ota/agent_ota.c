@@ -34,7 +34,6 @@ static struct {
     struct cmx_proxy *proxy;
     struct isolation *isolation;
     char *name, *host; /* copies that the service borrows, because a reload replaces the configuration */
-    char *folder;      /* the folder of the spool file; borrowed by the confinement plan */
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
 } ota = {.runner = {.fd = -1}, .spool = {.fd = -1, .folder = -1}};
@@ -91,23 +90,8 @@ static void ota_plan(const struct wiring *w, struct confine_plan *p)
 {
     if (!wanted(w->config))
         return;
-    if (p->n_bind < CONFINE_PORTS_MAX)
-        p->bind[p->n_bind++] = (uint16_t)w->config->ota.port;
-    confine_write(p, ota.folder); /* the agent replaces the update's record in this folder */
-}
-
-/* Stores the folder of path in ota.folder. */
-static cmx_err keep_folder(const char *path)
-{
-    char *slash;
-
-    ota.folder = cmx_mem_strdup(path);
-    if (!ota.folder)
-        return CMX_ENOMEM;
-    slash = strrchr(ota.folder, '/'); /* a path of the configuration is absolute */
-    if (slash)
-        slash[slash == ota.folder] = '\0';
-    return CMX_OK;
+    confine_bind(p, w->config->ota.port);
+    confine_write_folder(p, w->config->ota.spool); /* the agent replaces the update's record in this folder */
 }
 
 static cmx_err start_runner(const struct ota_section *o)
@@ -139,8 +123,6 @@ static cmx_err ota_prepare(struct wiring *w, struct cmx_why *why)
     err = cmx_linux_http_load(why);
     if (!err)
         err = read_keys(w->config, &ota.keys, why);
-    if (!err)
-        err = keep_folder(o->spool);
     if (!err)
         err = start_runner(o);
     if (err)
@@ -258,8 +240,7 @@ static void ota_stop(struct wiring *w)
     ota.service = NULL;
     cmx_mem_free(ota.name);
     cmx_mem_free(ota.host);
-    cmx_mem_free(ota.folder);
-    ota.name = ota.host = ota.folder = NULL;
+    ota.name = ota.host = NULL;
     ota.stopping = false;
     ota_spool_close(&ota.spool);
     ota_runner_stop(&ota.runner);
