@@ -42,8 +42,6 @@ struct agent {
     struct wiring wiring;
 
     struct confine_plan plan;
-    char *plan_paths[CONFINE_PATHS_MAX]; /* owned; the plan borrows them */
-    size_t n_plan_paths;
     struct confine_report confinement;
 
     struct control *control;
@@ -70,56 +68,32 @@ static void feed(void *arg, uint32_t rest_ms)
 
 /* ---- confinement ---- */
 
-static void plan_path(struct agent *a, const char *file, bool write)
-{
-    const char *slash = file ? strrchr(file, '/') : NULL;
-    char *folder;
+_Static_assert(CONFINE_PORTS_MAX >= CMX_PROXY_CONTEXTS_MAX + CMX_GATEWAYS_MAX + 5,
+               "a port for each context and gateway, and for DNS, a TPM and the services");
 
-    if (!file || a->n_plan_paths == CONFINE_PATHS_MAX)
-        return;
-    folder = cmx_mem_strdup(slash ? file : ".");
-    if (!folder)
-        return;
-    if (slash)
-        folder[slash == file ? 1 : slash - file] = 0;
-    a->plan_paths[a->n_plan_paths++] = folder;
-    if (write)
-        confine_write(&a->plan, folder);
-    else
-        confine_read(&a->plan, folder);
-}
-
-static void plan_port(uint16_t *ports, size_t *n, uint64_t port)
-{
-    if (*n < CONFINE_PORTS_MAX)
-        ports[(*n)++] = (uint16_t)port;
-}
-
-/* Permits folders rather than files: an editor replaces a file with a new file, which a rule for the old file would not
- * cover. */
 static void make_plan(struct agent *a)
 {
     const struct agent_config *c = a->wiring.config;
     struct confine_plan *p = &a->plan;
 
     confine_plan_base(p);
-    plan_path(a, a->config_file, false);
-    plan_path(a, c->gateway.known_hosts_file, false);
-    plan_path(a, c->gateway.options.key_file, false);
-    plan_path(a, c->gateway.key_passphrase_file, false);
-    plan_path(a, c->gateway.password_file, false);
-    plan_path(a, c->agent.control_socket, true);
+    confine_read_folder(p, a->config_file);
+    confine_read_folder(p, c->gateway.known_hosts_file);
+    confine_read_folder(p, c->gateway.options.key_file);
+    confine_read_folder(p, c->gateway.key_passphrase_file);
+    confine_read_folder(p, c->gateway.password_file);
+    confine_write_folder(p, c->agent.control_socket);
     p->limit_ports = c->agent.confine_ports == AGENT_PORTS_FIXED;
     for (size_t i = 0; i < c->gateways.n; i++)
-        plan_port(p->connect, &p->n_connect, c->gateways.at[i].port);
-    plan_port(p->connect, &p->n_connect, 53); /* DNS over TCP, for answers that do not fit a datagram (RFC 7766) */
+        confine_connect(p, c->gateways.at[i].port);
+    confine_connect(p, 53); /* DNS over TCP, for answers that do not fit a datagram (RFC 7766) */
     for (size_t i = 0; i < c->n_contexts; i++) {
         const struct context_section *s = &c->contexts[i];
 
         if (s->options.direction == CMX_REVERSE)
-            plan_port(p->connect, &p->n_connect, s->options.local_port);
+            confine_connect(p, s->options.local_port);
         else
-            plan_port(p->bind, &p->n_bind, s->options.local_port);
+            confine_bind(p, s->options.local_port);
     }
     wiring_plan(&a->wiring, p);
 }
@@ -331,7 +305,7 @@ static cmx_err command_status(void *arg, const struct control_request *r, struct
 }
 
 static const struct control_command commands[] = {
-    {"status", false, command_status},
+    {"status", command_status},
 };
 
 /* ---- each turn of the loop ---- */
@@ -520,8 +494,7 @@ static void end(struct agent *a)
     wiring_stop(&a->wiring);
     control_close(a->control);
     cmx_notify_close(&a->notify);
-    while (a->n_plan_paths)
-        cmx_mem_free(a->plan_paths[--a->n_plan_paths]);
+    confine_plan_free(&a->plan);
     config_free(a->wiring.config);
     if (a->signals >= 0)
         close(a->signals);

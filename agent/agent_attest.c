@@ -170,8 +170,9 @@ cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why)
     return err;
 }
 
-cmx_err attest_prepare(const struct agent_config *c, struct cmx_why *why)
+static cmx_err attest_prepare(struct wiring *w, struct cmx_why *why)
 {
+    const struct agent_config *c = w->config;
     cmx_err err = open_key(&c->identity, why);
 
     cmx_port_mutex_init(&self.lock);
@@ -197,18 +198,20 @@ static void plan_tpm(const char *tcti, struct confine_plan *p)
     confine_write(p, "/dev/tpm0");
     if (tcti && strncmp(tcti, "device:/", strlen("device:/")) == 0)
         confine_write(p, tcti + strlen("device:"));
-    if (number > 0 && number < UINT16_MAX && p->n_connect + 2 <= CONFINE_PORTS_MAX) {
-        p->connect[p->n_connect++] = (uint16_t)number;       /* "swtpm:host=...,port=N" */
-        p->connect[p->n_connect++] = (uint16_t)(number + 1); /* the TPM simulator's control channel */
+    if (number > 0 && number < UINT16_MAX) {
+        confine_connect(p, number);     /* "swtpm:host=...,port=N" */
+        confine_connect(p, number + 1); /* the TPM simulator's control channel */
     }
 }
 
-void attest_plan(const struct agent_config *c, struct confine_plan *p)
+static void attest_plan(const struct wiring *w, struct confine_plan *p)
 {
+    const struct agent_config *c = w->config;
+
     if (c->identity.tpm_handle)
         plan_tpm(c->identity.tpm, p);
-    if (c->attest.enabled && p->n_bind < CONFINE_PORTS_MAX)
-        p->bind[p->n_bind++] = (uint16_t)c->attest.port;
+    if (c->attest.enabled)
+        confine_bind(p, c->attest.port);
 }
 
 /* ---- the service ---- */
@@ -245,17 +248,16 @@ static void add_facts(struct cmx_evidence *e)
     add_session(e);
 }
 
-cmx_err attest_start(const struct agent_config *c, struct isolation *isolation, struct cmx_proxy *proxy,
-                     struct cmx_why *why)
+static cmx_err attest_start(struct wiring *w, struct cmx_why *why)
 {
-    const struct attest_section *s = &c->attest;
+    const struct attest_section *s = &w->config->attest;
     cmx_err err;
 
     if (!s->enabled)
         return CMX_OK;
-    self.isolation = isolation;
-    self.proxy = proxy;
-    note_policy(c);
+    self.isolation = w->isolation;
+    self.proxy = w->proxy;
+    note_policy(w->config);
     cmx_attest_set_facts(add_facts);
     err = cmx_attest_start(NULL, (uint16_t)s->port);
     if (err)
@@ -266,18 +268,19 @@ cmx_err attest_start(const struct agent_config *c, struct isolation *isolation, 
 }
 
 /* The key and the image are opened before confinement, so a reload cannot switch to other files. */
-cmx_err attest_reload(const struct agent_config *now, const struct agent_config *next, struct cmx_why *why)
+static cmx_err attest_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
-    for (const struct config_key *k = NULL; (k = config_next_restart(now, next, k)) != NULL;)
+    for (const struct config_key *k = NULL; (k = config_next_restart(w->config, next, k)) != NULL;)
         if (strcmp(k->section, "identity") == 0 || strcmp(k->section, "attest") == 0)
             return cmx_why_fail(why, CMX_EINVAL, "[%s] %s: a change needs a restart of the agent", k->section, k->key);
-    if (now->attest.enabled)
+    if (w->config->attest.enabled)
         note_policy(next);
     return CMX_OK;
 }
 
-void attest_stop(void)
+static void attest_stop(struct wiring *w)
 {
+    (void)w;
     cmx_attest_stop();
 }
 
@@ -286,8 +289,9 @@ static const char *key_name(cmx_key_kind kind)
     return kind == CMX_KEY_TPM ? "tpm" : kind == CMX_KEY_SOFTWARE ? "software" : "none";
 }
 
-void attest_json(struct cmx_json *j)
+static void attest_json(const struct wiring *w, struct cmx_json *j)
 {
+    (void)w;
     cmx_json_object(j, "attest");
     cmx_json_bool(j, "enabled", cmx_attest_port() != 0);
     cmx_json_u64(j, "port", cmx_attest_port());
@@ -298,3 +302,11 @@ void attest_json(struct cmx_json *j)
     }
     cmx_json_end(j);
 }
+
+const struct module attest_module = {.name = "attest",
+                                     .prepare = attest_prepare,
+                                     .plan = attest_plan,
+                                     .start = attest_start,
+                                     .reload = attest_reload,
+                                     .stop = attest_stop,
+                                     .json = attest_json};

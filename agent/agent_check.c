@@ -94,11 +94,18 @@ static int check_as_unit(const char *file, const struct unit_sandbox *unit, cons
 
 int agent_check(const char *config_file, bool as_unit)
 {
-    bool units = as_unit || strcmp(config_file, CONFIG_FILE_DEFAULT) == 0;
+    const bool units = as_unit || strcmp(config_file, CONFIG_FILE_DEFAULT) == 0;
     struct unit_sandbox unit;
     const struct passwd *user = NULL;
+    const char *why = NULL;
 
-    if (units && geteuid() == 0 && unit_sandbox_read(&unit, unit_files))
-        user = getpwnam(unit.user);
-    return user && user->pw_uid != 0 ? check_as_unit(config_file, &unit, user) : check_here(config_file, NULL);
+    if (geteuid() != 0)
+        why = "only root can check as another user";
+    else if (!unit_sandbox_read(&unit, unit_files, unit_drop_ins))
+        why = "there is no cmxsafed.service that names a user";
+    else if ((user = getpwnam(unit.user)) == NULL)
+        why = "the user of cmxsafed.service does not exist";
+    if (as_unit && why)
+        return cli_fail("--unit", why, "leave out --unit to check as the present user");
+    return units && user ? check_as_unit(config_file, &unit, user) : check_here(config_file, NULL);
 }

@@ -59,6 +59,8 @@ static int run(int argc, char **argv)
         return printf("cmxsafed %s (libssh %s)\n", CMX_VERSION, cmx_proxy_library()) < 0;
     if (reference)
         return print_reference(reference);
+    if (unit && !check)
+        return cli_usage("cmxsafed", "--unit needs --check");
     return check ? agent_check(file, unit) : agent_run(file);
 }
 

@@ -83,16 +83,26 @@ static void on_resolve(void *arg, const char *host, bool begins)
         isolation_resolve(w->isolation, begins);
 }
 
-static cmx_err proxy_check(const struct agent_config *c, struct cmx_why *why)
+/* Returns the engine's settings for the contexts of c, and for the gateway in *gateway; free them with cmx_mem_free.
+ * They borrow their strings from c. NULL: out of memory. */
+static struct cmx_context *engine_settings(const struct agent_config *c, struct cmx_gateway *gateway)
 {
     struct cmx_context *contexts = cmx_mem_alloc(c->n_contexts * sizeof *contexts);
+
+    if (contexts)
+        config_engine(c, gateway, contexts);
+    return contexts;
+}
+
+static cmx_err proxy_check(const struct agent_config *c, struct cmx_why *why)
+{
     struct cmx_proxy_config *trial;
     struct cmx_gateway gateway;
+    struct cmx_context *contexts = engine_settings(c, &gateway);
     cmx_err err;
 
     if (!contexts)
         return CMX_ENOMEM;
-    config_engine(c, &gateway, contexts);
     err = cmx_proxy_config_new(&trial, &gateway, contexts, c->n_contexts, why);
     cmx_proxy_config_free(trial);
     cmx_mem_free(contexts);
@@ -107,32 +117,34 @@ static cmx_err proxy_start(struct wiring *w, struct cmx_why *why)
                                     .socket_open = on_open,
                                     .socket_close = on_close,
                                     .resolve = on_resolve};
-    struct cmx_context *contexts = cmx_mem_alloc(w->config->n_contexts * sizeof *contexts);
     struct cmx_gateway gateway;
-    cmx_err err;
+    struct cmx_context *contexts = engine_settings(w->config, &gateway);
+    cmx_err err = CMX_ENOMEM;
 
-    if (!contexts)
-        return CMX_ENOMEM;
-    config_engine(w->config, &gateway, contexts);
-    err = cmx_proxy_create(&w->proxy, &gateway, contexts, w->config->n_contexts, &hooks, 0, why);
+    if (contexts)
+        err = cmx_proxy_create(&w->proxy, &gateway, contexts, w->config->n_contexts, &hooks, 0, why);
+    cmx_mem_free(contexts);
+    return err;
+}
+
+/* permitted: sessions may exist. */
+static cmx_err proxy_change(struct wiring *w, const struct agent_config *c, bool permitted, struct cmx_why *why)
+{
+    struct cmx_gateway gateway;
+    struct cmx_context *contexts = engine_settings(c, &gateway);
+    cmx_err err = CMX_ENOMEM;
+
+    if (contexts)
+        err = cmx_proxy_reconfigure(w->proxy, &gateway, contexts, permitted ? c->n_contexts : 0, why);
+    if (!err)
+        w->sessions_held = !permitted;
     cmx_mem_free(contexts);
     return err;
 }
 
 static cmx_err proxy_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
-    struct cmx_context *contexts = cmx_mem_alloc(next->n_contexts * sizeof *contexts);
-    struct cmx_gateway gateway;
-    cmx_err err;
-
-    if (!contexts)
-        return CMX_ENOMEM;
-    config_engine(next, &gateway, contexts);
-    err = cmx_proxy_reconfigure(w->proxy, &gateway, contexts, next->n_contexts, why);
-    if (!err)
-        w->sessions_held = false;
-    cmx_mem_free(contexts);
-    return err;
+    return proxy_change(w, next, true, why);
 }
 
 /* While isolation is enabled but its rules cannot be installed, no session may exist: all sessions end, and start again
@@ -140,28 +152,12 @@ static cmx_err proxy_reload(struct wiring *w, const struct agent_config *next, s
 static void proxy_turn(struct wiring *w)
 {
     const bool permitted = isolation_permits_sessions(w->isolation);
-    struct cmx_gateway gateway;
     struct cmx_why why = {""};
-    cmx_err err;
+    cmx_err err = permitted == w->sessions_held ? proxy_change(w, w->config, permitted, &why) : CMX_OK;
 
-    if (permitted != w->sessions_held)
-        return;
-    if (permitted) {
-        err = proxy_reload(w, w->config, &why);
-    } else {
-        struct cmx_context *contexts = cmx_mem_alloc(w->config->n_contexts * sizeof *contexts);
-
-        if (!contexts)
-            return; /* tried again at the next turn */
-        config_engine(w->config, &gateway, contexts);
-        err = cmx_proxy_reconfigure(w->proxy, &gateway, contexts, 0, &why);
-        cmx_mem_free(contexts);
-    }
     if (err)
         cmx_log(CMX_LOG_ERROR, "agent", "the sessions cannot be %s: %s", permitted ? "started again" : "ended",
                 cmx_why_text(&why, err));
-    else
-        w->sessions_held = !permitted;
 }
 
 static void proxy_stop(struct wiring *w)
@@ -170,7 +166,14 @@ static void proxy_stop(struct wiring *w)
     w->proxy = NULL;
 }
 
-/* ---- the other modules ---- */
+static const struct module proxy_module = {.name = "proxy",
+                                           .check = proxy_check,
+                                           .start = proxy_start,
+                                           .reload = proxy_reload,
+                                           .turn = proxy_turn,
+                                           .stop = proxy_stop};
+
+/* ---- the table ---- */
 
 static cmx_err credentials_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
@@ -178,160 +181,11 @@ static cmx_err credentials_reload(struct wiring *w, const struct agent_config *n
     return credentials_check(next, why);
 }
 
-static cmx_err isolation_row_prepare(struct wiring *w, struct cmx_why *why)
-{
-    return isolation_open(w->config, w->wake, &w->isolation, why);
-}
+static const struct module credentials_module = {
+    .name = "credentials", .check = credentials_check, .reload = credentials_reload};
 
-static void isolation_row_plan(const struct wiring *w, struct confine_plan *p)
-{
-    isolation_plan(w->isolation, p);
-}
-
-static cmx_err isolation_row_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
-{
-    return isolation_reload(w->isolation, next, why);
-}
-
-static void isolation_row_turn(struct wiring *w)
-{
-    isolation_turn(w->isolation, w->config);
-}
-
-static int isolation_row_fd(const struct wiring *w)
-{
-    return isolation_fd(w->isolation);
-}
-
-static void isolation_row_stop(struct wiring *w)
-{
-    isolation_close(w->isolation);
-    w->isolation = NULL;
-}
-
-static void isolation_row_json(const struct wiring *w, struct cmx_json *j)
-{
-    isolation_json(w->isolation, j);
-}
-
-static void isolation_row_text(const struct wiring *w, struct cmx_buf *out)
-{
-    isolation_text(w->isolation, out);
-}
-
-static void attest_row_plan(const struct wiring *w, struct confine_plan *p)
-{
-    attest_plan(w->config, p);
-}
-
-static cmx_err attest_row_prepare(struct wiring *w, struct cmx_why *why)
-{
-    return attest_prepare(w->config, why);
-}
-
-static cmx_err attest_row_start(struct wiring *w, struct cmx_why *why)
-{
-    return attest_start(w->config, w->isolation, w->proxy, why);
-}
-
-static cmx_err attest_row_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
-{
-    return attest_reload(w->config, next, why);
-}
-
-static void attest_row_stop(struct wiring *w)
-{
-    (void)w;
-    attest_stop();
-}
-
-static void attest_row_json(const struct wiring *w, struct cmx_json *j)
-{
-    (void)w;
-    attest_json(j);
-}
-
-static void ota_row_plan(const struct wiring *w, struct confine_plan *p)
-{
-    ota_plan(w->config, p);
-}
-
-static cmx_err ota_row_prepare(struct wiring *w, struct cmx_why *why)
-{
-    return ota_prepare(w->config, why);
-}
-
-static cmx_err ota_row_start(struct wiring *w, struct cmx_why *why)
-{
-    return ota_start(w->config, w->isolation, w->proxy, why);
-}
-
-static void ota_row_stop(struct wiring *w)
-{
-    (void)w;
-    ota_stop();
-}
-
-static void ota_row_json(const struct wiring *w, struct cmx_json *j)
-{
-    (void)w;
-    ota_json(j);
-}
-
-/* ---- the table ---- */
-
-/* Any function may be NULL. */
-struct module {
-    const char *name;
-    /* Checks whether the module accepts the configuration. Changes nothing; --check calls it too. */
-    cmx_err (*check)(const struct agent_config *c, struct cmx_why *why);
-    /* Opens or installs everything that the module can no longer reach after the agent has confined itself. */
-    cmx_err (*prepare)(struct wiring *w, struct cmx_why *why);
-    /* Adds to the plan the files and ports that the module needs after the agent has confined itself. */
-    void (*plan)(const struct wiring *w, struct confine_plan *p);
-    cmx_err (*start)(struct wiring *w, struct cmx_why *why);
-    /* Applies next; the agent then replaces w->config. On error the module still runs with w->config. */
-    cmx_err (*reload)(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
-    void (*turn)(struct wiring *w);
-    int (*fd)(const struct wiring *w); /* -1: none */
-    void (*stop)(struct wiring *w);
-    void (*json)(const struct wiring *w, struct cmx_json *j);
-    void (*text)(const struct wiring *w, struct cmx_buf *out);
-};
-
-static const struct module modules[] = {
-    {.name = "credentials", .check = credentials_check, .reload = credentials_reload},
-    {.name = "isolation",
-     .check = isolation_check,
-     .prepare = isolation_row_prepare,
-     .plan = isolation_row_plan,
-     .reload = isolation_row_reload,
-     .turn = isolation_row_turn,
-     .fd = isolation_row_fd,
-     .stop = isolation_row_stop,
-     .json = isolation_row_json,
-     .text = isolation_row_text},
-    {.name = "proxy",
-     .check = proxy_check,
-     .start = proxy_start,
-     .reload = proxy_reload,
-     .turn = proxy_turn,
-     .stop = proxy_stop},
-    {.name = "attest",
-     .prepare = attest_row_prepare,
-     .plan = attest_row_plan,
-     .start = attest_row_start,
-     .reload = attest_row_reload,
-     .stop = attest_row_stop,
-     .json = attest_row_json},
-    {.name = "ota",
-     .check = ota_check,
-     .prepare = ota_row_prepare,
-     .plan = ota_row_plan,
-     .start = ota_row_start,
-     .stop = ota_row_stop,
-     .json = ota_row_json},
-};
+static const struct module *const modules[] = {&credentials_module, &isolation_module, &proxy_module, &attest_module,
+                                               &ota_module};
 #define N_MODULES (sizeof modules / sizeof modules[0])
 
 /* If a module gave no reason for its error, sets why to the module's name and the text of the error code. */
@@ -347,16 +201,16 @@ cmx_err wiring_check(const struct agent_config *c, struct cmx_why *why)
     cmx_err err = CMX_OK;
 
     why->text[0] = 0;
-    for (const struct module *m = modules; m < modules + N_MODULES && !err; m++)
-        err = m->check ? explain(m->check(c, why), m, why) : CMX_OK;
+    for (size_t i = 0; i < N_MODULES && !err; i++)
+        err = modules[i]->check ? explain(modules[i]->check(c, why), modules[i], why) : CMX_OK;
     return err;
 }
 
 void wiring_plan(const struct wiring *w, struct confine_plan *p)
 {
-    for (const struct module *m = modules; m < modules + N_MODULES; m++)
-        if (m->plan)
-            m->plan(w, p);
+    for (size_t i = 0; i < N_MODULES; i++)
+        if (modules[i]->plan)
+            modules[i]->plan(w, p);
 }
 
 cmx_err wiring_prepare(struct wiring *w, struct cmx_why *why)
@@ -364,8 +218,8 @@ cmx_err wiring_prepare(struct wiring *w, struct cmx_why *why)
     cmx_err err = CMX_OK;
 
     why->text[0] = 0;
-    for (const struct module *m = modules; m < modules + N_MODULES && !err; m++)
-        err = m->prepare ? explain(m->prepare(w, why), m, why) : CMX_OK;
+    for (size_t i = 0; i < N_MODULES && !err; i++)
+        err = modules[i]->prepare ? explain(modules[i]->prepare(w, why), modules[i], why) : CMX_OK;
     return err;
 }
 
@@ -374,29 +228,30 @@ cmx_err wiring_start(struct wiring *w, struct cmx_why *why)
     cmx_err err = CMX_OK;
 
     why->text[0] = 0;
-    for (const struct module *m = modules; m < modules + N_MODULES && !err; m++)
-        err = m->start ? explain(m->start(w, why), m, why) : CMX_OK;
+    for (size_t i = 0; i < N_MODULES && !err; i++)
+        err = modules[i]->start ? explain(modules[i]->start(w, why), modules[i], why) : CMX_OK;
     return err;
 }
 
-static void reload_back(struct wiring *w, const struct module *failed)
+/* Returns the first n modules to the configuration in force. */
+static void reload_back(struct wiring *w, size_t n)
 {
     struct cmx_why why = {""};
 
-    for (const struct module *m = failed; m-- > modules;)
-        if (m->reload && m->reload(w, w->config, &why) != CMX_OK)
-            cmx_log(CMX_LOG_ERROR, "agent", "%s cannot return to its old configuration: %s; restart the agent", m->name,
-                    why.text);
+    while (n-- > 0)
+        if (modules[n]->reload && modules[n]->reload(w, w->config, &why) != CMX_OK)
+            cmx_log(CMX_LOG_ERROR, "agent", "%s cannot return to its old configuration: %s; restart the agent",
+                    modules[n]->name, why.text);
 }
 
 cmx_err wiring_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
     why->text[0] = 0;
-    for (const struct module *m = modules; m < modules + N_MODULES; m++) {
-        cmx_err err = m->reload ? explain(m->reload(w, next, why), m, why) : CMX_OK;
+    for (size_t i = 0; i < N_MODULES; i++) {
+        cmx_err err = modules[i]->reload ? explain(modules[i]->reload(w, next, why), modules[i], why) : CMX_OK;
 
         if (err) {
-            reload_back(w, m);
+            reload_back(w, i);
             return err;
         }
     }
@@ -407,8 +262,8 @@ size_t wiring_polls(const struct wiring *w, struct pollfd fds[WIRING_POLLS_MAX])
 {
     size_t n = 0;
 
-    for (const struct module *m = modules; m < modules + N_MODULES; m++) {
-        int fd = m->fd ? m->fd(w) : -1;
+    for (size_t i = 0; i < N_MODULES; i++) {
+        int fd = modules[i]->fd ? modules[i]->fd(w) : -1;
 
         if (fd >= 0 && n < WIRING_POLLS_MAX)
             fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
@@ -418,28 +273,28 @@ size_t wiring_polls(const struct wiring *w, struct pollfd fds[WIRING_POLLS_MAX])
 
 void wiring_turn(struct wiring *w)
 {
-    for (const struct module *m = modules; m < modules + N_MODULES; m++)
-        if (m->turn)
-            m->turn(w);
+    for (size_t i = 0; i < N_MODULES; i++)
+        if (modules[i]->turn)
+            modules[i]->turn(w);
 }
 
 void wiring_stop(struct wiring *w)
 {
-    for (const struct module *m = modules + N_MODULES; m-- > modules;)
-        if (m->stop)
-            m->stop(w);
+    for (size_t i = N_MODULES; i-- > 0;)
+        if (modules[i]->stop)
+            modules[i]->stop(w);
 }
 
 void wiring_json(void *wiring, struct cmx_json *j)
 {
-    for (const struct module *m = modules; m < modules + N_MODULES; m++)
-        if (m->json)
-            m->json(wiring, j);
+    for (size_t i = 0; i < N_MODULES; i++)
+        if (modules[i]->json)
+            modules[i]->json(wiring, j);
 }
 
 void wiring_text(void *wiring, struct cmx_buf *out)
 {
-    for (const struct module *m = modules; m < modules + N_MODULES; m++)
-        if (m->text)
-            m->text(wiring, out);
+    for (size_t i = 0; i < N_MODULES; i++)
+        if (modules[i]->text)
+            modules[i]->text(wiring, out);
 }

@@ -1,32 +1,11 @@
-/* wiring.h - the modules of the agent: credentials, isolation, proxy, attestation and updates. The table in wiring.c
- * has a row for each module, in the order in which the modules start. The functions of a row pass the module the state
- * that it needs.
- *
- * Start: prepare all, confine the process, start all. Reload: reload all; if a module refuses, the modules before it
- * get the old configuration again. Stop: in reverse order. Call from the agent's own thread. */
+/* wiring.h - calls the modules of the agent: credentials, isolation, proxy, attestation and updates. The table in
+ * wiring.c lists them in the order in which they start. module.h says what each function is for. */
 #pragma once
 
 #include <poll.h>
-#include <stdbool.h>
 #include <stddef.h>
 
-#include "agent/config/agent_config.h"
-#include "agent/confine/confine.h"
-#include "cmxsafe/core/buf.h"
-#include "cmxsafe/core/json.h"
-#include "cmxsafe/core/why.h"
-
-struct cmx_proxy;
-struct isolation;
-
-/* The modules' objects, and the data that several modules use. */
-struct wiring {
-    struct agent_config *config; /* the configuration in force; owned by the agent */
-    int wake;                    /* eventfd of the agent's loop, written when a session or the rules changed */
-    struct isolation *isolation; /* NULL: not enabled at the start */
-    struct cmx_proxy *proxy;
-    bool sessions_held; /* the engine has no contexts, because the rules of isolation cannot be installed */
-};
+#include "agent/module/module.h"
 
 #define WIRING_POLLS_MAX 4
 

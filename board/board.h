@@ -25,8 +25,8 @@ struct board_flash {
     uint32_t size;
 };
 
-/* Opens the flash. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: its size is 0, not a multiple of the sector size, or
- * above 128 MB. */
+/* Opens the flash. CMX_ENOENT, CMX_EPERM, CMX_EIO: errno has the reason; CMX_EFORMAT: its size is 0, not a multiple of
+ * the sector size, or above 128 MB. */
 CMX_MUST_USE cmx_err board_flash_open(struct board_flash *f, const char *path);
 void board_flash_close(struct board_flash *f);
 

@@ -353,7 +353,7 @@ cmx_err board_config_load(struct board_config *c, const char *path, struct cmx_w
 
     if (err)
         return cmx_why_fail(why, err, "%s: %s", path, what.text);
-    err = cmx_ini_parse(text, len, &handler);
+    cmx_ini_parse(text, len, &handler);
     cmx_mem_free_secret(text);
-    return err ? err : r.err;
+    return r.err;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "board/board.h"
+#include "cmxsafe/core/text.h"
 #include "cmxsafe/ota/image.h"
 #include "cmxsafe/version.h"
 #include "port/linux/new_file.h"
@@ -36,6 +37,16 @@ static int make(const char *path, const char *chip, const char *version)
     return err ? cli_fail(path, strerror(errno), NULL) : CLI_OK;
 }
 
+static bool is_version(const char *text)
+{
+    const size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++)
+        if (cmx_text_printable(text[i]) != text[i])
+            return false;
+    return len > 0 && len <= VERSION_MAX;
+}
+
 int board_cmd_image(int argc, char **argv)
 {
     const char *chip = "esp32s3", *version = CMX_VERSION;
@@ -48,7 +59,7 @@ int board_cmd_image(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &status))
         return status;
-    if (!*version || strlen(version) > VERSION_MAX)
-        return cli_usage(COMMAND, "--version takes 1 to %d characters", VERSION_MAX);
+    if (!is_version(version))
+        return cli_usage(COMMAND, "--version takes 1 to %d printable ASCII characters", VERSION_MAX);
     return make(line.operand[0], chip, version);
 }

@@ -124,8 +124,7 @@ static int open_hardware(void)
     cmx_err err = board_flash_open(&board.flash, board.config.flash);
 
     if (err != CMX_OK)
-        return cli_fail(board.config.flash,
-                        err == CMX_EFORMAT ? "its size is not a valid flash size" : cmx_err_text(err),
+        return cli_fail(board.config.flash, err == CMX_EFORMAT ? "its size is not a valid flash size" : strerror(errno),
                         "make a board with 'cmxsafe-board create'");
     cmx_linux_set_device(&device);
     board_hardware_open(&board.config);

@@ -49,7 +49,7 @@ clang_runtime() {
     printf 'libclang-rt-%s-dev\n' "${version:?apt knows no clang}"
 }
 
-BUILD_PACKAGES=(gcc g++ clang libbpf-dev cmake ninja-build pkg-config libssh-dev libssl-dev libmicrohttpd-dev libinih-dev libsqlite3-dev libpq-dev libcurl4-openssl-dev
+BUILD_PACKAGES=(gcc g++ clang libbpf-dev cmake ninja-build pkg-config libssh-dev libssl-dev libmicrohttpd-dev libsqlite3-dev libpq-dev libcurl4-openssl-dev
     libseccomp-dev libnftables-dev liblwip-dev libcmocka-dev libjpeg62-turbo-dev libtss2-dev)
 RUN_PACKAGES=(openssh-server openssh-client curl procps iproute2)
 PACKAGE_PACKAGES=(build-essential debhelper lintian) # scripts/package.sh and its test need these

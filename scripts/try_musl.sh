@@ -27,7 +27,7 @@ build_libraries() {
     local prefix=$1 source missing
     sed -n 's/^deb /deb-src /p' /etc/apt/sources.list >/etc/apt/sources.list.d/source.list
     apt-get update -q
-    apt-get install -y -q --no-install-recommends build-essential musl-tools cmake ninja-build meson pkg-config gperf bison flex curl python3 \
+    apt-get install -y -q --no-install-recommends build-essential musl-tools cmake ninja-build pkg-config gperf bison flex curl python3 \
         openssh-server openssh-client
     mkdir -p "$prefix/include" /build
     # Makes the kernel's headers available; they do not depend on the C library.
@@ -47,7 +47,7 @@ build_libraries() {
             missing+=("$name")
         done
     }
-    get_sources openssl libssh libinih libmicrohttpd libseccomp libmnl libnftnl nftables cmocka
+    get_sources openssl libssh libmicrohttpd libseccomp libmnl libnftnl nftables cmocka
     if [ ${#missing[@]} -gt 0 ]; then
         printf 'deb-src %s %s main\n' "$2" trixie "$2" sid >>/etc/apt/sources.list.d/source.list
         apt-get update -q
@@ -68,7 +68,6 @@ build_libraries() {
     (into openssl && ./Configure "linux-$(uname -m)" shared no-tests no-async "--prefix=$prefix" --libdir=lib && make -j2 build_libs && make install_dev)
     (into libssh && cmake_install -DWITH_EXAMPLES=OFF -DWITH_ZLIB=OFF -DWITH_GSSAPI=OFF -DUNIT_TESTING=OFF)
     ! compgen -G 'cmocka-*/' || (into cmocka && cmake_install -DWITH_EXAMPLES=OFF -DUNIT_TESTING=OFF)
-    (into libinih && meson setup musl "--prefix=$prefix" --libdir=lib -Ddistro_install=true -Dwith_INIReader=false && ninja -C musl install)
     (into libmicrohttpd && configure_install --disable-https --disable-doc --disable-examples --disable-curl)
     (into libseccomp && configure_install)
     if compgen -G 'nftables-*/' && compgen -G 'libnftnl-*/' && compgen -G 'libmnl-*/'; then

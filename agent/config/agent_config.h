@@ -121,7 +121,7 @@ struct agent_config {
 
     struct cmx_gateway_list gateways; /* parsed from gateway.options.host */
 
-    /* Set by config_files. The last two are secrets, which are wiped when freed. */
+    /* Set by config_load. The last two are secrets, which are wiped when freed. */
     struct config_list pins; /* values of host_key, and the gateways' lines of known_hosts_file */
     char *key_passphrase;
     char *password;
@@ -130,7 +130,7 @@ struct agent_config {
 /* Receives errors: each as `file:line: what`, or `file: what` for the whole file, without a newline. */
 struct config_report {
     const char *file;
-    void (*line)(void *arg, const char *text);
+    void (*line)(void *arg, const char *text); /* NULL: errors are only counted */
     void *arg;
     unsigned errors; /* errors reported so far */
 };
@@ -148,10 +148,6 @@ CMX_MUST_USE cmx_err config_read_text(const char *file, struct config_report *r,
 
 /* Like config_read_text, for a text that is already in memory. Opens no file. */
 CMX_MUST_USE cmx_err config_parse(const char *text, size_t len, struct config_report *r, struct agent_config **out);
-
-/* Reads the files that the configuration names, and checks their permissions. CMX_EINVAL: errors were reported;
- * CMX_ENOMEM. */
-CMX_MUST_USE cmx_err config_files(struct agent_config *c, struct config_report *r);
 
 /* Checks the rules that concern more than one key, and reports the line of a key that breaks a rule. */
 void config_check(const struct agent_config *c, struct config_report *r);

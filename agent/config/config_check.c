@@ -5,13 +5,6 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/proxy/proxy_config.h"
 
-static unsigned line_of(const char *section, const struct config_head *head, const char *key)
-{
-    unsigned line = head->key_line[config_key_place(config_key_find(section, key))];
-
-    return line ? line : head->line;
-}
-
 static bool has_identity(const struct agent_config *c)
 {
     return c->identity.key_file || c->identity.tpm_handle;
@@ -23,15 +16,15 @@ static void check_identity(const struct agent_config *c, struct config_report *r
     uint64_t handle;
 
     if (s->key_file && s->tpm_handle)
-        config_error(r, line_of("identity", &s->head, "tpm_handle"),
+        config_error(r, config_line(&s->head, "identity", "tpm_handle"),
                      "[identity] takes key_file or tpm_handle, not both");
     if (s->tpm_handle && cmx_text_u64(s->tpm_handle, 0x81000000, 0x81ffffff, &handle))
-        config_error(r, line_of("identity", &s->head, "tpm_handle"),
+        config_error(r, config_line(&s->head, "identity", "tpm_handle"),
                      "tpm_handle: '%s' is not a persistent handle, 0x81000000 to 0x81ffffff", s->tpm_handle);
     if (s->tpm && !s->tpm_handle)
-        config_error(r, line_of("identity", &s->head, "tpm"), "tpm needs tpm_handle");
+        config_error(r, config_line(&s->head, "identity", "tpm"), "tpm needs tpm_handle");
     if (c->attest.enabled && !has_identity(c))
-        config_error(r, line_of("attest", &c->attest.head, "enabled"),
+        config_error(r, config_line(&c->attest.head, "attest", "enabled"),
                      "attestation needs a key: give key_file or tpm_handle in [identity]");
 }
 
@@ -48,9 +41,10 @@ static void check_gateway(const struct agent_config *c, struct config_report *r)
     if (!g->options.key_file && !g->password_file && !has_identity(c))
         config_error(r, g->head.line, "[gateway] has no credential: give key_file or password_file");
     if (g->key_passphrase_file && !g->options.key_file)
-        config_error(r, line_of("gateway", &g->head, "key_passphrase_file"), "key_passphrase_file without key_file");
+        config_error(r, config_line(&g->head, "gateway", "key_passphrase_file"),
+                     "key_passphrase_file without key_file");
     if (g->options.backoff_max_ms < g->options.backoff_base_ms)
-        config_error(r, line_of("gateway", &g->head, "backoff_max"), "backoff_max is less than backoff_min");
+        config_error(r, config_line(&g->head, "gateway", "backoff_max"), "backoff_max is less than backoff_min");
 }
 
 /* Reports keys that the context's direction does not use: such a key is a mistake. */
@@ -83,7 +77,7 @@ static void check_originators(const struct context_section *s, struct config_rep
 static void check_spool(const struct agent_config *c, struct config_report *r)
 {
     const char *spool = c->ota.install ? c->ota.spool : NULL;
-    unsigned line = line_of("ota", &c->ota.head, "spool");
+    unsigned line = config_line(&c->ota.head, "ota", "spool");
 
     if (spool && r->file && strcmp(spool, r->file) == 0)
         config_error(r, line, "spool: uploads would overwrite this configuration; choose another file");
@@ -121,14 +115,15 @@ static void check_services(const struct agent_config *c, struct config_report *r
     const uint64_t attest = c->attest.enabled ? c->attest.port : 0, ota = c->ota.install ? c->ota.port : 0;
 
     if (attest && attest == ota)
-        config_error(r, line_of("ota", &c->ota.head, "port"), "port %u is the port of [attest] already", (unsigned)ota);
+        config_error(r, config_line(&c->ota.head, "ota", "port"), "port %u is the port of [attest] already",
+                     (unsigned)ota);
     for (size_t i = 0; i < c->n_contexts; i++) {
         const struct context_section *s = &c->contexts[i];
         const uint64_t port = s->options.local_port;
 
         if (s->options.direction == CMX_DIRECT && port && (port == attest || port == ota) &&
             covers_loopback(s->options.local_host))
-            config_error(r, line_of("context", &s->head, "local_port"), "local_port %u is the port of [%s] already",
+            config_error(r, config_line(&s->head, "context", "local_port"), "local_port %u is the port of [%s] already",
                          (unsigned)port, port == attest ? "attest" : "ota");
     }
 }
@@ -146,11 +141,11 @@ static void check_listeners(const struct agent_config *c, size_t i, struct confi
             continue;
         if (x->direction == CMX_REVERSE && x->remote_port && x->remote_port == y->remote_port &&
             same(x->remote_address, y->remote_address))
-            config_error(r, line_of("context", &s->head, "remote_port"), "remote_port %u is [context %s]'s already",
+            config_error(r, config_line(&s->head, "context", "remote_port"), "remote_port %u is [context %s]'s already",
                          (unsigned)x->remote_port, c->contexts[j].name);
         if (x->direction == CMX_DIRECT && x->local_port && x->local_port == y->local_port &&
             same(x->local_host, y->local_host))
-            config_error(r, line_of("context", &s->head, "local_port"), "local_port %u is [context %s]'s already",
+            config_error(r, config_line(&s->head, "context", "local_port"), "local_port %u is [context %s]'s already",
                          (unsigned)x->local_port, c->contexts[j].name);
     }
 }

@@ -16,11 +16,6 @@
 
 #define KNOWN_HOSTS_MAX (1024 * 1024)
 
-static unsigned gateway_line(const struct agent_config *c, const char *key)
-{
-    return c->gateway.head.key_line[config_key_place(config_key_find("gateway", key))];
-}
-
 static cmx_err pin_add(struct agent_config *c, const char *text, size_t len)
 {
     char *copy;
@@ -144,7 +139,7 @@ static cmx_err unpin_line(struct agent_config *c, const char *line, void *arg)
 static cmx_err read_known_hosts(struct agent_config *c, struct config_report *r)
 {
     const char *path = c->gateway.known_hosts_file;
-    unsigned line = gateway_line(c, "known_hosts_file");
+    unsigned line = config_line(&c->gateway.head, "gateway", "known_hosts_file");
     const struct cmx_gateway_host none = {.host = "HOST", .port = 22}, *g = c->gateways.n ? c->gateways.at : &none;
     const char *others = c->gateways.n > 1 ? " or another gateway" : "";
     struct revocation revocation = {.first = c->pins.n};
@@ -153,6 +148,10 @@ static cmx_err read_known_hosts(struct agent_config *c, struct config_report *r)
     struct cmx_why why = {""};
     cmx_err err = cmx_file_read(path, KNOWN_HOSTS_MAX, false, &text, &len, &why);
 
+    if (!err && memchr(text, 0, len)) { /* lines after it, with revocations, would be lost */
+        cmx_mem_free_secret(text);
+        err = cmx_why_fail(&why, CMX_EFORMAT, "a NUL byte in the file");
+    }
     if (err) {
         config_error(r, line, "known_hosts_file %s: %s; see: ssh-keyscan -p %u %s", path, why.text, (unsigned)g->port,
                      g->host);
@@ -197,7 +196,7 @@ static cmx_err read_secret(struct agent_config *c, struct config_report *r, cons
     cmx_err err = path ? cmx_file_read_secret_line(path, out, &why) : CMX_OK;
 
     if (err)
-        config_error(r, gateway_line(c, key), "%s %s: %s", key, path, why.text);
+        config_error(r, config_line(&c->gateway.head, "gateway", key), "%s %s: %s", key, path, why.text);
     return err == CMX_ENOMEM ? err : CMX_OK;
 }
 
@@ -208,12 +207,13 @@ static void check_key_file(const struct agent_config *c, struct config_report *r
     cmx_err err = cmx_file_check_secret(path, &why);
 
     if (err)
-        config_error(r, gateway_line(c, "key_file"), "key_file %s: %s%s%s", path, why.text,
+        config_error(r, config_line(&c->gateway.head, "gateway", "key_file"), "key_file %s: %s%s%s", path, why.text,
                      err == CMX_ENOENT ? "; make one: ssh-keygen -t ed25519 -N '' -f " : "",
                      err == CMX_ENOENT ? path : "");
 }
 
-cmx_err config_files(struct agent_config *c, struct config_report *r)
+/* Reads the files that the configuration names, and checks their permissions. */
+static cmx_err read_files(struct agent_config *c, struct config_report *r)
 {
     const struct gateway_section *g = &c->gateway;
     unsigned before = r->errors;
@@ -252,7 +252,7 @@ cmx_err config_load(const char *file, struct config_report *r, struct agent_conf
     cmx_err err = config_read_text(file, r, out);
 
     if (!err)
-        err = config_files(*out, r);
+        err = read_files(*out, r);
     if (err) {
         config_free(*out);
         *out = NULL;

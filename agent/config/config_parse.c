@@ -26,7 +26,7 @@ void config_error(struct config_report *r, unsigned line, const char *fmt, ...)
     va_list ap;
 
     r->errors++;
-    if (r->errors > CONFIG_ERRORS_MAX)
+    if (!r->line || r->errors > CONFIG_ERRORS_MAX)
         return;
     if (r->errors == CONFIG_ERRORS_MAX)
         fmt = "too many errors; the rest is not shown";
@@ -235,7 +235,10 @@ cmx_err config_parse(const char *text, size_t len, struct config_report *r, stru
     cmx_err err = CMX_ENOMEM;
 
     *out = NULL;
-    if (!c || set_defaults(c) != CMX_OK || cmx_ini_parse(text, len, &handler) != CMX_OK || p.no_memory)
+    if (!c || set_defaults(c) != CMX_OK)
+        goto out;
+    cmx_ini_parse(text, len, &handler);
+    if (p.no_memory)
         goto out;
     check_all(&p);
     err = r->errors == before ? CMX_OK : CMX_EINVAL;

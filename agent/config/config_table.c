@@ -267,3 +267,10 @@ size_t config_key_place(const struct config_key *k)
     }
     return place;
 }
+
+unsigned config_line(const struct config_head *head, const char *section, const char *key)
+{
+    unsigned line = head->key_line[config_key_place(config_key_find(section, key))];
+
+    return line ? line : head->line;
+}

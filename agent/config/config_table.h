@@ -59,12 +59,12 @@ const struct config_section *config_section_find(const char *name, size_t len);
 const struct config_key *config_key_find(const char *section, const char *key);
 size_t config_key_place(const struct config_key *k); /* the key's index in its section, for key_line */
 
+/* Returns the line of a key, or of its section if the key is not given. head: the first member of the section. */
+unsigned config_line(const struct config_head *head, const char *section, const char *key);
+
 /* Checks text and stores its value in the section's struct; frees the old value. why: one phrase, such as "70000 is out
  * of range: 1 to 65535". CMX_EINVAL: text is not a valid value; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err config_set(const struct config_key *k, void *section, const char *text, struct cmx_why *why);
-
-/* True if a change of the key takes effect only when the agent restarts. */
-bool config_needs_restart(const struct config_key *k);
 
 /* Iterates over the keys that need a restart and differ between a and b, without the keys of contexts. after: the key
  * that the last call returned; NULL: returns the first key. Returns NULL at the end. */

@@ -267,11 +267,6 @@ cmx_err config_defaults(const struct config_section *s, void *section)
 
 /* ---- keys that a reload cannot change ---- */
 
-bool config_needs_restart(const struct config_key *k)
-{
-    return k->restart || config_section_find(k->section, strlen(k->section))->restart;
-}
-
 static bool same_value(const struct config_key *k, const void *a, const void *b)
 {
     const char *const *x = a, *const *y = b;
@@ -298,7 +293,7 @@ const struct config_key *config_next_restart(const struct agent_config *a, const
         const struct config_section *s = config_section_find(k->section, strlen(k->section));
         size_t at = s->offset + k->offset;
 
-        if (!s->named && config_needs_restart(k) && !same_value(k, (const char *)a + at, (const char *)b + at))
+        if (!s->named && (k->restart || s->restart) && !same_value(k, (const char *)a + at, (const char *)b + at))
             return k;
     }
     return NULL;

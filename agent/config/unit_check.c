@@ -4,49 +4,69 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/config/config_table.h"
-#include "cmxsafe/core/text.h"
+#include "cmxsafe/core/mem.h"
+#include "port/linux/file_read.h"
+#include "port/linux/ini_file.h"
 
 #define CAP_NET_BIND_SERVICE_BIT 10 /* capability.h */
-#define LINE_MAX_LEN 512
 #define FIRST_OPEN_PORT "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 /* ---- the unit ---- */
 
-/* A unit in /etc replaces the packaged unit in /lib. Drop-ins are read after the unit. */
-const char *const unit_files[] = {"/lib/systemd/system/cmxsafed.service", "/etc/systemd/system/cmxsafed.service",
-                                  "/lib/systemd/system/cmxsafed.service.d/*.conf",
-                                  "/etc/systemd/system/cmxsafed.service.d/*.conf", NULL};
+/* systemd's folders for units (systemd.unit(5)), the ones with the lowest priority first. */
+const char *const unit_files[] = {"/lib/systemd/system/cmxsafed.service",
+                                  "/usr/local/lib/systemd/system/cmxsafed.service",
+                                  "/run/systemd/system/cmxsafed.service", "/etc/systemd/system/cmxsafed.service", NULL};
+const char *const unit_drop_ins[] = {
+    "/lib/systemd/system/cmxsafed.service.d/*.conf", "/usr/local/lib/systemd/system/cmxsafed.service.d/*.conf",
+    "/run/systemd/system/cmxsafed.service.d/*.conf", "/etc/systemd/system/cmxsafed.service.d/*.conf", NULL};
 
 static void add_writable(struct unit_sandbox *s, const char *root, const char *folders)
 {
-    while (*folders) {
-        size_t have = strlen(s->writable), n = strcspn(folders, " ");
+    for (folders += strspn(folders, " "); *folders; folders += strspn(folders, " ")) {
+        const char *folder = folders + strspn(folders, "-+"); /* prefixes of ReadWritePaths= */
+        size_t have = strlen(s->writable), n = strcspn(folder, " ");
 
-        if (n)
-            snprintf(s->writable + have, sizeof s->writable - have, " %s%.*s", root, (int)n, folders);
-        folders += n + strspn(folders + n, " ");
+        snprintf(s->writable + have, sizeof s->writable - have, " %s%.*s", root, (int)n, folder);
+        folders = folder + n;
     }
 }
 
 static bool is_yes(const char *value)
 {
-    return strcmp(value, "yes") == 0 || strcmp(value, "true") == 0 || strcmp(value, "1") == 0 ||
-           strcmp(value, "on") == 0;
+    static const char *const words[] = {"yes", "y", "true", "t", "on", "1"};
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcasecmp(value, words[i]) == 0)
+            return true;
+    return false;
 }
 
-static void unit_setting(struct unit_sandbox *s, const char *name, const char *value)
+static bool on_section(void *arg, unsigned line, const char *text, size_t len)
 {
+    (void)arg;
+    (void)line;
+    return len == strlen("Service") && strncmp(text, "Service", len) == 0;
+}
+
+static void on_setting(void *arg, unsigned line, const char *name, const char *value)
+{
+    struct unit_sandbox *s = arg;
+
+    (void)line;
     if (strcmp(name, "User") == 0)
         snprintf(s->user, sizeof s->user, "%s", value);
     else if (strcmp(name, "ProtectHome") == 0)
         s->hides_home = is_yes(value) || strcmp(value, "tmpfs") == 0;
     else if (strcmp(name, "PrivateTmp") == 0)
-        s->hides_tmp = is_yes(value);
+        s->hides_tmp = is_yes(value) || strcmp(value, "disconnected") == 0;
     else if (strcmp(name, "ProtectSystem") == 0)
         s->read_only = strcmp(value, "strict") == 0;
     else if (strcmp(name, "AmbientCapabilities") == 0)
@@ -59,39 +79,76 @@ static void unit_setting(struct unit_sandbox *s, const char *name, const char *v
         add_writable(s, "/run/", value);
 }
 
-static void unit_file(struct unit_sandbox *s, const char *path)
+static void on_error(void *arg, unsigned line, const char *what)
 {
-    char line[LINE_MAX_LEN];
-    const size_t n = strlen(path), end = strlen(".service");
-    FILE *f = fopen(path, "re");
-
-    if (f && n > end && strcmp(path + n - end, ".service") == 0)
-        memset(s, 0, sizeof *s); /* a unit replaces the earlier unit; a drop-in adds to the unit */
-    while (f && fgets(line, sizeof line, f)) {
-        char *value = strchr(line, '=');
-
-        line[strcspn(line, "\r\n")] = 0;
-        if (!value || line[0] == '#' || line[0] == ';')
-            continue;
-        *value++ = 0;
-        unit_setting(s, line, value);
-    }
-    if (f)
-        fclose(f);
+    (void)arg;
+    (void)line;
+    (void)what; /* systemd ignores the line too */
 }
 
-bool unit_sandbox_read(struct unit_sandbox *s, const char *const *patterns)
+/* A file that cannot be read has no settings: a link to /dev/null disables a unit or a drop-in. */
+static void read_settings(struct unit_sandbox *s, const char *path)
 {
-    memset(s, 0, sizeof *s);
-    for (; *patterns; patterns++) {
-        glob_t found;
+    const struct cmx_ini_handler handler = {.arg = s, .section = on_section, .pair = on_setting, .error = on_error};
+    char *text = NULL;
+    size_t len = 0;
 
-        if (glob(*patterns, 0, NULL, &found) != 0)
-            continue;
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            unit_file(s, found.gl_pathv[i]);
-        globfree(&found);
+    if (cmx_file_read(path, CMX_INI_FILE_MAX, false, &text, &len, NULL) != CMX_OK)
+        return;
+    cmx_ini_parse(text, len, &handler);
+    cmx_mem_free_secret(text);
+}
+
+static const char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(name_of(*(char *const *)a), name_of(*(char *const *)b));
+}
+
+/* Reads the drop-ins as systemd does: in the order of their names, whatever their folder is. Of several with the same
+ * name, only the last one found has an effect. */
+static void read_drop_ins(struct unit_sandbox *s, const char *const *patterns)
+{
+    glob_t found = {.gl_pathc = 0};
+    size_t n = 0;
+
+    for (int flags = 0; *patterns; patterns++, flags = GLOB_APPEND)
+        (void)glob(*patterns, flags, NULL, &found); /* a pattern that matches nothing adds nothing */
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        size_t later = i + 1;
+
+        while (later < found.gl_pathc && compare_names(&found.gl_pathv[i], &found.gl_pathv[later]) != 0)
+            later++;
+        if (later == found.gl_pathc) { /* swaps, because globfree frees every path */
+            char *kept = found.gl_pathv[i];
+
+            found.gl_pathv[i] = found.gl_pathv[n];
+            found.gl_pathv[n++] = kept;
+        }
     }
+    if (n)
+        qsort(found.gl_pathv, n, sizeof found.gl_pathv[0], compare_names);
+    for (size_t i = 0; i < n; i++)
+        read_settings(s, found.gl_pathv[i]);
+    globfree(&found);
+}
+
+bool unit_sandbox_read(struct unit_sandbox *s, const char *const *units, const char *const *drop_ins)
+{
+    const char *unit = NULL;
+
+    memset(s, 0, sizeof *s);
+    for (; *units; units++)
+        unit = access(*units, F_OK) == 0 ? *units : unit;
+    if (unit)
+        read_settings(s, unit);
+    read_drop_ins(s, drop_ins);
     return s->user[0] != 0;
 }
 
@@ -243,24 +300,17 @@ static void check_port(struct config_report *r, unsigned line, const char *key, 
             key, (unsigned long long)port, (unsigned long long)first);
 }
 
-static unsigned key_line(const struct config_head *head, const char *section, const char *key)
-{
-    unsigned line = head->key_line[config_key_place(config_key_find(section, key))];
-
-    return line ? line : head->line;
-}
-
 static void check_ports(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r)
 {
     if (binds_low(s))
         return;
     if (c->attest.enabled)
-        check_port(r, key_line(&c->attest.head, "attest", "port"), "port", c->attest.port);
+        check_port(r, config_line(&c->attest.head, "attest", "port"), "port", c->attest.port);
     if (c->ota.install)
-        check_port(r, key_line(&c->ota.head, "ota", "port"), "port", c->ota.port);
+        check_port(r, config_line(&c->ota.head, "ota", "port"), "port", c->ota.port);
     for (size_t i = 0; i < c->n_contexts; i++)
         if (c->contexts[i].options.direction == CMX_DIRECT)
-            check_port(r, key_line(&c->contexts[i].head, "context", "local_port"), "local_port",
+            check_port(r, config_line(&c->contexts[i].head, "context", "local_port"), "local_port",
                        c->contexts[i].options.local_port);
 }
 

@@ -16,12 +16,16 @@ struct unit_sandbox {
     char writable[512]; /* ReadWritePaths, StateDirectory and RuntimeDirectory: absolute folders, separated by blanks */
 };
 
-/* The places of cmxsafed.service and its drop-ins: glob(7) patterns, NULL-terminated. */
+/* The places of cmxsafed.service, and glob(7) patterns of its drop-ins; both NULL-terminated, the lowest priority
+ * first.
+ */
 extern const char *const unit_files[];
+extern const char *const unit_drop_ins[];
 
-/* Reads the unit files that match patterns. As in systemd a later *.service replaces an earlier one, and a setting of a
- * drop-in wins. False: there is no unit, or it names no user. */
-bool unit_sandbox_read(struct unit_sandbox *s, const char *const *patterns);
+/* Reads the last of the units that exists, and the drop-ins. As in systemd, drop-ins are read in the order of their
+ * names after the unit, and a drop-in replaces an earlier one of the same name. False: there is no unit, or it names no
+ * user. */
+bool unit_sandbox_read(struct unit_sandbox *s, const char *const *units, const char *const *drop_ins);
 
 /* Reports each file and port of c that this process cannot use, with the line of its key. If s is not NULL, also
  * reports files that the unit's settings hide or protect, and takes from s whether low ports can be bound. */

@@ -1,7 +1,12 @@
 #include "agent/confine/confine.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "cmxsafe/core/mem.h"
 
 /* The C library, OpenSSL and the name service read these files and folders, some of them long after the start. All of
  * /etc is listed, because resolv.conf and hosts are replaced by new files when the network changes. All of /run is
@@ -24,16 +29,75 @@ static const char *const base_paths[] = {
     "/tmp/resolv.conf.d",
 };
 
+static void add_path(char **paths, size_t *n, const char *path)
+{
+    if (path && *n < CONFINE_PATHS_MAX && (paths[*n] = cmx_mem_strdup(path)) != NULL)
+        (*n)++;
+}
+
+static void add_folder(char **paths, size_t *n, const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    char folder[PATH_MAX];
+
+    snprintf(folder, sizeof folder, "%.*s", slash && slash > file ? (int)(slash - file) : 1, slash ? file : ".");
+    add_path(paths, n, folder);
+}
+
+static void add_folders(char **paths, size_t *n, const char *file)
+{
+    char target[PATH_MAX];
+    struct stat st;
+
+    if (!file)
+        return;
+    add_folder(paths, n, file);
+    if (lstat(file, &st) == 0 && S_ISLNK(st.st_mode) && realpath(file, target))
+        add_folder(paths, n, target);
+}
+
 void confine_read(struct confine_plan *p, const char *path)
 {
-    if (path && p->n_read < CONFINE_PATHS_MAX)
-        p->read[p->n_read++] = path;
+    add_path(p->read, &p->n_read, path);
 }
 
 void confine_write(struct confine_plan *p, const char *path)
 {
-    if (path && p->n_write < CONFINE_PATHS_MAX)
-        p->write[p->n_write++] = path;
+    add_path(p->write, &p->n_write, path);
+}
+
+void confine_read_folder(struct confine_plan *p, const char *file)
+{
+    add_folders(p->read, &p->n_read, file);
+}
+
+void confine_write_folder(struct confine_plan *p, const char *file)
+{
+    add_folders(p->write, &p->n_write, file);
+}
+
+static void add_port(uint16_t *ports, size_t *n, uint64_t port)
+{
+    if (*n < CONFINE_PORTS_MAX)
+        ports[(*n)++] = (uint16_t)port;
+}
+
+void confine_connect(struct confine_plan *p, uint64_t port)
+{
+    add_port(p->connect, &p->n_connect, port);
+}
+
+void confine_bind(struct confine_plan *p, uint64_t port)
+{
+    add_port(p->bind, &p->n_bind, port);
+}
+
+void confine_plan_free(struct confine_plan *p)
+{
+    while (p->n_read)
+        cmx_mem_free(p->read[--p->n_read]);
+    while (p->n_write)
+        cmx_mem_free(p->write[--p->n_write]);
 }
 
 void confine_plan_base(struct confine_plan *p)

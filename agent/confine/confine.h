@@ -10,15 +10,16 @@
 #include "cmxsafe/core/err.h"
 
 #define CONFINE_ITEMS_MAX 4
+#define CONFINE_DETAIL_MAX 128
 #define CONFINE_PATHS_MAX 48
-#define CONFINE_PORTS_MAX 160
+#define CONFINE_PORTS_MAX 640 /* enough for every context, gateway and service (agent.c) */
 
 /* A plan: what stays permitted. */
 struct confine_plan {
     size_t n_read, n_write;
-    const char *read[CONFINE_PATHS_MAX];  /* folders, with everything below, and files; borrowed */
-    const char *write[CONFINE_PATHS_MAX]; /* folders where files may be created, written and removed; borrowed */
-    bool limit_ports;                     /* false: any TCP port is permitted */
+    char *read[CONFINE_PATHS_MAX];  /* folders, with everything below, and files; owned */
+    char *write[CONFINE_PATHS_MAX]; /* folders where files may be created, written and removed; owned */
+    bool limit_ports;               /* false: any TCP port is permitted */
     size_t n_connect, n_bind;
     uint16_t connect[CONFINE_PORTS_MAX];
     uint16_t bind[CONFINE_PORTS_MAX];
@@ -30,14 +31,27 @@ struct confine_report {
     struct {
         const char *what; /* "landlock files", "landlock ports", "seccomp" */
         bool applied;
-        bool by_choice;  /* the configuration turns the part off */
-        char detail[96]; /* how the part was applied, or why it was not */
+        bool by_choice;                  /* the configuration turns the part off */
+        char detail[CONFINE_DETAIL_MAX]; /* how the part was applied, or why it was not */
     } item[CONFINE_ITEMS_MAX];
 };
 
-/* Adds a path, which is borrowed. Ignores NULL, and a path for which there is no room; the plan then permits less. */
+/* Add a path. They ignore NULL, and a path for which there is no room or memory; the plan then permits less. */
 void confine_read(struct confine_plan *p, const char *path);
 void confine_write(struct confine_plan *p, const char *path);
+
+/* Add the folder of a file, because an editor replaces a file with a new file, which a rule for the old file would not
+ * cover. If the file is a symbolic link, they also add the folder of its target: Landlock checks where a file is, not
+ * which path leads there. */
+void confine_read_folder(struct confine_plan *p, const char *file);
+void confine_write_folder(struct confine_plan *p, const char *file);
+
+/* Permit TCP connect to, and bind of, a port (1 to 65535). They ignore a port for which there is no room. */
+void confine_connect(struct confine_plan *p, uint64_t port);
+void confine_bind(struct confine_plan *p, uint64_t port);
+
+/* Frees the paths. */
+void confine_plan_free(struct confine_plan *p);
 
 /* Permits reading the files that every program needs: libraries, name service, certificates, /proc/self,
  * /dev/urandom. */
@@ -52,4 +66,7 @@ CMX_MUST_USE cmx_err confine_apply(const struct confine_plan *p, struct confine_
  * CMX_ENOMEM. */
 CMX_MUST_USE cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap,
                                       char *ports_detail, size_t ports_cap);
+/* Returns what that version of Landlock does not limit, to be appended to a detail; "" if it limits all that the agent
+ * requests. */
+const char *confine_landlock_gaps(int abi);
 CMX_MUST_USE cmx_err confine_seccomp(char *detail, size_t cap);

@@ -127,6 +127,14 @@ static void say_ports(const struct confine_plan *p, int abi, char *out, size_t c
         snprintf(out, cap, "TCP connect to %zu and bind to %zu ports", p->n_connect, p->n_bind);
 }
 
+const char *confine_landlock_gaps(int abi)
+{
+    return abi >= 6   ? ""
+           : abi >= 5 ? "; not signals, abstract sockets"
+           : abi >= 3 ? "; not ioctl, signals, abstract sockets"
+                      : "; not truncate, ioctl, signals, abstract sockets";
+}
+
 cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap, char *ports_detail,
                          size_t ports_cap)
 {
@@ -153,7 +161,8 @@ cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail
     if (err)
         snprintf(detail, cap, "not applied: %s", strerror(errno));
     else
-        snprintf(detail, cap, "version %d, %zu paths to read, %zu to write", abi, p->n_read, p->n_write);
+        snprintf(detail, cap, "version %d, %zu paths to read, %zu to write%s", abi, p->n_read, p->n_write,
+                 confine_landlock_gaps(abi));
     close(fd);
     *ports = !err && a.net != 0;
     return err;

@@ -21,7 +21,6 @@
 /* Invariants: fd is negative in a free slot; answer is NULL until the request has been read. */
 struct client {
     int fd;
-    bool privileged;
     uint64_t deadline_ms;
     size_t got;
     uint8_t line[CONTROL_LINE_MAX];
@@ -134,16 +133,6 @@ static void drop(struct client *k)
     k->fd = -1;
 }
 
-static bool is_privileged(int fd)
-{
-    struct ucred cred;
-    socklen_t len = sizeof cred;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
-        return false;
-    return cred.uid == 0 || cred.uid == geteuid();
-}
-
 /* Without the spare descriptor, `status` would get no answer once connections have used up all other descriptors. */
 static int accept_client(struct control *c)
 {
@@ -166,7 +155,6 @@ static void take_clients(struct control *c, uint64_t now_ms)
         k->fd = accept_client(c);
         if (k->fd < 0)
             return;
-        k->privileged = is_privileged(k->fd);
         k->deadline_ms = now_ms + CONTROL_CLIENT_MS;
     }
 }
@@ -178,7 +166,7 @@ static bool answer(struct control *c, struct client *k, size_t len)
     if (!k->answer)
         return false;
     cmx_buf_init(&k->out, k->answer, c->answer_max);
-    control_answer(c->commands, c->n_commands, c->arg, k->privileged, k->line, len, &k->out);
+    control_answer(c->commands, c->n_commands, c->arg, k->line, len, &k->out);
     return true;
 }
 

@@ -1,8 +1,8 @@
 /* control.h - the agent's control socket. A client connects to a UNIX socket and sends one line of words. The agent
  * sends the answer and closes the connection: `printf 'status json\n' | nc -U /run/cmxsafe/cmxsafed.sock`.
  *
- * The socket's mode is 0660: the agent's user, its group and root may connect. Only root and the agent's user may run a
- * privileged command (SO_PEERCRED). The number of clients, the length of a line and the time per client are bounded. */
+ * The socket's mode is 0660: the agent's user, its group and root may connect. Commands only read the agent's state.
+ * The number of clients, the length of a line and the time per client are bounded. */
 #pragma once
 
 #include <poll.h>
@@ -26,7 +26,6 @@ struct control_request {
 
 struct control_command {
     const char *name;
-    bool privileged;
     /* Writes the answer, which ends in a newline. After an error the client gets {"error":...}. arg: the argument of
      * control_open.
      */
@@ -65,5 +64,5 @@ void control_close(struct control *c);
 CMX_MUST_USE cmx_err control_parse(const uint8_t *line, size_t len, struct control_request *r);
 
 /* Runs the command in a line. Writes its answer, or {"error":"..."} and a newline, to out. */
-void control_answer(const struct control_command *commands, size_t n, void *arg, bool privileged, const uint8_t *line,
-                    size_t len, struct cmx_buf *out);
+void control_answer(const struct control_command *commands, size_t n, void *arg, const uint8_t *line, size_t len,
+                    struct cmx_buf *out);

@@ -9,16 +9,13 @@
 
 #include "agent/config/agent_config.h"
 #include "agent/config/config_table.h"
+#include "agent/control/agent_status.h"
+#include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "port/linux/cli.h"
 
 #define ANSWER_S 10
 #define ERROR_START "{\"error\":"
-
-static int fail(const char *what, const char *why, const char *todo)
-{
-    fprintf(stderr, "cmxsafe: %s: %s; %s\n", what, why, todo);
-    return 1;
-}
 
 static int connect_to(const char *path)
 {
@@ -45,67 +42,68 @@ static int send_line(int fd, const char *line)
     return n > 0 && (size_t)n < sizeof text && send(fd, text, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -1;
 }
 
-/* Copies the answer to `to`, or to stderr if the answer is {"error":...}; *error tells which. -1: there was no answer.
- */
-static int copy_answer(int fd, FILE *to, int *error)
+/* Reads the answer up to the end of the connection. -1: it did not arrive whole. An answer ends in a newline; if the
+ * agent ends, or drops a client that takes too long, the connection closes within the answer. All of it is read before
+ * any of it is written, so that a slow reader of the output does not delay the agent. */
+static int read_answer(int fd, char *answer, size_t *len)
 {
-    char piece[4096];
-    size_t total = 0;
+    ssize_t n;
 
-    for (;;) {
-        ssize_t n = recv(fd, piece, sizeof piece, 0);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
+    for (*len = 0; *len < STATUS_MAX; *len += (size_t)n) {
+        do
+            n = recv(fd, answer + *len, STATUS_MAX - *len, 0);
+        while (n < 0 && errno == EINTR);
+        if (n <= 0)
             break;
-        if (total == 0)
-            *error = (size_t)n >= strlen(ERROR_START) && strncmp(piece, ERROR_START, strlen(ERROR_START)) == 0;
-        total += (size_t)n;
-        fwrite(piece, 1, (size_t)n, *error ? stderr : to);
     }
-    return total ? fflush(to) : -1;
+    return *len > 0 && answer[*len - 1] == '\n' ? 0 : -1;
+}
+
+static int ask_agent(const char *path, int fd, const char *line, FILE *to)
+{
+    char *answer = cmx_mem_alloc(STATUS_MAX);
+    size_t len = 0;
+    bool error;
+
+    if (!answer)
+        return cli_fail(path, cmx_err_text(CMX_ENOMEM), "free some memory");
+    if (send_line(fd, line) || read_answer(fd, answer, &len)) {
+        cmx_mem_free(answer);
+        return cli_fail(path, "the agent gave no answer", "see its log: journalctl -u cmxsafed");
+    }
+    error = len > strlen(ERROR_START) && strncmp(answer, ERROR_START, strlen(ERROR_START)) == 0;
+    (void)fwrite(answer, 1, len, error ? stderr : to); /* the caller checks `to` */
+    cmx_mem_free(answer);
+    return error ? 1 : 0;
 }
 
 int control_ask(const char *path, const char *line, FILE *to)
 {
-    int error = 0;
     int fd = connect_to(path);
-    int rc;
+    int code;
 
     if (fd < 0 && (errno == ENOENT || errno == ECONNREFUSED))
-        return fail(path, "no agent answers", "start it (systemctl start cmxsafed), or name its socket with --socket");
+        return cli_fail(path, "no agent answers",
+                        "start it (systemctl start cmxsafed), or name its socket with --socket");
     if (fd < 0)
-        return fail(path, strerror(errno), "ask as root or as a member of the socket's group");
-    rc = send_line(fd, line);
-    if (!rc)
-        rc = copy_answer(fd, to, &error);
+        return cli_fail(path, strerror(errno), "ask as root or as a member of the socket's group");
+    code = ask_agent(path, fd, line, to);
     close(fd);
-    if (rc)
-        return fail(path, "the agent gave no answer", "see its log: journalctl -u cmxsafed");
-    return error ? 1 : 0;
-}
-
-static void drop_line(void *arg, const char *text)
-{
-    (void)arg;
-    (void)text;
+    return code;
 }
 
 int control_path(const char *file, char *out, size_t cap)
 {
-    struct config_report quiet = {.file = file ? file : CONFIG_FILE_DEFAULT, .line = drop_line};
+    struct config_report quiet = {.file = file ? file : CONFIG_FILE_DEFAULT};
     struct agent_config *c = NULL;
     cmx_err err = config_read_text(quiet.file, &quiet, &c);
     const char *path = err ? config_key_find("agent", "control_socket")->fallback : c->agent.control_socket;
 
     if (err && file) {
         config_free(c);
-        return fail(file, "can't be read as a configuration", "see: cmxsafed --check -c FILE");
+        return cli_fail(file, "can't be read as a configuration", "see: cmxsafed --check -c FILE");
     }
     err = cmx_text_copy(out, cap, path);
     config_free(c);
-    return err ? fail("control_socket", cmx_err_text(err), "choose a shorter path") : 0;
+    return err ? cli_fail("control_socket", cmx_err_text(err), "choose a shorter path") : 0;
 }

@@ -53,8 +53,8 @@ static void answer_unknown(const struct control_command *commands, size_t n, con
     answer_error(out, what);
 }
 
-void control_answer(const struct control_command *commands, size_t n, void *arg, bool privileged, const uint8_t *line,
-                    size_t len, struct cmx_buf *out)
+void control_answer(const struct control_command *commands, size_t n, void *arg, const uint8_t *line, size_t len,
+                    struct cmx_buf *out)
 {
     struct control_request r;
     cmx_err err = control_parse(line, len, &r);
@@ -67,10 +67,6 @@ void control_answer(const struct control_command *commands, size_t n, void *arg,
     for (size_t i = 0; i < n; i++) {
         if (strcmp(r.word[0], commands[i].name) != 0)
             continue;
-        if (commands[i].privileged && !privileged) {
-            answer_error(out, "only root and the agent's user may do that");
-            return;
-        }
         err = commands[i].run(arg, &r, out);
         if (err)
             answer_error(out, cmx_err_text(err));

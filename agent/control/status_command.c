@@ -32,12 +32,12 @@ int cmd_status(int argc, char **argv)
     code = socket ? CLI_OK : control_path(config, path, sizeof path);
     if (code)
         return code;
-    do {
+    for (;;) {
         if (watch_s && color)
             fputs("\033[H\033[2J", stdout);
         code = control_ask(path, json ? "status json" : color ? "status table color" : "status table", stdout);
-        if (watch_s)
-            sleep((unsigned)watch_s);
-    } while (watch_s && !code);
-    return code;
+        if (!watch_s || code || fflush(stdout) != 0)
+            return code;
+        sleep((unsigned)watch_s);
+    }
 }

@@ -165,7 +165,7 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
 
 /* ---- start, reload, stop ---- */
 
-cmx_err isolation_check(const struct agent_config *c, struct cmx_why *why)
+static cmx_err isolation_check(const struct agent_config *c, struct cmx_why *why)
 {
     struct cmx_nft_config *n;
     cmx_err err;
@@ -211,12 +211,12 @@ static void warn_of_users(const struct agent_config *c)
                     c->contexts[i].name);
 }
 
-cmx_err isolation_open(const struct agent_config *c, int wake, struct isolation **out, struct cmx_why *why)
+static cmx_err isolation_open(struct wiring *w, struct cmx_why *why)
 {
+    const struct agent_config *c = w->config;
     struct isolation *s;
     cmx_err err;
 
-    *out = NULL;
     if (!c->isolation.enabled) {
         saved_rules_remove();
         warn_of_users(c);
@@ -226,7 +226,7 @@ cmx_err isolation_open(const struct agent_config *c, int wake, struct isolation 
     if (!s)
         return CMX_ENOMEM;
     s->state = ISOLATION_RELEASED;
-    s->wake = wake;
+    s->wake = w->wake;
     cmx_port_mutex_init(&s->lock);
     err = nft_guard_open(&s->guard, why);
     if (!err)
@@ -239,21 +239,22 @@ cmx_err isolation_open(const struct agent_config *c, int wake, struct isolation 
         cmx_mem_free(s);
         return err;
     }
-    *out = s;
+    w->isolation = s;
     cmx_log(CMX_LOG_INFO, TAG, "in force: default deny; only uid %lu reaches the gateway and the contexts' services",
             (unsigned long)s->rules.agent_uid);
     warn_if_stuck(c);
     return CMX_OK;
 }
 
-void isolation_plan(const struct isolation *s, struct confine_plan *p)
+static void isolation_plan(const struct wiring *w, struct confine_plan *p)
 {
-    if (s)
+    if (w->isolation)
         confine_write(p, saved_rules_folder());
 }
 
-cmx_err isolation_reload(struct isolation *s, const struct agent_config *next, struct cmx_why *why)
+static cmx_err isolation_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
+    struct isolation *s = w->isolation;
     cmx_err err = CMX_OK;
 
     if (!s && next->isolation.enabled)
@@ -276,10 +277,13 @@ cmx_err isolation_reload(struct isolation *s, const struct agent_config *next, s
     return err;
 }
 
-void isolation_close(struct isolation *s)
+static void isolation_stop(struct wiring *w)
 {
+    struct isolation *s = w->isolation;
+
     if (!s)
         return;
+    w->isolation = NULL;
     nft_guard_close(s->guard);
     cmx_port_mutex_destroy(&s->lock);
     cmx_mem_free(s);
@@ -287,9 +291,9 @@ void isolation_close(struct isolation *s)
 
 /* ---- each turn of the loop ---- */
 
-int isolation_fd(const struct isolation *s)
+static int isolation_fd(const struct wiring *w)
 {
-    return s ? nft_guard_fd(s->guard) : -1;
+    return w->isolation ? nft_guard_fd(w->isolation->guard) : -1;
 }
 
 static void repair(struct isolation *s, const struct agent_config *c)
@@ -340,15 +344,28 @@ static void follow_resolvers(struct isolation *s, const struct agent_config *c)
     warn_if_stuck(c);
 }
 
-void isolation_turn(struct isolation *s, const struct agent_config *c)
+static void isolation_turn(struct wiring *w)
 {
+    struct isolation *s = w->isolation;
+
     if (!s)
         return;
     cmx_port_mutex_lock(&s->lock);
     isolation_observe(s);
     if (s->state == ISOLATION_CHANGED || s->state == ISOLATION_BROKEN)
-        repair(s, c);
+        repair(s, w->config);
     if (s->state == ISOLATION_IN_FORCE)
-        follow_resolvers(s, c);
+        follow_resolvers(s, w->config);
     cmx_port_mutex_unlock(&s->lock);
 }
+
+const struct module isolation_module = {.name = "isolation",
+                                        .check = isolation_check,
+                                        .prepare = isolation_open,
+                                        .plan = isolation_plan,
+                                        .reload = isolation_reload,
+                                        .turn = isolation_turn,
+                                        .fd = isolation_fd,
+                                        .stop = isolation_stop,
+                                        .json = isolation_json,
+                                        .text = isolation_text};

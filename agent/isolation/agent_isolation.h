@@ -9,13 +9,9 @@
 
 #include <stdbool.h>
 
-#include "agent/config/agent_config.h"
-#include "agent/confine/confine.h"
 #include "agent/isolation/nft_ruleset.h"
-#include "cmxsafe/core/json.h"
-#include "cmxsafe/core/why.h"
+#include "agent/module/module.h"
 
-struct isolation;
 struct sockaddr;
 
 /* Turns the configuration into the ruleset's input. follow: the ruleset is for a running agent, which itself adds the
@@ -32,25 +28,13 @@ CMX_MUST_USE cmx_err isolation_digest(const struct agent_config *c, uint8_t out[
 /* For --check: CMX_EINVAL if the gateway's name cannot be looked up with isolation in force; why says what to do. */
 CMX_MUST_USE cmx_err isolation_check_names(const struct agent_config *c, struct cmx_why *why);
 
-/* Checks that the configuration can be turned into rules. Installs nothing. CMX_EINVAL: it cannot; CMX_ENOMEM. */
-CMX_MUST_USE cmx_err isolation_check(const struct agent_config *c, struct cmx_why *why);
+/* Installs the rules before the agent confines itself, and keeps them in force. Sets w->isolation; NULL if isolation is
+ * not enabled. The functions below accept this NULL, except those for the engine's hooks. */
+extern const struct module isolation_module;
 
-/* Installs the rules. wake: eventfd, written when the rules changed. *out: NULL if isolation is not enabled. The
- * functions below accept this NULL, except those for the engine's hooks. */
-CMX_MUST_USE cmx_err isolation_open(const struct agent_config *c, int wake, struct isolation **out,
-                                    struct cmx_why *why);
-void isolation_plan(const struct isolation *s, struct confine_plan *p);
-CMX_MUST_USE cmx_err isolation_reload(struct isolation *s, const struct agent_config *next, struct cmx_why *why);
-/* Frees s. The rules stay in force. */
-void isolation_close(struct isolation *s);
-
-/* Returns a descriptor that is readable when the kernel reports a change of the rules; -1: none. */
-int isolation_fd(const struct isolation *s);
-/* Checks the rules, and installs the rules of c again if another program changed them. Permits new name servers. */
-void isolation_turn(struct isolation *s, const struct agent_config *c);
-
-void isolation_json(struct isolation *s, struct cmx_json *j);
-void isolation_text(struct isolation *s, struct cmx_buf *out);
+/* The parts of isolation_module that isolation_status.c has. */
+void isolation_json(const struct wiring *w, struct cmx_json *j);
+void isolation_text(const struct wiring *w, struct cmx_buf *out);
 
 /* For the engine's hooks: call when a session to gateway opens or has closed, and when a look-up of a gateway's name
  * begins or has ended. Any thread. s must not be NULL. */

@@ -219,6 +219,18 @@ static int apply_unless(struct nft *n, const char *text, uint64_t seconds, struc
     return code;
 }
 
+/* Checks the text, ends a trial by --commit-confirm, and runs the text. A text that cannot be run must not end the
+ * trial: the rules on trial would stay although nobody has confirmed them. */
+static int run_and_end_trial(struct nft *n, const char *text)
+{
+    int code = run(n, text, true);
+
+    if (code)
+        return code;
+    unlink(PENDING);
+    return run(n, text, false);
+}
+
 static int confirm(void)
 {
     if (unlink(PENDING) == 0)
@@ -255,13 +267,8 @@ static int dry_run(struct nft *n, const char *text)
     return code;
 }
 
-static void ignore_line(void *arg, const char *text)
-{
-    (void)arg;
-    (void)text;
-}
-
-/* True if isolation is enabled. Also true if the configuration cannot be read; *readable is then false. */
+/* True if isolation is enabled. Also true if the configuration cannot be read; *readable is then false. line: gets the
+ * errors, as in struct config_report. */
 static bool is_enabled(const char *file, void (*line)(void *arg, const char *text), bool *readable)
 {
     struct config_report report = {.file = file, .line = line};
@@ -283,9 +290,8 @@ static int remove_rules(const char *file, struct nft *n, struct cmx_buf *b)
 
     if (cmx_nft_removal(b) != CMX_OK || cmx_buf_cstr(b, &text) != CMX_OK)
         return cli_fail("isolation", "internal", "use 'nft delete table inet cmxsafe'");
-    unlink(PENDING);
-    code = run(n, text, false);
-    if (!code && is_enabled(file, ignore_line, &readable) && readable)
+    code = run_and_end_trial(n, text);
+    if (!code && is_enabled(file, NULL, &readable) && readable)
         fprintf(stderr,
                 "cmxsafe: note: isolation is enabled in %s, so a running agent has installed the rules again; "
                 "set enabled = no and reload it first\n",
@@ -337,8 +343,7 @@ static int act(const struct options *o, struct nft *n, struct cmx_buf *b, struct
         return dry_run(n, text);
     if (o->confirm_s)
         return apply_unless(n, text, o->confirm_s, before);
-    unlink(PENDING); /* ends an earlier --commit-confirm */
-    return run(n, text, false);
+    return run_and_end_trial(n, text);
 }
 
 int cmd_isolation(int argc, char **argv)

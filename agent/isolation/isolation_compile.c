@@ -1,5 +1,4 @@
 /* isolation_compile.c - turns [gateway], [context] and [isolation] into the ruleset's input. */
-#include <arpa/inet.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,11 +20,11 @@ static cmx_err users(const struct context_section *s, struct cmx_nft_context *ou
     cmx_err err;
 
     while (text && (err = isolation_word(&text, word)) != CMX_ENOENT) {
-        if (err || out->n_users == CMX_NFT_USERS_MAX || isolation_uid(word, &out->users[out->n_users++]) != CMX_OK) {
-            cmx_why_set(why, "[context %s] users: %s", s->name,
-                        out->n_users == CMX_NFT_USERS_MAX ? "too many" : "no such user");
-            return CMX_EINVAL;
-        }
+        if (out->n_users == CMX_NFT_USERS_MAX)
+            return cmx_why_fail(why, CMX_EINVAL, "[context %s] users: more than %d", s->name, CMX_NFT_USERS_MAX);
+        if (err || isolation_uid(word, &out->users[out->n_users++]) != CMX_OK)
+            return cmx_why_fail(why, CMX_EINVAL, "[context %s] users: there is no user %.40s", s->name,
+                                err ? text : word);
     }
     return CMX_OK;
 }
@@ -33,14 +32,15 @@ static cmx_err users(const struct context_section *s, struct cmx_nft_context *ou
 static cmx_err context(const struct context_section *s, struct cmx_iso_context *x, struct cmx_nft_context *n,
                        struct cmx_why *why)
 {
+    const char *host = s->options.local_host;
+
     x->direct = s->options.direction == CMX_DIRECT;
     x->port = s->options.local_port;
     n->name = s->name;
-    if (strcmp(s->options.local_host, "localhost") == 0)
-        (void)isolation_address("127.0.0.1", &x->local);
-    else if (!isolation_address(s->options.local_host, &x->local) || !cmx_ip_is_loopback(&x->local)) {
+    if (!cmx_ip_parse(&x->local, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host) ||
+        !cmx_ip_is_loopback(&x->local)) {
         cmx_why_set(why, "[context %s] local_host: %.60s is not a loopback address, and isolation permits no other",
-                    s->name, s->options.local_host);
+                    s->name, host);
         return CMX_EINVAL;
     }
     return users(s, n, why);
@@ -62,7 +62,7 @@ static cmx_err peers(const struct agent_config *c, struct cmx_nft_config *out, s
     out->forwarder_uid = r.forwarder_uid;
     for (size_t i = 0; i < c->gateways.n; i++) {
         p->gateways[i].port = c->gateways.at[i].port;
-        if (!isolation_address(c->gateways.at[i].host, &p->gateways[i].ip))
+        if (!cmx_ip_parse(&p->gateways[i].ip, c->gateways.at[i].host))
             p->gateways[i].name = c->gateways.at[i].host;
     }
     p->n_gateways = c->gateways.n;

@@ -50,12 +50,12 @@ static void take_view(struct isolation *s, struct view *v)
     cmx_port_mutex_unlock(&s->lock);
 }
 
-void isolation_json(struct isolation *s, struct cmx_json *j)
+void isolation_json(const struct wiring *w, struct cmx_json *j)
 {
     struct view v = {.state = ISOLATION_RELEASED};
 
-    if (s)
-        take_view(s, &v);
+    if (w->isolation)
+        take_view(w->isolation, &v);
     cmx_json_object(j, "isolation");
     cmx_json_bool(j, "enabled", v.state != ISOLATION_RELEASED);
     cmx_json_bool(j, "in_force", v.state == ISOLATION_IN_FORCE);
@@ -90,15 +90,15 @@ static void put_line(struct cmx_buf *out, const char *what)
         cmx_log(CMX_LOG_DEBUG, TAG, "no room in the status table");
 }
 
-void isolation_text(struct isolation *s, struct cmx_buf *out)
+void isolation_text(const struct wiring *w, struct cmx_buf *out)
 {
     struct view v = {.state = ISOLATION_RELEASED};
     struct sums n = {0};
     char line[128];
 
-    if (!s)
+    if (!w->isolation)
         return;
-    take_view(s, &v);
+    take_view(w->isolation, &v);
     if (v.state != ISOLATION_IN_FORCE) {
         put_line(out, v.state != ISOLATION_RELEASED
                           ? "NOT IN FORCE: another program changed or removed the rules; the agent keeps restoring them"

@@ -1,11 +1,15 @@
 #include "agent/isolation/nft_ruleset.h"
 
-#include <arpa/inet.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cmxsafe/core/ip.h"
+
 #define IDLE "@idle@"     /* placeholder in isolation.nft */
 #define IDLE_WITHOUT_S 60 /* value of IDLE in the ruleset that denies everything */
+#define LINE_MAX_LEN 255
+#define COMMENT_MAX 64
 
 extern const char cmx_isolation_nft[];
 
@@ -15,33 +19,18 @@ struct text {
     cmx_err err;
 };
 
-static void put(struct text *t, const char *s)
+/* Appends one line or less, at most LINE_MAX_LEN bytes. */
+CMX_PRINTF(2, 3) static void put(struct text *t, const char *fmt, ...)
 {
+    char line[LINE_MAX_LEN + 1];
+    va_list ap;
+    int len;
+
+    va_start(ap, fmt);
+    len = vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
     if (!t->err)
-        t->err = cmx_buf_put_str(t->out, s);
-}
-
-static void put_number(struct text *t, unsigned long n)
-{
-    if (!t->err)
-        t->err = cmx_buf_printf(t->out, "%lu", n);
-}
-
-static void put_ip(struct text *t, const struct cmx_ip *ip)
-{
-    char s[INET6_ADDRSTRLEN] = "";
-    size_t len;
-    const uint8_t *bytes = cmx_ip_bytes(ip, &len);
-
-    inet_ntop(len == 4 ? AF_INET : AF_INET6, bytes, s, sizeof s);
-    put(t, s);
-}
-
-static void put_ip_port(struct text *t, const struct cmx_ip *ip, unsigned port)
-{
-    put_ip(t, ip);
-    put(t, " . ");
-    put_number(t, port);
+        t->err = len >= 0 && (size_t)len < sizeof line ? cmx_buf_put_str(t->out, line) : CMX_ENOSPC;
 }
 
 /* Writes isolation.nft, with its placeholder replaced. */
@@ -52,110 +41,85 @@ static void put_rules(struct text *t, unsigned idle_s)
     for (; (to = strstr(from, IDLE)) != NULL; from = to + strlen(IDLE)) {
         if (!t->err)
             t->err = cmx_buf_put(t->out, from, (size_t)(to - from));
-        put_number(t, idle_s);
+        put(t, "%u", idle_s);
     }
-    put(t, from);
+    if (!t->err)
+        t->err = cmx_buf_put_str(t->out, from);
 }
 
 /* ---- elements: one command each ---- */
 
-static void open_command(struct text *t, const char *verb, const char *set)
+/* Sets for addresses exist once for each family: "gateways" means gateways4 or gateways6. */
+static char family(const struct cmx_ip *ip)
 {
-    put(t, verb);
-    put(t, " element inet cmxsafe ");
-    put(t, set);
-    put(t, " { ");
-}
-
-static void open_element(struct text *t, const char *set)
-{
-    open_command(t, "add", set);
-}
-
-static void close_element(struct text *t)
-{
-    put(t, " }\n");
-}
-
-/* Begins an element of one of two sets, by the address's family: "gateways" means gateways4 or gateways6. */
-static void open_element_for(struct text *t, const char *set, const struct cmx_ip *ip)
-{
-    char name[32];
-
-    snprintf(name, sizeof name, "%s%c", set, cmx_ip_is_v4(ip) ? '4' : '6');
-    open_element(t, name);
+    return cmx_ip_is_v4(ip) ? '4' : '6';
 }
 
 static void add_ips(struct text *t, const char *set, const struct cmx_ip *ips, size_t n)
 {
+    char address[CMX_IP_TEXT_MAX];
+
     for (size_t i = 0; i < n; i++) {
-        open_element_for(t, set, &ips[i]);
-        put_ip(t, &ips[i]);
-        close_element(t);
+        cmx_ip_text(&ips[i], address);
+        put(t, "add element inet cmxsafe %s%c { %s }\n", set, family(&ips[i]), address);
     }
 }
 
-static void add_gateway(struct text *t, const struct cmx_ip *ip, unsigned port)
+static void put_gateway(struct text *t, const char *verb, const struct cmx_ip *ip, unsigned port, const char *timeout)
 {
-    open_element_for(t, "gateways", ip);
-    put_ip_port(t, ip, port);
-    close_element(t);
+    char address[CMX_IP_TEXT_MAX];
+
+    cmx_ip_text(ip, address);
+    put(t, "%s element inet cmxsafe gateways%c { %s . %u%s }\n", verb, family(ip), address, port, timeout);
 }
 
 static void add_gateways(struct text *t, const struct cmx_nft_config *c)
 {
     for (size_t i = 0; i < c->policy.n_gateways; i++)
         if (!cmx_ip_is_any(&c->policy.gateways[i].ip))
-            add_gateway(t, &c->policy.gateways[i].ip, c->policy.gateways[i].port);
+            put_gateway(t, "add", &c->policy.gateways[i].ip, c->policy.gateways[i].port, "");
     for (size_t i = 0; i < c->n_live; i++)
-        add_gateway(t, &c->live[i].ip, c->live[i].port);
+        put_gateway(t, "add", &c->live[i].ip, c->live[i].port, "");
 }
 
-/* Writes a name into a quoted string of nft, without the characters that could end the string. */
-static void put_comment(struct text *t, const char *name)
+/* Copies a name for a quoted string of nft, without the characters that could end the string. */
+static void clean_name(const char *name, char out[COMMENT_MAX])
 {
     static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t n = 0;
 
-    put(t, " comment \"context ");
-    for (; name && *name; name++) {
-        const char c[2] = {*name, 0};
-
+    for (; name && *name && n + 1 < COMMENT_MAX; name++)
         if (strchr(fine, *name))
-            put(t, c);
-    }
-    put(t, "\"");
+            out[n++] = *name;
+    out[n] = '\0';
 }
 
-static void add_place(struct text *t, const char *set, const struct cmx_iso_context *x, const char *name)
+/* user: "" or "UID . ". */
+static void add_place(struct text *t, const char *set, const char *user, const struct cmx_iso_context *x,
+                      const char *name)
 {
     static const uint8_t localhost[4] = {127, 0, 0, 1};
     struct cmx_ip ip = x->local;
+    char address[CMX_IP_TEXT_MAX], comment[COMMENT_MAX];
 
     if (cmx_ip_is_any(&ip))
         cmx_ip_v4(&ip, localhost);
-    open_element_for(t, set, &ip);
-    put_ip_port(t, &ip, x->port);
-    put_comment(t, name);
-    close_element(t);
+    cmx_ip_text(&ip, address);
+    clean_name(name, comment);
+    put(t, "add element inet cmxsafe %s%c { %s%s . %u comment \"context %s\" }\n", set, family(&ip), user, address,
+        x->port, comment);
 }
 
 static void add_listener(struct text *t, const struct cmx_iso_context *x, const struct cmx_nft_context *n)
 {
-    static const uint8_t localhost[4] = {127, 0, 0, 1};
-    struct cmx_ip ip = x->local;
+    char user[16];
 
-    if (cmx_ip_is_any(&ip))
-        cmx_ip_v4(&ip, localhost);
-    add_place(t, "listeners", x, n->name);
+    add_place(t, "listeners", "", x, n->name);
     if (n->n_users == 0)
-        add_place(t, "open_listeners", x, n->name);
+        add_place(t, "open_listeners", "", x, n->name);
     for (size_t i = 0; i < n->n_users; i++) {
-        open_element_for(t, "listener_users", &ip);
-        put_number(t, n->users[i]);
-        put(t, " . ");
-        put_ip_port(t, &ip, x->port);
-        put_comment(t, n->name);
-        close_element(t);
+        snprintf(user, sizeof user, "%lu . ", (unsigned long)n->users[i]);
+        add_place(t, "listener_users", user, x, n->name);
     }
 }
 
@@ -167,15 +131,14 @@ static void add_contexts(struct text *t, const struct cmx_nft_config *c)
         if (x->direct)
             add_listener(t, x, &c->contexts[i]);
         else
-            add_place(t, "services", x, c->contexts[i].name);
+            add_place(t, "services", "", x, c->contexts[i].name);
     }
 }
 
-static void add_uid(struct text *t, const char *set, uint32_t uid)
+/* timeout: "" or " timeout 60s". */
+static void put_uid(struct text *t, const char *verb, const char *set, uint32_t uid, const char *timeout)
 {
-    open_element(t, set);
-    put_number(t, uid);
-    close_element(t);
+    put(t, "%s element inet cmxsafe %s { %lu%s }\n", verb, set, (unsigned long)uid, timeout);
 }
 
 /* Writes the elements that permit DHCP and IPv6 neighbour discovery, as the configuration says. */
@@ -205,10 +168,9 @@ static void add_memories(struct text *t, const struct cmx_nft_config *c)
     for (size_t i = 0; i < CMX_NFT_MEMORIES; i++) {
         if (!c->kept[i])
             continue;
-        put(t, "add element ");
-        put(t, memories[i]);
-        put(t, " {");
-        put(t, c->kept[i]);
+        put(t, "add element %s {", memories[i]);
+        if (!t->err)
+            t->err = cmx_buf_put_str(t->out, c->kept[i]);
         put(t, "}\n");
     }
 }
@@ -225,13 +187,13 @@ cmx_err cmx_nft_ruleset(const struct cmx_nft_config *c, struct cmx_buf *out)
         c->n_live > CMX_NFT_LIVE_MAX || !c->idle_s)
         return CMX_EINVAL;
     put_rules(&t, c->idle_s);
-    add_uid(&t, "agent", c->agent_uid);
+    put_uid(&t, "add", "agent", c->agent_uid, "");
     add_gateways(&t, c);
     add_ips(&t, "resolvers", p->resolvers, p->n_resolvers);
     if (!c->follow)
-        add_uid(&t, "resolving", c->agent_uid);
+        put_uid(&t, "add", "resolving", c->agent_uid, "");
     if (!c->follow && c->forwarder_uid)
-        add_uid(&t, "resolving", c->forwarder_uid);
+        put_uid(&t, "add", "resolving", c->forwarder_uid, "");
     add_ips(&t, "time_servers", p->time_servers, p->n_time_servers);
     add_contexts(&t, c);
     add_link(&t, p);
@@ -260,37 +222,29 @@ cmx_err cmx_nft_removal(struct cmx_buf *out)
 cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool begins)
 {
     struct text t = {.out = out};
-    const char *set = cmx_ip_is_v4(&gateway->ip) ? "gateways4" : "gateways6";
 
     /* Adding an existing element does not change its timeout, so the element is deleted and added again. Before that,
      * an add makes sure that there is an element to delete. */
-    for (unsigned step = 0; step < 3; step++) {
-        open_command(&t, step == 1 ? "delete" : "add", set);
-        put_ip_port(&t, &gateway->ip, gateway->port);
-        put(&t, step == 2 && !begins ? " timeout 30s }\n" : " }\n");
-    }
+    put_gateway(&t, "add", &gateway->ip, gateway->port, "");
+    put_gateway(&t, "delete", &gateway->ip, gateway->port, "");
+    put_gateway(&t, "add", &gateway->ip, gateway->port, begins ? "" : " timeout 30s");
     return t.err;
 }
 
-static void resolving(struct text *t, uint32_t uid, bool begins)
+static void put_resolving(struct text *t, uint32_t uid, bool begins)
 {
-    open_element(t, "resolving");
-    put_number(t, uid);
-    put(t, " timeout 60s }\n");
-    if (begins)
-        return;
-    open_command(t, "delete", "resolving");
-    put_number(t, uid);
-    close_element(t);
+    put_uid(t, "add", "resolving", uid, " timeout 60s");
+    if (!begins)
+        put_uid(t, "delete", "resolving", uid, "");
 }
 
 cmx_err cmx_nft_resolving(struct cmx_buf *out, const struct cmx_nft_config *c, bool begins)
 {
     struct text t = {.out = out};
 
-    resolving(&t, c->agent_uid, begins);
+    put_resolving(&t, c->agent_uid, begins);
     if (c->forwarder_uid)
-        resolving(&t, c->forwarder_uid, begins);
+        put_resolving(&t, c->forwarder_uid, begins);
     return t.err;
 }
 

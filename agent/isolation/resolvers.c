@@ -1,6 +1,5 @@
 #include "agent/isolation/resolvers.h"
 
-#include <arpa/inet.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,17 +17,6 @@ const char resolvers_advice[] =
     "and those of its upstream servers, and forwarder to its user, or give the gateway as an address";
 
 /* ---- parts of the configuration ---- */
-
-bool isolation_address(const char *text, struct cmx_ip *ip)
-{
-    uint8_t b[16];
-
-    if (inet_pton(AF_INET, text, b) == 1)
-        return cmx_ip_v4(ip, b), true;
-    if (inet_pton(AF_INET6, text, b) == 1)
-        return cmx_ip_v6(ip, b), true;
-    return false;
-}
 
 cmx_err isolation_word(const char **at, char word[ISOLATION_WORD_MAX])
 {
@@ -53,7 +41,7 @@ cmx_err isolation_addresses(const char *key, const char *text, struct cmx_ip *ou
 
     *n = 0;
     while (text && (err = isolation_word(&text, word)) != CMX_ENOENT) {
-        if (err || !isolation_address(word, &out[*n])) {
+        if (err || !cmx_ip_parse(&out[*n], word)) {
             cmx_why_set(why, "[isolation] %s: '%.40s' is not an address", key, err ? text : word);
             return CMX_EINVAL;
         }
@@ -113,7 +101,7 @@ static void add_file(struct resolvers *r, const char *path)
         if (sscanf(line, "nameserver %63s", word) != 1)
             continue;
         word[strcspn(word, "%")] = 0;
-        if (isolation_address(word, &ip) && !is_known(r, &ip))
+        if (cmx_ip_parse(&ip, word) && !is_known(r, &ip))
             r->ip[r->n++] = ip;
     }
     if (f)
@@ -136,7 +124,7 @@ static bool any_name(const struct cmx_gateway_list *l)
     struct cmx_ip ip;
 
     for (size_t i = 0; i < l->n; i++)
-        if (!isolation_address(l->at[i].host, &ip))
+        if (!cmx_ip_parse(&ip, l->at[i].host))
             return true;
     return false;
 }

@@ -30,7 +30,6 @@ struct resolvers_stamp {
 bool resolvers_changed(struct resolvers_stamp *s);
 
 /* Helpers that read parts of the configuration; isolation_compile.c uses them too. */
-bool isolation_address(const char *text, struct cmx_ip *ip);
 CMX_MUST_USE cmx_err isolation_addresses(const char *key, const char *text, struct cmx_ip *out, size_t *n,
                                          struct cmx_why *why);
 /* Copies the next word of a list separated by commas or blanks, and sets *at to the text after the word. CMX_ENOENT:

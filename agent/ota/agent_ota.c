@@ -34,7 +34,6 @@ static struct {
     struct cmx_proxy *proxy;
     struct isolation *isolation;
     char *name, *host; /* copies that the service borrows, because a reload replaces the configuration */
-    char *folder;      /* the folder of the spool file; borrowed by the confinement plan */
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
 } ota = {.runner = {.fd = -1}, .spool = {.fd = -1, .folder = -1}};
@@ -74,7 +73,7 @@ static cmx_err read_keys(const struct agent_config *c, struct cmx_ota_keys *keys
     return err ? err : add_key(keys, "next_key_file", c->ota.next_key_file, why);
 }
 
-cmx_err ota_check(const struct agent_config *c, struct cmx_why *why)
+static cmx_err ota_check(const struct agent_config *c, struct cmx_why *why)
 {
     struct cmx_ota_keys keys;
 
@@ -87,27 +86,12 @@ cmx_err ota_check(const struct agent_config *c, struct cmx_why *why)
     return read_keys(c, &keys, why);
 }
 
-void ota_plan(const struct agent_config *c, struct confine_plan *p)
+static void ota_plan(const struct wiring *w, struct confine_plan *p)
 {
-    if (!wanted(c))
+    if (!wanted(w->config))
         return;
-    if (p->n_bind < CONFINE_PORTS_MAX)
-        p->bind[p->n_bind++] = (uint16_t)c->ota.port;
-    confine_write(p, ota.folder); /* the agent replaces the update's record in this folder */
-}
-
-/* Stores the folder of path in ota.folder. */
-static cmx_err keep_folder(const char *path)
-{
-    char *slash;
-
-    ota.folder = cmx_mem_strdup(path);
-    if (!ota.folder)
-        return CMX_ENOMEM;
-    slash = strrchr(ota.folder, '/'); /* a path of the configuration is absolute */
-    if (slash)
-        slash[slash == ota.folder] = '\0';
-    return CMX_OK;
+    confine_bind(p, w->config->ota.port);
+    confine_write_folder(p, w->config->ota.spool); /* the agent replaces the update's record in this folder */
 }
 
 static cmx_err start_runner(const struct ota_section *o)
@@ -123,9 +107,9 @@ static cmx_err start_runner(const struct ota_section *o)
     return ota_runner_start(&ota.runner, command);
 }
 
-cmx_err ota_prepare(const struct agent_config *c, struct cmx_why *why)
+static cmx_err ota_prepare(struct wiring *w, struct cmx_why *why)
 {
-    const struct ota_section *o = &c->ota;
+    const struct ota_section *o = &w->config->ota;
     const struct ota_spool_config spool = {.path = o->spool,
                                            .max_len = (uint32_t)o->max_size,
                                            .restarts = o->restart != NULL,
@@ -134,13 +118,11 @@ cmx_err ota_prepare(const struct agent_config *c, struct cmx_why *why)
     struct cmx_why spool_why = {0};
     cmx_err err;
 
-    if (!wanted(c))
+    if (!wanted(w->config))
         return CMX_OK;
     err = cmx_linux_http_load(why);
     if (!err)
-        err = read_keys(c, &ota.keys, why);
-    if (!err)
-        err = keep_folder(o->spool);
+        err = read_keys(w->config, &ota.keys, why);
     if (!err)
         err = start_runner(o);
     if (err)
@@ -175,6 +157,8 @@ static void upload_ended(const struct cmx_ota_past *p)
 {
     cmx_err err;
 
+    if (!p->ok)
+        ota_spool_empty(&ota.spool);
     cmx_port_mutex_lock(&ota.history_lock);
     err = ota_history_add(&ota.history, p);
     cmx_port_mutex_unlock(&ota.history_lock);
@@ -200,10 +184,9 @@ static cmx_err keep_texts(const struct agent_config *c)
     return ota.name && (ota.host || !c->ota.host) ? CMX_OK : CMX_ENOMEM;
 }
 
-cmx_err ota_start(const struct agent_config *c, struct isolation *isolation, struct cmx_proxy *proxy,
-                  struct cmx_why *why)
+static cmx_err ota_start(struct wiring *w, struct cmx_why *why)
 {
-    const struct ota_section *o = &c->ota;
+    const struct ota_section *o = &w->config->ota;
     static struct cmx_ota_config config; /* the service borrows it */
     char name[OTA_HISTORY_NAME_MAX];
     cmx_err err;
@@ -217,17 +200,17 @@ cmx_err ota_start(const struct agent_config *c, struct isolation *isolation, str
                                      .no_restart = o->restart == NULL,
                                      .restart = restart,
                                      .ended = upload_ended};
-    if (!wanted(c))
+    if (!wanted(w->config))
         return CMX_OK;
-    err = keep_texts(c);
+    err = keep_texts(w->config);
     if (!err)
         err = keep_boot();
     if (err)
         return err;
     config.name = ota.name;
     config.n_hosts = ota.host != NULL;
-    ota.proxy = proxy;
-    ota.isolation = isolation;
+    ota.proxy = w->proxy;
+    ota.isolation = w->isolation;
     cmx_port_mutex_init(&ota.history_lock);
     snprintf(name, sizeof name, "%s.history", strrchr(o->spool, '/') + 1);
     ota_history_read(&ota.history, ota.spool.folder, name);
@@ -245,8 +228,9 @@ cmx_err ota_start(const struct agent_config *c, struct isolation *isolation, str
     return err;
 }
 
-void ota_stop(void)
+static void ota_stop(struct wiring *w)
 {
+    (void)w;
     ota.stopping = true;
     ota_runner_abort(&ota.runner); /* a running hook would delay the stop */
     while (ota.watching)
@@ -257,18 +241,26 @@ void ota_stop(void)
     ota.service = NULL;
     cmx_mem_free(ota.name);
     cmx_mem_free(ota.host);
-    cmx_mem_free(ota.folder);
-    ota.name = ota.host = ota.folder = NULL;
+    ota.name = ota.host = NULL;
     ota.stopping = false;
     ota_spool_close(&ota.spool);
     ota_runner_stop(&ota.runner);
 }
 
-void ota_json(struct cmx_json *j)
+static void ota_json(const struct wiring *w, struct cmx_json *j)
 {
+    (void)w;
     cmx_json_object(j, "ota");
     cmx_json_bool(j, "enabled", ota.service != NULL);
     if (ota.service)
         cmx_ota_json(ota.service, j);
     cmx_json_end(j);
 }
+
+const struct module ota_module = {.name = "ota",
+                                  .check = ota_check,
+                                  .prepare = ota_prepare,
+                                  .plan = ota_plan,
+                                  .start = ota_start,
+                                  .stop = ota_stop,
+                                  .json = ota_json};

@@ -9,6 +9,7 @@
 
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
+#include "port/linux/new_file.h"
 
 #define FILE_MAX 1024 /* CMX_OTA_PAST lines */
 
@@ -75,24 +76,13 @@ static size_t format(const struct ota_history *h, char *text, size_t cap)
 cmx_err ota_history_add(struct ota_history *h, const struct cmx_ota_past *p)
 {
     char text[FILE_MAX];
-    char temporary[OTA_HISTORY_NAME_MAX + 8];
-    size_t len;
-    bool ok;
-    int fd;
 
     if (h->n == CMX_OTA_PAST)
         memmove(h->past, h->past + 1, --h->n * sizeof h->past[0]);
     h->past[h->n] = *p;
     cmx_text_clean(h->past[h->n].what);
     h->n++;
-    len = format(h, text, sizeof text);
-    snprintf(temporary, sizeof temporary, "%s.new", h->name);
-    fd = openat(h->folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return CMX_EIO;
-    ok = write(fd, text, len) == (ssize_t)len && fsync(fd) == 0;
-    close(fd);
-    return ok && renameat(h->folder, temporary, h->folder, h->name) == 0 ? CMX_OK : CMX_EIO;
+    return cmx_file_replace(h->folder, h->name, text, format(h, text, sizeof text));
 }
 
 _Static_assert(CMX_OTA_PAST *(20 + 11 + 9 + CMX_IP_TEXT_MAX + sizeof((struct cmx_ota_past *)0)->what) < FILE_MAX,

@@ -2,14 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
+#include "port/linux/new_file.h"
 
-enum { RECORD_MAX = 768, NAME_MAX_ = 256 };
+enum { RECORD_MAX = 768 };
 
 static const char *const phases[OTA_PHASES] = {"none",         "installing", "installed",  "trial",
                                                "rolling-back", "going-back", "rolled-back"};
@@ -113,61 +115,41 @@ ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const 
 
 /* ---- the file: lines of a key and a value; the last one is `end` ---- */
 
+#define TEXT(key, member)                                                                                              \
+    {                                                                                                                  \
+        key, offsetof(struct ota_record, member), sizeof(((struct ota_record *)0)->member)                             \
+    }
+static const struct {
+    const char *key;
+    size_t at, size; /* place of the text in struct ota_record */
+} texts[] = {
+    TEXT("boot", boot),   TEXT("old", old_version),       TEXT("new", new_version),           TEXT("why", why),
+    TEXT("image", image), TEXT("last-image", last_image), TEXT("last-version", last_version),
+};
+#define N_TEXTS (sizeof texts / sizeof texts[0])
+
 static cmx_err put_field(struct ota_record *r, const char *key, const char *value)
 {
-    uint64_t n;
+    uint64_t n = 0;
+    cmx_err err = CMX_EFORMAT;
 
-    if (strcmp(key, "phase") == 0) {
-        for (int i = 0; i < OTA_PHASES; i++)
-            if (strcmp(value, phases[i]) == 0) {
-                r->phase = (ota_phase)i;
-                return CMX_OK;
-            }
-        return CMX_EFORMAT;
-    }
-    if (strcmp(key, "boot") == 0)
-        return cmx_text_copy(r->boot, sizeof r->boot, value);
-    if (strcmp(key, "old") == 0)
-        return cmx_text_copy(r->old_version, sizeof r->old_version, value);
-    if (strcmp(key, "new") == 0)
-        return cmx_text_copy(r->new_version, sizeof r->new_version, value);
-    if (strcmp(key, "why") == 0)
-        return cmx_text_copy(r->why, sizeof r->why, value);
-    if (strcmp(key, "image") == 0)
-        return cmx_text_copy(r->image, sizeof r->image, value);
-    if (strcmp(key, "last-image") == 0)
-        return cmx_text_copy(r->last_image, sizeof r->last_image, value);
-    if (strcmp(key, "last-version") == 0)
-        return cmx_text_copy(r->last_version, sizeof r->last_version, value);
-    if (strcmp(key, "boots") == 0 || strcmp(key, "stuck") == 0) {
-        if (cmx_text_u64(value, 0, 1000, &n) != CMX_OK)
-            return CMX_EFORMAT;
-        if (key[0] == 'b')
-            r->boots = (unsigned)n;
-        else
-            r->stuck = n != 0;
-        return CMX_OK;
-    }
+    for (size_t i = 0; i < N_TEXTS; i++)
+        if (strcmp(key, texts[i].key) == 0)
+            return cmx_text_copy((char *)r + texts[i].at, texts[i].size, value);
+    for (int i = 0; i < OTA_PHASES && strcmp(key, "phase") == 0; i++)
+        if (strcmp(value, phases[i]) == 0) {
+            r->phase = (ota_phase)i;
+            return CMX_OK;
+        }
     if (strcmp(key, "since") == 0)
         return cmx_text_u64(value, 0, UINT64_MAX, &r->since_ms);
-    return CMX_EFORMAT;
-}
-
-/* Up to version 0.1.0 the file held one line: "trial", or "rolled-back WHY". */
-static bool old_form(const char *text, struct ota_record *r)
-{
-    static const char rolled_back[] = "rolled-back ";
-
-    if (strcmp(text, "trial\n") == 0) {
-        r->phase = OTA_INSTALLED;
-        return true;
-    }
-    if (strncmp(text, rolled_back, sizeof rolled_back - 1) != 0 || strchr(text, '\n') != strrchr(text, '\n'))
-        return false;
-    r->phase = OTA_ROLLED_BACK;
-    text_set(r->why, sizeof r->why, text + sizeof rolled_back - 1);
-    r->why[strcspn(r->why, "\n")] = '\0';
-    return true;
+    if (strcmp(key, "boots") == 0 || strcmp(key, "stuck") == 0)
+        err = cmx_text_u64(value, 0, 1000, &n);
+    if (!err && key[0] == 'b')
+        r->boots = (unsigned)n;
+    else if (!err)
+        r->stuck = n != 0;
+    return err;
 }
 
 static cmx_err parse(char *text, struct ota_record *r)
@@ -175,8 +157,6 @@ static cmx_err parse(char *text, struct ota_record *r)
     bool ended = false;
     char *rest = NULL;
 
-    if (old_form(text, r))
-        return CMX_OK;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         char *value = strchr(line, ' ');
 
@@ -207,8 +187,6 @@ cmx_err ota_record_read(int folder, const char *name, struct ota_record *r)
         return errno == ENOENT ? CMX_ENOENT : CMX_EFORMAT;
     n = read(fd, text, sizeof text - 1);
     close(fd);
-    if (n == 0)
-        return CMX_ENOENT; /* versions up to 0.1.0 left an empty file when there was no update */
     text[n > 0 ? n : 0] = '\0';
     err = n < 0 || n == (ssize_t)sizeof text - 1 || memchr(text, '\0', (size_t)n) ? CMX_EFORMAT : parse(text, r);
     if (err)
@@ -231,13 +209,8 @@ static void format(const struct ota_record *r, char *text, size_t cap)
 
     text[0] = '\0';
     append(text, cap, "phase", phases[r->phase]);
-    append(text, cap, "boot", r->boot);
-    append(text, cap, "old", r->old_version);
-    append(text, cap, "new", r->new_version);
-    append(text, cap, "why", r->why);
-    append(text, cap, "image", r->image);
-    append(text, cap, "last-image", r->last_image);
-    append(text, cap, "last-version", r->last_version);
+    for (size_t i = 0; i < N_TEXTS; i++)
+        append(text, cap, texts[i].key, (const char *)r + texts[i].at);
     snprintf(number, sizeof number, "%u", r->boots);
     append(text, cap, "boots", number);
     append(text, cap, "stuck", r->stuck ? "1" : "0");
@@ -248,18 +221,10 @@ static void format(const struct ota_record *r, char *text, size_t cap)
 
 cmx_err ota_record_write(int folder, const char *name, const struct ota_record *r)
 {
-    char text[RECORD_MAX], temporary[NAME_MAX_];
-    bool ok;
-    int fd;
+    char text[RECORD_MAX];
 
     format(r, text, sizeof text);
-    snprintf(temporary, sizeof temporary, "%.240s.new", name);
-    fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return CMX_EIO;
-    ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fsync(fd) == 0;
-    close(fd);
-    if (!ok || renameat(folder, temporary, folder, name) != 0)
+    if (cmx_file_replace(folder, name, text, strlen(text)) != CMX_OK)
         return CMX_EIO;
     return fsync(folder) == 0 ? CMX_OK : CMX_EIO;
 }

@@ -400,7 +400,8 @@ cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, 
             n = recv(r->fd, &reply, sizeof reply, 0);
         while (n < 0 && errno == EINTR);
     if (n != (ssize_t)sizeof reply) {
-        snprintf(line, cap, "the %s hook was not run: the agent is stopping", names[hook]);
+        snprintf(line, cap, "the %s hook was not run: %s", names[hook],
+                 r->aborted ? "the agent is stopping" : "the process for hooks has ended; restart the agent");
         return CMX_EIO;
     }
     reply.line[sizeof reply.line - 1] = '\0';
@@ -416,6 +417,7 @@ cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, 
 
 void ota_runner_abort(struct runner *r)
 {
+    r->aborted = true;
     if (r->fd >= 0)
         (void)shutdown(r->fd, SHUT_WR); /* the runner reads an end of file */
 }

@@ -9,6 +9,7 @@
  * standard output and standard error. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -34,6 +35,7 @@ struct runner_command {
 struct runner {
     pid_t pid;
     int fd; /* socket to the runner; -1: the runner does not run */
+    atomic_bool aborted;
     uint64_t limit_ms[RUNNER_HOOKS];
 };
 

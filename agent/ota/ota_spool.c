@@ -63,6 +63,11 @@ static uint32_t trial_ms(const struct ota_spool *s)
     return s->record.phase != OTA_TRIAL || took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
 }
 
+void ota_spool_empty(struct ota_spool *s)
+{
+    (void)!ftruncate(s->fd, 0); /* if this fails, only the disk space stays in use */
+}
+
 /* ---- struct cmx_slots ---- */
 
 static cmx_err status(void *arg, struct cmx_slots_status *out)
@@ -176,7 +181,7 @@ static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_
     err = record_keep(s, why);
     if (!err)
         err = call(s, RUNNER_INSTALL, s->fd, why);
-    (void)!ftruncate(s->fd, 0); /* if this fails, only the disk space stays in use */
+    ota_spool_empty(s);
     s->record.phase = err || !s->config.restarts ? OTA_NONE : OTA_INSTALLED;
     if (err) {
         if (record_keep(s, &unkept) != CMX_OK)

@@ -15,10 +15,6 @@
 
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_OTADATA_RECORD_LEN 32
 #define CMX_OTADATA_SECTOR 4096
 #define CMX_OTADATA_LABEL_LEN 20
@@ -106,7 +102,3 @@ bool cmx_boot_candidate(int first, unsigned slots, bool has_factory, unsigned k,
 
 /* Makes the plan that writes the first record, for a board that booted `slot` without one. */
 void cmx_otadata_plan_initial(unsigned slot, struct cmx_otadata_plan *plan);
-
-#ifdef __cplusplus
-}
-#endif

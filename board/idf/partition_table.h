@@ -9,10 +9,6 @@
 
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_PARTITION_TABLE_AT 0x8000u
 #define CMX_PARTITION_TABLE_LEN 0xc00u
 #define CMX_PARTITION_ENTRY_LEN 32
@@ -38,7 +34,3 @@ CMX_MUST_USE cmx_err cmx_partition_entry(struct cmx_partitions *p, const uint8_t
 /* Checks the table. CMX_OK: updates are possible. For this, otadata must have two sectors, and there must be at least
  * two slots, numbered without a gap. */
 CMX_MUST_USE cmx_err cmx_partitions_check(const struct cmx_partitions *p);
-
-#ifdef __cplusplus
-}
-#endif

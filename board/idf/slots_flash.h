@@ -8,10 +8,6 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/ota/slots.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct cmx_slots_flash {
     struct cmx_partitions partitions;
     int running; /* slot, or CMX_OTA_FACTORY */
@@ -38,7 +34,3 @@ CMX_MUST_USE cmx_err cmx_slots_flash_boot(struct cmx_slots_flash *s, uint16_t ch
 
 /* Fills out with the slots for the update service. s is borrowed; the boot step must have succeeded. */
 void cmx_slots_flash_interface(struct cmx_slots_flash *s, struct cmx_slots *out);
-
-#ifdef __cplusplus
-}
-#endif

@@ -40,19 +40,25 @@ static cmx_err split_prefix(const char *text, char *address, size_t cap, unsigne
     return CMX_OK;
 }
 
-static cmx_err parse4(const struct board_net *net, struct addresses *a)
+static cmx_err parse4(const struct board_net *net, struct addresses *a, struct cmx_why *why)
 {
     char text[INET_ADDRSTRLEN];
+    struct in_addr dns;
     unsigned bits;
 
     if (!net->address || split_prefix(net->address, text, sizeof text, 32, &bits) != CMX_OK ||
         inet_pton(AF_INET, text, &a->address.addr) != 1)
-        return CMX_EINVAL;
+        return cmx_why_fail(why, CMX_EINVAL, "[net] address: '%s' is not ADDRESS/BITS (Debian's lwIP has no DHCP)",
+                            net->address ? net->address : "");
     a->mask.addr = htonl(~0u << (32 - bits));
-    return !net->gateway || inet_pton(AF_INET, net->gateway, &a->router.addr) == 1 ? CMX_OK : CMX_EINVAL;
+    if (net->gateway && inet_pton(AF_INET, net->gateway, &a->router.addr) != 1)
+        return cmx_why_fail(why, CMX_EINVAL, "[net] gateway: '%s' is not an IPv4 address", net->gateway);
+    if (net->dns && inet_pton(AF_INET, net->dns, &dns) != 1)
+        return cmx_why_fail(why, CMX_EINVAL, "[net] dns: '%s' is not an IPv4 address", net->dns);
+    return CMX_OK;
 }
 
-static cmx_err parse6(const struct board_net *net, struct addresses *a)
+static cmx_err parse6(const struct board_net *net, struct addresses *a, struct cmx_why *why)
 {
     char text[INET6_ADDRSTRLEN];
     unsigned bits;
@@ -61,25 +67,26 @@ static cmx_err parse6(const struct board_net *net, struct addresses *a)
         return CMX_OK;
     a->has6 = true;
     /* lwIP's on-link prefix is always 64 bits long. */
-    return split_prefix(net->address6, text, sizeof text, 128, &bits) == CMX_OK && bits == 64 &&
-                   inet_pton(AF_INET6, text, a->address6.addr) == 1
-               ? CMX_OK
-               : CMX_EINVAL;
+    if (split_prefix(net->address6, text, sizeof text, 128, &bits) == CMX_OK && bits == 64 &&
+        inet_pton(AF_INET6, text, a->address6.addr) == 1)
+        return CMX_OK;
+    return cmx_why_fail(why, CMX_EINVAL, "[net] address6: '%s' is not ADDRESS/64", net->address6);
 }
 
 /* Reads the MAC address from board.ini. If it has none, computes a locally administered address from the TAP device's
  * name (FNV-1a), so that the address is the same at every start. */
-static cmx_err parse_mac(const struct board_net *net, const char *name, uint8_t mac[6])
+static cmx_err parse_mac(const struct board_net *net, const char *name, uint8_t mac[6], struct cmx_why *why)
 {
     uint32_t hash = 2166136261u;
-    unsigned v[6];
+    int end = 0;
 
     if (net->mac) {
-        if (sscanf(net->mac, "%2x:%2x:%2x:%2x:%2x:%2x", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5]) != 6 || (v[0] & 1))
-            return CMX_EINVAL;
-        for (int i = 0; i < 6; i++)
-            mac[i] = (uint8_t)v[i];
-        return CMX_OK;
+        if (strlen(net->mac) == strspn(net->mac, "0123456789abcdefABCDEF:") &&
+            sscanf(net->mac, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
+                   &mac[5], &end) == 6 &&
+            !net->mac[end] && !(mac[0] & 1))
+            return CMX_OK;
+        return cmx_why_fail(why, CMX_EINVAL, "[net] mac: '%s' is not a unicast MAC address", net->mac);
     }
     for (const char *p = name; *p; p++)
         hash = (hash ^ (uint8_t)*p) * 16777619u;
@@ -160,18 +167,12 @@ static void start_stack(const struct addresses *a)
 cmx_err board_lwip_start(const char *name, const struct board_net *net, struct cmx_why *why)
 {
     struct addresses a = {.has6 = false};
-    cmx_err err = parse4(net, &a);
+    cmx_err err = parse4(net, &a, why);
 
-    cmx_why_set(why, "[net] address: '%s' is not ADDRESS/BITS (Debian's lwIP has no DHCP)",
-                net->address ? net->address : "");
-    if (err == CMX_OK) {
-        cmx_why_set(why, "[net] address6: '%s' is not ADDRESS/64", net->address6 ? net->address6 : "");
-        err = parse6(net, &a);
-    }
-    if (err == CMX_OK) {
-        cmx_why_set(why, "[net] mac: '%s' is not a unicast MAC address", net->mac ? net->mac : "");
-        err = parse_mac(net, name, tap.mac);
-    }
+    if (err == CMX_OK)
+        err = parse6(net, &a, why);
+    if (err == CMX_OK)
+        err = parse_mac(net, name, tap.mac, why);
     if (err == CMX_OK)
         err = board_tap_open(name, &tap.fd, why);
     if (err != CMX_OK)

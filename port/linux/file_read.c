@@ -36,11 +36,14 @@ static bool is_credential(const char *path)
     return n > 1 && strncmp(path, dir, n) == 0 && path[n] == '/' && !strstr(path, "/../");
 }
 
+bool cmx_file_is_private(const struct stat *st, const char *path)
+{
+    return (st->st_mode & (is_credential(path) ? 0037 : 0077)) == 0;
+}
+
 static cmx_err check_mode(const struct stat *st, const char *path, struct cmx_why *why)
 {
-    mode_t open_to = st->st_mode & (is_credential(path) ? 0037 : 0077);
-
-    if (open_to == 0)
+    if (cmx_file_is_private(st, path))
         return CMX_OK;
     cmx_why_set(why, "group or others can access it (mode %04o); run: chmod 600 %s", (unsigned)(st->st_mode & 07777),
                 path);
@@ -57,7 +60,7 @@ static cmx_err fail_to_open(int e, const char *path, bool secret, struct cmx_why
 }
 
 /* Checks the open descriptor, so that the file that is read is the file that was checked. */
-static cmx_err open_checked(const char *path, size_t max, bool secret, int *fd, size_t *size, struct cmx_why *why)
+static cmx_err open_checked(const char *path, size_t max, bool secret, int *fd, struct cmx_why *why)
 {
     struct stat st;
     cmx_err err = CMX_OK;
@@ -73,96 +76,9 @@ static cmx_err open_checked(const char *path, size_t max, bool secret, int *fd, 
         err = fail(CMX_ENOSPC, why, "too large");
     else if (secret)
         err = check_mode(&st, path, why);
-    if (err) {
+    if (err)
         close(*fd);
-        return err;
-    }
-    *size = (size_t)st.st_size;
-    return CMX_OK;
-}
-
-cmx_err cmx_file_read(const char *path, size_t max, bool secret, char **out, size_t *len, struct cmx_why *why)
-{
-    size_t size = 0, n = 0;
-    char *text;
-    cmx_err err;
-    int fd;
-
-    err = open_checked(path, max, secret, &fd, &size, why);
-    if (err)
-        return err;
-    text = cmx_mem_alloc(size + 1);
-    if (!text)
-        err = fail(CMX_ENOMEM, why, "out of memory");
-    while (!err && n < size) {
-        ssize_t got = read(fd, text + n, size - n);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            err = fail(CMX_EIO, why, strerror(errno));
-        if (got <= 0)
-            break;
-        n += (size_t)got;
-    }
-    close(fd);
-    if (err) {
-        cmx_mem_free_secret(text);
-        return err;
-    }
-    *out = text;
-    *len = n;
-    return CMX_OK;
-}
-
-cmx_err cmx_file_read_secret_line(const char *path, char **out, struct cmx_why *why)
-{
-    size_t len = 0, line;
-    char *text = NULL;
-    cmx_err err = cmx_file_read(path, SECRET_LINE_MAX, true, &text, &len, why);
-
-    if (err)
-        return err;
-    line = strcspn(text, "\r\n");
-    if (line == 0 || (line < len && text[line] == 0)) {
-        cmx_mem_free_secret(text);
-        return fail(CMX_EFORMAT, why, line ? "a NUL byte in the first line" : "its first line is empty");
-    }
-    text[line] = 0;
-    *out = text;
-    return CMX_OK;
-}
-
-cmx_err cmx_file_check_secret(const char *path, struct cmx_why *why)
-{
-    size_t size;
-    int fd;
-    cmx_err err = open_checked(path, SECRET_FILE_MAX, true, &fd, &size, why);
-
-    if (!err)
-        close(fd);
     return err;
-}
-
-FILE *cmx_file_open(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct stat st;
-    FILE *f = NULL;
-
-    if (fd < 0)
-        return NULL;
-    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
-        errno = EISDIR;
-    else if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) == 0)
-        f = fdopen(fd, "re");
-    if (!f) {
-        int number = errno;
-
-        close(fd);
-        errno = number;
-    }
-    return f;
 }
 
 /* Returns a larger block with the first n bytes of text, and frees text. If it returns NULL, text is unchanged. */
@@ -201,17 +117,12 @@ static cmx_err read_up_to(FILE *f, size_t max, char **text, size_t *len, struct 
     }
 }
 
-cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why)
+/* Reads f up to its end, and closes it unless it is stdin. */
+static cmx_err read_all(FILE *f, size_t max, char **out, size_t *len, struct cmx_why *why)
 {
-    FILE *f = strcmp(path, "-") == 0 ? stdin : cmx_file_open(path);
     char *text;
     cmx_err err;
 
-    if (!f) {
-        int number = errno;
-
-        return fail(from_errno(number), why, strerror(number));
-    }
     setvbuf(f, NULL, _IONBF, 0); /* unbuffered, so that no copy of a secret stays in libc's memory */
     err = read_up_to(f, max, &text, len, why);
     if (f != stdin)
@@ -221,4 +132,76 @@ cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len,
     else
         *out = text;
     return err;
+}
+
+cmx_err cmx_file_read(const char *path, size_t max, bool secret, char **out, size_t *len, struct cmx_why *why)
+{
+    FILE *f;
+    int fd;
+    cmx_err err = open_checked(path, max, secret, &fd, why);
+
+    if (err)
+        return err;
+    f = fdopen(fd, "r");
+    if (f)
+        return read_all(f, max, out, len, why);
+    close(fd);
+    return fail(CMX_ENOMEM, why, "out of memory");
+}
+
+cmx_err cmx_file_read_secret_line(const char *path, char **out, struct cmx_why *why)
+{
+    size_t len = 0, line;
+    char *text = NULL;
+    cmx_err err = cmx_file_read(path, SECRET_LINE_MAX, true, &text, &len, why);
+
+    if (err)
+        return err;
+    line = strcspn(text, "\r\n");
+    if (line == 0 || (line < len && text[line] == 0)) {
+        cmx_mem_free_secret(text);
+        return fail(CMX_EFORMAT, why, line ? "a NUL byte in the first line" : "its first line is empty");
+    }
+    text[line] = 0;
+    *out = text;
+    return CMX_OK;
+}
+
+cmx_err cmx_file_check_secret(const char *path, struct cmx_why *why)
+{
+    int fd;
+    cmx_err err = open_checked(path, SECRET_FILE_MAX, true, &fd, why);
+
+    if (!err)
+        close(fd);
+    return err;
+}
+
+FILE *cmx_file_open(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+    FILE *f = NULL;
+
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+        errno = EISDIR;
+    else if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) == 0)
+        f = fdopen(fd, "re");
+    if (!f) {
+        int number = errno;
+
+        close(fd);
+        errno = number;
+    }
+    return f;
+}
+
+cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : cmx_file_open(path);
+    const int number = errno;
+
+    return f ? read_all(f, max, out, len, why) : fail(from_errno(number), why, strerror(number));
 }

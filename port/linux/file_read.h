@@ -8,6 +8,8 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/why.h"
 
+struct stat;
+
 /* Reads a regular file of at most max bytes; *out gets a NUL after the content; free it with cmx_mem_free_secret.
  * secret: refuses a file that group or others can access (CMX_EPERM). why: one phrase, such as "Permission denied".
  * CMX_ENOENT: there is no such file; CMX_EPERM also: no permission to read it; CMX_EIO: not a regular file, or reading
@@ -20,6 +22,10 @@ CMX_MUST_USE cmx_err cmx_file_read_secret_line(const char *path, char **out, str
 
 /* Checks the type, size and mode of a secret file that a library will read. Errors as for cmx_file_read. */
 CMX_MUST_USE cmx_err cmx_file_check_secret(const char *path, struct cmx_why *why);
+
+/* True if neither the group nor others can access the file at path, whose status is *st. The group may read a
+ * credential of this unit (LoadCredential=). */
+bool cmx_file_is_private(const struct stat *st, const char *path);
 
 /* Opens a file or a pipe for reading; close it with fclose. Does not wait for a FIFO's writer: a FIFO without a writer
  * reads as empty. NULL: errno has the reason (EISDIR: it is a directory). */

@@ -32,11 +32,14 @@ void cmx_linux_http_set_port_offset(unsigned offset)
 
 static cmx_err address_of(const struct cmx_http_service *s, struct sockaddr_storage *out, socklen_t *len)
 {
-    const uint16_t port = htons((uint16_t)(s->port ? s->port + port_offset : 0));
+    const unsigned number = s->port ? s->port + port_offset : 0;
+    const uint16_t port = htons((uint16_t)number);
     const char *text = s->address ? s->address : "127.0.0.1";
     struct sockaddr_in *v4 = (struct sockaddr_in *)out;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
 
+    if (number > UINT16_MAX)
+        return CMX_EINVAL;
     memset(out, 0, sizeof *out);
     if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;

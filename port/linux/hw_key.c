@@ -10,6 +10,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/port/crypto.h"
+#include "port/linux/file_read.h"
 
 struct cmx_hw_key {
     cmx_key_kind kind;
@@ -127,7 +128,7 @@ cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[32], str
     cmx_secret_wipe(more, sizeof more);
     if (n != 32)
         return refuse(why, path, "is not a file of 32 bytes; make one with: openssl rand -out FILE 32");
-    if (closed && ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 077)))
+    if (closed && ((st.st_uid != geteuid() && st.st_uid != 0) || !cmx_file_is_private(&st, path)))
         return refuse(why, path, "others can read or change it; chown it to root and chmod 600");
     return CMX_OK;
 }

@@ -1,4 +1,4 @@
-/* ini_file.h - reads the text of an INI file by libinih, for cmxsafed.conf and board.ini alike.
+/* ini_file.h - reads the text of an INI file, for cmxsafed.conf and board.ini alike.
  *
  * '[section]' and 'key = value' lines; '#' and ';' begin a comment at the start of a line, and ';' after white space
  * within a line. Any other line, a line that is too long and a control character are errors; nothing is cut or skipped
@@ -8,12 +8,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "cmxsafe/core/err.h"
-
 #define CMX_INI_FILE_MAX (512 * 1024) /* maximum size of a file, in bytes: 1 KB for each of 512 contexts */
 #define CMX_INI_LINE_MAX 4096         /* size of a line's buffer; a known_hosts line of an RSA key has some 800 bytes */
 
-/* Functions that cmx_ini_parse calls in the order of the lines. line: the line's number, counted from 1. */
+/* Functions that cmx_ini_parse calls in the order of the lines. line: the line's number, counted from 1. Texts are
+ * valid during the call. */
 struct cmx_ini_handler {
     void *arg;
     /* text: the text between the brackets, without white space around it. False: the section's keys are skipped. */
@@ -22,5 +21,5 @@ struct cmx_ini_handler {
     void (*error)(void *arg, unsigned line, const char *what);
 };
 
-/* Reads the text. CMX_ENOMEM: out of memory. Errors in the text do not fail the call; they are reported to h->error. */
-CMX_MUST_USE cmx_err cmx_ini_parse(const char *text, size_t len, const struct cmx_ini_handler *h);
+/* Reads the text. Reports errors in it to h->error, and continues with the next line. */
+void cmx_ini_parse(const char *text, size_t len, const struct cmx_ini_handler *h);

@@ -1,6 +1,8 @@
 #include "port/linux/new_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,4 +82,44 @@ cmx_err cmx_new_file_close(struct cmx_new_file *n, bool complete)
     (void)unlink(n->temp);
     errno = reason;
     return complete ? CMX_EIO : CMX_OK;
+}
+
+static bool write_synced(int fd, const char *data, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, data, len);
+
+        if (n < 0 && errno != EINTR)
+            return false;
+        if (n > 0) {
+            data += n;
+            len -= (size_t)n;
+        }
+    }
+    return fsync(fd) == 0;
+}
+
+cmx_err cmx_file_replace(int folder, const char *name, const void *data, size_t len)
+{
+    char temp[PATH_MAX];
+    int fd, reason;
+    bool ok;
+
+    if ((size_t)snprintf(temp, sizeof temp, "%s.new", name) >= sizeof temp) {
+        errno = ENAMETOOLONG;
+        return CMX_EIO;
+    }
+    fd = openat(folder, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return CMX_EIO;
+    ok = write_synced(fd, data, len);
+    reason = errno;
+    close(fd);
+    if (ok && renameat(folder, temp, folder, name) == 0)
+        return CMX_OK;
+    if (ok)
+        reason = errno;
+    (void)unlinkat(folder, temp, 0);
+    errno = reason;
+    return CMX_EIO;
 }

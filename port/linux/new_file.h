@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "cmxsafe/core/err.h"
@@ -21,3 +22,8 @@ CMX_MUST_USE cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path,
 /* Closes the file. complete: true moves it to path, false removes it. CMX_EIO: the file could not be completed and was
  * removed; errno has the reason. A file that is written directly is neither moved nor removed. */
 CMX_MUST_USE cmx_err cmx_new_file_close(struct cmx_new_file *n, bool complete);
+
+/* Replaces the file `name` in the folder (a descriptor, or AT_FDCWD) by one with these bytes and mode 0600. Writes and
+ * syncs the file `name`.new, then renames it: a power cut leaves the old content or the new. Does not follow a symbolic
+ * link. CMX_EIO: the old file is unchanged; errno has the reason. */
+CMX_MUST_USE cmx_err cmx_file_replace(int folder, const char *name, const void *data, size_t len);

@@ -1,7 +1,6 @@
 #include "port/linux/unix_listen.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,6 +16,8 @@ static cmx_err socket_error(int number)
         return CMX_EPERM;
     case ENOENT:
         return CMX_ENOENT;
+    case EADDRINUSE: /* bind found a file */
+        return CMX_EEXIST;
     case EMFILE:
     case ENFILE:
     case ENOSPC:
@@ -26,47 +27,55 @@ static cmx_err socket_error(int number)
     }
 }
 
-/* True if another process listens at the address; its socket must not be replaced. */
-static bool someone_listens(const struct sockaddr_un *a)
+/* Removes the socket at the address if no process listens there. connect fails with ECONNREFUSED only then: other
+ * errors do not tell whether the socket is in use. */
+static cmx_err remove_stale(const struct sockaddr_un *a)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool yes = fd >= 0 && (connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 || errno == EAGAIN);
+    struct stat st;
+    int fd, reason;
 
-    if (fd >= 0)
-        close(fd);
-    return yes;
+    if (lstat(a->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        return CMX_EEXIST;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return socket_error(errno);
+    reason = connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 ? 0 : errno;
+    close(fd);
+    if (reason == EACCES || reason == EPERM)
+        return CMX_EPERM;
+    if (reason != ECONNREFUSED && reason != ENOENT)
+        return CMX_EBUSY;
+    return unlink(a->sun_path) == 0 || errno == ENOENT ? CMX_OK : socket_error(errno);
 }
 
-static cmx_err bind_and_listen(int fd, const struct sockaddr_un *a, int backlog)
+static cmx_err bind_private(int fd, const struct sockaddr_un *a)
 {
     mode_t mask = umask(0117); /* set before bind, so that other users can never connect */
-    int rc = bind(fd, (const struct sockaddr *)a, sizeof *a);
+    cmx_err err = bind(fd, (const struct sockaddr *)a, sizeof *a) == 0 ? CMX_OK : socket_error(errno);
 
     umask(mask);
-    if (rc != 0)
-        return socket_error(errno);
-    return listen(fd, backlog) == 0 ? CMX_OK : CMX_EIO;
+    return err;
 }
 
 cmx_err cmx_unix_listen(const char *path, int backlog, int *fd)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    struct stat st;
     cmx_err err;
 
     if (strlen(path) >= sizeof a.sun_path)
         return CMX_ENOSPC;
     memcpy(a.sun_path, path, strlen(path) + 1);
-    if (someone_listens(&a))
-        return CMX_EBUSY;
-    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-        return CMX_EEXIST;
-    if (unlink(path) != 0 && errno != ENOENT)
-        return socket_error(errno);
     *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (*fd < 0)
         return socket_error(errno);
-    err = bind_and_listen(*fd, &a, backlog);
+    err = bind_private(*fd, &a);
+    if (err == CMX_EEXIST) {
+        err = remove_stale(&a);
+        if (!err)
+            err = bind_private(*fd, &a);
+    }
+    if (!err && listen(*fd, backlog) != 0)
+        err = CMX_EIO;
     if (err) {
         close(*fd);
         *fd = -1;

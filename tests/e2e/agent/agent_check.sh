@@ -46,6 +46,13 @@ usage() { # usage MESSAGE OPTION: expects that `cmxsafed OPTION` prints only MES
 usage "unknown option '--no-such'" --no-such
 usage "unknown option '-x'" -x
 usage "--config needs a value" -c
+usage "--unit needs --check" --unit
+config key
+# A check that was requested and could not be made must not end as a success.
+if [ "$(id -u)" != 0 ] || ! [ -e /lib/systemd/system/cmxsafed.service ]; then
+    "$BIN/cmxsafed" --check --unit -c conf >out 2>&1
+    [ $? = 1 ] && grep -q '^cmxsafe: --unit: .*; leave out --unit' out || { cat out; fail "--unit without a unit"; }
+fi
 ok "pins and options"
 
 # If a file is a FIFO, the check does not wait for a writer, and its message names the option.

@@ -36,6 +36,7 @@ wait_for 40 is .running.version 1.0 || fail "the service does not answer through
 code=$(curl -sS -m 60 -o answer -w '%{http_code}' -F update=@bundle1 "$URL/update")
 [ "$code" = 422 ] && grep -q "not signed" answer || { cat answer; fail "an unsigned bundle: $code"; }
 [ ! -e installed ] || fail "the handler saw a bundle that was not verified"
+[ -e spool ] && [ ! -s spool ] || fail "a refused bundle stays on the disk"
 curl -sS -m 60 -F update=@bundle1.signed "$URL/update" >answer || fail curl
 grep -q "^OK version=- slot=handler sha256=$(sha256sum <bundle1 | cut -d' ' -f1)$" answer || { cat answer; fail "the answer"; }
 cmp installed bundle1 || fail "the handler got a changed bundle"

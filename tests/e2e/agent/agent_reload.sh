@@ -103,3 +103,12 @@ else
     skip_part "confine_ports = fixed: the kernel has no Landlock rules for ports"
 fi
 end_agent
+
+# All contexts that an agent may have can each have a port of their own.
+{ AGENT_LINES='confine_ports = fixed' gateway_section | sed "s/^port = .*/port = $(free_port)/"
+    for n in {1..512}; do reverse "c$n" $((10000 + n)) $((20000 + n)); echo "session = all"; done; } >"$CONF"
+start_agent
+wait_for 30 json || fail "512 contexts"
+reload "read again: 512 contexts"
+end_agent
+ok "a port for each of 512 contexts"

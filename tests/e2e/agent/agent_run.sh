@@ -91,6 +91,18 @@ printf 'status nonsense\n' | nc -N -U "$RUN/s" | json_is .error >/dev/null || fa
 head -c 5000 /dev/zero | nc -N -U "$RUN/s" | json_is .error >/dev/null || fail "garbage"
 ok "status as table and JSON, errors"
 
+"$BIN/cmxsafed" status --socket "$RUN/s" >/dev/full 2>"$TMP/err" && fail "status on a full disk"
+equal "$(cat "$TMP/err")" "cmxsafe: writing the output failed: No space left on device" || fail "the reason on a full disk: $(cat "$TMP/err")"
+# An agent that ends while it answers leaves a part of the answer: an error, and no output that looks whole.
+socat "UNIX-LISTEN:$TMP/cut" SYSTEM:'read -r line; printf "{\"version\":\"0\",\"conte"' &
+PIDS+=($!)
+wait_for 10 test -S "$TMP/cut" || fail "socat"
+"$BIN/cmxsafed" status --json --socket "$TMP/cut" >"$TMP/out" 2>"$TMP/err" && fail "a part of an answer is accepted"
+[ ! -s "$TMP/out" ] && grep -q "the agent gave no answer" "$TMP/err" || { cat "$TMP/out" "$TMP/err"; fail "a part of an answer"; }
+timeout 10 "$BIN/cmxsafed" status --watch=60 --socket "$TMP/nowhere" 2>"$TMP/err"
+[ $? = 1 ] || fail "--watch waits before it reports that no agent answers"
+ok "status reports a full disk, a cut answer and a missing agent"
+
 # Idle clients of the control socket are disconnected soon and do not block other clients.
 python3 -c '
 import socket, sys, time
@@ -155,6 +167,20 @@ end_agent
 AGENT_PREFIX=()
 cp "$TMP/before.conf" "$CONF"
 ok "closed standard streams, few descriptors"
+
+# ---- files in other folders, to which links in a permitted folder lead: confinement permits these folders too ----
+ELSEWHERE=$(mktemp -d)
+cp "$KEY" "$ELSEWHERE/key" && ln -s "$ELSEWHERE/key" "$TMP/key_link"
+sed "s|^key_file.*|key_file = $TMP/key_link|" "$TMP/before.conf" >"$ELSEWHERE/conf"
+rm "$CONF" && ln -s "$ELSEWHERE/conf" "$CONF"
+start_agent
+wait_up
+sed -i 's/^remote_port = .*/&\nmax_connections = 7/' "$ELSEWHERE/conf"
+kill -HUP "$AGENT"
+wait_for 20 logged "read again" || fail "a reload through a link"
+end_agent
+rm "$CONF" && cp "$TMP/before.conf" "$CONF" && rm -r "$ELSEWHERE"
+ok "links to files elsewhere"
 
 # ---- journald ----
 bash -c 'exec 2>"$1"; JOURNAL_STREAM=$(stat -Lc %d:%i /dev/stderr) exec "$2" -c "$3"' - "$TMP/journal.log" "$BIN/cmxsafed" "$CONF" &

@@ -31,6 +31,12 @@ through() { curl -fsS --max-time 60 "http://127.0.0.1:$remote$1"; }
 "$BOARD" create "$TMP/board" >/dev/null || fail "create"
 ! "$BOARD" create "$TMP/board" 2>/dev/null || fail "create overwrites a board"
 "$BOARD" create "$TMP/board" 2>&1 | grep -q '^cmxsafe: .*File exists; choose another folder' || fail "create does not report why"
+for version in "" "$(printf '1%.0s' {1..32})" $'1\n2' $'1\e[2J'; do
+    "$BOARD" image --version "$version" "$TMP/image" 2>"$TMP/err"
+    [ $? = 2 ] && [ ! -e "$TMP/image" ] || fail "an image of version '$version'"
+done
+"$BOARD" create "$TMP/odd" >/dev/null && rm "$TMP/odd/flash.bin" && mkdir "$TMP/odd/flash.bin" || fail "create"
+"$BOARD" run "$TMP/odd" 2>&1 | grep -q "^cmxsafe: flash.bin: Is a directory; " || fail "a flash that is a folder: the reason"
 ok "a board is created once"
 
 python3 -c "

@@ -64,6 +64,14 @@ wait_for 20 gone || fail "the first rules were not taken back"
 iso --apply --commit-confirm 2 && iso --confirm >/dev/null && iso --remove && iso --apply --commit-confirm 30 || fail "a later trial"
 sleep 4
 iso --confirm >/dev/null || fail "a later trial ended with an earlier one"
+# A command that fails does not end a trial: the trial's rules would stay without a confirmation.
+for failing in --apply --remove; do
+    iso --remove && iso --apply --commit-confirm 30 || fail "--commit-confirm"
+    setpriv --bounding-set=-net_admin --inh-caps=-net_admin "$BIN/cmxsafed" isolation -c "$CONF" "$failing" 2>"$TMP/err" &&
+        fail "$failing without permission"
+    grep -q 'not permitted' "$TMP/err" || { cat "$TMP/err"; fail "$failing: the reason"; }
+    iso --confirm >/dev/null || fail "$failing failed, and ended the trial"
+done
 ok "a confirmed change stays"
 
 iso --remove && iso --remove || fail "--remove, twice"
@@ -84,4 +92,11 @@ setpriv --reuid=nobody --regid=nogroup --clear-groups "$BIN/cmxsafed" isolation 
 sed -i 's/^local_port.*/&\nlocal_host = 192.0.2.7/' "$CONF"
 iso --dry-run >/dev/null 2>"$TMP/err" && fail "accepts a service that is not on this machine"
 grep -q 'not a loopback address' "$TMP/err" || fail "does not say why"
+users() { # users LIST REASON: expects that a direct context with these users is refused
+    { gateway_section; printf '[context d]\ndirection = direct\nlocal_port = 8082\nremote_host = h\nremote_port = 1\nusers = %s\n' "$1"; } >"$TMP/users.conf"
+    "$BIN/cmxsafed" isolation -c "$TMP/users.conf" --dry-run >/dev/null 2>"$TMP/err" && fail "accepts users = $1"
+    grep -qF "[context d] users: $2" "$TMP/err" || { cat "$TMP/err"; fail "users = $1"; }
+}
+users 1,2,3,4,5,6,7,no-such-user "there is no user no-such-user"
+users 1,2,3,4,5,6,7,8,9 "more than 8"
 ok "mistakes are refused"

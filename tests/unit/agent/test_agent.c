@@ -297,28 +297,25 @@ static cmx_err too_much(void *arg, const struct control_request *r, struct cmx_b
     return CMX_ENOSPC;
 }
 
-static const struct control_command commands[] = {
-    {"words", false, say_words}, {"much", false, too_much}, {"secret", true, say_words}};
+static const struct control_command commands[] = {{"words", say_words}, {"much", too_much}};
 
-static const char *ask(const char *line, bool privileged)
+static const char *ask(const char *line)
 {
     cmx_buf_init(&out, memory, 256);
-    control_answer(commands, 3, NULL, privileged, (const uint8_t *)line, strlen(line), &out);
+    control_answer(commands, 2, NULL, (const uint8_t *)line, strlen(line), &out);
     return text();
 }
 
 static void test_control_answer(void **state)
 {
     (void)state;
-    assert_string_equal(ask("words a b", false), "3 words\n");
-    assert_string_equal(ask("secret", true), "1 words\n");
-    assert_string_equal(ask("secret", false), "{\"error\":\"only root and the agent's user may do that\"}\n");
-    assert_string_equal(ask("much", false), "{\"error\":\"does not fit\"}\n");
-    assert_string_equal(ask("wrods", false), "{\"error\":\"unknown command 'wrods'\"}\n");
-    assert_string_equal(ask("wordss", false), "{\"error\":\"unknown command 'wordss'; did you mean 'words'?\"}\n");
-    assert_string_equal(ask("\x01", false), "{\"error\":\"the request must be words of printable ASCII\"}\n");
+    assert_string_equal(ask("words a b"), "3 words\n");
+    assert_string_equal(ask("much"), "{\"error\":\"does not fit\"}\n");
+    assert_string_equal(ask("wrods"), "{\"error\":\"unknown command 'wrods'\"}\n");
+    assert_string_equal(ask("wordss"), "{\"error\":\"unknown command 'wordss'; did you mean 'words'?\"}\n");
+    assert_string_equal(ask("\x01"), "{\"error\":\"the request must be words of printable ASCII\"}\n");
     cmx_buf_init(&out, memory, 5);
-    control_answer(commands, 3, NULL, false, (const uint8_t *)"x", 1, &out);
+    control_answer(commands, 2, NULL, (const uint8_t *)"x", 1, &out);
     assert_int_equal(cmx_buf_len(&out), 0);
 }
 
@@ -392,8 +389,8 @@ static void test_control_server(void **state)
 
     (void)state;
     cmx_mem_stats(&before);
-    assert_int_equal(control_open(&c, path, commands, 3, NULL, 4096), CMX_OK);
-    assert_int_equal(control_open(&second, path, commands, 3, NULL, 4096), CMX_EBUSY);
+    assert_int_equal(control_open(&c, path, commands, 2, NULL, 4096), CMX_OK);
+    assert_int_equal(control_open(&second, path, commands, 2, NULL, 4096), CMX_EBUSY);
     turn(c, 0); /* accepts the connection by which the second open found this server */
     a = client();
     b = client();
@@ -428,7 +425,7 @@ static void test_control_bounds(void **state)
     char line[CONTROL_LINE_MAX];
 
     (void)state;
-    assert_int_equal(control_open(&c, path, commands, 3, NULL, 4096), CMX_OK);
+    assert_int_equal(control_open(&c, path, commands, 2, NULL, 4096), CMX_OK);
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX + 2; i++) {
         fd[i] = client();
         turn(c, 0);
@@ -462,7 +459,7 @@ static void test_control_without_descriptors(void **state)
     int a, b;
 
     (void)state;
-    assert_int_equal(control_open(&c, path, commands, 3, NULL, 4096), CMX_OK);
+    assert_int_equal(control_open(&c, path, commands, 2, NULL, 4096), CMX_OK);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
     a = client();
     b = client();
@@ -495,7 +492,7 @@ static void test_control_removed(void **state)
     int fd;
 
     (void)state;
-    assert_int_equal(control_open(&c, path, commands, 3, NULL, 4096), CMX_OK);
+    assert_int_equal(control_open(&c, path, commands, 2, NULL, 4096), CMX_OK);
     assert_false(tells_of_removal(c));
     snprintf(other, sizeof other, "%s2", path);
     fd = open(other, O_CREAT | O_WRONLY, 0600); /* a new file beside the socket causes no event */
@@ -527,14 +524,40 @@ static void test_control_places(void **state)
     (void)state;
     memset(longest, 'a', sizeof longest);
     longest[sizeof longest - 1] = 0;
-    assert_int_equal(control_open(&c, longest, commands, 3, NULL, 64), CMX_ENOSPC);
-    assert_int_equal(control_open(&c, "/nonexistent/s", commands, 3, NULL, 64), CMX_ENOENT);
+    assert_int_equal(control_open(&c, longest, commands, 2, NULL, 64), CMX_ENOSPC);
+    assert_int_equal(control_open(&c, "/nonexistent/s", commands, 2, NULL, 64), CMX_ENOENT);
     cmx_mem_fail_at(1);
-    assert_int_equal(control_open(&c, path, commands, 3, NULL, 64), CMX_ENOMEM);
+    assert_int_equal(control_open(&c, path, commands, 2, NULL, 64), CMX_ENOMEM);
     cmx_mem_fail_at(0);
     f = fopen(path, "w"); /* a file that is not a socket is not replaced */
     fclose(f);
-    assert_int_equal(control_open(&c, path, commands, 3, NULL, 64), CMX_EEXIST);
+    assert_int_equal(control_open(&c, path, commands, 2, NULL, 64), CMX_EEXIST);
+    unlink(path);
+}
+
+/* A socket that another process uses is never removed: not while this process has no descriptor to find that out, and
+ * not if it is a socket of another type. */
+static void test_control_socket_in_use(void **state)
+{
+    struct control *c = NULL, *second = NULL;
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct rlimit was, none;
+    int fd;
+
+    (void)state;
+    assert_int_equal(control_open(&c, path, commands, 2, NULL, 4096), CMX_OK);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(control_open(&second, path, commands, 2, NULL, 4096), CMX_ENOSPC);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    assert_int_equal(access(path, F_OK), 0);
+    control_close(c);
+    fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(control_open(&second, path, commands, 2, NULL, 4096), CMX_EBUSY);
+    close(fd);
     unlink(path);
 }
 
@@ -659,6 +682,7 @@ int main(void)
         cmocka_unit_test(test_control_without_descriptors),
         cmocka_unit_test(test_control_removed),
         cmocka_unit_test(test_control_places),
+        cmocka_unit_test(test_control_socket_in_use),
         cmocka_unit_test(test_liveness),
         cmocka_unit_test(test_notify),
         cmocka_unit_test(test_journal_stream),

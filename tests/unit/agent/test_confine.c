@@ -339,6 +339,22 @@ static void test_report(void **state)
     expect_yes(all_child);
 }
 
+/* The longest detail fits, so that none of the gaps is cut off. */
+static void test_landlock_gaps(void **state)
+{
+    struct confine_report r;
+    const int len = snprintf(r.item[0].detail, sizeof r.item[0].detail, "version 1, 48 paths to read, 48 to write%s",
+                             confine_landlock_gaps(1));
+
+    (void)state;
+    assert_in_range(len, 1, sizeof r.item[0].detail - 1);
+    assert_string_equal(confine_landlock_gaps(1), "; not truncate, ioctl, signals, abstract sockets");
+    assert_string_equal(confine_landlock_gaps(2), confine_landlock_gaps(1));
+    assert_string_equal(confine_landlock_gaps(4), "; not ioctl, signals, abstract sockets");
+    assert_string_equal(confine_landlock_gaps(5), "; not signals, abstract sockets");
+    assert_string_equal(confine_landlock_gaps(6), "");
+}
+
 static void test_plan_is_bounded(void **state)
 {
     struct confine_plan p = {0};
@@ -350,6 +366,34 @@ static void test_plan_is_bounded(void **state)
     }
     assert_int_equal(p.n_read, CONFINE_PATHS_MAX);
     assert_int_equal(p.n_write, CONFINE_PATHS_MAX);
+    confine_plan_free(&p);
+    assert_int_equal(p.n_read + p.n_write, 0);
+}
+
+static void test_plan_of_folders(void **state)
+{
+    struct confine_plan p = {0};
+    char link[96], target[96];
+
+    (void)state;
+    snprintf(link, sizeof link, "%s/link", readable);
+    snprintf(target, sizeof target, "%s/target", other);
+    assert_int_equal(symlink(target, link), 0);
+    assert_int_equal(close(open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
+    confine_read_folder(&p, NULL);
+    confine_read_folder(&p, "/etc/file");
+    confine_read_folder(&p, "/file");
+    confine_read_folder(&p, "file");
+    confine_read_folder(&p, link);
+    confine_write_folder(&p, "/run/x/socket");
+    assert_int_equal(p.n_read, 5);
+    assert_string_equal(p.read[0], "/etc");
+    assert_string_equal(p.read[1], "/");
+    assert_string_equal(p.read[2], ".");
+    assert_string_equal(p.read[3], readable);
+    assert_string_equal(p.read[4], other);
+    assert_string_equal(p.write[0], "/run/x");
+    confine_plan_free(&p);
 }
 
 int main(void)
@@ -358,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_landlock_files), cmocka_unit_test(test_landlock_ports),
         cmocka_unit_test(test_seccomp),        cmocka_unit_test(test_seccomp_kills),
         cmocka_unit_test(test_report),         cmocka_unit_test(test_plan_is_bounded),
+        cmocka_unit_test(test_landlock_gaps),  cmocka_unit_test(test_plan_of_folders),
     };
 
     return cmocka_run_group_tests(tests, prepare, cleanup);

@@ -215,7 +215,9 @@ static void test_a_damaged_record_is_none(void **state)
                                       "colour red\nend\n",
                                       "boots -1\nend\n",
                                       "boots 99999999\nend\n",
-                                      "trial",
+                                      "trial\n",
+                                      "rolled-back no session\n",
+                                      "",
                                       "\n"};
     struct ota_record r = {.phase = OTA_TRIAL, .boot = "0f2d-1", .old_version = "1.0", .boots = 1}, back;
     char text[600];
@@ -243,22 +245,6 @@ static void test_a_damaged_record_is_none(void **state)
     memset(text, 'x', sizeof text);
     put(text, sizeof text);
     assert_int_equal(ota_record_read(folder, "r", &back), CMX_EFORMAT);
-}
-
-static void test_the_form_of_older_versions(void **state)
-{
-    struct ota_record back;
-
-    (void)state;
-    put("", 0);
-    assert_int_equal(ota_record_read(folder, "r", &back), CMX_ENOENT);
-    put("trial\n", 6);
-    assert_int_equal(ota_record_read(folder, "r", &back), CMX_OK);
-    assert_start(&back, "boot-2", "2.0", OTA_RESOLVED, OTA_TRIAL);
-    put("rolled-back no session\n", 23);
-    assert_int_equal(ota_record_read(folder, "r", &back), CMX_OK);
-    assert_int_equal(back.phase, OTA_ROLLED_BACK);
-    assert_string_equal(back.why, "no session");
 }
 
 static int setup(void **state)
@@ -289,7 +275,6 @@ int main(void)
         cmocka_unit_test(test_a_rollback_is_recorded_once_it_is_one),
         cmocka_unit_test(test_written_is_read_back),
         cmocka_unit_test(test_a_damaged_record_is_none),
-        cmocka_unit_test(test_the_form_of_older_versions),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -197,7 +197,21 @@ static void test_abort_ends_the_hook_that_runs(void **state)
     assert_int_equal((uintptr_t)result, CMX_EIO);
     assert_true(ended(pid));
     assert_int_equal(ota_runner_call(&r, RUNNER_INSTALL, -1, line, sizeof line), CMX_EIO);
+    assert_string_equal(line, "the install hook was not run: the agent is stopping");
     ota_runner_stop(&r);
+    ota_runner_stop(&r);
+}
+
+/* For example by the kernel, when memory is short. */
+static void test_a_runner_that_was_killed(void **state)
+{
+    struct runner r = start("true", 60000);
+    char line[256];
+
+    (void)state;
+    assert_int_equal(kill(r.pid, SIGKILL), 0);
+    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_EIO);
+    assert_string_equal(line, "the confirm hook was not run: the process for hooks has ended; restart the agent");
     ota_runner_stop(&r);
 }
 
@@ -306,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_descendants_in_sessions_of_their_own_are_ended),
         cmocka_unit_test(test_a_hook_is_ended_at_its_limit),
         cmocka_unit_test(test_abort_ends_the_hook_that_runs),
+        cmocka_unit_test(test_a_runner_that_was_killed),
         cmocka_unit_test(test_a_hook_dies_with_the_agent),
         cmocka_unit_test(test_what_a_hook_inherits),
         cmocka_unit_test(test_what_the_runner_keeps),

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -61,31 +62,61 @@ static void expect(const char *text, const struct unit_sandbox *s, const char *w
 static void test_unit_files(void **state)
 {
     char unit[128], other_unit[128], drop_ins[128];
-    const char *patterns[] = {unit, other_unit, drop_ins, NULL};
+    const char *units[] = {unit, other_unit, NULL}, *patterns[] = {drop_ins, NULL};
     struct unit_sandbox s;
 
     (void)state;
     snprintf(unit, sizeof unit, "%s", path_of("x.service"));
     snprintf(other_unit, sizeof other_unit, "%s", path_of("y.service"));
     snprintf(drop_ins, sizeof drop_ins, "%s", path_of("*.conf"));
-    assert_false(unit_sandbox_read(&s, patterns));
+    assert_false(unit_sandbox_read(&s, units, patterns));
     write_file("x.service",
-               "[Service]\n# User=no\nUser=cmxsafed\nProtectHome=yes\nPrivateTmp=yes\nProtectSystem=strict\n"
-               "StateDirectory=cmxsafed\nRuntimeDirectory=cmxsafe\nAmbientCapabilities=\n");
-    assert_true(unit_sandbox_read(&s, patterns));
+               "[Unit]\nUser=no\n[Service]\n# User=no\nUser = cmxsafed\r\nProtectHome=Yes\nPrivateTmp=yes\n"
+               "ProtectSystem=strict\nStateDirectory=cmxsafed\nRuntimeDirectory=cmxsafe\nAmbientCapabilities=\n");
+    assert_true(unit_sandbox_read(&s, units, patterns));
     assert_string_equal(s.user, "cmxsafed");
     assert_true(s.hides_home && s.hides_tmp && s.read_only && !s.binds_low);
     assert_string_equal(s.writable, " /var/lib/cmxsafed /run/cmxsafe");
-    write_file("a.conf", "[Service]\nProtectHome=read-only\nReadWritePaths=/srv/a /srv/b\n"
+    write_file("a.conf", "[Service]\nProtectHome=read-only\nReadWritePaths=/srv/a -/srv/b\n"
                          "AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\n");
-    assert_true(unit_sandbox_read(&s, patterns));
+    assert_true(unit_sandbox_read(&s, units, patterns));
     assert_true(!s.hides_home && s.hides_tmp && s.binds_low);
     assert_string_equal(s.writable, " /var/lib/cmxsafed /run/cmxsafe /srv/a /srv/b");
     write_file("y.service", "[Service]\nUser=other\n"); /* replaces x.service */
-    assert_true(unit_sandbox_read(&s, patterns));
+    assert_true(unit_sandbox_read(&s, units, patterns));
     assert_string_equal(s.user, "other");
     assert_true(!s.hides_tmp && !s.read_only && s.binds_low);
     assert_string_equal(s.writable, " /srv/a /srv/b");
+    unlink(path_of("a.conf"));
+    unlink(path_of("y.service"));
+}
+
+/* Drop-ins take effect in the order of their names, not of their folders. One in a folder of higher priority replaces
+ * one of the same name, and a link to /dev/null removes it. */
+static void test_drop_ins_of_several_folders(void **state)
+{
+    char unit[128], low[128], high[128], link[128];
+    const char *units[] = {unit, NULL}, *patterns[] = {low, high, NULL};
+    struct unit_sandbox s;
+
+    (void)state;
+    snprintf(unit, sizeof unit, "%s", path_of("x.service"));
+    snprintf(low, sizeof low, "%s", path_of("low/*.conf"));
+    snprintf(high, sizeof high, "%s", path_of("high/*.conf"));
+    assert_int_equal(mkdir(path_of("low"), 0700), 0);
+    assert_int_equal(mkdir(path_of("high"), 0700), 0);
+    write_file("x.service", "[Service]\nUser=u\n");
+    write_file("low/same.conf", "[Service]\nUser=replaced\nReadWritePaths=/replaced\n");
+    write_file("high/same.conf", "[Service]\nReadWritePaths=/in-force\n");
+    write_file("low/z.conf", "[Service]\nPrivateTmp=no\nReadWritePaths=/last\n");
+    write_file("high/b.conf", "[Service]\nPrivateTmp=yes\n");
+    write_file("low/gone.conf", "[Service]\nProtectHome=yes\n");
+    snprintf(link, sizeof link, "%s", path_of("high/gone.conf"));
+    assert_int_equal(symlink("/dev/null", link), 0);
+    assert_true(unit_sandbox_read(&s, units, patterns));
+    assert_string_equal(s.user, "u");
+    assert_string_equal(s.writable, " /in-force /last");
+    assert_true(!s.hides_tmp && !s.hides_home);
 }
 
 static void test_what_the_unit_hides(void **state)
@@ -138,17 +169,18 @@ static int make_dir(void **state)
 
 static int remove_dir(void **state)
 {
+    char command[64];
+
     (void)state;
-    unlink(path_of("x.service"));
-    unlink(path_of("a.conf"));
-    unlink(path_of("key"));
-    return rmdir(dir);
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    return system(command);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unit_files),
+        cmocka_unit_test(test_drop_ins_of_several_folders),
         cmocka_unit_test(test_what_the_unit_hides),
         cmocka_unit_test(test_ports_below_the_first_open_one),
     };

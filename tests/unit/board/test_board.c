@@ -247,8 +247,7 @@ static void test_config_file(void **state)
     assert_int_equal(board_config_load(&c, path, &why), CMX_ENOENT);
 }
 
-/* A value that is longer than libinih's line buffer is read completely. A line that is too long for our own reader is
- * an error. */
+/* A long value is read completely. A line that is too long is an error. */
 static void test_config_long_lines(void **state)
 {
     static char text[8192], key[1200];

@@ -756,6 +756,11 @@ static void test_serve_errors(void **state)
     assert_int_equal(cmx_http_serve(&taken, &second), CMX_EINVAL);
     taken.address = "203.0.113.1";
     assert_int_equal(cmx_http_serve(&taken, &second), CMX_EINVAL);
+    taken = service; /* the port must not wrap around */
+    taken.port = 8989;
+    cmx_linux_http_set_port_offset(60000);
+    assert_int_equal(cmx_http_serve(&taken, &second), CMX_EINVAL);
+    cmx_linux_http_set_port_offset(0);
     assert_null(second);
     cmx_http_stop(NULL);
 }

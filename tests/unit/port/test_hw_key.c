@@ -101,6 +101,24 @@ static void test_key_file(void **state)
     assert_int_equal(cmx_hw_key_kind(NULL), CMX_KEY_NONE);
 }
 
+/* systemd's ACL on a credential looks like read permission for the group. */
+static void test_key_file_as_credential(void **state)
+{
+    struct cmx_hw_key *k = NULL;
+    struct cmx_why why = {""};
+
+    (void)state;
+    write_file(key_path, key, 32, 0440);
+    assert_int_equal(cmx_hw_key_open_file(key_path, &k, &why), CMX_ENOKEY);
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", dir, 1), 0);
+    assert_int_equal(cmx_hw_key_open_file(key_path, &k, &why), CMX_OK);
+    cmx_hw_key_close(k);
+    k = NULL;
+    assert_int_equal(chmod(key_path, 0444), 0);
+    assert_int_equal(cmx_hw_key_open_file(key_path, &k, &why), CMX_ENOKEY);
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+}
+
 static void test_key_file_refused(void **state)
 {
     struct cmx_hw_key *k = NULL;
@@ -255,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key_file),
+        cmocka_unit_test(test_key_file_as_credential),
         cmocka_unit_test(test_key_file_refused),
         cmocka_unit_test(test_efuse_with_its_bits),
         cmocka_unit_test(test_efuse_as_espefuse_leaves_it),

@@ -1,0 +1,45 @@
+/* module.h - a module of the agent as agent/wiring.c sees it: isolation, the proxy, attestation, updates. Each module
+ * exports one struct module.
+ *
+ * Start: prepare all, confine the process, start all. Reload: reload all; if a module refuses, the modules before it
+ * get the old configuration again. Stop: in reverse order. All calls come from the agent's own thread. */
+#pragma once
+
+#include "agent/config/agent_config.h"
+#include "agent/confine/confine.h"
+#include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/json.h"
+#include "cmxsafe/core/why.h"
+
+struct cmx_proxy;
+struct isolation;
+
+/* The data that several modules use. */
+struct wiring {
+    struct agent_config *config; /* the configuration in force; owned by the agent */
+    int wake;                    /* eventfd of the agent's loop, written when a session or the rules changed */
+    struct isolation *isolation; /* NULL: not enabled at the start */
+    struct cmx_proxy *proxy;
+    bool sessions_held; /* the engine has no contexts, because the rules of isolation cannot be installed */
+};
+
+/* Any function may be NULL. On error why is one sentence, or empty. */
+struct module {
+    const char *name;
+    /* Checks whether the module accepts the configuration. Changes nothing; --check calls it too. */
+    cmx_err (*check)(const struct agent_config *c, struct cmx_why *why);
+    /* Opens or installs everything that the module can no longer reach after the agent has confined itself. */
+    cmx_err (*prepare)(struct wiring *w, struct cmx_why *why);
+    /* Adds to the plan the files and ports that the module needs after the agent has confined itself. */
+    void (*plan)(const struct wiring *w, struct confine_plan *p);
+    cmx_err (*start)(struct wiring *w, struct cmx_why *why);
+    /* Applies next; the agent then replaces w->config. On error the module still runs with w->config. */
+    cmx_err (*reload)(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
+    /* Called at each turn of the agent's loop: at least once a minute, and at once when fd is readable. */
+    void (*turn)(struct wiring *w);
+    int (*fd)(const struct wiring *w); /* -1: none */
+    void (*stop)(struct wiring *w);
+    /* Write the module's part of the status: a member of "modules" in JSON, or lines under the table. */
+    void (*json)(const struct wiring *w, struct cmx_json *j);
+    void (*text)(const struct wiring *w, struct cmx_buf *out);
+};
