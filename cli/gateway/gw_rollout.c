@@ -91,7 +91,8 @@ static cmx_err expand(char out[ARGUMENT_CHARS], const char *text, const struct g
     return err ? err : cmx_buf_cstr(&b, &s);
 }
 
-static bool start(struct run *r, struct one *x)
+/* Returns why the child could not be started; NULL: it runs. */
+static const char *start(struct run *r, struct one *x)
 {
     static char text[ARGUMENTS_MAX][ARGUMENT_CHARS];
     char *argv[ARGUMENTS_MAX + 7] = {NULL, (char *)(uintptr_t)r->job->command, (char *)(uintptr_t) "--url"};
@@ -104,22 +105,27 @@ static bool start(struct run *r, struct one *x)
         argv[n++] = (char *)(uintptr_t) "--json"; /* the verdict is read from the JSON */
     for (size_t i = 0; r->job->arguments && r->job->arguments[i]; i++) {
         if (i == ARGUMENTS_MAX || expand(text[i], r->job->arguments[i], &x->device))
-            return false;
+            return "there are too many arguments after --, or one is too long";
         argv[n++] = text[i];
     }
     argv[n] = NULL;
-    x->state = gw_child_start(&x->child, &r->g, false, argv) ? DEVICE_RUNS : DEVICE_FAILED;
-    return x->state == DEVICE_RUNS;
+    if (!gw_child_start(&x->child, &r->g, false, argv))
+        return "no process could be started";
+    x->state = DEVICE_RUNS;
+    return NULL;
 }
 
 /* Returns the device's outcome, from the exit status and the JSON that attest printed. detail: text for the
- * operator. */
-static const char *read_outcome(const struct run *r, const struct one *x, int exit_status, char detail[OUTPUT_MAX])
+ * operator. problem: why the child did not run; NULL: it did. */
+static const char *read_outcome(const struct run *r, const struct one *x, int exit_status, const char *problem,
+                                char detail[OUTPUT_MAX])
 {
     bool good = exit_status == 0;
     bool compared = r->job->record && gw_child_json(&x->child, "verdict", detail, OUTPUT_MAX);
 
-    if (exit_status == GW_COULD_NOT)
+    if (problem)
+        snprintf(detail, OUTPUT_MAX, "%s", problem);
+    else if (exit_status == GW_COULD_NOT)
         snprintf(detail, OUTPUT_MAX, "the gateway's namespaces can't be entered; is it running?");
     else if (!compared)
         gw_child_last_line(&x->child, good, detail, OUTPUT_MAX);
@@ -151,7 +157,7 @@ static void record(struct run *r, const struct one *x, const char *verdict, cons
     }
 }
 
-static void ended(struct run *r, struct one *x, int exit_status)
+static void ended(struct run *r, struct one *x, int exit_status, const char *problem)
 {
     bool good = exit_status == 0;
     const char *verdict;
@@ -161,7 +167,7 @@ static void ended(struct run *r, struct one *x, int exit_status)
     x->state = good ? DEVICE_SUCCEEDED : DEVICE_FAILED;
     r->done++;
     r->failed += !good;
-    verdict = read_outcome(r, x, exit_status, detail);
+    verdict = read_outcome(r, x, exit_status, problem, detail);
     record(r, x, verdict, detail);
     gw_child_close(&x->child);
     if (r->job->common.json) {
@@ -184,7 +190,7 @@ static void wait_one(struct run *r)
     for (struct one *x = r->list; x && pid > 0; x = x->next)
         if (x->state == DEVICE_RUNS && x->child.pid == pid) {
             r->running--;
-            ended(r, x, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+            ended(r, x, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), NULL);
             return;
         }
 }
@@ -201,6 +207,8 @@ static void print_dry_json(const struct one *x)
 
 static void roll(struct run *r)
 {
+    const char *problem;
+
     for (struct one *x = r->list; x; x = x->next) {
         while (!gw_pace_may_start(&r->job->pace, r->done, r->running))
             wait_one(r);
@@ -213,10 +221,11 @@ static void roll(struct run *r)
                 printf("would %s %s\n", r->job->command, x->device.name);
             continue;
         }
-        if (start(r, x))
-            r->running++;
+        problem = start(r, x);
+        if (problem)
+            ended(r, x, CLI_FAILED, problem);
         else
-            ended(r, x, CLI_FAILED);
+            r->running++;
     }
     while (r->running)
         wait_one(r);

@@ -42,6 +42,7 @@ struct known {
     uint64_t retry_ms; /* the wait after a check that did not find it trusted; 0: none */
     uint64_t next_ms;  /* no check before this time */
     pid_t pid;         /* child that checks the device; 0: none */
+    uint64_t begun_ms; /* when the child was started */
     int fd;
     struct gw_basis basis; /* inputs of the check */
     struct gw_check_result result;
@@ -320,6 +321,7 @@ static void end_check(struct worker *w, struct known *k)
 {
     gw_check_read(k->fd, &k->result);
     close(k->fd);
+    kill(k->pid, SIGKILL); /* a device may have taken the child over, so do not wait for its own end */
     while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
         ;
     k->pid = 0;
@@ -378,6 +380,7 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
         k->next_ms = cmx_port_now_ms() + RETRY_MIN_MS;
         return;
     }
+    k->begun_ms = cmx_port_now_ms();
     k->logged_in = false;
     w->running++;
 }
@@ -469,10 +472,10 @@ static void wait_checks(struct worker *w)
             fds[n] = (struct pollfd){.fd = k->fd, .events = POLLIN};
             of[n++] = k;
         }
-    if (poll(fds, n, TICK_MS) <= 0)
+    if (poll(fds, n, TICK_MS) < 0)
         return;
     for (nfds_t i = 0; i < n; i++)
-        if (fds[i].revents)
+        if (fds[i].revents || cmx_port_now_ms() - of[i]->begun_ms > GW_CHECK_MAX_S * UINT64_C(1000))
             end_check(w, of[i]);
 }
 
@@ -517,6 +520,7 @@ int gw_cmd_worker(int argc, char **argv)
                                     "Attests devices as their policies require, carries out update campaigns, records "
                                     "when devices were last connected, and runs hooks. The gateway starts it.",
                                     0, 0, options);
+    struct cmx_why e = {0};
     struct worker *w;
     pid_t parent = getppid();
     int status;
@@ -526,13 +530,13 @@ int gw_cmd_worker(int argc, char **argv)
     w = cmx_mem_alloc(sizeof *w);
     if (!w)
         return cli_fail("worker", "out of memory", NULL);
-    gw_folder_find(&w->g, c.dir);
+    if (gw_folder_find(&w->g, c.dir, &e))
+        return gw_fail("worker", &e);
     w->hooks.event = -1;
     w->started_ms = cmx_port_now_ms();
     w->campaigns.demand = demand_evidence;
     w->campaigns.arg = w;
     while (getppid() == parent) {
-        struct cmx_why e = {0};
         bool failed = worker_tick(w, &e) != CMX_OK;
 
         if (failed && !w->failed)
