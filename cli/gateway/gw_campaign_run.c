@@ -24,6 +24,7 @@ struct gw_campaign_child {
     struct gw_campaign campaign;
     struct gw_update update; /* the device's new state, to be stored once the child has ended */
     struct gw_child child;
+    bool looks; /* the child changes nothing on the device ('update --look') */
     bool ended;
 };
 
@@ -69,15 +70,16 @@ static bool start_child(struct gw *g, struct gw_campaign_child *x)
 {
     char url[GW_ADDRESS_MAX + 32];
     char image[GW_STORE_PATH_MAX];
-    bool began = x->update.state == GW_UPDATE_BEGUN;
     char *argv[16] = {NULL, (char *)(uintptr_t) "update", (char *)(uintptr_t) "--url",
                       url,  (char *)(uintptr_t) "--json", (char *)(uintptr_t) "--quiet"};
     size_t n = 6;
 
     gw_child_url(x->update.address, (uint64_t)x->campaign.port, url, sizeof url);
     gw_store_path(g, x->campaign.image, image);
-    argv[n++] = (char *)(uintptr_t)(began ? "--since" : "--look");
-    if (began)
+    /* A stopped campaign sends nothing: another campaign may update the device meanwhile. */
+    x->looks = x->update.state == GW_UPDATE_WAITING || x->campaign.state == GW_CAMPAIGN_STOPPED;
+    argv[n++] = (char *)(uintptr_t)(x->looks ? "--look" : "--since");
+    if (!x->looks)
         argv[n++] = x->update.boot;
     if (x->campaign.opaque) {
         argv[n++] = (char *)(uintptr_t) "--opaque";
@@ -140,7 +142,6 @@ static void unreached(struct tick *t, struct gw_update *u)
 static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
 {
     struct gw_update *u = &x->update;
-    bool looked = u->state == GW_UPDATE_WAITING;
     char outcome[16] = "";
     char boot[GW_CAMPAIGN_BOOT_MAX];
     bool has_boot = gw_child_json(&x->child, "boot", boot, sizeof boot) && boot[0];
@@ -152,8 +153,9 @@ static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
         gw_child_last_line(&x->child, false, u->detail, sizeof u->detail);
     if (strcmp(outcome, "updated") == 0) {
         u->state = must_attest(&t->g->registry, u->name) ? GW_UPDATE_ATTESTING : GW_UPDATE_DONE;
-    } else if (looked && has_boot && strcmp(outcome, "not-sent") == 0) {
-        u->state = GW_UPDATE_BEGUN;
+    } else if (x->looks && has_boot && strcmp(outcome, "not-sent") == 0) {
+        /* In a stopped campaign the update had begun, but the device does not run the image. */
+        u->state = x->campaign.state == GW_CAMPAIGN_STOPPED ? GW_UPDATE_WAITING : GW_UPDATE_BEGUN;
         snprintf(u->boot, sizeof u->boot, "%s", boot);
     } else if (outcome[0] && strcmp(outcome, "not-sent") != 0) {
         u->state = GW_UPDATE_FAILED;
@@ -389,16 +391,17 @@ static cmx_err start_waiting(void *arg, const struct gw_update *u)
 static cmx_err choose_devices(struct tick *t, const struct gw_campaign *c)
 {
     struct choice k = {.t = t, .campaign = c, .pace = pace_of(c)};
+    const bool active = c->state == GW_CAMPAIGN_ACTIVE;
     char image[GW_STORE_PATH_MAX];
     cmx_err err;
 
     /* Gateways that share a registry share its campaigns. Each of these gateways that has the image updates its own
      * connected devices. */
     gw_store_path(t->g, c->image, image);
-    if (c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now || is_over(c) || access(image, R_OK) != 0)
+    if ((active ? c->begins > t->now : !c->count[GW_UPDATE_BEGUN]) || is_over(c) || access(image, R_OK) != 0)
         return CMX_OK;
     err = gw_update_each(&t->g->registry, c->id, start_begun, &k, t->e);
-    if (!err)
+    if (!err && active)
         err = gw_update_each(&t->g->registry, c->id, start_waiting, &k, t->e);
     return err == CMX_ECLOSED ? CMX_OK : err;
 }
@@ -410,8 +413,9 @@ static cmx_err collect_campaign(void *arg, const struct gw_campaign *c)
     struct tick *t = arg;
     struct due *d;
 
-    /* A stopped or paused campaign still needs the verdicts about devices that were updated. */
-    if ((c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now) && !c->count[GW_UPDATE_ATTESTING])
+    /* A stopped or paused campaign still completes updates that have begun. */
+    if ((c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now) && !c->count[GW_UPDATE_BEGUN] &&
+        !c->count[GW_UPDATE_ATTESTING])
         return CMX_OK;
     d = cmx_mem_alloc(sizeof *d);
     if (!d)
