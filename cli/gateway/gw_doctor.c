@@ -148,32 +148,30 @@ static void check_registry(struct doctor *d)
           "space for the registry", "less than 50 MB are free", "make room");
 }
 
-/* Checks that PostgreSQL has all tables. The follower does not notice a missing table, because it reads a table only
- * after the table has changed. */
-static void check_tables(struct doctor *d, const char *url)
-{
-    struct cmx_why e = {0};
-    struct gw_shared *s;
-    cmx_err err = gw_shared_open(&s, url, &e);
-
-    if (!err) {
-        err = gw_shared_check_tables(s, &d->g.registry, &e);
-        gw_shared_close(s);
-    }
-    say_reason(d, err ? BAD : FINE, "the registry in PostgreSQL has its tables", &e);
-}
-
 static void check_copy(struct doctor *d)
 {
     char url[GW_REGISTRY_URL_MAX];
     char warning[GW_COPY_WARNING_MAX];
+    struct cmx_why e = {0};
+    struct gw_shared *s;
+    cmx_err unreachable;
 
     if (!gw_copy_url(&d->g, url)[0])
         return;
-    check_tables(d, url);
+    unreachable = gw_shared_open(&s, url, &e);
     gw_copy_warning(&d->g, warning);
-    check(d, !warning[0], "the registry in PostgreSQL is followed", warning,
-          "make PostgreSQL reachable (docs/SCALE_OUT.md), or start the gateway");
+    if (unreachable && !warning[0]) /* the follower has not noticed it yet */
+        say_reason(d, BAD, "the registry in PostgreSQL is followed", &e);
+    else
+        check(d, !warning[0], "the registry in PostgreSQL is followed", warning,
+              "make PostgreSQL reachable (docs/SCALE_OUT.md), or start the gateway");
+    if (!unreachable) {
+        /* The follower does not notice a missing table, because it reads a table only after the table has changed. */
+        cmx_err err = gw_shared_check_tables(s, &d->g.registry, &e);
+
+        say_reason(d, err ? BAD : FINE, "the registry in PostgreSQL has its tables", &e);
+        gw_shared_close(s);
+    }
     gw_copy_left_out(&d->g, warning);
     check(d, !warning[0], "the registry in PostgreSQL is well-formed", warning,
           "correct or delete the rows in PostgreSQL (docs/SCALE_OUT.md), and find out which gateway wrote them");
