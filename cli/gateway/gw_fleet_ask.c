@@ -16,7 +16,8 @@
 
 #define SILENCE_MS 3000
 #define TOTAL_MS 30000
-#define ANSWER_MAX (64u << 20) /* larger than a whole access log or list of sessions */
+#define ANSWER_MAX (64u << 20) /* larger than a list of all sessions */
+#define ANSWER_END "]}\n"
 
 struct asking {
     int fd; /* -1: the exchange has ended */
@@ -123,13 +124,16 @@ static bool wait_some(struct asking *list, size_t n, const char *question)
     return true;
 }
 
-static bool ends_with(const char *text, size_t len, const char *end)
+/* True if the whole answer has arrived. */
+static bool is_complete(const struct asking *a)
 {
-    return text && len >= strlen(end) && memcmp(text + len - strlen(end), end, strlen(end)) == 0;
+    const size_t end = strlen(ANSWER_END);
+
+    return a->text && a->len >= end && memcmp(a->text + a->len - end, ANSWER_END, end) == 0;
 }
 
 /* Ends the exchange and passes a complete answer to the reader. */
-static void take_answer(struct asking *asked, const char *end, gw_fleet_reader reader, struct gw_fleet_answer *out)
+static void take_answer(struct asking *asked, gw_fleet_reader reader, struct gw_fleet_answer *out)
 {
     size_t len = 0;
     FILE *f;
@@ -138,9 +142,9 @@ static void take_answer(struct asking *asked, const char *end, gw_fleet_reader r
     if (asked->fd >= 0)
         finish(asked);
     if (asked->f)
-        fclose(asked->f); /* if this fails, the text does not end with `end` */
+        fclose(asked->f); /* if this fails, the text is not complete */
     out->malformed = asked->too_long;
-    if (!asked->too_long && ends_with(asked->text, asked->len, end)) {
+    if (!asked->too_long && is_complete(asked)) {
         f = open_memstream(&out->text, &len);
         /* The reader stops at a NUL, so an answer that contains a NUL is refused. */
         err = !f                                  ? CMX_ENOMEM
@@ -157,8 +161,7 @@ static void take_answer(struct asking *asked, const char *end, gw_fleet_reader r
     free(asked->text); /* allocated by open_memstream */
 }
 
-void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_reader reader,
-                  struct gw_fleet_answers *out)
+void gw_fleet_ask(struct gw *g, const char *question, gw_fleet_reader reader, struct gw_fleet_answers *out)
 {
     struct asking list[GW_NODES_MAX];
     struct cmx_why e = {0};
@@ -174,7 +177,7 @@ void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_
         if (&out->nodes.list[i] == out->nodes.own)
             continue;
         out->list[out->n].node = &out->nodes.list[i];
-        take_answer(&list[i], end, reader, &out->list[out->n++]);
+        take_answer(&list[i], reader, &out->list[out->n++]);
     }
 }
 

@@ -24,10 +24,9 @@ struct gw_fleet_answers {
 /* Creates a socket and starts to connect it to another gateway. -1: it failed. Needs root. */
 int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node);
 
-/* Sends the request to each other gateway, and waits for answers that end with `end`. The other gateways are not
+/* Sends the request to each other gateway, and waits for complete answers. The other gateways are not
  * trusted: the length of an answer is limited, and `out` contains only what the reader wrote. Needs root. */
-void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_reader reader,
-                  struct gw_fleet_answers *out);
+void gw_fleet_ask(struct gw *g, const char *question, gw_fleet_reader reader, struct gw_fleet_answers *out);
 /* Prints a warning for each gateway whose answer is missing or malformed. what: the content of the answers, such as
  * "sessions". */
 void gw_fleet_warn(const struct gw_fleet_answers *a, const char *what);
