@@ -30,6 +30,7 @@ for f in /dev/zero "$TMP/fifo" "$TMP/folder" "$TMP/empty" "$TMP/missing"; do
     refused "$f" image verify --key "$f" "$f"
     refused "$f" image sign --key "$TMP/ota.pem" "$f"
     refused "$f" image manifest "$f"
+    refused "$f" image manifest --fill "$f" "$TMP/private_key.bin"
     refused "$f" image fill --key "$TMP/private_key.bin" "$f" "$TMP/filled"
     refused "$f" identity public --key "$f"
     refused "$f" attest --url "$URL" --key "$f" --image "$f"
@@ -137,6 +138,9 @@ says 2 "give the reason" policy exempt cam-17 --why ""
 "$BIN/cmxsafe" gateway policy exempt cam-17 --why "größere Prüfung" >out && "$BIN/cmxsafe" gateway log | grep -q "größere Prüfung" || fail "a reason in UTF-8"
 says 1 "'' is not the URL" migrate ""
 says 2 "excludes --json" show cam-17 --form agent --json
+"$BIN/cmxsafe" attest --compute --challenge x --key private_key.bin --image image --json | jq -e '.challenge == "x" and (.expected | length) == 64' >out || fail "attest --compute --json"
+head -c 8 fill.key >short.key && ! "$BIN/cmxsafe" image manifest --fill short.key image.was 2>err && grep -q "less than 16 bytes" err || fail "a short key: $(cat err)"
+! "$BIN/cmxsafe" image manifest --at 0x3ff000 image.was 2>err && grep -q "does not fit" err || fail "an image that does not fit: $(cat err)"
 "$BIN/cmxsafe" gateway attest cam-17 -- --key "$(printf 'x%.0s' {1..2000})" >out 2>err && fail "an argument that is too long"
 grep -q "too many arguments after --, or one is too long" out || { cat out err; fail "the reason for an argument that is too long"; }
 ok "texts that would change a terminal, wrong URLs and arguments that are too long are refused with the reason"
