@@ -25,32 +25,28 @@ struct one {
     struct gw_device device;
     device_state state;
     struct gw_child child;
-    struct one *next;
 };
 
 struct run {
     const struct gw_rollout *job;
     struct gw g;
     struct one *list;
-    struct one **tail;
-    size_t n, running, done, failed, not_recorded;
+    size_t n, cap, running, done, failed, not_recorded;
     struct gw_reach reach;
 };
 
 static cmx_err add_device(void *arg, const struct gw_device *d)
 {
     struct run *r = arg;
-    struct one *x;
+    struct one *more;
 
     if (d->revoked)
         return CMX_OK;
-    x = cmx_mem_alloc(sizeof *x);
-    if (!x)
+    more = cmx_mem_grow(r->list, r->n, &r->cap, sizeof *more);
+    if (!more)
         return CMX_ENOMEM;
-    x->device = *d;
-    *r->tail = x;
-    r->tail = &x->next;
-    r->n++;
+    r->list = more;
+    r->list[r->n++] = (struct one){.device = *d};
     return CMX_OK;
 }
 
@@ -187,7 +183,7 @@ static void wait_one(struct run *r)
     int status = 0;
     pid_t pid = waitpid(-1, &status, 0);
 
-    for (struct one *x = r->list; x && pid > 0; x = x->next)
+    for (struct one *x = r->list; pid > 0 && x < r->list + r->n; x++)
         if (x->state == DEVICE_RUNS && x->child.pid == pid) {
             r->running--;
             ended(r, x, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), NULL);
@@ -209,7 +205,7 @@ static void roll(struct run *r)
 {
     const char *problem;
 
-    for (struct one *x = r->list; x; x = x->next) {
+    for (struct one *x = r->list; x < r->list + r->n; x++) {
         while (!gw_pace_may_start(&r->job->pace, r->done, r->running))
             wait_one(r);
         if (gw_pace_must_stop(&r->job->pace, r->done, r->failed))
@@ -256,15 +252,6 @@ static int summarize(const struct run *r)
         fprintf(stderr, "cmxsafe: %s stopped: too many failures; look at the failed devices, then run it again\n",
                 r->job->command);
     return r->failed || untouched || r->not_recorded ? CLI_FAILED : CLI_OK;
-}
-
-static void free_list(struct run *r)
-{
-    while (r->list) {
-        struct one *next = r->list->next;
-        cmx_mem_free(r->list);
-        r->list = next;
-    }
 }
 
 /* Identifies the operator: the user who ran sudo; else the systemd service that runs this command; else the user. */
@@ -326,8 +313,8 @@ static cmx_err find_far(struct run *r, struct cmx_why *e)
     r->reach.common = &r->job->common;
     r->reach.why = r->job->command;
     r->reach.port = (uint16_t)r->job->port;
-    for (const struct one *x = r->list; !err && x && !r->job->common.dry_run; x = x->next)
-        err = gw_reach_add(&r->reach, &r->g, &x->device, e);
+    for (size_t i = 0; !err && i < r->n && !r->job->common.dry_run; i++)
+        err = gw_reach_add(&r->reach, &r->g, &r->list[i].device, e);
     return err;
 }
 
@@ -354,7 +341,6 @@ static int run_job(const struct gw_rollout *job)
     if (!r)
         return cli_fail(job->command, "out of memory", NULL);
     r->job = job;
-    r->tail = &r->list;
     status = gw_command_open(&r->g, &job->common, !job->common.dry_run);
     if (status == CLI_OK) {
         err = take_identity(r, &e);
@@ -370,7 +356,7 @@ static int run_job(const struct gw_rollout *job)
             status = roll_within_reach(r);
         gw_folder_close(&r->g);
     }
-    free_list(r);
+    cmx_mem_free(r->list);
     cmx_mem_free(r);
     return status;
 }

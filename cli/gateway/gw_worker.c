@@ -50,7 +50,6 @@ struct known {
 };
 
 struct seen {
-    struct seen *next;
     char name[GW_NAME_MAX];
     struct gw_seen last;
     bool login;
@@ -60,6 +59,7 @@ struct worker {
     struct gw g;
     struct known *devices;
     struct seen *seen;
+    size_t n_seen, cap_seen;
     struct gw_hooks hooks;
     struct gw_publish publish;
     struct gw_campaigns campaigns;
@@ -86,6 +86,23 @@ static struct known *find_known(struct worker *w, const char *name)
 
 /* ---- the running gateway's journal ---- */
 
+/* Returns the entry for this device or platform. NULL: out of memory. */
+static struct seen *seen_of(struct worker *w, const char *name)
+{
+    void *more;
+
+    for (size_t i = 0; i < w->n_seen; i++)
+        if (strcmp(w->seen[i].name, name) == 0)
+            return &w->seen[i];
+    more = cmx_mem_grow(w->seen, w->n_seen, &w->cap_seen, sizeof w->seen[0]);
+    if (!more)
+        return NULL;
+    w->seen = more;
+    w->seen[w->n_seen] = (struct seen){.login = false};
+    snprintf(w->seen[w->n_seen].name, sizeof w->seen[0].name, "%s", name);
+    return &w->seen[w->n_seen++];
+}
+
 static void take_entry(struct worker *w, const char *object)
 {
     char name[GW_NAME_MAX];
@@ -93,7 +110,7 @@ static void take_entry(struct worker *w, const char *object)
     char what[16];
     bool up;
     struct known *k;
-    struct seen *x = w->seen;
+    struct seen *x;
 
     json_text(object, "name", name, sizeof name);
     json_text(object, "from", from, sizeof from);
@@ -104,21 +121,13 @@ static void take_entry(struct worker *w, const char *object)
         return;
     }
     gw_hooks_add(&w->hooks, what, name, from, json_number(object, "at"));
-    while (x && strcmp(x->name, name) != 0)
-        x = x->next;
-    if (!x) {
-        x = cmx_mem_alloc(sizeof *x);
-        if (!x)
-            return; /* out of memory: this entry does not get into the registry */
-        snprintf(x->name, sizeof x->name, "%s", name);
-        x->next = w->seen;
-        w->seen = x;
-    }
+    x = seen_of(w, name);
+    if (!x)
+        return; /* out of memory: this entry does not get into the registry */
     x->last.at = json_number(object, "at");
     snprintf(x->last.source, sizeof x->last.source, "%.63s", from);
-    if (up)
-        json_text(object, "client", x->last.client, sizeof x->last.client);
     if (up) {
+        json_text(object, "client", x->last.client, sizeof x->last.client);
         x->login = w->any_login = true;
         k = find_known(w, name);
         if (k) {
@@ -149,7 +158,8 @@ static cmx_err write_seen(struct worker *w, struct cmx_why *e)
 {
     cmx_err err = CMX_OK;
 
-    for (const struct seen *x = w->seen; !err && x; x = x->next) {
+    for (size_t i = 0; !err && i < w->n_seen; i++) {
+        const struct seen *x = &w->seen[i];
         const struct known *k = find_known(w, x->name);
 
         err = gw_seen_set(&w->g.registry, x->name, &x->last,
@@ -162,11 +172,7 @@ static cmx_err write_seen(struct worker *w, struct cmx_why *e)
 
 static void drop_seen(struct worker *w)
 {
-    while (w->seen) {
-        struct seen *next = w->seen->next;
-        cmx_mem_free(w->seen);
-        w->seen = next;
-    }
+    w->n_seen = 0;
     w->any_login = false;
     w->seen_ms = cmx_port_now_ms();
 }
@@ -254,7 +260,7 @@ static cmx_err write_all(struct worker *w, bool *changed, struct cmx_why *e)
 
 static cmx_err store(struct worker *w, struct cmx_why *e)
 {
-    bool due = w->any_login || w->incidents.n || (w->seen && cmx_port_now_ms() - w->seen_ms >= SEEN_MS);
+    bool due = w->any_login || w->incidents.n || (w->n_seen && cmx_port_now_ms() - w->seen_ms >= SEEN_MS);
     bool changed = false;
     struct cmx_why ignored = {0};
     cmx_err err = CMX_OK;
