@@ -29,33 +29,20 @@ struct asking {
     size_t len;
 };
 
-static int link_connect(const struct gw_node *own, const struct gw_node *node)
-{
-    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
-    struct sockaddr_in6 to = {.sin6_family = AF_INET6,
-                              .sin6_port = htons((uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10))};
-    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -1;
-    if (inet_pton(AF_INET6, own->link, &from.sin6_addr) == 1 && inet_pton(AF_INET6, node->link, &to.sin6_addr) == 1 &&
-        bind(fd, (const struct sockaddr *)&from, sizeof from) == 0 &&
-        (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS))
-        return fd;
-    close(fd);
-    return -1;
-}
-
 /* Enters the fleet's namespace only to create the socket: the socket then stays in that namespace. */
-int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node)
+static int fleet_socket(gid_t gid)
 {
     int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     int inside = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
-    bool in = here >= 0 && inside >= 0 && setns(inside, CLONE_NEWNET) == 0;
-    int fd = in ? link_connect(nodes->own, node) : -1;
+    gid_t own = getegid();
+    int fd = -1;
 
-    if (in && setns(here, CLONE_NEWNET) != 0)
-        _exit(EXIT_FAILURE); /* the command must not continue in the wrong namespace */
+    if (here >= 0 && inside >= 0 && setns(inside, CLONE_NEWNET) == 0) {
+        if (setegid(gid) == 0)
+            fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (setegid(own) != 0 || setns(here, CLONE_NEWNET) != 0)
+            _exit(EXIT_FAILURE); /* the command must not continue in the wrong namespace */
+    }
     if (here >= 0)
         close(here);
     if (inside >= 0)
@@ -63,12 +50,33 @@ int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node)
     return fd;
 }
 
+int gw_fleet_connect(gid_t gid, const char *source, const char *target, uint16_t port)
+{
+    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    int fd = fleet_socket(gid);
+
+    if (fd < 0)
+        return -1;
+    if (inet_pton(AF_INET6, source, &from.sin6_addr) == 1 && inet_pton(AF_INET6, target, &to.sin6_addr) == 1 &&
+        bind(fd, (const struct sockaddr *)&from, sizeof from) == 0 &&
+        (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS))
+        return fd;
+    close(fd);
+    return -1;
+}
+
+int gw_fleet_connect_node(const struct gw_nodes *nodes, const struct gw_node *node)
+{
+    return gw_fleet_connect(getegid(), nodes->own->link, node->link, (uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10));
+}
+
 static void connect_all(struct asking *list, const struct gw_nodes *nodes)
 {
     for (size_t i = 0; i < nodes->n; i++) {
         list[i] = (struct asking){.fd = -1, .deadline_ms = cmx_port_now_ms() + SILENCE_MS};
         if (&nodes->list[i] != nodes->own)
-            list[i].fd = gw_fleet_connect(nodes, &nodes->list[i]);
+            list[i].fd = gw_fleet_connect_node(nodes, &nodes->list[i]);
         if (list[i].fd >= 0)
             list[i].f = open_memstream(&list[i].text, &list[i].len);
     }

@@ -66,7 +66,7 @@ static void followed_connect(struct gw_fleet_followed *x, const struct gw_nodes 
     x->skip = x->n;
     x->len = x->received = 0;
     x->next_ms = cmx_port_now_ms() + GW_REPORT_SILENCE_MS;
-    x->fd = gw_fleet_connect(nodes, x->node);
+    x->fd = gw_fleet_connect_node(nodes, x->node);
     if (x->fd < 0)
         followed_drop(x);
 }
