@@ -138,7 +138,7 @@ says 2 "give the reason" policy exempt cam-17 --why ""
 "$BIN/cmxsafe" gateway policy exempt cam-17 --why "größere Prüfung" >out && "$BIN/cmxsafe" gateway log | grep -q "größere Prüfung" || fail "a reason in UTF-8"
 says 1 "'' is not the URL" migrate ""
 says 2 "excludes --json" show cam-17 --form agent --json
-"$BIN/cmxsafe" attest --compute --challenge x --key private_key.bin --image image --json | jq -e '.challenge == "x" and (.expected | length) == 64' >out || fail "attest --compute --json"
+"$BIN/cmxsafe" attest --compute --challenge x --key private_key.bin --image image --json | json_is '.challenge == "x" and (.expected | length) == 64' >out || fail "attest --compute --json"
 head -c 8 fill.key >short.key && ! "$BIN/cmxsafe" image manifest --fill short.key image.was 2>err && grep -q "less than 16 bytes" err || fail "a short key: $(cat err)"
 ! "$BIN/cmxsafe" image manifest --at 0x3ff000 image.was 2>err && grep -q "does not fit" err || fail "an image that does not fit: $(cat err)"
 "$BIN/cmxsafe" gateway attest cam-17 -- --key "$(printf 'x%.0s' {1..2000})" >out 2>err && fail "an argument that is too long"
