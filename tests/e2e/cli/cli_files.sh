@@ -144,3 +144,9 @@ head -c 8 fill.key >short.key && ! "$BIN/cmxsafe" image manifest --fill short.ke
 "$BIN/cmxsafe" gateway attest cam-17 -- --key "$(printf 'x%.0s' {1..2000})" >out 2>err && fail "an argument that is too long"
 grep -q "too many arguments after --, or one is too long" out || { cat out err; fail "the reason for an argument that is too long"; }
 ok "texts that would change a terminal, wrong URLs and arguments that are too long are refused with the reason"
+
+for arguments in "image info" "image verify --key key" "gateway import" "gateway list" "gateway show" "image" "attest --url"; do
+    "$BIN/cmxsafe" $arguments $'a\e[31m\xc2\x9bb' >out 2>err </dev/null && fail "$arguments accepts control characters"
+    ! LC_ALL=C grep -n $'[\x01-\x09\x0b-\x1f\x7f-\xff]' out err | grep -v $'\xc2?' || fail "$arguments: control characters in a message"
+done
+ok "messages have no control characters"
