@@ -53,8 +53,8 @@ static int load_manifest(struct job *j)
                                       : cmx_manifest_parse(&j->manifest, (const char *)text, len, &line, &reason);
     (void)munmap((void *)(uintptr_t)text, len);
     if (err) {
-        fprintf(stderr, "cmxsafe: %s:%u: %s\n", path, line, reason.text[0] ? reason.text : "too long");
-        return CLI_FAILED;
+        snprintf(copy, sizeof copy, "%.1000s:%u", path, line);
+        return cli_fail(copy, reason.text[0] ? reason.text : "too long", NULL);
     }
     if (strlen(path) >= sizeof copy)
         return cli_fail(path, "the name is too long", NULL);

@@ -153,6 +153,22 @@ static void print_text(const struct job *j, bool match)
         printf("no chunk of the image differs, but the image does not end where the flash ends; give --ranges\n");
 }
 
+static void print_computed(const struct job *j)
+{
+    struct gw_json out;
+    char hex[65];
+
+    cmx_text_hex_encode(hex, j->expected, 32);
+    if (!j->o->json) {
+        puts(hex);
+        return;
+    }
+    gw_json_begin_stdout(&out);
+    cmx_json_str(&out.j, "challenge", j->challenge);
+    cmx_json_str(&out.j, "expected", hex);
+    gw_json_end_stdout(&out);
+}
+
 static void print_json(const struct job *j, bool match)
 {
     struct gw_json out;
@@ -203,7 +219,6 @@ static int run(struct job *j)
      * then uses its default ranges. */
     bool by_default = !j->o->ranges && j->o->at == CMX_ATTEST_START;
     bool match;
-    char hex[65];
     cmx_err err = expect(j, &j->ranges, j->expected);
     int rc;
 
@@ -211,8 +226,7 @@ static int run(struct job *j)
         return cli_fail(j->o->image_path, "does not contain all of the ranges",
                         "use --at to give the offset in flash at which the image begins");
     if (j->o->compute) {
-        cmx_text_hex_encode(hex, j->expected, 32);
-        puts(hex);
+        print_computed(j);
         return CLI_OK;
     }
     rc = ask(j, by_default ? NULL : &j->ranges, j->answered);

@@ -131,21 +131,26 @@ static int read_options(struct job *j, int argc, char **argv, bool *done)
 }
 
 /* The files that a manifest names are in the manifest's own folder, so only the last component of the path is kept. */
-static cmx_err set_file(struct cmx_region *r, const char *path)
+static cmx_err set_file(struct cmx_region *r, const char *path, struct cmx_why *why)
 {
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
 
-    return cmx_text_copy(r->file, sizeof r->file, name);
+    return cmx_text_copy(r->file, sizeof r->file, name)
+               ? cmx_why_fail(why, CMX_ENOSPC, "the name '%.80s' is too long; rename the file", name)
+               : CMX_OK;
 }
 
-static cmx_err add_file_region(struct job *j, size_t len)
+static cmx_err add_file_region(struct job *j, size_t len, struct cmx_why *why)
 {
+    cmx_err err;
+
     struct cmx_region *r = &j->m.regions[j->m.n_regions++];
 
     r->kind = CMX_REGION_FILE;
     r->range = (struct cmx_range){j->at, j->at + (uint32_t)len};
-    return set_file(r, j->path) ? CMX_EINVAL : cmx_sha256_of(j->data, len, r->sha256);
+    err = set_file(r, j->path, why);
+    return err ? err : cmx_sha256_of(j->data, len, r->sha256);
 }
 
 /* Returns the length of the image without trailing filler, which gets a region of its own. */
@@ -158,22 +163,23 @@ static size_t length_without_filler(const struct job *j, const uint8_t *filler)
     return len;
 }
 
-static cmx_err add_fill_region(struct job *j, uint32_t end, size_t *image_len)
+static cmx_err add_fill_region(struct job *j, uint32_t end, size_t *image_len, struct cmx_why *why)
 {
     struct cmx_region *r = &j->m.regions[1];
     const uint8_t *key = NULL;
     size_t key_len = 0;
-    struct cmx_why why = {""};
     uint8_t *filler = cmx_mem_alloc(end - j->at);
-    cmx_err err = filler ? reference_map(j->fill_path, &key, &key_len, &why) : CMX_ENOMEM;
+    cmx_err err = filler ? reference_map(j->fill_path, &key, &key_len, why) : CMX_ENOMEM;
 
-    if (!err)
-        err = cmx_fill(key, key_len, j->at, filler, end - j->at);
+    if (err)
+        cmx_why_set(why, "%.120s: %s", j->fill_path, cmx_why_text(why, err));
+    if (!err && cmx_fill(key, key_len, j->at, filler, end - j->at))
+        err = cmx_why_fail(why, CMX_EINVAL, "the filler's key has less than 16 bytes; openssl rand -out fill.key 32");
     if (!err) {
         *image_len = length_without_filler(j, filler);
         r->kind = CMX_REGION_FILL;
         r->range = (struct cmx_range){j->at + (uint32_t)*image_len, end};
-        err = set_file(r, j->fill_path);
+        err = set_file(r, j->fill_path, why);
     }
     if (!err && r->range.begin < end)
         err = cmx_sha256_of(filler + (r->range.begin - j->at), end - r->range.begin, r->sha256);
@@ -195,18 +201,20 @@ static void set_version(struct job *j)
     j->m.secure_version = info.secure_version;
 }
 
-static cmx_err build(struct job *j)
+static cmx_err build(struct job *j, struct cmx_why *why)
 {
     uint32_t end = j->end ? j->end : j->m.flash_size;
     size_t len = j->len;
     cmx_err err = CMX_OK;
 
     if (end > j->m.flash_size || end <= j->at || j->len > end - j->at)
-        return CMX_EINVAL;
+        return cmx_why_fail(why, CMX_EINVAL,
+                            "it does not fit into this part of flash; check --at, --end and "
+                            "--flash-size");
     if (j->fill_path)
-        err = add_fill_region(j, end, &len);
+        err = add_fill_region(j, end, &len, why);
     if (!err && len > 0)
-        err = add_file_region(j, len);
+        err = add_file_region(j, len, why);
     if (err)
         return err;
     if (j->at + len == end)
@@ -262,11 +270,8 @@ int image_manifest(int argc, char **argv)
     if (reference_map(j.path, &j.data, &j.len, &why))
         return cli_fail(j.path, why.text, NULL);
     set_version(&j);
-    err = build(&j);
-    rc = err == CMX_EINVAL ? cli_fail(j.path, "does not fit, or its name or the filler's key is not usable",
-                                      "check --at, --end, --flash-size and --fill (a key has 16 bytes or more)")
-         : err             ? cli_fail(j.path, cmx_err_text(err), NULL)
-                           : print(&j);
+    err = build(&j, &why);
+    rc = err ? cli_fail(j.path, cmx_why_text(&why, err), NULL) : print(&j);
     (void)munmap((void *)(uintptr_t)j.data, j.len);
     return rc;
 }

@@ -7,15 +7,13 @@
 
 #include "cli/common/json_get.h"
 #include "cli/gateway/gw_command.h"
-#include "cli/gateway/gw_fleet_answer.h"
-#include "cli/gateway/gw_fleet_ask.h"
 #include "cli/gateway/gw_fleet_follow.h"
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/port.h"
 #include "gateway/registry/node.h"
 #include "gateway/registry/party.h"
+#include "gateway/registry/term.h"
 #include "gateway/server/gw_access_read.h"
-#include "gateway/server/gw_report.h"
 
 #define FOLLOW_MS 300
 #define HISTORY_MS 20 /* polling interval until the other gateways have sent their logs */
@@ -27,9 +25,17 @@ static const char about[] =
     "2026-11-22\n"
     "or '2026-11-22 13:05:29', or a length of time before now: 30m, 12h, 7d.";
 
+#define OTHERS_MAX 64
+#define OTHERS_MS 10000
+
 struct names {
-    struct gw_party *parties;
+    struct gw_party *parties; /* the registered ones, sorted by address */
     size_t n, cap;
+    /* The owners of other addresses, such as local users and parties that were registered after this command began. A
+     * search takes long, so there are at most OTHERS_MAX searches in OTHERS_MS. kind "": the address has no owner. */
+    struct gw_party others[OTHERS_MAX];
+    size_t n_others;
+    uint64_t others_ms;
 };
 
 struct access_job {
@@ -48,14 +54,13 @@ struct access_line {
     int64_t at_ms;
     size_t number;    /* number of lines added before it; orders lines with the same time */
     const char *node; /* the gateway's name; NULL: there is only one gateway */
-    char *text;
+    char *text;       /* freed with the list */
 };
 
 struct access_lines {
     struct access_line *list;
     size_t n, cap;
-    bool full;  /* memory ran out */
-    bool owned; /* the texts are freed with the list */
+    bool full; /* memory ran out */
 };
 
 static cmx_err add_party(void *arg, const struct gw_party *p)
@@ -86,20 +91,42 @@ static int compare_address(const void *key, const void *element)
     return strcmp(key, p->address);
 }
 
+/* Returns the owner of an address that is not in the sorted list; NULL: there were too many searches. */
+static const struct gw_party *find_other(struct access_job *job, const char *address)
+{
+    struct names *names = &job->names;
+    struct gw_party *p;
+
+    for (size_t i = 0; i < names->n_others; i++)
+        if (strcmp(names->others[i].address, address) == 0)
+            return &names->others[i];
+    if (cmx_port_now_ms() - names->others_ms >= OTHERS_MS) {
+        names->n_others = 0;
+        names->others_ms = cmx_port_now_ms();
+    }
+    if (names->n_others == OTHERS_MAX)
+        return NULL;
+    p = &names->others[names->n_others++];
+    if (gw_party_find(&job->g.registry, &job->g.fleet, address, p, NULL)) {
+        *p = (struct gw_party){0};
+        snprintf(p->address, sizeof p->address, "%s", address);
+    }
+    return p;
+}
+
 static void name_of(struct access_job *job, const char *address, char *out, size_t cap)
 {
     const struct gw_party *p =
         job->names.n ? bsearch(address, job->names.parties, job->names.n, sizeof *p, compare_address) : NULL;
-    struct gw_party other;
 
-    if (!p && gw_party_find(&job->g.registry, &job->g.fleet, address, &other, NULL) == CMX_OK)
-        p = &other; /* the party was registered after this command read the list */
-    if (p && strcmp(p->kind, "device") == 0)
-        snprintf(out, cap, "%s", p->name);
-    else if (p)
-        snprintf(out, cap, "%s:%s", p->kind, p->name);
-    else
+    if (!p)
+        p = find_other(job, address);
+    if (!p || !p->kind[0])
         snprintf(out, cap, "%s", address);
+    else if (strcmp(p->kind, "device") == 0)
+        snprintf(out, cap, "%s", p->name);
+    else
+        snprintf(out, cap, "%s:%s", p->kind, p->name);
 }
 
 /* True if wanted is the party's name as printed, the name of a platform or user without its kind, or the address. */
@@ -232,16 +259,19 @@ static void print_here(struct access_job *job)
 
 /* ---- the records of all gateways ---- */
 
-static void add_line(struct access_lines *l, const char *node, char *text)
+static void keep_line(void *arg, const struct gw_node *node, char *line)
 {
-    void *more = cmx_mem_grow(l->list, l->n, &l->cap, sizeof l->list[0]);
+    struct access_lines *l = arg;
+    char *text = l->full ? NULL : cmx_mem_strdup(line);
+    void *more = text ? cmx_mem_grow(l->list, l->n, &l->cap, sizeof l->list[0]) : NULL;
 
     if (!more) {
+        cmx_mem_free(text);
         l->full = true;
         return;
     }
     l->list = more;
-    l->list[l->n] = (struct access_line){json_number(text, "at"), l->n, node, text};
+    l->list[l->n] = (struct access_line){json_number(text, "at"), l->n, node->name, text};
     l->n++;
 }
 
@@ -255,32 +285,6 @@ static int compare_lines(const void *a, const void *b)
     return x->number < y->number ? -1 : 1;
 }
 
-/* Splits the text into lines and adds them to l. */
-static void add_lines(struct access_lines *l, const char *node, char *text)
-{
-    char *rest = text;
-
-    for (char *line = strsep(&rest, "\n"); line && !l->full; line = strsep(&rest, "\n"))
-        if (line[0])
-            add_line(l, node, line);
-}
-
-/* Reads this gateway's log files into one text; NULL: out of memory. */
-static char *read_own(struct gw_access_reader *r)
-{
-    char line[GW_ACCESS_LINE_MAX];
-    char *text = NULL;
-    size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
-
-    while (out && gw_access_read_line(r, line))
-        fputs(line, out); /* fclose fails if memory ran out */
-    if (out && fclose(out) == 0)
-        return text;
-    free(text); /* allocated by open_memstream */
-    return NULL;
-}
-
 /* Prints the lines in the order of their times, unless memory ran out. Frees the list. */
 static cmx_err print_lines(struct access_job *job, struct access_lines *l, struct cmx_why *e)
 {
@@ -289,53 +293,10 @@ static cmx_err print_lines(struct access_job *job, struct access_lines *l, struc
     for (size_t i = 0; !l->full && i < l->n; i++)
         take_line(job, l->list[i].node, l->list[i].text);
     fflush(stdout);
-    for (size_t i = 0; l->owned && i < l->n; i++)
+    for (size_t i = 0; i < l->n; i++)
         cmx_mem_free(l->list[i].text);
     cmx_mem_free(l->list);
     return l->full ? cmx_why_fail(e, CMX_ENOMEM, "out of memory") : CMX_OK;
-}
-
-static cmx_err print_fleet(struct access_job *job, struct cmx_why *e)
-{
-    struct gw_fleet_answers others;
-    struct access_lines lines = {0};
-    struct gw_access_reader r;
-    char question[40];
-    const char *name;
-    char *own;
-    cmx_err err;
-
-    snprintf(question, sizeof question, GW_REPORT_ACCESS "%lld\n", (long long)job->since_ms);
-    gw_fleet_ask(&job->g, question, GW_REPORT_END, gw_fleet_answer_access, &others);
-    name = others.nodes.own ? others.nodes.own->name : NULL;
-    gw_access_read_begin(&r, &job->g);
-    own = read_own(&r);
-    gw_access_read_end(&r);
-    lines.full = !own;
-    if (own)
-        add_lines(&lines, name, own);
-    for (size_t i = 0; i < others.n; i++)
-        if (others.list[i].text)
-            add_lines(&lines, others.list[i].node->name, others.list[i].text);
-    err = print_lines(job, &lines, e);
-    gw_fleet_warn(&others, "records");
-    gw_fleet_free(&others);
-    free(own); /* allocated by open_memstream */
-    return err;
-}
-
-static void keep_line(void *arg, const struct gw_node *node, char *line)
-{
-    struct access_lines *l = arg;
-    char *text = l->full ? NULL : cmx_mem_strdup(line);
-
-    if (!text) {
-        l->full = true;
-        return;
-    }
-    add_line(l, node->name, text);
-    if (l->full)
-        cmx_mem_free(text);
 }
 
 static void print_line(void *arg, const struct gw_node *node, char *line)
@@ -343,12 +304,12 @@ static void print_line(void *arg, const struct gw_node *node, char *line)
     take_line(arg, node->name, line);
 }
 
-/* Prints the records that the logs have now, in the order of their times. Then prints new records as they arrive.
- * Returns only when memory runs out. */
-static cmx_err follow_fleet(struct access_job *job, const struct gw_nodes *nodes, struct cmx_why *e)
+/* Prints the records that the logs have now, in the order of their times. With --follow, then prints new records as
+ * they arrive, and returns only when memory runs out. */
+static cmx_err print_fleet(struct access_job *job, const struct gw_nodes *nodes, struct cmx_why *e)
 {
     static struct gw_fleet_follow others;
-    struct access_lines lines = {.owned = true};
+    struct access_lines lines = {0};
     char line[GW_ACCESS_LINE_MAX];
     struct gw_access_reader r;
     cmx_err err;
@@ -362,42 +323,27 @@ static cmx_err follow_fleet(struct access_job *job, const struct gw_nodes *nodes
     while (!lines.full && gw_access_read_line(&r, line))
         keep_line(&lines, nodes->own, line);
     err = print_lines(job, &lines, e);
-    while (!err) {
+    while (!err && job->follow) {
         while (gw_access_read_line(&r, line))
             take_line(job, nodes->own->name, line);
         gw_fleet_follow_step(&others, print_line, job);
         fflush(stdout);
         usleep(FOLLOW_MS * 1000);
     }
+    gw_fleet_follow_end(&others);
     gw_access_read_end(&r);
     return err;
 }
 
-/* Parses the start time: "30m", "12h", "7d", "2026-11-22", "2026-11-22 13:05:29" (UTC). */
+/* Parses a length of time before now, or a time in UTC. */
 static bool parse_since(const char *text, int64_t *ms)
 {
-    struct tm tm = {0};
-    char digits[12];
-    size_t n = strspn(text, "0123456789");
-    uint64_t number;
-    const char *end;
-    int64_t unit;
+    struct cmx_why ignored;
+    int64_t length = 0, at = 0;
 
-    if (n > 0 && n < sizeof digits && text[n] && !text[n + 1]) {
-        memcpy(digits, text, n);
-        digits[n] = '\0';
-        unit = text[n] == 'm' ? 60 : text[n] == 'h' ? 3600 : text[n] == 'd' ? 86400 : 0;
-        if (!unit || cmx_text_u64(digits, 1, 100000, &number))
-            return false;
-        *ms = ((int64_t)time(NULL) - (int64_t)number * unit) * 1000;
-        return true;
-    }
-    end = strptime(text, "%Y-%m-%d", &tm);
-    if (end && *end)
-        end = strptime(end + 1, "%H:%M:%S", &tm);
-    if (!end || (*end && strcmp(end, "Z") != 0))
+    if (gw_term_parse_length(text, &length, &ignored) && gw_term_parse_time(text, &at, &ignored))
         return false;
-    *ms = (int64_t)timegm(&tm) * 1000;
+    *ms = (length ? (int64_t)time(NULL) - length : at) * 1000;
     return true;
 }
 
@@ -411,7 +357,7 @@ static cmx_err print_access(struct access_job *job, struct cmx_why *e)
     if (!err && !nodes.own)
         print_here(job);
     else if (!err)
-        err = job->follow ? follow_fleet(job, &nodes, e) : print_fleet(job, e);
+        err = print_fleet(job, &nodes, e);
     return err;
 }
 

@@ -73,8 +73,9 @@ static int read_image(struct start_options *o, struct gw_campaign *c)
         return cli_fail(o->image, e.text,
                         o->opaque ? NULL : "give --opaque and --expect if it is not an ESP-IDF image");
     c->opaque = o->opaque;
-    if (cmx_text_copy(c->version, sizeof c->version, o->opaque ? o->expect : image.info.version))
-        return cli_fail("campaign start", "the version is too long", NULL);
+    if (o->opaque && gw_command_check_text("version", o->expect, sizeof c->version - 1, &e))
+        return gw_fail(o->x.what, &e);
+    snprintf(c->version, sizeof c->version, "%s", o->opaque ? o->expect : image.info.version);
     return CLI_OK;
 }
 
@@ -176,28 +177,36 @@ static int campaign_start(int argc, char **argv)
 
 /* ---- the commands pause, resume, stop, remove ---- */
 
-struct action {
-    const char *command;
+static const struct action {
+    const char *name;
     const char *about;
     const char *failed;
     gw_campaign_state to;
-    unsigned from; /* bits: states in which the action is allowed */
-};
+    unsigned from; /* bits: states in which the action is allowed; 0: the action removes the campaign */
+} actions[] = {
 #define FROM(s) (1u << (s))
+    {"pause", "Starts no more updates. Updates that have begun are completed.", "the campaign was not paused",
+     GW_CAMPAIGN_PAUSED, FROM(GW_CAMPAIGN_ACTIVE)},
+    {"resume", "Continues a campaign that was paused or stopped. After a stop, devices that failed are tried again.",
+     "the campaign was not resumed", GW_CAMPAIGN_ACTIVE, FROM(GW_CAMPAIGN_PAUSED) | FROM(GW_CAMPAIGN_STOPPED)},
+    {"stop", "Ends a campaign. Updates that have begun are completed.", "the campaign was not stopped",
+     GW_CAMPAIGN_STOPPED, FROM(GW_CAMPAIGN_ACTIVE) | FROM(GW_CAMPAIGN_PAUSED)},
+    {"remove", "Removes a campaign that is stopped or done.", "the campaign was not removed", GW_CAMPAIGN_STOPPED, 0},
+#undef FROM
+};
 
-static cmx_err set_state(struct gw *g, const struct action *a, const char *name, gw_outcome *out, struct cmx_why *e)
+static cmx_err set_state(struct gw_change *x, const struct action *a, const char *name)
 {
     struct gw_campaign c;
-    cmx_err err = gw_campaign_get(&g->registry, name, &c, e);
+    cmx_err err = gw_campaign_get(&x->g.registry, name, &c, &x->e);
 
-    *out = GW_UNCHANGED;
     if (err || c.state == a->to)
         return err;
-    if (!(a->from & FROM(c.state)))
-        return cmx_why_fail(e, CMX_EINVAL, "the campaign is %s", gw_campaign_state_text(c.state));
-    *out = GW_CHANGED;
-    return gw_campaign_set(&g->registry, &c, a->to,
-                           a->to == GW_CAMPAIGN_ACTIVE ? "resumed by the operator" : "by the operator", e);
+    if (!(a->from & (1u << c.state)))
+        return cmx_why_fail(&x->e, CMX_EINVAL, "the campaign is %s", gw_campaign_state_text(c.state));
+    x->outcome = GW_CHANGED;
+    return gw_campaign_set(&x->g.registry, &c, a->to,
+                           a->to == GW_CAMPAIGN_ACTIVE ? "resumed by the operator" : "by the operator", &x->e);
 }
 
 static cmx_err remove_campaign(struct gw_change *x, const char *name)
@@ -208,52 +217,26 @@ static cmx_err remove_campaign(struct gw_change *x, const char *name)
     return gw_campaign_remove(&x->g.registry, name, &x->e);
 }
 
-/* Runs the command of the action. An action whose `from` is 0 removes the campaign. */
-static int run_change(const struct action *a, int argc, char **argv)
+static int campaign_change(int argc, char **argv)
 {
-    struct gw_change x = {.what = a->failed};
+    const struct action *a = actions;
+    struct gw_change x = {.outcome = GW_UNCHANGED};
     const struct cli_option options[] = {GW_CHANGE_OPTIONS(x.common)};
-    struct cli_line line = CLI_LINE(a->command, "NAME", a->about, 1, 1, options);
+    char command[48];
+    struct cli_line line = CLI_LINE(command, "NAME", "", 1, 1, options);
     const char *name;
     cmx_err err;
 
+    while (strcmp(a->name, argv[0]) != 0)
+        a++;
+    snprintf(command, sizeof command, "cmxsafe gateway campaign %s", a->name);
+    line.about = a->about;
+    x.what = a->failed;
     if (cli_parse(&line, argc, argv, &x.status) || gw_change_begin(&x))
         return x.status;
     name = line.operand[0];
-    err = a->from ? set_state(&x.g, a, name, &x.outcome, &x.e) : remove_campaign(&x, name);
+    err = a->from ? set_state(&x, a, name) : remove_campaign(&x, name);
     return gw_change_report(&x, err, "%s: %s", name, gw_outcome_text(x.outcome));
-}
-
-static int campaign_pause(int argc, char **argv)
-{
-    static const struct action a = {"cmxsafe gateway campaign pause",
-                                    "Starts no more updates. Updates that have begun are completed.",
-                                    "the campaign was not paused", GW_CAMPAIGN_PAUSED, FROM(GW_CAMPAIGN_ACTIVE)};
-    return run_change(&a, argc, argv);
-}
-
-static int campaign_resume(int argc, char **argv)
-{
-    static const struct action a = {
-        "cmxsafe gateway campaign resume",
-        "Continues a campaign that was paused or stopped. After a stop, devices that failed are tried again.",
-        "the campaign was not resumed", GW_CAMPAIGN_ACTIVE, FROM(GW_CAMPAIGN_PAUSED) | FROM(GW_CAMPAIGN_STOPPED)};
-    return run_change(&a, argc, argv);
-}
-
-static int campaign_stop(int argc, char **argv)
-{
-    static const struct action a = {
-        "cmxsafe gateway campaign stop", "Ends a campaign. Updates that have begun are completed.",
-        "the campaign was not stopped", GW_CAMPAIGN_STOPPED, FROM(GW_CAMPAIGN_ACTIVE) | FROM(GW_CAMPAIGN_PAUSED)};
-    return run_change(&a, argc, argv);
-}
-
-static int campaign_remove(int argc, char **argv)
-{
-    static const struct action a = {"cmxsafe gateway campaign remove", "Removes a campaign that is stopped or done.",
-                                    "the campaign was not removed", GW_CAMPAIGN_STOPPED, 0};
-    return run_change(&a, argc, argv);
 }
 
 /* ---- the commands list and show ---- */
@@ -370,10 +353,10 @@ int gw_cmd_campaign(int argc, char **argv)
         {"start", campaign_start, "store an update of devices"},
         {"list", campaign_list, "list the campaigns"},
         {"show", campaign_show, "show the progress of each device"},
-        {"pause", campaign_pause, "start no more updates for now"},
-        {"resume", campaign_resume, "continue a campaign"},
-        {"stop", campaign_stop, "end a campaign"},
-        {"remove", campaign_remove, "remove a campaign that has ended"},
+        {"pause", campaign_change, "start no more updates for now"},
+        {"resume", campaign_change, "continue a campaign"},
+        {"stop", campaign_change, "end a campaign"},
+        {"remove", campaign_change, "remove a campaign that has ended"},
     };
 
     return cli_dispatch("cmxsafe gateway campaign", commands, GW_COUNT(commands), argc, argv);

@@ -24,19 +24,16 @@ struct gw_campaign_child {
     struct gw_campaign campaign;
     struct gw_update update; /* the device's new state, to be stored once the child has ended */
     struct gw_child child;
+    bool looks; /* the child changes nothing on the device ('update --look') */
     bool ended;
-};
-
-struct due {
-    struct due *next;
-    struct gw_campaign campaign;
 };
 
 struct tick {
     struct gw_campaigns *w;
     struct gw *g;
     struct cmx_why *e;
-    struct due *list; /* the campaigns that are due */
+    struct gw_campaign *due; /* the campaigns that are due */
+    size_t n_due, cap_due;
     bool asked;
     char *answer;
     struct gw_connected connected;
@@ -69,15 +66,16 @@ static bool start_child(struct gw *g, struct gw_campaign_child *x)
 {
     char url[GW_ADDRESS_MAX + 32];
     char image[GW_STORE_PATH_MAX];
-    bool began = x->update.state == GW_UPDATE_BEGUN;
     char *argv[16] = {NULL, (char *)(uintptr_t) "update", (char *)(uintptr_t) "--url",
                       url,  (char *)(uintptr_t) "--json", (char *)(uintptr_t) "--quiet"};
     size_t n = 6;
 
     gw_child_url(x->update.address, (uint64_t)x->campaign.port, url, sizeof url);
     gw_store_path(g, x->campaign.image, image);
-    argv[n++] = (char *)(uintptr_t)(began ? "--since" : "--look");
-    if (began)
+    /* A stopped campaign sends nothing: another campaign may update the device meanwhile. */
+    x->looks = x->update.state == GW_UPDATE_WAITING || x->campaign.state == GW_CAMPAIGN_STOPPED;
+    argv[n++] = (char *)(uintptr_t)(x->looks ? "--look" : "--since");
+    if (!x->looks)
         argv[n++] = x->update.boot;
     if (x->campaign.opaque) {
         argv[n++] = (char *)(uintptr_t) "--opaque";
@@ -140,7 +138,6 @@ static void unreached(struct tick *t, struct gw_update *u)
 static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
 {
     struct gw_update *u = &x->update;
-    bool looked = u->state == GW_UPDATE_WAITING;
     char outcome[16] = "";
     char boot[GW_CAMPAIGN_BOOT_MAX];
     bool has_boot = gw_child_json(&x->child, "boot", boot, sizeof boot) && boot[0];
@@ -152,8 +149,9 @@ static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
         gw_child_last_line(&x->child, false, u->detail, sizeof u->detail);
     if (strcmp(outcome, "updated") == 0) {
         u->state = must_attest(&t->g->registry, u->name) ? GW_UPDATE_ATTESTING : GW_UPDATE_DONE;
-    } else if (looked && has_boot && strcmp(outcome, "not-sent") == 0) {
-        u->state = GW_UPDATE_BEGUN;
+    } else if (x->looks && has_boot && strcmp(outcome, "not-sent") == 0) {
+        /* In a stopped campaign the update had begun, but the device does not run the image. */
+        u->state = x->campaign.state == GW_CAMPAIGN_STOPPED ? GW_UPDATE_WAITING : GW_UPDATE_BEGUN;
         snprintf(u->boot, sizeof u->boot, "%s", boot);
     } else if (outcome[0] && strcmp(outcome, "not-sent") != 0) {
         u->state = GW_UPDATE_FAILED;
@@ -177,16 +175,15 @@ static void reap_children(struct tick *t)
 
 /* ---- a campaign's progress ---- */
 
+/* Updates that ended because of the devices' evidence. */
 struct settled {
-    struct settled *next;
-    const struct gw_campaign *campaign;
-    struct gw_update update;
-};
-
-struct attesting {
     struct tick *t;
-    const struct gw_campaign *campaign;
-    struct settled **list;
+    const struct gw_campaign *campaign; /* the campaign whose devices are collected */
+    struct {
+        const struct gw_campaign *campaign;
+        struct gw_update update;
+    } * list;
+    size_t n, cap;
 };
 
 static void fail_update(struct gw_update *u, const char *why)
@@ -233,24 +230,23 @@ static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct g
 
 static cmx_err collect_attesting(void *arg, const struct gw_update *u)
 {
-    struct attesting *a = arg;
+    struct settled *s = arg;
     struct gw_update x = *u;
-    bool set_back = u->at > a->t->now; /* the clock was set back; storing the update sets u->at to the present time */
-    struct settled *one;
+    bool set_back = u->at > s->t->now; /* the clock was set back; storing the update sets u->at to the present time */
+    void *more;
 
     if (u->state != GW_UPDATE_ATTESTING)
         return CMX_OK;
     if (!set_back)
-        judge_evidence(a->t, a->campaign, &x);
+        judge_evidence(s->t, s->campaign, &x);
     if (!set_back && x.state == GW_UPDATE_ATTESTING)
         return CMX_OK;
-    one = cmx_mem_alloc(sizeof *one);
-    if (!one)
+    more = cmx_mem_grow(s->list, s->n, &s->cap, sizeof s->list[0]);
+    if (!more)
         return CMX_ENOMEM;
-    one->campaign = a->campaign;
-    one->update = x;
-    one->next = *a->list;
-    *a->list = one;
+    s->list = more;
+    s->list[s->n].campaign = s->campaign;
+    s->list[s->n++].update = x;
     return CMX_OK;
 }
 
@@ -295,11 +291,11 @@ static cmx_err write_all(struct tick *t, const struct settled *settled)
     for (struct gw_campaign_child *x = t->w->children; !err && x; x = x->next)
         if (x->ended)
             err = gw_update_set(&t->g->registry, &x->campaign, &x->update, t->e);
-    for (; !err && settled; settled = settled->next)
-        err = gw_update_set(&t->g->registry, settled->campaign, &settled->update, t->e);
-    for (const struct due *d = t->list; !err && d; d = d->next)
-        if (is_over(&d->campaign))
-            err = end_campaign(t, &d->campaign);
+    for (size_t i = 0; !err && i < settled->n; i++)
+        err = gw_update_set(&t->g->registry, settled->list[i].campaign, &settled->list[i].update, t->e);
+    for (size_t i = 0; !err && i < t->n_due; i++)
+        if (is_over(&t->due[i]))
+            err = end_campaign(t, &t->due[i]);
     if (!err)
         err = gw_registry_commit(&t->g->registry, t->e);
     if (err)
@@ -318,24 +314,19 @@ static bool any_ended(const struct gw_campaigns *w)
 /* Stores the results since the last call, if there are any. */
 static cmx_err write_progress(struct tick *t)
 {
-    struct settled *settled = NULL;
+    struct settled settled = {.t = t};
     bool over = false;
     cmx_err err = CMX_OK;
 
-    for (const struct due *d = t->list; !err && d; d = d->next) {
-        struct attesting a = {.t = t, .campaign = &d->campaign, .list = &settled};
-
-        over |= is_over(&d->campaign);
-        if (d->campaign.count[GW_UPDATE_ATTESTING])
-            err = gw_update_each(&t->g->registry, d->campaign.id, collect_attesting, &a, t->e);
+    for (size_t i = 0; !err && i < t->n_due; i++) {
+        settled.campaign = &t->due[i];
+        over |= is_over(settled.campaign);
+        if (settled.campaign->count[GW_UPDATE_ATTESTING])
+            err = gw_update_each(&t->g->registry, settled.campaign->id, collect_attesting, &settled, t->e);
     }
-    if (!err && (settled || over || any_ended(t->w)))
-        err = write_all(t, settled);
-    while (settled) {
-        struct settled *next = settled->next;
-        cmx_mem_free(settled);
-        settled = next;
-    }
+    if (!err && (settled.n || over || any_ended(t->w)))
+        err = write_all(t, &settled);
+    cmx_mem_free(settled.list);
     return err;
 }
 
@@ -389,16 +380,17 @@ static cmx_err start_waiting(void *arg, const struct gw_update *u)
 static cmx_err choose_devices(struct tick *t, const struct gw_campaign *c)
 {
     struct choice k = {.t = t, .campaign = c, .pace = pace_of(c)};
+    const bool active = c->state == GW_CAMPAIGN_ACTIVE;
     char image[GW_STORE_PATH_MAX];
     cmx_err err;
 
     /* Gateways that share a registry share its campaigns. Each of these gateways that has the image updates its own
      * connected devices. */
     gw_store_path(t->g, c->image, image);
-    if (c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now || is_over(c) || access(image, R_OK) != 0)
+    if ((active ? c->begins > t->now : !c->count[GW_UPDATE_BEGUN]) || is_over(c) || access(image, R_OK) != 0)
         return CMX_OK;
     err = gw_update_each(&t->g->registry, c->id, start_begun, &k, t->e);
-    if (!err)
+    if (!err && active)
         err = gw_update_each(&t->g->registry, c->id, start_waiting, &k, t->e);
     return err == CMX_ECLOSED ? CMX_OK : err;
 }
@@ -408,27 +400,18 @@ static cmx_err choose_devices(struct tick *t, const struct gw_campaign *c)
 static cmx_err collect_campaign(void *arg, const struct gw_campaign *c)
 {
     struct tick *t = arg;
-    struct due *d;
+    void *more;
 
-    /* A stopped or paused campaign still needs the verdicts about devices that were updated. */
-    if ((c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now) && !c->count[GW_UPDATE_ATTESTING])
+    /* A stopped or paused campaign still completes updates that have begun. */
+    if ((c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now) && !c->count[GW_UPDATE_BEGUN] &&
+        !c->count[GW_UPDATE_ATTESTING])
         return CMX_OK;
-    d = cmx_mem_alloc(sizeof *d);
-    if (!d)
+    more = cmx_mem_grow(t->due, t->n_due, &t->cap_due, sizeof *c);
+    if (!more)
         return CMX_ENOMEM;
-    d->campaign = *c;
-    d->next = t->list;
-    t->list = d;
+    t->due = more;
+    t->due[t->n_due++] = *c;
     return CMX_OK;
-}
-
-static void drop_due(struct tick *t)
-{
-    while (t->list) {
-        struct due *next = t->list->next;
-        cmx_mem_free(t->list);
-        t->list = next;
-    }
 }
 
 /* Frees the children that ended. Their results must have been stored. */
@@ -449,7 +432,7 @@ static cmx_err run_tick(struct tick *t)
     cmx_err err = gw_campaign_each(&t->g->registry, collect_campaign, t, t->e);
 
     reap_children(t);
-    choose = (choose && t->list) || any_ended(t->w);
+    choose = (choose && t->n_due) || any_ended(t->w);
     if (err || !choose)
         return err;
     err = write_progress(t);
@@ -457,12 +440,12 @@ static cmx_err run_tick(struct tick *t)
         return err;
     drop_ended(t->w);
     t->w->looked_ms = cmx_port_now_ms();
-    drop_due(t);
+    t->n_due = 0;
     err = gw_campaign_each(&t->g->registry, collect_campaign, t, t->e);
-    if (t->list)
+    if (t->n_due)
         read_connected(t);
-    for (const struct due *d = t->list; !err && d; d = d->next)
-        err = choose_devices(t, &d->campaign);
+    for (size_t i = 0; !err && i < t->n_due; i++)
+        err = choose_devices(t, &t->due[i]);
     return err;
 }
 
@@ -483,6 +466,6 @@ cmx_err gw_campaigns_tick(struct gw_campaigns *w, struct gw *g, struct cmx_why *
 
     gw_connected_free(&t.connected);
     free(t.answer);
-    drop_due(&t);
+    cmx_mem_free(t.due);
     return err;
 }

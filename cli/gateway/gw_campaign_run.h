@@ -9,7 +9,9 @@
  *
  * 3. If the device has a policy, the device proves with evidence that it runs the new firmware.
  *
- * If the worker is killed during a step, the next worker repeats this step. */
+ * If the worker is killed during a step, the next worker repeats this step. After a campaign was stopped, the next
+ * worker sends nothing to a device whose update has begun: the update is done if the device runs the image, and
+ * otherwise it waits again. */
 #pragma once
 
 #include "cli/gateway/gw_child.h"

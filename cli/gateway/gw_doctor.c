@@ -82,50 +82,11 @@ static void say_reason(struct doctor *d, finding f, const char *what, const stru
     say(d, f, what, why, todo ? todo + 2 : "see docs/GATEWAY.md");
 }
 
-static bool in_path(const char *program)
-{
-    char script[128];
-    const char *argv[] = {"sh", "-c", script, NULL};
-
-    snprintf(script, sizeof script, "command -v %s", program);
-    return gw_program_run(true, argv);
-}
-
-static bool inside_says_to(struct doctor *d, long uid, const char *script)
+/* Runs a script in the gateway's namespaces. uid: see gw_inside. True: its exit status is 0. */
+static bool inside_says(struct doctor *d, long uid, const char *script)
 {
     char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script, NULL};
     return gw_inside(&d->g, uid, true, argv) == 0;
-}
-
-static bool inside_says(struct doctor *d, const char *script)
-{
-    return inside_says_to(d, -1, script);
-}
-
-static bool file_holds(const char *path, const char *text)
-{
-    char line[256] = "";
-    FILE *f = fopen(path, "re");
-    bool found = false;
-
-    while (f && !found && fgets(line, sizeof line, f))
-        found = strstr(line, text) != NULL;
-    if (f)
-        fclose(f);
-    return found;
-}
-
-/* Returns the number in a file of /proc/sys; -1: none. */
-static long sysctl_number(const char *path)
-{
-    FILE *f = fopen(path, "re");
-    long n = -1;
-
-    if (f && fscanf(f, "%ld", &n) != 1)
-        n = -1;
-    if (f)
-        fclose(f);
-    return n;
 }
 
 static cmx_err count_device(void *arg, const struct gw_device *x)
@@ -148,32 +109,30 @@ static void check_registry(struct doctor *d)
           "space for the registry", "less than 50 MB are free", "make room");
 }
 
-/* Checks that PostgreSQL has all tables. The follower does not notice a missing table, because it reads a table only
- * after the table has changed. */
-static void check_tables(struct doctor *d, const char *url)
-{
-    struct cmx_why e = {0};
-    struct gw_shared *s;
-    cmx_err err = gw_shared_open(&s, url, &e);
-
-    if (!err) {
-        err = gw_shared_check_tables(s, &d->g.registry, &e);
-        gw_shared_close(s);
-    }
-    say_reason(d, err ? BAD : FINE, "the registry in PostgreSQL has its tables", &e);
-}
-
 static void check_copy(struct doctor *d)
 {
     char url[GW_REGISTRY_URL_MAX];
     char warning[GW_COPY_WARNING_MAX];
+    struct cmx_why e = {0};
+    struct gw_shared *s;
+    cmx_err unreachable;
 
     if (!gw_copy_url(&d->g, url)[0])
         return;
-    check_tables(d, url);
+    unreachable = gw_shared_open(&s, url, &e);
     gw_copy_warning(&d->g, warning);
-    check(d, !warning[0], "the registry in PostgreSQL is followed", warning,
-          "make PostgreSQL reachable (docs/SCALE_OUT.md), or start the gateway");
+    if (unreachable && !warning[0]) /* the follower has not noticed it yet */
+        say_reason(d, BAD, "the registry in PostgreSQL is followed", &e);
+    else
+        check(d, !warning[0], "the registry in PostgreSQL is followed", warning,
+              "make PostgreSQL reachable (docs/SCALE_OUT.md), or start the gateway");
+    if (!unreachable) {
+        /* The follower does not notice a missing table, because it reads a table only after the table has changed. */
+        cmx_err err = gw_shared_check_tables(s, &d->g.registry, &e);
+
+        say_reason(d, err ? BAD : FINE, "the registry in PostgreSQL has its tables", &e);
+        gw_shared_close(s);
+    }
     gw_copy_left_out(&d->g, warning);
     check(d, !warning[0], "the registry in PostgreSQL is well-formed", warning,
           "correct or delete the rows in PostgreSQL (docs/SCALE_OUT.md), and find out which gateway wrote them");
@@ -202,19 +161,85 @@ static void check_consumers(struct doctor *d)
         "create it, or remove its grants with 'cmxsafe gateway grant --remove'");
 }
 
-static void check_programs(struct doctor *d)
-{
-    static const char *const programs[][2] = {
-        {"ip", "install iproute2"}, {"nft", "install nftables"}, {"ssh-keygen", "install openssh-client"}};
+/* ---- checks that are a shell script each ---- */
 
-    check(d, access("/usr/sbin/sshd", X_OK) == 0, "sshd is installed", "there is no /usr/sbin/sshd",
-          "install openssh-server");
-    for (size_t i = 0; i < GW_COUNT(programs); i++)
-        if (!d->g.simple || i == 2) {
-            char what[40];
-            snprintf(what, sizeof what, "%s is installed", programs[i][0]);
-            check(d, in_path(programs[i][0]), what, "it is not in PATH", programs[i][1]);
-        }
+/* In which gateways a check is made, and in which network namespace. */
+enum where {
+    EVERYWHERE,
+    NOT_SIMPLE,   /* not in a small deployment */
+    USER_NO_ROOT, /* in --user mode, if the operator is not root */
+    HOST,         /* a system gateway, on the host */
+    FLEET,        /* a system gateway, in the fleet's namespace */
+    USER_FLEET,   /* --user mode, in the fleet's namespace, while the gateway runs */
+};
+
+struct script_check {
+    enum where where;
+    finding fault; /* the finding if the script fails */
+    const char *what;
+    const char *script; /* $F: the fleet's prefix; $N: the number of devices */
+    const char *why, *todo;
+};
+
+static const struct script_check programs[] = {
+    {EVERYWHERE, BAD, "sshd is installed", "test -x /usr/sbin/sshd", "there is no /usr/sbin/sshd",
+     "install openssh-server"},
+    {NOT_SIMPLE, BAD, "ip is installed", "command -v ip", "it is not in PATH", "install iproute2"},
+    {NOT_SIMPLE, BAD, "nft is installed", "command -v nft", "it is not in PATH", "install nftables"},
+    {EVERYWHERE, BAD, "ssh-keygen is installed", "command -v ssh-keygen", "it is not in PATH",
+     "install openssh-client"},
+    {USER_NO_ROOT, BAD, "newuidmap is installed", "command -v newuidmap", "it is not in PATH",
+     "install uidmap, and give yourself a range in /etc/subuid and /etc/subgid"},
+};
+
+static const struct script_check machine[] = {
+    {NOT_SIMPLE, BAD, "IPv6 is on", "test -e /proc/net/if_inet6", "it is turned off in the kernel",
+     "boot without ipv6.disable=1"},
+    {EVERYWHERE, BAD, "enough processes for the fleet",
+     "test $N -lt 8000 || test \"$(cat /proc/sys/kernel/pid_max)\" != 32768",
+     "kernel.pid_max is 32768, but each device needs two processes", "sysctl kernel.pid_max=4194304"},
+    {EVERYWHERE, HINT, "many devices can log in at once", "test \"$(cat /proc/sys/net/core/somaxconn)\" != 128",
+     "net.core.somaxconn is 128: if more devices connect at once, the others must try again",
+     "sysctl net.core.somaxconn=4096"},
+    {EVERYWHERE, HINT, "SELinux", "! grep -q 1 /sys/fs/selinux/enforce", "it is enforcing",
+     "allow the port with 'semanage port -a -t ssh_port_t -p tcp PORT' and label the folder bin_t where sshd runs its "
+     "helper"},
+    {EVERYWHERE, HINT, "AppArmor", "! grep -q sshd /sys/kernel/security/apparmor/profiles", "a profile confines sshd",
+     "let it read the gateway's folder and run cmxsafe-authkeys"},
+};
+
+static bool applies(const struct doctor *d, enum where where)
+{
+    switch (where) {
+    case EVERYWHERE:
+        return true;
+    case NOT_SIMPLE:
+        return !d->g.simple;
+    case USER_NO_ROOT:
+        return d->g.user && geteuid() != 0;
+    case HOST:
+    case FLEET:
+        return !d->g.user && !d->g.simple;
+    case USER_FLEET:
+        return d->g.user && !d->g.simple && d->running;
+    }
+    return false;
+}
+
+static void check_scripts(struct doctor *d, const struct script_check *list, size_t n)
+{
+    char script[600];
+    const char *argv[] = {"sh", "-c", script, NULL};
+
+    for (const struct script_check *c = list; c < list + n; c++) {
+        bool inside = c->where == FLEET || c->where == USER_FLEET;
+
+        if (!applies(d, c->where))
+            continue;
+        snprintf(script, sizeof script, "F='%s'; N=%zu; %s", d->g.fleet_text, d->devices, c->script);
+        say(d, (inside ? inside_says(d, -1, script) : gw_program_run(true, argv)) ? FINE : c->fault, c->what, c->why,
+            c->todo);
+    }
 }
 
 static void check_key(struct doctor *d, const char *name)
@@ -304,9 +329,6 @@ static void check_namespaces(struct doctor *d)
     check(d, can_unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET), "user namespaces work", "the kernel refuses them",
           "see sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns, or the container's "
           "profile");
-    if (geteuid() != 0)
-        check(d, in_path("newuidmap"), "newuidmap is installed", "it is not in PATH",
-              "install uidmap, and give yourself a range in /etc/subuid and /etc/subgid");
 }
 
 static void check_time(struct doctor *d)
@@ -328,20 +350,6 @@ static void check_limits(struct doctor *d)
     getrlimit(RLIMIT_NOFILE, &lim);
     snprintf(todo, sizeof todo, "raise it to %zu or more (LimitNOFILE=, limits.conf)", needed);
     check(d, lim.rlim_max >= needed, "enough open files for the fleet", "the limit is too low", todo);
-    check(d, sysctl_number("/proc/sys/kernel/pid_max") != 32768 || d->devices < 8000, "enough processes for the fleet",
-          "kernel.pid_max is 32768, but each device needs two processes", "sysctl kernel.pid_max=4194304");
-    say(d, sysctl_number("/proc/sys/net/core/somaxconn") == 128 ? HINT : FINE, "many devices can log in at once",
-        "net.core.somaxconn is 128: if more devices connect at once, the others must try again",
-        "sysctl net.core.somaxconn=4096");
-}
-
-static void check_security_modules(struct doctor *d)
-{
-    say(d, file_holds("/sys/fs/selinux/enforce", "1") ? HINT : FINE, "SELinux", "it is enforcing",
-        "allow the port with 'semanage port -a -t ssh_port_t -p tcp PORT' and label the folder bin_t where sshd runs "
-        "its helper");
-    say(d, file_holds("/sys/kernel/security/apparmor/profiles", "sshd") ? HINT : FINE, "AppArmor",
-        "a profile confines sshd", "let it read the gateway's folder and run cmxsafe-authkeys");
 }
 
 /* True if the machine runs systemd, and this gateway has units. */
@@ -467,76 +475,54 @@ static void check_identity(struct doctor *d)
                    "identity programs can be attached (no session starts without them)", &e);
 }
 
-struct network_check {
-    bool inside; /* true: in the fleet's namespace; false: on the host */
-    const char *what;
-    const char *script; /* $F: the fleet's prefix */
-    const char *why;
-};
+#define NET_UP "run 'cmxsafe gateway net up'"
 
-/* The checks on the host and in the fleet's namespace. 'net up' repairs whatever they find. */
-static const struct network_check network_checks[] = {
-    {false, "the host's rules are loaded", "nft list chain inet cmxsafe_host postrouting | grep -q by_user",
-     "the table cmxsafe_host is missing or was changed"},
-    {false, "the link into the namespace is up", "ip -o link show dev cmxsafe0 up | grep -q .",
-     "cmxsafe0 is missing or down"},
-    {false, "the link has its address", "ip -6 -o address show dev cmxsafe0 scope global | grep -q .",
-     "cmxsafe0 has no IPv6 address; is net.ipv6.conf.cmxsafe0.disable_ipv6 set?"},
-    {false, "the host has the fleet's route", "ip -6 route show \"$F\" dev cmxsafe0 | grep -q via", "it is missing"},
-    {false, "local users cannot use the fleet's addresses", "ip -6 rule show pref 1129 | grep -q prohibit",
-     "the routing rule is missing"},
-    {true, "the fleet's rules are loaded",
+static const struct script_check network[] = {
+    {HOST, BAD, "the host's rules are loaded", "nft list chain inet cmxsafe_host postrouting | grep -q by_user",
+     "the table cmxsafe_host is missing or was changed", NET_UP},
+    {HOST, BAD, "the link into the namespace is up", "ip -o link show dev cmxsafe0 up | grep -q .",
+     "cmxsafe0 is missing or down", NET_UP},
+    {HOST, BAD, "the link has its address", "ip -6 -o address show dev cmxsafe0 scope global | grep -q .",
+     "cmxsafe0 has no IPv6 address; is net.ipv6.conf.cmxsafe0.disable_ipv6 set?", NET_UP},
+    {HOST, BAD, "the host has the fleet's route", "ip -6 route show \"$F\" dev cmxsafe0 | grep -q via", "it is missing",
+     NET_UP},
+    {HOST, BAD, "local users cannot use the fleet's addresses", "ip -6 rule show pref 1129 | grep -q prohibit",
+     "the routing rule is missing", NET_UP},
+    {FLEET, BAD, "the fleet's rules are loaded",
      "for c in output prerouting judge; do nft list chain inet cmxsafe $c | grep -q 'grants\\|judge' || exit 1; done",
-     "the table cmxsafe is missing or was changed in the namespace"},
-    {true, "the fleet has its routes",
+     "the table cmxsafe is missing or was changed in the namespace", NET_UP},
+    {FLEET, BAD, "the fleet has its routes",
      "ip -6 route show table 1129142 | grep -qF \"local $F\" && ip -6 route show \"$F\" | grep -q nowhere",
-     "one is missing"},
-    {true, "the fleet has its routing rule", "ip -6 rule show | grep -q 'fwmark 0x434d58'", "it is missing"},
-    {true, "the link is up in the namespace", "ip -o link show dev cmxsafe1 up | grep -q .",
-     "cmxsafe1 is missing or down"},
-    {true, "sshd can listen on any address", "test \"$(cat /proc/sys/net/ipv6/ip_nonlocal_bind)\" = 1",
-     "net.ipv6.ip_nonlocal_bind is off"},
-    {true, "ports below 1024 are free", "test \"$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)\" -le 1",
-     "net.ipv4.ip_unprivileged_port_start is set"},
-    {true, "IPv6 is on in the namespace",
+     "one is missing", NET_UP},
+    {FLEET, BAD, "the fleet has its routing rule", "ip -6 rule show | grep -q 'fwmark 0x434d58'", "it is missing",
+     NET_UP},
+    {FLEET, BAD, "the link is up in the namespace", "ip -o link show dev cmxsafe1 up | grep -q .",
+     "cmxsafe1 is missing or down", NET_UP},
+    {FLEET, BAD, "sshd can listen on any address", "test \"$(cat /proc/sys/net/ipv6/ip_nonlocal_bind)\" = 1",
+     "net.ipv6.ip_nonlocal_bind is off", NET_UP},
+    {FLEET, BAD, "ports below 1024 are free", "test \"$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)\" -le 1",
+     "net.ipv4.ip_unprivileged_port_start is set", NET_UP},
+    {FLEET, BAD, "IPv6 is on in the namespace",
      "! cat /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/lo/disable_ipv6 | grep -q 1",
-     "disable_ipv6 is set"},
+     "disable_ipv6 is set", NET_UP},
+    {USER_FLEET, BAD, "the fleet has its route", "ip -6 route show table local | grep -qF \"$F\"", "it is missing",
+     "restart the gateway"},
+    {USER_FLEET, BAD, "the packet filter is loaded", "nft list table inet cmxsafe | grep -q by_user", "it is missing",
+     "restart the gateway, and find out who changed the rules"},
 };
 
 static void check_network(struct doctor *d)
 {
-    char script[512];
-    const char *argv[] = {"sh", "-c", script, NULL};
+    static const char sshd[] = "/usr/sbin/sshd -T -f " GW_INSIDE_DIR "/sshd_config >/dev/null";
 
-    if (access("/run/netns/" GW_NETNS, F_OK) != 0) {
+    if (d->g.user && d->running)
+        check(d, inside_says(d, GW_USER_UID, sshd), "sshd accepts its configuration", "sshd -T complains",
+              "run 'cmxsafe gateway init' again; do not edit sshd_config");
+    if (applies(d, HOST) && access("/run/netns/" GW_NETNS, F_OK) != 0)
         say(d, d->running || has_units(d) ? BAD : HINT, "the fleet's namespace exists", "it is missing",
             "run 'cmxsafe gateway net up', then restart the gateway");
-        return;
-    }
-    for (size_t i = 0; i < GW_COUNT(network_checks); i++) {
-        const struct network_check *n = &network_checks[i];
-        snprintf(script, sizeof script, "F='%s'; %s", d->g.fleet_text, n->script);
-        check(d, n->inside ? inside_says(d, script) : gw_program_run(true, argv), n->what, n->why,
-              "run 'cmxsafe gateway net up'");
-    }
-}
-
-/* Runs the checks of --user mode that need the gateway's namespace. */
-static void check_user_network(struct doctor *d)
-{
-    char script[GW_PATH_MAX + 64];
-
-    if (!d->running)
-        return;
-    snprintf(script, sizeof script, "/usr/sbin/sshd -T -f %.3800s/sshd_config >/dev/null", gw_inside_dir(&d->g));
-    check(d, inside_says_to(d, GW_USER_UID, script), "sshd accepts its configuration", "sshd -T complains",
-          "run 'cmxsafe gateway init' again; do not edit sshd_config");
-    if (d->g.simple)
-        return;
-    snprintf(script, sizeof script, "ip -6 route show table local | grep -qF '%s'", d->g.fleet_text);
-    check(d, inside_says(d, script), "the fleet has its route", "it is missing", "restart the gateway");
-    check(d, inside_says(d, "nft list table inet cmxsafe | grep -q by_user"), "the packet filter is loaded",
-          "it is missing", "restart the gateway, and find out who changed the rules");
+    else
+        check_scripts(d, network, GW_COUNT(network));
 }
 
 static const char about[] =
@@ -559,28 +545,24 @@ int gw_cmd_doctor(int argc, char **argv)
     check_registry(&d);
     check_copy(&d);
     check_consumers(&d);
-    check_programs(&d);
+    check_scripts(&d, programs, GW_COUNT(programs));
     check_keys(&d);
     check_krl(&d);
     check_store(&d);
     check_helper(&d);
     check_namespaces(&d);
-    check(&d, d.g.simple || access("/proc/net/if_inet6", F_OK) == 0, "IPv6 is on", "it is turned off in the kernel",
-          "boot without ipv6.disable=1");
     check_time(&d);
     check_limits(&d);
-    check_security_modules(&d);
+    check_scripts(&d, machine, GW_COUNT(machine));
     check_account(&d);
     check_running(&d);
     check_port(&d);
-    if (d.g.user)
-        check_user_network(&d);
-    else if (!d.g.simple) {
+    if (applies(&d, HOST)) {
         check(&d, gw_apply_has_etc_hosts(&d.g), "/etc/hosts has the devices' names", "it was changed",
               "run 'cmxsafe gateway init'");
         check_identity(&d);
-        check_network(&d);
     }
+    check_network(&d);
     cmx_json_end(&d.json.j);
     if (d.common.json)
         (void)gw_json_end(&d.json); /* main reports a failed write to stdout */

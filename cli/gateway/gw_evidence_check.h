@@ -7,7 +7,7 @@
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/evidence_policy.h"
 
-#define GW_CHECK_MAX_S 60 /* SIGALRM ends a child that takes longer */
+#define GW_CHECK_MAX_S 60 /* the caller kills a child that takes longer */
 
 typedef enum { GW_CHECK_UNKNOWN = 0, GW_CHECK_TRUSTED = 1, GW_CHECK_UNTRUSTED = 2 } gw_check_verdict;
 
@@ -27,5 +27,6 @@ struct gw_check_result {
  * files, such as the registry. */
 pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const struct gw_policy *p, const char *key,
                      int *pipe_fd);
-/* Reads the child's result and makes its texts printable. Anything except one complete result is GW_CHECK_UNKNOWN. */
+/* Reads the child's result and makes its texts printable. Does not wait. Anything except one complete result is
+ * GW_CHECK_UNKNOWN. */
 void gw_check_read(int pipe_fd, struct gw_check_result *out);

@@ -10,11 +10,10 @@
 #include "gateway/registry/certificate.h"
 #include "gateway/registry/grant.h"
 #include "gateway/registry/sshkey.h"
-#include "gateway/server/gw_report.h"
+#include "gateway/server/gw_server.h"
 
 #define VALUE_MAX 256
 #define FROM_MAX 64
-#define RECORD_MAX 1024                   /* more than the longest record that a gateway writes */
 #define TIME_MAX_S UINT64_C(253402300799) /* the end of the year 9999 */
 #define TIME_MAX_MS (TIME_MAX_S * UINT64_C(1000) + UINT64_C(999))
 #define COUNT_MAX ((uint64_t)INT64_MAX)
@@ -127,14 +126,6 @@ static bool put_member(struct cmx_json *j, const char *object, const struct memb
     return true;
 }
 
-static bool put_members(struct cmx_json *j, const char *object, const struct member *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!put_member(j, object, &list[i]))
-            return false;
-    return true;
-}
-
 /* Writes the listeners, "[ADDRESS]:PORT". */
 static bool put_forwards(struct cmx_json *j, const char *object)
 {
@@ -158,110 +149,87 @@ static bool put_forwards(struct cmx_json *j, const char *object)
     return true;
 }
 
-static bool put_session(struct cmx_json *j, const char *object)
+/* A list of an answer. */
+struct list {
+    const char *key;
+    const struct member *members; /* the members of each object in the list */
+    size_t n;
+    bool has_forwards;
+};
+
+static const struct list sessions = {"sessions", session_members, GW_COUNT(session_members), true};
+static const struct list minutes = {"minutes", minute_members, GW_COUNT(minute_members), false};
+static const struct list parties = {"parties", party_members, GW_COUNT(party_members), false};
+static const struct list records = {"", record_members, GW_COUNT(record_members), false};
+
+static bool put_element(struct cmx_json *j, const char *object, const struct list *l)
 {
-    return *object == '{' && put_members(j, object, session_members, GW_COUNT(session_members)) &&
-           put_forwards(j, object);
+    if (*object != '{')
+        return false;
+    for (size_t i = 0; i < l->n; i++)
+        if (!put_member(j, object, &l->members[i]))
+            return false;
+    return !l->has_forwards || put_forwards(j, object);
 }
 
-static bool put_record(struct cmx_json *j, const char *line)
+/* Writes the valid objects of the list. */
+static void put_list(struct cmx_json *j, const char *text, const struct list *l, size_t *malformed)
 {
-    return json_is_whole(line) && put_members(j, line, record_members, GW_COUNT(record_members));
-}
-
-static bool put_minute(struct cmx_json *j, const char *object)
-{
-    return *object == '{' && put_members(j, object, minute_members, GW_COUNT(minute_members));
-}
-
-static bool put_party(struct cmx_json *j, const char *object)
-{
-    return *object == '{' && put_members(j, object, party_members, GW_COUNT(party_members));
-}
-
-/* Writes the objects of the array with this key. */
-static void put_objects(struct cmx_json *j, const char *text, const char *key,
-                        bool (*put)(struct cmx_json *j, const char *object), size_t *malformed)
-{
-    cmx_json_array(j, key);
-    for (const char *object = json_first(text, key); object; object = json_next(object)) {
-        if (!put(NULL, object)) {
+    cmx_json_array(j, l->key);
+    for (const char *object = json_first(text, l->key); object; object = json_next(object)) {
+        if (!put_element(NULL, object, l)) {
             (*malformed)++;
             continue;
         }
         cmx_json_object(j, NULL);
-        (void)put(j, object); /* succeeds: the object was checked above */
+        (void)put_element(j, object, l); /* succeeds: the object was checked above */
         cmx_json_end(j);
     }
     cmx_json_end(j);
 }
 
-static bool has_array(const char *text, const char *key)
+static bool has_array(const char *text, const struct list *l)
 {
-    const char *value = json_is_whole(text) ? json_find(text, key) : NULL;
+    const char *value = json_is_whole(text) ? json_find(text, l->key) : NULL;
 
     return value && *value == '[';
 }
 
-cmx_err gw_fleet_answer_status(const char *text, FILE *out, size_t *malformed)
+/* Writes the lists a and b of the answer. b may be NULL. */
+static cmx_err put_lists(const char *text, FILE *out, const struct list *a, const struct list *b, size_t *malformed)
 {
     struct gw_json json;
 
-    if (!has_array(text, "sessions"))
+    if (!has_array(text, a) || (b && !has_array(text, b)))
         return CMX_EFORMAT;
     gw_json_begin(&json, out);
     cmx_json_object(&json.j, NULL);
-    put_objects(&json.j, text, "sessions", put_session, malformed);
+    put_list(&json.j, text, a, malformed);
+    if (b)
+        put_list(&json.j, text, b, malformed);
     cmx_json_end(&json.j);
     return gw_json_end(&json) ? CMX_OK : CMX_ENOMEM;
+}
+
+cmx_err gw_fleet_answer_status(const char *text, FILE *out, size_t *malformed)
+{
+    return put_lists(text, out, &sessions, NULL, malformed);
 }
 
 cmx_err gw_fleet_answer_traffic(const char *text, FILE *out, size_t *malformed)
 {
-    struct gw_json json;
-
-    if (!has_array(text, "minutes") || !has_array(text, "parties"))
-        return CMX_EFORMAT;
-    gw_json_begin(&json, out);
-    cmx_json_object(&json.j, NULL);
-    put_objects(&json.j, text, "minutes", put_minute, malformed);
-    put_objects(&json.j, text, "parties", put_party, malformed);
-    cmx_json_end(&json.j);
-    return gw_json_end(&json) ? CMX_OK : CMX_ENOMEM;
-}
-
-static bool write_record(FILE *out, const char *line)
-{
-    struct gw_json json;
-
-    gw_json_begin(&json, out);
-    cmx_json_object(&json.j, NULL);
-    (void)put_record(&json.j, line); /* succeeds: the line was checked above */
-    cmx_json_end(&json.j);
-    return gw_json_end(&json);
+    return put_lists(text, out, &minutes, &parties, malformed);
 }
 
 cmx_err gw_fleet_answer_record(const char *line, FILE *out)
 {
-    if (!put_record(NULL, line))
+    struct gw_json json;
+
+    if (!json_is_whole(line) || !put_element(NULL, line, &records))
         return CMX_EFORMAT;
-    return write_record(out, line) ? CMX_OK : CMX_ENOMEM;
-}
-
-cmx_err gw_fleet_answer_access(const char *text, FILE *out, size_t *malformed)
-{
-    char line[RECORD_MAX];
-    size_t len;
-
-    for (; strcmp(text, GW_REPORT_END) != 0; text += len + 1) {
-        len = strcspn(text, "\n");
-        if (!text[len])
-            return CMX_EFORMAT; /* the line that ends the answer is missing */
-        snprintf(line, sizeof line, "%.*s", (int)(len < sizeof line ? len : sizeof line), text);
-        if (len >= sizeof line || !put_record(NULL, line))
-            (*malformed)++;
-        else if (!write_record(out, line))
-            return CMX_ENOMEM;
-    }
-    return CMX_OK;
+    gw_json_begin(&json, out);
+    cmx_json_object(&json.j, NULL);
+    (void)put_element(&json.j, line, &records); /* succeeds: the line was checked above */
+    cmx_json_end(&json.j);
+    return gw_json_end(&json) ? CMX_OK : CMX_ENOMEM;
 }

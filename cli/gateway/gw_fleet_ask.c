@@ -16,7 +16,8 @@
 
 #define SILENCE_MS 3000
 #define TOTAL_MS 30000
-#define ANSWER_MAX (64u << 20) /* larger than a whole access log or list of sessions */
+#define ANSWER_MAX (64u << 20) /* larger than a list of all sessions */
+#define ANSWER_END "]}\n"
 
 struct asking {
     int fd; /* -1: the exchange has ended */
@@ -28,33 +29,20 @@ struct asking {
     size_t len;
 };
 
-static int link_connect(const struct gw_node *own, const struct gw_node *node)
-{
-    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
-    struct sockaddr_in6 to = {.sin6_family = AF_INET6,
-                              .sin6_port = htons((uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10))};
-    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -1;
-    if (inet_pton(AF_INET6, own->link, &from.sin6_addr) == 1 && inet_pton(AF_INET6, node->link, &to.sin6_addr) == 1 &&
-        bind(fd, (const struct sockaddr *)&from, sizeof from) == 0 &&
-        (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS))
-        return fd;
-    close(fd);
-    return -1;
-}
-
 /* Enters the fleet's namespace only to create the socket: the socket then stays in that namespace. */
-int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node)
+static int fleet_socket(gid_t gid)
 {
     int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     int inside = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
-    bool in = here >= 0 && inside >= 0 && setns(inside, CLONE_NEWNET) == 0;
-    int fd = in ? link_connect(nodes->own, node) : -1;
+    gid_t own = getegid();
+    int fd = -1;
 
-    if (in && setns(here, CLONE_NEWNET) != 0)
-        _exit(EXIT_FAILURE); /* the command must not continue in the wrong namespace */
+    if (here >= 0 && inside >= 0 && setns(inside, CLONE_NEWNET) == 0) {
+        if (setegid(gid) == 0)
+            fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (setegid(own) != 0 || setns(here, CLONE_NEWNET) != 0)
+            _exit(EXIT_FAILURE); /* the command must not continue in the wrong namespace */
+    }
     if (here >= 0)
         close(here);
     if (inside >= 0)
@@ -62,12 +50,33 @@ int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node)
     return fd;
 }
 
+int gw_fleet_connect(gid_t gid, const char *source, const char *target, uint16_t port)
+{
+    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    int fd = fleet_socket(gid);
+
+    if (fd < 0)
+        return -1;
+    if (inet_pton(AF_INET6, source, &from.sin6_addr) == 1 && inet_pton(AF_INET6, target, &to.sin6_addr) == 1 &&
+        bind(fd, (const struct sockaddr *)&from, sizeof from) == 0 &&
+        (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS))
+        return fd;
+    close(fd);
+    return -1;
+}
+
+int gw_fleet_connect_node(const struct gw_nodes *nodes, const struct gw_node *node)
+{
+    return gw_fleet_connect(getegid(), nodes->own->link, node->link, (uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10));
+}
+
 static void connect_all(struct asking *list, const struct gw_nodes *nodes)
 {
     for (size_t i = 0; i < nodes->n; i++) {
         list[i] = (struct asking){.fd = -1, .deadline_ms = cmx_port_now_ms() + SILENCE_MS};
         if (&nodes->list[i] != nodes->own)
-            list[i].fd = gw_fleet_connect(nodes, &nodes->list[i]);
+            list[i].fd = gw_fleet_connect_node(nodes, &nodes->list[i]);
         if (list[i].fd >= 0)
             list[i].f = open_memstream(&list[i].text, &list[i].len);
     }
@@ -123,13 +132,16 @@ static bool wait_some(struct asking *list, size_t n, const char *question)
     return true;
 }
 
-static bool ends_with(const char *text, size_t len, const char *end)
+/* True if the whole answer has arrived. */
+static bool is_complete(const struct asking *a)
 {
-    return text && len >= strlen(end) && memcmp(text + len - strlen(end), end, strlen(end)) == 0;
+    const size_t end = strlen(ANSWER_END);
+
+    return a->text && a->len >= end && memcmp(a->text + a->len - end, ANSWER_END, end) == 0;
 }
 
 /* Ends the exchange and passes a complete answer to the reader. */
-static void take_answer(struct asking *asked, const char *end, gw_fleet_reader reader, struct gw_fleet_answer *out)
+static void take_answer(struct asking *asked, gw_fleet_reader reader, struct gw_fleet_answer *out)
 {
     size_t len = 0;
     FILE *f;
@@ -138,9 +150,9 @@ static void take_answer(struct asking *asked, const char *end, gw_fleet_reader r
     if (asked->fd >= 0)
         finish(asked);
     if (asked->f)
-        fclose(asked->f); /* if this fails, the text does not end with `end` */
+        fclose(asked->f); /* if this fails, the text is not complete */
     out->malformed = asked->too_long;
-    if (!asked->too_long && ends_with(asked->text, asked->len, end)) {
+    if (!asked->too_long && is_complete(asked)) {
         f = open_memstream(&out->text, &len);
         /* The reader stops at a NUL, so an answer that contains a NUL is refused. */
         err = !f                                  ? CMX_ENOMEM
@@ -157,8 +169,7 @@ static void take_answer(struct asking *asked, const char *end, gw_fleet_reader r
     free(asked->text); /* allocated by open_memstream */
 }
 
-void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_reader reader,
-                  struct gw_fleet_answers *out)
+void gw_fleet_ask(struct gw *g, const char *question, gw_fleet_reader reader, struct gw_fleet_answers *out)
 {
     struct asking list[GW_NODES_MAX];
     struct cmx_why e = {0};
@@ -174,7 +185,7 @@ void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_
         if (&out->nodes.list[i] == out->nodes.own)
             continue;
         out->list[out->n].node = &out->nodes.list[i];
-        take_answer(&list[i], end, reader, &out->list[out->n++]);
+        take_answer(&list[i], reader, &out->list[out->n++]);
     }
 }
 

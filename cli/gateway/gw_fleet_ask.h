@@ -21,13 +21,15 @@ struct gw_fleet_answers {
     size_t n;
 };
 
-/* Creates a socket and starts to connect it to another gateway. -1: it failed. Needs root. */
-int gw_fleet_connect(const struct gw_nodes *nodes, const struct gw_node *node);
+/* Creates a socket in the fleet's namespace and starts to connect it. gid: the socket's group, by which the packet
+ * filter knows which sources it may use. -1: it failed. Needs root. */
+int gw_fleet_connect(gid_t gid, const char *source, const char *target, uint16_t port);
+/* Starts to connect to another gateway, over the link to it. */
+int gw_fleet_connect_node(const struct gw_nodes *nodes, const struct gw_node *node);
 
-/* Sends the request to each other gateway, and waits for answers that end with `end`. The other gateways are not
+/* Sends the request to each other gateway, and waits for complete answers. The other gateways are not
  * trusted: the length of an answer is limited, and `out` contains only what the reader wrote. Needs root. */
-void gw_fleet_ask(struct gw *g, const char *question, const char *end, gw_fleet_reader reader,
-                  struct gw_fleet_answers *out);
+void gw_fleet_ask(struct gw *g, const char *question, gw_fleet_reader reader, struct gw_fleet_answers *out);
 /* Prints a warning for each gateway whose answer is missing or malformed. what: the content of the answers, such as
  * "sessions". */
 void gw_fleet_warn(const struct gw_fleet_answers *a, const char *what);

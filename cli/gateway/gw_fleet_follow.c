@@ -12,14 +12,19 @@
 #include "cli/gateway/gw_fleet_ask.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/version.h"
+#include "gateway/server/gw_access_log.h"
 #include "gateway/server/gw_report.h"
 
 #define RETRY_MS 2000
+#define LOG_MS 30000 /* longest time in which a gateway sends the lines that its log has */
+#define LOG_MAX ((GW_ACCESS_FILES + 1) * (size_t)GW_ACCESS_FILE_MAX)
+#define PIECES_MAX 64 /* limit of pieces read in one step, so that one gateway does not delay the others */
 
 void gw_fleet_follow_begin(struct gw_fleet_follow *f, const struct gw_nodes *nodes, int64_t since_ms)
 {
     memset(f, 0, sizeof *f);
     f->nodes = nodes;
+    f->begun_ms = cmx_port_now_ms();
     for (size_t i = 0; i < nodes->n; i++) {
         f->list[i].node = &nodes->list[i] == nodes->own ? NULL : &nodes->list[i];
         f->list[i].fd = -1;
@@ -48,8 +53,8 @@ static void followed_refuse(struct gw_fleet_followed *x)
     if (!x->refused)
         fprintf(stderr,
                 "cmxsafe: the gateway %s closes the connection without an answer, so that its records are missing: its "
-                "cmxsafe (%s, here %s) is too old to be followed, or too many operators follow it; upgrade it, or use "
-                "'cmxsafe gateway access' without --follow\n",
+                "cmxsafe (%s, here %s) is too old to be followed, or too many operators follow it; upgrade it, or try "
+                "again later\n",
                 x->node->name, x->node->version[0] ? x->node->version : "of an unknown version", CMX_VERSION);
     x->refused = x->warned = true;
     followed_drop(x);
@@ -59,9 +64,9 @@ static void followed_connect(struct gw_fleet_followed *x, const struct gw_nodes 
 {
     x->asked = x->answered = false;
     x->skip = x->n;
-    x->len = 0;
+    x->len = x->received = 0;
     x->next_ms = cmx_port_now_ms() + GW_REPORT_SILENCE_MS;
-    x->fd = gw_fleet_connect(nodes, x->node);
+    x->fd = gw_fleet_connect_node(nodes, x->node);
     if (x->fd < 0)
         followed_drop(x);
 }
@@ -131,13 +136,14 @@ static void take_line(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void *ar
 static void followed_read(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void *arg)
 {
     char piece[16384];
-    ssize_t n;
+    ssize_t n = 1;
 
-    while ((n = recv(x->fd, piece, sizeof piece, 0)) > 0) {
+    for (int pieces = 0; pieces < PIECES_MAX && (n = recv(x->fd, piece, sizeof piece, 0)) > 0; pieces++) {
         x->next_ms = cmx_port_now_ms() + GW_REPORT_SILENCE_MS;
         x->answered = true;
+        x->received += (size_t)n;
         for (ssize_t i = 0; i < n; i++) {
-            if (x->len == sizeof x->line) { /* longer than any line of a log */
+            if (x->len == sizeof x->line || (!x->caught_up && x->received > LOG_MAX)) { /* it is no log */
                 followed_drop(x);
                 return;
             }
@@ -148,6 +154,8 @@ static void followed_read(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void
             x->len = 0;
         }
     }
+    if (n > 0)
+        return;
     if (n == 0 && !x->answered)
         followed_refuse(x);
     else if (n == 0 || !waits())
@@ -173,10 +181,26 @@ void gw_fleet_follow_step(struct gw_fleet_follow *f, gw_fleet_line_fn fn, void *
     }
 }
 
-bool gw_fleet_follow_caught_up(const struct gw_fleet_follow *f)
+bool gw_fleet_follow_caught_up(struct gw_fleet_follow *f)
+{
+    const bool late = cmx_port_now_ms() - f->begun_ms > LOG_MS;
+    bool all = true;
+
+    for (size_t i = 0; i < f->nodes->n; i++) {
+        struct gw_fleet_followed *x = &f->list[i];
+
+        if (!x->node || x->caught_up || x->warned)
+            continue;
+        if (late)
+            followed_drop(x);
+        all &= late;
+    }
+    return all;
+}
+
+void gw_fleet_follow_end(struct gw_fleet_follow *f)
 {
     for (size_t i = 0; i < f->nodes->n; i++)
-        if (f->list[i].node && !f->list[i].caught_up && !f->list[i].warned)
-            return false;
-    return true;
+        if (f->list[i].fd >= 0)
+            close(f->list[i].fd);
 }

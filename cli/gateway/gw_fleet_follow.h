@@ -19,12 +19,14 @@ struct gw_fleet_followed {
     size_t skip;      /* how many of those lines the gateway still repeats on this connection */
     uint64_t next_ms; /* while connected, the time at which the connection counts as dead if nothing arrives; otherwise
                          the time of the next attempt to connect */
+    size_t received;  /* bytes that have arrived */
     char line[GW_ACCESS_LINE_MAX];
     size_t len;
 };
 
 struct gw_fleet_follow {
     const struct gw_nodes *nodes;
+    uint64_t begun_ms;
     struct gw_fleet_followed list[GW_NODES_MAX];
 };
 
@@ -36,5 +38,9 @@ void gw_fleet_follow_begin(struct gw_fleet_follow *f, const struct gw_nodes *nod
 typedef void (*gw_fleet_line_fn)(void *arg, const struct gw_node *node, char *line);
 void gw_fleet_follow_step(struct gw_fleet_follow *f, gw_fleet_line_fn fn, void *arg);
 
-/* True once each gateway that answers has sent the lines that its log had when following began. */
-bool gw_fleet_follow_caught_up(const struct gw_fleet_follow *f);
+/* True once each gateway that answers has sent the lines that its log had when following began. The other gateways are
+ * not trusted: one that sends too much, or that takes longer than 30 s, is disconnected and counts as one that does not
+ * answer. */
+bool gw_fleet_follow_caught_up(struct gw_fleet_follow *f);
+/* Closes the connections. */
+void gw_fleet_follow_end(struct gw_fleet_follow *f);

@@ -260,12 +260,14 @@ int gw_cmd_follow(int argc, char **argv)
                                     0, 0, options);
     struct follower f = {.wait_ms = CONFIRM_MS,
                          .unapplied = true}; /* an earlier process may have left changes unapplied */
+    struct cmx_why e = {0};
     pid_t parent = getppid();
     int status;
 
     if (cli_parse(&line, argc, argv, &status))
         return status;
-    gw_folder_find(&f.g, c.dir);
+    if (gw_folder_find(&f.g, c.dir, &e))
+        return gw_fail("follow", &e);
     while (getppid() == parent && follow_tick(&f))
         wait_change(&f);
     disconnect(&f);

@@ -150,7 +150,6 @@ bool gw_incident_away_due(struct gw *g, int64_t watched_s)
 }
 
 struct away {
-    struct away *next;
     int64_t device;
     char name[GW_NAME_MAX];
 };
@@ -170,33 +169,26 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
 {
     int64_t after = away_after(g);
     struct gw_connected connected = {0};
-    struct away *list = NULL;
+    struct away *list = NULL, *more;
+    size_t n = 0, cap = 0;
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(&g->registry, &stmt, e, "SELECT d.id, d.name" AWAY, "i", (int64_t)time(NULL) - after);
 
     gw_connected_parse(&connected, status);
     for (; !err; err = gw_sql_step(&g->registry, stmt, e)) {
-        struct away *a;
-
         if (gw_connected_has(&connected, gw_sql_text(stmt, 1)))
             continue;
-        a = cmx_mem_alloc(sizeof *a);
-        if (!a)
+        more = cmx_mem_grow(list, n, &cap, sizeof *list);
+        if (!more)
             break; /* the next call handles the others */
-        a->device = sqlite3_column_int64(stmt, 0);
-        gw_sql_copy(stmt, 1, a->name, sizeof a->name);
-        a->next = list;
-        list = a;
+        list = more;
+        list[n].device = sqlite3_column_int64(stmt, 0);
+        gw_sql_copy(stmt, 1, list[n++].name, sizeof list->name);
     }
     err = gw_sql_end(stmt, err);
     gw_connected_free(&connected);
-    while (list) {
-        struct away *a = list;
-
-        list = a->next;
-        if (!err)
-            err = write_away(g, a, after, e);
-        cmx_mem_free(a);
-    }
+    for (size_t i = 0; !err && i < n; i++)
+        err = write_away(g, &list[i], after, e);
+    cmx_mem_free(list);
     return err;
 }

@@ -158,6 +158,21 @@ static cmx_err check_mode(struct gw *g, const struct init_job *job, struct cmx_w
     return CMX_OK;
 }
 
+/* Checks the folder of a system gateway, whose path is written into sshd_config, systemd units and the doctor's
+ * scripts.
+ * --user mode mounts its folder at a fixed path. */
+static cmx_err check_folder(const char *dir, struct cmx_why *e)
+{
+    for (const char *p = dir; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("\"'\\$%", *p))
+            return cmx_why_fail(
+                e, CMX_EINVAL,
+                "the folder '%.80s' has a blank, a quote, or a character with a special meaning for sshd "
+                "or systemd; name another one with --dir",
+                dir);
+    return CMX_OK;
+}
+
 /* Checks --host, which is written into devices' configurations. */
 static cmx_err check_host(const char *host, struct cmx_why *e)
 {
@@ -208,6 +223,21 @@ static cmx_err settle_proxies(struct gw *g, const struct init_job *job, struct c
 static cmx_err settle_all(struct gw *g, const struct init_job *job, struct cmx_why *e)
 {
     char host[GW_HOST_MAX];
+    const bool no_etc_hosts = job->no_etc_hosts || job->user || job->simple;
+    const struct {
+        const char *key, *given, *fallback;
+    } settings[] = {
+        {"mode", job->user ? "user" : "system", ""},
+        {"simple", job->simple ? "1" : "0", ""},
+        {"domain", job->domain, "cmx"},
+        {"account", GW_ACCOUNT, ""},
+        {"host", job->host, host},
+        {"etc_hosts",
+         no_etc_hosts     ? "0"
+         : job->etc_hosts ? "1"
+                          : NULL,
+         "1"},
+    };
     cmx_err err = check_mode(g, job, e);
 
     if (gethostname(host, sizeof host) != 0)
@@ -217,22 +247,8 @@ static cmx_err settle_all(struct gw *g, const struct init_job *job, struct cmx_w
         err = check_host(job->host, e);
     if (!err && job->domain)
         err = gw_device_check_name(job->domain, e);
-    if (!err)
-        err = settle(g, "mode", job->user ? "user" : "system", "", e);
-    if (!err)
-        err = settle(g, "simple", job->simple ? "1" : "0", "", e);
-    if (!err)
-        err = settle(g, "domain", job->domain, "cmx", e);
-    if (!err)
-        err = settle(g, "account", GW_ACCOUNT, "", e);
-    if (!err)
-        err = settle(g, "host", job->host, host, e);
-    if (!err)
-        err = settle(g, "etc_hosts",
-                     job->no_etc_hosts || job->user || job->simple ? "0"
-                     : job->etc_hosts                              ? "1"
-                                                                   : NULL,
-                     "1", e);
+    for (size_t i = 0; !err && i < GW_COUNT(settings); i++)
+        err = settle(g, settings[i].key, settings[i].given, settings[i].fallback, e);
     if (!err)
         err = settle_fleet(g, job, e);
     if (!err)
@@ -347,8 +363,11 @@ static int run(const struct init_job *job)
     bool fresh = false;
     cmx_err err;
 
-    gw_folder_find(&g, job->common.dir);
-    err = open_or_create(&g, job, &created, &e);
+    err = gw_folder_find(&g, job->common.dir, &e);
+    if (!err && !job->user)
+        err = check_folder(g.dir, &e);
+    if (!err)
+        err = open_or_create(&g, job, &created, &e);
     if (!err) {
         fresh = is_fresh(&g);
         err = begin_settings(&g, job, fresh, &e);

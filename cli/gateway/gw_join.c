@@ -14,6 +14,7 @@
 #include "gateway/server/gw_links.h"
 
 #define GIFT_MAX 32768
+#define REGISTRY_ID_MAX 64
 #define KEY_END "END\n" /* the line after a host key */
 
 static const char about[] =
@@ -83,11 +84,10 @@ static cmx_err register_self(struct gw *g, const struct join_job *job, const cha
 
     if (gw_meta_get(&g->registry, "node", n.name, sizeof n.name))
         default_name(n.name);
-    if (job->name)
-        snprintf(n.name, sizeof n.name, "%s", job->name);
-    snprintf(n.underlay, sizeof n.underlay, "%s", address);
-    snprintf(n.ssh, sizeof n.ssh, "%s", ssh);
-    if (!job->interface)
+    if ((job->name && cmx_text_copy(n.name, sizeof n.name, job->name)) ||
+        cmx_text_copy(n.underlay, sizeof n.underlay, address) || cmx_text_copy(n.ssh, sizeof n.ssh, ssh))
+        err = cmx_why_fail(e, CMX_EINVAL, "the value of --name, --address or --from is too long");
+    if (!err && !job->interface)
         err = gw_links_key(g, n.link_key, e);
     if (!err)
         err = check_name_free(g, &n, e);
@@ -140,15 +140,18 @@ static cmx_err give_all(struct gw *g, const char *connection, struct cmx_why *e)
     char client[GW_ADDRESS_MAX];
     char own[GW_NAME_MAX];
     char interface[GW_NAME_MAX] = "";
-    cmx_err err = CMX_OK;
+    char id[REGISTRY_ID_MAX];
+    cmx_err err = gw_meta_get(&g->registry, "registry_id", id, sizeof id);
 
+    if (err)
+        return cmx_why_fail(e, err, "the id of its registry can't be read");
     if (!connection_field(connection, 0, client))
         return cmx_why_fail(e, CMX_EINVAL, "there is no SSH connection");
     if (gw_meta_get(&g->registry, "link_interface", interface, sizeof interface))
         interface[0] = '\0';
     err = gw_meta_get(&g->registry, "node", own, sizeof own);
-    printf("fleet %s\ndomain %s\nregistry %s\nclient %s\nnode %s\nlinks %s\n", g->fleet_text, g->domain,
-           gw_copy_url(g, url), client, own, interface[0] ? "plain" : "wireguard");
+    printf("fleet %s\ndomain %s\nregistry %s\nid %s\nclient %s\nnode %s\nlinks %s\n", g->fleet_text, g->domain,
+           gw_copy_url(g, url), id, client, own, interface[0] ? "plain" : "wireguard");
     for (size_t i = 0; !err && i < GW_COUNT(host_keys); i++)
         err = give_file(g, host_keys[i], e);
     return err;
@@ -319,8 +322,8 @@ static cmx_err check_repeated(struct gw *g, const char *gift, bool *set_up, stru
     char path[GW_PATH_MAX];
     char mode[16];
     char url[GW_REGISTRY_URL_MAX];
-    char fleet[GW_ADDRESS_MAX + 4];
-    char theirs[GW_ADDRESS_MAX + 4];
+    char id[REGISTRY_ID_MAX];
+    char theirs[REGISTRY_ID_MAX];
     bool same;
     cmx_err err;
 
@@ -332,8 +335,8 @@ static cmx_err check_repeated(struct gw *g, const char *gift, bool *set_up, stru
         return err;
     *set_up = gw_meta_get(&g->registry, "mode", mode, sizeof mode) == CMX_OK;
     same = !*set_up || (strcmp(mode, "system") == 0 && gw_copy_url(g, url)[0] &&
-                        gw_meta_get(&g->registry, "fleet", fleet, sizeof fleet) == CMX_OK &&
-                        gift_value(gift, "fleet", theirs, sizeof theirs) && strcmp(fleet, theirs) == 0);
+                        gw_meta_get(&g->registry, "registry_id", id, sizeof id) == CMX_OK &&
+                        gift_value(gift, "id", theirs, sizeof theirs) && strcmp(id, theirs) == 0);
     gw_registry_close(&g->registry);
     return same ? CMX_OK
                 : cmx_why_fail(e, CMX_EEXIST,
@@ -378,8 +381,9 @@ static int join(const struct join_job *job)
     bool set_up = false;
     cmx_err err;
 
-    gw_folder_find(&g, job->common.dir);
-    err = receive(job, gift, &e);
+    err = gw_folder_find(&g, job->common.dir, &e);
+    if (!err)
+        err = receive(job, gift, &e);
     if (!err)
         err = check_repeated(&g, gift, &set_up, &e);
     if (!err && gift_value(gift, "links", links, sizeof links) &&

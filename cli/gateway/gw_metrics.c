@@ -22,10 +22,8 @@ static cmx_err make_text(const char *dir, char **text, size_t *len, bool *readab
     FILE *f = open_memstream(text, len);
 
     *readable = false;
-    if (g && f) {
-        gw_folder_find(g, dir);
-        *readable = gw_metrics_put(f, g, e);
-    }
+    if (g && f)
+        *readable = gw_metrics_put(f, g, dir, e);
     cmx_mem_free(g);
     if (!f || fclose(f) != 0 || !g)
         return cmx_why_fail(e, CMX_ENOMEM, "out of memory");

@@ -95,11 +95,12 @@ struct device {
     char group[GW_NAME_MAX];
     char firmware[sizeof((struct gw_seen *)0)->firmware];
     const char *verdict; /* not freed */
+    /* The values of device_metrics. Whether something is so is 0 or 1. */
+    int64_t up; /* it has a session, at any gateway */
     int64_t seen, attested, evidence_ends;
-    bool has_policy, quarantined;
-    bool claims_isolation, isolated; /* the last evidence has this claim; it says "active" */
-    int64_t sessions, in, out, refused, denied, takeovers_refused; /* counted by this gateway */
-    bool elsewhere;                                                /* another gateway has its session */
+    int64_t has_policy, quarantined;
+    int64_t claims_isolation, isolated;                  /* the last evidence has this claim; it says "active" */
+    int64_t in, out, refused, denied, takeovers_refused; /* counted by this gateway */
 };
 
 struct fleet {
@@ -133,25 +134,10 @@ static void read_isolation(struct device *x, const char *claims)
     x->isolated = at && strncmp(at + sizeof claim - 1, "active", 6) == 0;
 }
 
-static cmx_err fleet_grow(struct fleet *l)
-{
-    size_t cap = l->cap ? 2 * l->cap : 256;
-    struct device *more = cmx_mem_alloc(cap * sizeof *more);
-
-    if (!more)
-        return CMX_ENOMEM;
-    if (l->n)
-        memcpy(more, l->devices, l->n * sizeof *more);
-    cmx_mem_free(l->devices);
-    l->devices = more;
-    l->cap = cap;
-    return CMX_OK;
-}
-
 static cmx_err fleet_add(void *arg, const struct gw_device *d)
 {
     struct fleet *l = arg;
-    struct device *x;
+    struct device *x, *more;
     struct gw_seen seen;
     struct gw_attestation attested = {0};
 
@@ -159,8 +145,10 @@ static cmx_err fleet_add(void *arg, const struct gw_device *d)
         return CMX_OK;
     if (l->enrolled++ >= GW_METRICS_DEVICES_MAX)
         return CMX_OK;
-    if (l->n == l->cap && fleet_grow(l))
+    more = cmx_mem_grow(l->devices, l->n, &l->cap, sizeof *x);
+    if (!more)
         return CMX_ENOMEM;
+    l->devices = more;
     x = &l->devices[l->n++];
     memset(x, 0, sizeof *x);
     gw_seen_get(&l->g->registry, d->id, &seen);
@@ -227,7 +215,7 @@ static cmx_err add_claim(void *arg, const char *address, const char *node, int64
         return CMX_OK; /* skip claims of this gateway, claims of gateways that are away, and claims for platforms */
     x = fleet_find(l, name);
     if (x)
-        x->elsewhere = true;
+        x->up = true;
     return CMX_OK;
 }
 
@@ -244,7 +232,7 @@ static void add_traffic(struct fleet *l, const char *answer)
         x = fleet_find(l, name);
         if (!x)
             continue; /* skip a platform, and a device that was revoked */
-        x->sessions = json_number(object, "sessions");
+        x->up |= json_number(object, "sessions") > 0;
         x->in = json_number(object, "bytes_in");
         x->out = json_number(object, "bytes_out");
         x->refused = json_number(object, "refused");
@@ -255,84 +243,57 @@ static void add_traffic(struct fleet *l, const char *answer)
 
 /* ---- the metrics of a device: a table with one row for each metric ---- */
 
-#define OF(member)                                                                                                     \
-    static int64_t value_##member(const struct device *x)                                                              \
-    {                                                                                                                  \
-        return x->member;                                                                                              \
-    }
-OF(seen)
-OF(attested)
-OF(evidence_ends)
-OF(in)
-OF(out)
-OF(refused)
-OF(denied)
-OF(takeovers_refused)
-OF(quarantined)
-OF(isolated)
-#undef OF
-
-static int64_t value_up(const struct device *x)
-{
-    return x->sessions > 0 || x->elsewhere;
-}
-
-static bool was_seen(const struct device *x)
-{
-    return x->seen != 0;
-}
-static bool was_attested(const struct device *x)
-{
-    return x->attested != 0;
-}
-static bool claims_isolation(const struct device *x)
-{
-    return x->claims_isolation;
-}
-static bool has_policy(const struct device *x)
-{
-    return x->has_policy;
-}
+#define OF(member) offsetof(struct device, member)
+#define ALWAYS SIZE_MAX
 
 static const struct {
     const char *name, *kind, *help; /* help NULL: another value of the metric above */
     const char *labels;             /* labels besides the name; "": none */
-    int64_t (*value)(const struct device *x);
-    bool (*shown)(const struct device *x); /* NULL: the metric is always shown */
+    size_t value;                   /* offset in struct device */
+    size_t shown;                   /* offset of the value without which the metric is not shown, or ALWAYS */
 } device_metrics[] = {
-    {"device_up", "gauge", "Whether the device has a session, at any gateway of the fleet.", "", value_up, NULL},
-    {"device_last_seen_timestamp_seconds", "gauge", "When a session of the device last began or ended.", "", value_seen,
-     was_seen},
-    {"device_attested_timestamp_seconds", "gauge", "When the device was last attested.", "", value_attested,
-     was_attested},
-    {"device_quarantined", "gauge", "Whether only the verifier and the updater reach the device.", "",
-     value_quarantined, has_policy},
+    {"device_up", "gauge", "Whether the device has a session, at any gateway of the fleet.", "", OF(up), ALWAYS},
+    {"device_last_seen_timestamp_seconds", "gauge", "When a session of the device last began or ended.", "", OF(seen),
+     OF(seen)},
+    {"device_attested_timestamp_seconds", "gauge", "When the device was last attested.", "", OF(attested),
+     OF(attested)},
+    {"device_quarantined", "gauge", "Whether only the verifier and the updater reach the device.", "", OF(quarantined),
+     OF(has_policy)},
     {"device_evidence_ends_timestamp_seconds", "gauge", "When the device's evidence expires; 0: it is not trusted.", "",
-     value_evidence_ends, has_policy},
-    {"device_isolated", "gauge", "Whether the device's isolation was in force, by its last evidence.", "",
-     value_isolated, claims_isolation},
+     OF(evidence_ends), OF(has_policy)},
+    {"device_isolated", "gauge", "Whether the device's isolation was in force, by its last evidence.", "", OF(isolated),
+     OF(claims_isolation)},
     {"device_bytes_total", "counter", "Bytes that the device's sessions at this gateway carried.", ",direction=\"in\"",
-     value_in, NULL},
-    {"device_bytes_total", "counter", NULL, ",direction=\"out\"", value_out, NULL},
+     OF(in), ALWAYS},
+    {"device_bytes_total", "counter", NULL, ",direction=\"out\"", OF(out), ALWAYS},
     {"device_refused_forwards_total", "counter", "Forwards that the device requested and that are not permitted.", "",
-     value_refused, NULL},
+     OF(refused), ALWAYS},
     {"device_denied_packets_total", "counter", "Packets of connections to the device that no grant allows.", "",
-     value_denied, NULL},
+     OF(denied), ALWAYS},
     {"device_takeovers_refused_total", "counter",
      "Takeovers refused because there were too many in a minute: two devices may have the same key.", "",
-     value_takeovers_refused, NULL},
+     OF(takeovers_refused), ALWAYS},
 };
+#undef OF
+
+static int64_t value_at(const struct device *x, size_t offset)
+{
+    int64_t value;
+
+    memcpy(&value, (const char *)x + offset, sizeof value);
+    return value;
+}
 
 static void put_row(FILE *f, const struct fleet *l, size_t row)
 {
     for (size_t i = 0; i < l->n; i++) {
         const struct device *x = &l->devices[i];
 
-        if (device_metrics[row].shown && !device_metrics[row].shown(x))
+        if (device_metrics[row].shown != ALWAYS && !value_at(x, device_metrics[row].shown))
             continue;
         fprintf(f, "cmxsafe_%s{", device_metrics[row].name);
         put_label(f, "name", x->name);
-        fprintf(f, "%s} %lld\n", device_metrics[row].labels, (long long)device_metrics[row].value(x));
+        fprintf(f, "%s} %lld\n", device_metrics[row].labels, (long long)value_at(x, device_metrics[row].value));
     }
 }
 
@@ -451,11 +412,11 @@ static void put_copy(FILE *f, const struct gw_copy_state *s)
               (long long)s->left);
 }
 
-bool gw_metrics_put(FILE *f, struct gw *g, struct cmx_why *e)
+bool gw_metrics_put(FILE *f, struct gw *g, const char *dir, struct cmx_why *e)
 {
     struct fleet fleet = {.g = g, .nodes = cmx_mem_alloc(sizeof *fleet.nodes)};
     struct grant_ends grants = {0};
-    bool readable = fleet.nodes && read_registry(&fleet, &grants, e) == CMX_OK;
+    bool readable = fleet.nodes && gw_folder_find(g, dir, e) == CMX_OK && read_registry(&fleet, &grants, e) == CMX_OK;
     char *answer;
     bool up = gw_control(g, "traffic", &answer, NULL) == CMX_OK;
 

@@ -9,6 +9,7 @@
 
 #define GW_METRICS_DEVICES_MAX 20000
 
-/* Writes all metrics of the gateway in the folder that g names (gw_folder_find). If the gateway does not run or the
- * registry cannot be read, there are metrics that show this. False: the registry cannot be read; e says why. */
-bool gw_metrics_put(FILE *f, struct gw *g, struct cmx_why *e);
+/* Writes all metrics of the gateway in the folder that dir names (gw_folder_find), with g as working memory. If the
+ * gateway does not run or the registry cannot be read, there are metrics that show this. False: the registry cannot be
+ * read; e says why. */
+bool gw_metrics_put(FILE *f, struct gw *g, const char *dir, struct cmx_why *e);

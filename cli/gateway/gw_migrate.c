@@ -20,7 +20,7 @@ static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_out
 
     if (g->simple)
         return cmx_why_fail(e, CMX_EINVAL, "a small deployment (--simple) is one server, and keeps its registry there");
-    *o = strcmp(gw_copy_url(g, old), url) == 0 ? GW_UNCHANGED : GW_CHANGED;
+    *o = gw_copy_url(g, old)[0] && strcmp(old, url) == 0 ? GW_UNCHANGED : GW_CHANGED;
     if (*o == GW_UNCHANGED)
         return CMX_OK;
     if (old[0])

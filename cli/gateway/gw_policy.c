@@ -5,6 +5,7 @@
 #include "cli/gateway/gw_store.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/grant.h"
 
 static const char about_set[] =
     "Requires that DEVICE, or each device of @GROUP, proves with signed evidence that it runs firmware that one of "
@@ -122,11 +123,13 @@ static int policy_exempt(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &x.status))
         return x.status;
-    if (!remove && !why)
+    if (!remove && !(why && why[0]))
         return cli_usage("cmxsafe gateway policy exempt", "give the reason with --why");
     if (gw_change_begin(&x))
         return x.status;
-    err = gw_policy_exempt(&x.g.registry, line.operand[0], !remove, why, &x.outcome, &x.e);
+    err = why ? gw_command_check_text("reason", why, GW_WHY_MAX - 1, &x.e) : CMX_OK;
+    if (!err)
+        err = gw_policy_exempt(&x.g.registry, line.operand[0], !remove, why, &x.outcome, &x.e);
     return gw_change_report(&x, err, "%s: %s (%s)", line.operand[0],
                             remove ? "is bound by its policies" : "is EXEMPT from its policies",
                             gw_outcome_text(x.outcome));

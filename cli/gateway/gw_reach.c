@@ -1,15 +1,11 @@
 #include "cli/gateway/gw_reach.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cli/gateway/gw_fleet_ask.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/evidence_policy.h"
@@ -80,46 +76,18 @@ cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d
 
 /* ---- waiting until the other gateways let the operator through ---- */
 
-/* Creates a socket in the fleet's namespace. The packet filter lets this socket use the operator's identity, because
- * the socket's owner is root and its group is the group of the gateway's account. */
-static int operator_socket(const struct gw_reach *r, const struct gw *g)
-{
-    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
-    int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    int inside = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
-    gid_t gid = getegid();
-    int fd = -1;
-
-    if (here >= 0 && inside >= 0 && setns(inside, CLONE_NEWNET) == 0) {
-        if (setegid((gid_t)gw_account_gid(g)) == 0)
-            fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (setegid(gid) != 0 || setns(here, CLONE_NEWNET) != 0)
-            _exit(CLI_FAILED); /* must not continue in the wrong namespace */
-    }
-    if (here >= 0)
-        close(here);
-    if (inside >= 0)
-        close(inside);
-    if (fd >= 0 && (inet_pton(AF_INET6, r->source, &from.sin6_addr) != 1 ||
-                    bind(fd, (const struct sockaddr *)&from, sizeof from) != 0)) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
+/* The packet filter lets the socket use the operator's identity, because its owner is root and its group is that of the
+ * gateway's account. */
 static bool connects(const struct gw_reach *r, const struct gw *g, const struct gw_reached *x)
 {
-    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(r->port)};
-    struct pollfd p = {.fd = operator_socket(r, g), .events = POLLOUT};
+    struct pollfd p = {.fd = gw_fleet_connect((gid_t)gw_account_gid(g), r->source, x->address, r->port),
+                       .events = POLLOUT};
     int error = -1;
     socklen_t len = sizeof error;
 
     if (p.fd < 0)
         return false;
-    if (inet_pton(AF_INET6, x->address, &to.sin6_addr) == 1 &&
-        (connect(p.fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS) &&
-        poll(&p, 1, TRY_MS) == 1)
+    if (poll(&p, 1, TRY_MS) == 1)
         (void)getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len); /* on failure error stays -1 */
     close(p.fd);
     return error == 0;

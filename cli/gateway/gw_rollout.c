@@ -25,32 +25,28 @@ struct one {
     struct gw_device device;
     device_state state;
     struct gw_child child;
-    struct one *next;
 };
 
 struct run {
     const struct gw_rollout *job;
     struct gw g;
     struct one *list;
-    struct one **tail;
-    size_t n, running, done, failed, not_recorded;
+    size_t n, cap, running, done, failed, not_recorded;
     struct gw_reach reach;
 };
 
 static cmx_err add_device(void *arg, const struct gw_device *d)
 {
     struct run *r = arg;
-    struct one *x;
+    struct one *more;
 
     if (d->revoked)
         return CMX_OK;
-    x = cmx_mem_alloc(sizeof *x);
-    if (!x)
+    more = cmx_mem_grow(r->list, r->n, &r->cap, sizeof *more);
+    if (!more)
         return CMX_ENOMEM;
-    x->device = *d;
-    *r->tail = x;
-    r->tail = &x->next;
-    r->n++;
+    r->list = more;
+    r->list[r->n++] = (struct one){.device = *d};
     return CMX_OK;
 }
 
@@ -91,7 +87,8 @@ static cmx_err expand(char out[ARGUMENT_CHARS], const char *text, const struct g
     return err ? err : cmx_buf_cstr(&b, &s);
 }
 
-static bool start(struct run *r, struct one *x)
+/* Returns why the child could not be started; NULL: it runs. */
+static const char *start(struct run *r, struct one *x)
 {
     static char text[ARGUMENTS_MAX][ARGUMENT_CHARS];
     char *argv[ARGUMENTS_MAX + 7] = {NULL, (char *)(uintptr_t)r->job->command, (char *)(uintptr_t) "--url"};
@@ -104,22 +101,27 @@ static bool start(struct run *r, struct one *x)
         argv[n++] = (char *)(uintptr_t) "--json"; /* the verdict is read from the JSON */
     for (size_t i = 0; r->job->arguments && r->job->arguments[i]; i++) {
         if (i == ARGUMENTS_MAX || expand(text[i], r->job->arguments[i], &x->device))
-            return false;
+            return "there are too many arguments after --, or one is too long";
         argv[n++] = text[i];
     }
     argv[n] = NULL;
-    x->state = gw_child_start(&x->child, &r->g, false, argv) ? DEVICE_RUNS : DEVICE_FAILED;
-    return x->state == DEVICE_RUNS;
+    if (!gw_child_start(&x->child, &r->g, false, argv))
+        return "no process could be started";
+    x->state = DEVICE_RUNS;
+    return NULL;
 }
 
 /* Returns the device's outcome, from the exit status and the JSON that attest printed. detail: text for the
- * operator. */
-static const char *read_outcome(const struct run *r, const struct one *x, int exit_status, char detail[OUTPUT_MAX])
+ * operator. problem: why the child did not run; NULL: it did. */
+static const char *read_outcome(const struct run *r, const struct one *x, int exit_status, const char *problem,
+                                char detail[OUTPUT_MAX])
 {
     bool good = exit_status == 0;
     bool compared = r->job->record && gw_child_json(&x->child, "verdict", detail, OUTPUT_MAX);
 
-    if (exit_status == GW_COULD_NOT)
+    if (problem)
+        snprintf(detail, OUTPUT_MAX, "%s", problem);
+    else if (exit_status == GW_COULD_NOT)
         snprintf(detail, OUTPUT_MAX, "the gateway's namespaces can't be entered; is it running?");
     else if (!compared)
         gw_child_last_line(&x->child, good, detail, OUTPUT_MAX);
@@ -151,7 +153,7 @@ static void record(struct run *r, const struct one *x, const char *verdict, cons
     }
 }
 
-static void ended(struct run *r, struct one *x, int exit_status)
+static void ended(struct run *r, struct one *x, int exit_status, const char *problem)
 {
     bool good = exit_status == 0;
     const char *verdict;
@@ -161,7 +163,7 @@ static void ended(struct run *r, struct one *x, int exit_status)
     x->state = good ? DEVICE_SUCCEEDED : DEVICE_FAILED;
     r->done++;
     r->failed += !good;
-    verdict = read_outcome(r, x, exit_status, detail);
+    verdict = read_outcome(r, x, exit_status, problem, detail);
     record(r, x, verdict, detail);
     gw_child_close(&x->child);
     if (r->job->common.json) {
@@ -181,10 +183,10 @@ static void wait_one(struct run *r)
     int status = 0;
     pid_t pid = waitpid(-1, &status, 0);
 
-    for (struct one *x = r->list; x && pid > 0; x = x->next)
+    for (struct one *x = r->list; pid > 0 && x < r->list + r->n; x++)
         if (x->state == DEVICE_RUNS && x->child.pid == pid) {
             r->running--;
-            ended(r, x, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+            ended(r, x, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), NULL);
             return;
         }
 }
@@ -201,7 +203,9 @@ static void print_dry_json(const struct one *x)
 
 static void roll(struct run *r)
 {
-    for (struct one *x = r->list; x; x = x->next) {
+    const char *problem;
+
+    for (struct one *x = r->list; x < r->list + r->n; x++) {
         while (!gw_pace_may_start(&r->job->pace, r->done, r->running))
             wait_one(r);
         if (gw_pace_must_stop(&r->job->pace, r->done, r->failed))
@@ -213,10 +217,11 @@ static void roll(struct run *r)
                 printf("would %s %s\n", r->job->command, x->device.name);
             continue;
         }
-        if (start(r, x))
-            r->running++;
+        problem = start(r, x);
+        if (problem)
+            ended(r, x, CLI_FAILED, problem);
         else
-            ended(r, x, CLI_FAILED);
+            r->running++;
     }
     while (r->running)
         wait_one(r);
@@ -247,15 +252,6 @@ static int summarize(const struct run *r)
         fprintf(stderr, "cmxsafe: %s stopped: too many failures; look at the failed devices, then run it again\n",
                 r->job->command);
     return r->failed || untouched || r->not_recorded ? CLI_FAILED : CLI_OK;
-}
-
-static void free_list(struct run *r)
-{
-    while (r->list) {
-        struct one *next = r->list->next;
-        cmx_mem_free(r->list);
-        r->list = next;
-    }
 }
 
 /* Identifies the operator: the user who ran sudo; else the systemd service that runs this command; else the user. */
@@ -317,8 +313,8 @@ static cmx_err find_far(struct run *r, struct cmx_why *e)
     r->reach.common = &r->job->common;
     r->reach.why = r->job->command;
     r->reach.port = (uint16_t)r->job->port;
-    for (const struct one *x = r->list; !err && x && !r->job->common.dry_run; x = x->next)
-        err = gw_reach_add(&r->reach, &r->g, &x->device, e);
+    for (size_t i = 0; !err && i < r->n && !r->job->common.dry_run; i++)
+        err = gw_reach_add(&r->reach, &r->g, &r->list[i].device, e);
     return err;
 }
 
@@ -345,7 +341,6 @@ static int run_job(const struct gw_rollout *job)
     if (!r)
         return cli_fail(job->command, "out of memory", NULL);
     r->job = job;
-    r->tail = &r->list;
     status = gw_command_open(&r->g, &job->common, !job->common.dry_run);
     if (status == CLI_OK) {
         err = take_identity(r, &e);
@@ -361,7 +356,7 @@ static int run_job(const struct gw_rollout *job)
             status = roll_within_reach(r);
         gw_folder_close(&r->g);
     }
-    free_list(r);
+    cmx_mem_free(r->list);
     cmx_mem_free(r);
     return status;
 }

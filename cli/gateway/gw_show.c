@@ -132,8 +132,9 @@ int gw_cmd_show(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &x.status))
         return x.status;
-    if (form && (!gw_snippet_form(form) || !line.n_operands))
-        return cli_usage("cmxsafe gateway show", "--form takes agent, settings or kconfig, and needs a NAME");
+    if (form && (!gw_snippet_form(form) || !line.n_operands || x.common.json))
+        return cli_usage("cmxsafe gateway show",
+                         "--form takes agent, settings or kconfig, needs a NAME, and excludes --json");
     if (gw_read_begin(&x))
         return x.status;
     if (line.n_operands)

@@ -34,7 +34,7 @@ int gw_status_show(const struct gw_common *c, bool here, const struct gw_status_
         return status;
     status = gw_status_ask(&g, view->request, &answer);
     if (!status && view->question && !here && geteuid() == 0)
-        gw_fleet_ask(&g, view->question, "]}\n", view->reader, &others);
+        gw_fleet_ask(&g, view->question, view->reader, &others);
     if (!status && c->json && !others.n)
         puts(answer);
     else if (!status)

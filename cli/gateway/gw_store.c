@@ -285,55 +285,51 @@ cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct 
 
 /* ---- removing copies that are not needed ---- */
 
-struct needed {
-    struct needed *next;
-    char digest[GW_DIGEST_MAX];
+struct collecting {
+    struct gw *g;
+    char (*needed)[GW_DIGEST_MAX];
+    size_t n, cap;
+    struct cmx_why *e;
 };
 
-static cmx_err need(struct needed **list, const char *digest)
+static cmx_err need(struct collecting *k, const char *digest)
 {
-    struct needed *x = cmx_mem_alloc(sizeof *x);
+    void *more = cmx_mem_grow(k->needed, k->n, &k->cap, sizeof k->needed[0]);
 
-    if (!x)
+    if (!more)
         return CMX_ENOMEM;
-    snprintf(x->digest, sizeof x->digest, "%s", digest);
-    x->next = *list;
-    *list = x;
+    k->needed = more;
+    snprintf(k->needed[k->n++], sizeof k->needed[0], "%s", digest);
     return CMX_OK;
 }
 
-static bool is_needed(const struct needed *list, const char *digest)
+static bool is_needed(const struct collecting *k, const char *digest)
 {
-    while (list && strcmp(list->digest, digest) != 0)
-        list = list->next;
-    return list != NULL;
+    for (size_t i = 0; i < k->n; i++)
+        if (strcmp(k->needed[i], digest) == 0)
+            return true;
+    return false;
 }
 
-static cmx_err need_manifest(const struct gw *g, struct needed **list, const char *digest, struct cmx_why *e)
+static cmx_err need_manifest(struct collecting *k, const char *digest)
 {
     struct gw_manifest *m = NULL;
-    cmx_err err = need(list, digest);
+    cmx_err err = need(k, digest);
 
-    if (!err && gw_store_open_manifest(g, digest, &m, e) == CMX_OK)
+    if (!err && gw_store_open_manifest(k->g, digest, &m, k->e) == CMX_OK)
         for (size_t i = 0; !err && i < m->manifest.n_regions; i++)
-            err = need(list, m->manifest.regions[i].file);
+            err = need(k, m->manifest.regions[i].file);
     gw_manifest_free(m);
     return err;
 }
 
-struct collecting {
-    struct gw *g;
-    struct needed *list;
-    struct cmx_why *e;
-};
-
 static cmx_err need_campaign(void *arg, const struct gw_campaign *c)
 {
     struct collecting *k = arg;
-    cmx_err err = need(&k->list, c->image);
+    cmx_err err = need(k, c->image);
 
     for (size_t i = 0; !err && i < c->n_manifests; i++)
-        err = need_manifest(k->g, &k->list, c->manifests[i], k->e);
+        err = need_manifest(k, c->manifests[i]);
     return err;
 }
 
@@ -343,29 +339,27 @@ static cmx_err need_policy(void *arg, const struct gw_policy *p)
     cmx_err err = CMX_OK;
 
     for (size_t i = 0; !err && i < p->n_manifests; i++)
-        err = need_manifest(k->g, &k->list, p->manifests[i].digest, k->e);
+        err = need_manifest(k, p->manifests[i].digest);
     return err;
 }
 
 static cmx_err need_kept(void *arg, const char *digest, const char *label, int64_t at)
 {
-    struct collecting *k = arg;
-
     (void)label;
     (void)at;
-    return need(&k->list, digest);
+    return need(arg, digest);
 }
 
-static void remove_others(const struct gw *g, const struct needed *list)
+static void remove_others(const struct collecting *k)
 {
     char path[GW_STORE_PATH_MAX];
     const struct dirent *entry;
     DIR *d;
 
-    gw_store_path(g, "", path);
+    gw_store_path(k->g, "", path);
     d = opendir(path);
     while (d && (entry = readdir(d)) != NULL)
-        if (entry->d_name[0] != '.' && !is_needed(list, entry->d_name))
+        if (entry->d_name[0] != '.' && !is_needed(k, entry->d_name))
             (void)unlinkat(dirfd(d), entry->d_name, 0); /* if this fails, the next call tries again */
     if (d)
         closedir(d);
@@ -379,12 +373,8 @@ void gw_store_collect(struct gw *g)
     if (gw_policy_each(&g->registry, need_policy, &k, &e) == CMX_OK &&
         gw_campaign_each(&g->registry, need_campaign, &k, &e) == CMX_OK &&
         gw_store_each_kept(g, need_kept, &k, &e) == CMX_OK)
-        remove_others(g, k.list);
-    while (k.list) {
-        struct needed *next = k.list->next;
-        cmx_mem_free(k.list);
-        k.list = next;
-    }
+        remove_others(&k);
+    cmx_mem_free(k.needed);
 }
 
 /* ---- checking the copies ---- */

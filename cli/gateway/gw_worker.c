@@ -42,6 +42,7 @@ struct known {
     uint64_t retry_ms; /* the wait after a check that did not find it trusted; 0: none */
     uint64_t next_ms;  /* no check before this time */
     pid_t pid;         /* child that checks the device; 0: none */
+    uint64_t begun_ms; /* when the child was started */
     int fd;
     struct gw_basis basis; /* inputs of the check */
     struct gw_check_result result;
@@ -49,7 +50,6 @@ struct known {
 };
 
 struct seen {
-    struct seen *next;
     char name[GW_NAME_MAX];
     struct gw_seen last;
     bool login;
@@ -59,6 +59,7 @@ struct worker {
     struct gw g;
     struct known *devices;
     struct seen *seen;
+    size_t n_seen, cap_seen;
     struct gw_hooks hooks;
     struct gw_publish publish;
     struct gw_campaigns campaigns;
@@ -85,6 +86,23 @@ static struct known *find_known(struct worker *w, const char *name)
 
 /* ---- the running gateway's journal ---- */
 
+/* Returns the entry for this device or platform. NULL: out of memory. */
+static struct seen *seen_of(struct worker *w, const char *name)
+{
+    void *more;
+
+    for (size_t i = 0; i < w->n_seen; i++)
+        if (strcmp(w->seen[i].name, name) == 0)
+            return &w->seen[i];
+    more = cmx_mem_grow(w->seen, w->n_seen, &w->cap_seen, sizeof w->seen[0]);
+    if (!more)
+        return NULL;
+    w->seen = more;
+    w->seen[w->n_seen] = (struct seen){.login = false};
+    snprintf(w->seen[w->n_seen].name, sizeof w->seen[0].name, "%s", name);
+    return &w->seen[w->n_seen++];
+}
+
 static void take_entry(struct worker *w, const char *object)
 {
     char name[GW_NAME_MAX];
@@ -92,7 +110,7 @@ static void take_entry(struct worker *w, const char *object)
     char what[16];
     bool up;
     struct known *k;
-    struct seen *x = w->seen;
+    struct seen *x;
 
     json_text(object, "name", name, sizeof name);
     json_text(object, "from", from, sizeof from);
@@ -103,21 +121,13 @@ static void take_entry(struct worker *w, const char *object)
         return;
     }
     gw_hooks_add(&w->hooks, what, name, from, json_number(object, "at"));
-    while (x && strcmp(x->name, name) != 0)
-        x = x->next;
-    if (!x) {
-        x = cmx_mem_alloc(sizeof *x);
-        if (!x)
-            return; /* out of memory: this entry does not get into the registry */
-        snprintf(x->name, sizeof x->name, "%s", name);
-        x->next = w->seen;
-        w->seen = x;
-    }
+    x = seen_of(w, name);
+    if (!x)
+        return; /* out of memory: this entry does not get into the registry */
     x->last.at = json_number(object, "at");
     snprintf(x->last.source, sizeof x->last.source, "%.63s", from);
-    if (up)
-        json_text(object, "client", x->last.client, sizeof x->last.client);
     if (up) {
+        json_text(object, "client", x->last.client, sizeof x->last.client);
         x->login = w->any_login = true;
         k = find_known(w, name);
         if (k) {
@@ -148,7 +158,8 @@ static cmx_err write_seen(struct worker *w, struct cmx_why *e)
 {
     cmx_err err = CMX_OK;
 
-    for (const struct seen *x = w->seen; !err && x; x = x->next) {
+    for (size_t i = 0; !err && i < w->n_seen; i++) {
+        const struct seen *x = &w->seen[i];
         const struct known *k = find_known(w, x->name);
 
         err = gw_seen_set(&w->g.registry, x->name, &x->last,
@@ -161,11 +172,7 @@ static cmx_err write_seen(struct worker *w, struct cmx_why *e)
 
 static void drop_seen(struct worker *w)
 {
-    while (w->seen) {
-        struct seen *next = w->seen->next;
-        cmx_mem_free(w->seen);
-        w->seen = next;
-    }
+    w->n_seen = 0;
     w->any_login = false;
     w->seen_ms = cmx_port_now_ms();
 }
@@ -253,7 +260,7 @@ static cmx_err write_all(struct worker *w, bool *changed, struct cmx_why *e)
 
 static cmx_err store(struct worker *w, struct cmx_why *e)
 {
-    bool due = w->any_login || w->incidents.n || (w->seen && cmx_port_now_ms() - w->seen_ms >= SEEN_MS);
+    bool due = w->any_login || w->incidents.n || (w->n_seen && cmx_port_now_ms() - w->seen_ms >= SEEN_MS);
     bool changed = false;
     struct cmx_why ignored = {0};
     cmx_err err = CMX_OK;
@@ -320,6 +327,7 @@ static void end_check(struct worker *w, struct known *k)
 {
     gw_check_read(k->fd, &k->result);
     close(k->fd);
+    kill(k->pid, SIGKILL); /* a device may have taken the child over, so do not wait for its own end */
     while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
         ;
     k->pid = 0;
@@ -378,6 +386,7 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
         k->next_ms = cmx_port_now_ms() + RETRY_MIN_MS;
         return;
     }
+    k->begun_ms = cmx_port_now_ms();
     k->logged_in = false;
     w->running++;
 }
@@ -469,10 +478,10 @@ static void wait_checks(struct worker *w)
             fds[n] = (struct pollfd){.fd = k->fd, .events = POLLIN};
             of[n++] = k;
         }
-    if (poll(fds, n, TICK_MS) <= 0)
+    if (poll(fds, n, TICK_MS) < 0)
         return;
     for (nfds_t i = 0; i < n; i++)
-        if (fds[i].revents)
+        if (fds[i].revents || cmx_port_now_ms() - of[i]->begun_ms > GW_CHECK_MAX_S * UINT64_C(1000))
             end_check(w, of[i]);
 }
 
@@ -517,6 +526,7 @@ int gw_cmd_worker(int argc, char **argv)
                                     "Attests devices as their policies require, carries out update campaigns, records "
                                     "when devices were last connected, and runs hooks. The gateway starts it.",
                                     0, 0, options);
+    struct cmx_why e = {0};
     struct worker *w;
     pid_t parent = getppid();
     int status;
@@ -526,13 +536,13 @@ int gw_cmd_worker(int argc, char **argv)
     w = cmx_mem_alloc(sizeof *w);
     if (!w)
         return cli_fail("worker", "out of memory", NULL);
-    gw_folder_find(&w->g, c.dir);
+    if (gw_folder_find(&w->g, c.dir, &e))
+        return gw_fail("worker", &e);
     w->hooks.event = -1;
     w->started_ms = cmx_port_now_ms();
     w->campaigns.demand = demand_evidence;
     w->campaigns.arg = w;
     while (getppid() == parent) {
-        struct cmx_why e = {0};
         bool failed = worker_tick(w, &e) != CMX_OK;
 
         if (failed && !w->failed)

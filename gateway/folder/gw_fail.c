@@ -3,9 +3,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cmxsafe/core/text.h"
+
+#define MESSAGE_MAX 8192
+
 int gw_fail_with(const char *what, const char *why, const char *todo)
 {
-    fprintf(stderr, "cmxsafe: %s: %s%s%s\n", what, why, todo ? "; " : "", todo ? todo : "");
+    char text[MESSAGE_MAX];
+
+    /* The names of files may contain control characters, which a terminal would obey. */
+    snprintf(text, sizeof text, "%s: %s%s%s", what, why, todo ? "; " : "", todo ? todo : "");
+    cmx_text_clean(text);
+    fprintf(stderr, "cmxsafe: %s\n", text);
     return EXIT_FAILURE;
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -13,25 +14,33 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/shared/shared.h"
 
-void gw_folder_find(struct gw *g, const char *dir)
+cmx_err gw_folder_find(struct gw *g, const char *dir, struct cmx_why *e)
 {
     const char *env = getenv("CMXSAFE_GATEWAY");
     const char *home = getenv("HOME");
-    char cwd[GW_PATH_MAX / 2];
+    char cwd[PATH_MAX] = "";
+    int n;
 
     memset(g, 0, sizeof *g);
-    if (!dir && env && env[0])
-        snprintf(g->dir, sizeof g->dir, "%s", env);
-    else if (dir && dir[0] == '/')
-        snprintf(g->dir, sizeof g->dir, "%s", dir);
-    else if (dir && getcwd(cwd, sizeof cwd))
-        snprintf(g->dir, sizeof g->dir, "%s/%.1900s", cwd, dir);
+    if (dir && !dir[0])
+        return cmx_why_fail(e, CMX_EINVAL, "--dir is empty; name the gateway's folder");
+    if (dir && dir[0] != '/' && !getcwd(cwd, sizeof cwd))
+        return cmx_why_fail(e, CMX_EINVAL, "--dir %.80s: the current folder can't be found (%s)", dir, strerror(errno));
+    if (dir)
+        n = snprintf(g->dir, sizeof g->dir, "%s%s%s", cwd, cwd[0] ? "/" : "", dir);
+    else if (env && env[0])
+        n = snprintf(g->dir, sizeof g->dir, "%s", env);
     else if (geteuid() == 0 || !home)
-        snprintf(g->dir, sizeof g->dir, "%s", GW_SYSTEM_DIR);
+        n = snprintf(g->dir, sizeof g->dir, "%s", GW_SYSTEM_DIR);
     else
-        snprintf(g->dir, sizeof g->dir, "%.3800s/.local/share/cmxsafe/gateway", home);
-    for (size_t n = strlen(g->dir); n > 1 && g->dir[n - 1] == '/'; n--)
-        g->dir[n - 1] = '\0';
+        n = snprintf(g->dir, sizeof g->dir, "%s/.local/share/cmxsafe/gateway", home);
+    if (n < 0 || (size_t)n >= sizeof g->dir) {
+        g->dir[0] = '\0';
+        return cmx_why_fail(e, CMX_EINVAL, "the path of the gateway's folder is too long");
+    }
+    for (size_t len = strlen(g->dir); len > 1 && g->dir[len - 1] == '/'; len--)
+        g->dir[len - 1] = '\0';
+    return CMX_OK;
 }
 
 const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX])

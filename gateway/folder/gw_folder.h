@@ -50,8 +50,9 @@ struct gw {
 };
 
 /* Sets g->dir and clears the rest of g. dir: the folder that the operator named. If dir is NULL, uses $CMXSAFE_GATEWAY.
- * If this variable is unset too, uses the system's folder for root and the user's own folder for other users. */
-void gw_folder_find(struct gw *g, const char *dir);
+ * If this variable is unset too, uses the system's folder for root and the user's own folder for other users.
+ * CMX_EINVAL: dir is empty, or the folder's path can't be found or is too long. */
+CMX_MUST_USE cmx_err gw_folder_find(struct gw *g, const char *dir, struct cmx_why *e);
 
 /* Opens the registry in the folder that gw_folder_find chose, and reads the settings. If this process may write, also
  * repairs an interrupted write. Close with gw_folder_close, which is safe even after a failure. */

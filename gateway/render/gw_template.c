@@ -24,30 +24,29 @@ static size_t placeholder_len(const char *s)
     return n > 0 && s[n + 1] == '@' ? n + 2 : 0;
 }
 
-static cmx_err find_value(const struct writer *w, const char *name, size_t len, const struct gw_template_value **out)
+/* Returns NULL if the template names an unknown value. */
+static const struct gw_template_value *find_value(const struct writer *w, const char *name, size_t len)
 {
     for (const struct gw_template_value *v = w->values; v->name; v++)
-        if (strlen(v->name) == len && memcmp(v->name, name, len) == 0) {
-            *out = v;
-            return CMX_OK;
-        }
-    return cmx_why_fail(w->e, CMX_EINTERNAL, "a template names an unknown value '%.*s'", (int)len, name);
+        if (strlen(v->name) == len && memcmp(v->name, name, len) == 0)
+            return v;
+    cmx_why_set(w->e, "a template names an unknown value '%.*s'", (int)len, name);
+    return NULL;
 }
 
 /* Writes one line; len includes the newline. A placeholder for lines must be alone on its line. */
 static cmx_err write_line(const struct writer *w, const char *line, size_t len)
 {
     const char *from = line;
-    const struct gw_template_value *v;
 
     for (const char *s = line; s < line + len; s++) {
         size_t n = *s == '@' ? placeholder_len(s) : 0;
-        cmx_err err = n ? find_value(w, s + 1, n - 2, &v) : CMX_OK;
+        const struct gw_template_value *v = n ? find_value(w, s + 1, n - 2) : NULL;
 
-        if (err)
-            return err;
         if (n == 0)
             continue;
+        if (!v)
+            return CMX_EINTERNAL;
         if (!v->text)
             return v->lines(w->arg);
         fwrite(from, 1, (size_t)(s - from), w->f);
@@ -70,8 +69,9 @@ cmx_err gw_template_write(FILE *f, const char *text, const struct gw_template_va
     for (size_t len; *text && !err; text += len) {
         len = strcspn(text, "\n") + 1;
         if (strncmp(text, "#if ", 4) == 0) {
-            err = find_value(&w, text + 4, name_len(text + 4), &v);
-            skip = err || v->text[0] == '\0';
+            v = find_value(&w, text + 4, name_len(text + 4));
+            err = v ? CMX_OK : CMX_EINTERNAL;
+            skip = !v || v->text[0] == '\0';
         } else if (strncmp(text, "#endif\n", 7) == 0) {
             skip = false;
         } else if (!skip && strncmp(text + strspn(text, " "), "##", 2) != 0) {

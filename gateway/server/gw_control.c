@@ -261,14 +261,12 @@ static bool serve_report(struct gw_server *s, const struct gw_client *c)
     size_t len = 0;
     char *text;
 
-    if (!status && !traffic && !follows && strncmp(c->request, GW_REPORT_ACCESS, strlen(GW_REPORT_ACCESS)) != 0)
+    if (!status && !traffic && !follows)
         return false;
     if (!gw_report_start(s, c, follows))
         return true;
     if (follows)
         gw_report_follow(s, c);
-    if (!status && !traffic)
-        gw_report_access(s, c);
     text = answer_text(s, &len, status ? put_status : put_traffic);
     gw_report_text(c, text ? text : "", len);
 }

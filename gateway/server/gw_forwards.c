@@ -200,7 +200,7 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
     cmx_json_array(j, "forwards");
     for (size_t i = 0; i < n; i++) {
         char text[GW_ADDRESS_MAX + 12];
-        snprintf(text, sizeof text, strchr(forwards[i].address, ':') ? "[%s]:%u" : "%s:%u", forwards[i].address,
+        snprintf(text, sizeof text, strchr(forwards[i].address, ':') ? "[%.45s]:%u" : "%.45s:%u", forwards[i].address,
                  forwards[i].port);
         cmx_json_str(j, NULL, text);
     }

@@ -89,17 +89,6 @@ _Noreturn void gw_report_text(const struct gw_client *c, const char *text, size_
     _exit(EXIT_SUCCESS);
 }
 
-_Noreturn void gw_report_access(const struct gw_server *s, const struct gw_client *c)
-{
-    int fd = keep_connection(c);
-    struct gw_access_reader r;
-
-    gw_access_read_begin(&r, s->g);
-    send_lines(&r, fd, strtoll(c->request + strlen(GW_REPORT_ACCESS), NULL, 10));
-    send_all(fd, GW_REPORT_END, strlen(GW_REPORT_END));
-    _exit(EXIT_SUCCESS);
-}
-
 /* The process ends when the connection is lost, or when the other gateway acknowledges nothing for SILENCE_S. */
 _Noreturn void gw_report_follow(const struct gw_server *s, const struct gw_client *c)
 {

@@ -2,9 +2,9 @@
  *
  *   status      for 'gateway status': the same answer as on the control socket
  *   traffic     for 'gateway status --traffic': the same answer as on the control socket
- *   access MS   for 'gateway access': the lines of the access log since MS (Unix time in ms), then GW_REPORT_END
- *   follow MS   for 'gateway access --follow': the same lines, then new lines as they are written. After each read of
- *               the log, an empty line shows that the gateway is alive, several times within GW_REPORT_SILENCE_MS.
+ *   follow MS   for 'gateway access': the lines of the access log since MS (Unix time in ms), then new lines as they
+ *               are written. After each read of the log, an empty line shows that the gateway is alive, several times
+ *               within GW_REPORT_SILENCE_MS.
  *
  * A process of its own sends each answer, so that a gateway that reads slowly does not delay the server. */
 #pragma once
@@ -13,16 +13,13 @@
 
 #define GW_REPORT_STATUS "status"
 #define GW_REPORT_TRAFFIC "traffic"
-#define GW_REPORT_ACCESS "access "
 #define GW_REPORT_FOLLOW "follow "
 #define GW_REPORT_SILENCE_MS 3000
-#define GW_REPORT_END "{\"event\":\"end\"}\n"
 
 /* Starts a process that sends the answer to c. follows: the process runs until the other gateway disconnects. Returns
- * true in the new process and false in the server. The new process then calls one of the next three functions. */
+ * true in the new process and false in the server. The new process then calls one of the next two functions. */
 bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follows);
 _Noreturn void gw_report_text(const struct gw_client *c, const char *text, size_t len);
-_Noreturn void gw_report_access(const struct gw_server *s, const struct gw_client *c);
 _Noreturn void gw_report_follow(const struct gw_server *s, const struct gw_client *c);
 /* Call when a child process has ended. Frees its slot if gw_report_start started it. */
 void gw_report_ended(struct gw_server *s, pid_t pid);

@@ -41,7 +41,7 @@
 #define GW_SILENCE_MAX_MS 32000    /* sshd sends two keepalives in 30 s; a peer that answers none is dead */
 #define GW_FATALS_PER_MINUTE 20    /* limit of log lines about events that any client can cause */
 #define GW_PEER_REPORTS_MAX 4      /* limit of concurrent answers to operators of other gateways */
-#define GW_PEER_FOLLOWS_MAX 16     /* limit of operators of other gateways who follow the access log */
+#define GW_PEER_FOLLOWS_MAX 16     /* limit of operators of other gateways who read the access log */
 #define GW_SESSION_FORWARDS_MAX 40 /* limit of listeners that are reported for one session */
 
 struct gw_client;

@@ -11,13 +11,25 @@
 #include "cmxsafe/core/nearest.h"
 #include "cmxsafe/core/text.h"
 
-enum { WIDTH = 90, LEFT_MAX = 28 };
+enum { WIDTH = 90, LEFT_MAX = 28, MESSAGE_MAX = 8192 };
 
 /* ---- errors ---- */
 
+/* Prints one line. Arguments and names of files may contain control characters, which a terminal would obey. */
+static void print_error(const char *fmt, ...)
+{
+    char text[MESSAGE_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    cmx_text_format(text, sizeof text, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "cmxsafe: %s\n", text);
+}
+
 int cli_fail(const char *what, const char *why, const char *todo)
 {
-    fprintf(stderr, "cmxsafe: %s: %s%s%s\n", what, why, todo ? "; " : "", todo ? todo : "");
+    print_error("%s: %s%s%s", what, why, todo ? "; " : "", todo ? todo : "");
     return CLI_FAILED;
 }
 
@@ -42,13 +54,13 @@ int cli_end(int status)
 
 int cli_usage(const char *command, const char *fmt, ...)
 {
+    char message[MESSAGE_MAX / 2];
     va_list ap;
 
-    fprintf(stderr, "cmxsafe: ");
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    (void)vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "; see '%s --help'\n", command);
+    print_error("%s; see '%s --help'", message, command);
     return CLI_USAGE;
 }
 
@@ -58,7 +70,7 @@ static int unknown(const char *prefix, const char *what, const char *dashes, con
 
     if (!best)
         return cli_usage(prefix, "unknown %s '%s%s'", what, dashes, word);
-    fprintf(stderr, "cmxsafe: unknown %s '%s%s'; did you mean '%s%s'?\n", what, dashes, word, dashes, best);
+    print_error("unknown %s '%s%s'; did you mean '%s%s'?", what, dashes, word, dashes, best);
     return CLI_USAGE;
 }
 

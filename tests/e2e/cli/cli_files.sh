@@ -30,6 +30,7 @@ for f in /dev/zero "$TMP/fifo" "$TMP/folder" "$TMP/empty" "$TMP/missing"; do
     refused "$f" image verify --key "$f" "$f"
     refused "$f" image sign --key "$TMP/ota.pem" "$f"
     refused "$f" image manifest "$f"
+    refused "$f" image manifest --fill "$f" "$TMP/private_key.bin"
     refused "$f" image fill --key "$TMP/private_key.bin" "$f" "$TMP/filled"
     refused "$f" identity public --key "$f"
     refused "$f" attest --url "$URL" --key "$f" --image "$f"
@@ -107,3 +108,45 @@ unwritten cmxsafed isolation --dry-run -c conf
 unwritten cmxsafe image key --key ota.pem
 unwritten cmxsafe-board keys
 ok "output that cannot be written is a failure"
+
+# ---- the gateway's folder, and texts that the registry stores ----
+says() { # says STATUS TEXT COMMAND...: expects that `cmxsafe gateway COMMAND` ends with STATUS and a message with TEXT
+    local status=$1 text=$2 rc=0
+    shift 2
+    "$BIN/cmxsafe" gateway "$@" >"$TMP/out" 2>"$TMP/err" </dev/null || rc=$?
+    [ "$rc" = "$status" ] && grep -qF -- "$text" "$TMP/err" || { cat "$TMP/out" "$TMP/err"; fail "$rc: $*"; }
+}
+mkdir gone && cd gone && rmdir "$TMP/gone"
+for command in list "init --user" metrics worker follow; do says 1 "current folder can't be found" $command --dir gateway; done
+cd "$TMP" || exit 1
+says 1 "--dir is empty" init --user --dir ""
+says 1 "too long" list --dir "/$(printf 'x%.0s' {1..5000})"
+[ ! -e registry.db ] || fail "a gateway was set up in the current folder"
+if [ "$(id -u)" = 0 ]; then
+    for name in 'a b' "it's" 'a"b' 'a%b' 'a$b' 'a\b' $'a\nb'; do says 1 "a blank, a quote, or a character" init --host gw --dir "$TMP/$name" && [ ! -e "$name" ] || fail "folder $name"; done
+fi
+ok "a folder that can't be found, or that sshd and systemd can't use, is refused"
+
+for text in $'a\e[31m' $'a\nb' $'a\xc2\x9bb' $'a\xffb' $'a\xe2\x80\xaeb'; do
+    says 1 "the reason has control or invisible characters" policy exempt cam-17 --why "$text"
+    says 1 "the reason has control or invisible characters" grant user:root cam-17:81 --why "$text"
+    says 1 "the version has control or invisible characters" campaign start may --all --image image --opaque --expect "$text"
+done
+says 1 "longer than" policy exempt cam-17 --why "$(printf 'x%.0s' {1..300})"
+says 1 "longer than" campaign start may --all --image image --opaque --expect "$(printf 'x%.0s' {1..300})"
+says 2 "give the reason" policy exempt cam-17 --why ""
+"$BIN/cmxsafe" gateway policy exempt cam-17 --why "größere Prüfung" >out && "$BIN/cmxsafe" gateway log | grep -q "größere Prüfung" || fail "a reason in UTF-8"
+says 1 "'' is not the URL" migrate ""
+says 2 "excludes --json" show cam-17 --form agent --json
+"$BIN/cmxsafe" attest --compute --challenge x --key private_key.bin --image image --json | json_is '.challenge == "x" and (.expected | length) == 64' >out || fail "attest --compute --json"
+head -c 8 fill.key >short.key && ! "$BIN/cmxsafe" image manifest --fill short.key image.was 2>err && grep -q "less than 16 bytes" err || fail "a short key: $(cat err)"
+! "$BIN/cmxsafe" image manifest --at 0x3ff000 image.was 2>err && grep -q "does not fit" err || fail "an image that does not fit: $(cat err)"
+"$BIN/cmxsafe" gateway attest cam-17 -- --key "$(printf 'x%.0s' {1..2000})" >out 2>err && fail "an argument that is too long"
+grep -q "too many arguments after --, or one is too long" out || { cat out err; fail "the reason for an argument that is too long"; }
+ok "texts that would change a terminal, wrong URLs and arguments that are too long are refused with the reason"
+
+for arguments in "image info" "image verify --key key" "gateway import" "gateway list" "gateway show" "image" "attest --url"; do
+    "$BIN/cmxsafe" $arguments $'a\e[31m\xc2\x9bb' >out 2>err </dev/null && fail "$arguments accepts control characters"
+    [ -z "$(cat out err | LC_ALL=C tr -d '[:print:]\n\302')" ] || fail "$arguments: control characters in a message: $(cat -v err)"
+done
+ok "messages have no control characters"

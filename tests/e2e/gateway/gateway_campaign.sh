@@ -10,8 +10,8 @@ esptool_ready
 cd "$TMP" || exit 1
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pem 2>/dev/null
 public=$("$BIN/cmxsafe" image key --key k.pem)
-for v in 1 2 3 4 5 6; do make_image v$v.bin $v.0.0 esp32c3 0 1600; done
-for v in 1 2 4 5 6; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
+for v in 1 2 3 4 5 6 7; do make_image v$v.bin $v.0.0 esp32c3 0 1600; done
+for v in 1 2 4 5 6 7; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
 openssl rand -out key.bin 32
 echo BURN | "$ESPTOOL" -m espefuse --chip esp32c3 --virt --path-efuse-file efuse.bin burn-key BLOCK_KEY3 key.bin HMAC_UP >espefuse.log 2>&1 || fail "espefuse"
 
@@ -161,7 +161,17 @@ completed() { # succeeds once v6 is done; fails the scenario if v6 begins during
     state v6 done
 }
 wait_for 120 completed && runs b1 6.0.0 || fail "two campaigns for one board: $(gw campaign show v5) $(gw campaign show v6)"
-[ "$(progress v5 b1)" = done ] || [ "$(progress v5 b1)" = begun ] || fail "the update that has begun: $(gw campaign show v5)"
+settled() { at "$1" b1 done || at "$1" b1 waiting; }
+wait_for 60 settled v5 || fail "the update that has begun: $(gw campaign show v5)"
+# If the worker is killed too, its successor finds out whether the board runs the image of the stopped campaign, and sends nothing.
+gw campaign start v7 b1 --image v7.bin >/dev/null || fail "campaign start"
+soon at v7 b1 begun && gw campaign stop v7 >/dev/null || fail "stop"
+kill_worker
+received() { count b1 'upload begins'; }
+uploads=$(received)
+wait_for 60 settled v7 || fail "an update that has begun, after a stop and a killed worker: $(gw campaign show v7)"
+[ "$(received)" -le $((uploads + 1)) ] || fail "a stopped campaign sends its image: $(gw campaign show v7)"
+gw campaign remove v7 >/dev/null || fail "remove"
 gw campaign remove v5 >/dev/null && gw campaign remove v6 >/dev/null && gw campaign remove june >/dev/null && gw policy set @boards --manifest v4-0x10000 --max-age 10m --enforce no >/dev/null || fail "remove"
 ok "two campaigns, one after the other"
 

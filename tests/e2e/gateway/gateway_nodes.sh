@@ -155,6 +155,12 @@ equal "$(stat -c %a /var/lib/node4/gateway/hostkey_ed25519)" 640 || fail "sshd c
 cp /var/lib/node4/gateway/hostkey_ed25519 "$TMP/kept" && key other && cat "$TMP/other" >/var/lib/node4/gateway/hostkey_ed25519 || fail "another host key"
 ! again gw4 && grep -q "hostkey_ed25519 differs from the fleet's" "$TMP/again.log" || fail "a join replaces a host key: $(cat "$TMP/again.log")"
 cat "$TMP/kept" >/var/lib/node4/gateway/hostkey_ed25519
+# Another fleet may have the same prefix.
+registry4() { sql /var/lib/node4/gateway/registry.db "$@" || fail "sqlite3"; }
+id=$(registry4 "SELECT value FROM meta WHERE key = 'registry_id'")
+registry4 "UPDATE meta SET value = 'another' WHERE key = 'registry_id'"
+! again gw4 && grep -q "already has a gateway, which is not in that fleet" "$TMP/again.log" || fail "a gateway of another fleet joins: $(cat "$TMP/again.log")"
+registry4 "UPDATE meta SET value = '$id' WHERE key = 'registry_id'"
 [ -e /var/lib/node4/gateway/registry.db ] && equal "$(gwn 1 nodes --json | jq -r '[.nodes[].name] | sort | join(" ")')" "gw1 gw2 gw3 gw4" || fail "nodes: $(gwn 1 nodes)"
 gwn 4 leave >/dev/null || fail "leave"
 # If link.key is lost, joining again replaces it.

@@ -189,9 +189,14 @@ while True:
     asking, _ = listener.accept()
     with asking, open(sys.argv[2], "rb") as answer:
         try:
-            asking.recv(100)
+            question = asking.recv(100)
             answer = answer.read()
-            for piece in itertools.repeat(b" " * 65536) if answer == b"endless" else [answer]:
+            # A file that begins with "endless" is repeated, without this word, until the other side disconnects. The
+            # operators who follow the log, and have read some of it, get no answer meanwhile.
+            endless = answer.startswith(b"endless") and (answer[7:] or b" ") * 1000
+            if endless and question.startswith(b"follow") and question != b"follow 0\n":
+                continue
+            for piece in itertools.repeat(endless) if endless else [answer]:
                 asking.sendall(piece)
         except ConnectionError:
             pass
@@ -214,9 +219,13 @@ for answer in 'x]}\n' '{"sessions":[],"sessions":"]}\n' '{"sessions":[]}{"sessio
 done
 printf endless >"$TMP/forged"
 gwn 1 status --json >"$TMP/status.json" 2>/dev/null && json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" || fail "an answer without an end: $(cat "$TMP/status.json")"
-printf '{"event":"\e[2J","at":1}\n{"event":"denied","at":2,"consumer":"fd00::1","target":"fd00::2","port":81,"count":3}\n{"event":"end"}\n' >"$TMP/forged"
+printf '{"event":"\e[2J","at":1}\n{"event":"denied","at":2,"consumer":"fd00::1","target":"fd00::2","port":81,"count":3}\n\n' >"$TMP/forged"
 gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" || fail "access"
-printable "$TMP/access.out" "$TMP/access.err" && grep -q "denied  fd00::1 -> fd00::2:81 (3 packets)" "$TMP/access.out" && grep -q "gateway gw2 sent 1 malformed records" "$TMP/access.err" || fail "access: $(cat "$TMP/access.out" "$TMP/access.err")"
+printable "$TMP/access.out" "$TMP/access.err" && grep -q "denied  fd00::1 -> fd00::2:81 (3 packets)" "$TMP/access.out" && grep -q "gateway gw2 sends malformed records" "$TMP/access.err" || fail "access: $(cat "$TMP/access.out" "$TMP/access.err")"
+printf 'endless{"event":"open","at":1,"consumer":"fd00::1","target":"fd00::4","port":81}\n' >"$TMP/forged"
+begin=$SECONDS
+gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "a log without an end: $(cat "$TMP/access.err")"
+[ $((SECONDS - begin)) -le 60 ] || fail "a log without an end takes $((SECONDS - begin)) s"
 printf '{"minutes":[{"at":60,"sessions":"\e"},{"at":120,"sessions":3,"bytes_in":1,"bytes_out":1,"denied":0}],"parties":[{"name":"\e[2J"},{"name":"forged","bytes_in":5}]}\n' >"$TMP/forged"
 gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" || fail "status --traffic"
 printable "$TMP/traffic.json" "$TMP/traffic.err" && json_is '.malformed == ["gw2"] and ([.parties[].name] | index("forged") != null and index("vms") != null)' "$TMP/traffic.json" &&

@@ -42,6 +42,7 @@ grep -q "registry in PostgreSQL can't be reached.*nothing was changed" "$TMP/err
 wait_for 60 on two cut_off || fail "status and metrics do not say that the gateway is cut off"
 on two gw doctor >"$TMP/doctor.out" && fail "the doctor exits with success"
 grep -q "^bad .*the registry in PostgreSQL is followed" "$TMP/doctor.out" || fail "the doctor does not say that the gateway is cut off"
+equal "$(grep -c "^bad .*PostgreSQL" "$TMP/doctor.out")" 1 || fail "the doctor reports one fault twice: $(grep ^bad "$TMP/doctor.out")"
 client b -N & PIDS+=("$!")
 wait_for 20 on two connected cam-b || fail "no login while PostgreSQL is silent"
 on two connected cam-a || fail "a session ended because PostgreSQL is silent"

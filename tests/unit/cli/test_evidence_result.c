@@ -54,10 +54,27 @@ static void test_a_cut_result_proves_nothing(void **state)
     assert_int_equal(got.verdict, GW_CHECK_UNKNOWN);
 }
 
+/* A child that a device has taken over may keep the pipe open and write nothing. */
+static void test_reading_does_not_wait(void **state)
+{
+    struct gw_check_result got = {.verdict = GW_CHECK_TRUSTED};
+    int fd[2];
+
+    (void)state;
+    assert_int_equal(pipe(fd), 0);
+    alarm(10); /* ends the test if the read waits */
+    gw_check_read(fd[0], &got);
+    alarm(0);
+    assert_int_equal(got.verdict, GW_CHECK_UNKNOWN);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_texts_are_printable),
+        cmocka_unit_test(test_reading_does_not_wait),
         cmocka_unit_test(test_a_cut_result_proves_nothing),
     };
 
