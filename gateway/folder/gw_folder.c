@@ -21,11 +21,11 @@ void gw_folder_find(struct gw *g, const char *dir)
 
     memset(g, 0, sizeof *g);
     if (!dir && env && env[0])
-        snprintf(g->dir, sizeof g->dir, "%s", env);
-    else if (dir && dir[0] == '/')
-        snprintf(g->dir, sizeof g->dir, "%s", dir);
-    else if (dir && getcwd(cwd, sizeof cwd))
+        dir = env;
+    if (dir && dir[0] != '/' && getcwd(cwd, sizeof cwd))
         snprintf(g->dir, sizeof g->dir, "%s/%.1900s", cwd, dir);
+    else if (dir)
+        snprintf(g->dir, sizeof g->dir, "%s", dir);
     else if (geteuid() == 0 || !home)
         snprintf(g->dir, sizeof g->dir, "%s", GW_SYSTEM_DIR);
     else
@@ -195,7 +195,7 @@ long gw_account_gid(const struct gw *g)
 {
     const struct passwd *pw = getpwnam(g->account);
 
-    return g->user ? GW_USER_UID : pw ? (long)pw->pw_gid : 0;
+    return g->user ? GW_USER_UID : pw ? (long)pw->pw_gid : GW_NO_GID;
 }
 
 const char *gw_cgroup_root(void)

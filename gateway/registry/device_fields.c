@@ -31,8 +31,13 @@ cmx_err gw_device_name_check(const char *name, struct cmx_why *e)
     return err;
 }
 
+bool gw_device_host_is_gateway(const char *host, const char *domain)
+{
+    return strncmp(host, "gateway.", 8) == 0 && (strcmp(host + 8, domain) == 0 || strcmp(host + 8, "cmx") == 0);
+}
+
 /* Copies the next item of a list to out; false at the end. Commas, semicolons and blanks separate items. An item that
- * is too long is cut, and the item's parser then refuses it. */
+ * is too long is cut and ends in "...", so that the item's parser refuses it. */
 static bool next_piece(const char **text, char *out, size_t cap)
 {
     size_t len;
@@ -41,7 +46,7 @@ static bool next_piece(const char **text, char *out, size_t cap)
     if (**text == '\0')
         return false;
     len = strcspn(*text, ",; \t");
-    snprintf(out, cap, "%.*s", (int)len, *text);
+    snprintf(out, cap, "%.*s%s", (int)(len < cap ? len : cap - 4), *text, len < cap ? "" : "...");
     *text += len;
     *text += strspn(*text, " \t");
     if (**text == ',' || **text == ';')

@@ -1,6 +1,7 @@
 /* device_fields.h - a device of the registry, and the checks of the values that an operator gives for it. Pure. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,9 @@ CMX_MUST_USE cmx_err gw_device_check_name(const char *name, struct cmx_why *e);
 
 /* Checks a device's name as gw_device_check_name does, and refuses the names of the gateway itself. */
 CMX_MUST_USE cmx_err gw_device_name_check(const char *name, struct cmx_why *e);
+
+/* True for the host names of the gateway itself: gateway.DOMAIN and, whatever the domain is, gateway.cmx. */
+bool gw_device_host_is_gateway(const char *host, const char *domain);
 
 /* Parse a list whose items are separated by commas, semicolons or blanks, such as "81,8989,8888" and
  * "db.example:5432,[fd00::1]:80". Empty text is an empty list. Hosts are stored in their canonical form. */

@@ -172,6 +172,8 @@ static cmx_err check_port(const struct gw_device *d, uint16_t port, struct cmx_w
 {
     if (d->revoked)
         return cmx_why_fail(e, CMX_EINVAL, "%s is revoked", d->name);
+    if (d->n_ports == 0)
+        return cmx_why_fail(e, CMX_ENOENT, "%s has no ports; add them with 'cmxsafe gateway enroll --ports'", d->name);
     if (port == 0)
         return CMX_OK;
     for (size_t i = 0; i < d->n_ports; i++)

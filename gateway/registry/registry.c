@@ -464,15 +464,17 @@ cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)
 cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
     /* VACUUM INTO accepts an empty file as its target. Create the file here, so that the copy is private from the
-     * start. */
+     * start. SQLite does not sync the copy, so a power cut could otherwise leave an incomplete one. */
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
     cmx_err err;
 
     if (fd < 0)
         return errno == EEXIST ? cmx_why_fail(e, CMX_EEXIST, "%s exists; give the name of a new file", path)
                                : cmx_why_fail(e, CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
-    close(fd);
     err = gw_sql_run(r, e, "VACUUM INTO ?", "t", path);
+    if (!err && fsync(fd) != 0)
+        err = cmx_why_fail(e, CMX_EIO, "can't write %s (%s)", path, strerror(errno));
+    close(fd);
     if (err)
         unlink(path);
     return err;
@@ -500,9 +502,9 @@ cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_ev
     cmx_err err = gw_sql_row(
         r, &stmt, e,
         "SELECT at, what, who, detail FROM (SELECT * FROM event WHERE ?1 = '' OR who = ?1 COLLATE NOCASE OR"
-        " who LIKE '%:' || ?1 OR detail = ?1 COLLATE NOCASE OR detail LIKE ?1 || ':%' OR detail LIKE ?1 || ' %'"
-        " ORDER BY id DESC"
-        " LIMIT ?2) ORDER BY id",
+        " substr(who, -length(?1) - 1) = ':' || ?1 COLLATE NOCASE OR detail = ?1 COLLATE NOCASE OR"
+        " substr(detail, 1, length(?1) + 1) COLLATE NOCASE IN (?1 || ':', ?1 || ' ') ORDER BY id DESC LIMIT ?2)"
+        " ORDER BY id",
         "ti", name ? name : "", n ? (int64_t)n : (int64_t)-1);
 
     while (!err) {

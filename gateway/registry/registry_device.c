@@ -70,19 +70,15 @@ cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn
 {
     struct gw_device d;
     sqlite3_stmt *stmt;
-    cmx_err stopped = CMX_OK;
     cmx_err err =
         gw_sql_row(r, &stmt, e, DEVICE_COLUMNS "WHERE ?1 = '' OR d.team = ?1 ORDER BY d.name", "t", group ? group : "");
 
-    while (!err && !stopped) {
-        stopped = read_device(r, stmt, &d, e);
-        if (!stopped)
-            stopped = fn(arg, &d);
-        if (!stopped)
-            err = gw_sql_step(r, stmt, e);
+    while (!err) {
+        err = read_device(r, stmt, &d, e);
+        if (!err)
+            err = gw_sql_next(r, stmt, fn(arg, &d), e);
     }
-    err = gw_sql_end(stmt, err);
-    return stopped ? stopped : err;
+    return gw_sql_end(stmt, err);
 }
 
 #define KEY_OWNER                                                                                                      \

@@ -95,6 +95,14 @@ cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why
     return err;
 }
 
+static cmx_err row_v(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
+                     va_list ap)
+{
+    cmx_err err = prepare_v(r, out, e, sql, types, ap);
+
+    return err ? err : gw_sql_step(r, *out, e);
+}
+
 cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...)
 {
     sqlite3_stmt *stmt;
@@ -102,11 +110,9 @@ cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, co
     cmx_err err;
 
     va_start(ap, types);
-    err = prepare_v(r, &stmt, e, sql, types, ap);
+    err = row_v(r, &stmt, e, sql, types, ap);
     va_end(ap);
-    if (err)
-        return err;
-    return gw_sql_end(stmt, gw_sql_step(r, stmt, e));
+    return gw_sql_end(stmt, err);
 }
 
 cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
@@ -116,9 +122,9 @@ cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e,
     cmx_err err;
 
     va_start(ap, types);
-    err = prepare_v(r, out, e, sql, types, ap);
+    err = row_v(r, out, e, sql, types, ap);
     va_end(ap);
-    return err ? err : gw_sql_step(r, *out, e);
+    return err;
 }
 
 cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql, const char *types, ...)
@@ -128,10 +134,8 @@ cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, co
     cmx_err err;
 
     va_start(ap, types);
-    err = prepare_v(r, &stmt, e, sql, types, ap);
+    err = row_v(r, &stmt, e, sql, types, ap);
     va_end(ap);
-    if (!err)
-        err = gw_sql_step(r, stmt, e);
     if (!err && sqlite3_column_type(stmt, 0) == SQLITE_NULL)
         err = CMX_ENOENT;
     if (!err && out)
@@ -142,8 +146,10 @@ cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, co
 
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err)
 {
+    bool more = sqlite3_stmt_busy(stmt) != 0; /* false after the last row */
+
     sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return err == CMX_ENOENT && !more ? CMX_OK : err;
 }
 
 const char *gw_sql_text(sqlite3_stmt *stmt, int column)

@@ -44,8 +44,8 @@ CMX_MUST_USE cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struc
  * NULL. */
 CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql,
                                    const char *types, ...);
-/* Call this after a loop over rows. It finalizes the statement and returns err; if err is CMX_ENOENT (no more rows),
- * returns CMX_OK. */
+/* Call this after a loop over rows. It finalizes the statement and returns err. After the last row, it returns CMX_OK
+ * instead of gw_sql_step's CMX_ENOENT; a CMX_ENOENT from the processing of a row stays an error. */
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);

@@ -67,13 +67,16 @@ static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
     struct cmx_buf b;
     const uint8_t *p;
     size_t len;
+    cmx_err err = CMX_OK;
 
     cmx_buf_init_view(&b, k->raw, k->raw_len);
     if (get_string(&b, &p, &len) || len != strlen(k->type) || strncmp((const char *)p, k->type, len) != 0)
         return cmx_why_fail(e, CMX_EFORMAT, "the key's content does not match its type %s", k->type);
-    if (strcmp(k->type, "ssh-rsa") == 0)
-        return check_rsa(&b, e);
-    if (strstr(k->type, "ssh-ed25519")) {
+    if (strcmp(k->type, "ssh-rsa") == 0) {
+        err = check_rsa(&b, e);
+        if (err)
+            return err;
+    } else if (strstr(k->type, "ssh-ed25519")) {
         if (get_string(&b, &p, &len) || len != 32)
             return cmx_why_fail(e, CMX_EFORMAT, "the ed25519 key has a wrong length");
     } else if (get_string(&b, &p, &len) || get_string(&b, &p, &len) || len < 65 || p[0] != 4) {
@@ -112,12 +115,15 @@ static cmx_err not_one_line(const char *title, struct cmx_why *e)
 
 cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
 {
-    size_t type_len = strcspn(line, " \t\r\n");
-    const char *blob = line + type_len + strspn(line + type_len, " \t");
-    size_t blob_len = strcspn(blob, " \t\r\n");
+    const char *blob;
+    size_t type_len, blob_len;
     cmx_err err;
 
     memset(k, 0, sizeof *k);
+    line += strspn(line, " \t");
+    type_len = strcspn(line, " \t\r\n");
+    blob = line + type_len + strspn(line + type_len, " \t");
+    blob_len = strcspn(blob, " \t\r\n");
     if (strncmp(line, "----", 4) == 0)
         return not_one_line(line, e);
     if (!known_type(line, type_len))

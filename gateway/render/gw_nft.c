@@ -255,16 +255,14 @@ static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
 {
     struct nft_job *job = arg;
     struct gw_consumer user = {.kind = "user"};
-    struct gw_consumer spellings[GW_SPELLINGS];
-    uint64_t uid;
-    size_t n;
+    long uid;
 
     if (strcmp(p->kind, "user") != 0)
         return CMX_OK;
     snprintf(user.name, sizeof user.name, "%s", p->name);
-    n = gw_party_spellings(&user, spellings);
-    if (gw_party_number(spellings[n - 1].name, &uid)) /* false: the machine has no such user */
-        put_element(job, "%llu : %s", (unsigned long long)uid, p->address);
+    uid = gw_party_local_id(&user);
+    if (uid >= 0)
+        put_element(job, "%ld : %s", uid, p->address);
     return CMX_OK;
 }
 
@@ -324,11 +322,9 @@ static cmx_err put_unit_sources(void *arg)
 static cmx_err put_direct(void *arg, const struct gw_device *d)
 {
     struct nft_job *job = arg;
-    char gateway[GW_HOST_MAX];
 
-    snprintf(gateway, sizeof gateway, "gateway.%s", job->g->domain);
     for (size_t i = 0; !d->revoked && d->address[0] && i < d->n_directs; i++)
-        if (strcmp(d->directs[i].host, gateway) == 0 || strcmp(d->directs[i].host, "gateway.cmx") == 0)
+        if (gw_device_host_is_gateway(d->directs[i].host, job->g->domain))
             fprintf(job->f, "        iifname \"cmxsafe0\" ip6 saddr %s tcp dport %u accept comment \"%s\"\n",
                     d->address, d->directs[i].port, d->name);
     return CMX_OK;
