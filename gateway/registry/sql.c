@@ -95,6 +95,17 @@ cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why
     return err;
 }
 
+cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **out, sqlite3_str *sql, struct cmx_why *e)
+{
+    char *text = sqlite3_str_finish(sql);
+    cmx_err err;
+
+    *out = NULL;
+    err = text ? gw_sql_prepare(r, out, e, text, "") : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    sqlite3_free(text);
+    return err;
+}
+
 static cmx_err row_v(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
                      va_list ap)
 {

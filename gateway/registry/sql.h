@@ -28,6 +28,9 @@ cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
  * NULL), 'i': int64_t. The caller finalizes the statement. */
 CMX_MUST_USE cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
                                     const char *types, ...);
+/* Like gw_sql_prepare, for a statement without arguments that was written to `sql`; frees `sql`. */
+CMX_MUST_USE cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **out, sqlite3_str *sql,
+                                         struct cmx_why *e);
 /* Runs a statement that returns no rows. CMX_EEXIST: the statement breaks a constraint, such as a uniqueness
  * constraint. */
 CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);
