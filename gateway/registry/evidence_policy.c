@@ -233,13 +233,10 @@ cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t
 {
     struct gw_device d;
     char detail[24];
-    bool has = false;
     cmx_err err = gw_device_get(r, device, &d, e);
 
     *out = GW_UNCHANGED;
-    for (size_t i = 0; !err && i < d.n_ports; i++)
-        has |= d.ports[i] == port;
-    if (!err && !has)
+    if (!err && !gw_device_has_port(&d, port))
         return cmx_why_fail(e, CMX_ENOENT, "%.80s has no port %u; name it in --ports, too", device, port);
     if (!err)
         err = gw_sql_run(r, e, "UPDATE device SET attest_port = ?1 WHERE id = ?2 AND attest_port <> ?1", "ii",
@@ -261,8 +258,8 @@ cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t
 #define STANDING_COLUMNS                                                                                               \
     "SELECT d.id, d.name, coalesce(d.address, ''), coalesce(p.id, 0), coalesce(p.enforce, 0), d.exempt,"               \
     " EXISTS (SELECT 1 FROM quarantined q WHERE q.device = d.id), coalesce(p.max_age, 0), coalesce(v.given, 0),"       \
-    " CASE WHEN v.trusted = 1 THEN gw_left(v.given, v.ends, v.boot, v.boot_ends, (SELECT value FROM meta WHERE"        \
-    " key = 'clock')) ELSE 0 END, coalesce(v.trusted, 0), coalesce(v.reason, ''), coalesce(v.manifest, ''), "          \
+    " CASE WHEN v.trusted = 1 THEN " GW_SQL_LEFT                                                                       \
+    " ELSE 0 END, coalesce(v.trusted, 0), coalesce(v.reason, ''), coalesce(v.manifest, ''), "                          \
     "d.attest_port" STANDING_FROM
 
 static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)

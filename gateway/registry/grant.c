@@ -174,11 +174,8 @@ static cmx_err check_port(const struct gw_device *d, uint16_t port, struct cmx_w
         return cmx_why_fail(e, CMX_EINVAL, "%s is revoked", d->name);
     if (d->n_ports == 0)
         return cmx_why_fail(e, CMX_ENOENT, "%s has no ports; add them with 'cmxsafe gateway enroll --ports'", d->name);
-    if (port == 0)
+    if (port == 0 || gw_device_has_port(d, port))
         return CMX_OK;
-    for (size_t i = 0; i < d->n_ports; i++)
-        if (d->ports[i] == port)
-            return CMX_OK;
     return cmx_why_fail(e, CMX_ENOENT, "%s has no port %u; see 'cmxsafe gateway show'", d->name, port);
 }
 
@@ -490,9 +487,8 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
 {
     return gw_sql_number(
         r, left, e,
-        "SELECT min(max(left, 0)) FROM (SELECT left FROM given_grants WHERE ends <> 0 UNION ALL"
-        " SELECT gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock')) FROM evidence"
-        " WHERE trusted = 1) WHERE ? OR left > 0",
+        "SELECT min(max(left, 0)) FROM (SELECT left FROM given_grants WHERE ends <> 0 UNION ALL SELECT " GW_SQL_LEFT
+        " FROM evidence WHERE trusted = 1) WHERE ? OR left > 0",
         "i", (int64_t)ended);
 }
 
@@ -521,13 +517,11 @@ cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e)
 cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
 {
     static const char *const rows[] = {
-        "DELETE FROM grants WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
-        " (SELECT value FROM meta WHERE key = 'clock')) < 0",
-        "DELETE FROM group_grants WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
-        " (SELECT value FROM meta WHERE key = 'clock')) < 0",
+        "DELETE FROM grants WHERE ends <> 0 AND " GW_SQL_LEFT " < 0",
+        "DELETE FROM group_grants WHERE ends <> 0 AND " GW_SQL_LEFT " < 0",
         /* Evidence that is too old remains stored as the device's last verdict, but never counts again. */
         "UPDATE evidence SET trusted = 0, reason = 'its evidence is older than the policy allows' WHERE trusted = 1 AND"
-        " gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock')) < 0",
+        " " GW_SQL_LEFT " < 0",
     };
     struct gw_grant_record g;
     sqlite3_stmt *stmt;

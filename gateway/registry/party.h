@@ -18,8 +18,8 @@ struct gw_party {
  * spellings of user 0: a grant to "00" would remain after the grant to "0" is removed. */
 bool gw_party_number(const char *name, uint64_t *id);
 
-/* Returns the uid or gid of a local user or group, which c gives by name or by number. -1: c is neither, or this machine
- * does not have it. */
+/* Returns the uid or gid of a local user or group, which c gives by name or by number. -1: c is neither, or this
+ * machine does not have it. */
 long gw_party_local_id(const struct gw_consumer *c);
 
 /* False if c is the name of a user or group that this machine does not have. */

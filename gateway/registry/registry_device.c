@@ -182,19 +182,12 @@ static bool same_services(const struct gw_device *a, const struct gw_device *b)
 {
     if (a->n_ports != b->n_ports || a->n_directs != b->n_directs || strcmp(a->group, b->group) != 0)
         return false;
-    for (size_t i = 0, k; i < a->n_ports; i++) {
-        for (k = 0; k < b->n_ports && b->ports[k] != a->ports[i]; k++)
-            ;
-        if (k == b->n_ports)
+    for (size_t i = 0; i < a->n_ports; i++)
+        if (!gw_device_has_port(b, a->ports[i]))
             return false;
-    }
-    for (size_t i = 0, k; i < a->n_directs; i++) {
-        for (k = 0; k < b->n_directs; k++)
-            if (b->directs[k].port == a->directs[i].port && strcmp(b->directs[k].host, a->directs[i].host) == 0)
-                break;
-        if (k == b->n_directs)
+    for (size_t i = 0; i < a->n_directs; i++)
+        if (!gw_device_has_direct(b, &a->directs[i]))
             return false;
-    }
     return true;
 }
 

@@ -196,8 +196,6 @@ cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowe
     struct nft_job job = {.f = f, .g = g, .allowed = allowed, .e = e};
     struct gw_link link = {0};
     char gateway[GW_ADDRESS_MAX] = "";
-    char account[GW_TEMPLATE_NUMBER_MAX], nobody[GW_TEMPLATE_NUMBER_MAX], node_mask[GW_TEMPLATE_NUMBER_MAX],
-        from_node[GW_TEMPLATE_NUMBER_MAX], to_node_bit[GW_TEMPLATE_NUMBER_MAX];
     cmx_err err = CMX_OK;
 
     if (!g->user) {
@@ -210,30 +208,30 @@ cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowe
     if (err)
         return err;
     const struct gw_template_value values[] = {
-        {"table", GW_NFT_TABLE, NULL},
-        {"fleet", g->fleet_text, NULL},
-        {"gateway", gateway, NULL},
-        {"inside", link.inside, NULL},
-        {"account", gw_template_decimal(account, gw_account_gid(g)), NULL},
-        {"nobody", gw_template_decimal(nobody, GW_NOBODY), NULL},
-        {"mark", GW_NFT_MARK, NULL},
-        {"locals_mark", GW_NFT_LOCALS_MARK, NULL},
-        {"node_mask", gw_template_hex(node_mask, GW_NFT_NODE_MASK), NULL},
-        {"from_node", gw_template_hex(from_node, GW_NFT_FROM_NODE_MARK), NULL},
-        {"to_node_bit", gw_template_hex(to_node_bit, GW_NFT_TO_NODE_BIT), NULL},
-        {"node_port", GW_NFT_NODE_PORT, NULL},
-        {"nodes", job.nodes.own ? "1" : "", NULL},
-        {"own_link", job.nodes.own ? job.nodes.own->link : "", NULL},
-        {"node_prefix", job.nodes.prefix, NULL},
-        {"grant_elements", NULL, put_grant_elements},
-        {"local_elements", NULL, put_local_elements},
-        {"user_marks", NULL, put_user_marks},
-        {"group_marks", NULL, put_group_marks},
-        {"user_elements", NULL, put_user_elements},
-        {"group_elements", NULL, put_group_elements},
-        {"node_marks", NULL, put_node_marks},
-        {"locals_node_marks", NULL, put_locals_node_marks},
-        {NULL, NULL, NULL},
+        {"table", .text = GW_NFT_TABLE},
+        {"fleet", .text = g->fleet_text},
+        {"gateway", .text = gateway},
+        {"inside", .text = link.inside},
+        {"account", .number = (uint64_t)gw_account_gid(g)},
+        {"nobody", .number = GW_NOBODY},
+        {"mark", .text = GW_NFT_MARK},
+        {"locals_mark", .text = GW_NFT_LOCALS_MARK},
+        {"node_mask", .number = GW_NFT_NODE_MASK, .hex = true},
+        {"from_node", .number = GW_NFT_FROM_NODE_MARK, .hex = true},
+        {"to_node_bit", .number = GW_NFT_TO_NODE_BIT, .hex = true},
+        {"node_port", .text = GW_NFT_NODE_PORT},
+        {"nodes", .text = job.nodes.own ? "1" : ""},
+        {"own_link", .text = job.nodes.own ? job.nodes.own->link : ""},
+        {"node_prefix", .text = job.nodes.prefix},
+        {"grant_elements", .lines = put_grant_elements},
+        {"local_elements", .lines = put_local_elements},
+        {"user_marks", .lines = put_user_marks},
+        {"group_marks", .lines = put_group_marks},
+        {"user_elements", .lines = put_user_elements},
+        {"group_elements", .lines = put_group_elements},
+        {"node_marks", .lines = put_node_marks},
+        {"locals_node_marks", .lines = put_locals_node_marks},
+        {0},
     };
     return gw_template_write(f, g->user ? gw_template_fleet_user : gw_template_fleet, values, &job, e);
 }
@@ -341,24 +339,23 @@ cmx_err gw_nft_host(FILE *f, struct gw *g, const struct gw_allowed_list *allowed
 {
     struct nft_job job = {.f = f, .g = g, .allowed = allowed, .e = e};
     struct gw_link link;
-    char account[GW_TEMPLATE_NUMBER_MAX];
     cmx_err err = gw_link_get(g, &link, e);
 
     if (err)
         return err;
     const struct gw_template_value values[] = {
-        {"table", GW_NFT_HOST_TABLE, NULL},
-        {"host", link.host, NULL},
-        {"account", gw_template_decimal(account, gw_account_gid(g)), NULL},
-        {"user_marks", NULL, put_user_marks},
-        {"group_marks", NULL, put_group_marks},
-        {"user_sources", NULL, put_user_sources},
-        {"group_sources", NULL, put_group_sources},
-        {"user_fallbacks", NULL, put_user_fallbacks},
-        {"unit_sources", NULL, put_unit_sources},
-        {"unit_marks", NULL, put_unit_marks},
-        {"device_directs", NULL, put_device_directs},
-        {NULL, NULL, NULL},
+        {"table", .text = GW_NFT_HOST_TABLE},
+        {"host", .text = link.host},
+        {"account", .number = (uint64_t)gw_account_gid(g)},
+        {"user_marks", .lines = put_user_marks},
+        {"group_marks", .lines = put_group_marks},
+        {"user_sources", .lines = put_user_sources},
+        {"group_sources", .lines = put_group_sources},
+        {"user_fallbacks", .lines = put_user_fallbacks},
+        {"unit_sources", .lines = put_unit_sources},
+        {"unit_marks", .lines = put_unit_marks},
+        {"device_directs", .lines = put_device_directs},
+        {0},
     };
     return gw_template_write(f, gw_template_host, values, &job, e);
 }

@@ -333,6 +333,10 @@ static void test_directs(void **state)
     assert_string_equal(e.text, "the host '' of a direct service is empty; give HOST:PORT");
     assert_int_equal(gw_device_parse_directs(&d, "broker.example:1883,[fd00::1]:80", &e), CMX_OK);
     assert_string_equal(d.directs[1].host, "fd00::1");
+    /* Repeating an enrolment changes nothing, so a service that is given twice must count once. */
+    assert_int_equal(gw_device_parse_directs(&d, "broker.example:1883,Broker.example:1883,broker.example:1884", &e),
+                     CMX_OK);
+    assert_int_equal(d.n_directs, 2);
 }
 
 /* The printed configuration works unchanged: no context occurs twice, and no context uses the port of the device's own
@@ -1774,20 +1778,25 @@ static void test_folder(void **state)
 
 static void test_template(void **state)
 {
-    const struct gw_template_value values[] = {
-        {"name", "x", NULL}, {"no", "", NULL}, {"lines", NULL, put_two_lines}, {NULL, NULL, NULL}};
+    const struct gw_template_value values[] = {{"name", .text = "x"},
+                                               {"no", .text = ""},
+                                               {"lines", .lines = put_two_lines},
+                                               {"n", .number = 4200000000},
+                                               {"hex", .number = 0xfffffff0, .hex = true},
+                                               {0}};
     struct cmx_why e = {0};
     char *text;
     size_t len;
     FILE *f;
 
     (void)state;
-    GENERATE(assert_int_equal(gw_template_write(f,
-                                                "## no\n# @name@, @name @name@\n#if no\nmore @other@\n#endif\n"
-                                                "#if name\nthis\n#endif\n        @lines@\nend @set accept\n",
-                                                values, f, &e),
-                              CMX_OK));
-    assert_string_equal(text, "# x, @name x\nthis\n        one\n        two\nend @set accept\n");
+    GENERATE(
+        assert_int_equal(gw_template_write(f,
+                                           "## no\n# @name@, @name @name@ @n@ @hex@\n#if no\nmore @other@\n#endif\n"
+                                           "#if name\nthis\n#endif\n        @lines@\nend @set accept\n",
+                                           values, f, &e),
+                         CMX_OK));
+    assert_string_equal(text, "# x, @name x 4200000000 0xfffffff0\nthis\n        one\n        two\nend @set accept\n");
     free(text);
     GENERATE(assert_int_equal(gw_template_write(f, "ip6 daddr @other@ accept\n", values, f, &e), CMX_EINTERNAL));
     free(text);
