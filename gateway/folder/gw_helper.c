@@ -35,7 +35,7 @@ cmx_err gw_helper_source(char out[GW_PATH_MAX], struct cmx_why *e)
 }
 
 /* sshd runs an AuthorizedKeysCommand only if root owns the file and every folder above it, and no group or other user
- * may write to them. It follows symbolic links first (safe_path in OpenSSH's misc.c). */
+ * may write to them. Like sshd, this resolves symbolic links first. */
 static bool safe_for_sshd(const char *path)
 {
     char part[GW_PATH_MAX]; /* realpath's size */

@@ -114,18 +114,13 @@ static long canonical_user(const char *name, char out[GW_CONSUMER_MAX])
     return uid;
 }
 
-static long canonical_group(const char *name, char out[GW_CONSUMER_MAX])
-{
-    return lookup_id(true, name, out);
-}
-
 long gw_party_local_id(const struct gw_consumer *c)
 {
     char name[GW_CONSUMER_MAX];
 
     if (strcmp(c->kind, "user") == 0)
         return canonical_user(c->name, name);
-    return strcmp(c->kind, "group") == 0 ? canonical_group(c->name, name) : -1;
+    return strcmp(c->kind, "group") == 0 ? lookup_id(true, c->name, name) : -1;
 }
 
 bool gw_party_is_known(const struct gw_consumer *c)
@@ -186,7 +181,7 @@ cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const
     if (strcmp(c->kind, "cgroup") == 0)
         return derive_name(f, CMX_DOMAIN_UNIT_ADDRESS, c->name, out, e);
     if (strcmp(c->kind, "group") == 0) {
-        (void)canonical_group(c->name, name); /* a group that does not exist yet also has an identity */
+        (void)lookup_id(true, c->name, name); /* a group that does not exist yet also has an identity */
         return derive_name(f, CMX_DOMAIN_GROUP_ADDRESS, name, out, e);
     }
     (void)canonical_user(c->name, name);
@@ -307,27 +302,25 @@ static cmx_err match_party(void *arg, const struct gw_party *p)
 /* A local user without any grant also has an identity. */
 static cmx_err find_local_user(const struct gw_fleet *f, const char *what, struct gw_party *out, struct cmx_why *e)
 {
-    struct gw_consumer c = {.kind = "user"};
+    struct gw_party p = {.kind = "user"};
+    char name[GW_CONSUMER_MAX];
     const struct passwd *pw;
-    cmx_err err = CMX_ENOENT;
+    bool found = false;
 
     setpwent();
-    while (err == CMX_ENOENT && (pw = getpwent()) != NULL) {
-        char address[GW_ADDRESS_MAX] = "";
-
-        snprintf(c.name, sizeof c.name, "%.190s", pw->pw_name);
-        if (derive_name(f, CMX_DOMAIN_USER_ADDRESS, c.name, address, e))
+    while (!found && (pw = getpwent()) != NULL) {
+        snprintf(p.name, sizeof p.name, "%.190s", pw->pw_name);
+        if (derive_name(f, CMX_DOMAIN_USER_ADDRESS, p.name, p.address, e))
             break;
-        if (strcmp(what, address) == 0 || strcmp(what, c.name) == 0 ||
-            (strncmp(what, "user:", 5) == 0 && strcmp(what + 5, c.name) == 0)) {
-            *out = (struct gw_party){.kind = "user"};
-            snprintf(out->name, sizeof out->name, "%s", c.name);
-            snprintf(out->address, sizeof out->address, "%s", address);
-            err = CMX_OK;
-        }
+        found = strcmp(what, p.address) == 0 || strcmp(what, p.name) == 0 ||
+                (strncmp(what, "user:", 5) == 0 && strcmp(what + 5, p.name) == 0);
     }
     endpwent();
-    return err;
+    if (!found)
+        return CMX_ENOENT;
+    *out = p;
+    (void)canonical_user(p.name, name); /* not earlier, since it may end the enumeration */
+    return derive_name(f, CMX_DOMAIN_USER_ADDRESS, name, out->address, e);
 }
 
 cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const char *what, struct gw_party *out,
@@ -403,7 +396,7 @@ static cmx_err allow_group(struct each_allowed *job, const char *group, struct g
     const struct group *gr;
     cmx_err err;
 
-    a->gid = canonical_group(group, name);
+    a->gid = lookup_id(true, group, name);
     err = derive_name(job->f, CMX_DOMAIN_GROUP_ADDRESS, name, a->source, job->e);
     if (!err)
         err = allow(job, a);

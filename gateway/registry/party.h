@@ -31,7 +31,7 @@ typedef cmx_err (*gw_spelling_fn)(void *arg, const struct gw_consumer *c);
 CMX_MUST_USE cmx_err gw_party_each_spelling(struct gw_registry *r, const struct gw_consumer *c, gw_spelling_fn fn,
                                             void *arg, struct cmx_why *e);
 
-/* Writes the identity of a consumer. A user's names and uid give the same identity, and so do a group's names and gid.
+/* Writes the identity of a consumer. All names of a uid, and the uid, give the same identity; likewise for a gid.
  * CMX_ENOENT: c is a platform that was never registered, or whose key is malformed. */
 CMX_MUST_USE cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
                                        char out[GW_ADDRESS_MAX], struct cmx_why *e);

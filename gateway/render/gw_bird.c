@@ -33,11 +33,12 @@ static cmx_err put_neighbour(const struct bird_job *job, const struct gw_node *n
     return gw_template_write(job->f, gw_template_bird_neighbour, values, NULL, job->e);
 }
 
-static cmx_err put_neighbours(void *arg)
+static cmx_err put_neighbours(void *arg, uint64_t number)
 {
     const struct bird_job *job = arg;
     cmx_err err = CMX_OK;
 
+    (void)number;
     for (size_t i = 0; !err && i < job->nodes.n; i++)
         if (&job->nodes.list[i] != job->nodes.own)
             err = put_neighbour(job, &job->nodes.list[i]);

@@ -49,7 +49,7 @@ static cmx_err write_line(const struct writer *w, const char *line, size_t len)
         if (n == 0)
             continue;
         if (v->lines)
-            return v->lines(w->arg);
+            return v->lines(w->arg, v->number);
         fwrite(from, 1, (size_t)(s - from), w->f);
         if (v->text)
             fputs(v->text, w->f);

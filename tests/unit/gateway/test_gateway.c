@@ -1719,8 +1719,9 @@ static void test_golden_nodes(void **state)
     free(text);
 }
 
-static cmx_err put_two_lines(void *arg)
+static cmx_err put_two_lines(void *arg, uint64_t number)
 {
+    assert_int_equal(number, 7);
     fputs("        one\n        two\n", arg);
     return CMX_OK;
 }
@@ -1780,7 +1781,7 @@ static void test_template(void **state)
 {
     const struct gw_template_value values[] = {{"name", .text = "x"},
                                                {"no", .text = ""},
-                                               {"lines", .lines = put_two_lines},
+                                               {"lines", .lines = put_two_lines, .number = 7},
                                                {"n", .number = 4200000000},
                                                {"hex", .number = 0xfffffff0, .hex = true},
                                                {0}};
