@@ -275,19 +275,34 @@ void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_c
     gw_copy_state_read(out, path, meta_number(r, "clock", 0));
 }
 
+/* SQLite would wait for the writer of a FIFO, and its messages name neither a missing file nor a folder. */
+static cmx_err check_file(const char *path, struct cmx_why *e)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0)
+        return S_ISREG(st.st_mode)
+                   ? CMX_OK
+                   : cmx_why_fail(e, CMX_EFORMAT,
+                                  "%s is not a regular file; restore the registry from a backup (docs/GATEWAY.md)",
+                                  path);
+    if (errno == ENOENT)
+        return cmx_why_fail(
+            e, CMX_ENOENT,
+            "there is no registry %s; set the gateway up with 'cmxsafe gateway init', or restore a backup", path);
+    return cmx_why_fail(e, CMX_EPERM, "can't open the registry %s (%s)%s", path, strerror(errno),
+                        errno == EACCES ? "; run the command as root" : "");
+}
+
 static cmx_err open_tables(struct gw_registry *r, const char *path, bool write, struct cmx_why *e)
 {
     int64_t version = 0;
     cmx_err err;
 
     memset(r, 0, sizeof *r);
-    if (access(path, F_OK) != 0 && errno != ENOENT)
-        return cmx_why_fail(e, CMX_EPERM, "can't open the registry %s (%s); run the command as root", path,
-                            strerror(errno));
-    if (access(path, F_OK) != 0)
-        return cmx_why_fail(
-            e, CMX_ENOENT,
-            "there is no registry %s; set the gateway up with 'cmxsafe gateway init', or restore a backup", path);
+    err = check_file(path, e);
+    if (err)
+        return err;
     err = open_db(r, path, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY,
                   write ? GW_WRITE_PATIENCE_MS : GW_READ_PATIENCE_MS, e);
     r->writable = write;

@@ -21,6 +21,7 @@ cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e)
                             "the registry is locked by another program; find it with 'fuser -v' on the file");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_ERROR: /* such as a missing table */
         return cmx_why_fail(e, CMX_EFORMAT, "the registry is damaged (%s); restore it from a backup (docs/GATEWAY.md)",
                             sqlite3_errmsg(db));
     case SQLITE_READONLY:

@@ -1248,6 +1248,10 @@ static void test_broken(void **state)
         sqlite3_exec(gateway.registry.db, "PRAGMA user_version = 1; PRAGMA application_id = 7", NULL, NULL, NULL),
         SQLITE_OK);
     reopen_fails(CMX_EFORMAT, "is not a registry");
+    sql("DROP TABLE event");
+    assert_int_equal(gw_event(&gateway.registry, "note", "", "", &e), CMX_EFORMAT);
+    assert_string_equal(e.text, "the registry is damaged (no such table: event); restore it from a backup "
+                                "(docs/GATEWAY.md)");
     gw_registry_close(&gateway.registry);
     memset(noise, 0x5a, sizeof noise);
     fd = open(db, O_WRONLY);
@@ -1257,6 +1261,12 @@ static void test_broken(void **state)
     assert_int_equal(truncate(db, 0), 0);
     reopen_fails(CMX_EFORMAT, "is not a registry");
     unlink(db);
+    assert_int_equal(mkfifo(db, 0600), 0);
+    reopen_fails(CMX_EFORMAT, "is not a regular file");
+    unlink(db);
+    assert_int_equal(mkdir(db, 0700), 0);
+    reopen_fails(CMX_EFORMAT, "is not a regular file");
+    assert_int_equal(rmdir(db), 0);
     reopen_fails(CMX_ENOENT, "there is no registry");
     assert_int_equal(gw_registry_create(&r, db, &e), CMX_OK);
     gw_registry_close(&r);
