@@ -348,7 +348,9 @@ static int run(const struct init_job *job)
     cmx_err err;
 
     gw_folder_find(&g, job->common.dir);
-    err = open_or_create(&g, job, &created, &e);
+    err = job->user ? CMX_OK : gw_path_check(g.dir, &e);
+    if (!err)
+        err = open_or_create(&g, job, &created, &e);
     if (!err) {
         fresh = is_fresh(&g);
         err = begin_settings(&g, job, fresh, &e);

@@ -40,6 +40,18 @@ const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX])
     return out;
 }
 
+cmx_err gw_path_check(const char *path, struct cmx_why *e)
+{
+    for (const char *p = path; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("\"'\\%#$", *p))
+            return cmx_why_fail(
+                e, CMX_EINVAL,
+                "the path '%.150s' has blanks, control characters or one of \" ' \\ %% # $; use another "
+                "folder",
+                path);
+    return CMX_OK;
+}
+
 const char *gw_inside_dir(const struct gw *g)
 {
     return g->user ? GW_INSIDE_DIR : g->dir;

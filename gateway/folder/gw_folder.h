@@ -68,6 +68,8 @@ CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX]);
 /* Returns the folder's path as sshd and its helper see it: GW_INSIDE_DIR in --user mode, else g->dir. */
 const char *gw_inside_dir(const struct gw *g);
+/* Checks a path that sshd's configuration and units contain, where they would split or expand some characters. */
+CMX_MUST_USE cmx_err gw_path_check(const char *path, struct cmx_why *e);
 /* Writes the host name of a device: "cam-17.cmx", or "localhost" in a small deployment. */
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX]);
 /* Writes "SHA256:..." of the host key in DIR/name (a .pub file); "" when it can't be read. */

@@ -14,5 +14,9 @@ cmx_err gw_sshd_config(FILE *f, const struct gw *g, const char *helper, struct c
         {0},
     };
 
-    return gw_template_write(f, gw_template_sshd_config, values, NULL, e);
+    cmx_err err = gw_path_check(gw_inside_dir(g), e);
+
+    if (!err)
+        err = gw_path_check(helper, e);
+    return err ? err : gw_template_write(f, gw_template_sshd_config, values, NULL, e);
 }

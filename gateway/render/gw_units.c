@@ -41,7 +41,12 @@ cmx_err gw_unit_text(FILE *f, const struct gw *g, const char *file, const char *
         {"metrics_folder", .text = GW_METRICS_FOLDER},
         {0},
     };
+    cmx_err err = gw_path_check(program, e);
 
+    if (!err)
+        err = gw_path_check(g->dir, e);
+    if (err)
+        return err;
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
         if (strcmp(units[i].file, file) == 0)
             return gw_template_write(f, units[i].text, values, NULL, e);

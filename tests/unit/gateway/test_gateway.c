@@ -1466,6 +1466,8 @@ static void test_golden(void **state)
     GENERATE(assert_int_equal(gw_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys", &e), CMX_OK));
     golden("sshd_config.simple", text);
     free(text);
+    GENERATE(assert_int_equal(gw_sshd_config(f, &gateway, "/opt/my tools/cmxsafe-authkeys", &e), CMX_EINVAL));
+    free(text);
     gateway.simple = false;
     GENERATE(assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway.service", "/usr/bin/cmxsafe", &e), CMX_OK));
     golden("cmxsafe-gateway.service", text);
