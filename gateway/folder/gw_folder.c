@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -131,11 +132,15 @@ cmx_err gw_folder_open(struct gw *g, bool write, struct cmx_why *e)
 void gw_folder_close(struct gw *g)
 {
     gw_registry_close(&g->registry);
-    if (g->locked)
+    if (g->locked) {
+        (void)!ftruncate(g->lock, 0);
         close(g->lock);
+    }
     g->locked = false;
 }
 
+/* The lock file has one byte while a process holds the lock. A process that is killed releases the lock, but leaves the
+ * byte. */
 cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -144,16 +149,32 @@ cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
     g->lock = open(gw_path(g, "apply.lock", path), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (g->lock < 0)
         return cmx_why_fail(e, CMX_EPERM, "can't open %s (%s); run this as the gateway's owner", path, strerror(errno));
-    g->locked = true;
     while (flock(g->lock, LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK || waited_ms >= GW_LOCK_PATIENCE_MS)
+        if (errno != EWOULDBLOCK || waited_ms >= GW_LOCK_PATIENCE_MS) {
+            close(g->lock);
             return cmx_why_fail(
                 e, CMX_EBUSY,
                 "another command has been changing this gateway for a long time; find it with 'fuser -v %s'", path);
+        }
         usleep(20000);
         waited_ms += 20;
     }
+    g->locked = true;
+    (void)!pwrite(g->lock, "1", 1, 0);
     return CMX_OK;
+}
+
+bool gw_folder_is_abandoned(const struct gw *g)
+{
+    char path[GW_PATH_MAX];
+    struct stat st;
+    int fd = open(gw_path(g, "apply.lock", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool abandoned = fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+                     fstat(fd, &st) == 0 && st.st_size > 0; /* the size may have changed before the lock was taken */
+
+    if (fd >= 0)
+        close(fd);
+    return abandoned;
 }
 
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX])

@@ -45,8 +45,8 @@ struct gw {
     char proxies[GW_PROXIES_MAX]; /* addresses and prefixes of load balancers that send PROXY headers; "": none */
     char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
-    bool locked; /* `lock` is open; this process holds the gateway's lock, unless gw_folder_lock failed */
-    int lock;    /* the lock file's descriptor */
+    bool locked; /* this process holds the gateway's lock */
+    int lock;    /* the lock file's descriptor, if locked */
 };
 
 /* Sets g->dir and clears the rest of g. dir: the folder that the operator named. If dir is NULL, uses $CMXSAFE_GATEWAY.
@@ -61,6 +61,8 @@ void gw_folder_close(struct gw *g);
  * lock before it reads the registry, and hold it until the change is loaded into the kernel. CMX_EBUSY: another command
  * held it for GW_LOCK_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
+/* True if the last process that held the lock was killed. What it stored in the registry may not be in force yet. */
+bool gw_folder_is_abandoned(const struct gw *g);
 /* Reads the settings from g->registry, which is open. */
 CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 
