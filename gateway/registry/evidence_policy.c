@@ -84,23 +84,18 @@ static bool same_policy(const struct gw_policy *a, const struct gw_policy *b)
 
 static cmx_err write_policy(struct gw_registry *r, const struct gw_policy *p, struct cmx_why *e)
 {
-    const char *kind = kind_of(p->is_device);
-    cmx_err err = gw_sql_run(r, e,
-                             "INSERT INTO policy(kind, target, max_age, enforce) VALUES(?, ?, ?, ?)"
-                             " ON CONFLICT(kind, target) DO UPDATE SET max_age = excluded.max_age,"
-                             " enforce = excluded.enforce",
-                             "ttii", kind, p->target, p->max_age_s, (int64_t)p->enforce);
+    int64_t id = 0;
+    cmx_err err = gw_sql_number(r, &id, e,
+                                "INSERT INTO policy(kind, target, max_age, enforce) VALUES(?, ?, ?, ?)"
+                                " ON CONFLICT(kind, target) DO UPDATE SET max_age = excluded.max_age,"
+                                " enforce = excluded.enforce RETURNING id",
+                                "ttii", kind_of(p->is_device), p->target, p->max_age_s, (int64_t)p->enforce);
 
     if (!err)
-        err = gw_sql_run(r, e,
-                         "DELETE FROM policy_manifest WHERE policy = (SELECT id FROM policy WHERE kind = ? AND"
-                         " target = ?)",
-                         "tt", kind, p->target);
+        err = gw_sql_run(r, e, "DELETE FROM policy_manifest WHERE policy = ?", "i", id);
     for (size_t i = 0; !err && i < p->n_manifests; i++)
-        err = gw_sql_run(r, e,
-                         "INSERT OR REPLACE INTO policy_manifest(policy, digest, path) SELECT id, ?, ? FROM policy"
-                         " WHERE kind = ? AND target = ?",
-                         "tttt", p->manifests[i].digest, p->manifests[i].path, kind, p->target);
+        err = gw_sql_run(r, e, "INSERT OR REPLACE INTO policy_manifest(policy, digest, path) VALUES(?, ?, ?)", "itt",
+                         id, p->manifests[i].digest, p->manifests[i].path);
     return err;
 }
 
