@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/plain_text.h"
 #include "gateway/registry/term.h"
 
 static const char name_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/";
@@ -251,6 +252,15 @@ struct stored_terms {
     const char *why;
 };
 
+cmx_err gw_grant_check_why(const char *why, struct cmx_why *e)
+{
+    if (strlen(why) >= GW_WHY_MAX)
+        return cmx_why_fail(e, CMX_EINVAL, "the reason is longer than %d characters", GW_WHY_MAX - 1);
+    return gw_text_is_plain(why)
+               ? CMX_OK
+               : cmx_why_fail(e, CMX_EINVAL, "the reason has control or hidden characters, or is not UTF-8");
+}
+
 static cmx_err check_terms(const struct gw_grant_terms *t, const struct gw_now *now, int64_t *ends, struct cmx_why *e)
 {
     const char *why = t->why ? t->why : "";
@@ -260,14 +270,9 @@ static cmx_err check_terms(const struct gw_grant_terms *t, const struct gw_now *
     *ends = t->length_s ? now->wall + t->length_s : t->until;
     if (*ends && (*ends <= now->wall || *ends - now->wall > GW_TERM_MAX_S))
         return cmx_why_fail(e, CMX_EINVAL, "the grant would end in the past, or in more than ten years");
-    if (strlen(why) >= GW_WHY_MAX)
-        return cmx_why_fail(e, CMX_EINVAL, "the reason is longer than %d characters", GW_WHY_MAX - 1);
-    for (const char *p = why; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            return cmx_why_fail(e, CMX_EINVAL, "the reason has control characters");
     if (t->break_glass && (!*ends || !why[0]))
         return cmx_why_fail(e, CMX_EINVAL, "a break-glass grant needs an end and a reason; give --for and --why");
-    return CMX_OK;
+    return gw_grant_check_why(why, e);
 }
 
 static cmx_err store_terms(struct stored_terms *s, const struct gw_grant_terms *t, struct cmx_why *e)

@@ -114,15 +114,16 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
     x->noted_ms = now;
     if (expire(x, g, due, &n, &changed, &e)) {
         if (!x->failed)
-            gw_note(x->unapplied ? "the change of a command that was killed could not be applied: %s"
-                                 : "grants that ended could not be removed from the rules: %s",
+            gw_note(x->unapplied
+                        ? "a command was killed while it changed the gateway, and the registry can't be applied: %s"
+                        : "grants that ended could not be removed from the rules: %s",
                     e.text);
         x->failed = true;
         x->due_ms = x->retry_ms = now + RETRY_MS;
         return false;
     }
     if (x->unapplied)
-        gw_note("applied the change of a command that was killed");
+        gw_note("a command was killed while it changed the gateway; the registry was applied again");
     x->failed = x->unapplied = false;
     x->registry_mtime = (struct timespec){0}; /* makes the next call compute the next end again */
     if (n)

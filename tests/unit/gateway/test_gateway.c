@@ -416,6 +416,26 @@ static void test_grant_without_ports(void **state)
     assert_string_equal(e.text, "cam-17 has no ports; add them with 'cmxsafe gateway enroll --ports'");
 }
 
+/* Reasons are printed on terminals, and a shared registry needs UTF-8. */
+static void test_reasons(void **state)
+{
+    static const char *const bad[] = {"a\nb", "\x1b[2J", "\x7f", "\xff", "\xc2\x9b", "\xe2\x80\xae", "\xed\xa0\x80"};
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "user:root", &e), CMX_OK);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        const struct gw_grant_terms terms = {.why = bad[i]};
+
+        assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &terms, &out, &e), CMX_EINVAL);
+        assert_int_equal(gw_policy_exempt(&gateway.registry, "cam-17", true, bad[i], &out, &e), CMX_EINVAL);
+    }
+    assert_int_equal(gw_policy_exempt(&gateway.registry, "cam-17", true, "gr\xc3\xbcn \xe2\x82\xac", &out, &e), CMX_OK);
+}
+
 static void read_allowed(struct gw_allowed_list *out)
 {
     struct cmx_why e = {0};
@@ -1865,6 +1885,7 @@ int main(void)
         TEST(test_callback_error),
         TEST(test_allowed_gateway_host),
         TEST(test_no_account),
+        TEST(test_reasons),
         TEST(test_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
