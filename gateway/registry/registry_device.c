@@ -430,12 +430,14 @@ cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct g
     return err ? err : gw_event(r, "rotate", d.name, k->fingerprint, e);
 }
 
-cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, size_t cap, struct cmx_why *e)
+cmx_err gw_device_key_line(struct gw_registry *r, const struct gw_device *d, char *out, size_t cap, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, e, "SELECT type || ' ' || blob FROM key WHERE device = ? AND retired IS NULL",
-                             "i", device);
+    cmx_err err =
+        gw_sql_row(r, &stmt, e, "SELECT type || ' ' || blob FROM key WHERE device = ? AND retired IS NULL", "i", d->id);
 
+    if (err == CMX_ENOENT)
+        cmx_why_set(e, "%s has no key; give it one with 'cmxsafe gateway rotate'", d->name);
     if (!err)
         err = cmx_text_copy(out, cap, gw_sql_text(stmt, 0));
     sqlite3_finalize(stmt);

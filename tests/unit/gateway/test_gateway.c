@@ -495,6 +495,8 @@ static void test_platforms_without_key(void **state)
 {
     struct gw_allowed_list allowed;
     struct gw_key k = key_of(1);
+    struct gw_device d;
+    char line[GW_KEY_BLOB_MAX];
     struct cmx_why e = {0};
     gw_outcome out;
     size_t n = 0;
@@ -517,6 +519,10 @@ static void test_platforms_without_key(void **state)
     gw_allowed_free(&allowed);
     assert_int_equal(gw_party_each(&gateway.registry, &gateway.fleet, count_party, &n, &e), CMX_OK);
     assert_int_equal(n, 4); /* the device, the unit, the user and the gateway */
+    sql("DELETE FROM key");
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    assert_int_equal(gw_device_key_line(&gateway.registry, &d, line, sizeof line, &e), CMX_ENOENT);
+    assert_string_equal(e.text, "cam-17 has no key; give it one with 'cmxsafe gateway rotate'");
 }
 
 /* nft refuses rules that give one uid two identities. So two names of a uid have the same identity. */
