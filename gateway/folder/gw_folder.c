@@ -168,7 +168,7 @@ bool gw_folder_is_abandoned(const struct gw *g)
 {
     char path[GW_PATH_MAX];
     struct stat st;
-    int fd = open(gw_path(g, "apply.lock", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(gw_path(g, "apply.lock", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     bool abandoned = fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
                      fstat(fd, &st) == 0 && st.st_size > 0; /* the size may have changed before the lock was taken */
 
