@@ -47,9 +47,11 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(r, &stmt, e, sql, "i", id);
 
-    if (err == CMX_ENOENT)
-        err = cmx_buf_printf(out, ",%s=\"" NOWHERE "\"", option);
-    while (!err && sqlite3_stmt_busy(stmt)) {
+    if (err == CMX_ENOENT) {
+        sqlite3_finalize(stmt);
+        return cmx_buf_printf(out, ",%s=\"" NOWHERE "\"", option);
+    }
+    while (!err) {
         const char *host = gw_sql_text(stmt, 0);
         int port = sqlite3_column_int(stmt, 1);
 
@@ -75,8 +77,8 @@ static const char device_opens[] = "SELECT host, port FROM direct WHERE device =
                                    " SELECT host, port FROM port JOIN " LOOPBACK " WHERE device = ?1 AND address = ''";
 
 /* The services that the platform's grants permit. A device is given by its address and by its name. */
-#define GRANTED "active_grants p JOIN device d ON d.id = p.device AND d.revoked IS NULL"
-#define PLATFORMS_DEVICES GRANTED " WHERE p.consumer = ?1 AND d.address IS "
+#define PLATFORMS_DEVICES                                                                                              \
+    "active_grants p JOIN device d ON d.id = p.device AND d.revoked IS NULL WHERE p.consumer = ?1 AND d.address IS "
 static const char platform_opens[] =
     "SELECT DISTINCT d.address, p.port FROM " PLATFORMS_DEVICES "NOT NULL UNION ALL"
     " SELECT DISTINCT d.name || '.' || coalesce((SELECT value FROM meta WHERE key = 'domain'), 'cmx'), p.port FROM"

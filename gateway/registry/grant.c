@@ -129,7 +129,7 @@ cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_
 {
     struct gw_consumer c = {.kind = "platform"};
     int64_t id = 0;
-    int changed;
+    int before = sqlite3_total_changes(r->db);
     cmx_err err;
 
     if (cmx_text_copy(c.name, sizeof c.name, name))
@@ -139,15 +139,12 @@ cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_
         return cmx_why_fail(e, err, "no platform '%.80s'", name);
     if (!err)
         err = retire_keys(r, id, e);
-    changed = sqlite3_changes(r->db);
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM grants WHERE consumer = ?", "i", id);
-    changed += err ? 0 : sqlite3_changes(r->db);
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM group_grants WHERE consumer = ?", "i", id);
-    changed += err ? 0 : sqlite3_changes(r->db);
-    *out = changed ? GW_CHANGED : GW_UNCHANGED;
-    return err || !changed ? err : gw_event(r, "revoke-platform", name, "", e);
+    *out = sqlite3_total_changes(r->db) > before ? GW_CHANGED : GW_UNCHANGED;
+    return err || *out == GW_UNCHANGED ? err : gw_event(r, "revoke-platform", name, "", e);
 }
 
 cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void *arg, struct cmx_why *e)

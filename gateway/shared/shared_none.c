@@ -2,7 +2,7 @@
  * changes the copy. A copy that was changed alone would differ from the registry. */
 #include "gateway/shared/shared.h"
 
-#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wunused-parameter" /* shared.h names the parameters */
 
 static cmx_err unsupported(struct cmx_why *e)
 {
