@@ -63,7 +63,7 @@ stop_gateway
 
 # The helper for sshd ends in time if the gateway hangs, and reaches it in a folder with a long path.
 LONG=$TMP/$(printf 'x%.0s' {1..150})
-gw init --dir "$LONG" --simple --host 127.0.0.1 >/dev/null && mkdir -p "$LONG/run" || fail "init in a long folder"
+gw init --dir "$LONG" --user --simple --host 127.0.0.1 >/dev/null && mkdir -p "$LONG/run" || fail "init in a long folder"
 cat >"$TMP/hang.py" <<'P'
 import os, socket, subprocess, sys, time
 os.chdir(sys.argv[2] + "/run")
