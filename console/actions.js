@@ -9,7 +9,8 @@ import { time } from "./text.js";
 
 const { cockpit } = window;
 
-const NAME = { pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", hint: "Letters, digits, hyphens, dots and underscores." };
+// Names of devices, groups and campaigns (gw_device_check_name).
+export const NAME = { pattern: "[a-z0-9]([a-z0-9\\-]{0,61}[a-z0-9])?", hint: "Lower-case letters, digits and hyphens, at most 63." };
 const KEY = { name: "key", label: "Public key", rows: 3, required: true, hint: "As ssh-keygen writes it, such as ssh-ed25519 AAAA…" };
 
 // Returns the option and its value as arguments; none if the value is empty.
@@ -22,7 +23,7 @@ export function enrol() {
                "If the name is enrolled already, the values that you give replace its own."],
         fields: [{ name: "name", label: "Name", required: true, ...NAME }, KEY,
                  { name: "ports", label: "Ports of its services", placeholder: "81,8989,8888" },
-                 { name: "group", label: "Group" },
+                 { name: "group", label: "Group", ...NAME },
                  { name: "direct", label: "Services behind the gateway that it may reach", placeholder: "HOST:PORT,…" }],
         command: v => ({ args: ["enroll", v.name || "NAME", "--key", "-", ...option("ports", v.ports), ...option("group", v.group),
                                 ...option("direct", v.direct)], input: v.key || "KEY" }),
@@ -85,7 +86,7 @@ export function approve(key) {
                "Anybody can offer any key: compare this fingerprint with the one in the device's log first.",
                "Its services cannot be reached until you grant access."],
         fields: [{ name: "name", label: "Name", required: true, ...NAME },
-                 { name: "ports", label: "Ports of its services", required: true, placeholder: "81,8989,8888" }, { name: "group", label: "Group" }],
+                 { name: "ports", label: "Ports of its services", required: true, placeholder: "81,8989,8888" }, { name: "group", label: "Group", ...NAME }],
         command: v => ({ args: ["approve", "--ports", v.ports || "PORTS", ...option("group", v.group), key.fingerprint, v.name || "NAME"] }),
         verb: "Enrol",
         done: v => { cockpit.location.go(["device", v.name]); },

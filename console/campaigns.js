@@ -1,5 +1,5 @@
 // campaigns.js - updates that the gateway carries out in the background: progress, pause, resume, stop.
-import { selectionField, selected } from "./actions.js";
+import { NAME, selectionField, selected } from "./actions.js";
 import { button, el, replace, section } from "./dom.js";
 import { confirmChange } from "./dialog.js";
 import * as gateway from "./gateway.js";
@@ -42,7 +42,7 @@ export async function startCampaign(chosen) {
                "The first devices, the canaries, are updated one by one. One failure among them stops the campaign.",
                "Later, no more updates are started once the share of failures reaches the limit.",
                "A device with a policy must prove that it runs the new firmware; the manifest has its reference values."],
-        fields: [{ name: "name", label: "Name of the campaign", required: true, pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*" }, selectionField(),
+        fields: [{ name: "name", label: "Name of the campaign", required: true, ...NAME }, selectionField(),
                  ...fields, { name: "expect", label: "Version that the device reports after the update", required: true, when: isOpaque },
                  { name: "manifest", label: "Its manifest on this machine", placeholder: "/root/manifest" },
                  { name: "at", label: "Not before (UTC)", placeholder: "2026-12-02 02:00" },

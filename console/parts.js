@@ -1,5 +1,6 @@
 // parts.js - elements that several views share.
 import { el } from "./dom.js";
+import { model } from "./model.js";
 import { ago, bytes, count, sign, time } from "./text.js";
 
 const { cockpit } = window;
@@ -13,9 +14,18 @@ export const moment = at => (at ? el("time", { title: time(at), datetime: new Da
 // Returns the certificate of a session (model.js) as text: "alice-1, serial 1 of corp, until 2026-11-29 18:00:00".
 export const certificateText = c => `${c.id}, serial ${c.serial} of ${c.ca}, ${c.ends ? `until ${time(c.ends)}` : "without an end"}`;
 
-// The state that is shown for each event of the access log.
-export const EVENTS = { open: "active", denied: "denied" }; // all other events are shown as "closed"
-export const bytesText = r => (r.event === "denied" ? `${count(r.count, "packet")} refused` : `${bytes(r.bytes_in || 0)} in, ${bytes(r.bytes_out || 0)} out`);
+// The columns of the access log. EVENTS: the state that is shown for each event.
+const EVENTS = { open: "active", denied: "denied" }; // all other events are shown as "closed"
+const bytesText = r => (r.event === "denied" ? `${count(r.count, "packet")} refused` : `${bytes(r.bytes_in || 0)} in, ${bytes(r.bytes_out || 0)} out`);
+
+export const RECORD_COLUMNS = [
+    { id: "at", title: "Time", value: r => r.at_ms, cell: r => time(r.at_ms / 1000) },
+    { id: "event", title: "Event", value: r => r.event, cell: r => badge(EVENTS[r.event] || "closed") },
+    { id: "consumer", title: "Consumer", value: r => r.consumer },
+    { id: "device", title: "Device", value: r => r.device, cell: r => (model.byName.has(r.device) ? deviceLink(r.device) : r.device) },
+    { id: "port", title: "Port", value: r => r.port },
+    { id: "bytes", title: "Bytes", value: r => (r.bytes_in || 0) + (r.bytes_out || 0), cell: bytesText },
+];
 
 // Draws a filter whose value is an option of the address, so that a filtered view can be linked to.
 export function filterField({ name, label, choices, type = "search" }) {

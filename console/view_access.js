@@ -2,9 +2,8 @@
 import { grant, portText, ungrant, untilText } from "./actions.js";
 import { button, el, section } from "./dom.js";
 import { consumerOf, model } from "./model.js";
-import { EVENTS, badge, bytesText, certificateText, choicesOf, deviceLink, filterField, moment } from "./parts.js";
+import { RECORD_COLUMNS, badge, certificateText, choicesOf, deviceLink, filterField, moment } from "./parts.js";
 import { createTable } from "./table.js";
-import { time } from "./text.js";
 
 const GRANT_COLUMNS = [
     { id: "consumer", title: "Consumer", value: g => g.consumer },
@@ -22,15 +21,6 @@ const PLATFORM_COLUMNS = [
     { id: "session", title: "Logged in", value: p => (p.session ? p.session.since : 0), cell: p => (p.session ? [badge("connected"), " since ", moment(p.session.since)] : "–") },
     { id: "certificate", title: "Certificate", value: p => p.certificates.map(certificateText).join("; ") || "–" },
     { id: "key", title: "Key", value: p => p.key || "–", cell: p => el("code", {}, p.key || "–") },
-];
-
-const RECORD_COLUMNS = [
-    { id: "at", title: "Time", value: r => r.at_ms, cell: r => time(r.at_ms / 1000) },
-    { id: "event", title: "Event", value: r => r.event, cell: r => badge(EVENTS[r.event] || "closed") },
-    { id: "consumer", title: "Consumer", value: r => r.consumer },
-    { id: "device", title: "Device", value: r => r.device, cell: r => (model.byName.has(r.device) ? deviceLink(r.device) : r.device) },
-    { id: "port", title: "Port", value: r => r.port },
-    { id: "bytes", title: "Bytes", value: r => (r.bytes_in || 0) + (r.bytes_out || 0), cell: bytesText },
 ];
 
 export function accessView() {

@@ -3,17 +3,11 @@ import * as actions from "./actions.js";
 import { button, el, facts, replace, section } from "./dom.js";
 import * as gateway from "./gateway.js";
 import { model } from "./model.js";
-import { EVENTS, badge, bytesText, moment } from "./parts.js";
+import { RECORD_COLUMNS, badge, moment } from "./parts.js";
 import { createTable } from "./table.js";
 import { bytes, rate, time } from "./text.js";
 
-const ACCESS_COLUMNS = [
-    { id: "at", title: "Time", value: r => r.at_ms, cell: r => time(r.at_ms / 1000) },
-    { id: "event", title: "Event", value: r => r.event, cell: r => badge(EVENTS[r.event] || "closed") },
-    { id: "consumer", title: "Consumer", value: r => r.consumer },
-    { id: "port", title: "Port", value: r => r.port },
-    { id: "bytes", title: "Bytes", value: r => (r.bytes_in || 0) + (r.bytes_out || 0), cell: bytesText },
-];
+const ACCESS_COLUMNS = RECORD_COLUMNS.filter(column => column.id !== "device");
 
 const LOG_COLUMNS = [
     { id: "at", title: "Time", value: e => e.at, cell: e => time(e.at) },

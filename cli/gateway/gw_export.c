@@ -9,7 +9,7 @@ static cmx_err put_device(void *arg, const struct gw_device *d)
 
     if (d->revoked)
         return CMX_OK;
-    err = gw_device_key_line(&x->g.registry, d->id, key, sizeof key, &x->e);
+    err = gw_device_key_line(&x->g.registry, d, key, sizeof key, &x->e);
     if (err)
         return err;
     printf("%s,%s,\"", d->name, key);

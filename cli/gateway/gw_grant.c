@@ -140,22 +140,31 @@ static cmx_err count_device(void *arg, const struct gw_device *d)
     return CMX_OK;
 }
 
-/* A user can have one grant by name and another grant by number. Removes both, so that the printed "no longer reaches"
- * is true. */
+struct remove_job {
+    struct gw_change *x;
+    const char *device;
+    uint16_t port;
+};
+
+static cmx_err remove_spelling(void *arg, const struct gw_consumer *c)
+{
+    struct remove_job *job = arg;
+    gw_outcome outcome = GW_UNCHANGED;
+    cmx_err err = gw_grant_remove(&job->x->g.registry, c, job->device, job->port, &outcome, &job->x->e);
+
+    if (outcome != GW_UNCHANGED)
+        job->x->outcome = outcome;
+    return err;
+}
+
+/* A user can have grants by name and by number. Removes all of them, so that the printed "no longer reaches" is true.
+ */
 static cmx_err remove_grant(struct gw_change *x, const struct gw_consumer *c, const char *device, uint16_t port)
 {
-    struct gw_consumer spelling[GW_SPELLINGS];
-    size_t n = gw_party_spellings(c, spelling);
-    cmx_err err = CMX_OK;
+    struct remove_job job = {x, device, port};
+    cmx_err err = remove_spelling(&job, c);
 
-    for (size_t i = 0; !err && i < n; i++) {
-        gw_outcome outcome = GW_UNCHANGED;
-
-        err = gw_grant_remove(&x->g.registry, &spelling[i], device, port, &outcome, &x->e);
-        if (outcome != GW_UNCHANGED)
-            x->outcome = outcome;
-    }
-    return err;
+    return err ? err : gw_party_each_spelling(&x->g.registry, c, remove_spelling, &job, &x->e);
 }
 
 static int change(struct gw_change *x, const char *who, const char *target, const struct grant_options *o)

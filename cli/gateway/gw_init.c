@@ -158,21 +158,6 @@ static cmx_err check_mode(struct gw *g, const struct init_job *job, struct cmx_w
     return CMX_OK;
 }
 
-/* Checks the folder of a system gateway, whose path is written into sshd_config, systemd units and the doctor's
- * scripts.
- * --user mode mounts its folder at a fixed path. */
-static cmx_err check_folder(const char *dir, struct cmx_why *e)
-{
-    for (const char *p = dir; *p; p++)
-        if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("\"'\\$%", *p))
-            return cmx_why_fail(
-                e, CMX_EINVAL,
-                "the folder '%.80s' has a blank, a quote, or a character with a special meaning for sshd "
-                "or systemd; name another one with --dir",
-                dir);
-    return CMX_OK;
-}
-
 /* Checks --host, which is written into devices' configurations. */
 static cmx_err check_host(const char *host, struct cmx_why *e)
 {
@@ -365,7 +350,7 @@ static int run(const struct init_job *job)
 
     err = gw_folder_find(&g, job->common.dir, &e);
     if (!err && !job->user)
-        err = check_folder(g.dir, &e);
+        err = gw_path_check(g.dir, &e);
     if (!err)
         err = open_or_create(&g, job, &created, &e);
     if (!err) {

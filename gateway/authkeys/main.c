@@ -11,7 +11,7 @@
  * - `refused REASON`: a certificate that may not log in.
  * - `unknown TYPE KEY`: a key that is not enrolled.
  * - `trouble REASON`: an error. */
-#include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,11 +29,29 @@
 
 static uint8_t line[GW_AUTHLINE_MAX];
 
+/* Connects to the gateway's control socket. The address has room for a short path only, and folders may have long ones,
+ * so the socket is addressed through a descriptor of its folder. */
+static bool connect_control(int fd, const char *dir)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    char run[4096];
+    int run_fd;
+    bool ok;
+
+    if ((size_t)snprintf(run, sizeof run, "%s/run", dir) >= sizeof run)
+        return false;
+    run_fd = open(run, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/control", run_fd);
+    ok = run_fd >= 0 && connect(fd, (const struct sockaddr *)&a, sizeof a) == 0;
+    if (run_fd >= 0)
+        close(run_fd);
+    return ok;
+}
+
 /* Sends one line and waits for the answer. If no gateway answers, the login continues without a takeover. Returns false
  * if the gateway refuses the login. */
 static bool notify_gateway(const char *dir, const char *verb, const char *text)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct timeval patience = {.tv_sec = GATEWAY_PATIENCE_S};
     char message[GW_CERTIFICATE_TEXT_MAX + 32];
     char answer[16] = "";
@@ -44,9 +62,11 @@ static bool notify_gateway(const char *dir, const char *verb, const char *text)
 
     if (fd < 0)
         return true;
-    if ((size_t)snprintf(a.sun_path, sizeof a.sun_path, "%s/run/control", dir) < sizeof a.sun_path && len > 0 &&
-        (size_t)len < sizeof message && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
-        connect(fd, (const struct sockaddr *)&a, sizeof a) == 0 && send(fd, message, (size_t)len, MSG_NOSIGNAL) == len)
+    /* SO_SNDTIMEO also bounds connect, which waits while the gateway's queue of connections is full. */
+    if (len > 0 && (size_t)len < sizeof message &&
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0 && connect_control(fd, dir) &&
+        send(fd, message, (size_t)len, MSG_NOSIGNAL) == len)
         while (got < sizeof answer - 1 && (n = recv(fd, answer + got, sizeof answer - 1 - got, 0)) > 0)
             got += (size_t)n;
     close(fd);

@@ -20,5 +20,5 @@ int gw_fail_with(const char *what, const char *why, const char *todo)
 
 int gw_fail(const char *what, const struct cmx_why *e)
 {
-    return gw_fail_with(what, e->text, NULL);
+    return gw_fail_with(what, e->text[0] ? e->text : "no reason is known", NULL);
 }

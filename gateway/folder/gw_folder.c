@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -24,12 +25,13 @@ cmx_err gw_folder_find(struct gw *g, const char *dir, struct cmx_why *e)
     memset(g, 0, sizeof *g);
     if (dir && !dir[0])
         return cmx_why_fail(e, CMX_EINVAL, "--dir is empty; name the gateway's folder");
+    if (!dir && env && env[0])
+        dir = env;
     if (dir && dir[0] != '/' && !getcwd(cwd, sizeof cwd))
-        return cmx_why_fail(e, CMX_EINVAL, "--dir %.80s: the current folder can't be found (%s)", dir, strerror(errno));
+        return cmx_why_fail(e, CMX_EINVAL, "the folder '%.80s': the current folder can't be found (%s)", dir,
+                            strerror(errno));
     if (dir)
         n = snprintf(g->dir, sizeof g->dir, "%s%s%s", cwd, cwd[0] ? "/" : "", dir);
-    else if (env && env[0])
-        n = snprintf(g->dir, sizeof g->dir, "%s", env);
     else if (geteuid() == 0 || !home)
         n = snprintf(g->dir, sizeof g->dir, "%s", GW_SYSTEM_DIR);
     else
@@ -47,6 +49,18 @@ const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX])
 {
     snprintf(out, GW_PATH_MAX, "%s/%.60s", g->dir, name);
     return out;
+}
+
+cmx_err gw_path_check(const char *path, struct cmx_why *e)
+{
+    for (const char *p = path; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("\"'\\%#$", *p))
+            return cmx_why_fail(
+                e, CMX_EINVAL,
+                "the path '%.150s' has blanks, control characters or one of \" ' \\ %% # $; use another "
+                "folder",
+                path);
+    return CMX_OK;
 }
 
 const char *gw_inside_dir(const struct gw *g)
@@ -128,11 +142,15 @@ cmx_err gw_folder_open(struct gw *g, bool write, struct cmx_why *e)
 void gw_folder_close(struct gw *g)
 {
     gw_registry_close(&g->registry);
-    if (g->locked)
+    if (g->locked) {
+        (void)!ftruncate(g->lock, 0);
         close(g->lock);
+    }
     g->locked = false;
 }
 
+/* The lock file has one byte while a process holds the lock. A process that is killed releases the lock, but leaves the
+ * byte. */
 cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -141,16 +159,32 @@ cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
     g->lock = open(gw_path(g, "apply.lock", path), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (g->lock < 0)
         return cmx_why_fail(e, CMX_EPERM, "can't open %s (%s); run this as the gateway's owner", path, strerror(errno));
-    g->locked = true;
     while (flock(g->lock, LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK || waited_ms >= GW_LOCK_PATIENCE_MS)
+        if (errno != EWOULDBLOCK || waited_ms >= GW_LOCK_PATIENCE_MS) {
+            close(g->lock);
             return cmx_why_fail(
                 e, CMX_EBUSY,
                 "another command has been changing this gateway for a long time; find it with 'fuser -v %s'", path);
+        }
         usleep(20000);
         waited_ms += 20;
     }
+    g->locked = true;
+    (void)!pwrite(g->lock, "1", 1, 0);
     return CMX_OK;
+}
+
+bool gw_folder_is_abandoned(const struct gw *g)
+{
+    char path[GW_PATH_MAX];
+    struct stat st;
+    int fd = open(gw_path(g, "apply.lock", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    bool abandoned = fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+                     fstat(fd, &st) == 0 && st.st_size > 0; /* the size may have changed before the lock was taken */
+
+    if (fd >= 0)
+        close(fd);
+    return abandoned;
 }
 
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX])
@@ -204,7 +238,7 @@ long gw_account_gid(const struct gw *g)
 {
     const struct passwd *pw = getpwnam(g->account);
 
-    return g->user ? GW_USER_UID : pw ? (long)pw->pw_gid : 0;
+    return g->user ? GW_USER_UID : pw ? (long)pw->pw_gid : GW_NO_GID;
 }
 
 const char *gw_cgroup_root(void)

@@ -45,8 +45,8 @@ struct gw {
     char proxies[GW_PROXIES_MAX]; /* addresses and prefixes of load balancers that send PROXY headers; "": none */
     char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
-    bool locked; /* `lock` is open; this process holds the gateway's lock, unless gw_folder_lock failed */
-    int lock;    /* the lock file's descriptor */
+    bool locked; /* this process holds the gateway's lock */
+    int lock;    /* the lock file's descriptor, if locked */
 };
 
 /* Sets g->dir and clears the rest of g. dir: the folder that the operator named. If dir is NULL, uses $CMXSAFE_GATEWAY.
@@ -62,6 +62,8 @@ void gw_folder_close(struct gw *g);
  * lock before it reads the registry, and hold it until the change is loaded into the kernel. CMX_EBUSY: another command
  * held it for GW_LOCK_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
+/* True if the last process that held the lock was killed. What it stored in the registry may not be in force yet. */
+bool gw_folder_is_abandoned(const struct gw *g);
 /* Reads the settings from g->registry, which is open. */
 CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 
@@ -69,6 +71,8 @@ CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX]);
 /* Returns the folder's path as sshd and its helper see it: GW_INSIDE_DIR in --user mode, else g->dir. */
 const char *gw_inside_dir(const struct gw *g);
+/* Checks a path that sshd's configuration and units contain, where they would split or expand some characters. */
+CMX_MUST_USE cmx_err gw_path_check(const char *path, struct cmx_why *e);
 /* Writes the host name of a device: "cam-17.cmx", or "localhost" in a small deployment. */
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX]);
 /* Writes "SHA256:..." of the host key in DIR/name (a .pub file); "" when it can't be read. */
@@ -84,5 +88,7 @@ struct gw_link {
     char inside[GW_ADDRESS_MAX]; /* the namespace's end */
 };
 CMX_MUST_USE cmx_err gw_link_get(struct gw *g, struct gw_link *l, struct cmx_why *e);
-/* Returns the group of the gateway's account; the fleet's packet filter permits sockets of this group. */
+#define GW_NO_GID 2147483647 /* no group has this id */
+/* Returns the group of the gateway's account; the fleet's packet filter permits sockets of this group. GW_NO_GID: the
+ * account does not exist. */
 long gw_account_gid(const struct gw *g);

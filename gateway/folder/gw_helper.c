@@ -1,5 +1,6 @@
 #include "gateway/folder/gw_helper.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,13 +35,14 @@ cmx_err gw_helper_source(char out[GW_PATH_MAX], struct cmx_why *e)
 }
 
 /* sshd runs an AuthorizedKeysCommand only if root owns the file and every folder above it, and no group or other user
- * may write to them. */
+ * may write to them. Like sshd, this resolves symbolic links first. */
 static bool safe_for_sshd(const char *path)
 {
-    char part[GW_PATH_MAX];
+    char part[GW_PATH_MAX]; /* realpath's size */
     struct stat st;
 
-    snprintf(part, sizeof part, "%s", path);
+    if (!realpath(path, part))
+        return false;
     for (;;) {
         char *slash = strrchr(part, '/');
         if (stat(part, &st) != 0 || st.st_uid != 0 || (st.st_mode & 022))

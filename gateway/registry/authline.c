@@ -40,13 +40,17 @@ static cmx_err find_owner(struct gw_registry *r, const char *fingerprint, struct
     return err;
 }
 
-/* Appends option="HOST:PORT" for each row (host, port) of the query, and adds the number of rows to n. */
+/* Appends option="HOST:PORT" for each row (host, port) of the query; if there is none, for NOWHERE. */
 static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *option, const char *sql, int64_t id,
-                        size_t *n, struct cmx_why *e)
+                        struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(r, &stmt, e, sql, "i", id);
 
+    if (err == CMX_ENOENT) {
+        sqlite3_finalize(stmt);
+        return cmx_buf_printf(out, ",%s=\"" NOWHERE "\"", option);
+    }
     while (!err) {
         const char *host = gw_sql_text(stmt, 0);
         int port = sqlite3_column_int(stmt, 1);
@@ -55,77 +59,47 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
         err = host[0] == '\0'     ? cmx_buf_printf(out, ",%s=\"%d\"", option, port)
               : strchr(host, ':') ? cmx_buf_printf(out, ",%s=\"[%s]:%d\"", option, host, port)
                                   : cmx_buf_printf(out, ",%s=\"%s:%d\"", option, host, port);
-        if (err) {
-            cmx_why_set(e, "a key's permissions do not fit in %d bytes; split them among several platforms",
-                        GW_AUTHLINE_MAX);
-            break;
-        }
-        (*n)++;
-        err = gw_sql_step(r, stmt, e);
+        err = gw_sql_next(r, stmt, err, e);
     }
+    if (err == CMX_ENOSPC)
+        cmx_why_set(e, "a key's permissions do not fit in %d bytes; split them among several platforms",
+                    GW_AUTHLINE_MAX);
     return gw_sql_end(stmt, err);
 }
 
-/* A device may also connect to its own listeners, because the agent (probe_interval) checks them end to end. In a small
- * deployment, the listeners are on the loopback. */
+/* The hosts on which a small deployment's services listen. */
+#define LOOPBACK "(SELECT 'localhost' AS host UNION ALL SELECT '127.0.0.1')"
+
+/* The services that a device's direct contexts may use, and its own listeners, because the agent (probe_interval)
+ * checks them end to end. */
+static const char device_opens[] = "SELECT host, port FROM direct WHERE device = ?1 UNION ALL"
+                                   " SELECT address, port FROM port WHERE device = ?1 AND address <> '' UNION ALL"
+                                   " SELECT host, port FROM port JOIN " LOOPBACK " WHERE device = ?1 AND address = ''";
+
+/* The services that the platform's grants permit. A device is given by its address and by its name. */
+#define PLATFORMS_DEVICES                                                                                              \
+    "active_grants p JOIN device d ON d.id = p.device AND d.revoked IS NULL WHERE p.consumer = ?1 AND d.address IS "
+static const char platform_opens[] =
+    "SELECT DISTINCT d.address, p.port FROM " PLATFORMS_DEVICES "NOT NULL UNION ALL"
+    " SELECT DISTINCT d.name || '.' || coalesce((SELECT value FROM meta WHERE key = 'domain'), 'cmx'), p.port FROM"
+    " " PLATFORMS_DEVICES "NOT NULL UNION ALL"
+    " SELECT DISTINCT host, p.port FROM " LOOPBACK " JOIN " PLATFORMS_DEVICES "NULL";
+
 static cmx_err put_device(struct gw_registry *r, struct cmx_buf *out, int64_t id, struct cmx_why *e)
 {
-    static const char *const own[] = {
-        "SELECT address, port FROM port WHERE device = ? AND address <> '' ORDER BY port",
-        "SELECT 'localhost', port FROM port WHERE device = ? AND address = '' ORDER BY port",
-        "SELECT '127.0.0.1', port FROM port WHERE device = ? AND address = '' ORDER BY port",
-    };
-    size_t listens = 0;
-    size_t opens = 0;
-    cmx_err err = put_each(r, out, "permitlisten", "SELECT address, port FROM port WHERE device = ? ORDER BY port", id,
-                           &listens, e);
-    if (!err && !listens)
-        err = cmx_buf_put_str(out, ",permitlisten=\"" NOWHERE "\"");
-    if (!err)
-        err = put_each(r, out, "permitopen", "SELECT host, port FROM direct WHERE device = ? ORDER BY host, port", id,
-                       &opens, e);
-    for (size_t i = 0; !err && i < sizeof own / sizeof own[0]; i++)
-        err = put_each(r, out, "permitopen", own[i], id, &opens, e);
-    if (!err && !opens)
-        err = cmx_buf_put_str(out, ",permitopen=\"" NOWHERE "\"");
-    return err;
-}
+    cmx_err err =
+        put_each(r, out, "permitlisten", "SELECT address, port FROM port WHERE device = ? ORDER BY port", id, e);
 
-/* Queries for the services that the platform's grants permit. The first two give a device by its address and by its
- * name. The last two are for a small deployment, whose services are on the loopback. */
-static const char *const platform_opens[] = {
-    "SELECT DISTINCT d.address, p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? AND "
-    "d.address IS NOT "
-    "NULL"
-    " AND d.revoked IS NULL ORDER BY d.name, p.port",
-    "SELECT DISTINCT d.name || '.' || coalesce((SELECT value FROM meta WHERE key = 'domain'), 'cmx'), p.port FROM "
-    "active_grants p JOIN "
-    "device d"
-    " ON d.id = p.device WHERE p.consumer = ? AND d.address IS NOT NULL AND d.revoked IS NULL ORDER BY d.name, p.port",
-    "SELECT DISTINCT 'localhost', p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? "
-    "AND "
-    "d.address IS "
-    "NULL AND"
-    " d.revoked IS NULL ORDER BY p.port",
-    "SELECT DISTINCT '127.0.0.1', p.port FROM active_grants p JOIN device d ON d.id = p.device WHERE p.consumer = ? "
-    "AND "
-    "d.address IS "
-    "NULL AND"
-    " d.revoked IS NULL ORDER BY p.port",
-};
+    return err ? err : put_each(r, out, "permitopen", device_opens, id, e);
+}
 
 static cmx_err put_platform(struct gw_registry *r, struct cmx_buf *out, int64_t id, struct cmx_why *e)
 {
-    size_t opens = 0;
     cmx_err err = gw_registry_need_views(r, e);
 
     if (!err)
         err = cmx_buf_put_str(out, ",permitlisten=\"" NOWHERE "\"");
-    for (size_t i = 0; !err && i < sizeof platform_opens / sizeof platform_opens[0]; i++)
-        err = put_each(r, out, "permitopen", platform_opens[i], id, &opens, e);
-    if (!err && !opens)
-        err = cmx_buf_put_str(out, ",permitopen=\"" NOWHERE "\"");
-    return err;
+    return err ? err : put_each(r, out, "permitopen", platform_opens, id, e);
 }
 
 static cmx_err check_fresh(const struct gw_registry *r, struct cmx_why *e)

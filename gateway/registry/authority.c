@@ -193,23 +193,6 @@ cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_certificate *
 
 /* ---- the KRL ---- */
 
-static cmx_err digest_text(const uint8_t *bytes, size_t len, char out[65])
-{
-    struct cmx_sha256 h;
-    uint8_t digest[CMX_SHA256_LEN];
-    cmx_err err = cmx_sha256_init(&h);
-
-    if (!err)
-        err = cmx_sha256_update(&h, bytes, len);
-    if (!err)
-        err = cmx_sha256_finish(&h, digest);
-    else
-        cmx_sha256_abort(&h);
-    if (!err)
-        cmx_text_hex_encode(out, digest, sizeof digest);
-    return err;
-}
-
 static cmx_err store_krl(struct gw_registry *r, const uint8_t *bytes, size_t len, const char *digest, struct cmx_why *e)
 {
     size_t cap = len / 3 * 4 + 8;
@@ -236,6 +219,7 @@ static cmx_err store_krl(struct gw_registry *r, const uint8_t *bytes, size_t len
 cmx_err gw_krl_set(struct gw_registry *r, const uint8_t *bytes, size_t len, gw_outcome *out, struct cmx_why *e)
 {
     struct gw_krl before;
+    uint8_t raw[CMX_SHA256_LEN];
     char digest[65] = "";
     cmx_err err = gw_krl_get(r, false, &before, e);
 
@@ -243,9 +227,11 @@ cmx_err gw_krl_set(struct gw_registry *r, const uint8_t *bytes, size_t len, gw_o
         err = cmx_why_fail(e, CMX_EINVAL, "the KRL is longer than %d bytes; revoke by serial numbers or by CA",
                            GW_KRL_MAX);
     if (!err && len)
-        err = digest_text(bytes, len, digest);
+        err = cmx_sha256_of(bytes, len, raw);
     if (err)
         return err;
+    if (len)
+        cmx_text_hex_encode(digest, raw, sizeof raw);
     *out = strcmp(digest, before.digest) == 0 ? GW_UNCHANGED : before.digest[0] ? GW_CHANGED : GW_ADDED;
     if (*out == GW_UNCHANGED)
         return CMX_OK;

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cmxsafe/core/base64.h"
-#include "cmxsafe/core/buf.h"
 #include "cmxsafe/port/crypto.h"
 
 #define USER_CERTIFICATE 1 /* SSH2_CERT_TYPE_USER */
@@ -33,15 +32,6 @@ bool gw_certificate_is_type(const char *type)
     size_t len = strlen(type);
 
     return len > sizeof suffix - 1 && strcmp(type + len - (sizeof suffix - 1), suffix) == 0;
-}
-
-static cmx_err get_string(struct cmx_buf *b, const uint8_t **out, size_t *len)
-{
-    uint32_t n = 0;
-    cmx_err err = cmx_buf_get_be32(b, &n);
-
-    *len = n;
-    return err ? err : cmx_buf_get_ptr(b, out, n);
 }
 
 static cmx_err get_u64(struct cmx_buf *b, uint64_t *out)
@@ -80,16 +70,6 @@ static cmx_err plain_fingerprint(struct gw_certificate *c, const char *type, con
     return err;
 }
 
-static cmx_err authority_fingerprint(struct gw_certificate *c, const uint8_t *key, size_t len)
-{
-    uint8_t digest[CMX_SHA256_LEN];
-    cmx_err err = cmx_sha256_of(key, len, digest);
-
-    if (!err)
-        cmx_base64_fingerprint(c->authority, digest);
-    return err;
-}
-
 /* A CA chooses the text, so characters that could split a printed or stored line are replaced. */
 static void set_id(struct gw_certificate *c, const uint8_t *id, size_t len)
 {
@@ -109,35 +89,38 @@ static cmx_err parse_raw(struct gw_certificate *c, const char *plain, unsigned f
     struct cmx_buf b;
     const uint8_t *p;
     const uint8_t *key;
+    uint8_t digest[CMX_SHA256_LEN];
     size_t len;
     uint32_t kind = 0;
 
     cmx_buf_init_view(&b, c->raw, c->raw_len);
-    if (get_string(&b, &p, &len) || len != strlen(c->type) || memcmp(p, c->type, len) != 0 || get_string(&b, &p, &len))
+    if (gw_key_get_string(&b, &p, &len) || len != strlen(c->type) || memcmp(p, c->type, len) != 0 ||
+        gw_key_get_string(&b, &p, &len))
         return CMX_EFORMAT;
     key = cmx_buf_data(&b);
     for (unsigned i = 0; i < fields; i++)
-        if (get_string(&b, &p, &len))
+        if (gw_key_get_string(&b, &p, &len))
             return CMX_EFORMAT;
     if (plain_fingerprint(c, plain, key, (size_t)(cmx_buf_data(&b) - key)))
         return CMX_EIO;
-    if (get_u64(&b, &c->serial) || cmx_buf_get_be32(&b, &kind) || get_string(&b, &p, &len))
+    if (get_u64(&b, &c->serial) || cmx_buf_get_be32(&b, &kind) || gw_key_get_string(&b, &p, &len))
         return CMX_EFORMAT;
     c->user = kind == USER_CERTIFICATE;
     set_id(c, p, len);
-    if (get_string(&b, &p, &c->principals_len))
+    if (gw_key_get_string(&b, &p, &c->principals_len))
         return CMX_EFORMAT;
     c->principals_at = (size_t)(p - c->raw);
     if (get_u64(&b, &c->begins) || get_u64(&b, &c->ends))
         return CMX_EFORMAT;
     for (unsigned i = 0; i < 3; i++)
-        if (get_string(&b, &p, &len))
+        if (gw_key_get_string(&b, &p, &len))
             return CMX_EFORMAT;
-    if (get_string(&b, &key, &len) || len == 0)
+    if (gw_key_get_string(&b, &key, &len) || len == 0)
         return CMX_EFORMAT;
-    if (authority_fingerprint(c, key, len))
+    if (cmx_sha256_of(key, len, digest))
         return CMX_EIO;
-    return get_string(&b, &p, &len) || cmx_buf_len(&b) ? CMX_EFORMAT : CMX_OK;
+    cmx_base64_fingerprint(c->authority, digest);
+    return gw_key_get_string(&b, &p, &len) || cmx_buf_len(&b) ? CMX_EFORMAT : CMX_OK;
 }
 
 cmx_err gw_certificate_parse(struct gw_certificate *c, const char *line, struct cmx_why *e)
@@ -170,7 +153,7 @@ bool gw_certificate_principal(const struct gw_certificate *c, size_t *at, char *
     size_t len;
 
     cmx_buf_init_view(&b, c->raw + c->principals_at + *at, c->principals_len - *at);
-    while (!get_string(&b, &p, &len)) {
+    while (!gw_key_get_string(&b, &p, &len)) {
         *at = c->principals_len - cmx_buf_len(&b);
         if (len >= cap || (len && memchr(p, '\0', len)))
             continue;

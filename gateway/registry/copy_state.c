@@ -1,9 +1,10 @@
 #include "gateway/registry/copy_state.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "cmxsafe/core/mem.h"
+#include "port/linux/file_read.h"
 
 #define FORM "cmxsafe-copy 1"
 
@@ -52,30 +53,23 @@ bool gw_copy_state_good(const struct gw_copy_state *s)
     return !s->shared || (s->left > 0 && !s->reason[0] && gw_copy_state_age(s) <= GW_COPY_SILENT_S);
 }
 
-static bool read_text(const char *registry_path, char out[GW_COPY_STATE_MAX])
+void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest)
 {
     char path[4200];
     const char *slash = strrchr(registry_path, '/');
-    ssize_t n;
-    int fd;
-
-    snprintf(path, sizeof path, "%.*s" GW_COPY_STATE_FILE, slash ? (int)(slash + 1 - registry_path) : 0, registry_path);
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    n = fd < 0 ? -1 : read(fd, out, GW_COPY_STATE_MAX - 1);
-    if (fd >= 0)
-        close(fd);
-    out[n > 0 ? n : 0] = '\0';
-    return n > 0;
-}
-
-void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest)
-{
-    char text[GW_COPY_STATE_MAX];
+    char *text;
+    size_t len;
     struct gw_term t;
     struct gw_now now;
+    cmx_err err;
 
     out->left = 0;
-    if (!read_text(registry_path, text) || gw_copy_state_parse(out, text))
+    snprintf(path, sizeof path, "%.*s" GW_COPY_STATE_FILE, slash ? (int)(slash + 1 - registry_path) : 0, registry_path);
+    if (cmx_file_read(path, GW_COPY_STATE_MAX, false, &text, &len, NULL))
+        return;
+    err = gw_copy_state_parse(out, text);
+    cmx_mem_free_secret(text);
+    if (err)
         return;
     t = (struct gw_term){.given = out->confirmed.wall,
                          .ends = out->confirmed.wall + out->stale_after,

@@ -31,8 +31,29 @@ cmx_err gw_device_name_check(const char *name, struct cmx_why *e)
     return err;
 }
 
+bool gw_device_host_is_gateway(const char *host, const char *domain)
+{
+    return strncmp(host, "gateway.", 8) == 0 && (strcmp(host + 8, domain) == 0 || strcmp(host + 8, "cmx") == 0);
+}
+
+bool gw_device_has_port(const struct gw_device *d, unsigned port)
+{
+    for (size_t i = 0; i < d->n_ports; i++)
+        if (d->ports[i] == port)
+            return true;
+    return false;
+}
+
+bool gw_device_has_direct(const struct gw_device *d, const struct gw_direct *x)
+{
+    for (size_t i = 0; i < d->n_directs; i++)
+        if (d->directs[i].port == x->port && strcmp(d->directs[i].host, x->host) == 0)
+            return true;
+    return false;
+}
+
 /* Copies the next item of a list to out; false at the end. Commas, semicolons and blanks separate items. An item that
- * is too long is cut, and the item's parser then refuses it. */
+ * is too long is cut and ends in "...", so that the item's parser refuses it. */
 static bool next_piece(const char **text, char *out, size_t cap)
 {
     size_t len;
@@ -41,7 +62,7 @@ static bool next_piece(const char **text, char *out, size_t cap)
     if (**text == '\0')
         return false;
     len = strcspn(*text, ",; \t");
-    snprintf(out, cap, "%.*s", (int)len, *text);
+    snprintf(out, cap, "%.*s%s", (int)(len < cap ? len : cap - 4), *text, len < cap ? "" : "...");
     *text += len;
     *text += strspn(*text, " \t");
     if (**text == ',' || **text == ';')
@@ -58,9 +79,8 @@ cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_
     while (next_piece(&text, piece, sizeof piece)) {
         if (cmx_text_u64(piece, 1, 65535, &port))
             return cmx_why_fail(e, CMX_EINVAL, "'%s' is not a port; give ports such as 81,8989,8888", piece);
-        for (size_t i = 0; i < d->n_ports; i++)
-            if (d->ports[i] == port)
-                return cmx_why_fail(e, CMX_EINVAL, "port %s is given twice", piece);
+        if (gw_device_has_port(d, (unsigned)port))
+            return cmx_why_fail(e, CMX_EINVAL, "port %s is given twice", piece);
         if (d->n_ports == GW_PORTS_MAX)
             return cmx_why_fail(e, CMX_EINVAL, "more than %d ports", GW_PORTS_MAX);
         d->ports[d->n_ports++] = (uint16_t)port;
@@ -114,13 +134,16 @@ cmx_err gw_device_parse_directs(struct gw_device *d, const char *text, struct cm
 
     d->n_directs = 0;
     while (next_piece(&text, piece, sizeof piece)) {
-        cmx_err err;
-        if (d->n_directs == GW_DIRECTS_MAX)
-            return cmx_why_fail(e, CMX_EINVAL, "more than %d direct services", GW_DIRECTS_MAX);
-        err = parse_direct(&d->directs[d->n_directs], piece, e);
+        struct gw_direct x;
+        cmx_err err = parse_direct(&x, piece, e);
+
         if (err)
             return err;
-        d->n_directs++;
+        if (gw_device_has_direct(d, &x))
+            continue;
+        if (d->n_directs == GW_DIRECTS_MAX)
+            return cmx_why_fail(e, CMX_EINVAL, "more than %d direct services", GW_DIRECTS_MAX);
+        d->directs[d->n_directs++] = x;
     }
     return CMX_OK;
 }

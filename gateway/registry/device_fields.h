@@ -1,6 +1,7 @@
 /* device_fields.h - a device of the registry, and the checks of the values that an operator gives for it. Pure. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,7 +40,14 @@ CMX_MUST_USE cmx_err gw_device_check_name(const char *name, struct cmx_why *e);
 /* Checks a device's name as gw_device_check_name does, and refuses the names of the gateway itself. */
 CMX_MUST_USE cmx_err gw_device_name_check(const char *name, struct cmx_why *e);
 
+/* True for the host names of the gateway itself: gateway.DOMAIN and, whatever the domain is, gateway.cmx. */
+bool gw_device_host_is_gateway(const char *host, const char *domain);
+
+bool gw_device_has_port(const struct gw_device *d, unsigned port);
+bool gw_device_has_direct(const struct gw_device *d, const struct gw_direct *x);
+
 /* Parse a list whose items are separated by commas, semicolons or blanks, such as "81,8989,8888" and
- * "db.example:5432,[fd00::1]:80". Empty text is an empty list. Hosts are stored in their canonical form. */
+ * "db.example:5432,[fd00::1]:80". Empty text is an empty list. Hosts are stored in their canonical form, and a
+ * direct service that is given twice is stored once. */
 CMX_MUST_USE cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_parse_directs(struct gw_device *d, const char *text, struct cmx_why *e);

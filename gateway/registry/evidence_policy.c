@@ -5,6 +5,8 @@
 #include <time.h>
 
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/grant.h"
+#include "gateway/registry/plain_text.h"
 
 static const char *kind_of(bool is_device)
 {
@@ -84,23 +86,18 @@ static bool same_policy(const struct gw_policy *a, const struct gw_policy *b)
 
 static cmx_err write_policy(struct gw_registry *r, const struct gw_policy *p, struct cmx_why *e)
 {
-    const char *kind = kind_of(p->is_device);
-    cmx_err err = gw_sql_run(r, e,
-                             "INSERT INTO policy(kind, target, max_age, enforce) VALUES(?, ?, ?, ?)"
-                             " ON CONFLICT(kind, target) DO UPDATE SET max_age = excluded.max_age,"
-                             " enforce = excluded.enforce",
-                             "ttii", kind, p->target, p->max_age_s, (int64_t)p->enforce);
+    int64_t id = 0;
+    cmx_err err = gw_sql_number(r, &id, e,
+                                "INSERT INTO policy(kind, target, max_age, enforce) VALUES(?, ?, ?, ?)"
+                                " ON CONFLICT(kind, target) DO UPDATE SET max_age = excluded.max_age,"
+                                " enforce = excluded.enforce RETURNING id",
+                                "ttii", kind_of(p->is_device), p->target, p->max_age_s, (int64_t)p->enforce);
 
     if (!err)
-        err = gw_sql_run(r, e,
-                         "DELETE FROM policy_manifest WHERE policy = (SELECT id FROM policy WHERE kind = ? AND"
-                         " target = ?)",
-                         "tt", kind, p->target);
+        err = gw_sql_run(r, e, "DELETE FROM policy_manifest WHERE policy = ?", "i", id);
     for (size_t i = 0; !err && i < p->n_manifests; i++)
-        err = gw_sql_run(r, e,
-                         "INSERT OR REPLACE INTO policy_manifest(policy, digest, path) SELECT id, ?, ? FROM policy"
-                         " WHERE kind = ? AND target = ?",
-                         "tttt", p->manifests[i].digest, p->manifests[i].path, kind, p->target);
+        err = gw_sql_run(r, e, "INSERT OR REPLACE INTO policy_manifest(policy, digest, path) VALUES(?, ?, ?)", "itt",
+                         id, p->manifests[i].digest, p->manifests[i].path);
     return err;
 }
 
@@ -127,6 +124,11 @@ cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outco
         return err;
     if (p->n_manifests == 0)
         return cmx_why_fail(e, CMX_EINVAL, "a policy needs a manifest; make one with 'cmxsafe image manifest'");
+    for (size_t i = 0; i < p->n_manifests; i++)
+        if (!gw_text_is_plain(p->manifests[i].path))
+            return cmx_why_fail(e, CMX_EINVAL,
+                                "the path '%.150s' has control or hidden characters, or is not UTF-8; rename the file",
+                                p->manifests[i].path);
     if (p->max_age_s < GW_POLICY_AGE_MIN_S || p->max_age_s > GW_TERM_MAX_S)
         return cmx_why_fail(e, CMX_EINVAL, "--max-age must be at least %d seconds and at most ten years",
                             GW_POLICY_AGE_MIN_S);
@@ -186,9 +188,11 @@ cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt,
                          struct cmx_why *e)
 {
     struct gw_device d;
-    cmx_err err = gw_device_get(r, device, &d, e);
+    cmx_err err = gw_grant_check_why(why ? why : "", e);
 
     *out = GW_UNCHANGED;
+    if (!err)
+        err = gw_device_get(r, device, &d, e);
     if (!err)
         err = gw_sql_run(r, e, "UPDATE device SET exempt = ?1 WHERE id = ?2 AND exempt <> ?1", "ii", (int64_t)exempt,
                          d.id);
@@ -233,13 +237,10 @@ cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t
 {
     struct gw_device d;
     char detail[24];
-    bool has = false;
     cmx_err err = gw_device_get(r, device, &d, e);
 
     *out = GW_UNCHANGED;
-    for (size_t i = 0; !err && i < d.n_ports; i++)
-        has |= d.ports[i] == port;
-    if (!err && !has)
+    if (!err && !gw_device_has_port(&d, port))
         return cmx_why_fail(e, CMX_ENOENT, "%.80s has no port %u; name it in --ports, too", device, port);
     if (!err)
         err = gw_sql_run(r, e, "UPDATE device SET attest_port = ?1 WHERE id = ?2 AND attest_port <> ?1", "ii",
@@ -261,8 +262,8 @@ cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t
 #define STANDING_COLUMNS                                                                                               \
     "SELECT d.id, d.name, coalesce(d.address, ''), coalesce(p.id, 0), coalesce(p.enforce, 0), d.exempt,"               \
     " EXISTS (SELECT 1 FROM quarantined q WHERE q.device = d.id), coalesce(p.max_age, 0), coalesce(v.given, 0),"       \
-    " CASE WHEN v.trusted = 1 THEN gw_left(v.given, v.ends, v.boot, v.boot_ends, (SELECT value FROM meta WHERE"        \
-    " key = 'clock')) ELSE 0 END, coalesce(v.trusted, 0), coalesce(v.reason, ''), coalesce(v.manifest, ''), "          \
+    " CASE WHEN v.trusted = 1 THEN " GW_SQL_LEFT                                                                       \
+    " ELSE 0 END, coalesce(v.trusted, 0), coalesce(v.reason, ''), coalesce(v.manifest, ''), "                          \
     "d.attest_port" STANDING_FROM
 
 static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)

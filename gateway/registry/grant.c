@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/plain_text.h"
 #include "gateway/registry/term.h"
 
 static const char name_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/";
@@ -128,7 +129,7 @@ cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_
 {
     struct gw_consumer c = {.kind = "platform"};
     int64_t id = 0;
-    int changed;
+    int before = sqlite3_total_changes(r->db);
     cmx_err err;
 
     if (cmx_text_copy(c.name, sizeof c.name, name))
@@ -138,15 +139,12 @@ cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_
         return cmx_why_fail(e, err, "no platform '%.80s'", name);
     if (!err)
         err = retire_keys(r, id, e);
-    changed = sqlite3_changes(r->db);
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM grants WHERE consumer = ?", "i", id);
-    changed += err ? 0 : sqlite3_changes(r->db);
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM group_grants WHERE consumer = ?", "i", id);
-    changed += err ? 0 : sqlite3_changes(r->db);
-    *out = changed ? GW_CHANGED : GW_UNCHANGED;
-    return err || !changed ? err : gw_event(r, "revoke-platform", name, "", e);
+    *out = sqlite3_total_changes(r->db) > before ? GW_CHANGED : GW_UNCHANGED;
+    return err || *out == GW_UNCHANGED ? err : gw_event(r, "revoke-platform", name, "", e);
 }
 
 cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void *arg, struct cmx_why *e)
@@ -172,11 +170,10 @@ static cmx_err check_port(const struct gw_device *d, uint16_t port, struct cmx_w
 {
     if (d->revoked)
         return cmx_why_fail(e, CMX_EINVAL, "%s is revoked", d->name);
-    if (port == 0)
+    if (d->n_ports == 0)
+        return cmx_why_fail(e, CMX_ENOENT, "%s has no ports; add them with 'cmxsafe gateway enroll --ports'", d->name);
+    if (port == 0 || gw_device_has_port(d, port))
         return CMX_OK;
-    for (size_t i = 0; i < d->n_ports; i++)
-        if (d->ports[i] == port)
-            return CMX_OK;
     return cmx_why_fail(e, CMX_ENOENT, "%s has no port %u; see 'cmxsafe gateway show'", d->name, port);
 }
 
@@ -252,6 +249,15 @@ struct stored_terms {
     const char *why;
 };
 
+cmx_err gw_grant_check_why(const char *why, struct cmx_why *e)
+{
+    if (strlen(why) >= GW_WHY_MAX)
+        return cmx_why_fail(e, CMX_EINVAL, "the reason is longer than %d characters", GW_WHY_MAX - 1);
+    return gw_text_is_plain(why)
+               ? CMX_OK
+               : cmx_why_fail(e, CMX_EINVAL, "the reason has control or hidden characters, or is not UTF-8");
+}
+
 static cmx_err check_terms(const struct gw_grant_terms *t, const struct gw_now *now, int64_t *ends, struct cmx_why *e)
 {
     const char *why = t->why ? t->why : "";
@@ -261,14 +267,9 @@ static cmx_err check_terms(const struct gw_grant_terms *t, const struct gw_now *
     *ends = t->length_s ? now->wall + t->length_s : t->until;
     if (*ends && (*ends <= now->wall || *ends - now->wall > GW_TERM_MAX_S))
         return cmx_why_fail(e, CMX_EINVAL, "the grant would end in the past, or in more than ten years");
-    if (strlen(why) >= GW_WHY_MAX)
-        return cmx_why_fail(e, CMX_EINVAL, "the reason is longer than %d characters", GW_WHY_MAX - 1);
-    for (const char *p = why; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            return cmx_why_fail(e, CMX_EINVAL, "the reason has control characters");
     if (t->break_glass && (!*ends || !why[0]))
         return cmx_why_fail(e, CMX_EINVAL, "a break-glass grant needs an end and a reason; give --for and --why");
-    return CMX_OK;
+    return gw_grant_check_why(why, e);
 }
 
 static cmx_err store_terms(struct stored_terms *s, const struct gw_grant_terms *t, struct cmx_why *e)
@@ -488,9 +489,8 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
 {
     return gw_sql_number(
         r, left, e,
-        "SELECT min(max(left, 0)) FROM (SELECT left FROM given_grants WHERE ends <> 0 UNION ALL"
-        " SELECT gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock')) FROM evidence"
-        " WHERE trusted = 1) WHERE ? OR left > 0",
+        "SELECT min(max(left, 0)) FROM (SELECT left FROM given_grants WHERE ends <> 0 UNION ALL SELECT " GW_SQL_LEFT
+        " FROM evidence WHERE trusted = 1) WHERE ? OR left > 0",
         "i", (int64_t)ended);
 }
 
@@ -519,13 +519,11 @@ cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e)
 cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
 {
     static const char *const rows[] = {
-        "DELETE FROM grants WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
-        " (SELECT value FROM meta WHERE key = 'clock')) < 0",
-        "DELETE FROM group_grants WHERE ends <> 0 AND gw_left(given, ends, boot, boot_ends,"
-        " (SELECT value FROM meta WHERE key = 'clock')) < 0",
+        "DELETE FROM grants WHERE ends <> 0 AND " GW_SQL_LEFT " < 0",
+        "DELETE FROM group_grants WHERE ends <> 0 AND " GW_SQL_LEFT " < 0",
         /* Evidence that is too old remains stored as the device's last verdict, but never counts again. */
         "UPDATE evidence SET trusted = 0, reason = 'its evidence is older than the policy allows' WHERE trusted = 1 AND"
-        " gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock')) < 0",
+        " " GW_SQL_LEFT " < 0",
     };
     struct gw_grant_record g;
     sqlite3_stmt *stmt;

@@ -39,11 +39,10 @@ unsigned gw_node_port(unsigned a, unsigned b)
  * used there. */
 static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
 {
-    static const char name_chars[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
     static const char key_chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
     uint8_t raw[16];
 
-    if (!n->name[0] || n->name[0] == '-' || strspn(n->name, name_chars) != strlen(n->name))
+    if (gw_device_check_name(n->name, NULL))
         return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a gateway's name; use a-z, 0-9 and -", n->name);
     if (inet_pton(AF_INET, n->underlay, raw) != 1 && inet_pton(AF_INET6, n->underlay, raw) != 1)
         return cmx_why_fail(

@@ -64,42 +64,49 @@ bool gw_party_number(const char *name, uint64_t *id)
     return canonical && cmx_text_u64(name, 0, 0xfffffffe, id) == CMX_OK;
 }
 
-static long lookup_user(const char *name, char out[GW_CONSUMER_MAX])
+static long id_of_name(bool group, const char *name)
 {
     const struct passwd *pw;
+    const struct group *gr;
     uint64_t number;
-    long uid;
 
-    snprintf(out, GW_CONSUMER_MAX, "%s", name);
-    if (gw_party_number(name, &number)) {
-        uid = (long)number;
-        pw = getpwuid((uid_t)number);
-    } else {
-        pw = getpwnam(name);
-        uid = pw ? (long)pw->pw_uid : -1;
+    if (gw_party_number(name, &number))
+        return (long)number;
+    if (group) {
+        gr = getgrnam(name);
+        return gr ? (long)gr->gr_gid : -1;
     }
-    if (pw)
-        snprintf(out, GW_CONSUMER_MAX, "%s", pw->pw_name);
-    return uid;
+    pw = getpwnam(name);
+    return pw ? (long)pw->pw_uid : -1;
 }
 
-/* name: a user's name or number. Writes the user's name or, if there is no such user, `name` unchanged. Returns the
- * uid; a number is returned even if no user has it. -1: no user has this name. */
+/* Looks up a user or group by its name or number. Writes the first name that the machine has for its id, or `name`
+ * unchanged if there is none. So two names of one uid or gid are one party: the packet filter tells sockets apart by
+ * ids only, and nft refuses rules that give an id two identities. Returns the id; -1: the machine has no such name. */
+static long lookup_id(bool group, const char *name, char out[GW_CONSUMER_MAX])
+{
+    long id = id_of_name(group, name);
+    const struct passwd *pw = id < 0 || group ? NULL : getpwuid((uid_t)id);
+    const struct group *gr = id < 0 || !group ? NULL : getgrgid((gid_t)id);
+
+    snprintf(out, GW_CONSUMER_MAX, "%s", pw ? pw->pw_name : gr ? gr->gr_name : name);
+    return id;
+}
+
+/* Like lookup_id, for a user; uses the cache. */
 static long canonical_user(const char *name, char out[GW_CONSUMER_MAX])
 {
     struct cached_user *c = cache_entry(name);
     uint64_t now = cmx_port_now_ms();
-    char asked[GW_CONSUMER_MAX];
     long uid;
 
     if (c->at_ms && now - c->at_ms < CACHE_MS && strcmp(c->name, name) == 0) {
         snprintf(out, GW_CONSUMER_MAX, "%s", c->canonical);
         return c->uid;
     }
-    snprintf(asked, sizeof asked, "%s", name); /* out and name may be the same memory */
-    uid = lookup_user(asked, out);
+    uid = lookup_id(false, name, out);
     c->at_ms = 0;
-    if (cmx_text_copy(c->name, sizeof c->name, asked) == CMX_OK &&
+    if (cmx_text_copy(c->name, sizeof c->name, name) == CMX_OK &&
         cmx_text_copy(c->canonical, sizeof c->canonical, out) == CMX_OK) { /* longer names are not cached */
         c->uid = uid;
         c->at_ms = now;
@@ -107,51 +114,36 @@ static long canonical_user(const char *name, char out[GW_CONSUMER_MAX])
     return uid;
 }
 
-static long canonical_group(const char *name, char out[GW_CONSUMER_MAX])
-{
-    const struct group *gr;
-    uint64_t number;
-    long gid;
-
-    snprintf(out, GW_CONSUMER_MAX, "%s", name);
-    if (gw_party_number(name, &number)) {
-        gid = (long)number;
-        gr = getgrgid((gid_t)number);
-    } else {
-        gr = getgrnam(name);
-        gid = gr ? (long)gr->gr_gid : -1;
-    }
-    if (gr)
-        snprintf(out, GW_CONSUMER_MAX, "%s", gr->gr_name);
-    return gid;
-}
-
-bool gw_party_is_known(const struct gw_consumer *c)
+long gw_party_local_id(const struct gw_consumer *c)
 {
     char name[GW_CONSUMER_MAX];
 
     if (strcmp(c->kind, "user") == 0)
-        return canonical_user(c->name, name) >= 0;
-    return strcmp(c->kind, "group") != 0 || canonical_group(c->name, name) >= 0;
+        return canonical_user(c->name, name);
+    return strcmp(c->kind, "group") == 0 ? lookup_id(true, c->name, name) : -1;
 }
 
-size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW_SPELLINGS])
+bool gw_party_is_known(const struct gw_consumer *c)
 {
-    bool user = strcmp(c->kind, "user") == 0;
-    size_t n = 0;
-    long id;
+    return (strcmp(c->kind, "user") != 0 && strcmp(c->kind, "group") != 0) || gw_party_local_id(c) >= 0;
+}
 
-    out[0] = *c;
-    if (!user && strcmp(c->kind, "group") != 0)
-        return 1;
-    id = user ? canonical_user(c->name, out[n].name) : canonical_group(c->name, out[n].name);
-    n++;
-    if (id >= 0) {
-        out[n] = *c;
-        snprintf(out[n].name, sizeof out[n].name, "%ld", id);
-        n += strcmp(out[n].name, out[0].name) != 0;
+cmx_err gw_party_each_spelling(struct gw_registry *r, const struct gw_consumer *c, gw_spelling_fn fn, void *arg,
+                               struct cmx_why *e)
+{
+    struct gw_consumer other = *c;
+    long id = gw_party_local_id(c);
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    if (id < 0)
+        return CMX_OK;
+    err = gw_sql_row(r, &stmt, e, "SELECT name FROM consumer WHERE kind = ? AND name <> ?", "tt", c->kind, c->name);
+    while (!err) {
+        gw_sql_copy(stmt, 0, other.name, sizeof other.name);
+        err = gw_sql_next(r, stmt, gw_party_local_id(&other) == id ? fn(arg, &other) : CMX_OK, e);
     }
-    return n;
+    return gw_sql_end(stmt, err);
 }
 
 /* The identity is always derived from the first key, so that a new key does not change it. */
@@ -172,6 +164,8 @@ static cmx_err platform_identity(struct gw_registry *r, const struct gw_fleet *f
     if (err)
         return err == CMX_ENOENT ? cmx_why_fail(e, err, "no platform '%.80s'", name) : err;
     err = gw_key_parse(&k, line, e);
+    if (err == CMX_EFORMAT || err == CMX_ENOTSUP)
+        return cmx_why_fail(e, CMX_ENOENT, "the key of the platform '%.80s' is malformed", name);
     return err ? err : derive(f, CMX_DOMAIN_PLATFORM_ADDRESS, k.raw, k.raw_len, out, e);
 }
 
@@ -187,7 +181,7 @@ cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const
     if (strcmp(c->kind, "cgroup") == 0)
         return derive_name(f, CMX_DOMAIN_UNIT_ADDRESS, c->name, out, e);
     if (strcmp(c->kind, "group") == 0) {
-        (void)canonical_group(c->name, name); /* a group that does not exist yet also has an identity */
+        (void)lookup_id(true, c->name, name); /* a group that does not exist yet also has an identity */
         return derive_name(f, CMX_DOMAIN_GROUP_ADDRESS, name, out, e);
     }
     (void)canonical_user(c->name, name);
@@ -262,7 +256,10 @@ static cmx_err consumer_parties(struct gw_registry *r, const struct gw_fleet *f,
         snprintf(p.name, sizeof p.name, "%s", c.name);
         err = gw_party_identity(r, f, &c, p.address, e);
         if (!err)
-            err = gw_sql_next(r, stmt, job->fn(job->arg, &p), e);
+            err = job->fn(job->arg, &p);
+        else if (err == CMX_ENOENT)
+            err = CMX_OK; /* left out */
+        err = gw_sql_next(r, stmt, err, e);
     }
     return gw_sql_end(stmt, err);
 }
@@ -303,31 +300,27 @@ static cmx_err match_party(void *arg, const struct gw_party *p)
 }
 
 /* A local user without any grant also has an identity. */
-static cmx_err find_local_user(struct gw_registry *r, const struct gw_fleet *f, const char *what, struct gw_party *out,
-                               struct cmx_why *e)
+static cmx_err find_local_user(const struct gw_fleet *f, const char *what, struct gw_party *out, struct cmx_why *e)
 {
-    struct gw_consumer c = {.kind = "user"};
+    struct gw_party p = {.kind = "user"};
+    char name[GW_CONSUMER_MAX];
     const struct passwd *pw;
-    cmx_err err = CMX_ENOENT;
+    bool found = false;
 
     setpwent();
-    while (err == CMX_ENOENT && (pw = getpwent()) != NULL) {
-        char address[GW_ADDRESS_MAX] = "";
-
-        snprintf(c.name, sizeof c.name, "%.190s", pw->pw_name);
-        if (derive_name(f, CMX_DOMAIN_USER_ADDRESS, c.name, address, e))
+    while (!found && (pw = getpwent()) != NULL) {
+        snprintf(p.name, sizeof p.name, "%.190s", pw->pw_name);
+        if (derive_name(f, CMX_DOMAIN_USER_ADDRESS, p.name, p.address, e))
             break;
-        if (strcmp(what, address) == 0 || strcmp(what, c.name) == 0 ||
-            (strncmp(what, "user:", 5) == 0 && strcmp(what + 5, c.name) == 0)) {
-            *out = (struct gw_party){.kind = "user"};
-            snprintf(out->name, sizeof out->name, "%s", c.name);
-            snprintf(out->address, sizeof out->address, "%s", address);
-            err = CMX_OK;
-        }
+        found = strcmp(what, p.address) == 0 || strcmp(what, p.name) == 0 ||
+                (strncmp(what, "user:", 5) == 0 && strcmp(what + 5, p.name) == 0);
     }
     endpwent();
-    (void)r;
-    return err;
+    if (!found)
+        return CMX_ENOENT;
+    *out = p;
+    (void)canonical_user(p.name, name); /* not earlier, since it may end the enumeration */
+    return derive_name(f, CMX_DOMAIN_USER_ADDRESS, name, out->address, e);
 }
 
 cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const char *what, struct gw_party *out,
@@ -346,7 +339,7 @@ cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const cha
     err = gw_party_each(r, f, match_party, &s, e);
     if (err || s.found)
         return err;
-    if (find_local_user(r, f, s.what, out, e) == CMX_OK)
+    if (find_local_user(f, s.what, out, e) == CMX_OK)
         return CMX_OK;
     if (strchr(what, ':') && inet_pton(AF_INET6, what, raw) != 1 && gw_consumer_parse(&c, what, e) == CMX_OK &&
         strcmp(c.kind, "platform") != 0) {
@@ -403,11 +396,13 @@ static cmx_err allow_group(struct each_allowed *job, const char *group, struct g
     const struct group *gr;
     cmx_err err;
 
-    a->gid = canonical_group(group, name);
+    a->gid = lookup_id(true, group, name);
     err = derive_name(job->f, CMX_DOMAIN_GROUP_ADDRESS, name, a->source, job->e);
     if (!err)
         err = allow(job, a);
-    gr = getgrnam(name);
+    gr = getgrnam(group); /* two groups of one gid may have different members */
+    if (!gr)
+        gr = getgrnam(name); /* `group` is a number */
     for (char **m = gr ? gr->gr_mem : NULL; !err && m && *m; m++) {
         char user[GW_CONSUMER_MAX];
         snprintf(user, sizeof user, "%.190s", *m); /* the next call of getgrnam overwrites its result */
@@ -432,9 +427,11 @@ static cmx_err allow_grant(void *arg, const struct gw_grant *p)
     if (strcmp(job->last.kind, p->consumer.kind) != 0 || strcmp(job->last.name, p->consumer.name) != 0) {
         job->last = p->consumer;
         err = gw_party_identity(job->r, job->f, &p->consumer, job->last_address, job->e);
+        if (err)
+            job->last_address[0] = '\0';
     }
-    if (err)
-        return err;
+    if (!job->last_address[0]) /* a platform whose key is missing or malformed reaches nothing */
+        return err == CMX_ENOENT ? CMX_OK : err;
     snprintf(a.source, sizeof a.source, "%s", job->last_address);
     if (strcmp(p->consumer.kind, "cgroup") == 0) {
         snprintf(a.cgroup, sizeof a.cgroup, "%s", p->consumer.name);
@@ -458,13 +455,15 @@ static void direct_target(struct each_allowed *job, const char *host, char out[G
             inet_ntop(AF_INET6, raw, out, GW_ADDRESS_MAX);
         return;
     }
+    if (gw_device_host_is_gateway(host, job->domain)) {
+        snprintf(out, GW_ADDRESS_MAX, "%s", job->host_link);
+        return;
+    }
     if (len <= domain + 1 || strcmp(host + len - domain, job->domain) != 0 || host[len - domain - 1] != '.' ||
         len - domain - 1 >= sizeof name)
         return;
     snprintf(name, sizeof name, "%.*s", (int)(len - domain - 1), host);
-    if (strcmp(name, "gateway") == 0)
-        snprintf(out, GW_ADDRESS_MAX, "%s", job->host_link);
-    else if (gw_device_get(job->r, name, &d, NULL) == CMX_OK && !d.revoked)
+    if (gw_device_get(job->r, name, &d, NULL) == CMX_OK && !d.revoked)
         snprintf(out, GW_ADDRESS_MAX, "%s", d.address);
 }
 
@@ -507,9 +506,12 @@ static void merge_allowed(struct gw_allowed_list *l)
         struct gw_allowed *last = &l->entries[kept];
         const struct gw_allowed *a = &l->entries[i];
 
-        if (compare_allowed(last, a) != 0)
+        if (compare_allowed(last, a) != 0) {
             l->entries[++kept] = *a;
-        else if (last->ends_in && (!a->ends_in || a->ends_in > last->ends_in))
+            continue;
+        }
+        last->by_number |= a->by_number;
+        if (last->ends_in && (!a->ends_in || a->ends_in > last->ends_in))
             last->ends_in = a->ends_in;
     }
     if (l->n)

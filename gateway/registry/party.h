@@ -18,17 +18,21 @@ struct gw_party {
  * spellings of user 0: a grant to "00" would remain after the grant to "0" is removed. */
 bool gw_party_number(const char *name, uint64_t *id);
 
+/* Returns the uid or gid of a local user or group, which c gives by name or by number. -1: c is neither, or this
+ * machine does not have it. */
+long gw_party_local_id(const struct gw_consumer *c);
+
 /* False if c is the name of a user or group that this machine does not have. */
 bool gw_party_is_known(const struct gw_consumer *c);
 
-#define GW_SPELLINGS 2
+/* Calls fn for each other consumer in the registry that is the same local user or group as c: a grant can give it by
+ * any of its names, or by its number. If fn returns an error, stops and returns it. */
+typedef cmx_err (*gw_spelling_fn)(void *arg, const struct gw_consumer *c);
+CMX_MUST_USE cmx_err gw_party_each_spelling(struct gw_registry *r, const struct gw_consumer *c, gw_spelling_fn fn,
+                                            void *arg, struct cmx_why *e);
 
-/* A grant can name a local user or group by its name or by its number. If this machine has that user or group, out
- * receives both spellings, otherwise only c. Returns the number of spellings. */
-size_t gw_party_spellings(const struct gw_consumer *c, struct gw_consumer out[GW_SPELLINGS]);
-
-/* Writes the identity of a consumer. A user's name and uid give the same identity. CMX_ENOENT: c is a platform that was
- * never registered. */
+/* Writes the identity of a consumer. All names of a uid, and the uid, give the same identity; likewise for a gid.
+ * CMX_ENOENT: c is a platform that was never registered, or whose key is malformed. */
 CMX_MUST_USE cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
                                        char out[GW_ADDRESS_MAX], struct cmx_why *e);
 /* Writes the identity of the gateway's own connections (takeover probes). */
@@ -41,7 +45,8 @@ CMX_MUST_USE cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_flee
  * writes rules. */
 void gw_party_forget_users(void);
 
-/* Calls fn for every party in the registry, and for the gateway. If fn returns an error, stops and returns it. */
+/* Calls fn for every party in the registry, and for the gateway. If fn returns an error, stops and returns it. Leaves
+ * out a platform whose key is missing or malformed, since it has no identity. */
 typedef cmx_err (*gw_party_fn)(void *arg, const struct gw_party *p);
 CMX_MUST_USE cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet *f, gw_party_fn fn, void *arg,
                                    struct cmx_why *e);

@@ -98,8 +98,6 @@ static const char schema_2[] =
 
 static const char *const schemas[GW_SCHEMA_VERSION] = {schema_1, schema_2};
 
-#define LEFT "gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock'))"
-
 /* Temporary views of this connection to the database. */
 static const char views[] =
     /* quarantined: devices whose policy is enforced and that have no fresh, trusted evidence. A device's own policy
@@ -107,18 +105,20 @@ static const char views[] =
     "CREATE TEMP VIEW quarantined AS SELECT d.id AS device FROM device d WHERE d.revoked IS NULL AND d.exempt = 0 AND"
     " coalesce((SELECT enforce FROM policy WHERE kind = 'device' AND target = d.name),"
     " (SELECT enforce FROM policy WHERE kind = 'group' AND target = d.team), 0) = 1 AND NOT EXISTS (SELECT 1 FROM"
-    " evidence WHERE device = d.id AND trusted = 1 AND " LEFT " > 0);"
+    " evidence WHERE device = d.id AND trusted = 1 AND " GW_SQL_LEFT " > 0);"
     /* given_grants: the grants as they were given, with either a device or, for a grant to a group, a team. */
-    "CREATE TEMP VIEW given_grants AS SELECT consumer, device, NULL AS team, port, ends, glass, why, " LEFT " AS left"
-    " FROM grants UNION ALL SELECT consumer, NULL, team, port, ends, glass, why, " LEFT " FROM group_grants;"
+    "CREATE TEMP VIEW given_grants AS SELECT consumer, device, NULL AS team, port, ends, glass, why, " GW_SQL_LEFT
+    " AS left"
+    " FROM grants UNION ALL SELECT consumer, NULL, team, port, ends, glass, why, " GW_SQL_LEFT " FROM group_grants;"
     /* device_grants: one row for each service of each grant, including grants that have ended; several grants may give
        a consumer the same service. active_grants: the services that each consumer may reach now. */
     "CREATE TEMP VIEW device_grants AS SELECT consumer, device, port, given, ends, boot, boot_ends, glass FROM grants"
     " UNION ALL SELECT t.consumer, d.id, p.port, t.given, t.ends, t.boot, t.boot_ends, t.glass FROM group_grants t"
     " JOIN device d ON d.team = t.team AND d.revoked IS NULL JOIN port p ON p.device = d.id AND"
     " (t.port = 0 OR p.port = t.port);"
-    "CREATE TEMP VIEW active_grants AS SELECT consumer, device, port, " LEFT " AS ends_in FROM device_grants a WHERE"
-    " " LEFT " >= 0 AND (glass = 1 OR NOT EXISTS (SELECT 1 FROM quarantined q WHERE q.device = a.device));";
+    "CREATE TEMP VIEW active_grants AS SELECT consumer, device, port, " GW_SQL_LEFT
+    " AS ends_in FROM device_grants a WHERE"
+    " " GW_SQL_LEFT " >= 0 AND (glass = 1 OR NOT EXISTS (SELECT 1 FROM quarantined q WHERE q.device = a.device));";
 
 static cmx_err open_db(struct gw_registry *r, const char *path, int flags, int patience_ms, struct cmx_why *e)
 {
@@ -275,19 +275,34 @@ void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_c
     gw_copy_state_read(out, path, meta_number(r, "clock", 0));
 }
 
+/* SQLite would wait for the writer of a FIFO, and its messages name neither a missing file nor a folder. */
+static cmx_err check_file(const char *path, struct cmx_why *e)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0)
+        return S_ISREG(st.st_mode)
+                   ? CMX_OK
+                   : cmx_why_fail(e, CMX_EFORMAT,
+                                  "%s is not a regular file; restore the registry from a backup (docs/GATEWAY.md)",
+                                  path);
+    if (errno == ENOENT)
+        return cmx_why_fail(
+            e, CMX_ENOENT,
+            "there is no registry %s; set the gateway up with 'cmxsafe gateway init', or restore a backup", path);
+    return cmx_why_fail(e, CMX_EPERM, "can't open the registry %s (%s)%s", path, strerror(errno),
+                        errno == EACCES ? "; run the command as root" : "");
+}
+
 static cmx_err open_tables(struct gw_registry *r, const char *path, bool write, struct cmx_why *e)
 {
     int64_t version = 0;
     cmx_err err;
 
     memset(r, 0, sizeof *r);
-    if (access(path, F_OK) != 0 && errno != ENOENT)
-        return cmx_why_fail(e, CMX_EPERM, "can't open the registry %s (%s); run the command as root", path,
-                            strerror(errno));
-    if (access(path, F_OK) != 0)
-        return cmx_why_fail(
-            e, CMX_ENOENT,
-            "there is no registry %s; set the gateway up with 'cmxsafe gateway init', or restore a backup", path);
+    err = check_file(path, e);
+    if (err)
+        return err;
     err = open_db(r, path, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY,
                   write ? GW_WRITE_PATIENCE_MS : GW_READ_PATIENCE_MS, e);
     r->writable = write;
@@ -306,11 +321,11 @@ static void note_staleness(struct gw_registry *r, const char *path)
     r->stale = state.shared && state.left == 0;
 }
 
-cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e)
+static cmx_err open_registry(struct gw_registry *r, const char *path, bool write, bool with_views, struct cmx_why *e)
 {
     cmx_err err = open_tables(r, path, write, e);
 
-    if (!err)
+    if (!err && with_views)
         err = gw_registry_need_views(r, e);
     if (!err && write)
         err = gw_sql_run(r, e, "PRAGMA foreign_keys = ON", "");
@@ -321,15 +336,14 @@ cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, st
     return err;
 }
 
+cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e)
+{
+    return open_registry(r, path, write, true, e);
+}
+
 cmx_err gw_registry_open_tables(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
-    cmx_err err = open_tables(r, path, false, e);
-
-    if (err)
-        gw_registry_close(r);
-    else
-        note_staleness(r, path);
-    return err;
+    return open_registry(r, path, false, false, e);
 }
 
 static cmx_err fill_new(struct gw_registry *r, struct cmx_why *e)
@@ -464,15 +478,17 @@ cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)
 cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
     /* VACUUM INTO accepts an empty file as its target. Create the file here, so that the copy is private from the
-     * start. */
+     * start. SQLite does not sync the copy, so a power cut could otherwise leave an incomplete one. */
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
     cmx_err err;
 
     if (fd < 0)
         return errno == EEXIST ? cmx_why_fail(e, CMX_EEXIST, "%s exists; give the name of a new file", path)
                                : cmx_why_fail(e, CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
-    close(fd);
     err = gw_sql_run(r, e, "VACUUM INTO ?", "t", path);
+    if (!err && fsync(fd) != 0)
+        err = cmx_why_fail(e, CMX_EIO, "can't write %s (%s)", path, strerror(errno));
+    close(fd);
     if (err)
         unlink(path);
     return err;
@@ -500,9 +516,9 @@ cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_ev
     cmx_err err = gw_sql_row(
         r, &stmt, e,
         "SELECT at, what, who, detail FROM (SELECT * FROM event WHERE ?1 = '' OR who = ?1 COLLATE NOCASE OR"
-        " who LIKE '%:' || ?1 OR detail = ?1 COLLATE NOCASE OR detail LIKE ?1 || ':%' OR detail LIKE ?1 || ' %'"
-        " ORDER BY id DESC"
-        " LIMIT ?2) ORDER BY id",
+        " substr(who, -length(?1) - 1) = ':' || ?1 COLLATE NOCASE OR detail = ?1 COLLATE NOCASE OR"
+        " substr(detail, 1, length(?1) + 1) COLLATE NOCASE IN (?1 || ':', ?1 || ' ') ORDER BY id DESC LIMIT ?2)"
+        " ORDER BY id",
         "ti", name ? name : "", n ? (int64_t)n : (int64_t)-1);
 
     while (!err) {

@@ -41,6 +41,9 @@ CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, b
 CMX_MUST_USE cmx_err gw_registry_open_tables(struct gw_registry *r, const char *path, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_registry_need_views(struct gw_registry *r, struct cmx_why *e);
 
+/* In SQL: the seconds until a row's grant or evidence ends; 0: it never ends; -1: it has ended. Needs the views. */
+#define GW_SQL_LEFT "gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock'))"
+
 /* Reads for how long the copy of a shared registry may still be used (copy_state.h). path: r's file. */
 struct gw_copy_state;
 void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_copy_state *out);

@@ -70,19 +70,15 @@ cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn
 {
     struct gw_device d;
     sqlite3_stmt *stmt;
-    cmx_err stopped = CMX_OK;
     cmx_err err =
         gw_sql_row(r, &stmt, e, DEVICE_COLUMNS "WHERE ?1 = '' OR d.team = ?1 ORDER BY d.name", "t", group ? group : "");
 
-    while (!err && !stopped) {
-        stopped = read_device(r, stmt, &d, e);
-        if (!stopped)
-            stopped = fn(arg, &d);
-        if (!stopped)
-            err = gw_sql_step(r, stmt, e);
+    while (!err) {
+        err = read_device(r, stmt, &d, e);
+        if (!err)
+            err = gw_sql_next(r, stmt, fn(arg, &d), e);
     }
-    err = gw_sql_end(stmt, err);
-    return stopped ? stopped : err;
+    return gw_sql_end(stmt, err);
 }
 
 #define KEY_OWNER                                                                                                      \
@@ -127,15 +123,17 @@ cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, str
     return cmx_why_fail(e, CMX_EEXIST, "this key is %s's; give each device a key of its own", owner);
 }
 
+/* Checks whether a device can get the key. */
+static cmx_err check_new_key(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e)
+{
+    if (gw_key_is_token(k))
+        return cmx_why_fail(e, CMX_ENOTSUP,
+                            "the key of a FIDO2 token needs a person at each login; give a device an ed25519 key");
+    return gw_device_key_is_free(r, k, e);
+}
+
 static cmx_err add_key(struct gw_registry *r, int64_t device, const struct gw_key *k, struct cmx_why *e)
 {
-    cmx_err err = gw_device_key_is_free(r, k, e);
-
-    if (!err && gw_key_is_token(k))
-        err = cmx_why_fail(e, CMX_ENOTSUP,
-                           "the key of a FIDO2 token needs a person at each login; give a device an ed25519 key");
-    if (err)
-        return err;
     return gw_sql_run(r, e, "INSERT INTO key(fingerprint, device, type, blob, added) VALUES(?, ?, ?, ?, ?)", "titti",
                       k->fingerprint, device, k->type, k->blob, (int64_t)time(NULL));
 }
@@ -186,19 +184,12 @@ static bool same_services(const struct gw_device *a, const struct gw_device *b)
 {
     if (a->n_ports != b->n_ports || a->n_directs != b->n_directs || strcmp(a->group, b->group) != 0)
         return false;
-    for (size_t i = 0, k; i < a->n_ports; i++) {
-        for (k = 0; k < b->n_ports && b->ports[k] != a->ports[i]; k++)
-            ;
-        if (k == b->n_ports)
+    for (size_t i = 0; i < a->n_ports; i++)
+        if (!gw_device_has_port(b, a->ports[i]))
             return false;
-    }
-    for (size_t i = 0, k; i < a->n_directs; i++) {
-        for (k = 0; k < b->n_directs; k++)
-            if (b->directs[k].port == a->directs[i].port && strcmp(b->directs[k].host, a->directs[i].host) == 0)
-                break;
-        if (k == b->n_directs)
+    for (size_t i = 0; i < a->n_directs; i++)
+        if (!gw_device_has_direct(b, &a->directs[i]))
             return false;
-    }
     return true;
 }
 
@@ -220,35 +211,26 @@ static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, s
     return err;
 }
 
-static cmx_err enroll_new(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, struct cmx_why *e)
+/* Enrols a device. d->id 0: a new one; otherwise a revoked device, which was repaired or replaced and has a new key. */
+static cmx_err enroll_row(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, struct cmx_why *e)
 {
-    cmx_err err = gw_device_key_is_free(r, k, e);
+    const char *address = d->address[0] ? d->address : NULL;
+    int64_t now = (int64_t)time(NULL);
+    cmx_err err = check_new_key(r, k, e);
 
     if (err)
         return err;
-    err = gw_sql_run(r, e, "INSERT INTO device(name, address, team, enrolled) VALUES(?, ?, ?, ?)", "ttti", d->name,
-                     d->address[0] ? d->address : NULL, d->group, (int64_t)time(NULL));
+    err = d->id ? gw_sql_run(r, e, "UPDATE device SET revoked = NULL, team = ?, enrolled = ?, address = ? WHERE id = ?",
+                             "titi", d->group, now, address, d->id)
+                : gw_sql_run(r, e, "INSERT INTO device(name, address, team, enrolled) VALUES(?, ?, ?, ?)", "ttti",
+                             d->name, address, d->group, now);
     if (err == CMX_EEXIST)
         return address_taken(r, d, e);
     if (err)
         return err;
-    d->id = sqlite3_last_insert_rowid(r->db);
+    if (!d->id)
+        d->id = sqlite3_last_insert_rowid(r->db);
     err = add_key(r, d->id, k, e);
-    if (!err)
-        err = write_services(r, d, e);
-    return err ? err : gw_event(r, "enroll", d->name, k->fingerprint, e);
-}
-
-/* Enrols a revoked device again, with a new key: the device was repaired or replaced. */
-static cmx_err enroll_again(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, struct cmx_why *e)
-{
-    cmx_err err = gw_sql_run(r, e, "UPDATE device SET revoked = NULL, team = ?, enrolled = ?, address = ? WHERE id = ?",
-                             "titi", d->group, (int64_t)time(NULL), d->address[0] ? d->address : NULL, d->id);
-
-    if (err == CMX_EEXIST)
-        return address_taken(r, d, e);
-    if (!err)
-        err = add_key(r, d->id, k, e);
     if (!err)
         err = write_services(r, d, e);
     return err ? err : gw_event(r, "enroll", d->name, k->fingerprint, e);
@@ -281,7 +263,7 @@ static cmx_err enroll_known(struct gw_registry *r, struct gw_device *d, const st
     d->id = old->id;
     if (old->revoked) {
         *out = GW_ADDED;
-        return enroll_again(r, d, k, e);
+        return enroll_row(r, d, k, e);
     }
     err = check_key(r, old, k, given, e);
     if (err)
@@ -339,7 +321,8 @@ cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struc
     err = gw_device_get(r, d->name, &old, e);
     if (err == CMX_ENOENT) {
         *out = GW_ADDED;
-        return enroll_new(r, d, k, e);
+        d->id = 0;
+        return enroll_row(r, d, k, e);
     }
     return err ? err : enroll_known(r, d, &old, k, given, out, e);
 }
@@ -439,7 +422,7 @@ cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct g
     if (strcmp(d.fingerprint, k->fingerprint) == 0)
         return CMX_OK;
     *out = GW_CHANGED;
-    err = gw_device_key_is_free(r, k, e);
+    err = check_new_key(r, k, e);
     if (!err)
         err = retire_keys(r, d.id, e);
     if (!err)
@@ -447,12 +430,14 @@ cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct g
     return err ? err : gw_event(r, "rotate", d.name, k->fingerprint, e);
 }
 
-cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, size_t cap, struct cmx_why *e)
+cmx_err gw_device_key_line(struct gw_registry *r, const struct gw_device *d, char *out, size_t cap, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, e, "SELECT type || ' ' || blob FROM key WHERE device = ? AND retired IS NULL",
-                             "i", device);
+    cmx_err err =
+        gw_sql_row(r, &stmt, e, "SELECT type || ' ' || blob FROM key WHERE device = ? AND retired IS NULL", "i", d->id);
 
+    if (err == CMX_ENOENT)
+        cmx_why_set(e, "%s has no key; give it one with 'cmxsafe gateway rotate'", d->name);
     if (!err)
         err = cmx_text_copy(out, cap, gw_sql_text(stmt, 0));
     sqlite3_finalize(stmt);

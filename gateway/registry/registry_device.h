@@ -44,8 +44,8 @@ CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, c
 CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
                                       struct cmx_why *e);
 
-/* Writes the device's key as a line "type base64", for export. */
-CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, int64_t device, char *out, size_t cap,
+/* Writes the device's key as a line "type base64", for export. CMX_ENOENT: it has none. */
+CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, const struct gw_device *d, char *out, size_t cap,
                                         struct cmx_why *e);
 
 /* Checks whether k can be enrolled. CMX_EEXIST: k is or was the key of a device or a platform. */

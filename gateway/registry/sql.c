@@ -21,6 +21,7 @@ cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e)
                             "the registry is locked by another program; find it with 'fuser -v' on the file");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_ERROR: /* such as a missing table */
         return cmx_why_fail(e, CMX_EFORMAT, "the registry is damaged (%s); restore it from a backup (docs/GATEWAY.md)",
                             sqlite3_errmsg(db));
     case SQLITE_READONLY:
@@ -95,6 +96,25 @@ cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why
     return err;
 }
 
+cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **out, sqlite3_str *sql, struct cmx_why *e)
+{
+    char *text = sqlite3_str_finish(sql);
+    cmx_err err;
+
+    *out = NULL;
+    err = text ? gw_sql_prepare(r, out, e, text, "") : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    sqlite3_free(text);
+    return err;
+}
+
+static cmx_err row_v(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
+                     va_list ap)
+{
+    cmx_err err = prepare_v(r, out, e, sql, types, ap);
+
+    return err ? err : gw_sql_step(r, *out, e);
+}
+
 cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...)
 {
     sqlite3_stmt *stmt;
@@ -102,11 +122,9 @@ cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, co
     cmx_err err;
 
     va_start(ap, types);
-    err = prepare_v(r, &stmt, e, sql, types, ap);
+    err = row_v(r, &stmt, e, sql, types, ap);
     va_end(ap);
-    if (err)
-        return err;
-    return gw_sql_end(stmt, gw_sql_step(r, stmt, e));
+    return gw_sql_end(stmt, err);
 }
 
 cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
@@ -116,9 +134,9 @@ cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e,
     cmx_err err;
 
     va_start(ap, types);
-    err = prepare_v(r, out, e, sql, types, ap);
+    err = row_v(r, out, e, sql, types, ap);
     va_end(ap);
-    return err ? err : gw_sql_step(r, *out, e);
+    return err;
 }
 
 cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql, const char *types, ...)
@@ -128,10 +146,8 @@ cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, co
     cmx_err err;
 
     va_start(ap, types);
-    err = prepare_v(r, &stmt, e, sql, types, ap);
+    err = row_v(r, &stmt, e, sql, types, ap);
     va_end(ap);
-    if (!err)
-        err = gw_sql_step(r, stmt, e);
     if (!err && sqlite3_column_type(stmt, 0) == SQLITE_NULL)
         err = CMX_ENOENT;
     if (!err && out)
@@ -142,8 +158,10 @@ cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, co
 
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err)
 {
+    bool more = sqlite3_stmt_busy(stmt) != 0; /* false after the last row */
+
     sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return err == CMX_ENOENT && !more ? CMX_OK : err;
 }
 
 const char *gw_sql_text(sqlite3_stmt *stmt, int column)

@@ -28,6 +28,9 @@ cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
  * NULL), 'i': int64_t. The caller finalizes the statement. */
 CMX_MUST_USE cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
                                     const char *types, ...);
+/* Like gw_sql_prepare, for a statement without arguments that was written to `sql`; frees `sql`. */
+CMX_MUST_USE cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **out, sqlite3_str *sql,
+                                         struct cmx_why *e);
 /* Runs a statement that returns no rows. CMX_EEXIST: the statement breaks a constraint, such as a uniqueness
  * constraint. */
 CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);
@@ -44,8 +47,8 @@ CMX_MUST_USE cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struc
  * NULL. */
 CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql,
                                    const char *types, ...);
-/* Call this after a loop over rows. It finalizes the statement and returns err; if err is CMX_ENOENT (no more rows),
- * returns CMX_OK. */
+/* Call this after a loop over rows. It finalizes the statement and returns err. After the last row, it returns CMX_OK
+ * instead of gw_sql_step's CMX_ENOENT; a CMX_ENOENT from the processing of a row stays an error. */
 cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);

@@ -10,24 +10,22 @@ static bool starts(const char *line, const char *with)
     return strncmp(line, with, strlen(with)) == 0;
 }
 
-/* Parses "... ssh2: TYPE SHA256:...". sshd writes the fingerprint last, after all text that a peer can choose, so only
- * the last word counts as the fingerprint. */
-static bool parse_fingerprint(struct gw_log_line *out, const char *line)
-{
-    const char *fp = strrchr(line, ' ');
-
-    if (!fp || !cmx_base64_is_fingerprint(fp + 1, strlen(fp + 1)) || !strstr(line, " ssh2: "))
-        return false;
-    snprintf(out->fingerprint, sizeof out->fingerprint, "%s", fp + 1);
-    return true;
-}
-
 static bool take_fingerprint(char out[GW_FINGERPRINT_MAX], const char *text, size_t len)
 {
     if (!cmx_base64_is_fingerprint(text, len))
         return false;
     snprintf(out, GW_FINGERPRINT_MAX, "%.50s", text);
     return true;
+}
+
+/* Parses "... ssh2: TYPE SHA256:...". sshd writes the fingerprint last, after all text that a peer can choose, so only
+ * the last word counts as the fingerprint. It stays "" if the line has none. */
+static void parse_fingerprint(struct gw_log_line *out, const char *line)
+{
+    const char *fp = strrchr(line, ' ') + 1; /* the callers' lines have blanks */
+
+    if (strstr(line, " ssh2: "))
+        (void)take_fingerprint(out->fingerprint, fp, strlen(fp));
 }
 
 /* Parses "Accepted publickey for ACCOUNT from ADDRESS port N ssh2: TYPE SHA256:...", and with a certificate
@@ -152,7 +150,7 @@ void gw_sshdlog_parse(struct gw_log_line *out, const char *line)
     else if (starts(line, "User child is on pid "))
         parse_number(out, line + strlen("User child is on pid "), GW_LOG_CHILD);
     else if (starts(line, "Failed publickey for ")) {
-        (void)parse_fingerprint(out, line); /* the fingerprint stays "" if the line has none */
+        parse_fingerprint(out, line);
         out->kind = GW_LOG_FAILED;
     } else if (starts(line, "Invalid user ") || starts(line, "fatal: Timeout before authentication") ||
                starts(line, "Timeout before authentication")) {

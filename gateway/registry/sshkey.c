@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cmxsafe/core/base64.h"
-#include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/crypto.h"
 #include "port/linux/file_read.h"
@@ -34,15 +33,13 @@ static bool known_type(const char *type, size_t len)
     return false;
 }
 
-static cmx_err get_string(struct cmx_buf *b, const uint8_t **out, size_t *len)
+cmx_err gw_key_get_string(struct cmx_buf *b, const uint8_t **out, size_t *len)
 {
     uint32_t n = 0;
     cmx_err err = cmx_buf_get_be32(b, &n);
 
-    if (err)
-        return err;
     *len = n;
-    return cmx_buf_get_ptr(b, out, n);
+    return err ? err : cmx_buf_get_ptr(b, out, n);
 }
 
 /* Checks the size of the modulus n. The fields are (RFC 4253 section 6.6): string type, mpint e, mpint n. */
@@ -51,7 +48,7 @@ static cmx_err check_rsa(struct cmx_buf *b, struct cmx_why *e)
     const uint8_t *p;
     size_t len;
 
-    if (get_string(b, &p, &len) || get_string(b, &p, &len) || len == 0)
+    if (gw_key_get_string(b, &p, &len) || gw_key_get_string(b, &p, &len) || len == 0)
         return cmx_why_fail(e, CMX_EFORMAT, "the RSA key is cut short");
     if (p[0] == 0)
         p++, len--;
@@ -67,21 +64,24 @@ static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
     struct cmx_buf b;
     const uint8_t *p;
     size_t len;
+    cmx_err err = CMX_OK;
 
     cmx_buf_init_view(&b, k->raw, k->raw_len);
-    if (get_string(&b, &p, &len) || len != strlen(k->type) || strncmp((const char *)p, k->type, len) != 0)
+    if (gw_key_get_string(&b, &p, &len) || len != strlen(k->type) || strncmp((const char *)p, k->type, len) != 0)
         return cmx_why_fail(e, CMX_EFORMAT, "the key's content does not match its type %s", k->type);
-    if (strcmp(k->type, "ssh-rsa") == 0)
-        return check_rsa(&b, e);
-    if (strstr(k->type, "ssh-ed25519")) {
-        if (get_string(&b, &p, &len) || len != 32)
+    if (strcmp(k->type, "ssh-rsa") == 0) {
+        err = check_rsa(&b, e);
+        if (err)
+            return err;
+    } else if (strstr(k->type, "ssh-ed25519")) {
+        if (gw_key_get_string(&b, &p, &len) || len != 32)
             return cmx_why_fail(e, CMX_EFORMAT, "the ed25519 key has a wrong length");
-    } else if (get_string(&b, &p, &len) || get_string(&b, &p, &len) || len < 65 || p[0] != 4) {
+    } else if (gw_key_get_string(&b, &p, &len) || gw_key_get_string(&b, &p, &len) || len < 65 || p[0] != 4) {
         /* The fields are: string curve, string point (RFC 5656 section 3.1) */
         return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key has no uncompressed point");
     }
     /* A token's key has a further field (OpenSSH's PROTOCOL.u2f): string application. Nothing may follow the fields. */
-    if ((gw_key_is_token(k) && (get_string(&b, &p, &len) || len == 0)) || cmx_buf_len(&b))
+    if ((gw_key_is_token(k) && (gw_key_get_string(&b, &p, &len) || len == 0)) || cmx_buf_len(&b))
         return cmx_why_fail(e, CMX_EFORMAT, "the %s key has a wrong length", k->type);
     return CMX_OK;
 }
@@ -112,12 +112,15 @@ static cmx_err not_one_line(const char *title, struct cmx_why *e)
 
 cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
 {
-    size_t type_len = strcspn(line, " \t\r\n");
-    const char *blob = line + type_len + strspn(line + type_len, " \t");
-    size_t blob_len = strcspn(blob, " \t\r\n");
+    const char *blob;
+    size_t type_len, blob_len;
     cmx_err err;
 
     memset(k, 0, sizeof *k);
+    line += strspn(line, " \t");
+    type_len = strcspn(line, " \t\r\n");
+    blob = line + type_len + strspn(line + type_len, " \t");
+    blob_len = strcspn(blob, " \t\r\n");
     if (strncmp(line, "----", 4) == 0)
         return not_one_line(line, e);
     if (!known_type(line, type_len))

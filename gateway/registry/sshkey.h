@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/base64.h"
+#include "cmxsafe/core/buf.h"
 #include "gateway/registry/registry.h"
 
 #define GW_KEY_TYPE_MAX 40
@@ -27,6 +28,10 @@ struct gw_key {
  * decides what a key may do. CMX_EFORMAT: a private key, or a malformed key. CMX_ENOTSUP: not a public key in OpenSSH's
  * one-line form, or a key of a type or size that is not accepted. */
 CMX_MUST_USE cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e);
+
+/* Reads a string of RFC 4251 section 5: its length in 4 bytes, then its bytes. *out is borrowed from b. CMX_ETRUNC: b
+ * has too few bytes. */
+CMX_MUST_USE cmx_err gw_key_get_string(struct cmx_buf *b, const uint8_t **out, size_t *len);
 
 /* True for the key of a FIDO2 token, which a person must touch at each login. */
 bool gw_key_is_token(const struct gw_key *k);

@@ -19,26 +19,26 @@ struct bird_job {
 
 static cmx_err put_neighbour(const struct bird_job *job, const struct gw_node *n)
 {
-    char number[GW_TEMPLATE_NUMBER_MAX], as_number[GW_TEMPLATE_NUMBER_MAX], metric_max[GW_TEMPLATE_NUMBER_MAX];
     const struct gw_template_value values[] = {
-        {"name", n->name, NULL},
-        {"number", gw_template_decimal(number, n->number), NULL},
-        {"own_link", job->nodes.own->link, NULL},
-        {"link", n->link, NULL},
-        {"as_number", gw_template_decimal(as_number, AS_NUMBER), NULL},
-        {"fleet", job->g->fleet_text, NULL},
-        {"metric_max", gw_template_decimal(metric_max, GW_METRIC_MAX), NULL},
-        {NULL, NULL, NULL},
+        {"name", .text = n->name},
+        {"number", .number = n->number},
+        {"own_link", .text = job->nodes.own->link},
+        {"link", .text = n->link},
+        {"as_number", .number = AS_NUMBER},
+        {"fleet", .text = job->g->fleet_text},
+        {"metric_max", .number = GW_METRIC_MAX},
+        {0},
     };
 
     return gw_template_write(job->f, gw_template_bird_neighbour, values, NULL, job->e);
 }
 
-static cmx_err put_neighbours(void *arg)
+static cmx_err put_neighbours(void *arg, uint64_t number)
 {
     const struct bird_job *job = arg;
     cmx_err err = CMX_OK;
 
+    (void)number;
     for (size_t i = 0; !err && i < job->nodes.n; i++)
         if (&job->nodes.list[i] != job->nodes.own)
             err = put_neighbour(job, &job->nodes.list[i]);
@@ -48,21 +48,19 @@ static cmx_err put_neighbours(void *arg)
 cmx_err gw_bird_config(FILE *f, struct gw *g, struct cmx_why *e)
 {
     struct bird_job job = {.f = f, .g = g, .e = e};
-    char router[GW_TEMPLATE_NUMBER_MAX], metric_max[GW_TEMPLATE_NUMBER_MAX];
-    char claims[GW_TEMPLATE_NUMBER_MAX], announced[GW_TEMPLATE_NUMBER_MAX];
     cmx_err err = gw_nodes_read(&g->registry, &g->fleet, &job.nodes, e);
 
     if (err)
         return err;
     const struct gw_template_value values[] = {
-        {"router", gw_template_decimal(router, job.nodes.own ? job.nodes.own->number : 255), NULL},
-        {"fleet", g->fleet_text, NULL},
-        {"fleet_table", GW_FLEET_TABLE, NULL},
-        {"metric_max", gw_template_decimal(metric_max, GW_METRIC_MAX), NULL},
-        {"claims_table", gw_template_decimal(claims, GW_CLAIMS_TABLE), NULL},
-        {"announced_table", gw_template_decimal(announced, GW_ANNOUNCED_TABLE), NULL},
-        {"neighbours", NULL, put_neighbours},
-        {NULL, NULL, NULL},
+        {"router", .number = job.nodes.own ? job.nodes.own->number : 255},
+        {"fleet", .text = g->fleet_text},
+        {"fleet_table", .text = GW_FLEET_TABLE},
+        {"metric_max", .number = GW_METRIC_MAX},
+        {"claims_table", .number = GW_CLAIMS_TABLE},
+        {"announced_table", .number = GW_ANNOUNCED_TABLE},
+        {"neighbours", .lines = put_neighbours},
+        {0},
     };
     return gw_template_write(f, gw_template_bird, values, &job, e);
 }

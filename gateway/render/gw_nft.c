@@ -51,10 +51,14 @@ static cmx_err end_elements(struct nft_job *job, cmx_err err)
     return err;
 }
 
-/* Returns the uid of entry a as seen in the namespace or, with by_group, its gid. -1: none. */
-static long socket_id(const struct nft_job *job, const struct gw_allowed *a, bool by_group)
+/* What the elements of a set or map name: users or, with BY_GROUP, groups; IDENTITIES: and their identities. */
+#define BY_GROUP 1u
+#define IDENTITIES 2u
+
+/* Returns the uid of entry a as seen in the namespace or, with BY_GROUP, its gid. -1: none. */
+static long socket_id(const struct nft_job *job, const struct gw_allowed *a, uint64_t what)
 {
-    if (by_group)
+    if (what & BY_GROUP)
         return a->gid;
     if (!job->g->user || a->uid < 0)
         return a->uid;
@@ -65,12 +69,13 @@ static long socket_id(const struct nft_job *job, const struct gw_allowed *a, boo
 
 /* Writes "ID : MARK". Writes each id only once, because nft queries the user database for each uid and gid that it
  * loads. */
-static cmx_err put_id_marks(struct nft_job *job, bool by_group)
+static cmx_err put_id_marks(void *arg, uint64_t what)
 {
+    struct nft_job *job = arg;
     long last = -1;
 
     for (size_t i = 0; i < job->allowed->n; i++) {
-        long id = socket_id(job, &job->allowed->entries[i], by_group);
+        long id = socket_id(job, &job->allowed->entries[i], what);
 
         if (id >= 0 && id != last)
             put_element(job, "%ld : %ld", id, id);
@@ -79,48 +84,31 @@ static cmx_err put_id_marks(struct nft_job *job, bool by_group)
     return end_elements(job, CMX_OK);
 }
 
-static cmx_err put_user_marks(void *arg)
+/* Writes the elements "MARK . TARGET . PORT" or, with IDENTITIES, "MARK . TARGET . PORT : SOURCE". */
+static cmx_err put_by_id(void *arg, uint64_t what)
 {
-    return put_id_marks(arg, false);
-}
+    struct nft_job *job = arg;
 
-static cmx_err put_group_marks(void *arg)
-{
-    return put_id_marks(arg, true);
-}
-
-/* Writes the elements "MARK . TARGET . PORT" or, with identities, "MARK . TARGET . PORT : SOURCE". */
-static cmx_err put_by_id(struct nft_job *job, bool by_group, bool identities)
-{
     for (size_t i = 0; i < job->allowed->n; i++) {
         const struct gw_allowed *a = &job->allowed->entries[i];
-        long id = socket_id(job, a, by_group);
+        long id = socket_id(job, a, what);
 
         if (id >= 0)
-            put_element(job, "%ld . %s . %u%s%s", id, a->target, a->port, identities ? " : " : "",
-                        identities ? a->source : "");
+            put_element(job, "%ld . %s . %u%s%s", id, a->target, a->port, what & IDENTITIES ? " : " : "",
+                        what & IDENTITIES ? a->source : "");
     }
     return end_elements(job, CMX_OK);
-}
-
-static cmx_err put_user_elements(void *arg)
-{
-    return put_by_id(arg, false, false);
-}
-
-static cmx_err put_group_elements(void *arg)
-{
-    return put_by_id(arg, true, false);
 }
 
 /* ---- system mode, the namespace ---- */
 
 /* Writes the elements "SOURCE . TARGET . PORT", with a timeout if the grant ends: the kernel then removes the element
  * even if no process loads new rules. */
-static cmx_err put_grant_elements(void *arg)
+static cmx_err put_grant_elements(void *arg, uint64_t number)
 {
     struct nft_job *job = arg;
 
+    (void)number;
     for (size_t i = 0; i < job->allowed->n; i++) {
         const struct gw_allowed *a = &job->allowed->entries[i];
 
@@ -158,11 +146,12 @@ static cmx_err put_local_party(void *arg, const struct gw_party *p)
     return err;
 }
 
-static cmx_err put_local_elements(void *arg)
+static cmx_err put_local_elements(void *arg, uint64_t number)
 {
     struct nft_job *job = arg;
     cmx_err err = gw_party_each(&job->g->registry, &job->g->fleet, put_local_party, job, job->e);
 
+    (void)number;
     for (size_t i = 0; !err && i < job->allowed->n; i++) {
         const struct gw_allowed *a = &job->allowed->entries[i];
         if (a->uid >= 0 || a->gid >= 0 || a->cgroup[0])
@@ -171,24 +160,17 @@ static cmx_err put_local_elements(void *arg)
     return end_elements(job, err);
 }
 
-/* Writes, for each other gateway, one rule that marks the packets from that gateway. */
-static cmx_err put_marks(const struct nft_job *job, const char *match)
+/* Writes, for each other gateway, one rule that marks the packets from that gateway; only_locals: only those from local
+ * users and units. */
+static cmx_err put_node_marks(void *arg, uint64_t only_locals)
 {
+    const struct nft_job *job = arg;
+
     for (size_t i = 0; i < job->nodes.n; i++)
         if (&job->nodes.list[i] != job->nodes.own)
-            fprintf(job->f, "        iifname \"cmxlink%u\" %smeta mark set %#x\n", job->nodes.list[i].number, match,
-                    GW_NFT_FROM_NODE_MARK | job->nodes.list[i].number);
+            fprintf(job->f, "        iifname \"cmxlink%u\" %smeta mark set %#x\n", job->nodes.list[i].number,
+                    only_locals ? "ip6 saddr @locals " : "", GW_NFT_FROM_NODE_MARK | job->nodes.list[i].number);
     return CMX_OK;
-}
-
-static cmx_err put_node_marks(void *arg)
-{
-    return put_marks(arg, "");
-}
-
-static cmx_err put_locals_node_marks(void *arg)
-{
-    return put_marks(arg, "ip6 saddr @locals ");
 }
 
 cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
@@ -196,8 +178,6 @@ cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowe
     struct nft_job job = {.f = f, .g = g, .allowed = allowed, .e = e};
     struct gw_link link = {0};
     char gateway[GW_ADDRESS_MAX] = "";
-    char account[GW_TEMPLATE_NUMBER_MAX], nobody[GW_TEMPLATE_NUMBER_MAX], node_mask[GW_TEMPLATE_NUMBER_MAX],
-        from_node[GW_TEMPLATE_NUMBER_MAX], to_node_bit[GW_TEMPLATE_NUMBER_MAX];
     cmx_err err = CMX_OK;
 
     if (!g->user) {
@@ -210,68 +190,57 @@ cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowe
     if (err)
         return err;
     const struct gw_template_value values[] = {
-        {"table", GW_NFT_TABLE, NULL},
-        {"fleet", g->fleet_text, NULL},
-        {"gateway", gateway, NULL},
-        {"inside", link.inside, NULL},
-        {"account", gw_template_decimal(account, gw_account_gid(g)), NULL},
-        {"nobody", gw_template_decimal(nobody, GW_NOBODY), NULL},
-        {"mark", GW_NFT_MARK, NULL},
-        {"locals_mark", GW_NFT_LOCALS_MARK, NULL},
-        {"node_mask", gw_template_hex(node_mask, GW_NFT_NODE_MASK), NULL},
-        {"from_node", gw_template_hex(from_node, GW_NFT_FROM_NODE_MARK), NULL},
-        {"to_node_bit", gw_template_hex(to_node_bit, GW_NFT_TO_NODE_BIT), NULL},
-        {"node_port", GW_NFT_NODE_PORT, NULL},
-        {"nodes", job.nodes.own ? "1" : "", NULL},
-        {"own_link", job.nodes.own ? job.nodes.own->link : "", NULL},
-        {"node_prefix", job.nodes.prefix, NULL},
-        {"grant_elements", NULL, put_grant_elements},
-        {"local_elements", NULL, put_local_elements},
-        {"user_marks", NULL, put_user_marks},
-        {"group_marks", NULL, put_group_marks},
-        {"user_elements", NULL, put_user_elements},
-        {"group_elements", NULL, put_group_elements},
-        {"node_marks", NULL, put_node_marks},
-        {"locals_node_marks", NULL, put_locals_node_marks},
-        {NULL, NULL, NULL},
+        {"table", .text = GW_NFT_TABLE},
+        {"fleet", .text = g->fleet_text},
+        {"gateway", .text = gateway},
+        {"inside", .text = link.inside},
+        {"account", .number = (uint64_t)gw_account_gid(g)},
+        {"nobody", .number = GW_NOBODY},
+        {"mark", .text = GW_NFT_MARK},
+        {"locals_mark", .text = GW_NFT_LOCALS_MARK},
+        {"node_mask", .number = GW_NFT_NODE_MASK, .hex = true},
+        {"from_node", .number = GW_NFT_FROM_NODE_MARK, .hex = true},
+        {"to_node_bit", .number = GW_NFT_TO_NODE_BIT, .hex = true},
+        {"node_port", .text = GW_NFT_NODE_PORT},
+        {"nodes", .text = job.nodes.own ? "1" : ""},
+        {"own_link", .text = job.nodes.own ? job.nodes.own->link : ""},
+        {"node_prefix", .text = job.nodes.prefix},
+        {"grant_elements", .lines = put_grant_elements},
+        {"local_elements", .lines = put_local_elements},
+        {"user_marks", .lines = put_id_marks},
+        {"group_marks", .lines = put_id_marks, .number = BY_GROUP},
+        {"user_elements", .lines = put_by_id},
+        {"group_elements", .lines = put_by_id, .number = BY_GROUP},
+        {"node_marks", .lines = put_node_marks},
+        {"locals_node_marks", .lines = put_node_marks, .number = true},
+        {0},
     };
     return gw_template_write(f, g->user ? gw_template_fleet_user : gw_template_fleet, values, &job, e);
 }
 
 /* ---- system mode, the host ---- */
 
-static cmx_err put_user_sources(void *arg)
-{
-    return put_by_id(arg, false, true);
-}
-
-static cmx_err put_group_sources(void *arg)
-{
-    return put_by_id(arg, true, true);
-}
-
 /* A user without a grant for this destination also gets an identity, so that the access log names the user. */
 static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
 {
     struct nft_job *job = arg;
     struct gw_consumer user = {.kind = "user"};
-    struct gw_consumer spellings[GW_SPELLINGS];
-    uint64_t uid;
-    size_t n;
+    long uid;
 
     if (strcmp(p->kind, "user") != 0)
         return CMX_OK;
     snprintf(user.name, sizeof user.name, "%s", p->name);
-    n = gw_party_spellings(&user, spellings);
-    if (gw_party_number(spellings[n - 1].name, &uid)) /* false: the machine has no such user */
-        put_element(job, "%llu : %s", (unsigned long long)uid, p->address);
+    uid = gw_party_local_id(&user);
+    if (uid >= 0)
+        put_element(job, "%ld : %s", uid, p->address);
     return CMX_OK;
 }
 
-static cmx_err put_user_fallbacks(void *arg)
+static cmx_err put_user_fallbacks(void *arg, uint64_t number)
 {
     struct nft_job *job = arg;
 
+    (void)number;
     return end_elements(job, gw_party_each(&job->g->registry, &job->g->fleet, put_user_fallback, job, job->e));
 }
 
@@ -295,10 +264,11 @@ static void put_cgroup_mark(struct nft_job *job, const struct gw_allowed *a)
             a->cgroup, a->target, a->port, UNIT_MARK + a->unit);
 }
 
-static cmx_err put_unit_marks(void *arg)
+static cmx_err put_unit_marks(void *arg, uint64_t number)
 {
     struct nft_job *job = arg;
 
+    (void)number;
     for (size_t i = 0; i < job->allowed->n; i++)
         if (job->allowed->entries[i].unit)
             put_cgroup_mark(job, &job->allowed->entries[i]);
@@ -306,11 +276,12 @@ static cmx_err put_unit_marks(void *arg)
 }
 
 /* Writes one rule for each unit. The entries are sorted by source, so the entries of a unit are adjacent. */
-static cmx_err put_unit_sources(void *arg)
+static cmx_err put_unit_sources(void *arg, uint64_t number)
 {
     struct nft_job *job = arg;
     uint32_t last = 0;
 
+    (void)number;
     for (size_t i = 0; i < job->allowed->n; i++) {
         const struct gw_allowed *a = &job->allowed->entries[i];
 
@@ -324,20 +295,19 @@ static cmx_err put_unit_sources(void *arg)
 static cmx_err put_direct(void *arg, const struct gw_device *d)
 {
     struct nft_job *job = arg;
-    char gateway[GW_HOST_MAX];
 
-    snprintf(gateway, sizeof gateway, "gateway.%s", job->g->domain);
     for (size_t i = 0; !d->revoked && d->address[0] && i < d->n_directs; i++)
-        if (strcmp(d->directs[i].host, gateway) == 0 || strcmp(d->directs[i].host, "gateway.cmx") == 0)
+        if (gw_device_host_is_gateway(d->directs[i].host, job->g->domain))
             fprintf(job->f, "        iifname \"cmxsafe0\" ip6 saddr %s tcp dport %u accept comment \"%s\"\n",
                     d->address, d->directs[i].port, d->name);
     return CMX_OK;
 }
 
-static cmx_err put_device_directs(void *arg)
+static cmx_err put_device_directs(void *arg, uint64_t number)
 {
     struct nft_job *job = arg;
 
+    (void)number;
     return gw_device_each(&job->g->registry, NULL, put_direct, job, job->e);
 }
 
@@ -345,24 +315,23 @@ cmx_err gw_nft_host(FILE *f, struct gw *g, const struct gw_allowed_list *allowed
 {
     struct nft_job job = {.f = f, .g = g, .allowed = allowed, .e = e};
     struct gw_link link;
-    char account[GW_TEMPLATE_NUMBER_MAX];
     cmx_err err = gw_link_get(g, &link, e);
 
     if (err)
         return err;
     const struct gw_template_value values[] = {
-        {"table", GW_NFT_HOST_TABLE, NULL},
-        {"host", link.host, NULL},
-        {"account", gw_template_decimal(account, gw_account_gid(g)), NULL},
-        {"user_marks", NULL, put_user_marks},
-        {"group_marks", NULL, put_group_marks},
-        {"user_sources", NULL, put_user_sources},
-        {"group_sources", NULL, put_group_sources},
-        {"user_fallbacks", NULL, put_user_fallbacks},
-        {"unit_sources", NULL, put_unit_sources},
-        {"unit_marks", NULL, put_unit_marks},
-        {"device_directs", NULL, put_device_directs},
-        {NULL, NULL, NULL},
+        {"table", .text = GW_NFT_HOST_TABLE},
+        {"host", .text = link.host},
+        {"account", .number = (uint64_t)gw_account_gid(g)},
+        {"user_marks", .lines = put_id_marks},
+        {"group_marks", .lines = put_id_marks, .number = BY_GROUP},
+        {"user_sources", .lines = put_by_id, .number = IDENTITIES},
+        {"group_sources", .lines = put_by_id, .number = BY_GROUP | IDENTITIES},
+        {"user_fallbacks", .lines = put_user_fallbacks},
+        {"unit_sources", .lines = put_unit_sources},
+        {"unit_marks", .lines = put_unit_marks},
+        {"device_directs", .lines = put_device_directs},
+        {0},
     };
     return gw_template_write(f, gw_template_host, values, &job, e);
 }

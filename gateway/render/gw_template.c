@@ -1,6 +1,6 @@
 #include "gateway/render/gw_template.h"
 
-#include <stdbool.h>
+#include <inttypes.h>
 #include <string.h>
 
 struct writer {
@@ -47,10 +47,15 @@ static cmx_err write_line(const struct writer *w, const char *line, size_t len)
             continue;
         if (!v)
             return CMX_EINTERNAL;
-        if (!v->text)
-            return v->lines(w->arg);
+        if (v->lines)
+            return v->lines(w->arg, v->number);
         fwrite(from, 1, (size_t)(s - from), w->f);
-        fputs(v->text, w->f);
+        if (v->text)
+            fputs(v->text, w->f);
+        else if (v->hex)
+            fprintf(w->f, "%#" PRIx64, v->number);
+        else
+            fprintf(w->f, "%" PRIu64, v->number);
         from = s + n;
         s = from - 1;
     }
@@ -71,7 +76,7 @@ cmx_err gw_template_write(FILE *f, const char *text, const struct gw_template_va
         if (strncmp(text, "#if ", 4) == 0) {
             v = find_value(&w, text + 4, name_len(text + 4));
             err = v ? CMX_OK : CMX_EINTERNAL;
-            skip = !v || v->text[0] == '\0';
+            skip = !v || (v->text && v->text[0] == '\0');
         } else if (strncmp(text, "#endif\n", 7) == 0) {
             skip = false;
         } else if (!skip && strncmp(text + strspn(text, " "), "##", 2) != 0) {
@@ -79,16 +84,4 @@ cmx_err gw_template_write(FILE *f, const char *text, const struct gw_template_va
         }
     }
     return err;
-}
-
-const char *gw_template_decimal(char out[GW_TEMPLATE_NUMBER_MAX], long n)
-{
-    snprintf(out, GW_TEMPLATE_NUMBER_MAX, "%ld", n);
-    return out;
-}
-
-const char *gw_template_hex(char out[GW_TEMPLATE_NUMBER_MAX], unsigned long n)
-{
-    snprintf(out, GW_TEMPLATE_NUMBER_MAX, "%#lx", n);
-    return out;
 }

@@ -7,22 +7,22 @@
  *     ## ...               a comment of the template, not written */
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "cmxsafe/core/why.h"
 
 struct gw_template_value {
     const char *name;
-    const char *text;            /* the value; NULL: `lines` writes the value */
-    cmx_err (*lines)(void *arg); /* writes the value to the same file, as complete lines */
+    const char *text; /* the value; NULL: `lines` writes the value or, if that is NULL too, it is `number` */
+    cmx_err (*lines)(void *arg, uint64_t number); /* writes the value to the same file, as complete lines */
+    uint64_t number;
+    bool hex; /* write `number` in hex */
 };
 
-/* Writes the template text to f. values ends with an entry without a name. arg is passed to the functions `lines`.
+/* Writes the template text to f. values ends with an entry without a name. arg is passed to the functions `lines`, and
+ * also `number` of their entry.
  * CMX_EINTERNAL: the template names a value that is not in the list. */
 CMX_MUST_USE cmx_err gw_template_write(FILE *f, const char *text, const struct gw_template_value *values, void *arg,
                                        struct cmx_why *e);
-
-/* Write a number as text and return out. */
-#define GW_TEMPLATE_NUMBER_MAX 24
-const char *gw_template_decimal(char out[GW_TEMPLATE_NUMBER_MAX], long n);
-const char *gw_template_hex(char out[GW_TEMPLATE_NUMBER_MAX], unsigned long n);

@@ -30,18 +30,23 @@ static const struct {
 cmx_err gw_unit_text(FILE *f, const struct gw *g, const char *file, const char *program, struct cmx_why *e)
 {
     const struct gw_template_value values[] = {
-        {"program", program, NULL},
-        {"dir", g->dir, NULL},
-        {"account", g->account, NULL},
-        {"listen", strncmp(g->listen, "[::]:", 5) == 0 ? g->listen + 5 : g->listen, NULL},
-        {"simple", g->simple ? "1" : "", NULL},
-        {"system", g->simple ? "" : "1", NULL},
-        {"netns", GW_NETNS, NULL},
-        {"bird_control", GW_BIRD_CONTROL, NULL},
-        {"metrics_folder", GW_METRICS_FOLDER, NULL},
-        {NULL, NULL, NULL},
+        {"program", .text = program},
+        {"dir", .text = g->dir},
+        {"account", .text = g->account},
+        {"listen", .text = strncmp(g->listen, "[::]:", 5) == 0 ? g->listen + 5 : g->listen},
+        {"simple", .text = g->simple ? "1" : ""},
+        {"system", .text = g->simple ? "" : "1"},
+        {"netns", .text = GW_NETNS},
+        {"bird_control", .text = GW_BIRD_CONTROL},
+        {"metrics_folder", .text = GW_METRICS_FOLDER},
+        {0},
     };
+    cmx_err err = gw_path_check(program, e);
 
+    if (!err)
+        err = gw_path_check(g->dir, e);
+    if (err)
+        return err;
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
         if (strcmp(units[i].file, file) == 0)
             return gw_template_write(f, units[i].text, values, NULL, e);

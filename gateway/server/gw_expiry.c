@@ -56,8 +56,8 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 }
 
 /* *n: the number of grants that were removed and of pieces of evidence that were marked as not trusted; not set for a
- * shared registry. *changed: true if the rules were rendered again, because a grant or evidence has ended or the copy
- * has become stale. */
+ * shared registry. *changed: true if the rules were rendered again, because a grant or evidence has ended, the copy has
+ * become stale, or a command was killed. */
 static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bool *changed, struct cmx_why *e)
 {
     cmx_err err = gw_folder_open(g, true, e);
@@ -67,7 +67,7 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
     err = gw_folder_lock(g, e);
     if (!err)
         err = remove_ended(g, n, e);
-    *changed = !err && (*n || (due && g->registry.sharing));
+    *changed = !err && (*n || x->unapplied || (due && g->registry.sharing));
     if (*changed) {
         struct cmx_why now = {0};
         err = gw_apply(g, e);
@@ -106,18 +106,25 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
         x->registry_mtime = st.st_mtim;
         x->state_mtime = state.st_mtim;
     }
-    due = x->due_ms && (now >= x->due_ms || (int64_t)time(NULL) > x->wall_due);
+    x->unapplied |= gw_folder_is_abandoned(g);
+    due =
+        (x->due_ms && (now >= x->due_ms || (int64_t)time(NULL) > x->wall_due)) || (x->unapplied && now >= x->retry_ms);
     if (!due && !(x->due_ms && now - x->noted_ms >= NOTE_MS))
         return false;
     x->noted_ms = now;
     if (expire(x, g, due, &n, &changed, &e)) {
         if (!x->failed)
-            gw_note("grants that ended could not be removed from the rules: %s", e.text);
+            gw_note(x->unapplied
+                        ? "a command was killed while it changed the gateway, and the registry can't be applied: %s"
+                        : "grants that ended could not be removed from the rules: %s",
+                    e.text);
         x->failed = true;
-        x->due_ms = now + RETRY_MS;
+        x->due_ms = x->retry_ms = now + RETRY_MS;
         return false;
     }
-    x->failed = false;
+    if (x->unapplied)
+        gw_note("a command was killed while it changed the gateway; the registry was applied again");
+    x->failed = x->unapplied = false;
     x->registry_mtime = (struct timespec){0}; /* makes the next call compute the next end again */
     if (n)
         gw_note("%zu grant%s or verdict%s ended", n, n == 1 ? "" : "s", n == 1 ? "" : "s");

@@ -15,10 +15,12 @@ struct gw_expiry {
     int64_t wall_due;            /* due_ms as Unix time; needed because the wall clock may be set forward */
     bool closed;                 /* the rules were rendered from a stale copy, so they allow nothing */
     bool failed;                 /* the last attempt failed, and this was logged */
+    bool unapplied;              /* a command was killed before its change was in force */
+    uint64_t retry_ms;           /* after a failure: when to try again */
 };
 
-/* Call several times a second, with g's registry closed. Once a grant or evidence has ended, or the copy has become
- * stale, applies the registry and makes the running gateway check its sessions. If the registry is not shared, first
- * removes ended grants from it. Returns true if it applied the registry. After a failure, logs the failure once and
- * tries again at later calls. */
+/* Call several times a second, with g's registry closed. Once a grant or evidence has ended, the copy has become stale,
+ * or a command was killed while it changed the gateway, applies the registry and makes the running gateway check its
+ * sessions. If the registry is not shared, first removes ended grants from it. Returns true if it applied the registry.
+ * After a failure, logs the failure once and tries again at later calls. */
 bool gw_expiry_tick(struct gw_expiry *x, struct gw *g);

@@ -1,6 +1,5 @@
 #include "gateway/shared/copy_tables.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "cmxsafe/port/crypto.h"
@@ -31,14 +30,12 @@ bool gw_copy_meta_is_shared(const char *key)
 static cmx_err read_columns(struct gw_registry *r, struct gw_copy_table *t, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(r, &stmt, e,
-                                 "SELECT name, type, \"notnull\", coalesce(dflt_value, ''), pk FROM"
-                                 " pragma_table_info(?) ORDER BY cid",
-                                 "t", t->name);
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT name, type, \"notnull\", coalesce(dflt_value, ''), pk FROM"
+                             " pragma_table_info(?) ORDER BY cid",
+                             "t", t->name);
 
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    for (; !err; err = gw_sql_step(r, stmt, e)) {
         struct gw_copy_column *c = &t->columns[t->n];
 
         if (t->n == GW_COPY_COLUMNS_MAX) {
@@ -53,8 +50,7 @@ static cmx_err read_columns(struct gw_registry *r, struct gw_copy_table *t, stru
         c->not_null = c->key || sqlite3_column_int(stmt, 2) != 0;
         gw_sql_copy(stmt, 3, c->fallback, sizeof c->fallback);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 static void describe(struct gw_copy_table *t)
@@ -76,14 +72,12 @@ static void describe(struct gw_copy_table *t)
 cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_tables *out, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_prepare(
+    cmx_err err = gw_sql_row(
         r, &stmt, e,
         "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name", "");
 
     memset(out, 0, sizeof *out);
-    if (err)
-        return err;
-    while (!(err = gw_sql_step(r, stmt, e))) {
+    while (!err) {
         struct gw_copy_table *t = &out->tables[out->n];
 
         if (out->n == GW_COPY_TABLES_MAX) {
@@ -93,12 +87,9 @@ cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_tables *out, s
         out->n++;
         gw_sql_copy(stmt, 0, t->name, sizeof t->name);
         describe(t);
-        err = read_columns(r, t, e);
-        if (err)
-            break;
+        err = gw_sql_next(r, stmt, read_columns(r, t, e), e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 const struct gw_copy_table *gw_copy_table_find(const struct gw_copy_tables *t, const char *name)
@@ -109,27 +100,29 @@ const struct gw_copy_table *gw_copy_table_find(const struct gw_copy_tables *t, c
     return NULL;
 }
 
-void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only)
+void gw_copy_names(sqlite3_str *sql, const struct gw_copy_table *t, bool keys_only)
 {
     const char *separator = "";
 
     for (size_t i = 0; i < t->n; i++)
         if (!keys_only || t->columns[i].key) {
-            fprintf(f, "%s\"%s\"", separator, t->columns[i].name);
+            sqlite3_str_appendf(sql, "%s\"%s\"", separator, t->columns[i].name);
             separator = ",";
         }
 }
 
 /* The digested text of a row has "-" for each column that is NULL, and "=" with the column's text for the others. */
-void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t)
+void gw_copy_digest_sql(sqlite3_str *sql, const struct gw_copy_table *t)
 {
-    fprintf(f, "SELECT mod(coalesce(sum(('x'||substr(encode(sha256(convert_to(concat_ws(chr(%d)", SEPARATOR);
+    sqlite3_str_appendf(sql, "SELECT mod(coalesce(sum(('x'||substr(encode(sha256(convert_to(concat_ws(chr(%d)",
+                        SEPARATOR);
     for (size_t i = 0; i < t->n; i++)
-        fprintf(f, ",coalesce('='||\"%s\"::text,'-')", t->columns[i].name);
-    fprintf(f,
-            "),'UTF8')),'hex'),1,%d))::bit(%d)::bigint),0),1::numeric*%llu)::text FROM \"%s\" WHERE NOT removed AND"
-            " (%s);",
-            DIGEST_BITS / 4, DIGEST_BITS, 1ULL << DIGEST_BITS, t->name, t->filter);
+        sqlite3_str_appendf(sql, ",coalesce('='||\"%s\"::text,'-')", t->columns[i].name);
+    sqlite3_str_appendf(
+        sql,
+        "),'UTF8')),'hex'),1,%d))::bit(%d)::bigint),0),1::numeric*%llu)::text FROM \"%s\" WHERE NOT removed AND"
+        " (%s);",
+        DIGEST_BITS / 4, DIGEST_BITS, 1ULL << DIGEST_BITS, t->name, t->filter);
 }
 
 static bool has_good_addresses(sqlite3_stmt *stmt, const struct gw_copy_table *t)
@@ -173,31 +166,25 @@ static cmx_err row_digest(sqlite3_stmt *stmt, size_t columns, uint64_t *out)
 
 cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out, struct cmx_why *e)
 {
-    char *sql = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&sql, &len);
-    sqlite3_stmt *stmt = NULL;
+    sqlite3_str *sql = sqlite3_str_new(NULL);
+    sqlite3_stmt *stmt;
     uint64_t row;
     cmx_err err;
 
     *out = 0;
-    if (!f)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    fputs("SELECT ", f);
-    gw_copy_names(f, t, false);
-    fprintf(f, " FROM main.\"%s\" WHERE %s", t->name, t->filter);
-    if (fclose(f) != 0)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    else
-        err = gw_sql_prepare(r, &stmt, e, sql, "");
-    while (!err && !(err = gw_sql_step(r, stmt, e))) {
+    sqlite3_str_appendall(sql, "SELECT ");
+    gw_copy_names(sql, t, false);
+    sqlite3_str_appendf(sql, " FROM main.\"%s\" WHERE %s", t->name, t->filter);
+    err = gw_sql_prepare_made(r, &stmt, sql, e);
+    if (!err)
+        err = gw_sql_step(r, stmt, e);
+    while (!err) {
         if (has_good_addresses(stmt, t)) {
             err = row_digest(stmt, t->n, &row);
             *out += row;
         }
+        err = gw_sql_next(r, stmt, err, e);
     }
     *out &= (1ULL << DIGEST_BITS) - 1;
-    sqlite3_finalize(stmt);
-    free(sql); /* allocated by open_memstream */
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }

@@ -4,7 +4,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "gateway/registry/registry.h"
 #include "gateway/shared/copy_text.h"
@@ -60,7 +59,7 @@ const struct gw_copy_table *gw_copy_table_find(const struct gw_copy_tables *t, c
 bool gw_copy_meta_is_shared(const char *key);
 
 /* Writes the names of the columns, or with keys_only those of the primary key: "a","b","c". */
-void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
+void gw_copy_names(sqlite3_str *sql, const struct gw_copy_table *t, bool keys_only);
 
 /* Computes the digest of the table's shared rows. gw_copy_digest_sql writes the statement with which PostgreSQL
  * computes the same digest. The digest detects accidental differences and does not protect against an attacker.
@@ -68,4 +67,4 @@ void gw_copy_names(FILE *f, const struct gw_copy_table *t, bool keys_only);
  * then differ, and the table is replaced. */
 CMX_MUST_USE cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uint64_t *out,
                                     struct cmx_why *e);
-void gw_copy_digest_sql(FILE *f, const struct gw_copy_table *t);
+void gw_copy_digest_sql(sqlite3_str *sql, const struct gw_copy_table *t);

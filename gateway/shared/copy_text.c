@@ -9,11 +9,11 @@
 #include "gateway/registry/authority.h"
 #include "gateway/registry/evidence_policy.h"
 #include "gateway/registry/grant.h"
+#include "gateway/registry/plain_text.h"
 #include "gateway/registry/registry_device.h"
 
 #define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* characters of base64 */
 #define REASON_MAX 1024 /* maximum bytes of a text without its own limit, and of a column that is not in `rules` */
-#define INVALID UINT32_MAX
 
 static const struct {
     const char *table; /* NULL: any */
@@ -61,53 +61,6 @@ bool gw_copy_rule_is_address(const struct gw_copy_rule *rule)
     return rule->form == GW_COPY_ADDRESS || rule->form == GW_COPY_ADDRESS_OR_NONE;
 }
 
-/* Reads the len - 1 bytes that follow the first byte of a UTF-8 character. The NUL at the end of a text is not such a
- * byte, so nothing after it is read. */
-static bool take_rest(const char *s, size_t len, uint32_t *c)
-{
-    for (size_t i = 1; i < len; i++) {
-        if (((uint8_t)s[i] & 0xc0) != 0x80)
-            return false;
-        *c = *c << 6 | ((uint8_t)s[i] & 0x3f);
-    }
-    return true;
-}
-
-/* Returns the length of the UTF-8 character at s (RFC 3629) and sets *c to its code point. For a byte that begins no
- * valid character it returns 1 and sets INVALID. */
-static size_t next_character(const char *s, uint32_t *c)
-{
-    static const struct {
-        uint8_t mask, first;
-        uint32_t least;
-    } kinds[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
-    uint8_t first = (uint8_t)*s;
-
-    for (size_t len = 1; len <= 4; len++)
-        if ((first & kinds[len - 1].mask) == kinds[len - 1].first) {
-            *c = first & (uint8_t)~kinds[len - 1].mask;
-            if (take_rest(s, len, c) && *c >= kinds[len - 1].least && *c <= 0x10ffff && (*c < 0xd800 || *c > 0xdfff))
-                return len;
-        }
-    *c = INVALID;
-    return 1;
-}
-
-/* True for control characters and for characters that hide or reorder others on a screen. */
-static bool is_deceptive(uint32_t c)
-{
-    static const struct {
-        uint32_t first, last;
-    } ranges[] = {{0x00, 0x1f},     {0x7f, 0x9f},       {0xad, 0xad},      {0x61c, 0x61c},
-                  {0x200b, 0x200f}, {0x2028, 0x202e},   {0x2060, 0x206f},  {0xfeff, 0xfeff},
-                  {0xfff9, 0xfffb}, {0xe0000, 0xe007f}, {INVALID, INVALID}};
-
-    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
-        if (c >= ranges[i].first && c <= ranges[i].last)
-            return true;
-    return false;
-}
-
 static bool is_word(uint32_t c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -118,7 +71,7 @@ static bool may_have(enum gw_copy_form form, uint32_t c)
 {
     if (form != GW_COPY_TEXT && form != GW_COPY_LINES)
         return is_word(c);
-    return !is_deceptive(c) || (form == GW_COPY_LINES && c == '\n');
+    return !gw_text_is_deceptive(c) || (form == GW_COPY_LINES && c == '\n');
 }
 
 /* Accepts only the canonical form, because the tables compare addresses as texts. */
@@ -140,7 +93,7 @@ bool gw_copy_text_is_clean(const char *text, const struct gw_copy_rule *rule)
     if (gw_copy_rule_is_address(rule))
         return is_address(text) || (!*text && rule->form == GW_COPY_ADDRESS_OR_NONE);
     for (size_t len; *text; text += len) {
-        len = next_character(text, &c);
+        len = gw_text_next(text, &c);
         if (!may_have(rule->form, c))
             return false;
     }
@@ -156,7 +109,7 @@ char *gw_copy_text_clean(const char *text, const struct gw_copy_rule *rule)
     for (size_t len; out && *text; text += len) {
         bool good;
 
-        len = next_character(text, &c);
+        len = gw_text_next(text, &c);
         good = may_have(rule->form, c);
         if (n + (good ? len : 1) > rule->max)
             break;

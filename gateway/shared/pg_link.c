@@ -233,6 +233,15 @@ cmx_err gw_pg_run(PGconn *c, const char *sql, gw_pg_result_fn each, void *arg, s
     return PQstatus(c) == CONNECTION_OK ? first : away(e, PQerrorMessage(c));
 }
 
+cmx_err gw_pg_run_made(PGconn *c, sqlite3_str *sql, gw_pg_result_fn each, void *arg, struct cmx_why *e)
+{
+    char *text = sqlite3_str_finish(sql);
+    cmx_err err = text ? gw_pg_run(c, text, each, arg, e) : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+
+    sqlite3_free(text);
+    return err;
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t len = strlen(text);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <libpq-fe.h>
+#include <sqlite3.h>
 
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/why.h"
@@ -22,6 +23,9 @@ CMX_MUST_USE cmx_err gw_pg_url_check(const char *url, struct cmx_why *e);
  * transaction has to be rolled back. */
 typedef cmx_err (*gw_pg_result_fn)(void *arg, const PGresult *result, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_pg_run(PGconn *c, const char *sql, gw_pg_result_fn each, void *arg, struct cmx_why *e);
+
+/* Like gw_pg_run, for statements that were written to `sql`; frees `sql`. */
+CMX_MUST_USE cmx_err gw_pg_run_made(PGconn *c, sqlite3_str *sql, gw_pg_result_fn each, void *arg, struct cmx_why *e);
 
 /* Waits for the next notification on a channel that the connection listens to (LISTEN). Ignores notifications whose
  * text ends with `except`, unless `except` is "". CMX_ETIMEOUT: there was none; CMX_ECLOSED: the connection is lost. */

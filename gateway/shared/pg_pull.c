@@ -16,54 +16,33 @@ struct pull {
     struct gw_copy_changes *out;
 };
 
-/* Writes a statement for the copy to f. */
-typedef void (*statement_fn)(FILE *f, const struct gw_copy_table *t);
-
-static cmx_err prepare_made(struct gw_registry *r, sqlite3_stmt **stmt, statement_fn write,
-                            const struct gw_copy_table *t, struct cmx_why *e)
+static cmx_err prepare_delete(struct gw_registry *r, sqlite3_stmt **out, const struct gw_copy_table *t,
+                              struct cmx_why *e)
 {
-    char *sql = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&sql, &len);
-    cmx_err err;
-
-    *stmt = NULL;
-    if (!f)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    write(f, t);
-    if (fclose(f) != 0)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    else
-        err = gw_sql_prepare(r, stmt, e, sql, "");
-    free(sql); /* allocated by open_memstream */
-    return err;
-}
-
-static void write_delete(FILE *f, const struct gw_copy_table *t)
-{
+    sqlite3_str *sql = sqlite3_str_new(NULL);
     const char *separator = " WHERE ";
 
-    fprintf(f, "DELETE FROM main.\"%s\"", t->name);
+    sqlite3_str_appendf(sql, "DELETE FROM main.\"%s\"", t->name);
     for (size_t i = 0; i < t->n; i++)
         if (t->columns[i].key) {
-            fprintf(f, "%s\"%s\"=?%zu", separator, t->columns[i].name, i + 1);
+            sqlite3_str_appendf(sql, "%s\"%s\"=?%d", separator, t->columns[i].name, (int)i + 1);
             separator = " AND ";
         }
+    return gw_sql_prepare_made(r, out, sql, e);
 }
 
-static void write_insert(FILE *f, const struct gw_copy_table *t)
+static cmx_err prepare_insert(struct gw_registry *r, sqlite3_stmt **out, const struct gw_copy_table *t,
+                              struct cmx_why *e)
 {
-    fprintf(f, "INSERT INTO main.\"%s\"(", t->name);
-    gw_copy_names(f, t, false);
-    fputs(") VALUES(", f);
+    sqlite3_str *sql = sqlite3_str_new(NULL);
+
+    sqlite3_str_appendf(sql, "INSERT INTO main.\"%s\"(", t->name);
+    gw_copy_names(sql, t, false);
+    sqlite3_str_appendall(sql, ") VALUES(");
     for (size_t i = 0; i < t->n; i++)
-        fprintf(f, "%s?%zu", i ? "," : "", i + 1);
-    fputs(")", f);
-}
-
-static void write_delete_all(FILE *f, const struct gw_copy_table *t)
-{
-    fprintf(f, "DELETE FROM main.\"%s\" WHERE %s", t->name, t->filter);
+        sqlite3_str_appendf(sql, "%s?%d", i ? "," : "", (int)i + 1);
+    sqlite3_str_appendall(sql, ")");
+    return gw_sql_prepare_made(r, out, sql, e);
 }
 
 static bool is_clean(const struct gw_copy_table *t, size_t i, const PGresult *rows, int row)
@@ -199,10 +178,10 @@ static cmx_err store_rows(struct gw_registry *r, const struct gw_copy_table *t, 
 {
     sqlite3_stmt *delete = NULL;
     sqlite3_stmt *insert = NULL;
-    cmx_err err = prepare_made(r, &delete, write_delete, t, e);
+    cmx_err err = prepare_delete(r, &delete, t, e);
 
     if (!err)
-        err = prepare_made(r, &insert, write_insert, t, e);
+        err = prepare_insert(r, &insert, t, e);
     for (int i = 0; !err && i < PQntuples(rows); i++)
         if (!find_fault(t, true, rows, i))
             err = run_row(r, delete, t, true, rows, i, e);
@@ -237,56 +216,41 @@ static cmx_err take_rows(void *arg, const PGresult *rows, struct cmx_why *e)
     return store_rows(p->r, t, rows, p->out, e);
 }
 
-static void write_select(FILE *f, const struct gw_copy_table *t, int64_t from)
+static void write_select(sqlite3_str *sql, const struct gw_copy_table *t, int64_t from)
 {
-    fputs("SELECT ", f);
-    gw_copy_names(f, t, false);
-    fprintf(f, ",removed FROM \"%s\" WHERE (%s) AND ", t->name, t->filter);
+    sqlite3_str_appendall(sql, "SELECT ");
+    gw_copy_names(sql, t, false);
+    sqlite3_str_appendf(sql, ",removed FROM \"%s\" WHERE (%s) AND ", t->name, t->filter);
     if (from > 0)
-        fprintf(f, "revision>%lld", (long long)from);
+        sqlite3_str_appendf(sql, "revision>%lld", (long long)from);
     else
-        fputs("NOT removed", f);
+        sqlite3_str_appendall(sql, "NOT removed");
     /* Older rows first: if two rows conflict in a unique constraint, the newer one is left out. */
-    fputs(" ORDER BY revision;", f);
-}
-
-/* Runs the text written to f as one query; passes the results to `each`, in the order of the tables. */
-static cmx_err run_made(PGconn *c, FILE *f, char **sql, gw_pg_result_fn each, struct pull *p, struct cmx_why *e)
-{
-    cmx_err err;
-
-    if (fclose(f) != 0)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    else
-        err = gw_pg_run(c, *sql, each, p, e);
-    free(*sql); /* allocated by open_memstream */
-    return err;
+    sqlite3_str_appendall(sql, " ORDER BY revision;");
 }
 
 cmx_err gw_pg_pull_since(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t, int64_t from,
                          struct gw_copy_changes *out, struct cmx_why *e)
 {
     struct pull p = {.r = r, .tables = t, .out = out};
-    char *sql = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&sql, &len);
+    sqlite3_str *sql = sqlite3_str_new(NULL);
 
-    if (!f)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     for (size_t i = 0; i < t->n; i++)
-        write_select(f, &t->tables[i], from);
-    return run_made(c, f, &sql, take_rows, &p, e);
+        write_select(sql, &t->tables[i], from);
+    return gw_pg_run_made(c, sql, take_rows, &p, e);
 }
 
 static cmx_err clear_table(struct gw_registry *r, const struct gw_copy_table *t, struct cmx_why *e)
 {
+    sqlite3_str *sql = sqlite3_str_new(NULL);
     sqlite3_stmt *stmt;
-    cmx_err err = prepare_made(r, &stmt, write_delete_all, t, e);
+    cmx_err err;
 
+    sqlite3_str_appendf(sql, "DELETE FROM main.\"%s\" WHERE %s", t->name, t->filter);
+    err = gw_sql_prepare_made(r, &stmt, sql, e);
     if (!err)
         err = gw_sql_step(r, stmt, e);
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 static cmx_err replace_table(PGconn *c, struct gw_registry *r, const struct gw_copy_table *t,
@@ -336,17 +300,13 @@ cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const struct gw_co
                             struct gw_copy_changes *out, struct cmx_why *e)
 {
     struct pull p = {.r = r, .tables = t, .rights_only = rights_only, .out = out};
-    char *sql = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&sql, &len);
+    sqlite3_str *sql = sqlite3_str_new(NULL);
     cmx_err err;
 
-    if (!f)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     for (size_t i = 0; i < t->n; i++)
         if (is_compared(&p, i))
-            gw_copy_digest_sql(f, &t->tables[i]);
-    err = run_made(c, f, &sql, take_digest, &p, e);
+            gw_copy_digest_sql(sql, &t->tables[i]);
+    err = gw_pg_run_made(c, sql, take_digest, &p, e);
     for (size_t i = 0; !err && i < t->n; i++)
         if (p.differs[i])
             err = replace_table(c, r, &t->tables[i], out, e);

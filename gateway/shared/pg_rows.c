@@ -1,6 +1,5 @@
 #include "gateway/shared/pg_rows.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "cmxsafe/core/mem.h"
@@ -10,36 +9,37 @@
 
 /* ---- the schema ---- */
 
-static void put_table(FILE *f, const struct gw_copy_table *t)
+static void put_table(sqlite3_str *sql, const struct gw_copy_table *t)
 {
-    fprintf(f, "CREATE TABLE IF NOT EXISTS \"%s\"(", t->name);
+    sqlite3_str_appendf(sql, "CREATE TABLE IF NOT EXISTS \"%s\"(", t->name);
     for (size_t i = 0; i < t->n; i++)
         if (t->columns[i].key)
-            fprintf(f, "\"%s\" %s NOT NULL,", t->columns[i].name, t->columns[i].integer ? "BIGINT" : "TEXT");
-    fputs("revision BIGINT NOT NULL, removed BOOLEAN NOT NULL DEFAULT false, PRIMARY KEY(", f);
-    gw_copy_names(f, t, true);
-    fputs("));", f);
+            sqlite3_str_appendf(sql, "\"%s\" %s NOT NULL,", t->columns[i].name,
+                                t->columns[i].integer ? "BIGINT" : "TEXT");
+    sqlite3_str_appendall(sql, "revision BIGINT NOT NULL, removed BOOLEAN NOT NULL DEFAULT false, PRIMARY KEY(");
+    gw_copy_names(sql, t, true);
+    sqlite3_str_appendall(sql, "));");
     /* A column that is NOT NULL without a default can't be added to a table with rows. Only a table's first version has
      * such columns. */
     for (size_t i = 0; i < t->n; i++) {
         const struct gw_copy_column *c = &t->columns[i];
         if (!c->key)
-            fprintf(f, "ALTER TABLE \"%s\" ADD COLUMN IF NOT EXISTS \"%s\" %s%s%s%s;", t->name, c->name,
-                    c->integer ? "BIGINT" : "TEXT", c->not_null ? " NOT NULL" : "", c->fallback[0] ? " DEFAULT " : "",
-                    c->fallback);
+            sqlite3_str_appendf(sql, "ALTER TABLE \"%s\" ADD COLUMN IF NOT EXISTS \"%s\" %s%s%s%s;", t->name, c->name,
+                                c->integer ? "BIGINT" : "TEXT", c->not_null ? " NOT NULL" : "",
+                                c->fallback[0] ? " DEFAULT " : "", c->fallback);
     }
-    fprintf(f, "CREATE INDEX IF NOT EXISTS \"%s_revision\" ON \"%s\"(revision);", t->name, t->name);
+    sqlite3_str_appendf(sql, "CREATE INDEX IF NOT EXISTS \"%s_revision\" ON \"%s\"(revision);", t->name, t->name);
 }
 
-void gw_pg_rows_schema(FILE *f, const struct gw_copy_tables *t)
+void gw_pg_rows_schema(sqlite3_str *sql, const struct gw_copy_tables *t)
 {
-    fputs(/* The table has one row: the fleet's id, the versions of programs that may use it, and the revision of the
-             last change. */
-          "CREATE TABLE IF NOT EXISTS registry(one BOOLEAN PRIMARY KEY DEFAULT true CHECK(one), id TEXT NOT NULL,"
-          " schema INTEGER NOT NULL, compatible INTEGER NOT NULL, revision BIGINT NOT NULL);",
-          f);
+    /* The table has one row: the fleet's id, the versions of programs that may use it, and the revision of the last
+     * change. */
+    sqlite3_str_appendall(
+        sql, "CREATE TABLE IF NOT EXISTS registry(one BOOLEAN PRIMARY KEY DEFAULT true CHECK(one), id TEXT NOT NULL,"
+             " schema INTEGER NOT NULL, compatible INTEGER NOT NULL, revision BIGINT NOT NULL);");
     for (size_t i = 0; i < t->n; i++)
-        put_table(f, &t->tables[i]);
+        put_table(sql, &t->tables[i]);
 }
 
 /* ---- values ---- */
@@ -52,16 +52,16 @@ static void put_text(struct gw_pg_writer *w, const char *text, size_t len)
         w->err = w->err ? w->err : CMX_EFORMAT; /* the text is not UTF-8 */
         return;
     }
-    fputs(quoted, w->f);
+    sqlite3_str_appendall(w->sql, quoted);
     PQfreemem(quoted);
 }
 
 static void put_value(struct gw_pg_writer *w, sqlite3_value *v)
 {
     if (!v || sqlite3_value_type(v) == SQLITE_NULL)
-        fputs("NULL", w->f);
+        sqlite3_str_appendall(w->sql, "NULL");
     else if (sqlite3_value_type(v) == SQLITE_INTEGER)
-        fprintf(w->f, "%lld", (long long)sqlite3_value_int64(v));
+        sqlite3_str_appendf(w->sql, "%lld", (long long)sqlite3_value_int64(v));
     else
         put_text(w, (const char *)sqlite3_value_text(v), (size_t)sqlite3_value_bytes(v));
 }
@@ -79,29 +79,14 @@ static cmx_err check_written(void *arg, const PGresult *result, struct cmx_why *
                         "another gateway changed the same entry meanwhile; check the entry, then repeat the command");
 }
 
-static void open_text(struct gw_pg_writer *w)
-{
-    w->text = NULL;
-    w->len = 0;
-    w->f = open_memstream(&w->text, &w->len);
-    if (!w->f)
-        w->err = w->err ? w->err : CMX_ENOMEM;
-}
-
 static void send_text(struct gw_pg_writer *w, struct cmx_why *e)
 {
-    if (w->f && fclose(w->f) != 0 && !w->err)
-        w->err = CMX_ENOMEM;
-    w->f = NULL;
-    if (!w->err && w->len)
-        w->err = gw_pg_run(w->c, w->text, check_written, NULL, e);
-    else if (w->err == CMX_EFORMAT)
+    if (!w->err && (sqlite3_str_length(w->sql) || sqlite3_str_errcode(w->sql)))
+        w->err = gw_pg_run_made(w->c, w->sql, check_written, NULL, e);
+    else
+        sqlite3_free(sqlite3_str_finish(w->sql));
+    if (w->err == CMX_EFORMAT)
         cmx_why_set(e, "a text in the change is not UTF-8, which PostgreSQL requires");
-    else if (w->err == CMX_ENOMEM)
-        cmx_why_set(e, "out of memory");
-    free(w->text); /* allocated by open_memstream */
-    w->text = NULL;
-    w->len = 0;
 }
 
 void gw_pg_writer_begin(struct gw_pg_writer *w, PGconn *c, int64_t revision)
@@ -109,7 +94,7 @@ void gw_pg_writer_begin(struct gw_pg_writer *w, PGconn *c, int64_t revision)
     memset(w, 0, sizeof *w);
     w->c = c;
     w->revision = revision;
-    open_text(w);
+    w->sql = sqlite3_str_new(NULL);
 }
 
 cmx_err gw_pg_writer_end(struct gw_pg_writer *w, struct cmx_why *e)
@@ -121,34 +106,35 @@ cmx_err gw_pg_writer_end(struct gw_pg_writer *w, struct cmx_why *e)
 static void statement_done(struct gw_pg_writer *w, struct cmx_why *e)
 {
     w->any = true;
-    if (!w->err && ftell(w->f) > SEND_AT) {
+    if (!w->err && sqlite3_str_length(w->sql) > SEND_AT) {
         send_text(w, e);
-        open_text(w);
+        w->sql = sqlite3_str_new(NULL);
     }
 }
 
 /* ---- statements ---- */
 
 /* Writes the end of an INSERT: the statement then replaces a row, or a tombstone, with the same key. */
-static void put_upsert_tail(FILE *f, const struct gw_copy_table *t, bool merge)
+static void put_upsert_tail(sqlite3_str *sql, const struct gw_copy_table *t, bool merge)
 {
-    fputs(" ON CONFLICT(", f);
-    gw_copy_names(f, t, true);
-    fputs(") DO UPDATE SET revision=excluded.revision,removed=false", f);
+    sqlite3_str_appendall(sql, " ON CONFLICT(");
+    gw_copy_names(sql, t, true);
+    sqlite3_str_appendall(sql, ") DO UPDATE SET revision=excluded.revision,removed=false");
     for (size_t i = 0; i < t->n; i++)
         if (!t->columns[i].key)
-            fprintf(f, ",\"%s\"=excluded.\"%s\"", t->columns[i].name, t->columns[i].name);
+            sqlite3_str_appendf(sql, ",\"%s\"=excluded.\"%s\"", t->columns[i].name, t->columns[i].name);
     /* The newer of two observations is kept. */
     if (merge && t->newest)
-        fprintf(f, " WHERE \"%s\".removed OR \"%s\".\"%s\"<=excluded.\"%s\"", t->name, t->name, t->newest, t->newest);
-    fputs(";", f);
+        sqlite3_str_appendf(sql, " WHERE \"%s\".removed OR \"%s\".\"%s\"<=excluded.\"%s\"", t->name, t->name, t->newest,
+                            t->newest);
+    sqlite3_str_appendall(sql, ";");
 }
 
-static void put_insert_head(FILE *f, const struct gw_copy_table *t)
+static void put_insert_head(sqlite3_str *sql, const struct gw_copy_table *t)
 {
-    fprintf(f, "INSERT INTO \"%s\"(", t->name);
-    gw_copy_names(f, t, false);
-    fputs(",revision) ", f);
+    sqlite3_str_appendf(sql, "INSERT INTO \"%s\"(", t->name);
+    gw_copy_names(sql, t, false);
+    sqlite3_str_appendall(sql, ",revision) ");
 }
 
 void gw_pg_writer_row(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_stmt *stmt, bool merge,
@@ -156,18 +142,18 @@ void gw_pg_writer_row(struct gw_pg_writer *w, const struct gw_copy_table *t, sql
 {
     if (w->err)
         return;
-    put_insert_head(w->f, t);
-    fputs("SELECT ", w->f);
+    put_insert_head(w->sql, t);
+    sqlite3_str_appendall(w->sql, "SELECT ");
     for (size_t i = 0; i < t->n; i++) {
         put_value(w, sqlite3_column_value(stmt, (int)i));
-        fprintf(w->f, "::%s,", t->columns[i].integer ? "BIGINT" : "TEXT");
+        sqlite3_str_appendf(w->sql, "::%s,", t->columns[i].integer ? "BIGINT" : "TEXT");
     }
-    fprintf(w->f, "%lld", (long long)w->revision);
+    sqlite3_str_appendf(w->sql, "%lld", (long long)w->revision);
     /* An observation of a device that was deleted meanwhile is discarded. */
     if (merge && strcmp(t->columns[0].name, "device") == 0)
-        fprintf(w->f, " WHERE EXISTS(SELECT 1 FROM device WHERE id=%lld AND NOT removed)",
-                (long long)sqlite3_column_int64(stmt, 0));
-    put_upsert_tail(w->f, t, merge);
+        sqlite3_str_appendf(w->sql, " WHERE EXISTS(SELECT 1 FROM device WHERE id=%lld AND NOT removed)",
+                            (long long)sqlite3_column_int64(stmt, 0));
+    put_upsert_tail(w->sql, t, merge);
     statement_done(w, e);
 }
 
@@ -181,14 +167,14 @@ static sqlite3_value *value_at(sqlite3_changeset_iter *it, size_t i, bool old)
 
 static void put_insert(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
 {
-    put_insert_head(w->f, t);
-    fputs("VALUES(", w->f);
+    put_insert_head(w->sql, t);
+    sqlite3_str_appendall(w->sql, "VALUES(");
     for (size_t i = 0; i < t->n; i++) {
         put_value(w, value_at(it, i, false));
-        fputs(",", w->f);
+        sqlite3_str_appendall(w->sql, ",");
     }
-    fprintf(w->f, "%lld)", (long long)w->revision);
-    put_upsert_tail(w->f, t, false);
+    sqlite3_str_appendf(w->sql, "%lld)", (long long)w->revision);
+    put_upsert_tail(w->sql, t, false);
 }
 
 static void put_key(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
@@ -197,7 +183,7 @@ static void put_key(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlit
 
     for (size_t i = 0; i < t->n; i++)
         if (t->columns[i].key) {
-            fprintf(w->f, "%s\"%s\"=", separator, t->columns[i].name);
+            sqlite3_str_appendf(w->sql, "%s\"%s\"=", separator, t->columns[i].name);
             put_value(w, value_at(it, i, true));
             separator = " AND ";
         }
@@ -212,10 +198,10 @@ static void put_old(struct gw_pg_writer *w, const struct gw_copy_column *column,
     char *pattern = gw_copy_text_is_replaced(text, &column->rule) ? gw_copy_text_pattern(text, &column->rule) : NULL;
 
     if (pattern) {
-        fprintf(w->f, " AND \"%s\" LIKE ", column->name);
+        sqlite3_str_appendf(w->sql, " AND \"%s\" LIKE ", column->name);
         put_text(w, pattern, strlen(pattern));
     } else {
-        fprintf(w->f, " AND \"%s\" IS NOT DISTINCT FROM ", column->name);
+        sqlite3_str_appendf(w->sql, " AND \"%s\" IS NOT DISTINCT FROM ", column->name);
         put_value(w, v);
     }
     cmx_mem_free(pattern);
@@ -223,26 +209,27 @@ static void put_old(struct gw_pg_writer *w, const struct gw_copy_column *column,
 
 static void put_update(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
 {
-    fprintf(w->f, "UPDATE \"%s\" SET revision=%lld", t->name, (long long)w->revision);
+    sqlite3_str_appendf(w->sql, "UPDATE \"%s\" SET revision=%lld", t->name, (long long)w->revision);
     for (size_t i = 0; i < t->n; i++)
         if (value_at(it, i, false)) {
-            fprintf(w->f, ",\"%s\"=", t->columns[i].name);
+            sqlite3_str_appendf(w->sql, ",\"%s\"=", t->columns[i].name);
             put_value(w, value_at(it, i, false));
         }
-    fputs(" WHERE NOT removed AND ", w->f);
+    sqlite3_str_appendall(w->sql, " WHERE NOT removed AND ");
     put_key(w, t, it);
     for (size_t i = 0; !t->newest && i < t->n; i++)
         if (value_at(it, i, false) && !t->columns[i].key)
             put_old(w, &t->columns[i], value_at(it, i, true));
-    fputs(";", w->f);
+    sqlite3_str_appendall(w->sql, ";");
 }
 
 /* Keeps the row as a tombstone, so that the other gateways delete it too. The row may have been deleted already. */
 static void put_delete(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
 {
-    fprintf(w->f, "WITH gone AS (UPDATE \"%s\" SET removed=true,revision=%lld WHERE ", t->name, (long long)w->revision);
+    sqlite3_str_appendf(w->sql, "WITH gone AS (UPDATE \"%s\" SET removed=true,revision=%lld WHERE ", t->name,
+                        (long long)w->revision);
     put_key(w, t, it);
-    fputs(" RETURNING 1) SELECT 1 FROM gone LIMIT 1;", w->f);
+    sqlite3_str_appendall(w->sql, " RETURNING 1) SELECT 1 FROM gone LIMIT 1;");
 }
 
 static bool is_own_setting(const struct gw_copy_table *t, sqlite3_changeset_iter *it, int op)

@@ -7,15 +7,13 @@
 #include "gateway/shared/copy_tables.h"
 
 /* Writes statements that create the tables and columns that are missing in PostgreSQL. */
-void gw_pg_rows_schema(FILE *f, const struct gw_copy_tables *t);
+void gw_pg_rows_schema(sqlite3_str *sql, const struct gw_copy_tables *t);
 
 /* Collects the statements of one change in memory, and sends them when there are many. */
 struct gw_pg_writer {
     PGconn *c; /* borrowed */
     int64_t revision;
-    FILE *f;
-    char *text;
-    size_t len;
+    sqlite3_str *sql;
     bool any; /* a statement was written since gw_pg_writer_begin */
     cmx_err err;
 };

@@ -1,4 +1,3 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/registry/sql.h"
@@ -115,24 +114,18 @@ cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behin
 
 cmx_err gw_shared_check_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
-    char *sql = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&sql, &len);
-    cmx_err err = f ? gw_shared_tables(s, r, e) : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    cmx_err err = gw_shared_tables(s, r, e);
+    sqlite3_str *sql;
 
-    if (!f)
+    if (err)
         return err;
-    for (size_t i = 0; !err && i < s->tables.n; i++) {
-        fputs("SELECT ", f);
-        gw_copy_names(f, &s->tables.tables[i], false);
-        fprintf(f, " FROM \"%s\" LIMIT 0;", s->tables.tables[i].name);
+    sql = sqlite3_str_new(NULL);
+    for (size_t i = 0; i < s->tables.n; i++) {
+        sqlite3_str_appendall(sql, "SELECT ");
+        gw_copy_names(sql, &s->tables.tables[i], false);
+        sqlite3_str_appendf(sql, " FROM \"%s\" LIMIT 0;", s->tables.tables[i].name);
     }
-    if (fclose(f) != 0)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    if (!err)
-        err = gw_pg_run(s->c, sql, NULL, NULL, e);
-    free(sql); /* allocated by open_memstream */
-    return err;
+    return gw_pg_run_made(s->c, sql, NULL, NULL, e);
 }
 
 /* The copy is locked first, so that the snapshot contains every change that a command of this gateway has committed. */

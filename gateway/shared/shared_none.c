@@ -2,6 +2,8 @@
  * changes the copy. A copy that was changed alone would differ from the registry. */
 #include "gateway/shared/shared.h"
 
+#pragma GCC diagnostic ignored "-Wunused-parameter" /* shared.h names the parameters */
+
 static cmx_err unsupported(struct cmx_why *e)
 {
     return cmx_why_fail(e, CMX_ENOTSUP,
@@ -10,72 +12,51 @@ static cmx_err unsupported(struct cmx_why *e)
 
 cmx_err gw_shared_open(struct gw_shared **out, const char *url, struct cmx_why *e)
 {
-    (void)url;
     *out = NULL;
     return unsupported(e);
 }
 
 void gw_shared_close(struct gw_shared *s)
 {
-    (void)s;
 }
 
 cmx_err gw_shared_attach(struct gw_registry *r, const char *url, struct cmx_why *e)
 {
-    (void)r;
-    (void)url;
     return unsupported(e);
 }
 
 cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e)
 {
-    (void)r;
-    (void)url;
-    (void)adopt;
     return unsupported(e);
 }
 
 cmx_err gw_shared_found_prepare(struct gw_registry *r, struct cmx_why *e)
 {
-    (void)r;
     return unsupported(e);
 }
 
 cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behind, struct cmx_why *e)
 {
-    (void)s;
-    (void)r;
-    (void)behind;
     return unsupported(e);
 }
 
 cmx_err gw_shared_check_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
-    (void)s;
-    (void)r;
     return unsupported(e);
 }
 
 cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
                          struct gw_copy_changes *out, struct cmx_why *e)
 {
-    (void)s;
-    (void)r;
-    (void)check;
-    (void)out;
     return unsupported(e);
 }
 
 cmx_err gw_shared_wait(struct gw_shared *s, int timeout_ms, struct cmx_why *e)
 {
-    (void)s;
-    (void)timeout_ms;
     return unsupported(e);
 }
 
 cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
-    (void)s;
-    (void)r;
     return unsupported(e);
 }

@@ -23,12 +23,13 @@ static cmx_err read_mark(void *arg, const PGresult *rows, struct cmx_why *e)
     return CMX_OK;
 }
 
-static void put_setting(FILE *f, const char *key, const char *value, int64_t revision)
+static void put_setting(sqlite3_str *sql, const char *key, const char *value, int64_t revision)
 {
-    fprintf(f,
-            "INSERT INTO meta(key, value, revision) VALUES('%s', (%s)::text, %lld) ON CONFLICT(key) DO UPDATE SET"
-            " value = excluded.value, revision = excluded.revision, removed = false;",
-            key, value, (long long)revision);
+    sqlite3_str_appendf(
+        sql,
+        "INSERT INTO meta(key, value, revision) VALUES('%s', (%s)::text, %lld) ON CONFLICT(key) DO UPDATE SET"
+        " value = excluded.value, revision = excluded.revision, removed = false;",
+        key, value, (long long)revision);
 }
 
 /* Deletes the tombstones up to revision `mark`, stores the next mark, and commits the open transaction. Times are
@@ -36,25 +37,18 @@ static void put_setting(FILE *f, const char *key, const char *value, int64_t rev
 static cmx_err prune_before(struct gw_shared *s, int64_t mark, struct cmx_why *e)
 {
     char number[24];
-    char *sql = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&sql, &len);
+    sqlite3_str *sql = sqlite3_str_new(NULL);
     cmx_err err;
 
-    if (!f)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     for (size_t i = 0; i < s->tables.n; i++)
-        fprintf(f, "DELETE FROM \"%s\" WHERE removed AND revision <= %lld;", s->tables.tables[i].name, (long long)mark);
+        sqlite3_str_appendf(sql, "DELETE FROM \"%s\" WHERE removed AND revision <= %lld;", s->tables.tables[i].name,
+                            (long long)mark);
     snprintf(number, sizeof number, "%lld", (long long)mark);
-    put_setting(f, "pruned", number, s->head.revision);
+    put_setting(sql, "pruned", number, s->head.revision);
     snprintf(number, sizeof number, "%lld", (long long)s->head.revision);
-    put_setting(f, "prune_mark", number, s->head.revision);
-    put_setting(f, "prune_time", "extract(epoch FROM now())::bigint", s->head.revision);
-    if (fclose(f) != 0)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    else
-        err = gw_pg_run(s->c, sql, NULL, NULL, e);
-    free(sql); /* allocated by open_memstream */
+    put_setting(sql, "prune_mark", number, s->head.revision);
+    put_setting(sql, "prune_time", "extract(epoch FROM now())::bigint", s->head.revision);
+    err = gw_pg_run_made(s->c, sql, NULL, NULL, e);
     return err ? err : gw_pg_run(s->c, "COMMIT", NULL, NULL, e);
 }
 

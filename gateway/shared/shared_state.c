@@ -127,20 +127,10 @@ cmx_err gw_shared_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_
 /* Creates tables and columns that this program's version added. */
 cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e)
 {
-    char *sql = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&sql, &len);
-    cmx_err err;
+    sqlite3_str *sql = sqlite3_str_new(NULL);
 
-    if (!f)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    gw_pg_rows_schema(f, &s->tables);
-    if (fclose(f) != 0)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    else
-        err = gw_pg_run(s->c, sql, NULL, NULL, e);
-    free(sql); /* allocated by open_memstream */
-    return err;
+    gw_pg_rows_schema(sql, &s->tables);
+    return gw_pg_run_made(s->c, sql, NULL, NULL, e);
 }
 
 cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e)
@@ -160,30 +150,23 @@ cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e)
 cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const struct gw_copy_table *t, bool observed,
                             int64_t since, struct cmx_why *e)
 {
-    char *sql = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&sql, &len);
-    sqlite3_stmt *stmt = NULL;
-    cmx_err err = f ? CMX_OK : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    sqlite3_str *sql = sqlite3_str_new(NULL);
+    sqlite3_stmt *stmt;
+    cmx_err err;
 
-    if (err)
-        return err;
-    fputs("SELECT ", f);
-    gw_copy_names(f, t, false);
-    fprintf(f, " FROM main.\"%s\" WHERE %s", t->name, t->filter);
+    sqlite3_str_appendall(sql, "SELECT ");
+    gw_copy_names(sql, t, false);
+    sqlite3_str_appendf(sql, " FROM main.\"%s\" WHERE %s", t->name, t->filter);
     if (observed)
-        fprintf(f, " AND \"%s\" >= %lld", t->time, (long long)since);
-    if (fclose(f) != 0)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    else
-        err = gw_sql_prepare(r, &stmt, e, sql, "");
-    free(sql); /* allocated by open_memstream */
-    while (!err && !(err = gw_sql_step(r, stmt, e))) {
+        sqlite3_str_appendf(sql, " AND \"%s\" >= %lld", t->time, (long long)since);
+    err = gw_sql_prepare_made(r, &stmt, sql, e);
+    if (!err)
+        err = gw_sql_step(r, stmt, e);
+    while (!err) {
         gw_pg_writer_row(w, t, stmt, observed, e);
-        err = w->err;
+        err = gw_sql_next(r, stmt, w->err, e);
     }
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    return gw_sql_end(stmt, err);
 }
 
 /* Sends the observations that were stored while PostgreSQL could not be reached. */

@@ -4,10 +4,6 @@
 
 #include "gateway/verify/manifest.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_CHECKS_MAX 40
 
 /* The pointers are borrowed for the call of cmx_appraise. */
@@ -39,7 +35,3 @@ struct cmx_verdict {
 };
 
 void cmx_appraise(const struct cmx_evidence *e, const struct cmx_expect *x, struct cmx_verdict *out);
-
-#ifdef __cplusplus
-}
-#endif

@@ -99,47 +99,35 @@ static cmx_err read_range(const struct words *w, struct cmx_range *out)
     return err;
 }
 
+/* A kind of statement. offset, has: members of struct cmx_manifest that the statement sets; has: a flag, or 0. */
+struct statement {
+    const char *word;
+    cmx_err (*take)(struct cmx_manifest *m, const struct statement *s, const struct words *w);
+    size_t offset, has;
+    bool repeats; /* whether the statement may occur more than once */
+    const char *form;
+};
+
+static void *member(const struct cmx_manifest *m, size_t offset)
+{
+    return (void *)((uintptr_t)m + offset);
+}
+
 /* An empty text is refused, because "any" is expressed by omitting the statement. */
-static cmx_err set_text(char out[CMX_EVIDENCE_NAME_MAX], const struct words *w)
+static cmx_err take_text(struct cmx_manifest *m, const struct statement *s, const struct words *w)
 {
-    return w->n == 2 && w->w[1][0] ? cmx_text_copy(out, CMX_EVIDENCE_NAME_MAX, w->w[1]) : CMX_EFORMAT;
+    return w->n == 2 && w->w[1][0] ? cmx_text_copy(member(m, s->offset), CMX_EVIDENCE_NAME_MAX, w->w[1]) : CMX_EFORMAT;
 }
 
-static cmx_err set_name(struct cmx_manifest *m, const struct words *w)
+static cmx_err take_number(struct cmx_manifest *m, const struct statement *s, const struct words *w)
 {
-    return set_text(m->name, w);
+    return w->n == 2 ? read_u32(w->w[1], member(m, s->offset)) : CMX_EFORMAT;
 }
 
-static cmx_err set_version(struct cmx_manifest *m, const struct words *w)
+static cmx_err take_digest(struct cmx_manifest *m, const struct statement *s, const struct words *w)
 {
-    return set_text(m->version, w);
-}
-
-static cmx_err set_hardware(struct cmx_manifest *m, const struct words *w)
-{
-    return set_text(m->hardware, w);
-}
-
-static cmx_err set_secure_version(struct cmx_manifest *m, const struct words *w)
-{
-    return w->n == 2 ? read_u32(w->w[1], &m->secure_version) : CMX_EFORMAT;
-}
-
-static cmx_err set_flash_size(struct cmx_manifest *m, const struct words *w)
-{
-    return w->n == 2 ? read_u32(w->w[1], &m->flash_size) : CMX_EFORMAT;
-}
-
-static cmx_err set_policy(struct cmx_manifest *m, const struct words *w)
-{
-    m->has_policy = true;
-    return w->n == 2 ? cmx_text_hex_decode(m->policy, sizeof m->policy, w->w[1]) : CMX_EFORMAT;
-}
-
-static cmx_err set_gateway(struct cmx_manifest *m, const struct words *w)
-{
-    m->has_gateway = true;
-    return w->n == 2 ? cmx_text_hex_decode(m->gateway, sizeof m->gateway, w->w[1]) : CMX_EFORMAT;
+    *(bool *)member(m, s->has) = true;
+    return w->n == 2 ? cmx_text_hex_decode(member(m, s->offset), CMX_SHA256_LEN, w->w[1]) : CMX_EFORMAT;
 }
 
 /* The words of `require`, and the member that each sets. */
@@ -159,11 +147,12 @@ static const struct {
 
 static bool *requirement(const struct cmx_manifest *m, size_t i)
 {
-    return (bool *)((uintptr_t)m + requirements[i].offset);
+    return member(m, requirements[i].offset);
 }
 
-static cmx_err set_require(struct cmx_manifest *m, const struct words *w)
+static cmx_err take_require(struct cmx_manifest *m, const struct statement *s, const struct words *w)
 {
+    (void)s;
     for (size_t i = 0; w->n == 2 && i < N_REQUIREMENTS; i++)
         if (strcmp(w->w[1], requirements[i].word) == 0) {
             *requirement(m, i) = true;
@@ -180,11 +169,12 @@ static cmx_err set_file(char out[CMX_MANIFEST_FILE_MAX], const char *name)
     return cmx_text_copy(out, CMX_MANIFEST_FILE_MAX, name);
 }
 
-static cmx_err add_region(struct cmx_manifest *m, const struct words *w)
+static cmx_err take_region(struct cmx_manifest *m, const struct statement *s, const struct words *w)
 {
     struct cmx_region *r = &m->regions[m->n_regions];
     cmx_err err;
 
+    (void)s;
     if (m->n_regions == CMX_RANGES_MAX)
         return CMX_ENOSPC;
     err = read_range(w, &r->range);
@@ -209,11 +199,12 @@ static cmx_err add_region(struct cmx_manifest *m, const struct words *w)
     return err;
 }
 
-static cmx_err add_mask(struct cmx_manifest *m, const struct words *w)
+static cmx_err take_mask(struct cmx_manifest *m, const struct statement *s, const struct words *w)
 {
     struct cmx_mask *k = &m->masks[m->n_masks];
     cmx_err err;
 
+    (void)s;
     if (m->n_masks == CMX_RANGES_MAX)
         return CMX_ENOSPC;
     err = w->n == 4 && w->w[3][0] ? read_range(w, &k->range) : CMX_EFORMAT;
@@ -225,25 +216,22 @@ static cmx_err add_mask(struct cmx_manifest *m, const struct words *w)
 
 #define TEXT_FORM " must be one word, or a text in quotes, of at most 63 characters"
 
-static const struct statement {
-    const char *word;
-    cmx_err (*take)(struct cmx_manifest *m, const struct words *w);
-    bool repeats; /* whether the statement may occur more than once */
-    const char *form;
-} statements[] = {
-    {"name", set_name, false, "name" TEXT_FORM},
-    {"version", set_version, false, "version" TEXT_FORM},
-    {"hardware", set_hardware, false, "hardware" TEXT_FORM},
-    {"secure-version", set_secure_version, false, "secure-version must be a number"},
-    {"flash-size", set_flash_size, false, "flash-size must be a number"},
-    {"policy", set_policy, false, "policy must be 64 hex digits"},
-    {"gateway", set_gateway, false, "gateway must be 64 hex digits"},
-    {"require", set_require, true,
+#define MEMBER(name) offsetof(struct cmx_manifest, name)
+
+static const struct statement statements[] = {
+    {"name", take_text, MEMBER(name), 0, false, "name" TEXT_FORM},
+    {"version", take_text, MEMBER(version), 0, false, "version" TEXT_FORM},
+    {"hardware", take_text, MEMBER(hardware), 0, false, "hardware" TEXT_FORM},
+    {"secure-version", take_number, MEMBER(secure_version), 0, false, "secure-version must be a number"},
+    {"flash-size", take_number, MEMBER(flash_size), 0, false, "flash-size must be a number"},
+    {"policy", take_digest, MEMBER(policy), MEMBER(has_policy), false, "policy must be 64 hex digits"},
+    {"gateway", take_digest, MEMBER(gateway), MEMBER(has_gateway), false, "gateway must be 64 hex digits"},
+    {"require", take_require, 0, 0, true,
      "require must be secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or post-quantum"},
-    {"region", add_region, true,
+    {"region", take_region, 0, 0, true,
      "region must be BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 (at most "
      "16)"},
-    {"mask", add_mask, true, "mask must be BEGIN END NAME (at most 16)"},
+    {"mask", take_mask, 0, 0, true, "mask must be BEGIN END NAME (at most 16)"},
 };
 #define N_STATEMENTS (sizeof statements / sizeof statements[0])
 _Static_assert(N_STATEMENTS <= 32, "seen has a bit for each statement");
@@ -268,7 +256,7 @@ static cmx_err take_line(struct cmx_manifest *m, const struct words *w, uint32_t
         if (again && !s->repeats)
             return cmx_why_fail(why, CMX_EEXIST, "this statement occurs twice");
         *seen |= 1u << i;
-        err = s->take(m, w);
+        err = s->take(m, s, w);
         return err ? cmx_why_fail(why, err, "%s", s->form) : CMX_OK;
     }
     return cmx_why_fail(why, CMX_EFORMAT, "unknown statement");

@@ -26,10 +26,6 @@
 #include "cmxsafe/attest/evidence.h"
 #include "cmxsafe/core/why.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_MANIFEST_FILE_MAX 128 /* a file's name, NUL included; relative to the manifest */
 #define CMX_MANIFEST_TEXT_MAX 8192
 
@@ -99,7 +95,3 @@ size_t cmx_manifest_gaps(const struct cmx_manifest *m, struct cmx_range out[CMX_
  * "cmxsafe fill 1" NUL || i, 8 bytes big-endian). The key must not be on the device nor derived from the hardware key,
  * or firmware could compute the filler instead of storing it. */
 CMX_MUST_USE cmx_err cmx_fill(const void *key, size_t key_len, uint32_t address, uint8_t *out, size_t len);
-
-#ifdef __cplusplus
-}
-#endif

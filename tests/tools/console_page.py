@@ -185,7 +185,11 @@ def enrolment():
         key = f.read().strip()
     go("devices", "Devices")
     click("Enrol a device")
-    fill("name", "spare")
+    for name in ["Spare", "spare_1", "spare.1", "-spare", "spare-", "s" * 64, "spare"]:
+        fill("name", name)
+        good = b.run("return document.querySelector(\"dialog [name='name']\").checkValidity()")
+        check(good == (subprocess.run(["cmxsafe", "gateway", "enroll", "--key", f"{folder}/spare.pub", "--ports", "81", "--dry-run", "--", name],
+                                      capture_output=True).returncode == 0), f"the dialog and the command agree on the name {name}")
     fill("key", key)
     fill("ports", "81")
     fill("group", "store")

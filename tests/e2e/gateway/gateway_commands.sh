@@ -168,6 +168,20 @@ grep -qx 'host = cam-18.lab' "$TMP/lab.conf" || fail "the name is not in the con
 ok "another domain"
 
 # A full disk is reported as a failure, too.
+# sshd and systemd would split or expand the path of such a folder.
+for dir in "$TMP/a b" "$TMP/%h" "$TMP/\$x" "$TMP/a"$'\n'"b"; do
+    fails "init failed: the path '.*' has blanks, control characters or one of" gw init --simple --host h --dir "$dir"
+    [ ! -e "$dir" ] || fail "a refused folder was created"
+done
+# A grant that could permit nothing is refused, and a removal counts for all spellings of a user.
+key portless
+gw enroll cam-20 --key "$TMP/portless.pub" --direct broker:1883 >/dev/null || fail "enroll"
+fails "cam-20 has no ports" gw grant user:root cam-20
+gw enroll cam-20 --key "$TMP/portless.pub" --ports 81 >/dev/null && gw grant user:root cam-20 >/dev/null && gw grant user:0 cam-20:81 >/dev/null || fail "grant"
+gw grant --remove user:root cam-20 --json | json_is '.outcome == "changed"' || fail "grant --remove"
+prints_no "cam-20" gw grant || fail "a grant by number remains: $(gw grant)"
+ok "folders that sshd can't use and grants that permit nothing are refused"
+
 if [ -w /dev/full ]; then
     fails "writing the output failed" sh -c '"$0" gateway export >/dev/full' "$BIN/cmxsafe"
     ok "an export that could not be written is a failure"

@@ -45,6 +45,18 @@ wait_for 10 logged "1 grant or verdict ended" || fail "the end is not logged"
 gw log CAM-17 | grep -q "expire .*cam-17:81" || fail "no end in the audit trail: $(gw log cam-17)"
 ok "a grant ends by itself"
 
+# A command is killed after it has stored a change and before the change is in force. The running gateway applies it.
+gw grant "$WHO" cam-17:81 >/dev/null && reaches || fail "grant"
+mkdir "$TMP/hang" && printf '#!/bin/sh\nexec sleep 1000\n' >"$TMP/hang/nft" && chmod 755 "$TMP/hang" "$TMP/hang/nft" || fail "a packet filter that hangs"
+PATH=$TMP/hang:$PATH "$BIN/cmxsafe" gateway grant --remove "$WHO" cam-17:81 >/dev/null & KILLED=$!
+hangs() { [ -z "$(left)" ] && HANGING=$(pgrep -P "$KILLED" -x sleep); }
+wait_for 20 hangs || fail "the command does not hang"
+reaches || fail "the change is in force already"
+kill -9 "$KILLED" "$HANGING"
+wait_for 10 reaches_not || fail "a change of a killed command is never applied"
+gw grant "$WHO" cam-17:81 >/dev/null && reaches && gw grant --remove "$WHO" cam-17:81 >/dev/null && reaches_not || fail "after a killed command"
+ok "the gateway completes the change of a command that was killed"
+
 # A platform's session loses access to the service during a transfer.
 gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 --for 20s >/dev/null || fail "platform"
 PORT=$(free_port)

@@ -60,3 +60,36 @@ gw pending --json | json_is '[.pending[].from | sub(":[0-9]*$"; "")] | group_by(
 [ $(($(disk) - BEFORE)) -lt 65536 ] || fail "the flood grew the folder by $(($(disk) - BEFORE)) bytes"
 ok "a flood of unknown keys is bounded, and devices log in meanwhile"
 stop_gateway
+
+# The helper for sshd ends in time if the gateway hangs, and reaches it in a folder with a long path.
+LONG=$TMP/$(printf 'x%.0s' {1..150})
+gw init --dir "$LONG" --user --simple --host 127.0.0.1 >/dev/null && mkdir -p "$LONG/run" || fail "init in a long folder"
+cat >"$TMP/hang.py" <<'P'
+import os, socket, subprocess, sys, time
+os.chdir(sys.argv[2] + "/run")
+gateway = socket.socket(socket.AF_UNIX)
+gateway.bind("control")
+gateway.listen(0)
+def helper():
+    return subprocess.Popen([sys.argv[1], sys.argv[2], "-", "ssh-ed25519", sys.argv[3]])
+first = helper()
+gateway.settimeout(10)
+connection = gateway.accept()[0]
+assert connection.recv(100).startswith(b"unknown ssh-ed25519 "), "the helper does not report the key"
+connection.close()
+first.wait(10)
+waiting = []
+while True:  # fill the queue of connections
+    s = socket.socket(socket.AF_UNIX)
+    s.setblocking(False)
+    waiting.append(s)
+    try:
+        s.connect("control")
+    except BlockingIOError:
+        break
+begin = time.monotonic()
+helper().wait(15)
+print("ended after %.1f s" % (time.monotonic() - begin))
+P
+python3 "$TMP/hang.py" "$BIN/cmxsafe-authkeys" "$LONG" "$(cut -d' ' -f2 "$TMP/f2-1.pub")" || fail "the helper of a gateway that hangs"
+ok "the helper of a gateway that hangs ends"

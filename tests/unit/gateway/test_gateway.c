@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,31 @@ static const char *const keys[] = {
     "tKfA+"
     "eFivOM1drMV7Oy7ZAaDe/UfU=",
 };
+
+/* Replaces libc's function: "toor" is a second name of uid 0. */
+struct passwd *getpwnam(const char *name)
+{
+    static struct passwd pw;
+    static char mem[4096];
+    struct passwd *found = NULL;
+
+    if (strcmp(name, "toor") == 0) {
+        pw = (struct passwd){.pw_name = mem, .pw_uid = 0};
+        strcpy(mem, name);
+        return &pw;
+    }
+    return getpwnam_r(name, &pw, mem, sizeof mem, &found) == 0 ? found : NULL;
+}
+
+static unsigned fsyncs; /* calls of fsync, except SQLite's */
+static bool fsync_fails;
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+    fsyncs++;
+    return fsync_fails ? -1 : __real_fsync(fd);
+}
 
 static char folder[64];
 static char db[128];
@@ -183,10 +209,32 @@ static void test_key_files(void **state)
     KEY_FILE(KEY " one@desk\r\n", CMX_OK);
     KEY_FILE("\xef\xbb\xbf" KEY "\n", CMX_OK);
     KEY_FILE("# camera 17\n\n  \r\n" KEY "\n", CMX_OK);
+    KEY_FILE(" \t" KEY "\n", CMX_OK);
     KEY_FILE("\xff\xfes\0s\0h\0", CMX_EFORMAT);
     KEY_FILE("# nothing\n", CMX_EFORMAT);
     KEY_FILE("", CMX_EFORMAT);
 #undef KEY
+}
+
+/* A key has one fingerprint only: no byte may follow its fields. */
+static void test_rsa_tail(void **state)
+{
+    uint8_t raw[600] = {0, 0, 0, 7, 's', 's', 'h', '-', 'r', 's', 'a', 0, 0, 0, 3, 1, 0, 1, 0, 0, 1, 1, 0, 0xff};
+    const size_t len = 22 + 257;
+    char line[1024] = "ssh-rsa ";
+    struct gw_key k;
+    struct cmx_why e;
+
+    (void)state;
+    for (size_t more = 0; more <= 3; more += 3) {
+        struct cmx_buf b;
+        const char *text;
+
+        cmx_buf_init(&b, line + 8, sizeof line - 8);
+        assert_int_equal(cmx_base64_encode(&b, raw, len + more, 0), CMX_OK);
+        assert_int_equal(cmx_buf_cstr(&b, &text), CMX_OK);
+        assert_int_equal(gw_key_parse(&k, line, &e), more ? CMX_EFORMAT : CMX_OK);
+    }
 }
 
 static void test_addresses(void **state)
@@ -279,10 +327,16 @@ static void test_directs(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_not_equal(gw_device_parse_directs(&d, bad[i], &e), CMX_OK);
+    /* Too long an item is refused; its beginning would be another port. */
+    assert_int_not_equal(gw_device_parse_ports(&d, "00000000000008100", &e), CMX_OK);
     assert_int_equal(gw_device_parse_directs(&d, ":80", &e), CMX_EINVAL);
     assert_string_equal(e.text, "the host '' of a direct service is empty; give HOST:PORT");
     assert_int_equal(gw_device_parse_directs(&d, "broker.example:1883,[fd00::1]:80", &e), CMX_OK);
     assert_string_equal(d.directs[1].host, "fd00::1");
+    /* Repeating an enrolment changes nothing, so a service that is given twice must count once. */
+    assert_int_equal(gw_device_parse_directs(&d, "broker.example:1883,Broker.example:1883,broker.example:1884", &e),
+                     CMX_OK);
+    assert_int_equal(d.n_directs, 2);
 }
 
 /* The printed configuration works unchanged: no context occurs twice, and no context uses the port of the device's own
@@ -342,6 +396,231 @@ static void test_grants(void **state)
     assert_int_not_equal(gw_consumer_parse(&c, "cgroup:system.slice/../x", &e), CMX_OK);
     assert_int_not_equal(gw_consumer_parse(&c, "cgroup:a\" accept", &e), CMX_OK);
     assert_int_not_equal(gw_consumer_parse(&c, "robot:x", &e), CMX_OK);
+}
+
+/* A device without ports has nothing to reach. A grant to it must not look as if it were given already. */
+static void test_grant_without_ports(void **state)
+{
+    struct gw_device d = {.name = "cam-17"};
+    struct gw_key k = key_of(0);
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(gw_address_derive(&gateway.fleet, &k, d.address, &e), CMX_OK);
+    assert_int_equal(gw_device_parse_directs(&d, "broker:1883", &e), CMX_OK);
+    assert_int_equal(gw_device_enroll(&gateway.registry, &d, &k, 0, &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "user:root", &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 0, NULL, &out, &e), CMX_ENOENT);
+    assert_string_equal(e.text, "cam-17 has no ports; add them with 'cmxsafe gateway enroll --ports'");
+}
+
+/* Reasons are printed on terminals, and a shared registry needs UTF-8. */
+static void test_reasons(void **state)
+{
+    static const char *const bad[] = {"a\nb", "\x1b[2J", "\x7f", "\xff", "\xc2\x9b", "\xe2\x80\xae", "\xed\xa0\x80"};
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "user:root", &e), CMX_OK);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        const struct gw_grant_terms terms = {.why = bad[i]};
+
+        assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &terms, &out, &e), CMX_EINVAL);
+        assert_int_equal(gw_policy_exempt(&gateway.registry, "cam-17", true, bad[i], &out, &e), CMX_EINVAL);
+    }
+    assert_int_equal(gw_policy_exempt(&gateway.registry, "cam-17", true, "gr\xc3\xbcn \xe2\x82\xac", &out, &e), CMX_OK);
+}
+
+static void read_allowed(struct gw_allowed_list *out)
+{
+    struct cmx_why e = {0};
+
+    assert_int_equal(gw_allowed_read(&gateway.registry, &gateway.fleet, gateway.domain, "fdaa:bbbb:cccc::1", out, &e),
+                     CMX_OK);
+}
+
+/* A device may name the gateway's host gateway.cmx whatever the fleet's domain is. */
+static void test_allowed_gateway_host(void **state)
+{
+    struct gw_device d = {.name = "cam-17"};
+    struct gw_key k = key_of(0);
+    struct gw_allowed_list allowed;
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    snprintf(gateway.domain, sizeof gateway.domain, "lab");
+    assert_int_equal(gw_address_derive(&gateway.fleet, &k, d.address, &e), CMX_OK);
+    assert_int_equal(gw_device_parse_directs(&d, "gateway.cmx:1883,gateway.lab:1884,xgateway.cmx:1,cmx:2,lab:3", &e),
+                     CMX_OK);
+    assert_int_equal(gw_device_enroll(&gateway.registry, &d, &k, 0, &out, &e), CMX_OK);
+    read_allowed(&allowed);
+    assert_int_equal(allowed.n, 2);
+    for (size_t i = 0; i < allowed.n; i++) {
+        assert_string_equal(allowed.entries[i].target, "fdaa:bbbb:cccc::1");
+        assert_int_equal(allowed.entries[i].port, 1883 + i);
+    }
+    gw_allowed_free(&allowed);
+}
+
+static void grant(const char *consumer, uint16_t port)
+{
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    gw_outcome out;
+
+    assert_int_equal(gw_consumer_parse(&c, consumer, &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", port, NULL, &out, &e), CMX_OK);
+}
+
+static cmx_err count_party(void *arg, const struct gw_party *p)
+{
+    size_t *n = arg;
+
+    assert_string_not_equal(p->kind, "platform");
+    ++*n;
+    return CMX_OK;
+}
+
+static void sql(const char *text);
+
+/* Another gateway may store a platform's key malformed, or its row may be left out of the copy. This platform reaches
+ * nothing, and the grants of the other consumers still count. */
+static void test_platforms_without_key(void **state)
+{
+    struct gw_allowed_list allowed;
+    struct gw_key k = key_of(1);
+    struct gw_device d;
+    char line[GW_KEY_BLOB_MAX];
+    struct cmx_why e = {0};
+    gw_outcome out;
+    size_t n = 0;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "aaa", &k, &out, &e), CMX_OK);
+    k = key_of(2);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "bbb", &k, &out, &e), CMX_OK);
+    grant("cgroup:system.slice/nvr.service", 81);
+    grant("platform:aaa", 0);
+    grant("platform:bbb", 0);
+    grant("user:root", 81);
+    sql("DELETE FROM key WHERE consumer = (SELECT id FROM consumer WHERE name = 'aaa')");
+    sql("UPDATE key SET blob = 'AAAA' WHERE consumer = (SELECT id FROM consumer WHERE name = 'bbb')");
+    read_allowed(&allowed);
+    assert_int_equal(allowed.n, 2);
+    assert_true((allowed.entries[0].uid == 0) != (allowed.entries[1].uid == 0));
+    assert_true((allowed.entries[0].unit == 0) != (allowed.entries[1].unit == 0));
+    gw_allowed_free(&allowed);
+    assert_int_equal(gw_party_each(&gateway.registry, &gateway.fleet, count_party, &n, &e), CMX_OK);
+    assert_int_equal(n, 4); /* the device, the unit, the user and the gateway */
+    sql("DELETE FROM key");
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    assert_int_equal(gw_device_key_line(&gateway.registry, &d, line, sizeof line, &e), CMX_ENOENT);
+    assert_string_equal(e.text, "cam-17 has no key; give it one with 'cmxsafe gateway rotate'");
+}
+
+/* nft refuses rules that give one uid two identities. So two names of a uid have the same identity. */
+static void test_two_names(void **state)
+{
+    struct gw_allowed_list allowed;
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
+    grant("user:root", 81);
+    grant("user:toor", 81);
+    grant("user:toor", 8989);
+    read_allowed(&allowed);
+    assert_int_equal(allowed.n, 2);
+    assert_string_equal(allowed.entries[0].source, allowed.entries[1].source);
+    gw_allowed_free(&allowed);
+}
+
+static cmx_err refuse_row(void *arg, const struct gw_grant_record *g)
+{
+    (void)g;
+    ++*(size_t *)arg;
+    return CMX_ENOENT;
+}
+
+/* An error of the callback is not the end of the rows. */
+static void test_callback_error(void **state)
+{
+    struct cmx_why e = {0};
+    gw_outcome out;
+    size_t calls = 0;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
+    grant("user:root", 0);
+    assert_int_equal(gw_grant_record_each(&gateway.registry, refuse_row, &calls, &e), CMX_ENOENT);
+    assert_int_equal(calls, 1);
+    sql("DELETE FROM grants WHERE port = 81");
+    assert_int_equal(gw_grant_record_each(&gateway.registry, refuse_row, &calls, &e), CMX_ENOENT);
+}
+
+static cmx_err count_event(void *arg, int64_t at, const char *what, const char *who, const char *detail)
+{
+    (void)at;
+    (void)what;
+    (void)who;
+    (void)detail;
+    ++*(size_t *)arg;
+    return CMX_OK;
+}
+
+static size_t events_of(const char *name)
+{
+    struct cmx_why e = {0};
+    size_t n = 0;
+
+    assert_int_equal(gw_event_each(&gateway.registry, name, 0, count_event, &n, &e), CMX_OK);
+    return n;
+}
+
+/* A name is compared as text: '%' and '_' stand for themselves. */
+static void test_event_names(void **state)
+{
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    grant("user:svc_a", 81);
+    grant("user:svcxa", 81);
+    assert_int_equal(events_of("svc_a"), 1);
+    assert_int_equal(events_of("SVCXA"), 1);
+    assert_int_equal(events_of("user:svc_a"), 1);
+    assert_int_equal(events_of("Cam-17"), 3);
+    assert_int_equal(events_of("cam-1"), 0);
+    assert_int_equal(events_of("%"), 0);
+    assert_int_equal(events_of("_am-17"), 0);
+}
+
+/* After a power cut, a backup that was reported as made is complete. */
+static void test_backup(void **state)
+{
+    struct cmx_why e = {0};
+    char path[160];
+    unsigned before = fsyncs;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/backup", folder);
+    assert_int_equal(gw_registry_backup(&gateway.registry, path, &e), CMX_OK);
+    assert_int_equal(fsyncs, before + 1);
+    assert_int_equal(gw_registry_backup(&gateway.registry, path, &e), CMX_EEXIST);
+    assert_int_equal(unlink(path), 0);
+    fsync_fails = true;
+    assert_int_equal(gw_registry_backup(&gateway.registry, path, &e), CMX_EIO);
+    fsync_fails = false;
+    assert_int_not_equal(access(path, F_OK), 0);
 }
 
 static size_t n_grants;
@@ -995,6 +1274,10 @@ static void test_broken(void **state)
         sqlite3_exec(gateway.registry.db, "PRAGMA user_version = 1; PRAGMA application_id = 7", NULL, NULL, NULL),
         SQLITE_OK);
     reopen_fails(CMX_EFORMAT, "is not a registry");
+    sql("DROP TABLE event");
+    assert_int_equal(gw_event(&gateway.registry, "note", "", "", &e), CMX_EFORMAT);
+    assert_string_equal(e.text, "the registry is damaged (no such table: event); restore it from a backup "
+                                "(docs/GATEWAY.md)");
     gw_registry_close(&gateway.registry);
     memset(noise, 0x5a, sizeof noise);
     fd = open(db, O_WRONLY);
@@ -1004,6 +1287,12 @@ static void test_broken(void **state)
     assert_int_equal(truncate(db, 0), 0);
     reopen_fails(CMX_EFORMAT, "is not a registry");
     unlink(db);
+    assert_int_equal(mkfifo(db, 0600), 0);
+    reopen_fails(CMX_EFORMAT, "is not a regular file");
+    unlink(db);
+    assert_int_equal(mkdir(db, 0700), 0);
+    reopen_fails(CMX_EFORMAT, "is not a regular file");
+    assert_int_equal(rmdir(db), 0);
     reopen_fails(CMX_ENOENT, "there is no registry");
     assert_int_equal(gw_registry_create(&r, db, &e), CMX_OK);
     gw_registry_close(&r);
@@ -1202,6 +1491,8 @@ static void test_golden(void **state)
     gateway.simple = true;
     GENERATE(assert_int_equal(gw_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys", &e), CMX_OK));
     golden("sshd_config.simple", text);
+    free(text);
+    GENERATE(assert_int_equal(gw_sshd_config(f, &gateway, "/opt/my tools/cmxsafe-authkeys", &e), CMX_EINVAL));
     free(text);
     gateway.simple = false;
     GENERATE(assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway.service", "/usr/bin/cmxsafe", &e), CMX_OK));
@@ -1466,29 +1757,85 @@ static void test_golden_nodes(void **state)
     free(text);
 }
 
-static cmx_err put_two_lines(void *arg)
+static cmx_err put_two_lines(void *arg, uint64_t number)
 {
+    assert_int_equal(number, 7);
     fputs("        one\n        two\n", arg);
     return CMX_OK;
 }
 
 /* Expands values, lines and conditions of a template. A value that is not defined is an error. */
-static void test_template(void **state)
+/* Without the account, no group may use identities in the fleet's namespace, in particular not root's. */
+static void test_no_account(void **state)
 {
-    const struct gw_template_value values[] = {
-        {"name", "x", NULL}, {"no", "", NULL}, {"lines", NULL, put_two_lines}, {NULL, NULL, NULL}};
+    struct gw_allowed_list allowed = {0};
     struct cmx_why e = {0};
     char *text;
     size_t len;
     FILE *f;
 
     (void)state;
-    GENERATE(assert_int_equal(gw_template_write(f,
-                                                "## no\n# @name@, @name @name@\n#if no\nmore @other@\n#endif\n"
-                                                "#if name\nthis\n#endif\n        @lines@\nend @set accept\n",
-                                                values, f, &e),
-                              CMX_OK));
-    assert_string_equal(text, "# x, @name x\nthis\n        one\n        two\nend @set accept\n");
+    gateway.user = false;
+    snprintf(gateway.account, sizeof gateway.account, "no-such-account");
+    assert_int_equal(gw_meta_set(&gateway.registry, "link", "fdaa:bbbb:cccc::", &e), CMX_OK);
+    GENERATE(assert_int_equal(gw_nft_fleet(f, &gateway, &allowed, &e), CMX_OK));
+    assert_null(strstr(text, "meta skuid 0 meta skgid 0 "));
+    assert_non_null(strstr(text, "meta skuid 0 meta skgid 2147483647 "));
+    free(text);
+}
+
+static void folder_is(const char *option, const char *variable, const char *expected)
+{
+    struct gw g;
+
+    assert_int_equal(setenv("CMXSAFE_GATEWAY", variable, 1), 0);
+    gw_folder_find(&g, option);
+    assert_int_equal(unsetenv("CMXSAFE_GATEWAY"), 0);
+    assert_string_equal(g.dir, expected);
+}
+
+/* sshd and its helper need absolute paths. A folder that the operator named is never replaced by the default one. */
+static void test_folder(void **state)
+{
+    char home[4096];
+    char there[160];
+
+    (void)state;
+    assert_non_null(getcwd(home, sizeof home));
+    assert_int_equal(chdir(folder), 0);
+    snprintf(there, sizeof there, "%s/gw", folder);
+    folder_is("gw", "/x", there);
+    folder_is(NULL, "gw//", there);
+    folder_is(NULL, "/x/", "/x");
+    assert_int_equal(mkdir("gone", 0700), 0);
+    assert_int_equal(chdir("gone"), 0);
+    assert_int_equal(rmdir(strcat(strcpy(there, folder), "/gone")), 0);
+    folder_is("gw", "", "gw");
+    folder_is(NULL, "gw", "gw");
+    assert_int_equal(chdir(home), 0);
+}
+
+static void test_template(void **state)
+{
+    const struct gw_template_value values[] = {{"name", .text = "x"},
+                                               {"no", .text = ""},
+                                               {"lines", .lines = put_two_lines, .number = 7},
+                                               {"n", .number = 4200000000},
+                                               {"hex", .number = 0xfffffff0, .hex = true},
+                                               {0}};
+    struct cmx_why e = {0};
+    char *text;
+    size_t len;
+    FILE *f;
+
+    (void)state;
+    GENERATE(
+        assert_int_equal(gw_template_write(f,
+                                           "## no\n# @name@, @name @name@ @n@ @hex@\n#if no\nmore @other@\n#endif\n"
+                                           "#if name\nthis\n#endif\n        @lines@\nend @set accept\n",
+                                           values, f, &e),
+                         CMX_OK));
+    assert_string_equal(text, "# x, @name x 4200000000 0xfffffff0\nthis\n        one\n        two\nend @set accept\n");
     free(text);
     GENERATE(assert_int_equal(gw_template_write(f, "ip6 daddr @other@ accept\n", values, f, &e), CMX_EINTERNAL));
     free(text);
@@ -1502,17 +1849,50 @@ static void test_template(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_keys),       TEST(test_key_files),    TEST(test_addresses),
-        TEST(test_enroll),     TEST(test_simple),       TEST(test_directs),
-        TEST(test_snippet),    TEST(test_grants),       TEST(test_broken),
-        TEST(test_full_disk),  TEST(test_log_lines),    TEST(test_limits),
-        TEST(test_golden),     TEST(test_golden_nodes), TEST(test_template),
-        TEST(test_nodes),      TEST(test_claims),       TEST(test_allowed_latest_end),
-        TEST(test_unit_marks), TEST(test_long_texts),   TEST(test_delete),
-        TEST(test_names),      TEST(test_merge),        TEST(test_upgrade),
-        TEST(test_csv),        TEST(test_grant_terms),  TEST(test_group_grants),
-        TEST(test_times),      TEST(test_pending),      TEST(test_policy),
-        TEST(test_basis),      TEST(test_etc_hosts),    TEST(test_attestation),
+        TEST(test_keys),
+        TEST(test_key_files),
+        TEST(test_addresses),
+        TEST(test_enroll),
+        TEST(test_simple),
+        TEST(test_directs),
+        TEST(test_snippet),
+        TEST(test_grants),
+        TEST(test_broken),
+        TEST(test_full_disk),
+        TEST(test_log_lines),
+        TEST(test_limits),
+        TEST(test_golden),
+        TEST(test_golden_nodes),
+        TEST(test_template),
+        TEST(test_nodes),
+        TEST(test_claims),
+        TEST(test_allowed_latest_end),
+        TEST(test_unit_marks),
+        TEST(test_long_texts),
+        TEST(test_delete),
+        TEST(test_names),
+        TEST(test_merge),
+        TEST(test_upgrade),
+        TEST(test_csv),
+        TEST(test_grant_terms),
+        TEST(test_group_grants),
+        TEST(test_times),
+        TEST(test_pending),
+        TEST(test_policy),
+        TEST(test_basis),
+        TEST(test_etc_hosts),
+        TEST(test_attestation),
+        TEST(test_rsa_tail),
+        TEST(test_two_names),
+        TEST(test_platforms_without_key),
+        TEST(test_backup),
+        TEST(test_event_names),
+        TEST(test_grant_without_ports),
+        TEST(test_callback_error),
+        TEST(test_allowed_gateway_host),
+        TEST(test_no_account),
+        TEST(test_reasons),
+        TEST(test_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -262,8 +262,7 @@ static char *statements_of(const char *sql)
     if (gw_pg_writer_changes(&w, &t, changes, len, &e))
         fail_msg("%s", e.text);
     sqlite3_free(changes);
-    fflush(w.f);
-    text = strdup(w.text ? w.text : "");
+    text = strdup(sqlite3_str_length(w.sql) ? sqlite3_str_value(w.sql) : "");
     w.err = CMX_ECLOSED; /* prevents sending */
     assert_int_equal(gw_pg_writer_end(&w, &e), CMX_ECLOSED);
     PQfinish(c);
@@ -415,14 +414,14 @@ static void test_schema(void **state)
 {
     struct gw_copy_tables t;
     struct cmx_why e = {0};
-    char *text = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&text, &len);
+    sqlite3_str *sql = sqlite3_str_new(NULL);
+    char *text;
 
     (void)state;
     assert_int_equal(gw_copy_tables_read(&registry, &t, &e), CMX_OK);
-    gw_pg_rows_schema(f, &t);
-    assert_int_equal(fclose(f), 0);
+    gw_pg_rows_schema(sql, &t);
+    text = sqlite3_str_finish(sql);
+    assert_non_null(text);
     assert_non_null(strstr(text,
                            "CREATE TABLE IF NOT EXISTS \"grants\"(\"consumer\" BIGINT NOT NULL,\"device\" BIGINT NOT "
                            "NULL,\"port\" BIGINT NOT NULL,revision BIGINT NOT NULL, removed BOOLEAN NOT NULL DEFAULT "
@@ -431,7 +430,7 @@ static void test_schema(void **state)
      */
     assert_non_null(strstr(text, "ADD COLUMN IF NOT EXISTS \"exempt\" BIGINT NOT NULL DEFAULT 0;"));
     assert_non_null(strstr(text, "ADD COLUMN IF NOT EXISTS \"attest_key\" TEXT NOT NULL DEFAULT '';"));
-    free(text);
+    sqlite3_free(text);
 }
 
 static void test_urls(void **state)
