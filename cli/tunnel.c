@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -116,7 +115,7 @@ static void run_ssh(const struct tunnel *t)
 /* Runs in the child. */
 static void become_ssh(const struct tunnel *t, pid_t parent)
 {
-    if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent)
+    if (cmx_end_with_parent(parent, SIGTERM))
         run_ssh(t);
     _exit(127);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
+#include "port/linux/fork_default.h"
 
 #define OUTPUT_MAX ((size_t)1 << 20)
 #define ERRORS_MAX ((size_t)16 << 10)
@@ -51,7 +52,7 @@ bool gw_program_run(bool quiet, const char *const argv[])
     pid_t pid;
 
     fflush(NULL);
-    pid = fork();
+    pid = cmx_fork_default(); /* the guard blocks signals; its programs must not */
     if (pid == 0) {
         if (quiet)
             silence();
@@ -105,7 +106,7 @@ static pid_t stream_program(const char *const argv[], struct program_stream stre
             fd[i][1] = -1;
     fflush(NULL);
     if (fd[0][1] >= 0 && fd[n - 1][1] >= 0)
-        pid = fork();
+        pid = cmx_fork_default();
     if (pid == 0) {
         for (size_t i = 0; i < n; i++)
             dup2(fd[i][1], STDOUT_FILENO + (int)i);

@@ -2,15 +2,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "gateway/folder/gw_fail.h"
 #include "gateway/folder/gw_program.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_links.h"
+#include "port/linux/fork_default.h"
 
 #define GW_LOCALS_PREF "1130"
 
@@ -106,15 +109,40 @@ static bool netns_exists(void)
     return access("/run/netns/" GW_NETNS, F_OK) == 0;
 }
 
-static bool in_netns(const char *const argv[])
+/* Runs "ip ..." in the namespace. */
+static bool in_netns(const char *const ip[])
 {
-    const char *all[16] = {"ip", "netns", "exec", GW_NETNS};
-    size_t n = 4;
+    const char *all[16] = {"ip", "-n", GW_NETNS};
+    size_t n = 3;
 
-    while (*argv && n < 15)
-        all[n++] = *argv++;
+    while (*++ip && n < 15)
+        all[n++] = *ip;
     all[n] = NULL;
     return gw_program_run(false, all);
+}
+
+/* Configures the namespace from a child process. It does not run another program: after an upgrade of the package, the
+ * file of the running program no longer exists. */
+static bool configure_netns(struct gw *g)
+{
+    struct cmx_why e = {0};
+    int status = -1;
+    pid_t pid;
+
+    fflush(NULL);
+    pid = cmx_fork_default();
+    if (pid == 0) {
+        int fd = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0 || setns(fd, CLONE_NEWNET) != 0)
+            _exit(EXIT_FAILURE);
+        if (gw_network_configure(g, &e))
+            _exit(gw_fail("the namespace can't be configured", &e));
+        _exit(EXIT_SUCCESS);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
 }
 
 static bool make_link(const char *link)
@@ -171,22 +199,18 @@ int gw_network_up(struct gw *g)
 {
     char link[GW_ADDRESS_MAX];
     char rules[GW_PATH_MAX];
-    char program[GW_PATH_MAX];
     const char *add[] = {"ip", "netns", "add", GW_NETNS, NULL};
-    const char *configure[] = {program, "gateway", "net", "inside", "--dir", g->dir, NULL};
     const char *host_rules[] = {"nft", "-f", gw_path(g, "host.nft", rules), NULL};
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     struct cmx_why e = {0};
 
-    if (n <= 0 || gw_meta_get(&g->registry, "link", link, sizeof link))
+    if (gw_meta_get(&g->registry, "link", link, sizeof link))
         return gw_fail_with("net up failed", "the registry lacks the link's addresses",
                             "run 'cmxsafe gateway init' again");
-    program[n] = '\0';
     /* Load the rules before creating the link, so that nothing is reachable unfiltered. */
     if (!netns_exists() && !gw_program_run(false, add))
         return gw_fail_with("net up failed", "the network namespace can't be created",
                             "run it as root; install iproute2");
-    if (!in_netns(configure))
+    if (!configure_netns(g))
         return gw_fail_with("net up failed", "the namespace can't be configured", "see above");
     if (!gw_program_run(false, host_rules))
         return gw_fail_with("net up failed", "nft can't load host.nft", "install nftables");

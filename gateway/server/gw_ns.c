@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -28,6 +27,7 @@
 #include "gateway/server/gw_network.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
+#include "port/linux/fork_default.h"
 
 #define ROOT_RUN_FIRST                                                                                                 \
     1000000 /* if root runs the gateway, id N > 0 inside is id ROOT_RUN_FIRST + N outside; no account has such ids */
@@ -138,10 +138,8 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
     unsetenv("LISTEN_PID");
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         _exit(EXIT_FAILURE);
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* set after the change of ids, which clears it */
-    if (getppid() != parent)
-        _exit(EXIT_FAILURE);
-    execl("/proc/self/exe", "cmxsafe", "gateway", "serve", "--inside", "--dir", g->dir, (char *)NULL);
+    if (cmx_end_with_parent(parent, SIGTERM))
+        execl("/proc/self/exe", "cmxsafe", "gateway", "serve", "--inside", "--dir", g->dir, (char *)NULL);
     _exit(EXIT_FAILURE);
 }
 
@@ -374,12 +372,12 @@ static bool write_pid(void)
     return ok;
 }
 
-static int run_as_account(struct gw *g, const int *listeners, size_t n)
+static int run_as_account(struct gw *g, pid_t parent, const int *listeners, size_t n)
 {
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (!gw_account_become(GW_USER_UID, GW_USER_UID))
         _exit(gw_fail_with("the gateway can't start", strerror(errno), NULL));
-    prctl(PR_SET_PDEATHSIG, SIGTERM);                  /* set again, because the change of ids cleared it */
+    if (!cmx_end_with_parent(parent, SIGTERM))
+        _exit(EXIT_FAILURE);
     return gw_server_run(g, NULL, NULL, listeners, n); /* no identities: eBPF needs capabilities on the host */
 }
 
@@ -387,6 +385,7 @@ int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
 {
     struct sigaction pass = {.sa_handler = pass_on};
     struct cmx_why e = {0};
+    pid_t self = getpid();
     int status;
 
     if (!make_root(g, &e))
@@ -401,7 +400,7 @@ int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
     fflush(NULL);
     child_pid = fork();
     if (child_pid == 0)
-        exit(run_as_account(g, listeners, n));
+        exit(run_as_account(g, self, listeners, n));
     for (size_t i = 0; i < n; i++)
         close(listeners[i]);
     sigaction(SIGTERM, &pass, NULL);

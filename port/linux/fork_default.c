@@ -1,6 +1,7 @@
 #include "port/linux/fork_default.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 pid_t cmx_fork_default(void)
@@ -17,4 +18,9 @@ pid_t cmx_fork_default(void)
         signal(signals[i], SIG_DFL);
     sigprocmask(SIG_SETMASK, pid == 0 ? &none : &before, NULL);
     return pid;
+}
+
+bool cmx_end_with_parent(pid_t parent, int signo)
+{
+    return prctl(PR_SET_PDEATHSIG, signo) == 0 && getppid() == parent;
 }

@@ -1,9 +1,14 @@
-/* fork_default.h - fork for a child that becomes another program. */
+/* fork_default.h - fork for a child that becomes another program, and the end of a child with its parent. */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* Forks. In the child no signal is blocked, and SIGTERM, SIGINT, SIGHUP and SIGPIPE have their default action. A signal
  * that arrives before the child's exec therefore ends the child; it does not run a handler of the parent, which would
  * ignore the signal. Returns as fork(2). */
 pid_t cmx_fork_default(void);
+
+/* Makes the kernel send the signal to this process when its parent ends. Call it after the last change of ids, which
+ * would clear this. False: the parent, whose pid it was, has ended already; the caller then exits. */
+bool cmx_end_with_parent(pid_t parent, int signo);
