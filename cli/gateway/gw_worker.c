@@ -320,6 +320,7 @@ static void end_check(struct worker *w, struct known *k)
 {
     gw_check_read(k->fd, &k->result);
     close(k->fd);
+    kill(k->pid, SIGKILL); /* a child that a device has taken over may continue after its result */
     while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
         ;
     k->pid = 0;
@@ -444,14 +445,13 @@ static void report_queues(struct worker *w)
     char report[sizeof w->queues];
     size_t waiting = 0;
     uint64_t now = cmx_port_now_ms();
-    struct cmx_why ignored = {0};
 
     for (const struct known *k = w->devices; k; k = k->next)
         waiting += is_due(k, now);
     snprintf(report, sizeof report, "queues %zu %zu %zu", waiting, w->running, w->hooks.n);
     if (strcmp(report, w->queues) == 0 && now - w->queues_ms < QUEUES_MS)
         return;
-    if (gw_control(&w->g, report, NULL, &ignored) != CMX_OK)
+    if (!gw_control_tell(&w->g, report))
         return; /* the gateway does not run; the next tick reports again */
     w->queues_ms = now;
     memcpy(w->queues, report, sizeof report);

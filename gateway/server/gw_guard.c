@@ -241,11 +241,10 @@ static bool take_reference(struct guard *d)
  * same "bad" as before. */
 static void report(struct guard *d, const char *state, const char *what)
 {
-    struct cmx_why e = {0};
     char line[300];
 
     snprintf(line, sizeof line, "judge %s%s%s", state, what[0] ? " " : "", what);
-    if (gw_control(d->g, line, NULL, &e) != CMX_OK && what[0])
+    if (!gw_control_tell(d->g, line) && what[0])
         gw_note("%s: %s", state, what); /* no server logs it, so this process does */
 }
 
@@ -395,16 +394,6 @@ static bool take_events(struct guard *d)
 
 /* ---- refused connections ---- */
 
-static void report_denied(const struct guard *d, const struct gw_denied *x)
-{
-    char line[160];
-    struct cmx_why e = {0};
-
-    snprintf(line, sizeof line, "denied %s %s %u %llu", x->source, x->target, x->port, x->packets);
-    if (gw_control(d->g, line, NULL, &e) != CMX_OK)
-        return; /* without a server there is no access log */
-}
-
 /* Removes the listed refusals from the set; newer ones stay for the next check. If a listed refusal has expired
  * meanwhile, the kernel rejects the whole command, and each refusal is then removed with a separate command. */
 static void remove_denied(struct guarded *t, const char *begin)
@@ -440,6 +429,7 @@ static void check_denied(struct guard *d)
     struct gw_denied x;
     uint32_t generation;
     const char *begin;
+    char line[160];
     char *text;
 
     nft_ctx_output_set_flags(t->nft, 0); /* include the counters in listings */
@@ -452,8 +442,11 @@ static void check_denied(struct guard *d)
         remove_denied(t, begin);
         if (read_generation(t, &generation) && generation == t->generation + 1)
             t->generation = generation;
-        for (const char *at = begin; gw_denied_next(&at, &x);)
-            report_denied(d, &x);
+        for (const char *at = begin; gw_denied_next(&at, &x);) {
+            snprintf(line, sizeof line, "denied %s %s %u %llu", x.source, x.target, x.port, x.packets);
+            if (!gw_control_tell(d->g, line))
+                break; /* without a server there is no access log */
+        }
     }
     cmx_mem_free(text);
 }

@@ -48,6 +48,7 @@ struct gw_idsock {
     int identities;
     int lost;
     int sessions; /* descriptor of the sessions' cgroup */
+    bool untidy;  /* there may be cgroups of sessions that have ended */
     char path[512];
 };
 
@@ -346,18 +347,20 @@ void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number)
 
     gw_idsock_session_end(s, number);
     session_name(number, name);
-    (void)unlinkat(s->sessions, name, AT_REMOVEDIR); /* fails while a process is dying; gw_idsock_tidy tries again */
+    if (unlinkat(s->sessions, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+        s->untidy = true; /* a process is dying; gw_idsock_tidy tries again */
 }
 
 void gw_idsock_tidy(struct gw_idsock *s, gw_idsock_alive_fn alive, void *arg)
 {
-    int copy = openat(s->sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int copy = s->untidy ? openat(s->sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
     struct dirent *entry;
     uint64_t number;
 
     if (!dir)
-        return; /* no descriptor is free: the next call tries again */
+        return; /* nothing to do, or no descriptor is free: the next call tries again */
+    s->untidy = false;
     while ((entry = readdir(dir)) != NULL)
         if (entry->d_type == DT_DIR && cmx_text_u64(entry->d_name, 1, UINT64_MAX, &number) == CMX_OK &&
             !alive(arg, number))

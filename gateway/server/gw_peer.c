@@ -59,22 +59,15 @@ void gw_peer_accept(struct gw_server *s)
         return;
     for (const struct gw_client *o = s->clients; o; o = o->next)
         n += o->node;
-    c = n < PEER_CLIENTS_MAX ? cmx_mem_alloc(sizeof *c) : NULL;
-    if (!c) {
+    if (n >= PEER_CLIENTS_MAX) {
         close(fd);
         return;
     }
-    c->watch = (struct gw_watch){GW_WATCH_CLIENT, fd};
-    c->question.fd = -1;
+    c = gw_control_add(s, fd);
+    if (!c)
+        return;
     c->node = true;
     c->deadline_ms = cmx_port_now_ms() + 2 * ANSWER_MS;
-    if (!gw_watch_add(s->epoll, &c->watch)) {
-        close(fd);
-        cmx_mem_free(c);
-        return;
-    }
-    c->next = s->clients;
-    s->clients = c;
 }
 
 /* Returns the address in a "takeover" request; "" for any other request. */
@@ -96,13 +89,16 @@ const struct gw_session *gw_peer_subject(const struct gw_server *s, const struct
 void gw_peer_answer(const struct gw_server *s, const struct gw_client *c)
 {
     const char *address = asked_address(c);
+    struct gw_listeners l;
     struct gw_forward f;
     bool held = false;
 
     if (!c->node || !address[0])
         return;
+    gw_listeners_read(&l);
     for (const struct gw_session *x = s->sessions; x && !held; x = x->next)
-        held = x->up && !x->ending && x->holds && strcmp(x->address, address) == 0 && gw_session_first_forward(x, &f);
+        held = x->holds && strcmp(x->address, address) == 0 && gw_session_forwards(x, &l, &f, 1) > 0;
+    gw_listeners_free(&l);
     /* A failure is ignored: the other node has then disconnected. */
     (void)send(c->watch.fd, held ? HELD : FREE, ANSWER_LEN, MSG_NOSIGNAL | MSG_DONTWAIT);
 }

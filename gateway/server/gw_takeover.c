@@ -46,7 +46,8 @@ static int knock(const struct gw_server *s, const struct gw_forward *f)
     return -1;
 }
 
-static void begin_probe(const struct gw_server *s, struct gw_client *c, struct gw_session *x)
+static void begin_probe(const struct gw_server *s, struct gw_client *c, struct gw_session *x,
+                        const struct gw_listeners *l)
 {
     struct gw_probe *p = &c->probes[c->n_probes];
     struct gw_forward f;
@@ -54,7 +55,7 @@ static void begin_probe(const struct gw_server *s, struct gw_client *c, struct g
     uint32_t rtt_us = 0;
     uint64_t patience;
 
-    if (c->n_probes == GW_COUNT(c->probes) || !gw_session_first_forward(x, &f))
+    if (c->n_probes == GW_COUNT(c->probes) || gw_session_forwards(x, l, &f, 1) == 0)
         return; /* no probe is free, or the session holds no port that could be taken over */
     if (!gw_session_counters(x, &p->received, &out, &rtt_us))
         return;
@@ -80,6 +81,7 @@ static bool asked_already(const struct gw_server *s, const struct gw_client *c, 
 /* Starts the probes of the sessions at this gateway. True: there is no probe to wait for. */
 static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fingerprint)
 {
+    struct gw_listeners l;
     struct gw_history *h;
     struct gw_session *x;
     uint64_t now = cmx_port_now_ms();
@@ -100,9 +102,11 @@ static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fin
     if (!h || (h->probed_ms && now - h->probed_ms < GW_PROBE_PAUSE_MS))
         return true;
     h->probed_ms = now;
+    gw_listeners_read(&l);
     for (; x; x = x->next)
         if (x->up && !x->ending && strcmp(x->fingerprint, fingerprint) == 0)
-            begin_probe(s, c, x);
+            begin_probe(s, c, x, &l);
+    gw_listeners_free(&l);
     return c->n_probes == 0;
 }
 
