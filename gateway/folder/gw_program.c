@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@
 
 #define OUTPUT_MAX ((size_t)1 << 20)
 #define ERRORS_MAX ((size_t)16 << 10)
+#define WORDS_MAX 32
+#define LINE_CHARS_MAX 512
+#define SEPARATOR '\x1f' /* no name, address or path has it */
 
 static mode_t callers_umask = 022;
 
@@ -64,6 +68,39 @@ bool gw_program_run(bool quiet, const char *const argv[])
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static size_t count(const char *text, char c)
+{
+    size_t n = 0;
+
+    for (; *text; text++)
+        n += *text == c;
+    return n;
+}
+
+/* Formats the line with SEPARATOR instead of blanks, and splits it there, so that values may have blanks. */
+bool gw_program_runf(bool quiet, const char *fmt, ...)
+{
+    const char *argv[WORDS_MAX + 1] = {NULL};
+    char format[LINE_CHARS_MAX];
+    char line[16 * LINE_CHARS_MAX];
+    char *rest = line;
+    bool good = (size_t)snprintf(format, sizeof format, "%s", fmt) < sizeof format;
+    va_list ap;
+    int len;
+
+    for (char *blank = format; (blank = strchr(blank, ' ')) != NULL;)
+        *blank = SEPARATOR;
+    va_start(ap, fmt);
+    len = vsnprintf(line, sizeof line, format, ap);
+    va_end(ap);
+    good = good && len >= 0 && (size_t)len < sizeof line && count(line, SEPARATOR) == count(fmt, ' ');
+    for (size_t n = 0; good && rest; n++) {
+        argv[n] = strsep(&rest, (const char[]){SEPARATOR, '\0'});
+        good = argv[n][0] != '\0' && n + 1 < WORDS_MAX;
+    }
+    return good && gw_program_run(quiet, argv);
 }
 
 /* One output stream of a program; at most max bytes of it are stored. */

@@ -96,11 +96,10 @@ static cmx_err load_inside(struct gw *g, struct cmx_why *e)
 static cmx_err load_host(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
-    const char *nft[] = {"nft", "-f", gw_path(g, "host.nft", path), NULL};
 
     if (access("/sys/class/net/cmxsafe0", F_OK) != 0)
         return CMX_OK;
-    return gw_program_run(false, nft)
+    return gw_program_runf(false, "nft -f %s", gw_path(g, "host.nft", path))
                ? CMX_OK
                : cmx_why_fail(e, CMX_EPERM, "the host's rules could not be loaded; see the message of nft above");
 }

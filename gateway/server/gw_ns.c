@@ -93,21 +93,13 @@ static bool sub_range(const char *file, char first[24], char count[24])
 
 static bool map_as_user(pid_t pid)
 {
-    char id[16];
-    char uid[16];
-    char gid[16];
     char first[24];
     char count[24];
-    char gfirst[24];
-    char gcount[24];
-    const char *uids[] = {"newuidmap", id, "0", uid, "1", "1", first, count, NULL};
-    const char *gids[] = {"newgidmap", id, "0", gid, "1", "1", gfirst, gcount, NULL};
 
-    snprintf(id, sizeof id, "%d", (int)pid);
-    snprintf(uid, sizeof uid, "%u", (unsigned)getuid());
-    snprintf(gid, sizeof gid, "%u", (unsigned)getgid());
-    return sub_range("/etc/subuid", first, count) && sub_range("/etc/subgid", gfirst, gcount) &&
-           gw_program_run(false, uids) && gw_program_run(false, gids);
+    return sub_range("/etc/subuid", first, count) &&
+           gw_program_runf(false, "newuidmap %d 0 %u 1 1 %s %s", (int)pid, (unsigned)getuid(), first, count) &&
+           sub_range("/etc/subgid", first, count) &&
+           gw_program_runf(false, "newgidmap %d 0 %u 1 1 %s %s", (int)pid, (unsigned)getgid(), first, count);
 }
 
 static void pass_on(int signo)
@@ -323,10 +315,9 @@ static bool bring_helper(const char *root, struct cmx_why *e)
 {
     char from[GW_PATH_MAX];
     char to[GW_PATH_MAX];
-    const char *copy[] = {"cp", from, to, NULL};
 
     snprintf(to, sizeof to, "%.3500s/cmxsafe-authkeys", root);
-    return gw_helper_source(from, e) == CMX_OK && gw_program_run(false, copy) && chmod(to, 0755) == 0;
+    return gw_helper_source(from, e) == CMX_OK && gw_program_runf(false, "cp %s %s", from, to) && chmod(to, 0755) == 0;
 }
 
 static bool enter_root(const char *root)
