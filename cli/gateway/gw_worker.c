@@ -1,13 +1,11 @@
 /* `cmxsafe gateway worker`: records in the registry when devices were connected, attests devices as their policies
  * require, carries out update campaigns, and runs hooks. The gateway starts the worker. The worker may write the
  * registry. It talks to devices only through unprivileged children. */
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/common/json_get.h"
@@ -23,6 +21,7 @@
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
+#include "port/linux/fork_default.h"
 
 #define CHECKS_AT_ONCE 8
 #define TICK_MS 500
@@ -321,8 +320,7 @@ static void end_check(struct worker *w, struct known *k)
     gw_check_read(k->fd, &k->result);
     close(k->fd);
     kill(k->pid, SIGKILL); /* a child that a device has taken over may continue after its result */
-    while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    (void)cmx_wait_child(k->pid);
     k->pid = 0;
     w->running--;
     k->decided = k->result.verdict != GW_CHECK_UNKNOWN;

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
@@ -52,7 +51,6 @@ static void silence(void)
 
 bool gw_program_run(bool quiet, const char *const argv[])
 {
-    int status = -1;
     pid_t pid;
 
     fflush(NULL);
@@ -63,11 +61,7 @@ bool gw_program_run(bool quiet, const char *const argv[])
         execvp(argv[0], (char *const *)argv);
         _exit(127);
     }
-    if (pid < 0)
-        return false;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return cmx_wait_child(pid) == 0;
 }
 
 static size_t count(const char *text, char c)
@@ -160,7 +154,6 @@ static pid_t stream_program(const char *const argv[], struct program_stream stre
  * is 2: standard error. */
 static bool streams_run(const char *const argv[], struct program_stream streams[], size_t n)
 {
-    int status = -1;
     bool whole = true;
     pid_t pid = stream_program(argv, streams, n);
 
@@ -179,9 +172,7 @@ static bool streams_run(const char *const argv[], struct program_stream streams[
             stream_end(&streams[i]);
         whole = whole && streams[i].len <= streams[i].max;
     }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return whole && pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return cmx_wait_child(pid) == 0 && whole;
 }
 
 bool gw_program_output(const char *const argv[], char **text, size_t *len)

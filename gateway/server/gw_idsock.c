@@ -14,6 +14,7 @@
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_folder.h"
 
 #define BASE "cmxsafe-gateway" /* cgroup of a gateway that root starts manually; a systemd unit has its own */
@@ -59,16 +60,6 @@ static cmx_err failed(struct cmx_why *e, const char *what)
 
 /* ---- cgroups ---- */
 
-static bool write_number(int dir, const char *file, const char *number)
-{
-    int fd = openat(dir, file, O_WRONLY | O_CLOEXEC);
-    bool ok = fd >= 0 && write(fd, number, strlen(number)) == (ssize_t)strlen(number);
-
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
 static bool give(int dir, const char *name, uid_t uid, gid_t gid)
 {
     return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0;
@@ -80,7 +71,7 @@ static void cgroup_remove(int dir, const char *name)
     char file[300];
 
     snprintf(file, sizeof file, "%.255s/cgroup.kill", name);
-    (void)write_number(dir, file, "1"); /* fails before Linux 5.14, but the process groups have been killed already */
+    (void)gw_file_put(dir, file, "1"); /* fails before Linux 5.14, but the process groups have been killed already */
     for (int i = 0; i < REMOVE_TRIES && unlinkat(dir, name, AT_REMOVEDIR) != 0 && errno == EBUSY; i++)
         usleep(REMOVE_PAUSE_US);
 }
@@ -118,7 +109,7 @@ static cmx_err make_base(char *path, size_t cap, uid_t uid, gid_t gid, struct cm
         return failed(e, "a control group can't be made");
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ok = dir >= 0 && give(dir, ".", uid, gid) && give(dir, "cgroup.procs", uid, gid) &&
-         write_number(dir, "cgroup.procs", "0");
+         gw_file_put(dir, "cgroup.procs", "0");
     if (!ok)
         (void)failed(e, "the gateway's control group can't be set up");
     if (dir >= 0)
@@ -338,7 +329,7 @@ void gw_idsock_session_end(struct gw_idsock *s, uint64_t number)
         return;
     (void)bpf_map_delete_elem(s->identities, &id); /* fails only when there is no entry */
     snprintf(file, sizeof file, "%llu/cgroup.kill", (unsigned long long)number);
-    (void)write_number(s->sessions, file, "1"); /* fails before Linux 5.14; the caller also kills the process group */
+    (void)gw_file_put(s->sessions, file, "1"); /* fails before Linux 5.14; the caller also kills the process group */
 }
 
 void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number)
@@ -380,7 +371,7 @@ void gw_idsock_forget_base(void)
     base = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (base < 0)
         return;
-    (void)write_number(base, "cgroup.kill", "1"); /* ends processes that a killed server did not end */
+    (void)gw_file_put(base, "cgroup.kill", "1"); /* ends processes that a killed server did not end */
     close(base);
     base = open(strncat(path, "/" SESSIONS, sizeof path - strlen(path) - 1), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (base >= 0) {

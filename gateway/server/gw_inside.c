@@ -1,6 +1,5 @@
 #include "gateway/server/gw_inside.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
@@ -9,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
@@ -132,7 +130,7 @@ pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char
 int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[])
 {
     int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
-    int status = 0;
+    int status;
     pid_t pid;
 
     fflush(NULL);
@@ -143,10 +141,6 @@ int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[])
         _exit(GW_COULD_NOT);
     if (null >= 0)
         close(null);
-    if (pid < 0)
-        return GW_COULD_NOT;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return GW_COULD_NOT;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    status = cmx_wait_child(pid);
+    return status < 0 ? GW_COULD_NOT : status;
 }

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "gateway/folder/gw_fail.h"
+#include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_program.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_links.h"
@@ -20,14 +20,10 @@
 
 static cmx_err set_sysctl(const char *path, const char *value, struct cmx_why *e)
 {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool ok = fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value);
-
-    if (!ok)
-        cmx_why_set(e, "can't set %s (%s); see whether /proc/sys is writable here", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return ok ? CMX_OK : CMX_EPERM;
+    if (gw_file_put(AT_FDCWD, path, value))
+        return CMX_OK;
+    return cmx_why_fail(e, CMX_EPERM, "can't set %s (%s); see whether /proc/sys is writable here", path,
+                        strerror(errno));
 }
 
 static cmx_err enable_ipv6(const char *interface, struct cmx_why *e)
@@ -105,7 +101,6 @@ static bool netns_exists(void)
 static bool configure_netns(struct gw *g)
 {
     struct cmx_why e = {0};
-    int status = -1;
     pid_t pid;
 
     fflush(NULL);
@@ -119,9 +114,7 @@ static bool configure_netns(struct gw *g)
             _exit(gw_fail("the namespace can't be configured", &e));
         _exit(EXIT_SUCCESS);
     }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
+    return cmx_wait_child(pid) == EXIT_SUCCESS;
 }
 
 /* Creates the link. Only marked packets are routed to the host's address; the same applies to the fleet's addresses. */

@@ -20,6 +20,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_fail.h"
+#include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_helper.h"
 #include "gateway/folder/gw_program.h"
 #include "gateway/server/gw_account.h"
@@ -39,16 +40,6 @@ static volatile sig_atomic_t child_pid;
 
 /* ---- the process outside the namespaces ---- */
 
-static bool write_text(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
 static bool map_as_root(pid_t pid)
 {
     char path[64];
@@ -56,10 +47,10 @@ static bool map_as_root(pid_t pid)
 
     snprintf(map, sizeof map, "0 0 1\n1 %d %d\n", ROOT_RUN_FIRST + 1, MAP_COUNT);
     snprintf(path, sizeof path, "/proc/%d/uid_map", (int)pid);
-    if (!write_text(path, map))
+    if (!gw_file_put(AT_FDCWD, path, map))
         return false;
     snprintf(path, sizeof path, "/proc/%d/gid_map", (int)pid);
-    return write_text(path, map);
+    return gw_file_put(AT_FDCWD, path, map);
 }
 
 /* Reads the first id range of this process's user from /etc/subuid or /etc/subgid, whose lines are "name:first:count"
@@ -135,16 +126,6 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
     _exit(EXIT_FAILURE);
 }
 
-static int wait_for(pid_t pid)
-{
-    int status;
-
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return EXIT_FAILURE;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
-}
-
 /* The outer process runs as the gateway's owner. It removes grants that have ended, as the owner's commands do, and
  * runs the worker. */
 static int serve_outside(struct gw *g, pid_t pid)
@@ -190,11 +171,11 @@ int gw_ns_user(struct gw *g, const int *listeners, size_t n)
     sigaction(SIGINT, &pass, NULL);
     sigaction(SIGHUP, &pass, NULL);
     if (child_pid < 0 || read(up[0], &byte, 1) != 1)
-        return wait_for(child_pid);
+        return cmx_wait_child(child_pid) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     mapped = geteuid() == 0 ? map_as_root(child_pid) : map_as_user(child_pid);
     if (!mapped) {
         kill(child_pid, SIGKILL);
-        wait_for(child_pid);
+        (void)cmx_wait_child(child_pid);
         return gw_fail_with(
             "the gateway can't start", "your ids can't be mapped",
             "install the package uidmap, and check that /etc/subuid and /etc/subgid have a range for you");
@@ -397,7 +378,7 @@ int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
     sigaction(SIGTERM, &pass, NULL);
     sigaction(SIGINT, &pass, NULL);
     sigaction(SIGHUP, &pass, NULL);
-    status = wait_for(child_pid);
+    status = cmx_wait_child(child_pid) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     unlink(GW_INSIDE_DIR "/run/pid");
     return status;
 }

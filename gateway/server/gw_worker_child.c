@@ -1,6 +1,5 @@
 #include "gateway/server/gw_worker_child.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -58,8 +57,7 @@ void gw_worker_stop(struct gw_worker_child *w)
         if (w->pid[i] <= 0)
             continue;
         kill(w->pid[i], SIGTERM);
-        while (waitpid(w->pid[i], NULL, 0) < 0 && errno == EINTR)
-            ;
+        (void)cmx_wait_child(w->pid[i]);
         w->pid[i] = 0;
     }
 }

@@ -1,7 +1,9 @@
 #include "port/linux/fork_default.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 pid_t cmx_fork_default(void)
@@ -23,4 +25,16 @@ pid_t cmx_fork_default(void)
 bool cmx_end_with_parent(pid_t parent, int signo)
 {
     return prctl(PR_SET_PDEATHSIG, signo) == 0 && getppid() == parent;
+}
+
+int cmx_wait_child(pid_t pid)
+{
+    int status;
+
+    if (pid <= 0)
+        return -1;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

@@ -1,4 +1,5 @@
-/* fork_default.h - fork for a child that becomes another program, and the end of a child with its parent. */
+/* fork_default.h - fork for a child that becomes another program, and for the end of a child or
+ * its parent. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,3 +13,7 @@ pid_t cmx_fork_default(void);
 /* Makes the kernel send the signal to this process when its parent ends. Call it after the last change of ids, which
  * would clear this. False: the parent, whose pid it was, has ended already; the caller then exits. */
 bool cmx_end_with_parent(pid_t parent, int signo);
+
+/* Waits for the end of a child. Returns its exit status, 128 plus the number of the signal that ended it, or -1: there
+ * is no such child, or pid is not above 0. */
+int cmx_wait_child(pid_t pid);

@@ -54,9 +54,61 @@ static void test_signals(void **state)
     }
 }
 
+static void test_wait(void **state)
+{
+    pid_t pid = cmx_fork_default();
+
+    (void)state;
+    if (pid == 0)
+        _exit(7);
+    assert_int_equal(cmx_wait_child(pid), 7);
+    assert_int_equal(cmx_wait_child(pid), -1); /* it has been waited for */
+    assert_int_equal(cmx_wait_child(0), -1);
+    assert_int_equal(cmx_wait_child(-1), -1);
+    pid = cmx_fork_default();
+    if (pid == 0) {
+        pause();
+        _exit(0);
+    }
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(cmx_wait_child(pid), 128 + SIGKILL);
+}
+
+/* A child ends with its parent, also if the parent ends first. */
+static void test_end_with_parent(void **state)
+{
+    char byte;
+    int pipe_fd[2];
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(pipe_fd), 0);
+    pid = cmx_fork_default();
+    if (pid == 0) {
+        pid_t parent = getpid();
+
+        if (cmx_fork_default() == 0) {
+            if (cmx_end_with_parent(parent, SIGKILL) && write(pipe_fd[1], "u", 1) == 1)
+                pause(); /* the end of this process closes the pipe */
+            _exit(0);
+        }
+        _exit(read(pipe_fd[0], &byte, 1) == 1 ? 0 : 1);
+    }
+    close(pipe_fd[1]);
+    assert_int_equal(cmx_wait_child(pid), 0);
+    assert_int_equal(read(pipe_fd[0], &byte, 1), 0);
+    close(pipe_fd[0]);
+    assert_false(cmx_end_with_parent(getpid(), SIGKILL)); /* this process is not its own parent */
+    assert_true(cmx_end_with_parent(getppid(), 0));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_signals)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_end_with_parent),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
