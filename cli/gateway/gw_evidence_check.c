@@ -18,7 +18,7 @@
 #include "gateway/server/gw_account.h"
 #include "gateway/server/gw_inside.h"
 #include "gateway/verify/verify.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define PIPE_FD 3
 #define SILENCE_MS 10000
@@ -78,7 +78,7 @@ static bool drop_privileges(const struct gw *g, pid_t parent)
     if (!gw_inside_enter(g, -1, -1) || !gw_account_become(uid, uid))
         return false;
     setrlimit(RLIMIT_CORE, &none);
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && cmx_end_with_parent(parent, SIGKILL);
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && cmx_child_end_with(parent, SIGKILL);
 }
 
 /* ---- the device's answer ---- */
@@ -233,7 +233,7 @@ pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const stru
     if ((!g->user && gw_party_gateway_identity(&g->fleet, k.source, &e)) || pipe2(fd, O_CLOEXEC) != 0)
         return -1;
     fflush(NULL);
-    pid = cmx_fork_default();
+    pid = cmx_child_fork();
     if (pid == 0)
         check_child(&k, p, key, parent, fd[1]);
     close(fd[1]);

@@ -13,7 +13,7 @@
 
 #include "cmxsafe/core/json.h"
 #include "gateway/server/gw_note.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const char *detail, int64_t at)
 {
@@ -93,7 +93,7 @@ static bool next_hook(const struct gw *g, const char *last, char out[NAME_MAX + 
 _Noreturn static void exec_hook(const char *path, pid_t parent, int in)
 {
     alarm(GW_HOOK_MAX_S);
-    if (cmx_end_with_parent(parent, SIGKILL) && dup2(in, STDIN_FILENO) >= 0 &&
+    if (cmx_child_end_with(parent, SIGKILL) && dup2(in, STDIN_FILENO) >= 0 &&
         close_range(STDERR_FILENO + 1, ~0U, 0) == 0)
         execl(path, path, (char *)NULL);
     _exit(127);
@@ -117,7 +117,7 @@ static pid_t start_hook(const struct gw *g, const char *name, const char *text)
         gw_note("hooks.d/%s: the event can't be written", name);
     close(fd[1]);
     fflush(NULL);
-    pid = cmx_fork_default();
+    pid = cmx_child_fork();
     if (pid == 0)
         exec_hook(path, parent, fd[0]);
     close(fd[0]);

@@ -21,7 +21,7 @@
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define CHECKS_AT_ONCE 8
 #define TICK_MS 500
@@ -320,7 +320,7 @@ static void end_check(struct worker *w, struct known *k)
     gw_check_read(k->fd, &k->result);
     close(k->fd);
     kill(k->pid, SIGKILL); /* a child that a device has taken over may continue after its result */
-    (void)cmx_wait_child(k->pid);
+    (void)cmx_child_wait(k->pid);
     k->pid = 0;
     w->running--;
     k->decided = k->result.verdict != GW_CHECK_UNKNOWN;

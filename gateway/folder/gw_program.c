@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define OUTPUT_MAX ((size_t)1 << 20)
 #define ERRORS_MAX ((size_t)16 << 10)
@@ -54,14 +54,14 @@ bool gw_program_run(bool quiet, const char *const argv[])
     pid_t pid;
 
     fflush(NULL);
-    pid = cmx_fork_default(); /* the guard blocks signals; its programs must not */
+    pid = cmx_child_fork(); /* the guard blocks signals; its programs must not */
     if (pid == 0) {
         if (quiet)
             silence();
         execvp(argv[0], (char *const *)argv);
         _exit(127);
     }
-    return cmx_wait_child(pid) == 0;
+    return cmx_child_wait(pid) == 0;
 }
 
 static size_t count(const char *text, char c)
@@ -137,7 +137,7 @@ static pid_t stream_program(const char *const argv[], struct program_stream stre
             fd[i][1] = -1;
     fflush(NULL);
     if (fd[0][1] >= 0 && fd[n - 1][1] >= 0)
-        pid = cmx_fork_default();
+        pid = cmx_child_fork();
     if (pid == 0) {
         for (size_t i = 0; i < n; i++)
             dup2(fd[i][1], STDOUT_FILENO + (int)i);
@@ -172,7 +172,7 @@ static bool streams_run(const char *const argv[], struct program_stream streams[
             stream_end(&streams[i]);
         whole = whole && streams[i].len <= streams[i].max;
     }
-    return cmx_wait_child(pid) == 0 && whole;
+    return cmx_child_wait(pid) == 0 && whole;
 }
 
 bool gw_program_output(const char *const argv[], char **text, size_t *len)

@@ -18,6 +18,7 @@
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/authline.h"
 #include "gateway/server/gw_access_log.h"
+#include "gateway/server/gw_client.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_hold.h"
 #include "gateway/server/gw_peer.h"
@@ -64,24 +65,6 @@ bool gw_control_open(struct gw_server *s)
     return ok && gw_watch_add(s->epoll, &s->control);
 }
 
-struct gw_client *gw_control_add(struct gw_server *s, int fd)
-{
-    struct gw_client *c = cmx_mem_alloc(sizeof *c);
-
-    if (c) {
-        c->watch = (struct gw_watch){GW_WATCH_CLIENT, fd};
-        c->question.fd = -1;
-    }
-    if (!c || !gw_watch_add(s->epoll, &c->watch)) {
-        cmx_mem_free(c);
-        close(fd);
-        return NULL;
-    }
-    c->next = s->clients;
-    s->clients = c;
-    return c;
-}
-
 static void control_take(struct gw_server *s, int fd)
 {
     struct ucred peer = {.uid = (uid_t)-1};
@@ -92,7 +75,7 @@ static void control_take(struct gw_server *s, int fd)
         close(fd);
         return;
     }
-    c = gw_control_add(s, fd);
+    c = gw_client_add(s, fd);
     if (!c)
         return;
     c->pid = peer.pid;
@@ -110,22 +93,6 @@ void gw_control_accept(struct gw_server *s)
         if (fd >= 0)
             control_take(s, fd);
     }
-}
-
-void gw_control_close(struct gw_server *s, struct gw_client *c)
-{
-    struct gw_client **link = &s->clients;
-
-    while (*link != c)
-        link = &(*link)->next;
-    *link = c->next;
-    for (size_t i = 0; i < c->n_probes; i++)
-        if (c->probes[i].fd >= 0)
-            close(c->probes[i].fd);
-    if (c->question.fd >= 0)
-        close(c->question.fd);
-    close(c->watch.fd);
-    cmx_mem_free(c);
 }
 
 static void put_counters(struct cmx_json *j, const struct gw_server *s)
@@ -479,7 +446,7 @@ void gw_control_readable(struct gw_server *s, struct gw_client *c)
     if (n < 0 && errno == EAGAIN)
         return;
     if (n <= 0) {
-        gw_control_close(s, c);
+        gw_client_close(s, c);
         return;
     }
     c->len += (size_t)n;
@@ -493,7 +460,7 @@ void gw_control_readable(struct gw_server *s, struct gw_client *c)
         return; /* the request was read; further bytes are ignored */
     if (!end || serve_request(s, c)) {
         gw_peer_answer(s, c);
-        gw_control_close(s, c);
+        gw_client_close(s, c);
     }
 }
 

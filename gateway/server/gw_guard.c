@@ -31,7 +31,7 @@
 #include "gateway/server/gw_network.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define CHECK_MS 250           /* interval of checking whether the rules have changed */
 #define NETWORK_CHECK_MS 10000 /* interval of network checks; a change that the kernel reports is checked at once */
@@ -584,7 +584,7 @@ int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
     }
     if (child > 0 && child_status(child) == -1) {
         kill(child, SIGTERM);
-        (void)cmx_wait_child(child);
+        (void)cmx_child_wait(child);
     }
     gw_worker_stop(&d.worker);
     close_guard(&d);

@@ -12,7 +12,7 @@
 
 #include "cmxsafe/core/text.h"
 #include "gateway/server/gw_account.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 /* --user mode: opens the namespaces of the process whose pid is in the gateway's folder. */
 static bool open_user_namespaces(const struct gw *g, int fd[3])
@@ -117,11 +117,11 @@ pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char
     pid_t pid;
 
     fflush(NULL);
-    pid = cmx_fork_default();
+    pid = cmx_child_fork();
     if (pid != 0)
         return pid;
     if (!gw_inside_enter(g, drop ? GW_NOBODY : -1, drop || g->simple ? -1 : gw_account_gid(g)) ||
-        !cmx_end_with_parent(parent, SIGTERM))
+        !cmx_child_end_with(parent, SIGTERM))
         _exit(GW_COULD_NOT);
     /* Not by its path: after an upgrade of the package, the file of the running program no longer exists. */
     exec_inside("/proc/self/exe", out, err, argv);
@@ -134,13 +134,13 @@ int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[])
     pid_t pid;
 
     fflush(NULL);
-    pid = cmx_fork_default();
+    pid = cmx_child_fork();
     if (pid == 0 && gw_inside_enter(g, uid, -1))
         exec_inside(argv[0], null, null, argv);
     if (pid == 0)
         _exit(GW_COULD_NOT);
     if (null >= 0)
         close(null);
-    status = cmx_wait_child(pid);
+    status = cmx_child_wait(pid);
     return status < 0 ? GW_COULD_NOT : status;
 }

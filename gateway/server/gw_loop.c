@@ -19,6 +19,7 @@
 #include "gateway/folder/gw_fail.h"
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_access_log.h"
+#include "gateway/server/gw_client.h"
 #include "gateway/server/gw_confine.h"
 #include "gateway/server/gw_header.h"
 #include "gateway/server/gw_hold.h"
@@ -200,7 +201,7 @@ static void close_answered(struct gw_server *s)
         next = c->next;
         if (c->closing) {
             gw_peer_answer(s, c);
-            gw_control_close(s, c);
+            gw_client_close(s, c);
         }
     }
 }
@@ -284,7 +285,7 @@ static void end_all(struct gw_server *s)
         cmx_port_sleep_ms(5);
     }
     while (s->clients)
-        gw_control_close(s, s->clients);
+        gw_client_close(s, s->clients);
     while (s->history) {
         struct gw_history *next = s->history->next;
         cmx_mem_free(s->history);

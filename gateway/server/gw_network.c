@@ -13,7 +13,7 @@
 #include "gateway/folder/gw_program.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_links.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define GW_LOCALS_PREF "1130"
 #define IN_NETNS "ip -n " GW_NETNS " "
@@ -104,7 +104,7 @@ static bool configure_netns(struct gw *g)
     pid_t pid;
 
     fflush(NULL);
-    pid = cmx_fork_default();
+    pid = cmx_child_fork();
     if (pid == 0) {
         int fd = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
 
@@ -114,7 +114,7 @@ static bool configure_netns(struct gw *g)
             _exit(gw_fail("the namespace can't be configured", &e));
         _exit(EXIT_SUCCESS);
     }
-    return cmx_wait_child(pid) == EXIT_SUCCESS;
+    return cmx_child_wait(pid) == EXIT_SUCCESS;
 }
 
 /* Creates the link. Only marked packets are routed to the host's address; the same applies to the fleet's addresses. */

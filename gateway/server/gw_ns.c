@@ -28,7 +28,7 @@
 #include "gateway/server/gw_network.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define ROOT_RUN_FIRST                                                                                                 \
     1000000 /* if root runs the gateway, id N > 0 inside is id ROOT_RUN_FIRST + N outside; no account has such ids */
@@ -121,7 +121,7 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
     unsetenv("LISTEN_PID");
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         _exit(EXIT_FAILURE);
-    if (cmx_end_with_parent(parent, SIGTERM))
+    if (cmx_child_end_with(parent, SIGTERM))
         execl("/proc/self/exe", "cmxsafe", "gateway", "serve", "--inside", "--dir", g->dir, (char *)NULL);
     _exit(EXIT_FAILURE);
 }
@@ -171,11 +171,11 @@ int gw_ns_user(struct gw *g, const int *listeners, size_t n)
     sigaction(SIGINT, &pass, NULL);
     sigaction(SIGHUP, &pass, NULL);
     if (child_pid < 0 || read(up[0], &byte, 1) != 1)
-        return cmx_wait_child(child_pid) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        return cmx_child_wait(child_pid) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     mapped = geteuid() == 0 ? map_as_root(child_pid) : map_as_user(child_pid);
     if (!mapped) {
         kill(child_pid, SIGKILL);
-        (void)cmx_wait_child(child_pid);
+        (void)cmx_child_wait(child_pid);
         return gw_fail_with(
             "the gateway can't start", "your ids can't be mapped",
             "install the package uidmap, and check that /etc/subuid and /etc/subgid have a range for you");
@@ -348,7 +348,7 @@ static int run_as_account(struct gw *g, pid_t parent, const int *listeners, size
 {
     if (!gw_account_become(GW_USER_UID, GW_USER_UID))
         _exit(gw_fail_with("the gateway can't start", strerror(errno), NULL));
-    if (!cmx_end_with_parent(parent, SIGTERM))
+    if (!cmx_child_end_with(parent, SIGTERM))
         _exit(EXIT_FAILURE);
     return gw_server_run(g, NULL, NULL, listeners, n); /* no identities: eBPF needs capabilities on the host */
 }
@@ -378,7 +378,7 @@ int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
     sigaction(SIGTERM, &pass, NULL);
     sigaction(SIGINT, &pass, NULL);
     sigaction(SIGHUP, &pass, NULL);
-    status = cmx_wait_child(child_pid) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    status = cmx_child_wait(child_pid) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     unlink(GW_INSIDE_DIR "/run/pid");
     return status;
 }

@@ -11,6 +11,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/render/gw_nft.h"
+#include "gateway/server/gw_client.h"
 
 #define ANSWER_MS (GW_PROBE_MAX_MS + 1000) /* includes the time in which the other node probes its session */
 #define PEER_CLIENTS_MAX 256
@@ -63,7 +64,7 @@ void gw_peer_accept(struct gw_server *s)
         close(fd);
         return;
     }
-    c = gw_control_add(s, fd);
+    c = gw_client_add(s, fd);
     if (!c)
         return;
     c->node = true;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "gateway/server/gw_access_read.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define SILENCE_S 5
 #define TOTAL_S 60
@@ -66,9 +66,9 @@ bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follow
     if (!slot)
         return false; /* the connection is closed without an answer; the operator may ask again */
     fflush(NULL);
-    *slot = cmx_fork_default();
+    *slot = cmx_child_fork();
     if (*slot == 0) {
-        if (!cmx_end_with_parent(parent, SIGKILL))
+        if (!cmx_child_end_with(parent, SIGKILL))
             _exit(EXIT_FAILURE);
         alarm(follows ? 0 : TOTAL_S);
         return true;

@@ -328,9 +328,6 @@ struct gw_client {
     bool follows;         /* waits for the probes of another login of the same device */
     bool closing;
 };
-/* Creates a client for the connection fd, which it owns. NULL: out of memory or descriptors. */
-struct gw_client *gw_control_add(struct gw_server *s, int fd);
-void gw_control_close(struct gw_server *s, struct gw_client *c);
 
 /* Tells systemd that the unit is started (sd_notify(3), Type=notify). Without systemd it does nothing. */
 void gw_server_tell_ready(void);

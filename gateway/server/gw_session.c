@@ -23,7 +23,7 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
 #include "gateway/server/gw_source.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define SSHD "/usr/sbin/sshd"
 #define MESSAGES_AT_ONCE 16 /* messages read in one turn, so that one session does not delay the others */
@@ -81,7 +81,7 @@ static bool spawn(struct gw_server *s, struct gw_session *x)
         close(pipe_fd[1]);
         return false;
     }
-    x->pid = cmx_fork_default();
+    x->pid = cmx_child_fork();
     if (x->pid == 0)
         exec_sshd(s, x->tcp, pipe_fd[1], procs);
     if (x->pid < 0)

@@ -21,7 +21,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_start.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 /* Finds the listening sockets that this process inherited. systemd passed them on; in --user mode, the process outside
  * the namespaces did. Their numbers start at 3 (sd_listen_fds(3)). */
@@ -118,7 +118,7 @@ static int serve_here(struct gw *g, uid_t uid, gid_t gid, pid_t guard, const int
         gw_idsock_close(idsock);
         return gw_fail_with("the gateway can't start", strerror(errno), NULL);
     }
-    if (guard && !cmx_end_with_parent(guard, SIGTERM)) {
+    if (guard && !cmx_child_end_with(guard, SIGTERM)) {
         gw_idsock_close(idsock);
         return EXIT_FAILURE;
     }

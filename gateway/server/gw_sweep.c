@@ -16,7 +16,7 @@
 
 #include "cmxsafe/core/mem.h"
 #include "gateway/registry/party.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define PIECE 32768 /* size of the buffer for netlink messages */
 
@@ -213,12 +213,12 @@ static int sweep_in_namespace(struct sweep *s)
     pid_t pid;
 
     fflush(NULL);
-    pid = cmx_fork_default();
+    pid = cmx_child_fork();
     if (pid == 0) {
         int fd = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
         _exit(fd >= 0 && setns(fd, CLONE_NEWNET) == 0 ? sweep_here(s) : errno);
     }
-    return pid < 0 ? errno : cmx_wait_child(pid);
+    return pid < 0 ? errno : cmx_child_wait(pid);
 }
 
 cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)

@@ -7,7 +7,7 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/copy_state.h"
 #include "gateway/server/gw_note.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define RESTART_MS 2000
 
@@ -18,7 +18,7 @@ static const struct {
 
 _Noreturn static void exec_worker(const struct gw *g, const char *command, pid_t parent)
 {
-    if (cmx_end_with_parent(parent, SIGTERM))
+    if (cmx_child_end_with(parent, SIGTERM))
         execl("/proc/self/exe", "cmxsafe", "gateway", command, "--dir", g->dir, (char *)NULL);
     _exit(127);
 }
@@ -35,7 +35,7 @@ static void watch_one(struct gw_worker_child *w, size_t i, const struct gw *g)
     if (w->pid[i] > 0 || (w->started_ms[i] && now - w->started_ms[i] < RESTART_MS))
         return;
     w->started_ms[i] = now;
-    w->pid[i] = cmx_fork_default();
+    w->pid[i] = cmx_child_fork();
     if (w->pid[i] == 0)
         exec_worker(g, programs[i].command, self);
     if (w->pid[i] < 0)
@@ -57,7 +57,7 @@ void gw_worker_stop(struct gw_worker_child *w)
         if (w->pid[i] <= 0)
             continue;
         kill(w->pid[i], SIGTERM);
-        (void)cmx_wait_child(w->pid[i]);
+        (void)cmx_child_wait(w->pid[i]);
         w->pid[i] = 0;
     }
 }

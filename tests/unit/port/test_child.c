@@ -1,4 +1,4 @@
-/* cmx_fork_default: a signal ends the child, although the parent has a handler and blocks the signal; the parent keeps
+/* cmx_child_fork: a signal ends the child, although the parent has a handler and blocks the signal; the parent keeps
  * both. */
 #include <setjmp.h>
 #include <signal.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 static volatile sig_atomic_t handled;
 
@@ -35,7 +35,7 @@ static void test_signals(void **state)
         sigaddset(&set, signals[i]);
         assert_int_equal(sigaction(signals[i], &action, NULL), 0);
         assert_int_equal(sigprocmask(SIG_BLOCK, &set, NULL), 0);
-        pid = cmx_fork_default();
+        pid = cmx_child_fork();
         if (pid == 0) {
             alarm(20); /* ends a child that the signal does not end */
             pause();
@@ -56,22 +56,22 @@ static void test_signals(void **state)
 
 static void test_wait(void **state)
 {
-    pid_t pid = cmx_fork_default();
+    pid_t pid = cmx_child_fork();
 
     (void)state;
     if (pid == 0)
         _exit(7);
-    assert_int_equal(cmx_wait_child(pid), 7);
-    assert_int_equal(cmx_wait_child(pid), -1); /* it has been waited for */
-    assert_int_equal(cmx_wait_child(0), -1);
-    assert_int_equal(cmx_wait_child(-1), -1);
-    pid = cmx_fork_default();
+    assert_int_equal(cmx_child_wait(pid), 7);
+    assert_int_equal(cmx_child_wait(pid), -1); /* it has been waited for */
+    assert_int_equal(cmx_child_wait(0), -1);
+    assert_int_equal(cmx_child_wait(-1), -1);
+    pid = cmx_child_fork();
     if (pid == 0) {
         pause();
         _exit(0);
     }
     assert_int_equal(kill(pid, SIGKILL), 0);
-    assert_int_equal(cmx_wait_child(pid), 128 + SIGKILL);
+    assert_int_equal(cmx_child_wait(pid), 128 + SIGKILL);
 }
 
 /* A child ends with its parent, also if the parent ends first. */
@@ -83,23 +83,23 @@ static void test_end_with_parent(void **state)
 
     (void)state;
     assert_int_equal(pipe(pipe_fd), 0);
-    pid = cmx_fork_default();
+    pid = cmx_child_fork();
     if (pid == 0) {
         pid_t parent = getpid();
 
-        if (cmx_fork_default() == 0) {
-            if (cmx_end_with_parent(parent, SIGKILL) && write(pipe_fd[1], "u", 1) == 1)
+        if (cmx_child_fork() == 0) {
+            if (cmx_child_end_with(parent, SIGKILL) && write(pipe_fd[1], "u", 1) == 1)
                 pause(); /* the end of this process closes the pipe */
             _exit(0);
         }
         _exit(read(pipe_fd[0], &byte, 1) == 1 ? 0 : 1);
     }
     close(pipe_fd[1]);
-    assert_int_equal(cmx_wait_child(pid), 0);
+    assert_int_equal(cmx_child_wait(pid), 0);
     assert_int_equal(read(pipe_fd[0], &byte, 1), 0);
     close(pipe_fd[0]);
-    assert_false(cmx_end_with_parent(getpid(), SIGKILL)); /* this process is not its own parent */
-    assert_true(cmx_end_with_parent(getppid(), 0));
+    assert_false(cmx_child_end_with(getpid(), SIGKILL)); /* this process is not its own parent */
+    assert_true(cmx_child_end_with(getppid(), 0));
 }
 
 int main(void)

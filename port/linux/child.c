@@ -1,4 +1,4 @@
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-pid_t cmx_fork_default(void)
+pid_t cmx_child_fork(void)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
     sigset_t all, before, none;
@@ -22,12 +22,12 @@ pid_t cmx_fork_default(void)
     return pid;
 }
 
-bool cmx_end_with_parent(pid_t parent, int signo)
+bool cmx_child_end_with(pid_t parent, int signo)
 {
     return prctl(PR_SET_PDEATHSIG, signo) == 0 && getppid() == parent;
 }
 
-int cmx_wait_child(pid_t pid)
+int cmx_child_wait(pid_t pid)
 {
     int status;
 

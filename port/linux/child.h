@@ -1,5 +1,4 @@
-/* fork_default.h - fork for a child that becomes another program, and for the end of a child or
- * its parent. */
+/* child.h - child processes: fork for a child that becomes another program, and the end of a child or of its parent. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,12 +7,12 @@
 /* Forks. In the child no signal is blocked, and SIGTERM, SIGINT, SIGHUP and SIGPIPE have their default action. A signal
  * that arrives before the child's exec therefore ends the child; it does not run a handler of the parent, which would
  * ignore the signal. Returns as fork(2). */
-pid_t cmx_fork_default(void);
+pid_t cmx_child_fork(void);
 
 /* Makes the kernel send the signal to this process when its parent ends. Call it after the last change of ids, which
  * would clear this. False: the parent, whose pid it was, has ended already; the caller then exits. */
-bool cmx_end_with_parent(pid_t parent, int signo);
+bool cmx_child_end_with(pid_t parent, int signo);
 
 /* Waits for the end of a child. Returns its exit status, 128 plus the number of the signal that ended it, or -1: there
  * is no such child, or pid is not above 0. */
-int cmx_wait_child(pid_t pid);
+int cmx_child_wait(pid_t pid);
