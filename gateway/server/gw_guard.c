@@ -500,11 +500,11 @@ static bool due(uint64_t *last, uint64_t every)
     return true;
 }
 
-static void check_all(struct guard *d)
+static void check_all(struct guard *d, pid_t child)
 {
     bool look;
 
-    gw_worker_watch(&d->worker, d->g);
+    gw_worker_watch(&d->worker, d->g, child);
     if (!d->wrong[0] && gw_expiry_tick(&d->expiry, d->g) && !take_reference(d))
         snprintf(d->wrong, sizeof d->wrong, "%s", "the rules could not be read");
     if (d->wrong[0] && due(&d->retry_ms, RETRY_MS))
@@ -565,7 +565,7 @@ int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
                               "the namespace, or the packet filter's tables in it and on the host, are missing",
                               "run 'cmxsafe gateway net up'");
     if (status == -1 && ready) {
-        check_all(&d); /* send the first report to the server before the unit counts as started */
+        check_all(&d, child); /* send the first report to the server before the unit counts as started */
         ready();
     }
     while (status == -1) {
@@ -580,7 +580,7 @@ int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
         if (status == -1 && !same_namespace(&d))
             status = give_up_namespace(&d, child);
         else if (status == -1)
-            check_all(&d);
+            check_all(&d, child);
     }
     if (child > 0 && child_status(child) == -1) {
         kill(child, SIGTERM);

@@ -140,8 +140,7 @@ static int serve_outside(struct gw *g, pid_t pid)
             gw_worker_stop(&worker);
             return ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
         }
-        if (!g->simple)
-            gw_worker_watch(&worker, g);
+        gw_worker_watch(&worker, g, pid);
         (void)gw_expiry_tick(&expiry, g);
         cmx_port_sleep_ms(EXPIRY_CHECK_MS);
     }

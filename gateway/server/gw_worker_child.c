@@ -42,10 +42,14 @@ static void watch_one(struct gw_worker_child *w, size_t i, const struct gw *g)
         w->pid[i] = 0;
 }
 
-void gw_worker_watch(struct gw_worker_child *w, const struct gw *g)
+void gw_worker_watch(struct gw_worker_child *w, const struct gw *g, pid_t other)
 {
+    const pid_t own[] = {w->pid[0], w->pid[1], other};
     char path[GW_PATH_MAX];
 
+    cmx_child_reap_others(own, GW_COUNT(own));
+    if (g->simple)
+        return;
     watch_one(w, 0, g);
     if (w->pid[1] > 0 || access(gw_path(g, GW_COPY_STATE_FILE, path), F_OK) == 0)
         watch_one(w, 1, g);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,12 +103,43 @@ static void test_end_with_parent(void **state)
     assert_true(cmx_child_end_with(getppid(), 0));
 }
 
+/* The first process of a container gets the orphans. It waits for them, and leaves its own child alone. */
+static void test_orphans(void **state)
+{
+    siginfo_t si = {0};
+    pid_t own[2] = {0};
+    pid_t orphan;
+    int pipe_fd[2];
+
+    (void)state;
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    assert_int_equal(pipe(pipe_fd), 0);
+    own[1] = cmx_child_fork();
+    if (own[1] == 0) {
+        orphan = cmx_child_fork();
+        if (orphan == 0)
+            _exit(0);
+        _exit(write(pipe_fd[1], &orphan, sizeof orphan) == (ssize_t)sizeof orphan ? 3 : 4);
+    }
+    assert_int_equal(read(pipe_fd[0], &orphan, sizeof orphan), sizeof orphan);
+    assert_int_equal(waitid(P_PID, (id_t)own[1], &si, WEXITED | WNOWAIT), 0);
+    cmx_child_reap_others(own, 2);
+    assert_int_equal(cmx_child_wait(own[1]), 3);
+    for (int i = 0; i < 1000 && kill(orphan, 0) == 0; i++) {
+        cmx_child_reap_others(own, 2);
+        usleep(10000);
+    }
+    assert_int_equal(kill(orphan, 0), -1);
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signals),
         cmocka_unit_test(test_wait),
         cmocka_unit_test(test_end_with_parent),
+        cmocka_unit_test(test_orphans),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
