@@ -36,11 +36,12 @@
 struct known {
     struct known *next;
     struct gw_standing standing;
-    bool logged_in;    /* check it again: it logged in, or may have changed, since its last check began */
-    bool present;      /* the device still has a policy */
-    uint64_t retry_ms; /* the wait after a check that did not find it trusted; 0: none */
-    uint64_t next_ms;  /* no check before this time */
-    pid_t pid;         /* child that checks the device; 0: none */
+    bool logged_in;         /* check it again: it logged in, or may have changed, since its last check began */
+    bool present;           /* the device still has a policy */
+    uint64_t retry_ms;      /* the wait after a check that did not find it trusted; 0: none */
+    uint64_t next_ms;       /* no check before this time */
+    pid_t pid;              /* child that checks the device; 0: none */
+    uint64_t check_ends_ms; /* the check is ended at this time, if the child has not ended itself before */
     int fd;
     struct gw_basis basis; /* inputs of the check */
     struct gw_check_result result;
@@ -317,9 +318,10 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
 
 static void end_check(struct worker *w, struct known *k)
 {
+    /* The result is in the pipe. A child that a device has taken over may continue after it, or may have given none. */
+    kill(k->pid, SIGKILL);
     gw_check_read(k->fd, &k->result);
     close(k->fd);
-    kill(k->pid, SIGKILL); /* a child that a device has taken over may continue after its result */
     (void)cmx_child_wait(k->pid);
     k->pid = 0;
     w->running--;
@@ -378,6 +380,7 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
         return;
     }
     k->logged_in = false;
+    k->check_ends_ms = cmx_port_now_ms() + (GW_CHECK_MAX_S + 5) * 1000;
     w->running++;
 }
 
@@ -467,10 +470,9 @@ static void wait_checks(struct worker *w)
             fds[n] = (struct pollfd){.fd = k->fd, .events = POLLIN};
             of[n++] = k;
         }
-    if (poll(fds, n, TICK_MS) <= 0)
-        return;
+    (void)poll(fds, n, TICK_MS); /* after a failure, no check has ended */
     for (nfds_t i = 0; i < n; i++)
-        if (fds[i].revents)
+        if (fds[i].revents || cmx_port_now_ms() >= of[i]->check_ends_ms)
             end_check(w, of[i]);
 }
 
