@@ -239,6 +239,8 @@ pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const stru
     close(fd[1]);
     if (pid < 0)
         close(fd[0]);
+    else
+        fcntl(fd[0], F_SETFL, O_NONBLOCK); /* a process that the child started may keep the pipe open */
     *pipe_fd = fd[0];
     return pid;
 }

@@ -27,5 +27,6 @@ struct gw_check_result {
  * files, such as the registry. */
 pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const struct gw_policy *p, const char *key,
                      int *pipe_fd);
-/* Reads the child's result and makes its texts printable. Anything except one complete result is GW_CHECK_UNKNOWN. */
+/* Reads the child's result and makes its texts printable. Does not wait. Anything except one complete result is
+ * GW_CHECK_UNKNOWN. */
 void gw_check_read(int pipe_fd, struct gw_check_result *out);
