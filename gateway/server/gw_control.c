@@ -285,48 +285,44 @@ static void send_line(const struct gw_client *c, const char *line)
     (void)send(c->watch.fd, line, strlen(line), MSG_NOSIGNAL); /* a caller that left needs no answer */
 }
 
-/* ---- one function for each request; text: the rest of the line. False: the answer follows later. ---- */
+/* ---- one function for each request; text: the rest of the line ---- */
 
-static bool take_login(struct gw_server *s, struct gw_client *c, const char *text)
+static void take_login(struct gw_server *s, struct gw_client *c, const char *text)
 {
     gw_session_identify(s, c->pid, text); /* must happen before the helper answers sshd */
-    return gw_takeover_begin(s, c, text);
+    gw_takeover_begin(s, c, text);
 }
 
-static bool take_certificate(struct gw_server *s, struct gw_client *c, const char *text)
+static void take_certificate(struct gw_server *s, struct gw_client *c, const char *text)
 {
     if (!gw_session_certify(s, c->pid, text))
         send_line(c, GW_REFUSED "\n");
-    return true;
 }
 
-static bool take_refused(struct gw_server *s, struct gw_client *c, const char *text)
+static void take_refused(struct gw_server *s, struct gw_client *c, const char *text)
 {
     gw_session_refused(s, c->pid, text);
-    return true;
 }
 
-static bool take_unknown(struct gw_server *s, struct gw_client *c, const char *text)
+static void take_unknown(struct gw_server *s, struct gw_client *c, const char *text)
 {
     const struct gw_session *x = gw_session_of_process(s, c->pid);
 
     if (x)
         gw_pending_note(&s->pending, text, x->from, x->source, (int64_t)time(NULL));
-    return true;
 }
 
-static bool take_trouble(struct gw_server *s, struct gw_client *c, const char *text)
+static void take_trouble(struct gw_server *s, struct gw_client *c, const char *text)
 {
     (void)c;
     s->counters.trouble++;
     if (strcmp(s->trouble, text) != 0)
         gw_note("no login is possible: %s", text);
     snprintf(s->trouble, sizeof s->trouble, "%.299s", text);
-    return true;
 }
 
 /* text: the guard's report, "ok", "repaired WHAT", "bad WHAT" or "stop WHAT". */
-static bool take_judge(struct gw_server *s, struct gw_client *c, const char *text)
+static void take_judge(struct gw_server *s, struct gw_client *c, const char *text)
 {
     (void)c;
     s->judged_ms = cmx_port_now_ms();
@@ -344,11 +340,10 @@ static bool take_judge(struct gw_server *s, struct gw_client *c, const char *tex
             gw_note("the fleet's network differs from its configuration: %s", text + 4);
         snprintf(s->judge, sizeof s->judge, "%s", text + 4);
     }
-    return true;
 }
 
 /* text: "SOURCE TARGET PORT COUNT" of a refused connection. */
-static bool take_denied(struct gw_server *s, struct gw_client *c, const char *text)
+static void take_denied(struct gw_server *s, struct gw_client *c, const char *text)
 {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];
@@ -356,42 +351,38 @@ static bool take_denied(struct gw_server *s, struct gw_client *c, const char *te
 
     (void)c;
     if (!s->access || sscanf(text, "%45s %45s %u", source, target, &port) != 3)
-        return true;
+        return;
     gw_journal_add_refusal(&s->journal, source, target, port);
     gw_access_denied(s->access, text);
     gw_traffic_denied(s, text);
-    return true;
 }
 
 /* text: "CHECKS-WAITING CHECKS-RUNNING EVENTS-WAITING". */
-static bool take_queues(struct gw_server *s, struct gw_client *c, const char *text)
+static void take_queues(struct gw_server *s, struct gw_client *c, const char *text)
 {
     struct gw_queues q = {.reported_ms = cmx_port_now_ms()};
 
     (void)c;
     if (sscanf(text, "%llu %llu %llu", &q.checks_waiting, &q.checks_running, &q.events_waiting) == 3)
         s->queues = q;
-    return true;
 }
 
-static bool answer_reload(struct gw_server *s, struct gw_client *c, const char *text)
+static void answer_reload(struct gw_server *s, struct gw_client *c, const char *text)
 {
     (void)text;
     send_line(c, gw_sessions_recheck(s) ? "ok\n" : UNREAD);
-    return true;
 }
 
-static bool answer_forget(struct gw_server *s, struct gw_client *c, const char *text)
+static void answer_forget(struct gw_server *s, struct gw_client *c, const char *text)
 {
     gw_pending_forget(&s->pending, text);
     send_line(c, "ok\n");
-    return true;
 }
 
 static const struct {
     const char *verb; /* with a blank at its end if a text follows */
     bool root;        /* only root may send it */
-    bool (*serve)(struct gw_server *s, struct gw_client *c, const char *text); /* NULL: put writes the answer */
+    void (*serve)(struct gw_server *s, struct gw_client *c, const char *text); /* NULL: put writes the answer */
     put_fn put;
 } requests[] = {
     /* From sshd's helper. A session may send these too, even if its sshd is taken over: they concern that session. */
@@ -415,15 +406,8 @@ static const struct {
     {"queues ", true, take_queues, NULL},
 };
 
-/* Serves a request. True: the request was answered, so the connection can be closed. */
-static bool serve_request(struct gw_server *s, struct gw_client *c)
+static void serve_local(struct gw_server *s, struct gw_client *c)
 {
-    const struct gw_session *subject = c->node ? gw_peer_subject(s, c) : NULL;
-
-    if (c->node && serve_report(s, c))
-        return true;
-    if (c->node)
-        return !subject || gw_takeover_begin(s, c, subject->fingerprint);
     for (size_t i = 0; i < GW_COUNT(requests); i++) {
         size_t len = strlen(requests[i].verb);
         const char *text = c->request + len;
@@ -432,10 +416,24 @@ static bool serve_request(struct gw_server *s, struct gw_client *c)
             (requests[i].root && !c->root))
             continue;
         if (requests[i].serve)
-            return requests[i].serve(s, c, text);
-        send_answer(s, c, requests[i].put, strtoull(text, NULL, 10));
+            requests[i].serve(s, c, text);
+        else
+            send_answer(s, c, requests[i].put, strtoull(text, NULL, 10));
     }
-    return true;
+}
+
+static void serve_node(struct gw_server *s, struct gw_client *c)
+{
+    const struct gw_session *subject = gw_peer_subject(s, c);
+
+    if (!serve_report(s, c) && subject)
+        gw_takeover_begin(s, c, subject->fingerprint);
+}
+
+/* True if the answer waits for probes or for another gateway. */
+static bool waits(const struct gw_client *c)
+{
+    return c->n_probes || c->follows || c->question.fd >= 0;
 }
 
 void gw_control_readable(struct gw_server *s, struct gw_client *c)
@@ -456,9 +454,13 @@ void gw_control_readable(struct gw_server *s, struct gw_client *c)
         *end = '\0';
     else if (c->len < sizeof c->request - 1)
         return;
-    if (c->n_probes || c->follows || c->question.fd >= 0)
+    if (waits(c))
         return; /* the request was read; further bytes are ignored */
-    if (!end || serve_request(s, c)) {
+    if (end && c->node)
+        serve_node(s, c);
+    else if (end)
+        serve_local(s, c);
+    if (!waits(c)) {
         gw_peer_answer(s, c);
         gw_client_close(s, c);
     }

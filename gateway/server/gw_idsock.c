@@ -144,18 +144,20 @@ static cmx_err open_sessions(struct gw_idsock *s, const char *name, struct cmx_w
     return s->sessions >= 0 ? CMX_OK : failed(e, "the control group of the sessions can't be opened");
 }
 
-static cmx_err make_sessions(struct gw_idsock *s, uid_t uid, gid_t gid, struct cmx_why *e)
+/* Makes the cgroup `name` for sessions. It belongs to the account, unless uid is (uid_t)-1. */
+static cmx_err make_sessions(struct gw_idsock *s, const char *name, uid_t uid, gid_t gid, struct cmx_why *e)
 {
+    bool given = geteuid() == 0 && uid != (uid_t)-1;
     cmx_err err = find_own(s, e);
 
-    if (!err && geteuid() == 0)
+    if (!err && given)
         err = make_base(s->path, sizeof s->path, uid, gid, e);
     if (!err)
-        err = open_sessions(s, SESSIONS, e);
+        err = open_sessions(s, name, e);
     if (err)
         return err;
     remove_all(s->sessions);
-    if (geteuid() == 0 && !give(s->sessions, ".", uid, gid))
+    if (given && !give(s->sessions, ".", uid, gid))
         return failed(e, "the control group of the sessions can't be given to the account");
     return CMX_OK;
 }
@@ -206,7 +208,7 @@ static cmx_err load_programs(struct gw_idsock *s, struct cmx_why *e)
     return s->ring && s->identities >= 0 ? CMX_OK : failed(e, "the identity programs' maps can't be used");
 }
 
-cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_why *e)
+static cmx_err idsock_open(struct gw_idsock **out, const char *name, uid_t uid, gid_t gid, struct cmx_why *e)
 {
     struct gw_idsock *s = cmx_mem_alloc(sizeof *s);
     cmx_err err;
@@ -215,7 +217,7 @@ cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_
     if (!s)
         return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     s->sessions = -1;
-    err = make_sessions(s, uid, gid, e);
+    err = make_sessions(s, name, uid, gid, e);
     if (!err)
         err = load_programs(s, e);
     if (err)
@@ -225,19 +227,16 @@ cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_
     return err;
 }
 
+cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_why *e)
+{
+    return idsock_open(out, SESSIONS, uid, gid, e);
+}
+
 cmx_err gw_idsock_probe(struct cmx_why *e)
 {
-    struct gw_idsock *s = cmx_mem_alloc(sizeof *s);
-    cmx_err err;
+    struct gw_idsock *s;
+    cmx_err err = idsock_open(&s, PROBE, (uid_t)-1, (gid_t)-1, e);
 
-    if (!s)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    s->sessions = -1;
-    err = find_own(s, e);
-    if (!err)
-        err = open_sessions(s, PROBE, e);
-    if (!err)
-        err = load_programs(s, e);
     gw_idsock_close(s);
     return err;
 }

@@ -106,7 +106,7 @@ void gw_peer_answer(const struct gw_server *s, const struct gw_client *c)
 
 /* ---- asking the node that holds an identity ---- */
 
-bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x)
+void gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x)
 {
     struct sockaddr_in6 own = {0};
     struct sockaddr_in6 peer = {0};
@@ -116,7 +116,7 @@ bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_sessi
     int fd;
 
     if (!s->nodes.own || strcmp(x->asked, x->candidate) == 0 || inet_pton(AF_INET6, x->address, address) != 1)
-        return false;
+        return;
     snprintf(x->asked, sizeof x->asked, "%s", x->candidate);
     x->held_by = 0;
     number = gw_remote_node(address);
@@ -124,18 +124,17 @@ bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_sessi
         if (s->nodes.list[i].number == number)
             node = &s->nodes.list[i];
     if (!node || !link_socket(s->nodes.own->link, false, &own, &fd))
-        return false;
+        return;
     peer = own;
     peer.sin6_port = htons((uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10));
     if (bind(fd, (const struct sockaddr *)&own, sizeof own) != 0 ||
         inet_pton(AF_INET6, node->link, &peer.sin6_addr) != 1 ||
         (connect(fd, (const struct sockaddr *)&peer, sizeof peer) != 0 && errno != EINPROGRESS)) {
         close(fd);
-        return false;
+        return;
     }
     c->question = (struct gw_question){
         .fd = fd, .session = x->number, .node = number, .deadline_ms = cmx_port_now_ms() + ANSWER_MS};
-    return true;
 }
 
 static bool would_block(ssize_t n)

@@ -214,6 +214,9 @@ int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims
 /* ---- gw_session.c ---- */
 /* Creates a session for the accepted connection tcp, which it owns. sshd is not started yet. NULL: out of memory. */
 struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct sockaddr_storage *peer);
+/* Sets the source that the login limits count for x, and its text for log lines: the peer's address or, through a load
+ * balancer, the client's address in the balancer's header. */
+void gw_session_name_source(struct gw_session *x, const struct sockaddr_storage *peer);
 /* Starts x's login at once, or later if its source is slowed. Drops x if its source is refused. */
 void gw_session_admit(struct gw_server *s, struct gw_session *x);
 /* Closes and frees x, whose sshd was not started. */
@@ -293,8 +296,8 @@ void gw_control_readable(struct gw_server *s, struct gw_client *c);
 /* Continues the probes under way. Returns the ms until the next call is needed; -1: no probe is under way. */
 int gw_takeover_tick(struct gw_server *s);
 /* Begins the takeover for a device that logs in. The client gets its answer once the device's old sessions have ended
- * or have answered a probe. True: there is nothing to wait for, answer at once. */
-bool gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
+ * or have answered a probe; at once if there is no probe and no question to wait for. */
+void gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
 
 struct gw_probe {
     uint64_t session; /* number of the probed session; 0: the probe has ended */

@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +24,6 @@
 #include "gateway/server/gw_rights.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
-#include "gateway/server/gw_source.h"
 #include "port/linux/child.h"
 
 #define SSHD "/usr/sbin/sshd"
@@ -139,6 +140,19 @@ static void note_pace(struct gw_server *s, const struct gw_session *x, const cha
         gw_note("%s: many of its logins failed; %s", source, consequence);
 }
 
+void gw_session_name_source(struct gw_session *x, const struct sockaddr_storage *peer)
+{
+    const socklen_t len = peer->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    char host[INET6_ADDRSTRLEN] = "?";
+    char port[8] = "0";
+
+    gw_limits_source((const struct sockaddr *)peer, x->source);
+    (void)getnameinfo((const struct sockaddr *)peer, len, host, sizeof host, port, sizeof port,
+                      NI_NUMERICHOST | NI_NUMERICSERV); /* can't fail for the numeric address of a TCP peer */
+    snprintf(x->from, sizeof x->from, strchr(host, ':') ? "[%s]:%s" : "%s:%s",
+             strncmp(host, "::ffff:", 7) == 0 ? host + 7 : host, port);
+}
+
 struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct sockaddr_storage *peer)
 {
     struct gw_session *x = cmx_mem_alloc(sizeof *x);
@@ -150,7 +164,7 @@ struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct soc
     }
     x->tcp = tcp;
     x->started_ms = cmx_port_now_ms();
-    gw_source_name(x, peer);
+    gw_session_name_source(x, peer);
     return x;
 }
 
