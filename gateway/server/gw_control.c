@@ -314,7 +314,10 @@ static void take_unknown(struct gw_server *s, struct gw_client *c, const char *t
 
 static void take_trouble(struct gw_server *s, struct gw_client *c, const char *text)
 {
-    (void)c;
+    const struct gw_session *x = gw_session_of_process(s, c->pid);
+
+    if (!x || x->up)
+        return; /* only logins have trouble; a session must not fill the log */
     s->counters.trouble++;
     if (strcmp(s->trouble, text) != 0)
         gw_note("no login is possible: %s", text);
@@ -419,6 +422,7 @@ static void serve_local(struct gw_server *s, struct gw_client *c)
             requests[i].serve(s, c, text);
         else
             send_answer(s, c, requests[i].put, strtoull(text, NULL, 10));
+        return;
     }
 }
 
