@@ -6,13 +6,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmxsafe/port/port.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 /* Longer than sshd's default LoginGraceTime of 120 s, after which sshd ends a login that still waits at a prompt. */
 enum { OPEN_TIMEOUT_MS = 180000 };
@@ -116,7 +115,7 @@ static void run_ssh(const struct tunnel *t)
 /* Runs in the child. */
 static void become_ssh(const struct tunnel *t, pid_t parent)
 {
-    if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent)
+    if (cmx_child_end_with(parent, SIGTERM))
         run_ssh(t);
     _exit(127);
 }
@@ -127,7 +126,7 @@ static cmx_err start(struct tunnel *t)
 
     if (*t->stop)
         return CMX_EAGAIN;
-    t->pid = cmx_fork_default();
+    t->pid = cmx_child_fork();
     if (t->pid < 0) {
         t->pid = 0;
         return CMX_ENOMEM;

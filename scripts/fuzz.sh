@@ -4,8 +4,10 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT" || exit 1
+case ${1:-} in -*) sed -n '2,3s/^# //p' "$0"; exit 2 ;; esac
 seconds=${1:-60}
-shift
+[ $# -eq 0 ] || shift
+for name; do [ -e "fuzz/fuzz_$name.c" ] || die "fuzz.sh: no fuzzer '$name'"; done
 install_packages "${BUILD_PACKAGES[@]}" clang "$(clang_runtime)"
 build build-fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Debug -DCMX_SANITIZE=address -DCMX_FUZZ=ON -DCMX_TESTS=OFF
 

@@ -19,7 +19,7 @@
 #include "gateway/server/gw_account.h"
 #include "gateway/server/gw_inside.h"
 #include "gateway/verify/verify.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define PIPE_FD 3
 #define SILENCE_MS 10000
@@ -71,7 +71,7 @@ static bool load_all(struct check *k, const struct gw_policy *p, const char *key
     return false;
 }
 
-static bool drop_privileges(const struct gw *g)
+static bool drop_privileges(const struct gw *g, pid_t parent)
 {
     const struct rlimit none = {0, 0};
     uid_t uid = g->user ? GW_USER_UID : GW_NOBODY;
@@ -79,7 +79,7 @@ static bool drop_privileges(const struct gw *g)
     if (!gw_inside_enter(g, -1, -1) || !gw_account_become(uid, uid))
         return false;
     setrlimit(RLIMIT_CORE, &none);
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && cmx_child_end_with(parent, SIGKILL);
 }
 
 /* ---- the device's answer ---- */
@@ -201,7 +201,7 @@ static bool check_manifest(const struct check *k, const struct reference_value *
     return k->result->verdict != GW_CHECK_TRUSTED;
 }
 
-_Noreturn static void check_child(struct check *k, const struct gw_policy *p, const char *key, int out)
+_Noreturn static void check_child(struct check *k, const struct gw_policy *p, const char *key, pid_t parent, int out)
 {
     struct gw_check_result result = {0};
 
@@ -211,7 +211,7 @@ _Noreturn static void check_child(struct check *k, const struct gw_policy *p, co
     if (dup2(out, PIPE_FD) < 0 || close_range(PIPE_FD + 1, ~0U, 0) != 0)
         _exit(EXIT_FAILURE);
     if (load_all(k, p, key)) {
-        if (!drop_privileges(k->g))
+        if (!drop_privileges(k->g, parent))
             set_result(&result, GW_CHECK_UNKNOWN, "the gateway's namespaces can't be entered");
         else
             for (size_t i = 0; i < k->n && check_manifest(k, &k->list[i]); i++)
@@ -227,17 +227,20 @@ pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const stru
     struct check k = {.g = g, .device = s};
     struct cmx_why e = {0};
     int fd[2];
+    pid_t parent = getpid();
     pid_t pid;
 
     if ((!g->user && gw_party_gateway_identity(&g->fleet, k.source, &e)) || pipe2(fd, O_CLOEXEC) != 0)
         return -1;
     fflush(NULL);
-    pid = cmx_fork_default();
+    pid = cmx_child_fork();
     if (pid == 0)
-        check_child(&k, p, key, fd[1]);
+        check_child(&k, p, key, parent, fd[1]);
     close(fd[1]);
     if (pid < 0)
         close(fd[0]);
+    else
+        fcntl(fd[0], F_SETFL, O_NONBLOCK); /* a process that the child started may keep the pipe open */
     *pipe_fd = fd[0];
     return pid;
 }

@@ -1,19 +1,19 @@
 #include "cli/gateway/gw_hooks.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/json.h"
 #include "gateway/server/gw_note.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const char *detail, int64_t at)
 {
@@ -37,6 +37,8 @@ void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const c
     cmx_json_end(&j);
     if (cmx_buf_put_u8(&b, '\n') == CMX_OK && cmx_buf_cstr(&b, &text) == CMX_OK)
         h->n++;
+    else
+        gw_note("hooks.d: the event '%s' of %s is too long and is dropped", what, who);
 }
 
 cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e)
@@ -88,11 +90,11 @@ static bool next_hook(const struct gw *g, const char *last, char out[NAME_MAX + 
     return found;
 }
 
-_Noreturn static void exec_hook(const char *path, int in)
+_Noreturn static void exec_hook(const char *path, pid_t parent, int in)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     alarm(GW_HOOK_MAX_S);
-    if (dup2(in, STDIN_FILENO) >= 0 && close_range(STDERR_FILENO + 1, ~0U, 0) == 0)
+    if (cmx_child_end_with(parent, SIGKILL) && dup2(in, STDIN_FILENO) >= 0 &&
+        close_range(STDERR_FILENO + 1, ~0U, 0) == 0)
         execl(path, path, (char *)NULL);
     _exit(127);
 }
@@ -102,20 +104,25 @@ static pid_t start_hook(const struct gw *g, const char *name, const char *text)
     char folder[GW_PATH_MAX];
     char path[GW_PATH_MAX + NAME_MAX + 2];
     int fd[2];
+    pid_t parent = getpid();
     pid_t pid;
 
     snprintf(path, sizeof path, "%s/%s", gw_path(g, "hooks.d", folder), name);
-    if (pipe2(fd, O_CLOEXEC) != 0)
+    if (pipe2(fd, O_CLOEXEC) != 0) {
+        gw_note("hooks.d/%s: can't be started for an event (%s)", name, strerror(errno));
         return 0;
+    }
     /* The text is smaller than a pipe's buffer, so a hook that does not read cannot block the worker. */
     if (write(fd[1], text, strlen(text)) < 0)
         gw_note("hooks.d/%s: the event can't be written", name);
     close(fd[1]);
     fflush(NULL);
-    pid = cmx_fork_default();
+    pid = cmx_child_fork();
     if (pid == 0)
-        exec_hook(path, fd[0]);
+        exec_hook(path, parent, fd[0]);
     close(fd[0]);
+    if (pid < 0)
+        gw_note("hooks.d/%s: can't be started for an event (%s)", name, strerror(errno));
     return pid > 0 ? pid : 0;
 }
 

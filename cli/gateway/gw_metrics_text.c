@@ -1,5 +1,6 @@
 #include "cli/gateway/gw_metrics_text.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -34,6 +35,18 @@ static void put_label(FILE *f, const char *key, const char *value)
         else
             fprintf(f, *value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
     fputc('"', f);
+}
+
+/* Writes one line "NAME{KEY="VALUE",...} N". pairs: the keys and values, ended by NULL. */
+static void put_labelled(FILE *f, const char *name, const char *const pairs[], int64_t number)
+{
+    fprintf(f, "cmxsafe_%s{", name);
+    for (size_t i = 0; pairs[i]; i += 2) {
+        if (i)
+            fputc(',', f);
+        put_label(f, pairs[i], pairs[i + 1]);
+    }
+    fprintf(f, "} %lld\n", (long long)number);
 }
 
 /* ---- the gateway's own counters: members of its answer to `traffic` ---- */
@@ -95,11 +108,9 @@ struct device {
     char group[GW_NAME_MAX];
     char firmware[sizeof((struct gw_seen *)0)->firmware];
     const char *verdict; /* not freed */
-    /* The values of device_metrics. Whether something is so is 0 or 1. */
-    int64_t up; /* it has a session, at any gateway */
-    int64_t seen, attested, evidence_ends;
-    int64_t has_policy, quarantined;
+    int64_t seen, attested, has_policy, quarantined, evidence_ends;
     int64_t claims_isolation, isolated;                  /* the last evidence has this claim; it says "active" */
+    int64_t up;                                          /* it has a session at this gateway or at another one */
     int64_t in, out, refused, denied, takeovers_refused; /* counted by this gateway */
 };
 
@@ -137,7 +148,8 @@ static void read_isolation(struct device *x, const char *claims)
 static cmx_err fleet_add(void *arg, const struct gw_device *d)
 {
     struct fleet *l = arg;
-    struct device *x, *more;
+    struct device *x;
+    void *more;
     struct gw_seen seen;
     struct gw_attestation attested = {0};
 
@@ -145,7 +157,7 @@ static cmx_err fleet_add(void *arg, const struct gw_device *d)
         return CMX_OK;
     if (l->enrolled++ >= GW_METRICS_DEVICES_MAX)
         return CMX_OK;
-    more = cmx_mem_grow(l->devices, l->n, &l->cap, sizeof *x);
+    more = cmx_mem_grow(l->devices, l->n, &l->cap, sizeof l->devices[0]);
     if (!more)
         return CMX_ENOMEM;
     l->devices = more;
@@ -244,56 +256,56 @@ static void add_traffic(struct fleet *l, const char *answer)
 /* ---- the metrics of a device: a table with one row for each metric ---- */
 
 #define OF(member) offsetof(struct device, member)
-#define ALWAYS SIZE_MAX
+#define ALWAYS 0 /* no number has this offset */
 
 static const struct {
     const char *name, *kind, *help; /* help NULL: another value of the metric above */
-    const char *labels;             /* labels besides the name; "": none */
-    size_t value;                   /* offset in struct device */
-    size_t shown;                   /* offset of the value without which the metric is not shown, or ALWAYS */
+    const char *direction;          /* value of the label "direction"; NULL: no such label */
+    size_t value;                   /* which number of struct device */
+    size_t shown;                   /* the metric is shown if this number is not 0 */
 } device_metrics[] = {
-    {"device_up", "gauge", "Whether the device has a session, at any gateway of the fleet.", "", OF(up), ALWAYS},
-    {"device_last_seen_timestamp_seconds", "gauge", "When a session of the device last began or ended.", "", OF(seen),
+    {"device_up", "gauge", "Whether the device has a session, at any gateway of the fleet.", NULL, OF(up), ALWAYS},
+    {"device_last_seen_timestamp_seconds", "gauge", "When a session of the device last began or ended.", NULL, OF(seen),
      OF(seen)},
-    {"device_attested_timestamp_seconds", "gauge", "When the device was last attested.", "", OF(attested),
+    {"device_attested_timestamp_seconds", "gauge", "When the device was last attested.", NULL, OF(attested),
      OF(attested)},
-    {"device_quarantined", "gauge", "Whether only the verifier and the updater reach the device.", "", OF(quarantined),
-     OF(has_policy)},
-    {"device_evidence_ends_timestamp_seconds", "gauge", "When the device's evidence expires; 0: it is not trusted.", "",
-     OF(evidence_ends), OF(has_policy)},
-    {"device_isolated", "gauge", "Whether the device's isolation was in force, by its last evidence.", "", OF(isolated),
-     OF(claims_isolation)},
-    {"device_bytes_total", "counter", "Bytes that the device's sessions at this gateway carried.", ",direction=\"in\"",
-     OF(in), ALWAYS},
-    {"device_bytes_total", "counter", NULL, ",direction=\"out\"", OF(out), ALWAYS},
-    {"device_refused_forwards_total", "counter", "Forwards that the device requested and that are not permitted.", "",
+    {"device_quarantined", "gauge", "Whether only the verifier and the updater reach the device.", NULL,
+     OF(quarantined), OF(has_policy)},
+    {"device_evidence_ends_timestamp_seconds", "gauge", "When the device's evidence expires; 0: it is not trusted.",
+     NULL, OF(evidence_ends), OF(has_policy)},
+    {"device_isolated", "gauge", "Whether the device's isolation was in force, by its last evidence.", NULL,
+     OF(isolated), OF(claims_isolation)},
+    {"device_bytes_total", "counter", "Bytes that the device's sessions at this gateway carried.", "in", OF(in),
+     ALWAYS},
+    {"device_bytes_total", "counter", NULL, "out", OF(out), ALWAYS},
+    {"device_refused_forwards_total", "counter", "Forwards that the device requested and that are not permitted.", NULL,
      OF(refused), ALWAYS},
-    {"device_denied_packets_total", "counter", "Packets of connections to the device that no grant allows.", "",
+    {"device_denied_packets_total", "counter", "Packets of connections to the device that no grant allows.", NULL,
      OF(denied), ALWAYS},
     {"device_takeovers_refused_total", "counter",
-     "Takeovers refused because there were too many in a minute: two devices may have the same key.", "",
+     "Takeovers refused because there were too many in a minute: two devices may have the same key.", NULL,
      OF(takeovers_refused), ALWAYS},
 };
 #undef OF
 
-static int64_t value_at(const struct device *x, size_t offset)
+static int64_t number_of(const struct device *x, size_t offset)
 {
-    int64_t value;
+    int64_t number;
 
-    memcpy(&value, (const char *)x + offset, sizeof value);
-    return value;
+    memcpy(&number, (const char *)x + offset, sizeof number);
+    return number;
 }
 
 static void put_row(FILE *f, const struct fleet *l, size_t row)
 {
     for (size_t i = 0; i < l->n; i++) {
         const struct device *x = &l->devices[i];
+        const char *pairs[] = {"name", x->name, device_metrics[row].direction ? "direction" : NULL,
+                               device_metrics[row].direction, NULL};
 
-        if (device_metrics[row].shown != ALWAYS && !value_at(x, device_metrics[row].shown))
+        if (device_metrics[row].shown != ALWAYS && !number_of(x, device_metrics[row].shown))
             continue;
-        fprintf(f, "cmxsafe_%s{", device_metrics[row].name);
-        put_label(f, "name", x->name);
-        fprintf(f, "%s} %lld\n", device_metrics[row].labels, (long long)value_at(x, device_metrics[row].value));
+        put_labelled(f, device_metrics[row].name, pairs, number_of(x, device_metrics[row].value));
     }
 }
 
@@ -301,19 +313,16 @@ static void put_devices(FILE *f, const struct fleet *l)
 {
     put_head(f, "device_info", "gauge", "A device that is enrolled; always 1.");
     for (size_t i = 0; i < l->n; i++) {
-        fputs("cmxsafe_device_info{", f);
-        put_label(f, "name", l->devices[i].name);
-        fputc(',', f);
-        put_label(f, "group", l->devices[i].group);
-        fputc(',', f);
-        put_label(f, "firmware", l->devices[i].firmware);
-        fputs("} 1\n", f);
+        const struct device *x = &l->devices[i];
+        const char *pairs[] = {"name", x->name, "group", x->group, "firmware", x->firmware, NULL};
+
+        put_labelled(f, "device_info", pairs, 1);
     }
     put_head(f, "device_verdict", "gauge", "The verdict of the last attestation; always 1.");
     for (size_t i = 0; i < l->n; i++) {
-        fputs("cmxsafe_device_verdict{", f);
-        put_label(f, "name", l->devices[i].name);
-        fprintf(f, ",verdict=\"%s\"} 1\n", l->devices[i].verdict);
+        const char *pairs[] = {"name", l->devices[i].name, "verdict", l->devices[i].verdict, NULL};
+
+        put_labelled(f, "device_verdict", pairs, 1);
     }
     for (size_t row = 0; row < GW_COUNT(device_metrics); row++) {
         if (device_metrics[row].help)
@@ -343,23 +352,21 @@ static cmx_err count_grant(void *arg, const struct gw_grant_record *g)
 
 static void put_nodes(FILE *f, const struct gw_nodes *nodes)
 {
+    const char *info[] = {"node", nodes->own->name, "version", CMX_VERSION, NULL};
+
     put_head(f, "gateway_info", "gauge", "The name of this gateway in the fleet, and its version.");
-    fputs("cmxsafe_gateway_info{", f);
-    put_label(f, "node", nodes->own->name);
-    fputc(',', f);
-    put_label(f, "version", CMX_VERSION);
-    fputs("} 1\n", f);
+    put_labelled(f, "gateway_info", info, 1);
     put_head(f, "node_last_seen_timestamp_seconds", "gauge", "When a gateway of the fleet last wrote to the registry.");
     for (size_t i = 0; i < nodes->n; i++) {
-        fputs("cmxsafe_node_last_seen_timestamp_seconds{", f);
-        put_label(f, "node", nodes->list[i].name);
-        fprintf(f, "} %lld\n", (long long)nodes->list[i].seen);
+        const char *pairs[] = {"node", nodes->list[i].name, NULL};
+
+        put_labelled(f, "node_last_seen_timestamp_seconds", pairs, nodes->list[i].seen);
     }
     put_head(f, "node_sessions", "gauge", "Sessions of a gateway of the fleet when it last wrote to the registry.");
     for (size_t i = 0; i < nodes->n; i++) {
-        fputs("cmxsafe_node_sessions{", f);
-        put_label(f, "node", nodes->list[i].name);
-        fprintf(f, "} %lld\n", (long long)nodes->list[i].sessions);
+        const char *pairs[] = {"node", nodes->list[i].name, NULL};
+
+        put_labelled(f, "node_sessions", pairs, nodes->list[i].sessions);
     }
 }
 

@@ -13,7 +13,6 @@ static const char about[] = "The network of a system gateway: its namespace, the
                             "  watch   restores what is changed or removed by others, and reports it to the gateway\n"
                             "  down    removes all of it\n"
                             "  heal    finishes a registry write that was interrupted, before the gateway starts\n"
-                            "  inside  configures the namespace that it runs in\n"
                             "  rules   loads the rules again: for a unit with a grant by cgroup (ExecStartPre=+), "
                             "since each start creates a new cgroup";
 
@@ -27,7 +26,7 @@ int gw_cmd_net(int argc, char **argv)
 {
     struct gw_common c = {0};
     const struct cli_option options[] = {GW_DIR_OPTION(c)};
-    struct cli_line line = CLI_LINE("cmxsafe gateway net", "up|watch|down|heal|inside|rules", about, 1, 1, options);
+    struct cli_line line = CLI_LINE("cmxsafe gateway net", "up|watch|down|heal|rules", about, 1, 1, options);
     struct cmx_why e = {0};
     struct gw g;
     int status;
@@ -36,8 +35,8 @@ int gw_cmd_net(int argc, char **argv)
     if (cli_parse(&line, argc, argv, &status))
         return status;
     verb = line.operand[0];
-    if (strcmp(verb, "up") && strcmp(verb, "down") && strcmp(verb, "inside") && strcmp(verb, "heal") &&
-        strcmp(verb, "rules") && strcmp(verb, "watch"))
+    if (strcmp(verb, "up") && strcmp(verb, "down") && strcmp(verb, "heal") && strcmp(verb, "rules") &&
+        strcmp(verb, "watch"))
         return cli_usage("cmxsafe gateway net", "no '%s'", verb);
     if (gw_command_open(&g, &c, strcmp(verb, "heal") == 0))
         return CLI_FAILED;
@@ -52,10 +51,8 @@ int gw_cmd_net(int argc, char **argv)
         return gw_guard_run(&g, 0, gw_server_tell_ready);
     } else if (strcmp(verb, "down") == 0)
         status = gw_network_down();
-    else if (strcmp(verb, "rules") == 0)
-        status = gw_folder_lock(&g, &e) || gw_apply(&g, &e) ? gw_fail("the rules can't be loaded", &e) : CLI_OK;
     else
-        status = gw_network_configure(&g, &e) ? gw_fail("the namespace can't be configured", &e) : CLI_OK;
+        status = gw_folder_lock(&g, &e) || gw_apply(&g, &e) ? gw_fail("the rules can't be loaded", &e) : CLI_OK;
     gw_folder_close(&g);
     return status;
 }

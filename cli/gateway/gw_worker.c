@@ -1,13 +1,11 @@
 /* `cmxsafe gateway worker`: records in the registry when devices were connected, attests devices as their policies
  * require, carries out update campaigns, and runs hooks. The gateway starts the worker. The worker may write the
  * registry. It talks to devices only through unprivileged children. */
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/common/json_get.h"
@@ -23,6 +21,7 @@
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
+#include "port/linux/child.h"
 
 #define CHECKS_AT_ONCE 8
 #define TICK_MS 500
@@ -37,12 +36,12 @@
 struct known {
     struct known *next;
     struct gw_standing standing;
-    bool logged_in;    /* check it again: it logged in, or may have changed, since its last check began */
-    bool present;      /* the device still has a policy */
-    uint64_t retry_ms; /* the wait after a check that did not find it trusted; 0: none */
-    uint64_t next_ms;  /* no check before this time */
-    pid_t pid;         /* child that checks the device; 0: none */
-    uint64_t begun_ms; /* when the child was started */
+    bool logged_in;         /* check it again: it logged in, or may have changed, since its last check began */
+    bool present;           /* the device still has a policy */
+    uint64_t retry_ms;      /* the wait after a check that did not find it trusted; 0: none */
+    uint64_t next_ms;       /* no check before this time */
+    pid_t pid;              /* child that checks the device; 0: none */
+    uint64_t check_ends_ms; /* the check is ended at this time, if the child has not ended itself before */
     int fd;
     struct gw_basis basis; /* inputs of the check */
     struct gw_check_result result;
@@ -325,11 +324,11 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
 
 static void end_check(struct worker *w, struct known *k)
 {
+    /* The result is in the pipe. A child that a device has taken over may continue after it, or may have given none. */
+    kill(k->pid, SIGKILL);
     gw_check_read(k->fd, &k->result);
     close(k->fd);
-    kill(k->pid, SIGKILL); /* a device may have taken the child over, so do not wait for its own end */
-    while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    (void)cmx_child_wait(k->pid);
     k->pid = 0;
     w->running--;
     k->decided = k->result.verdict != GW_CHECK_UNKNOWN;
@@ -386,8 +385,8 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
         k->next_ms = cmx_port_now_ms() + RETRY_MIN_MS;
         return;
     }
-    k->begun_ms = cmx_port_now_ms();
     k->logged_in = false;
+    k->check_ends_ms = cmx_port_now_ms() + (GW_CHECK_MAX_S + 5) * 1000;
     w->running++;
 }
 
@@ -453,14 +452,13 @@ static void report_queues(struct worker *w)
     char report[sizeof w->queues];
     size_t waiting = 0;
     uint64_t now = cmx_port_now_ms();
-    struct cmx_why ignored = {0};
 
     for (const struct known *k = w->devices; k; k = k->next)
         waiting += is_due(k, now);
     snprintf(report, sizeof report, "queues %zu %zu %zu", waiting, w->running, w->hooks.n);
     if (strcmp(report, w->queues) == 0 && now - w->queues_ms < QUEUES_MS)
         return;
-    if (gw_control(&w->g, report, NULL, &ignored) != CMX_OK)
+    if (!gw_control_tell(&w->g, report))
         return; /* the gateway does not run; the next tick reports again */
     w->queues_ms = now;
     memcpy(w->queues, report, sizeof report);
@@ -478,10 +476,9 @@ static void wait_checks(struct worker *w)
             fds[n] = (struct pollfd){.fd = k->fd, .events = POLLIN};
             of[n++] = k;
         }
-    if (poll(fds, n, TICK_MS) < 0)
-        return;
+    (void)poll(fds, n, TICK_MS); /* after a failure, no check has ended */
     for (nfds_t i = 0; i < n; i++)
-        if (fds[i].revents || cmx_port_now_ms() - of[i]->begun_ms > GW_CHECK_MAX_S * UINT64_C(1000))
+        if (fds[i].revents || cmx_port_now_ms() >= of[i]->check_ends_ms)
             end_check(w, of[i]);
 }
 

@@ -129,3 +129,15 @@ cmx_err gw_file_mkdir(const char *path, unsigned mode, struct cmx_why *e)
         return cmx_why_fail(e, CMX_EPERM, "can't make the folder %s (%s)", path, strerror(errno));
     return CMX_OK;
 }
+
+bool gw_file_put(int dir, const char *path, const char *text)
+{
+    int fd = openat(dir, path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    int error = errno;
+
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return ok;
+}

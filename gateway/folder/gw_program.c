@@ -3,17 +3,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
+#include "port/linux/child.h"
 
 #define OUTPUT_MAX ((size_t)1 << 20)
 #define ERRORS_MAX ((size_t)16 << 10)
+#define WORDS_MAX 32
+#define LINE_CHARS_MAX 512
+#define SEPARATOR '\x1f' /* no name, address or path has it */
 
 static mode_t callers_umask = 022;
 
@@ -47,22 +51,50 @@ static void silence(void)
 
 bool gw_program_run(bool quiet, const char *const argv[])
 {
-    int status = -1;
     pid_t pid;
 
     fflush(NULL);
-    pid = fork();
+    pid = cmx_child_fork(); /* the guard blocks signals; its programs must not */
     if (pid == 0) {
         if (quiet)
             silence();
         execvp(argv[0], (char *const *)argv);
         _exit(127);
     }
-    if (pid < 0)
-        return false;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return cmx_child_wait(pid) == 0;
+}
+
+static size_t count(const char *text, char c)
+{
+    size_t n = 0;
+
+    for (; *text; text++)
+        n += *text == c;
+    return n;
+}
+
+/* Formats the line with SEPARATOR instead of blanks, and splits it there, so that values may have blanks. */
+bool gw_program_runf(bool quiet, const char *fmt, ...)
+{
+    const char *argv[WORDS_MAX + 1] = {NULL};
+    char format[LINE_CHARS_MAX];
+    char line[16 * LINE_CHARS_MAX];
+    char *rest = line;
+    bool good = (size_t)snprintf(format, sizeof format, "%s", fmt) < sizeof format;
+    va_list ap;
+    int len;
+
+    for (char *blank = format; (blank = strchr(blank, ' ')) != NULL;)
+        *blank = SEPARATOR;
+    va_start(ap, fmt);
+    len = vsnprintf(line, sizeof line, format, ap);
+    va_end(ap);
+    good = good && len >= 0 && (size_t)len < sizeof line && count(line, SEPARATOR) == count(fmt, ' ');
+    for (size_t n = 0; good && rest; n++) {
+        argv[n] = strsep(&rest, (const char[]){SEPARATOR, '\0'});
+        good = argv[n][0] != '\0' && n + 1 < WORDS_MAX;
+    }
+    return good && gw_program_run(quiet, argv);
 }
 
 /* One output stream of a program; at most max bytes of it are stored. */
@@ -105,7 +137,7 @@ static pid_t stream_program(const char *const argv[], struct program_stream stre
             fd[i][1] = -1;
     fflush(NULL);
     if (fd[0][1] >= 0 && fd[n - 1][1] >= 0)
-        pid = fork();
+        pid = cmx_child_fork();
     if (pid == 0) {
         for (size_t i = 0; i < n; i++)
             dup2(fd[i][1], STDOUT_FILENO + (int)i);
@@ -122,7 +154,6 @@ static pid_t stream_program(const char *const argv[], struct program_stream stre
  * is 2: standard error. */
 static bool streams_run(const char *const argv[], struct program_stream streams[], size_t n)
 {
-    int status = -1;
     bool whole = true;
     pid_t pid = stream_program(argv, streams, n);
 
@@ -141,9 +172,7 @@ static bool streams_run(const char *const argv[], struct program_stream streams[
             stream_end(&streams[i]);
         whole = whole && streams[i].len <= streams[i].max;
     }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return whole && pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return cmx_child_wait(pid) == 0 && whole;
 }
 
 bool gw_program_output(const char *const argv[], char **text, size_t *len)

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "cmxsafe/core/err.h"
+
 /* Call once, when a command starts. Sets the umask to 022, so that files are readable by all unless the command makes
  * them private, and appends the system's folders to PATH, because a caller's PATH may lack the sbin folders. */
 void gw_program_environment(void);
@@ -13,6 +15,9 @@ mode_t gw_program_umask(void);
 /* Runs argv and waits for its end. True if it exits with 0. argv[0]: an absolute path, or a name to be found in PATH.
  * quiet: discards stdout and stderr. */
 bool gw_program_run(bool quiet, const char *const argv[]);
+/* Like gw_program_run, with a command line: words separated by one blank each. A value that is inserted stays within its
+ * word, whatever it contains. If a word is empty, the program is not run. */
+bool gw_program_runf(bool quiet, const char *fmt, ...) CMX_PRINTF(2, 3);
 
 /* Like gw_program_run, and stores the standard output in *text, which must be freed with free(), also after a failure.
  * Also false if the program writes more than a megabyte. */

@@ -32,6 +32,7 @@ struct gw_access_log {
     const struct gw *g;
     uint8_t own[16]; /* the gateway's identity, whose connections are not logged */
     int fd;
+    bool failing;  /* the last line could not be written, and this was logged */
     uint64_t lost; /* number of lost events (gw_idsock_events) that the log already has */
     uint64_t denied_window_ms;
     unsigned denied_lines;
@@ -59,9 +60,16 @@ const char *gw_access_path(const struct gw *g, unsigned n, char out[GW_PATH_MAX]
 static bool open_file(struct gw_access_log *l)
 {
     char path[GW_PATH_MAX];
+    char last = '\n';
+    off_t size;
 
-    l->fd = open(gw_access_path(l->g, 0, path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-    return l->fd >= 0;
+    l->fd = open(gw_access_path(l->g, 0, path), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (l->fd < 0)
+        return false;
+    size = lseek(l->fd, 0, SEEK_END);
+    if (size > 0 && pread(l->fd, &last, 1, size - 1) == 1 && last != '\n')
+        (void)!write(l->fd, "\n", 1); /* ends a line that a power cut left incomplete; a full disk is reported later */
+    return true;
 }
 
 static void rotate(struct gw_access_log *l)
@@ -80,14 +88,23 @@ static void rotate(struct gw_access_log *l)
 static void write_line(struct gw_access_log *l, struct cmx_json *j, struct cmx_buf *b)
 {
     struct stat st;
+    ssize_t n;
+    bool fails;
 
     if (cmx_json_finish(j) || cmx_buf_put_str(b, "\n"))
         return; /* can't happen: a line is far shorter than the buffer */
     if (l->fd < 0 && !open_file(l))
         return;
-    if (write(l->fd, cmx_buf_data(b), cmx_buf_len(b)) < 0)
-        gw_note("the access log can't be written: %s", strerror(errno));
-    if (fstat(l->fd, &st) == 0 && st.st_size > GW_ACCESS_FILE_MAX)
+    n = write(l->fd, cmx_buf_data(b), cmx_buf_len(b));
+    fails = n != (ssize_t)cmx_buf_len(b);
+    if (fails && !l->failing)
+        gw_note("the access log can't be written: %s", n < 0 ? strerror(errno) : "the disk is full");
+    l->failing = fails;
+    if (fstat(l->fd, &st) != 0)
+        return;
+    if (fails && n > 0)
+        (void)!ftruncate(l->fd, st.st_size - n); /* the next line must not follow a part of this one */
+    else if (st.st_size > GW_ACCESS_FILE_MAX)
         rotate(l);
 }
 

@@ -1,6 +1,5 @@
 #include "gateway/server/gw_access_read.h"
 
-#include <string.h>
 #include <sys/stat.h>
 
 void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g)
@@ -12,15 +11,25 @@ void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g)
         r->files[n] = fopen(gw_access_path(g, n, path), "re");
 }
 
-/* Reads a complete line. If the end of the line is not written yet, the next call reads the line again. */
+/* Reads a complete line. If the end of the line is not written yet, the next call reads the line again. A power cut may
+ * leave a line of any bytes: NUL bytes become '?', and a line that is too long is cut. */
 static bool read_whole(FILE *f, char line[GW_ACCESS_LINE_MAX])
 {
-    if (fgets(line, GW_ACCESS_LINE_MAX, f)) {
-        if (strchr(line, '\n'))
-            return true;
-        (void)fseek(f, -(long)strlen(line), SEEK_CUR); /* can't fail for a regular file */
+    size_t n = 0;
+    long read = 0;
+    int c;
+
+    while ((c = getc(f)) != EOF && c != '\n') {
+        read++;
+        if (n < GW_ACCESS_LINE_MAX - 2)
+            line[n++] = c ? (char)c : '?';
     }
+    line[n] = '\n';
+    line[n + 1] = '\0';
+    if (c == '\n')
+        return true;
     clearerr(f);
+    (void)fseek(f, -read, SEEK_CUR); /* can't fail for a regular file */
     return false;
 }
 

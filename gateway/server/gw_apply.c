@@ -31,9 +31,10 @@ typedef cmx_err (*rules_fn)(FILE *f, struct gw *g, const struct gw_allowed_list 
 
 typedef cmx_err (*text_fn)(FILE *f, struct gw *g, struct cmx_why *e);
 
+/* A file that is generated from the registry. */
 struct generated {
-    const char *name;
-    rules_fn rules; /* exactly one of `rules` and `text` is set */
+    const char *name; /* NULL: no file */
+    rules_fn rules;   /* exactly one of `rules` and `text` is set */
     text_fn text;
     bool in_place; /* overwrite the file instead of replacing it, because it is also mounted elsewhere */
 };
@@ -67,12 +68,13 @@ bool gw_apply_is_up(const struct gw *g)
 
 /* Loads the rules into the running gateway's namespace. A gateway that is starting may already have loaded the former
  * rules, while its namespace can't be entered yet. So this function tries repeatedly. */
-static cmx_err load_inside(struct gw *g, struct cmx_why *e)
+static cmx_err load_inside(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
     char *nft[] = {"nft", "-f", path, NULL};
     int status = 0;
 
+    (void)allowed;
     snprintf(path, sizeof path, "%.4000s/fleet.nft", gw_inside_dir(g));
     for (unsigned tries = 0; gw_apply_is_up(g); tries++) {
         status = gw_inside(g, -1, false, nft);
@@ -93,14 +95,14 @@ static cmx_err load_inside(struct gw *g, struct cmx_why *e)
     return CMX_OK; /* no gateway is running; when one starts, it loads the rules */
 }
 
-static cmx_err load_host(struct gw *g, struct cmx_why *e)
+static cmx_err load_host(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
-    const char *nft[] = {"nft", "-f", gw_path(g, "host.nft", path), NULL};
 
+    (void)allowed;
     if (access("/sys/class/net/cmxsafe0", F_OK) != 0)
         return CMX_OK;
-    return gw_program_run(false, nft)
+    return gw_program_runf(false, "nft -f %s", gw_path(g, "host.nft", path))
                ? CMX_OK
                : cmx_why_fail(e, CMX_EPERM, "the host's rules could not be loaded; see the message of nft above");
 }
@@ -164,41 +166,10 @@ static cmx_err write_etc_hosts(struct gw *g, bool *differs, struct cmx_why *e)
     return err;
 }
 
-static cmx_err apply_names(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
-{
-    static const struct generated hosts = {.name = "hosts", .text = gw_hosts, .in_place = true};
-
-    return generate(g, &hosts, allowed, e);
-}
-
-static cmx_err apply_fleet(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
-{
-    static const struct generated rules = {.name = "fleet.nft", .rules = gw_nft_fleet};
-    cmx_err err = g->simple ? CMX_OK : generate(g, &rules, allowed, e);
-
-    return err || g->simple ? err : load_inside(g, e);
-}
-
-static cmx_err apply_host(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
-{
-    static const struct generated rules = {.name = "host.nft", .rules = gw_nft_host};
-    cmx_err err;
-
-    if (g->simple || g->user)
-        return CMX_OK;
-    err = generate(g, &rules, allowed, e);
-    return err ? err : load_host(g, e);
-}
-
-static cmx_err apply_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
-{
-    return gw_sweep(g, allowed, e);
-}
-
 static cmx_err apply_etc_hosts(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     (void)allowed;
-    return g->simple || g->user ? CMX_OK : write_etc_hosts(g, NULL, e);
+    return write_etc_hosts(g, NULL, e);
 }
 
 bool gw_apply_has_etc_hosts(struct gw *g)
@@ -208,6 +179,7 @@ bool gw_apply_has_etc_hosts(struct gw *g)
     return write_etc_hosts(g, &differs, NULL) == CMX_OK && !differs;
 }
 
+/* Writes the KRL even if it is empty: without the file sshd refuses every login, and an empty file revokes nothing. */
 static cmx_err krl_text(FILE *f, struct gw *g, struct cmx_why *e)
 {
     struct gw_krl krl;
@@ -217,14 +189,6 @@ static cmx_err krl_text(FILE *f, struct gw *g, struct cmx_why *e)
         fwrite(krl.bytes, 1, krl.len, f); /* f is in memory: fclose fails if memory ran out */
     cmx_mem_free(krl.bytes);
     return err;
-}
-
-/* Writes the KRL even if it is empty: without the file sshd refuses every login, and an empty file revokes nothing. */
-static cmx_err apply_krl(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
-{
-    static const struct generated krl = {.name = "krl", .text = krl_text};
-
-    return generate(g, &krl, allowed, e);
 }
 
 static cmx_err read_allowed(struct gw *g, struct gw_allowed_list *out, struct cmx_why *e)
@@ -275,8 +239,6 @@ static cmx_err find_several(struct gw *g, bool *out, struct cmx_why *e)
     cmx_err err;
 
     *out = false;
-    if (g->simple || g->user)
-        return CMX_OK;
     err = gw_nodes_read(&g->registry, &g->fleet, &nodes, e);
     *out = !err && (nodes.own || access(gw_path(g, "bird.conf", path), F_OK) == 0);
     return err;
@@ -308,15 +270,37 @@ static cmx_err apply_nodes(struct gw *g, const struct gw_allowed_list *allowed, 
     return err;
 }
 
+/* First generates the file, if there is one, and then calls `then`, if it is set. */
+static const struct step {
+    struct generated file;
+    cmx_err (*then)(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
+    enum { EVERY_MODE, NOT_SIMPLE, ONLY_SYSTEM } mode;
+    bool judged;   /* this step needs the list of allowed connections */
+    bool optional; /* access does not depend on this step */
+} steps[] = {
+    {.file = {.name = "krl", .text = krl_text}},
+    {.file = {.name = "hosts", .text = gw_hosts, .in_place = true}},
+    {.file = {.name = "fleet.nft", .rules = gw_nft_fleet}, .then = load_inside, .mode = NOT_SIMPLE, .judged = true},
+    {.file = {.name = "host.nft", .rules = gw_nft_host}, .then = load_host, .mode = ONLY_SYSTEM, .judged = true},
+    {.then = gw_sweep, .mode = ONLY_SYSTEM, .judged = true},
+    {.then = apply_links, .mode = ONLY_SYSTEM, .optional = true},
+    {.then = apply_nodes, .mode = ONLY_SYSTEM},
+    {.then = apply_etc_hosts, .mode = ONLY_SYSTEM, .optional = true},
+};
+
+static cmx_err run_step(struct gw *g, const struct step *x, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    cmx_err err = CMX_OK;
+
+    if ((x->mode != EVERY_MODE && g->simple) || (x->mode == ONLY_SYSTEM && g->user))
+        return CMX_OK;
+    if (x->file.name)
+        err = generate(g, &x->file, allowed, e);
+    return err || !x->then ? err : x->then(g, allowed, e);
+}
+
 static cmx_err apply(struct gw *g, bool only_access, struct cmx_why *e)
 {
-    static const struct {
-        cmx_err (*apply)(struct gw *, const struct gw_allowed_list *, struct cmx_why *);
-        bool judged; /* this step needs the list of allowed connections */
-        bool access; /* access depends on this step */
-    } steps[] = {{apply_krl, false, true},   {apply_names, false, true},     {apply_fleet, true, true},
-                 {apply_host, true, true},   {apply_sweep, true, true},      {apply_links, false, false},
-                 {apply_nodes, false, true}, {apply_etc_hosts, false, false}};
     struct gw_allowed_list allowed;
     cmx_err unread;
     cmx_err first;
@@ -326,9 +310,9 @@ static cmx_err apply(struct gw *g, bool only_access, struct cmx_why *e)
     first = unread;
     for (size_t i = 0; i < GW_COUNT(steps); i++) {
         struct cmx_why now = {0};
-        cmx_err err = unread && steps[i].judged ? CMX_OK : steps[i].apply(g, &allowed, &now);
+        cmx_err err = unread && steps[i].judged ? CMX_OK : run_step(g, &steps[i], &allowed, &now);
 
-        if (err && only_access && !steps[i].access)
+        if (err && only_access && steps[i].optional)
             gw_note("%s", now.text);
         else if (err && !first) {
             first = err;

@@ -123,12 +123,11 @@ _Noreturn static void keep_routes(int inherited, const struct gw_fleet *f, uid_t
 
 cmx_err gw_claims_open(struct gw_claims *c, const struct gw_fleet *f, uid_t uid, gid_t gid, struct cmx_why *e)
 {
-    const char *flush[] = {
-        "ip", "-6", "route", "flush", "table", NUMBER(GW_CLAIMS_TABLE), "proto", NUMBER(GW_CLAIMS_PROTOCOL), NULL};
     int pair[2];
     pid_t pid;
 
-    (void)gw_program_run(true, flush); /* fails when the table is empty */
+    /* Fails when the table is empty. */
+    (void)gw_program_runf(true, "ip -6 route flush table %d proto %d", GW_CLAIMS_TABLE, GW_CLAIMS_PROTOCOL);
     c->fd = -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return cmx_why_fail(e, CMX_EIO, "no socket (%s)", strerror(errno));

@@ -1,8 +1,6 @@
-/* The control socket, DIR/run/control. A client sends one line; the server answers and closes the connection. sshd's
- * helper sends `login`, `certificate`, `refused`, `unknown` and `trouble`; the guard sends `judge` and `denied`; the
- * operator's commands send `reload`, `status`, `traffic`, `pending` and `forget`; the worker sends `journal`, `claims`
- * and `queues`. The server checks a client's permissions by the ids that the kernel reports (SO_PEERCRED), not by file
- * modes. */
+/* The control socket, DIR/run/control. A client sends one line; the server answers and closes the connection. The table
+ * `requests` lists who sends which request. The server checks a client's permissions by the ids that the kernel reports
+ * (SO_PEERCRED), not by file modes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -20,12 +18,22 @@
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/authline.h"
 #include "gateway/server/gw_access_log.h"
+#include "gateway/server/gw_client.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_hold.h"
 #include "gateway/server/gw_peer.h"
 #include "gateway/server/gw_report.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
+
+#define ACCEPTS_AT_ONCE 16
+#define ANSWER_S 30     /* a running gateway that sends nothing for this time counts as hung */
+#define HELPER_MS 10000 /* sshd's helper waits less long for an answer */
+#define TELL_S 1        /* limit of the wait for a gateway that has much to accept */
+#define SEND_MS 5000    /* the server spends at most this time on sending an answer */
+#define SEND_PIECE_S 1  /* and at most this time on waiting for the client to read */
+
+#define UNREAD "unread\n" /* the answer to `reload` if the registry can't be read */
 
 /* sun_path is short and folders may be long, so the socket is addressed through a descriptor of its folder. */
 static bool short_address(const char *run, struct sockaddr_un *a, int *dir)
@@ -57,48 +65,34 @@ bool gw_control_open(struct gw_server *s)
     return ok && gw_watch_add(s->epoll, &s->control);
 }
 
-void gw_control_accept(struct gw_server *s)
+static void control_take(struct gw_server *s, int fd)
 {
     struct ucred peer = {.uid = (uid_t)-1};
     socklen_t len = sizeof peer;
     struct gw_client *c;
-    int fd = accept4(s->control.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    if (fd < 0)
-        return;
-    c = cmx_mem_alloc(sizeof *c);
-    if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || (peer.uid != 0 && peer.uid != geteuid())) {
-        cmx_mem_free(c);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || (peer.uid != 0 && peer.uid != geteuid())) {
         close(fd);
         return;
     }
-    c->watch = (struct gw_watch){GW_WATCH_CLIENT, fd};
-    c->question.fd = -1;
+    c = gw_client_add(s, fd);
+    if (!c)
+        return;
     c->pid = peer.pid;
     c->root = peer.uid == 0;
-    if (!gw_watch_add(s->epoll, &c->watch)) {
-        close(fd);
-        cmx_mem_free(c);
-        return;
-    }
-    c->next = s->clients;
-    s->clients = c;
+    if (!c->root) /* a session whose sshd is taken over must not use up the descriptors */
+        c->deadline_ms = cmx_port_now_ms() + HELPER_MS;
 }
 
-void gw_control_close(struct gw_server *s, struct gw_client *c)
+void gw_control_accept(struct gw_server *s)
 {
-    struct gw_client **link = &s->clients;
+    int fd = 0;
 
-    while (*link != c)
-        link = &(*link)->next;
-    *link = c->next;
-    for (size_t i = 0; i < c->n_probes; i++)
-        if (c->probes[i].fd >= 0)
-            close(c->probes[i].fd);
-    if (c->question.fd >= 0)
-        close(c->question.fd);
-    close(c->watch.fd);
-    cmx_mem_free(c);
+    for (int i = 0; i < ACCEPTS_AT_ONCE && fd >= 0; i++) {
+        fd = accept4(s->control.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0)
+            control_take(s, fd);
+    }
 }
 
 static void put_counters(struct cmx_json *j, const struct gw_server *s)
@@ -188,16 +182,18 @@ static void put_state(struct cmx_json *j, const struct gw_server *s)
     put_queues(j, s);
 }
 
-static void put_traffic(struct cmx_json *j, struct gw_server *s)
+static void put_traffic(struct cmx_json *j, struct gw_server *s, uint64_t from)
 {
+    (void)from;
     put_state(j, s);
     gw_traffic_json(j, s);
 }
 
-static void put_status(struct cmx_json *j, struct gw_server *s)
+static void put_status(struct cmx_json *j, struct gw_server *s, uint64_t from)
 {
     struct gw_listeners l;
 
+    (void)from;
     gw_listeners_read(&l);
     put_state(j, s);
     cmx_json_array(j, "sessions");
@@ -208,31 +204,26 @@ static void put_status(struct cmx_json *j, struct gw_server *s)
     gw_listeners_free(&l);
 }
 
-static void put_pending(struct cmx_json *j, struct gw_server *s)
+static void put_pending(struct cmx_json *j, struct gw_server *s, uint64_t from)
 {
+    (void)from;
     gw_pending_json(j, &s->pending);
 }
 
-static void put_journal(struct cmx_json *j, struct gw_server *s)
+static void put_journal(struct cmx_json *j, struct gw_server *s, uint64_t from)
 {
-    gw_journal_json(j, &s->journal, s->journal_from);
+    gw_journal_json(j, &s->journal, from);
 }
 
-static void put_claims(struct cmx_json *j, struct gw_server *s)
+static void put_claims(struct cmx_json *j, struct gw_server *s, uint64_t from)
 {
-    gw_hold_json(j, s, s->journal_from);
+    gw_hold_json(j, s, from);
 }
 
-static void note_unknown(struct gw_server *s, const struct gw_client *c, const char *key)
-{
-    const struct gw_session *x = gw_session_of_process(s, c->pid);
-
-    if (x)
-        gw_pending_note(&s->pending, key, x->from, x->source, (int64_t)time(NULL));
-}
+typedef void (*put_fn)(struct cmx_json *j, struct gw_server *s, uint64_t from);
 
 /* Returns one JSON object, to be freed with free(); NULL: out of memory. */
-static char *answer_text(struct gw_server *s, size_t *len, void (*put)(struct cmx_json *j, struct gw_server *s))
+static char *answer_text(struct gw_server *s, size_t *len, put_fn put, uint64_t from)
 {
     char *text = NULL;
     FILE *f = open_memstream(&text, len);
@@ -242,7 +233,7 @@ static char *answer_text(struct gw_server *s, size_t *len, void (*put)(struct cm
         return NULL;
     gw_json_begin(&out, f);
     cmx_json_object(&out.j, NULL);
-    put(&out.j, s);
+    put(&out.j, s, from);
     cmx_json_end(&out.j);
     (void)gw_json_end(&out); /* f is in memory: fclose fails if memory ran out */
     if (fclose(f) == 0)
@@ -267,137 +258,184 @@ static bool serve_report(struct gw_server *s, const struct gw_client *c)
         return true;
     if (follows)
         gw_report_follow(s, c);
-    text = answer_text(s, &len, status ? put_status : put_traffic);
+    text = answer_text(s, &len, status ? put_status : put_traffic, 0);
     gw_report_text(c, text ? text : "", len);
 }
 
-/* Sends the answer. Blocks for up to a second if the client does not read, which is acceptable because the client is
- * root or the account. */
-static void send_answer(struct gw_server *s, struct gw_client *c, void (*put)(struct cmx_json *j, struct gw_server *s))
+/* Sends the answer. Blocks while the client does not read, which is acceptable because the client is root. */
+static void send_answer(struct gw_server *s, struct gw_client *c, put_fn put, uint64_t from)
 {
-    struct timeval patience = {.tv_sec = 1};
+    static const struct timeval patience = {.tv_sec = SEND_PIECE_S};
+    uint64_t end_ms = cmx_port_now_ms() + SEND_MS;
     size_t len = 0;
-    char *text = answer_text(s, &len, put);
-    size_t sent = 0;
+    char *text = answer_text(s, &len, put, from);
+    ssize_t n = 1;
 
-    if (text) {
-        fcntl(c->watch.fd, F_SETFL, 0);
-        setsockopt(c->watch.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-        while (sent < len) {
-            ssize_t n = send(c->watch.fd, text + sent, len - sent, MSG_NOSIGNAL);
-            if (n <= 0)
-                break;
-            sent += (size_t)n;
-        }
-    }
+    fcntl(c->watch.fd, F_SETFL, 0);
+    setsockopt(c->watch.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    for (size_t sent = 0; text && sent < len && n > 0 && cmx_port_now_ms() < end_ms; sent += (size_t)n)
+        n = send(c->watch.fd, text + sent, len - sent, MSG_NOSIGNAL);
     free(text); /* allocated by open_memstream */
 }
 
-/* Processes the guard's report: "ok", "repaired WHAT", "bad WHAT" or "stop WHAT". */
-static void take_judge(struct gw_server *s, const char *report)
+static void send_line(const struct gw_client *c, const char *line)
 {
+    (void)send(c->watch.fd, line, strlen(line), MSG_NOSIGNAL); /* a caller that left needs no answer */
+}
+
+/* ---- one function for each request; text: the rest of the line ---- */
+
+static void take_login(struct gw_server *s, struct gw_client *c, const char *text)
+{
+    gw_session_identify(s, c->pid, text); /* must happen before the helper answers sshd */
+    gw_takeover_begin(s, c, text);
+}
+
+static void take_certificate(struct gw_server *s, struct gw_client *c, const char *text)
+{
+    if (!gw_session_certify(s, c->pid, text))
+        send_line(c, GW_REFUSED "\n");
+}
+
+static void take_refused(struct gw_server *s, struct gw_client *c, const char *text)
+{
+    gw_session_refused(s, c->pid, text);
+}
+
+static void take_unknown(struct gw_server *s, struct gw_client *c, const char *text)
+{
+    const struct gw_session *x = gw_session_of_process(s, c->pid);
+
+    if (x)
+        gw_pending_note(&s->pending, text, x->from, x->source, (int64_t)time(NULL));
+}
+
+static void take_trouble(struct gw_server *s, struct gw_client *c, const char *text)
+{
+    const struct gw_session *x = gw_session_of_process(s, c->pid);
+
+    if (!x || x->up)
+        return; /* only logins have trouble; a session must not fill the log */
+    s->counters.trouble++;
+    if (strcmp(s->trouble, text) != 0)
+        gw_note("no login is possible: %s", text);
+    snprintf(s->trouble, sizeof s->trouble, "%.299s", text);
+}
+
+/* text: the guard's report, "ok", "repaired WHAT", "bad WHAT" or "stop WHAT". */
+static void take_judge(struct gw_server *s, struct gw_client *c, const char *text)
+{
+    (void)c;
     s->judged_ms = cmx_port_now_ms();
-    if (strcmp(report, "ok") == 0) {
+    if (strcmp(text, "ok") == 0) {
         s->judge[0] = '\0';
-        return;
-    }
-    if (strncmp(report, "repaired ", 9) == 0) {
+    } else if (strncmp(text, "repaired ", 9) == 0) {
         s->repairs++;
-        gw_note("repaired: %s", report + 9);
-        return;
-    }
-    if (strncmp(report, "stop ", 5) == 0) {
-        gw_note("all sessions end, and the gateway stops: %s", report + 5);
+        gw_note("repaired: %s", text + 9);
+    } else if (strncmp(text, "stop ", 5) == 0) {
+        gw_note("all sessions end, and the gateway stops: %s", text + 5);
         s->failed = true;
         s->stopping = true;
-        return;
+    } else if (strncmp(text, "bad ", 4) == 0) {
+        if (strcmp(s->judge, text + 4) != 0)
+            gw_note("the fleet's network differs from its configuration: %s", text + 4);
+        snprintf(s->judge, sizeof s->judge, "%s", text + 4);
     }
-    if (strcmp(s->judge, report) != 0)
-        gw_note("the fleet's network differs from its configuration: %s", report);
-    snprintf(s->judge, sizeof s->judge, "%s", report);
 }
 
-/* Processes the worker's report: "CHECKS-WAITING CHECKS-RUNNING EVENTS-WAITING". */
-static void take_queues(struct gw_server *s, const char *report)
-{
-    struct gw_queues q = {.reported_ms = cmx_port_now_ms()};
-
-    if (sscanf(report, "%llu %llu %llu", &q.checks_waiting, &q.checks_running, &q.events_waiting) == 3)
-        s->queues = q;
-}
-
-/* Records a refused connection. text: "SOURCE TARGET PORT COUNT". */
-static void journal_denied(struct gw_server *s, const char *text)
+/* text: "SOURCE TARGET PORT COUNT" of a refused connection. */
+static void take_denied(struct gw_server *s, struct gw_client *c, const char *text)
 {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];
     unsigned port;
 
-    if (sscanf(text, "%45s %45s %u", source, target, &port) == 3)
-        gw_journal_add_refusal(&s->journal, source, target, port);
+    (void)c;
+    if (!s->access || sscanf(text, "%45s %45s %u", source, target, &port) != 3)
+        return;
+    gw_journal_add_refusal(&s->journal, source, target, port);
+    gw_access_denied(s->access, text);
+    gw_traffic_denied(s, text);
 }
 
-/* Serves a request. True: the request was answered, so the connection can be closed. */
-static bool serve_request(struct gw_server *s, struct gw_client *c)
+/* text: "CHECKS-WAITING CHECKS-RUNNING EVENTS-WAITING". */
+static void take_queues(struct gw_server *s, struct gw_client *c, const char *text)
 {
-    const struct gw_session *subject = c->node ? gw_peer_subject(s, c) : NULL;
+    struct gw_queues q = {.reported_ms = cmx_port_now_ms()};
 
-    if (c->node && serve_report(s, c))
-        return true;
-    if (c->node)
-        return !subject || gw_takeover_begin(s, c, subject->fingerprint);
-    if (strncmp(c->request, "login ", 6) == 0) {
-        gw_session_identify(s, c->pid, c->request + 6); /* must happen before the helper answers sshd */
-        return gw_takeover_begin(s, c, c->request + 6);
+    (void)c;
+    if (sscanf(text, "%llu %llu %llu", &q.checks_waiting, &q.checks_running, &q.events_waiting) == 3)
+        s->queues = q;
+}
+
+static void answer_reload(struct gw_server *s, struct gw_client *c, const char *text)
+{
+    (void)text;
+    send_line(c, gw_sessions_recheck(s) ? "ok\n" : UNREAD);
+}
+
+static void answer_forget(struct gw_server *s, struct gw_client *c, const char *text)
+{
+    gw_pending_forget(&s->pending, text);
+    send_line(c, "ok\n");
+}
+
+static const struct {
+    const char *verb; /* with a blank at its end if a text follows */
+    bool root;        /* only root may send it */
+    void (*serve)(struct gw_server *s, struct gw_client *c, const char *text); /* NULL: put writes the answer */
+    put_fn put;
+} requests[] = {
+    /* From sshd's helper. A session may send these too, even if its sshd is taken over: they concern that session. */
+    {"login ", false, take_login, NULL},
+    {"certificate ", false, take_certificate, NULL},
+    {"refused ", false, take_refused, NULL},
+    {"unknown ", false, take_unknown, NULL},
+    {"trouble ", false, take_trouble, NULL},
+    /* From the guard. */
+    {"judge ", true, take_judge, NULL},
+    {"denied ", true, take_denied, NULL},
+    /* From the operator's commands. */
+    {"reload", true, answer_reload, NULL},
+    {"status", true, NULL, put_status},
+    {"traffic", true, NULL, put_traffic},
+    {"pending", true, NULL, put_pending},
+    {"forget ", true, answer_forget, NULL},
+    /* From the worker. */
+    {"journal ", true, NULL, put_journal},
+    {"claims ", true, NULL, put_claims},
+    {"queues ", true, take_queues, NULL},
+};
+
+static void serve_local(struct gw_server *s, struct gw_client *c)
+{
+    for (size_t i = 0; i < GW_COUNT(requests); i++) {
+        size_t len = strlen(requests[i].verb);
+        const char *text = c->request + len;
+
+        if (strncmp(c->request, requests[i].verb, len) != 0 || (text[-1] != ' ' && *text) ||
+            (requests[i].root && !c->root))
+            continue;
+        if (requests[i].serve)
+            requests[i].serve(s, c, text);
+        else
+            send_answer(s, c, requests[i].put, strtoull(text, NULL, 10));
+        return;
     }
-    if (strncmp(c->request, "certificate ", 12) == 0 && !gw_session_certify(s, c->pid, c->request + 12))
-        (void)send(c->watch.fd, GW_REFUSED "\n", strlen(GW_REFUSED "\n"), MSG_NOSIGNAL);
-    if (strncmp(c->request, "refused ", 8) == 0)
-        gw_session_refused(s, c->pid, c->request + 8);
-    if (c->root && strncmp(c->request, "judge ", 6) == 0) {
-        take_judge(s, c->request + 6);
-        (void)send(c->watch.fd, "ok\n", 3, MSG_NOSIGNAL); /* a caller that left needs no answer */
-    }
-    if (c->root && strncmp(c->request, "denied ", 7) == 0 && s->access) {
-        journal_denied(s, c->request + 7);
-        gw_access_denied(s->access, c->request + 7);
-        gw_traffic_denied(s, c->request + 7);
-        (void)send(c->watch.fd, "ok\n", 3, MSG_NOSIGNAL);
-    }
-    if (strncmp(c->request, "unknown ", 8) == 0)
-        note_unknown(s, c, c->request + 8);
-    if (strncmp(c->request, "forget ", 7) == 0) {
-        gw_pending_forget(&s->pending, c->request + 7);
-        (void)send(c->watch.fd, "ok\n", 3, MSG_NOSIGNAL);
-    }
-    if (strncmp(c->request, "journal ", 8) == 0) {
-        s->journal_from = strtoull(c->request + 8, NULL, 10);
-        send_answer(s, c, put_journal);
-    }
-    if (c->root && strncmp(c->request, "queues ", 7) == 0) {
-        take_queues(s, c->request + 7);
-        (void)send(c->watch.fd, "ok\n", 3, MSG_NOSIGNAL);
-    }
-    if (strcmp(c->request, "traffic") == 0)
-        send_answer(s, c, put_traffic);
-    if (strncmp(c->request, "claims ", 7) == 0) {
-        s->journal_from = strtoull(c->request + 7, NULL, 10);
-        send_answer(s, c, put_claims);
-    }
-    if (strcmp(c->request, "pending") == 0)
-        send_answer(s, c, put_pending);
-    if (strncmp(c->request, "trouble ", 8) == 0) {
-        s->counters.trouble++;
-        if (strcmp(s->trouble, c->request + 8) != 0)
-            gw_note("no login is possible: %s", c->request + 8);
-        snprintf(s->trouble, sizeof s->trouble, "%.299s", c->request + 8);
-    } else if (strcmp(c->request, "reload") == 0) {
-        gw_sessions_recheck(s);
-        (void)send(c->watch.fd, "ok\n", 3, MSG_NOSIGNAL); /* a caller that left needs no answer */
-    } else if (strcmp(c->request, "status") == 0) {
-        send_answer(s, c, put_status);
-    }
-    return true;
+}
+
+static void serve_node(struct gw_server *s, struct gw_client *c)
+{
+    const struct gw_session *subject = gw_peer_subject(s, c);
+
+    if (!serve_report(s, c) && subject)
+        gw_takeover_begin(s, c, subject->fingerprint);
+}
+
+/* True if the answer waits for probes or for another gateway. */
+static bool waits(const struct gw_client *c)
+{
+    return c->n_probes || c->follows || c->question.fd >= 0;
 }
 
 void gw_control_readable(struct gw_server *s, struct gw_client *c)
@@ -408,7 +446,7 @@ void gw_control_readable(struct gw_server *s, struct gw_client *c)
     if (n < 0 && errno == EAGAIN)
         return;
     if (n <= 0) {
-        gw_control_close(s, c);
+        gw_client_close(s, c);
         return;
     }
     c->len += (size_t)n;
@@ -418,11 +456,15 @@ void gw_control_readable(struct gw_server *s, struct gw_client *c)
         *end = '\0';
     else if (c->len < sizeof c->request - 1)
         return;
-    if (c->n_probes || c->follows || c->question.fd >= 0)
+    if (waits(c))
         return; /* the request was read; further bytes are ignored */
-    if (!end || serve_request(s, c)) {
+    if (end && c->node)
+        serve_node(s, c);
+    else if (end)
+        serve_local(s, c);
+    if (!waits(c)) {
         gw_peer_answer(s, c);
-        gw_control_close(s, c);
+        gw_client_close(s, c);
     }
 }
 
@@ -436,60 +478,99 @@ static cmx_err not_running(const struct gw *g, struct cmx_why *e)
     return cmx_why_fail(e, CMX_ECLOSED, "no gateway is running here; start it with 'cmxsafe gateway serve'");
 }
 
-bool gw_control_is_serving(const struct gw *g)
+/* Connects to the control socket. patience_s: how long the connection and each later call may wait; 0: not at all.
+ * Returns -1 if no gateway is running or, with errno EAGAIN, if it accepts no connection in time. */
+static int control_connect(const struct gw *g, int patience_s)
 {
+    const struct timeval patience = {.tv_sec = patience_s};
     char path[GW_PATH_MAX];
     struct sockaddr_un a;
     int dir;
+    int error;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (patience_s ? 0 : SOCK_NONBLOCK), 0);
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (short_address(gw_path(g, "run", path), &a, &dir)) {
+        error = connect(fd, (const struct sockaddr *)&a, sizeof a) == 0 ? 0 : errno;
+        close(dir);
+        if (!error)
+            return fd;
+        errno = error;
+    }
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static bool send_request(int fd, const char *request)
+{
+    return send(fd, request, strlen(request), MSG_NOSIGNAL) == (ssize_t)strlen(request) &&
+           send(fd, "\n", 1, MSG_NOSIGNAL) == 1;
+}
+
+bool gw_control_is_serving(const struct gw *g)
+{
+    char path[GW_PATH_MAX];
     int lock = open(gw_path(g, "run/lock", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     bool serving = lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = serving ? -1 : control_connect(g, 0);
 
     if (lock >= 0)
         close(lock);
-    if (!serving && fd >= 0 && short_address(gw_path(g, "run", path), &a, &dir)) {
-        serving = connect(fd, (const struct sockaddr *)&a, sizeof a) == 0;
-        close(dir);
-    }
     if (fd >= 0)
         close(fd);
-    return serving;
+    return serving || fd >= 0 || errno == EAGAIN;
+}
+
+bool gw_control_tell(const struct gw *g, const char *line)
+{
+    int fd = control_connect(g, TELL_S);
+    bool sent = fd >= 0 && send_request(fd, line);
+
+    if (fd >= 0)
+        close(fd);
+    return sent;
 }
 
 /* Sends a request. out: receives the answer; may be NULL. */
 static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cmx_why *e)
 {
-    char path[GW_PATH_MAX];
-    char chunk[4096];
-    struct sockaddr_un a;
-    int dir;
+    char chunk[4096] = "";
     ssize_t n;
-    size_t got = 0;
-    bool sent;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ssize_t got = 0;
+    bool hung;
+    int fd = control_connect(g, ANSWER_S);
 
-    if (fd < 0 || !short_address(gw_path(g, "run", path), &a, &dir)) {
-        if (fd >= 0)
-            close(fd);
+    if (fd < 0 && errno != EAGAIN)
         return not_running(g, e);
-    }
-    sent = connect(fd, (const struct sockaddr *)&a, sizeof a) == 0 &&
-           send(fd, request, strlen(request), MSG_NOSIGNAL) == (ssize_t)strlen(request) &&
-           send(fd, "\n", 1, MSG_NOSIGNAL) == 1;
-    close(dir);
-    if (!sent) {
-        close(fd);
-        return not_running(g, e);
-    }
-    while ((n = recv(fd, chunk, sizeof chunk, 0)) > 0) {
-        got += (size_t)n;
+    hung = fd < 0 || !send_request(fd, request);
+    while (!hung && (n = recv(fd, chunk, sizeof chunk, 0)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        hung = n < 0 && errno == EAGAIN;
+        if (n < 0)
+            break;
+        got = n;
         if (out)
             fwrite(chunk, 1, (size_t)n, out);
     }
-    close(fd);
-    return got ? CMX_OK
-               : cmx_why_fail(e, CMX_EPERM,
-                              "the running gateway gave no answer; run this as root, or as the gateway's owner");
+    if (fd >= 0)
+        close(fd);
+    if (hung)
+        return cmx_why_fail(e, CMX_EPERM, "the running gateway does not answer; restart it");
+    if (got == (ssize_t)strlen(UNREAD) && memcmp(chunk, UNREAD, strlen(UNREAD)) == 0)
+        return cmx_why_fail(e, CMX_EPERM,
+                            "the running gateway can't read the registry, so its sessions keep their rights until it "
+                            "can; see 'cmxsafe gateway doctor'");
+    if (got && chunk[got - 1] == '\n')
+        return CMX_OK;
+    return cmx_why_fail(e, CMX_EPERM,
+                        got ? "the running gateway gave only a part of its answer; try again"
+                            : "the running gateway gave no answer; run this as root, or as the gateway's owner");
 }
 
 cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e)

@@ -4,8 +4,13 @@
 #include "gateway/folder/gw_folder.h"
 
 /* Sends one line. *answer receives the answer, or NULL after an error; free it with free(). If answer is NULL, the
- * answer is discarded. CMX_ECLOSED: no gateway is running. */
+ * answer is discarded. CMX_ECLOSED: no gateway is running. CMX_EPERM: a gateway is running and gave no complete answer;
+ * it may be hung, or the caller is not root. */
 CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e);
+
+/* Sends one line that needs no answer. Waits for at most about a second, even for a gateway that is hung. False: it was
+ * not sent. */
+bool gw_control_tell(const struct gw *g, const char *line);
 
 /* The member `judge` of the answer to `status` has this value from the gateway's start until the guard's first report.
  */

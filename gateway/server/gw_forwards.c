@@ -133,17 +133,6 @@ size_t gw_session_forwards(const struct gw_session *x, const struct gw_listeners
     return n;
 }
 
-bool gw_session_first_forward(const struct gw_session *x, struct gw_forward *out)
-{
-    struct gw_listeners l;
-    size_t n;
-
-    gw_listeners_read(&l);
-    n = gw_session_forwards(x, &l, out, 1);
-    gw_listeners_free(&l);
-    return n > 0;
-}
-
 bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out, uint32_t *rtt_us)
 {
     struct tcp_info info = {0};

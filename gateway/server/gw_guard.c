@@ -31,6 +31,7 @@
 #include "gateway/server/gw_network.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
+#include "port/linux/child.h"
 
 #define CHECK_MS 250           /* interval of checking whether the rules have changed */
 #define NETWORK_CHECK_MS 10000 /* interval of network checks; a change that the kernel reports is checked at once */
@@ -241,11 +242,10 @@ static bool take_reference(struct guard *d)
  * same "bad" as before. */
 static void report(struct guard *d, const char *state, const char *what)
 {
-    struct cmx_why e = {0};
     char line[300];
 
     snprintf(line, sizeof line, "judge %s%s%s", state, what[0] ? " " : "", what);
-    if (gw_control(d->g, line, NULL, &e) != CMX_OK && what[0])
+    if (!gw_control_tell(d->g, line) && what[0])
         gw_note("%s: %s", state, what); /* no server logs it, so this process does */
 }
 
@@ -395,16 +395,6 @@ static bool take_events(struct guard *d)
 
 /* ---- refused connections ---- */
 
-static void report_denied(const struct guard *d, const struct gw_denied *x)
-{
-    char line[160];
-    struct cmx_why e = {0};
-
-    snprintf(line, sizeof line, "denied %s %s %u %llu", x->source, x->target, x->port, x->packets);
-    if (gw_control(d->g, line, NULL, &e) != CMX_OK)
-        return; /* without a server there is no access log */
-}
-
 /* Removes the listed refusals from the set; newer ones stay for the next check. If a listed refusal has expired
  * meanwhile, the kernel rejects the whole command, and each refusal is then removed with a separate command. */
 static void remove_denied(struct guarded *t, const char *begin)
@@ -440,6 +430,7 @@ static void check_denied(struct guard *d)
     struct gw_denied x;
     uint32_t generation;
     const char *begin;
+    char line[160];
     char *text;
 
     nft_ctx_output_set_flags(t->nft, 0); /* include the counters in listings */
@@ -452,8 +443,11 @@ static void check_denied(struct guard *d)
         remove_denied(t, begin);
         if (read_generation(t, &generation) && generation == t->generation + 1)
             t->generation = generation;
-        for (const char *at = begin; gw_denied_next(&at, &x);)
-            report_denied(d, &x);
+        for (const char *at = begin; gw_denied_next(&at, &x);) {
+            snprintf(line, sizeof line, "denied %s %s %u %llu", x.source, x.target, x.port, x.packets);
+            if (!gw_control_tell(d->g, line))
+                break; /* without a server there is no access log */
+        }
     }
     cmx_mem_free(text);
 }
@@ -506,11 +500,11 @@ static bool due(uint64_t *last, uint64_t every)
     return true;
 }
 
-static void check_all(struct guard *d)
+static void check_all(struct guard *d, pid_t child)
 {
     bool look;
 
-    gw_worker_watch(&d->worker, d->g);
+    gw_worker_watch(&d->worker, d->g, child);
     if (!d->wrong[0] && gw_expiry_tick(&d->expiry, d->g) && !take_reference(d))
         snprintf(d->wrong, sizeof d->wrong, "%s", "the rules could not be read");
     if (d->wrong[0] && due(&d->retry_ms, RETRY_MS))
@@ -571,7 +565,7 @@ int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
                               "the namespace, or the packet filter's tables in it and on the host, are missing",
                               "run 'cmxsafe gateway net up'");
     if (status == -1 && ready) {
-        check_all(&d); /* send the first report to the server before the unit counts as started */
+        check_all(&d, child); /* send the first report to the server before the unit counts as started */
         ready();
     }
     while (status == -1) {
@@ -586,12 +580,11 @@ int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
         if (status == -1 && !same_namespace(&d))
             status = give_up_namespace(&d, child);
         else if (status == -1)
-            check_all(&d);
+            check_all(&d, child);
     }
     if (child > 0 && child_status(child) == -1) {
         kill(child, SIGTERM);
-        while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-            ;
+        (void)cmx_child_wait(child);
     }
     gw_worker_stop(&d.worker);
     close_guard(&d);

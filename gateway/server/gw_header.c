@@ -8,7 +8,6 @@
 #include "cmxsafe/proxy/net.h"
 #include "cmxsafe/proxy/originator.h"
 #include "gateway/registry/proxy_header.h"
-#include "gateway/server/gw_source.h"
 
 #define HEADERS_MAX 1024
 #define HEADER_MS 3000
@@ -83,7 +82,7 @@ void gw_header_readable(struct gw_server *s, struct gw_session *x)
         return;
     }
     if (client.ss_family != AF_UNSPEC)
-        gw_source_name(x, &client);
+        gw_session_name_source(x, &client);
     x->started_ms = cmx_port_now_ms();
     gw_session_admit(s, x);
 }

@@ -14,6 +14,7 @@
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_folder.h"
 
 #define BASE "cmxsafe-gateway" /* cgroup of a gateway that root starts manually; a systemd unit has its own */
@@ -48,6 +49,7 @@ struct gw_idsock {
     int identities;
     int lost;
     int sessions; /* descriptor of the sessions' cgroup */
+    bool untidy;  /* there may be cgroups of sessions that have ended */
     char path[512];
 };
 
@@ -57,16 +59,6 @@ static cmx_err failed(struct cmx_why *e, const char *what)
 }
 
 /* ---- cgroups ---- */
-
-static bool write_number(int dir, const char *file, const char *number)
-{
-    int fd = openat(dir, file, O_WRONLY | O_CLOEXEC);
-    bool ok = fd >= 0 && write(fd, number, strlen(number)) == (ssize_t)strlen(number);
-
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
 
 static bool give(int dir, const char *name, uid_t uid, gid_t gid)
 {
@@ -79,7 +71,7 @@ static void cgroup_remove(int dir, const char *name)
     char file[300];
 
     snprintf(file, sizeof file, "%.255s/cgroup.kill", name);
-    (void)write_number(dir, file, "1"); /* fails before Linux 5.14, but the process groups have been killed already */
+    (void)gw_file_put(dir, file, "1"); /* fails before Linux 5.14, but the process groups have been killed already */
     for (int i = 0; i < REMOVE_TRIES && unlinkat(dir, name, AT_REMOVEDIR) != 0 && errno == EBUSY; i++)
         usleep(REMOVE_PAUSE_US);
 }
@@ -117,7 +109,7 @@ static cmx_err make_base(char *path, size_t cap, uid_t uid, gid_t gid, struct cm
         return failed(e, "a control group can't be made");
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ok = dir >= 0 && give(dir, ".", uid, gid) && give(dir, "cgroup.procs", uid, gid) &&
-         write_number(dir, "cgroup.procs", "0");
+         gw_file_put(dir, "cgroup.procs", "0");
     if (!ok)
         (void)failed(e, "the gateway's control group can't be set up");
     if (dir >= 0)
@@ -152,18 +144,20 @@ static cmx_err open_sessions(struct gw_idsock *s, const char *name, struct cmx_w
     return s->sessions >= 0 ? CMX_OK : failed(e, "the control group of the sessions can't be opened");
 }
 
-static cmx_err make_sessions(struct gw_idsock *s, uid_t uid, gid_t gid, struct cmx_why *e)
+/* Makes the cgroup `name` for sessions. It belongs to the account, unless uid is (uid_t)-1. */
+static cmx_err make_sessions(struct gw_idsock *s, const char *name, uid_t uid, gid_t gid, struct cmx_why *e)
 {
+    bool given = geteuid() == 0 && uid != (uid_t)-1;
     cmx_err err = find_own(s, e);
 
-    if (!err && geteuid() == 0)
+    if (!err && given)
         err = make_base(s->path, sizeof s->path, uid, gid, e);
     if (!err)
-        err = open_sessions(s, SESSIONS, e);
+        err = open_sessions(s, name, e);
     if (err)
         return err;
     remove_all(s->sessions);
-    if (geteuid() == 0 && !give(s->sessions, ".", uid, gid))
+    if (given && !give(s->sessions, ".", uid, gid))
         return failed(e, "the control group of the sessions can't be given to the account");
     return CMX_OK;
 }
@@ -214,7 +208,7 @@ static cmx_err load_programs(struct gw_idsock *s, struct cmx_why *e)
     return s->ring && s->identities >= 0 ? CMX_OK : failed(e, "the identity programs' maps can't be used");
 }
 
-cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_why *e)
+static cmx_err idsock_open(struct gw_idsock **out, const char *name, uid_t uid, gid_t gid, struct cmx_why *e)
 {
     struct gw_idsock *s = cmx_mem_alloc(sizeof *s);
     cmx_err err;
@@ -223,7 +217,7 @@ cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_
     if (!s)
         return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     s->sessions = -1;
-    err = make_sessions(s, uid, gid, e);
+    err = make_sessions(s, name, uid, gid, e);
     if (!err)
         err = load_programs(s, e);
     if (err)
@@ -233,19 +227,16 @@ cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_
     return err;
 }
 
+cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid, struct cmx_why *e)
+{
+    return idsock_open(out, SESSIONS, uid, gid, e);
+}
+
 cmx_err gw_idsock_probe(struct cmx_why *e)
 {
-    struct gw_idsock *s = cmx_mem_alloc(sizeof *s);
-    cmx_err err;
+    struct gw_idsock *s;
+    cmx_err err = idsock_open(&s, PROBE, (uid_t)-1, (gid_t)-1, e);
 
-    if (!s)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    s->sessions = -1;
-    err = find_own(s, e);
-    if (!err)
-        err = open_sessions(s, PROBE, e);
-    if (!err)
-        err = load_programs(s, e);
     gw_idsock_close(s);
     return err;
 }
@@ -337,7 +328,7 @@ void gw_idsock_session_end(struct gw_idsock *s, uint64_t number)
         return;
     (void)bpf_map_delete_elem(s->identities, &id); /* fails only when there is no entry */
     snprintf(file, sizeof file, "%llu/cgroup.kill", (unsigned long long)number);
-    (void)write_number(s->sessions, file, "1"); /* fails before Linux 5.14; the caller also kills the process group */
+    (void)gw_file_put(s->sessions, file, "1"); /* fails before Linux 5.14; the caller also kills the process group */
 }
 
 void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number)
@@ -346,18 +337,20 @@ void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number)
 
     gw_idsock_session_end(s, number);
     session_name(number, name);
-    (void)unlinkat(s->sessions, name, AT_REMOVEDIR); /* fails while a process is dying; gw_idsock_tidy tries again */
+    if (unlinkat(s->sessions, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+        s->untidy = true; /* a process is dying; gw_idsock_tidy tries again */
 }
 
 void gw_idsock_tidy(struct gw_idsock *s, gw_idsock_alive_fn alive, void *arg)
 {
-    int copy = openat(s->sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int copy = s->untidy ? openat(s->sessions, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
     struct dirent *entry;
     uint64_t number;
 
     if (!dir)
-        return; /* no descriptor is free: the next call tries again */
+        return; /* nothing to do, or no descriptor is free: the next call tries again */
+    s->untidy = false;
     while ((entry = readdir(dir)) != NULL)
         if (entry->d_type == DT_DIR && cmx_text_u64(entry->d_name, 1, UINT64_MAX, &number) == CMX_OK &&
             !alive(arg, number))
@@ -377,7 +370,7 @@ void gw_idsock_forget_base(void)
     base = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (base < 0)
         return;
-    (void)write_number(base, "cgroup.kill", "1"); /* ends processes that a killed server did not end */
+    (void)gw_file_put(base, "cgroup.kill", "1"); /* ends processes that a killed server did not end */
     close(base);
     base = open(strncat(path, "/" SESSIONS, sizeof path - strlen(path) - 1), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (base >= 0) {

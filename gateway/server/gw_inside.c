@@ -1,6 +1,5 @@
 #include "gateway/server/gw_inside.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
@@ -9,12 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
 #include "gateway/server/gw_account.h"
+#include "port/linux/child.h"
 
 /* --user mode: opens the namespaces of the process whose pid is in the gateway's folder. */
 static bool open_user_namespaces(const struct gw *g, int fd[3])
@@ -101,21 +99,14 @@ bool gw_inside_enter(const struct gw *g, long uid, long gid)
     return become(uid, gid);
 }
 
-/* Runs in the child. parent: pid of the parent; the child gets SIGTERM when the parent ends. 0: the child gets no
- * signal. out < 0: the child inherits stdout and stderr. */
-_Noreturn static void run_inside(const struct gw *g, long uid, long gid, pid_t parent, int out, int err,
-                                 char *const argv[])
+/* Runs in the child, in the namespaces. out < 0: the child inherits stdout and stderr. */
+_Noreturn static void exec_inside(const char *program, int out, int err, char *const argv[])
 {
-    if (!gw_inside_enter(g, uid, gid))
-        _exit(GW_COULD_NOT);
-    /* Set this only now, because changing the ids clears it. */
-    if (parent && (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent))
-        _exit(GW_COULD_NOT);
     if (out >= 0) {
         dup2(out, STDOUT_FILENO);
         dup2(err, STDERR_FILENO);
     }
-    execvp(argv[0], argv);
+    execvp(program, argv);
     _exit(GW_COULD_NOT);
 }
 
@@ -126,28 +117,30 @@ pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char
     pid_t pid;
 
     fflush(NULL);
-    pid = fork();
-    if (pid == 0)
-        run_inside(g, drop ? GW_NOBODY : -1, drop || g->simple ? -1 : gw_account_gid(g), parent, out, err, argv);
-    return pid;
+    pid = cmx_child_fork();
+    if (pid != 0)
+        return pid;
+    if (!gw_inside_enter(g, drop ? GW_NOBODY : -1, drop || g->simple ? -1 : gw_account_gid(g)) ||
+        !cmx_child_end_with(parent, SIGTERM))
+        _exit(GW_COULD_NOT);
+    /* Not by its path: after an upgrade of the package, the file of the running program no longer exists. */
+    exec_inside("/proc/self/exe", out, err, argv);
 }
 
 int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[])
 {
     int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
-    int status = 0;
+    int status;
     pid_t pid;
 
     fflush(NULL);
-    pid = fork();
+    pid = cmx_child_fork();
+    if (pid == 0 && gw_inside_enter(g, uid, -1))
+        exec_inside(argv[0], null, null, argv);
     if (pid == 0)
-        run_inside(g, uid, -1, 0, null, null, argv);
+        _exit(GW_COULD_NOT);
     if (null >= 0)
         close(null);
-    if (pid < 0)
-        return GW_COULD_NOT;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return GW_COULD_NOT;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    status = cmx_child_wait(pid);
+    return status < 0 ? GW_COULD_NOT : status;
 }

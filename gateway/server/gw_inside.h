@@ -8,8 +8,8 @@
 /* Runs argv and returns its exit status, or GW_COULD_NOT. uid < 0: does not change this process's ids. quiet: discards
  * the output. */
 int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[]);
-/* Starts argv for attest or update, and does not wait for its end. The program runs as root with the account's group,
- * which the packet filter permits to use the operator's identity as source. as_nobody: the program runs as an
+/* Starts this program with argv for attest or update, and does not wait for its end. It runs as root with the account's
+ * group, which the packet filter permits to use the operator's identity as source. as_nobody: the program runs as an
  * unprivileged user instead, whom the filter permits to use the gateway's identity. out, err: descriptors for its
  * stdout and stderr. The program gets SIGTERM when this process ends. Its exit status is GW_COULD_NOT if it could not
  * be run. Returns -1 if fork failed. */

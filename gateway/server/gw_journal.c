@@ -4,6 +4,13 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "cmxsafe/port/port.h"
+
+void gw_journal_begin(struct gw_journal *j)
+{
+    j->base = j->next = cmx_port_now_ms() * 1000;
+}
+
 void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name, const char *from)
 {
     struct gw_journal_entry *x = &j->entries[j->next++ % GW_JOURNAL_MAX];
@@ -34,12 +41,13 @@ void gw_journal_add_refusal(struct gw_journal *j, const char *who, const char *h
 void gw_journal_json(struct cmx_json *out, const struct gw_journal *j, uint64_t from)
 {
     static const char *const kinds[] = {"up", "down", "key-conflict", "refused"};
-    uint64_t oldest = j->next > GW_JOURNAL_MAX ? j->next - GW_JOURNAL_MAX : 0;
-    bool restarted = from > j->next; /* `from` is a number of an earlier gateway process */
-    uint64_t first = restarted || from < oldest ? oldest : from;
+    uint64_t oldest = j->next - j->base > GW_JOURNAL_MAX ? j->next - GW_JOURNAL_MAX : j->base;
+    bool restarted = from && (from < j->base || from > j->next); /* `from` is a number of another gateway process */
+    uint64_t begin = from && !restarted ? from : j->base;
+    uint64_t first = begin < oldest ? oldest : begin;
 
     cmx_json_u64(out, "next", j->next);
-    cmx_json_u64(out, "lost", restarted ? 1 : first - (from < first ? from : first));
+    cmx_json_u64(out, "lost", restarted ? 1 : first - begin);
     cmx_json_array(out, "events");
     for (uint64_t n = first; n < j->next; n++) {
         const struct gw_journal_entry *x = &j->entries[n % GW_JOURNAL_MAX];

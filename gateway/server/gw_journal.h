@@ -25,15 +25,19 @@ struct gw_journal_entry {
 
 struct gw_journal {
     struct gw_journal_entry entries[GW_JOURNAL_MAX];
-    uint64_t next; /* number of the next entry, from 0 on; the last GW_JOURNAL_MAX entries are stored */
+    uint64_t base; /* number of the first entry */
+    uint64_t next; /* number of the next entry; the last GW_JOURNAL_MAX entries are stored */
 };
 
+/* Gives the entries numbers above those of every earlier gateway process since the machine was booted. A reader that
+ * sends such a number then gets all entries of this process. */
+void gw_journal_begin(struct gw_journal *j);
 void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name, const char *from);
 /* Adds a GW_JOURNAL_UP. */
 void gw_journal_add_login(struct gw_journal *j, const char *name, const char *from, const char *client);
 /* Adds a GW_JOURNAL_REFUSED: `who` tried to reach this port of the device at host without a grant. */
 void gw_journal_add_refusal(struct gw_journal *j, const char *who, const char *host, unsigned port);
 /* Adds the members "next", "lost" and "events" to the JSON object that is being written. events: the stored entries
- * from number `from` on. lost: how many entries from `from` on were overwritten. If `from` is a number of an earlier
+ * from number `from` on; 0: from the first. lost: how many of these were overwritten. If `from` is a number of another
  * gateway process, events has all stored entries, and lost is 1. */
 void gw_journal_json(struct cmx_json *out, const struct gw_journal *j, uint64_t from);

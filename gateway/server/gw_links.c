@@ -14,6 +14,7 @@
 #define START_TRIES 40
 #define START_PAUSE_MS 50
 #define RULE_PREF "1131"
+#define IN_NETNS "ip -n " GW_NETNS " "
 
 struct link_job {
     struct gw *g;
@@ -45,53 +46,26 @@ static bool links_read(bool exists[GW_NODES_MAX + 1])
     return ok;
 }
 
-/* Moves the interface from the host's network namespace, where it was created and where its UDP socket stays, into the
- * fleet's namespace. */
-static bool move_inside(const char *name)
-{
-    const char *move[] = {"ip", "link", "set", "dev", name, "netns", GW_NETNS, NULL};
-
-    return gw_program_run(false, move);
-}
-
 /* ---- WireGuard in the kernel or, if the kernel lacks it, wireguard-go ---- */
 
 static bool wireguard_add(struct link_job *job)
 {
-    const char *kernel[] = {"ip", "link", "add", "dev", job->name, "type", "wireguard", NULL};
-    const char *userspace[] = {"wireguard-go", job->name, NULL};
-
-    job->fresh_userspace = !gw_program_run(true, kernel);
-    return (!job->fresh_userspace || gw_program_run(true, userspace)) && move_inside(job->name);
+    job->fresh_userspace = !gw_program_runf(true, "ip link add dev %s type wireguard", job->name);
+    return !job->fresh_userspace || gw_program_runf(true, "wireguard-go %s", job->name);
 }
 
 static bool wireguard_configure(const struct link_job *job)
 {
     char key[GW_PATH_MAX];
     char endpoint[GW_ADDRESS_MAX + 12];
-    const char *set[] = {"ip",
-                         "netns",
-                         "exec",
-                         GW_NETNS,
-                         "wg",
-                         "set",
-                         job->name,
-                         "private-key",
-                         key,
-                         "listen-port",
-                         job->port,
-                         "peer",
-                         job->peer->link_key,
-                         "endpoint",
-                         endpoint,
-                         "allowed-ips",
-                         "::/0",
-                         NULL};
 
     gw_path(job->g, GW_LINK_KEY, key);
     snprintf(endpoint, sizeof endpoint, strchr(job->peer->underlay, ':') ? "[%s]:%s" : "%s:%s", job->peer->underlay,
              job->port);
-    return gw_program_run(false, set);
+    return gw_program_runf(false,
+                           "ip netns exec " GW_NETNS " wg set %s private-key %s listen-port %s peer %s endpoint %s "
+                           "allowed-ips ::/0",
+                           job->name, key, job->port, job->peer->link_key, endpoint);
 }
 
 /* wireguard-go needs a moment after its start before it accepts a configuration. */
@@ -109,75 +83,55 @@ static bool wireguard_ready(const struct link_job *job)
 
 static bool plain_add(const struct link_job *job)
 {
-    const char *add[] = {"ip",
-                         "link",
-                         "add",
-                         "dev",
-                         job->name,
-                         "type",
-                         "vxlan",
-                         "id",
-                         job->port,
-                         "local",
-                         job->own->underlay,
-                         "remote",
-                         job->peer->underlay,
-                         "dstport",
-                         job->port,
-                         "dev",
-                         job->interface,
-                         "nolearning",
-                         NULL};
-
-    return gw_program_run(false, add) && move_inside(job->name);
+    return gw_program_runf(false, "ip link add dev %s type vxlan id %s local %s remote %s dstport %s dev %s nolearning",
+                           job->name, job->port, job->own->underlay, job->peer->underlay, job->port, job->interface);
 }
 
 /* ---- setting up one link ---- */
 
+/* Creates the interface in the host's network namespace, where its UDP socket stays, and moves it into the fleet's
+ * namespace. */
+static bool link_add(struct link_job *job)
+{
+    return (job->interface[0] ? plain_add(job) : wireguard_add(job)) &&
+           gw_program_runf(false, "ip link set dev %s netns " GW_NETNS, job->name);
+}
+
 static bool address_set(const struct link_job *job)
 {
-    const char *mtu[] = {"ip", "-n", GW_NETNS, "link", "set", "dev", job->name, "mtu", MTU_WIREGUARD, NULL};
-    const char *up[] = {"ip", "-n", GW_NETNS, "link", "set", "dev", job->name, "up", NULL};
-    const char *address[] = {
-        "ip",  "-n",      GW_NETNS, "-6", "address", "replace", job->own->link, "peer", job->peer->link,
-        "dev", job->name, "nodad",  NULL};
+    return (job->interface[0] || gw_program_runf(false, IN_NETNS "link set dev %s mtu " MTU_WIREGUARD, job->name)) &&
+           gw_program_runf(false, IN_NETNS "link set dev %s up", job->name) &&
+           gw_program_runf(false, IN_NETNS "-6 address replace %s peer %s dev %s nodad", job->own->link,
+                           job->peer->link, job->name);
+}
 
-    return (job->interface[0] || gw_program_run(false, mtu)) && gw_program_run(false, up) &&
-           gw_program_run(false, address);
+static unsigned node_mark(unsigned number)
+{
+    return GW_NFT_FROM_NODE_MARK | GW_NFT_TO_NODE_BIT | number;
 }
 
 /* Sets the route for answers to local users and units of the node at the other end of the link. Only rules of the
  * packet filter set the mark that selects this route. */
 static bool answers_set(const struct link_job *job)
 {
-    char mark[16];
-    char table[16];
-    const char *rule[] = {"ip",      "-n",     GW_NETNS, "-6",     "rule", "add", "pref",
-                          RULE_PREF, "fwmark", mark,     "lookup", table,  NULL};
-    const char *route[] = {"ip",  "-n",      GW_NETNS, "-6",  "route", "replace", "default", "via", job->peer->link,
-                           "dev", job->name, "table",  table, NULL};
+    unsigned table = GW_NODE_TABLE_FIRST + job->peer->number;
 
-    snprintf(mark, sizeof mark, "%#x", GW_NFT_FROM_NODE_MARK | GW_NFT_TO_NODE_BIT | job->peer->number);
-    snprintf(table, sizeof table, "%u", GW_NODE_TABLE_FIRST + job->peer->number);
-    (void)gw_program_run(true, rule); /* fails if it exists already */
-    return gw_program_run(false, route);
+    /* Fails if the rule exists already. */
+    (void)gw_program_runf(true, IN_NETNS "-6 rule add pref " RULE_PREF " fwmark %#x lookup %u",
+                          node_mark(job->peer->number), table);
+    return gw_program_runf(false, IN_NETNS "-6 route replace default via %s dev %s table %u", job->peer->link,
+                           job->name, table);
 }
 
 /* Lets local users and units reach devices on other nodes: the namespace forwards their packets, and an accepted socket
  * inherits the mark of its first packet. */
 static bool forwarding_set(void)
 {
-    static const char *const set[] = {
-        "ip",
-        "netns",
-        "exec",
-        GW_NETNS,
-        "sh",
-        "-c",
-        "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding && echo 1 >/proc/sys/net/ipv4/tcp_fwmark_accept",
-        NULL};
+    static const char set[] =
+        "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding && echo 1 >/proc/sys/net/ipv4/tcp_fwmark_accept";
+    const char *argv[] = {"ip", "netns", "exec", GW_NETNS, "sh", "-c", set, NULL};
 
-    return gw_program_run(false, set);
+    return gw_program_run(false, argv);
 }
 
 static cmx_err key_lost(struct cmx_why *e, const char *fault)
@@ -203,7 +157,7 @@ static cmx_err link_up(struct link_job *job, struct cmx_why *e)
                             job->peer->name);
     if (!plain && access(gw_path(job->g, GW_LINK_KEY, key), F_OK) != 0)
         return key_lost(e, "is missing");
-    if (!job->exists[job->peer->number] && !(plain ? plain_add(job) : wireguard_add(job)))
+    if (!job->exists[job->peer->number] && !link_add(job))
         return cmx_why_fail(e, CMX_EIO, "the link to %s can't be made; %s", job->peer->name,
                             plain ? "see the message of ip above"
                                   : "install wireguard-tools, and wireguard-go where the kernel has no WireGuard");
@@ -215,20 +169,15 @@ static cmx_err link_up(struct link_job *job, struct cmx_why *e)
 static void remove_stale(const struct link_job *job, const struct gw_nodes *nodes)
 {
     for (unsigned number = 1; number <= GW_NODES_MAX; number++) {
-        char name[16];
-        char mark[16];
-        const char *delete[] = {"ip", "-n", GW_NETNS, "link", "delete", "dev", name, NULL};
-        const char *rule[] = {"ip", "-n", GW_NETNS, "-6", "rule", "delete", "pref", RULE_PREF, "fwmark", mark, NULL};
         bool known = false;
 
         for (size_t i = 0; i < nodes->n; i++)
             known |= nodes->list[i].number == number && &nodes->list[i] != nodes->own;
-        snprintf(name, sizeof name, NAME "%u", number);
-        snprintf(mark, sizeof mark, "%#x", GW_NFT_FROM_NODE_MARK | GW_NFT_TO_NODE_BIT | number);
         if (known || !job->exists[number])
             continue;
-        (void)gw_program_run(true, delete); /* fails if the link was removed meanwhile */
-        (void)gw_program_run(true, rule);
+        /* Fails if the link was removed meanwhile. */
+        (void)gw_program_runf(true, IN_NETNS "link delete dev " NAME "%u", number);
+        (void)gw_program_runf(true, IN_NETNS "-6 rule delete pref " RULE_PREF " fwmark %#x", node_mark(number));
     }
 }
 

@@ -19,6 +19,7 @@
 #include "gateway/folder/gw_fail.h"
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_access_log.h"
+#include "gateway/server/gw_client.h"
 #include "gateway/server/gw_confine.h"
 #include "gateway/server/gw_header.h"
 #include "gateway/server/gw_hold.h"
@@ -30,13 +31,31 @@
 
 #define EVENTS_AT_ONCE 64
 #define ACCEPTS_AT_ONCE 16
+#define ACCEPT_PAUSE_MS 200
+#define SPARE_DESCRIPTORS 256
+#define CROWDED_NOTE_MS 60000
 #define CLOSING_MS 3000
+
+/* True if a further connection leaves enough descriptors for the control socket, probes and the registry. */
+static bool has_descriptors(struct gw_server *s)
+{
+    uint64_t now = cmx_port_now_ms();
+
+    if (2 * (s->n_sessions + 1) + s->n_held + s->n_headers + SPARE_DESCRIPTORS <= s->max_descriptors)
+        return true;
+    if (!s->crowded_ms || now - s->crowded_ms > CROWDED_NOTE_MS) {
+        gw_note("new connections wait: %zu sessions use up the %zu files that this process may open (LimitNOFILE)",
+                s->n_sessions, s->max_descriptors);
+        s->crowded_ms = now;
+    }
+    return false;
+}
 
 /* Stops accepting connections while every slot is used. New connections then wait in the kernel's queue, and the logins
  * that have begun finish in time. */
 static void listen_or_not(struct gw_server *s)
 {
-    bool want = s->n_greeting < s->slots && !s->stopping;
+    bool want = !s->stopping && s->n_greeting < s->slots && has_descriptors(s) && cmx_port_now_ms() >= s->accept_ms;
 
     if (want == s->listening)
         return;
@@ -49,12 +68,16 @@ static void listen_or_not(struct gw_server *s)
 
 static void accept_some(struct gw_server *s, struct gw_watch *w)
 {
-    for (int i = 0; i < ACCEPTS_AT_ONCE && s->n_greeting < s->slots; i++) {
+    for (int i = 0; i < ACCEPTS_AT_ONCE && s->n_greeting < s->slots && has_descriptors(s); i++) {
         struct sockaddr_storage peer = {0};
         socklen_t len = sizeof peer;
         int fd = accept4(w->fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC);
         struct gw_session *x = fd < 0 ? NULL : gw_session_new(s, fd, &peer);
 
+        /* If the kernel has no descriptor or memory, the connection stays in the queue, and would wake the loop at once
+         * again. */
+        if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED)
+            s->accept_ms = cmx_port_now_ms() + ACCEPT_PAUSE_MS;
         if (!x)
             return;
         if (gw_header_is_due(s, (const struct sockaddr *)&peer))
@@ -85,18 +108,18 @@ static void watch_registry(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();
     char path[GW_PATH_MAX];
-    struct stat st;
+    struct stat st = {0};
     bool changed;
 
     if (now - s->registry_checked_ms < GW_REGISTRY_POLL_MS)
         return;
     s->registry_checked_ms = now;
-    if (stat(gw_path(s->g, "registry.db", path), &st) != 0)
-        return;
+    (void)stat(gw_path(s->g, "registry.db", path), &st); /* a file that is missing counts as changed */
     changed = st.st_mtim.tv_sec != s->registry_mtime.tv_sec || st.st_mtim.tv_nsec != s->registry_mtime.tv_nsec ||
               (int64_t)st.st_ino != s->registry_inode;
-    if (changed || (s->end_ms && (now >= s->end_ms || (int64_t)time(NULL) >= s->end_wall)))
-        gw_sessions_recheck(s);
+    if (changed || (s->end_ms && (now >= s->end_ms || (int64_t)time(NULL) >= s->end_wall)) ||
+        (s->unchecked_ms && now - s->unchecked_ms >= GW_RECHECK_MS))
+        (void)gw_sessions_recheck(s); /* after a failure it is repeated */
     s->registry_mtime = st.st_mtim;
     s->registry_inode = (int64_t)st.st_ino;
 }
@@ -109,7 +132,7 @@ static void take_signals(struct gw_server *s)
         if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
             s->stopping = true;
         else if (si.ssi_signo == SIGHUP)
-            gw_sessions_recheck(s);
+            (void)gw_sessions_recheck(s);
     gw_sessions_reap(s);
 }
 
@@ -178,7 +201,7 @@ static void close_answered(struct gw_server *s)
         next = c->next;
         if (c->closing) {
             gw_peer_answer(s, c);
-            gw_control_close(s, c);
+            gw_client_close(s, c);
         }
     }
 }
@@ -262,7 +285,7 @@ static void end_all(struct gw_server *s)
         cmx_port_sleep_ms(5);
     }
     while (s->clients)
-        gw_control_close(s, s->clients);
+        gw_client_close(s, s->clients);
     while (s->history) {
         struct gw_history *next = s->history->next;
         cmx_mem_free(s->history);
@@ -285,15 +308,15 @@ static bool open_signals(struct gw_server *s)
     return s->signals.fd >= 0 && gw_watch_add(s->epoll, &s->signals);
 }
 
-/* Each session needs two descriptors in this process. */
-static void raise_limits(void)
+/* Each session needs two descriptors in this process. Returns how many there may be. */
+static size_t raise_limits(void)
 {
-    struct rlimit lim;
+    struct rlimit lim = {.rlim_cur = 1024, .rlim_max = 1024};
 
-    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
-        lim.rlim_cur = lim.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &lim);
-    }
+    (void)getrlimit(RLIMIT_NOFILE, &lim);
+    lim.rlim_cur = lim.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &lim); /* can't fail: the hard limit stays */
+    return (size_t)lim.rlim_max;
 }
 
 /* Opens the resources that sessions with identities need: the watch of other gateways' claims, the ruleset that
@@ -302,8 +325,6 @@ static bool open_identities(struct gw_server *s)
 {
     struct cmx_why e = {0};
 
-    s->ruleset = -1;
-    s->routes.fd = s->peers.fd = -1;
     if (!s->idsock)
         return true;
     if (!gw_hold_open(s))
@@ -354,7 +375,7 @@ int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims
                   size_t n)
 {
     struct gw_server *s = cmx_mem_alloc(sizeof *s);
-    char what[64];
+    bool started;
     int status;
 
     if (!s)
@@ -362,25 +383,28 @@ int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims
     s->g = g;
     s->begun_ms = cmx_port_now_ms();
     s->idsock = idsock;
+    gw_journal_begin(&s->journal);
     s->claims = claims ? *claims : (struct gw_claims){-1};
-    raise_limits();
-    if (!open_all(s, listeners, n)) {
-        snprintf(what, sizeof what, "%s", strerror(errno));
-        cmx_mem_free(s);
-        return gw_fail_with("the gateway can't start", what, "see 'cmxsafe gateway doctor'");
+    s->max_descriptors = raise_limits();
+    s->ruleset = s->routes.fd = s->peers.fd = s->control.fd = s->signals.fd = -1;
+    started = open_all(s, listeners, n);
+    if (started) {
+        gw_note("ready on %s", g->listen);
+        gw_server_tell_ready();
+        loop(s);
+        end_all(s);
+    } else {
+        (void)gw_fail_with("the gateway can't start", strerror(errno), "see 'cmxsafe gateway doctor'");
     }
-    gw_note("ready on %s", g->listen);
-    gw_server_tell_ready();
-    loop(s);
-    end_all(s);
     gw_hold_close(s);
     gw_access_close(s->access);
     gw_idsock_close(s->idsock);
     close(s->control.fd);
     close(s->signals.fd);
     close(s->epoll);
-    status = s->failed ? EXIT_FAILURE : EXIT_SUCCESS;
-    gw_note("stopped");
+    status = s->failed || !started ? EXIT_FAILURE : EXIT_SUCCESS;
+    if (started)
+        gw_note("stopped");
     cmx_mem_free(s);
     return status;
 }

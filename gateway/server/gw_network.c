@@ -2,28 +2,28 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "gateway/folder/gw_fail.h"
+#include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_program.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_links.h"
+#include "port/linux/child.h"
 
 #define GW_LOCALS_PREF "1130"
+#define IN_NETNS "ip -n " GW_NETNS " "
 
 static cmx_err set_sysctl(const char *path, const char *value, struct cmx_why *e)
 {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool ok = fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value);
-
-    if (!ok)
-        cmx_why_set(e, "can't set %s (%s); see whether /proc/sys is writable here", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return ok ? CMX_OK : CMX_EPERM;
+    if (gw_file_put(AT_FDCWD, path, value))
+        return CMX_OK;
+    return cmx_why_fail(e, CMX_EPERM, "can't set %s (%s); see whether /proc/sys is writable here", path,
+                        strerror(errno));
 }
 
 static cmx_err enable_ipv6(const char *interface, struct cmx_why *e)
@@ -34,51 +34,41 @@ static cmx_err enable_ipv6(const char *interface, struct cmx_why *e)
     return set_sysctl(path, "0", e);
 }
 
+/* System mode: the fleet's addresses are local only for packets that the packet filter has marked. All other packets
+ * are routed to an interface that drops them, so that a missing rule lets no packet through. TCP derives its segment
+ * size from the first route that it finds, which leads to this interface. The interface therefore has the loopback's
+ * MTU. */
+static bool route_marked(const char *fleet)
+{
+    if (access("/proc/sys/net/ipv6/conf/nowhere", F_OK) != 0 &&
+        !gw_program_runf(false, "ip link add nowhere type veth peer name nowhere1"))
+        return false;
+    /* Removes the route with which an older version made every address local, and prevents duplicates. */
+    (void)gw_program_runf(true, "ip -6 route delete local %s dev lo table local", fleet);
+    (void)gw_program_runf(true, "ip -6 rule delete pref " GW_RULE_PREF);
+    (void)gw_program_runf(true, "ip -6 rule delete pref " GW_LOCALS_PREF);
+    return enable_ipv6("nowhere", NULL) == CMX_OK &&
+           gw_program_runf(false, "ip link set nowhere mtu 65535 arp off up") &&
+           gw_program_runf(false, "ip link set nowhere1 mtu 65535 arp off up") &&
+           gw_program_runf(false, "ip -6 route replace local %s dev lo table " GW_FLEET_TABLE, fleet) &&
+           gw_program_runf(false, "ip -6 route replace %s dev nowhere", fleet) &&
+           gw_program_runf(false,
+                           "ip -6 rule add pref " GW_RULE_PREF " fwmark " GW_NFT_MARK " lookup " GW_FLEET_TABLE) &&
+           gw_program_runf(false, "ip -6 rule add pref " GW_LOCALS_PREF " fwmark " GW_NFT_LOCALS_MARK
+                                  " lookup " GW_LOCALS_TABLE);
+}
+
 /* --user mode: makes every address of the fleet local (AnyIP). */
 static bool route_fleet(const struct gw *g)
 {
-    const char *route[] = {"ip", "-6", "route", "replace", "local", g->fleet_text, "dev", "lo", NULL};
-
-    return gw_program_run(false, route);
-}
-
-/* System mode: the fleet's addresses are local only for packets that the packet filter has marked. All other packets
- * are routed to an interface that drops them, so that a missing rule lets no packet through. */
-static bool route_marked(const struct gw *g)
-{
-    const char *add[] = {"ip", "link", "add", "nowhere", "type", "veth", "peer", "name", "nowhere1", NULL};
-    /* TCP derives its segment size from the first route that it finds, which leads to this interface. The interface
-     * therefore has the loopback's MTU. */
-    const char *near[] = {"ip", "link", "set", "nowhere", "mtu", "65535", "arp", "off", "up", NULL};
-    const char *far[] = {"ip", "link", "set", "nowhere1", "mtu", "65535", "arp", "off", "up", NULL};
-    const char *unmarked[] = {"ip", "-6", "route", "replace", g->fleet_text, "dev", "nowhere", NULL};
-    const char *marked[] = {"ip",  "-6", "route", "replace",      "local", g->fleet_text,
-                            "dev", "lo", "table", GW_FLEET_TABLE, NULL};
-    const char *stale[] = {"ip", "-6", "route", "delete", "local", g->fleet_text, "dev", "lo", "table", "local", NULL};
-    const char *drop_rule[] = {"ip", "-6", "rule", "delete", "pref", GW_RULE_PREF, NULL};
-    const char *rule[] = {"ip",     "-6",        "rule",   "add",          "pref", GW_RULE_PREF,
-                          "fwmark", GW_NFT_MARK, "lookup", GW_FLEET_TABLE, NULL};
-    const char *drop_locals[] = {"ip", "-6", "rule", "delete", "pref", GW_LOCALS_PREF, NULL};
-    const char *locals[] = {
-        "ip", "-6", "rule", "add", "pref", GW_LOCALS_PREF, "fwmark", GW_NFT_LOCALS_MARK, "lookup", GW_LOCALS_TABLE,
-        NULL};
-
-    if (access("/proc/sys/net/ipv6/conf/nowhere", F_OK) != 0 && !gw_program_run(false, add))
-        return false;
-    (void)gw_program_run(true, stale);     /* removes the route with which an older version made every address local */
-    (void)gw_program_run(true, drop_rule); /* prevents duplicates */
-    (void)gw_program_run(true, drop_locals);
-    return enable_ipv6("nowhere", NULL) == CMX_OK && gw_program_run(false, near) && gw_program_run(false, far) &&
-           gw_program_run(false, marked) && gw_program_run(false, unmarked) && gw_program_run(false, rule) &&
-           gw_program_run(false, locals);
+    return g->user ? gw_program_runf(false, "ip -6 route replace local %s dev lo", g->fleet_text)
+                   : route_marked(g->fleet_text);
 }
 
 cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
 {
     static const char *const interfaces[] = {"all", "default", "lo"};
     char rules[GW_PATH_MAX];
-    const char *up[] = {"ip", "link", "set", "lo", "up", NULL};
-    const char *nft[] = {"nft", "-f", gw_path(g, "fleet.nft", rules), NULL};
     cmx_err err = CMX_OK;
 
     /* If a sysctl turns IPv6 off on the machine, new namespaces inherit that setting. */
@@ -87,9 +77,9 @@ cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
     if (err)
         return err;
     /* Load the rules before setting the routes, so that no packet passes unfiltered. */
-    if (!gw_program_run(false, nft))
+    if (!gw_program_runf(false, "nft -f %s", gw_path(g, "fleet.nft", rules)))
         return cmx_why_fail(e, CMX_EPERM, "the packet filter's rules could not be loaded; install nftables");
-    if (!gw_program_run(false, up) || !(g->user ? route_fleet(g) : route_marked(g)))
+    if (!gw_program_runf(false, "ip link set lo up") || !route_fleet(g))
         return cmx_why_fail(e, CMX_EPERM,
                             "the route to %s could not be set; install iproute2, and check that IPv6 is on",
                             g->fleet_text);
@@ -106,91 +96,73 @@ static bool netns_exists(void)
     return access("/run/netns/" GW_NETNS, F_OK) == 0;
 }
 
-static bool in_netns(const char *const argv[])
+/* Configures the namespace from a child process. It does not run another program: after an upgrade of the package, the
+ * file of the running program no longer exists. */
+static bool configure_netns(struct gw *g)
 {
-    const char *all[16] = {"ip", "netns", "exec", GW_NETNS};
-    size_t n = 4;
+    struct cmx_why e = {0};
+    pid_t pid;
 
-    while (*argv && n < 15)
-        all[n++] = *argv++;
-    all[n] = NULL;
-    return gw_program_run(false, all);
+    fflush(NULL);
+    pid = cmx_child_fork();
+    if (pid == 0) {
+        int fd = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0 || setns(fd, CLONE_NEWNET) != 0)
+            _exit(EXIT_FAILURE);
+        if (gw_network_configure(g, &e))
+            _exit(gw_fail("the namespace can't be configured", &e));
+        _exit(EXIT_SUCCESS);
+    }
+    return cmx_child_wait(pid) == EXIT_SUCCESS;
 }
 
+/* Creates the link. Only marked packets are routed to the host's address; the same applies to the fleet's addresses. */
 static bool make_link(const char *link)
 {
-    char host[GW_ADDRESS_MAX + 8];
-    char inside[GW_ADDRESS_MAX + 8];
-    char prefix[GW_ADDRESS_MAX + 8];
-    const char *add[] = {"ip",   "link", "add",      "cmxsafe0", "type",   "veth",
-                         "peer", "name", "cmxsafe1", "netns",    GW_NETNS, NULL};
-    const char *address[] = {"ip", "-6", "address", "replace", host, "dev", "cmxsafe0", "nodad", NULL};
-    const char *up[] = {"ip", "link", "set", "cmxsafe0", "up", NULL};
-    const char *address_in[] = {"ip",  "-6",       "address", "replace",       inside,
-                                "dev", "cmxsafe1", "nodad",   "noprefixroute", NULL};
-    const char *up_in[] = {"ip", "link", "set", "cmxsafe1", "up", NULL};
-    const char *unmarked_in[] = {"ip", "-6", "route", "replace", prefix, "dev", "nowhere", NULL};
-    const char *route_in[] = {"ip", "-6", "route", "replace", prefix, "dev", "cmxsafe1", "table", GW_FLEET_TABLE, NULL};
-
-    snprintf(host, sizeof host, "%s1/64", link);
-    snprintf(inside, sizeof inside, "%s2/64", link);
-    snprintf(prefix, sizeof prefix, "%s/64", link);
-    /* Only marked packets are routed to the host's address. The same applies to the fleet's addresses. */
-    if (access("/proc/sys/net/ipv6/conf/cmxsafe0", F_OK) != 0 && !gw_program_run(false, add))
+    if (access("/proc/sys/net/ipv6/conf/cmxsafe0", F_OK) != 0 &&
+        !gw_program_runf(false, "ip link add cmxsafe0 type veth peer name cmxsafe1 netns " GW_NETNS))
         return false;
-    if (enable_ipv6("cmxsafe0", NULL))
-        return false;
-    return gw_program_run(false, address) && gw_program_run(false, up) && in_netns(address_in) && in_netns(up_in) &&
-           in_netns(route_in) && in_netns(unmarked_in);
+    return enable_ipv6("cmxsafe0", NULL) == CMX_OK &&
+           gw_program_runf(false, "ip -6 address replace %s1/64 dev cmxsafe0 nodad", link) &&
+           gw_program_runf(false, "ip link set cmxsafe0 up") &&
+           gw_program_runf(false, IN_NETNS "-6 address replace %s2/64 dev cmxsafe1 nodad noprefixroute", link) &&
+           gw_program_runf(false, IN_NETNS "link set cmxsafe1 up") &&
+           gw_program_runf(false, IN_NETNS "-6 route replace %s/64 dev cmxsafe1 table " GW_FLEET_TABLE, link) &&
+           gw_program_runf(false, IN_NETNS "-6 route replace %s/64 dev nowhere", link);
 }
 
 /* Sets the routes into the namespace and back. No local process may send from a fleet address, but IPV6_FREEBIND lets
  * any process bind to one. A routing rule therefore refuses packets between two fleet addresses, even if the packet
  * filter is missing. */
-static bool lead_into(const struct gw *g, const char *link)
+static bool lead_into(const char *fleet, const char *link)
 {
-    char via[GW_ADDRESS_MAX + 4];
-    char back[GW_ADDRESS_MAX + 4];
-    char prefix[GW_ADDRESS_MAX + 8];
-    const char *drop_rule[] = {"ip", "-6", "rule", "delete", "pref", GW_RULE_PREF, NULL};
-    const char *rule[] = {"ip",   "-6",          "rule", "add",         "pref",     GW_RULE_PREF,
-                          "from", g->fleet_text, "to",   g->fleet_text, "prohibit", NULL};
-    const char *route[] = {"ip", "-6", "route", "replace", g->fleet_text, "via", via, "dev", "cmxsafe0", NULL};
-    const char *near[] = {"ip", "-6", "route", "replace", prefix, "dev", "cmxsafe1", "table", GW_LOCALS_TABLE, NULL};
-    const char *locals[] = {"ip", "-6",  "route",    "replace", g->fleet_text,   "via",
-                            back, "dev", "cmxsafe1", "table",   GW_LOCALS_TABLE, NULL};
-
-    snprintf(via, sizeof via, "%s2", link);
-    snprintf(back, sizeof back, "%s1", link);
-    snprintf(prefix, sizeof prefix, "%s/64", link);
-    (void)gw_program_run(true, drop_rule); /* removes the rule of an earlier 'net up' */
-    return gw_program_run(false, rule) && gw_program_run(false, route) && in_netns(near) && in_netns(locals);
+    (void)gw_program_runf(true, "ip -6 rule delete pref " GW_RULE_PREF); /* the rule of an earlier 'net up' */
+    return gw_program_runf(false, "ip -6 rule add pref " GW_RULE_PREF " from %s to %s prohibit", fleet, fleet) &&
+           gw_program_runf(false, "ip -6 route replace %s via %s2 dev cmxsafe0", fleet, link) &&
+           gw_program_runf(false, IN_NETNS "-6 route replace %s/64 dev cmxsafe1 table " GW_LOCALS_TABLE, link) &&
+           gw_program_runf(false, IN_NETNS "-6 route replace %s via %s1 dev cmxsafe1 table " GW_LOCALS_TABLE, fleet,
+                           link);
 }
 
 int gw_network_up(struct gw *g)
 {
     char link[GW_ADDRESS_MAX];
     char rules[GW_PATH_MAX];
-    char program[GW_PATH_MAX];
-    const char *add[] = {"ip", "netns", "add", GW_NETNS, NULL};
-    const char *configure[] = {program, "gateway", "net", "inside", "--dir", g->dir, NULL};
-    const char *host_rules[] = {"nft", "-f", gw_path(g, "host.nft", rules), NULL};
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     struct cmx_why e = {0};
 
-    if (n <= 0 || gw_meta_get(&g->registry, "link", link, sizeof link))
+    if (gw_meta_get(&g->registry, "link", link, sizeof link))
         return gw_fail_with("net up failed", "the registry lacks the link's addresses",
                             "run 'cmxsafe gateway init' again");
-    program[n] = '\0';
     /* Load the rules before creating the link, so that nothing is reachable unfiltered. */
-    if (!netns_exists() && !gw_program_run(false, add))
+    if (!netns_exists() && !gw_program_runf(false, "ip netns add " GW_NETNS))
         return gw_fail_with("net up failed", "the network namespace can't be created",
                             "run it as root; install iproute2");
-    if (!in_netns(configure))
+    if (!configure_netns(g))
         return gw_fail_with("net up failed", "the namespace can't be configured", "see above");
-    if (!gw_program_run(false, host_rules))
+    if (!gw_program_runf(false, "nft -f %s", gw_path(g, "host.nft", rules)))
         return gw_fail_with("net up failed", "nft can't load host.nft", "install nftables");
-    if (!make_link(link) || !lead_into(g, link))
+    if (!make_link(link) || !lead_into(g->fleet_text, link))
         return gw_fail_with("net up failed", "the link into the namespace can't be created",
                             "see the message of ip above");
     if (gw_links_up(g, &e)) /* not fatal: this gateway still serves its own devices */
@@ -200,17 +172,14 @@ int gw_network_up(struct gw *g)
 
 int gw_network_down(void)
 {
-    const char *link[] = {"ip", "link", "delete", "cmxsafe0", NULL};
-    const char *netns[] = {"ip", "netns", "delete", GW_NETNS, NULL};
-    const char *has_table[] = {"nft", "list", "table", "inet", "cmxsafe_host", NULL};
-    const char *table[] = {"nft", "delete", "table", "inet", "cmxsafe_host", NULL};
-    const char *rule[] = {"ip", "-6", "rule", "delete", "pref", GW_RULE_PREF, NULL};
-    bool ok = access("/sys/class/net/cmxsafe0", F_OK) != 0 || gw_program_run(false, link);
+    bool ok = access("/sys/class/net/cmxsafe0", F_OK) != 0 || gw_program_runf(false, "ip link delete cmxsafe0");
 
-    (void)gw_program_run(true, rule); /* fails if there is no rule; without the link, a rule that stays is harmless */
+    /* Fails if there is no rule; without the link, a rule that stays is harmless. */
+    (void)gw_program_runf(true, "ip -6 rule delete pref " GW_RULE_PREF);
     /* The host's rules guard the link, so they are removed after it. */
-    ok = ok && (!gw_program_run(true, has_table) || gw_program_run(false, table));
-    ok = ok && (!netns_exists() || gw_program_run(false, netns));
+    ok = ok && (!gw_program_runf(true, "nft list table inet " GW_NFT_HOST_TABLE) ||
+                gw_program_runf(false, "nft delete table inet " GW_NFT_HOST_TABLE));
+    ok = ok && (!netns_exists() || gw_program_runf(false, "ip netns delete " GW_NETNS));
     return ok ? EXIT_SUCCESS
               : gw_fail_with("net down failed", "the link, the host's rules or the namespace could not be removed",
                              "see above; run it as root, with iproute2 and nftables installed");

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -21,6 +20,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_fail.h"
+#include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_helper.h"
 #include "gateway/folder/gw_program.h"
 #include "gateway/server/gw_account.h"
@@ -28,6 +28,7 @@
 #include "gateway/server/gw_network.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_worker_child.h"
+#include "port/linux/child.h"
 
 #define ROOT_RUN_FIRST                                                                                                 \
     1000000 /* if root runs the gateway, id N > 0 inside is id ROOT_RUN_FIRST + N outside; no account has such ids */
@@ -39,16 +40,6 @@ static volatile sig_atomic_t child_pid;
 
 /* ---- the process outside the namespaces ---- */
 
-static bool write_text(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
 static bool map_as_root(pid_t pid)
 {
     char path[64];
@@ -56,10 +47,10 @@ static bool map_as_root(pid_t pid)
 
     snprintf(map, sizeof map, "0 0 1\n1 %d %d\n", ROOT_RUN_FIRST + 1, MAP_COUNT);
     snprintf(path, sizeof path, "/proc/%d/uid_map", (int)pid);
-    if (!write_text(path, map))
+    if (!gw_file_put(AT_FDCWD, path, map))
         return false;
     snprintf(path, sizeof path, "/proc/%d/gid_map", (int)pid);
-    return write_text(path, map);
+    return gw_file_put(AT_FDCWD, path, map);
 }
 
 /* Reads the first id range of this process's user from /etc/subuid or /etc/subgid, whose lines are "name:first:count"
@@ -93,21 +84,13 @@ static bool sub_range(const char *file, char first[24], char count[24])
 
 static bool map_as_user(pid_t pid)
 {
-    char id[16];
-    char uid[16];
-    char gid[16];
     char first[24];
     char count[24];
-    char gfirst[24];
-    char gcount[24];
-    const char *uids[] = {"newuidmap", id, "0", uid, "1", "1", first, count, NULL};
-    const char *gids[] = {"newgidmap", id, "0", gid, "1", "1", gfirst, gcount, NULL};
 
-    snprintf(id, sizeof id, "%d", (int)pid);
-    snprintf(uid, sizeof uid, "%u", (unsigned)getuid());
-    snprintf(gid, sizeof gid, "%u", (unsigned)getgid());
-    return sub_range("/etc/subuid", first, count) && sub_range("/etc/subgid", gfirst, gcount) &&
-           gw_program_run(false, uids) && gw_program_run(false, gids);
+    return sub_range("/etc/subuid", first, count) &&
+           gw_program_runf(false, "newuidmap %d 0 %u 1 1 %s %s", (int)pid, (unsigned)getuid(), first, count) &&
+           sub_range("/etc/subgid", first, count) &&
+           gw_program_runf(false, "newgidmap %d 0 %u 1 1 %s %s", (int)pid, (unsigned)getgid(), first, count);
 }
 
 static void pass_on(int signo)
@@ -138,21 +121,9 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
     unsetenv("LISTEN_PID");
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         _exit(EXIT_FAILURE);
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* set after the change of ids, which clears it */
-    if (getppid() != parent)
-        _exit(EXIT_FAILURE);
-    execl("/proc/self/exe", "cmxsafe", "gateway", "serve", "--inside", "--dir", g->dir, (char *)NULL);
+    if (cmx_child_end_with(parent, SIGTERM))
+        execl("/proc/self/exe", "cmxsafe", "gateway", "serve", "--inside", "--dir", g->dir, (char *)NULL);
     _exit(EXIT_FAILURE);
-}
-
-static int wait_for(pid_t pid)
-{
-    int status;
-
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return EXIT_FAILURE;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
 /* The outer process runs as the gateway's owner. It removes grants that have ended, as the owner's commands do, and
@@ -169,8 +140,7 @@ static int serve_outside(struct gw *g, pid_t pid)
             gw_worker_stop(&worker);
             return ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
         }
-        if (!g->simple)
-            gw_worker_watch(&worker, g);
+        gw_worker_watch(&worker, g, pid);
         (void)gw_expiry_tick(&expiry, g);
         cmx_port_sleep_ms(EXPIRY_CHECK_MS);
     }
@@ -200,11 +170,11 @@ int gw_ns_user(struct gw *g, const int *listeners, size_t n)
     sigaction(SIGINT, &pass, NULL);
     sigaction(SIGHUP, &pass, NULL);
     if (child_pid < 0 || read(up[0], &byte, 1) != 1)
-        return wait_for(child_pid);
+        return cmx_child_wait(child_pid) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     mapped = geteuid() == 0 ? map_as_root(child_pid) : map_as_user(child_pid);
     if (!mapped) {
         kill(child_pid, SIGKILL);
-        wait_for(child_pid);
+        (void)cmx_child_wait(child_pid);
         return gw_fail_with(
             "the gateway can't start", "your ids can't be mapped",
             "install the package uidmap, and check that /etc/subuid and /etc/subgid have a range for you");
@@ -325,10 +295,9 @@ static bool bring_helper(const char *root, struct cmx_why *e)
 {
     char from[GW_PATH_MAX];
     char to[GW_PATH_MAX];
-    const char *copy[] = {"cp", from, to, NULL};
 
     snprintf(to, sizeof to, "%.3500s/cmxsafe-authkeys", root);
-    return gw_helper_source(from, e) == CMX_OK && gw_program_run(false, copy) && chmod(to, 0755) == 0;
+    return gw_helper_source(from, e) == CMX_OK && gw_program_runf(false, "cp %s %s", from, to) && chmod(to, 0755) == 0;
 }
 
 static bool enter_root(const char *root)
@@ -374,12 +343,12 @@ static bool write_pid(void)
     return ok;
 }
 
-static int run_as_account(struct gw *g, const int *listeners, size_t n)
+static int run_as_account(struct gw *g, pid_t parent, const int *listeners, size_t n)
 {
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (!gw_account_become(GW_USER_UID, GW_USER_UID))
         _exit(gw_fail_with("the gateway can't start", strerror(errno), NULL));
-    prctl(PR_SET_PDEATHSIG, SIGTERM);                  /* set again, because the change of ids cleared it */
+    if (!cmx_child_end_with(parent, SIGTERM))
+        _exit(EXIT_FAILURE);
     return gw_server_run(g, NULL, NULL, listeners, n); /* no identities: eBPF needs capabilities on the host */
 }
 
@@ -387,6 +356,7 @@ int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
 {
     struct sigaction pass = {.sa_handler = pass_on};
     struct cmx_why e = {0};
+    pid_t self = getpid();
     int status;
 
     if (!make_root(g, &e))
@@ -401,13 +371,13 @@ int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
     fflush(NULL);
     child_pid = fork();
     if (child_pid == 0)
-        exit(run_as_account(g, listeners, n));
+        exit(run_as_account(g, self, listeners, n));
     for (size_t i = 0; i < n; i++)
         close(listeners[i]);
     sigaction(SIGTERM, &pass, NULL);
     sigaction(SIGINT, &pass, NULL);
     sigaction(SIGHUP, &pass, NULL);
-    status = wait_for(child_pid);
+    status = cmx_child_wait(child_pid) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     unlink(GW_INSIDE_DIR "/run/pid");
     return status;
 }

@@ -11,6 +11,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/render/gw_nft.h"
+#include "gateway/server/gw_client.h"
 
 #define ANSWER_MS (GW_PROBE_MAX_MS + 1000) /* includes the time in which the other node probes its session */
 #define PEER_CLIENTS_MAX 256
@@ -59,22 +60,15 @@ void gw_peer_accept(struct gw_server *s)
         return;
     for (const struct gw_client *o = s->clients; o; o = o->next)
         n += o->node;
-    c = n < PEER_CLIENTS_MAX ? cmx_mem_alloc(sizeof *c) : NULL;
-    if (!c) {
+    if (n >= PEER_CLIENTS_MAX) {
         close(fd);
         return;
     }
-    c->watch = (struct gw_watch){GW_WATCH_CLIENT, fd};
-    c->question.fd = -1;
+    c = gw_client_add(s, fd);
+    if (!c)
+        return;
     c->node = true;
     c->deadline_ms = cmx_port_now_ms() + 2 * ANSWER_MS;
-    if (!gw_watch_add(s->epoll, &c->watch)) {
-        close(fd);
-        cmx_mem_free(c);
-        return;
-    }
-    c->next = s->clients;
-    s->clients = c;
 }
 
 /* Returns the address in a "takeover" request; "" for any other request. */
@@ -96,20 +90,23 @@ const struct gw_session *gw_peer_subject(const struct gw_server *s, const struct
 void gw_peer_answer(const struct gw_server *s, const struct gw_client *c)
 {
     const char *address = asked_address(c);
+    struct gw_listeners l;
     struct gw_forward f;
     bool held = false;
 
     if (!c->node || !address[0])
         return;
+    gw_listeners_read(&l);
     for (const struct gw_session *x = s->sessions; x && !held; x = x->next)
-        held = x->up && !x->ending && x->holds && strcmp(x->address, address) == 0 && gw_session_first_forward(x, &f);
+        held = x->holds && strcmp(x->address, address) == 0 && gw_session_forwards(x, &l, &f, 1) > 0;
+    gw_listeners_free(&l);
     /* A failure is ignored: the other node has then disconnected. */
     (void)send(c->watch.fd, held ? HELD : FREE, ANSWER_LEN, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* ---- asking the node that holds an identity ---- */
 
-bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x)
+void gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x)
 {
     struct sockaddr_in6 own = {0};
     struct sockaddr_in6 peer = {0};
@@ -119,7 +116,7 @@ bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_sessi
     int fd;
 
     if (!s->nodes.own || strcmp(x->asked, x->candidate) == 0 || inet_pton(AF_INET6, x->address, address) != 1)
-        return false;
+        return;
     snprintf(x->asked, sizeof x->asked, "%s", x->candidate);
     x->held_by = 0;
     number = gw_remote_node(address);
@@ -127,18 +124,17 @@ bool gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_sessi
         if (s->nodes.list[i].number == number)
             node = &s->nodes.list[i];
     if (!node || !link_socket(s->nodes.own->link, false, &own, &fd))
-        return false;
+        return;
     peer = own;
     peer.sin6_port = htons((uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10));
     if (bind(fd, (const struct sockaddr *)&own, sizeof own) != 0 ||
         inet_pton(AF_INET6, node->link, &peer.sin6_addr) != 1 ||
         (connect(fd, (const struct sockaddr *)&peer, sizeof peer) != 0 && errno != EINPROGRESS)) {
         close(fd);
-        return false;
+        return;
     }
     c->question = (struct gw_question){
         .fd = fd, .session = x->number, .node = number, .deadline_ms = cmx_port_now_ms() + ANSWER_MS};
-    return true;
 }
 
 static bool would_block(ssize_t n)

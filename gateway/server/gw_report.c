@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "gateway/server/gw_access_read.h"
+#include "port/linux/child.h"
 
 #define SILENCE_S 5
 #define TOTAL_S 60
@@ -58,7 +58,7 @@ static int keep_connection(const struct gw_client *c)
 bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follows)
 {
     pid_t *slot = NULL;
-    sigset_t none;
+    pid_t parent = getpid();
     size_t end = follows ? GW_COUNT(s->reports) : GW_PEER_REPORTS_MAX;
 
     for (size_t i = follows ? GW_PEER_REPORTS_MAX : 0; i < end && !slot; i++)
@@ -66,11 +66,10 @@ bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follow
     if (!slot)
         return false; /* the connection is closed without an answer; the operator may ask again */
     fflush(NULL);
-    *slot = fork();
+    *slot = cmx_child_fork();
     if (*slot == 0) {
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (!cmx_child_end_with(parent, SIGKILL))
+            _exit(EXIT_FAILURE);
         alarm(follows ? 0 : TOTAL_S);
         return true;
     }

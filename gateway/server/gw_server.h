@@ -27,6 +27,7 @@
 #define GW_SLOTS_MIN 64
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
+#define GW_RECHECK_MS 3000        /* interval of checks of the sessions while the registry can't be read */
 #define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
 #define GW_PROBE_MAX_MS 2500      /* a probed session has at most this long to answer */
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests them twice */
@@ -158,7 +159,6 @@ struct gw_server {
     struct gw_limits limits;
     struct gw_pending pending;
     struct gw_journal journal;
-    uint64_t journal_from; /* the current request asks for journal entries, or changes of claims, from this number on */
     struct gw_counters counters;
     size_t n_sessions;
     size_t n_greeting;       /* sessions that are not up yet */
@@ -190,7 +190,12 @@ struct gw_server {
     uint64_t fatal_window_ms;
     unsigned fatals; /* log lines in this window that count for GW_FATALS_PER_MINUTE */
     size_t slots;
+    size_t max_descriptors; /* limit of this process */
+    uint64_t crowded_ms;    /* when it was last logged that the sessions use them up; 0: never */
+    uint64_t accept_ms;     /* no connection is accepted before this time */
     uint64_t registry_checked_ms;
+    uint64_t unchecked_ms; /* when the last check of the sessions failed, because the registry can't be read; 0: it did
+                              not */
     struct timespec registry_mtime;
     int64_t registry_inode;
     uint64_t end_ms;   /* port's clock: when the next grant or evidence ends or the copy becomes stale; 0: never */
@@ -209,6 +214,9 @@ int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims
 /* ---- gw_session.c ---- */
 /* Creates a session for the accepted connection tcp, which it owns. sshd is not started yet. NULL: out of memory. */
 struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct sockaddr_storage *peer);
+/* Sets the source that the login limits count for x, and its text for log lines: the peer's address or, through a load
+ * balancer, the client's address in the balancer's header. */
+void gw_session_name_source(struct gw_session *x, const struct sockaddr_storage *peer);
 /* Starts x's login at once, or later if its source is slowed. Drops x if its source is refused. */
 void gw_session_admit(struct gw_server *s, struct gw_session *x);
 /* Closes and frees x, whose sshd was not started. */
@@ -221,8 +229,9 @@ void gw_session_readable(struct gw_server *s, struct gw_session *x);
 /* Closes the connection and kills sshd; x is freed when sshd has been reaped. why is logged. */
 void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why);
 void gw_sessions_reap(struct gw_server *s);
-/* Ends each session whose key or certificate was revoked, or whose rights changed (exception: gw_rights_compare). */
-void gw_sessions_recheck(struct gw_server *s);
+/* Ends each session whose key or certificate was revoked, or whose rights changed (exception: gw_rights_compare).
+ * False: the registry can't be read now. The loop then repeats the check, so that no revocation is missed. */
+bool gw_sessions_recheck(struct gw_server *s);
 /* Starts the logins of slowed connections whose time has come. When the server stops, drops all slowed connections. */
 void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
 /* Ends sessions whose peer sent nothing for GW_SILENCE_MAX_MS. */
@@ -254,8 +263,6 @@ void gw_listeners_free(struct gw_listeners *l);
 /* Writes the listeners that the session holds, at most cap. Returns how many it wrote. */
 size_t gw_session_forwards(const struct gw_session *x, const struct gw_listeners *l, struct gw_forward *out,
                            size_t cap);
-/* Reads one of the session's present listeners. False: it holds none. */
-bool gw_session_first_forward(const struct gw_session *x, struct gw_forward *out);
 /* Reads how many bytes came from and went to the peer, and the round-trip time. False: the socket can't report them. */
 bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out, uint32_t *rtt_us);
 /* Reads the time since the peer's last byte. False: the socket can't report it. */
@@ -289,8 +296,8 @@ void gw_control_readable(struct gw_server *s, struct gw_client *c);
 /* Continues the probes under way. Returns the ms until the next call is needed; -1: no probe is under way. */
 int gw_takeover_tick(struct gw_server *s);
 /* Begins the takeover for a device that logs in. The client gets its answer once the device's old sessions have ended
- * or have answered a probe. True: there is nothing to wait for, answer at once. */
-bool gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
+ * or have answered a probe; at once if there is no probe and no question to wait for. */
+void gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
 
 struct gw_probe {
     uint64_t session; /* number of the probed session; 0: the probe has ended */
@@ -324,7 +331,6 @@ struct gw_client {
     bool follows;         /* waits for the probes of another login of the same device */
     bool closing;
 };
-void gw_control_close(struct gw_server *s, struct gw_client *c);
 
 /* Tells systemd that the unit is started (sd_notify(3), Type=notify). Without systemd it does nothing. */
 void gw_server_tell_ready(void);

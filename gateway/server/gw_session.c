@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +24,7 @@
 #include "gateway/server/gw_rights.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
-#include "gateway/server/gw_source.h"
+#include "port/linux/child.h"
 
 #define SSHD "/usr/sbin/sshd"
 #define MESSAGES_AT_ONCE 16 /* messages read in one turn, so that one session does not delay the others */
@@ -31,11 +33,7 @@
 _Noreturn static void exec_sshd(const struct gw_server *s, int tcp, int log, int procs)
 {
     char config[GW_PATH_MAX];
-    sigset_t none;
 
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
     setpgid(0, 0);
     snprintf(config, sizeof config, "%.4000s/sshd_config", s->g->dir);
     if (s->idsock && write(procs, "0", 1) != 1)
@@ -47,26 +45,48 @@ _Noreturn static void exec_sshd(const struct gw_server *s, int tcp, int log, int
     _exit(127);
 }
 
+/* Logs an event that any client can cause (a failure of sshd, an offered certificate), at most GW_FATALS_PER_MINUTE
+ * times a minute. */
+static void note_bounded(struct gw_server *s, const struct gw_session *x, const char *what, const char *detail)
+{
+    uint64_t now = cmx_port_now_ms();
+
+    if (now - s->fatal_window_ms > 60000) {
+        if (s->fatals > GW_FATALS_PER_MINUTE)
+            gw_note("%u more such lines in a minute", s->fatals - GW_FATALS_PER_MINUTE);
+        s->fatal_window_ms = now;
+        s->fatals = 0;
+    }
+    if (++s->fatals <= GW_FATALS_PER_MINUTE)
+        gw_note("%s: %s: %s", x->from, what, detail);
+}
+
+/* Starts sshd for the connection. False: it can't be started, which was logged. */
 static bool spawn(struct gw_server *s, struct gw_session *x)
 {
+    static const char failed[] = "sshd can't be started";
     int pipe_fd[2];
     int procs = -1;
     struct cmx_why e = {0};
 
     /* With O_DIRECT each write is a message of its own. sshd logs names that peers choose and leaves line breaks in
      * them on stderr, so line breaks cannot separate sshd's own lines from a peer's text. */
-    if (pipe2(pipe_fd, O_CLOEXEC | O_DIRECT) != 0)
+    if (pipe2(pipe_fd, O_CLOEXEC | O_DIRECT) != 0) {
+        note_bounded(s, x, failed, strerror(errno));
         return false;
+    }
     x->number = ++s->last_number;
     if (s->idsock && gw_idsock_session_add(s->idsock, x->number, &procs, &e)) {
-        gw_note("%s: %s", x->from, e.text);
+        note_bounded(s, x, failed, e.text);
         close(pipe_fd[0]);
         close(pipe_fd[1]);
         return false;
     }
-    x->pid = fork();
+    x->pid = cmx_child_fork();
     if (x->pid == 0)
         exec_sshd(s, x->tcp, pipe_fd[1], procs);
+    if (x->pid < 0)
+        note_bounded(s, x, failed, strerror(errno));
     if (procs >= 0)
         close(procs);
     close(pipe_fd[1]);
@@ -120,6 +140,19 @@ static void note_pace(struct gw_server *s, const struct gw_session *x, const cha
         gw_note("%s: many of its logins failed; %s", source, consequence);
 }
 
+void gw_session_name_source(struct gw_session *x, const struct sockaddr_storage *peer)
+{
+    const socklen_t len = peer->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    char host[INET6_ADDRSTRLEN] = "?";
+    char port[8] = "0";
+
+    gw_limits_source((const struct sockaddr *)peer, x->source);
+    (void)getnameinfo((const struct sockaddr *)peer, len, host, sizeof host, port, sizeof port,
+                      NI_NUMERICHOST | NI_NUMERICSERV); /* can't fail for the numeric address of a TCP peer */
+    snprintf(x->from, sizeof x->from, strchr(host, ':') ? "[%s]:%s" : "%s:%s",
+             strncmp(host, "::ffff:", 7) == 0 ? host + 7 : host, port);
+}
+
 struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct sockaddr_storage *peer)
 {
     struct gw_session *x = cmx_mem_alloc(sizeof *x);
@@ -131,7 +164,7 @@ struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct soc
     }
     x->tcp = tcp;
     x->started_ms = cmx_port_now_ms();
-    gw_source_name(x, peer);
+    gw_session_name_source(x, peer);
     return x;
 }
 
@@ -282,22 +315,6 @@ static bool key_is_retired(struct gw_server *s, const char *fingerprint)
     return retired;
 }
 
-/* Logs an event that any client can cause (a failure of sshd, an offered certificate), at most GW_FATALS_PER_MINUTE
- * times a minute. */
-static void note_bounded(struct gw_server *s, const struct gw_session *x, const char *what, const char *detail)
-{
-    uint64_t now = cmx_port_now_ms();
-
-    if (now - s->fatal_window_ms > 60000) {
-        if (s->fatals > GW_FATALS_PER_MINUTE)
-            gw_note("%u more such lines in a minute", s->fatals - GW_FATALS_PER_MINUTE);
-        s->fatal_window_ms = now;
-        s->fatals = 0;
-    }
-    if (++s->fatals <= GW_FATALS_PER_MINUTE)
-        gw_note("%s: %s: %s", x->from, what, detail);
-}
-
 static void note_refused(struct gw_server *s, const struct gw_session *x, const char *reason)
 {
     s->counters.certificates_refused++;
@@ -429,7 +446,8 @@ void gw_sessions_reap(struct gw_server *s)
     }
 }
 
-static void recheck(struct gw_server *s, struct gw_session *x, struct gw_registry *r)
+/* Returns false if the rights of the session can't be read now. */
+static bool recheck(struct gw_server *s, struct gw_session *x, struct gw_registry *r)
 {
     struct gw_rights now = {0};
     struct cmx_why e = {0};
@@ -440,19 +458,20 @@ static void recheck(struct gw_server *s, struct gw_session *x, struct gw_registr
     if (x->certificate.text && (err == CMX_EPERM || err == CMX_EFORMAT)) {
         s->counters.ended_revoked++;
         gw_session_end(s, x, e.text);
-        return;
+        return true;
     }
     if (err == CMX_ENOENT) {
         s->counters.ended_revoked++;
         gw_session_end(s, x, "its key was revoked");
-        return;
+        return true;
     }
     if (err)
-        return; /* the registry can't be read now; the next change or poll reads it again */
+        return false;
     change = gw_rights_compare(&x->rights, &now);
     if (change == GW_RIGHTS_OTHER || (change == GW_RIGHTS_LESS && !s->idsock))
         gw_session_end(s, x, "disconnected because its permissions changed; it may reconnect");
     gw_rights_free(&now); /* not stored in x: sshd still applies the rights of the login */
+    return true;
 }
 
 static void end_revoked(struct gw_server *s)
@@ -464,7 +483,7 @@ static void end_revoked(struct gw_server *s)
         }
 }
 
-void gw_sessions_recheck(struct gw_server *s)
+bool gw_sessions_recheck(struct gw_server *s)
 {
     struct gw_copy_state copy;
     struct gw_registry r;
@@ -474,14 +493,17 @@ void gw_sessions_recheck(struct gw_server *s)
     bool any_end;
 
     if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, &e)) {
-        gw_note("the registry can't be read: %s", e.text);
-        return;
+        if (!s->unchecked_ms)
+            gw_note("the registry can't be read: %s", e.text);
+        s->unchecked_ms = cmx_port_now_ms();
+        return false;
     }
+    s->unchecked_ms = 0;
     for (struct gw_session *x = s->sessions; x; x = x->next)
         if (x->up && !x->ending && r.stale)
             gw_session_end(s, x, "the copy of the registry was not confirmed for too long");
-        else if (x->up && !x->ending)
-            recheck(s, x, &r);
+        else if (x->up && !x->ending && !recheck(s, x, &r))
+            s->unchecked_ms = cmx_port_now_ms();
     gw_revoked_check(s, &r);
     end_revoked(s);
     gw_hold_recheck(s, &r);
@@ -494,4 +516,5 @@ void gw_sessions_recheck(struct gw_server *s)
     s->end_ms = any_end ? cmx_port_now_ms() + (uint64_t)left * 1000 + 1 : 0;
     s->end_wall = (int64_t)time(NULL) + (left ? left : 1);
     gw_registry_close(&r);
+    return s->unchecked_ms == 0;
 }

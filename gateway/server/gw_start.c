@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +21,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_start.h"
+#include "port/linux/child.h"
 
 /* Finds the listening sockets that this process inherited. systemd passed them on; in --user mode, the process outside
  * the namespaces did. Their numbers start at 3 (sd_listen_fds(3)). */
@@ -99,9 +99,9 @@ static bool lock_folder(const struct gw *g)
     return false;
 }
 
-/* Runs the server in the fleet's namespace. As root, becomes the account. guarded: the server ends when the process
- * that started it ends. */
-static int serve_here(struct gw *g, uid_t uid, gid_t gid, bool guarded, const int *listeners, size_t n)
+/* Runs the server in the fleet's namespace. As root, becomes the account. guard: pid of the parent, with which the
+ * server ends; 0: none. */
+static int serve_here(struct gw *g, uid_t uid, gid_t gid, pid_t guard, const int *listeners, size_t n)
 {
     struct gw_claims claims = {-1};
     struct gw_idsock *idsock = NULL;
@@ -118,12 +118,14 @@ static int serve_here(struct gw *g, uid_t uid, gid_t gid, bool guarded, const in
         gw_idsock_close(idsock);
         return gw_fail_with("the gateway can't start", strerror(errno), NULL);
     }
-    if (guarded)
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* set after the change of ids, which clears it */
+    if (guard && !cmx_child_end_with(guard, SIGTERM)) {
+        gw_idsock_close(idsock);
+        return EXIT_FAILURE;
+    }
     return gw_server_run(g, idsock, &claims, listeners, n);
 }
 
-static int serve_in_namespace(struct gw *g, const struct passwd *pw, const int *listeners, size_t n)
+static int serve_in_namespace(struct gw *g, const struct passwd *pw, pid_t guard, const int *listeners, size_t n)
 {
     int netns = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
 
@@ -131,7 +133,7 @@ static int serve_in_namespace(struct gw *g, const struct passwd *pw, const int *
         return gw_fail_with("the gateway can't start", "its network namespace is missing",
                             "run 'cmxsafe gateway net up'");
     close(netns);
-    return serve_here(g, pw->pw_uid, pw->pw_gid, true, listeners, n);
+    return serve_here(g, pw->pw_uid, pw->pw_gid, guard, listeners, n);
 }
 
 /* Does the work of the systemd units if root starts the gateway without systemd. This process watches the fleet's
@@ -139,19 +141,20 @@ static int serve_in_namespace(struct gw *g, const struct passwd *pw, const int *
 static int serve_as_root(struct gw *g, const int *listeners, size_t n)
 {
     const struct passwd *pw = getpwnam(g->account);
+    pid_t guard = getpid();
     pid_t child;
     int status;
 
     if (!pw)
         return gw_fail_with("the gateway can't start", "its account is missing", "run 'cmxsafe gateway init' again");
     if (g->simple)
-        return serve_here(g, pw->pw_uid, pw->pw_gid, false, listeners, n);
+        return serve_here(g, pw->pw_uid, pw->pw_gid, 0, listeners, n);
     fflush(NULL);
     child = fork();
     if (child < 0)
         return gw_fail_with("the gateway can't start", strerror(errno), NULL);
     if (child == 0) {
-        status = serve_in_namespace(g, pw, listeners, n);
+        status = serve_in_namespace(g, pw, guard, listeners, n);
         fflush(NULL);
         _exit(status);
     }
@@ -183,5 +186,5 @@ int gw_start(struct gw *g, bool inside)
     }
     if (g->user)
         return gw_ns_user(g, listeners, n);
-    return geteuid() == 0 ? serve_as_root(g, listeners, n) : serve_here(g, geteuid(), getegid(), false, listeners, n);
+    return geteuid() == 0 ? serve_as_root(g, listeners, n) : serve_here(g, geteuid(), getegid(), 0, listeners, n);
 }

@@ -12,14 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
 #include "gateway/registry/party.h"
+#include "port/linux/child.h"
 
 #define PIECE 32768 /* size of the buffer for netlink messages */
-#define EXIT_UNKNOWN 255
 
 struct pair {
     uint8_t source[16];
@@ -208,24 +207,18 @@ static int sweep_here(struct sweep *s)
     return 0;
 }
 
-/* Returns 0, errno after a failure, or EXIT_UNKNOWN if a signal ended the child. */
+/* Returns 0, errno after a failure, or a higher number or -1 if the child was ended. */
 static int sweep_in_namespace(struct sweep *s)
 {
-    int status = 0;
     pid_t pid;
 
     fflush(NULL);
-    pid = fork();
+    pid = cmx_child_fork();
     if (pid == 0) {
         int fd = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
         _exit(fd >= 0 && setns(fd, CLONE_NEWNET) == 0 ? sweep_here(s) : errno);
     }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return errno;
-    if (pid < 0)
-        return errno;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_UNKNOWN;
+    return pid < 0 ? errno : cmx_child_wait(pid);
 }
 
 cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
@@ -237,7 +230,7 @@ cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx
     int failed;
     cmx_err err;
 
-    if (g->user || g->simple || access("/run/netns/" GW_NETNS, F_OK) != 0)
+    if (access("/run/netns/" GW_NETNS, F_OK) != 0)
         return CMX_OK;
     err = gw_link_get(g, &link, e);
     if (!err)
@@ -254,6 +247,6 @@ cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx
         return cmx_why_fail(e, CMX_EPERM,
                             "idle connections that are no longer allowed could not be ended (%s); the filter resets "
                             "them with their next packet",
-                            failed == EXIT_UNKNOWN ? "unknown error" : strerror(failed));
+                            strerror(failed));
     return CMX_OK;
 }

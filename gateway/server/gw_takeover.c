@@ -46,7 +46,8 @@ static int knock(const struct gw_server *s, const struct gw_forward *f)
     return -1;
 }
 
-static void begin_probe(const struct gw_server *s, struct gw_client *c, struct gw_session *x)
+static void begin_probe(const struct gw_server *s, struct gw_client *c, struct gw_session *x,
+                        const struct gw_listeners *l)
 {
     struct gw_probe *p = &c->probes[c->n_probes];
     struct gw_forward f;
@@ -54,7 +55,7 @@ static void begin_probe(const struct gw_server *s, struct gw_client *c, struct g
     uint32_t rtt_us = 0;
     uint64_t patience;
 
-    if (c->n_probes == GW_COUNT(c->probes) || !gw_session_first_forward(x, &f))
+    if (c->n_probes == GW_COUNT(c->probes) || gw_session_forwards(x, l, &f, 1) == 0)
         return; /* no probe is free, or the session holds no port that could be taken over */
     if (!gw_session_counters(x, &p->received, &out, &rtt_us))
         return;
@@ -77,9 +78,10 @@ static bool asked_already(const struct gw_server *s, const struct gw_client *c, 
     return false;
 }
 
-/* Starts the probes of the sessions at this gateway. True: there is no probe to wait for. */
-static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fingerprint)
+/* Starts the probes of the sessions at this gateway. */
+static void begin_here(struct gw_server *s, struct gw_client *c, const char *fingerprint)
 {
+    struct gw_listeners l;
     struct gw_history *h;
     struct gw_session *x;
     uint64_t now = cmx_port_now_ms();
@@ -88,31 +90,33 @@ static bool begin_here(struct gw_server *s, struct gw_client *c, const char *fin
         if (x->up && !x->ending && strcmp(x->fingerprint, fingerprint) == 0)
             break;
     if (!x)
-        return true;
+        return;
     snprintf(c->name, sizeof c->name, "%s", x->name);
     if (asked_already(s, c, x->name)) {
         c->follows = true;
-        return false;
+        return;
     }
     h = gw_traffic_of(s, x->name);
     /* Limit the rate of the probes. A login makes this request twice, before its signature and with it. Any client may
      * offer a known public key at any rate. */
     if (!h || (h->probed_ms && now - h->probed_ms < GW_PROBE_PAUSE_MS))
-        return true;
+        return;
     h->probed_ms = now;
+    gw_listeners_read(&l);
     for (; x; x = x->next)
         if (x->up && !x->ending && strcmp(x->fingerprint, fingerprint) == 0)
-            begin_probe(s, c, x);
-    return c->n_probes == 0;
+            begin_probe(s, c, x, &l);
+    gw_listeners_free(&l);
 }
 
-bool gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint)
+void gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint)
 {
     uint64_t number = s->idsock && !c->node ? gw_idsock_session_of(s->idsock, c->pid) : 0;
     struct gw_session *x = number ? gw_session_numbered(s, number) : NULL;
-    bool here = begin_here(s, c, fingerprint);
 
-    return !(x && gw_peer_ask(s, c, x)) && here;
+    begin_here(s, c, fingerprint);
+    if (x)
+        gw_peer_ask(s, c, x);
 }
 
 /* True if one more session of this device may be taken over in this minute. */

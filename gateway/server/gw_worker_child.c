@@ -1,15 +1,13 @@
 #include "gateway/server/gw_worker_child.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/copy_state.h"
 #include "gateway/server/gw_note.h"
-#include "port/linux/fork_default.h"
+#include "port/linux/child.h"
 
 #define RESTART_MS 2000
 
@@ -20,8 +18,7 @@ static const struct {
 
 _Noreturn static void exec_worker(const struct gw *g, const char *command, pid_t parent)
 {
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() == parent)
+    if (cmx_child_end_with(parent, SIGTERM))
         execl("/proc/self/exe", "cmxsafe", "gateway", command, "--dir", g->dir, (char *)NULL);
     _exit(127);
 }
@@ -38,17 +35,21 @@ static void watch_one(struct gw_worker_child *w, size_t i, const struct gw *g)
     if (w->pid[i] > 0 || (w->started_ms[i] && now - w->started_ms[i] < RESTART_MS))
         return;
     w->started_ms[i] = now;
-    w->pid[i] = cmx_fork_default();
+    w->pid[i] = cmx_child_fork();
     if (w->pid[i] == 0)
         exec_worker(g, programs[i].command, self);
     if (w->pid[i] < 0)
         w->pid[i] = 0;
 }
 
-void gw_worker_watch(struct gw_worker_child *w, const struct gw *g)
+void gw_worker_watch(struct gw_worker_child *w, const struct gw *g, pid_t other)
 {
+    const pid_t own[] = {w->pid[0], w->pid[1], other};
     char path[GW_PATH_MAX];
 
+    cmx_child_reap_others(own, GW_COUNT(own));
+    if (g->simple)
+        return;
     watch_one(w, 0, g);
     if (w->pid[1] > 0 || access(gw_path(g, GW_COPY_STATE_FILE, path), F_OK) == 0)
         watch_one(w, 1, g);
@@ -60,8 +61,7 @@ void gw_worker_stop(struct gw_worker_child *w)
         if (w->pid[i] <= 0)
             continue;
         kill(w->pid[i], SIGTERM);
-        while (waitpid(w->pid[i], NULL, 0) < 0 && errno == EINTR)
-            ;
+        (void)cmx_child_wait(w->pid[i]);
         w->pid[i] = 0;
     }
 }

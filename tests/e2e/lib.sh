@@ -21,7 +21,10 @@ cleanup() {
     for c in "${CLEANUP[@]+"${CLEANUP[@]}"}"; do eval "$c"; done
     # A function in the background runs in a subshell, and its programs are children of the subshell: end both.
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do PIDS+=($(descendants "$p")); done
-    for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill "$p" 2>/dev/null && kill -CONT "$p" 2>/dev/null; done # a stopped process handles SIGTERM only when it continues
+    # A stopped process handles SIGTERM only when it continues. SIGCONT comes first: in a process that is ending it would remove
+    # the SIGSTOP with which LeakSanitizer attaches, and LeakSanitizer would wait for ever.
+    for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill -CONT "$p" 2>/dev/null; done
+    for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill "$p" 2>/dev/null; done
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do wait "$p" 2>/dev/null; done
     if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then
         for c in "$TMP"/*.log; do [ -s "$c" ] && { echo "--- $c"; tail -n 40 "$c"; }; done

@@ -105,6 +105,9 @@ lose "the rule for packets to local users is deleted" inside_ns ip -6 rule del p
 lose "the route to local users is deleted" inside_ns ip -6 route del "$FLEET" table 1129143
 lose "the route for marked packets is deleted" inside_ns ip -6 route del local "$FLEET" dev lo table 1129142
 lose "the route for all others is deleted" inside_ns ip -6 route del "$FLEET" dev nowhere
+# An upgrade of the package replaces the file of the running program.
+cp "$BIN/cmxsafe" "$BIN/cmxsafe.new" && mv "$BIN/cmxsafe.new" "$BIN/cmxsafe" || fail "the program cannot be replaced"
+lose "the link is deleted after an upgrade" ip link del cmxsafe0
 grep -q 'rule add pref 1129 ' "$TMP/ip.log" && lacks -Eq '(rule|route|address) show' "$TMP/ip.log" || fail "the guard starts programs to look at the network: $(sort "$TMP/ip.log" | uniq -c)"
 # Additions to routes and rules have no effect without the judge's mark. They stay, and do not count as repairs.
 repairs=$(gw status --json | jq .counters.judge_repairs)
@@ -116,6 +119,19 @@ equal "$(gw status --json | jq .counters.judge_repairs)" "$repairs" || fail "a r
 echo "slowest repair: $slowest ms; the aim is 2000 ms"
 [ "$slowest" -le "${CMX_REPAIR_MS:-60000}" ] || fail "the slowest repair took $slowest ms"
 ok "whatever is removed, no access opens, and the gateway repairs it"
+
+# A server that hangs does not keep the guard from its work.
+server=$(server_pid)
+pause "$server" || fail "the server cannot be stopped"
+CLEANUP+=("kill -CONT $server 2>/dev/null")
+sleep 3 # until the guard has reported to it
+inside_ns nft flush ruleset
+restored() { inside_ns nft list chain inet cmxsafe judge 2>/dev/null | grep -q @grants; }
+wait_for 20 restored || fail "while the server hangs, the rules are not restored"
+kill -CONT "$server"
+wait_for 15 works || fail "after the server continued, what was granted does not work"
+closed "the server hung"
+ok "the guard works while the server hangs"
 
 # After faults that cannot be repaired in place, the gateway ends its sessions and starts again. bounded NAME START:
 # prints how long this has taken since START (in ms), and checks the limit.

@@ -46,6 +46,19 @@ may_log_in || fail "no login after the repairs"
 gw status | grep -q "trouble: .* could not read the registry" || fail "status does not report the failed logins"
 gw doctor >"$TMP/doctor.out"; grep -q "^hint .*logins find the registry" "$TMP/doctor.out" || fail "doctor does not report the failed logins"
 
+# While the gateway can't read the registry, it does not end the sessions of a revoked device, and the command reports
+# this. The gateway ends them as soon as it can read the registry again.
+key b
+gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
+client b -N -R "[$(address_of cam-18)]:81:127.0.0.1:9" & PIDS+=("$!")
+wait_for 20 connected cam-18 || fail "no login"
+chmod 600 "$DB"
+! gw revoke cam-18 2>"$TMP/revoke.err" || fail "a revocation without effect is reported as done"
+grep -q "the running gateway can't read the registry" "$TMP/revoke.err" || fail "the message: $(cat "$TMP/revoke.err")"
+chmod 640 "$DB"
+wait_for 15 gone cam-18 || fail "revoked but still connected"
+ok "a revocation that the gateway could not read at first takes effect later"
+
 # A thousand devices are enrolled from CSV, all or none. make_csv PREFIX N: writes N devices, each with its own key.
 make_csv() {
     echo "name,key,ports,group"

@@ -36,6 +36,12 @@ serve=$(gw status --json | jq .pid)
 [ "$(stat -c %U "/proc/$serve")" = cmxsafe-gw ] || equal "$(awk '/^Uid/ {print $2}' "/proc/$serve/status")" "$(id -u cmxsafe-gw)" || fail "the gateway runs as root"
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$serve/status")" = 0000000000000000 ] || fail "the gateway has capabilities"
 ok "the gateway runs as its account, without capabilities"
+# Only root gets answers about sessions: a session whose sshd is taken over runs as the account.
+asked_by() { setpriv --reuid "$1" --regid cmxsafe-gw --clear-groups socat -t5 - "UNIX-CONNECT:$GW/run/control" <<<"$2"; }
+for request in status traffic pending 'journal 0' 'claims 0' 'forget x'; do
+    [ -z "$(asked_by cmxsafe-gw "$request")" ] && [ -n "$(asked_by 0 "$request")" ] || fail "the account gets an answer to '$request', or root gets none"
+done
+ok "the account's processes cannot read the list of sessions"
 wait_for 10 prints_no 5001 nft list table inet cmxsafe_host || fail "erin has dora's grant"
 gw status --json | json_is '.judge == "" and .counters.judge_repairs == 0' >/dev/null || fail "a change of accounts counts as a repair"
 userdel erin && gw grant --remove user:dora cam-17:81 >/dev/null || fail "grant --remove"

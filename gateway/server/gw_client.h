@@ -1,0 +1,10 @@
+/* gw_client.h - the clients of the running gateway: connections to the control socket (gw_control.c) and from other
+ * gateways (gw_peer.h). */
+#pragma once
+
+#include "gateway/server/gw_server.h"
+
+/* Creates a client for the connection fd, which it owns. NULL: out of memory or descriptors. */
+struct gw_client *gw_client_add(struct gw_server *s, int fd);
+/* Closes the client's connections, and frees it. */
+void gw_client_close(struct gw_server *s, struct gw_client *c);

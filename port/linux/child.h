@@ -1,0 +1,23 @@
+/* child.h - child processes: fork for a child that becomes another program, and the end of a child or of its parent. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Forks. In the child no signal is blocked, and SIGTERM, SIGINT, SIGHUP and SIGPIPE have their default action. A signal
+ * that arrives before the child's exec therefore ends the child; it does not run a handler of the parent, which would
+ * ignore the signal. Returns as fork(2). */
+pid_t cmx_child_fork(void);
+
+/* Makes the kernel send the signal to this process when its parent ends. Call it after the last change of ids, which
+ * would clear this. False: the parent, whose pid it was, has ended already; the caller then exits. */
+bool cmx_child_end_with(pid_t parent, int signo);
+
+/* Waits for the end of a child. Returns its exit status, 128 plus the number of the signal that ended it, or -1: there
+ * is no such child, or pid is not above 0. */
+int cmx_child_wait(pid_t pid);
+
+/* Waits for children that have ended, except for the n children in own. Call it regularly in a process that may be the
+ * first one of a container: it becomes the parent of every orphan. */
+void cmx_child_reap_others(const pid_t own[], size_t n);

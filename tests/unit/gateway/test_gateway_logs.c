@@ -1,0 +1,223 @@
+/* What the running gateway keeps for its readers: the access log in files, and the journal in memory. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "gateway/folder/gw_json.h"
+#include "gateway/server/gw_access_read.h"
+#include "gateway/server/gw_journal.h"
+
+static struct gw g;
+
+static int make_folder(void **state)
+{
+    char path[GW_PATH_MAX];
+
+    (void)state;
+    snprintf(g.dir, sizeof g.dir, "/tmp/cmx-logs.XXXXXX");
+    if (!mkdtemp(g.dir))
+        return -1;
+    return mkdir(gw_path(&g, "run", path), 0755);
+}
+
+static int remove_folder(void **state)
+{
+    char path[GW_PATH_MAX];
+
+    (void)state;
+    for (unsigned n = 0; n < GW_ACCESS_FILES; n++)
+        unlink(gw_access_path(&g, n, path));
+    rmdir(gw_path(&g, "run/access", path));
+    rmdir(gw_path(&g, "run", path));
+    return rmdir(g.dir);
+}
+
+static void write_file(const void *data, size_t len)
+{
+    char path[GW_PATH_MAX];
+    FILE *f;
+
+    mkdir(gw_path(&g, "run/access", path), 0755);
+    f = fopen(gw_access_path(&g, 0, path), "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+}
+
+static struct gw_access_reader reader;
+
+static const char *next_line(void)
+{
+    static char line[GW_ACCESS_LINE_MAX];
+
+    return gw_access_read_line(&reader, line) ? line : NULL;
+}
+
+/* After a power cut the last line may be incomplete, and its bytes may be zeros. The lines around it are read. */
+static void test_cut_line(void **state)
+{
+    static const char text[] = "{\"event\":\"open\"}\n{\"event\":\"op\0\0\0";
+    struct gw_access_log *l;
+
+    (void)state;
+    write_file(text, sizeof text - 1);
+    l = gw_access_open(&g, "fd12::1");
+    assert_non_null(l);
+    gw_access_denied(l, "fd12::2 fd12::3 81 5");
+    gw_access_close(l);
+    gw_access_read_begin(&reader, &g);
+    assert_string_equal(next_line(), "{\"event\":\"open\"}\n");
+    assert_string_equal(next_line(), "{\"event\":\"op???\n");
+    assert_non_null(strstr(next_line(), "\"start\""));
+    assert_non_null(strstr(next_line(), "\"port\":81"));
+    assert_null(next_line());
+    gw_access_read_end(&reader);
+}
+
+/* A line that is longer than any line of the log does not stop the reader. */
+static void test_long_line(void **state)
+{
+    static char text[3 * GW_ACCESS_LINE_MAX];
+    const char *line;
+
+    (void)state;
+    memset(text, 'x', sizeof text);
+    memcpy(text + sizeof text - 6, "\nnext\n", 6);
+    write_file(text, sizeof text);
+    gw_access_read_begin(&reader, &g);
+    line = next_line();
+    assert_non_null(line);
+    assert_int_equal(strlen(line), GW_ACCESS_LINE_MAX - 1);
+    assert_string_equal(next_line(), "next\n");
+    assert_null(next_line());
+    gw_access_read_end(&reader);
+}
+
+/* A line that is not written completely yet is read when it is complete. */
+static void test_partial_line(void **state)
+{
+    char path[GW_PATH_MAX];
+    FILE *f;
+
+    (void)state;
+    write_file("one\ntw", 6);
+    gw_access_read_begin(&reader, &g);
+    assert_string_equal(next_line(), "one\n");
+    assert_null(next_line());
+    f = fopen(gw_access_path(&g, 0, path), "a");
+    assert_non_null(f);
+    fputs("o\n", f);
+    assert_int_equal(fclose(f), 0);
+    assert_string_equal(next_line(), "two\n");
+    gw_access_read_end(&reader);
+}
+
+/* On a full disk no part of a line stays, so that the next line is whole. */
+static void test_full_disk(void **state)
+{
+    struct rlimit before, now;
+    struct gw_access_log *l;
+    const char *line;
+    char path[GW_PATH_MAX];
+    struct stat st;
+
+    (void)state;
+    write_file("", 0);
+    l = gw_access_open(&g, "fd12::1");
+    assert_non_null(l);
+    assert_int_equal(stat(gw_access_path(&g, 0, path), &st), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    now = before;
+    now.rlim_cur = (rlim_t)st.st_size + 20;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &now), 0);
+    gw_access_denied(l, "fd12::2 fd12::3 81 5");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    gw_access_denied(l, "fd12::2 fd12::3 82 6");
+    gw_access_close(l);
+    gw_access_read_begin(&reader, &g);
+    assert_non_null(strstr(next_line(), "\"start\""));
+    line = next_line();
+    assert_non_null(line);
+    assert_ptr_equal(strrchr(line, '{'), line); /* one line, not two */
+    assert_non_null(strstr(line, "\"port\":82"));
+    assert_null(next_line());
+    gw_access_read_end(&reader);
+}
+
+static struct gw_journal journal;
+
+static void journal_is(uint64_t from, uint64_t lost, unsigned entries)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    struct gw_json out;
+    char want[64];
+    unsigned n = 0;
+
+    assert_non_null(f);
+    gw_json_begin(&out, f);
+    cmx_json_object(&out.j, NULL);
+    gw_journal_json(&out.j, &journal, from);
+    cmx_json_end(&out.j);
+    assert_true(gw_json_end(&out));
+    fclose(f);
+    snprintf(want, sizeof want, "\"next\":%llu,\"lost\":%llu,", (unsigned long long)journal.next,
+             (unsigned long long)lost);
+    assert_non_null(strstr(text, want));
+    for (const char *at = text; (at = strstr(at, "\"name\":")) != NULL; at++)
+        n++;
+    assert_int_equal(n, entries);
+    free(text);
+}
+
+static void test_journal(void **state)
+{
+    uint64_t former;
+
+    (void)state;
+    gw_journal_begin(&journal);
+    journal_is(0, 0, 0);
+    gw_journal_add(&journal, GW_JOURNAL_UP, "cam-1", "from");
+    gw_journal_add(&journal, GW_JOURNAL_UP, "cam-2", "from");
+    journal_is(0, 0, 2);
+    journal_is(journal.next - 1, 0, 1);
+    journal_is(journal.next, 0, 0);
+    journal_is(journal.next + 1, 1, 2); /* a number of another process */
+    for (unsigned i = 0; i < GW_JOURNAL_MAX; i++)
+        gw_journal_add(&journal, GW_JOURNAL_DOWN, "cam-1", "from");
+    journal_is(0, 2, GW_JOURNAL_MAX);
+    journal_is(journal.base + 1, 1, GW_JOURNAL_MAX);
+
+    /* A new process may have more entries than the former one when the reader asks it for the first time. The reader
+     * still gets all of them. */
+    gw_journal_begin(&journal);
+    gw_journal_add(&journal, GW_JOURNAL_UP, "cam-1", "from");
+    former = journal.next;
+    usleep(2000);
+    gw_journal_begin(&journal);
+    for (unsigned i = 0; i < 3; i++)
+        gw_journal_add(&journal, GW_JOURNAL_UP, "cam-1", "from");
+    journal_is(former, 1, 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cut_line),  cmocka_unit_test(test_long_line), cmocka_unit_test(test_partial_line),
+        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_journal),
+    };
+
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
