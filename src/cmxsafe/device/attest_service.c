@@ -72,9 +72,10 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 /* The next functions return true if they could read the parameter. Otherwise they send 400 or 404, and *err is the
  * result of sending it. */
 
-/* Decodes a parameter. The request must contain it exactly once, and its value must have min to max bytes. */
-static bool take_param(struct cmx_http_request *r, const char *name, uint8_t *out, size_t min, size_t max, size_t *len,
-                       cmx_err *err)
+/* Decodes a parameter. The request must contain it exactly once, and its value must have min to max bytes. unit: what a
+ * byte of the value is, for the message. */
+static bool take_param(struct cmx_http_request *r, const char *name, const char *unit, uint8_t *out, size_t min,
+                       size_t max, size_t *len, cmx_err *err)
 {
     const char *raw = NULL;
     size_t raw_len = 0;
@@ -87,8 +88,8 @@ static bool take_param(struct cmx_http_request *r, const char *name, uint8_t *ou
     *err = cmx_http_reply_text(r, 400,
                                found == CMX_ENOENT    ? "Missing '%s' parameter\n"
                                : found == CMX_EFORMAT ? "'%s' has a broken %%XX escape\n"
-                                                      : "'%s' must be given once, with %u to %u bytes\n",
-                               name, (unsigned)min, (unsigned)max);
+                                                      : "'%s' must be given once, with %u to %u %s\n",
+                               name, (unsigned)min, (unsigned)max, unit);
     return false;
 }
 
@@ -107,7 +108,7 @@ static bool take_ranges(struct cmx_http_request *r, struct cmx_ranges *out, cmx_
         *err = cmx_http_reply_text(r, 404, "no flash beyond 0x10000; ask for ranges=BEGIN-END\n");
         return false;
     }
-    if (!take_param(r, "ranges", text, 1, sizeof text, &len, err))
+    if (!take_param(r, "ranges", "bytes", text, 1, sizeof text, &len, err))
         return false;
     if (cmx_ranges_parse(out, (const char *)text, len, size, &why) == CMX_OK)
         return true;
@@ -128,7 +129,8 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
     (void)ctx;
     (void)state;
     if (cmx_origin_refused(r, &err) /* a web page of another site must not start a computation */
-        || !take_param(r, "challenge", challenge, 1, sizeof challenge, &len, &err) || !take_ranges(r, &ranges, &err))
+        || !take_param(r, "challenge", "bytes", challenge, 1, sizeof challenge, &len, &err) ||
+        !take_ranges(r, &ranges, &err))
         return err;
     if (!enter(r, "hash", &err))
         return err;
@@ -148,13 +150,13 @@ static bool take_nonce(struct cmx_http_request *r, uint8_t nonce[CMX_NONCE_MAX],
     uint8_t hex[2 * CMX_NONCE_MAX + 1];
     size_t n = 0;
 
-    if (!take_param(r, "nonce", hex, 2 * CMX_NONCE_MIN, 2 * CMX_NONCE_MAX, &n, err))
+    if (!take_param(r, "nonce", "hex digits", hex, 2 * CMX_NONCE_MIN, 2 * CMX_NONCE_MAX, &n, err))
         return false;
     hex[n] = 0;
     *len = n / 2;
     if (n % 2 == 0 && cmx_text_hex_decode(nonce, *len, (const char *)hex) == CMX_OK)
         return true;
-    *err = cmx_http_reply_text(r, 400, "'nonce' must be 8 to 64 bytes in hex\n");
+    *err = cmx_http_reply_text(r, 400, "'nonce' must be an even number of hex digits\n");
     return false;
 }
 

@@ -265,13 +265,12 @@ cmx_err cmx_device_isolate(void)
 {
     cmx_err err = cmx_port_device_start();
 
-    if (!err) {
-        cmx_port_mutex_lock(&isolation.lock);
+    cmx_port_mutex_lock(&isolation.lock);
+    if (!err)
         err = isolate();
-        cmx_port_mutex_unlock(&isolation.lock);
-    } else {
+    else if (cmx_device_isolation_state_standing() != CMX_ISOLATION_ACTIVE)
         cmx_device_isolation_state_set_standing(CMX_ISOLATION_FAILED);
-    }
+    cmx_port_mutex_unlock(&isolation.lock);
     return err;
 }
 

@@ -70,6 +70,8 @@ static void split_pins(struct cmx_settings *s, const char *text)
 {
     size_t n = 0;
 
+    if (!text[strspn(text, " ,")]) /* an empty list keeps the pins that were set before */
+        return;
     if (cmx_text_copy(esp.pins, sizeof esp.pins, text) != CMX_OK) {
         cmx_log(CMX_LOG_ERROR, TAG, "host keys not pinned: more than %d; remove those not in use", PINS_MAX);
         return;
@@ -83,10 +85,8 @@ static void split_pins(struct cmx_settings *s, const char *text)
         if (*p)
             *p++ = '\0';
     }
-    if (n) {
-        s->host_keys = esp.pin;
-        s->n_host_keys = n;
-    }
+    s->host_keys = esp.pin;
+    s->n_host_keys = n;
 }
 
 #ifdef CONFIG_CMX_GATEWAY_HOST

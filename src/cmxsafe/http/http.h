@@ -89,7 +89,8 @@ const char *cmx_http_query(const struct cmx_http_request *r);
  * CMX_EEXIST: there are several. Pure (http.c). */
 CMX_MUST_USE cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len);
 
-/* Returns a request header by name, case-insensitive, or NULL. Borrowed until done. */
+/* Returns a request header by name, case-insensitive, or NULL. Borrowed until done. "" also if the header cannot be read
+ * for lack of memory: a check that refuses some values must refuse "", too. */
 const char *cmx_http_header_get(const struct cmx_http_request *r, const char *name);
 
 /* Writes the address of the client, as the gateway reported it (proxy/peer.h); on a CMX-GW this is the client's

@@ -123,7 +123,7 @@ says 1 "--dir is empty" init --user --dir ""
 says 1 "too long" list --dir "/$(printf 'x%.0s' {1..5000})"
 [ ! -e registry.db ] || fail "a gateway was set up in the current folder"
 if [ "$(id -u)" = 0 ]; then
-    for name in 'a b' "it's" 'a"b' 'a%b' 'a$b' 'a\b' $'a\nb'; do says 1 "a blank, a quote, or a character" init --host gw --dir "$TMP/$name" && [ ! -e "$name" ] || fail "folder $name"; done
+    for name in 'a b' "it's" 'a"b' 'a%b' 'a$b' 'a\b' $'a\nb'; do says 1 "has blanks, control characters or one of" init --host gw --dir "$TMP/$name" && [ ! -e "$name" ] || fail "folder $name"; done
 fi
 ok "a folder that can't be found, or that sshd and systemd can't use, is refused"
 

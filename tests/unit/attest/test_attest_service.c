@@ -243,7 +243,7 @@ static void test_bad_requests(void **state)
     expect("/hash?challenge=c&ranges=0-5&ranges=6-7", 400, "given once");
     expect("/nothing", 404, "");
     expect("/evidence", 400, "Missing 'nonce'");
-    expect("/evidence?nonce=00112233445566", 400, "16 to 128");
+    expect("/evidence?nonce=00112233445566", 400, "16 to 128 hex digits");
     expect("/evidence?nonce=0011223344556677f", 400, "hex");
     expect("/evidence?nonce=001122334455667g", 400, "hex");
 }

@@ -1784,14 +1784,16 @@ static void test_no_account(void **state)
     free(text);
 }
 
+/* expected NULL: there must be no folder. */
 static void folder_is(const char *option, const char *variable, const char *expected)
 {
     struct gw g;
+    struct cmx_why e = {0};
 
     assert_int_equal(setenv("CMXSAFE_GATEWAY", variable, 1), 0);
-    gw_folder_find(&g, option);
+    assert_int_equal(gw_folder_find(&g, option, &e), expected ? CMX_OK : CMX_EINVAL);
     assert_int_equal(unsetenv("CMXSAFE_GATEWAY"), 0);
-    assert_string_equal(g.dir, expected);
+    assert_string_equal(g.dir, expected ? expected : "");
 }
 
 /* sshd and its helper need absolute paths. A folder that the operator named is never replaced by the default one. */
@@ -1810,8 +1812,9 @@ static void test_folder(void **state)
     assert_int_equal(mkdir("gone", 0700), 0);
     assert_int_equal(chdir("gone"), 0);
     assert_int_equal(rmdir(strcat(strcpy(there, folder), "/gone")), 0);
-    folder_is("gw", "", "gw");
-    folder_is(NULL, "gw", "gw");
+    folder_is("gw", "", NULL);
+    folder_is(NULL, "gw", NULL);
+    folder_is("", "/x", NULL);
     assert_int_equal(chdir(home), 0);
 }
 

@@ -186,14 +186,14 @@ const char *cmx_http_header_get(const struct cmx_http_request *request, const ch
     size_t len = httpd_req_get_hdr_value_len(q->r, name);
     char *value;
 
-    if (!len || q->n_held == HELD_MAX)
+    if (!len)
         return NULL;
-    value = cmx_mem_alloc(len + 1);
+    value = q->n_held < HELD_MAX ? cmx_mem_alloc(len + 1) : NULL;
     if (!value)
-        return NULL;
+        return "";
     if (httpd_req_get_hdr_value_str(q->r, name, value, len + 1) != ESP_OK) {
         cmx_mem_free(value);
-        return NULL;
+        return "";
     }
     q->held[q->n_held++] = value;
     return value;
