@@ -1,4 +1,4 @@
-/* The running agent: one thread waits for signals, control clients and changes of the sessions' state; the proxy's
+/* The running agent: one thread waits for signals, control clients and changes in the sessions' state; the proxy's
  * tasks run the sessions. */
 #include "agent/agent.h"
 
@@ -144,7 +144,7 @@ static cmx_err confine(struct agent *a)
     if (!err || a->wiring.config->agent.confine != AGENT_CONFINE_REQUIRED)
         return CMX_OK;
     cmx_log(CMX_LOG_ERROR, TAG,
-            "confine = required, and not all of the confinement could be applied; set confine = yes to run with less");
+            "confine = required, but not all of the confinement could be applied; set confine = yes to run with less");
     return err;
 }
 
@@ -215,7 +215,7 @@ static void raise_descriptors(const struct agent_config *c, bool serves)
     most = held ? FD_SETSIZE : limit.rlim_max;
     limit.rlim_cur = need < most ? need : most;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < need)
-        cmx_log(CMX_LOG_WARN, TAG, "max_connections of all contexts need %llu open files; the limit is %llu%s",
+        cmx_log(CMX_LOG_WARN, TAG, "the contexts' max_connections need %llu open files in total; the limit is %llu%s",
                 (unsigned long long)need, (unsigned long long)limit.rlim_cur, held ? " until the agent restarts" : "");
 }
 
@@ -340,7 +340,7 @@ static uint64_t work_of(const struct status_view *v)
 
 /* Returns how long poll may wait, in ms. Stuck sessions, new name servers and the watchdog need checks at intervals;
  * the intervals are long while nothing happens. Sessions, signals, control clients, a removed control socket and
- * changes of the rules wake the loop by themselves. */
+ * changes to the rules wake the loop by themselves. */
 static int next_look_ms(const struct agent *a)
 {
     const uint64_t feed_ms = a->notify.watchdog_ms / 4;

@@ -26,7 +26,7 @@ static void print_line(void *arg, const char *text)
 static void warn_of_unused_hooks(const struct agent_config *c, const char *file, bool journal)
 {
     if (c->ota.install && !c->ota.restart && (c->ota.confirm || c->ota.rollback))
-        fprintf(stderr, "%scmxsafe: %s: [ota] %s never runs without restart; set restart, or remove it\n",
+        fprintf(stderr, "%scmxsafe: %s: [ota] %s never runs without restart; remove it, or set restart\n",
                 journal ? "<4>" : "", file,
                 !c->ota.rollback  ? "confirm"
                 : !c->ota.confirm ? "rollback"

@@ -1,5 +1,5 @@
 /* liveness.h - records which tasks have reported recently. The systemd watchdog is fed only while all tasks have
- * reported recently. A task is added by its first call of liveness_feed and removed when its thread ends. Any
+ * reported recently. A task is added by its first call to liveness_feed and removed when its thread ends. Any
  * thread. */
 #pragma once
 

@@ -5,7 +5,8 @@
 #   device_static_ram   bytes of data and bss of this code
 #   device_stack_frame  bytes of the largest stack frame in src/
 #   device_es256_flash  bytes that only signed evidence (ES256) uses: its digest, the head of the signed data and the derivation of
-#                       its key. Does not count branches inside functions that MACs also use, nor the port's call of PSA.
+#                       its key. Does not count branches inside functions that MACs also use, nor the port's call to
+#                       PSA.
 #   device_heap         bytes of our heap: three contexts up in separate sessions, 4 relays in each that wait for the
 #                       gateway, one upload and one attestation in progress. Standard error shows the parts, and the sum if
 #                       the services of all 12 relays stopped reading during bulk transfers.

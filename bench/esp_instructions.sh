@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Counts the instructions that the firmware executes on a chip for a login, to send a kilobyte through the tunnel, and
-# to receive one. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads the
-# counter. Waiting does not advance the counter; two cores share it. Samples of the program counters show to which part
-# of the firmware the instructions belong. The firmware is the example secure_services, connected to `cmxsafe gateway
-# serve`. Prints `name value aim ok|short`, and lines that begin with # for the parts of the firmware.
-#
+# Counts the instructions that the firmware executes on an emulated chip to log in, to send a kilobyte through the
+# tunnel, and to receive one. An emulator's clock is not real, but QEMU counts the instructions (-icount), and gdb reads
+# the counter. Waiting does not advance the counter. If a chip has two cores, they share the counter. Samples of the
+# program counters show to which part of the firmware the instructions belong. The firmware is the example
+# secure_services, connected to `cmxsafe gateway serve`. Prints `name value aim ok|short`, and lines that begin with #
+# for the parts of the firmware.
 #   CMX_QEMU_ESP, CMX_ESP_BUILD: as for tests/e2e/esp/esp_gateway.sh. CMX_ADDR2LINE: the addr2line to use (default: the toolchain's)
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"

@@ -1,5 +1,5 @@
 # gateway_lib.sh - for measurements of a system gateway: light clients, and the memory and processor time of processes.
-# Source it after tests/e2e/gateway_system_lib.sh, which gives it namespaces and a control group of its own.
+# Source it after tests/e2e/gateway_system_lib.sh, which creates the measurement's own namespaces and control group.
 
 # enrol_fleet N: sets up N devices with keys; FLEET_FOLDER is the folder of keys that ssh_sessions reads.
 FLEET_FOLDER=$TMP/fleet
@@ -29,8 +29,8 @@ mark_sessions() {
     IFS= read -r -t 30 -u "$SESSIONS_OUT" LOST || fail "ssh_sessions does not answer"
     LOST=${LOST#marked }
 }
-# return_sessions SECONDS: waits until each session was closed since the mark and is back. Sets RETURN to "N REFUSED TIMEOUTS
-# SECONDS P50_MS P99_MS MAX_MS".
+# return_sessions SECONDS: waits until each session has been closed since the mark and is back. Sets RETURN to "N
+# REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS".
 return_sessions() {
     echo "back $1" >&"$SESSIONS_IN"
     IFS= read -r -t $(($1 + 30)) -u "$SESSIONS_OUT" RETURN || fail "ssh_sessions does not answer"

@@ -48,8 +48,8 @@ python3 "$ROOT/tests/e2e/service.py" "$STREAMS" 2>"$TMP/service.log" & PIDS+=("$
 # ---- bulk ----
 client_at 2 bulk -N -R "[$BULK_ADDRESS]:81:127.0.0.1:$STREAMS" & PIDS+=("$!")
 wait_for 60 connected_at 2 bulk && wait_for 20 route_is 1 "$BULK_ADDRESS" 2 || fail "the device does not connect"
-# seconds N: prints how many milliseconds a stream from the device to a platform at node N takes.
-seconds() {
+# bulk_ms N: prints how many milliseconds a stream from the device to a platform at node N takes.
+bulk_ms() {
     local begin got
     begin=$(now_ms)
     got=$(printf 'G%-16d' "$BULK" | TMP=$TMP GW_PORT=$GW_PORT timeout 300 bash -c "$(declare -f client_at); client_at \"\$@\"" - "$1" "p$1" -W "[$BULK_ADDRESS]:81" 2>/dev/null | wc -c)
@@ -60,7 +60,7 @@ reaches_bulk() { printf 'Ex' | TMP=$TMP GW_PORT=$GW_PORT timeout 20 bash -c "$(d
 for n in 1 2; do wait_for 30 reaches_bulk $n || fail "node $n does not reach the device"; done
 : >"$TMP/ratios"
 for round in 1 2 3 4 5; do
-    if [ $((round % 2)) = 1 ]; then far=$(seconds 1) near=$(seconds 2); else near=$(seconds 2) far=$(seconds 1); fi
+    if [ $((round % 2)) = 1 ]; then far=$(bulk_ms 1) near=$(bulk_ms 2); else near=$(bulk_ms 2) far=$(bulk_ms 1); fi
     ratio "$near" "$far" >>"$TMP/ratios"
     echo $((BULK / 1000 / near)) >>"$TMP/mb_per_s"
 done

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures the load of a gateway on this machine: 2,000 sessions of light clients, all of which log in at once, and the cost of
-# each; 10,000 grants; logins offered at 20, 50 and 100 a second beside the sessions; and how the sessions come back after
-# the gateway was stopped and after it was killed. Clients and gateway share the machine. Prints one line per figure, with the
-# rounds where there are several. The 2,000 logins at once are one round; their medians and percentiles are over the sessions.
-# Also prints which limit is reached first. CMX_SESSIONS: the number of sessions (2,000). CMX_SHORT=1: 200 sessions and 1,000
-# grants. CMX_ONLY=stop or CMX_ONLY=kill: measures only the logins, and how the sessions come back after a stop or a kill. Needs
-# root.
+# Measures the load of a gateway on this machine: 2,000 sessions of light clients, all of which log in at once, and the
+# cost of each; 10,000 grants; logins offered at 20, 50 and 100 a second while the sessions stay up; and how the
+# sessions come back after the gateway is stopped and after it is killed. Clients and gateway share the machine. Prints
+# one line per figure, with the rounds where there are several. The 2,000 logins at once are one round; their medians
+# and percentiles are over the sessions. Also prints which limit is reached first. CMX_SESSIONS: the number of sessions
+# (2,000). CMX_SHORT=1: 200 sessions and 1,000 grants. CMX_ONLY=stop or CMX_ONLY=kill: measures only the logins, and how
+# the sessions come back after a stop or a kill. Needs root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -21,7 +21,7 @@ EXTRA=$((${RATES##* } * OFFER_S))
 ulimit -n "$(ulimit -Hn)"
 per() { awk -v a="$1" -v n="$2" 'BEGIN { printf "%.2f\n", a / n }'; }
 available_kib() { awk '/^MemAvailable/ { print $2 }' /proc/meminfo; }
-# next_busy: sets BUSY to the per cent of the machine's processor time in use since the last call.
+# next_busy: sets BUSY to the percentage of the machine's processor time that was used since the last call.
 next_busy() { BUSY=$(busy_percent "${BUSY_LAST:-$(processors)}"); BUSY_LAST=$(processors); }
 
 system_gateway
@@ -47,8 +47,8 @@ note scale_storm_busy_percent "$storm_busy"
 note scale_login_cpu_ms "$(per "$storm_cpu" $((N * 1000)))"
 note scale_login_client_cpu_ms "$client_ms"
 
-# restart stop|kill: stops or kills the gateway and starts it again at once. All sessions come back by themselves, after
-# the same waits as devices.
+# restart stop|kill: stops or kills the gateway and starts it again at once. All sessions come back by themselves, with
+# the same delays between attempts as real devices.
 restart() {
     local begin back refused timeouts seconds p50 p99 max
     mark_sessions
@@ -125,7 +125,7 @@ done
 note_of scale_grants_load_ms "$TMP/load_ms"
 note_of scale_one_more_grant_ms "$TMP/one_more_ms"
 
-# Offers logins at a fixed rate beside the sessions, also when the gateway cannot keep up.
+# Offers logins at a fixed rate while the sessions stay up. The rate stays the same even if the gateway cannot keep up.
 gives="nothing up to ${RATES##* } a second"
 for rate in $RATES; do
     offered=$((rate * OFFER_S)) cpu=$(gateway_cpu_us)

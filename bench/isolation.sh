@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures the isolation module. Prints one line per figure: name value aim ok|short [rounds]. Environment variables
-# of the bulk transfers: CMX_BENCH_ROUNDS=N measures 2 N + 1 pairs (default: 7); CMX_ONLY=agent or CMX_ONLY=board measures one device.
+# Measures the isolation module. Prints one line per figure: name value aim ok|short [rounds]. Environment variables of
+# the bulk transfers: CMX_BENCH_ROUNDS=N measures 2 N + 1 pairs (default: N = 7); CMX_ONLY=agent or CMX_ONLY=board
+# measures one device.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"

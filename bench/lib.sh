@@ -5,10 +5,10 @@
 # value. They are for counts that are the same in every run (bytes, lines, instructions) and for values that a run has only
 # once, such as a peak.
 
-# CMX_BUSY: the per cent of the processors' time that other programs used in the second before the measurement. Scripts that the
-# measurement starts inherit it. (A load average would still count programs that ended a minute ago.)
+# CMX_BUSY: the percentage of the processors' time that other programs used in the second before the measurement.
+# Scripts that the measurement starts inherit it. (A load average would still count programs that ended a minute ago.)
 processors() { awk '$1 == "cpu" { print $2 + $3 + $4 + $7 + $8, $5 + $6; exit }' /proc/stat; }
-busy_percent() { # busy_percent EARLIER: prints the per cent in use since `processors` printed the line EARLIER
+busy_percent() { # busy_percent EARLIER: prints the percentage used since `processors` printed the line EARLIER
     awk -v a="$1" -v b="$(processors)" 'BEGIN { split(a, x); split(b, y); u = y[1] - x[1]; i = y[2] - x[2]; printf "%.0f\n", u + i ? 100 * u / (u + i) : 0 }'
 }
 if [ -z "${CMX_BUSY:-}" ]; then

@@ -1,5 +1,5 @@
-/* libssh_floor.c - transfers bulk data with libssh alone, without relay, local socket and event loop: the lowest cost
- * that a reverse forward can have. Serves loadgen's protocol on the channel: after "S" it reads until the end and
+/* libssh_floor.c - transfers bulk data with libssh alone, without a relay, a local socket or an event loop: the lowest
+ * cost that a reverse forward can have. Serves loadgen's protocol on the channel: after "S" it reads until the end and
  * answers with a byte; after "G" and a 64-bit number it sends that many bytes.
  *
  *   libssh_floor HOST PORT USER KEYFILE REMOTE-PORT CIPHER CHUNK

@@ -55,7 +55,7 @@ begin() {
     wait_for 60 listening "$PORT" || fail "$peer does not listen"
 }
 end() { kill "$RUN"; wait "$RUN" 2>/dev/null; wait_for 60 free_of || fail "$peer still listens"; }
-# Prints the self cost of the functions of a callgrind file, without the functions that were already running when
+# Prints the self cost of each function in a callgrind file, except the functions that were already running when
 # counting began. callgrind counts one instruction for each byte of a `rep movsb` or `rep stosb`, which memcpy and
 # memset use. So their share of the instructions per KB, divided by 1,024, is how many times each byte is copied or
 # wiped.

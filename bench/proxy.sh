@@ -216,8 +216,8 @@ fi
 
 # With one connection per message, the proxy saves the TLS handshake (key exchange, certificate), because its session is
 # already established. This saves processor time on the loopback, and one of four round trips over a network. On a kept
-# connection there is no handshake to save, and each message passes two more processes. Their cost is visible on the
-# loopback but not over a network.
+# connection there is no handshake to save, and each message passes through two more processes. Their cost is visible on
+# the loopback but not over a network.
 #
 # Debian 12's sshd uses Nagle's algorithm for sessions that only forward; OpenSSH 10.1 and later do not. With this
 # algorithm, sshd does not send a small piece of data until everything that it sent before is acknowledged, which takes

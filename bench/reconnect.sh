@@ -11,8 +11,8 @@ gcc -O2 -std=gnu11 -D_GNU_SOURCE -Isrc bench/reconnect_sim.c src/cmxsafe/proxy/g
     -o "$work/sim" || exit 1
 
 # run MODE TIME-AIM ATTEMPTS-AIM: simulates MODE (see reconnect_sim.c) with 8 gateways of 100 logins a second each, and 4,096
-# connections in the queue of each. TIME-AIM: most time until the last device is back, as a multiple of the time that the
-# gateways need at their full rate. ATTEMPTS-AIM: most attempts per device.
+# connections in the queue of each. TIME-AIM: maximum time until the last device is back, as a multiple of the time that
+# the gateways need at their full rate. ATTEMPTS-AIM: maximum mean number of attempts per device.
 run() {
     "$work/sim" 1000000 8 100 4096 "$1" >"$work/$1" || exit 1
     sed 's/^/    /' "$work/$1"

@@ -1,7 +1,7 @@
 /* ssh_sessions.c - many light SSH sessions in one process, for bench/gateway_scale.sh. Each logs in with its own key,
  * requests one remote forward, and then stays connected (STAY 1) or disconnects (STAY 0). With STAY 1, a session that
- * is lost logs in again, after the same waits as the product's devices (core/backoff.h, with the defaults of
- * proxy/context.h and proxy/proxy_limits.h).
+ * is lost logs in again, with the same delays between attempts as the product's devices (core/backoff.h, with the
+ * defaults of proxy/context.h and proxy/proxy_limits.h).
  *
  *   ssh_sessions PORT USER FOLDER FIRST COUNT RATE STAY
  *

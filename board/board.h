@@ -44,7 +44,7 @@ CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 void board_hardware_open(const struct board_config *config);
 void board_hardware_close(void); /* call it after everything else has ended */
 
-/* These functions implement port.h's cmx_port_secret_*, with the file "ssh_secret.bin" of the board's folder; the
+/* These functions implement port.h's cmx_port_secret_*, with the file "ssh_secret.bin" in the board's folder; the
  * argument is not used. */
 CMX_MUST_USE cmx_err board_secret_read(void *arg, uint8_t out[CMX_PORT_SECRET_LEN]);
 CMX_MUST_USE cmx_err board_secret_create(void *arg, const uint8_t secret[CMX_PORT_SECRET_LEN]);
@@ -69,7 +69,7 @@ CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t f
 /* ---- factory.c: a new board's image; boot.c: the boot step of the bootloader ---- */
 
 /* Makes a complete, unsigned application image named "secure_services" that reports `version`: for boards that are
- * created without --image, and for `cmxsafe-board image`. Returns its length, at most BOARD_FACTORY_LEN. */
+ * created without --image, and for `cmxsafe-board image`. *len: its length, at most BOARD_FACTORY_LEN. */
 #define BOARD_FACTORY_LEN 1024
 CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, const char *version,
                                          size_t *len);

@@ -59,9 +59,10 @@ static const struct key keys[] = {
     {"board", "efuse", TEXT, 0, 0, AT(efuse),
      .doc = "the eFuse, in the format of espefuse's `--virt --path-efuse-file` (`efuse.bin`)"},
     {"board", "efuse_key", TEXT, 0, 0, AT(efuse_key),
-     .doc = "the key that was burned: espefuse's file does not contain read-protected bits (`private_key.bin`)"},
+     .doc = "a copy of the burned key, needed because espefuse's file does not contain read-protected bits "
+            "(`private_key.bin`)"},
     {"board", "port_offset", NUMBER, 0, 60000, AT(port_offset),
-     .doc = "added to each service's port, where the board shares the machine's loopback"},
+     .doc = "added to each service's port, for a board that shares the machine's loopback"},
     {"board", "services", TEXT, 0, 0, AT(services),
      .doc = "address on which the page and the stream listen; default: the loopback; with `tap:`: every address"},
     {"net", "mode", TEXT, 0, 0, AT(net_mode),
@@ -91,7 +92,7 @@ static const struct key keys[] = {
      .doc = "`yes`: the key is derived from the hardware key at each login"},
     {"gateway", "password", TEXT, 0, 0, AT(settings.password), .doc = "offered last; default: never"},
     {"gateway", "remote_address", TEXT, 0, 0, AT(settings.remote_address),
-     .doc = "address to listen on at the gateway: at a CMX-GW the device's virtual IPv6 address; default: the "
+     .doc = "address to listen on at the gateway; on a CMX-GW, the device's virtual IPv6 address; default: the "
             "gateway's loopback"},
     {"gateway", "ciphers", TEXT, 0, 0, AT(settings.ciphers),
      .doc = "OpenSSH names, separated by commas; default: current ciphers"},

@@ -42,8 +42,8 @@ static void restart(void *arg)
 {
     (void)arg;
     cmx_log(CMX_LOG_INFO, "board", "restarting");
-    /* A chip loses its connections at a restart. Not every library opens its sockets with O_CLOEXEC, so all are closed
-     * here. */
+    /* A chip loses its connections at a restart. Not every library opens its sockets with O_CLOEXEC, so all are
+     * marked here; exec closes them. */
     (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
     if (fchdir(board.start_folder) == 0)
         execv("/proc/self/exe", board.argv);
@@ -143,7 +143,7 @@ static int open_network(void)
         return CLI_OK;
     }
     if (strncmp(mode, "tap:", 4) != 0)
-        return cli_usage(COMMAND, "[net] mode '%s': neither kernel nor tap:NAME", mode);
+        return cli_usage(COMMAND, "[net] mode '%s': must be kernel or tap:NAME", mode);
     if (board_lwip_start(mode + 4, &board.config.net, &why) != CMX_OK)
         return cli_fail("network", why.text, NULL);
     cmx_linux_set_filter(&cmx_lwip_filter);
@@ -170,7 +170,7 @@ static int start_application(void)
     board.door.address = board.config.services;
     board.door.open = !board.config.isolation;
     if (app_start(&board.door) != CMX_OK)
-        return cli_fail("board", "the application does not start", "see the log above");
+        return cli_fail("board", "the application could not start", "see the log above");
     return CLI_OK;
 }
 

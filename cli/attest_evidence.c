@@ -194,7 +194,7 @@ static int verify(struct job *j)
         return CLI_OK;
     return cli_fail("evidence", why.text,
                     err == CMX_ESIG ? "check that the key is this device's"
-                                    : "the device may use another profile than " CMX_EVIDENCE_PROFILE);
+                                    : "the device may use a profile other than " CMX_EVIDENCE_PROFILE);
 }
 
 static const char *result_word(cmx_check_result r)

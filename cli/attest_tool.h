@@ -36,6 +36,7 @@ struct attest_options {
  * CLI_OK: *out has status 200, and the caller frees it. CLI_FAILED: the error was printed. */
 int attest_ask(const struct attest_options *o, const char *target, const char *accept, struct http_answer *out);
 
-/* attest_hash compares the device's answer to /hash; attest_evidence verifies signed evidence. Both return CLI_*. */
+/* attest_hash compares the device's answer to /hash with the expected value; attest_evidence verifies signed or MACed
+ * evidence. Both return CLI_*. */
 int attest_hash(const struct attest_options *o);
 int attest_evidence(const struct attest_options *o);

@@ -13,8 +13,8 @@
 #define BUSY_MAX_MS 60000
 
 static const char about[] =
-    "Asks a device for its attestation and prints MATCH or DIFFERS, or with --evidence verifies its token against the "
-    "reference values of a manifest. The exit status is 0 only if every check passed.";
+    "Asks a device for its attestation and prints MATCH or DIFFERS. With --evidence, verifies the device's token "
+    "against the reference values of a manifest instead. The exit status is 0 only if every check passed.";
 
 static int read_options(struct attest_options *o, int argc, char **argv, bool *done)
 {
@@ -29,7 +29,9 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
         CLI_TEXT("image", "FILE", "the expected content of flash", &o->image_path),
         CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "where in flash the image begins", &o->at, .hex = true),
         CLI_TEXT("challenge", "TEXT", "1 to 512 bytes; without it, 32 random hex digits", &o->challenge),
-        CLI_TEXT("ranges", "LIST", "such as 0x10000-0x200000,0x8000-0x9000; without it, everything from 0x10000",
+        CLI_TEXT("ranges", "LIST",
+                 "such as 0x10000-0x200000,0x8000-0x9000; without it, everything from 0x10000, or with --at, the part "
+                 "that the image covers",
                  &o->ranges),
         CLI_FLAG("locate", "after a mismatch, find the 4 KB chunks that differ", &o->locate),
         CLI_FLAG("compute", "print the expected value without contacting a device", &o->compute),
@@ -45,7 +47,7 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
         CLI_TEXT("token", "FILE", "verify this saved token instead of asking a device; needs --nonce", &o->token),
         CLI_TEXT("save", "FILE", "save the token", &o->save),
         CLI_FLAG("json", "print the outcome as one JSON object", &o->json),
-        CLI_NUMBER("timeout", "SECONDS", 1, 3600, "time limit of each step of the exchange", &o->timeout_s),
+        CLI_NUMBER("timeout", "SECONDS", 1, 3600, "time limit for each step of the exchange", &o->timeout_s),
     };
     struct cli_line line = CLI_LINE(ATTEST_COMMAND, "", about, 0, 0, options);
     int status;
@@ -69,7 +71,8 @@ static int check_options(const struct attest_options *o)
                          "--manifest, --gateway, --session, --token, --nonce and --save need --evidence");
     if (o->evidence && (o->compute || o->locate || o->ranges || o->challenge))
         return cli_usage(ATTEST_COMMAND,
-                         "with --evidence, the ranges come from the manifest, and --nonce replaces --challenge");
+                         "--compute, --locate, --ranges and --challenge can't be used with --evidence; the ranges come "
+                         "from the manifest, and --nonce replaces --challenge");
     if (o->token && !o->nonce)
         return cli_usage(ATTEST_COMMAND, "--token needs the --nonce that was sent to the device");
     if (o->challenge && (strlen(o->challenge) < 1 || strlen(o->challenge) > CMX_CHALLENGE_MAX))
@@ -119,7 +122,8 @@ int cmd_attest(int argc, char **argv)
     if (!o.key_path)
         o.key_path = "private_key.bin";
     if (!o.attest_key && key_file_read(o.key_path, o.key, &why))
-        return cli_fail(o.key_path, why.text, "use --key to name the file that was burned into the device");
+        return cli_fail(o.key_path, why.text,
+                        "use --key to give the file with the hardware key that was burned into the device");
     rc = o.evidence ? attest_evidence(&o) : attest_hash(&o);
     cmx_secret_wipe(o.key, sizeof o.key);
     return rc;

@@ -20,7 +20,7 @@ static const char about[] =
     "\n"
     "None of it is enough to impersonate the device. Treat the attestation key as confidential, like the firmware: "
     "with it "
-    "and a token of the device, guesses at the content of its flash can be tested.";
+    "and one of the device's tokens, an attacker can test guesses about the content of its flash.";
 
 struct lines {
     char ssh[CMX_IDENTITY_PUBLIC_MAX];
@@ -79,7 +79,8 @@ static int identity_public(int argc, char **argv)
     if (cli_parse(&line, argc, argv, &rc))
         return rc;
     if (key_file_read(path, key, &why))
-        return cli_fail(path, why.text, "use --key to name the file that was burned into the device");
+        return cli_fail(path, why.text,
+                        "use --key to give the file with the hardware key that was burned into the device");
     err = make_lines(key, &lines);
     cmx_secret_wipe(key, sizeof key);
     if (err)

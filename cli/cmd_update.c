@@ -24,19 +24,19 @@ enum { TRIES = 20, RETRY_MS = 1000, WAIT_DEFAULT_S = 400, POLL_MS = 500 };
 #define NO_ANSWER_TODO "check that the device is connected ('cmxsafe gateway status') and that the port is right"
 
 static const char about[] =
-    "Updates one device and waits until it runs IMAGE and has confirmed it. The exit status is 0 only then. Ctrl-C "
-    "stops the upload; the device keeps the firmware that it runs. A program can use --look and --since to update a "
-    "device only once, even if the program is interrupted: it stores the boot identifier that --look prints, and then "
-    "runs the update with --since.";
+    "Updates one device and waits until it is running IMAGE and has confirmed it. The exit status is 0 only then. "
+    "Ctrl-C stops the upload; the device keeps its current firmware. A program can use --look and --since to update a "
+    "device only once, even if the program is interrupted: the program stores the boot identifier that --look prints, "
+    "and then runs the update with --since.";
 
 /* The outcome, for --json. */
 enum outcome {
-    OUTCOME_NOT_SENT, /* the device still runs its former image; the update can be tried again */
+    OUTCOME_NOT_SENT, /* not sent, or the device came back with another version; the update can be tried again */
     OUTCOME_REFUSED,  /* the device does not accept the image */
     OUTCOME_LOST,     /* the device has the image; this command saw no confirmation */
     OUTCOME_SENT,     /* --no-wait: the device has the image; this command did not wait for the confirmation */
     OUTCOME_ROLLED_BACK,
-    OUTCOME_UPDATED, /* the device runs the image and has confirmed it */
+    OUTCOME_UPDATED, /* the device is running the image and has confirmed it */
 };
 static const char *const outcomes[] = {"not-sent", "refused", "lost", "sent", "rolled-back", "updated"};
 
@@ -80,14 +80,14 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
                  &u->url),
         CLI_NUMBER("wait", "SECONDS", 1, 86400, "how long to wait for restart and confirmation", &u->wait_s),
         CLI_FLAG("no-wait", "only upload", &u->no_wait),
-        CLI_FLAG("opaque", "IMAGE is not an ESP-IDF image (a Linux device's bundle)", &u->opaque),
+        CLI_FLAG("opaque", "IMAGE is not an ESP-IDF image, but for example a Linux device's bundle", &u->opaque),
         CLI_TEXT("attest-key", "FILE", "afterwards, attest the new slot; FILE is the device's hardware key",
                  &u->attest_key),
         CLI_TEXT("attest-url", "URL", "the attestation service; without it, port 8888 of the same device",
                  &u->attest_url),
         CLI_NUMBER("limit-rate", "KB", 1, 1000000, "send at most this many KB a second", &u->limit_kbps),
         CLI_FLAG("quiet", "print no progress", &u->quiet),
-        CLI_FLAG("look", "change nothing; succeed if the device already runs the version of IMAGE", &u->look),
+        CLI_FLAG("look", "change nothing; succeed if the device is already running the version of IMAGE", &u->look),
         CLI_TEXT("since", "BOOT",
                  "continue the update that began while the device had this boot identifier (see --look)", &u->since),
         CLI_TEXT("expect", "VERSION", "the version that the device reports once it runs an --opaque IMAGE",
@@ -111,7 +111,7 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
     if (u->version && !u->opaque)
         return cli_usage(line.command, "--expect needs --opaque; other images contain their version");
     if ((u->look || u->since) && u->opaque && !u->version)
-        return cli_usage(line.command, "--look and --since of an --opaque image need --expect");
+        return cli_usage(line.command, "with --opaque, --look and --since need --expect");
     u->words = u->json ? stderr : stdout;
     u->path = line.operand[0];
     *done = false;
@@ -180,7 +180,7 @@ static void end_of_bar(const struct update *u)
 static int stopped(const struct update *u)
 {
     end_of_bar(u);
-    return cli_fail("update", "stopped", u->before.version[0] ? "the device keeps the firmware that it runs" : NULL);
+    return cli_fail("update", "stopped", u->before.version[0] ? "the device keeps its current firmware" : NULL);
 }
 
 /* ---- the connection ---- */
@@ -373,11 +373,11 @@ static int judge(struct update *u)
         struct cmx_why why = {""};
 
         u->outcome = OUTCOME_NOT_SENT;
-        cmx_why_set(&why, "the device runs version %s, not %s", u->now.version, u->version);
+        cmx_why_set(&why, "the device is running version %s, not %s", u->now.version, u->version);
         return cli_fail("update", why.text, NULL);
     }
     u->outcome = OUTCOME_UPDATED;
-    fprintf(u->words, "version %s runs from %s, confirmed\n", u->now.version, u->now.slot);
+    fprintf(u->words, "version %s is running from %s, confirmed\n", u->now.version, u->now.slot);
     return CLI_OK;
 }
 
@@ -396,7 +396,7 @@ static int wait_for_it(struct update *u)
             continue;
         back = strcmp(u->now.boot, u->before.boot) != 0;
         if (!back && strcmp(u->now.state, "ready") == 0 && u->now.error[0])
-            return cli_fail("the device does not restart", u->now.error, "restart it, or send the update again");
+            return cli_fail("the device has not restarted", u->now.error, "restart it, or send the update again");
         if (!back && strcmp(u->now.state, "idle") == 0) { /* the state before a restart is "ready" or "restarting" */
             u->outcome = OUTCOME_UPDATED;
             fprintf(u->words, "installed; the device needs no restart\n");
@@ -432,7 +432,7 @@ static bool began_before(struct update *u, int *rc)
         const char *url = url_of(u, &why);
 
         *rc = url && update_restart(url, &why) == UPDATE_OK ? CLI_OK
-                                                            : cli_fail("the device does not restart", why.text, NULL);
+                                                            : cli_fail("requesting the restart failed", why.text, NULL);
     } else if (!restarted && strcmp(now->state, "restarting") == 0) {
         *rc = CLI_OK;
     } else {

@@ -101,7 +101,7 @@ int image_sign(int argc, char **argv)
     const struct cli_option options[] = {
         CLI_TEXT("key", "KEY", key_help, &o.key, .required = true),
         CLI_TEXT("out", "FILE", "write the signed image to FILE", &o.out),
-        CLI_FLAG("opaque", "IMAGE is not an ESP-IDF image but any file, for a Linux device's handler", &o.opaque),
+        CLI_FLAG("opaque", "treat IMAGE as a plain file, for a Linux device, not as an ESP-IDF image", &o.opaque),
         CLI_FLAG("replace", "replace the signature of an image that is signed already", &o.replace),
     };
     struct cli_line line = CLI_LINE("cmxsafe image sign", "IMAGE", sign_about, 1, 1, options);

@@ -28,7 +28,7 @@ static int verify_parse(int argc, char **argv, struct cmx_image_policy *p, const
         CLI_TEXT("chip", "NAME", "the device's chip, such as esp32c3; without it, any chip", &chip),
         CLI_NUMBER("min-secure-version", "N", 0, UINT32_MAX, "the lowest secure version that the device accepts",
                    &floor),
-        CLI_FLAG("opaque", "IMAGE is any file, not an ESP-IDF image", &opaque),
+        CLI_FLAG("opaque", "treat IMAGE as a plain file, not as an ESP-IDF image", &opaque),
     };
     struct cli_line line = CLI_LINE("cmxsafe image verify", "IMAGE", verify_about, 1, 1, options);
     int status;
@@ -103,7 +103,7 @@ int image_info(int argc, char **argv)
     bool json = false, opaque = false;
     const struct cli_option options[] = {
         CLI_FLAG("json", "print one JSON object", &json),
-        CLI_FLAG("opaque", "IMAGE is any file, not an ESP-IDF image", &opaque),
+        CLI_FLAG("opaque", "treat IMAGE as a plain file, not as an ESP-IDF image", &opaque),
     };
     struct cli_line line = CLI_LINE("cmxsafe image info", "IMAGE", info_about, 1, 1, options);
     struct cmx_image_policy policy = IMAGE_FILE_POLICY;

@@ -11,7 +11,7 @@
 #include "cmxsafe/core/err.h"
 
 struct tunnel {
-    const char *gateway;               /* "[user@]host[:port]" or an alias of ssh_config; borrowed */
+    const char *gateway;               /* "[user@]host[:port]" or a Host alias from ssh_config; borrowed */
     const char *config;                /* ssh's -F; NULL: the operator's own; borrowed */
     const char *device;                /* host name or address, resolved by the gateway; borrowed */
     uint16_t remote[2];                /* the device's ports; 0: none */
@@ -20,10 +20,10 @@ struct tunnel {
     pid_t pid;                         /* 0: not running */
 };
 
-/* The caller has set gateway, config, device, remote and stop. Waits until ssh accepts connections on the local port;
- * the operator's time at ssh's prompts is part of the wait. CMX_EREFUSED: ssh printed the reason and ended;
- * CMX_ETIMEOUT: ssh did not forward within 3 minutes; CMX_EAGAIN: stop was set; CMX_ENOMEM: no process could be
- * created. */
+/* The caller has set gateway, config, device, remote and stop. Waits until ssh accepts connections on local[0];
+ * the operator's time at ssh's prompts is part of the wait. CMX_EREFUSED: ssh printed the reason and ended, or could
+ * not be started; CMX_ETIMEOUT: ssh did not forward within 3 minutes; CMX_EAGAIN: stop was set; CMX_ENOMEM: no process
+ * could be created. */
 CMX_MUST_USE cmx_err tunnel_open(struct tunnel *t);
 
 /* Opens the tunnel again if ssh has ended. Errors as for tunnel_open. */

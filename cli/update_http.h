@@ -25,13 +25,13 @@ typedef enum {
     UPDATE_BUSY,    /* HTTP status 409; why: the device's reason */
     UPDATE_FOREIGN, /* the answer is not from an update service */
     UPDATE_AGAIN,   /* no answer, or a temporary failure (408, 416, 429, 502, 503, 504); why: the reason */
-    UPDATE_STOPPED, /* the function progress ended the upload */
+    UPDATE_STOPPED, /* the progress function ended the upload */
 } update_result;
 
 /* Requests the state of the service at url, "http://host:port". */
 update_result update_status_get(const char *url, struct update_status *out, struct cmx_why *why);
 
-/* Posts the file. After UPDATE_OK why holds the device's answer. */
+/* Posts the file. UPDATE_OK: *why is the device's answer. */
 update_result update_send(const char *url, const struct http_upload *file, struct cmx_why *why);
 
 /* Sends POST /restart, to a device that has the complete image but has not restarted. */

@@ -64,8 +64,8 @@ cmx_feature(cmxsafe_linux HTTP libmicrohttpd port/linux/http_mhd.c port/linux/wi
 cmx_feature(cmxsafe_linux TPM "tss2-esys;tss2-tctildr;tss2-rc" port/linux/tpm_hmac.c port/linux/without/tpm_none.c
   ESYS tss2-esys TCTILDR tss2-tctildr TSS_RC tss2-rc)
 
-# The library cmxsafe_idf is for the virtual board and for tests. It implements ESP-IDF's formats of flash and eFuse, and the
-# functions of FreeRTOS that sketches call (freertos/FreeRTOS.h).
+# The library cmxsafe_idf is for the virtual board and for tests. It implements ESP-IDF's flash and eFuse formats, and
+# the FreeRTOS functions that sketches call (freertos/FreeRTOS.h).
 if(CMX_TESTS OR NOT CMX_AGENT)
   file(GLOB CMX_IDF_SOURCES CONFIGURE_DEPENDS board/idf/*.c)
   add_library(cmxsafe_idf STATIC ${CMX_IDF_SOURCES})
@@ -73,13 +73,15 @@ if(CMX_TESTS OR NOT CMX_AGENT)
   target_link_libraries(cmxsafe_idf PUBLIC cmxsafe_linux)
 endif()
 
-# Read-ahead on the SSH socket: this object replaces the functions recv, poll and close of a program. It is for programs that have
-# much traffic and use the kernel's sockets. cmxsafe-board does not use it, because it replaces these functions itself.
+# Read-ahead on the SSH socket: this object replaces a program's recv, poll and close. It is for programs that carry
+# much traffic over the kernel's sockets. cmxsafe-board does not use the object, because the board replaces these
+# functions itself.
 set_source_files_properties(port/linux/libc/read_ahead.c PROPERTIES COMPILE_OPTIONS -U_FORTIFY_SOURCE)
 add_library(cmxsafe_read_ahead OBJECT port/linux/libc/read_ahead.c)
 target_include_directories(cmxsafe_read_ahead PRIVATE src)
 
-# Programs that hold keys overwrite memory that they free. Sanitizers bring their own allocator.
+# Programs that hold keys overwrite memory that they free. Builds with a sanitizer or for fuzzing do not, because
+# sanitizers bring their own allocator.
 add_library(cmxsafe_wipe_free INTERFACE)
 if(NOT CMX_SANITIZE AND NOT CMX_FUZZ)
   target_sources(cmxsafe_wipe_free INTERFACE ${CMAKE_SOURCE_DIR}/port/linux/libc/wipe_free.c

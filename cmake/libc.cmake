@@ -1,4 +1,4 @@
-# Sets CMX_HEAP and CMX_NEXT_MALLOC, two source files that are chosen by the functions that the C library has.
+# Sets CMX_HEAP and CMX_NEXT_MALLOC to one source file each, depending on which functions the C library has.
 include(CheckCSourceCompiles)
 include(CheckSymbolExists)
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks that docs/PORTING.md lists every call of ESP-IDF, FreeRTOS, lwIP and PSA that esp/ and port/esp/ make, and no other call.
+# Checks that docs/PORTING.md lists every ESP-IDF, FreeRTOS, lwIP and PSA function that esp/ and port/esp/ call, and no
+# other.
 # Checks that src/ defines every function of the headers that a port implements.
 set -u
 . "$(dirname "$0")/lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Generates documentation from the tables of keys: docs/CONFIG.md, the key sections of cmxsafed.conf(5), and the key tables
-# of docs/BOARD.md. Run it after a change of config_table.c, board_config.c or context_options.h; tests fail otherwise.
+# of docs/BOARD.md. Run it after a change to config_table.c, board_config.c or context_options.h; otherwise tests fail.
 set -eu
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the library archive that Arduino's IDE imports (Sketch > Include Library > Add .ZIP Library) and the Library Manager accepts:
-# scripts/package_arduino.sh [OUTPUT-FOLDER] (default: build/packages). It contains the clone's files that git tracks, with changes
-# that are not committed. The same files give the same bytes.
+# scripts/package_arduino.sh [OUTPUT-FOLDER] (default: build/packages). It contains the library's files that git
+# tracks, including uncommitted changes. The same files give the same bytes.
 set -eu
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT"

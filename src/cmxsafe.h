@@ -25,8 +25,8 @@
 
 #include "cmxsafe/device/defaults.h" /* defines the macros that the sketch's settings.h does not define */
 
-/* Calls in sketches for the original CMXsafe-ESP32 name core 1. Chips with one core (S2, C3, C6, H2) do not have it, so
- * this macro drops the argument `core`. */
+/* Sketches for the original CMXsafe-ESP32 pass core 1 to this function. Chips with one core (S2, C3, C6, H2) have no
+ * core 1, so this macro drops the argument `core`. */
 #if defined(ESP_PLATFORM) && portNUM_PROCESSORS == 1
 #define xTaskCreatePinnedToCore(fn, name, stack, arg, priority, handle, core)                                          \
     xTaskCreate(fn, name, stack, arg, priority, handle)
@@ -35,9 +35,8 @@
 #define CMX_TEXT_OF(x) #x
 #define CMX_TEXT(x) CMX_TEXT_OF(x)
 
-/* Copies the values of this translation unit's macros into *s. Each macro is the last token of its assignment: in
- * CMXsafe-ESP32's settings.h a macro may end with a semicolon, which would end the assignment too early anywhere
- * else. */
+/* Copies the values of this translation unit's macros into *s. A macro in CMXsafe-ESP32's settings.h may end with a
+ * semicolon. Such a macro must therefore be the last token of its assignment, or be passed through CMX_TEXT. */
 static inline void cmx_settings_capture(struct cmx_settings *s)
 {
     static const char *const host_keys[] = {SSH_HOST_KEY};

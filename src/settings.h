@@ -6,7 +6,7 @@
 /*
 #define SSH_REMOTE_HOST "gateway.example"
 #define SSH_REMOTE_PORT 22
-#define SSH_HOST_KEY "SHA256:what ssh-keygen -lf ssh_host_ed25519_key.pub prints at the gateway"
+#define SSH_HOST_KEY "SHA256:what ssh-keygen -lf ssh_host_ed25519_key.pub prints on the gateway"
 #define USERNAME1 "camera-1"
 #define SSH_CLIENT_KEY_DERIVED 1
 */

@@ -41,8 +41,7 @@ static void check_gateway(const struct agent_config *c, struct config_report *r)
     if (!g->options.key_file && !g->password_file && !has_identity(c))
         config_error(r, g->head.line, "[gateway] has no credential: give key_file or password_file");
     if (g->key_passphrase_file && !g->options.key_file)
-        config_error(r, config_line(&g->head, "gateway", "key_passphrase_file"),
-                     "key_passphrase_file without key_file");
+        config_error(r, config_line(&g->head, "gateway", "key_passphrase_file"), "key_passphrase_file needs key_file");
     if (g->options.backoff_max_ms < g->options.backoff_base_ms)
         config_error(r, config_line(&g->head, "gateway", "backoff_max"), "backoff_max is less than backoff_min");
 }
@@ -115,7 +114,7 @@ static void check_services(const struct agent_config *c, struct config_report *r
     const uint64_t attest = c->attest.enabled ? c->attest.port : 0, ota = c->ota.install ? c->ota.port : 0;
 
     if (attest && attest == ota)
-        config_error(r, config_line(&c->ota.head, "ota", "port"), "port %u is the port of [attest] already",
+        config_error(r, config_line(&c->ota.head, "ota", "port"), "port %u is already the port of [attest]",
                      (unsigned)ota);
     for (size_t i = 0; i < c->n_contexts; i++) {
         const struct context_section *s = &c->contexts[i];
@@ -123,7 +122,7 @@ static void check_services(const struct agent_config *c, struct config_report *r
 
         if (s->options.direction == CMX_DIRECT && port && (port == attest || port == ota) &&
             covers_loopback(s->options.local_host))
-            config_error(r, config_line(&s->head, "context", "local_port"), "local_port %u is the port of [%s] already",
+            config_error(r, config_line(&s->head, "context", "local_port"), "local_port %u is already the port of [%s]",
                          (unsigned)port, port == attest ? "attest" : "ota");
     }
 }
@@ -141,12 +140,13 @@ static void check_listeners(const struct agent_config *c, size_t i, struct confi
             continue;
         if (x->direction == CMX_REVERSE && x->remote_port && x->remote_port == y->remote_port &&
             same(x->remote_address, y->remote_address))
-            config_error(r, config_line(&s->head, "context", "remote_port"), "remote_port %u is [context %s]'s already",
-                         (unsigned)x->remote_port, c->contexts[j].name);
+            config_error(r, config_line(&s->head, "context", "remote_port"),
+                         "remote_port %u already belongs to [context %s]", (unsigned)x->remote_port,
+                         c->contexts[j].name);
         if (x->direction == CMX_DIRECT && x->local_port && x->local_port == y->local_port &&
             same(x->local_host, y->local_host))
-            config_error(r, config_line(&s->head, "context", "local_port"), "local_port %u is [context %s]'s already",
-                         (unsigned)x->local_port, c->contexts[j].name);
+            config_error(r, config_line(&s->head, "context", "local_port"),
+                         "local_port %u already belongs to [context %s]", (unsigned)x->local_port, c->contexts[j].name);
     }
 }
 

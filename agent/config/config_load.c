@@ -105,7 +105,7 @@ struct revocation {
 };
 
 /* If the known_hosts line revokes a key of a gateway: drops the key's pins that come from known_hosts_file. Replaces
- * its pins from host_key by the line, so that the engine refuses the key and reports the revocation. */
+ * the key's pins from host_key with the line, so that the engine refuses the key and reports the revocation. */
 static cmx_err unpin_line(struct agent_config *c, const char *line, void *arg)
 {
     struct revocation *found = arg;

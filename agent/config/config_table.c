@@ -194,14 +194,15 @@ const struct config_key config_keys[] = {
 
     {"ota", "install", CONFIG_TEXT, OTA(install), .max = 1000, .without = "no update service",
      .help = "Command that reads the update from its standard input, such as `swupdate-client`; exit status 0: "
-             "installed. When it fails, the client gets its last line of output."},
+             "installed. When it fails, its last line of output is sent to the client."},
     {"ota", "confirm", CONFIG_TEXT, OTA(confirm), .max = 1000,
      .help = "Command that makes a new system permanent; run once the device has reached its gateway. When it fails, "
              "it is tried again until `confirm_within` has passed."},
     {"ota", "rollback", CONFIG_TEXT, OTA(rollback), .max = 1000,
      .help = "Command after which the next boot runs the old system; run when the new one is not confirmed in time. "
              "`restart` follows."},
-    {"ota", "restart", CONFIG_TEXT, OTA(restart), .max = 1000, .without = "it takes effect at once, without a trial",
+    {"ota", "restart", CONFIG_TEXT, OTA(restart), .max = 1000,
+     .without = "updates take effect at once, without a trial",
      .help = "Command that restarts the machine into the installed system, such as `touch /run/cmxsafe/reboot` (see "
              "docs/OTA.md); run after the answer was sent to the client."},
     {"ota", "version", CONFIG_TEXT, OTA(version), .max = 1000,

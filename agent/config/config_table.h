@@ -47,7 +47,7 @@ struct config_section {
     bool named;    /* the header is [name NAME]; a file may have several of these sections */
     size_t offset; /* offset of the section's struct, or of the array of named sections, in struct agent_config */
     const char *help;
-    bool restart; /* a change of any of its keys takes effect only when the agent restarts */
+    bool restart; /* a change to any of its keys takes effect only when the agent restarts */
 };
 
 extern const struct config_section config_sections[];
@@ -66,7 +66,7 @@ unsigned config_line(const struct config_head *head, const char *section, const 
  * of range: 1 to 65535". CMX_EINVAL: text is not a valid value; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err config_set(const struct config_key *k, void *section, const char *text, struct cmx_why *why);
 
-/* Iterates over the keys that need a restart and differ between a and b, without the keys of contexts. after: the key
+/* Iterates over the keys that need a restart and differ between a and b, except contexts' keys. after: the key
  * that the last call returned; NULL: returns the first key. Returns NULL at the end. */
 const struct config_key *config_next_restart(const struct agent_config *a, const struct agent_config *b,
                                              const struct config_key *after);

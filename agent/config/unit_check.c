@@ -165,10 +165,10 @@ static bool is_below(const char *path, const char *folder)
 static const char *hidden(const struct unit_sandbox *s, const char *path)
 {
     if (s->hides_home && (is_below(path, "/home") || is_below(path, "/root") || is_below(path, "/run/user")))
-        return "cmxsafed.service does not see files below /home, /root and /run/user (ProtectHome=yes); move it to "
+        return "cmxsafed.service cannot see files below /home, /root or /run/user (ProtectHome=yes); move the file to "
                "/etc/cmxsafe";
     if (s->hides_tmp && (is_below(path, "/tmp") || is_below(path, "/var/tmp")))
-        return "cmxsafed.service has a /tmp of its own (PrivateTmp=yes); move it to /etc/cmxsafe";
+        return "cmxsafed.service has a /tmp of its own (PrivateTmp=yes); move the file to /etc/cmxsafe";
     return NULL;
 }
 
@@ -296,7 +296,7 @@ static void check_port(struct config_report *r, unsigned line, const char *key, 
         config_error(
             r, line,
             "%s %llu: only a process with CAP_NET_BIND_SERVICE can listen below port %llu; choose another port, "
-            "or give it to the unit (AmbientCapabilities=)",
+            "or give the unit this capability (AmbientCapabilities=)",
             key, (unsigned long long)port, (unsigned long long)first);
 }
 

@@ -1,4 +1,4 @@
-/* confine_seccomp.c - limits system calls, by libseccomp. A call that is not listed fails with ENOSYS, so that the C
+/* confine_seccomp.c - limits system calls with libseccomp. A call that is not listed fails with ENOSYS, so that the C
  * library falls back to an older call. Calls that only an attacker would make end the process. */
 #include <asm/termbits.h>
 #include <errno.h>
@@ -101,8 +101,8 @@ static int add_names(scmp_filter_ctx f, uint32_t action, const char *names)
     return 0;
 }
 
-/* Permits a call whose third argument has the bits `prot` and no other bits of PROT_WRITE and PROT_EXEC. maps: the
- * bit MAP_ANONYMOUS of the fourth argument must be set (MAP_ANONYMOUS), not set (0), or is not checked (-1). */
+/* Permits a call whose third argument has the bits `prot` and no other bits of PROT_WRITE and PROT_EXEC. maps: whether
+ * the fourth argument must have the bit MAP_ANONYMOUS (MAP_ANONYMOUS), must not have it (0), or is not checked (-1). */
 static int add_memory_call(scmp_filter_ctx f, const char *name, scmp_datum_t prot, int maps)
 {
     const struct scmp_arg_cmp args[] = {SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_WRITE | PROT_EXEC, prot),

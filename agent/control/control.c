@@ -31,7 +31,7 @@ struct client {
 struct control {
     int listener;
     int spare; /* kept for a client that arrives while the process has no other descriptor left; -1: in use */
-    int watch; /* inotify of the socket's folder; -1: there is none, and only control_serve notices a removed socket */
+    int watch; /* inotify descriptor of the socket's folder; -1: none (only control_serve notices a removed socket) */
     bool lost; /* the socket was removed and could not be created again; logged once */
     char path[CONTROL_PATH_MAX];
     const struct control_command *commands;

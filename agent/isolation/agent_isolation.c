@@ -232,7 +232,7 @@ static cmx_err isolation_open(struct wiring *w, struct cmx_why *why)
     if (!err)
         err = install(s, c, why);
     if (err == CMX_EPERM)
-        cmx_why_set(why, "isolation is enabled but the agent may not install the rules; give it CAP_NET_ADMIN "
+        cmx_why_set(why, "isolation is enabled but the agent has no permission to install rules; give it CAP_NET_ADMIN "
                          "(a drop-in for the unit: /usr/share/doc/cmxsafe-agent/examples/isolation.conf)");
     if (err) {
         nft_guard_close(s->guard);

@@ -17,8 +17,8 @@
 #include "cmxsafe/core/why.h"
 #include "port/linux/cli.h"
 
-/* The file exists while applied rules wait for --confirm. The agent has no permission to write to the file's folder;
- * otherwise a compromised agent could confirm the rules by deleting the file. */
+/* The file exists while applied rules are waiting for --confirm. The agent has no permission to write to the file's
+ * folder; otherwise a compromised agent could confirm the rules by deleting the file. */
 #define PENDING "/run/cmxsafe-isolation.unconfirmed"
 #define LISTING_MAX (512 * 1024) /* maximum length of the rules as text, all elements included, in bytes */
 
@@ -27,7 +27,7 @@ enum action { NONE, SHOW, DRY_RUN, APPLY, REMOVE, CONFIRM, BOOT };
 struct options {
     enum action action;
     const char *config;
-    uint64_t confirm_s; /* 0: the rules stay without --confirm */
+    uint64_t confirm_s; /* time to wait for --confirm; 0: keep the rules without it */
 };
 
 static const char about[] =
@@ -76,7 +76,7 @@ static int parse(int argc, char **argv, struct options *o, bool *done)
     return CLI_OK;
 }
 
-/* Lists one table at a time, because libnftables 1.0.6 lists only the first of two with the same name. */
+/* Appends the listings of both tables. CMX_ENOENT: one of them does not exist. */
 static cmx_err list_tables(struct nft *n, struct cmx_buf *out)
 {
     cmx_err err = nft_list(n, "list table inet cmxsafe", out);
@@ -90,7 +90,7 @@ static void print_line(void *arg, const char *text)
     fprintf(stderr, "%s\n", text);
 }
 
-/* Writes the ruleset of the configuration file to out, as a string. Returns the exit code. */
+/* Writes the ruleset for the configuration file to out, and sets *text to it. Returns the exit code. */
 static int compile(const char *file, struct cmx_buf *out, const char **text)
 {
     struct config_report report = {.file = file, .line = print_line};
@@ -130,14 +130,15 @@ static int run(struct nft *n, const char *text, bool dry)
 
 /* ---- commit-confirm ---- */
 
-/* Fails with EEXIST while other rules wait for a confirmation, because two rollbacks must not be pending at once. The
+/* Fails with EEXIST while other rules are waiting for --confirm, because two rollbacks must not be pending at once. The
  * first would remove the new rules, and the second would then restore the older, unconfirmed rules. */
 static int open_pending(void)
 {
     return open(PENDING, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
-/* True while the file of fd is not removed. A later --commit-confirm creates another file. */
+/* True until the file that fd refers to is removed. Does not check the path, because a later --commit-confirm creates
+ * another file there. */
 static bool is_pending(int fd)
 {
     struct stat st;
@@ -197,7 +198,7 @@ static int apply_unless(struct nft *n, const char *text, uint64_t seconds, struc
         return code;
     fd = open_pending();
     if (fd < 0)
-        return errno == EEXIST ? cli_fail("apply", "other rules wait for a confirmation",
+        return errno == EEXIST ? cli_fail("apply", "other rules are waiting for confirmation",
                                           "first run 'cmxsafed isolation --confirm' or '--remove'; nothing was changed")
                                : cli_fail(PENDING, strerror(errno), "nothing was changed");
     fflush(NULL);
@@ -235,7 +236,7 @@ static int confirm(void)
 {
     if (unlink(PENDING) == 0)
         return puts("confirmed"), 0;
-    return cli_fail("confirm", errno == ENOENT ? "no rules wait for a confirmation" : strerror(errno),
+    return cli_fail("confirm", errno == ENOENT ? "no rules are waiting for confirmation" : strerror(errno),
                     "see 'cmxsafed isolation --show' for what is in force");
 }
 
@@ -317,7 +318,7 @@ static int boot(const char *file, struct nft *n, struct cmx_buf *b)
         err = nft_run(n, text, false, &why);
     if (!err)
         return puts("the rules that the agent saved are in force"), 0;
-    fprintf(stderr, "cmxsafe: the saved rules: %s; everything is denied until the agent starts\n",
+    fprintf(stderr, "cmxsafe: cannot load the saved rules: %s; everything is denied until the agent starts\n",
             cmx_why_text(&why, err));
     cmx_buf_clear(b);
     if (cmx_nft_deny(b) != CMX_OK || cmx_buf_cstr(b, &text) != CMX_OK)

@@ -51,7 +51,7 @@ static cmx_err change_rules(struct isolation *s, struct cmx_buf *command)
         err = nft_guard_change(s->guard, text, &why);
     isolation_observe(s);
     if (err && s->state == ISOLATION_IN_FORCE)
-        cmx_log_limited(CMX_LOG_ERROR, TAG, "the rules refuse a change: %s; see 'cmxsafed isolation --show'",
+        cmx_log_limited(CMX_LOG_ERROR, TAG, "cannot change the rules: %s; see 'cmxsafed isolation --show'",
                         cmx_why_text(&why, err));
     return err;
 }
@@ -131,7 +131,8 @@ void isolation_session_closed(struct isolation *s, const struct sockaddr *gatewa
     l = find_live(s, &end);
     if (l && --l->sessions == 0 && !is_configured(s, &end) && s->state == ISOLATION_IN_FORCE)
         if (permit_gateway(s, &end, false) != CMX_OK)
-            cmx_log(CMX_LOG_WARN, TAG, "an old address of the gateway stays permitted until the next reload");
+            cmx_log(CMX_LOG_WARN, TAG,
+                    "cannot remove an old address of the gateway; it stays permitted until the next reload");
     cmx_port_mutex_unlock(&s->lock);
 }
 

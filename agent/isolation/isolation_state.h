@@ -11,7 +11,7 @@
 typedef enum {
     ISOLATION_IN_FORCE,
     ISOLATION_CHANGED, /* another program changed the rules; the next turn of the loop installs them again */
-    ISOLATION_BROKEN,  /* installing the rules again failed; the loop tries it at each turn */
+    ISOLATION_BROKEN,  /* installing the rules again failed; the loop tries again at each turn */
     ISOLATION_RELEASED /* no longer enabled: the rules are left as they are and no longer observed */
 } isolation_state;
 

@@ -116,7 +116,7 @@ static cmx_err generation(struct nft_guard *g, uint32_t *out)
 
 /* What the monitor has reported. */
 struct events {
-    unsigned ours; /* number of transactions of any program on our tables */
+    unsigned ours; /* number of transactions on our tables, by any program */
     bool lost;     /* events were lost, because the kernel's queue overflowed */
     bool touched;  /* the transaction that is being read changes our tables */
     char who[NFT_PROGRAM_MAX];
@@ -144,8 +144,8 @@ static void take_event(struct events *e, const struct nlmsghdr *m)
 }
 
 /* Reads the events that the kernel has queued. The kernel queues all events of our own transaction before the call that
- * commits it returns. If the queue ends within a transaction on our tables, that transaction is another program's:
- * waits for its last event, which names the program. */
+ * commits it returns. If the queue ends within a transaction on our tables, that transaction is therefore another
+ * program's. This function then waits for its last event, which names the program. */
 static void read_events(struct nft_guard *g, struct events *e)
 {
     ssize_t n;

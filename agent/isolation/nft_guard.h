@@ -2,9 +2,9 @@
  * makes to it.
  *
  * Two mechanisms detect changes. A netlink monitor (group NFNLGRP_NFTABLES) reports every transaction, including those
- * that change only elements of sets. If the kernel's generation number shows transactions other than our own, the rules
- * are listed and compared with the listing taken after installation. Packets that add or remove set elements are not
- * transactions. Any thread, but one call at a time: the caller locks. */
+ * that change only set elements. If the kernel's generation number shows transactions other than our own, the rules are
+ * listed and compared with the listing taken after installation. Changes that packets make to set elements are not
+ * transactions, so they are not reported. Any thread, but one call at a time: the caller locks. */
 #pragma once
 
 #include "cmxsafe/core/buf.h"
@@ -23,11 +23,11 @@ void nft_guard_close(struct nft_guard *g); /* NULL is fine */
 int nft_guard_fd(const struct nft_guard *g);
 
 /* Installs a ruleset; nft_guard_check then reports any change that another program makes to it. Errors as for nft_run;
- * CMX_EBUSY: other programs change the same tables all the time. On error an earlier ruleset may or may not be in
+ * CMX_EBUSY: other programs keep changing the same tables. On error an earlier ruleset may or may not be in
  * force. */
 CMX_MUST_USE cmx_err nft_guard_install(struct nft_guard *g, const char *text, struct cmx_why *why);
 
-/* Applies one of the agent's own changes, which must concern only elements of sets. Errors as for nft_run. */
+/* Applies one of the agent's own changes, which must affect only set elements. Errors as for nft_run. */
 CMX_MUST_USE cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why);
 
 /* Checks the rules. CMX_OK: the installed rules are in force. CMX_EPERM: another program, named in who if the kernel

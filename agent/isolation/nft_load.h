@@ -1,5 +1,5 @@
 /* nft_load.h - loads rulesets into the kernel through libnftables, in the network namespace of the process. Each call
- * of nft_run is one transaction, whatever the text contains. Any thread: a lock serialises the calls. */
+ * to nft_run is one transaction, whatever the text contains. Any thread: a lock serialises the calls. */
 #pragma once
 
 #include <stdbool.h>

@@ -35,8 +35,8 @@ enum cmx_nft_memory {
 };
 
 struct cmx_nft_config {
-    /* The ruleset does not use the names of contexts and gateways, control_ports and contexts[].tasks. On Linux the
-     * rules distinguish users, not tasks. */
+    /* These members of policy are not used: the names of contexts and gateways, control_ports and contexts[].tasks. On
+     * Linux the rules distinguish users, not tasks. */
     struct cmx_iso_config policy;
     struct cmx_nft_context contexts[CMX_ISO_CONTEXTS_MAX]; /* parallel to policy.contexts */
     uint32_t agent_uid;                                    /* may connect to the gateway and the contexts' services */

@@ -13,8 +13,8 @@
 #define RESOLVED_USER "systemd-resolve"
 
 const char resolvers_advice[] =
-    "the name server is on this machine, and isolation drops its own queries; set [isolation] resolvers to its address "
-    "and those of its upstream servers, and forwarder to its user, or give the gateway as an address";
+    "the name server is on this machine, and isolation drops the queries that it forwards; set [isolation] resolvers "
+    "to its address and those of its upstream servers, and forwarder to its user, or give the gateway as an address";
 
 /* ---- parts of the configuration ---- */
 

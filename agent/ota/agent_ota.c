@@ -33,7 +33,7 @@ static struct {
     struct cmx_ota_service *service;
     struct cmx_proxy *proxy;
     struct isolation *isolation;
-    char *name, *host; /* copies that the service borrows, because a reload replaces the configuration */
+    char *name, *host; /* copies for the service, because a reload frees the configuration's strings */
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
 } ota = {.runner = {.fd = -1}, .spool = {.fd = -1, .folder = -1}};
@@ -163,7 +163,7 @@ static void upload_ended(const struct cmx_ota_past *p)
     err = ota_history_add(&ota.history, p);
     cmx_port_mutex_unlock(&ota.history_lock);
     if (err)
-        cmx_log(CMX_LOG_WARN, TAG, "the history of uploads cannot be written: %s", strerror(errno));
+        cmx_log(CMX_LOG_WARN, TAG, "the upload history cannot be written: %s", strerror(errno));
 }
 
 /* Sets ota.boot, which is the same for all starts of the agent within one boot of the machine. */

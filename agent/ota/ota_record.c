@@ -50,8 +50,8 @@ static void enter_trial(struct ota_record *r, const char *boot, const char *vers
     }
 }
 
-/* Called when the new system boots although it was rolled back. Begins the rollback again. After too many such boots,
- * gives up the rollback and returns to a trial without rollback (stuck). */
+/* Called when the new system boots although its rollback has begun. Begins the rollback again. After too many such
+ * boots, gives up the rollback and returns to a trial without rollback (stuck). */
 static void enter_rollback_again(struct ota_record *r, const char *boot, uint64_t now_ms)
 {
     enter(r, OTA_ROLLING_BACK, boot);

@@ -14,16 +14,16 @@
 #define OTA_IMAGE_MAX (2 * CMX_SHA256_LEN + 1) /* SHA-256 in hexadecimal, with its NUL */
 /* A new system is rolled back if it boots more often than this without being confirmed. */
 #define OTA_TRIAL_BOOTS_MAX 3
-#define OTA_ROLLBACK_BOOTS_MAX 3 /* if the new system boots this often after its rollback, the rollback is given up */
+#define OTA_ROLLBACK_BOOTS_MAX 3 /* a rollback is given up if the new system still boots this many times */
 
 typedef enum {
     OTA_NONE,
     OTA_INSTALLING,   /* the install hook has begun */
     OTA_INSTALLED,    /* the install hook has succeeded: the next boot tries the new system */
-    OTA_TRIAL,        /* the new system runs and is not confirmed */
+    OTA_TRIAL,        /* the new system is running and is not confirmed yet */
     OTA_ROLLING_BACK, /* a rollback was decided; its hook has not succeeded yet */
     OTA_GOING_BACK,   /* the rollback hook has succeeded: the next boot runs the old system */
-    OTA_ROLLED_BACK,  /* the old system runs again */
+    OTA_ROLLED_BACK,  /* the old system is running again */
     OTA_PHASES
 } ota_phase;
 
@@ -50,9 +50,9 @@ typedef enum {
 /* Moves the record to the phase of this start. boot: this boot's identifier; version: version of the running system,
  * empty: not known; has_version: a version hook is configured. Pure.
  *
- * If the old version runs after a new boot, the system was rolled back. Exception: the update was the same image that
- * gave the device its old version. Both systems then have the same version, and the boot counts as a boot of the new
- * system. */
+ * If the old version is running after a new boot, the system was rolled back. Exception: the update was the image that
+ * was confirmed last, and the old version came from it. Both systems then have the same version, so the boot counts as
+ * a boot of the new system. */
 ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const char *version, bool has_version,
                                   uint64_t now_ms);
 

@@ -34,7 +34,7 @@ struct runner_command {
 
 struct runner {
     pid_t pid;
-    int fd; /* socket to the runner; -1: the runner does not run */
+    int fd; /* socket to the runner; -1: the runner is not running */
     atomic_bool aborted;
     uint64_t limit_ms[RUNNER_HOOKS];
 };
@@ -52,5 +52,5 @@ CMX_MUST_USE cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in,
  */
 void ota_runner_abort(struct runner *r);
 
-/* Ends the runner and waits for it. A running hook ends as with ota_runner_abort. Safe if the runner does not run. */
+/* Ends the runner and waits for it. A running hook ends as with ota_runner_abort. Safe if the runner is not running. */
 void ota_runner_stop(struct runner *r);

@@ -205,9 +205,10 @@ static cmx_err confirm(void *arg, struct cmx_why *why)
         if (err)
             return err;
         if (s->undecided)
-            return cmx_why_fail(why, CMX_EAGAIN, "not confirmed: the version hook does not say which system runs");
+            return cmx_why_fail(why, CMX_EAGAIN,
+                                "not confirmed: the version hook did not report which system is running");
         if (!on_trial(s))
-            return cmx_why_fail(why, CMX_ENOENT, "the old system runs: %s",
+            return cmx_why_fail(why, CMX_ENOENT, "the old system is running: %s",
                                 s->record.why[0] ? s->record.why : "the update was not installed");
     }
     if (s->record.phase != OTA_TRIAL)
@@ -230,7 +231,8 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
     if (s->record.phase == OTA_GOING_BACK && !s->undecided)
         return CMX_OK;
     if (s->undecided && s->confirm_tried)
-        return cmx_why_fail(why, CMX_EAGAIN, "not rolled back: the version hook does not say which system runs");
+        return cmx_why_fail(why, CMX_EAGAIN,
+                            "not rolled back: the version hook did not report which system is running");
     if (s->record.stuck)
         return CMX_ENOENT;
     if (s->record.phase != OTA_ROLLING_BACK) {
@@ -287,7 +289,9 @@ cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *confi
                             "no boot identifier: /proc/sys/kernel/random/boot_id cannot be read; set CMXSAFED_BOOT_ID "
                             "(in a unit: Environment=CMXSAFED_BOOT_ID=%%b)");
     if (ota_record_read(s->folder, s->record_name, &s->record) == CMX_EFORMAT)
-        cmx_why_set(&s->problem, "%s is damaged: whether an update is on trial is not known, so nothing is confirmed",
+        cmx_why_set(&s->problem,
+                    "%s is damaged or unreadable: it is not known whether an update is on trial, "
+                    "so nothing is confirmed",
                     s->record_name);
     if (config->has_version)
         ask_version(s);

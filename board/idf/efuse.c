@@ -40,7 +40,7 @@ cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *
     }
     err = cmx_efuse_parse(out, file, (size_t)n);
     if (err && why)
-        cmx_why_set(why, "%s: is not an eFuse file of %d bytes; let espefuse --virt --path-efuse-file make it", path,
+        cmx_why_set(why, "%s: not an eFuse file of %d bytes; create one with espefuse --virt --path-efuse-file", path,
                     CMX_EFUSE_FILE_LEN);
     return err;
 }
@@ -83,7 +83,7 @@ cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[3
     if (purpose != PURPOSE_HMAC_UP)
         return refuse(
             why,
-            "BLOCK_KEY3 was burned for another purpose than HMAC_UP, which is permanent: take another chip (a "
+            "BLOCK_KEY3 was burned for a purpose other than HMAC_UP and cannot be changed: use another chip (a "
             "new file)",
             path, burn);
     if (!guarded)
@@ -147,9 +147,9 @@ cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_
         err = cmx_efuse_key(&fuses, path, key, why);
     if (err == CMX_EAGAIN) {
         err = cmx_hw_key_read_file(silicon, false, key, why);
-        if (err && why) /* replaces the reason by one that names both files */
-            cmx_why_set(why, "%s holds no bits of a read-protected key; copy the file that was burned to %s", path,
-                        silicon);
+        if (err && why) /* replaces the reason with one that names both files */
+            cmx_why_set(why, "%s holds no bits of a read-protected key; make %s a copy of the key file that was burned",
+                        path, silicon);
     }
     if (!err)
         err = cmx_hw_key_create_raw(CMX_KEY_EFUSE, key, out);

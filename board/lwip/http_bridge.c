@@ -23,7 +23,7 @@
 struct bridge {
     int net;               /* lwIP's socket of the connection */
     int server;            /* our end of the kernel's socket pair */
-    atomic_bool answered;  /* the server has closed */
+    atomic_bool answered;  /* the server sends no more data */
     atomic_bool ended;     /* one direction has failed, so both end */
     atomic_int directions; /* threads that still run; the last one frees the object */
 };

@@ -3,6 +3,6 @@
  * each exchange would take up to 250 ms. */
 #pragma once
 
-/* Sends the acknowledgement that lwIP is delaying, if there is one. s: lwIP's own number of the socket (without
- * LWIP_FD), which the calling thread is using. */
+/* Sends the acknowledgement that lwIP is delaying, if there is one. s: lwIP's own socket number (without LWIP_FD). Call
+ * this from the thread that uses the socket. */
 void board_quickack(int s);

@@ -447,7 +447,7 @@ ssize_t __read_chk(int fd, void *out, size_t cap, size_t size)
 
 /* ---- host names ---- */
 
-/* Appends libc's addrinfo of the address to the list at *end. */
+/* Appends libc's addrinfo for the address to the list at *end. */
 static int add_numeric(const uint8_t address[16], const char *service, const struct addrinfo *hints,
                        struct addrinfo ***end)
 {

@@ -1,4 +1,4 @@
-/* http_client.h - one request to a device's service, over libcurl. Plain HTTP, because an SSH session carries it. Uses
+/* http_client.h - one request to a device's service, with libcurl. Plain HTTP, because an SSH session carries it. Uses
  * no proxy and follows no redirect; limits the size of the answer and the duration of the exchange. */
 #pragma once
 

@@ -82,7 +82,7 @@ cmx_err image_file_add_key(struct cmx_ota_keys *keys, const char *path)
     cmx_err err = cmx_file_read_any(path, KEY_MAX, &text, &n, &why);
 
     if (err) {
-        cli_fail(path, why.text, "name a file with a public key, PEM or hex");
+        cli_fail(path, why.text, "give a file that holds a public key, in PEM or hex");
         return err;
     }
     while (n > 0 && strchr(" \r\n\t", text[n - 1]))

@@ -370,7 +370,7 @@ static int run(struct access_job *job, const struct gw_common *c)
         return CLI_FAILED;
     if (job->g.simple || job->g.user) {
         gw_folder_close(&job->g);
-        return cli_fail("access failed", "only a system gateway has identities and so an access log", NULL);
+        return cli_fail("access failed", "only a system gateway has identities, and therefore an access log", NULL);
     }
     err = gw_party_each(&job->g.registry, &job->g.fleet, add_party, &job->names, &e);
     if (!err && job->names.n)
@@ -402,7 +402,8 @@ int gw_cmd_access(int argc, char **argv)
     if (cli_parse(&line, argc, argv, &status))
         return status;
     if (since && !parse_since(since, &job.since_ms))
-        return cli_usage("cmxsafe gateway access", "--since takes a time or 30m, 12h, 7d, not '%s'", since);
+        return cli_usage("cmxsafe gateway access",
+                         "--since takes a time, or a duration such as 30m, 12h or 7d, not '%s'", since);
     job.json = c.json;
     return run(&job, &c);
 }

@@ -10,13 +10,12 @@
 #include "gateway/registry/term.h"
 
 static const char about_start[] =
-    "Stores an update of devices. The gateway's worker carries it out: the first devices one by one, then the others. "
-    "Devices that are away are updated when they come back. It starts no more devices when too many fail. With "
-    "--manifest, the "
-    "policies of the devices also allow the new firmware, and each device that has a policy must prove that it runs "
-    "it. The gateway "
-    "keeps copies of the files:\n  cmxsafe gateway campaign start may --group cameras --image firmware.bin "
-    "--manifest manifest --at '2026-05-02 02:00'";
+    "Stores an update for the selected devices. The gateway's worker carries it out: the first devices one by one, "
+    "then the others. Devices that are away are updated when they come back. When too many updates fail, the worker "
+    "starts no more. With --manifest, the policies of the devices also allow the new firmware, and each device that "
+    "has a policy must prove that it is running the new firmware. The gateway keeps copies of the files. An "
+    "example:\n  cmxsafe gateway campaign start may --group cameras --image firmware.bin --manifest manifest "
+    "--at '2026-05-02 02:00'";
 
 struct start_options {
     struct gw_change x;
@@ -158,7 +157,7 @@ static int campaign_start(int argc, char **argv)
         GW_SELECTION_OPTIONS(o.selection),
         GW_PACE_OPTIONS(o.pace),
         CLI_NUMBER("port", "PORT", 1, 65535, "the update service's port on the device", &o.port),
-        CLI_FLAG("opaque", "not an ESP-IDF image (a Linux device's bundle)", &o.opaque),
+        CLI_FLAG("opaque", "the image is not an ESP-IDF image, but for example a Linux device's bundle", &o.opaque),
         CLI_TEXT("expect", "VERSION", "the version that the device reports once it runs an --opaque image", &o.expect),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway campaign start", "NAME [DEVICE ...]", about_start, 1,
@@ -350,7 +349,7 @@ static int campaign_show(int argc, char **argv)
 int gw_cmd_campaign(int argc, char **argv)
 {
     static const struct cli_command commands[] = {
-        {"start", campaign_start, "store an update of devices"},
+        {"start", campaign_start, "store an update that the worker carries out"},
         {"list", campaign_list, "list the campaigns"},
         {"show", campaign_show, "show the progress of each device"},
         {"pause", campaign_change, "start no more updates for now"},

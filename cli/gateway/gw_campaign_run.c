@@ -134,7 +134,7 @@ static void unreached(struct tick *t, struct gw_update *u)
         u->state = GW_UPDATE_FAILED;
 }
 
-/* Sets the device's state from the exit status of the child that worked on it. */
+/* Sets the state of the device's update from the outcome that the child printed. */
 static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
 {
     struct gw_update *u = &x->update;
@@ -218,7 +218,7 @@ static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct g
             fail_update(u, "its evidence matches a manifest that is not one of the campaign's");
         } else {
             u->state = GW_UPDATE_DONE;
-            snprintf(u->detail, sizeof u->detail, "version %s runs, confirmed and attested", c->version);
+            snprintf(u->detail, sizeof u->detail, "version %s is running, confirmed and attested", c->version);
         }
     } else if (t->now - u->at > GW_CAMPAIGN_EVIDENCE_S) {
         snprintf(text, sizeof text, "it gave no evidence after the update: %.120s", s.reason);

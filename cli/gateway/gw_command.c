@@ -181,7 +181,7 @@ void gw_command_put_device(struct cmx_json *j, const struct gw *g, const struct 
     for (size_t i = 0; i < d->n_ports; i++)
         cmx_json_u64(j, NULL, d->ports[i]);
     cmx_json_end(j);
-    cmx_json_array(j, "opens"); /* the direct services; version 1 called them "opens" */
+    cmx_json_array(j, "opens"); /* the direct services; the member keeps its name from version 1 */
     for (size_t i = 0; i < d->n_directs; i++) {
         cmx_json_object(j, NULL);
         cmx_json_str(j, "host", d->directs[i].host);

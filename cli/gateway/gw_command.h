@@ -19,7 +19,7 @@ struct gw_common {
 };
 #define GW_DIR_OPTION(c)                                                                                               \
     CLI_TEXT("dir", "FOLDER",                                                                                          \
-             "the gateway's folder; without it $CMXSAFE_GATEWAY, else /var/lib/cmxsafe/gateway for root and "          \
+             "the gateway's folder; without it, $CMXSAFE_GATEWAY, or else /var/lib/cmxsafe/gateway for root and "      \
              "~/.local/share/cmxsafe/gateway for others",                                                              \
              &(c).dir)
 #define GW_JSON_OPTION(c) CLI_FLAG("json", "print JSON", &(c).json)

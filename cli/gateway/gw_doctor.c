@@ -69,7 +69,7 @@ static void check(struct doctor *d, bool good, const char *what, const char *why
     say(d, good ? FINE : BAD, what, why, todo);
 }
 
-/* Reports a finding like say. The reason's text is "why; what to do"; this function splits it. */
+/* Reports a finding, as say does. The reason's text is "why; what to do"; this function splits it. */
 static void say_reason(struct doctor *d, finding f, const char *what, const struct cmx_why *reason)
 {
     char why[CMX_WHY_MAX];
@@ -157,7 +157,7 @@ static void check_consumers(struct doctor *d)
     if (gw_grant_record_each(&d->g.registry, find_unknown, &unknown, NULL))
         return; /* check_registry reports it */
     snprintf(why, sizeof why, "this machine has no %s '%s'", unknown.kind, unknown.name);
-    say(d, unknown.name[0] ? HINT : FINE, "users and groups with grants exist", why,
+    say(d, unknown.name[0] ? HINT : FINE, "all users and groups that have grants exist", why,
         "create it, or remove its grants with 'cmxsafe gateway grant --remove'");
 }
 
@@ -263,7 +263,7 @@ static void check_key(struct doctor *d, const char *name)
             "restore it from a backup (devices pin it), or remove it and run 'init' to create a new one");
     else
         check(d, gw_key_read(&there, public, NULL) == CMX_OK && strcmp(own.fingerprint, there.fingerprint) == 0, what,
-              "its .pub file is missing or is another key's", "run 'cmxsafe gateway init'");
+              "its .pub file is missing or belongs to another key", "run 'cmxsafe gateway init'");
 }
 
 static void check_keys(struct doctor *d)
@@ -273,7 +273,7 @@ static void check_keys(struct doctor *d)
     check_key(d, "hostkey_ed25519");
     check_key(d, "hostkey_ecdsa");
     if (geteuid() == 0 && !d->g.user && !d->g.simple)
-        say_reason(d, gw_links_check_key(&d->g, &e) ? BAD : FINE, "the key of the links is the registered one", &e);
+        say_reason(d, gw_links_check_key(&d->g, &e) ? BAD : FINE, "the link key is the registered one", &e);
 }
 
 static void check_store(struct doctor *d)
@@ -281,7 +281,7 @@ static void check_store(struct doctor *d)
     struct cmx_why e = {0};
     cmx_err err = gw_store_check(&d->g, &e);
 
-    say_reason(d, err ? BAD : FINE, "the files of policies and campaigns are whole", &e);
+    say_reason(d, err ? BAD : FINE, "the policy and campaign files are intact", &e);
 }
 
 /* Without the file krl, sshd refuses every login. With a wrong file, it accepts revoked keys or refuses valid ones. */
@@ -297,8 +297,8 @@ static void check_krl(struct doctor *d)
     if (gw_krl_get(&d->g.registry, true, &krl, &e) == CMX_OK && access(gw_path(&d->g, "krl", path), R_OK) == 0 &&
         gw_file_read(path, &text, &len, &e) == CMX_OK)
         same = len == krl.len && (len == 0 || memcmp(text, krl.bytes, len) == 0);
-    check(d, same, "sshd has the list of revoked keys", e.text[0] ? e.text : "the file krl differs from the registry",
-          "run 'cmxsafe gateway init'");
+    check(d, same, "sshd has the list of revoked keys",
+          e.text[0] ? e.text : "the file krl is missing or differs from the registry", "run 'cmxsafe gateway init'");
     free(text); /* allocated by open_memstream */
     cmx_mem_free(krl.bytes);
 }
@@ -309,7 +309,7 @@ static void check_helper(struct doctor *d)
     struct cmx_why e = {0};
     cmx_err err = d->g.user ? gw_helper_source(path, &e) : gw_helper_path(&d->g, path, &e);
 
-    say_reason(d, err ? BAD : FINE, "sshd may run the look-up helper", &e);
+    say_reason(d, err ? BAD : FINE, "sshd can run the look-up helper", &e);
 }
 
 static bool can_unshare(int what)
@@ -337,7 +337,7 @@ static void check_time(struct doctor *d)
     int state = adjtimex(&tx);
 
     check(d, time(NULL) > BUILT_AFTER, "the clock is set", "it is far in the past", "start an NTP client");
-    say(d, state >= 0 && !(tx.status & STA_UNSYNC) ? FINE : HINT, "the clock is kept by NTP",
+    say(d, state >= 0 && !(tx.status & STA_UNSYNC) ? FINE : HINT, "the clock is synchronised by NTP",
         "the kernel says it is not synchronised", "start an NTP client (systemd-timesyncd, chrony)");
 }
 
@@ -366,7 +366,7 @@ static void check_answer(struct doctor *d, const char *answer)
     char trouble[8];
 
     say(d, json_text(answer, "trouble", trouble, sizeof trouble) && !trouble[0] ? FINE : HINT,
-        "logins find the registry", "some logins could not read it since the start",
+        "logins find the registry", "some logins have failed to read it since the gateway started",
         "see 'cmxsafe gateway status'; a restart of the gateway clears this hint");
     if (d->g.simple)
         return;
@@ -375,7 +375,7 @@ static void check_answer(struct doctor *d, const char *answer)
             "set up a system gateway if services must know the identity of a consumer");
         return;
     }
-    check(d, json_is_true(answer, "identities"), "sessions have identities", "the gateway runs without them",
+    check(d, json_is_true(answer, "identities"), "sessions have identities", "the gateway is running without them",
           "restart the gateway");
     check(d, json_text(answer, "judge", judge, sizeof judge) && !judge[0],
           "the fleet's rules are watched, and in force", judge,
@@ -396,7 +396,7 @@ static void check_running(struct doctor *d)
         free(answer); /* allocated by open_memstream */
         d->running = gw_control(&d->g, "status", &answer, &e) == CMX_OK;
     }
-    say_reason(d, d->running ? FINE : has_units(d) ? BAD : HINT, "the gateway runs", &e);
+    say_reason(d, d->running ? FINE : has_units(d) ? BAD : HINT, "the gateway is running", &e);
     if (d->running)
         check_answer(d, answer);
     free(answer); /* allocated by open_memstream */
@@ -457,12 +457,13 @@ static void check_account(struct doctor *d)
     snprintf(script, sizeof script, "test -w '%.4000s/run' && test -x '%.4000s/run'", d->g.dir, d->g.dir);
     check(d, account_may(d, script), "the account can write to the run folder", "it may not", again);
     snprintf(script, sizeof script, "/usr/sbin/sshd -T -f '%.4000s/sshd_config'", d->g.dir);
-    check(d, account_may(d, script), "sshd accepts its configuration as the account", "sshd -T complains",
+    check(d, account_may(d, script), "sshd, run as the account, accepts its configuration", "sshd -T complains",
           "run 'cmxsafe gateway init' again; do not edit sshd_config");
     if (gw_helper_path(&d->g, helper, &e))
         return; /* check_helper has reported this */
     snprintf(script, sizeof script, "'%.4000s' '%.4000s' SHA256:doctor", helper, d->g.dir);
-    check(d, account_may(d, script), "the look-up helper reads the registry as the account", "it fails", again);
+    check(d, account_may(d, script), "the look-up helper, run as the account, can read the registry", "it fails",
+          again);
 }
 
 /* Without the identity programs the gateway does not start, so there are no sessions. */

@@ -8,8 +8,8 @@
 static const char about[] =
     "Registers a device by its public key and prints its configuration. Its virtual address is derived from "
     "the key, unless --address or --mac names one.\n\nFor a device that is already enrolled, each "
-    "option replaces one value, and values without an option stay; an empty value, such as --group '', clears it. On "
-    "a --simple gateway each port belongs to one device.";
+    "option replaces one value, and the other values stay; --ports '', --direct '' and --group '' clear their values. "
+    "On a --simple gateway each port belongs to one device.";
 
 /* Sets d->address from the MAC if a MAC is given, else to the given address. If neither is given, the device keeps its
  * present address; a new device gets an address derived from its key. A small deployment has no addresses. */
@@ -180,8 +180,8 @@ int gw_cmd_enroll(int argc, char **argv)
         CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &job.fields.ports),
         GW_DIRECT_OPTION(job.fields),
         CLI_TEXT("address", "ADDRESS", "its address within the fleet, instead of the derived one", &job.fields.address),
-        CLI_TEXT("mac", "MAC", "published CMX-GW form: the address ends in the device's MAC", &job.fields.mac),
-        CLI_TEXT("group", "NAME", "for rollouts (attest and update --group)", &job.fields.group),
+        CLI_TEXT("mac", "MAC", "as in published CMX-GWs: the address ends in the device's MAC", &job.fields.mac),
+        CLI_TEXT("group", "NAME", "the device's group, for grants, policies and rollouts", &job.fields.group),
         CLI_TEXT("form", "FORM", "print one form only: agent, settings or kconfig", &job.form),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway enroll", "NAME", about, 1, 1, options);

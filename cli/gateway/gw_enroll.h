@@ -4,7 +4,7 @@
 #include "cli/gateway/gw_command.h"
 
 /* A device as the operator described it. NULL: the operator did not give the value, so the stored value stays. "": the
- * stored value is cleared. */
+ * stored ports, directs or group are cleared; an empty address or mac is refused. */
 struct gw_enroll_fields {
     const char *name, *ports, *directs, *address, *mac, *group;
     bool former_key; /* accept an earlier key of the device, but keep its present key */

@@ -190,7 +190,8 @@ static bool check_manifest(const struct check *k, const struct reference_value *
         return false;
     }
     if (a.status != 200) {
-        snprintf(text, sizeof text, "it gives no evidence: its service answers %d", a.status);
+        snprintf(text, sizeof text, "it gives no evidence: its attestation service answers with HTTP status %d",
+                 a.status);
         set_result(k->result, GW_CHECK_UNKNOWN, text);
         http_answer_free(&a);
         return false;

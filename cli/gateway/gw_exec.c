@@ -8,8 +8,8 @@
 #include "gateway/server/gw_inside.h"
 
 static const char about[] =
-    "Runs COMMAND in the gateway's network namespace with its hosts file, where the devices' names and "
-    "addresses are reachable:\n  cmxsafe gateway exec -- curl http://cam-17.cmx:81/stream\n\nGrants apply "
+    "Runs COMMAND in the gateway's network namespace and with the gateway's hosts file, so that it can reach "
+    "the devices by name and address:\n  cmxsafe gateway exec -- curl http://cam-17.cmx:81/stream\n\nGrants apply "
     "there as well (cmxsafe gateway grant user:NAME cam-17:81).";
 
 int gw_cmd_exec(int argc, char **argv)

@@ -200,11 +200,11 @@ void gw_fleet_warn(const struct gw_fleet_answers *a, const char *what)
             fprintf(stderr, "cmxsafe: the gateway %s sent %zu malformed %s, which are left out; %s\n", name,
                     a->list[i].malformed, what, todo);
         else if (a->list[i].malformed)
-            fprintf(stderr, "cmxsafe: the answer of the gateway %s is malformed, so that its %s are missing; %s\n",
-                    name, what, todo);
+            fprintf(stderr, "cmxsafe: the answer from the gateway %s is malformed, so its %s are missing; %s\n", name,
+                    what, todo);
         else if (!a->list[i].text)
             fprintf(stderr,
-                    "cmxsafe: the gateway %s does not answer, so that its %s are missing; see 'cmxsafe gateway "
+                    "cmxsafe: the gateway %s does not answer, so its %s are missing; see 'cmxsafe gateway "
                     "nodes'\n",
                     name, what);
     }

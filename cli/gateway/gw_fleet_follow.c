@@ -40,7 +40,7 @@ static void followed_drop(struct gw_fleet_followed *x)
     x->next_ms = cmx_port_now_ms() + RETRY_MS;
     if (!x->warned)
         fprintf(stderr,
-                "cmxsafe: the gateway %s does not answer, so that its records are missing until it does; see 'cmxsafe "
+                "cmxsafe: the gateway %s does not answer, so its records are missing until it does; see 'cmxsafe "
                 "gateway nodes'\n",
                 x->node->name);
     x->warned = true;

@@ -1,5 +1,6 @@
 /* gw_fleet_follow.h - follows the access logs of the other gateways of the fleet (gw_report.h). If a gateway does not
- * answer or closes the connection, the request is repeated; the new answer begins where the last one ended. */
+ * answer or closes the connection, the request is repeated for the lines since the time of the last line. The lines
+ * with that time that arrived before are skipped. */
 #pragma once
 
 #include "gateway/registry/node.h"

@@ -55,15 +55,16 @@ static void note_unclean(size_t n)
 {
     if (n)
         gw_note(
-            "%zu texts in the shared registry have control or other unexpected characters, or are too long; here '?' "
-            "replaces such characters, and long texts are cut; find out which gateway or program wrote them",
+            "%zu texts in the shared registry have control or other unexpected characters, or are too long; in this "
+            "gateway's copy, '?' replaces such characters, and long texts are cut; find out which gateway or program "
+            "wrote them",
             n);
 }
 
 #define MARKS "'unapplied', 'unapplied_claims', 'unclean'" /* see gw_shared_begin_on_copy */
 
-/* Finds changes that other processes of this gateway stored in the copy but did not apply, and logs how many texts they
- * replaced. Clears the marks of these changes. */
+/* Finds changes that other processes of this gateway stored in the copy but did not apply. Logs how many texts in these
+ * changes were not clean (note_unclean). Clears the marks of the changes. */
 static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
 {
     struct gw_registry *r = &f->g.registry;

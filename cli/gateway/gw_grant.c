@@ -9,9 +9,9 @@
 
 static const char about[] =
     "Lets CONSUMER reach a device's service, or lists all grants. Without a grant no consumer reaches "
-    "a device.\n\nCONSUMER is user:NAME, group:NAME or cgroup:PATH of this machine, or the name of a "
-    "platform, which logs in with a key of its own, or PRINCIPAL@CA for certificates (see 'cmxsafe gateway "
-    "platform'). Without PORT the grant "
+    "a device.\n\nCONSUMER is user:NAME, group:NAME or cgroup:PATH of this machine; the name of a "
+    "platform, which logs in with a key of its own; or PRINCIPAL@CA, which logs in with a certificate (see 'cmxsafe "
+    "gateway platform'). Without PORT the grant "
     "is for all ports that the device has now. @GROUP:PORT is a grant for all devices that are in that group, now or "
     "later. With --for or --until the grant ends at that time, and the connections that it permits end with it. "
     "--remove "
@@ -191,8 +191,8 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
                      : gw_grant_set(&x->g.registry, &consumer, device, port, &terms, &x->outcome, e);
     if (!err && x->g.simple && strcmp(consumer.kind, "platform") != 0)
         err = cmx_why_fail(e, CMX_ENOTSUP,
-                           "in a small deployment ports are on the loopback, which every local user reaches; grant it "
-                           "to a platform, or set up a gateway with addresses");
+                           "in a small deployment, ports are on the loopback, where every local user can reach them; "
+                           "grant the port to a platform, or set up a gateway with addresses");
     if (!err && !remove && device[0] == '@') {
         devices = 0;
         err = gw_device_each(&x->g.registry, device + 1, count_device, &devices, e);

@@ -24,7 +24,7 @@ void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const c
 
     if (h->n == GW_HOOKS_QUEUE) {
         if (h->dropped++ == 0)
-            gw_note("hooks.d: too many events wait; further ones are dropped");
+            gw_note("hooks.d: too many events are waiting; new events are dropped");
         return;
     }
     cmx_buf_init(&b, x->text, sizeof x->text - 1);

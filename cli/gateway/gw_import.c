@@ -11,7 +11,8 @@ static const char about[] =
     "key are required; ports, direct, address, mac and group are optional. key contains the public key or the "
     "path of its file, relative to the CSV file. Lists go in quotes: "
     "cam-17,keys/cam-17.pub,\"81,8989\".\n\nFor a device that is already enrolled, a missing column keeps "
-    "its value, and an empty field clears it. 'export' writes this format.";
+    "its value. An empty field clears the ports, direct or group, and keeps the address. 'export' writes this "
+    "format.";
 
 #define FILE_MAX ((size_t)64 << 20)
 
@@ -49,10 +50,10 @@ static cmx_err read_header(struct import_job *job, struct gw_csv *csv, struct cm
             c = COL_DIRECT; /* the column's name in version 1 */
         if (c == COLUMNS)
             return cmx_why_fail(e, CMX_EFORMAT,
-                                "there is no column '%.40s'; the columns are name,key,ports,direct,address,mac,group",
+                                "unknown column '%.40s'; the columns are name,key,ports,direct,address,mac,group",
                                 fields[i]);
         if (job->place[c] >= 0)
-            return cmx_why_fail(e, CMX_EFORMAT, "the column '%s' is there twice", column_names[c]);
+            return cmx_why_fail(e, CMX_EFORMAT, "the column '%s' appears twice; remove one", column_names[c]);
         job->place[c] = (int)i;
     }
     if (job->place[COL_NAME] < 0 || job->place[COL_KEY] < 0)
@@ -139,8 +140,9 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, stru
     job->counts[outcome]++;
     if (strcmp(d.fingerprint, k.fingerprint) != 0) {
         job->former_keys++;
-        fprintf(stderr, "cmxsafe: note: %s: the file has a key that was replaced; its present key %s stays\n", d.name,
-                d.fingerprint);
+        fprintf(stderr,
+                "cmxsafe: note: %s: the file has a key that was replaced; the device keeps its present key %s\n",
+                d.name, d.fingerprint);
     }
     return CMX_OK;
 }

@@ -71,10 +71,10 @@ static cmx_err settle_fleet(struct gw *g, const struct init_job *job, struct cmx
         return err;
     gw_fleet_format(&fleet, text);
     if (known && strcmp(old, text) != 0)
-        return cmx_why_fail(
-            e, CMX_EEXIST,
-            "the fleet's prefix is %s, and devices have their addresses in it; set a new gateway up in another folder",
-            old);
+        return cmx_why_fail(e, CMX_EEXIST,
+                            "the fleet's prefix %s can't be changed, because it is part of the devices' addresses; set "
+                            "up a new gateway in another folder",
+                            old);
     return gw_meta_set(&g->registry, "fleet", text, e);
 }
 
@@ -247,8 +247,8 @@ static cmx_err settle_all(struct gw *g, const struct init_job *job, struct cmx_w
     return err ? err : settle_link(g, job, e);
 }
 
-/* Opens the registry, or creates it if there is none: in a dry run only in memory. Except in a dry run, locks the
- * folder. *created: a file was created. */
+/* Opens the registry. If there is none, creates it; in a dry run, creates it in memory only. Locks the folder, except
+ * in a dry run. *created: a file was created. */
 static cmx_err open_or_create(struct gw *g, const struct init_job *job, bool *created, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -384,9 +384,9 @@ int gw_cmd_init(int argc, char **argv)
         CLI_FLAG("user", "no root: user and network namespaces of your own", &job.user),
         CLI_FLAG("simple", "small deployment: loopback ports, no virtual addresses", &job.simple),
         CLI_TEXT("fleet", "PREFIX", "the devices' IPv6 prefix (default: a random unique local /48)", &job.fleet),
-        CLI_TEXT("prefix", "HEX", "published CMX-GW form: the prefix's first two bytes, such as fd00; with --mac",
+        CLI_TEXT("prefix", "HEX", "as in published CMX-GWs: the prefix's first two bytes, such as fd00; with --mac",
                  &job.prefix),
-        CLI_TEXT("mac", "MAC", "published CMX-GW form: the gateway's MAC", &job.mac),
+        CLI_TEXT("mac", "MAC", "as in published CMX-GWs: the gateway's MAC", &job.mac),
         CLI_TEXT("listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen),
         CLI_TEXT("proxy-protocol", "PREFIX[,PREFIX]",
                  "TCP load balancers that begin each connection with a PROXY header, version 2; none: turn this off",
@@ -397,8 +397,7 @@ int gw_cmd_init(int argc, char **argv)
         CLI_TEXT("offline-after", "LENGTH",
                  "report an event when a device has been away for this long (default 1h); 0: never",
                  &job.offline_after),
-        CLI_FLAG("etc-hosts", "write the devices' names to /etc/hosts: the default of a system gateway",
-                 &job.etc_hosts),
+        CLI_FLAG("etc-hosts", "write the devices' names to /etc/hosts (default for a system gateway)", &job.etc_hosts),
         CLI_FLAG("no-etc-hosts", "keep the devices' names out of /etc/hosts (platforms then use addresses)",
                  &job.no_etc_hosts),
         CLI_TEXT("registry", "URL", "share the registry in PostgreSQL: postgresql://... (docs/SCALE_OUT.md)",
@@ -413,11 +412,11 @@ int gw_cmd_init(int argc, char **argv)
     if (cli_parse(&line, argc, argv, &status))
         return status;
     if (job.simple && (job.fleet || job.prefix))
-        return cli_usage("cmxsafe gateway init", "--simple has no fleet prefix");
+        return cli_usage("cmxsafe gateway init", "--simple takes no --fleet or --prefix: it has no virtual addresses");
     if (job.etc_hosts && (job.no_etc_hosts || job.user || job.simple))
         return cli_usage("cmxsafe gateway init", "--etc-hosts excludes --no-etc-hosts, --user and --simple");
     if (job.simple && (job.registry || job.stale_after))
-        return cli_usage("cmxsafe gateway init", "--simple is one server, and keeps its registry there");
+        return cli_usage("cmxsafe gateway init", "--simple takes no --registry or --stale-after: it is one server");
     if (!job.prefix != !job.mac)
         return cli_usage("cmxsafe gateway init", "give both --prefix and --mac, or neither");
     if (!job.user && geteuid() != 0)

@@ -63,8 +63,8 @@ static cmx_err open_way(const struct gw *g, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* Sets the owner to root, the group to that of the gateway's account, and the mode. sshd runs as the account, so the
- * group's bits of the mode apply to it. */
+/* Sets the file's owner to root, its group to the group of the gateway's account, and its mode. sshd runs as the
+ * account, so the group permissions apply to sshd. */
 static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];

@@ -61,8 +61,8 @@ static cmx_err check_name_free(struct gw *g, const struct gw_node *n, struct cmx
         return strcmp(own, n->name) == 0
                    ? CMX_OK
                    : cmx_why_fail(e, CMX_EEXIST,
-                                  "this machine is the fleet's gateway '%s'; repeat the command without --name, or run "
-                                  "'cmxsafe gateway leave' first",
+                                  "this machine is already the fleet's gateway '%s'; repeat the command without "
+                                  "--name, or run 'cmxsafe gateway leave' first",
                                   own);
     err = gw_sql_number(&g->registry, NULL, e,
                         "SELECT 1 FROM node WHERE name = ?1 AND (link_key <> ?2 OR (?2 = '' AND underlay <> ?3))",
@@ -146,7 +146,8 @@ static cmx_err give_all(struct gw *g, const char *connection, struct cmx_why *e)
     if (err)
         return cmx_why_fail(e, err, "the id of its registry can't be read");
     if (!connection_field(connection, 0, client))
-        return cmx_why_fail(e, CMX_EINVAL, "there is no SSH connection");
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "SSH_CONNECTION is not set; run 'cmxsafe gateway join --from' on the machine that joins");
     if (gw_meta_get(&g->registry, "link_interface", interface, sizeof interface))
         interface[0] = '\0';
     err = gw_meta_get(&g->registry, "node", own, sizeof own);
@@ -182,7 +183,8 @@ static int give_registered(const struct join_job *job)
         return x.status;
     err = check_shared(&x.g, &x.e);
     if (!err && !connection_field(job->give, 2, address))
-        err = cmx_why_fail(&x.e, CMX_EINVAL, "there is no SSH connection");
+        err = cmx_why_fail(&x.e, CMX_EINVAL,
+                           "SSH_CONNECTION is not set; run 'cmxsafe gateway join --from' on the machine that joins");
     if (!err)
         err = register_self(&x.g, job, job->address ? job->address : address, "", &x.e);
     return gw_change_finish(&x, err);
@@ -421,7 +423,8 @@ int gw_cmd_join(int argc, char **argv)
         CLI_TEXT("from", "[USER@]HOST", "a gateway of the fleet; ssh connects to it", &job.from),
         CLI_TEXT("name", "NAME", "the name of this gateway (default: the machine's name)", &job.name),
         CLI_TEXT("address", "ADDRESS",
-                 "where the others reach its links (default: this machine's address in the SSH connection)",
+                 "where the other gateways reach this one's links (default: this machine's address in the SSH "
+                 "connection)",
                  &job.address),
         CLI_TEXT("interface", "NAME", "plain links over this interface, instead of WireGuard", &job.interface),
         CLI_TEXT("listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen),

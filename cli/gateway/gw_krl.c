@@ -9,10 +9,9 @@
 #include "port/linux/file_read.h"
 
 static const char about[] =
-    "Installs FILE (-: standard input), a key revocation list of 'ssh-keygen -k', in place of the former one. It may "
-    "name certificates by "
-    "serial number or key ID, keys, and whole CAs. Live sessions that it revokes end at once, on every gateway of the "
-    "fleet. Without FILE, prints which list is installed.";
+    "Installs FILE (-: standard input), a key revocation list made by 'ssh-keygen -k', and replaces the former one. It "
+    "may revoke keys, whole CAs, and certificates by serial number or key ID. Live sessions with a revoked key or "
+    "certificate end at once, on every gateway of the fleet. Without FILE, prints which list is installed.";
 
 static int print_installed(const struct gw_common *c)
 {
@@ -80,7 +79,7 @@ static cmx_err install(struct gw_change *x, const char *file)
 
 int gw_cmd_krl(int argc, char **argv)
 {
-    struct gw_change x = {.what = "the KRL was not installed"};
+    struct gw_change x = {.what = "the KRL was not changed"};
     bool remove = false;
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(x.common),

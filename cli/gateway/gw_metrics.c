@@ -10,9 +10,9 @@
 
 static const char about[] =
     "Prints metrics in Prometheus' text form (version 0.0.4), writes them atomically to a file (for node_exporter's\n"
-    "textfile collector), or serves them by HTTP on a UNIX socket until it is stopped. A gateway that does not run is "
-    "a\n"
-    "metric too (cmxsafe_gateway_up 0).";
+    "textfile collector), or serves them over HTTP on a UNIX socket until it is stopped. A gateway that is not "
+    "running\n"
+    "has a metric too (cmxsafe_gateway_up 0).";
 
 /* Writes the metrics to *text; free it with free(). *readable: whether the registry could be read; if not, e has the
  * reason. */

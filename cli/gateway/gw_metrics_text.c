@@ -79,7 +79,7 @@ static const struct {
      "Certificates and revoked keys that were refused."},
     {"gateway_certificate_sessions", "gauge", "certificate_sessions", "Sessions that logged in with a certificate."},
     {"gateway_certificate_end_timestamp_seconds", "gauge", "certificate_first_end",
-     "The earliest end of a session's certificate; 0: none ends."},
+     "When the first certificate of a live session expires; 0: none expires."},
     {"gateway_checks_waiting", "gauge", "worker.checks_waiting", "Devices that wait for attestation."},
     {"gateway_checks_running", "gauge", "worker.checks_running", "Attestations under way."},
     {"gateway_hook_events_waiting", "gauge", "worker.events_waiting", "Events that wait for a hook."},
@@ -120,7 +120,7 @@ struct fleet {
     struct gw *g;
     struct device *devices; /* sorted by name */
     size_t n, cap;
-    size_t enrolled; /* all devices, also those beyond GW_METRICS_DEVICES_MAX */
+    size_t enrolled; /* all devices, including those beyond GW_METRICS_DEVICES_MAX */
     int64_t sessions;
     size_t trusted, untrusted, exempt, quarantined;
 };
@@ -273,7 +273,7 @@ static const struct {
      OF(quarantined), OF(has_policy)},
     {"device_evidence_ends_timestamp_seconds", "gauge", "When the device's evidence expires; 0: it is not trusted.",
      NULL, OF(evidence_ends), OF(has_policy)},
-    {"device_isolated", "gauge", "Whether the device's isolation was in force, by its last evidence.", NULL,
+    {"device_isolated", "gauge", "Whether the device's isolation was in force, according to its last evidence.", NULL,
      OF(isolated), OF(claims_isolation)},
     {"device_bytes_total", "counter", "Bytes that the device's sessions at this gateway carried.", "in", OF(in),
      ALWAYS},
@@ -383,7 +383,8 @@ static void put_totals(FILE *f, const struct fleet *l, const struct grant_ends *
             "cmxsafe_gateway_policy_devices{state=\"untrusted\"} %zu\n"
             "cmxsafe_gateway_policy_devices{state=\"exempt\"} %zu\n",
             l->trusted, l->untrusted, l->exempt);
-    put_gauge(f, "gateway_quarantined", "Devices that only the verifier and the updater reach.",
+    put_gauge(f, "gateway_quarantined",
+              "Quarantined devices: only the verifier, the updater and break-glass grants can reach them.",
               (long long)l->quarantined);
 }
 
@@ -415,7 +416,7 @@ static void put_copy(FILE *f, const struct gw_copy_state *s)
     put_gauge(f, "gateway_registry_followed", "Whether PostgreSQL confirms the copy of the registry.",
               gw_copy_state_good(s));
     put_gauge(f, "gateway_registry_age_seconds", "Time since the copy was confirmed.", (long long)gw_copy_state_age(s));
-    put_gauge(f, "gateway_registry_left_seconds", "Time until logins are refused without a confirmation.",
+    put_gauge(f, "gateway_registry_left_seconds", "Time until logins are refused if the copy is not confirmed.",
               (long long)s->left);
 }
 
@@ -427,7 +428,7 @@ bool gw_metrics_put(FILE *f, struct gw *g, const char *dir, struct cmx_why *e)
     char *answer;
     bool up = gw_control(g, "traffic", &answer, NULL) == CMX_OK;
 
-    put_gauge(f, "gateway_up", "Whether the gateway runs.", up);
+    put_gauge(f, "gateway_up", "Whether the gateway is running.", up);
     put_gauge(f, "gateway_registry_ok", "Whether the registry can be read.", readable);
     if (answer) {
         put_running(f, answer);

@@ -9,7 +9,7 @@
 static const char about[] =
     "Moves the registry to PostgreSQL, where several gateways share it, or back to a SQLite file of this gateway "
     "alone. "
-    "The gateway may run meanwhile, and sessions stay. URL is libpq's, such as "
+    "The gateway may run meanwhile, and sessions stay. URL has libpq's form, such as "
     "postgresql://cmxsafe@db.example/cmxsafe; "
     "libpq handles passwords and TLS (passfile, service, sslmode). docs/SCALE_OUT.md describes both ways.";
 
@@ -19,7 +19,9 @@ static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_out
     cmx_err err;
 
     if (g->simple)
-        return cmx_why_fail(e, CMX_EINVAL, "a small deployment (--simple) is one server, and keeps its registry there");
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "a small deployment (--simple) is one server, so its registry can't be shared; set up a "
+                            "system gateway");
     *o = gw_copy_url(g, old)[0] && strcmp(old, url) == 0 ? GW_UNCHANGED : GW_CHANGED;
     if (*o == GW_UNCHANGED)
         return CMX_OK;
@@ -33,8 +35,8 @@ static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_out
 }
 
 /* Turns this gateway's copy of the shared registry into a registry of its own. Without offline, the copy must be up to
- * date. offline is for the case that PostgreSQL is lost. The copy may then be older. It keeps the registry's id, so
- * that the other gateways accept a new database that is created from this copy. */
+ * date. With offline, PostgreSQL is lost, so the copy may be older; but it keeps the registry's id, so that the other
+ * gateways accept a new database that is created from this copy. */
 static cmx_err to_sqlite(struct gw *g, bool offline, gw_outcome *o, struct cmx_why *e)
 {
     char old[GW_REGISTRY_URL_MAX];
@@ -102,7 +104,7 @@ int gw_cmd_migrate(int argc, char **argv)
         gw_command_print_outcome(&c, outcome);
     else
         printf("the registry %s in %s%s%s\n", c.dry_run && outcome != GW_UNCHANGED ? "would be" : "is",
-               strcmp(line.operand[0], "sqlite") == 0 ? "SQLite, of this gateway alone" : "PostgreSQL",
+               strcmp(line.operand[0], "sqlite") == 0 ? "this gateway's own SQLite file" : "PostgreSQL",
                outcome == GW_UNCHANGED ? " already" : "", gw_command_dry_run(&c));
     return CLI_OK;
 }

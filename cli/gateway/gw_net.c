@@ -12,7 +12,7 @@ static const char about[] = "The network of a system gateway: its namespace, the
                             "  up      sets all of it up, or repairs it\n"
                             "  watch   restores what is changed or removed by others, and reports it to the gateway\n"
                             "  down    removes all of it\n"
-                            "  heal    finishes a registry write that was interrupted, before the gateway starts\n"
+                            "  heal    before the gateway starts, finishes a registry write that was interrupted\n"
                             "  rules   loads the rules again: for a unit with a grant by cgroup (ExecStartPre=+), "
                             "since each start creates a new cgroup";
 

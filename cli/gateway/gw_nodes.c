@@ -10,7 +10,7 @@
 #include "gateway/render/gw_bird.h"
 #include "gateway/server/gw_apply.h"
 
-/* Returns BIRD's list of its neighbours; NULL if BIRD does not run. Free with free(). */
+/* Returns BIRD's list of its neighbours; NULL if BIRD is not running. Free with free(). */
 static char *ask_bird(const struct gw *g)
 {
     char control[GW_PATH_MAX];

@@ -8,8 +8,8 @@
 #include "gateway/registry/grant.h"
 
 static const char about_set[] =
-    "Requires that DEVICE, or each device of @GROUP, proves with signed evidence that it runs firmware that one of "
-    "the\nmanifests describes: after every login, and again before --max-age has passed. With --enforce yes, a device "
+    "Requires DEVICE, or each device of @GROUP, to prove with signed evidence that its firmware matches one of "
+    "the\nmanifests: after every login, and again before --max-age has passed. With --enforce yes, a device "
     "is\nquarantined until it has done so: no grant reaches it, except a break-glass grant. The command replaces the "
     "target's former policy.\n"
     "The gateway keeps copies of the manifests and of the files that they name.";
@@ -57,8 +57,8 @@ static int policy_set(int argc, char **argv)
     struct cli_list manifests = {0};
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(x.common),
-        CLI_LIST("manifest", "FILE", "reference values of firmware that is accepted; repeat it for several", &manifests,
-                 .required = true),
+        CLI_LIST("manifest", "FILE", "reference values of accepted firmware; repeat the option for several manifests",
+                 &manifests, .required = true),
         CLI_TEXT("max-age", "LENGTH", "how long evidence is valid: 10m, 1h, 1d", &age),
         CLI_TEXT("enforce", "yes|no", "no: report only", &enforce, .required = true, .choices = yes_no),
     };
@@ -95,8 +95,9 @@ static int policy_remove(int argc, char **argv)
 {
     struct gw_change x = {.what = "the policy was not removed"};
     const struct cli_option options[] = {GW_CHANGE_OPTIONS(x.common)};
-    struct cli_line line = CLI_LINE("cmxsafe gateway policy remove", "DEVICE|@GROUP",
-                                    "Removes a policy. Its devices are reachable without evidence.", 1, 1, options);
+    struct cli_line line = CLI_LINE(
+        "cmxsafe gateway policy remove", "DEVICE|@GROUP",
+        "Removes a policy. Its devices then need no evidence, unless they have another policy.", 1, 1, options);
     struct gw_policy p = {0};
     cmx_err err;
 
@@ -222,7 +223,7 @@ static int policy_show(int argc, char **argv)
     const struct cli_option options[] = {GW_DIR_OPTION(x.common), GW_JSON_OPTION(x.common)};
     struct cli_line line = CLI_LINE(
         "cmxsafe gateway policy show", "",
-        "Shows each device that has a policy: whether it is trusted, for how long, and why not.", 0, 0, options);
+        "Shows each device that has a policy: whether it is trusted, and for how long or why not.", 0, 0, options);
 
     if (cli_parse(&line, argc, argv, &x.status) || gw_read_begin(&x))
         return x.status;

@@ -150,7 +150,8 @@ static cmx_err take_back(const struct gw_reach *r, const struct gw_reached *d, s
 
 int gw_reach_close(struct gw_reach *r)
 {
-    struct gw_change x = {.what = "the operator's grants stay until they end", .common = *r->common};
+    struct gw_change x = {.what = "the operator's grants were not removed, and stay until they expire",
+                          .common = *r->common};
     cmx_err err = CMX_OK;
     int status = CLI_OK;
 

@@ -34,11 +34,11 @@ struct gw_rollout {
     bool record;      /* store the verdict in the registry */
 };
 
-/* Parses the command line into job, which holds the defaults, and runs the subcommand for each selected device. rest
- * and about are for the help: the name of the arguments after "--", and a paragraph. Prints a line for each device that
- * is done. CLI_OK: every device succeeded. */
+/* Parses the command line into job, which holds the defaults, and runs the subcommand for each selected device. For
+ * the help, rest names the arguments after "--", and about is a paragraph. Prints a line for each device that is done.
+ * CLI_OK: every device succeeded. */
 int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv);
 
-/* Calls fn for each selected device, also for revoked ones. CMX_ENOENT: no device has one of the names. */
+/* Calls fn for each selected device, including revoked ones. CMX_ENOENT: one of the names belongs to no device. */
 CMX_MUST_USE cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_fn fn, void *arg,
                                        struct cmx_why *e);

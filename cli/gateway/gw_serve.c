@@ -25,8 +25,8 @@ int gw_cmd_serve(int argc, char **argv)
     if (gw_command_open(&g, &c, false))
         return CLI_FAILED;
     gw_folder_close(&g);
-    /* In --user mode no systemd unit renders the rules before the start. So grants that ended while the gateway did not
-     * run are removed here. */
+    /* In --user mode no systemd unit renders the rules before the start, so grants that ended while the gateway was not
+     * running are removed here. */
     if (!inside && g.user)
         (void)gw_expiry_tick(&expiry, &g); /* expiry.failed records a failure */
     if (expiry.failed)

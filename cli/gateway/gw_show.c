@@ -126,7 +126,7 @@ int gw_cmd_show(int argc, char **argv)
         GW_JSON_OPTION(x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway show", "[NAME]",
-                                    "Shows a device, or without a name the gateway itself.", 0, 1, options);
+                                    "Shows a device or, without NAME, the gateway itself.", 0, 1, options);
     struct gw_device d;
     cmx_err err = CMX_OK;
 

@@ -1,5 +1,5 @@
 /* gw_spool.h - copies the operator's image to an unnamed file in the gateway's folder. The copy is checked and stored,
- * so a change of the operator's file meanwhile has no effect. The kernel deletes the copy when the process ends. */
+ * so a later change to the operator's file has no effect. The kernel deletes the copy when the process ends. */
 #pragma once
 
 #include <stdio.h>
@@ -20,7 +20,7 @@ struct gw_spool_source {
 };
 
 /* Copies the file. CMX_ENOENT: there is no such file; CMX_ENOSPC: it is too long; CMX_ETRUNC: it is too short;
- * CMX_EPERM: the copy can't be created; CMX_EIO: any other failure; CMX_ENOMEM. Close s in any case. */
+ * CMX_EPERM: the copy can't be created; CMX_EIO: any other failure; CMX_ENOMEM. Close s even after an error. */
 CMX_MUST_USE cmx_err gw_spool_open(struct gw_spool *s, const struct gw *g, const struct gw_spool_source *from,
                                    struct cmx_why *e);
 void gw_spool_close(struct gw_spool *s);

@@ -162,7 +162,8 @@ static void print_all(struct gw *g, const char *answer, const struct gw_fleet_an
            (long long)json_number(answer, "counters.logins"), (long long)json_number(answer, "counters.takeovers"),
            (long long)json_number(answer, "counters.forwards_denied"));
     if (trouble[0])
-        printf("trouble: %lld logins could not read the registry since the start, the last because %s\n",
+        printf("trouble: %lld logins failed since the start because the registry could not be read; "
+               "last error: %s\n",
                (long long)json_number(answer, "counters.registry_trouble"), trouble);
 }
 

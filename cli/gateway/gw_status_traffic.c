@@ -13,20 +13,19 @@
 
 static const char about_status[] =
     "Shows the connected sessions with start time, source, bytes and listeners, and each device's last attestation, on "
-    "all\ngateways of the fleet. With --traffic: sessions and bytes in each minute of the last hour, over all "
-    "sessions.";
+    "all\ngateways of the fleet. With --traffic: the total sessions and bytes in each minute of the last hour.";
 
 static const char *const minute_keys[] = {"sessions", "bytes_in", "bytes_out", "denied"};
 static const char *const party_keys[] = {"sessions", "bytes_in", "bytes_out", "refused", "denied", "takeovers_refused"};
 
 #define COUNTS_MAX GW_COUNT(party_keys)
 
-/* The numbers of a minute or of a party, from one gateway or added up over all gateways. */
+/* The counts for a minute or a party, from one gateway or added up over all gateways. */
 struct traffic_row {
     char name[GW_NAME_MAX]; /* name of the party; "": the row is a minute */
     int64_t at;             /* Unix time of the minute's end, a whole minute */
     uint64_t length_ms;
-    uint64_t counts[COUNTS_MAX]; /* the numbers, in the order of the keys */
+    uint64_t counts[COUNTS_MAX]; /* in the order of the keys */
 };
 
 struct traffic_rows {
@@ -192,7 +191,7 @@ int gw_cmd_status(int argc, char **argv)
     bool here = false;
     const struct cli_option options[] = {
         GW_DIR_OPTION(c),
-        CLI_FLAG("traffic", "show the last hour minute by minute, with --json also the traffic of each device",
+        CLI_FLAG("traffic", "show the last hour minute by minute; with --json, also the traffic of each party",
                  &traffic),
         CLI_FLAG("here", "only this gateway", &here),
         GW_JSON_OPTION(c),

@@ -379,7 +379,7 @@ void gw_store_collect(struct gw *g)
 
 /* ---- checking the copies ---- */
 
-#define REPAIR_ON_ANOTHER "or copy the file from the folder 'store' of another gateway"
+#define REPAIR_ON_ANOTHER "or copy the file from another gateway's folder 'store'"
 
 static cmx_err check_policy(void *arg, const struct gw_policy *p)
 {
@@ -393,7 +393,7 @@ static cmx_err check_policy(void *arg, const struct gw_policy *p)
     }
     return err ? cmx_why_fail(
                      k->e, err,
-                     "a manifest of the policy of '%.80s', or a file that it names, is missing or was changed; run "
+                     "a manifest in the policy for '%.80s', or a file that it names, is missing or was changed; run "
                      "'cmxsafe gateway policy set' again, " REPAIR_ON_ANOTHER,
                      p->target)
                : CMX_OK;

@@ -1,5 +1,5 @@
-/* gw_store.h - the folder "store" of the gateway: copies of the images of campaigns, of the manifests of policies, and
- * of the files that the manifests name. The gateway uses only the copies, so the operator may change or move the
+/* gw_store.h - the gateway's folder "store": copies of campaign images, of policy manifests, and of the files that the
+ * manifests name. The gateway uses only the copies, so the operator may change or move the
  * original files. The name of a copy is its SHA-256. */
 #pragma once
 
@@ -37,17 +37,17 @@ void gw_manifest_free(struct gw_manifest *m);
 
 #define GW_STORE_LABEL_MAX 128
 
-/* Puts an image that gw_store_file copied on the list of kept images. */
+/* Adds an image to the list of kept images. The caller has stored it with gw_store_file. */
 CMX_MUST_USE cmx_err gw_store_keep(const struct gw *g, const char *digest, const char *label, struct cmx_why *e);
-/* Checks that an image is on the list of kept images. CMX_ENOENT: it is not on the list. store: also removes the image
- * from the list; its copy stays while a campaign needs it. */
+/* Removes an image from the list of kept images; its copy stays while a campaign needs it. store false: only checks
+ * that the image is on the list. CMX_ENOENT: it is not on the list. */
 CMX_MUST_USE cmx_err gw_store_forget(const struct gw *g, const char *digest, bool store, struct cmx_why *e);
 /* Calls fn for each kept image; at: the Unix time at which it was added. Stops at the first error of fn and returns
  * it. */
 typedef cmx_err (*gw_kept_fn)(void *arg, const char *digest, const char *label, int64_t at);
 CMX_MUST_USE cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct cmx_why *e);
 
-/* Removes files from the store, except kept images and copies that a policy or campaign of the registry needs. Call it
+/* Removes files from the store, except kept images and copies that a policy or campaign in the registry needs. Call it
  * with the folder locked, before storing files. If a file can't be removed, the next call tries again. */
 void gw_store_collect(struct gw *g);
 /* Checks the copies that policies need, and the images of unfinished campaigns. The reason in e says which is missing

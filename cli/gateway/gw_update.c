@@ -1,10 +1,10 @@
 #include "cli/gateway/gw_rollout.h"
 
 static const char about[] =
-    "Updates devices through the gateway: the first ones one by one, then the others. It starts no more "
-    "devices when too many fail. The arguments after -- go to 'cmxsafe update', with {name} and {address} "
+    "Updates devices through the gateway: the first ones one by one, then the others. When too many "
+    "updates fail, it starts no more. The arguments after -- go to 'cmxsafe update', with {name} and {address} "
     "replaced:\n  cmxsafe gateway update --group cameras --first 3 --stop-at 5 -- firmware.bin\n"
-    "'cmxsafe gateway campaign' updates devices without a terminal that stays open.";
+    "'cmxsafe gateway campaign' updates devices in the background, so no terminal has to stay open.";
 
 int gw_cmd_update(int argc, char **argv)
 {

@@ -72,7 +72,7 @@ struct worker {
     char queues[80]; /* last report of the queues' lengths */
     size_t running;
     bool any_login;
-    bool failed; /* the last tick failed, and was logged */
+    bool failed; /* the last tick failed; only the first failure in a row is logged */
 };
 
 static struct known *find_known(struct worker *w, const char *name)
@@ -122,7 +122,7 @@ static void take_entry(struct worker *w, const char *object)
     gw_hooks_add(&w->hooks, what, name, from, json_number(object, "at"));
     x = seen_of(w, name);
     if (!x)
-        return; /* out of memory: this entry does not get into the registry */
+        return; /* out of memory: this entry is not written to the registry */
     x->last.at = json_number(object, "at");
     snprintf(x->last.source, sizeof x->last.source, "%.63s", from);
     if (up) {
@@ -218,8 +218,8 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
         err = gw_standing_get(r, k->standing.name, &now, e);
     if (err)
         return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
-    /* Log and render the rules only after the first verdict, or if the standing changed. Expired evidence is marked as
-     * not trusted (gw_grant_expire), so the next trusted verdict changes the standing. */
+    /* A verdict is logged, and the rules are rendered, only if it is the first or changes the standing. Expired
+     * evidence is marked as not trusted (gw_grant_expire), so the next trusted verdict changes the standing. */
     if (now.quarantined == k->standing.quarantined && now.trusted == k->standing.trusted && k->standing.at)
         return CMX_OK;
     *changed |= k->standing.is_enforced;
@@ -268,7 +268,7 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
         for (const struct known *k = w->devices; k && !w->decided_ms; k = k->next)
             if (k->decided)
                 w->decided_ms = cmx_port_now_ms();
-    /* Loading the rules of a large fleet takes long, so several verdicts are stored together. */
+    /* Loading the rules of a large fleet takes a long time, so several verdicts are stored together. */
     due |= w->decided_ms && (w->running == 0 || cmx_port_now_ms() - w->decided_ms >= VERDICTS_MS);
     due |= gw_publish_is_due(&w->publish);
     if (!due)
@@ -373,7 +373,7 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
     char key[ATTEST_KEY_MAX] = "";
     struct cmx_why e = {0};
 
-    /* Stores the inputs, so that confirm_verdict can detect a change of them during the check. */
+    /* Stores the inputs, so that confirm_verdict can detect that they changed during the check. */
     if (gw_evidence_basis(&w->g.registry, k->standing.device, &k->basis, &e) ||
         find_policy(w, k->standing.policy, p, &e))
         return;
@@ -459,12 +459,12 @@ static void report_queues(struct worker *w)
     if (strcmp(report, w->queues) == 0 && now - w->queues_ms < QUEUES_MS)
         return;
     if (!gw_control_tell(&w->g, report))
-        return; /* the gateway does not run; the next tick reports again */
+        return; /* the gateway is not running; the next tick reports again */
     w->queues_ms = now;
     memcpy(w->queues, report, sizeof report);
 }
 
-/* Waits for the first check that ends, or for the next tick. */
+/* Waits until a check ends or the next tick is due. */
 static void wait_checks(struct worker *w)
 {
     struct pollfd fds[CHECKS_AT_ONCE];

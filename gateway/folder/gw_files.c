@@ -23,8 +23,7 @@ static bool write_all(int fd, const char *text, size_t len)
     return true;
 }
 
-/* Returns the error that errno means. CMX_EBUSY: a mount point; CMX_EPERM: the folder or the file may not be changed.
- */
+/* Returns the cmx_err for errno. CMX_EBUSY: a mount point; CMX_EPERM: the folder or the file may not be changed. */
 static cmx_err write_error(void)
 {
     switch (errno) {

@@ -118,7 +118,7 @@ static cmx_err attach_shared(struct gw *g, struct cmx_why *e)
 
     if (err == CMX_ENOENT)
         return CMX_OK;
-    return err ? cmx_why_fail(e, CMX_EFORMAT, "the URL of the shared registry can't be read")
+    return err ? cmx_why_fail(e, CMX_EFORMAT, "can't read the shared registry's URL from registry.db; restore a backup")
                : gw_shared_attach(&g->registry, url, e);
 }
 

@@ -70,8 +70,8 @@ cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct g
     return err ? err : gw_event(r, "ca", name, k->fingerprint, e);
 }
 
-/* Selects the consumers of the CA with the name ?1. Their names have the form PRINCIPAL@CA, where PRINCIPAL is not
- * empty. */
+/* Selects the rows of the consumers of the CA ?1. These consumers have names of the form PRINCIPAL@CA, where
+ * PRINCIPAL is not empty. */
 #define ITS_CONSUMERS                                                                                                  \
     " WHERE consumer IN (SELECT id FROM consumer WHERE kind = 'platform' AND length(name) > length(?1) + 1 AND"        \
     " substr(name, -length(?1) - 1) = '@' || ?1)"
@@ -123,7 +123,8 @@ static cmx_err check_validity(const struct gw_certificate *c, int64_t now, struc
 
     if (!c->user)
         return cmx_why_fail(e, CMX_EPERM,
-                            "the certificate '%s' is not a user's; sign it with ssh-keygen -s, without -h", c->id);
+                            "the certificate '%s' is not a user certificate; sign it with ssh-keygen -s, without -h",
+                            c->id);
     if (now < 0 || (uint64_t)now < c->begins) {
         time_text(c->begins, when);
         return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' is not valid before %s", c->id, when);

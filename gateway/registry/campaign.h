@@ -56,7 +56,7 @@ CMX_MUST_USE cmx_err gw_campaign_get(struct gw_registry *r, const char *name, st
 typedef cmx_err (*gw_campaign_fn)(void *arg, const struct gw_campaign *c);
 CMX_MUST_USE cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, struct cmx_why *e);
 /* Sets the campaign's state and records an event. Changing GW_CAMPAIGN_STOPPED to GW_CAMPAIGN_ACTIVE also resets the
- * devices whose update failed, so that they are tried again. CMX_EEXIST: another unfinished campaign has one of the
+ * state of failed updates, so that the worker tries them again. CMX_EEXIST: another unfinished campaign has one of the
  * devices. */
 CMX_MUST_USE cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state,
                                      const char *reason, struct cmx_why *e);

@@ -1,7 +1,7 @@
-/* copy_state.h - how old the copy of a shared registry may be. The process that follows the registry records in a file
- * next to the copy when PostgreSQL last confirmed the copy. If there is no confirmation for stale_after seconds, the
- * copy is stale: no login is permitted and no grant counts. This time is measured like the term of a grant (term.h), so
- * a wrong clock can make the copy stale too early, but not too late. */
+/* copy_state.h - how old the copy of a shared registry may be. The process that follows the registry writes the time of
+ * PostgreSQL's last confirmation to a file next to the copy. If there is no confirmation for stale_after seconds, the
+ * copy is stale: no login is permitted and no grant counts. These seconds are measured like the term of a grant
+ * (term.h), so a wrong clock can make the copy stale too early, but not too late. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,8 +14,8 @@
 #define GW_COPY_SILENT_S 20
 #define GW_COPY_STATE_FILE "registry.state"
 #define GW_COPY_STATE_MAX 512
-/* This setting has the number of rows of the shared registry that could not be stored in the copy, and the first of
- * them. */
+/* This setting holds the number of rows of the shared registry that could not be stored in the copy, and says where the
+ * first of them is. */
 #define GW_META_LEFT_OUT "left_out"
 
 struct gw_copy_state {

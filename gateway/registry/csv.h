@@ -20,7 +20,8 @@ struct gw_csv {
  * order mark. CMX_EFORMAT: UTF-16 or binary data. */
 CMX_MUST_USE cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struct cmx_why *why);
 
-/* Reads the next line that is not empty. Its *n fields point into the text. Removes the blanks around fields without
- * quotes. Lines end with LF, CR LF or CR. A quoted field may hold separators and doubled quotes, but no line end.
- * CMX_ENOENT: there are no more lines; CMX_EFORMAT: a stray or missing quote, or more than GW_CSV_FIELDS_MAX fields. */
+/* Reads the next line that is not empty. Its *n fields point into the text. Removes blanks around a field, but
+ * not inside its quotes. Lines end with LF, CR LF or CR. A quoted field may hold separators and doubled quotes, but no
+ * line end. CMX_ENOENT: there are no more lines; CMX_EFORMAT: a stray or missing quote, or more than GW_CSV_FIELDS_MAX
+ * fields. */
 CMX_MUST_USE cmx_err gw_csv_next(struct gw_csv *c, char *fields[GW_CSV_FIELDS_MAX], size_t *n, struct cmx_why *why);

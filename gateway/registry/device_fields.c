@@ -15,7 +15,8 @@ cmx_err gw_device_check_name(const char *name, struct cmx_why *e)
         strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
         return cmx_why_fail(
             e, CMX_EINVAL,
-            "'%.80s' is not a name; use lower-case letters, digits and '-', at most 63 (it becomes a host name)", name);
+            "'%.80s' is not a valid name; use at most 63 lower-case letters, digits and '-' (it becomes a host name)",
+            name);
     return CMX_OK;
 }
 

@@ -173,7 +173,9 @@ cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct 
     err = gw_sql_number(r, &n, e, "SELECT count(*) FROM policy_manifest WHERE policy = ? AND digest <> ?", "it",
                         s.policy, m->digest);
     if (!err && n >= GW_POLICY_MANIFESTS_MAX)
-        return cmx_why_fail(e, CMX_ENOSPC, "the policy of '%.80s' has %d manifests; remove old ones with 'policy set'",
+        return cmx_why_fail(e, CMX_ENOSPC,
+                            "the policy for '%.80s' already has %d manifests, the maximum; name the ones to keep with "
+                            "'cmxsafe gateway policy set'",
                             device, GW_POLICY_MANIFESTS_MAX);
     if (!err)
         err = gw_sql_run(r, e, "INSERT OR IGNORE INTO policy_manifest(policy, digest, path) VALUES(?, ?, ?)", "itt",
@@ -241,7 +243,7 @@ cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t
 
     *out = GW_UNCHANGED;
     if (!err && !gw_device_has_port(&d, port))
-        return cmx_why_fail(e, CMX_ENOENT, "%.80s has no port %u; name it in --ports, too", device, port);
+        return cmx_why_fail(e, CMX_ENOENT, "%.80s has no port %u; add the port to --ports", device, port);
     if (!err)
         err = gw_sql_run(r, e, "UPDATE device SET attest_port = ?1 WHERE id = ?2 AND attest_port <> ?1", "ii",
                          (int64_t)port, d.id);
@@ -288,7 +290,7 @@ static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)
     gw_sql_copy(stmt, 12, s->manifest, sizeof s->manifest);
     gw_sql_cut(stmt, 11, s->reason, sizeof s->reason);
     if (!s->at)
-        snprintf(s->reason, sizeof s->reason, "it has not proved its firmware yet");
+        snprintf(s->reason, sizeof s->reason, "it has not yet proved which firmware it runs");
     else if (s->trusted && !s->left)
         snprintf(s->reason, sizeof s->reason, "its evidence is older than the policy allows");
 }

@@ -97,8 +97,8 @@ struct gw_verdict {
 CMX_MUST_USE cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, const struct gw_verdict *v,
                                      struct cmx_why *e);
 /* A digest of the inputs of a verdict about a device: its attestation key, its policy's manifests and its previous
- * evidence. An operator or another gateway may change the inputs during a check; a verdict then does not count. So the
- * caller compares their digest before and after the check. */
+ * evidence. An operator or another gateway may change the inputs during a check; the verdict of the check then does not
+ * count. So the caller computes the digest before and after the check, and compares the two. */
 struct gw_basis {
     uint8_t digest[CMX_SHA256_LEN];
 };

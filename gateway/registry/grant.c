@@ -54,7 +54,8 @@ cmx_err gw_consumer_parse(struct gw_consumer *c, const char *text, struct cmx_wh
     }
     if (name[0] == '\0' || name[0] == '-' || strspn(name, name_chars) != strlen(name) ||
         cmx_text_copy(c->name, sizeof c->name, name))
-        return cmx_why_fail(e, CMX_EINVAL, "'%.80s' is not a consumer's name; use letters, digits and . _ - @ /", name);
+        return cmx_why_fail(e, CMX_EINVAL, "'%.80s' is not a valid consumer name; use letters, digits and . _ - @ /",
+                            name);
     return strcmp(c->kind, "cgroup") == 0 ? canonical_cgroup(c, e) : CMX_OK;
 }
 
@@ -184,7 +185,7 @@ static cmx_err check_principal(struct gw_registry *r, const struct gw_consumer *
 
     if (c->name[0] == '@' || strlen(c->name) >= GW_NAME_MAX)
         return cmx_why_fail(e, CMX_EINVAL,
-                            "'%.80s' is not a principal's name; give PRINCIPAL@CA, of at most %d characters", c->name,
+                            "'%.80s' is not a valid principal; give PRINCIPAL@CA with at most %d characters", c->name,
                             GW_NAME_MAX - 1);
     return is_authority(r, authority)
                ? CMX_OK
@@ -208,7 +209,8 @@ static cmx_err find_consumer(struct gw_registry *r, const struct gw_consumer *c,
         return add ? consumer_add(r, c, id, e) : CMX_ENOENT;
     if (strcmp(c->kind, "platform") == 0)
         return cmx_why_fail(
-            e, err, "no platform '%.80s'; give it a key with 'cmxsafe gateway platform'; a local user is 'user:NAME'",
+            e, err,
+            "no platform '%.80s'; register it with 'cmxsafe gateway platform', or give 'user:NAME' for a local user",
             c->name);
     return add ? consumer_add(r, c, id, e) : CMX_ENOENT;
 }
@@ -268,7 +270,8 @@ static cmx_err check_terms(const struct gw_grant_terms *t, const struct gw_now *
     if (*ends && (*ends <= now->wall || *ends - now->wall > GW_TERM_MAX_S))
         return cmx_why_fail(e, CMX_EINVAL, "the grant would end in the past, or in more than ten years");
     if (t->break_glass && (!*ends || !why[0]))
-        return cmx_why_fail(e, CMX_EINVAL, "a break-glass grant needs an end and a reason; give --for and --why");
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "a break-glass grant needs an end and a reason; give --for or --until, and --why");
     return gw_grant_check_why(why, e);
 }
 
@@ -417,8 +420,8 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
         gw_sql_copy(stmt, 2, p.device, sizeof p.device);
         gw_sql_copy(stmt, 3, p.address, sizeof p.address);
         p.port = (uint16_t)sqlite3_column_int(stmt, 4);
-        /* If several grants permit this service, reports the longest: one without an end or, if each has an end, the
-         * one that ends last. */
+        /* Several grants may permit this service. Report the one that lasts longest: one without an end or, if each has
+         * an end, the one that ends last. */
         p.ends_in = sqlite3_column_int64(stmt, 5) ? sqlite3_column_int64(stmt, 6) : 0;
         p.consumer_id = sqlite3_column_int64(stmt, 7);
         err = gw_sql_next(r, stmt, fn(arg, &p), e);
@@ -494,9 +497,9 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
         "i", (int64_t)ended);
 }
 
-/* Stores the present time, unless no grant and no trusted evidence has an end. After a reboot, grants with an end do
+/* Stores the present time if a grant has an end, or if there is trusted evidence. After a reboot, grants with an end do
  * not count while the clock is behind the stored time. forward true: does not replace a later stored time. forward
- * false: replaces any stored time. An operator's command uses this, because the operator is trusted to have set the
+ * false: replaces any stored time. An operator's command passes false, because the operator is trusted to have set the
  * clock correctly. */
 static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e)
 {

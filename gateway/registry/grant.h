@@ -34,7 +34,7 @@ CMX_MUST_USE cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const ch
 typedef cmx_err (*gw_consumer_fn)(void *arg, const struct gw_consumer *c, const char *fingerprint);
 CMX_MUST_USE cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void *arg, struct cmx_why *e);
 
-/* Adds a local user or unit without a grant to the registry, so that the name of its identity can be shown. */
+/* Adds a local user or unit to the registry even if it has no grant, so that the name of its identity can be shown. */
 CMX_MUST_USE cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_consumer *c, struct cmx_why *e);
 
 #define GW_WHY_MAX 200
@@ -99,12 +99,13 @@ CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_c
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 
-/* Computes the seconds until the next end of a grant or of trusted evidence. ended: if true, a grant or evidence that
- * has ended but is not removed yet counts as 0 seconds; if false, it is ignored. CMX_ENOENT: there is none. */
+/* Computes the seconds until the next grant or trusted evidence ends. ended true: one that has ended, but that
+ * gw_grant_expire has not processed yet, counts as 0 seconds; false: it is ignored. CMX_ENOENT: there is no such grant
+ * or evidence. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
 /* Stores the present time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);
 /* Removes the grants that have ended, and adds an entry to the audit trail for each. Marks evidence that is too old as
- * not trusted. Stores the present time (term.h). *n: how many grants were removed and how many pieces of evidence were
- * marked, in sum. Runs inside the caller's transaction. */
+ * not trusted. Stores the present time (term.h). *n: the total number of grants removed and pieces of evidence
+ * marked. Runs inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e);

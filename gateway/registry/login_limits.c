@@ -38,8 +38,8 @@ static const struct gw_source *source_find(const struct gw_limits *l, const uint
     return NULL;
 }
 
-/* True if a full table must replace a rather than b. The entry with the longest penalty is replaced last: otherwise an
- * attacker could fill the table from many sources to get rid of that entry. */
+/* True if a full table must replace entry *a before entry *b. The entry with the longest penalty is replaced last:
+ * otherwise an attacker could fill the table from many sources to get rid of that entry. */
 static bool matters_less(const struct gw_source *a, const struct gw_source *b)
 {
     if (a->used != b->used)

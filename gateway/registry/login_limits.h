@@ -18,7 +18,7 @@
 #define GW_PENALTY_RETIRED_MS 500
 /* A connection that ends before its login comes from a scan, or from a device that stopped waiting. */
 #define GW_PENALTY_NO_LOGIN_MS 500
-#define GW_PENALTY_LIMIT_MS 30000   /* a sum of penalties up to this has no effect: devices also fail by mistake */
+#define GW_PENALTY_LIMIT_MS 30000   /* penalties up to this sum have no effect: a good device's login can fail, too */
 #define GW_PENALTY_MAX_MS 600000    /* maximum sum of penalties */
 #define GW_PENALTY_FORGIVE_MS 15000 /* a successful login reduces the penalty by this */
 #define GW_GOOD_FOR_MS 86400000     /* for how long a successful login of a source counts */

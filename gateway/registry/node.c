@@ -9,8 +9,7 @@
 
 /* ---- addresses and ports of the links ---- */
 
-/* All nodes derive the same prefix of the links from the fleet's prefix. The prefix of the links is outside the fleet's
- * prefix. */
+/* All nodes derive the same link prefix from the fleet's prefix. The link prefix is outside the fleet's prefix. */
 static cmx_err link_address(const struct gw_fleet *f, unsigned number, char out[GW_ADDRESS_MAX], struct cmx_why *e)
 {
     const uint8_t local[16] = {0xfd};
@@ -35,7 +34,7 @@ unsigned gw_node_port(unsigned a, unsigned b)
 
 /* ---- nodes ---- */
 
-/* Allows only characters that are safe in BIRD's configuration and in arguments of ip and wg, because the values are
+/* Allows only characters that are safe in BIRD's configuration and in arguments to ip and wg, because the values are
  * used there. */
 static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
 {
@@ -43,7 +42,7 @@ static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
     uint8_t raw[16];
 
     if (gw_device_check_name(n->name, NULL))
-        return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a gateway's name; use a-z, 0-9 and -", n->name);
+        return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a valid gateway name; use a-z, 0-9 and -", n->name);
     if (inet_pton(AF_INET, n->underlay, raw) != 1 && inet_pton(AF_INET6, n->underlay, raw) != 1)
         return cmx_why_fail(
             e, CMX_EINVAL, "'%.60s' is not an address; give the address at which the other gateways reach this gateway",
@@ -121,7 +120,10 @@ static cmx_err find_number(struct gw_registry *r, struct gw_node *n, struct cmx_
 
     n->number = (unsigned)number;
     if (!err && !n->number)
-        err = cmx_why_fail(e, CMX_ENOSPC, "the fleet has %d gateways, and more are not supported", GW_NODES_MAX);
+        err = cmx_why_fail(e, CMX_ENOSPC,
+                           "the fleet already has %d gateways, the maximum; remove one with 'cmxsafe gateway leave "
+                           "NAME'",
+                           GW_NODES_MAX);
     return err;
 }
 

@@ -19,7 +19,7 @@
 struct gw_node {
     char name[GW_NAME_MAX];
     unsigned number;                /* 1 to GW_NODES_MAX */
-    char ssh[GW_HOST_MAX];          /* "admin@gw1.example", for join */
+    char ssh[GW_HOST_MAX];          /* "admin@gw1.example", for 'cmxsafe gateway join' */
     char underlay[GW_ADDRESS_MAX];  /* IPv4 or IPv6 address at which the other nodes reach its links */
     char link_key[GW_LINK_KEY_MAX]; /* WireGuard public key; "": plain links (gw_links.h) */
     char link[GW_ADDRESS_MAX];      /* the node's address on all its links */
@@ -57,7 +57,7 @@ unsigned gw_node_port(unsigned a, unsigned b);
 
 /* ---- claims ---- */
 
-/* Finds the newest claim to the identity that this registry has. CMX_ENOENT: there is no claim. */
+/* Finds the newest known claim to an identity. CMX_ENOENT: the registry has no claim to it. */
 CMX_MUST_USE cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NAME_MAX], int64_t *sequence,
                                   struct cmx_why *e);
 /* Stores a claim, unless the registry has one with the same or a higher sequence. node "": the gateway that held the
@@ -72,5 +72,5 @@ CMX_MUST_USE cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *
 unsigned gw_claim_metric(int64_t sequence);
 /* True if metric a is newer than b. */
 bool gw_claim_metric_newer(unsigned a, unsigned b);
-/* Returns the lowest sequence after `after` whose metric is newer than `metric` (0: no metric is known). */
+/* Returns the lowest sequence above `after` whose metric is newer than `metric`. metric 0: no metric is known. */
 int64_t gw_claim_next(int64_t after, unsigned metric);

@@ -388,7 +388,8 @@ static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_
     return err ? err : allow(job, a);
 }
 
-/* A socket has only the primary group of its creator, so the group's members are also added one by one. */
+/* The rules see only the primary group of a socket's creator. So users who have this group as a supplementary
+ * group also get entries of their own. */
 static cmx_err allow_group(struct each_allowed *job, const char *group, struct gw_allowed *a)
 {
     struct gw_allowed member = *a;
@@ -405,7 +406,7 @@ static cmx_err allow_group(struct each_allowed *job, const char *group, struct g
         gr = getgrnam(name); /* `group` is a number */
     for (char **m = gr ? gr->gr_mem : NULL; !err && m && *m; m++) {
         char user[GW_CONSUMER_MAX];
-        snprintf(user, sizeof user, "%.190s", *m); /* the next call of getgrnam overwrites its result */
+        snprintf(user, sizeof user, "%.190s", *m); /* cut, if necessary, so that the name fits */
         err = allow_user(job, user, &member);
     }
     return err;

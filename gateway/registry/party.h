@@ -76,10 +76,11 @@ struct gw_allowed_list {
     size_t n, cap;
 };
 
-/* Reads all connections that the registry allows: by grants, and by direct contexts of devices to another device or to
- * the gateway's host. host_link: the address of the host's end of the link. A grant to a group counts for the group and
- * for each of its members. If several grants allow the same connection, the one that ends last counts. A stale copy
- * (copy_state.h) allows nothing. Free the list with gw_allowed_free, also after an error. */
+/* Reads all connections that the registry allows. These are the connections that a grant permits, and a device's direct
+ * contexts that lead to another device or to the gateway's host. host_link: the address of the host's end of the link.
+ * A grant to a group counts for the group and for each of its members. If several grants allow the same connection, the
+ * one that ends last counts. A stale copy (copy_state.h) allows nothing. Free the list with gw_allowed_free, also after
+ * an error. */
 CMX_MUST_USE cmx_err gw_allowed_read(struct gw_registry *r, const struct gw_fleet *f, const char *domain,
                                      const char *host_link, struct gw_allowed_list *out, struct cmx_why *e);
 void gw_allowed_free(struct gw_allowed_list *l);

@@ -1,4 +1,4 @@
-/* proxy_header.h - reads the PROXY protocol's header, version 2, that a load balancer sends before a device's bytes.
+/* proxy_header.h - reads the PROXY protocol header (version 2) that a load balancer sends before a device's bytes.
  * Pure. Source: haproxy.org, doc/proxy-protocol.txt, section 2.2. Version 1 is not supported, because the length of its
  * text is not known in advance. */
 #pragma once

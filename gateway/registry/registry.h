@@ -1,8 +1,8 @@
 /* registry.h - the gateway's SQLite database: devices, platforms, their keys, and grants. Starts no program and makes
  * no network call. Use a struct gw_registry from one thread at a time.
  *
- * Opening fails if the registry can't be trusted: it is missing, damaged, locked for too long, of a newer version or
- * another program's file. The caller then denies every login. */
+ * Opening fails if the registry can't be trusted: it is missing or damaged, it is locked for too long, it has a newer
+ * version, or it is another program's file. The caller then denies every login. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,11 +29,11 @@ struct gw_sharing {
 /* Creates an empty registry, mode 0640. CMX_EEXIST: path exists. */
 CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct cmx_why *e);
 
-/* Opens a registry. CMX_ENOENT: it is missing. CMX_EBUSY: it is locked, or a write was interrupted and can only be
- * repaired with `write`. CMX_EFORMAT: it is damaged, or not a registry. CMX_ENOTSUP: its version is newer than this
- * program. CMX_EPERM: no permission to open it. With `write`, repairs the file after an interrupted write; if its
- * version is older, copies it to PATH.vN and upgrades it in one transaction. Without `write`, an older version is
- * copied into memory, and the copy is upgraded and read. After a failure, r is closed. */
+/* Opens a registry. CMX_ENOENT: it is missing. CMX_EBUSY: it is locked, or a write was interrupted and the file can
+ * only be repaired with `write`. CMX_EFORMAT: it is damaged, or not a registry. CMX_ENOTSUP: this program does not
+ * support its version, which is newer. CMX_EPERM: no permission to open it. With `write`, repairs the file after an
+ * interrupted write; if its version is older, copies it to PATH.vN and upgrades it in one transaction. Without `write`,
+ * an older version is copied into memory, and the copy is upgraded and read. After a failure, r is closed. */
 CMX_MUST_USE cmx_err gw_registry_open(struct gw_registry *r, const char *path, bool write, struct cmx_why *e);
 
 /* Like gw_registry_open without `write`, but does not create the views of grants and quarantine, because creating them
@@ -44,7 +44,7 @@ CMX_MUST_USE cmx_err gw_registry_need_views(struct gw_registry *r, struct cmx_wh
 /* In SQL: the seconds until a row's grant or evidence ends; 0: it never ends; -1: it has ended. Needs the views. */
 #define GW_SQL_LEFT "gw_left(given, ends, boot, boot_ends, (SELECT value FROM meta WHERE key = 'clock'))"
 
-/* Reads for how long the copy of a shared registry may still be used (copy_state.h). path: r's file. */
+/* Finds out how long the copy of a shared registry may still be used (copy_state.h). path: r's file. */
 struct gw_copy_state;
 void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_copy_state *out);
 
@@ -52,7 +52,8 @@ void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_c
 void gw_registry_close(struct gw_registry *r);
 
 /* Begins a transaction. Only one writer is active at a time; the others wait for up to GW_WRITE_PATIENCE_MS. A change
- * survives a power cut once gw_registry_commit has returned; a power cut before that preserves the previous content. */
+ * survives a power cut once gw_registry_commit has returned; after an earlier power cut, the previous content
+ * remains. */
 CMX_MUST_USE cmx_err gw_registry_begin(struct gw_registry *r, struct cmx_why *e);
 /* Like gw_registry_begin, for a change that only records observations (last seen, evidence, the audit trail). If the
  * shared registry can't be reached, the change is stored in the local copy and sent to PostgreSQL later. */
@@ -79,10 +80,11 @@ CMX_MUST_USE cmx_err gw_registry_backup(struct gw_registry *r, const char *path,
  * transaction. */
 CMX_MUST_USE cmx_err gw_event(struct gw_registry *r, const char *what, const char *who, const char *detail,
                               struct cmx_why *e);
-/* Gives unsent entries ids that follow the ids of all other entries. Runs inside the caller's transaction. */
+/* Renumbers the unsent entries: their ids then follow the ids of all other entries. Runs inside the caller's
+ * transaction. */
 CMX_MUST_USE cmx_err gw_event_number(struct gw_registry *r, struct cmx_why *e);
 /* Calls fn for the last n entries of the audit trail (0: all), the oldest first. name: only entries that name this
- * device, consumer or other object; NULL: all entries. The texts are valid during the call of fn. */
+ * device, consumer or other object; NULL: all entries. The texts are valid only during the call to fn. */
 typedef cmx_err (*gw_event_fn)(void *arg, int64_t at, const char *what, const char *who, const char *detail);
 CMX_MUST_USE cmx_err gw_event_each(struct gw_registry *r, const char *name, uint64_t n, gw_event_fn fn, void *arg,
                                    struct cmx_why *e);

@@ -120,7 +120,7 @@ cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, str
                             "this key was revoked or replaced (it was %s's); make a new key: a retired one can't be "
                             "used again",
                             owner);
-    return cmx_why_fail(e, CMX_EEXIST, "this key is %s's; give each device a key of its own", owner);
+    return cmx_why_fail(e, CMX_EEXIST, "this key belongs to %s; give each device a key of its own", owner);
 }
 
 /* Checks whether a device can get the key. */
@@ -146,7 +146,7 @@ static cmx_err write_ports(struct gw_registry *r, const struct gw_device *d, str
         err = gw_sql_run(r, e, "INSERT INTO port(address, port, device) VALUES(?, ?, ?)", "tii", d->address,
                          (int64_t)d->ports[i], d->id);
         if (err == CMX_EEXIST)
-            cmx_why_set(e, "port %u is another device's; choose another port, or see 'cmxsafe gateway list'",
+            cmx_why_set(e, "port %u belongs to another device; choose another port, or see 'cmxsafe gateway list'",
                         d->ports[i]);
     }
     return err;
@@ -193,7 +193,7 @@ static bool same_services(const struct gw_device *a, const struct gw_device *b)
     return true;
 }
 
-/* Call this if d's address is another device's. Returns CMX_EEXIST, with a message in e that names that device. */
+/* Call this if d's address belongs to another device. Returns CMX_EEXIST, with a message in e that names the owner. */
 static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
@@ -205,7 +205,7 @@ static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, s
                            "the address %s belongs to %s, which is revoked; free it with 'cmxsafe gateway delete %s'",
                            d->address, gw_sql_text(stmt, 0), gw_sql_text(stmt, 0));
     else if (!err)
-        err = cmx_why_fail(e, CMX_EEXIST, "the address %s is another device's (%s); see 'cmxsafe gateway list'",
+        err = cmx_why_fail(e, CMX_EEXIST, "the address %s belongs to another device (%s); see 'cmxsafe gateway list'",
                            d->address, gw_sql_text(stmt, 0));
     sqlite3_finalize(stmt);
     return err;
@@ -270,8 +270,8 @@ static cmx_err enroll_known(struct gw_registry *r, struct gw_device *d, const st
         return err;
     if (strcmp(old->address, d->address) != 0)
         return cmx_why_fail(e, CMX_EEXIST,
-                            "%s has the address %s, and consumers use it; to give it %s, revoke and delete the device "
-                            "and enrol it again with a new key",
+                            "%s has the address %s, which consumers use; to change the address to %s, revoke and "
+                            "delete the device, and enrol it again with a new key",
                             d->name, old->address, d->address);
     if (same_services(old, d)) {
         *out = GW_UNCHANGED;

@@ -36,8 +36,8 @@ CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *group, gw
 
 /* Revokes a device: after commit, its key can never log in again. Revoking it twice changes nothing. */
 CMX_MUST_USE cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
-/* Removes a revoked device. Other devices may then use its name and address; its keys stay refused. CMX_EINVAL: the
- * device is active. */
+/* Removes a revoked device. Other devices may then use its name and address, but its keys are still refused.
+ * CMX_EINVAL: the device is active. */
 CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e);
 /* Replaces the device's key. Consumers use the address, so it does not change. The old key can never log in again. */
@@ -48,7 +48,7 @@ CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, c
 CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, const struct gw_device *d, char *out, size_t cap,
                                         struct cmx_why *e);
 
-/* Checks whether k can be enrolled. CMX_EEXIST: k is or was the key of a device or a platform. */
+/* Checks whether k can be enrolled. CMX_EEXIST: k is or was the key of a device or platform, or is the key of a CA. */
 CMX_MUST_USE cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e);
 
 /* True for a key that was revoked or replaced. */

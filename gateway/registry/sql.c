@@ -32,7 +32,7 @@ cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e)
                             "the registry can't be opened (%s); check the permissions of the file and its folder",
                             sqlite3_errmsg(db));
     case SQLITE_FULL:
-        return cmx_why_fail(e, CMX_ENOSPC, "the disk of the registry is full; make room and try again");
+        return cmx_why_fail(e, CMX_ENOSPC, "the registry's disk is full; free some space and try again");
     case SQLITE_IOERR:
         return cmx_why_fail(e, CMX_EIO, "can't read or write the registry (%s); check its disk", sqlite3_errmsg(db));
     case SQLITE_NOMEM:

@@ -43,8 +43,8 @@ CMX_MUST_USE cmx_err gw_sql_next(struct gw_registry *r, sqlite3_stmt *stmt, cmx_
  * NULL if it could not be prepared. */
 CMX_MUST_USE cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
                                 const char *types, ...);
-/* Reads the number in the first column of the first row. CMX_ENOENT: there is no row, or NULL in it. out may be
- * NULL. */
+/* Reads the number in the first column of the first row. CMX_ENOENT: there is no row, or the column is NULL. out may be
+ * a NULL pointer. */
 CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, const char *sql,
                                    const char *types, ...);
 /* Call this after a loop over rows. It finalizes the statement and returns err. After the last row, it returns CMX_OK

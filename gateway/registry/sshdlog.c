@@ -156,7 +156,7 @@ void gw_sshdlog_parse(struct gw_log_line *out, const char *line)
                starts(line, "Timeout before authentication")) {
         out->kind = GW_LOG_FAILED;
     } else if (is_refusal(line)) {
-        at = strstr(line, tried); /* cuts the path of the helper, which sshd writes first */
+        at = strstr(line, tried); /* skips the path of the helper, which sshd writes first */
         line = at ? at + 2 : line;
         set_detail(out, line, strlen(line));
         out->kind = GW_LOG_REFUSED;

@@ -75,14 +75,14 @@ static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
             return err;
     } else if (strstr(k->type, "ssh-ed25519")) {
         if (gw_key_get_string(&b, &p, &len) || len != 32)
-            return cmx_why_fail(e, CMX_EFORMAT, "the ed25519 key has a wrong length");
+            return cmx_why_fail(e, CMX_EFORMAT, "the ed25519 key has the wrong length");
     } else if (gw_key_get_string(&b, &p, &len) || gw_key_get_string(&b, &p, &len) || len < 65 || p[0] != 4) {
         /* The fields are: string curve, string point (RFC 5656 section 3.1) */
         return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key has no uncompressed point");
     }
     /* A token's key has a further field (OpenSSH's PROTOCOL.u2f): string application. Nothing may follow the fields. */
     if ((gw_key_is_token(k) && (gw_key_get_string(&b, &p, &len) || len == 0)) || cmx_buf_len(&b))
-        return cmx_why_fail(e, CMX_EFORMAT, "the %s key has a wrong length", k->type);
+        return cmx_why_fail(e, CMX_EFORMAT, "the %s key has the wrong length", k->type);
     return CMX_OK;
 }
 

@@ -89,7 +89,7 @@ cmx_err gw_term_parse_time(const char *text, int64_t *at, struct cmx_why *e)
         if (real.tm_mday == given.tm_mday && real.tm_mon == given.tm_mon && *at > 0)
             return CMX_OK;
     }
-    return cmx_why_fail(e, CMX_EINVAL, "'%.40s' is not a time; give UTC such as '2026-11-28 18:30'", text);
+    return cmx_why_fail(e, CMX_EINVAL, "'%.40s' is not a time; give a time in UTC such as '2026-11-28 18:30'", text);
 }
 
 void gw_term_length_text(int64_t s, char out[32])

@@ -102,8 +102,8 @@ static cmx_err put_by_id(void *arg, uint64_t what)
 
 /* ---- system mode, the namespace ---- */
 
-/* Writes the elements "SOURCE . TARGET . PORT", with a timeout if the grant ends: the kernel then removes the element
- * even if no process loads new rules. */
+/* Writes the elements "SOURCE . TARGET . PORT". An element whose grant has an end gets a timeout, so that the kernel
+ * removes it even if no process loads new rules. */
 static cmx_err put_grant_elements(void *arg, uint64_t number)
 {
     struct nft_job *job = arg;

@@ -1,10 +1,11 @@
 /* gw_nft.h - writes the packet filter's rules from the grants in the registry. Reads the registry and the machine's
  * users, groups and cgroups; writes only to f.
  *
- * System mode: one set in the fleet's network namespace decides about every packet by the identities of both ends. A
- * permitted packet gets the mark GW_NFT_MARK, and only marked packets have a route to a party. So if a rule, chain or
- * table is missing, packets are blocked. The host's rules give local users and units their identities by source NAT.
- * --user mode has no identities: there the rules decide about new connections by the user of the socket. */
+ * System mode: one set in the fleet's network namespace lists the permitted connections by the identities of both
+ * ends. A packet of such a connection gets the mark GW_NFT_MARK, and only marked packets have a route to a party. So if
+ * a rule, chain or table is missing, packets are blocked. The host's rules give local users and units their identities
+ * by source NAT.
+ * --user mode has no identities: there the rules check which user or group owns the socket of a new connection. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

@@ -1,4 +1,4 @@
-/* gw_snippet.h - writes the configuration of a newly enrolled device, in one of the forms that devices use. */
+/* gw_snippet.h - writes the configuration for a newly enrolled device, in one of the forms that devices use. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

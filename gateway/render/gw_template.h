@@ -1,10 +1,10 @@
-/* gw_template.h - writes a configuration file from its template: a file of gateway/render/templates, embedded at build
+/* gw_template.h - writes a configuration file from its template: a file in gateway/render/templates, embedded at build
  * time (gateway/program.cmake).
  *
  *     @name@               a value
  *     @name@ on its own    lines that a function writes: the elements of a set, or one rule for each grant
  *     #if name, #endif     the lines between them are written only if the value is not ""
- *     ## ...               a comment of the template, not written */
+ *     ## ...               a comment in the template; it is not written */
 #pragma once
 
 #include <stdbool.h>

@@ -33,7 +33,7 @@ struct gw_access_log {
     uint8_t own[16]; /* the gateway's identity, whose connections are not logged */
     int fd;
     bool failing;  /* the last line could not be written, and this was logged */
-    uint64_t lost; /* number of lost events (gw_idsock_events) that the log already has */
+    uint64_t lost; /* number of lost events (gw_idsock_events) that the log has already reported */
     uint64_t denied_window_ms;
     unsigned denied_lines;
     uint64_t denied_more; /* refusals in this window that were counted but not written */

@@ -1,4 +1,4 @@
-/* gw_access_log.h - the access log: source, target, begin, end and bytes of each connection, and refused connections.
+/* gw_access_log.h - the access log: source, target, start, end and bytes of each connection, and refused connections.
  * The server writes the log from the kernel's events (gw_idsock), one JSON object per line, to DIR/run/access/log. It
  * renames full files to log.1 to log.4. The log contains the parties' addresses; 'cmxsafe gateway access' shows their
  * names. */

@@ -33,8 +33,8 @@ static bool read_whole(FILE *f, char line[GW_ACCESS_LINE_MAX])
     return false;
 }
 
-/* Call this at the end of all open files. If the log was rotated meanwhile, opens the new file as files[0], and keeps
- * the former one as files[1]. The rest of the former file is then read before the new file. */
+/* Call this when all open files have been read to their end. If the log was rotated meanwhile, opens the new file as
+ * files[0], and keeps the former one as files[1]. The rest of the former file is then read before the new file. */
 static bool reader_turn(struct gw_access_reader *r)
 {
     char path[GW_PATH_MAX];

@@ -82,14 +82,14 @@ static cmx_err load_inside(struct gw *g, const struct gw_allowed_list *allowed, 
             return CMX_OK;
         if (status != GW_COULD_NOT)
             return cmx_why_fail(e, CMX_EPERM,
-                                "the packet filter's rules could not be loaded, and the former ones are in force; see "
-                                "the message of nft above");
+                                "the packet filter's new rules could not be loaded, so the former ones stay in force; "
+                                "see nft's message above");
         if (tries == START_TRIES)
             return cmx_why_fail(
                 e, CMX_EPERM,
-                "the packet filter's rules could not be loaded, and the former ones are in force: nft is "
-                "not installed, or the running gateway's namespaces can't be entered; restart the "
-                "gateway");
+                "the packet filter's new rules could not be loaded, so the former ones stay in force: nft is "
+                "not installed, or the running gateway's namespaces can't be entered; install nftables, or restart "
+                "the gateway");
         usleep(START_PAUSE_MS * 1000);
     }
     return CMX_OK; /* no gateway is running; when one starts, it loads the rules */
@@ -104,7 +104,7 @@ static cmx_err load_host(struct gw *g, const struct gw_allowed_list *allowed, st
         return CMX_OK;
     return gw_program_runf(false, "nft -f %s", gw_path(g, "host.nft", path))
                ? CMX_OK
-               : cmx_why_fail(e, CMX_EPERM, "the host's rules could not be loaded; see the message of nft above");
+               : cmx_why_fail(e, CMX_EPERM, "the host's rules could not be loaded; see nft's message above");
 }
 
 static cmx_err names_text(struct gw *g, char **text, size_t *len, struct cmx_why *e)

@@ -1,5 +1,5 @@
-/* Confines with Landlock. The distribution's header may be older than the kernel, so this file defines the numbers of
- * later Landlock versions. Source: include/uapi/linux/landlock.h, landlock(7). */
+/* Confines sessions with Landlock. The distribution's header may be older than the kernel, so this file defines the
+ * numbers of later Landlock versions. Source: include/uapi/linux/landlock.h, landlock(7). */
 #include "gateway/server/gw_confine.h"
 
 #include <fcntl.h>

@@ -123,8 +123,8 @@ static const char *judge_text(const struct gw_server *s)
     if (!s->idsock)
         return "";
     if (cmx_port_now_ms() - (s->judged_ms ? s->judged_ms : s->begun_ms) > GW_JUDGE_STALE_MS)
-        return "no process watches the fleet's rules; start cmxsafe-gateway-guard.service, or 'cmxsafe gateway net "
-               "watch'";
+        return "no process is watching the fleet's rules; start cmxsafe-gateway-guard.service, or run 'cmxsafe gateway "
+               "net watch'";
     return s->judged_ms ? s->judge : GW_CONTROL_JUDGE_PENDING;
 }
 
@@ -473,7 +473,7 @@ static cmx_err not_running(const struct gw *g, struct cmx_why *e)
     if (!g->user && access("/etc/systemd/system/cmxsafe-gateway.service", F_OK) == 0)
         return cmx_why_fail(e, CMX_ECLOSED,
                             "no gateway is running here; start it with 'systemctl start cmxsafe-gateway.socket "
-                            "cmxsafe-gateway.service'; why it ended is in the journal: journalctl -u "
+                            "cmxsafe-gateway.service'; to see why it ended, run journalctl -u "
                             "'cmxsafe-gateway*'");
     return cmx_why_fail(e, CMX_ECLOSED, "no gateway is running here; start it with 'cmxsafe gateway serve'");
 }

@@ -12,7 +12,7 @@
 #define RETRY_MS 1000
 
 /* Computes when the rules must be rendered again: when the next grant or evidence ends or, if this is earlier, when the
- * copy becomes stale. The copy does not become stale if PostgreSQL confirms it before. */
+ * copy becomes stale. The copy does not become stale if PostgreSQL confirms it before then. */
 static bool read_next(struct gw_expiry *x, struct gw *g)
 {
     struct gw_copy_state copy;
@@ -39,8 +39,8 @@ static bool read_next(struct gw_expiry *x, struct gw *g)
     return !err || err == CMX_ENOENT;
 }
 
-/* From a shared registry, the process that follows it removes the grants that have ended (gw_follow.c). This process
- * then only renders the rules without these grants, which needs no connection to PostgreSQL. */
+/* If the registry is shared, only stores the present time: the process that follows the registry (gw_follow.c) removes
+ * the grants that have ended, and the caller renders the rules without them. This needs no connection to PostgreSQL. */
 static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 {
     struct gw_registry *r = &g->registry;

@@ -43,7 +43,7 @@ static void read_inodes(pid_t pid, struct inode_set *set)
         closedir(dir);
 }
 
-/* Parses an address of /proc/net/tcp6: four 32-bit words (one for IPv4) in the host's byte order, as hex. */
+/* Parses a hex address from /proc/net/tcp6 (four 32-bit words) or /proc/net/tcp (one), in the host's byte order. */
 static bool parse_address(const char *hex, struct gw_forward *out)
 {
     uint8_t raw[16];
@@ -177,7 +177,7 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
         cmx_json_str(j, "ca", x->certificate.authority);
         cmx_json_str(j, "certificate", x->certificate.id);
         snprintf(serial, sizeof serial, "%llu", (unsigned long long)x->certificate.serial);
-        cmx_json_str(j, "serial", serial); /* a text, because a JSON number may have only 53 bits */
+        cmx_json_str(j, "serial", serial); /* a string, because many JSON readers keep only 53 bits of a number */
         cmx_json_i64(j, "certificate_ends", x->certificate.ends);
     }
     cmx_json_i64(j, "since", x->since);

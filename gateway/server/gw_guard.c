@@ -46,7 +46,7 @@ struct guarded {
     const char *table;
     struct nft_ctx *nft;
     int netlink; /* socket that reads the generation number of the rules */
-    int events;  /* socket on which the kernel reports changes of links, addresses, routes and routing rules */
+    int events;  /* socket on which the kernel reports changes to links, addresses, routes and routing rules */
     int route;   /* socket that reads links, addresses, routes and routing rules */
     uint32_t generation;
     char *reference; /* the table as it was listed after it was loaded */
@@ -81,7 +81,7 @@ static char *copy_text(const char *text)
     return cmx_mem_strdup(text ? text : "");
 }
 
-/* Removes each occurrence of `word`, " timeout " or " expires ", and the time after it. The times depend on when the
+/* Removes each occurrence of word (" timeout " or " expires ") and the time after it. These times depend on when the
  * rules were loaded. */
 static void strip_times(char *text, const char *word)
 {
@@ -193,7 +193,7 @@ static void close_table(struct guarded *t)
 
 /* ---- the fleet's network ---- */
 
-/* Reads the state of the network. CMX_EBUSY: it changes while it is read. */
+/* Reads the state of the network. CMX_EBUSY: it changes too fast to be read (gw_netstate_add). */
 static cmx_err read_network(const struct guard *d, struct gw_netstate *out)
 {
     char nonlocal[16];
@@ -257,7 +257,8 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
         return err;
     err = gw_folder_lock(d->g, e);
     if (!err) {
-        /* This process holds the lock: every command that changed the registry has also loaded the rules. */
+        /* A command holds the lock until it has loaded the rules. So these tables match the registry, unless another
+         * program changed them. */
         for (size_t i = 0; i < d->n_tables; i++) {
             cmx_mem_free(d->tables[i].found);
             d->tables[i].found = table_text(&d->tables[i]);
@@ -312,16 +313,16 @@ static bool accounts_changed(const struct guard *d)
     return changed;
 }
 
-/* Loads the rules again after a change of the accounts, because the number of a user in a rule may now be another
- * user's. */
+/* Loads the rules again after a change to the accounts, because an id in a rule may now belong to another user or
+ * group. */
 static void check_accounts(struct guard *d)
 {
     if (accounts_changed(d))
         restore(d, false);
 }
 
-/* If the rules have changed, loads them again from the registry. If this gives the table that was found, a cmxsafe
- * command made the change. Otherwise another program changed the table, and the change is reported. */
+/* If the rules have changed, loads them again from the registry. If the loaded table equals the one that was found, a
+ * cmxsafe command made the change. Otherwise another program changed the table, and the guard reports this. */
 static void check_table(struct guard *d, struct guarded *t)
 {
     uint32_t generation;
@@ -355,7 +356,7 @@ static void check_network(struct guard *d, bool thorough)
     static const char changed[] = "the fleet's link, routes or routing rules were changed";
     static const char added[] =
         "the fleet's addresses, routes or routing rules were changed, and the additions remain: "
-        "see 'ip -n cmxsafe -6 rule' and 'route', and restart the gateway";
+        "see 'ip -n cmxsafe -6 rule' and 'ip -n cmxsafe -6 route', and restart the gateway";
     struct gw_netstate now;
     cmx_err err = read_network(d, &now);
 
@@ -536,7 +537,7 @@ static int child_status(pid_t child)
  * operator must. */
 static int give_up_namespace(struct guard *d, pid_t child)
 {
-    gw_note("the network namespace " GW_NETNS " was replaced: all sessions end, and the gateway stops");
+    gw_note("the network namespace " GW_NETNS " was replaced: ending all sessions and stopping the gateway");
     if (child > 0)
         kill(child, SIGTERM);
     else
@@ -562,7 +563,7 @@ int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
     p.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (p.fd < 0 || !open_guard(&d))
         status = gw_fail_with("the fleet's rules can't be watched",
-                              "the namespace, or the packet filter's tables in it and on the host, are missing",
+                              "the namespace is missing, or a table of the packet filter in it or on the host",
                               "run 'cmxsafe gateway net up'");
     if (status == -1 && ready) {
         check_all(&d, child); /* send the first report to the server before the unit counts as started */

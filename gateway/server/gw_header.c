@@ -77,7 +77,7 @@ void gw_header_readable(struct gw_server *s, struct gw_session *x)
         err = gw_proxy_header_read((const uint8_t *)x->line, x->header_len, &client);
     if (err) {
         if (err == CMX_EFORMAT && gw_limits_note(&s->limits, x->source, x->started_ms))
-            gw_note("%s: a load balancer's connection without a PROXY header of version 2; it is closed", x->from);
+            gw_note("%s: closed a load balancer's connection, because it has no PROXY v2 header", x->from);
         gw_session_discard(x);
         return;
     }

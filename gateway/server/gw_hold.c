@@ -49,13 +49,14 @@ static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned ad
 {
     if (gw_claims_change(&s->claims, h->address, add, remove))
         return;
-    gw_note("all sessions end, and the gateway stops: the process that sets the routes has ended");
+    gw_note("ending all sessions and stopping the gateway: the process that sets the routes has ended");
     s->failed = true;
     s->stopping = true;
 }
 
-/* Claims the identity with a sequence higher than this gateway's own and the one in the registry, and with a metric
- * newer than all that other gateways have announced since the start, even if the link to such a gateway is down now. */
+/* Claims the identity. The new sequence is higher than this gateway's last one and than the one in the registry. Its
+ * metric is newer than the newest one that another gateway has announced since the start, even if the link to that
+ * gateway is down now. */
 static void hold_claim(struct gw_server *s, struct gw_hold *h)
 {
     unsigned before = h->announced ? gw_claim_metric(h->sequence) : 0;
@@ -163,8 +164,8 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
             if (node[0])
                 hold_lost(s, h, node);
             else
-                hold_claim(s, h); /* claim again: another gateway released an older claim, perhaps with the sequence of
-                                     this gateway's claim */
+                hold_claim(s, h); /* another gateway released an older claim, but its release has a sequence that is not
+                                     lower than this claim's; claim again with a higher one */
         }
     }
 }

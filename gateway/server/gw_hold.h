@@ -9,7 +9,7 @@
 #include "gateway/server/gw_server.h"
 
 /* One identity, on this or another gateway. It stays in the list after its last session has ended, because its sequence
- * is still needed. The list is no longer than the registry's list of identities. */
+ * is still needed. An identity that another gateway announces has an entry, too. */
 struct gw_hold {
     struct gw_hold *next;
     uint8_t address[16];

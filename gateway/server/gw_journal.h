@@ -1,4 +1,4 @@
-/* gw_journal.h - stores the last logins, ends of sessions and refusals in memory, at most GW_JOURNAL_MAX entries.
+/* gw_journal.h - stores the last logins, session ends and refusals in memory, at most GW_JOURNAL_MAX entries.
  * 'cmxsafe gateway worker' reads them, stores them in the registry and attests devices. */
 #pragma once
 

@@ -152,14 +152,15 @@ static cmx_err link_up(struct link_job *job, struct cmx_why *e)
     snprintf(job->port, sizeof job->port, "%u", gw_node_port(job->own->number, job->peer->number));
     if (plain != (job->peer->link_key[0] == '\0'))
         return cmx_why_fail(e, CMX_EINVAL,
-                            "the link to %s uses WireGuard at one end and is plain at the other; run 'cmxsafe gateway "
-                            "join' again on one of the two gateways, with or without --interface",
+                            "the link to %s uses WireGuard at one end and is plain at the other; on one of the two "
+                            "gateways, run 'cmxsafe gateway leave', then 'join' again, with --interface only for plain "
+                            "links",
                             job->peer->name);
     if (!plain && access(gw_path(job->g, GW_LINK_KEY, key), F_OK) != 0)
         return key_lost(e, "is missing");
     if (!job->exists[job->peer->number] && !link_add(job))
         return cmx_why_fail(e, CMX_EIO, "the link to %s can't be made; %s", job->peer->name,
-                            plain ? "see the message of ip above"
+                            plain ? "see ip's message above"
                                   : "install wireguard-tools, and wireguard-go where the kernel has no WireGuard");
     if ((!plain && !wireguard_ready(job)) || !address_set(job) || !answers_set(job))
         return cmx_why_fail(e, CMX_EIO, "the link to %s can't be configured; see above", job->peer->name);

@@ -223,7 +223,7 @@ static void watch_identities(struct gw_server *s)
     s->tidied_ms = now;
     gw_idsock_tidy(s->idsock, is_alive, s);
     if (gw_idsock_check(s->idsock, &e)) {
-        gw_note("all sessions end, and the gateway stops: %s", e.text);
+        gw_note("ending all sessions and stopping the gateway: %s", e.text);
         s->failed = true;
         s->stopping = true;
     }
@@ -319,7 +319,7 @@ static size_t raise_limits(void)
     return (size_t)lim.rlim_max;
 }
 
-/* Opens the resources that sessions with identities need: the watch of other gateways' claims, the ruleset that
+/* Opens the resources that sessions with identities need: the watch on other gateways' claims, the ruleset that
  * isolates sessions from each other, the access log and the kernel's events. */
 static bool open_identities(struct gw_server *s)
 {
@@ -333,7 +333,7 @@ static bool open_identities(struct gw_server *s)
         return false;
     s->ruleset = gw_confine_ruleset();
     if (s->ruleset < 0)
-        gw_note("the kernel has no Landlock: a session whose sshd is taken over could act as another session");
+        gw_note("the kernel has no Landlock: a session whose sshd is compromised could act as another session");
     s->access = gw_access_open(s->g, s->own_address);
     s->events = (struct gw_watch){GW_WATCH_EVENTS, gw_idsock_events_fd(s->idsock)};
     return s->access && gw_watch_add(s->epoll, &s->events);

@@ -32,7 +32,7 @@ struct netstate_reader {
     bool failed;
 };
 
-/* The bytes of one object of the kernel, to be added to the digest. */
+/* The bytes of one kernel object (link, address, route or rule), to be added to the digest. */
 struct netstate_item {
     uint8_t bytes[ITEM_MAX];
     size_t len;
@@ -63,7 +63,7 @@ static void put_attribute(struct netstate_item *x, const struct netstate_attribu
     put_bytes(x, a->data, a->len);
 }
 
-/* Adds the SHA-256 of the data to sum as a number: the order of the additions does not change the sum. */
+/* Adds the SHA-256 of the data to sum as a number, so that the order of the additions does not change the sum. */
 cmx_err gw_netstate_add_bytes(uint8_t sum[CMX_SHA256_LEN], const void *data, size_t len)
 {
     uint8_t digest[CMX_SHA256_LEN];
@@ -95,7 +95,7 @@ gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const st
     if (!same(after->fixed, first->fixed))
         return GW_NETSTATE_ADDED;
     /* No command was changing the network when `found` was read, because this process held the gateway's lock. So
-     * another program made the difference. */
+     * another program caused this difference. */
     if (!same(found->fixed, first->fixed) || !same(found->nodes, after->nodes))
         return GW_NETSTATE_REPAIRED;
     return GW_NETSTATE_CHANGED_BY_US;
@@ -137,7 +137,7 @@ static bool is_node_table(const struct netstate_attribute *a)
     return attribute_number(a) - GW_NODE_TABLE_FIRST <= GW_NODES_MAX;
 }
 
-/* ---- reading one object of the kernel ---- */
+/* ---- reading one kernel object ---- */
 
 static bool is_to_node(const char *link)
 {
@@ -233,8 +233,8 @@ static bool is_routing(unsigned short type)
     }
 }
 
-/* Adds a link to the item. One of the gateway's own links gets a new interface index when it is created again, so its
- * name is added. name NULL: not such a link; its interface index is added. */
+/* Adds a link to the item. name: one of the gateway's own links; adds its name, because its interface index changes
+ * when the link is created again. name NULL: another link; adds its interface index. */
 static void put_link(struct netstate_item *x, const char *name, const struct netstate_attribute *number)
 {
     const struct netstate_attribute a = {number->type, (const uint8_t *)name, name ? strlen(name) : 0};
@@ -242,7 +242,7 @@ static void put_link(struct netstate_item *x, const char *name, const struct net
     put_attribute(x, name ? &a : number);
 }
 
-/* Adds a route of the fleet's complete prefix; ignores other routes. */
+/* Adds a route to the fleet's whole prefix; ignores other routes. */
 static void read_route(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};

@@ -1,5 +1,5 @@
 /* gw_netstate.h - a digest of the fleet's network in the kernel: the link into the namespace and its addresses, the
- * fleet's routes, and the routing rules. Reads them by rtnetlink(7), without starting a program. Equal states have
+ * fleet's routes, and the routing rules. Reads them with rtnetlink(7), without starting a program. Equal states have
  * equal digests: neither the order in which the kernel lists objects nor the interface indexes of the links change the
  * digest. */
 #pragma once

@@ -71,7 +71,7 @@ cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
     char rules[GW_PATH_MAX];
     cmx_err err = CMX_OK;
 
-    /* If a sysctl turns IPv6 off on the machine, new namespaces inherit that setting. */
+    /* If a sysctl turns IPv6 off on the machine, new namespaces inherit that setting. So turn IPv6 on here. */
     for (size_t i = 0; !err && i < GW_COUNT(interfaces); i++)
         err = enable_ipv6(interfaces[i], e);
     if (err)
@@ -163,8 +163,7 @@ int gw_network_up(struct gw *g)
     if (!gw_program_runf(false, "nft -f %s", gw_path(g, "host.nft", rules)))
         return gw_fail_with("net up failed", "nft can't load host.nft", "install nftables");
     if (!make_link(link) || !lead_into(g->fleet_text, link))
-        return gw_fail_with("net up failed", "the link into the namespace can't be created",
-                            "see the message of ip above");
+        return gw_fail_with("net up failed", "the link into the namespace can't be created", "see ip's message above");
     if (gw_links_up(g, &e)) /* not fatal: this gateway still serves its own devices */
         (void)gw_fail("a link to another gateway is missing", &e);
     return EXIT_SUCCESS;

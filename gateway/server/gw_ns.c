@@ -1,6 +1,6 @@
-/* --user mode: runs a system gateway in namespaces of an ordinary user. The process outside maps ids, runs the worker
+/* --user mode: runs a system gateway in an ordinary user's namespaces. The process outside maps ids, runs the worker
  * and waits. The process inside is root in the user namespace. It creates its own root folder, because sshd runs its
- * helper only from folders that root owns, sets up the fleet's network, and then runs the server as the unprivileged
+ * helper only from folders that root owns. It then sets up the fleet's network, and runs the server as the unprivileged
  * account. */
 #include <dirent.h>
 #include <errno.h>

@@ -88,7 +88,7 @@ bool gw_revoked_session(struct gw_server *s, struct gw_session *x)
     if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, &e) == CMX_OK) {
         batch.n = 0;
         if (gw_krl_get(&r, true, &krl, &e) == CMX_OK)
-            (void)add_session(&r, x); /* the result says whether the batch is full */
+            (void)add_session(&r, x); /* the result only says whether the batch is full */
         revoked =
             batch.n == 0 ||
             (krl.len && (gw_revocation_ask(krl.bytes, krl.len, batch.keys, 1, batch.revoked, &e) || batch.revoked[0]));

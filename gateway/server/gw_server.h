@@ -178,17 +178,17 @@ struct gw_server {
     struct gw_hold *holds;
     uint64_t hold_changes;
     struct gw_watch routes;                                   /* routes that other gateways announce */
-    struct gw_watch peers;                                    /* requests of other gateways */
+    struct gw_watch peers;                                    /* requests from other gateways */
     pid_t reports[GW_PEER_REPORTS_MAX + GW_PEER_FOLLOWS_MAX]; /* child processes that send long answers; 0: unused */
     char judge[200];    /* what the guard found wrong with the rules, links or routes; "": nothing */
     uint64_t begun_ms;  /* when the server started */
     uint64_t judged_ms; /* when the guard last reported; 0: never */
     char krl[65];       /* digest of the KRL that all sessions were checked with; "": none */
     uint64_t krl_ms;    /* when the KRL changed; 0: never */
-    uint64_t repairs;   /* rules, routes or links that the guard restored */
+    uint64_t repairs;   /* how often the guard reported that it restored rules, routes or links */
     uint64_t silence_checked_ms;
     uint64_t fatal_window_ms;
-    unsigned fatals; /* log lines in this window that count for GW_FATALS_PER_MINUTE */
+    unsigned fatals; /* log lines in this window that count towards GW_FATALS_PER_MINUTE */
     size_t slots;
     size_t max_descriptors; /* limit of this process */
     uint64_t crowded_ms;    /* when it was last logged that the sessions use them up; 0: never */
@@ -212,7 +212,8 @@ int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims
                   size_t n);
 
 /* ---- gw_session.c ---- */
-/* Creates a session for the accepted connection tcp, which it owns. sshd is not started yet. NULL: out of memory. */
+/* Creates a session for the accepted connection tcp, and takes ownership of tcp. Does not start sshd. NULL: out of
+ * memory; tcp is then closed. */
 struct gw_session *gw_session_new(struct gw_server *s, int tcp, const struct sockaddr_storage *peer);
 /* Sets the source that the login limits count for x, and its text for log lines: the peer's address or, through a load
  * balancer, the client's address in the balancer's header. */
@@ -276,7 +277,7 @@ void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long
 
 /* ---- gw_traffic.c: bytes of each party's sessions since the gateway started, and the last hour minute by minute.
  * Memory holds GW_TRAFFIC_MINUTES samples, and an entry for each device and platform that logged in or was the target
- * of a refused connection. There are at most as many entries as names in the registry. ---- */
+ * of a refused connection. There is at most one entry for each name that the registry has had since the start. ---- */
 /* Returns the party's entry; creates it if there is none. NULL: out of memory. */
 struct gw_history *gw_traffic_of(struct gw_server *s, const char *name);
 /* Adds the session's bytes to its party's entry, before the session is freed. */

@@ -29,7 +29,7 @@
 #define SSHD "/usr/sbin/sshd"
 #define MESSAGES_AT_ONCE 16 /* messages read in one turn, so that one session does not delay the others */
 
-/* Runs in the child. All other descriptors are close-on-exec. */
+/* Runs in the child. sshd inherits only stdin, stdout and stderr, because all other descriptors are close-on-exec. */
 _Noreturn static void exec_sshd(const struct gw_server *s, int tcp, int log, int procs)
 {
     char config[GW_PATH_MAX];
@@ -53,7 +53,7 @@ static void note_bounded(struct gw_server *s, const struct gw_session *x, const 
 
     if (now - s->fatal_window_ms > 60000) {
         if (s->fatals > GW_FATALS_PER_MINUTE)
-            gw_note("%u more such lines in a minute", s->fatals - GW_FATALS_PER_MINUTE);
+            gw_note("did not log %u more such lines in a minute", s->fatals - GW_FATALS_PER_MINUTE);
         s->fatal_window_ms = now;
         s->fatals = 0;
     }
@@ -69,8 +69,8 @@ static bool spawn(struct gw_server *s, struct gw_session *x)
     int procs = -1;
     struct cmx_why e = {0};
 
-    /* With O_DIRECT each write is a message of its own. sshd logs names that peers choose and leaves line breaks in
-     * them on stderr, so line breaks cannot separate sshd's own lines from a peer's text. */
+    /* With O_DIRECT each write is a separate message. sshd logs names that peers choose, and does not remove line
+     * breaks from them on stderr. So line breaks cannot separate sshd's own lines from a peer's text. */
     if (pipe2(pipe_fd, O_CLOEXEC | O_DIRECT) != 0) {
         note_bounded(s, x, failed, strerror(errno));
         return false;
@@ -501,7 +501,7 @@ bool gw_sessions_recheck(struct gw_server *s)
     s->unchecked_ms = 0;
     for (struct gw_session *x = s->sessions; x; x = x->next)
         if (x->up && !x->ending && r.stale)
-            gw_session_end(s, x, "the copy of the registry was not confirmed for too long");
+            gw_session_end(s, x, "the copy of the registry has not been confirmed for too long");
         else if (x->up && !x->ending && !recheck(s, x, &r))
             s->unchecked_ms = cmx_port_now_ms();
     gw_revoked_check(s, &r);

@@ -246,7 +246,7 @@ cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx
     if (failed)
         return cmx_why_fail(e, CMX_EPERM,
                             "idle connections that are no longer allowed could not be ended (%s); the filter resets "
-                            "them with their next packet",
+                            "them at their next packet",
                             strerror(failed));
     return CMX_OK;
 }

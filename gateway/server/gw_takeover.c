@@ -97,8 +97,8 @@ static void begin_here(struct gw_server *s, struct gw_client *c, const char *fin
         return;
     }
     h = gw_traffic_of(s, x->name);
-    /* Limit the rate of the probes. A login makes this request twice, before its signature and with it. Any client may
-     * offer a known public key at any rate. */
+    /* Limit the rate of the probes: any client can offer a known public key, as often as it wants. Even a normal login
+     * makes this request twice, before its signature and with it. */
     if (!h || (h->probed_ms && now - h->probed_ms < GW_PROBE_PAUSE_MS))
         return;
     h->probed_ms = now;
@@ -145,7 +145,7 @@ static void decide_dead(struct gw_server *s, struct gw_session *x)
         return;
     }
     s->counters.takeovers++;
-    gw_session_end(s, x, "it did not answer, and its device logs in again (takeover)");
+    gw_session_end(s, x, "it did not answer, and its device is logging in again (takeover)");
 }
 
 /* Checks a probe, and takes over its session if that session is dead. True: the probe has a result. */

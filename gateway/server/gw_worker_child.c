@@ -29,7 +29,7 @@ static void watch_one(struct gw_worker_child *w, size_t i, const struct gw *g)
     pid_t self = getpid();
 
     if (w->pid[i] > 0 && waitpid(w->pid[i], NULL, WNOHANG) == w->pid[i]) {
-        gw_note("'gateway %s' ended and is started again; until then %s", programs[i].command, programs[i].without);
+        gw_note("'gateway %s' ended and will be restarted; until then, %s", programs[i].command, programs[i].without);
         w->pid[i] = 0;
     }
     if (w->pid[i] > 0 || (w->started_ms[i] && now - w->started_ms[i] < RESTART_MS))

@@ -17,7 +17,7 @@ struct gw_copy_column {
     char name[GW_COPY_NAME_MAX];
     char fallback[16];        /* the column's default as SQL; "": none */
     bool integer;             /* otherwise text */
-    struct gw_copy_rule rule; /* for a text */
+    struct gw_copy_rule rule; /* for a text column */
     bool not_null;
     bool key; /* the column is part of the primary key */
 };
@@ -50,7 +50,7 @@ struct gw_copy_changes {
 };
 
 /* Reads the tables from the schema. CMX_ENOSPC: the schema has more tables or columns than *out has room for, which is
- * a defect of this program. */
+ * a bug in this program. */
 CMX_MUST_USE cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_tables *out, struct cmx_why *e);
 
 const struct gw_copy_table *gw_copy_table_find(const struct gw_copy_tables *t, const char *name);

@@ -1,6 +1,6 @@
 /* copy_text.h - checks and cleans the texts of the shared registry before the copy stores them. Another gateway, which
- * may be compromised, may have written these texts. This gateway prints them on terminals and writes them into files of
- * sshd, BIRD and the packet filter. Pure. */
+ * may be compromised, may have written these texts. This gateway prints them on terminals and writes them into files
+ * for sshd, BIRD and the packet filter. Pure. */
 #pragma once
 
 #include <stdbool.h>

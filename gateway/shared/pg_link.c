@@ -52,8 +52,9 @@ static cmx_err parse_url(PQconninfoOption **out, const char *url, struct cmx_why
     PQfreemem(why);
     if (!err && (option_of(*out, "password") || option_of(*out, "sslpassword")))
         err = cmx_why_fail(e, CMX_EINVAL,
-                           "the URL of the registry holds a password, which would be stored in clear; put it into a "
-                           "file in the format of .pgpass, mode 0600, and end the URL with '?passfile=FILE'");
+                           "the URL of the registry holds a password, which would be stored in plain text; put the "
+                           "password into a file in the format of .pgpass, mode 0600, and end the URL with "
+                           "'?passfile=FILE'");
     if (err) {
         PQconninfoFree(*out);
         *out = NULL;
@@ -153,8 +154,10 @@ cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e)
         err = away(e, PQerrorMessage(*out));
     PQsetNoticeReceiver(*out, drop_notice, NULL);
     if (!err && PQserverVersion(*out) < 120000)
-        err = cmx_why_fail(e, CMX_ENOTSUP, "the registry needs PostgreSQL 12 or newer, this server has version %d",
-                           PQserverVersion(*out) / 10000);
+        err = cmx_why_fail(
+            e, CMX_ENOTSUP,
+            "the registry needs PostgreSQL 12 or newer, but this server has version %d; upgrade the server",
+            PQserverVersion(*out) / 10000);
     if (!err && PQsetnonblocking(*out, 1) != 0)
         err = away(e, PQerrorMessage(*out));
     if (!err)

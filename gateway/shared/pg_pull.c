@@ -146,7 +146,8 @@ static size_t count_unclean(const struct gw_copy_table *t, const PGresult *rows,
 }
 
 /* Stores the row. A row that the copy can't store (find_fault) is left out. A row that breaks a constraint of the copy
- * is left out too, unless its absence could permit something; then the call fails. No cmxsafe writes such rows. */
+ * is left out too, unless its absence could permit something; then the call fails. No version of cmxsafe writes such
+ * rows. */
 static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const struct gw_copy_table *t,
                           const PGresult *rows, int row, struct gw_copy_changes *out, struct cmx_why *e)
 {
@@ -163,7 +164,9 @@ static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const str
     if (t->restricts) {
         char *clean = gw_copy_text_clean(name, &left_out_rule);
 
-        err = cmx_why_fail(e, CMX_EFORMAT, "a row of %s: %s; correct or delete it in PostgreSQL (docs/SCALE_OUT.md)",
+        err = cmx_why_fail(e, CMX_EFORMAT,
+                           "the copy can't store the row in %s: %s; correct or delete the row in PostgreSQL "
+                           "(docs/SCALE_OUT.md)",
                            clean ? clean : t->name, fault);
         cmx_mem_free(clean);
         return err;
@@ -225,7 +228,7 @@ static void write_select(sqlite3_str *sql, const struct gw_copy_table *t, int64_
         sqlite3_str_appendf(sql, "revision>%lld", (long long)from);
     else
         sqlite3_str_appendall(sql, "NOT removed");
-    /* Older rows first: if two rows conflict in a unique constraint, the newer one is left out. */
+    /* Older rows first: if two rows violate a unique constraint, the newer one is left out. */
     sqlite3_str_appendall(sql, " ORDER BY revision;");
 }
 

@@ -1,6 +1,7 @@
 /* shared.h - a registry in PostgreSQL that several gateways share. Each gateway keeps a copy of it: the SQLite file in
  * its folder, which all reads use. A change runs on the copy as on a registry that is not shared, and is committed in
- * PostgreSQL before it is committed in the copy. While PostgreSQL can't be reached, a change fails.
+ * PostgreSQL before it is committed in the copy. While PostgreSQL can't be reached, a change fails,
+ * but observations are stored in the copy, and are sent to PostgreSQL later.
  *
  * All rows of all tables are shared, except the settings of the gateway itself (table meta). PostgreSQL keeps, for each
  * row, the revision of its last change. One row lock serialises changes, so that a reader that has revision N has all
@@ -54,7 +55,7 @@ CMX_MUST_USE cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r
                                       struct gw_copy_changes *out, struct cmx_why *e);
 
 /* Deletes the tombstones of rows that were removed more than a day ago. Does nothing if a gateway of the fleet has done
- * so within the last day. Call gw_shared_follow with s before. Errors as for gw_shared_follow. */
+ * so within the last day. Call gw_shared_follow with s first. Errors as for gw_shared_follow. */
 CMX_MUST_USE cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 
 /* Waits up to timeout_ms for a change, but ignores observations that this gateway recorded itself. CMX_ETIMEOUT: there

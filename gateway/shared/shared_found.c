@@ -162,8 +162,8 @@ cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, stru
         err = gw_shared_check_head(&s->head, r, e);
     if (!err && exists && !adopt)
         err = cmx_why_fail(e, CMX_EEXIST,
-                           "PostgreSQL holds a fleet's registry there already; give another database, or set a new "
-                           "gateway of that fleet up with 'cmxsafe gateway init --registry'");
+                           "the PostgreSQL database already holds a fleet's registry; give another database, or set up "
+                           "a new gateway of that fleet with 'cmxsafe gateway init --registry'");
     if (!err)
         err = gw_registry_begin_own(r, e);
     if (!err)

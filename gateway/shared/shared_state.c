@@ -14,7 +14,7 @@
 
 /* After a failure, observations are stored only in the copy for this long; then PostgreSQL is tried again. */
 #define AWAY_MS 5000
-#define MERGE_SLACK_S 5 /* also send observations made up to this long before the first detached transaction */
+#define MERGE_SLACK_S 5 /* observations from this many seconds before the first detached transaction are sent too */
 
 /* shared_close keeps its connection here for the next gw_shared_attach, so that a process that writes often does not
  * connect each time. */
@@ -62,7 +62,8 @@ cmx_err gw_shared_read_head(void *arg, const PGresult *rows, struct cmx_why *e)
     h->found = PQntuples(rows) == 1;
     if (!h->found)
         return cmx_why_fail(e, CMX_ENOENT,
-                            "PostgreSQL holds no registry there; move one to it with 'cmxsafe gateway migrate'");
+                            "the PostgreSQL database holds no registry; move one into the database with 'cmxsafe "
+                            "gateway migrate'");
     snprintf(h->id, sizeof h->id, "%s", PQgetvalue(rows, 0, 0));
     h->schema = strtoll(PQgetvalue(rows, 0, 1), NULL, 10);
     h->compatible = strtoll(PQgetvalue(rows, 0, 2), NULL, 10);
@@ -218,8 +219,8 @@ cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, stru
                   : gw_pg_pull_since(s->c, r, &s->tables, from, &pulled, e);
     if (!err)
         err = gw_pg_pull_end(r, all, &pulled, e);
-    /* Records that the copy has changed, so that the follower applies the changes if the caller does not, and logs
-     * texts that were replaced. */
+    /* Leaves marks for the follower: it applies these changes if the caller does not, and logs how many texts were
+     * replaced. */
     if (!err && pulled.rights)
         err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied', '')", "");
     if (!err && pulled.claims)

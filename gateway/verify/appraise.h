@@ -6,7 +6,7 @@
 
 #define CMX_CHECKS_MAX 40
 
-/* The pointers are borrowed for the call of cmx_appraise. */
+/* The pointers are borrowed for the call to cmx_appraise. */
 struct cmx_expect {
     const uint8_t *nonce; /* the nonce that was sent; required */
     size_t nonce_len;

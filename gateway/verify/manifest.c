@@ -214,7 +214,7 @@ static cmx_err take_mask(struct cmx_manifest *m, const struct statement *s, cons
     return err;
 }
 
-#define TEXT_FORM " must be one word, or a text in quotes, of at most 63 characters"
+#define TEXT_FORM " must be one word or a quoted text of at most 63 characters"
 
 #define MEMBER(name) offsetof(struct cmx_manifest, name)
 

@@ -34,7 +34,7 @@ typedef enum { CMX_REGION_FILE, CMX_REGION_ERASED, CMX_REGION_FILL } cmx_region_
 struct cmx_region {
     struct cmx_range range;
     cmx_region_kind kind;
-    char file[CMX_MANIFEST_FILE_MAX]; /* file of the image or of the filler's key */
+    char file[CMX_MANIFEST_FILE_MAX]; /* the image file, or the file with the filler's key */
     uint32_t file_offset;
     uint8_t sha256[CMX_SHA256_LEN]; /* SHA-256 of the region's bytes; unused for CMX_REGION_ERASED */
 };
@@ -92,6 +92,6 @@ size_t cmx_manifest_gaps(const struct cmx_manifest *m, struct cmx_range out[CMX_
 #define CMX_FILL_KEY_MIN 16
 
 /* Writes the filler's bytes for flash addresses [address, address + len): block i of 32 bytes is HMAC-SHA256(key,
- * "cmxsafe fill 1" NUL || i, 8 bytes big-endian). The key must not be on the device nor derived from the hardware key,
- * or firmware could compute the filler instead of storing it. */
+ * "cmxsafe fill 1" NUL || i, 8 bytes big-endian). The key must be neither on the device nor derived from the hardware
+ * key; otherwise firmware could compute the filler instead of storing it. */
 CMX_MUST_USE cmx_err cmx_fill(const void *key, size_t key_len, uint32_t address, uint8_t *out, size_t len);

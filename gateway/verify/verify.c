@@ -29,7 +29,7 @@ static cmx_err authenticate(const struct verify_input *in, struct cmx_evidence *
                                                  : cmx_evidence_verify(in->token, in->token_len, k->mac, e);
 
     if (err == CMX_ESIG)
-        cmx_why_set(why, "the %s does not match: not made with this key, or changed on the way",
+        cmx_why_set(why, "the %s does not match: the token was not made with this key, or was changed on the way",
                     k->form == CMX_EVIDENCE_SIGNED ? "signature" : "MAC");
     else if (err == CMX_EINVAL)
         cmx_why_set(why, "the public key is not a point on the curve");

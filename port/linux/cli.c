@@ -133,8 +133,8 @@ static void format_option(const struct cli_option *o, char *out, size_t cap)
                  value_name(o, words, sizeof words));
 }
 
-/* Prints the words of text from column `at` on. Further lines begin at column `indent`. Returns the column after the
- * last word. */
+/* Prints the words of text, starting at column `at`. Further lines begin at column `indent`. Returns the column after
+ * the last word. */
 static size_t print_words(const char *text, size_t len, size_t indent, size_t at)
 {
     size_t start = 0;

@@ -48,8 +48,8 @@ struct cli_option {
     char short_name;            /* 'c' for -c; 0: none */
     bool required;              /* the command fails without it */
     bool hex;                   /* the help prints the default number in hexadecimal */
-    const char *const *choices; /* the words that a text may be, NULL-terminated; NULL: any text */
-    const char *implied;        /* value if --name is given alone; another needs --name=VALUE. NULL: none */
+    const char *const *choices; /* permitted values of a text, NULL-terminated; NULL: any text */
+    const char *implied;        /* value of --name alone; any other value is given as --name=VALUE. NULL: none */
     const char *former;         /* the option's name in an earlier version, accepted but not in the help; NULL: none */
 };
 

@@ -1,5 +1,5 @@
-/* cpu_linux.c - reports whether the CPU accelerates AES. The preprocessor chooses between three functions: they are too
- * short for a file each. */
+/* cpu_linux.c - reports whether the CPU accelerates AES. The preprocessor chooses one of three functions, because they
+ * are too short for a file each. */
 #include "cmxsafe/port/crypto.h"
 
 #if defined(__x86_64__) || defined(__i386__)

@@ -9,6 +9,6 @@
  * 11) and brackets. */
 const char *cmx_host_fault(const char *text);
 
-/* Like cmx_host_fault, but an address that cannot belong to one host (0.0.0.0, ::, multicast) is a fault too. text is
- * without brackets. */
+/* Like cmx_host_fault, but an address that cannot belong to one host (0.0.0.0, ::, multicast) is a fault too. text
+ * must not have brackets. */
 const char *cmx_host_gateway_fault(const char *text);

@@ -117,7 +117,7 @@ static void *accept_loop(void *arg)
 
         if (fd >= 0 && cmx_linux_http_feed(a->server, fd, fd) == CMX_OK)
             continue;
-        if (fd >= 0 || errno == EINVAL || errno == EBADF) /* the server stops, or the listening socket was shut down */
+        if (fd >= 0 || errno == EINVAL || errno == EBADF) /* the server is stopping, or the socket was shut down */
             return NULL;
         if (errno != ECONNABORTED && errno != EINTR)
             cmx_port_sleep_ms(100); /* no descriptor or memory left: the connection waits in the backlog */

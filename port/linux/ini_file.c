@@ -13,7 +13,7 @@
 struct ini {
     const struct cmx_ini_handler *handler;
     unsigned line;     /* number of the current line */
-    bool before_first; /* there was no section line so far */
+    bool before_first; /* there has been no section line so far */
     bool skip;         /* ignore the keys of this section */
     char key[KEY_MAX + 1];
     char value[CMX_INI_LINE_MAX];

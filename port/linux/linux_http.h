@@ -27,8 +27,8 @@ extern const struct cmx_linux_http_listener cmx_linux_http_kernel;
 /* A listener's start function calls this with the port that the listener got. Required if the service's port is 0. */
 void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port);
 
-/* Services listen on their port plus offset: for a program that shares the loopback with others, or may not bind ports
- * such as 80. Call it before any server starts. */
+/* Services listen on their port plus offset: for a program that shares the loopback with others, or has no permission
+ * to bind ports such as 80. Call it before any server starts. */
 void cmx_linux_http_set_port_offset(unsigned offset);
 
 /* Closes connections whose deadline has passed. A listener's thread calls it about once a second for as long as it
@@ -38,5 +38,5 @@ bool cmx_linux_http_sweep(struct cmx_http_server *server);
 /* Passes a connection to the server, which then owns fd, a connected stream socket of the kernel. accepted: the socket
  * that the listener accepted, which identifies the client (cmx_peer). It is fd itself, unless a bridge carries the
  * bytes between the two. Waits while max_connections of the service are open; the connection that has awaited a
- * request's head for longest is closed to make room. CMX_ECLOSED: the server stops. */
+ * request's head for longest is closed to make room. CMX_ECLOSED: the server is stopping. */
 CMX_MUST_USE cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd, int accepted);

@@ -59,7 +59,7 @@ cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *out, struct sockad
     if (!is_routed_here(source)) {
         cmx_log_limited(
             CMX_LOG_ERROR, "proxy",
-            "peer = mirror: no local route has the client's address; start cmxsafed-mirror@.service with the "
+            "peer = mirror: no local route covers the client's address; start cmxsafed-mirror@.service with the "
             "fleet's prefix");
         return CMX_EUNREACH;
     }

@@ -24,7 +24,8 @@ DEBUG_STATES = ("enabled", "disabled", "disabled-since-boot", "disabled-permanen
 
 # ---- the token ----
 
-# The envelope has one encoding up to the ueid: 61(17([<<{1: 5}>>, {4: ueid}, ... or 61(18([<<{1: -7}>>, {4: ueid}, ...
+# Up to the ueid, each kind of envelope has only one encoding. MAC: 61(17([<<{1: 5}>>, {4: ueid}, ...
+# Signature: 61(18([<<{1: -7}>>, {4: ueid}, ...
 ENVELOPE = {False: bytes.fromhex("d83dd18443a10105a1045821"), True: bytes.fromhex("d83dd28443a10126a1045821")}
 CONTEXT = {False: "MAC0", True: "Signature1"}
 PROTECTED = {False: b"\xa1\x01\x05", True: b"\xa1\x01\x26"}

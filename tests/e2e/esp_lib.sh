@@ -85,8 +85,8 @@ esp_boot() {
 esp_stop() { stop "${ESP_PID[$1]}"; }
 esp_logs() { wait_for 60 grep -q -- "$2" "$TMP/$1.log"; }
 
-# esp_silent NAME: checks that no port of the device answers from outside. QEMU itself accepts each connection, so only data from the
-# port count as an answer.
+# esp_silent NAME: checks that no port of the device answers a client outside the device. QEMU itself accepts each
+# connection, so only data from the port counts as an answer.
 esp_silent() {
     local port pids=()
     for port in "${ESP_PORTS[@]}"; do

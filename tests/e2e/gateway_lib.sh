@@ -35,8 +35,8 @@ client() {
         -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -o ExitOnForwardFailure=yes -o ConnectTimeout=20 \
         -F none -l cmxsafe-gw 127.0.0.1 "$@"
 }
-# try_client KEY [ssh arguments]: like client, but in the foreground and for at most 20 s. Also fails if the login succeeds
-# and the session lasts 20 s: for logins that must be refused, use the functions below.
+# try_client KEY [ssh arguments]: like client, but in the foreground and for at most 20 s. Also fails if the login
+# succeeds and the session lasts 20 s, so use the functions below for logins that must be refused.
 try_client() {
     TMP=$TMP GW_PORT=$GW_PORT SSH_LOG=${SSH_LOG:-} timeout 20 bash -c "$(declare -f client); client \"\$@\"" - "$@"
 }
@@ -55,8 +55,8 @@ refused_listen() { refused_with 'remote port forwarding failed for listen port' 
 refused_open() { refused_with 'open failed: administratively prohibited' "$@"; }
 refused_session() { refused_with 'channel 0: open failed' "$@"; }
 
-# pause PID: stops a process of the gateway at a moment when it holds no lock of the registry. Otherwise it would block
-# the other processes.
+# pause PID: stops a process of the gateway at a moment when it holds no lock on the registry. With a lock, the stopped
+# process would block the others.
 pause() {
     local _
     for _ in $(seq 50); do

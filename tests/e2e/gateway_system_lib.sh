@@ -39,14 +39,15 @@ system_gateway() {
     gw net up || fail "net up"
 }
 
-# Starts the gateway as the units do: it listens in the host's network, and runs in the fleet's namespace under its account.
+# Starts the gateway as the units do: it listens in the host's network, and runs in the fleet's namespace under the
+# gateway's account.
 serve_system() {
     "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
     wait_for 20 gw status || fail "the gateway does not come up"
 }
 server_pid() { gw status --json | jq -r .pid; }
 
-# as UID COMMAND: runs COMMAND as this local user, without groups.
+# as UID COMMAND: runs COMMAND as this local user, without supplementary groups.
 as() { local uid=$1; shift; setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
 # get UID URL: prints the page that this user gets within 3 s.
 get() { as "$1" curl -sS -m 3 "$2" 2>/dev/null; }

@@ -83,7 +83,8 @@ scan() {
     local where=$1 address=$2 six='' out
     shift 2
     case $address in *:*) six=-6 ;; esac
-    # With isolation the device does not answer ARP or neighbour discovery of this host: set the device's MAC address.
+    # With isolation the device does not answer ARP or neighbour discovery from this host, so the host gets a permanent
+    # neighbour entry.
     in_ns "$where" ip neigh replace "$address" lladdr "$DEVICE_MAC" nud permanent dev eth0
     out=$(in_ns "$where" nmap $six -n -Pn --send-ip --disable-arp-ping -sS -p- --min-rate 20000 --max-retries 0 --reason "$@" "$address" 2>&1)
     echo "$out" >>"$TMP/nmap.out"

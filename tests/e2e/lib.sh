@@ -35,7 +35,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 143' TERM INT
 
-# fail TEXT: ends the scenario, also from a subshell such as "$(...)" or one part of a pipeline.
+# fail TEXT: ends the scenario, even from a subshell such as "$(...)" or one part of a pipeline.
 fail() {
     echo "FAILED: $*" >&2
     [ "$BASHPID" = $$ ] || kill -TERM $$
@@ -196,7 +196,7 @@ start_proxy() {
     answer >/dev/null || fail "proxy_run does not start"
 }
 
-# answer: prints the lines of the driver's next answer, which ends with a line with a dot.
+# answer: prints the driver's next answer, up to the line that contains only a dot.
 answer() {
     local line
     while IFS= read -r -t 60 -u "$PROXY_OUT" line; do

@@ -39,7 +39,7 @@ static void sha256(void)
     sha256_of("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     sha256_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
               "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    /* Hashes a million bytes 'a' while a second hash is in progress. */
+    /* Hashes a million 'a' bytes while a second hash is in progress. */
     memset(block, 'a', sizeof block);
     CHECK(cmx_sha256_init(&h) == CMX_OK && cmx_sha256_init(&other) == CMX_OK);
     for (int i = 0; i < 1000; i++)

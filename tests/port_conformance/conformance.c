@@ -65,7 +65,7 @@ void conformance_flash(const struct cmx_conformance *c)
 
 void conformance_hw_key(const struct cmx_conformance *c)
 {
-    static uint8_t message[4096 + 32 + 512]; /* attestation's longest: H, chunk, challenge */
+    static uint8_t message[4096 + 32 + 512]; /* attestation's longest message: H, chunk, challenge */
     uint8_t a[32], b[32];
 
     if (cmx_port_hw_key_kind() == CMX_KEY_NONE) {

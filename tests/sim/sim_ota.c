@@ -1,5 +1,5 @@
 /* Complete updates on simulated flash. A power cut interrupts each flash operation of the update, first boot,
- * confirmation and rollback, in five ways. Other tests let operations fail or flip a bit. After each fault the board
+ * confirmation and rollback, in five ways. Other tests make an operation fail or flip a bit. After each fault the board
  * must boot a complete image, either the old or the new one, and accept a further update. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,7 +135,7 @@ static void load(const uint8_t *content)
     flash_sim_power_on();
 }
 
-/* Checks that the board boots v1 or v2 repeatedly, and accepts v3. */
+/* Checks that the board boots v1 or v2 three times in a row, and then accepts v3. */
 static void check_recovers(const char *what, unsigned long n)
 {
     struct cmx_slots_flash s;

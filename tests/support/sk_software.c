@@ -68,7 +68,7 @@ int sk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len, cons
     r->key_handle = malloc(SEED_LEN);
     r->public_key_len = SEED_LEN;
     r->public_key = malloc(SEED_LEN);
-    r->signature_len = 1; /* no test checks the signature of the manufacturer */
+    r->signature_len = 1; /* no test checks the manufacturer's signature */
     r->signature = calloc(1, 1);
     if (r->key_handle && RAND_bytes(r->key_handle, SEED_LEN) == 1)
         key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, r->key_handle, SEED_LEN);

@@ -57,7 +57,7 @@ class Fleet:
                 async with asyncssh.connect("127.0.0.1", self.port, username=self.user, client_keys=[key], known_hosts=None,
                                             agent_path=None, config=None, keepalive_interval=15, login_timeout=30,
                                             connect_timeout=30) as connection:
-                    # A gateway on a busy machine may never answer the request; a real device also gives up after a while.
+                    # A busy gateway may never answer the request. Like a real device, give up after a while.
                     await asyncio.wait_for(connection.forward_remote_port(address, self.listen_port, "127.0.0.1", 9), 60)
                     ceiling = 1.0
                     await self.mark(name, True)

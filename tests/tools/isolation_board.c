@@ -71,7 +71,7 @@ static cmx_err zeros(void *state, uint8_t *out, size_t cap, size_t *len)
     return CMX_OK;
 }
 
-/* Sends many bytes, for measurements of the rate. */
+/* Sends many bytes, so that the caller can measure the throughput. */
 static cmx_err bulk(struct cmx_http_request *r, void *ctx, void **state)
 {
     size_t *left = cmx_mem_alloc(sizeof *left);
@@ -212,7 +212,7 @@ static const char *try_lookup(const char *name)
     return rc ? "nothing" : "found";
 }
 
-/* ---- DHCP: Debian builds lwIP without lwIP's own client ---- */
+/* ---- a DHCP client, because Debian builds lwIP without lwIP's DHCP client ---- */
 
 static struct cmx_ip dhcp_server, dhcp_address;
 
@@ -268,7 +268,7 @@ static void try_dhcp(bool renew)
     printf("%s%s\n", ok ? "bound " : "nothing", ok ? text : "");
 }
 
-/* ---- DHCPv6 (RFC 8415): Debian builds lwIP without a client for it ---- */
+/* ---- a DHCPv6 client (RFC 8415), because Debian builds lwIP without one ---- */
 
 static size_t put_option(uint8_t *d, unsigned code, const void *data, size_t n)
 {
@@ -289,7 +289,7 @@ static const uint8_t *find_option(const uint8_t *d, size_t len, unsigned code, s
 }
 
 /* Sends a message of this type with the device's identifier and the n bytes of options. Stores the answer in d and
- * returns its length, or 0 without an answer of the wanted type. */
+ * returns its length. Returns 0 if no answer of the type `wanted` arrives. */
 static size_t dhcp6_step(int fd, uint8_t type, uint8_t wanted, uint8_t *d, const uint8_t *options, size_t n)
 {
     static const uint8_t duid[] = {0, 3, 0, 1, 2, 0, 0, 0, 0, 2}, elapsed[2] = {0}, xid[] = {0x33, 0x33, 0x33};

@@ -1,4 +1,4 @@
-/* loadgen.c - generates the traffic of the benchmarks: a TCP service and its clients. PORT is a port on the loopback,
+/* loadgen.c - generates the traffic of the benchmarks: a TCP service and its clients. PORT is a port on loopback,
  * or ADDRESS:PORT with an IPv4 address. Percentiles are in microseconds.
  *
  *   loadgen serve PORT                      serves each connection in a thread; its first byte is the mode:
@@ -7,11 +7,12 @@
  *   loadgen bulk PORT to|from BYTES CONNS   prints MB/s over all connections
  *   loadgen echo PORT N [CLIENTS]           N round trips of 64 bytes per client, each client with its own
  *                                           connection: prints median and 99th percentile
- *   loadgen conn PORT N                     N times from connect to the first byte: prints median and 99th percentile
+ *   loadgen conn PORT N                     opens N connections: prints median and 99th percentile of the time from
+ *                                           connect to the first byte
  *   loadgen hold PORT[,PORT]... COUNT       opens COUNT connections to each port, prints "held", and keeps them until
  *                                           standard input has a byte or ends
  *   loadgen reach PORT SECONDS              connects again and again until an echo arrives, for at most SECONDS;
- *                                           prints the milliseconds until then
+ *                                           prints how many milliseconds that took
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
-# Builds bin/next/: the operator's command and sshd's helper of a simulated later version of cmxsafe, which added a
-# table and columns to the registry. Scenarios with gateways of two versions use it. Only the source files that contain
-# the registry's version differ.
+# Builds bin/next/: the operator's command and sshd's helper of a simulated later version of cmxsafe, which adds a
+# table and columns to the registry. Scenarios with gateways of two versions use it. Only registry.c and registry.h
+# differ from the current version, because they contain the registry's version.
 set(next_folder ${CMAKE_CURRENT_BINARY_DIR}/next)
 set(registry ${CMAKE_SOURCE_DIR}/gateway/registry/registry)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${registry}.h ${registry}.c)

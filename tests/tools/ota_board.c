@@ -3,10 +3,10 @@
  *
  *     ota_board FLASH PORT [--key FILE] [--init IMAGE] [--chip N] [--deadline MS] [--idle S] [--up FILE] [--slow US]
  *
- * --init creates a 4 MB flash that runs IMAGE. --up: sessions count as up while FILE exists (without it: always).
+ * --init creates a 4 MB flash that runs IMAGE. --up: sessions count as up while FILE exists (without --up: always).
  * --deadline: a new image is rolled back unless it is confirmed within MS milliseconds. --idle: an upload is ended if
  * it sends nothing for S seconds. --slow: each flash operation takes US microseconds. Prints "listening PORT" when the
- * service accepts connections, and before each restart "heap PEAK". */
+ * service accepts connections, and "heap PEAK" before each restart and at exit. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

@@ -165,7 +165,7 @@ try:
     check(b.run("return document.activeElement.id") == "go", "the button has the focus again")
     b.screenshot(file("page-4-done.png"))
 
-    # The upload is stopped and continued: the device keeps the bytes that it has.
+    # The upload is stopped and started again. The device keeps the bytes that it has received.
     b.wait(lambda: "trial" not in b.text("#version"))
     b.type("#file", file("v3.bin"))
     b.run("document.getElementById('go').click()")
@@ -179,8 +179,8 @@ try:
     b.wait(lambda: outcome().startswith("Done"), 90)
     check("3.0.0" in outcome(), "an upload that was stopped can be started again: " + outcome())
 
-    # The connection is lost during the upload and restored: the page continues by itself after the bytes that the
-    # device has received.
+    # The connection is lost during the upload and restored. The page continues the upload by itself, from the first
+    # byte that the device does not have.
     link = Link(int(url.rsplit(":", 1)[1]))
     b.get(link.url + "/")
     b.wait(lambda: b.text("#version") == "3.0.0")

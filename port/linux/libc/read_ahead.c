@@ -24,9 +24,9 @@
 #define DESCRIPTORS 1024 /* descriptors from this number on are not read ahead */
 
 struct ahead {
-    uint8_t *data; /* NULL until a read filled the caller's buffer, and after REST_MS without an event */
+    uint8_t *data; /* NULL until a read fills the caller's buffer, and after REST_MS without an event */
     size_t off, len;
-    bool readable; /* the last poll reported POLLIN, and nothing was read since */
+    bool readable; /* the last poll reported POLLIN, and nothing has been read since */
 };
 
 static _Atomic(struct ahead *) table[DESCRIPTORS];

@@ -4,7 +4,7 @@
 
 cmx_err cmx_linux_http_load(struct cmx_why *why)
 {
-    return cmx_why_fail(why, CMX_ENOTSUP, "an HTTP service: this program was built without libmicrohttpd");
+    return cmx_why_fail(why, CMX_ENOTSUP, "HTTP services cannot run: this program was built without libmicrohttpd");
 }
 
 cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_server **out)

@@ -6,5 +6,5 @@ cmx_err cmx_tpm_hmac_open(const char *tcti, uint32_t handle, struct cmx_hw_key *
     (void)tcti;
     (void)handle;
     (void)out;
-    return cmx_why_fail(why, CMX_ENOTSUP, "the key in a TPM: this program was built without tpm2-tss");
+    return cmx_why_fail(why, CMX_ENOTSUP, "the key in the TPM cannot be used: this program was built without tpm2-tss");
 }

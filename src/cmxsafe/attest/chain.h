@@ -24,10 +24,10 @@ extern "C" {
 #define CMX_CHUNK 4096
 #define CMX_CHALLENGE_MAX 512
 
-/* The position of an iteration over the chunks of ranges. */
+/* A position in a list of ranges that is read chunk by chunk. */
 struct cmx_walk {
     const struct cmx_range *at, *end;
-    uint32_t done; /* bytes of the range *at that earlier chunks cover */
+    uint32_t done; /* how much of *at the earlier chunks cover, in bytes */
 };
 
 /* Borrows the ranges. */

@@ -5,10 +5,10 @@
  *     61( 18( [ << {1: -7} >>, {4: ueid}, << claims >>, signature ] ) )
  *
  * The forms differ in what a verifier needs. A verifier that checks the MAC needs the evidence key, with which it could
- * also forge tokens. A verifier that checks the signature needs only a struct cmx_attest_key. The key of the digests is
- * the evidence key in the MACed form, and the appraisal key in the signed form. Claims are a map in deterministic order
- * (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names this encoding; a change that an older
- * verifier would misread gets a new profile. */
+ * also forge tokens. A verifier that checks the signature needs only a struct cmx_attest_key. The digests are keyed
+ * with the evidence key in the MACed form, and with the appraisal key in the signed form. Claims are a map in
+ * deterministic order (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names this encoding; a
+ * change that an older verifier would misread gets a new profile. */
 #pragma once
 
 #include <stdbool.h>

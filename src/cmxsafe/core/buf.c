@@ -22,8 +22,8 @@ void cmx_buf_init(struct cmx_buf *b, void *mem, size_t cap)
 
 void cmx_buf_init_view(struct cmx_buf *b, const void *data, size_t len)
 {
-    /* The cast removes const. Nothing is written nevertheless, because the owner of a view only consumes it: it never
-     * calls cmx_buf_cstr or a function that appends. */
+    /* The cast removes const, but nothing is written: the owner of a view only consumes it, and never calls
+     * cmx_buf_cstr or a function that appends. */
     b->mem = (uint8_t *)(uintptr_t)data;
     b->cap = len;
     b->start = 0;

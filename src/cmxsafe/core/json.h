@@ -55,7 +55,7 @@ void cmx_json_object(struct cmx_json *j, const char *key);
 void cmx_json_array(struct cmx_json *j, const char *key);
 void cmx_json_end(struct cmx_json *j); /* ends the innermost object or array */
 
-void cmx_json_str(struct cmx_json *j, const char *key, const char *value); /* NULL: null */
+void cmx_json_str(struct cmx_json *j, const char *key, const char *value); /* value NULL is written as null */
 void cmx_json_strn(struct cmx_json *j, const char *key, const char *value, size_t len);
 void cmx_json_hex(struct cmx_json *j, const char *key, const void *data, size_t len); /* lower-case hex as a string */
 /* Writes the bytes as an unpadded base64url string (RFC 4648 section 5). */

@@ -38,7 +38,7 @@ typedef enum {
     CMX_LABEL_SSH,       /* scalar of the SSH key; uses the counter */
     CMX_LABEL_UEID,      /* the device's name, public */
     CMX_LABEL_ATTEST,    /* scalar of the key that signs evidence; uses the counter */
-    CMX_LABEL_APPRAISAL, /* key of the digests in signed evidence; verifiers hold it */
+    CMX_LABEL_APPRAISAL, /* key for the digests in signed evidence; verifiers hold it */
 } cmx_label;
 
 /* Writes the message: the label's text, zeros, and counter in the last byte. */

@@ -37,7 +37,7 @@ void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRI
 
 /* Use this for each line that a peer can cause as often as it likes. Each call site writes at most
  * CMX_LOG_LIMITED_LINES lines in a period of CMX_LOG_LIMITED_PERIOD_MS. If lines were left out, the next line that is
- * written is preceded by a line with their number. Any thread. */
+ * written is preceded by a line that says how many. Any thread. */
 #define CMX_LOG_LIMITED_LINES 10
 #define CMX_LOG_LIMITED_PERIOD_MS 60000
 #define cmx_log_limited(level, ...)                                                                                    \

@@ -11,7 +11,7 @@ static size_t min3(size_t a, size_t b, size_t c)
     return m < c ? m : c;
 }
 
-/* Computes the Levenshtein distance of two words that are at most WORD_MAX long. */
+/* Computes the Levenshtein distance between two words, each at most WORD_MAX long. */
 static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
     unsigned char row[WORD_MAX + 1];

@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-/* Size of the text in bytes, NUL included. On a host texts contain paths. On a microcontroller texts are short and
- * stacks are small. */
+/* Size of the text in bytes, NUL included. On a host, texts contain paths. On a microcontroller, texts are short
+ * and stacks are small. */
 #ifndef CMX_WHY_MAX
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_WHY_MAX 128

@@ -16,11 +16,11 @@
 #define CONNECTIONS 8
 
 static struct {
-    struct cmx_http_server *server; /* NULL while the service does not run */
+    struct cmx_http_server *server; /* NULL while the service is not running */
     cmx_attest_facts_fn facts;
     uint8_t boot_seed[32];
-    struct cmx_mutex turn; /* locked by the request whose computation runs */
-    atomic_uint requests;  /* requests whose computation runs or waits */
+    struct cmx_mutex turn; /* locked by the request whose computation is running */
+    atomic_uint requests;  /* requests whose computation is running or waiting */
 } self;
 
 void cmx_attest_set_facts(cmx_attest_facts_fn facts)
@@ -30,8 +30,8 @@ void cmx_attest_set_facts(cmx_attest_facts_fn facts)
 
 /* ---- one computation at a time ---- */
 
-/* Waits until no other request computes. what: the kind of request, for the log. False: too many requests wait already.
- * Then 503 was sent, and *err is the result of sending it. */
+/* Waits until no other computation is running. what: the kind of request, for the log. False: too many requests are
+ * already waiting. Then 503 was sent, and *err is the result of sending it. */
 static bool enter(struct cmx_http_request *r, const char *what, cmx_err *err)
 {
     static const struct cmx_http_header headers[] = {{"Retry-After", RETRY_AFTER_S}};
@@ -64,7 +64,8 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 {
     cmx_log(CMX_LOG_ERROR, "attest", "attestation failed: %s", cmx_err_text(err));
     return cmx_http_reply_text(r, err == CMX_ENOMEM ? 503 : 500, "attestation failed: %s%s\n", cmx_err_text(err),
-                               err == CMX_ENOKEY ? ": espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP" : "");
+                               err == CMX_ENOKEY ? "; burn one: espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP"
+                                                 : "");
 }
 
 /* ---- parameters ---- */
@@ -105,7 +106,8 @@ static bool take_ranges(struct cmx_http_request *r, struct cmx_ranges *out, cmx_
     if (cmx_http_param(cmx_http_query(r), "ranges", &raw, &len) == CMX_ENOENT) {
         if (cmx_ranges_default(out, size) == CMX_OK)
             return true;
-        *err = cmx_http_reply_text(r, 404, "no flash beyond 0x10000; ask for ranges=BEGIN-END\n");
+        *err = cmx_http_reply_text(r, 404,
+                                   "the default range begins at 0x10000, beyond the flash; ask for ranges=BEGIN-END\n");
         return false;
     }
     if (!take_param(r, "ranges", "bytes", text, 1, sizeof text, &len, err))
@@ -128,7 +130,7 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
 
     (void)ctx;
     (void)state;
-    if (cmx_origin_refused(r, &err) /* a web page of another site must not start a computation */
+    if (cmx_origin_refused(r, &err) /* a web page from another site must not start a computation */
         || !take_param(r, "challenge", "bytes", challenge, 1, sizeof challenge, &len, &err) ||
         !take_ranges(r, &ranges, &err))
         return err;
@@ -171,7 +173,7 @@ static bool take_form(struct cmx_http_request *r, cmx_evidence_form *form, cmx_e
     *form = es256 ? CMX_EVIDENCE_SIGNED : CMX_EVIDENCE_MAC;
     if (found != CMX_EEXIST && (es256 || (len == 5 && memcmp(raw, "HS256", 5) == 0)))
         return true;
-    *err = cmx_http_reply_text(r, 400, "'alg' must be HS256 or ES256, once\n");
+    *err = cmx_http_reply_text(r, 400, "'alg' must be HS256 or ES256, and must not be repeated\n");
     return false;
 }
 

@@ -27,14 +27,14 @@ typedef void (*cmx_attest_facts_fn)(struct cmx_evidence *e);
 /* Sets the function that fills in the facts. NULL: evidence claims no facts. Call before start. */
 void cmx_attest_set_facts(cmx_attest_facts_fn facts);
 
-/* Starts the service. address NULL: 127.0.0.1. A device has one service. CMX_EEXIST: the service runs already. CMX_EIO:
- * there are no random bytes for the boot seed. Other errors: as for cmx_http_serve. */
+/* Starts the service. address NULL: 127.0.0.1. A device has one service. CMX_EEXIST: the service is already running.
+ * CMX_EIO: there are no random bytes for the boot seed. Other errors: as for cmx_http_serve. */
 CMX_MUST_USE cmx_err cmx_attest_start(const char *address, uint16_t port);
 
-/* Returns the service's port; 0 while it does not run. */
+/* Returns the service's port; 0 while the service is not running. */
 uint16_t cmx_attest_port(void);
 
-/* Stops the service, and waits for running requests. Safe when the service does not run. */
+/* Stops the service, and waits for running requests. Safe when the service is not running. */
 void cmx_attest_stop(void);
 
 #ifdef __cplusplus

@@ -45,7 +45,7 @@ cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint8_t *challeng
 }
 
 _Static_assert(CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX >= CMX_CHUNK,
-               "the buffer for the answer is large enough for a chunk");
+               "the buffer for the answer must have room for a chunk");
 _Static_assert(sizeof(struct cmx_evidence_job) <= 8 * 1024, "attest_work.h promises to allocate at most 8 KB");
 
 static cmx_err measure(struct cmx_evidence_job *j, struct cmx_range range, uint8_t digest[CMX_SHA256_LEN])
@@ -128,7 +128,7 @@ cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges 
         err = derive_digest_key(j, form);
     if (!err)
         err = measure_all(j, ranges);
-    if (!err && form == CMX_EVIDENCE_SIGNED) /* a MAC needs the digests' key, which j->key holds already */
+    if (!err && form == CMX_EVIDENCE_SIGNED) /* the MAC uses the digests' key, which is already in j->key */
         err = cmx_identity_attest_key(cmx_identity_hw_hmac, NULL, j->key, pub);
     if (!err)
         err = write_answer(j, form, json);

@@ -1,5 +1,5 @@
-/* attest_work.h - the two computations of the attestation service, without HTTP. They use flash and key through port.h,
- * feed the watchdog after each chunk, and allocate at most 8 KB. The caller runs one at a time. */
+/* attest_work.h - the two computations of the attestation service, without HTTP. They use the flash and the key through
+ * port.h, feed the watchdog after each chunk, and allocate at most 8 KB. The caller runs one at a time. */
 #pragma once
 
 #include "cmxsafe/attest/chain.h"
@@ -13,7 +13,7 @@ CMX_MUST_USE cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint
 struct cmx_evidence_job {
     size_t len;            /* length of the answer in out */
     struct cmx_evidence e; /* the caller sets nonce and facts */
-    uint8_t key[32];       /* first the key of the digests, then the key of the token */
+    uint8_t key[32];       /* first the key for the digests, then the key for the token */
     uint8_t out[CMX_EVIDENCE_TOKEN_MAX + CMX_EVIDENCE_JSON_MAX]; /* a buffer for chunks of flash, and then the answer */
 };
 

@@ -1,6 +1,6 @@
-/* context_list.h - reverse contexts as one line of text, such as a device keeps in NVS: "81+high_bw 8080:80". Each word
- * is the service's port, optionally followed by ":" and the listener's port on the gateway (default: the service's
- * port), and optionally by "+high_bw". Pure: no I/O, clock or allocation. */
+/* context_list.h - reverse contexts as one line of text, the form in which a device keeps them in NVS:
+ * "81+high_bw 8080:80". Each word is the service's port, optionally followed by ":" and the listener's port on the
+ * gateway (default: the service's port), and optionally by "+high_bw". Pure: no I/O, clock or allocation. */
 #pragma once
 
 #include "cmxsafe/core/err.h"

@@ -62,7 +62,7 @@
 #define SSH_LOCAL_HOST "127.0.0.1"
 #endif
 
-/* The address on which the gateway listens for contexts without remote_address. For a CMX-GW, set it to the device's
+/* The address of the gateway's listeners, for contexts that set no remote_address. For a CMX-GW, set it to the device's
  * virtual IPv6 address. "": the gateway's loopback. */
 #ifndef SSH_REMOTE_ADDRESS
 #define SSH_REMOTE_ADDRESS ""

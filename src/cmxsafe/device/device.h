@@ -1,7 +1,7 @@
 /* device.h - wires the modules together on a device, for the virtual board and the ESP32 alike. Keeps the list of
  * security contexts that the sketch's tasks registered, and one proxy engine for them.
  *
- * Settings of cmx_device_override (board.ini, NVS) take precedence over the sketch's macros. */
+ * Settings from cmx_device_override (board.ini, NVS) take precedence over the sketch's macros. */
 #pragma once
 
 #include <stdbool.h>

@@ -157,7 +157,7 @@ cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const 
 
 /* ---- packets ---- */
 
-/* Denies every packet if there is no state: its allocation failed. */
+/* If there is no state, because its allocation failed, denies every packet. */
 static bool judge_packet(const struct cmx_filter_packet *q)
 {
     const struct cmx_frame f = {q->ethernet ? CMX_FRAME_ETHERNET : CMX_FRAME_IP, q->data, q->len, q->total};
@@ -234,7 +234,7 @@ static void start_logging(void)
     if (cmx_port_task_start("isolation", LOG_STACK, log_drops, cmx_device_isolation_state()) == CMX_OK)
         return;
     isolation.logging = false;
-    cmx_log(CMX_LOG_WARN, TAG, "no log task: drops are only counted");
+    cmx_log(CMX_LOG_WARN, TAG, "cannot start the log task: dropped packets are counted, but not logged");
 }
 
 /* Call with isolation.lock held. */
@@ -249,7 +249,7 @@ static cmx_err isolate(void)
     err = install_filter();
     if (err == CMX_OK) {
         cmx_device_isolation_state_set_standing(CMX_ISOLATION_ACTIVE);
-        cmx_log(CMX_LOG_INFO, TAG, "in force: only packets that the contexts need pass");
+        cmx_log(CMX_LOG_INFO, TAG, "in force: packets pass only if the contexts need them");
         start_logging();
         return CMX_OK;
     }

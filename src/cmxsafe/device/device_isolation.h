@@ -34,10 +34,10 @@ struct cmx_device_isolation {
 /* Call before the first context. The values are copied. */
 void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
 
-/* Implements setup_sm(): from now on only packets that the contexts need pass. CMX_ENOTSUP: the platform has no filter;
- * CMX_EIO: the filter could not be installed; CMX_ENOMEM: no memory for the state. If cmx_device_isolation_settled is
- * false after an error, the caller ends the proxies. Once isolation is active, further calls change nothing. Must not
- * be called from the network stack's own task. */
+/* Implements setup_sm(): from now on packets pass only if the contexts need them. CMX_ENOTSUP: the platform has no
+ * filter; CMX_EIO: the filter could not be installed; CMX_ENOMEM: no memory for the state. If
+ * cmx_device_isolation_settled is false after an error, the caller ends the proxies. Once isolation is active, further
+ * calls change nothing. Must not be called from the network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolate(void);
 
 /* True if isolation is installed and judges packets. */
@@ -51,7 +51,7 @@ bool cmx_device_isolation_settled(void);
  * called from the network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[32]);
 
-/* For tests: forgets the configuration and that the filter was installed, so that both can be done again. */
+/* For tests: forgets the configuration and the installation, so that a test can configure and install again. */
 void cmx_device_isolation_end(void);
 
 /* Writes {"active":..., "flows":..., "packets":{reason: count, ...}} as a member of the open object. */

@@ -14,7 +14,7 @@ static void use_own_key(struct cmx_gateway *g)
     if (err == CMX_OK)
         g->key_load = cmx_own_key_load;
     else if (err != CMX_ENOTSUP)
-        cmx_log(CMX_LOG_ERROR, TAG, "own SSH key not read or stored: %s", cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot read or store the device's own SSH key: %s", cmx_err_text(err));
 }
 
 void cmx_device_key_choose(const struct cmx_settings *settings, struct cmx_gateway *g)
@@ -30,7 +30,8 @@ void cmx_device_key_choose(const struct cmx_settings *settings, struct cmx_gatew
         use_own_key(g);
     else if (!chosen)
         cmx_log(CMX_LOG_ERROR, TAG,
-                "SSH_CLIENT_KEY_DERIVED: eFuse has no HMAC_UP key; without this setting the device makes a key");
+                "SSH_CLIENT_KEY_DERIVED is set, but eFuse has no HMAC_UP key; burn one, or clear the "
+                "setting to let the device make a key");
 }
 
 /* Whether the device logs in with its own key; set before log_key starts. */

@@ -27,7 +27,7 @@ CMX_MUST_USE cmx_err cmx_device_update_run(const struct cmx_settings *settings);
 /* Returns the platform's slots, or NULL before cmx_device_set_updates. */
 const struct cmx_slots *cmx_device_slots(void);
 
-/* Stops the service, and waits for running requests. Safe when the service does not run. */
+/* Stops the service, and waits for running requests. Safe when the service is not running. */
 void cmx_device_update_stop(void);
 
 #ifdef __cplusplus

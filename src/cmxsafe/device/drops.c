@@ -65,7 +65,7 @@ void cmx_drop_log(const struct cmx_drop *d)
 
     put_end(from, sizeof from, &p->src);
     put_end(to, sizeof to, &p->dst);
-    cmx_log(CMX_LOG_WARN, "isolation", "dropped %s: %s: type %04lx protocol %lu %s > %s%s (%lu more not logged)",
+    cmx_log(CMX_LOG_WARN, "isolation", "dropped %s: %s: type %04lx protocol %lu %s > %s%s (%lu before it not logged)",
             d->loopback ? "on loopback"
             : d->out    ? "out"
                         : "in",

@@ -73,7 +73,8 @@ static void split_pins(struct cmx_settings *s, const char *text)
     if (!text[strspn(text, " ,")]) /* an empty list keeps the pins that were set before */
         return;
     if (cmx_text_copy(esp.pins, sizeof esp.pins, text) != CMX_OK) {
-        cmx_log(CMX_LOG_ERROR, TAG, "host keys not pinned: more than %d; remove those not in use", PINS_MAX);
+        cmx_log(CMX_LOG_ERROR, TAG, "CMX_HOST_KEYS ignored: it lists more than %d host keys; remove those not in use",
+                PINS_MAX);
         return;
     }
     for (char *p = esp.pins; n < PINS_MAX;) {
@@ -352,7 +353,7 @@ static esp_err_t start_device(const struct cmx_settings *own)
     return ESP_OK;
 }
 
-/* Starts the contexts in NVS, beside those of the application. */
+/* Starts the contexts that are stored in NVS, in addition to the application's. */
 static void forward_stored(void)
 {
     char list[160];

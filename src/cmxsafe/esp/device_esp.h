@@ -26,7 +26,7 @@ extern "C" {
  * used. Other errors: ESP_ERR_NO_MEM and those of NVS; the next call then tries again. */
 esp_err_t cmx_esp_init(const struct cmx_settings *own);
 
-/* Calls cmx_device_forward (device.h) with the settings of NVS, `own` and Kconfig. ESP_ERR_INVALID_ARG: the log names
+/* Calls cmx_device_forward (device.h) with the settings from NVS, `own` and Kconfig. ESP_ERR_INVALID_ARG: the log names
  * the setting. */
 esp_err_t cmx_esp_forward(const TaskParameters *context);
 

@@ -37,8 +37,8 @@ cmx_err cmx_nvs_init(void)
 
     if (rc == ESP_ERR_NVS_NO_FREE_PAGES || rc == ESP_ERR_NVS_NEW_VERSION_FOUND) {
         cmx_log(CMX_LOG_WARN, "config",
-                "NVS is full or of another version: erased, with the settings and the SSH key in it; the built-in "
-                "settings apply");
+                "NVS is full or was written by a newer version: erasing it, with its settings and the SSH key; the "
+                "built-in settings apply");
         rc = nvs_flash_erase();
         if (rc == ESP_OK)
             rc = nvs_flash_init();

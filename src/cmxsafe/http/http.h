@@ -76,8 +76,8 @@ CMX_MUST_USE cmx_err cmx_http_serve(const struct cmx_http_service *service, stru
 /* Returns the port that the server listens on. Any thread. */
 uint16_t cmx_http_port(const struct cmx_http_server *server);
 
-/* Closes every connection, and waits until no route runs and each done has returned. Must not be called from a route.
- * NULL is ignored. */
+/* Closes every connection, and waits until no route is running and each done has returned. Must not be called from a
+ * route. NULL is ignored. */
 void cmx_http_stop(struct cmx_http_server *server);
 
 /* ---- functions for routes ---- */
@@ -89,8 +89,8 @@ const char *cmx_http_query(const struct cmx_http_request *r);
  * CMX_EEXIST: there are several. Pure (http.c). */
 CMX_MUST_USE cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len);
 
-/* Returns a request header by name, case-insensitive, or NULL. Borrowed until done. "" also if the header cannot be read
- * for lack of memory: a check that refuses some values must refuse "", too. */
+/* Returns a request header by name, case-insensitive, or NULL. Borrowed until done. "" also if the header cannot be
+ * read for lack of memory: a check that refuses some values must refuse "", too. */
 const char *cmx_http_header_get(const struct cmx_http_request *r, const char *name);
 
 /* Writes the address of the client, as the gateway reported it (proxy/peer.h); on a CMX-GW this is the client's

@@ -1,7 +1,7 @@
 /* fleet.h - computes identities: addresses in the fleet's IPv6 prefix. Each belongs to a public key or a name, and is
- * prefix | SHA-256(label | data), cut to 16 bytes. A device's address has the label CMX_DOMAIN_DEVICE_ADDRESS and its
- * public key blob (RFC 4253 section 6.6) as data. Gateway and device compute it with this code. No I/O; hashing goes
- * through crypto.h. */
+ * prefix | SHA-256(label | data), cut to 16 bytes. For a device, the label is CMX_DOMAIN_DEVICE_ADDRESS and the
+ * data is the device's public key blob (RFC 4253 section 6.6). Both the gateway and the device compute the address with
+ * this code. No I/O; hashing goes through crypto.h. */
 #pragma once
 
 #include <stdbool.h>
@@ -24,7 +24,7 @@ bool cmx_fleet_is_unicast(const uint8_t prefix[16]);
 CMX_MUST_USE cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, const char *label, const void *data,
                                        size_t len, char out[CMX_FLEET_ADDRESS_MAX]);
 
-/* Computes the address of the device with this public key blob. It has the type of cmx_gateway.fleet_address.
+/* Computes the address of the device with this public key blob. The function has the type of cmx_gateway.fleet_address.
  * CMX_EINVAL: as for cmx_fleet_parse; CMX_EIO: hashing failed. */
 CMX_MUST_USE cmx_err cmx_fleet_device_address(const char *prefix, const void *blob, size_t len,
                                               char out[CMX_FLEET_ADDRESS_MAX]);

@@ -23,12 +23,12 @@ extern "C" {
 /* Derives the device's Universal Entity ID. Public. */
 CMX_MUST_USE cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_UEID_LEN]);
 
-/* Derives the evidence key: the key of the MAC over evidence, and of the digests in MACed evidence. It can also be used
- * to forge such evidence. The caller wipes it. */
+/* Derives the evidence key: the key for the MAC over evidence, and for the digests in MACed evidence. It can
+ * also be used to forge such evidence. The caller wipes it. */
 CMX_MUST_USE cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
 
-/* Derives the appraisal key: the key of the digests in signed evidence. Verifiers have it, to compute the expected
- * digests. It cannot be used to forge evidence. The caller wipes it. */
+/* Derives the appraisal key: the key for the digests in signed evidence. Verifiers have it in order to compute the
+ * expected digests. It cannot be used to forge evidence. The caller wipes it. */
 CMX_MUST_USE cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
 
 /* Derives the device's SSH key, ECDSA P-256: private scalar (wiped by the caller) and public point. FIPS 186-5 A.2.2:

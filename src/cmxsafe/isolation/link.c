@@ -107,8 +107,8 @@ static cmx_why asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_why
 
     if (mac && n && n->state == CMX_NEIGHBOUR_ANSWERED && !cmx_packet_mac_equal(n->mac, mac))
         return CMX_WHY_WRONG_SERVER;
-    /* A peer may also send requests from its link-local address; its hardware address then identifies the peer. Any
-     * DHCPv6 server may answer our request, and has to resolve our address first. */
+    /* A peer may also send requests from its link-local address; its hardware address then identifies the peer. After
+     * our DHCPv6 request any server may ask too, because it must resolve our address before it can answer. */
     if (mac && link_local && (is_known_mac(q, mac) || take_answer(q, &cmx_link_dhcp6_servers.ip, mac, false)))
         return passes;
     if (!cmx_question_is_peer(q, from))

@@ -91,7 +91,7 @@ static cmx_why parse_transport(struct cmx_packet *p)
 
     if (p->proto != CMX_IP_TCP && p->proto != CMX_IP_UDP && p->proto != icmp)
         return CMX_WHY_PROTOCOL;
-    if (p->l4_have < (p->proto == CMX_IP_TCP ? TCP_HEADER : UDP_HEADER)) /* ICMP's minimum is 8 bytes, as UDP's */
+    if (p->l4_have < (p->proto == CMX_IP_TCP ? TCP_HEADER : UDP_HEADER)) /* ICMP's minimum is 8 bytes, like UDP's */
         return CMX_WHY_TRUNCATED;
     if (p->proto == icmp)
         return CMX_WHY_NONE;

@@ -41,8 +41,8 @@ struct cmx_end {
     uint32_t port;
 };
 
-/* A frame in memory. data holds its first len bytes, which need not be all. A frame is refused if a decision needs a
- * byte beyond those. */
+/* A frame in memory. data holds its first len bytes; the frame may be longer. A frame is refused if a decision needs
+ * a byte beyond those. */
 struct cmx_frame {
     cmx_frame_kind kind;
     const uint8_t *data;

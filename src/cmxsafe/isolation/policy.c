@@ -116,8 +116,8 @@ static bool opens(const struct cmx_packet *p)
     return (p->tcp_flags & (CMX_TCP_SYN | CMX_TCP_ACK)) == CMX_TCP_SYN;
 }
 
-/* Judges a packet to or from a listener on loopback. Only tasks that a direct context names may connect to its
- * listener. From the listener, only answers pass. */
+/* Judges a packet to or from a listener on loopback. If a direct context names tasks, only those may connect to
+ * its listener; otherwise every task may. From the listener, only answers pass. */
 static cmx_why decide_listener(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;

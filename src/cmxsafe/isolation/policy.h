@@ -5,12 +5,13 @@
  *
  * now_s: seconds on a clock that never goes back, such as cmx_port_now_ms() / 1000.
  *
- * Only these packets pass: TCP between a port that a live session owns and the gateway; ARP and neighbour
- * discovery for our own addresses and the peers we need; ICMP errors about a live session; answers to outstanding DHCP,
- * DNS and SNTP requests; on loopback, the proxies' own connections. Every other packet is dropped without an answer.
+ * Only these packets pass: TCP between the gateway and a port that a live session owns; ICMP errors about a live
+ * session; ARP and neighbour discovery for our own addresses and the peers we need; router discovery and multicast
+ * listener messages; DHCP, DNS and SNTP requests, and answers to outstanding ones; on loopback, the connections of the
+ * proxies and of permitted tasks, and the servers' wake-up packets. Every other packet is dropped without an answer.
  *
  * Order of use: first cmx_isolation_init. Then cmx_isolation_socket_open, cmx_isolation_socket_close and
- * cmx_isolation_resolving for each report of the proxy engine (cmx_proxy_hooks), and cmx_isolation_check for each
+ * cmx_isolation_resolving for each report from the proxy engine (cmx_proxy_hooks), and cmx_isolation_check for each
  * packet. */
 #pragma once
 

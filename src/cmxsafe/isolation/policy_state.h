@@ -41,15 +41,15 @@ struct cmx_iso_context {
     bool direct;         /* false: a service that the proxy connects to; true: the proxy's own listener */
     uint16_t port;       /* port of the service or of the listener */
     struct cmx_ip local; /* address of that port; :: means 127.0.0.1 */
-    const char *tasks;   /* direct: the tasks that may connect; each connection is announced first (CMX_FLOW_CLAIM).
-                            Borrowed for the life of the policy. NULL: every task */
+    const char *tasks;   /* direct: the tasks that may connect; their connect() first records a claim (CMX_FLOW_CLAIM).
+                            NULL: every task. Borrowed for the life of the policy */
 };
 
 /* A gateway that sessions may go to, given by address or by name. If it is given by name, the engine's sessions may go
  * to any address except loopback, multicast and the broadcast of the device's network, but only to this port. */
 struct cmx_iso_gateway {
     struct cmx_ip ip; /* all zeros: the gateway is given by name */
-    const char *name; /* borrowed for the life of the policy; may be looked up only while the engine resolves it */
+    const char *name; /* borrowed for the policy's life; may be looked up only while a gateway is being resolved */
     uint16_t port;    /* 0 means 22 */
 };
 
@@ -71,8 +71,8 @@ struct cmx_iso_config {
 
 /* ---- state ---- */
 
-/* PAIR: a connection of the engine to itself on loopback, which belongs to no context. CLAIM: the connection of a
- * permitted task to a direct context's listener. */
+/* PAIR: a loopback connection from the engine to itself, which belongs to no context. CLAIM: a permitted task's
+ * connection to a direct context's listener. */
 typedef enum { CMX_FLOW_SESSION, CMX_FLOW_RELAY, CMX_FLOW_LISTEN, CMX_FLOW_PAIR, CMX_FLOW_CLAIM } cmx_flow_kind;
 /* PICKUP: the socket was opened before the policy came into force (cmx_isolation_adopt). */
 typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } cmx_tcp_state;
@@ -85,7 +85,7 @@ struct cmx_flow {
     uint8_t kind;               /* a cmx_flow_kind */
     uint8_t state;              /* a cmx_tcp_state */
     uint8_t scale;              /* window scale that we offered in our SYN */
-    bool closing;               /* the socket was closed; the flow ends at expires */
+    bool closing;               /* the socket was closed; the flow ends at the time `expires` */
     uint32_t snd_max;           /* highest sequence number that we sent, plus one */
     uint32_t rcv_ack;           /* highest acknowledgement that we sent */
     uint32_t rcv_edge;          /* right edge of the window that we advertised */
@@ -106,8 +106,8 @@ struct cmx_request {
 
 typedef enum { CMX_NEIGHBOUR_FREE, CMX_NEIGHBOUR_ASKED, CMX_NEIGHBOUR_ANSWERED } cmx_neighbour_state;
 
-/* A neighbour that we requested, with the hardware address that answered; or a router, with the hardware address that
- * advertised it. */
+/* A neighbour whose hardware address we requested, and the address in its answer; or a router, and the hardware address
+ * that sent its advertisement. */
 struct cmx_neighbour {
     struct cmx_ip ip;
     uint32_t expires; /* end of the request, or of the router's lifetime */

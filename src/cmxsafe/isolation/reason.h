@@ -22,24 +22,24 @@ typedef enum {
     CMX_WHY_ETHERTYPE,  /* neither ARP nor IP */
     CMX_WHY_VLAN,       /* an 802.1Q tag, even a priority tag (VLAN 0) */
     CMX_WHY_PROTOCOL,   /* a transport protocol without a rule */
-    CMX_WHY_MARTIAN,    /* an impossible address, such as loopback or our own from outside, or a multicast source */
+    CMX_WHY_MARTIAN,    /* an impossible address, e.g. loopback, a multicast source, or our own source from outside */
     CMX_WHY_NOT_FOR_US, /* the destination (inbound) or source (outbound) is not our hardware address */
     /* Denied because of the policy's state: */
-    CMX_WHY_NO_FLOW,      /* TCP outside any live session or relay, or loopback UDP to an undeclared port */
+    CMX_WHY_NO_FLOW,      /* TCP outside any live session or relay, or loopback UDP without a declared port */
     CMX_WHY_TCP_STATE,    /* TCP of a known session or relay, but not valid in its state or outside its window */
     CMX_WHY_UNASKED,      /* an answer without a request */
     CMX_WHY_NOT_PEER,     /* a host that the device does not need, or a task that the direct context does not name */
     CMX_WHY_WRONG_SERVER, /* a server or router other than the one that answered first */
     CMX_WHY_FORM,         /* a permitted protocol in a form that is not permitted */
-    CMX_WHY_NAME,         /* a look-up of a name that is not permitted, or not at this time */
+    CMX_WHY_NAME,         /* a look-up whose name is not permitted, or not now, or whose type is not A or AAAA */
     CMX_WHY_ICMP,         /* an ICMP message that no rule allows */
     CMX_WHY_INTERNAL,     /* the filter's description of the interface exceeds the policy's bounds */
 
     /* Allowed */
     CMX_WHY_SESSION, /* TCP of a live session with the gateway */
-    CMX_WHY_RELAY,   /* loopback TCP of a proxy */
+    CMX_WHY_RELAY,   /* loopback TCP of a relay, or from the engine to itself */
     CMX_WHY_DIRECT,  /* loopback TCP to a direct context's listener */
-    CMX_WHY_CONTROL, /* loopback UDP to a port that the firmware declared */
+    CMX_WHY_CONTROL, /* loopback UDP from or to a port that the firmware declared */
     CMX_WHY_ARP,
     CMX_WHY_ND, /* neighbour discovery, router discovery, MLD reports */
     CMX_WHY_ICMP_ERROR,

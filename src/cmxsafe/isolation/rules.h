@@ -18,7 +18,7 @@ bool cmx_iface_owns(const struct cmx_iface *iface, const struct cmx_ip *ip);
 /* Returns an interface's entry for ip, or NULL. list: the n neighbours or the n routers of the policy. */
 struct cmx_neighbour *cmx_neighbour_find(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip);
 
-/* Returns the router whose advertisement this interface has received, even if its lifetime has ended, or NULL. */
+/* Returns this interface's stored router with the address ip, even if the router's lifetime has ended, or NULL. */
 struct cmx_neighbour *cmx_question_router(const struct cmx_question *q, const struct cmx_ip *ip);
 
 /* True if the stack may send DNS queries to that address. */

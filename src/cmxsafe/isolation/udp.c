@@ -24,7 +24,7 @@
 #define DNS_TYPE_OPT 41
 #define DNS_OPT_LEN 11u
 
-/* One protocol: its checks of requests and answers, and the offset of the number that an answer repeats. */
+/* One protocol: its checks for requests and answers, and the offsets of the number (id) that an answer repeats. */
 struct protocol {
     cmx_why (*out)(const struct cmx_question *q); /* judges a request */
     cmx_why (*in)(const struct cmx_question *q);  /* judges an answer to an outstanding request */
@@ -147,7 +147,7 @@ static cmx_why dhcp6_out(const struct cmx_question *q)
 {
     if (!cmx_ip_equal(&q->p->dst.ip, &cmx_link_dhcp6_servers.ip))
         return CMX_WHY_FORM;
-    cmx_link_ask(q, &q->p->dst.ip); /* before it answers, the server resolves our address */
+    cmx_link_ask(q, &q->p->dst.ip); /* lets the server resolve our address, which it does before it answers */
     if (payload(q->p)[0] == DHCP6_SOLICIT)
         memset(&q->iso->dhcp6_server[q->iface->index], 0, sizeof q->iso->dhcp6_server[0]);
     return CMX_WHY_DHCP6;
@@ -172,8 +172,8 @@ static uint32_t lower(uint32_t c)
     return c - 'A' < 26 ? c + 32 : c;
 }
 
-/* True if the name at d (labels, section 3.1) is the text `name`, ignoring case. *used: its length with the final
- * zero. */
+/* True if the name at d (labels, section 3.1) is the text `name`, ignoring case. *used: the length of the name at d,
+ * its final zero included. */
 static bool name_equals(const uint8_t *d, uint32_t len, const char *name, uint32_t *used)
 {
     uint32_t at, label = 0; /* remaining bytes of the label */
@@ -236,8 +236,8 @@ static cmx_why dns_out(const struct cmx_question *q)
 
     if (!cmx_question_is_resolver(q, &q->p->dst.ip))
         return CMX_WHY_NOT_PEER;
-    /* Only a standard query with one question passes. It may have the flags recursion desired, authentic data, checking
-     * disabled. */
+    /* Only a standard query with one question passes. It may set the flags recursion desired, authentic data and
+     * checking disabled. */
     if (have != q->p->payload || (cmx_packet_u32(d + 2) & ~0x01300000u) != 1 || cmx_packet_u32(d + 6))
         return CMX_WHY_FORM;
     return may_look_up(q, d + DNS_HEADER, have - DNS_HEADER, cmx_packet_u16(d + 10)) ? CMX_WHY_DNS : CMX_WHY_NAME;

@@ -23,7 +23,7 @@ extern "C" {
 #define CMX_IMAGE_SECTOR 4096 /* alignment and length of a Secure Boot v2 signature sector */
 #define CMX_IMAGE_TEXT_MAX 33 /* a descriptor's text, NUL included */
 
-/* The two formats of images: ESP-IDF's, and any bytes with a trailer. */
+/* The two image formats: ESP-IDF's, and any bytes with a trailer. */
 struct cmx_image_format;
 extern const struct cmx_image_format cmx_image_opaque;
 #define CMX_IMAGE_ESP ((const struct cmx_image_format *)0)
@@ -35,7 +35,7 @@ struct cmx_image_policy {
     uint16_t chip_id;            /* esp_chip_id_t: 5 ESP32-C3, 9 ESP32-S3, ...; CMX_IMAGE_CHIP_ANY for tools */
     uint32_t max_len;            /* maximum size of a file, trailer included: the slot's size */
     uint32_t secure_version_min; /* an image with a lower secure version is a downgrade */
-    bool secure_boot;            /* the bootloader verifies Secure Boot v2 sectors: such an image needs no trailer */
+    bool secure_boot;            /* the bootloader verifies Secure Boot v2: an image with its sector needs no trailer */
     struct cmx_ota_keys keys;    /* if there are none, no signature is required */
 };
 #define CMX_IMAGE_CHIP_ANY 0xffff
@@ -49,7 +49,7 @@ struct cmx_image_info {
     char project[CMX_IMAGE_TEXT_MAX];
 };
 
-/* When and with which ESP-IDF an image was built, made printable. */
+/* An image's build time and ESP-IDF version, made printable. */
 struct cmx_image_build {
     char time[17];
     char date[17];
@@ -69,13 +69,13 @@ struct cmx_image {
     bool hashing;       /* signed_sha holds resources */
     bool hashing_image; /* sha holds resources; never with CMX_IMAGE_OPAQUE */
 
-    /* Results, valid once cmx_image_finish has returned CMX_OK; why is set only when the image was refused. */
+    /* Results. Valid once cmx_image_finish has returned CMX_OK, except why: it is set when the image is refused. */
     bool has_secure_boot;
     bool has_trailer;
     const char *why;                /* why the image was refused, one clause; static */
     uint32_t image_len;             /* length of the image with its appended SHA-256 */
     uint32_t signed_len;            /* length of everything before the trailer */
-    uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of signed_len bytes, as sha256sum prints for the unsigned file */
+    uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of the first signed_len bytes: that of the unsigned file (sha256sum) */
     struct cmx_image_info info;
     struct cmx_trailer trailer;
 
@@ -89,8 +89,8 @@ struct cmx_image {
 CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_policy *policy);
 
 /* Consumes the next bytes. On an error the image is refused, and c->why is the reason. CMX_EFORMAT: malformed;
- * CMX_ENOSPC: too large; CMX_EDOWNGRADE: the secure version is too low; CMX_EPERM: for another chip; CMX_ESIG: checksum
- * or SHA-256 do not match; CMX_ENOTSUP: unknown version of the trailer; CMX_EIO: hashing failed. */
+ * CMX_ENOSPC: too large; CMX_EDOWNGRADE: the secure version is too low; CMX_EPERM: for another chip; CMX_ESIG: the
+ * checksum or SHA-256 does not match; CMX_ENOTSUP: unknown trailer version; CMX_EIO: hashing failed. */
 CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
 
 /* True once the first CMX_IMAGE_HEAD_LEN bytes have been accepted; info is valid then. For CMX_IMAGE_OPAQUE, which has
@@ -107,7 +107,7 @@ void cmx_image_abort(struct cmx_image *c);
 /* Reads the description in a slot's first CMX_IMAGE_HEAD_LEN bytes. CMX_EFORMAT: not an application image. */
 CMX_MUST_USE cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_info *out);
 
-/* Reads how the image was built, from the head of an application image. */
+/* Reads the build time and ESP-IDF version from the head of an application image. */
 void cmx_image_built(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_build *out);
 
 /* Finds a chip by its name, "ESP32-C3" or "esp32c3". CMX_ENOENT: unknown name. */

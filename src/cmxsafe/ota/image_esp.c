@@ -163,7 +163,7 @@ static cmx_err header(struct cmx_image *c)
     uint16_t chip = cmx_le16(h + 12);
 
     if (h[0] != MAGIC)
-        return cmx_image_refuse(c, CMX_EFORMAT, "no ESP-IDF application image");
+        return cmx_image_refuse(c, CMX_EFORMAT, "not an ESP-IDF application image");
     if (h[1] == 0 || h[1] > CMX_IMAGE_SEGMENTS_MAX || h[2] > 5 || (speed > 2 && speed != 0x0f) || size > 7)
         return cmx_image_refuse(c, CMX_EFORMAT, "bad segment count or flash parameters");
     if (c->policy->chip_id != CMX_IMAGE_CHIP_ANY && chip != c->policy->chip_id)

@@ -4,7 +4,7 @@
 
 #include "cmxsafe/ota/image.h"
 
-/* A format besides ESP-IDF's. Neither function is called for a refused image, or for bytes beyond max_len. */
+/* A format other than ESP-IDF's. Neither function is called for a refused image, or for bytes beyond max_len. */
 struct cmx_image_format {
     cmx_err (*feed)(struct cmx_image *c, const uint8_t *p, uint32_t len);
     cmx_err (*finish)(struct cmx_image *c); /* called before signed_sha is finished */

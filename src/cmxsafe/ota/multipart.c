@@ -8,7 +8,7 @@
 /* LINES: the rest of a delimiter's line, then the part's header. */
 enum { PREAMBLE, BODY, LINES, EPILOGUE, BROKEN };
 
-/* True for the characters bchars of RFC 2046 section 5.1.1. */
+/* True for a character in the set `bchars` of RFC 2046 section 5.1.1. */
 static bool boundary_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||

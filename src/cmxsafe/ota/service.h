@@ -3,7 +3,7 @@
  * new image or rolls it back. image.h decides which images are accepted.
  *
  *     GET  /             the page; /serverIndex redirects to it
- *     GET  /update       the state as JSON; `from`: the identity of the client whose upload began last
+ *     GET  /update       the state as JSON; `from`: the client that last began or continued an upload
  *     POST /update       multipart field `update`, or the raw file; Content-Range: the rest of an upload
  *     POST /restart      restarts into an update that is ready
  *
@@ -47,7 +47,7 @@ typedef enum {
 
 /* An upload that ended. */
 struct cmx_ota_past {
-    uint64_t at_ms; /* when it ended (cmx_port_now_ms); before the device's start: negative, modulo 2^64 */
+    uint64_t at_ms; /* when it ended (cmx_port_now_ms); a time before the device's start is negative, modulo 2^64 */
     uint32_t received;
     bool ok;
     char from[CMX_IP_TEXT_MAX]; /* "": not known */
@@ -97,7 +97,7 @@ uint16_t cmx_ota_port(const struct cmx_ota_service *s);
  * ROLLBACK: the image was rolled back and a restart requested; call again in case the device does not restart. */
 cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts);
 
-/* Adds the members of GET /update to the object that is open. Any thread. */
+/* Adds the members of GET /update's answer to the object that is open in j. Any thread. */
 void cmx_ota_json(struct cmx_ota_service *s, struct cmx_json *j);
 
 /* Stops the service: interrupts uploads, and waits for running requests and a running restart. Must not be called while

@@ -22,8 +22,8 @@ typedef enum {
 typedef enum {
     TRIAL_OVER,     /* nothing is left to decide */
     TRIAL_RUNNING,  /* the image is on trial until it is confirmed or the deadline passes */
-    TRIAL_ROLLBACK, /* the rollback is decided, and the slots have not done it yet */
-    TRIAL_RESTART   /* the image was rolled back, and the device has not restarted yet */
+    TRIAL_ROLLBACK, /* the rollback is decided, but the slots have not done it yet */
+    TRIAL_RESTART   /* the image was rolled back, but the device has not restarted yet */
 } cmx_ota_trial_step;
 
 struct cmx_ota_trial {
@@ -42,8 +42,8 @@ uint32_t cmx_ota_now_ms(void);
 /* Invariants, under lock: upload exists exactly in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING. In OTA_RECEIVING
  * and OTA_CHECKING only the thread of the owning request uses upload and the slots. While an image is on trial there is
  * no upload, and only the task that calls cmx_ota_watch uses the slots. The members received, total, crc and slots are
- * copies for the other threads. No function that may leave the process (activate, confirm, rollback, restart) is called
- * under lock. */
+ * copies for the other threads. activate, confirm, rollback and restart may run a hook or never return, so they are
+ * called without the lock. */
 struct cmx_ota_service {
     const struct cmx_ota_config *config; /* borrowed */
     struct cmx_http_server *server;
@@ -56,9 +56,9 @@ struct cmx_ota_service {
     uint32_t crc;
     uint64_t started_ms;
     uint8_t boot[CMX_OTA_BOOT_LEN];
-    bool ready;           /* the next start boots a new image; false after an upload that wrote but was not activated */
+    bool ready;           /* the next start boots a new image; false after a failed upload that wrote to the slot */
     bool restart_running; /* the restart task has not ended */
-    char from[CMX_IP_TEXT_MAX]; /* the client whose upload began last; "": not known */
+    char from[CMX_IP_TEXT_MAX]; /* the client that last began or continued an upload; "": not known */
     struct cmx_mutex lock;
     struct cmx_slots_status slots;
     struct cmx_http_service http;
@@ -75,14 +75,14 @@ struct cmx_ota_request {
     bool in_field; /* the current part is the field `update` */
     bool had_field;
     uint32_t range_end; /* raw upload: offset in the file at which this request's body ends; 0: not known */
-    uint32_t since_ms;  /* start of the window that measures the upload rate; moved later by our processing time */
+    uint32_t since_ms;  /* start of the window that measures the upload rate; our processing time moves it forward */
     uint32_t came;      /* bytes that arrived in that window */
     struct cmx_multipart parts;
 };
 
 _Static_assert(sizeof(struct cmx_upload) + sizeof(struct cmx_ota_request) + sizeof(struct cmx_ota_service) <
                    CMX_OTA_HEAP_MAX / 2,
-               "half of the service's heap; the HTTP server uses the other half");
+               "these structs must fit in half of CMX_OTA_HEAP_MAX; the HTTP server uses the other half");
 
 /* ---- service_state.c: call with the lock held, except cmx_ota_lock, cmx_ota_read_slots and cmx_ota_event_send ---- */
 

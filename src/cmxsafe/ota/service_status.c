@@ -1,4 +1,4 @@
-/* service_status.c - shows the update service's page, and its state as JSON. Decides who may use the service.
+/* service_status.c - serves the update page, and the update service's state as JSON. Decides who may use the service.
  */
 #include <inttypes.h>
 #include <stdio.h>

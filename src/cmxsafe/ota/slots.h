@@ -31,7 +31,7 @@ struct cmx_slots_status {
     bool rolled_back;                 /* the image of the last update was tried and rolled back */
     const char *problem;              /* why the last update did not take effect, a sentence borrowed from arg; or
                                        * NULL */
-    char running[CMX_SLOT_NAME_MAX];  /* "ota_0", "factory", "system" */
+    char running[CMX_SLOT_NAME_MAX];  /* the slot of the running image, such as "ota_0", "factory", "system" */
     char target[CMX_SLOT_NAME_MAX];   /* the slot of the next image; "" if there is none */
     char version[CMX_IMAGE_TEXT_MAX]; /* version of the running image */
     char project[CMX_IMAGE_TEXT_MAX];
@@ -49,9 +49,9 @@ struct cmx_slots {
     cmx_err (*erase)(void *arg, uint32_t offset, uint32_t len);
     cmx_err (*write)(void *arg, uint32_t offset, const void *data, size_t len);
     cmx_err (*read)(void *arg, uint32_t offset, void *out, size_t len);
-    /* Activates the target slot, which holds a verified image: the next start boots it, on trial. On an error of this
-     * and the following functions *why contains the reason, or is empty if the error code is precise enough. CMX_EPERM:
-     * a hook refused; CMX_ETIMEOUT: a hook did not end in time. */
+    /* Activates the target slot, which holds a verified image: the next start boots it, on trial. If this or one of
+     * the next functions fails, *why contains the reason, or is empty if the error code is precise enough. CMX_EPERM: a
+     * hook refused; CMX_ETIMEOUT: a hook did not end in time. */
     cmx_err (*activate)(void *arg, const struct cmx_image *verified, struct cmx_why *why);
     /* Makes the running image permanent. */
     cmx_err (*confirm)(void *arg, struct cmx_why *why);

@@ -2,7 +2,7 @@
  * the configured keys signed exactly these bytes. Pure: no I/O. The format is docs/OTA.md's, version 1. All numbers are
  * little-endian, as in the image. Each row below has a field's offset, its length in bytes and its content:
  *
- *     0  8  magic  "CMXSIG\r\n" (a transfer that converts line ends breaks it)
+ *     0  8  magic  "CMXSIG\r\n" (a transfer that converts line endings breaks it)
  *     8  1  version 1
  *     9  1  algorithm 1: ECDSA P-256 with SHA-256 (FIPS 186-5)
  *    10  2  length of the trailer, 96

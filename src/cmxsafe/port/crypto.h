@@ -41,7 +41,7 @@ CMX_MUST_USE cmx_err cmx_sha256_of(const void *data, size_t len, uint8_t out[CMX
 CMX_MUST_USE cmx_err cmx_sha256_of_two(const void *head, size_t head_len, const void *data, size_t len,
                                        uint8_t out[CMX_SHA256_LEN]);
 
-/* HMAC-SHA-256, RFC 2104, streaming. The key is copied and wiped at the end. */
+/* HMAC-SHA-256, RFC 2104, streaming. The key is copied, and the copy is wiped at the end. */
 struct cmx_hmac {
     uintptr_t opaque[48];
 };

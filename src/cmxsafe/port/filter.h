@@ -67,14 +67,14 @@ struct cmx_filter {
      * calls must be static. CMX_EIO: there is too little memory; the judge then sees the packets of the interfaces, but
      * not yet those from the device to itself. Call again to complete the installation. */
     cmx_err (*install)(const struct cmx_filter_calls *calls);
-    /* Locks out the judge while the policy changes. Hold it briefly; not recursive. Usable once the stack runs, even if
-     * the filter is not installed. */
+    /* Locks out the judge while the policy changes. Hold it briefly; not recursive. Usable once the stack is running,
+     * even if the filter is not installed. */
     void (*lock)(void);
     void (*unlock)(void);
 };
 
-/* Returns the platform's filter, or NULL if the device has no own network stack (the virtual board on the machine's
- * sockets). Static. */
+/* Returns the platform's filter, or NULL if the device has no network stack of its own (the virtual board on the
+ * machine's sockets). Static. */
 const struct cmx_filter *cmx_port_filter(void);
 
 #ifdef __cplusplus

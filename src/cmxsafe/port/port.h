@@ -1,6 +1,6 @@
-/* port.h - the contract with a platform, besides POSIX sockets (which ESP-IDF, lwIP and Linux all have), crypto.h and
- * core/platform.h (the clock and the log), which this header includes. To bring cmxsafe to another RTOS, implement
- * these functions in one folder and run tests/port_conformance against it. Implementations: port/linux,
+/* port.h - the functions that a platform must provide, besides POSIX sockets (which ESP-IDF, lwIP and Linux all have),
+ * crypto.h, and core/platform.h (the clock and the log; this header includes it). To bring cmxsafe to another
+ * RTOS, implement these functions in one folder and run tests/port_conformance against it. Implementations: port/linux,
  * src/cmxsafe/port/esp.
  *
  * Unless said otherwise a function may be called from any task, may block, and is not called from an interrupt or from
@@ -44,7 +44,7 @@ size_t cmx_port_heap_free(void);
 void cmx_port_background(void);
 
 /* A task calls this last, before it signals that it has ended. Frees thread-local library state (e.g. OpenSSL's), so
- * that a leak check at exit finds none. May do nothing. */
+ * that a leak check at exit does not report it. May do nothing. */
 void cmx_port_task_done(void);
 
 /* A lock; not recursive. The object contains its storage, so that cmx_port_mutex_init cannot fail. */

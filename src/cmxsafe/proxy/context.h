@@ -52,7 +52,7 @@ typedef enum {
 /* How to reach the gateway, verify its host key and log in. cmx_proxy_create copies all strings. */
 struct cmx_gateway {
     const char *host; /* one gateway or a list of gateways (gateways.h); the pins apply to each gateway */
-    uint16_t port;    /* used for each entry of host without a port; 0 means 22 */
+    uint16_t port;    /* used for each entry of host that names no port; 0 means 22 */
     const char *user;
 
     /* Pins. Each is either "SHA256:<base64>", as ssh-keygen -l prints it, or a known_hosts line. The host names of such
@@ -76,8 +76,8 @@ struct cmx_gateway {
     const char *key_passphrase; /* passphrase of key_file or key_pem; NULL: none */
     const char *password;       /* sent by the methods password or keyboard-interactive; NULL: never */
 
-    const char *ciphers;      /* OpenSSH names, comma separated; NULL: current ciphers, accelerated ones first */
-    unsigned login_timeout_s; /* 0 means the default, also in the numbers below */
+    const char *ciphers;      /* OpenSSH names, comma separated; NULL: the default (gateway_options.h) */
+    unsigned login_timeout_s; /* 0 means the default, here and in the numbers below */
     unsigned keepalive_s;
     unsigned keepalive_max;
     uint32_t backoff_base_ms;
@@ -134,7 +134,7 @@ struct cmx_relay_event {
     uint64_t bytes_in;  /* closed: bytes that the gateway sent and the local side received */
     uint64_t bytes_out; /* closed: bytes that the local side sent and the gateway accepted */
     uint64_t lasted_ms; /* closed: lifetime of the connection */
-    /* Of a closed connection. CMX_OK: both sides ended it in order; CMX_ECLOSED: one side broke it off; CMX_ETIMEOUT:
+    /* Of a closed connection. CMX_OK: both sides closed it properly; CMX_ECLOSED: one side broke it off; CMX_ETIMEOUT:
      * it was idle for idle_timeout_s; CMX_ENOMEM: memory was short; CMX_ENOENT: the context was removed or the engine
      * is ending; otherwise: the error that ended the session, which the session hook reports next.
      *
@@ -159,8 +159,8 @@ struct cmx_proxy_hooks {
     /* Called when all contexts of a session have become reachable (up), and when that session has ended; err is then
      * the cause. gateway: the host of the gateway as written in the gateway list. */
     void (*session)(void *arg, const char *session, const char *gateway, bool up, cmx_err err);
-    /* Called when a connection was opened, closed or refused, even if the heap is exhausted. No event is sent for a
-     * connection that ends before it was opened or refused. */
+    /* Called when a connection has been opened, closed or refused, even if the heap is exhausted. No event is sent for
+     * a connection that ends before it has been opened or refused. */
     void (*relay)(void *arg, const struct cmx_relay_event *event);
 };
 
@@ -175,7 +175,7 @@ typedef enum {
     CMX_STATE_FORWARDING, /* requesting the listener */
     CMX_STATE_UP,         /* the context is reachable */
     CMX_STATE_WAITING,    /* waiting for the next attempt (backoff) */
-    CMX_STATE_STUCK       /* the session's task has not run since since_ms; nothing passes */
+    CMX_STATE_STUCK       /* the session's task last ran at since_ms; no data passes */
 } cmx_context_state;
 
 const char *cmx_context_state_name(cmx_context_state s); /* "up", "waiting", ... */

@@ -29,7 +29,7 @@ CMX_OPTION(HOST, remote_host, remote_host, "remote_host", 0, 0, NULL, CMX_DIRECT
     "direct: the name or address of the service's host; the gateway resolves it.")
 CMX_OPTION(COUNT, max_connections, max_connections, "max_connections", 1, CMX_PROXY_CONNECTIONS_MAX,
     CMX_PROXY_CONNECTIONS_DEFAULT, ANY, NULL,
-    "The most connections at the same time; further connections are refused.")
+    "Maximum number of simultaneous connections; further connections are refused.")
 CMX_OPTION(SECONDS, idle_timeout_s, idle_timeout_s, "idle_timeout", 0, 2592000, 0, ANY, NULL,
     "A connection with no byte in either direction for this long is closed; 0: never.")
 CMX_OPTION(NAME, session, session, "session", 0, 0, NULL, ANY, "a session of its own",

@@ -22,7 +22,8 @@ CMX_GATEWAY_OPTION(ACCOUNT, user, "user", 0, 64, NULL, NULL,
     "Account to log in to.")
 CMX_GATEWAY_OPTION(FILE, key_file, "key_file", 0, 0, NULL, NULL,
     "Private key, OpenSSH or PEM; refused if group or others can access it.")
-CMX_GATEWAY_OPTION(TEXT, ciphers, "ciphers", 0, 512, NULL, "current ciphers, ordered by what the CPU accelerates",
+CMX_GATEWAY_OPTION(TEXT, ciphers, "ciphers", 0, 512, NULL,
+    "AES-GCM and ChaCha20-Poly1305, the faster one first, then AES-256-CTR",
     "OpenSSH names, separated by commas.")
 CMX_GATEWAY_OPTION(SECONDS, login_timeout_s, "login_timeout", 1, 300, CMX_PROXY_LOGIN_TIMEOUT_S, NULL,
     "Time limit of one login attempt, from TCP connect to authentication. The look-up of the gateway's name does not "
@@ -34,8 +35,8 @@ CMX_GATEWAY_OPTION(COUNT, keepalive_max, "keepalive_max", 1, 100, CMX_PROXY_KEEP
 CMX_GATEWAY_OPTION(MS, backoff_base_ms, "backoff_min", 100, 3600000, CMX_PROXY_BACKOFF_BASE_MS, NULL,
     "Upper limit of the first wait between attempts; the limit doubles with each failure.")
 CMX_GATEWAY_OPTION(MS, backoff_max_ms, "backoff_max", 100, 86400000, CMX_PROXY_BACKOFF_MAX_MS, NULL,
-    "Upper limit of the waits, divided by the number of gateways. After a wrong host key or credential the waits grow to "
-    "five times `backoff_max`.")
+    "Upper limit of the waits. With several gateways, it is divided by their number. After a wrong host key or "
+    "credential it is not divided, and grows to five times `backoff_max`.")
 CMX_GATEWAY_OPTION(BYTES, rekey_bytes, "rekey_bytes", 0, 1ull << 40, 0, NULL,
     "Renew the session keys after this many bytes; 0: the SSH library's default.")
 CMX_GATEWAY_OPTION(SWITCH, require_pq, "require_pq", 0, 1, 0, NULL,

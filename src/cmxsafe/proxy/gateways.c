@@ -56,7 +56,8 @@ cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uin
             group++;
     }
     return l->n ? CMX_OK
-                : cmx_why_fail(why, CMX_EINVAL, "'%.40s' is not a list of 1 to %d HOST, HOST:PORT or [IPV6]:PORT", text,
+                : cmx_why_fail(why, CMX_EINVAL,
+                               "'%.40s' is not a list of 1 to %d gateways, each HOST, HOST:PORT or [IPV6]:PORT", text,
                                CMX_GATEWAYS_MAX);
 }
 

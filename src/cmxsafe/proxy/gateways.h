@@ -37,7 +37,7 @@ struct cmx_gateway_list {
     char text[CMX_GATEWAYS_TEXT_MAX];
 };
 
-/* Reads a list. port: the port of each entry that names none. why receives the reason of a failure; may be NULL.
+/* Reads a list. port: the port of each entry that names none. why receives the reason for a failure; may be NULL.
  * CMX_EINVAL: text is not a valid list; l is then empty. */
 CMX_MUST_USE cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uint16_t port,
                                             struct cmx_why *why);

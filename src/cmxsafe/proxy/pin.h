@@ -20,9 +20,9 @@ struct cmx_pin {
     bool revoked;       /* this key is never accepted, even if another pin has it */
 };
 
-/* Parses a pin. text: "SHA256:<base64>", or a known_hosts line: "names type base64[ comment]", "@revoked names type
- * base64", or "type base64[ comment]" as in a .pub file. CMX_EFORMAT: text is none of these, or has another marker than
- * @revoked; CMX_ENOTSUP: the key type is not supported. */
+/* Parses a pin. text: "SHA256:<base64>", a known_hosts line "names type base64[ comment]", or "type base64[ comment]"
+ * as in a .pub file; each may begin with the marker @revoked. CMX_EFORMAT: text is none of these, or has a marker other
+ * than @revoked; CMX_ENOTSUP: the key type is not supported. */
 CMX_MUST_USE cmx_err cmx_pin_parse(struct cmx_pin *pin, const char *text);
 
 typedef enum { CMX_PIN_UNKNOWN = 0, CMX_PIN_ACCEPTED, CMX_PIN_REVOKED } cmx_pin_verdict;

@@ -145,7 +145,7 @@ static struct run *find_running(struct session *s, const struct cmx_context *c)
     return r ? r : run_find(s->arrivals, c);
 }
 
-/* The changes of a new configuration, prepared so that applying them cannot fail. */
+/* The changes that a new configuration requires, prepared so that applying them cannot fail. */
 struct change {
     /* For each index in the new configuration: the running context, if it is unchanged; otherwise NULL. */
     struct run *kept[CMX_PROXY_CONTEXTS_MAX];

@@ -75,8 +75,8 @@ size_t cmx_proxy_status(struct cmx_proxy *p, struct cmx_context_status *out, siz
 bool cmx_proxy_find(struct cmx_proxy *p, cmx_proxy_direction direction, uint16_t local_port,
                     struct cmx_context_status *out);
 
-/* True when the device has reached its gateway. At least one context must be CMX_STATE_UP. Every other context must be
- * up too, unless the gateway refused its forward in a live session. Any thread. */
+/* True if the device has reached its gateway: at least one context is CMX_STATE_UP, and every other context is up too
+ * or had its forward refused by the gateway in a live session. Any thread. */
 bool cmx_proxy_reached(struct cmx_proxy *p);
 
 #ifdef __cplusplus

@@ -211,9 +211,9 @@ cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct 
     struct cmx_ip ip;
 
     if (c->allow_from && cmx_originator_check_list(c->allow_from) != CMX_OK)
-        return cmx_why_fail(why, CMX_EINVAL,
-                            "context %s allow_from: not 1 to " DIGITS(CMX_PROXY_ALLOW_MAX) " addresses or prefixes",
-                            c->name);
+        return cmx_why_fail(
+            why, CMX_EINVAL,
+            "context %s allow_from: not a list of 1 to " DIGITS(CMX_PROXY_ALLOW_MAX) " addresses or prefixes", c->name);
     if (c->peer == CMX_PEER_MIRROR && (!cmx_ip_parse(&ip, c->local_host) || cmx_ip_is_v4(&ip)))
         return cmx_why_fail(why, CMX_EINVAL, "context %s peer: mirror needs local_host = ::1, not %.40s", c->name,
                             c->local_host);
@@ -307,7 +307,7 @@ static cmx_err check_context(const struct cmx_gateway *g, const struct cmx_conte
         if (strcmp(c->name, all[i].name) == 0)
             err = cmx_why_fail(why, CMX_EINVAL, "context %s name: given twice", c->name);
         else if (same_listener(c, &all[i]))
-            err = cmx_why_fail(why, CMX_EINVAL, "contexts %s and %s: the same listener", all[i].name, c->name);
+            err = cmx_why_fail(why, CMX_EINVAL, "contexts %s and %s have the same listener", all[i].name, c->name);
     }
     return err;
 }

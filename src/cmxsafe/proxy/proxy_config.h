@@ -36,8 +36,8 @@ enum {
 };
 extern const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS];
 
-/* These functions read and write the member of c that the option o describes, either as a text or as a number.
- * cmx_context_option_is_text returns true if it is a text. */
+/* These functions read and write the member of c that the option o describes, either as text or as a number.
+ * cmx_context_option_is_text returns true if the member is text. */
 bool cmx_context_option_is_text(const struct cmx_context_option *o);
 const char *cmx_context_option_text(const struct cmx_context_option *o, const struct cmx_context *c);
 void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_context *c, const char *text);

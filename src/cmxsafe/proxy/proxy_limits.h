@@ -2,9 +2,9 @@
  * #ifndef (with Kconfig on ESP32). The defaults under CMX_DEVICE_PROFILE suit a microcontroller, the others a Linux
  * host.
  *
- * One relay uses at most this memory. In our heap: its struct (under 400 bytes), one chunk that waits for the gateway,
- * and one channel window of bytes that wait for the local side. In libssh: one channel window. libssh chooses the
- * window: 1.28 MB in 0.10, 2 MB in 0.11, 8,000 bytes in LibSSH-ESP32. */
+ * One relay uses at most the following memory. In our heap: its struct (under 400 bytes), one chunk that waits for the
+ * gateway, and one channel window of bytes that wait for the local side. In libssh: one channel window. libssh chooses
+ * the window: 1.28 MB in 0.10, 2 MB in 0.11, 8,000 bytes in LibSSH-ESP32. */
 #pragma once
 
 #if defined(ESP_PLATFORM) && !defined(CMX_DEVICE_PROFILE)
@@ -76,7 +76,7 @@
 #define CMX_RELAY_BACKLOG_MAX (4u << 20)
 #endif
 
-/* libssh answers each request of the gateway and keeps the answers, some 50 bytes each, until the gateway reads them.
+/* libssh answers each request from the gateway and keeps the answers, some 50 bytes each, until the gateway reads them.
  * The session ends if more than this many answers are unread. */
 #ifndef CMX_UNREAD_ANSWERS_MAX
 #ifdef CMX_DEVICE_PROFILE
@@ -104,14 +104,14 @@
 #define CMX_RELAY_CLOSE_TIMEOUT_MS 60000
 #endif
 
-/* A new connection is refused while less heap than this is free. Without memory libssh drops packets silently, and the
- * existing connections would hang. On hosts the free heap is unknown, so no connection is refused. */
+/* A new connection is refused while less heap than this is free. When memory runs out, libssh drops packets silently,
+ * and the existing connections hang. On hosts the free heap is unknown, so no connection is refused. */
 #ifndef CMX_RELAY_HEAP_FLOOR
 #define CMX_RELAY_HEAP_FLOOR 16384
 #endif
 
-/* While an update is received and less heap than this is free, the connections of high_bw contexts are closed and new
- * ones are refused, so that the update has enough memory. */
+/* While an update is being received and less heap than this is free, the connections of high_bw contexts are closed
+ * and new ones are refused, so that the update has enough memory. */
 #ifndef CMX_RELAY_HEAP_UPDATE
 #define CMX_RELAY_HEAP_UPDATE 32768
 #endif
@@ -145,7 +145,7 @@
 #endif
 
 /* A login attempt fails if the look-up of the gateway's name takes longer than this. The look-up continues, and a later
- * attempt uses its result. If only the first name server is dead, the answer already takes 5 to 20 s longer. */
+ * attempt uses its result. Even if only the first name server is dead, the answer takes 5 to 20 s longer. */
 #ifndef CMX_LOOKUP_TIMEOUT_MS
 #define CMX_LOOKUP_TIMEOUT_MS 30000
 #endif

@@ -272,7 +272,7 @@ static bool has_memory(const struct session *s, const struct run *r)
 
     if (heap >= cmx_relay_heap_floor(s, r))
         return true;
-    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection refused: %u bytes of heap are free", r->cfg.name,
+    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection refused: only %u bytes of heap are free", r->cfg.name,
                     (unsigned)heap);
     return false;
 }
@@ -289,8 +289,8 @@ static struct relay *relay_admit(struct session *s, struct run *r, unsigned extr
         return x;
     }
     if (!place)
-        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u are open", r->cfg.name, from,
-                        r->live.relays_open);
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: limit reached, %u are open", r->cfg.name,
+                        from, r->live.relays_open);
     cmx_relay_event_refused(s, r, from, place ? CMX_ENOMEM : CMX_EBUSY);
     return NULL;
 }
@@ -422,7 +422,7 @@ static uint64_t idle_at(const struct relay *x)
     return idle_s ? x->active_ms + idle_s * 1000 : UINT64_MAX;
 }
 
-/* Sends EOF once all bytes of the local socket have been sent to the gateway. */
+/* Sends EOF once all bytes from the local socket have been sent to the gateway. */
 static cmx_err settle_to_gateway(struct relay *x)
 {
     cmx_err err;
@@ -434,7 +434,7 @@ static cmx_err settle_to_gateway(struct relay *x)
     return err;
 }
 
-/* Shuts down the sending direction of the local socket once the socket has received all bytes of the gateway. */
+/* Shuts down the sending direction of the local socket once all bytes from the gateway have been sent to it. */
 static void settle_to_local(struct relay *x)
 {
     if (x->to_local != HALF_DRAIN || cmx_relay_state_has_backlog(x))
@@ -451,7 +451,7 @@ static void finish_shut(struct relay *x, struct session *s)
     case END_IN_ORDER:
         finish(x, s, CMX_OK);
         break;
-    case END_CUT: /* the service has received everything: close its socket in order */
+    case END_CUT: /* the service has been sent everything: close its socket without a reset */
         cmx_relay_event_closed(x, s, CMX_ECLOSED);
         finish(x, s, CMX_OK);
         break;

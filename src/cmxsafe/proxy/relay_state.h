@@ -5,7 +5,7 @@
  *
  *   to local:    open   bytes may still arrive from the gateway
  *                drain  the gateway sent EOF or CLOSE; the rest waits for the local socket
- *                shut   the local socket has received everything, and the end of file
+ *                shut   all bytes and the end of file have been sent to the local socket
  *   to gateway:  open   the local socket is read
  *                drain  the local socket is at its end of file; the rest waits for the gateway
  *                shut   EOF is sent, or the gateway closed the channel
@@ -58,7 +58,7 @@ struct relay {
     cmx_ssh_open *open;
     struct cmx_ssh_channel *channel;
     struct cmx_lookup *lookup;      /* look-up of the service's name; owns `address`; NULL: none */
-    const struct addrinfo *address; /* CONNECTING: the address that is tried */
+    const struct addrinfo *address; /* CONNECTING: the address that is being tried */
     cmx_err failed;                 /* why both sides must be reset; CMX_OK: no reset */
     size_t backlog;                 /* number of bytes for the local socket that wait inside libssh */
     struct relay_bytes spill;       /* bytes read from libssh that wait for the local socket */

@@ -9,8 +9,9 @@
 #include "cmxsafe/proxy/net.h"
 #include "cmxsafe/proxy/session_pair.h"
 
-/* Looks up the gateway's name. *list is valid as long as s->lookup. The look-up does not count against login_timeout_s.
- * A look-up that takes too long continues while the session waits; the next attempt uses its result. */
+/* Looks up the gateway's name. *list is valid as long as s->lookup exists. The look-up does not count against
+ * login_timeout_s. A look-up that takes too long continues while the session waits, and the next attempt uses its
+ * result. */
 static cmx_err look_up_gateway(struct session *s, const struct addrinfo **list)
 {
     const struct cmx_gateway_host *g = cmx_session_gateway(s);
@@ -172,8 +173,8 @@ static unsigned fitting_types(const struct session *s)
     return s->stack_bytes < need ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
 }
 
-/* Returns the host key types of the pins, without the types that this round has already tried; if none is left, all
- * types of the pins. If only these types are requested, the gateway shows another of its keys. */
+/* Returns the host key types of the pins that this round has not tried yet; if none is left, all types of the pins.
+ * Requesting only these types makes the gateway show another of its keys. */
 static unsigned remaining_types(const struct session *s)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);

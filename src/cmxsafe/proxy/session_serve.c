@@ -108,8 +108,8 @@ static struct run *run_for(struct session *s, cmx_ssh_open *o)
         by_port = r;
         matches++;
     }
-    /* A server may write the address in another form than the request. If only one context has the port, the port is
-     * enough. */
+    /* A server may write the address in a form other than that of the request. If only one context has the port, the
+     * port is enough. */
     return matches == 1 ? by_port : NULL;
 }
 
@@ -186,8 +186,8 @@ void cmx_session_serve_end(struct session *s, cmx_err cause)
     }
 }
 
-/* While an update is received, connections of high_bw contexts need more free heap. Closes these connections if too
- * little heap is free. */
+/* While an update is being received, connections of high_bw contexts need more free heap. Closes these connections if
+ * too little heap is free. */
 static void yield_to_update(struct session *s)
 {
     size_t heap;
@@ -197,7 +197,7 @@ static void yield_to_update(struct session *s)
     heap = cmx_port_heap_free();
     for (struct relay *x = s->relays; x; x = x->next)
         if (x->phase == RELAY_OPEN && x->run->cfg.high_bw && heap < cmx_relay_heap_floor(s, x->run)) {
-            cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection closed for the update: %u bytes of heap are free",
+            cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection closed for the update: only %u bytes of heap are free",
                             x->run->cfg.name, (unsigned)heap);
             cmx_relay_abort(x, s, CMX_ENOMEM);
         }

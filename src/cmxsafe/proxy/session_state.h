@@ -24,7 +24,7 @@ typedef enum { PROBE_OFF, PROBE_WAITING, PROBE_OPENING, PROBE_SENT } probe_state
 struct probe {
     probe_state state; /* only probe_set_state in probe.c sets it */
     struct cmx_ssh_channel *channel;
-    uint64_t next_ms;  /* PROBE_WAITING: when the next probe starts; later: when the probe fails */
+    uint64_t next_ms;  /* PROBE_WAITING: when the next probe starts; OPENING, SENT: when this one times out */
     unsigned failures; /* failed probes in a row */
     bool seen;         /* the token came back */
     bool gone;         /* the gateway closed the channel */
@@ -62,11 +62,11 @@ struct engine {
     struct cmx_mutex lock;
     struct cmx_proxy_hooks hooks; /* constant after the start */
     atomic_bool updating;         /* set by cmx_proxy_set_updating */
-    struct session *sessions;     /* the lock guards changes of the list */
+    struct session *sessions;     /* the lock guards changes to the list */
     /* All sessions connect to the same gateway: in a fleet, only one gateway at a time holds the device's identity. The
      * lock guards `turn` and `n_up`. */
-    struct cmx_gateway_turn turn; /* changes while no session is up, or when a session has found another gateway */
-    /* Number of authenticated sessions. A session on another gateway than turn.at must end. */
+    struct cmx_gateway_turn turn; /* changes only while no session is up, or when a session has found another gateway */
+    /* Number of authenticated sessions. A session on a gateway other than turn.at must end. */
     unsigned n_up;
 };
 
@@ -94,7 +94,7 @@ struct session {
     uint64_t request_ms;  /* when the pending request was sent */
     uint64_t received;    /* cmx_ssh_received at the last check */
     uint64_t received_ms; /* when `received` last grew */
-    atomic_uint alive;    /* low 32 bits of the time of cmx_session_alive */
+    atomic_uint alive;    /* low 32 bits: time of the last cmx_session_alive, or end of the cmx_session_rests wait */
     int wake;             /* descriptor of cmx_port_wake_open, open as long as the task runs */
     int fd;               /* under the lock: the SSH socket, for cmx_proxy_watch; -1: none */
     bool hold;            /* under the lock: the task must not begin yet */
@@ -105,7 +105,7 @@ struct session {
     uint8_t shut_out;     /* attempts in a row that failed on a gateway where other sessions are up */
     uint8_t search_from;  /* the gateway on which the attempts failed before the search */
     struct cmx_gateway_turn search;
-    bool searches;       /* this session tries the other gateways, in the order of `search` */
+    bool searches;       /* this session is trying the other gateways, in the order of `search` */
     bool logged_in;      /* the login of this attempt has succeeded */
     uint8_t address;     /* index of the last address tried, in the look-up's list */
     bool more_addresses; /* the look-up found more addresses after `address` */

@@ -100,7 +100,7 @@ struct cmx_ssh_handlers {
  * if there is none. The caller must accept or refuse it. Refuses channels of other types and adds their number to
  * *alien. CMX_EPROTO: as in cmx_ssh_process. */
 CMX_MUST_USE cmx_err cmx_ssh_next_open(struct cmx_ssh *s, cmx_ssh_open **out, unsigned *alien);
-const char *cmx_ssh_open_address(cmx_ssh_open *o); /* of the forward's listener; valid as long as o */
+const char *cmx_ssh_open_address(cmx_ssh_open *o); /* the listener's address; valid until o is consumed */
 uint16_t cmx_ssh_open_port(cmx_ssh_open *o);
 const char *cmx_ssh_open_originator(cmx_ssh_open *o); /* untrusted text */
 uint32_t cmx_ssh_open_originator_port(cmx_ssh_open *o);

@@ -11,7 +11,7 @@
 #define CIPHER_NAME_MAX 64
 
 /* Hybrids of ML-KEM or NTRU Prime with X25519: a future quantum computer cannot decrypt recorded sessions that used
- * them. libssh supports them since 0.12; it ignores names that it does not know. */
+ * them. libssh has supported them since 0.12; it ignores names that it does not know. */
 #define KEX_PQ "mlkem768x25519-sha256,sntrup761x25519-sha512@openssh.com"
 /* RFC 8731, RFC 5656: every server of the last ten years supports one of these. The cheapest one for a small CPU comes
  * first; it needs less than 6 KB of stack. */
@@ -34,8 +34,8 @@ static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
     "rsa-sha2-512,rsa-sha2-256",
 };
 
-/* The order in which host key types are offered to a gateway that has several. On a device ECDSA comes first: the
- * crypto library needs less than 10 KB of stack for ECDSA, and libssh needs 12 KB for Ed25519. */
+/* The order in which host key types are offered to a gateway that has several. On a device ECDSA comes first,
+ * because the crypto library needs less than 10 KB of stack for it, but libssh needs 12 KB for Ed25519. */
 #ifdef CMX_DEVICE_PROFILE
 static const uint8_t hostkey_order[] = {CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_ED25519, CMX_HOSTKEY_RSA};
 #else

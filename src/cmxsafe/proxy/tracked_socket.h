@@ -1,5 +1,5 @@
-/* tracked_socket.h - reports the opening and the closing of a socket to the hooks socket_open and socket_close, with
- * the same addresses. */
+/* tracked_socket.h - reports a socket's opening and closing to the hooks socket_open and socket_close, and passes the
+ * same addresses to both. */
 #pragma once
 
 #include <sys/socket.h>

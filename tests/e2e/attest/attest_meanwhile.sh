@@ -1,6 +1,6 @@
 # While /hash computes over 4 MB as slowly as a chip's flash allows, the other context of the same session continues:
-# round trips begin and end within each computation, and a bulk transfer keeps its order. The test has no time limits:
-# it compares the longest gap between round trips with the duration of the computation in which it occurs.
+# round trips begin and end within each computation, and the bytes of a bulk transfer arrive in order. The test has no
+# time limits: it compares the longest gap between round trips with the duration of the computation in which it occurs.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 start_board_with_bulk 250

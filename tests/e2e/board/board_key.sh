@@ -47,8 +47,8 @@ equal "$(logged_key)" "$(cat "$TMP/board.pub")" || fail "the second start has an
 end_board
 ok "the key survives a restart and logs in"
 
-# A board that cannot store its secret creates no key: it would have a new key at each start, which the gateway would
-# not accept.
+# A board that cannot store its secret creates no key. Otherwise it would have a new key at each start, and the gateway
+# would not accept this key.
 mv "$TMP/board/ssh_secret.bin" "$TMP/secret"
 mkdir "$TMP/board/ssh_secret.bin"
 start_board "${to_sshd[@]}"

@@ -38,7 +38,8 @@ in_ns dev curl -sS -m 20 -o /dev/null -F "update=@$TMP/unsigned" http://127.0.0.
 in_ns gw bash -c "for i in \$(seq 60); do timeout 1 bash -c '</dev/tcp/$D4/8082'; sleep 1; done" 2>/dev/null &
 PIDS+=("$!")
 
-# The page runs `cmxsafed status`, which finds the socket in /etc/cmxsafe/cmxsafed.conf; here a wrapper names the scenario's file.
+# The page runs `cmxsafed status`, which reads the socket's path from /etc/cmxsafe/cmxsafed.conf. Here a wrapper passes
+# the scenario's configuration file instead.
 mkdir "$TMP/path"
 printf '#!/bin/sh\nexec %s/cmxsafed "$@" --config %s\n' "$BIN" "$CONF" >"$TMP/path/cmxsafed"
 chmod +x "$TMP/path/cmxsafed"

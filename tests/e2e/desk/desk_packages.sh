@@ -22,7 +22,8 @@ holds() {
 
 pio=$(python_with platformio==6.2.0 2>"$TMP/pip.log") || fail "no platformio"
 export PLATFORMIO_CORE_DIR=$TMP/pio PLATFORMIO_SETTING_ENABLE_TELEMETRY=no
-# `pio pkg pack` checks the licence against a list that it downloads. Here it gets a list with the project's licence alone.
+# `pio pkg pack` checks the licence against a list that it downloads. Here it gets a list that contains only the
+# project's licence.
 "$pio" - pkg pack -o "$TMP/library.tar.gz" "$TMP/tree" >"$TMP/pio.log" 2>&1 <<'PY' || { tail -3 "$TMP/pio.log"; fail "pio pkg pack"; }
 import sys
 from platformio.__main__ import cli

@@ -1,6 +1,6 @@
 # Tests `cmxsafe-tools provision` with espefuse's virtual mode: it enrols a device at a real gateway over ssh, and the
-# virtual board with the burned eFuse logs in and is verified. If the command is killed at any time, the next run
-# continues. No key is burned twice; other chips are refused.
+# virtual board with the burned eFuse logs in and is verified. Whenever the command is killed, the next run continues.
+# No key is burned twice. Other chips, other keys and key blocks in use are refused.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../desk_lib.sh"
@@ -49,8 +49,8 @@ lacks "$(xxd -p -c 32 "$key")" out err killed.log devices/cam-1/journal.json dev
 cmp "$key" devices/cam-1/private_key.bin || fail "another key"
 ok "killed at four moments, then finished"
 
-# If a command was killed after the burn, the next one finds the key on the chip, and neither asks for a confirmation
-# nor burns.
+# If a command was killed after the burn, the next command finds the key on the chip. It does not ask for confirmation
+# and does not burn the key again.
 cp board/efuse.bin before
 jq '.burn = "begun"' devices/cam-1/journal.json >journal && cp journal devices/cam-1/journal.json
 cam1 >out 2>err </dev/null || { cat out err; fail "killed after burning"; }

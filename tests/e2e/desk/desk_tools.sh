@@ -1,5 +1,5 @@
-# Tests the Python tools of python/, installed by `pip install`: every command prints the same bytes as the C program,
-# accepts the files that it signs, and refuses the same files with the same messages.
+# Tests the Python tools of python/, installed by `pip install`: every command prints the same bytes as the C program.
+# Each program accepts the files that the other signs. Both refuse the same files with the same messages.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
@@ -122,7 +122,7 @@ stop_board
 refused attest --url "$URL" --challenge c --image nothing.bin
 ok "attest: the value of /hash, MACed and signed evidence"
 
-# Compares the common output of both programs with golden files, so that a change of both at once is noticed.
+# Compares the common output of both programs with golden files, so that a change to both programs at once is noticed.
 cp "$ROOT"/tests/golden/desk/* .
 for f in key:private_key.bin image:app.bin token:token signed:signed key_exchange:with_kex; do xxd -r -p "${f%%:*}.hex" >"${f#*:}"; done
 same identity public; cmp out.c identity.txt || fail "identity.txt"

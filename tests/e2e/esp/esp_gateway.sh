@@ -76,7 +76,7 @@ trusted hs256 --key "$TMP/private_key.bin"
 trusted es256 --attest-key "$TMP/device.pub"
 ok "evidence is TRUSTED, HS256 and ES256"
 
-# Another party of the fleet uploads an update, which the chip must install and confirm.
+# Another enrolled party uploads an update, which the chip must install and confirm.
 gw enroll viewer --key "$TMP/a.pub" --direct cam-18.cmx:8989 >/dev/null || fail "the viewer may not reach the update service"
 update=$(free_port)
 client a -N -L "127.0.0.1:$update:cam-18.cmx:8989" & PIDS+=("$!")

@@ -53,9 +53,9 @@ ok "attest --group: match and differs, both stored"
 # The device with the other image is attested first and fails, so the others are not attested.
 ! gw attest a3 a1 a2 --first 1 -- --key "$TMP/keys/{name}.bin" --image "$TMP/firmware.bin" >"$TMP/first.out" 2>"$TMP/first.err" || fail "the rollout continued"
 grep -q '0 ok, 1 failed, 2 untouched' "$TMP/first.out" && grep -q 'too many failures' "$TMP/first.err" || fail "a failure of the first device does not stop the rollout: $(cat "$TMP/first.out")"
-# The devices have no update service: each update fails, and the rollout stops at its limit of failures.
+# The devices have no update service: each update fails, and the rollout stops at its failure limit.
 ! gw update --group agents --first 0 --parallel 1 --stop-at 50 -- "$TMP/firmware.bin" >"$TMP/update.out" 2>&1 || fail "an update without a service succeeds"
-grep -q '1 failed, 2 untouched' "$TMP/update.out" || fail "the limit of failures does not stop the rollout: $(cat "$TMP/update.out")"
+grep -q '1 failed, 2 untouched' "$TMP/update.out" || fail "the failure limit does not stop the rollout: $(cat "$TMP/update.out")"
 gw attest --all --dry-run | grep -q 'would attest a1' || fail "dry run"
 ok "a rollout stops at its threshold"
 gw revoke a1 >/dev/null

@@ -58,7 +58,7 @@ gw revoke --platform corp >/dev/null && gw krl --remove >/dev/null || fail "revo
 ! gw revoke --platform corp >/dev/null 2>&1 || fail "a CA is removed twice"
 ok "the page's commands"
 
-# A certificate is refused without its CA; with its CA and a grant it logs in.
+# A login with a certificate is refused until the certificate's CA is registered and its principal has a grant.
 certificate alice -n alice
 refused alice "is signed by the CA SHA256:.* not registered"
 ! gw grant alice@corp cam-17:81 2>"$TMP/err" >/dev/null && grep -q "no CA 'corp'" "$TMP/err" || fail "a grant without the CA: $(cat "$TMP/err")"
@@ -129,7 +129,7 @@ reaches forged || fail "alice@guests has a grant"
 [ "$(gw platform --json | jq -r '[.[] | .kind + " " + .name] | join(",")')" = "ca corp,ca guests,principal alice@corp,principal alice@guests,principal carol@corp" ] || fail "the list: $(gw platform)"
 gw grant | grep -q '^platform:alice@guests .*cam-17:81' || fail "grant does not list: $(gw grant)"
 
-# status shows a session's certificate, and the session ends with it.
+# status shows a session's certificate, and the session ends when the certificate expires.
 certificate brief -n alice -V -1m:+20s
 stays brief
 wait_for 20 connected alice@corp || fail "no session: $(cat "$TMP/brief.err")"

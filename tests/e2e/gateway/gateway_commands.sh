@@ -78,7 +78,7 @@ gw grant --remove cgroup:system.slice/no-such.service cam-17:81 >/dev/null || fa
 gw grant --remove --for 1h "$WHO" cam-17:81 2>/dev/null && fail "grant --remove with terms"
 ok "a grant by number is removed by name"
 
-# A change that can't be applied to the kernel gives exit status 1, and the message names the cause.
+# If a change can't be applied to the kernel, the command exits with status 1, and its message names the cause.
 mkdir "$TMP/fake"
 printf '#!/bin/sh\necho "nft: no" >&2\nexit 1\n' >"$TMP/fake/nft"; chmod 755 "$TMP/fake/nft"
 gw grant "$WHO" cam-17:81 >/dev/null || fail "grant"
@@ -167,7 +167,7 @@ grep -qx 'host = cam-18.lab' "$TMP/lab.conf" || fail "the name is not in the con
 "$BIN/cmxsafed" --check -c "$TMP/lab.conf" >/dev/null || fail "the agent refuses the configuration"
 ok "another domain"
 
-# A full disk is reported as a failure, too.
+# A command that cannot write its output, because the disk is full, also fails.
 # sshd and systemd would split or expand the path of such a folder.
 for dir in "$TMP/a b" "$TMP/%h" "$TMP/\$x" "$TMP/a"$'\n'"b"; do
     fails "init failed: the path '.*' has blanks, control characters or one of" gw init --simple --host h --dir "$dir"

@@ -7,8 +7,8 @@ key a
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 gw doctor >"$TMP/doctor.out" || fail "a sound gateway: $(grep ^bad "$TMP/doctor.out")"
 inside_ns() { nsenter --net=/run/netns/cmxsafe "$@"; }
-# no_sessions WHY: expects that the gateway does not start and reports WHY, and that status reports that no gateway
-# runs.
+# no_sessions WHY: expects that the gateway does not start and reports WHY, and that status reports that the gateway
+# does not answer.
 no_sessions() {
     local status=0
     timeout 60 "$BIN/cmxsafe" gateway serve 2>"$TMP/serve.log" || status=$?
@@ -38,7 +38,7 @@ else:
     bpf(PROG_ATTACH, struct.pack("IIII", group, program, INET6_CONNECT, 0))
 PY
 # fault FINDING REPAIR COMMAND...: causes a fault with COMMAND, expects that doctor reports FINDING with REPAIR, and
-# repairs the fault. The gateway does not run, so that the guard cannot repair the fault first.
+# repairs the fault. The gateway is not running, so the guard cannot repair the fault first.
 fault() {
     local finding=$1 repair=$2
     shift 2

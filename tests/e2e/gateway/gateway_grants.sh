@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests grants to groups, and grants with an end and a reason. A grant with an end expires by itself: during a transfer,
-# while the gateway is stopped, and after a jump of the clock.
+# while the gateway is stopped, and after a clock jump.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -82,7 +82,8 @@ wait_for 20 connected cam-17 || fail "no login after the restart"
 lacks "$A . 81" "$GW/fleet.nft" && reaches_not || fail "a grant came back with the gateway"
 ok "a grant that ended while the gateway was stopped stays closed"
 
-# A grant survives a restart, and a clock that was set forward ends it. The scenario moves the registry's times instead of this machine's clock.
+# A grant survives a restart, but ends when the clock is set forward past its end. The scenario moves the registry's
+# times instead of this machine's clock.
 gw grant "$WHO" cam-17:81 --for 1h >/dev/null || fail "grant"
 stop_gateway; serve_gateway
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
@@ -94,5 +95,5 @@ gw grant "$WHO" cam-17:81 --for 20s >/dev/null || fail "grant"
 sql "$GW/registry.db" "UPDATE grants SET given = given + 86400, ends = ends + 86400" || fail "sqlite3"
 reaches || fail "the grant ended too early"
 wait_for 30 reaches_not || fail "a clock that was set back extends the grant"
-ok "jumps of the clock extend no grant"
+ok "clock jumps extend no grant"
 stop_gateway

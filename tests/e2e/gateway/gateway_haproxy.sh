@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # HAProxy, as a TCP load balancer in front of the gateway, sends PROXY headers of version 2. The gateway knows the
-# devices behind HAProxy by their own addresses: one source's failed logins do not count for another. Only the
+# devices behind HAProxy by their own addresses: one source's failed logins do not count against another. Only the
 # configured sources may send a header. If a connection from one of them has no valid header, the gateway closes it.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
@@ -52,7 +52,7 @@ ok "a device behind HAProxy is known by its own address"
 stop "$DEVICE"
 wait_for 10 gone cam-1 || fail "the session stays"
 
-# A source that only fails is refused; another one behind the same load balancer is neither refused nor slowed.
+# A source whose logins all fail is refused. Another source behind the same load balancer is neither refused nor slowed.
 for _ in $(seq 12); do try_client stranger -N -o BindAddress=127.0.0.22 2>/dev/null; done
 wait_for 10 logged '127.0.0.22: many of its logins failed; its connections are refused for now' || fail "the real source is not refused: $(cat "$TMP/gateway.log")"
 lacks '127.0.0.9: many\|127.0.0.21: many' "$TMP/gateway.log" || fail "another source is refused: $(cat "$TMP/gateway.log")"

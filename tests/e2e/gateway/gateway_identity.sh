@@ -3,7 +3,8 @@
 # peer. Each has its own identity, and none can use another's: neither by binding, nor with other socket types, nor from
 # inside a session's control group.
 . "$(dirname "$0")/../gateway_system_lib.sh"
-# IPv6 is off for new interfaces of this host, and for all interfaces of the namespace: 'net up' switches it on where it is needed.
+# IPv6 is disabled for new interfaces of this host and for all interfaces of the namespace. 'net up' must enable it
+# where it is needed.
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 system_gateway
 nsenter --net=/run/netns/cmxsafe sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6' || fail "IPv6 can't be switched off"
@@ -101,7 +102,7 @@ stop "$FOLLOW"
 ok "the access log names users, groups, platforms and devices, and who was refused"
 
 # The services that a platform reaches by -W, -L and -D see the platform's identity. The listener is at cam-18's address
-# and runs as the gateway's account, as its session would.
+# and runs under the gateway's account, as cam-18's session would.
 nsenter --net=/run/netns/cmxsafe setpriv --reuid cmxsafe-gw --regid cmxsafe-gw --clear-groups /usr/bin/python3 "$TMP/peers.py" 8080 "$B" & PEERS=$!; PIDS+=("$PEERS")
 inside_listens() { nsenter --net=/run/netns/cmxsafe ss -Htln 'sport = :8080' | grep -q .; }
 wait_for 10 inside_listens || fail "no service in the fleet's namespace"
@@ -297,8 +298,8 @@ CONF
 wait_for 10 accessed platform:vms cam-19 || fail "the access log has no ssh -J: $(gw access)"
 ok "ssh -J reaches a device by its name, with the platform's identity"
 
-# All refusals are counted, but at most 120 a minute are written to the access log. The log survives a restart, and a
-# full file is followed by a new one.
+# All refusals are counted, but at most 120 a minute are written to the access log. The log survives a restart, and it
+# is rotated when its file is full.
 cat >"$TMP/many.py" <<'PY'
 import socket, sys
 for port in range(10000, 10400):

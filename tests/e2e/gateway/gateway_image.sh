@@ -38,7 +38,7 @@ refuses "the image was not stored: it has more than 512000000 bytes" gw image ad
 mkfifo nobody
 ! timeout 60 "$BIN/cmxsafe" gateway image add nobody >out 2>err || fail "a FIFO without a writer is stored"
 grep -q '^cmxsafe: the image was not stored: ' err || fail "a FIFO without a writer: $(cat err)"
-# The file is read once, so that the checked bytes are the stored ones.
+# The file is read only once, so the bytes that are checked are the bytes that are stored.
 gw image add <(cat v1.bin) --name v1.bin >out && grep -q "^$(digest v1.bin) " out || fail "an image that can be read once: $(cat out)"
 ok "images are stored under their digest"
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# One set of the packet filter decides about access. The scenario removes, one by one, every part of the rules that
-# could be lost, while a user without a grant keeps trying: the user never receives a byte, and the gateway notices,
-# repairs and reports each loss. Removing a grant resets live connections, busy or idle, but a platform's session
-# continues.
+# A single set in the packet filter decides who has access. The scenario removes, one by one, every part of the rules
+# that could be lost, while a user without a grant keeps trying: the user never receives a byte, and the gateway
+# notices, repairs and reports each loss. Removing a grant resets live connections, busy or idle, but a platform's
+# session continues.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a b p; do key $k; done
@@ -109,7 +109,8 @@ lose "the route for all others is deleted" inside_ns ip -6 route del "$FLEET" de
 cp "$BIN/cmxsafe" "$BIN/cmxsafe.new" && mv "$BIN/cmxsafe.new" "$BIN/cmxsafe" || fail "the program cannot be replaced"
 lose "the link is deleted after an upgrade" ip link del cmxsafe0
 grep -q 'rule add pref 1129 ' "$TMP/ip.log" && lacks -Eq '(rule|route|address) show' "$TMP/ip.log" || fail "the guard starts programs to look at the network: $(sort "$TMP/ip.log" | uniq -c)"
-# Additions to routes and rules have no effect without the judge's mark. They stay, and do not count as repairs.
+# Routes and routing rules that somebody adds have no effect, because the packets lack the judge's mark. The gateway
+# leaves them in place, and they do not count as repairs.
 repairs=$(gw status --json | jq .counters.judge_repairs)
 inside_ns ip -6 rule add pref 7 fwmark 7 lookup 1129142 || fail "another routing rule"
 added() { logged "routing rules were changed, and the additions remain"; }
@@ -234,7 +235,8 @@ curl -s -m 5 "http://127.0.0.1:$KEEP/" | grep -q one || fail "the platform's oth
 [ -z "$(printf 'x\n' | timeout 5 nc -q 2 127.0.0.1 "$LOCAL" 2>/dev/null)" ] || fail "the platform still reaches what was taken back"
 ok "taking a platform's grant back cuts its connection, and its session continues"
 
-# Grants come and go while another user's traffic runs. The guard sees every change of a grant, and must repair nothing.
+# Grants come and go while another user's connection carries data. The guard sees every change to the grants, but must
+# repair nothing.
 repairs=$(gw status --json | jq .counters.judge_repairs)
 rm "$TMP/live.out"
 as 1234 /usr/bin/python3 "$TMP/live.py" "$A" 9000 busy >"$TMP/live.out" & L=$!; PIDS+=("$L")

@@ -107,14 +107,14 @@ away() { rules '[.data.groups[].rules[].alerts[]? | select(.labels.alertname == 
 wait_for 30 away || fail "there is no alert for the device that is away"
 ok "alerts in Prometheus"
 
-# The first sample of the last hour is complete within a minute.
+# At the end of each minute the gateway adds a sample to the history of the last hour.
 minute() { gw status --traffic --json | json_is 'any(.minutes[]; .sessions == 1 and .bytes_in > 1000 and .at % 60 == 0 and .length_ms > 0)' >/dev/null; }
 wait_for 90 minute || fail "no minute in the history: $(gw status --traffic --json)"
 gw status --traffic | grep -qE '^20[0-9-]+ [0-9:]+Z +1 ' || fail "the history as text: $(gw status --traffic)"
 gw status --traffic --json | json_is '.minutes | length <= 60' >/dev/null || fail "the history is not bounded"
 ok "the last hour"
 
-# The metrics report a gateway that does not run and a registry that cannot be read. Without the registry the command
+# The metrics report a gateway that is not running and a registry that cannot be read. Without the registry the command
 # also fails.
 stop "$DEVICE"
 stop_gateway

@@ -37,8 +37,8 @@ for _ in $(seq 30); do
     sleep 0.1
 done
 connected_at 1 cam-1 && connected_at 2 vms || fail "a rogue gateway ends a session"
-# The rogue gateway uses another gateway's identity as source: a granted connection works only from the gateway that
-# holds the identity.
+# The rogue gateway sends from an identity that another gateway holds: a granted connection works only from the gateway
+# that holds the identity.
 reach() { on "$1" ip netns exec cmxsafe curl -s -m 5 --interface "$V" "http://[$A]:81/" 2>/dev/null; }
 [ "$(reach 2)" = one ] || fail "the control: the holder's gateway does not reach it"
 # The rogue gateway has neither rules nor a guard.

@@ -43,7 +43,8 @@ gwn 1 access --follow --here --json >>"$TMP/followed-here" & PIDS+=("$!")
 followed() { jq -s . "$TMP/followed$1" | json_is 'any(.[]; .gateway == $g and .event == $e and .consumer == $c)' --arg g "$2" --arg e "$3" --arg c "$4" >/dev/null; }
 
 # ---- metrics ----
-# The fleet's metrics are the same on each gateway. A sum over the metrics of the single gateways counts nothing twice.
+# The fleet's metrics are the same on each gateway. The metrics of a gateway count only its own sessions and bytes, so a
+# sum over the gateways counts nothing twice.
 metric() { gwn "$1" metrics | grep -qxF "cmxsafe_$2"; }
 for n in 1 2; do
     for row in 'gateway_devices 1' 'gateway_grants 1' 'device_up{name="cam-1"} 1' 'device_verdict{name="cam-1",verdict="never"} 1'; do
@@ -65,8 +66,8 @@ no_grants() { gwn "$1" grant --json | json_is 'map(.consumer) == ["platform:vms"
 for n in 1 2; do wait_for 20 no_grants $n || fail "the operator's grant stays at node $n"; done
 gwn 2 log cam-1 >"$TMP/log.out"
 gwn 2 log | grep -q " grant  *user:root  *cam-1:8888 until .* because attest" && gwn 2 log | grep -q " ungrant  *user:root  *cam-1:8888" || fail "the audit trail: $(gwn 2 log)"
-# During a quarantine an operator's command reaches the device. An ordinary grant does not count, not even a standing
-# grant of root.
+# During a quarantine an operator's command reaches the device. An ordinary grant does not count, not even root's
+# standing grant.
 NEXT="(SELECT revision FROM cmxsafe.registry)"
 pg_sql shared "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1; INSERT INTO cmxsafe.policy(id, kind, target, max_age, enforce, revision)
     VALUES(1, 'device', 'cam-1', 3600, 1, $NEXT); NOTIFY cmxsafe; COMMIT" || fail "policy"

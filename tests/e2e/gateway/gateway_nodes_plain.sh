@@ -41,11 +41,11 @@ ok "plain links: devices, platforms and local users as over WireGuard"
 machine 3
 cable 1 3
 entry 3
-# A gateway cannot join with another kind of links.
-! on 3 env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --name gw3 --host 10.9.1.3 2>"$TMP/join.err" || fail "a gateway joins with another kind of links"
+# A gateway cannot join with another kind of link.
+! on 3 env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --name gw3 --host 10.9.1.3 2>"$TMP/join.err" || fail "a gateway joins with another kind of link"
 grep -q "the fleet's links are plain; name their interface with --interface" "$TMP/join.err" || fail "the message is not clear: $(cat "$TMP/join.err")"
 [ ! -e /var/lib/node3/gateway/registry.db ] || fail "a failed join leaves a gateway"
-ok "another kind of links is refused"
+ok "another kind of link is refused"
 
 # The output of another gateway over SSH is printed without control characters, and its length is bounded.
 mkdir "$TMP/evil" && printf '#!/bin/sh\nprintf "\\033]0;x\\007no\\n" >&2\nexec cat /dev/zero\n' >"$TMP/evil/ssh" && chmod 755 "$TMP/evil/ssh" || fail "ssh"

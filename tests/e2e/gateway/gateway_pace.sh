@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# If devices share one source address, failed logins of some must not lock the others out. A frozen device loses its
+# If devices share one source address, failed logins by some must not lock the others out. A frozen device loses its
 # session within a minute if clients keep connecting to its port.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"

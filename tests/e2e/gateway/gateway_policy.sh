@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Attestation decides about access. The flash of a device is altered while a user streams from it: the device is
-# quarantined and its connections end. Once the device runs the right firmware, it is reachable again. Without fresh,
-# trusted evidence access stays denied. Exemptions and break-glass grants are visible.
+# Attestation decides which devices can be reached. The flash of a device is altered while a user streams from it: the
+# device is quarantined and its connections end. Once the device runs the right firmware, it is reachable again. Without
+# fresh, trusted evidence access stays denied. Exemptions and break-glass grants are visible.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
@@ -42,7 +42,7 @@ refused "at least 60" @cameras --manifest "$TMP/manifest" --max-age 5s --enforce
 mv "$TMP/last.bin" "$TMP/last.away"; refused "the files of" @cameras --manifest "$TMP/manifest" --enforce yes; mv "$TMP/last.away" "$TMP/last.bin"
 reaches || fail "a refused policy has an effect"
 
-# A device's name in another case is the same name.
+# Upper and lower case do not matter in a device's name.
 gw policy set CAM-17 --manifest "$TMP/manifest" --enforce no >/dev/null && gw policy list | grep -q "^cam-17 " || fail "policy set CAM-17: $(gw policy list)"
 gw policy remove Cam-17 >/dev/null && prints_no "^cam-17 " gw policy list || fail "policy remove Cam-17: $(gw policy list)"
 
@@ -70,7 +70,7 @@ gw list | grep -q "^cam-18 .*EXEMPT" || fail "list does not show the exemption"
 gw policy exempt cam-18 --remove >/dev/null && is cam-18 QUARANTINED || fail "the exemption does not end"
 ok "a policy that is enforced"
 
-# The flash is altered while a user streams. The stream ends when the device is checked again.
+# The flash is altered while a user streams. The stream ends, and the next check after a login quarantines the device.
 (cd "$TMP/www-$WEB" && head -c 1000000000 /dev/zero >big) || fail "no big file"
 inside curl -sS --limit-rate 1m -o /dev/null "http://[$A]:81/big" 2>/dev/null & STREAM=$!; PIDS+=("$STREAM")
 printf 'evil' | dd of="$TMP/flash.bin" bs=1 seek=$((0x20000)) conv=notrunc status=none
@@ -190,11 +190,12 @@ sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 57, boot_ends = boot_en
 wait_for 30 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "without the worker it stays open: $(gw policy show)"
 kill -CONT "$WORKER"
 wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "the worker continues"
-# Jumps of the clock are tested in tests/unit/gateway: within one boot, evidence expires by the time since boot; after a
+# Clock jumps are tested in tests/unit/gateway: within one boot, evidence expires by the time since boot; after a
 # reboot it does not count while the clock is before the time of the evidence.
 ok "a worker that hangs"
 
-# A device that gives no evidence after a login is quarantined when the grace period ends. This also holds while no worker runs.
+# A device that gives no evidence after a login is quarantined when the grace period ends. Access also ends when the
+# stored manifest was changed, because the worker can then no longer verify evidence.
 stop_board
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a silent device stays open: $(gw policy show)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests grants that end and evidence policies on a system gateway. When access ends, the gateway also cuts live
 # connections, even idle ones. The worker reaches devices from an unprivileged account with the gateway's own identity.
-# Access ends in time even if the worker does not run.
+# Access ends in time even while the worker is stopped.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
 cp "${CMX_BIN:-$ROOT/build/bin}/attest_board" "$BIN/" || fail "no attest_board"

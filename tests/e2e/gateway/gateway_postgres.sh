@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two gateways share one registry in PostgreSQL: a change on one takes effect on the other, also for live sessions.
+# Two gateways share one registry in PostgreSQL: a change on one takes effect on the other, even for live sessions.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
@@ -54,7 +54,7 @@ wait_for 30 grants_are two 0 || fail "the grant does not end at the other gatewa
 wait_for 30 grants_are one 0 || fail "the grant does not end"
 ok "a grant opens and ends at both"
 
-# A CA and a KRL that one gateway installs take effect at the other, also for live sessions.
+# A CA and a KRL that one gateway installs take effect at the other, even for live sessions.
 key ca; key ann; key bo
 ssh-keygen -q -s "$TMP/ca" -I ann -z 1 -n ann "$TMP/ann.pub" && ssh-keygen -q -s "$TMP/ca" -I bo -z 2 -n bo "$TMP/bo.pub" || fail "certificates"
 on one gw platform corp --ca "$TMP/ca.pub" >/dev/null && on one gw grant ann@corp cam-18:81 >/dev/null && on one gw grant bo@corp cam-18:81 >/dev/null || fail "platform --ca"

@@ -57,7 +57,7 @@ ok "a restored backup"
 
 # Rows that were changed by hand in PostgreSQL, without a new revision, are found when a gateway connects again.
 pg_sql second "UPDATE cmxsafe.device SET team = 'byhand' WHERE name = 'cam-a'" || fail "update"
-! on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 --group other 2>"$TMP/err" || fail "a change of a row that is not as the copy has it"
+! on one gw enroll cam-a --key "$TMP/a.pub" --ports 81 --group other 2>"$TMP/err" || fail "a row that differs from the copy was changed"
 grep -q "changed the same entry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 pg_sql second "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cmxsafe'" >/dev/null || fail "terminate"
 by_hand() { on "$1" gw show cam-a --json | json_is '.device.group == "byhand"' >/dev/null; }

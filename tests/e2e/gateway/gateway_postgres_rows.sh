@@ -72,7 +72,7 @@ revoked_at_one() { [ -n "$(copied "SELECT 1 FROM device WHERE name = 'cam-b' AND
 wait_for 20 revoked_at_one || fail "the other rows are not followed"
 ok "doctor and status name them, and the other rows are followed"
 
-# If two rows violate a unique constraint, the gateway's copy contains the older row, also after the gateway has
+# If two rows violate a unique constraint, the gateway's copy contains the older row, even after the gateway has
 # replaced the whole table.
 stop "$GW_PID_one"
 serve_node one

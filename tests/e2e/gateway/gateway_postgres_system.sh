@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A system gateway whose registry moves to PostgreSQL while the gateway serves. Changes by another gateway reach its
-# packet filter. While PostgreSQL does not confirm that the gateway's copy is current, the filter allows nothing.
+# The registry of a system gateway moves to PostgreSQL while the gateway is running. Changes by another gateway reach
+# its packet filter. While PostgreSQL does not confirm that the gateway's copy is current, the filter allows nothing.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"
 need_postgres
@@ -19,7 +19,7 @@ on other gw init --user --listen 127.0.0.1:1 --registry "$URL" >/dev/null || fai
 followed() { gw metrics | grep -q "^cmxsafe_gateway_registry_followed 1"; }
 wait_for 20 followed || fail "the registry is not followed"
 connected cam-17 || fail "the session ended with the move"
-ok "the registry moves while the gateway serves"
+ok "the registry moves while the gateway is running"
 
 web one
 on other gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # An attacker who controls one gateway writes hostile bytes into every text of the shared registry. On the other
 # gateways, no command prints control characters or characters that hide others, and no text becomes more than one word
-# in the files of sshd or the packet filter. The rows can still be changed and revoked.
+# in the packet filter's rules or in the helper's line for sshd. The rows can still be changed and revoked.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../postgres_lib.sh"

@@ -60,7 +60,7 @@ encrypted() { PGPASSFILE=$TMP/pgpass "$PG_BIN/psql" -X -q -A -t "$(url localhost
 lacks -rF "$SECRET" "$TMP/one" "$TMP/two" "$TMP/one.log" "$TMP/two.log" || fail "the password is in a gateway's folder or log"
 ok "TLS with verify-full and a passfile"
 
-# The server gets a certificate of another authority: the gateways reject it.
+# The server gets a certificate from another authority, so the gateways reject it.
 certificate localhost other
 cp "$TMP/localhost.pem" "$TMP/localhost.key" "$TMP/db/data/" || fail "cp"
 as_pg "$PG_BIN/pg_ctl" -D "$TMP/db/data" reload >/dev/null && as_pg "$PG_BIN/pg_ctl" -D "$TMP/db/data" -m fast -w restart >"$TMP/pg_ctl.log" 2>&1

@@ -25,7 +25,7 @@ has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
 session() { (GW_PORT=$(eval "echo \$GW_PORT_$1"); client "$2" -N) & PIDS+=("$!"); wait_for 30 on "$1" connected "$3" || fail "$3 does not connect to $1"; }
 granted() { on "$1" gw grant --json | json_is 'any(.[]; .device == $d)' --arg d "$2"; }
 not_granted() { on "$1" gw grant --json | json_is 'all(.[]; .device != $d)' --arg d "$2"; }
-# both_work A B: checks that a change on either gateway takes effect on the other, also for live sessions.
+# both_work A B: checks that a change on either gateway takes effect on the other, even for live sessions.
 both_work() {
     local from to i=0
     for from in "$1" "$2"; do

@@ -102,7 +102,7 @@ done
 may_log_in || fail "no login after the kills"
 ok "kill -9 during a write leaves the registry consistent"
 
-# Two inits that run at the same time set up one gateway. After an init was killed, another init succeeds.
+# Two inits that run at the same time set up only one gateway. If an init is killed, the next init succeeds.
 new() { CMXSAFE_GATEWAY=$TMP/new gw "$@"; }
 for i in 1 2 3; do
     rm -rf "$TMP/new"

@@ -29,7 +29,8 @@ useradd -M -u 5001 dora && gw grant user:dora cam-17:81 >/dev/null || fail "gran
 nft list table inet cmxsafe_host | grep -q 5001 || fail "the rules lack dora's number: $(nft list table inet cmxsafe_host)"
 userdel dora && useradd -M -u 5001 erin || fail "accounts"
 
-# Starts the gateway as the units do: it listens in the host's network, and runs in the fleet's namespace under its account.
+# Starts the gateway as the units do: it listens in the host's network, and runs in the fleet's namespace under the
+# gateway's account.
 "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
 wait_for 20 gw status || fail "the gateway does not come up"
 serve=$(gw status --json | jq .pid)
@@ -128,7 +129,7 @@ lacks cam-18 "$TMP/log.out" || fail "another device's changes"
 [ "$(gw log --last 2 --json | jq -r '[.[].what] | join(" ")')" = "rename revoke" ] || fail "the last changes: $(gw log --last 2)"
 ok "audit trail"
 stop_gateway
-# After an upgrade, the network may still be in the state that the former version set up.
+# After an upgrade, the network may still be in the state that the previous version set up.
 ip -n cmxsafe -6 rule del pref 1130 && ip -6 rule del pref 1129 && ip -n cmxsafe -6 address flush dev cmxsafe1 scope global || fail "a former version's network"
 gw init >/dev/null || fail "init over a former version's network"
 [ -n "$(ip -n cmxsafe -6 rule show pref 1130)" ] && [ -n "$(ip -6 rule show pref 1129)" ] && [ -n "$(ip -n cmxsafe -6 address show dev cmxsafe1 scope global)" ] || fail "init leaves a former version's network"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The gateway's units under a real systemd, installed from the package as docs/GATEWAY.md describes: socket, account,
-# namespace, sandbox. A grant to a unit's control group applies to that unit alone, also after restarts of the unit and
-# of the gateway. A device's service sees the identities of units. At the end the gateway is killed and stopped.
+# namespace, sandbox. A grant to a unit's control group applies only to that unit, even after restarts of the unit and
+# of the gateway. A device's service sees the identities of units. At the end the gateway is killed, joins a fleet and
+# is stopped, and its package is purged.
 . "$(dirname "$0")/../systemd_lib.sh"
 [ -e /proc/net/if_inet6 ] || skip "no IPv6 here"
 systemd_package cmxsafe cmxsafe
@@ -122,8 +123,8 @@ systemctl restart dvr && tries dvr 2 || fail "dvr does not try"
 ! reached dvr || fail "after a restart another unit reaches the device"
 echo "ok: and it still applies after the unit's restart"
 
-# A service behind a device's agent sees each unit's identity, also that of a unit that runs 'gateway attest'. A unit of
-# a user without a grant gets no answer.
+# A service behind a device's agent sees each unit's identity, including that of a unit that runs 'gateway attest'. A
+# unit of a user without a grant gets no answer.
 cmxsafe gateway enroll cam-18 --key key2.pub --ports 82 >enroll || fail "enroll"
 B=$(cmxsafe gateway show cam-18 --json | jq -r .device.address)
 cat >device2.conf <<CONF

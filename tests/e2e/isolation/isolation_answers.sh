@@ -27,7 +27,7 @@ mkdir "$TMP/www"; head -c 3000000 /dev/urandom >"$TMP/www/bulk"
 bg dev python3 -m http.server -d "$TMP/www" --bind 127.0.0.1 8081 >/dev/null 2>&1
 wait_for 20 in_ns dev bash -c "ss -Hltn 'sport = :8081' | grep -q ." || fail "the service does not start"
 
-# Checks first that each request is answered without isolation: if it is not answered below, isolation is the cause.
+# First checks that each request is answered without isolation. If one is not answered later, isolation is the cause.
 [ "$(link dev time $G4)" = time ] && [ "$(link dev time $N4)" = time ] || fail "no time without isolation"
 [[ "$(link dev dhcp6 eth0 0x1111)" = "bound fd77::1"* ]] || { cat "$TMP/dhcp.log"; fail "no DHCPv6 without isolation"; }
 DEVICE_LL=$(in_ns dev ip -6 -o addr show dev eth0 scope link | awk '{print $4}' | cut -d/ -f1)

@@ -30,7 +30,7 @@ wait_for 10 in_ns gw bash -c "ss -Hlun 'sport = :547' | grep -q ." || fail "no D
 count() { tell status | jq -r ".isolation.packets[\"$1\"]"; }
 is_up() { [ "$(in_ns far curl -s -m 5 http://localhost:9081/)" = hello ]; }
 
-# Checks first that each request is answered without isolation: if it is not answered below, isolation is the cause.
+# First checks that each request is answered without isolation. If one is not answered later, isolation is the cause.
 start_device fd78::1 open
 wait_for 60 is_up || fail "the proxy does not work over the router"
 [ "$(tell time $G4)" = answered ] && [ "$(tell time $N4)" = answered ] || fail "no time without isolation"

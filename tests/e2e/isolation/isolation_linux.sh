@@ -86,7 +86,7 @@ hostile redirect $G6 $D6
 hostile offer $D4 0x1234
 prints_no via in_ns dev ip route get $G4 || fail "a redirect was followed"
 [ "$(fetch)" = hello ] && [ "$(sessions)" = "$S0" ] || fail "the session did not survive"
-# The device does not answer ARP or neighbour discovery of a host that it does not need.
+# The device does not answer ARP or neighbour discovery from a host that it does not need.
 in_ns nb ip neigh del $D4 dev eth0; in_ns nb ip neigh del $D6 dev eth0
 ! in_ns nb bash -c "ip neigh flush dev eth0; ping -c1 -W1 $D4 || ping -c1 -W1 $D6" >/dev/null 2>&1 || fail "ping is answered"
 in_ns gw ip neigh del $D4 dev eth0; in_ns gw ip neigh del $D6 dev eth0

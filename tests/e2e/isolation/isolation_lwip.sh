@@ -35,7 +35,7 @@ sessions() { in_ns gw ss -Htn state established 'sport = :22' | awk '{print $4}'
 fetch() { in_ns gw curl -s -m 30 http://localhost:9081/; }
 is_up() { [ "$(fetch)" = hello ]; }
 
-# Checks first that every request succeeds without isolation: if it fails below, isolation is the cause.
+# First checks that every request succeeds without isolation. If one fails later, isolation is the cause.
 start_device $G4 open
 wait_for 30 is_up || fail "the proxy does not work without isolation"
 DEVICE_MAC=02:32:$(printf '%s' tap0 | python3 -c '

@@ -84,13 +84,13 @@ attack "the gateway's element removed" nft flush set inet cmxsafe gateways4
 attack "cmxsafed isolation --remove" "$BIN/cmxsafed" isolation -c "$CONF" --remove
 attack "cmxsafed isolation --apply" "$BIN/cmxsafed" isolation -c "$CONF" --apply
 
-# Changes of other tables are ignored.
+# Changes to other tables are ignored.
 in_ns dev nft add table inet other
 in_ns dev nft add chain inet other c '{ type filter hook input priority -20; policy accept; }'
 in_ns dev nft delete table inet other
 sleep 1.5 # longer than the agent's polling interval
-[ "$(repairs)" = "$n" ] || fail "a change of another table counts as a repair"
-[ "$(field .modules.isolation.in_force)" = true ] || fail "after a change of another table isolation is not in force"
+[ "$(repairs)" = "$n" ] || fail "a change to another table counts as a repair"
+[ "$(field .modules.isolation.in_force)" = true ] || fail "after a change to another table, isolation is not in force"
 ok "another table's changes do not matter"
 
 # The rules cannot be installed again, because another program owns a table of the same name. All sessions end, and the

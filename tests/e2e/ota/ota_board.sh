@@ -1,4 +1,4 @@
-# Updates of the virtual board through a real sshd: with the README's command, and with `cmxsafe update` when the
+# Updates the virtual board through a real sshd: with the README's command, and with `cmxsafe update` when the
 # connection is lost, the device refuses the image, the user presses Ctrl-C, or the new image cannot reach its gateway.
 . "$(dirname "$0")/../lib.sh"
 . "$ROOT/tests/tools/ota_image.sh"
@@ -65,7 +65,7 @@ grep -q '^version 3.0.0 runs from ota_0, confirmed$' out || { cat out err; fail 
 is .running.version 3.0.0 || fail "3.0.0"
 ok "cmxsafe update continues over a lost connection"
 
-# A refusal gives exit status 1 and the cause, and changes nothing.
+# After a refusal the command prints the cause and exits with status 1, and nothing has changed.
 rc=0; update bare.bin >out 2>err || rc=$?
 [ $rc = 1 ] && grep -q "the device refused: not signed" err || { cat out err; fail "an unsigned image: $rc"; }
 head -c 1000 v4.bin >short.bin; rc=0; update short.bin >out 2>err || rc=$?

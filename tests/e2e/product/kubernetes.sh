@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The Kubernetes manifests pass yamllint, match the API's schemas of two versions, and have no privileged pod. All
-# commands and options in the start script exist.
+# The Kubernetes manifests pass yamllint, match the API schemas of two Kubernetes versions, and have no privileged
+# container. All commands and options in the start script exist.
 . "$(dirname "$0")/../lib.sh"
 PY=$(python_with kubernetes-validate==1.37.0 yamllint==1.37.1 2>"$TMP/pip.log") || skip "kubernetes-validate and yamllint cannot be installed"
 FOLDER=$ROOT/packaging/kubernetes

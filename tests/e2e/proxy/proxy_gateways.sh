@@ -27,7 +27,7 @@ again() {
     start_sshd </dev/null
     declare -g "$1_PID=$SSHD_PID"
 }
-# die NAME: kills the gateway's listener and sessions, as if its machine failed.
+# die NAME: kills the gateway's listener and sessions, as if its machine had failed.
 die() { local pid="$1_PID" p; for p in ${!pid} $(descendants "${!pid}"); do kill -KILL "$p"; done; wait "${!pid}" 2>/dev/null; }
 # cut_sessions NAME: ends the gateway's sessions, but not its listener.
 cut_sessions() { local pid="$1_PID" p; for p in $(descendants "${!pid}"); do kill -KILL "$p" 2>/dev/null; done; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A device that is short of heap refuses new connections, so that libssh still has memory. During an update it ends
-# streams first.
+# A device that is short of heap refuses new connections, so that libssh still has memory. During an update it also ends
+# the streams and refuses new ones, but at a higher limit, so that other connections are still accepted.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) STREAM=$(free_port) WEB=$(free_port)
 start_sshd </dev/null

@@ -56,7 +56,7 @@ lacks asked "$TMP/asking.out" || fail "asked without a password"
 quit_proxy; stop "$ASKING"
 ok "without a password keyboard-interactive is not offered"
 
-# ---- a stock sshd with PAM; a script of this test decides about logins ----
+# ---- a stock sshd with PAM; a script in this test accepts or refuses each login ----
 [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null || { skip_part "PAM: needs root"; exit 0; }
 module=$(find /lib /usr/lib -name pam_exec.so 2>/dev/null | head -n 1)
 [ -n "$module" ] || { skip_part "PAM: no pam_exec"; exit 0; }

@@ -31,7 +31,7 @@ for port in "$R1" "$R2" "$R3" "$R4"; do
 done
 ok "nginx and HAProxy read versions 1 and 2: the client's address and port, and the gateway's listener"
 # The client connects to ::1, but the device knows the listener's address as 127.0.0.1. Both addresses in a PROXY header
-# are of one family, so the header must give ::1 as the listener's address.
+# must be of the same family, so the header must give ::1 as the listener's address.
 if listening "$R1" && ss -Hltn6 "sport = :$R1" | grep -q .; then
     for port in "$R1" "$R2" "$R3" "$R4"; do
         got=$(curl -s -m 10 "http://[::1]:$port/") || fail "no answer through [::1]:$port"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Slow name servers. If the look-up of a service's name takes seconds, only connections to this service wait. The time
-# of the look-up of the gateway's name does not count towards login_timeout.
+# that is needed to look up the gateway's name does not count towards login_timeout.
 . "$(dirname "$0")/../lib.sh"
 
 [ "$(id -u)" = 0 ] || skip "needs root for a mount namespace and port 53"

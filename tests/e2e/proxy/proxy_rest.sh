@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Connections at rest: a session with 64 idle connections does not wake up. The connections still notice at once when
-# either side sends data or closes, their context is removed or the session ends.
+# Connections at rest: a session with 64 idle connections does not wake up. The connections still react at once when
+# either side sends data or closes, when their context is removed, or when the session ends.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) R=$(free_port) Q=$(free_port)
 start_sshd </dev/null

@@ -134,7 +134,7 @@ static void test_table(void **state)
     assert_non_null(strstr(text(), "\033[31mwaiting\033[0m"));
 }
 
-/* No form of the status shows a session as up or healthy if its thread no longer runs. */
+/* No form of the status shows a session as up or healthy if its thread is no longer running. */
 static void test_stuck(void **state)
 {
     struct status_view v = view();
@@ -391,7 +391,7 @@ static void test_control_server(void **state)
     cmx_mem_stats(&before);
     assert_int_equal(control_open(&c, path, commands, 2, NULL, 4096), CMX_OK);
     assert_int_equal(control_open(&second, path, commands, 2, NULL, 4096), CMX_EBUSY);
-    turn(c, 0); /* accepts the connection by which the second open found this server */
+    turn(c, 0); /* accepts the connection that the second control_open made to find this server */
     a = client();
     b = client();
     assert_int_equal(turn(c, 0), 3);
@@ -597,7 +597,7 @@ static void test_liveness(void **state)
     wait_tasks(0);
     assert_true(liveness_ok(1101, 100, 0)); /* a task that ended is not stuck */
     assert_true(liveness_ok(2000, 100, 1));
-    assert_false(liveness_ok(2101, 100, 1)); /* none of the expected tasks runs */
+    assert_false(liveness_ok(2101, 100, 1)); /* none of the expected tasks is running */
 }
 
 /* ---- systemd ---- */

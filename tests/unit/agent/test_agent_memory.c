@@ -50,7 +50,7 @@ static void test_the_heap_is_bounded(void **state)
     assert_int_equal(memory_limit(8), CMX_OK);
     assert_int_equal(getrlimit(RLIMIT_DATA, &limit), 0);
     assert_true(limit.rlim_cur <= MEMORY_LIMIT_BASE + ((rlim_t)256 << 20));
-    assert_int_equal(limit.rlim_max, before.rlim_max); /* the hard limit stays, so that hooks can raise their own */
+    assert_int_equal(limit.rlim_max, before.rlim_max); /* the hard limit stays, so that hooks can raise the soft one */
     assert_int_equal(memory_limit(100), CMX_OK);
     assert_int_equal(getrlimit(RLIMIT_DATA, &grown), 0);
     assert_true(grown.rlim_cur > limit.rlim_cur); /* as after a reload that adds connections */

@@ -126,7 +126,7 @@ static struct confine_plan plan(bool ports)
     return p;
 }
 
-/* ---- cases under Landlock alone: seccomp would also stop the calls that these cases need ---- */
+/* ---- cases under Landlock alone, because seccomp would block calls that these cases make ---- */
 
 static int in_landlock(bool limit, int (*what)(void))
 {

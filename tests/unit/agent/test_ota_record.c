@@ -35,7 +35,7 @@ static void test_an_agent_that_starts_again_confirms_nothing(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         assert_start(&r, "boot-1", "1.0", OTA_RESOLVED, OTA_INSTALLED);
-        assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_INSTALLED); /* the new version already runs */
+        assert_start(&r, "boot-1", "2.0", OTA_RESOLVED, OTA_INSTALLED); /* the new version is already running */
     }
     assert_start(&r, "boot-2", "2.0", OTA_RESOLVED, OTA_TRIAL);
     assert_string_equal(r.new_version, "2.0");

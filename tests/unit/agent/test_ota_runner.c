@@ -168,7 +168,8 @@ static void test_a_hook_is_ended_at_its_limit(void **state)
     assert_int_equal(ota_runner_call(&r, RUNNER_RESTART, -1, line, sizeof line), CMX_ETIMEOUT);
     assert_string_equal(line, "the restart hook was ended after 1 s: working");
     assert_true(ended(await_pid("slow"))); /* the hook has ended before the call returns */
-    assert_int_equal(ota_runner_call(&r, RUNNER_RESTART, -1, line, sizeof line), CMX_ETIMEOUT); /* the next hook runs */
+    /* The runner still runs hooks: it starts the next one, which also reaches its limit. */
+    assert_int_equal(ota_runner_call(&r, RUNNER_RESTART, -1, line, sizeof line), CMX_ETIMEOUT);
     ota_runner_stop(&r);
 }
 
@@ -272,7 +273,7 @@ static void test_what_a_hook_inherits(void **state)
     close(fd);
 }
 
-/* The runner keeps no descriptor of the agent. Otherwise the control socket would stay open in the runner, and the
+/* The runner keeps none of the agent's descriptors. Otherwise the control socket would stay open in the runner, and the
  * agent could not open it again. */
 static void test_what_the_runner_keeps(void **state)
 {

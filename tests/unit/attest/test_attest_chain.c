@@ -1,4 +1,4 @@
-/* The value that /hash returns, the ranges of a request, and measurements. This test computes the expected values
+/* The value that /hash returns, the ranges in a request, and measurements. This test computes the expected values
  * without the module under test. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -107,7 +107,7 @@ static void test_challenges(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof challenge; i++)
-        challenge[i] = (uint8_t)(255 - i); /* every byte value occurs, also NUL */
+        challenge[i] = (uint8_t)(255 - i); /* every byte value occurs, including NUL */
     for (size_t len = 1; len <= 512; len++) {
         uint8_t want[32] = {0}, have[32];
 

@@ -249,8 +249,8 @@ static void test_json(void **state)
     assert_non_null(strstr(s, "],\"key_exchange\":null}"));
 }
 
-/* The claim of the key exchange, which follows the measurements, is refused if it is empty, truncated, repeated or not
- * a text. */
+/* The key exchange claim, which follows the measurements, is refused if it is empty, truncated, repeated or not a text
+ * string without control characters. */
 static void test_key_exchange_is_strict(void **state)
 {
     static const struct {
@@ -331,7 +331,7 @@ static void test_nonce_is_required(void **state)
     assert_int_equal(cmx_claims_encode(&e, &b), CMX_OK);
     for (size_t len = 0; len <= CMX_NONCE_MIN; len++) {
         const uint8_t nonce[3] = {mem[0], 10, (uint8_t)(0x40 + len)}; /* heads of map, claim, byte string */
-        const uint8_t none = (uint8_t)(mem[0] - 1);                   /* a map with one claim less */
+        const uint8_t none = (uint8_t)(mem[0] - 1);                   /* a map with one claim fewer */
 
         cmx_buf_init(&c, changed, sizeof changed);
         assert_int_equal(len ? cmx_buf_put(&c, nonce, sizeof nonce) : cmx_buf_put(&c, &none, 1), CMX_OK);
@@ -341,8 +341,8 @@ static void test_nonce_is_required(void **state)
     }
 }
 
-/* Without measurements and key exchange, the last claim is an empty list: five bytes for the claim's number, one byte
- * for the list. */
+/* If there are no measurements and no key exchange, the last claim is an empty list: five bytes for the claim's number,
+ * one byte for the list. */
 static void test_last_claim_is_required(void **state)
 {
     uint8_t mem[CMX_EVIDENCE_TOKEN_MAX];

@@ -248,8 +248,8 @@ static void test_bad_requests(void **state)
     expect("/evidence?nonce=001122334455667g", 400, "hex");
 }
 
-/* Browsers send the site of the page that makes a request. Requests by another site's page are refused and start no
- * computation. */
+/* Browsers tell the server whether another site's page makes a request (Sec-Fetch-Site, Origin). Such a request is
+ * refused and starts no computation. */
 static void test_foreign_pages(void **state)
 {
     static const char *const foreign[] = {"Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n",
@@ -318,7 +318,7 @@ static void test_evidence(void **state)
     assert_non_null(strstr(a.body, "\"token\":\"2D3R"));
 }
 
-/* Hashes all inputs of the digest of one byte of flash except the key, as an attacker without the key could do. */
+/* Guesses the digest of one byte of flash as an attacker without the key could: hashes all inputs except the key. */
 static void guess(uint8_t byte, const uint8_t nonce[8], uint32_t at, uint8_t out[32])
 {
     static const char domain[] = "cmxsafe measurement 2"; /* an earlier form of the digest, without a key */

@@ -303,7 +303,7 @@ static void test_hosts_and_ports(void **state)
 {
     static const struct {
         const char *text, *host;
-        uint16_t port; /* 1, the default passed below: the text has no port */
+        uint16_t port; /* 1 (the default passed below) if the text has no port */
     } good[] = {
         {"gw.example", "gw.example", 1},
         {"gw.example:22", "gw.example", 22},

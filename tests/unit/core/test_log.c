@@ -73,8 +73,8 @@ static void lines_above_the_level_are_dropped(void **state)
     assert_string_equal(logged(), "D ota: x\n");
 }
 
-/* The text of a peer contains a second line and three escape sequences: one with ESC, two with the C1 character CSI (as
- * a byte and as UTF-8). */
+/* Text from a peer contains a second line and three escape sequences: one with ESC, two with the C1 character CSI (as a
+ * byte and as UTF-8). */
 static void control_characters_are_replaced(void **state)
 {
     static const char text[] = "a\nE device: all is well\033[2J\x9b"

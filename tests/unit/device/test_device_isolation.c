@@ -1,4 +1,4 @@
-/* Tests device_isolation.c, which connects the engine with a packet filter. The filter here only stores its callbacks.
+/* Tests device_isolation.c, which connects the engine to a packet filter. The filter here only stores its callbacks.
  * Different tasks may configure, install and end isolation. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -81,7 +81,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Announces a connection to the gateway, as the engine does, then ends it. Returns the result of the announcement. */
+/* Announces to isolation, as the engine does, a connection to this host and port, then ends it. Returns the result of
+ * the announcement. */
 static cmx_err connects(const char *host, uint16_t port)
 {
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(50000)};
@@ -233,7 +234,7 @@ static void test_tasks_of_a_direct_context(void **state)
     (void)state;
     broker.local_port = ntohs(at.sin_port);
     assert_int_equal(cmx_device_isolation_configure(&gateway, &broker, 1), CMX_OK);
-    hang_up(connect_as("nobody", &at)); /* isolation was not requested yet */
+    hang_up(connect_as("nobody", &at)); /* isolation has not been requested yet */
     assert_int_equal(cmx_device_isolate(), CMX_OK);
     hang_up(connect_as("mqtt", &at));
     hang_up(connect_as("a_name_of_twent", &at));
@@ -273,7 +274,7 @@ static void test_out_of_memory(void **state)
     cmx_mem_fail_at(1);
     assert_int_equal(cmx_device_isolation_configure(&gateway, NULL, 0), CMX_ENOMEM);
     cmx_mem_fail_at(0);
-    assert_int_equal(connects("10.77.0.1", 2222), CMX_OK); /* the old configuration is in force */
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_OK); /* the old configuration is still in force */
 }
 
 /* If there is no memory for the rules, the filter is installed and drops everything. A later request succeeds. */

@@ -1,5 +1,5 @@
-/* Tests the SHA-256 of cmxsafe-authkeys, which loads libcrypto at the first hash, with vectors of FIPS 180-4 and with
- * two hashes at the same time. */
+/* Tests the SHA-256 of cmxsafe-authkeys, which loads libcrypto at the first hash: vectors from FIPS 180-4, and two
+ * hashes computed at the same time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

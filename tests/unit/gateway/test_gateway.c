@@ -1,5 +1,5 @@
-/* The gateway's registry: enrolment, grants, authorized_keys lines, and registry files that are damaged or of other
- * versions. Golden files contain the generated texts. */
+/* The gateway's registry: enrolment, grants, authorized_keys lines, and registry files that are damaged or come
+ * from other versions. Golden files contain the generated texts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -255,7 +255,7 @@ static void test_addresses(void **state)
     assert_int_not_equal(gw_address_given(&gateway.fleet, "fd12:3456:789b::1", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_given(&gateway.fleet, "fd12:3456:789a::", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_from_mac(&gateway.fleet, "02:00:00:00:00:07", a, &e), CMX_OK);
-    /* An address of the published form is PREFIX | MAC_GW | 0000 | MAC_DEV. */
+    /* In the published form, an address is PREFIX | MAC_GW | 0000 | MAC_DEV. */
     assert_int_equal(gw_fleet_from_mac(&f, "fd00", "02:11:22:33:44:55", &e), CMX_OK);
     assert_int_equal(gw_address_from_mac(&f, "24-6F-28-AA-BB-CC", a, &e), CMX_OK);
     assert_string_equal(a, "fd00:211:2233:4455:0:246f:28aa:bbcc");
@@ -736,7 +736,7 @@ static void test_group_grants(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_non_null(strstr(line_of(1), ",permitopen=\"cam-17.cmx:81\" "));
     assert_null(strstr(line_of(1), "8989"));
-    /* Two grants for the same service count as one grant, which ends with the longer one. */
+    /* Two grants for the same service count as one grant, which ends when the longer grant ends. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(grant_ends_in, 0);
@@ -912,7 +912,7 @@ static void test_policy(void **state)
     assert_int_equal(n, 1);
     sql("UPDATE evidence SET given = given + 3600, ends = ends + 3600");
     assert_true(quarantined("cam-17"));
-    /* Without evidence, each of these permits access as long as it exists: a break-glass grant, an exemption, and a
+    /* Without evidence, each of these permits access while it exists: a break-glass grant, an exemption, and a
      * policy of the device's own that is not enforced. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &glass, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
@@ -927,11 +927,11 @@ static void test_policy(void **state)
     strcpy(p.target, "cam-17");
     assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
-    assert_int_equal(gw_device_rename(&gateway.registry, "CAM-17", "cam-1", &e), CMX_OK); /* in another case */
+    assert_int_equal(gw_device_rename(&gateway.registry, "CAM-17", "cam-1", &e), CMX_OK); /* the old name in capitals */
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_policy_remove(&gateway.registry, "cam-1", true, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 0);
-    /* After the device's attestation key was replaced, evidence signed with the former key does not count. */
+    /* Once the device's attestation key has been replaced, evidence signed with the former key no longer counts. */
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-1", "cmxsafe-attest-1 x", &out, &e), CMX_OK);
@@ -1109,7 +1109,7 @@ static void test_upgrade(void **state)
     assert_int_equal(fwrite(old, 1, len, f), len);
     assert_int_equal(fclose(f), 0);
     snprintf(copy, sizeof copy, "%s.v1", db);
-    /* A login reads the file without an upgrade. */
+    /* A login reads the file and does not upgrade it. */
     assert_int_equal(gw_registry_open(&r, db, false, &e), CMX_OK);
     assert_int_equal(gw_device_get(&r, "cam-17", &d, &e), CMX_OK);
     assert_int_equal(d.n_ports, 3);
@@ -1222,7 +1222,8 @@ static void test_etc_hosts(void **state)
                  "cam-9.cmx\r\n# cmxsafe gateway: end\r\n",
                  lines, NEW_BLOCK);
     etc_hosts_is(HOSTS_BEGIN HOSTS_END "x\n" HOSTS_BEGIN HOSTS_END, lines, NEW_BLOCK "x\n");
-    /* Other lines stay: those after a block without an end, inside a block, and around an end without a block. */
+    /* Other lines stay: after a begin line that has no end line, inside a block, and around an end line that has no
+     * begin line. */
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n",
                  lines, NEW_BLOCK "1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n");
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd99::1 old.cmx\n" HOSTS_END "b\n", lines,
@@ -1536,7 +1537,8 @@ static void test_golden(void **state)
     golden("host.nft", text);
     free(text);
     gw_allowed_free(&allowed);
-    /* In --user mode, the owner's uid is 0 inside the namespace, and a grant by uid is for a uid of that namespace. */
+    /* In --user mode, the owner's uid becomes 0, as inside the namespace. Any other uid in a grant is already a uid of
+     * the namespace. */
     snprintf(c.kind, sizeof c.kind, "user");
     snprintf(c.name, sizeof c.name, "%u", (unsigned)getuid());
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-18", 81, NULL, &out, &e), CMX_OK);
@@ -1564,7 +1566,7 @@ static void unit_grant(const char *unit, const char *device, bool give)
                      CMX_OK);
 }
 
-/* Writes the rule that gives a unit its identity to out. Every unit has an identity, even without a grant. */
+/* Writes to `out` the rule that gives a unit its identity. Every unit has an identity, even without a grant. */
 static void unit_rule(const char *unit, char out[160])
 {
     struct gw_allowed_list allowed;
@@ -1764,7 +1766,7 @@ static cmx_err put_two_lines(void *arg, uint64_t number)
     return CMX_OK;
 }
 
-/* Expands values, lines and conditions of a template. A value that is not defined is an error. */
+/* Expands the values, lines and conditions in a template. A value that is not defined is an error. */
 /* Without the account, no group may use identities in the fleet's namespace, in particular not root's. */
 static void test_no_account(void **state)
 {

@@ -1,6 +1,6 @@
 /* Certificates of a CA: parsing, logins, the line for sshd, KRLs, and the upgrade of a registry without certificates.
- * data/certificates has a certificate in each line: alice's (with the principals alice and root), a host's, a
- * certificate without principals, and one of an ECDSA key. The last line is the key of the CA that signed them. */
+ * data/certificates has one certificate per line: alice's (with the principals alice and root), a host's, one without
+ * principals, and one for an ECDSA key. The last line is the key of the CA that signed them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -148,7 +148,7 @@ static void test_parse(void **state)
     assert_int_equal(gw_certificate_parse(&certificate, lines[HOST], &e), CMX_OK);
     assert_false(certificate.user);
     /* A certificate that is truncated anywhere is refused. */
-    n = strlen(lines[ALICE]) - 1; /* not tried: without the last character, which is padding */
+    n = strlen(lines[ALICE]) - 1; /* the cut of only the last character, which is padding, is not tried */
     while (--n > 0) {
         memcpy(line, lines[ALICE], n);
         line[n] = '\0';

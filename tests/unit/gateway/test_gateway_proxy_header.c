@@ -1,5 +1,5 @@
-/* Reads the PROXY header of a load balancer. Headers of HAProxy and of cmxsafe's own writer are accepted; everything
- * else is refused. */
+/* Reads the PROXY header of a load balancer. Headers from HAProxy and from cmxsafe's own writer are accepted. All
+ * others are refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

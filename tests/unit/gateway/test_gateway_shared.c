@@ -136,7 +136,7 @@ static void test_stale(void **state)
     assert_false(registry.stale);
     assert_int_equal(look_up(), CMX_OK);
     must("INSERT INTO meta(key, value) VALUES('registry', 'postgresql://db/x')");
-    reopen(); /* the copy was never confirmed */
+    reopen(); /* the copy has never been confirmed */
     assert_true(registry.stale);
     assert_int_equal(look_up(), CMX_EPERM);
     confirm_ago(10);
@@ -204,7 +204,7 @@ static void test_tables(void **state)
 
         for (size_t c = 0; c < t.tables[i].n; c++)
             keys += t.tables[i].columns[c].key;
-        assert_true(keys > 0); /* else SQLite records no changes of the table */
+        assert_true(keys > 0); /* otherwise SQLite records no changes to the table */
     }
 }
 
@@ -232,7 +232,7 @@ static void test_digests(void **state)
 
 static PGconn *no_server(void)
 {
-    /* The connection fails, but it can quote texts. */
+    /* The connection fails, but libpq can still quote text with it. */
     PGconn *c = PQconnectdb("host=/nonexistent-cmxsafe");
 
     assert_non_null(c);
@@ -315,7 +315,7 @@ static void check_clean(const char *text, enum gw_copy_form form, const char *ex
     char *clean = gw_copy_text_clean(text, &rule);
 
     assert_string_equal(clean, expected);
-    /* Cleaning replaces characters by '?', which is not allowed in a word: a cleaned word can be unclean. */
+    /* Cleaning replaces characters with '?', which is not allowed in a word. So a cleaned word may still be unclean. */
     assert_true(gw_copy_text_is_clean(clean, &rule) || form == GW_COPY_WORD);
     assert_int_equal(gw_copy_text_is_clean(text, &rule), strcmp(text, expected) == 0);
     cmx_mem_free(clean);
@@ -349,7 +349,7 @@ static void test_texts(void **state)
                 GW_COPY_TEXT, "a?b"); /* right-to-left override */
     check_clean("\xe2\x80\x8a\xe2\x80\x8b\xe2\x80\x8f\xe2\x80\x90", GW_COPY_TEXT,
                 "\xe2\x80\x8a??\xe2\x80\x90");                                      /* U+200A to U+2010 */
-    check_clean("\xff\xc0\xaf\xed\xa0\x80\xf5\xe2\x82", GW_COPY_TEXT, "?????????"); /* no UTF-8 */
+    check_clean("\xff\xc0\xaf\xed\xa0\x80\xf5\xe2\x82", GW_COPY_TEXT, "?????????"); /* not UTF-8 */
     memset(text, 'a', 64);
     assert_true(gw_copy_text_is_clean(text, &words) && gw_copy_text_is_replaced(text, &words));
     memcpy(text + 62, "\xf0\x9f\x98\x80z", 5);
@@ -399,8 +399,8 @@ static void test_stored_address(void **state)
     assert_int_not_equal(digest_of("claim"), before);
 }
 
-/* In a text from PostgreSQL, the copy replaces unexpected characters by '?'. A change of this text must still find
- * PostgreSQL's row: the statement compares with LIKE and contains '_' instead of each '?'. */
+/* In text from PostgreSQL, the copy replaces unexpected characters with '?'. A change to such a text must still find
+ * PostgreSQL's row, so the statement compares with LIKE and contains '_' instead of each '?'. */
 static void test_replaced(void **state)
 {
     (void)state;
@@ -471,8 +471,8 @@ static cmx_err count_event(void *arg, int64_t at, const char *what, const char *
     return CMX_OK;
 }
 
-/* Events that were recorded while PostgreSQL was unreachable get numbers after the events that other gateways stored
- * meanwhile. */
+/* Events that were recorded while PostgreSQL was unreachable get higher numbers than the events that other gateways
+ * stored meanwhile. */
 static void test_unsent_events(void **state)
 {
     char order[16] = "";

@@ -143,7 +143,7 @@ static void only_what_others_changed_is_a_repair(void **state)
     (void)state;
     assert_int_equal(change("abc", "d", "abc", "d"), GW_NETSTATE_CHANGED_BY_US); /* the network is as expected again */
     assert_int_equal(change("abc", "de", "abc", "de"), GW_NETSTATE_CHANGED_BY_US); /* another gateway joined */
-    assert_int_equal(change("abc", "", "abc", ""), GW_NETSTATE_CHANGED_BY_US);     /* the other gateway left again */
+    assert_int_equal(change("abc", "", "abc", ""), GW_NETSTATE_CHANGED_BY_US);     /* a gateway left */
     assert_int_equal(change("ab", "d", "abc", "d"), GW_NETSTATE_REPAIRED);
     assert_int_equal(change("abc", "", "abc", "d"), GW_NETSTATE_REPAIRED);
     assert_int_equal(change("abcx", "d", "abc", "d"), GW_NETSTATE_REPAIRED);

@@ -184,7 +184,8 @@ static void gateway_cannot_open(void **state)
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9000, 0), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_TCP_STATE);
-    /* If the gateway still has an old connection on these ports, a segment of that connection and our reset pass. */
+    /* If the gateway still has an old connection on these ports, a segment of that connection passes, and so does
+     * our reset. */
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 77, 88), CMX_WHY_SESSION);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_RST, 88, 0), CMX_WHY_SESSION);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_TCP_STATE);
@@ -262,7 +263,9 @@ static void closing_flows_make_room(void **state)
     unsigned i;
 
     (void)state;
-    for (i = 0; i < 200; i++) { /* more connections than flow entries; the entry of a closed one stays for 30 s */
+    /* There are more connections than flow entries, and a closed connection keeps its entry for 30 s. But a new
+     * connection may replace a closed one. */
+    for (i = 0; i < 200; i++) {
         const uint16_t port = (uint16_t)(40000 + i);
 
         now++;
@@ -276,7 +279,7 @@ static void closing_flows_make_room(void **state)
 static void adopted_session_is_picked_up(void **state)
 {
     (void)state;
-    open_session(50000); /* the session and its handshake are older than isolation */
+    open_session(50000); /* the session was established before isolation began */
     cmx_isolation_adopt(&iso);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_WHY_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
@@ -442,7 +445,7 @@ static void arp_answers_only_what_was_asked(void **state)
     frame_arp(&f, broadcast, bad_mac, 1, &us, zero_mac, &us); /* gratuitous, with our address */
     assert_int_equal(IN(&f), CMX_WHY_NOT_FOR_US);
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &us);
-    f.d[14 + 8] = 4; /* the sender's address differs from the frame's source address */
+    f.d[14 + 8] = 4; /* the sender's hardware address differs from the frame's source address */
     assert_int_equal(IN(&f), CMX_WHY_FORM);
     frame_arp(&f, broadcast, gw_mac, 3, &gw, zero_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_FORM);
@@ -490,7 +493,7 @@ static void a_peer_that_never_answered_may_not_ask(void **state)
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
 }
 
-/* Neighbour discovery has the same rules as ARP. */
+/* The same rules apply to neighbour discovery as to ARP. */
 static void the_first_advertisement_closes_the_question(void **state)
 {
     struct test_frame ask, answer, other, asks_us;
@@ -694,7 +697,7 @@ static void dns_only_for_the_gateway_and_only_now(void **state)
     cmx_isolation_resolving(&iso, true);
     assert_int_equal(dns(8, "GW.example.ORG", 1, 0), CMX_WHY_DNS);
     assert_int_equal(dns(9, "gw.example.org", 28, 0), CMX_WHY_DNS);
-    assert_int_equal(dns(10, "gw.example.org", 16, 0), CMX_WHY_NAME); /* the type TXT is not needed */
+    assert_int_equal(dns(10, "gw.example.org", 16, 0), CMX_WHY_NAME); /* a TXT query, which nothing needs, is dropped */
     assert_int_equal(dns(10, "secret.gw.example.org", 1, 0), CMX_WHY_NAME);
     assert_int_equal(dns(10, "gw.example.or", 1, 0), CMX_WHY_NAME);
     assert_int_equal(dns(10, "gw.example.orgs", 1, 0), CMX_WHY_NAME);

@@ -1,4 +1,4 @@
-/* The digest of a policy: equal rules have equal digests, and any change of a rule changes the digest. */
+/* The digest of a policy: equal rules have equal digests, and any change to a rule changes the digest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -72,7 +72,7 @@ static void test_empty(void **state)
     assert_int_equal(boot_first(&d, 2, false, &initial), 0);
     assert_false(initial);
     assert_int_equal(cmx_otadata_plan_rollback(&d, "", &plan), CMX_OK);
-    memset(&d, 0, sizeof d); /* flash of zeros has no valid record */
+    memset(&d, 0, sizeof d); /* flash full of zeros has no valid record */
     assert_int_equal(cmx_otadata_active(&d), -1);
     assert_int_equal(cmx_otadata_plan_confirm(&d, &plan), CMX_ENOENT);
     assert_int_equal(cmx_otadata_plan_rollback(&d, "", &plan), CMX_ENOENT);

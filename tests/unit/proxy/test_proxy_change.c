@@ -105,7 +105,7 @@ static void fails_at_every_step(const struct cmx_gateway *g)
         assert_int_equal(err, CMX_ENOMEM);
         failed++;
         has(p, before, 3);
-        until_waiting(p, 3); /* the contexts still run and were not restarted */
+        until_waiting(p, 3); /* the contexts are still running and were not restarted */
         cmx_mem_stats(&is);
         assert_int_equal(is.live_blocks, was.live_blocks);
     }

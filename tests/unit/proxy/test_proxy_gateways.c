@@ -13,7 +13,7 @@
 
 static uint32_t next_random;
 
-/* Replace the product's functions, so that the test controls random numbers and time. */
+/* These functions replace the product's, so that the test controls random numbers and needs no tasks or locks. */
 uint32_t cmx_session_random(uint32_t otherwise)
 {
     (void)otherwise;
@@ -46,7 +46,7 @@ void cmx_port_mutex_unlock(struct cmx_mutex *m)
     (void)m;
 }
 
-/* Returns a random number that chooses number i of n. */
+/* Returns a value of next_random that selects entry i of n. */
 static uint32_t pick(unsigned i, unsigned n)
 {
     return (uint32_t)(((uint64_t)i << 32) / n + 1);
@@ -201,7 +201,8 @@ static void all_sessions_use_one_gateway(void **state)
     assert_int_equal(engine.n_up, 1);
 }
 
-/* One session has given up a gateway; then the other session logs in there. The first session must return to it. */
+/* One session has given up on a gateway. Then the other session logs in to it. The first session must return to this
+ * gateway. */
 static void the_session_that_gets_in_decides(void **state)
 {
     (void)state;
@@ -263,7 +264,7 @@ static void a_gateway_that_fell_silent_or_ends_sessions_at_once_is_left(void **s
     enter(&one, 2);
 }
 
-/* Session two is up on gateway a, to which session one cannot connect any more. */
+/* Session two is up on gateway a, to which session one can no longer connect. */
 static void shut_out(void)
 {
     enter(&one, 0);

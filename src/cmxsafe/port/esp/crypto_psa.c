@@ -1,6 +1,6 @@
-/* crypto_psa.c - crypto.h over the PSA Crypto API only: mbedTLS's own API is private since ESP-IDF 6. The operations of
- * PSA differ in size from version to version and with hardware acceleration, so each is allocated; the object holds the
- * pointer. */
+/* crypto_psa.c - crypto.h over the PSA Crypto API only: mbedTLS's own API is private since ESP-IDF 6. The size of a
+ * PSA operation object depends on the version and on hardware acceleration, so each is allocated; the object of
+ * crypto.h holds the pointer. */
 #ifdef ESP_PLATFORM
 
 #include <psa/crypto.h>

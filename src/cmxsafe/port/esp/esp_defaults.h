@@ -1,5 +1,5 @@
 /* esp_defaults.h - Kconfig's names and defaults for builds without this component's Kconfig (Arduino), and names that
- * older versions of ESP-IDF lack. The root's Kconfig describes each option. */
+ * older versions of ESP-IDF lack. The Kconfig file in the repository's root describes each option. */
 #pragma once
 
 #ifdef ESP_PLATFORM

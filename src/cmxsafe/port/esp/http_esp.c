@@ -75,7 +75,7 @@ struct cmx_http_request {
 
 /* ---- answers ---- */
 
-/* Sets status, type and Connection. esp_http_server keeps pointers: the strings live in the request. */
+/* Sets status, type and Connection. esp_http_server keeps the pointers, so the strings live in the request. */
 static void set_head(struct cmx_http_request *q, int status, const char *content_type)
 {
     snprintf(q->status, sizeof q->status, "%d %s", status, http_reason_text(status));
@@ -369,8 +369,8 @@ static void request_task(void *arg)
     httpd_handle_t httpd = q->r->handle;
 
     handle(q);
-    /* The server closes the socket when the client has closed its side, or when it needs the socket. Closing by
-     * descriptor here could close a newer connection. */
+    /* The server closes the socket when the client has closed its side, or when another connection needs the
+     * socket. Closing by descriptor here could close a newer connection. */
     (void)shutdown(httpd_req_to_sockfd(q->r), SHUT_WR);
     (void)httpd_req_async_handler_complete(q->r); /* frees r in any case */
     (void)httpd_queue_work(httpd, nothing, NULL); /* wakes the server's task, which then polls the socket again */
@@ -414,7 +414,7 @@ static bool crowded(const struct cmx_http_server *s)
     return httpd_get_client_list(s->httpd, &n, fds) != ESP_OK || n > 1;
 }
 
-/* False when the head of fd took too long. Without this limit, a client that sends a byte now and then would block the
+/* False when the head on fd took too long. Without this limit, a client that sends a byte now and then would block the
  * server for hours. */
 static bool head_in_time(struct cmx_http_server *s, int fd)
 {

@@ -1,5 +1,5 @@
 /* http_reason.h - the reason phrases of HTTP status codes (RFC 9110 section 15), which esp_http_server lacks, and the
- * meaning of the errors of esp_http_server. */
+ * meaning of esp_http_server's errors. */
 #pragma once
 
 #include "esp_err.h"

@@ -17,7 +17,7 @@
 
 #if CONFIG_CMX_HMAC_KEY_READABLE
 /* For development, and for emulators that read a protected key as zeros: a key without read protection is accepted, and
- * evidence names it a software key. */
+ * evidence calls it a software key. */
 static const cmx_key_kind readable = CMX_KEY_SOFTWARE;
 #else
 static const cmx_key_kind readable = CMX_KEY_NONE;

@@ -31,7 +31,7 @@ uint64_t cmx_port_now_ms(void)
 
 void cmx_port_sleep_ms(uint32_t ms)
 {
-    /* A delay of n ticks ends up to one tick early, at the n-th tick from now: wait for one more. */
+    /* A delay of n ticks ends at the n-th tick from now, which can be almost one tick too early: wait for one more. */
     vTaskDelay((TickType_t)(ms / portTICK_PERIOD_MS) + (ms % portTICK_PERIOD_MS ? 2 : 1));
 }
 
@@ -64,7 +64,7 @@ static struct place *find_place(const struct start *s)
         struct place *p = &tasks.places[i];
 
         if (!p->task && is_kind(p, s))
-            return p; /* an ended task had the same name and stack: the smaller of both minima is kept */
+            return p; /* an ended task had the same name and stack size: the smaller minimum is kept */
         if (!p->task && (!free_one || !p->figures.name[0]))
             free_one = p;
     }
@@ -204,7 +204,7 @@ void cmx_port_mutex_init(struct cmx_mutex *m)
 
 void cmx_port_mutex_lock(struct cmx_mutex *m)
 {
-    (void)xSemaphoreTake(lock_of(m)->handle, portMAX_DELAY); /* waits without a limit: it cannot fail */
+    (void)xSemaphoreTake(lock_of(m)->handle, portMAX_DELAY); /* waits without a time limit, so it cannot fail */
 }
 
 void cmx_port_mutex_unlock(struct cmx_mutex *m)

@@ -75,8 +75,8 @@ static void put_resolvers(struct cmx_iface *iface)
 }
 #endif
 
-/* Fills in the interface's current state, because addresses change without notice on a stack without status callbacks.
- * The entries of own and resolvers beyond their counts are not set. */
+/* Fills in the interface's current state for each packet, because a stack that lacks status callbacks does not report a
+ * changed address. The entries of own and resolvers beyond their counts are not set. */
 static void fill_iface(struct cmx_iface *iface, const struct wrapped *w)
 {
     const struct netif *netif = w->netif;
@@ -329,7 +329,7 @@ static bool is_looped(const struct pbuf *p)
     else if (p->len >= 20)
         cmx_ip_v4(&from, d + 12);
     else
-        return true; /* the packet is too short to decide; the judge refuses it */
+        return true; /* the packet is too short for an address; the judge refuses it */
     if (cmx_ip_is_loopback(&from))
         return true;
     for (const struct netif *n = netif_list; n && !cmx_ip_is_any(&from); n = n->next)

@@ -3,10 +3,10 @@
  *
  * The filter works in several places, since none of them sees every packet. First, it replaces netif->input and
  * netif->linkoutput (or output, on a link without a header) of every interface. Second, raw protocol control blocks see
- * each packet before IP passes it to a transport: also packets from the device to itself (netif_poll), and packets of
- * an interface that was added a moment ago. Third, if the IP input hooks can be installed (lwip_hooks.h), they do the
- * same as the raw blocks, but earlier. A timer finds new interfaces; with LWIP_NETIF_EXT_STATUS_CALLBACK they are found
- * at once. */
+ * each packet before IP passes it to a transport, including packets from the device to itself (netif_poll) and packets
+ * of an interface that was added a moment ago. Third, if the IP input hooks can be installed (lwip_hooks.h), they do
+ * the same as the raw blocks, but earlier. A timer finds new interfaces; with LWIP_NETIF_EXT_STATUS_CALLBACK they are
+ * found at once. */
 #pragma once
 
 #include "cmxsafe/port/filter.h"

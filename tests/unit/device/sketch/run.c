@@ -1,6 +1,6 @@
-/* run.c - runs the sketch against a real gateway, with services on its three ports. Passes the settings that the
- * original's settings.h lacks (host key, key) as stored settings. usage: sketch_c|sketch_cpp PIN KEY_FILE USER [shared]
- */
+/* run.c - serves the sketch's three ports and runs the sketch against a real gateway. Passes the settings that the
+ * original's settings.h lacks (host key, client key) as stored settings.
+ * usage: sketch_c|sketch_cpp PIN KEY_FILE USER [shared] */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,8 +42,7 @@ int main(int argc, char **argv)
     stored.n_host_keys = 1;
     stored.client_key_file = argv[2];
     stored.username = argv[3];
-    stored.remote_address =
-        "127.0.0.2"; /* for the gateway's listener: on this machine, 127.0.0.1:81 is the device's service */
+    stored.remote_address = "127.0.0.2"; /* the gateway listens here, because 127.0.0.1:81 is the device's service */
     stored.multichannel = argc > 4 && strcmp(argv[4], "shared") == 0;
     cmx_device_override(&stored, NULL);
     for (int i = 0; i < 3; i++)
