@@ -110,8 +110,14 @@
 #define CMX_RELAY_HEAP_FLOOR 16384
 #endif
 
-/* While an update is being received and less heap than this is free, the connections of high_bw contexts are closed
- * and new ones are refused, so that the update has enough memory. */
+/* A connection takes most of its memory after it has opened. While less heap than this is free, each session closes
+ * its open connections of high_bw contexts, the newest first, so that the session itself does not run out of memory. */
+#ifndef CMX_RELAY_HEAP_LOW
+#define CMX_RELAY_HEAP_LOW 12288
+#endif
+
+/* While an update is being received and less heap than this is free, the connections of high_bw contexts are closed,
+ * the newest first, and new ones are refused, so that the update has enough memory. */
 #ifndef CMX_RELAY_HEAP_UPDATE
 #define CMX_RELAY_HEAP_UPDATE 32768
 #endif

@@ -186,21 +186,25 @@ void cmx_session_serve_end(struct session *s, cmx_err cause)
     }
 }
 
-/* While an update is being received, connections of high_bw contexts need more free heap. Closes these connections if
- * too little heap is free. */
-static void yield_to_update(struct session *s)
+/* Closes the newest open connection of a high_bw context if too little heap is free. The check before a connection
+ * opens is not enough, because a connection takes most of its memory later, when its data fills the buffers. */
+static void yield_memory(struct session *s)
 {
+    const bool updating = atomic_load(&s->engine->updating);
+    struct relay *newest = NULL;
     size_t heap;
 
-    if (!s->relays || !atomic_load(&s->engine->updating))
+    for (struct relay *x = s->relays; x; x = x->next)
+        if (x->phase == RELAY_OPEN && x->run->cfg.high_bw && (!newest || x->id > newest->id))
+            newest = x;
+    if (!newest)
         return;
     heap = cmx_port_heap_free();
-    for (struct relay *x = s->relays; x; x = x->next)
-        if (x->phase == RELAY_OPEN && x->run->cfg.high_bw && heap < cmx_relay_heap_floor(s, x->run)) {
-            cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection closed for the update: only %u bytes of heap are free",
-                            x->run->cfg.name, (unsigned)heap);
-            cmx_relay_abort(x, s, CMX_ENOMEM);
-        }
+    if (heap >= (updating ? CMX_RELAY_HEAP_UPDATE : CMX_RELAY_HEAP_LOW))
+        return;
+    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection closed%s: only %u bytes of heap are free", newest->run->cfg.name,
+                    updating ? " for the update" : "", (unsigned)heap);
+    cmx_relay_abort(newest, s, CMX_ENOMEM);
 }
 
 /* Moves the first relay to the end, so that the same relay does not always fill the send buffer. */
@@ -418,7 +422,7 @@ cmx_err cmx_session_serve(struct session *s)
         s->now_ms = cmx_port_now_ms();
         cmx_session_alive(s);
         err = session_act(s);
-        yield_to_update(s);
+        yield_memory(s);
         rotate_relays(s);
     }
     return err;

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# A device that is short of heap refuses new connections, so that libssh still has memory. During an update it also ends
-# the streams and refuses new ones, but at a higher limit, so that other connections are still accepted.
+# A device that is short of heap refuses new connections, so that libssh still has memory. If open connections use even
+# more, it closes streams, the newest first. During an update it closes streams and refuses new ones at a higher limit, so
+# that other connections are still accepted.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) STREAM=$(free_port) WEB=$(free_port)
 start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
-start_proxy -- "stream,$S,$STREAM,high=1" "web,$S,$WEB"
+start_proxy events=1 -- "stream,$S,$STREAM,high=1" "web,$S,$WEB"
 up
 client() { timeout 30 python3 "$ROOT/tests/e2e/client.py" "$@"; }
 echoes() { client "$1" sink 1000 >/dev/null 2>&1; }
@@ -25,6 +26,7 @@ ends() { ! kill -0 "$1" 2>/dev/null; }
 echoes "$STREAM" && echoes "$WEB" || fail "no connection with enough heap"
 hold "$STREAM"
 wait_for 10 status_is stream open 1 || fail "the stream does not open"
+first_number=$(status_of stream total)
 
 ask heap 16383 >/dev/null
 ! echoes "$STREAM" && ! echoes "$WEB" || fail "a connection was accepted below the floor"
@@ -33,6 +35,27 @@ ask heap 16384 >/dev/null
 echoes "$STREAM" && echoes "$WEB" || fail "no connection at the floor"
 ok "below the floor new connections are refused, and the open one stays"
 
+FIRST=$HOLD
+hold "$STREAM"
+wait_for 10 status_is stream open 2 || fail "the second stream does not open"
+SECOND=$HOLD
+second_number=$(status_of stream total)
+hold "$WEB"
+wait_for 10 status_is web open 1 || fail "the connection does not open"
+ask heap 12288 >/dev/null
+sleep 1
+status_is stream open 2 || fail "a stream was closed above the limit"
+ask heap 12287 >/dev/null
+wait_for 10 ends "$FIRST" || fail "the first stream stays while the heap runs out"
+wait_for 10 ends "$SECOND" || fail "the second stream stays while the heap runs out"
+kill -0 "$HOLD" || fail "a connection that is no stream was closed"
+closed=$(sed -n 's/^event relay .* stream reverse closed number=\([0-9]*\) .*cause=no-memory$/\1/p' "$TMP/proxy.log" | xargs)
+[ "$closed" = "$second_number $first_number" ] || fail "streams closed in this order: $closed"
+ok "while the heap runs out, streams are closed and other connections stay"
+
+ask heap 16384 >/dev/null
+hold "$STREAM"
+wait_for 10 status_is stream open 1 || fail "no stream once there is memory again"
 ask heap 32767 >/dev/null
 ask updating 1 >/dev/null
 wait_for 10 ends "$HOLD" || fail "the stream stays while an update needs the memory"
