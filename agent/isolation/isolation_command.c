@@ -76,12 +76,21 @@ static int parse(int argc, char **argv, struct options *o, bool *done)
     return CLI_OK;
 }
 
-/* Appends the listings of both tables. CMX_ENOENT: one of them does not exist. */
-static cmx_err list_tables(struct nft *n, struct cmx_buf *out)
+/* Appends the listings of those of the two tables that exist. *missing: how many do not exist. */
+static cmx_err list_tables(struct nft *n, struct cmx_buf *out, unsigned *missing)
 {
-    cmx_err err = nft_list(n, "list table inet cmxsafe", out);
+    static const char *const commands[] = {"list table inet cmxsafe", "list table arp cmxsafe"};
+    cmx_err err = CMX_OK;
 
-    return err ? err : nft_list(n, "list table arp cmxsafe", out);
+    *missing = 0;
+    for (size_t i = 0; !err && i < sizeof commands / sizeof commands[0]; i++) {
+        err = nft_list(n, commands[i], out);
+        if (err == CMX_ENOENT) {
+            (*missing)++;
+            err = CMX_OK;
+        }
+    }
+    return err;
 }
 
 static void print_line(void *arg, const char *text)
@@ -172,12 +181,10 @@ static int write_way_back(struct nft *n, struct cmx_buf *before, const char **te
 {
     cmx_err err = cmx_nft_removal(before);
     struct cmx_why why = {""};
+    unsigned missing;
 
-    if (!err) {
-        err = list_tables(n, before);
-        if (err == CMX_ENOENT)
-            err = CMX_OK;
-    }
+    if (!err)
+        err = list_tables(n, before, &missing);
     if (!err)
         err = cmx_buf_cstr(before, text);
     if (err == CMX_EPERM)
@@ -245,13 +252,16 @@ static int confirm(void)
 static int show(struct nft *n, struct cmx_buf *b)
 {
     const char *text;
-    cmx_err err = list_tables(n, b);
+    unsigned missing;
+    cmx_err err = list_tables(n, b, &missing);
 
-    if (err == CMX_ENOENT)
-        return cli_fail("isolation", "not in force", "'cmxsafed isolation --apply' puts it into force");
     if (err == CMX_EPERM)
         return not_permitted();
-    if (err || cmx_buf_cstr(b, &text) != CMX_OK)
+    if (!err && missing)
+        return cli_fail("isolation", "not in force", "'cmxsafed isolation --apply' puts it into force");
+    if (!err)
+        err = cmx_buf_cstr(b, &text);
+    if (err)
         return cli_fail("isolation", cmx_err_text(err), "use 'nft list table inet cmxsafe'");
     fputs(text, stdout);
     return 0;
@@ -308,6 +318,7 @@ static int boot(const char *file, struct nft *n, struct cmx_buf *b)
     struct cmx_why why = {""};
     bool readable;
     cmx_err err;
+    int code;
 
     if (!is_enabled(file, print_line, &readable))
         return puts("isolation is not enabled: no rules are loaded"), 0;
@@ -318,12 +329,14 @@ static int boot(const char *file, struct nft *n, struct cmx_buf *b)
         err = nft_run(n, text, false, &why);
     if (!err)
         return puts("the rules that the agent saved are in force"), 0;
-    fprintf(stderr, "cmxsafe: cannot load the saved rules: %s; everything is denied until the agent starts\n",
-            cmx_why_text(&why, err));
+    fprintf(stderr, "cmxsafe: cannot load the saved rules: %s\n", cmx_why_text(&why, err));
     cmx_buf_clear(b);
     if (cmx_nft_deny(b) != CMX_OK || cmx_buf_cstr(b, &text) != CMX_OK)
         return cli_fail("isolation", "internal", "the network is not isolated");
-    return run(n, text, false);
+    code = run(n, text, false);
+    fprintf(stderr,
+            code ? "cmxsafe: the network is not isolated\n" : "cmxsafe: everything is denied until the agent starts\n");
+    return code;
 }
 
 static int act(const struct options *o, struct nft *n, struct cmx_buf *b, struct cmx_buf *before)

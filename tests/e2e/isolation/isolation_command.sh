@@ -46,6 +46,14 @@ iso --apply --commit-confirm 2 || fail "--commit-confirm"
 in_force || fail "the rules are not in force"
 gone() { ! in_force; }
 wait_for 15 gone || fail "the ruleset was not removed"
+# Only one of the two tables may be there, if another program removed the other.
+iso --apply && nft delete table inet cmxsafe || fail "--apply"
+iso --show 2>/dev/null && fail "--show with one table"
+iso --apply --commit-confirm 2 || fail "--commit-confirm with one table"
+in_force || fail "the rules are not in force"
+wait_for 15 gone || fail "the ruleset was not removed"
+nft list table arp cmxsafe >/dev/null || fail "the table that was there was not restored"
+iso --remove || fail "--remove with one table"
 ok "an unconfirmed change is reverted"
 
 iso --apply --commit-confirm 2 || fail "--commit-confirm"
@@ -78,6 +86,15 @@ iso --remove && iso --remove || fail "--remove, twice"
 in_force && fail "the rules are still in force"
 nft list chain inet other c >/dev/null || fail "the table of another program was changed"
 ok "remove; other tables do not change"
+
+# --boot says that everything is denied only if it is.
+sed 's/^time_servers.*/&\nenabled = yes/' "$CONF" >"$TMP/boot.conf"
+setpriv --bounding-set=-net_admin --inh-caps=-net_admin "$BIN/cmxsafed" isolation -c "$TMP/boot.conf" --boot 2>"$TMP/err" &&
+    fail "--boot without permission"
+grep -q 'the network is not isolated' "$TMP/err" || { cat "$TMP/err"; fail "--boot does not report that nothing is denied"; }
+grep -q 'everything is denied' "$TMP/err" && fail "--boot reports a denial that is not in force"
+in_force && fail "--boot without permission installed rules"
+ok "boot without permission"
 
 for bad in "" "--apply --remove" "--commit-confirm 5 --show" "--apply --commit-confirm 0" "--nonsense" "--show extra"; do
     # shellcheck disable=SC2086
