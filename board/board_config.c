@@ -98,7 +98,7 @@ static const struct key keys[] = {
      .doc = "OpenSSH names, separated by commas; default: current ciphers"},
     {"gateway", "require_pq", YESNO, 0, 0, AT(settings.require_pq),
      .doc = "`yes`: only key exchanges that resist a quantum computer; needs libssh 0.12 or later"},
-    {"gateway", "login_timeout_s", NUMBER, 1, 3600, AT(settings.timeout_s),
+    {"gateway", "login_timeout_s", NUMBER, 1, 300, AT(settings.timeout_s),
      .doc = "how long one attempt at one gateway may take, from TCP connect to authentication (10)"},
     {"gateway", "keepalive_s", NUMBER, 1, 3600, AT(settings.keepalive_s),
      .doc = "send a keepalive after this long without traffic; three unanswered ones end the session (15)"},

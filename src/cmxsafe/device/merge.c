@@ -125,11 +125,6 @@ cmx_log_level cmx_settings_log_level(const struct cmx_settings *s)
     return CMX_LOG_INFO;
 }
 
-static unsigned unsigned_of(int v)
-{
-    return v > 0 ? (unsigned)v : 0;
-}
-
 void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out)
 {
     *out = (struct cmx_gateway){
@@ -145,8 +140,8 @@ void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out)
         .fleet_address = cmx_fleet_device_address,
         .ciphers = set_or_null(s->ciphers),
         .require_pq = s->require_pq,
-        .login_timeout_s = unsigned_of(s->timeout_s),
-        .keepalive_s = unsigned_of(s->keepalive_s),
+        .login_timeout_s = (unsigned)s->timeout_s, /* a negative number is then too large, and refused */
+        .keepalive_s = (unsigned)s->keepalive_s,
     };
 }
 

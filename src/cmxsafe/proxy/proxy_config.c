@@ -58,9 +58,9 @@ void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_
     *(const char **)(void *)((char *)c + o->at) = text;
 }
 
-unsigned cmx_context_option_number(const struct cmx_context_option *o, const struct cmx_context *c)
+unsigned cmx_context_option_number(const struct cmx_context_option *o, const void *owner)
 {
-    const void *at = (const char *)c + o->at;
+    const void *at = (const char *)owner + o->at;
 
     switch (o->kind) {
     case CMX_OPTION_PORT:
@@ -72,9 +72,9 @@ unsigned cmx_context_option_number(const struct cmx_context_option *o, const str
     }
 }
 
-void cmx_context_option_set_number(const struct cmx_context_option *o, struct cmx_context *c, unsigned value)
+void cmx_context_option_set_number(const struct cmx_context_option *o, void *owner, unsigned value)
 {
-    void *at = (char *)c + o->at;
+    void *at = (char *)owner + o->at;
 
     switch (o->kind) {
     case CMX_OPTION_PORT:
@@ -93,19 +93,15 @@ bool cmx_context_option_in_range(const struct cmx_context_option *o, unsigned va
     return value <= o->max && (value > 0 || o->kind != CMX_OPTION_PORT);
 }
 
-/* ---- the fields of struct cmx_gateway: one table to copy, compare and free them ---- */
+/* ---- the fields of struct cmx_gateway: one table to copy, compare and free them, and one of the numbers ---- */
 
 struct field {
     uint8_t at;
-    uint8_t size;      /* 0: a string */
-    uint16_t fallback; /* default that replaces 0; only for size 2 or 4 */
+    uint8_t size; /* 0: a string */
 };
 
-#define STRING(member, none) {.at = offsetof(struct cmx_gateway, member)},
-#define VALUE(member, default_)                                                                                        \
-    {.at = offsetof(struct cmx_gateway, member),                                                                       \
-     .size = sizeof(((struct cmx_gateway *)0)->member),                                                                \
-     .fallback = (default_)},
+#define STRING(member) {.at = offsetof(struct cmx_gateway, member)},
+#define VALUE(member) {.at = offsetof(struct cmx_gateway, member), .size = sizeof(((struct cmx_gateway *)0)->member)},
 #define FIELD_HOST STRING
 #define FIELD_ACCOUNT STRING
 #define FIELD_FILE STRING
@@ -119,16 +115,34 @@ struct field {
 
 /* clang-format off */
 static const struct field gateway_fields[] = {
-#define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help) FIELD_##kind(member, fallback)
+#define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help) FIELD_##kind(member)
 #include "cmxsafe/proxy/gateway_options.h"
-    STRING(key_pem, NULL)
-    STRING(key_passphrase, NULL)
-    STRING(password, NULL)
-    VALUE(key_load, 0)
-    VALUE(key_load_arg, 0)
-    VALUE(fleet_address, 0)
+    STRING(key_pem)
+    STRING(key_passphrase)
+    STRING(password)
+    VALUE(key_load)
+    VALUE(key_load_arg)
+    VALUE(fleet_address)
+};
+
+#define ROW(member, key, max, fallback, kind) {key, max, fallback, offsetof(struct cmx_gateway, member), kind},
+#define ROW_PORT(member, key, max, fallback) ROW(member, key, max, fallback, CMX_OPTION_PORT)
+#define ROW_SECONDS(member, key, max, fallback) ROW(member, key, max, fallback, CMX_OPTION_SECONDS)
+#define ROW_COUNT(member, key, max, fallback) ROW(member, key, max, fallback, CMX_OPTION_COUNT)
+#define ROW_MS ROW_COUNT
+#define ROW_HOST(member, key, max, fallback)
+#define ROW_ACCOUNT ROW_HOST
+#define ROW_FILE ROW_HOST
+#define ROW_TEXT ROW_HOST
+#define ROW_BYTES ROW_HOST
+#define ROW_SWITCH ROW_HOST
+
+static const struct cmx_context_option gateway_numbers[] = {
+#define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help) ROW_##kind(member, key, max, fallback)
+#include "cmxsafe/proxy/gateway_options.h"
 };
 /* clang-format on */
+#define GATEWAY_NUMBERS (sizeof gateway_numbers / sizeof gateway_numbers[0])
 
 #define FIELDS_END (gateway_fields + sizeof gateway_fields / sizeof gateway_fields[0])
 
@@ -220,21 +234,29 @@ cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct 
     return CMX_OK;
 }
 
-static cmx_err check_options(const struct cmx_context *c, struct cmx_why *why)
+/* Checks the numbers of owner, whose defaults are filled in, against the n rows. what, name: what the owner is, for
+ * why. */
+static cmx_err check_numbers(const struct cmx_context_option *o, size_t n, const void *owner, const char *what,
+                             const char *name, struct cmx_why *why)
 {
-    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
-        const struct cmx_context_option *o = &cmx_context_options[i];
-        unsigned n;
+    for (; n--; o++) {
+        unsigned value = cmx_context_option_is_text(o) ? 0 : cmx_context_option_number(o, owner);
 
-        if (cmx_context_option_is_text(o))
-            continue;
-        n = cmx_context_option_number(o, c);
-        if (n == 0 && o->kind == CMX_OPTION_PORT)
-            return cmx_why_fail(why, CMX_EINVAL, "context %s %s: missing", c->name, o->key);
-        if (n > o->max)
-            return cmx_why_fail(why, CMX_EINVAL, "context %s %s: %u is more than %u", c->name, o->key, n,
+        if (value == 0 && o->kind == CMX_OPTION_PORT)
+            return cmx_why_fail(why, CMX_EINVAL, "%s%s %s: missing", what, name, o->key);
+        if (value > o->max)
+            return cmx_why_fail(why, CMX_EINVAL, "%s%s %s: %u is more than %u", what, name, o->key, value,
                                 (unsigned)o->max);
     }
+    return CMX_OK;
+}
+
+static cmx_err check_options(const struct cmx_context *c, struct cmx_why *why)
+{
+    cmx_err err = check_numbers(cmx_context_options, CMX_CONTEXT_OPTIONS, c, "context ", c->name, why);
+
+    if (err)
+        return err;
     if (c->direction == CMX_DIRECT && empty(c->remote_host))
         return cmx_why_fail(why, CMX_EINVAL, "context %s %s: missing", c->name, "remote_host");
     if (c->session && (!*c->session || too_long(c->session)))
@@ -314,28 +336,17 @@ static cmx_err check_context(const struct cmx_gateway *g, const struct cmx_conte
 
 /* ---- building ---- */
 
-static void gateway_defaults(struct cmx_gateway *g)
+/* Sets the numbers that are 0 to their defaults. */
+static void default_numbers(const struct cmx_context_option *o, size_t n, void *owner)
 {
-    for (const struct field *f = gateway_fields; f < FIELDS_END; f++) {
-        void *at = (char *)g + f->at;
-
-        if (f->size == sizeof(uint16_t) && *(uint16_t *)at == 0)
-            *(uint16_t *)at = f->fallback;
-        else if (f->size == sizeof(uint32_t) && f->fallback && *(uint32_t *)at == 0)
-            *(uint32_t *)at = f->fallback;
-    }
-    /* The texts are borrowed, and parse_pins has already converted them to pins. */
-    g->host_keys = NULL;
+    for (; n--; o++)
+        if (!cmx_context_option_is_text(o) && cmx_context_option_number(o, owner) == 0)
+            cmx_context_option_set_number(o, owner, o->fallback);
 }
 
 static void context_defaults(struct cmx_context *c)
 {
-    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
-        const struct cmx_context_option *o = &cmx_context_options[i];
-
-        if (!cmx_context_option_is_text(o) && cmx_context_option_number(o, c) == 0)
-            cmx_context_option_set_number(o, c, o->fallback);
-    }
+    default_numbers(cmx_context_options, CMX_CONTEXT_OPTIONS, c);
     if (!c->local_host)
         c->local_host = CMX_PROXY_LOCAL_HOST;
     if (!c->remote_address)
@@ -381,9 +392,12 @@ cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gat
     err = parse_pins(c, gateway, why);
     if (!err) {
         c->gateway = *gateway;
-        gateway_defaults(&c->gateway);
+        c->gateway.host_keys = NULL; /* the texts are borrowed, and parse_pins has already converted them to pins */
+        default_numbers(gateway_numbers, GATEWAY_NUMBERS, &c->gateway);
         err = own_strings(&c->gateway);
     }
+    if (!err)
+        err = check_numbers(gateway_numbers, GATEWAY_NUMBERS, &c->gateway, "gateway", "", why);
     if (!err)
         err = parse_gateways(c, why);
     if (!err)

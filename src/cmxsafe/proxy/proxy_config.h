@@ -21,11 +21,12 @@ typedef enum {
     CMX_OPTION_TEXT
 } cmx_option_kind;
 
+/* One row of context_options.h. proxy_config.c also describes the numbers of struct cmx_gateway with such rows. */
 struct cmx_context_option {
     const char *key; /* NULL: the option is the context's name, which has no key */
     uint32_t max;
     uint16_t fallback;
-    uint8_t at;   /* offset of the member in struct cmx_context */
+    uint8_t at;   /* offset of the member in struct cmx_context (or cmx_gateway) */
     uint8_t kind; /* cmx_option_kind */
 };
 
@@ -36,13 +37,13 @@ enum {
 };
 extern const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS];
 
-/* These functions read and write the member of c that the option o describes, either as text or as a number.
- * cmx_context_option_is_text returns true if the member is text. */
+/* These functions read and write the member that the option o describes, either as text or as a number. owner: the
+ * struct that has the member. cmx_context_option_is_text returns true if the member is text. */
 bool cmx_context_option_is_text(const struct cmx_context_option *o);
 const char *cmx_context_option_text(const struct cmx_context_option *o, const struct cmx_context *c);
 void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_context *c, const char *text);
-unsigned cmx_context_option_number(const struct cmx_context_option *o, const struct cmx_context *c);
-void cmx_context_option_set_number(const struct cmx_context_option *o, struct cmx_context *c, unsigned value);
+unsigned cmx_context_option_number(const struct cmx_context_option *o, const void *owner);
+void cmx_context_option_set_number(const struct cmx_context_option *o, void *owner, unsigned value);
 
 /* True if the option may have this value. 0 means the default and is valid, except for a port. A negative value counts
  * as a large one, which no option may have. */
