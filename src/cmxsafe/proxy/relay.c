@@ -281,6 +281,8 @@ static bool has_memory(const struct session *s, const struct run *r)
  * and reports the refusal and returns NULL. extra: how many connections beyond max_connections are allowed. */
 static struct relay *relay_admit(struct session *s, struct run *r, unsigned extra, relay_phase phase, const char *from)
 {
+    const unsigned open = r->live.relays_open;
+    const bool waits = open < r->cfg.max_connections + extra; /* otherwise max_connections is reached */
     const bool place = has_place(r, extra);
     struct relay *x = place && has_memory(s, r) ? cmx_relay_state_new(s, r, phase) : NULL;
 
@@ -289,8 +291,8 @@ static struct relay *relay_admit(struct session *s, struct run *r, unsigned extr
         return x;
     }
     if (!place)
-        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: limit reached, %u are open", r->cfg.name,
-                        from, r->live.relays_open);
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u %s", r->cfg.name, from,
+                        waits ? r->places - open : open, waits ? "wait for the gateway's CLOSE" : "are open");
     cmx_relay_event_refused(s, r, from, place ? CMX_ENOMEM : CMX_EBUSY);
     return NULL;
 }
