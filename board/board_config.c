@@ -310,7 +310,35 @@ struct reading {
     struct cmx_why *why;
     cmx_err err; /* the first error; later keys are ignored */
     char section[64];
+    char *seen; /* each key that was read, as a line 'section]key'; owned */
 };
+
+static bool is_section(const char *section)
+{
+    bool known = is_context(section);
+
+    for (size_t i = 0; i < N_KEYS && !known; i++)
+        known = strcmp(keys[i].section, section) == 0 && strcmp(section, "context") != 0;
+    return known;
+}
+
+/* Records that the key was read. CMX_EEXIST: it was read before. */
+static cmx_err remember(struct reading *r, const char *key)
+{
+    size_t old = r->seen ? strlen(r->seen) : 0, size = old + strlen(r->section) + strlen(key) + 4;
+    char *grown = cmx_mem_alloc(size);
+    const char *line = grown ? grown + old : NULL;
+    cmx_err err = CMX_OK;
+
+    if (!grown)
+        return CMX_ENOMEM;
+    snprintf(grown, size, "%s\n%s]%s\n", r->seen ? r->seen : "", r->section, key);
+    if (r->seen && strstr(r->seen, line))
+        err = CMX_EEXIST;
+    cmx_mem_free(r->seen);
+    r->seen = grown;
+    return err;
+}
 
 static void on_error(void *arg, unsigned line, const char *what)
 {
@@ -330,6 +358,13 @@ static bool on_section(void *arg, unsigned line, const char *text, size_t len)
     }
     memcpy(r->section, text, len);
     r->section[len] = 0;
+    if (!is_section(r->section)) {
+        struct cmx_why what = {""};
+
+        cmx_why_set(&what, "no section [%.40s]", r->section);
+        on_error(r, line, what.text);
+        return false;
+    }
     return true;
 }
 
@@ -337,8 +372,12 @@ static void on_pair(void *arg, unsigned line, const char *key, const char *value
 {
     struct reading *r = arg;
     struct cmx_why what = {""};
-    cmx_err err = r->err ? CMX_OK : board_config_set(r->config, r->section, key, value, &what);
+    cmx_err err = r->err || strcmp(key, "host_key") == 0 ? CMX_OK : remember(r, key);
 
+    if (err == CMX_EEXIST)
+        cmx_why_set(&what, "%.40s is set twice in [%.40s]", key, r->section);
+    if (!err && !r->err)
+        err = board_config_set(r->config, r->section, key, value, &what);
     if (err)
         r->err = cmx_why_fail(r->why, err, "%s:%u: %s", r->path, line, cmx_why_text(&what, err));
 }
@@ -356,5 +395,6 @@ cmx_err board_config_load(struct board_config *c, const char *path, struct cmx_w
         return cmx_why_fail(why, err, "%s: %s", path, what.text);
     cmx_ini_parse(text, len, &handler);
     cmx_mem_free_secret(text);
+    cmx_mem_free(r.seen);
     return r.err;
 }

@@ -247,6 +247,38 @@ static void test_config_file(void **state)
     assert_int_equal(board_config_load(&c, path, &why), CMX_ENOENT);
 }
 
+/* A key that is given twice, and a section that does not exist, are errors, as in the agent's configuration. */
+static void test_config_file_refuses(void **state)
+{
+    static const struct {
+        const char *text, *why;
+    } bad[] = {
+        {"[gateway]\nhost = a\nhost = b\n", ":3: host is set twice in [gateway]"},
+        {"[context a]\nlocal_port = 1\n[net]\n[context a]\nlocal_port = 1\n", ":5: local_port is set twice"},
+        {"[gatewai]\n", ":1: no section [gatewai]"},
+        {"[context]\n", ":1: no section [context]"},
+    };
+    static const char good[] = "[gateway]\nhost_key = SHA256:a\nhost_key = SHA256:b\nport = 1\nuser = port\n"
+                               "[context a]\nlocal_port = 1\n[context b]\nlocal_port = 1\n";
+    struct board_config c;
+    struct cmx_why why = {""};
+    const char *path = file_with(good, sizeof good - 1);
+
+    (void)state;
+    board_config_init(&c);
+    assert_int_equal(board_config_load(&c, path, &why), CMX_OK);
+    board_config_free(&c);
+    unlink(path);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        path = file_with(bad[i].text, strlen(bad[i].text));
+        assert_int_not_equal(board_config_load(&c, path, &why), CMX_OK);
+        if (!strstr(why.text, bad[i].why))
+            fail_msg("'%s' does not contain '%s'", why.text, bad[i].why);
+        board_config_free(&c);
+        unlink(path);
+    }
+}
+
 /* A long value is read completely. A line that is too long is an error. */
 static void test_config_long_lines(void **state)
 {
@@ -365,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_config_refuses),
         cmocka_unit_test(test_config_bounds),
         cmocka_unit_test(test_config_file),
+        cmocka_unit_test(test_config_file_refuses),
         cmocka_unit_test(test_config_long_lines),
         cmocka_unit_test(test_config_every_context_option),
         cmocka_unit_test(test_config_allocation_failures),
