@@ -161,14 +161,13 @@ static bool is_below(const char *path, const char *folder)
     return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == 0);
 }
 
-/* Returns why the unit's processes cannot access path, or NULL if they can. */
+/* Returns why the unit's processes cannot access path, or NULL if they can. The text lacks what to do. */
 static const char *hidden(const struct unit_sandbox *s, const char *path)
 {
     if (s->hides_home && (is_below(path, "/home") || is_below(path, "/root") || is_below(path, "/run/user")))
-        return "cmxsafed.service cannot see files below /home, /root or /run/user (ProtectHome=yes); move the file to "
-               "/etc/cmxsafe";
+        return "cmxsafed.service cannot see files below /home, /root or /run/user (ProtectHome=yes)";
     if (s->hides_tmp && (is_below(path, "/tmp") || is_below(path, "/var/tmp")))
-        return "cmxsafed.service has a /tmp of its own (PrivateTmp=yes); move the file to /etc/cmxsafe";
+        return "cmxsafed.service has a /tmp of its own (PrivateTmp=yes)";
     return NULL;
 }
 
@@ -247,8 +246,10 @@ static void check_path(const struct config_key *k, const char *path, const struc
     unsigned line = head->key_line[config_key_place(k)];
     const char *why = s ? hidden(s, path) : NULL;
 
-    if (why)
-        config_error(r, line, "%s %s: %s", k->key, path, why);
+    if (why && k->creates)
+        config_error(r, line, "%s %s: %s; use %s", k->key, path, why, k->fallback);
+    else if (why)
+        config_error(r, line, "%s %s: %s; move the file to /etc/cmxsafe", k->key, path, why);
     else if (!k->creates)
         check_readable(k, path, line, r);
     else if (line || s) /* without a unit, default paths are not checked: systemd creates their folders */
