@@ -117,8 +117,10 @@ static cmx_err write_at(void *arg, uint32_t offset, const void *data, size_t len
 
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return errno == ENOSPC ? CMX_ENOSPC : CMX_EIO;
+        if (n <= 0) {
+            cmx_log(CMX_LOG_ERROR, TAG, "the update cannot be stored in the spool file: %s", strerror(errno));
+            return CMX_EIO; /* not CMX_ENOSPC, which means that the update is larger than the slot */
+        }
         p += n;
         offset += (uint32_t)n;
         len -= (size_t)n;

@@ -35,6 +35,8 @@ static int status_of(cmx_err err)
         return 422;
     case CMX_ENOMEM:
         return 503;
+    case CMX_EIO:
+        return 507;
     default:
         return 500;
     }
