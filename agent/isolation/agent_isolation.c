@@ -74,16 +74,22 @@ static void keep_learned(struct isolation *s, struct cmx_nft_config *c, char *ro
     }
 }
 
-static cmx_err install_text(struct isolation *s, const struct cmx_nft_config *c, char *text, struct cmx_why *why)
+/* Writes the ruleset to text, a buffer of CMX_NFT_TEXT_MAX bytes, and sets *script to it. */
+static cmx_err write_ruleset(const struct cmx_nft_config *c, char *text, const char **script)
 {
     struct cmx_buf b;
-    const char *script;
     cmx_err err;
 
     cmx_buf_init(&b, text, CMX_NFT_TEXT_MAX);
     err = cmx_nft_ruleset(c, &b);
-    if (!err)
-        err = cmx_buf_cstr(&b, &script);
+    return err ? err : cmx_buf_cstr(&b, script);
+}
+
+static cmx_err install_text(struct isolation *s, const struct cmx_nft_config *c, char *text, struct cmx_why *why)
+{
+    const char *script;
+    cmx_err err = write_ruleset(c, text, &script);
+
     return err ? err : nft_guard_install(s->guard, script, why);
 }
 
@@ -91,15 +97,11 @@ static cmx_err install_text(struct isolation *s, const struct cmx_nft_config *c,
 static void save(const struct cmx_nft_config *c, char *text)
 {
     const char *script;
-    struct cmx_buf b;
     cmx_err err;
 
     if (!saved_rules_folder())
         return;
-    cmx_buf_init(&b, text, CMX_NFT_TEXT_MAX);
-    err = cmx_nft_ruleset(c, &b);
-    if (!err)
-        err = cmx_buf_cstr(&b, &script);
+    err = write_ruleset(c, text, &script);
     if (!err)
         err = saved_rules_write(script);
     if (err)
@@ -168,14 +170,22 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
 static cmx_err isolation_check(const struct agent_config *c, struct cmx_why *why)
 {
     struct cmx_nft_config *n;
-    cmx_err err;
+    char *text;
+    const char *script;
+    cmx_err err = CMX_ENOMEM;
 
     if (!c->isolation.enabled)
         return CMX_OK;
     n = cmx_mem_alloc(sizeof *n);
-    if (!n)
-        return CMX_ENOMEM;
-    err = isolation_compile(c, true, n, why);
+    text = cmx_mem_alloc(CMX_NFT_TEXT_MAX);
+    if (n && text)
+        err = isolation_compile(c, true, n, why);
+    if (!err) {
+        err = write_ruleset(n, text, &script);
+        if (err == CMX_ENOSPC)
+            cmx_why_set(why, "the isolation ruleset is too long; configure fewer direct contexts with users");
+    }
+    cmx_mem_free(text);
     cmx_mem_free(n);
     return err;
 }

@@ -133,7 +133,8 @@ static void test_what_the_unit_hides(void **state)
     expect(GATEWAY "key_file = /root/key\n" CONTEXT, &s, "f:5: key_file /root/key: cmxsafed.service does not see");
     expect(GATEWAY "key_file = /home/me/key\n" CONTEXT, &s, "ProtectHome=yes");
     expect(GATEWAY "key_file = /tmp/key\n" CONTEXT, &s, "(PrivateTmp=yes); move the file to /etc/cmxsafe");
-    expect(GATEWAY CONTEXT "[agent]\ncontrol_socket = /tmp/s\n", &s, "(PrivateTmp=yes); use /run/cmxsafe/cmxsafed.sock");
+    expect(GATEWAY "key_file = /etc/passwd\n" CONTEXT "[agent]\ncontrol_socket = /tmp/s\n", &s,
+           "(PrivateTmp=yes); use /run/cmxsafe/cmxsafed.sock");
     expect(GATEWAY "key_file = /rooted/key\n" CONTEXT, &s, "key_file /rooted/key: No such file or directory");
     expect(GATEWAY "key_file = /dev/null\n" CONTEXT, &open, "key_file /dev/null: not a regular file");
     expect(
