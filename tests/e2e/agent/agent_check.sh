@@ -111,8 +111,18 @@ config key "$update = $TMP/conf"
 takes key "$update = $TMP/regular"
 ok "files that are there already"
 
-# A reload with a key that the agent cannot use is refused; the old configuration stays in force.
 start_sshd </dev/null
+# --check reports what would fail only when the rules are installed: a ruleset that is too long.
+config client_key
+printf '[isolation]\nenabled = yes\n' >>conf
+for i in $(seq 500); do
+    printf '[context d%s]\ndirection = direct\nlocal_port = %s\nremote_port = 1\nremote_host = h\nusers = 1,2,3,4,5,6,7,8\n' "$i" $((10000 + i))
+done >>conf
+"$BIN/cmxsafed" -c conf --check >out 2>&1 && fail "accepts a ruleset that is too long"
+grep -q 'the isolation ruleset is too long' out || { cat out; fail "a ruleset that is too long"; }
+ok "a ruleset that is too long"
+
+# A reload with a key that the agent cannot use is refused; the old configuration stays in force.
 S=$(free_port) R=$(free_port)
 config2() { config "$1"; sed -i "s|^host = .*|host = 127.0.0.1\nport = $SSHD_PORT|; s|^user = .*|user = $SSHD_USER|; s|^host_key = .*|host_key = $PIN|
     s|^local_port = .*|local_port = $S|; s|^remote_port = .*|remote_port = $R|" conf; printf '[agent]\ncontrol_socket = %s\nconfine = no\n' "$TMP/ctl" >>conf; }
