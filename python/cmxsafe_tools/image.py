@@ -62,7 +62,7 @@ def read_public_key(path):
     try:
         text = path.read_text("ascii", errors="replace")
     except OSError as error:
-        raise Failure(path, error.strerror, "name a file with a public key, PEM or hex") from error
+        raise Failure(path, error.strerror, "give a file that holds a public key, in PEM or hex") from error
     if "PRIVATE KEY" in text:
         raise Failure(path, "it is a private key", "give the public one: cmxsafe-tools image key --key FILE --pem")
     try:

@@ -140,7 +140,7 @@ try:
     b.type("#file", file("broken.bin"))
     b.wait(lambda: "not an ESP-IDF" in b.text("#about"))
     b.run("document.getElementById('go').click()")
-    b.wait(lambda: "no ESP-IDF application image" in outcome())
+    b.wait(lambda: "not an ESP-IDF application image" in outcome())
     check(b.text("#version") == "1.0.0", "the old version still runs")
     b.wait(lambda: len(b.run("return [...document.querySelectorAll('#uploads li')]")) == 2)
     past = b.run("return [...document.querySelectorAll('#uploads li')].map(e => e.textContent)")

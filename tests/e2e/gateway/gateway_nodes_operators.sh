@@ -146,7 +146,7 @@ json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.
 gwn 1 access >/dev/null 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "access without gw2"
 gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" && json_is '.unanswered == ["gw2"]' "$TMP/traffic.json" &&
     grep -q "gateway gw2 does not answer" "$TMP/traffic.err" || fail "status --traffic without gw2: $(cat "$TMP/traffic.json" "$TMP/traffic.err")"
-wait_for 20 grep -q "gateway gw2 does not answer, so that its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"
+wait_for 20 grep -q "gateway gw2 does not answer, so its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"
 ok "a gateway that does not answer is named"
 
 # ---- an older gateway in place of gw2: it cannot be followed, because it closes the connection after the request ----

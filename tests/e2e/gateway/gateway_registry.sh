@@ -77,7 +77,7 @@ gw import "$TMP/fleet.csv" | grep -q "added 0, changed 0, unchanged 1000" || fai
 ! gw import "$TMP/bad.csv" 2>"$TMP/bad.err" || fail "keys of others were enrolled"
 grep -q "line 2: this key is dev-0's" "$TMP/bad.err" || fail "the message does not name the line: $(cat "$TMP/bad.err")"
 printf 'name,key,\xff\xe9\n' >"$TMP/latin1.csv"
-! gw import "$TMP/latin1.csv" 2>"$TMP/bad.err" && grep -q "there is no column '??'" "$TMP/bad.err" || fail "a message has bytes that are not UTF-8: $(cat "$TMP/bad.err")"
+! gw import "$TMP/latin1.csv" 2>"$TMP/bad.err" && grep -q "unknown column '??'" "$TMP/bad.err" || fail "a message has bytes that are not UTF-8: $(cat "$TMP/bad.err")"
 prints_no "^new-" gw list || fail "a part of the file was imported"
 gw export >"$TMP/export.csv"
 [ "$(wc -l <"$TMP/export.csv")" = 1002 ] || fail "export"

@@ -1258,7 +1258,7 @@ static void test_full_disk(void **state)
     for (int i = 0; i < 10000 && !err; i++)
         err = gw_event(r, "note", "", "a line that fills the file", &e);
     assert_int_equal(err, CMX_ENOSPC);
-    assert_string_equal(e.text, "the disk of the registry is full; make room and try again");
+    assert_string_equal(e.text, "the registry's disk is full; free some space and try again");
 }
 
 static void test_broken(void **state)
