@@ -250,7 +250,7 @@ def run(args):
 
 def add_commands(commands):
     p = commands.add_parser("update", help="update one device", description=
-                            "Updates one device and waits until it runs IMAGE and has confirmed it. The exit status is 0 only "
+                            "Updates one device and waits until it is running IMAGE and has confirmed it. The exit status is 0 only "
                             "then. Ctrl-C stops the upload; the device keeps its current firmware.")
     p.set_defaults(run=run, command="update")
     p.add_argument("image", type=Path, metavar="IMAGE")
@@ -264,7 +264,7 @@ def add_commands(commands):
     p.add_argument("--wait", type=lambda t: number(t, 1, 86400), default=400, metavar="SECONDS",
                    help="how long to wait for restart and confirmation (default: %(default)s)")
     p.add_argument("--no-wait", action="store_true", help="only upload")
-    p.add_argument("--opaque", action="store_true", help="IMAGE is not an ESP-IDF image (a Linux device's bundle)")
+    p.add_argument("--opaque", action="store_true", help="IMAGE is not an ESP-IDF image, but for example a Linux device's bundle")
     p.add_argument("--attest-key", type=Path, metavar="FILE",
                    help="afterwards, attest the new slot; FILE is the device's hardware key")
     p.add_argument("--attest-url", metavar="URL", help="the attestation service; without it, port 8888 of the same device")

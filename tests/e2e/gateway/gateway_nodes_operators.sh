@@ -215,7 +215,7 @@ printable "$TMP/status.json" && json_is '.malformed == ["gw2"] and .unanswered =
 for answer in 'x]}\n' '{"sessions":[],"sessions":"]}\n' '{"sessions":[]}{"sessions":[{"name":"evil","since":1}]}\n' '{"sessions":[{"name":"vms","since":1}]}\0{"sessions":[]}\n'; do
     printf "$answer" >"$TMP/forged"
     gwn 1 status --json >"$TMP/status.json" 2>"$TMP/status.err" || fail "status --json"
-    json_is '.malformed == ["gw2"] and .unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" && grep -q "answer of the gateway gw2 is malformed" "$TMP/status.err" ||
+    json_is '.malformed == ["gw2"] and .unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" && grep -q "answer from the gateway gw2 is malformed" "$TMP/status.err" ||
         fail "$answer: $(cat "$TMP/status.json" "$TMP/status.err")"
 done
 printf endless >"$TMP/forged"

@@ -132,7 +132,7 @@ on two gw enroll alone --key "$TMP/p.pub" --ports 81 2>/dev/null && fail "anothe
 key z
 on two gw enroll alone --key "$TMP/z.pub" --ports 81 >/dev/null || fail "enroll in SQLite"
 ! on two gw migrate "$URL" 2>"$TMP/err" || fail "a second fleet is mixed into a registry"
-grep -q "holds a fleet's registry there already" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
+grep -q "already holds a fleet's registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 pg_sql db 'CREATE DATABASE second' || fail "createdb"
 on two gw migrate "${URL%/*}/second" >/dev/null || fail "migrate to PostgreSQL"
 on two gw export >"$TMP/again.csv"

@@ -70,7 +70,7 @@ pg_stop db
 ! on one gw grant "user:$(id -un)" cam-a:81 2>"$TMP/err" || fail "a grant without PostgreSQL"
 grep -q "nothing was changed" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 wait_for 30 on two gone cam-a || fail "a session that cannot be confirmed continues"
-node_logged two "was not confirmed for too long" || fail "the reason is not logged"
+node_logged two "has not been confirmed for too long" || fail "the reason is not logged"
 refused_login a -N || fail "a login with a stale copy"
 on two gw status | grep -q "warning: the copy of the registry is stale" || fail "status does not say that the copy is stale"
 on one connected cam-c || fail "a session ended at the gateway that may wait for an hour"

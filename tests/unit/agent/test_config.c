@@ -374,7 +374,7 @@ static void test_errors(void **state)
         {GATEWAY CONTEXT "[ota]\ninstall=i\nport=9\n[identity]\nkey_file=/k\n[attest]\nenabled=yes\nport=9\n",
          "f:11: port 9 is already the port of [attest]\n"},
         {GATEWAY "[ota]\ninstall=i\n[context d]\ndirection=direct\nlocal_port=8989\nremote_port=2\nremote_host=h\n",
-         "f:10: local_port 8989 is the port of [ota] already\n"},
+         "f:10: local_port 8989 is already the port of [ota]\n"},
         {GATEWAY "[identity]\nkey_file=/i\n[attest]\nenabled=yes\n"
                  "[context d]\ndirection=direct\nlocal_host=0.0.0.0\nlocal_port=8888\nremote_port=2\nremote_host=h\n",
          "f:13: local_port 8888 is already the port of [attest]\n"},
@@ -384,10 +384,10 @@ static void test_errors(void **state)
          "f:11: remote_address is for a reverse context\n"},
         {GATEWAY CONTEXT "remote_host=h\n", "f:9: remote_host is for a direct context\n"},
         {GATEWAY CONTEXT "[context b]\nlocal_port=9\nremote_port=8081\n",
-         "f:11: remote_port 8081 already belongs to [context camera]'s already\n"},
+         "f:11: remote_port 8081 already belongs to [context camera]\n"},
         {GATEWAY "[context a]\ndirection=direct\nlocal_port=1\nremote_port=2\nremote_host=h\n"
                  "[context b]\ndirection=direct\nlocal_port=1\nremote_port=3\nremote_host=h\n",
-         "f:13: local_port 1 already belongs to [context a]'s already\n"},
+         "f:13: local_port 1 is [context a]'s already\n"},
         {GATEWAY CONTEXT "peer = mirror\n", "f:6: context camera peer: mirror needs local_host = ::1, not 127.0.0.1\n"},
         {GATEWAY CONTEXT "peer = mirror\nlocal_host = localhost\n", "needs local_host = ::1, not localhost\n"},
         {GATEWAY CONTEXT "peer = mirror\nlocal_host = ::ffff:127.0.0.1\n", "needs local_host = ::1, not "},
@@ -410,8 +410,8 @@ static void test_errors(void **state)
         {"[gateway]\nhost = 224.0.0.1\n" CONTEXT, "f:2: host: '224.0.0.1' is not the address of one host\n"},
         {"[gateway]\nhost = [ff02::1%eth0]:22\n" CONTEXT, "f:2: host: 'ff02::1%eth0' is not the address of one host\n"},
         {GATEWAY CONTEXT "local_host = 0x7f.1\n", "f:9: local_host: '0x7f.1' is not an IPv4 address\n"},
-        {GATEWAY CONTEXT "allow_from = fd00::/129\n", "f:6: context camera allow_from: not 1 to 64 addresses"},
-        {GATEWAY CONTEXT "allow_from = cam-17.cmx\n", "f:6: context camera allow_from: not 1 to 64"},
+        {GATEWAY CONTEXT "allow_from = fd00::/129\n", "f:6: context camera allow_from: not a list of 1 to 64 addresses"},
+        {GATEWAY CONTEXT "allow_from = cam-17.cmx\n", "f:6: context camera allow_from: not a list of 1 to 64"},
         {GATEWAY "[context d]\ndirection=direct\nlocal_port=1\nremote_port=2\nremote_host=h\npeer=proxy-v1\n",
          "f:11: peer is for a reverse context\n"},
         /* values */
@@ -443,7 +443,7 @@ static void test_errors(void **state)
         {GATEWAY CONTEXT "session = 12345678901234567890123456789012\n", "is longer than a name may be"},
         {GATEWAY "[context a]\nlocal_port=1\nremote_port=1\nremote_address=fd00::1\n"
                  "[context b]\nlocal_port=2\nremote_port=1\nremote_address=FD00:0::1\n",
-         "f:12: remote_port 1 already belongs to [context a]'s already"},
+         "f:12: remote_port 1 already belongs to [context a]"},
         {GATEWAY CONTEXT "max_connections = 1025\n", "out of range: 1 to 1024"},
     };
 

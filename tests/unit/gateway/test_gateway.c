@@ -312,7 +312,7 @@ static void test_simple(void **state)
     gateway.simple = true;
     assert_int_equal(enroll("cam-17", 0, "8081,8989", &out, &e), CMX_OK);
     assert_int_equal(enroll("cam-18", 1, "8888,8989", &out, &e), CMX_EEXIST);
-    assert_non_null(strstr(e.text, "port 8989 is another device's"));
+    assert_non_null(strstr(e.text, "port 8989 belongs to another device"));
     assert_non_null(strstr(line_of(0), ",permitlisten=\"8081\",permitlisten=\"8989\",permitopen=\"localhost:8081\","));
 }
 
