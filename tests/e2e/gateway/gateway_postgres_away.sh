@@ -41,7 +41,7 @@ grep -q "registry in PostgreSQL can't be reached.*nothing was changed" "$TMP/err
 ! has two cam-d || fail "the failed change is in the copy"
 wait_for 60 on two cut_off || fail "status and metrics do not say that the gateway is cut off"
 on two gw doctor >"$TMP/doctor.out" && fail "the doctor exits with success"
-grep -q "^bad .*the registry in PostgreSQL is followed" "$TMP/doctor.out" || fail "the doctor does not say that the gateway is cut off"
+grep -q "^bad .*this gateway follows the registry in PostgreSQL" "$TMP/doctor.out" || fail "the doctor does not say that the gateway is cut off"
 equal "$(grep -c "^bad .*PostgreSQL" "$TMP/doctor.out")" 1 || fail "the doctor reports one fault twice: $(grep ^bad "$TMP/doctor.out")"
 client b -N & PIDS+=("$!")
 wait_for 20 on two connected cam-b || fail "no login while PostgreSQL is silent"
