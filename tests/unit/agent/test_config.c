@@ -387,7 +387,7 @@ static void test_errors(void **state)
          "f:11: remote_port 8081 already belongs to [context camera]\n"},
         {GATEWAY "[context a]\ndirection=direct\nlocal_port=1\nremote_port=2\nremote_host=h\n"
                  "[context b]\ndirection=direct\nlocal_port=1\nremote_port=3\nremote_host=h\n",
-         "f:13: local_port 1 is [context a]'s already\n"},
+         "f:13: local_port 1 already belongs to [context a]\n"},
         {GATEWAY CONTEXT "peer = mirror\n",
          "f:6: context camera peer: mirror needs an IPv6 local_host such as ::1, not 127.0.0.1\n"},
         {GATEWAY CONTEXT "peer = mirror\nlocal_host = localhost\n",
