@@ -66,7 +66,7 @@ function drawForwards(device) {
 // Texts for the state of a device's evidence.
 const STANDINGS = {
     trusted: "trusted: its last evidence matches the policy", untrusted: "untrusted; the policy only reports",
-    QUARANTINED: "quarantined: only the verifier and the updater reach it", EXEMPT: "exempt from its policy",
+    QUARANTINED: "quarantined: only the verifier, the updater and break-glass grants can reach it", EXEMPT: "exempt from its policy",
 };
 const drawPolicy = device => (device.standing && device.standing !== "-" ? facts([
     ["Policy", STANDINGS[device.standing] || device.standing], ["Reason", device.reason],

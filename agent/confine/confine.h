@@ -17,7 +17,7 @@
 /* A plan: what stays permitted. */
 struct confine_plan {
     size_t n_read, n_write;
-    char *read[CONFINE_PATHS_MAX];  /* folders, with everything below, and files; owned */
+    char *read[CONFINE_PATHS_MAX];  /* files, and folders with all that is below; owned */
     char *write[CONFINE_PATHS_MAX]; /* folders where files may be created, written and removed; owned */
     bool limit_ports;               /* false: any TCP port is permitted */
     size_t n_connect, n_bind;

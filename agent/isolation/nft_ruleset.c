@@ -82,7 +82,7 @@ static void add_gateways(struct text *t, const struct cmx_nft_config *c)
         put_gateway(t, "add", &c->live[i].ip, c->live[i].port, "");
 }
 
-/* Copies a name for a quoted string of nft, without the characters that could end the string. */
+/* Copies a context's name for a quoted nft comment. Leaves out characters that could end the string. */
 static void clean_name(const char *name, char out[COMMENT_MAX])
 {
     static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";

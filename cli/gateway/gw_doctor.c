@@ -122,9 +122,9 @@ static void check_copy(struct doctor *d)
     unreachable = gw_shared_open(&s, url, &e);
     gw_copy_warning(&d->g, warning);
     if (unreachable && !warning[0]) /* the follower has not noticed it yet */
-        say_reason(d, BAD, "the registry in PostgreSQL is followed", &e);
+        say_reason(d, BAD, "this gateway follows the registry in PostgreSQL", &e);
     else
-        check(d, !warning[0], "the registry in PostgreSQL is followed", warning,
+        check(d, !warning[0], "this gateway follows the registry in PostgreSQL", warning,
               "make PostgreSQL reachable (docs/SCALE_OUT.md), or start the gateway");
     if (!unreachable) {
         /* The follower does not notice a missing table, because it reads a table only after the table has changed. */
@@ -202,8 +202,8 @@ static const struct script_check machine[] = {
      "net.core.somaxconn is 128: if more devices connect at once, the others must try again",
      "sysctl net.core.somaxconn=4096"},
     {EVERYWHERE, HINT, "SELinux", "! grep -q 1 /sys/fs/selinux/enforce", "it is enforcing",
-     "allow the port with 'semanage port -a -t ssh_port_t -p tcp PORT' and label the folder bin_t where sshd runs its "
-     "helper"},
+     "allow the port with 'semanage port -a -t ssh_port_t -p tcp PORT', and give the folder of sshd's helper the label "
+     "bin_t"},
     {EVERYWHERE, HINT, "AppArmor", "! grep -q sshd /sys/kernel/security/apparmor/profiles", "a profile confines sshd",
      "let it read the gateway's folder and run cmxsafe-authkeys"},
 };
@@ -501,8 +501,9 @@ static const struct script_check network[] = {
      "cmxsafe1 is missing or down", NET_UP},
     {FLEET, BAD, "sshd can listen on any address", "test \"$(cat /proc/sys/net/ipv6/ip_nonlocal_bind)\" = 1",
      "net.ipv6.ip_nonlocal_bind is off", NET_UP},
-    {FLEET, BAD, "ports below 1024 are free", "test \"$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)\" -le 1",
-     "net.ipv4.ip_unprivileged_port_start is set", NET_UP},
+    {FLEET, BAD, "sshd can listen on ports below 1024",
+     "test \"$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)\" -le 1",
+     "net.ipv4.ip_unprivileged_port_start is greater than 1", NET_UP},
     {FLEET, BAD, "IPv6 is on in the namespace",
      "! cat /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/lo/disable_ipv6 | grep -q 1",
      "disable_ipv6 is set", NET_UP},

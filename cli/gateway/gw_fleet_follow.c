@@ -52,9 +52,9 @@ static void followed_refuse(struct gw_fleet_followed *x)
 {
     if (!x->refused)
         fprintf(stderr,
-                "cmxsafe: the gateway %s closes the connection without an answer, so that its records are missing: its "
-                "cmxsafe (%s, here %s) is too old to be followed, or too many operators follow it; upgrade it, or try "
-                "again later\n",
+                "cmxsafe: the gateway %s closes the connection without an answer, so its records are missing: its "
+                "cmxsafe (%s, here %s) is too old to be followed, or too many operators are following it; upgrade it, "
+                "or try again later\n",
                 x->node->name, x->node->version[0] ? x->node->version : "of an unknown version", CMX_VERSION);
     x->refused = x->warned = true;
     followed_drop(x);

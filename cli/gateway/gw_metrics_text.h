@@ -10,6 +10,6 @@
 #define GW_METRICS_DEVICES_MAX 20000
 
 /* Writes all metrics of the gateway in the folder that dir names (gw_folder_find), with g as working memory. If the
- * gateway does not run or the registry cannot be read, there are metrics that show this. False: the registry cannot be
+ * gateway is not running or the registry cannot be read, metrics show this. False: the registry cannot be
  * read; e says why. */
 bool gw_metrics_put(FILE *f, struct gw *g, const char *dir, struct cmx_why *e);

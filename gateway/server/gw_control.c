@@ -333,7 +333,7 @@ static void take_judge(struct gw_server *s, struct gw_client *c, const char *tex
         s->repairs++;
         gw_note("repaired: %s", text + 9);
     } else if (strncmp(text, "stop ", 5) == 0) {
-        gw_note("all sessions end, and the gateway stops: %s", text + 5);
+        gw_note("ending all sessions and stopping the gateway: %s", text + 5);
         s->failed = true;
         s->stopping = true;
     } else if (strncmp(text, "bad ", 4) == 0) {

@@ -55,8 +55,8 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
     return err;
 }
 
-/* *n: the number of grants that were removed and of pieces of evidence that were marked as not trusted; not set for a
- * shared registry. *changed: true if the rules were rendered again, because a grant or evidence has ended, the copy has
+/* *n: how many grants were removed, plus how many pieces of evidence were marked as not trusted; not set for a shared
+ * registry. *changed: true if the rules were rendered again, because a grant or evidence has ended, the copy has
  * become stale, or a command was killed. */
 static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bool *changed, struct cmx_why *e)
 {

@@ -38,6 +38,6 @@ void gw_journal_add_login(struct gw_journal *j, const char *name, const char *fr
 /* Adds a GW_JOURNAL_REFUSED: `who` tried to reach this port of the device at host without a grant. */
 void gw_journal_add_refusal(struct gw_journal *j, const char *who, const char *host, unsigned port);
 /* Adds the members "next", "lost" and "events" to the JSON object that is being written. events: the stored entries
- * from number `from` on; 0: from the first. lost: how many of these were overwritten. If `from` is a number of another
- * gateway process, events has all stored entries, and lost is 1. */
+ * whose number is at least `from`; 0: all. lost: how many such entries were overwritten. If `from` is a number of
+ * another gateway process, events has all stored entries, and lost is 1. */
 void gw_journal_json(struct cmx_json *out, const struct gw_journal *j, uint64_t from);

@@ -192,7 +192,7 @@ def verify_token(token, expected, verifier):
     except ForeignToken as error:
         raise Failure("evidence", error, "check that the key is this device's") from error
     except Malformed as error:
-        raise Failure("evidence", error, f"the device may use another profile than {PROFILE}") from error
+        raise Failure("evidence", error, f"the device may use a profile other than {PROFILE}") from error
 
 
 def print_verdict(claims, verdict, m):
@@ -246,7 +246,8 @@ def check_options(args):
     if not args.evidence and any((args.manifest, args.gateway, args.session, args.token, args.nonce, args.save)):
         raise UsageError("--manifest, --gateway, --session, --token, --nonce and --save need --evidence")
     if args.evidence and any((args.compute, args.locate, args.ranges, args.challenge is not None)):
-        raise UsageError("with --evidence, the ranges come from the manifest, and --nonce replaces --challenge")
+        raise UsageError("--compute, --locate, --ranges and --challenge can't be used with --evidence; the ranges come from the "
+                         "manifest, and --nonce replaces --challenge")
     if args.token and not args.nonce:
         raise UsageError("--token needs the --nonce that was sent to the device")
     if args.challenge is not None:
@@ -261,8 +262,9 @@ def run(args):
 
 def add_commands(commands):
     p = commands.add_parser("attest", help="verify a device's identity and flash content", description=
-                            "Asks a device for its attestation and prints MATCH or DIFFERS, or with --evidence verifies its "
-                            "token against the reference values of a manifest. The exit status is 0 only if every check passed.")
+                            "Asks a device for its attestation and prints MATCH or DIFFERS. With --evidence, verifies the "
+                            "device's token against the reference values of a manifest instead. The exit status is 0 only if "
+                            "every check passed.")
     p.set_defaults(run=run, command="attest")
     p.add_argument("--url", default="http://127.0.0.1:8888", help="the device's attestation service (default: %(default)s)")
     p.add_argument("--key", type=Path, metavar="FILE", help="the device's 32-byte hardware key; without it, private_key.bin")
@@ -290,4 +292,4 @@ def add_commands(commands):
     p.add_argument("--save", type=Path, metavar="FILE", help="save the token")
     p.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
     p.add_argument("--timeout", type=lambda text: number(text, 1, 3600), metavar="SECONDS", default=30,
-                   help="time limit of each step of the exchange (default: %(default)s)")
+                   help="time limit for each step of the exchange (default: %(default)s)")

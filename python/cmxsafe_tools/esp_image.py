@@ -162,7 +162,7 @@ def describe(data):
 def _header(raw, chip_id):
     segments, mode, speed, size = raw[1], raw[2], raw[3] & 0x0f, raw[3] >> 4
     if raw[0] != 0xe9:
-        raise Malformed("no ESP-IDF application image")
+        raise Malformed("not an ESP-IDF application image")
     if not 1 <= segments <= 16:
         raise Malformed("bad segment count")
     if mode > 5 or (speed > 2 and speed != 0x0f) or size > 7:

@@ -82,8 +82,8 @@ class Verifier:
         """Returns the claims of an authentic token. Raises Malformed, or ForeignToken if the proof does not match."""
         header_ueid, payload, proof = split_token(token, self.signed)
         if not self.authentic(payload, proof):
-            raise ForeignToken(f"the {'signature' if self.signed else 'MAC'} does not match: not made with this key, or "
-                               "changed on the way")
+            raise ForeignToken(f"the {'signature' if self.signed else 'MAC'} does not match: the token was not made "
+                               "with this key, or was changed on the way")
         claims = decode_claims(payload)
         if claims["ueid"] != header_ueid:
             raise Malformed("malformed")

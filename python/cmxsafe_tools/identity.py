@@ -15,7 +15,7 @@ P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
 UEID_LEN, POINT_LEN = 33, 65
 ATTEST_KEY_TYPE = "cmxsafe-attest-1"
 SSH_KEY_TYPE, SSH_CURVE = b"ecdsa-sha2-nistp256", b"nistp256"
-KEY_TODO = "use --key to name the file that was burned into the device"
+KEY_TODO = "use --key to give the file with the hardware key that was burned into the device"
 
 
 def derive(key, label, counter=0):

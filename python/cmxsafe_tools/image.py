@@ -62,7 +62,7 @@ def read_public_key(path):
     try:
         text = path.read_text("ascii", errors="replace")
     except OSError as error:
-        raise Failure(path, error.strerror, "name a file with a public key, PEM or hex") from error
+        raise Failure(path, error.strerror, "give a file that holds a public key, in PEM or hex") from error
     if "PRIVATE KEY" in text:
         raise Failure(path, "it is a private key", "give the public one: cmxsafe-tools image key --key FILE --pem")
     try:
@@ -148,7 +148,7 @@ def add_commands(commands):
     p.add_argument("image", type=Path, metavar="IMAGE")
     p.add_argument("--key", required=True, metavar="FILE", help="the private key, PEM or DER")
     p.add_argument("--out", type=Path, metavar="FILE", help="write the signed image to FILE, instead of replacing IMAGE")
-    p.add_argument("--opaque", action="store_true", help="IMAGE is any file, not an ESP-IDF image")
+    p.add_argument("--opaque", action="store_true", help="treat IMAGE as a plain file, not as an ESP-IDF image")
     p.add_argument("--replace", action="store_true", help="replace the signature of an image that is signed already")
 
     p = command("verify", run_verify, "check an image and its signature as a device does")
@@ -158,12 +158,12 @@ def add_commands(commands):
     p.add_argument("--chip", metavar="NAME", help="the device's chip, such as esp32c3; without it, any chip")
     p.add_argument("--min-secure-version", type=number, default=0, metavar="N",
                    help="the lowest secure version that the device accepts")
-    p.add_argument("--opaque", action="store_true", help="IMAGE is any file, not an ESP-IDF image")
+    p.add_argument("--opaque", action="store_true", help="treat IMAGE as a plain file, not as an ESP-IDF image")
 
     p = command("info", run_info, "print an image's description")
     p.add_argument("image", type=Path, metavar="IMAGE")
     p.add_argument("--json", action="store_true", help="print one JSON object")
-    p.add_argument("--opaque", action="store_true", help="IMAGE is any file, not an ESP-IDF image")
+    p.add_argument("--opaque", action="store_true", help="treat IMAGE as a plain file, not as an ESP-IDF image")
 
     p = command("key", run_key, "print the public half of a signing key, for a device's configuration")
     p.add_argument("--key", required=True, metavar="FILE", help="the private key, PEM or DER")

@@ -240,7 +240,7 @@ def _digest(words):
     return unhex(word, 32, 32)
 
 
-TEXT_FORM = " must be one word, or a text in quotes, of at most 63 characters"
+TEXT_FORM = " must be one word or a quoted text of at most 63 characters"
 # statement: the parser of its words, and the error text if the parser refuses them
 STATEMENTS = {
     "name": (_text, "name" + TEXT_FORM),

@@ -375,7 +375,7 @@ def add_commands(commands):
     p.add_argument("--ssh-config", type=Path, metavar="FILE", help="ssh reads FILE instead of your configuration (ssh -F)")
     p.add_argument("--ports", default="81,8989,8888", metavar="LIST", help="its services (default: %(default)s)")
     p.add_argument("--direct", default="", metavar="LIST", help="services behind the gateway that it may reach: HOST:PORT,...")
-    p.add_argument("--group", default="", metavar="NAME", help="for rollouts")
+    p.add_argument("--group", default="", metavar="NAME", help="the device's group, for grants, policies and rollouts")
     p.add_argument("--contexts", type=contexts, metavar="LIST",
                    help="contexts in addition to the firmware's own: LOCAL[:REMOTE][+high_bw],...")
     p.add_argument("--update-key", type=update_key, metavar="HEX",

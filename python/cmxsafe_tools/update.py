@@ -19,7 +19,7 @@ from .tunnel import Tunnel
 TRIES, RETRY_S, POLL_S = 20, 1, 0.5
 ANSWER_S, UPLOAD_SILENCE_S = 20, 120  # longer for an upload: the device reads the whole slot before it answers
 PASSING = 408, 416, 429, 502, 503, 504
-KEEPS = "the device keeps the firmware that it runs"
+KEEPS = "the device keeps its current firmware"
 
 
 class Again(Exception):
@@ -185,7 +185,7 @@ class Update:
             raise Failure("update", f"the device rolled back to version {now.version}: {now.rolled_back}")
         wanted = self.image.description.version if self.image.description else now.version
         if now.version != wanted:
-            raise Failure("update", f"the device runs version {now.version}, not {wanted}")
+            raise Failure("update", f"the device is running version {now.version}, not {wanted}")
         print(f"version {now.version} runs from {now.slot}, confirmed")
 
     def wait(self):
@@ -200,7 +200,7 @@ class Update:
                 continue
             back = self.now.boot != self.before.boot
             if not back and self.now.state == "ready" and self.now.error:
-                raise Failure("the device does not restart", self.now.error, "restart it, or send the update again")
+                raise Failure("the device has not restarted", self.now.error, "restart it, or send the update again")
             if not back and self.now.state == "idle":  # a device that is going to restart is in state ready or restarting
                 print("installed; the device needs no restart")
                 return
@@ -250,8 +250,8 @@ def run(args):
 
 def add_commands(commands):
     p = commands.add_parser("update", help="update one device", description=
-                            "Updates one device and waits until it runs IMAGE and has confirmed it. The exit status is 0 only "
-                            "then. Ctrl-C stops the upload; the device keeps the firmware that it runs.")
+                            "Updates one device and waits until it is running IMAGE and has confirmed it. The exit status is 0 only "
+                            "then. Ctrl-C stops the upload; the device keeps its current firmware.")
     p.set_defaults(run=run, command="update")
     p.add_argument("image", type=Path, metavar="IMAGE")
     p.add_argument("--gateway", metavar="[USER@]HOST[:PORT]", help="reach the device through this host, with your own ssh")
@@ -264,7 +264,7 @@ def add_commands(commands):
     p.add_argument("--wait", type=lambda t: number(t, 1, 86400), default=400, metavar="SECONDS",
                    help="how long to wait for restart and confirmation (default: %(default)s)")
     p.add_argument("--no-wait", action="store_true", help="only upload")
-    p.add_argument("--opaque", action="store_true", help="IMAGE is not an ESP-IDF image (a Linux device's bundle)")
+    p.add_argument("--opaque", action="store_true", help="IMAGE is not an ESP-IDF image, but for example a Linux device's bundle")
     p.add_argument("--attest-key", type=Path, metavar="FILE",
                    help="afterwards, attest the new slot; FILE is the device's hardware key")
     p.add_argument("--attest-url", metavar="URL", help="the attestation service; without it, port 8888 of the same device")

@@ -140,11 +140,11 @@ try:
     b.type("#file", file("broken.bin"))
     b.wait(lambda: "not an ESP-IDF" in b.text("#about"))
     b.run("document.getElementById('go').click()")
-    b.wait(lambda: "no ESP-IDF application image" in outcome())
+    b.wait(lambda: "not an ESP-IDF application image" in outcome())
     check(b.text("#version") == "1.0.0", "the old version still runs")
     b.wait(lambda: len(b.run("return [...document.querySelectorAll('#uploads li')]")) == 2)
     past = b.run("return [...document.querySelectorAll('#uploads li')].map(e => e.textContent)")
-    check("Refused" in past[0] and "no ESP-IDF" in past[0] and "not signed" in past[1] and "ago, from " in past[1], f"the uploads since the start, the latest first: {past}")
+    check("Refused" in past[0] and "not an ESP-IDF" in past[0] and "not signed" in past[1] and "ago, from " in past[1], f"the uploads since the start, the latest first: {past}")
 
     # With the keyboard only, from the top of the page: Tab to the file, Tab to the button, Enter.
     b.get(url + "/")

@@ -81,7 +81,7 @@ struct cmx_ota_config {
 struct cmx_json;
 struct cmx_ota_service;
 
-/* Starts the service. *config must outlive it. CMX_EIO: the slots cannot be read, or there are no random bytes.
+/* Starts the service. *config must outlive it. CMX_EIO: the slots cannot be read, or the random generator failed.
  * CMX_ENOMEM: out of memory. Other errors: as for cmx_http_serve. */
 CMX_MUST_USE cmx_err cmx_ota_start(struct cmx_ota_service **out, const struct cmx_ota_config *config);
 

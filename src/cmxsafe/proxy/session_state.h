@@ -134,7 +134,7 @@ struct session {
 /* The only function that sets a context's state: logs the transition, records err and text (may be NULL), and publishes
  * the status. */
 void cmx_session_set_context(struct run *r, cmx_context_state state, cmx_err err, const char *text);
-/* Records why r does not listen, and schedules the next try after about CMX_PROXY_FORWARD_RETRY_MS. */
+/* Records why r is not listening, and schedules the next attempt after about CMX_PROXY_FORWARD_RETRY_MS. */
 void cmx_session_forward_failed(struct run *r, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
 /* Returns the listen address for the forward request of a reverse context. */
 const char *cmx_session_listen_address(const struct run *r);

@@ -52,7 +52,7 @@ printf '[ota]\ninstall = true\nkey_file = /root/update.pub\nspool = /srv/update\
 chown cmxsafed: /etc/cmxsafe/key
 chmod 0755 /root
 openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -out /root/update.pub 2>/dev/null
-check_refuses "key_file /root/update.pub: cmxsafed.service does not see files below /home, /root and /run/user (ProtectHome=yes)"
+check_refuses "key_file /root/update.pub: cmxsafed.service cannot see files below /home, /root or /run/user (ProtectHome=yes)"
 check_refuses "spool /srv/update: cmxsafed.service may not write there (ProtectSystem=strict)"
 cp cmxsafed.conf /etc/cmxsafe/cmxsafed.conf
 cmxsafed --check || fail "the check refuses what works"

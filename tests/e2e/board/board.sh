@@ -108,7 +108,7 @@ check_refused "give 1MB, 2MB" create "$TMP/x" --flash-size 3MB
 check_refused "give one of esp32s2|esp32s3" create "$TMP/x" --chip esp8266
 check_refused "No such file" run "$TMP/none"
 check_refused "did you mean 'port'" run "$TMP/board" --set gateway.prt=1
-check_refused "'host:0' is not a list of 1 to 8 HOST" run "$TMP/board" --gateway "host:0"
+check_refused "'host:0' is not a list of 1 to 8 gateways, each HOST" run "$TMP/board" --gateway "host:0"
 check_refused "not a number from 1 to 65535" run "$TMP/board" --set gateway.port=0
 check_refused "no section [gatway]" run "$TMP/board" --set gatway.host=x
 printf '[gateway]\nhost = x\nusr = y\n' >"$TMP/board/board.ini"

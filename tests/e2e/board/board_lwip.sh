@@ -196,6 +196,6 @@ wrong address6 fd00::2/48 ADDRESS/64
 for mac in 02:00:00:00:00 02:00:00:00:00:01:02 02:00:00:00:00:0g 01:00:00:00:00:01 ' 2:00:00:00:00:01'; do
     wrong mac "$mac" "a unicast MAC address"
 done
-"$BOARD" run "$TMP/board" --net tun:cmx0 2>&1 | grep -q "neither kernel nor tap:NAME" || fail "tun is not refused"
+"$BOARD" run "$TMP/board" --net tun:cmx0 2>&1 | grep -q "must be kernel or tap:NAME" || fail "tun is not refused"
 "$BOARD" run "$TMP/board" --net tap: --set net.address=10.77.0.2/24 2>&1 | grep -q "TAP device" || fail "no name is not refused"
 ok "bad networks are refused"

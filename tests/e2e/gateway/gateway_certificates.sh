@@ -74,9 +74,9 @@ ok "a certificate of a registered CA, with a grant"
 # the CA's name, and a device's key as a CA.
 refused_login alice -o CertificateFile=none -N || fail "the key without its certificate logs in"
 refused_login ca -N || fail "the CA's key logs in as a key"
-! gw enroll cam-18 --key "$TMP/ca.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "this key is corp's" "$TMP/err" || fail "a device with the CA's key: $(cat "$TMP/err")"
+! gw enroll cam-18 --key "$TMP/ca.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "this key belongs to corp" "$TMP/err" || fail "a device with the CA's key: $(cat "$TMP/err")"
 ! gw platform corp --key "$TMP/alice.pub" 2>"$TMP/err" >/dev/null && grep -q "corp is a CA" "$TMP/err" || fail "a platform of the CA's name: $(cat "$TMP/err")"
-! gw platform again --ca "$TMP/a.pub" 2>"$TMP/err" >/dev/null && grep -q "this key is cam-17's" "$TMP/err" || fail "a device's key as a CA: $(cat "$TMP/err")"
+! gw platform again --ca "$TMP/a.pub" 2>"$TMP/err" >/dev/null && grep -q "this key belongs to cam-17" "$TMP/err" || fail "a device's key as a CA: $(cat "$TMP/err")"
 
 # The gateway's restrictions also hold for certificates: no other port, no listener, no shell, whatever the certificate
 # allows.

@@ -69,7 +69,7 @@ cp -p "$GW/hostkey_ecdsa" "$TMP/hostkey_ecdsa"
 fault "hostkey_ecdsa is there and private: its .pub file is missing" "init" rm "$GW/hostkey_ecdsa.pub"
 fault "hostkey_ecdsa is there and private: its .pub file is missing" "init" cp "$GW/hostkey_ed25519.pub" "$GW/hostkey_ecdsa.pub"
 fault "hostkey_ecdsa is there and private: ssh-keygen can't read it" "restore" truncate -s 100 "$GW/hostkey_ecdsa"
-fault "sshd accepts its configuration as the account" "init" sh -c "echo Nonsense yes >>'$GW/sshd_config'"
+fault "sshd, run as the account, accepts its configuration" "init" sh -c "echo Nonsense yes >>'$GW/sshd_config'"
 fault "identity programs.*: control groups (v2) are not mounted" "run 'mount -t cgroup2" umount /sys/fs/cgroup
 fault "identity programs.*: an identity program can't be attached" "run 'bpftool cgroup tree'" python3 "$TMP/exclusive.py" attach "$CGROUP"
 ok "the doctor finds each fault, and the command that it names repairs it"

@@ -87,7 +87,7 @@ for bad in 'SSH-2.0-x\r\n' 'PROXY TCP4 127.0.0.23 127.0.0.1 1 2\r\n' "$SIGNATURE
     [ "$(raw 127.0.0.9 "$bad")" = closed ] || fail "from the load balancer, but not closed: $bad"
 done
 [ "$(raw 127.0.0.9 "$SIGNATURE"'\x21')" = closed ] || fail "half a header keeps its connection"
-logged "127.0.0.9:.* without a PROXY header of version 2" || fail "the log does not say why"
+logged "127.0.0.9:.* closed a load balancer's connection, because it has no PROXY v2 header" || fail "the log does not say why"
 ok "a load balancer's connection without a right header is closed, also if the header never becomes complete"
 [[ $(raw 127.0.0.8 'SSH-2.0-x\r\n') == SSH-2.0 ]] || fail "another source cannot log in directly"
 raw 127.0.0.8 "$SIGNATURE"'\x21\x11\0\x0c\x7f\0\0\x17\x7f\0\0\1\xc3\x50\x08\xae' >/dev/null # the gateway accepts the connection; sshd refuses the header

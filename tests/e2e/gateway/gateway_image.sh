@@ -99,7 +99,7 @@ chmod u+w "$GW/store/$(digest bundle.signed)" && printf x | dd of="$GW/store/$(d
 [ "$(kept '.images[] | select(.name == "a bundle") | .problem')" = "its signature does not match its content; sign it again" ] || fail "a damaged copy: $(kept .)"
 gw image add bundle.signed --name 'a bundle' >/dev/null && [ "$(kept '.images[] | select(.name == "a bundle") | .problem')" = null ] || fail "a damaged copy is not replaced: $(kept .)"
 # doctor reports a campaign's copy that is lost or damaged.
-finding() { gw doctor --json | jq -r '.[] | select(.check == "the files of policies and campaigns are whole") | .finding + " " + .why'; }
+finding() { gw doctor --json | jq -r '.[] | select(.check == "the policy and campaign files are intact") | .finding + " " + .why'; }
 [ "$(finding)" = "ok " ] || fail "doctor: $(finding)"
 gw campaign start first cam-1 --image v2.bin --at '2099-01-01 02:00' >/dev/null || fail "campaign start"
 printf x >>"$GW/store/$(digest v2.bin)"

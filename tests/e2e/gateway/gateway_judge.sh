@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A single set in the packet filter decides who has access. The scenario removes, one by one, every part of the rules
+# A single set in the packet filter decides which parties have access. The scenario removes, one by one, every part of the rules
 # that could be lost, while a user without a grant keeps trying: the user never receives a byte, and the gateway
 # notices, repairs and reports each loss. Removing a grant resets live connections, busy or idle, but a platform's
 # session continues.

@@ -13,7 +13,7 @@ machine 4; cable 1 4; entry 4
 again() { on 4 env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --listen "[::]:$GW_PORT" --host 10.9.1.4 --name "$1" >"$TMP/again.log" 2>&1; }
 gwn 1 nodes --json >"$TMP/nodes.before"
 ! again gw1 && grep -q "the fleet has a gateway 'gw1' already; give another --name" "$TMP/again.log" || fail "two gateways of one name: $(cat "$TMP/again.log")"
-! again 'GW 4' && grep -q "'GW 4' is not a gateway's name" "$TMP/again.log" || fail "a join that failed can't be repeated: $(cat "$TMP/again.log")"
+! again 'GW 4' && grep -q "'GW 4' is not a valid gateway name" "$TMP/again.log" || fail "a join that failed can't be repeated: $(cat "$TMP/again.log")"
 [ -z "$(find /var/lib/node4/gateway -name 'hostkey*' -o -name registry.db)" ] || fail "a join that failed keeps keys: $(ls /var/lib/node4/gateway)"
 addresses() { jq -c '[.nodes[] | [.name, .address]]' "$1"; }
 gwn 1 nodes --json >"$TMP/nodes.after"
@@ -149,7 +149,7 @@ on 4 timeout -s KILL 4 "${AGAIN[@]}" --name gw4 >"$TMP/again.log" 2>&1
 wait "$LOCK"
 gwn 4 init --fleet "$FLEET" --listen "[::]:$GW_PORT" --host 10.9.1.4 --registry "$REGISTRY" >"$TMP/again.log" 2>&1 || fail "init after a killed join: $(cat "$TMP/again.log")"
 again gw4 || fail "a killed join can't be repeated: $(cat "$TMP/again.log")"
-! again gw5 && grep -q "this machine is the fleet's gateway 'gw4'" "$TMP/again.log" || fail "a gateway has two names: $(cat "$TMP/again.log")"
+! again gw5 && grep -q "this machine is already the fleet's gateway 'gw4'" "$TMP/again.log" || fail "a gateway has two names: $(cat "$TMP/again.log")"
 ! on 4 "${AGAIN[@]}" --name gw4 --listen nowhere >"$TMP/again.log" 2>&1 && grep -q "could not be set up" "$TMP/again.log" || fail "join --listen nowhere: $(cat "$TMP/again.log")"
 equal "$(stat -c %a /var/lib/node4/gateway/hostkey_ed25519)" 640 || fail "sshd can't read a host key after a join that failed"
 cp /var/lib/node4/gateway/hostkey_ed25519 "$TMP/kept" && key other && cat "$TMP/other" >/var/lib/node4/gateway/hostkey_ed25519 || fail "another host key"

@@ -146,7 +146,7 @@ json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.
 gwn 1 access >/dev/null 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "access without gw2"
 gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" && json_is '.unanswered == ["gw2"]' "$TMP/traffic.json" &&
     grep -q "gateway gw2 does not answer" "$TMP/traffic.err" || fail "status --traffic without gw2: $(cat "$TMP/traffic.json" "$TMP/traffic.err")"
-wait_for 20 grep -q "gateway gw2 does not answer, so that its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"
+wait_for 20 grep -q "gateway gw2 does not answer, so its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"
 ok "a gateway that does not answer is named"
 
 # ---- an older gateway in place of gw2: it cannot be followed, because it closes the connection after the request ----
@@ -215,7 +215,7 @@ printable "$TMP/status.json" && json_is '.malformed == ["gw2"] and .unanswered =
 for answer in 'x]}\n' '{"sessions":[],"sessions":"]}\n' '{"sessions":[]}{"sessions":[{"name":"evil","since":1}]}\n' '{"sessions":[{"name":"vms","since":1}]}\0{"sessions":[]}\n'; do
     printf "$answer" >"$TMP/forged"
     gwn 1 status --json >"$TMP/status.json" 2>"$TMP/status.err" || fail "status --json"
-    json_is '.malformed == ["gw2"] and .unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" && grep -q "answer of the gateway gw2 is malformed" "$TMP/status.err" ||
+    json_is '.malformed == ["gw2"] and .unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" && grep -q "answer from the gateway gw2 is malformed" "$TMP/status.err" ||
         fail "$answer: $(cat "$TMP/status.json" "$TMP/status.err")"
 done
 printf endless >"$TMP/forged"

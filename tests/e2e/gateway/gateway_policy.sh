@@ -203,12 +203,12 @@ start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
 mv "$GW/store" "$TMP/store.kept" && mkdir "$GW/store" || fail "mv"
-gw doctor | grep -q "^bad .*a manifest of the policy of 'cameras', or a file that it names, is missing" || fail "doctor overlooks a missing manifest: $(gw doctor)"
+gw doctor | grep -q "^bad .*a manifest in the policy for 'cameras', or a file that it names, is missing" || fail "doctor overlooks a missing manifest: $(gw doctor)"
 rmdir "$GW/store" && mv "$TMP/store.kept" "$GW/store" || fail "mv back"
 for f in "$GW"/store/*; do echo "# changed" >>"$f"; done # the worker can no longer verify evidence
 sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_ends - 50 WHERE trusted = 1" || fail "sqlite3"
 wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a changed manifest keeps it open: $(gw policy show)"
-gw doctor | grep -q "^bad .*a manifest of the policy of 'cameras', or a file that it names, is missing or was changed; run 'cmxsafe gateway policy set' again" || fail "doctor: $(gw doctor)"
+gw doctor | grep -q "^bad .*a manifest in the policy for 'cameras', or a file that it names, is missing or was changed; run 'cmxsafe gateway policy set' again" || fail "doctor: $(gw doctor)"
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
 wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "with the manifest stored again: $(gw policy show)"
 gw policy remove @cameras >/dev/null && [ -z "$(standing cam-18)" ] || fail "policy remove"

@@ -41,7 +41,7 @@ grep -q "registry in PostgreSQL can't be reached.*nothing was changed" "$TMP/err
 ! has two cam-d || fail "the failed change is in the copy"
 wait_for 60 on two cut_off || fail "status and metrics do not say that the gateway is cut off"
 on two gw doctor >"$TMP/doctor.out" && fail "the doctor exits with success"
-grep -q "^bad .*the registry in PostgreSQL is followed" "$TMP/doctor.out" || fail "the doctor does not say that the gateway is cut off"
+grep -q "^bad .*this gateway follows the registry in PostgreSQL" "$TMP/doctor.out" || fail "the doctor does not say that the gateway is cut off"
 equal "$(grep -c "^bad .*PostgreSQL" "$TMP/doctor.out")" 1 || fail "the doctor reports one fault twice: $(grep ^bad "$TMP/doctor.out")"
 client b -N & PIDS+=("$!")
 wait_for 20 on two connected cam-b || fail "no login while PostgreSQL is silent"
@@ -70,7 +70,7 @@ pg_stop db
 ! on one gw grant "user:$(id -un)" cam-a:81 2>"$TMP/err" || fail "a grant without PostgreSQL"
 grep -q "nothing was changed" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 wait_for 30 on two gone cam-a || fail "a session that cannot be confirmed continues"
-node_logged two "was not confirmed for too long" || fail "the reason is not logged"
+node_logged two "has not been confirmed for too long" || fail "the reason is not logged"
 refused_login a -N || fail "a login with a stale copy"
 on two gw status | grep -q "warning: the copy of the registry is stale" || fail "status does not say that the copy is stale"
 on one connected cam-c || fail "a session ended at the gateway that may wait for an hour"

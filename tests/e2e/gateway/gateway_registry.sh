@@ -43,7 +43,7 @@ denied "is locked"
 exec 7>&-
 wait "$HOLDER"
 may_log_in || fail "no login after the repairs"
-gw status | grep -q "trouble: .* could not read the registry" || fail "status does not report the failed logins"
+gw status | grep -q "trouble: .* because the registry could not be read" || fail "status does not report the failed logins"
 gw doctor >"$TMP/doctor.out"; grep -q "^hint .*logins find the registry" "$TMP/doctor.out" || fail "doctor does not report the failed logins"
 
 # While the gateway can't read the registry, it does not end the sessions of a revoked device, and the command reports
@@ -75,9 +75,9 @@ gw import "$TMP/fleet.csv" | grep -q "added 0, changed 0, unchanged 1000" || fai
 [ "$(gw list --group lot-1 | grep -c '^dev-')" = 333 ] || fail "groups"
 { head -n 3 "$TMP/fleet.csv" | sed 's/dev-/new-/'; } >"$TMP/bad.csv"
 ! gw import "$TMP/bad.csv" 2>"$TMP/bad.err" || fail "keys of others were enrolled"
-grep -q "line 2: this key is dev-0's" "$TMP/bad.err" || fail "the message does not name the line: $(cat "$TMP/bad.err")"
+grep -q "line 2: this key belongs to dev-0" "$TMP/bad.err" || fail "the message does not name the line: $(cat "$TMP/bad.err")"
 printf 'name,key,\xff\xe9\n' >"$TMP/latin1.csv"
-! gw import "$TMP/latin1.csv" 2>"$TMP/bad.err" && grep -q "there is no column '??'" "$TMP/bad.err" || fail "a message has bytes that are not UTF-8: $(cat "$TMP/bad.err")"
+! gw import "$TMP/latin1.csv" 2>"$TMP/bad.err" && grep -q "unknown column '??'" "$TMP/bad.err" || fail "a message has bytes that are not UTF-8: $(cat "$TMP/bad.err")"
 prints_no "^new-" gw list || fail "a part of the file was imported"
 gw export >"$TMP/export.csv"
 [ "$(wc -l <"$TMP/export.csv")" = 1002 ] || fail "export"

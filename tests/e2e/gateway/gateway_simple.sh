@@ -11,7 +11,7 @@ key a; key b; key p
 gw enroll cam-17 --key "$TMP/a.pub" --ports "$P1,$P2" >"$TMP/enroll.out" || fail "enroll"
 lacks remote_address "$TMP/enroll.out" || fail "an address in a small deployment"
 ! gw enroll cam-18 --key "$TMP/b.pub" --ports "$P2,$P3" 2>"$TMP/overlap.err" || fail "overlap was not refused"
-grep -q "port $P2 is another device's" "$TMP/overlap.err" || fail "the message does not name the port"
+grep -q "port $P2 belongs to another device" "$TMP/overlap.err" || fail "the message does not name the port"
 gw enroll cam-18 --key "$TMP/b.pub" --ports "$P3" >/dev/null || fail "enroll"
 ok "overlap is refused at enrolment"
 web one

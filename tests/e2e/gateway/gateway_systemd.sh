@@ -59,7 +59,7 @@ differ "$(readlink "/proc/$p/ns/net")" "$(readlink /proc/self/ns/net)" || fail "
 cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor finds something bad"; }
 systemctl restart cmxsafe-gateway && cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor does not wait for the first report of the rules' watch"; }
 systemctl stop cmxsafe-gateway-guard || fail "stop of the guard"
-unwatched() { cmxsafe gateway doctor | grep -q '^bad .*: no process watches'; }
+unwatched() { cmxsafe gateway doctor | grep -q '^bad .*: no process is watching'; }
 wait_for 20 unwatched || fail "the doctor does not see that nothing watches the rules"
 systemctl start cmxsafe-gateway-guard && cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor finds something bad with the guard running again"; }
 echo "ok: started by its units, as its account, in the fleet's namespace"

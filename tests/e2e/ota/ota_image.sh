@@ -57,7 +57,7 @@ head -c 2000 a.bin >short.bin; refused "too early" info short.bin
 cp s.bin t.bin; flip t.bin 400; refused "checksum\|SHA-256" verify --key k.hex t.bin
 cp s.bin t.bin; flip t.bin $((n + 40)); refused "signature does not match" verify --key k.hex t.bin
 cp s.bin t.bin; tail -c 96 s.bin >>t.bin; refused "bytes follow the signature" verify --key k.hex t.bin
-seq 100 >t.bin; refused "no ESP-IDF application image" sign --key k.pem t.bin
+seq 100 >t.bin; refused "not an ESP-IDF application image" sign --key k.pem t.bin
 rc=0; "$BIN/cmxsafe" image verify s.bin 2>err || rc=$?; [ $rc = 2 ] || fail "no key is a usage error"
 "$BIN/cmxsafe" image sign --replace --key other.pem s.bin && "$BIN/cmxsafe" image verify --key other.hex s.bin || fail "--replace"
 ok "refusals"

@@ -49,7 +49,7 @@ expect 422 "secure version" -F update=@old.bin "$URL/update"
 head -c 3000000 /dev/zero >big
 expect 413 "larger than the slot" -F update=@big "$URL/update"
 expect 413 "larger than the slot" --data-binary @big "$URL/update"
-expect 400 "no ESP-IDF application image" -F update=@k.pem "$URL/update"
+expect 400 "not an ESP-IDF application image" -F update=@k.pem "$URL/update"
 expect 400 "no field" -F other=@v2.bin "$URL/update"
 expect 400 "two fields" -F update=@v2.bin -F update=@v2.bin "$URL/update"
 expect 400 "empty" -X POST "$URL/update"

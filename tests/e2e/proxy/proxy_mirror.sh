@@ -72,7 +72,7 @@ exec {PROXY_OUT}<&"${DEVICE[0]}" {PROXY_IN}>&"${DEVICE[1]}"
 answer >/dev/null || fail "proxy_run in the device's namespace"
 up
 got=$(seen_by fd00:1::17 fd00:2::99 "$R"); [ "$got" = "" ] || fail "without a route the service was reached as '$got'"
-grep -q 'no local route has the client' "$TMP/device.log" || fail "the missing route is not reported"
+grep -q 'no local route covers the client' "$TMP/device.log" || fail "the missing route is not reported"
 # Runs the unit's own commands; the agent's user is root here.
 unit=$ROOT/packaging/agent/cmxsafed-mirror@.service
 unit_runs() { # unit_runs ExecStart|ExecStop: runs the unit's commands on the device

@@ -368,29 +368,32 @@ static void test_errors(void **state)
         {"[gateway]\nhost=h\nuser=u\nkey_file=/k\n" CONTEXT, "f:1: [gateway] pins no host key"},
         {"[gateway]\nhost=h\nuser=u\nhost_key=" PIN "\n" CONTEXT, "f:1: [gateway] has no credential"},
         {"[gateway]\nhost=h\nuser=u\nhost_key=" PIN "\npassword_file=/p\nkey_passphrase_file=/q\n" CONTEXT,
-         "f:6: key_passphrase_file without key_file\n"},
+         "f:6: key_passphrase_file needs key_file\n"},
         {GATEWAY "backoff_min = 10s\nbackoff_max=5s\n" CONTEXT, "f:7: backoff_max is less than backoff_min\n"},
         {GATEWAY "[context d]\ndirection=direct\nlocal_port=1\nremote_port=2\n", "f:6: [context d] lacks remote_host"},
         {GATEWAY CONTEXT "[ota]\ninstall=i\nport=9\n[identity]\nkey_file=/k\n[attest]\nenabled=yes\nport=9\n",
-         "f:11: port 9 is the port of [attest] already\n"},
+         "f:11: port 9 is already the port of [attest]\n"},
         {GATEWAY "[ota]\ninstall=i\n[context d]\ndirection=direct\nlocal_port=8989\nremote_port=2\nremote_host=h\n",
-         "f:10: local_port 8989 is the port of [ota] already\n"},
+         "f:10: local_port 8989 is already the port of [ota]\n"},
         {GATEWAY "[identity]\nkey_file=/i\n[attest]\nenabled=yes\n"
                  "[context d]\ndirection=direct\nlocal_host=0.0.0.0\nlocal_port=8888\nremote_port=2\nremote_host=h\n",
-         "f:13: local_port 8888 is the port of [attest] already\n"},
+         "f:13: local_port 8888 is already the port of [attest]\n"},
         {GATEWAY CONTEXT "[ota]\ninstall=i\nspool=/k\n",
          "f:11: spool: uploads would overwrite the key_file of [gateway]"},
         {GATEWAY "[context d]\ndirection=direct\nlocal_port=1\nremote_port=2\nremote_host=h\nremote_address=::1\n",
          "f:11: remote_address is for a reverse context\n"},
         {GATEWAY CONTEXT "remote_host=h\n", "f:9: remote_host is for a direct context\n"},
         {GATEWAY CONTEXT "[context b]\nlocal_port=9\nremote_port=8081\n",
-         "f:11: remote_port 8081 is [context camera]'s already\n"},
+         "f:11: remote_port 8081 already belongs to [context camera]\n"},
         {GATEWAY "[context a]\ndirection=direct\nlocal_port=1\nremote_port=2\nremote_host=h\n"
                  "[context b]\ndirection=direct\nlocal_port=1\nremote_port=3\nremote_host=h\n",
-         "f:13: local_port 1 is [context a]'s already\n"},
-        {GATEWAY CONTEXT "peer = mirror\n", "f:6: context camera peer: mirror needs local_host = ::1, not 127.0.0.1\n"},
-        {GATEWAY CONTEXT "peer = mirror\nlocal_host = localhost\n", "needs local_host = ::1, not localhost\n"},
-        {GATEWAY CONTEXT "peer = mirror\nlocal_host = ::ffff:127.0.0.1\n", "needs local_host = ::1, not "},
+         "f:13: local_port 1 already belongs to [context a]\n"},
+        {GATEWAY CONTEXT "peer = mirror\n",
+         "f:6: context camera peer: mirror needs an IPv6 local_host such as ::1, not 127.0.0.1\n"},
+        {GATEWAY CONTEXT "peer = mirror\nlocal_host = localhost\n",
+         "needs an IPv6 local_host such as ::1, not localhost\n"},
+        {GATEWAY CONTEXT "peer = mirror\nlocal_host = ::ffff:127.0.0.1\n",
+         "needs an IPv6 local_host such as ::1, not "},
         {GATEWAY CONTEXT "peer = proxy\n", "f:9: peer: 'proxy' is not "},
         {GATEWAY CONTEXT "local_host = 127.0.0.1:80\n",
          "f:9: local_host: '127.0.0.1:80' is neither a host name nor an "},
@@ -410,8 +413,9 @@ static void test_errors(void **state)
         {"[gateway]\nhost = 224.0.0.1\n" CONTEXT, "f:2: host: '224.0.0.1' is not the address of one host\n"},
         {"[gateway]\nhost = [ff02::1%eth0]:22\n" CONTEXT, "f:2: host: 'ff02::1%eth0' is not the address of one host\n"},
         {GATEWAY CONTEXT "local_host = 0x7f.1\n", "f:9: local_host: '0x7f.1' is not an IPv4 address\n"},
-        {GATEWAY CONTEXT "allow_from = fd00::/129\n", "f:6: context camera allow_from: not 1 to 64 addresses"},
-        {GATEWAY CONTEXT "allow_from = cam-17.cmx\n", "f:6: context camera allow_from: not 1 to 64"},
+        {GATEWAY CONTEXT "allow_from = fd00::/129\n",
+         "f:6: context camera allow_from: not a list of 1 to 64 addresses"},
+        {GATEWAY CONTEXT "allow_from = cam-17.cmx\n", "f:6: context camera allow_from: not a list of 1 to 64"},
         {GATEWAY "[context d]\ndirection=direct\nlocal_port=1\nremote_port=2\nremote_host=h\npeer=proxy-v1\n",
          "f:11: peer is for a reverse context\n"},
         /* values */
@@ -431,11 +435,11 @@ static void test_errors(void **state)
         {GATEWAY "known_hosts_file = known_hosts\n" CONTEXT, "must be an absolute path"},
         {GATEWAY "ciphers =\n" CONTEXT, "f:6: ciphers: '' is empty\n"},
         {"[gateway]\nhost = a b\n" CONTEXT,
-         "f:2: host: 'a b' is not a list of 1 to 8 HOST, HOST:PORT or [IPV6]:PORT\n"},
+         "f:2: host: 'a b' is not a list of 1 to 8 gateways, each HOST, HOST:PORT or [IPV6]:PORT\n"},
         {"[gateway]\nhost = a, b:0\n" CONTEXT,
-         "f:2: host: 'a, b:0' is not a list of 1 to 8 HOST, HOST:PORT or [IPV6]:PORT\n"},
+         "f:2: host: 'a, b:0' is not a list of 1 to 8 gateways, each HOST, HOST:PORT or [IPV6]:PORT\n"},
         {"[gateway]\nhost = 1,2,3,4,5,6,7,8,9\n" CONTEXT,
-         "f:2: host: '1,2,3,4,5,6,7,8,9' is not a list of 1 to 8 HOST, HOST:PORT or [IPV6]:PORT\n"},
+         "f:2: host: '1,2,3,4,5,6,7,8,9' is not a list of 1 to 8 gateways, each HOST, HOST:PORT or [IPV6]:PORT\n"},
         {GATEWAY CONTEXT "high_bw = maybe\n", "f:9: high_bw: 'maybe' is neither yes nor no\n"},
         {GATEWAY CONTEXT "direction = revers\n", "f:9: direction: 'revers' is not known; did you mean 'reverse'?\n"},
         {GATEWAY CONTEXT "direction = up\n", "f:9: direction: 'up' is not reverse or direct\n"},
@@ -443,7 +447,7 @@ static void test_errors(void **state)
         {GATEWAY CONTEXT "session = 12345678901234567890123456789012\n", "is longer than a name may be"},
         {GATEWAY "[context a]\nlocal_port=1\nremote_port=1\nremote_address=fd00::1\n"
                  "[context b]\nlocal_port=2\nremote_port=1\nremote_address=FD00:0::1\n",
-         "f:12: remote_port 1 is [context a]'s already"},
+         "f:12: remote_port 1 already belongs to [context a]"},
         {GATEWAY CONTEXT "max_connections = 1025\n", "out of range: 1 to 1024"},
     };
 
@@ -456,7 +460,7 @@ static void test_all_errors_are_reported(void **state)
 {
     (void)state;
     expect_error("[gateway]\nhost = a b\nprt = 1\n[context a]\nlocal_port = 0\n[nonsense]\nlocal_port = 1\n",
-                 "f:2: host: 'a b' is not a list of 1 to 8 HOST, HOST:PORT or [IPV6]:PORT\n"
+                 "f:2: host: 'a b' is not a list of 1 to 8 gateways, each HOST, HOST:PORT or [IPV6]:PORT\n"
                  "f:3: unknown key 'prt' in [gateway]; did you mean 'port'?\n"
                  "f:5: local_port: 0 is out of range: 1 to 65535\n"
                  "f:6: unknown section [nonsense]\n"

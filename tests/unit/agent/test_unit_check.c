@@ -130,7 +130,7 @@ static void test_what_the_unit_hides(void **state)
     char text[512];
 
     (void)state;
-    expect(GATEWAY "key_file = /root/key\n" CONTEXT, &s, "f:5: key_file /root/key: cmxsafed.service does not see");
+    expect(GATEWAY "key_file = /root/key\n" CONTEXT, &s, "f:5: key_file /root/key: cmxsafed.service cannot see");
     expect(GATEWAY "key_file = /home/me/key\n" CONTEXT, &s, "ProtectHome=yes");
     expect(GATEWAY "key_file = /tmp/key\n" CONTEXT, &s, "(PrivateTmp=yes); move the file to /etc/cmxsafe");
     expect(GATEWAY "key_file = /etc/passwd\n" CONTEXT "[agent]\ncontrol_socket = /tmp/s\n", &s,

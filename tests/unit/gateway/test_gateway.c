@@ -312,7 +312,7 @@ static void test_simple(void **state)
     gateway.simple = true;
     assert_int_equal(enroll("cam-17", 0, "8081,8989", &out, &e), CMX_OK);
     assert_int_equal(enroll("cam-18", 1, "8888,8989", &out, &e), CMX_EEXIST);
-    assert_non_null(strstr(e.text, "port 8989 is another device's"));
+    assert_non_null(strstr(e.text, "port 8989 belongs to another device"));
     assert_non_null(strstr(line_of(0), ",permitlisten=\"8081\",permitlisten=\"8989\",permitopen=\"localhost:8081\","));
 }
 
@@ -1258,7 +1258,7 @@ static void test_full_disk(void **state)
     for (int i = 0; i < 10000 && !err; i++)
         err = gw_event(r, "note", "", "a line that fills the file", &e);
     assert_int_equal(err, CMX_ENOSPC);
-    assert_string_equal(e.text, "the disk of the registry is full; make room and try again");
+    assert_string_equal(e.text, "the registry's disk is full; free some space and try again");
 }
 
 static void test_broken(void **state)

@@ -174,7 +174,7 @@ static void test_accept(void **state)
     assert_int_equal(give("alice@corp", false, &e), CMX_OK);
     assert_string_equal(accepted(ALICE, IN_2026), "alice@corp");
     refused(NOBODY, IN_2026, "names no principal");
-    refused(HOST, IN_2026, "is not a user's");
+    refused(HOST, IN_2026, "is not a user certificate");
     refused(ALICE, 1767225599, "is not valid before 2026-01-01 00:00:00Z");
     assert_string_equal(accepted(ALICE, 1767225600), "alice@corp");
     assert_string_equal(accepted(ALICE, 1798761599), "alice@corp");

@@ -1,5 +1,5 @@
 /* Reconfigures a running engine: if any step fails, the engine stays unchanged; a session ends when its last context is
- * removed. Also: a session whose task does not run is reported as stuck. */
+ * removed. Also: a session whose task is not running is reported as stuck. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
