@@ -106,8 +106,7 @@ static bool take_ranges(struct cmx_http_request *r, struct cmx_ranges *out, cmx_
     if (cmx_http_param(cmx_http_query(r), "ranges", &raw, &len) == CMX_ENOENT) {
         if (cmx_ranges_default(out, size) == CMX_OK)
             return true;
-        *err = cmx_http_reply_text(r, 404,
-                                   "the default range begins at 0x10000, beyond the flash; ask for ranges=BEGIN-END\n");
+        *err = cmx_http_reply_text(r, 404, "the flash ends before 0x10000; ask for ranges=BEGIN-END\n");
         return false;
     }
     if (!take_param(r, "ranges", "bytes", text, 1, sizeof text, &len, err))
@@ -173,7 +172,7 @@ static bool take_form(struct cmx_http_request *r, cmx_evidence_form *form, cmx_e
     *form = es256 ? CMX_EVIDENCE_SIGNED : CMX_EVIDENCE_MAC;
     if (found != CMX_EEXIST && (es256 || (len == 5 && memcmp(raw, "HS256", 5) == 0)))
         return true;
-    *err = cmx_http_reply_text(r, 400, "'alg' must be HS256 or ES256, and must not be repeated\n");
+    *err = cmx_http_reply_text(r, 400, "'alg' must be given once, as HS256 or ES256\n");
     return false;
 }
 

@@ -134,7 +134,7 @@ static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, con
     if (s->state != OTA_IDLE && s->state != OTA_INTERRUPTED && s->state != OTA_READY)
         return CMX_EBUSY;
     if (range->first > 0) {
-        *why = "cannot continue with this Content-Range; continue at Upload-Offset, or send the whole file";
+        *why = "cannot continue there; continue at Upload-Offset";
         if (s->state != OTA_INTERRUPTED || range->first != s->received || (s->total && range->total != s->total))
             return CMX_EPROTO;
     } else {
@@ -163,13 +163,13 @@ static const char *read_head(struct cmx_http_request *r, struct cmx_ota_request 
 
     q->multipart = type && strncasecmp(type, "multipart/", 10) == 0;
     if (q->multipart && (text || cmx_multipart_init(&q->parts, type) != CMX_OK))
-        return "Content-Type is not multipart/form-data with a boundary, or there is a Content-Range";
+        return "not multipart/form-data with a boundary and no Content-Range";
     if (sized && *len == 0)
         return "the body is empty";
     if (sized && !q->multipart && !text)
         *range = (struct cmx_range){.last = *len - 1, .total = *len};
     if (text && (cmx_range_parse(range, text) != CMX_OK || (sized && *len != range->last - range->first + 1)))
-        return "Content-Range is not 'bytes FIRST-LAST/TOTAL', or contradicts the body's length";
+        return "Content-Range is not the body's 'bytes FIRST-LAST/TOTAL'";
     return NULL;
 }
 
@@ -360,7 +360,7 @@ cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state)
     if (q->multipart && !q->had_field)
         return fail(s, r, q, CMX_EFORMAT, "no field 'update'");
     if (q->range_end && q->range_end != s->received)
-        return fail(s, r, q, CMX_EFORMAT, "the body's length contradicts Content-Range");
+        return fail(s, r, q, CMX_EFORMAT, "the body's length is wrong");
     if (part_of_file(s, q))
         return cmx_http_reply_text(r, 202, "HELD %" PRIu32 " of %" PRIu32 "\n", s->received, s->total);
     err = cmx_upload_verify(s->upload);
@@ -385,7 +385,6 @@ void cmx_ota_update_done(void *ctx, void *state, bool complete)
     if (q->ready && complete)
         cmx_ota_schedule_restart(s);
     else if (q->ready)
-        cmx_log(CMX_LOG_WARN, TAG,
-                "the client did not get the answer, so the device does not restart; restart it with POST /restart");
+        cmx_log(CMX_LOG_WARN, TAG, "the answer was lost: no restart before POST /restart");
     cmx_mem_free(q);
 }
