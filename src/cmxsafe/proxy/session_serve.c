@@ -253,7 +253,7 @@ static cmx_err session_settle(struct session *s, bool *more)
             err = settle_all(s);
         *more = cmx_ssh_received(s->ssh) != received;
     }
-    return err;
+    return !err && cmx_ssh_ended(s->ssh) ? CMX_ECLOSED : err;
 }
 
 /* ---- waiting ---- */

@@ -234,9 +234,12 @@ cmx_err cmx_ssh_process(struct cmx_ssh *s)
         if (rc == SSH_AGAIN || s->counter.in_bytes - before < CMX_SSH_READ)
             break;
     }
-    return ssh_is_connected(s->session) && !(ssh_get_status(s->session) & (SSH_CLOSED | SSH_CLOSED_ERROR))
-               ? CMX_OK
-               : CMX_ECLOSED;
+    return cmx_ssh_ended(s) ? CMX_ECLOSED : CMX_OK;
+}
+
+bool cmx_ssh_ended(const struct cmx_ssh *s)
+{
+    return !ssh_is_connected(s->session) || (ssh_get_status(s->session) & (SSH_CLOSED | SSH_CLOSED_ERROR));
 }
 
 /* ---- global requests ---- */

@@ -71,6 +71,10 @@ CMX_MUST_USE cmx_err cmx_ssh_login_key(const struct cmx_ssh *s, uint8_t *out, si
  * CMX_EPROTO: the peer does not read the answers to its requests, or sends far more than its window permits. */
 CMX_MUST_USE cmx_err cmx_ssh_process(struct cmx_ssh *s);
 
+/* True if the session has ended. Any call of libssh may read the end of the connection. libssh then closes the socket,
+ * which no longer causes a poll event. */
+bool cmx_ssh_ended(const struct cmx_ssh *s);
+
 /* True if bytes wait for the socket to become writable. */
 bool cmx_ssh_wants_write(const struct cmx_ssh *s);
 

@@ -25,6 +25,38 @@ done
 [ "$(status_of echo sessions)" -ge 21 ] || fail "sessions: $(ask status)"
 ok "session process killed 20 times"
 
+# The gateway's session ends right after the last packet of a connection. When the engine answers that packet, libssh reads
+# the end of the session, which the engine must notice before the next keepalive.
+cat >"$TMP/last.py" <<'PY'
+"""last.py SERVICE-PORT PORT ENGINE SSHD...: ends the sessions of the gateway while the engine is stopped."""
+import os, signal, socket, sys, time
+service_port, port, engine, *sshd = map(int, sys.argv[1:])
+listener = socket.create_server(('127.0.0.1', service_port))
+client = socket.create_connection(('127.0.0.1', port), 20)
+server, _ = listener.accept()
+server.shutdown(socket.SHUT_WR)
+assert client.recv(1) == b''
+time.sleep(0.5)
+os.kill(engine, signal.SIGSTOP)
+client.close()
+time.sleep(0.5)
+for p in sshd:
+    os.kill(p, signal.SIGKILL)
+time.sleep(0.5)
+os.kill(engine, signal.SIGCONT)
+PY
+LAST=$(free_port) L=$(free_port)
+quit_proxy
+start_proxy events=1 -- "last,$LAST,$L"
+up
+python3 "$TMP/last.py" "$LAST" "$L" "$PROXY_RUN" $(sshd_children) || fail "the end of a connection"
+wait_for 10 grep -q "^event session last down" "$TMP/proxy.log" || fail "the end of the session was not noticed"
+up
+quit_proxy
+start_proxy keepalive=2 -- "echo,$S,$R,session=one" "back,$D,$S,direct=127.0.0.1,session=one"
+up
+ok "the session ends right after the end of a connection"
+
 stop_sshd
 client_fails() { ! works 2>/dev/null; }
 wait_for 20 client_fails || fail "sshd is down, but something answers"
