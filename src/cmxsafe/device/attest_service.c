@@ -64,8 +64,7 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 {
     cmx_log(CMX_LOG_ERROR, "attest", "attestation failed: %s", cmx_err_text(err));
     return cmx_http_reply_text(r, err == CMX_ENOMEM ? 503 : 500, "attestation failed: %s%s\n", cmx_err_text(err),
-                               err == CMX_ENOKEY ? "; burn one: espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP"
-                                                 : "");
+                               err == CMX_ENOKEY ? ": espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP" : "");
 }
 
 /* ---- parameters ---- */
@@ -157,7 +156,7 @@ static bool take_nonce(struct cmx_http_request *r, uint8_t nonce[CMX_NONCE_MAX],
     *len = n / 2;
     if (n % 2 == 0 && cmx_text_hex_decode(nonce, *len, (const char *)hex) == CMX_OK)
         return true;
-    *err = cmx_http_reply_text(r, 400, "'nonce' must be an even number of hex digits\n");
+    *err = cmx_http_reply_text(r, 400, "'nonce' must be in hex\n");
     return false;
 }
 

@@ -234,7 +234,7 @@ static void start_logging(void)
     if (cmx_port_task_start("isolation", LOG_STACK, log_drops, cmx_device_isolation_state()) == CMX_OK)
         return;
     isolation.logging = false;
-    cmx_log(CMX_LOG_WARN, TAG, "no task for the log: drops are only counted");
+    cmx_log(CMX_LOG_WARN, TAG, "no log task: drops are only counted");
 }
 
 /* Call with isolation.lock held. */

@@ -29,9 +29,7 @@ void cmx_device_key_choose(const struct cmx_settings *settings, struct cmx_gatew
     else if (!chosen && !settings->client_key_derived)
         use_own_key(g);
     else if (!chosen)
-        cmx_log(CMX_LOG_ERROR, TAG,
-                "SSH_CLIENT_KEY_DERIVED is set, but eFuse has no HMAC_UP key; burn one, or clear the "
-                "setting to let the device make a key");
+        cmx_log(CMX_LOG_ERROR, TAG, "SSH_CLIENT_KEY_DERIVED: eFuse has no HMAC_UP key; burn one, or clear the setting");
 }
 
 /* Whether the device logs in with its own key; set before log_key starts. */

@@ -108,8 +108,7 @@ static cmx_err run_updates(const struct cmx_settings *settings)
 
     update.config.policy.keys.n = 0;
     if (key && add_keys(&update.config.policy.keys, key)) { /* a key that cannot be read must not turn the check off */
-        cmx_log(CMX_LOG_ERROR, TAG,
-                "no update service: the public key is not a P-256 key; set it to what 'cmxsafe image key' prints");
+        cmx_log(CMX_LOG_ERROR, TAG, "no update service: the public key is not P-256; 'cmxsafe image key' prints one");
         return CMX_EINVAL;
     }
     update.running = true;

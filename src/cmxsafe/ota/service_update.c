@@ -134,7 +134,7 @@ static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, con
     if (s->state != OTA_IDLE && s->state != OTA_INTERRUPTED && s->state != OTA_READY)
         return CMX_EBUSY;
     if (range->first > 0) {
-        *why = "cannot continue there; continue at Upload-Offset";
+        *why = "wrong offset; continue at Upload-Offset";
         if (s->state != OTA_INTERRUPTED || range->first != s->received || (s->total && range->total != s->total))
             return CMX_EPROTO;
     } else {
@@ -163,7 +163,7 @@ static const char *read_head(struct cmx_http_request *r, struct cmx_ota_request 
 
     q->multipart = type && strncasecmp(type, "multipart/", 10) == 0;
     if (q->multipart && (text || cmx_multipart_init(&q->parts, type) != CMX_OK))
-        return "not multipart/form-data with a boundary and no Content-Range";
+        return "multipart without a boundary, or with a Content-Range";
     if (sized && *len == 0)
         return "the body is empty";
     if (sized && !q->multipart && !text)
@@ -264,8 +264,7 @@ static void interrupted(struct cmx_ota_service *s)
     }
     cmx_ota_unlock(s);
     if (heap < CMX_OTA_HEAP_SHORT)
-        cmx_log(CMX_LOG_WARN, TAG,
-                "memory is short: %u bytes of heap are free; close other connections, then continue the upload",
+        cmx_log(CMX_LOG_WARN, TAG, "memory is short: %u bytes of heap are free; close streams, then continue",
                 (unsigned)heap);
     cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
 }

@@ -114,7 +114,7 @@ static void probe_start(struct session *s, struct run *r)
 
     p->next_ms = cmx_session_in(s, CMX_PROBE_TIMEOUT_MS);
     if (cmx_crypto_random(p->token, sizeof p->token) || cmx_ssh_channel_new(s->ssh, &handlers, p, &p->channel)) {
-        probe_wait(r, "out of memory, or the random generator failed");
+        probe_wait(r, "out of memory or no random bytes");
         return;
     }
     probe_set_state(r, PROBE_OPENING, "interval over");

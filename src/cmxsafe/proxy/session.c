@@ -144,7 +144,7 @@ static bool moved_to_larger_stack(struct session *s)
     const size_t before = s->stack_bytes;
 
     s->stack_bytes = CMX_ED25519_STACK;
-    cmx_log(CMX_LOG_INFO, TAG, "%s: an Ed25519 host key needs a stack of %u bytes: moving to a new task", s->name,
+    cmx_log(CMX_LOG_INFO, TAG, "%s: Ed25519 host key: moving to a task with a stack of %u bytes", s->name,
             (unsigned)s->stack_bytes);
     if (start_task(s) == CMX_OK)
         return true;

@@ -140,7 +140,7 @@ static void request_choose(struct session *s)
         }
         err = derive_address(s, r);
         if (err) {
-            cmx_session_forward_failed(r, err, "cannot derive the address from the login key: %s", cmx_err_text(err));
+            cmx_session_forward_failed(r, err, "no address from the login key: %s", cmx_err_text(err));
             continue;
         }
         request_begin(s, REQUEST_LISTEN, r);

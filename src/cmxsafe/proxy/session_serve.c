@@ -202,8 +202,8 @@ static void yield_memory(struct session *s)
     heap = cmx_port_heap_free();
     if (heap >= (updating ? CMX_RELAY_HEAP_UPDATE : CMX_RELAY_HEAP_LOW))
         return;
-    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection closed%s: only %u bytes of heap are free", newest->run->cfg.name,
-                    updating ? " for the update" : "", (unsigned)heap);
+    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection closed: only %u bytes of heap are free", newest->run->cfg.name,
+                    (unsigned)heap);
     cmx_relay_abort(newest, s, CMX_ENOMEM);
 }
 
