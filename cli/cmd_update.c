@@ -27,18 +27,23 @@ static const char about[] =
     "Updates one device and waits until it is running IMAGE and has confirmed it. The exit status is 0 only then. "
     "Ctrl-C stops the upload; the device keeps its current firmware. A program can use --look and --since to update a "
     "device only once, even if the program is interrupted: the program stores the boot identifier that --look prints, "
-    "and then runs the update with --since.";
+    "and then runs the update with --since. The outcome that --json prints is one of: updated; sent (with --no-wait); "
+    "not-sent (try again; with --look: another version is running); refused; lost (the device has the image, but did "
+    "not confirm it in time); rolled-back; other-version (the device has confirmed the update, but reports a version "
+    "other than the expected one).";
 
 /* The outcome, for --json. */
 enum outcome {
-    OUTCOME_NOT_SENT, /* not sent, or the device came back with another version; the update can be tried again */
+    OUTCOME_NOT_SENT, /* not sent; with --look: the device is running another version. The update can be tried again */
     OUTCOME_REFUSED,  /* the device does not accept the image */
     OUTCOME_LOST,     /* the device has the image; this command saw no confirmation */
     OUTCOME_SENT,     /* --no-wait: the device has the image; this command did not wait for the confirmation */
     OUTCOME_ROLLED_BACK,
-    OUTCOME_UPDATED, /* the device is running the image and has confirmed it */
+    OUTCOME_OTHER_VERSION, /* the device was updated or restarted, but reports a version other than the expected one */
+    OUTCOME_UPDATED,       /* the device is running the image and has confirmed it */
 };
-static const char *const outcomes[] = {"not-sent", "refused", "lost", "sent", "rolled-back", "updated"};
+static const char *const outcomes[] = {"not-sent",    "refused",       "lost",   "sent",
+                                       "rolled-back", "other-version", "updated"};
 
 struct update {
     const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
@@ -372,9 +377,9 @@ static int judge(struct update *u)
     if (u->version && strcmp(u->now.version, u->version) != 0) {
         struct cmx_why why = {""};
 
-        u->outcome = OUTCOME_NOT_SENT;
+        u->outcome = u->look ? OUTCOME_NOT_SENT : OUTCOME_OTHER_VERSION;
         cmx_why_set(&why, "the device is running version %s, not %s", u->now.version, u->version);
-        return cli_fail("update", why.text, NULL);
+        return cli_fail("update", why.text, u->look || !u->opaque ? NULL : "check --expect");
     }
     u->outcome = OUTCOME_UPDATED;
     fprintf(u->words, "version %s is running from %s, confirmed\n", u->now.version, u->now.slot);

@@ -197,12 +197,27 @@ def refusals_come_in_the_devices_words():
             fail("a refusal is reported as a lost connection", run.output)
 
 
+def another_version_than_expected_is_an_outcome_of_its_own():
+    restarted = (200, Device.idle[1].replace('"b1"', '"b2"').replace('"1"', '"2"'))
+    for version, outcome in (("2", "updated"), ("3", "other-version")):
+        Device.reset([Device.idle, restarted])
+        run = Run("client_key", "--expect", version, "--json")
+        status = run.wait()
+        if f'"outcome":"{outcome}"' not in run.output.replace(" ", "") or (status == 0) != (outcome == "updated"):
+            fail(f"the outcome is not {outcome}", run.output)
+    Device.reset([restarted])
+    run = Run("client_key", "--expect", "3", "--json", "--look")
+    if run.wait() == 0 or "not-sent" not in run.output:
+        fail("--look with another version", run.output)
+
+
 def main():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Device)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     for test in (passphrase_is_taken_and_not_echoed, interrupt_at_the_prompt_ends_everything, interrupt_during_the_upload_ends_everything,
-                 ssh_ends_with_a_killed_command, refusals_come_in_the_devices_words):
+                 ssh_ends_with_a_killed_command, refusals_come_in_the_devices_words,
+                 another_version_than_expected_is_an_outcome_of_its_own):
         test()
         print("ok:", test.__name__.replace("_", " "), flush=True)
 
