@@ -10,8 +10,10 @@
 
 #include "cli/cmd.h"
 #include "cli/common/image_file.h"
+#include "cli/common/key_file.h"
 #include "cli/tunnel.h"
 #include "cli/update_http.h"
+#include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/ota/crc32.h"
 #include "cmxsafe/port/port.h"
@@ -142,6 +144,18 @@ static int check_file(struct update *u)
         fprintf(u->words, "%s: %s %s for %s, %s\n", u->path, u->image.info.project, u->image.info.version,
                 cmx_image_chip_name(u->image.info.chip_id), u->image.has_trailer ? "signed" : "not signed");
     return CLI_OK;
+}
+
+/* A wrong key file must not be found only after the update. */
+static int check_attest_key(const struct update *u)
+{
+    struct cmx_why why = {""};
+    uint8_t key[32];
+    cmx_err err = key_file_read(u->attest_key, key, &why);
+
+    cmx_secret_wipe(key, sizeof key);
+    return err ? cli_fail(u->attest_key, why.text, "--attest-key of update takes the device's private_key.bin")
+               : CLI_OK;
 }
 
 /* Computes the CRC-32 of the file's first len bytes, as text. */
@@ -529,6 +543,8 @@ int cmd_update(int argc, char **argv)
     if (!u.attest_url && !u.gateway)
         u.attest_url = beside(&u);
     rc = check_file(&u);
+    if (rc == CLI_OK && u.attest_key)
+        rc = check_attest_key(&u);
     if (rc != CLI_OK)
         return rc;
     sigaction(SIGINT, &on, NULL);
