@@ -937,6 +937,15 @@ static void test_policy(void **state)
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_false(quarantined("cam-17"));
     assert_int_equal(active_grants(&gateway.registry), 1);
+    /* A policy with a lower maximum age also applies to evidence from before. */
+    p.max_age_s = 300;
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
+    assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
+    assert_in_range(s.left, 290, 300);
+    p.max_age_s = 600;
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
+    assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
+    assert_in_range(s.left, 290, 300);
     assert_int_equal(gw_evidence_login(&gateway.registry, d.id, &e), CMX_OK);
     assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
     assert_in_range(s.left, 1, GW_LOGIN_GRACE_S);
