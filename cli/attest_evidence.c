@@ -175,6 +175,22 @@ static int load_key(struct job *j)
     return err ? cli_fail("deriving the evidence key", cmx_err_text(err), NULL) : CLI_OK;
 }
 
+static const char *todo_after(cmx_err err)
+{
+    switch (err) {
+    case CMX_ESIG:
+        return "check that the key is this device's";
+    case CMX_EINVAL:
+        return "make the key file again with: cmxsafe identity public --key private_key.bin";
+    case CMX_EFORMAT:
+    case CMX_ETRUNC:
+    case CMX_ENOTSUP:
+        return "the device may use a profile other than " CMX_EVIDENCE_PROFILE;
+    default:
+        return NULL;
+    }
+}
+
 static int verify(struct job *j)
 {
     const struct verify_input in = {.token = j->token,
@@ -192,9 +208,7 @@ static int verify(struct job *j)
 
     if (!err)
         return CLI_OK;
-    return cli_fail("evidence", why.text,
-                    err == CMX_ESIG ? "check that the key is this device's"
-                                    : "the device may use a profile other than " CMX_EVIDENCE_PROFILE);
+    return cli_fail("evidence", why.text, todo_after(err));
 }
 
 static const char *result_word(cmx_check_result r)

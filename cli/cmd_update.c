@@ -10,8 +10,10 @@
 
 #include "cli/cmd.h"
 #include "cli/common/image_file.h"
+#include "cli/common/key_file.h"
 #include "cli/tunnel.h"
 #include "cli/update_http.h"
+#include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/ota/crc32.h"
 #include "cmxsafe/port/port.h"
@@ -27,18 +29,23 @@ static const char about[] =
     "Updates one device and waits until it is running IMAGE and has confirmed it. The exit status is 0 only then. "
     "Ctrl-C stops the upload; the device keeps its current firmware. A program can use --look and --since to update a "
     "device only once, even if the program is interrupted: the program stores the boot identifier that --look prints, "
-    "and then runs the update with --since.";
+    "and then runs the update with --since. The outcome that --json prints is one of: updated; sent (with --no-wait); "
+    "not-sent (try again; with --look: another version is running); refused; lost (the device has the image, but did "
+    "not confirm it in time); rolled-back; other-version (the device has confirmed the update, but reports a version "
+    "other than the expected one).";
 
 /* The outcome, for --json. */
 enum outcome {
-    OUTCOME_NOT_SENT, /* not sent, or the device came back with another version; the update can be tried again */
+    OUTCOME_NOT_SENT, /* not sent; with --look: the device is running another version. The update can be tried again */
     OUTCOME_REFUSED,  /* the device does not accept the image */
     OUTCOME_LOST,     /* the device has the image; this command saw no confirmation */
     OUTCOME_SENT,     /* --no-wait: the device has the image; this command did not wait for the confirmation */
     OUTCOME_ROLLED_BACK,
-    OUTCOME_UPDATED, /* the device is running the image and has confirmed it */
+    OUTCOME_OTHER_VERSION, /* the device was updated or restarted, but reports a version other than the expected one */
+    OUTCOME_UPDATED,       /* the device is running the image and has confirmed it */
 };
-static const char *const outcomes[] = {"not-sent", "refused", "lost", "sent", "rolled-back", "updated"};
+static const char *const outcomes[] = {"not-sent",    "refused",       "lost",   "sent",
+                                       "rolled-back", "other-version", "updated"};
 
 struct update {
     const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
@@ -137,6 +144,18 @@ static int check_file(struct update *u)
         fprintf(u->words, "%s: %s %s for %s, %s\n", u->path, u->image.info.project, u->image.info.version,
                 cmx_image_chip_name(u->image.info.chip_id), u->image.has_trailer ? "signed" : "not signed");
     return CLI_OK;
+}
+
+/* A wrong key file must not be found only after the update. */
+static int check_attest_key(const struct update *u)
+{
+    struct cmx_why why = {""};
+    uint8_t key[32];
+    cmx_err err = key_file_read(u->attest_key, key, &why);
+
+    cmx_secret_wipe(key, sizeof key);
+    return err ? cli_fail(u->attest_key, why.text, "--attest-key of update takes the device's private_key.bin")
+               : CLI_OK;
 }
 
 /* Computes the CRC-32 of the file's first len bytes, as text. */
@@ -372,9 +391,9 @@ static int judge(struct update *u)
     if (u->version && strcmp(u->now.version, u->version) != 0) {
         struct cmx_why why = {""};
 
-        u->outcome = OUTCOME_NOT_SENT;
+        u->outcome = u->look ? OUTCOME_NOT_SENT : OUTCOME_OTHER_VERSION;
         cmx_why_set(&why, "the device is running version %s, not %s", u->now.version, u->version);
-        return cli_fail("update", why.text, NULL);
+        return cli_fail("update", why.text, u->look || !u->opaque ? NULL : "check --expect");
     }
     u->outcome = OUTCOME_UPDATED;
     fprintf(u->words, "version %s is running from %s, confirmed\n", u->now.version, u->now.slot);
@@ -524,6 +543,8 @@ int cmd_update(int argc, char **argv)
     if (!u.attest_url && !u.gateway)
         u.attest_url = beside(&u);
     rc = check_file(&u);
+    if (rc == CLI_OK && u.attest_key)
+        rc = check_attest_key(&u);
     if (rc != CLI_OK)
         return rc;
     sigaction(SIGINT, &on, NULL);

@@ -1,6 +1,7 @@
 #include "cli/tunnel.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 
 #include "cmxsafe/port/port.h"
 #include "port/linux/child.h"
+#include "port/linux/cli.h"
 
 /* Longer than sshd's default LoginGraceTime of 120 s, after which sshd ends a login that still waits at a prompt. */
 enum { OPEN_TIMEOUT_MS = 180000 };
@@ -109,6 +111,7 @@ static void run_ssh(const struct tunnel *t)
     argv[n++] = host;
     argv[n] = NULL;
     execvp("ssh", (char *const *)(uintptr_t)argv);
+    (void)cli_fail("ssh can't be started", strerror(errno), "install OpenSSH's client");
     _exit(127);
 }
 

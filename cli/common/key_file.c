@@ -19,6 +19,8 @@ cmx_err key_file_read(const char *path, uint8_t key[32], struct cmx_why *why)
         return err;
     if (!err && len == 32)
         memcpy(key, bytes, 32);
+    else if (!err && memmem(bytes, len, CMX_ATTEST_KEY_TYPE " ", strlen(CMX_ATTEST_KEY_TYPE " ")))
+        err = cmx_why_fail(why, CMX_EFORMAT, "holds public keys, not the device's 32-byte hardware key");
     else
         err = cmx_why_fail(why, CMX_EFORMAT, "is not 32 bytes long");
     cmx_mem_free_secret(bytes);

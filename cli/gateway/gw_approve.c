@@ -116,7 +116,7 @@ int gw_cmd_approve(int argc, char **argv)
         CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &fields.ports),
         GW_DIRECT_OPTION(fields),
         CLI_TEXT("address", "ADDRESS", "its address within the fleet, instead of the derived one", &fields.address),
-        CLI_TEXT("group", "NAME", "for grants, policies and rollouts", &fields.group),
+        CLI_TEXT("group", "NAME", "the device's group, for grants, policies and rollouts", &fields.group),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway approve", "FINGERPRINT NAME", about_approve, 2, 2, options);
 

@@ -421,6 +421,23 @@ static int image_list(int argc, char **argv)
     return gw_read_finish(&x, err);
 }
 
+/* Removes the image's files. The registry has the event of the removal already. */
+static int drop_image(struct gw *g, const char *digest)
+{
+    struct cmx_why e = {0};
+    cmx_err err = gw_folder_open(g, true, &e);
+
+    if (err)
+        return gw_fail("the image's files were not removed; repeat the command", &e);
+    err = gw_folder_lock(g, &e);
+    if (!err)
+        err = gw_store_forget(g, digest, true, &e);
+    if (!err)
+        gw_store_collect(g);
+    gw_folder_close(g);
+    return err ? gw_fail("the image's files were not removed; repeat the command", &e) : CLI_OK;
+}
+
 static int image_remove(int argc, char **argv)
 {
     struct gw_change x = {.what = "the image was not removed", .outcome = GW_CHANGED};
@@ -431,6 +448,7 @@ static int image_remove(int argc, char **argv)
     uint8_t raw[CMX_SHA256_LEN];
     char digest[GW_DIGEST_MAX];
     cmx_err err;
+    int status;
 
     if (cli_parse(&line, argc, argv, &x.status))
         return x.status;
@@ -439,12 +457,11 @@ static int image_remove(int argc, char **argv)
     if (gw_change_begin(&x))
         return x.status;
     cmx_text_hex_encode(digest, raw, sizeof raw);
-    err = gw_store_forget(&x.g, digest, !x.common.dry_run, &x.e);
+    err = gw_store_forget(&x.g, digest, false, &x.e);
     if (!err)
         err = gw_event(&x.g.registry, "image-remove", "", digest, &x.e);
-    if (!err && !x.common.dry_run)
-        gw_store_collect(&x.g);
-    return gw_change_report(&x, err, "%s: removed", digest);
+    status = gw_change_report(&x, err, "%s: removed", digest);
+    return status || x.common.dry_run ? status : drop_image(&x.g, digest);
 }
 
 int gw_cmd_image(int argc, char **argv)

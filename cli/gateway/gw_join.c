@@ -97,6 +97,8 @@ static cmx_err register_self(struct gw *g, const struct join_job *job, const cha
         err = gw_meta_set(&g->registry, "node", n.name, e);
     if (!err && job->interface)
         err = gw_meta_set(&g->registry, "link_interface", job->interface, e);
+    else if (!err)
+        err = gw_sql_run(&g->registry, e, "DELETE FROM meta WHERE key = 'link_interface'", "");
     return err;
 }
 

@@ -265,21 +265,28 @@ static cmx_err read_kept(const struct gw *g, const char *digest, gw_kept_fn fn, 
     return err;
 }
 
+static int is_digest(const struct dirent *entry)
+{
+    return strlen(entry->d_name) == GW_DIGEST_MAX - 1;
+}
+
 cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct cmx_why *e)
 {
     char path[GW_STORE_PATH_MAX];
-    const struct dirent *entry;
+    struct dirent **list;
     cmx_err err = CMX_OK;
-    DIR *d;
+    int n;
 
     kept_path(g, "", path);
-    d = opendir(path);
-    if (!d)
+    n = scandir(path, &list, is_digest, alphasort);
+    if (n < 0)
         return errno == ENOENT ? CMX_OK : cmx_why_fail(e, CMX_EIO, "%.120s: %s", path, strerror(errno));
-    while (!err && (entry = readdir(d)) != NULL)
-        if (strlen(entry->d_name) == GW_DIGEST_MAX - 1)
-            err = read_kept(g, entry->d_name, fn, arg, e);
-    closedir(d);
+    for (int i = 0; i < n; i++) {
+        if (!err)
+            err = read_kept(g, list[i]->d_name, fn, arg, e);
+        free(list[i]); /* allocated by scandir, as the list */
+    }
+    free(list);
     return err;
 }
 

@@ -1,13 +1,18 @@
 #include "gateway/folder/gw_files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "gateway/folder/gw_folder.h"
+
+#define TEMPORARY ".XXXXXX" /* what mkostemp replaces */
+#define TEMPORARY_AGE_S 60
 
 static bool write_all(int fd, const char *text, size_t len)
 {
@@ -42,12 +47,12 @@ static cmx_err write_error(void)
 static cmx_err replace(const char *path, const char *text, size_t len, unsigned mode, const struct stat *owner,
                        struct cmx_why *e)
 {
-    char temp[GW_PATH_MAX + 16];
+    char temp[GW_PATH_MAX + sizeof TEMPORARY];
     cmx_err err;
     bool ok;
     int fd;
 
-    snprintf(temp, sizeof temp, "%s.XXXXXX", path);
+    snprintf(temp, sizeof temp, "%s" TEMPORARY, path);
     fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
         return cmx_why_fail(e, write_error(), "can't write %s (%s); check the folder's permissions", path,
@@ -68,11 +73,18 @@ cmx_err gw_file_write(const char *path, const char *text, size_t len, unsigned m
     return replace(path, text, len, mode, NULL, e);
 }
 
+/* Allocates disk space for the first len bytes, without changing the file's size or content. True also if the file
+ * system can't do this. */
+static bool reserve(int fd, size_t len)
+{
+    return len == 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)len) == 0 || errno == EOPNOTSUPP || errno == ENOSYS;
+}
+
 cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    bool ok =
-        fd >= 0 && (mode == 0 || fchmod(fd, mode) == 0) && write_all(fd, text, len) && ftruncate(fd, (off_t)len) == 0;
+    bool ok = fd >= 0 && (mode == 0 || fchmod(fd, mode) == 0) && reserve(fd, len) && write_all(fd, text, len) &&
+              ftruncate(fd, (off_t)len) == 0;
 
     if (fd >= 0)
         close(fd);
@@ -109,6 +121,31 @@ cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why 
     if (out && fclose(out) != 0)
         ok = false;
     return ok ? CMX_OK : cmx_why_fail(e, CMX_EIO, "can't read %s (%s)", path, strerror(errno));
+}
+
+static bool is_temporary_of(const char *file, const char *name)
+{
+    size_t len = strlen(name);
+
+    return strncmp(file, name, len) == 0 && file[len] == '.' && strlen(file + len) == strlen(TEMPORARY) &&
+           strspn(file + len + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") ==
+               strlen(TEMPORARY) - 1;
+}
+
+void gw_file_remove_temporary(const char *folder, const char *const names[], size_t n)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    struct stat st;
+
+    while (dir && (entry = readdir(dir)) != NULL)
+        for (size_t i = 0; i < n; i++)
+            if (is_temporary_of(entry->d_name, names[i]) &&
+                fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+                st.st_mtime < time(NULL) - TEMPORARY_AGE_S)
+                (void)unlinkat(dirfd(dir), entry->d_name, 0); /* after a failure, the next call tries again */
+    if (dir)
+        closedir(dir);
 }
 
 cmx_err gw_file_mkdir(const char *path, unsigned mode, struct cmx_why *e)

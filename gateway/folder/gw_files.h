@@ -9,12 +9,16 @@
 /* Replaces path atomically with a new file (temporary file, fsync, rename). CMX_EBUSY: path is a mount point. */
 CMX_MUST_USE cmx_err gw_file_write(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e);
 /* Overwrites the file. Use this if the file is mounted elsewhere: after a replacement, the mount would still show the
- * former file. A reader may see incomplete text. mode 0: keeps the present mode. */
+ * former file. A reader may see incomplete text. If the disk has no room for the text, the file stays as it is. mode 0:
+ * keeps the present mode. */
 CMX_MUST_USE cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode,
                                             struct cmx_why *e);
 /* Replaces a system file such as /etc/hosts. Follows links, and keeps mode and owner. The replacement is atomic. A file
  * that can't be replaced, such as a mount point, is overwritten instead. A missing file is created in place. */
 CMX_MUST_USE cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct cmx_why *e);
+/* Removes the temporary files that gw_file_write left in the folder when a process was killed while it wrote one of
+ * these n files. Files younger than a minute stay, because a writer may still use them. */
+void gw_file_remove_temporary(const char *folder, const char *const names[], size_t n);
 /* Reads the whole file into *text; free it with free(), also after a failure. A missing file counts as empty. */
 CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e);
 /* Creates the folder path with this mode, and the missing folders above it with mode 0755. If path exists, changes its

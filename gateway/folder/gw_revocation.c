@@ -51,6 +51,13 @@ static bool read_answer(char *text, size_t n, bool revoked[])
     return got == n;
 }
 
+static bool has_keygen(void)
+{
+    static const char *const find[] = {"sh", "-c", "command -v ssh-keygen", NULL};
+
+    return gw_program_run(true, find);
+}
+
 cmx_err gw_revocation_ask(const uint8_t *krl, size_t len, const char *const keys[], size_t n, bool revoked[],
                           struct cmx_why *e)
 {
@@ -60,7 +67,7 @@ cmx_err gw_revocation_ask(const uint8_t *krl, size_t len, const char *const keys
     size_t files = 1;
     char *text = NULL;
     size_t text_len = 0;
-    bool read_it = false;
+    bool ready;
     bool good;
 
     for (size_t i = 0; i < n; i++)
@@ -73,9 +80,10 @@ cmx_err gw_revocation_ask(const uint8_t *krl, size_t len, const char *const keys
         good = fd[files] >= 0;
         files += good;
     }
-    if (good) { /* ssh-keygen exits with 1 if a key is revoked */
-        read_it = gw_program_output(argv, &text, &text_len) || n > 0;
-        good = read_it && text && (n == 0 || read_answer(text, n, revoked));
+    ready = good;
+    if (ready) { /* ssh-keygen exits with 1 if a key is revoked */
+        good = gw_program_output(argv, &text, &text_len) || n > 0;
+        good = good && text && (n == 0 || read_answer(text, n, revoked));
     }
     free(text); /* allocated by open_memstream */
     for (size_t i = 0; i < files; i++)
@@ -85,6 +93,10 @@ cmx_err gw_revocation_ask(const uint8_t *krl, size_t len, const char *const keys
         return CMX_OK;
     for (size_t i = 0; i < n; i++)
         revoked[i] = true;
+    if (!ready)
+        return cmx_why_fail(e, CMX_EIO, "no memory for the files that ssh-keygen reads");
+    if (!has_keygen())
+        return cmx_why_fail(e, CMX_EIO, "ssh-keygen can't be found; install OpenSSH's client");
     return n == 0 ? cmx_why_fail(e, CMX_EFORMAT, "ssh-keygen cannot read it as a KRL; make one with 'ssh-keygen -k'")
                   : cmx_why_fail(e, CMX_EIO, "ssh-keygen did not report which keys the KRL revokes");
 }

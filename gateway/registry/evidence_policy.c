@@ -113,6 +113,20 @@ static cmx_err drop_evidence(struct gw_registry *r, const struct gw_policy *p, s
         "tt", kind_of(p->is_device), p->target);
 }
 
+#define AGE_OF_EVIDENCE                                                                                                \
+    "(SELECT coalesce(p1.max_age, p2.max_age) FROM device d"                                                           \
+    " LEFT JOIN policy p1 ON p1.kind = 'device' AND p1.target = d.name"                                                \
+    " LEFT JOIN policy p2 ON p2.kind = 'group' AND p2.target = d.team WHERE d.id = evidence.device)"
+
+/* Makes evidence end earlier that was given under a policy with a longer maximum age. */
+static cmx_err shorten_evidence(struct gw_registry *r, struct cmx_why *e)
+{
+    return gw_sql_run(r, e,
+                      "UPDATE evidence SET boot_ends = boot_ends - (ends - given - " AGE_OF_EVIDENCE "),"
+                      " ends = given + " AGE_OF_EVIDENCE " WHERE ends - given > " AGE_OF_EVIDENCE,
+                      "");
+}
+
 cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outcome *out, struct cmx_why *e)
 {
     struct gw_policy old;
@@ -141,6 +155,8 @@ cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outco
     err = write_policy(r, p, e);
     if (!err)
         err = drop_evidence(r, p, e);
+    if (!err)
+        err = shorten_evidence(r, e);
     snprintf(detail, sizeof detail, "%zu manifest%s, %s", p->n_manifests, p->n_manifests == 1 ? "" : "s",
              p->enforce ? "enforced" : "reported only");
     return err ? err : gw_event(r, "policy", p->target, detail, e);
@@ -158,6 +174,8 @@ cmx_err gw_policy_remove(struct gw_registry *r, const char *target, bool is_devi
     err = gw_sql_run(r, e, "DELETE FROM policy_manifest WHERE policy = ?", "i", p.id);
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM policy WHERE id = ?", "i", p.id);
+    if (!err)
+        err = shorten_evidence(r, e);
     return err ? err : gw_event(r, "policy-remove", target, "", e);
 }
 

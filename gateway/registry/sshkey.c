@@ -58,6 +58,29 @@ static cmx_err check_rsa(struct cmx_buf *b, struct cmx_why *e)
     return CMX_OK;
 }
 
+/* sshd accepts only the type's own curve and an uncompressed point. The fields are (RFC 5656 section 3.1): string
+ * curve, string point. */
+static cmx_err check_ecdsa(struct cmx_buf *b, const char *type, struct cmx_why *e)
+{
+    static const struct {
+        const char *name;
+        size_t point_len;
+    } curves[] = {{"nistp256", 65}, {"nistp384", 97}, {"nistp521", 133}};
+    const uint8_t *p;
+    size_t len;
+    size_t i = 0;
+
+    while (!strstr(type, curves[i].name))
+        if (++i == sizeof curves / sizeof curves[0])
+            return cmx_why_fail(e, CMX_EFORMAT, "the key's type %s names no curve", type);
+    if (gw_key_get_string(b, &p, &len) || len != strlen(curves[i].name) || memcmp(p, curves[i].name, len) != 0)
+        return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key's curve is not %s, which its type names", curves[i].name);
+    if (gw_key_get_string(b, &p, &len) || len != curves[i].point_len || p[0] != 4)
+        return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key has no uncompressed point of %zu bytes",
+                            curves[i].point_len);
+    return CMX_OK;
+}
+
 /* The type inside the blob must equal the type in the line before the blob. */
 static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
 {
@@ -76,9 +99,10 @@ static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
     } else if (strstr(k->type, "ssh-ed25519")) {
         if (gw_key_get_string(&b, &p, &len) || len != 32)
             return cmx_why_fail(e, CMX_EFORMAT, "the ed25519 key has the wrong length");
-    } else if (gw_key_get_string(&b, &p, &len) || gw_key_get_string(&b, &p, &len) || len < 65 || p[0] != 4) {
-        /* The fields are: string curve, string point (RFC 5656 section 3.1) */
-        return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key has no uncompressed point");
+    } else {
+        err = check_ecdsa(&b, k->type, e);
+        if (err)
+            return err;
     }
     /* A token's key has a further field (OpenSSH's PROTOCOL.u2f): string application. Nothing may follow the fields. */
     if ((gw_key_is_token(k) && (gw_key_get_string(&b, &p, &len) || len == 0)) || cmx_buf_len(&b))

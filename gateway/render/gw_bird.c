@@ -27,6 +27,7 @@ static cmx_err put_neighbour(const struct bird_job *job, const struct gw_node *n
         {"as_number", .number = AS_NUMBER},
         {"fleet", .text = job->g->fleet_text},
         {"metric_max", .number = GW_METRIC_MAX},
+        {"claims_max", .number = GW_NODE_CLAIMS_MAX},
         {0},
     };
 

@@ -36,7 +36,7 @@ struct generated {
     const char *name; /* NULL: no file */
     rules_fn rules;   /* exactly one of `rules` and `text` is set */
     text_fn text;
-    bool in_place; /* overwrite the file instead of replacing it, because it is also mounted elsewhere */
+    bool in_place; /* a system gateway overwrites the file instead of replacing it, because it is mounted elsewhere */
 };
 
 static cmx_err generate(struct gw *g, const struct generated *what, const struct gw_allowed_list *allowed,
@@ -55,8 +55,8 @@ static cmx_err generate(struct gw *g, const struct generated *what, const struct
         err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     gw_path(g, what->name, path);
     if (!err)
-        err =
-            what->in_place ? gw_file_write_in_place(path, text, len, 0644, e) : gw_file_write(path, text, len, 0644, e);
+        err = what->in_place && !g->user && !g->simple ? gw_file_write_in_place(path, text, len, 0644, e)
+                                                       : gw_file_write(path, text, len, 0644, e);
     free(text); /* allocated by open_memstream */
     return err;
 }
@@ -299,12 +299,22 @@ static cmx_err run_step(struct gw *g, const struct step *x, const struct gw_allo
     return err || !x->then ? err : x->then(g, allowed, e);
 }
 
+static void remove_temporary(const struct gw *g)
+{
+    static const char *const names[] = {"krl",         "hosts",     "fleet.nft",       "host.nft",
+                                        "claims.conf", "bird.conf", GW_COPY_STATE_FILE};
+
+    gw_file_remove_temporary(g->dir, names, GW_COUNT(names));
+}
+
 static cmx_err apply(struct gw *g, bool only_access, struct cmx_why *e)
 {
     struct gw_allowed_list allowed;
     cmx_err unread;
     cmx_err first;
 
+    if (g->locked)
+        remove_temporary(g);
     gw_party_forget_users();
     unread = read_allowed(g, &allowed, e);
     first = unread;

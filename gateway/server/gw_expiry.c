@@ -57,22 +57,30 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 
 /* *n: how many grants were removed, plus how many pieces of evidence were marked as not trusted; not set for a shared
  * registry. *changed: true if the rules were rendered again, because a grant or evidence has ended, the copy has
- * become stale, or a command was killed. */
-static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bool *changed, struct cmx_why *e)
+ * become stale, or a command was killed. *what: after a failure, what failed. */
+static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bool *changed, const char **what,
+                      struct cmx_why *e)
 {
-    cmx_err err = gw_folder_open(g, true, e);
+    cmx_err err;
 
+    *what = "the gateway's folder can't be opened or locked";
+    err = gw_folder_open(g, true, e);
     if (err)
         return err;
     err = gw_folder_lock(g, e);
-    if (!err)
+    if (!err) {
+        *what = "ended grants can't be removed from the registry, or the present time can't be stored in it";
         err = remove_ended(g, n, e);
+    }
     *changed = !err && (*n || x->unapplied || (due && g->registry.sharing));
     if (*changed) {
         struct cmx_why now = {0};
+
+        *what = "the registry can't be applied";
         err = gw_apply(g, e);
         x->closed = !err && g->registry.stale;
         if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) {
+            *what = "the running gateway can't be reloaded";
             err = CMX_EPERM;
             *e = now;
         }
@@ -94,6 +102,7 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
     struct stat st;
     struct stat state;
     bool changed = false;
+    const char *what;
     size_t n = 0;
     bool due;
 
@@ -112,11 +121,9 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
     if (!due && !(x->due_ms && now - x->noted_ms >= NOTE_MS))
         return false;
     x->noted_ms = now;
-    if (expire(x, g, due, &n, &changed, &e)) {
+    if (expire(x, g, due, &n, &changed, &what, &e)) {
         if (!x->failed)
-            gw_note(x->unapplied
-                        ? "a command was killed while it changed the gateway, and the registry can't be applied: %s"
-                        : "grants that ended could not be removed from the rules: %s",
+            gw_note("%s%s: %s", x->unapplied ? "a command was killed while it changed the gateway: " : "", what,
                     e.text);
         x->failed = true;
         x->due_ms = x->retry_ms = now + RETRY_MS;

@@ -1,6 +1,7 @@
 #include "gateway/server/gw_hold.h"
 
 #include <arpa/inet.h>
+#include <search.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -8,13 +9,21 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 
+static int compare_holds(const void *a, const void *b)
+{
+    const struct gw_hold *x = a, *y = b;
+
+    return memcmp(x->address, y->address, sizeof x->address);
+}
+
 static struct gw_hold *hold_find(const struct gw_server *s, const uint8_t address[16])
 {
-    struct gw_hold *h = s->holds;
+    struct gw_hold key = {0};
+    struct gw_hold **found;
 
-    while (h && memcmp(h->address, address, 16) != 0)
-        h = h->next;
-    return h;
+    memcpy(key.address, address, sizeof key.address);
+    found = tfind(&key, &s->holds_tree, compare_holds);
+    return found ? *found : NULL;
 }
 
 static struct gw_hold *hold_make(struct gw_server *s, const uint8_t address[16])
@@ -25,6 +34,10 @@ static struct gw_hold *hold_make(struct gw_server *s, const uint8_t address[16])
         return h;
     memcpy(h->address, address, sizeof h->address);
     inet_ntop(AF_INET6, address, h->text, sizeof h->text);
+    if (!tsearch(h, &s->holds_tree, compare_holds)) {
+        cmx_mem_free(h);
+        return NULL;
+    }
     h->next = s->holds;
     s->holds = h;
     return h;
@@ -128,10 +141,31 @@ static const char *node_name(const struct gw_server *s, unsigned number)
     return "(unknown)";
 }
 
+/* Returns the entry of an identity that another gateway announced. NULL: this gateway's announcements have added
+ * GW_NODE_CLAIMS_MAX entries already, or no memory. Without an entry, a later claim of this gateway follows the
+ * sequence in the registry only. */
+static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t address[16], unsigned node)
+{
+    struct gw_hold *h = hold_find(s, address);
+
+    if (h || s->holds_from[node] > GW_NODE_CLAIMS_MAX)
+        return h;
+    if (s->holds_from[node] == GW_NODE_CLAIMS_MAX) {
+        s->holds_from[node]++; /* logs this once */
+        gw_note("gateway %s has announced more than %d identities: ignoring its announcements of others",
+                node_name(s, node), GW_NODE_CLAIMS_MAX);
+        return NULL;
+    }
+    h = hold_make(s, address);
+    if (h)
+        s->holds_from[node]++;
+    return h;
+}
+
 static void take_claim(void *arg, const uint8_t address[16], const struct gw_remote *claim)
 {
     struct gw_server *s = arg;
-    struct gw_hold *h = hold_make(s, address);
+    struct gw_hold *h = hold_of_announced(s, address, claim->node);
 
     if (h && (!h->seen || gw_claim_metric_newer(claim->metric, h->seen)))
         h->seen = claim->metric;
@@ -207,6 +241,8 @@ void gw_hold_close(struct gw_server *s)
         close(s->peers.fd);
     while (s->holds) {
         struct gw_hold *next = s->holds->next;
+
+        tdelete(s->holds, &s->holds_tree, compare_holds);
         cmx_mem_free(s->holds);
         s->holds = next;
     }

@@ -9,7 +9,8 @@
 #include "gateway/server/gw_server.h"
 
 /* One identity, on this or another gateway. It stays in the list after its last session has ended, because its sequence
- * is still needed. An identity that another gateway announces has an entry, too. */
+ * is still needed. An identity that another gateway announces has an entry, too; each gateway's announcements can add
+ * GW_NODE_CLAIMS_MAX entries. */
 struct gw_hold {
     struct gw_hold *next;
     uint8_t address[16];

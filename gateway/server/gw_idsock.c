@@ -53,9 +53,10 @@ struct gw_idsock {
     char path[512];
 };
 
-static cmx_err failed(struct cmx_why *e, const char *what)
+/* todo: NULL if there is nothing that the operator can do. */
+static cmx_err failed(struct cmx_why *e, const char *what, const char *todo)
 {
-    return cmx_why_fail(e, CMX_ENOTSUP, "%s (%s)", what, strerror(errno));
+    return cmx_why_fail(e, CMX_ENOTSUP, "%s (%s)%s%s", what, strerror(errno), todo ? "; " : "", todo ? todo : "");
 }
 
 /* ---- cgroups ---- */
@@ -106,12 +107,12 @@ static cmx_err make_base(char *path, size_t cap, uid_t uid, gid_t gid, struct cm
     if ((size_t)snprintf(path + len, cap - len, "/" BASE) >= cap - len)
         return cmx_why_fail(e, CMX_ENOTSUP, "the path of this process's cgroup is too long");
     if (mkdir(path, 0755) != 0 && errno != EEXIST)
-        return failed(e, "the gateway's control group can't be created");
+        return failed(e, "the gateway's control group can't be created", NULL);
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ok = dir >= 0 && give(dir, ".", uid, gid) && give(dir, "cgroup.procs", uid, gid) &&
          gw_file_put(dir, "cgroup.procs", "0");
     if (!ok)
-        (void)failed(e, "the gateway's control group can't be set up");
+        (void)failed(e, "the gateway's control group can't be set up", NULL);
     if (dir >= 0)
         close(dir);
     return ok ? CMX_OK : CMX_ENOTSUP;
@@ -139,9 +140,9 @@ static cmx_err open_sessions(struct gw_idsock *s, const char *name, struct cmx_w
 
     snprintf(s->path + len, sizeof s->path - len, "/%s", name);
     if (mkdir(s->path, 0755) != 0 && errno != EEXIST)
-        return failed(e, "the sessions' control group can't be created; the unit needs Delegate=yes");
+        return failed(e, "the sessions' control group can't be created", "the unit needs Delegate=yes");
     s->sessions = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return s->sessions >= 0 ? CMX_OK : failed(e, "the sessions' control group can't be opened");
+    return s->sessions >= 0 ? CMX_OK : failed(e, "the sessions' control group can't be opened", NULL);
 }
 
 /* Makes the cgroup `name` for sessions. It belongs to the account, unless uid is (uid_t)-1. */
@@ -158,7 +159,7 @@ static cmx_err make_sessions(struct gw_idsock *s, const char *name, uid_t uid, g
         return err;
     remove_all(s->sessions);
     if (given && !give(s->sessions, ".", uid, gid))
-        return failed(e, "the sessions' control group can't be given to the account");
+        return failed(e, "the sessions' control group can't be given to the account", NULL);
     return CMX_OK;
 }
 
@@ -189,23 +190,23 @@ static cmx_err load_programs(struct gw_idsock *s, struct cmx_why *e)
     libbpf_set_print(keep_quiet);
     s->object = bpf_object__open_mem(gw_idsock_object, (size_t)(gw_idsock_object_end - gw_idsock_object), &opts);
     if (!s->object)
-        return failed(e, "the identity programs can't be read");
+        return failed(e, "the identity programs can't be read", NULL);
     if (bpf_object__load(s->object) != 0)
-        return failed(e,
-                      "the kernel refused the identity programs; use Linux 5.19 or later with CONFIG_CGROUP_BPF, and "
-                      "give the gateway CAP_BPF and CAP_NET_ADMIN");
+        return failed(e, "the kernel refused the identity programs",
+                      "use Linux 5.19 or later with CONFIG_CGROUP_BPF, and give the gateway CAP_BPF and CAP_NET_ADMIN");
     bpf_object__for_each_program(p, s->object)
     {
         struct bpf_link *link = s->n_links < PROGRAMS_MAX ? bpf_program__attach_cgroup(p, s->sessions) : NULL;
         if (!link)
-            return failed(e, "an identity program can't be attached to the sessions' control group; run 'bpftool "
-                             "cgroup tree' to find the program that prevents this, in a parent group");
+            return failed(e, "an identity program can't be attached to the sessions' control group",
+                          "run 'bpftool "
+                          "cgroup tree' to find the program that prevents this, in a parent group");
         s->links[s->n_links++] = link;
     }
     s->identities = bpf_object__find_map_fd_by_name(s->object, "identities");
     s->lost = bpf_object__find_map_fd_by_name(s->object, "lost");
     s->ring = ring_buffer__new(bpf_object__find_map_fd_by_name(s->object, "events"), on_event, s, NULL);
-    return s->ring && s->identities >= 0 ? CMX_OK : failed(e, "the identity programs' maps can't be used");
+    return s->ring && s->identities >= 0 ? CMX_OK : failed(e, "the identity programs' maps can't be used", NULL);
 }
 
 static cmx_err idsock_open(struct gw_idsock **out, const char *name, uid_t uid, gid_t gid, struct cmx_why *e)

@@ -176,6 +176,8 @@ struct gw_server {
     struct gw_nodes nodes;        /* the gateways of the fleet; empty: there is only this one */
     struct gw_claims claims;
     struct gw_hold *holds;
+    void *holds_tree;                      /* the same entries, as a tree of tsearch(3) */
+    unsigned holds_from[GW_NODES_MAX + 1]; /* how many entries each other gateway's announcements added */
     uint64_t hold_changes;
     struct gw_watch routes;                                   /* routes that other gateways announce */
     struct gw_watch peers;                                    /* requests from other gateways */

@@ -20,9 +20,9 @@ PY
 make_key() { openssl rand -out "$TMP/private_key.bin" 32 && chmod 600 "$TMP/private_key.bin"; }
 
 # start_board [ARGUMENT...]: starts attest_board with these arguments after its port. Sets BOARD_PORT, BOARD_PID and
-# URL.
+# URL. With ON_PORT the board listens on that port, so that forwards to an earlier board reach this one.
 start_board() {
-    BOARD_PORT=$(free_port)
+    BOARD_PORT=${ON_PORT:-$(free_port)}
     rm -f "$TMP/board.out"
     (cd "$TMP" && exec "$BIN/attest_board" flash.bin "$BOARD_PORT" "$@") >"$TMP/board.out" 2>"$TMP/board.log" &
     BOARD_PID=$!

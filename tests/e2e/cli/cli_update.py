@@ -59,14 +59,14 @@ class Device(http.server.BaseHTTPRequestHandler):
 class Run:
     """A command on its own pseudo-terminal. The child is a session leader, so that the pseudo-terminal is its controlling terminal."""
 
-    def __init__(self, key, *extra):
+    def __init__(self, key, *extra, path=None):
         self.config = os.path.join(FOLDER, "config_" + key)
         argv = [CMXSAFE, "update", "--gateway", GATEWAY, "--ssh-config", self.config, "--port", str(PORT), "--opaque", *extra]
         argv.append(os.path.join(FOLDER, "image.bin"))
         self.output, self.status = "", None
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            os.execv(CMXSAFE, argv)
+            os.execve(CMXSAFE, argv, {**os.environ, "PATH": path} if path else os.environ)
 
     def read(self, seconds):
         if not select.select([self.fd], [], [], seconds)[0]:
@@ -160,6 +160,13 @@ def interrupt_during_the_upload_ends_everything():
     run.until(lambda: not run.ssh_runs(), "ssh still runs")
 
 
+def missing_ssh_is_named():
+    Device.reset()
+    run = Run("client_key", path=FOLDER)
+    if run.wait() == 0 or "ssh can't be started: No such file" not in run.output:
+        fail("no message about the missing ssh", run.output)
+
+
 def ssh_ends_with_a_killed_command():
     Device.reset(hold=True)
     run = Run("client_key")
@@ -197,12 +204,27 @@ def refusals_come_in_the_devices_words():
             fail("a refusal is reported as a lost connection", run.output)
 
 
+def another_version_than_expected_is_an_outcome_of_its_own():
+    restarted = (200, Device.idle[1].replace('"b1"', '"b2"').replace('"1"', '"2"'))
+    for version, outcome in (("2", "updated"), ("3", "other-version")):
+        Device.reset([Device.idle, restarted])
+        run = Run("client_key", "--expect", version, "--json")
+        status = run.wait()
+        if f'"outcome":"{outcome}"' not in run.output.replace(" ", "") or (status == 0) != (outcome == "updated"):
+            fail(f"the outcome is not {outcome}", run.output)
+    Device.reset([restarted])
+    run = Run("client_key", "--expect", "3", "--json", "--look")
+    if run.wait() == 0 or "not-sent" not in run.output:
+        fail("--look with another version", run.output)
+
+
 def main():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Device)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     for test in (passphrase_is_taken_and_not_echoed, interrupt_at_the_prompt_ends_everything, interrupt_during_the_upload_ends_everything,
-                 ssh_ends_with_a_killed_command, refusals_come_in_the_devices_words):
+                 missing_ssh_is_named, ssh_ends_with_a_killed_command, refusals_come_in_the_devices_words,
+                 another_version_than_expected_is_an_outcome_of_its_own):
         test()
         print("ok:", test.__name__.replace("_", " "), flush=True)
 

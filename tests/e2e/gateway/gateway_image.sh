@@ -83,6 +83,7 @@ ok "standard input: progress, a limit, and nothing is left of what ends early"
 key a
 gw enroll cam-1 --key "$TMP/a.pub" --ports 8989 >/dev/null || fail enroll
 D=$(digest v1.bin)
+[ "$(kept '[.images[].image] | . == sort')" = true ] || fail "the list is not sorted: $(kept .)"
 gw campaign start later cam-1 --image <(cat "$(kept ".images[] | select(.image == \"$D\") | .file")") --at '2099-01-01 02:00' >/dev/null || fail "campaign start"
 gw image remove --dry-run "${D^^}" >/dev/null && [ -n "$(kept ".images[] | select(.image == \"$D\")")" ] || fail "remove --dry-run"
 gw image remove "$D" >/dev/null || fail "remove"

@@ -94,8 +94,9 @@ WORKER=$(pgrep -o --nslist mnt --ns $$ -f "cmxsafe gateway worker --dir $GW") # 
 [ -n "$WORKER" ] || fail "no worker"
 reader 81 BUSY; reader 82 QUIET
 printf 'evil' | dd of="$TMP/flash.bin" bs=1 seek=$((0x20000)) conv=notrunc status=none
-stop_board; start_board --keyfile private_key.bin
+stop_board; ON_PORT=$BOARD_PORT start_board --keyfile private_key.bin # the device stays connected
 wait_for 90 is QUARANTINED || fail "the device is not quarantined: $(gw policy show)"
+[[ $(gw policy show --json | jq -r '.[0].reason') == "check 'region' failed"* ]] || fail "the reason: $(gw policy show)"
 wait_for 30 ended "$BUSY" && wait_for 20 ended "$QUIET" || fail "connections outlive the verdict"
 denied 1234 "http://[$A]:81/" || fail "access to a quarantined device"
 connected cam-17 || fail "the session ended"

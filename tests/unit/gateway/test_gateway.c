@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/authline.h"
 #include "gateway/registry/csv.h"
@@ -234,6 +235,51 @@ static void test_rsa_tail(void **state)
         assert_int_equal(cmx_base64_encode(&b, raw, len + more, 0), CMX_OK);
         assert_int_equal(cmx_buf_cstr(&b, &text), CMX_OK);
         assert_int_equal(gw_key_parse(&k, line, &e), more ? CMX_EFORMAT : CMX_OK);
+    }
+}
+
+/* sshd refuses an ECDSA key whose curve or point does not fit its type. */
+static void test_ecdsa_curve(void **state)
+{
+    static const struct {
+        const char *type, *curve;
+        size_t point_len;
+        uint8_t first;
+        cmx_err err;
+    } cases[] = {{"ecdsa-sha2-nistp256", "nistp256", 65, 4, CMX_OK},
+                 {"ecdsa-sha2-nistp384", "nistp384", 97, 4, CMX_OK},
+                 {"ecdsa-sha2-nistp521", "nistp521", 133, 4, CMX_OK},
+                 {"ecdsa-sha2-nistp256", "nistp384", 97, 4, CMX_EFORMAT},
+                 {"ecdsa-sha2-nistp256", "nistp2567", 65, 4, CMX_EFORMAT},
+                 {"ecdsa-sha2-nistp384", "nistp384", 65, 4, CMX_EFORMAT},
+                 {"ecdsa-sha2-nistp256", "nistp256", 66, 4, CMX_EFORMAT},
+                 {"ecdsa-sha2-nistp256", "nistp256", 33, 2, CMX_EFORMAT},
+                 {"ecdsa-sha2-nistp256", "nistp256", 65, 6, CMX_EFORMAT}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint8_t raw[300];
+        uint8_t point[133] = {cases[i].first};
+        char line[600];
+        struct cmx_buf b;
+        struct gw_key k;
+        struct cmx_why e;
+        const char *text;
+        size_t prefix = strlen(cases[i].type) + 1;
+
+        cmx_buf_init(&b, raw, sizeof raw);
+        assert_int_equal(cmx_buf_put_be32(&b, (uint32_t)strlen(cases[i].type)), CMX_OK);
+        assert_int_equal(cmx_buf_put(&b, cases[i].type, strlen(cases[i].type)), CMX_OK);
+        assert_int_equal(cmx_buf_put_be32(&b, (uint32_t)strlen(cases[i].curve)), CMX_OK);
+        assert_int_equal(cmx_buf_put(&b, cases[i].curve, strlen(cases[i].curve)), CMX_OK);
+        assert_int_equal(cmx_buf_put_be32(&b, (uint32_t)cases[i].point_len), CMX_OK);
+        assert_int_equal(cmx_buf_put(&b, point, cases[i].point_len), CMX_OK);
+        snprintf(line, sizeof line, "%s ", cases[i].type);
+        size_t len = cmx_buf_len(&b);
+        cmx_buf_init(&b, line + prefix, sizeof line - prefix);
+        assert_int_equal(cmx_base64_encode(&b, raw, len, 0), CMX_OK);
+        assert_int_equal(cmx_buf_cstr(&b, &text), CMX_OK);
+        assert_int_equal(gw_key_parse(&k, line, &e), cases[i].err);
     }
 }
 
@@ -891,6 +937,15 @@ static void test_policy(void **state)
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_false(quarantined("cam-17"));
     assert_int_equal(active_grants(&gateway.registry), 1);
+    /* A policy with a lower maximum age also applies to evidence from before. */
+    p.max_age_s = 300;
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
+    assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
+    assert_in_range(s.left, 290, 300);
+    p.max_age_s = 600;
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
+    assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
+    assert_in_range(s.left, 290, 300);
     assert_int_equal(gw_evidence_login(&gateway.registry, d.id, &e), CMX_OK);
     assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
     assert_in_range(s.left, 1, GW_LOGIN_GRACE_S);
@@ -1849,6 +1904,35 @@ static void test_template(void **state)
     free(text);
 }
 
+/* Files that a killed process left are removed; other files and files that are being written stay. */
+static void test_temporary_files(void **state)
+{
+    static const char *const names[] = {"hosts", "krl"};
+    static const struct {
+        const char *name;
+        bool old, stays;
+    } files[] = {{"hosts.aZ09bc", true, false}, {"krl.AAAAAA", true, false},   {"hosts.aZ09bd", false, true},
+                 {"hosts.aZ09b", true, true},   {"hosts.aZ09bcd", true, true}, {"hosts.a-09bc", true, true},
+                 {"hostsXaZ09bc", true, true},  {"other.aZ09bc", true, true},  {"hosts", true, true}};
+    const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    struct cmx_why e;
+    char path[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i].name);
+        assert_int_equal(gw_file_write(path, "x", 1, 0600, &e), CMX_OK);
+        if (files[i].old)
+            assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    }
+    gw_file_remove_temporary(folder, names, 2);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i].name);
+        assert_int_equal(access(path, F_OK) == 0, files[i].stays);
+        unlink(path);
+    }
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, open_registry, close_registry)
 
 int main(void)
@@ -1888,6 +1972,7 @@ int main(void)
         TEST(test_etc_hosts),
         TEST(test_attestation),
         TEST(test_rsa_tail),
+        TEST(test_ecdsa_curve),
         TEST(test_two_names),
         TEST(test_platforms_without_key),
         TEST(test_backup),
@@ -1898,6 +1983,7 @@ int main(void)
         TEST(test_no_account),
         TEST(test_reasons),
         TEST(test_folder),
+        TEST(test_temporary_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
