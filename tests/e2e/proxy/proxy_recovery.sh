@@ -25,20 +25,23 @@ done
 [ "$(status_of echo sessions)" -ge 21 ] || fail "sessions: $(ask status)"
 ok "session process killed 20 times"
 
-# The gateway's session ends right after the last packet of a connection. When the engine answers that packet, libssh reads
-# the end of the session, which the engine must notice before the next keepalive.
+# The gateway's session ends right after the last packets of connections. When the engine answers these, libssh reads the end
+# of the session, which the engine must notice before the next keepalive.
 cat >"$TMP/last.py" <<'PY'
 """last.py SERVICE-PORT PORT ENGINE SSHD...: ends the sessions of the gateway while the engine is stopped."""
 import os, signal, socket, sys, time
 service_port, port, engine, *sshd = map(int, sys.argv[1:])
 listener = socket.create_server(('127.0.0.1', service_port))
-client = socket.create_connection(('127.0.0.1', port), 20)
-server, _ = listener.accept()
-server.shutdown(socket.SHUT_WR)
-assert client.recv(1) == b''
+clients = [socket.create_connection(('127.0.0.1', port), 20) for _ in range(6)]
+servers = [listener.accept()[0] for _ in clients]
+for s in servers:
+    s.shutdown(socket.SHUT_WR)
+for c in clients:
+    assert c.recv(1) == b''
 time.sleep(0.5)
 os.kill(engine, signal.SIGSTOP)
-client.close()
+for c in clients:
+    c.close()
 time.sleep(0.5)
 for p in sshd:
     os.kill(p, signal.SIGKILL)
@@ -47,15 +50,15 @@ os.kill(engine, signal.SIGCONT)
 PY
 LAST=$(free_port) L=$(free_port)
 quit_proxy
-start_proxy events=1 -- "last,$LAST,$L"
+start_proxy events=1 keepalive=300 -- "last,$LAST,$L"
 up
-python3 "$TMP/last.py" "$LAST" "$L" "$PROXY_RUN" $(sshd_children) || fail "the end of a connection"
+python3 "$TMP/last.py" "$LAST" "$L" "$PROXY_RUN" $(sshd_children) || fail "the end of connections"
 wait_for 10 grep -q "^event session last down" "$TMP/proxy.log" || fail "the end of the session was not noticed"
 up
 quit_proxy
 start_proxy keepalive=2 -- "echo,$S,$R,session=one" "back,$D,$S,direct=127.0.0.1,session=one"
 up
-ok "the session ends right after the end of a connection"
+ok "the session ends right after connections end"
 
 stop_sshd
 client_fails() { ! works 2>/dev/null; }
