@@ -22,7 +22,8 @@ void memory_setup(void);
 
 /* Limits the heap of the process (RLIMIT_DATA, soft). connections: the number that the contexts permit. An allocation
  * above the limit fails, and ends the session that needs it. A later call may raise the limit but never lowers it,
- * since the memory may be in use. A lower limit that another program has set stays. CMX_EIO. */
+ * since the memory may be in use. A lower limit that another program has set stays. CMX_EIO: the limit
+ * cannot be read or set. */
 CMX_MUST_USE cmx_err memory_limit(size_t connections);
 
 /* Call it at each turn of the agent's loop. work: a number that changes while sessions work (bytes moved, logins).

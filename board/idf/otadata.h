@@ -96,8 +96,9 @@ struct cmx_boot {
 /* Decides as ESP-IDF's bootloader does. */
 void cmx_boot_decide(const struct cmx_otadata *d, unsigned slots, bool has_factory, struct cmx_boot *out);
 
-/* Finds the k-th partition to try, k from 0; the first one with a valid image starts. The order is from `first` down to
- * slot 0, the factory image, then the slots above `first`. False: there is no k-th candidate. */
+/* Finds the k-th partition to try, k from 0; the board boots the first one with a valid image. The order: the slots
+ * from `first` down to 0; then the factory image, if there is one; then the slots above `first`. False: there is no
+ * k-th candidate. */
 bool cmx_boot_candidate(int first, unsigned slots, bool has_factory, unsigned k, int *out);
 
 /* Makes the plan that writes the first record, for a board that booted `slot` without one. */

@@ -46,7 +46,7 @@ static struct traffic_row *rows_grow(struct traffic_rows *rows)
     return memset(&rows->list[rows->n++], 0, sizeof rows->list[0]);
 }
 
-/* Reads a list of one gateway's answer. False: out of memory. */
+/* Reads one list from a gateway's answer. False: out of memory. */
 static bool rows_read(struct traffic_rows *rows, const char *answer)
 {
     for (const char *object = json_first(answer, rows->list_key); object; object = json_next(object)) {

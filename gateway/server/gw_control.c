@@ -1,6 +1,6 @@
 /* The control socket, DIR/run/control. A client sends one line; the server answers and closes the connection. The table
- * `requests` lists who sends which request. The server checks a client's permissions by the ids that the kernel reports
- * (SO_PEERCRED), not by file modes. */
+ * `requests` lists who may send which request. The server checks a client's permissions by the ids that the kernel
+ * reports (SO_PEERCRED), not by file modes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

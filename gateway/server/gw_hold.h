@@ -32,7 +32,7 @@ bool gw_hold_begin(struct gw_server *s, struct gw_session *x);
 /* Call this when a session has ended. */
 void gw_hold_end(struct gw_server *s, const struct gw_session *x);
 /* Call this when the registry may have changed. Reads the nodes. Marks the sessions whose identity another node has
- * claimed since; the server's loop then ends the marked sessions. */
+ * claimed after their login; the server's loop then ends the marked sessions. */
 void gw_hold_recheck(struct gw_server *s, struct gw_registry *r);
 /* Call this when other gateways' routes have changed. */
 void gw_hold_routes(struct gw_server *s);

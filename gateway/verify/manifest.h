@@ -74,8 +74,8 @@ struct cmx_manifest {
 CMX_MUST_USE cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line,
                                         struct cmx_why *why);
 
-/* Appends the manifest as text, from which cmx_manifest_parse gives the same manifest. CMX_ENOSPC: out is full;
- * CMX_EINVAL: a text in m is not printable ASCII. */
+/* Appends the manifest as text, which cmx_manifest_parse reads back as the same manifest. CMX_ENOSPC: out is full;
+ * CMX_EINVAL: a string in m is not printable ASCII. */
 CMX_MUST_USE cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out);
 
 /* Writes the ranges of the regions in their order. A verifier requests the measurements of these ranges. */

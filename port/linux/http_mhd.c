@@ -36,8 +36,9 @@
 #define DRAIN_TIMEOUTS 4              /* time limit for draining, in idle timeouts */
 #define ANSWER_TIMEOUTS 2             /* idle timeouts for sending an answer, or STREAM_BLOCK bytes of a stream */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
-/* cmx_linux_http_feed limits the connections. At its own limit the library would reset them, and up to version 1.0.1 not
- * release a lock. That limit is higher by this number, so that connections that are being closed do not reach it. */
+/* cmx_linux_http_feed limits the connections. At its own limit the library would reset them, and up to version 1.0.1
+ * not release a lock. That limit is higher by this number, so that connections that are being closed do not reach it.
+ */
 #define LIBRARY_SLACK 1024
 
 #define FUNCTIONS(X)                                                                                                   \
@@ -272,8 +273,8 @@ static cmx_err refuse(struct cmx_http_request *r)
     return cmx_http_reply(r, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", "method not allowed\n", 19, &header, 1);
 }
 
-/* Call with the result of each of the route's functions. After an error, only the route's done is still called. If the
- * route has not answered, the answer is 500. False: out of memory for the answer. */
+/* Call this with the result of each of the route's functions. After an error, call none of them except `done`. If the
+ * route has not answered yet, this sends 500. False: out of memory for the answer. */
 static bool settle(struct cmx_http_request *r, cmx_err err)
 {
     if (err == CMX_OK)

@@ -69,7 +69,7 @@ struct cmx_image {
     bool hashing;       /* signed_sha holds resources */
     bool hashing_image; /* sha holds resources; never with CMX_IMAGE_OPAQUE */
 
-    /* Results. Valid once cmx_image_finish has returned CMX_OK, except why: it is set when the image is refused. */
+    /* Results. They are valid once cmx_image_finish has returned CMX_OK; `why` is valid once the image was refused. */
     bool has_secure_boot;
     bool has_trailer;
     const char *why;                /* why the image was refused, one clause; static */

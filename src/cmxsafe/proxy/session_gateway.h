@@ -1,7 +1,7 @@
 /* session_gateway.h - chooses the gateway that a session tries. All sessions of an engine use the same gateway: in a
  * fleet, only one gateway at a time holds the device's identity. If a session repeatedly fails to connect to that
- * gateway while other sessions are up there, it tries the other gateways. When it has logged in to one of them, all
- * sessions move to that gateway. */
+ * gateway although other sessions are connected to it, the session tries the other gateways. When it has logged in to
+ * one of them, all sessions move to that gateway. */
 #pragma once
 
 #include "cmxsafe/proxy/session_state.h"

@@ -3,7 +3,7 @@ set(SKETCH ${CMAKE_CURRENT_SOURCE_DIR}/unit/device/sketch)
 set_source_files_properties(${SKETCH}/as_c.c ${SKETCH}/as_cpp.cpp PROPERTIES COMPILE_DEFINITIONS ARDUINO=10819)
 target_sources(test_sketch PRIVATE ${SKETCH}/as_c.c ${SKETCH}/as_cpp.cpp)
 
-# Builds the sketch also as two programs, for tests/e2e/product/sketch.sh.
+# Also builds the sketch as two programs, for tests/e2e/product/sketch.sh.
 add_executable(sketch_c ${SKETCH}/run.c ${SKETCH}/as_c.c)
 target_compile_definitions(sketch_c PRIVATE CMX_SKETCH=sketch_setup_c)
 add_executable(sketch_cpp ${SKETCH}/run.c ${SKETCH}/as_cpp.cpp)
