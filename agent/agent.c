@@ -55,7 +55,7 @@ struct agent {
     char status_line[256]; /* STATUS= as sent to systemd */
     bool ready;
     bool serves;  /* attestation or updates are served; a reload neither starts nor stops these services */
-    bool resting; /* all contexts are up, no data moves, and all free memory was given back to the system */
+    bool resting; /* all contexts are up, no data is moving, and all free memory was given back to the system */
     bool stopping;
     bool starved; /* the watchdog is not fed; logged once */
 };

@@ -233,7 +233,7 @@ cmx_err wiring_start(struct wiring *w, struct cmx_why *why)
     return err;
 }
 
-/* Returns the first n modules to the configuration in force. */
+/* Reloads the configuration in force into the first n modules, after another module refused a new one. */
 static void reload_back(struct wiring *w, size_t n)
 {
     struct cmx_why why = {""};

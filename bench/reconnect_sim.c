@@ -33,7 +33,7 @@ struct device {
 };
 
 static struct cmx_gateway_list list;
-static double free_at[CMX_GATEWAYS_MAX]; /* time in ms when a gateway has finished the logins in its queue */
+static double free_at[CMX_GATEWAYS_MAX]; /* time in ms when a gateway will have finished the logins in its queue */
 static double service_ms;
 static double queue_max;
 static bool failed_dead, failed_silent;

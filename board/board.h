@@ -40,7 +40,7 @@ CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 /* ---- hardware.c: the eFuse, and the secret that a device without a hardware key stores ---- */
 
 /* Opens the hardware key and passes the facts about the chip to attestation. Call it before the application starts, in
- * the board's folder. A board without a usable key also runs; the log gives the reason. */
+ * the board's folder. A board without a usable key still runs; the log says why the key is unusable. */
 void board_hardware_open(const struct board_config *config);
 void board_hardware_close(void); /* call it after everything else has ended */
 

@@ -38,12 +38,14 @@ struct board_config {
 void board_config_init(struct board_config *c);
 void board_config_free(struct board_config *c);
 
-/* Sets one key; section as in the file ("gateway", "context stream"). why: one sentence. CMX_EINVAL, CMX_ENOSPC,
- * CMX_ENOMEM. */
+/* Sets one key; section as in the file ("gateway", "context stream"). why: one sentence. CMX_EINVAL: no such
+ * section or key, or a wrong value; CMX_ENOSPC: too many values, contexts or host keys, or a name that is too long;
+ * CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err board_config_set(struct board_config *c, const char *section, const char *key, const char *value,
                                       struct cmx_why *why);
 
-/* Reads path into c. why: "file:line: what". Errors as above, and CMX_ENOENT, CMX_EPERM, CMX_EFORMAT. */
+/* Reads path into c. why: "file:line: what". Errors as for board_config_set and
+ * cmx_file_read; CMX_EFORMAT: a line is not valid; CMX_EEXIST: a key is set twice. */
 CMX_MUST_USE cmx_err board_config_load(struct board_config *c, const char *path, struct cmx_why *why);
 
 /* Writes all keys in Markdown, for docs/BOARD.md. */

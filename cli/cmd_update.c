@@ -146,7 +146,7 @@ static int check_file(struct update *u)
     return CLI_OK;
 }
 
-/* A wrong key file must not be found only after the update. */
+/* Call before the update, so that a wrong key file is found then and not after it. */
 static int check_attest_key(const struct update *u)
 {
     struct cmx_why why = {""};
@@ -204,8 +204,8 @@ static int stopped(const struct update *u)
 
 /* ---- the connection ---- */
 
-/* Returns the service's URL. Opens the tunnel again first if it has ended. NULL: the tunnel can't be opened; why has
- * the reason. */
+/* Returns the service's URL. Opens the tunnel again first if it has ended. NULL: the tunnel can't be opened; `why`
+ * has the reason. */
 static const char *url_of(struct update *u, struct cmx_why *why)
 {
     cmx_err err = u->gateway ? tunnel_keep(&u->tunnel) : CMX_OK;

@@ -36,7 +36,8 @@ build_libraries() {
     export CC=musl-gcc CFLAGS="-O2 -g -isystem $prefix/include" LDFLAGS="-L$prefix/lib -Wl,-rpath-link,$prefix/lib"
     export PKG_CONFIG_LIBDIR=$prefix/lib/pkgconfig
     cd /build
-    # get_sources NAME...: fetches the newest source of each package. Sets the array missing to the packages that the archive lacks.
+    # get_sources NAME...: fetches the newest source of each package. Sets the array `missing` to the packages that
+    # the archive lacks.
     get_sources() {
         local name version
         missing=()

@@ -77,9 +77,9 @@ gateway='
 # page NAME: prints a command that succeeds if Cockpit's bridge lists the page NAME.
 page() { printf 'cockpit-bridge --packages | grep "^%s "\n' "$1"; }
 
-# Tests an upgrade on a system with the former commit's packages. Starts a gateway and an agent, and permits the user daemon to
-# open the agent's page. Then installs the new packages, and checks the page while the old programs still run, after a restart
-# of the agent, and after a restart of the gateway.
+# Tests an upgrade on a system with the packages of COMMIT (--upgrade-from). Starts a gateway and an agent, and permits
+# the user `daemon` to open the agent's page. Then installs the new packages, and checks the page while the old programs
+# are still running, after a restart of the agent, and after a restart of the gateway.
 upgrade='
     wait_for() { for i in $(seq 300); do "$@" >/dev/null 2>&1 && return; sleep 0.2; done; echo "waited in vain for: $*"; tail -n 20 /packages/*.log; return 1; }
     page() { [ "$(setpriv --reuid daemon --regid daemon --clear-groups curl -sS -m 5 http://cam-17.cmx:81/)" = hello ]; }

@@ -4,9 +4,9 @@
  *     setup_sm();
  *
  * From then on "any communication apart from the main SSH connection is not allowed from or to the device": no port
- * answers, tasks reach neither the network nor each other, and only the proxies work. Call it before the proxies are
- * started, so that even the first packet is filtered. A call after they are started, as in the original, also works. If
- * isolation cannot be installed, the proxies end and the reason is in the log. */
+ * answers, tasks reach neither the network nor each other, and only the proxies work. Call setup_sm before the proxies
+ * are started, so that even the first packet is filtered. A call after they are started, as in the original, also
+ * works. If isolation cannot be installed, the proxies end and the reason is in the log. */
 #pragma once
 
 #include "cmxsafe/device/device.h"

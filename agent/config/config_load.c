@@ -148,7 +148,7 @@ static cmx_err read_known_hosts(struct agent_config *c, struct config_report *r)
     struct cmx_why why = {""};
     cmx_err err = cmx_file_read(path, KNOWN_HOSTS_MAX, false, &text, &len, &why);
 
-    if (!err && memchr(text, 0, len)) { /* lines after it, with revocations, would be lost */
+    if (!err && memchr(text, 0, len)) { /* revocations in the lines after it would be lost */
         cmx_mem_free_secret(text);
         err = cmx_why_fail(&why, CMX_EFORMAT, "a NUL byte in the file");
     }

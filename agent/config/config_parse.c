@@ -77,7 +77,7 @@ static void on_pair(void *arg, unsigned line, const char *key, const char *value
         return;
     }
     err = config_set(k, p->instance, value, &why);
-    head->key_line[place] = line; /* also after an error, so that the key is not reported as missing too */
+    head->key_line[place] = line; /* even after an error, so that the key is not also reported as missing */
     if (err == CMX_ENOMEM)
         p->no_memory = true;
     if (err)

@@ -161,7 +161,7 @@ static bool is_below(const char *path, const char *folder)
     return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == 0);
 }
 
-/* Returns why the unit's processes cannot access path, or NULL if they can. The text lacks what to do. */
+/* Returns why the unit's processes cannot access path, or NULL if they can. The caller adds what to do. */
 static const char *hidden(const struct unit_sandbox *s, const char *path)
 {
     if (s->hides_home && (is_below(path, "/home") || is_below(path, "/root") || is_below(path, "/run/user")))

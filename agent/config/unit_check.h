@@ -16,9 +16,8 @@ struct unit_sandbox {
     char writable[512]; /* ReadWritePaths, StateDirectory and RuntimeDirectory: absolute folders, separated by blanks */
 };
 
-/* The places of cmxsafed.service, and glob(7) patterns of its drop-ins; both NULL-terminated, the lowest priority
- * first.
- */
+/* The paths where cmxsafed.service can be, and glob(7) patterns for its drop-ins. Both lists are NULL-terminated and
+ * begin with the lowest priority. */
 extern const char *const unit_files[];
 extern const char *const unit_drop_ins[];
 

@@ -46,7 +46,7 @@ void confine_write(struct confine_plan *p, const char *path);
 void confine_read_folder(struct confine_plan *p, const char *file);
 void confine_write_folder(struct confine_plan *p, const char *file);
 
-/* Permit TCP connect to, and bind of, a port (1 to 65535). They ignore a port for which there is no room. */
+/* Permit TCP connect or bind to a port (1 to 65535). They ignore a port for which there is no room. */
 void confine_connect(struct confine_plan *p, uint64_t port);
 void confine_bind(struct confine_plan *p, uint64_t port);
 
@@ -62,8 +62,8 @@ void confine_plan_base(struct confine_plan *p);
 CMX_MUST_USE cmx_err confine_apply(const struct confine_plan *p, struct confine_report *r);
 
 /* The two parts of confine_apply. detail: what was applied, or why nothing was; ports_detail: the same for the TCP
- * ports. *ports: whether TCP ports are limited. CMX_ENOTSUP: the kernel or the library lacks something; CMX_EIO;
- * CMX_ENOMEM. */
+ * ports. *ports: whether TCP ports are limited. CMX_ENOTSUP: the kernel or the library lacks something; CMX_EIO:
+ * the kernel refused a rule; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap,
                                       char *ports_detail, size_t ports_cap);
 /* Returns what that version of Landlock does not limit, to be appended to a detail; "" if it limits all that the agent

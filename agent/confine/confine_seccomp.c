@@ -47,7 +47,7 @@ static const char allowed[] =
     /* sockets */
     "connect bind listen accept accept4 getsockname getpeername getsockopt setsockopt send sendto sendmsg "
     "sendmmsg recv recvfrom recvmsg recvmmsg recvmmsg_time64 shutdown socketpair sendfile sendfile64 "
-    /* threads, time, the process itself; attestation lowers its priority by setpriority */
+    /* threads, time, the process itself; attestation lowers its priority with setpriority */
     "exit exit_group set_robust_list rseq set_tid_address futex futex_time64 gettid getpid getppid getuid "
     "getuid32 geteuid geteuid32 getgid getgid32 getegid getegid32 sched_yield setpriority sched_getaffinity "
     "nanosleep clock_nanosleep clock_nanosleep_time64 clock_gettime clock_gettime64 clock_getres "

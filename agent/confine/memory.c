@@ -10,7 +10,7 @@
 
 static struct {
     uint64_t work;
-    uint64_t since_ms; /* when work last changed; 0: memory_turn was never called */
+    uint64_t since_ms; /* when `work` last changed; 0: memory_turn was never called */
     bool given_back;
     rlim_t limit; /* the limit that this process set; 0: none */
 } memory;

@@ -43,8 +43,8 @@ CMX_MUST_USE cmx_err status_table(const struct status_view *v, bool color, struc
 /* Writes a summary: "2 of 3 contexts up; camera: waiting (...)". */
 void status_line(const struct status_view *v, char *out, size_t cap);
 
-/* True when the first attempt of every context has ended: the context is up, waits for its next attempt, or the gateway
- * refuses its forward. */
+/* True when the first attempt of every context has ended: the context is up or is waiting for its next attempt, or the
+ * gateway refuses its forward. */
 bool status_settled(const struct status_view *v);
 /* True if every context is up. */
 bool status_all_up(const struct status_view *v);

@@ -43,8 +43,8 @@ static int send_line(int fd, const char *line)
 }
 
 /* Reads the answer up to the end of the connection. -1: it did not arrive whole. An answer ends in a newline; if the
- * agent ends, or drops a client that takes too long, the connection closes within the answer. All of it is read before
- * any of it is written, so that a slow reader of the output does not delay the agent. */
+ * agent ends, or drops a client that takes too long, the connection closes in the middle of the answer. The whole
+ * answer is read before any of it is written, so that a slow reader of the output does not delay the agent. */
 static int read_answer(int fd, char *answer, size_t *len)
 {
     ssize_t n;

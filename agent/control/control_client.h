@@ -5,8 +5,7 @@
 #include <stdio.h>
 
 /* Sends one line to the agent at path and writes its answer to `to`, whose errors the caller checks. Errors and an
- * answer
- * {"error":...} go to stderr. Returns the exit code: 1 after an error. */
+ * answer {"error":...} go to stderr. Returns the exit code: 1 after an error. */
 int control_ask(const char *path, const char *line, FILE *to);
 
 /* Finds the control socket that a configuration file names, and copies its path into out. file NULL: uses the default

@@ -42,7 +42,7 @@ CMX_MUST_USE cmx_err isolation_session_opens(struct isolation *s, const struct s
 void isolation_session_closed(struct isolation *s, const struct sockaddr *gateway);
 void isolation_resolve(struct isolation *s, bool begins);
 
-/* True if the rules are in force, observed now. False if isolation is not enabled. Any thread. */
+/* Checks the rules. True if they are in force. False if isolation is not enabled. Any thread. */
 bool isolation_in_force(struct isolation *s);
 
 /* True if a new version may be confirmed: isolation is in force, or not enabled. Any thread. */

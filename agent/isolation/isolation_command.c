@@ -76,7 +76,7 @@ static int parse(int argc, char **argv, struct options *o, bool *done)
     return CLI_OK;
 }
 
-/* Appends the listings of those of the two tables that exist. *missing: how many do not exist. */
+/* Appends a listing of each of the two tables that exists. *missing: how many do not exist. */
 static cmx_err list_tables(struct nft *n, struct cmx_buf *out, unsigned *missing)
 {
     static const char *const commands[] = {"list table inet cmxsafe", "list table arp cmxsafe"};
@@ -227,7 +227,7 @@ static int apply_unless(struct nft *n, const char *text, uint64_t seconds, struc
     return code;
 }
 
-/* Checks the text, ends a trial by --commit-confirm, and runs the text. A text that cannot be run must not end the
+/* Checks the text, ends any --commit-confirm trial, and runs the text. A text that cannot be run must not end the
  * trial: the rules on trial would stay although nobody has confirmed them. */
 static int run_and_end_trial(struct nft *n, const char *text)
 {

@@ -145,7 +145,7 @@ static void take_event(struct events *e, const struct nlmsghdr *m)
 
 /* Reads the events that the kernel has queued. The kernel queues all events of our own transaction before the call that
  * commits it returns. If the queue ends within a transaction on our tables, that transaction is therefore another
- * program's. This function then waits for its last event, which names the program. */
+ * program's. This function then waits for the transaction's last event, which names the program. */
 static void read_events(struct nft_guard *g, struct events *e)
 {
     ssize_t n;

@@ -57,22 +57,22 @@ struct cmx_nft_config {
 /* Writes the whole ruleset. CMX_ENOSPC: out is too small; CMX_EINVAL: a count is out of range. */
 CMX_MUST_USE cmx_err cmx_nft_ruleset(const struct cmx_nft_config *c, struct cmx_buf *out);
 
-/* Writes the ruleset without any configuration: only ARP passes. CMX_ENOSPC. */
+/* Writes the ruleset without any configuration: only ARP passes. CMX_ENOSPC: out is too small. */
 CMX_MUST_USE cmx_err cmx_nft_deny(struct cmx_buf *out);
 
-/* Writes the commands that delete both tables, whether or not the tables exist. CMX_ENOSPC. */
+/* Writes the commands that delete both tables, whether or not the tables exist. CMX_ENOSPC: out is too small. */
 CMX_MUST_USE cmx_err cmx_nft_removal(struct cmx_buf *out);
 
 /* Returns the name of a set with learned elements, as nft commands write it: family, table and set. */
 const char *cmx_nft_memory(enum cmx_nft_memory which);
 
 /* Writes the change for a session to gateway. begins true: permits the gateway's address. False: lets this permission
- * expire after 30 s. CMX_ENOSPC. */
+ * expire after 30 s. CMX_ENOSPC: out is too small. */
 CMX_MUST_USE cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool begins);
 
 /* Writes the change for a look-up. begins true: permits its queries for at most a minute. False: withdraws this
- * permission. CMX_ENOSPC. */
+ * permission. CMX_ENOSPC: out is too small. */
 CMX_MUST_USE cmx_err cmx_nft_resolving(struct cmx_buf *out, const struct cmx_nft_config *c, bool begins);
 
-/* Writes the change that replaces the resolvers. CMX_ENOSPC. */
+/* Writes the change that replaces the resolvers. CMX_ENOSPC: out is too small. */
 CMX_MUST_USE cmx_err cmx_nft_resolvers(struct cmx_buf *out, const struct cmx_ip *ips, size_t n);

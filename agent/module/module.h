@@ -23,7 +23,7 @@ struct wiring {
     bool sessions_held; /* the engine has no contexts, because the rules of isolation cannot be installed */
 };
 
-/* Any function may be NULL. On error why is one sentence, or empty. */
+/* Any function may be NULL. On error `why` is one sentence, or empty. */
 struct module {
     const char *name;
     /* Checks whether the module accepts the configuration. Changes nothing; --check calls it too. */
@@ -33,7 +33,7 @@ struct module {
     /* Adds to the plan the files and ports that the module needs after the agent has confined itself. */
     void (*plan)(const struct wiring *w, struct confine_plan *p);
     cmx_err (*start)(struct wiring *w, struct cmx_why *why);
-    /* Applies next; the agent then replaces w->config. On error the module still runs with w->config. */
+    /* Applies `next`; the agent then replaces w->config. On error the module continues to use w->config. */
     cmx_err (*reload)(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
     /* Called at each turn of the agent's loop: at least once a minute, and at once when fd is readable. */
     void (*turn)(struct wiring *w);

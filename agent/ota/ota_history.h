@@ -16,5 +16,5 @@ struct ota_history {
 
 /* Reads folder/name, if there is one. Times in the future count as now. */
 void ota_history_read(struct ota_history *h, int folder, const char *name);
-/* Adds an upload that ended now, and replaces the file. CMX_EIO. */
+/* Adds an upload that ended now, and replaces the file. CMX_EIO: the file could not be replaced. */
 CMX_MUST_USE cmx_err ota_history_add(struct ota_history *h, const struct cmx_ota_past *p);

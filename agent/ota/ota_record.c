@@ -36,7 +36,7 @@ static void enter_rolled_back(struct ota_record *r, const char *boot, const char
         text_set(r->why, sizeof r->why, why);
 }
 
-/* Enters the trial and counts this boot of the new system. Too many boots begin a rollback. */
+/* Enters the trial and counts this boot of the new system. After too many boots, begins a rollback. */
 static void enter_trial(struct ota_record *r, const char *boot, const char *version, uint64_t now_ms)
 {
     enter(r, OTA_TRIAL, boot);

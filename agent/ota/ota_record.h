@@ -60,10 +60,11 @@ ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const 
  * not hold a whole record. After an error *r is OTA_NONE. */
 CMX_MUST_USE cmx_err ota_record_read(int folder, const char *name, struct ota_record *r);
 
-/* Writes the record. A power cut leaves the old record or the new one. CMX_EIO, errno says why. */
+/* Writes the record. A power cut leaves the old record or the new one. CMX_EIO: the file could not be written; errno
+ * has the reason. */
 CMX_MUST_USE cmx_err ota_record_write(int folder, const char *name, const struct ota_record *r);
 
 /* Writes the boot identifier to out: the variable CMXSAFED_BOOT_ID, or else the content of
- * /proc/sys/kernel/random/boot_id. The packaged unit sets the variable, since its ProcSubset= hides the file. CMX_EIO.
- */
+ * /proc/sys/kernel/random/boot_id. The packaged unit sets the variable, because its ProcSubset= hides the file.
+ * CMX_EIO: the variable is too long, or the file cannot be read. */
 CMX_MUST_USE cmx_err ota_boot_id(char out[OTA_BOOT_ID_MAX]);

@@ -125,7 +125,7 @@ static void exec_command(const char *command, pid_t runner, int in, int out)
     _exit(127);
 }
 
-/* Returns the parent of a process, by /proc/PID/stat: "PID (NAME) STATE PPID ..."; 0: the process no longer exists. */
+/* Returns the parent of a process, from /proc/PID/stat ("PID (NAME) STATE PPID ..."). 0: the process has ended. */
 static pid_t parent_of(const char *pid)
 {
     char path[64], text[512];
@@ -144,8 +144,8 @@ static pid_t parent_of(const char *pid)
     return after && strlen(after) > 4 ? (pid_t)strtol(after + 4, NULL, 10) : 0;
 }
 
-/* Signals the hook's process group and every child of the runner. As the subreaper the runner is the parent of each
- * descendant whose own parent has ended. */
+/* Signals the hook's process group and every child of the runner. The runner is the subreaper, so it becomes the parent
+ * of each descendant whose own parent has ended. */
 static void signal_all(pid_t group, int sig)
 {
     const pid_t self = getpid();

@@ -39,7 +39,7 @@ struct runner {
     uint64_t limit_ms[RUNNER_HOOKS];
 };
 
-/* Forks: call it before any thread starts. CMX_EIO. */
+/* Forks: call it before any thread starts. CMX_EIO: the process could not be started. */
 CMX_MUST_USE cmx_err ota_runner_start(struct runner *r, const struct runner_command command[RUNNER_HOOKS]);
 
 /* Runs one hook and waits for its end. in: its standard input, or -1. CMX_OK: exit status 0, and line is the last line

@@ -135,7 +135,7 @@ static cmx_err read_at(void *arg, uint32_t offset, void *out, size_t len)
     return pread(s->fd, out, len, offset) == (ssize_t)len ? CMX_OK : CMX_EIO;
 }
 
-/* Calls a hook. On an error, why is the sentence that ota_runner_call wrote. */
+/* Calls a hook. On an error, *why gets the sentence that ota_runner_call wrote. */
 static cmx_err call(struct ota_spool *s, runner_hook hook, int in, struct cmx_why *why)
 {
     char line[CMX_WHY_MAX];

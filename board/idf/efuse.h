@@ -26,14 +26,15 @@ struct cmx_efuse {
     uint8_t reg[CMX_EFUSE_FILE_LEN];
 };
 
-/* Reads the file. CMX_ENOENT, CMX_EPERM, CMX_EIO; CMX_EFORMAT: the file is not 512 bytes long. why: as in hw_key.h. */
+/* Reads the file. CMX_ENOENT, CMX_EPERM, CMX_EIO: it cannot be read; CMX_EFORMAT: it is not 512 bytes long. why: as in
+ * hw_key.h. */
 CMX_MUST_USE cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *why);
 
 /* Pure. Reads the content of a file. CMX_EFORMAT: len is not 512. */
 CMX_MUST_USE cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file, size_t len);
 
 /* Copies the key of BLOCK_KEY3, if its purpose is HMAC_UP and it is read-protected. CMX_ENOKEY: there is no key, it has
- * another purpose, or it is readable; why then contains the command that corrects the file `path`. CMX_EAGAIN: a key
+ * another purpose, or it is readable; *why then contains the command that corrects the file `path`. CMX_EAGAIN: a key
  * was burned, but espefuse left no bits of it in the file. The caller wipes key. */
 CMX_MUST_USE cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[32], struct cmx_why *why);
 

@@ -79,7 +79,7 @@ void cmx_otadata_plan_activate(const struct cmx_otadata *d, unsigned slot, unsig
  * no active record. */
 CMX_MUST_USE cmx_err cmx_otadata_plan_confirm(const struct cmx_otadata *d, struct cmx_otadata_plan *plan);
 
-/* Makes the plan that marks the running image invalid, with why in the record's label, cut to the label's length.
+/* Makes the plan that marks the running image invalid, with `why`, cut to the label's length, in the record's label.
  * CMX_ENOENT: there is no active record. */
 CMX_MUST_USE cmx_err cmx_otadata_plan_rollback(const struct cmx_otadata *d, const char *why,
                                                struct cmx_otadata_plan *plan);

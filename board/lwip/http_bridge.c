@@ -25,7 +25,7 @@ struct bridge {
     int server;            /* our end of the kernel's socket pair */
     atomic_bool answered;  /* the server sends no more data */
     atomic_bool ended;     /* one direction has failed, so both end */
-    atomic_int directions; /* threads that still run; the last one frees the object */
+    atomic_int directions; /* threads that are still running; the last one frees the object */
 };
 
 static void release(struct bridge *b)
@@ -52,8 +52,8 @@ static bool send_all(int fd, const char *data, size_t len)
     return true;
 }
 
-/* Carries bytes from client to server. lwIP's recv can't be interrupted from another thread: it returns at intervals so
- * that the thread can check whether the connection has ended. */
+/* Carries bytes from client to server. lwIP's recv can't be interrupted from another thread, so it has a timeout
+ * (set_timeout), after which this thread checks whether the connection has ended. */
 static void upward(void *arg)
 {
     struct bridge *b = arg;

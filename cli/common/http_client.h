@@ -19,7 +19,7 @@ struct http_upload {
     FILE *file; /* positioned at first */
     uint64_t first, total;
     unsigned kbps;
-    /* Called during the upload. sent includes the bytes before `first`. If it returns false, the request ends. */
+    /* Called during the upload. `sent` includes the bytes before `first`. If it returns false, the request ends. */
     bool (*progress)(void *arg, uint64_t sent);
     void *arg;
 };
@@ -48,7 +48,7 @@ struct http_answer {
 /* True if a request can use the URL as its base. */
 bool http_url_ok(const char *url);
 
-/* Returns CMX_OK when an answer arrived, with any status; free it with http_answer_free. Otherwise why says what
+/* Returns CMX_OK when an answer arrived, with any status; free it with http_answer_free. Otherwise `why` says what
  * failed: CMX_EINVAL (not an http URL), CMX_EDNS, CMX_EREFUSED, CMX_ETIMEOUT, CMX_ECLOSED, CMX_EPROTO (the peer does
  * not speak HTTP), CMX_ETRUNC (shorter than announced), CMX_ENOSPC (longer than HTTP_ANSWER_MAX), CMX_EAGAIN (progress
  * ended the request), CMX_ENOMEM. */

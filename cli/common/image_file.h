@@ -17,7 +17,7 @@
  * CLI_FAILED the reason was printed, with todo as the advice (see cli_fail). */
 int image_file_check(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c, const char *todo);
 
-/* Like image_file_check, but prints no message: why says what is wrong. */
+/* Like image_file_check, but prints no message: `why` says what is wrong. */
 CMX_MUST_USE cmx_err image_file_read(const char *path, const struct cmx_image_policy *policy, struct cmx_image *c,
                                      struct cmx_why *why);
 

@@ -32,7 +32,7 @@ struct names {
     struct gw_party *parties; /* the registered ones, sorted by address */
     size_t n, cap;
     /* The owners of other addresses, such as local users and parties that were registered after this command began. A
-     * search takes long, so there are at most OTHERS_MAX searches in OTHERS_MS. kind "": the address has no owner. */
+     * search is slow, so there are at most OTHERS_MAX searches in OTHERS_MS. kind "": the address has no owner. */
     struct gw_party others[OTHERS_MAX];
     size_t n_others;
     uint64_t others_ms;
@@ -129,7 +129,7 @@ static void name_of(struct access_job *job, const char *address, char *out, size
         snprintf(out, cap, "%s:%s", p->kind, p->name);
 }
 
-/* True if wanted is the party's name as printed, the name of a platform or user without its kind, or the address. */
+/* True if `wanted` is the party's name as printed, the name of a platform or user without its kind, or the address. */
 static bool names_party(const char *wanted, const char *name, const char *address)
 {
     const char *colon = strchr(name, ':');

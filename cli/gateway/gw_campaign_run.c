@@ -150,7 +150,8 @@ static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
     if (strcmp(outcome, "updated") == 0) {
         u->state = must_attest(&t->g->registry, u->name) ? GW_UPDATE_ATTESTING : GW_UPDATE_DONE;
     } else if (x->looks && has_boot && strcmp(outcome, "not-sent") == 0) {
-        /* In a stopped campaign the update had begun, but the device does not run the image. */
+        /* A stopped campaign looks only at updates that have begun. The device is not running the image, so the update
+         * waits again. */
         u->state = x->campaign.state == GW_CAMPAIGN_STOPPED ? GW_UPDATE_WAITING : GW_UPDATE_BEGUN;
         snprintf(u->boot, sizeof u->boot, "%s", boot);
     } else if (outcome[0] && strcmp(outcome, "not-sent") != 0) {
@@ -352,7 +353,7 @@ static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
     bool open = u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN;
-    bool runs = open && find_child(k->t->w, u->device); /* if not open, its child is another campaign's */
+    bool runs = open && find_child(k->t->w, u->device); /* if `open` is false, the child is another campaign's */
     bool strict = done_of(k->campaign) < k->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {

@@ -7,11 +7,11 @@
  * 2. A child sends the image and waits until the device has confirmed it ('update --since BOOT'). If the device has the
  * image already, the child does not send it again.
  *
- * 3. If the device has a policy, the device proves with evidence that it runs the new firmware.
+ * 3. If the device has a policy, the device proves with evidence that it is running the new firmware.
  *
- * If the worker is killed during a step, the next worker repeats this step. After a campaign was stopped, the next
- * worker sends nothing to a device whose update has begun: the update is done if the device runs the image, and
- * otherwise it waits again. */
+ * If the worker is killed during a step, the next worker repeats this step. If the campaign has been stopped
+ * meanwhile, the next worker sends nothing to a device whose update has begun. If the device is running the image,
+ * step 3 follows; otherwise the update waits again. */
 #pragma once
 
 #include "cli/gateway/gw_child.h"

@@ -69,7 +69,7 @@ static void check(struct doctor *d, bool good, const char *what, const char *why
     say(d, good ? FINE : BAD, what, why, todo);
 }
 
-/* Reports a finding, as say does. The reason's text is "why; what to do"; this function splits it. */
+/* Reports a finding, as `say` does. The reason's text is "why; what to do"; this function splits it. */
 static void say_reason(struct doctor *d, finding f, const char *what, const struct cmx_why *reason)
 {
     char why[CMX_WHY_MAX];
@@ -161,7 +161,7 @@ static void check_consumers(struct doctor *d)
         "create it, or remove its grants with 'cmxsafe gateway grant --remove'");
 }
 
-/* ---- checks that are a shell script each ---- */
+/* ---- checks that each consist of a shell script ---- */
 
 /* In which gateways a check is made, and in which network namespace. */
 enum where {

@@ -21,8 +21,8 @@ struct gw_fleet_answers {
     size_t n;
 };
 
-/* Creates a socket in the fleet's namespace and starts to connect it. gid: the socket's group, by which the packet
- * filter knows which sources it may use. -1: it failed. Needs root. */
+/* Creates a socket in the fleet's namespace and starts to connect it. gid: the socket's group; the packet filter
+ * decides by it which sources the socket may use. Returns -1 on failure. Needs root. */
 int gw_fleet_connect(gid_t gid, const char *source, const char *target, uint16_t port);
 /* Starts to connect to another gateway, over the link to it. */
 int gw_fleet_connect_node(const struct gw_nodes *nodes, const struct gw_node *node);

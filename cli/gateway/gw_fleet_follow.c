@@ -143,7 +143,7 @@ static void followed_read(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void
         x->answered = true;
         x->received += (size_t)n;
         for (ssize_t i = 0; i < n; i++) {
-            if (x->len == sizeof x->line || (!x->caught_up && x->received > LOG_MAX)) { /* it is no log */
+            if (x->len == sizeof x->line || (!x->caught_up && x->received > LOG_MAX)) { /* this is not a log */
                 followed_drop(x);
                 return;
             }

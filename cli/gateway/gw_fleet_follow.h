@@ -17,7 +17,7 @@ struct gw_fleet_followed {
     bool malformed;   /* the operator was warned that this gateway sends malformed records */
     int64_t at_ms;    /* time of the last line */
     size_t n;         /* number of lines with that time that have arrived */
-    size_t skip;      /* how many of those lines the gateway still repeats on this connection */
+    size_t skip;      /* how many of those lines the gateway has yet to repeat on this connection */
     uint64_t next_ms; /* while connected, the time at which the connection counts as dead if nothing arrives; otherwise
                          the time of the next attempt to connect */
     size_t received;  /* bytes that have arrived */

@@ -1,5 +1,5 @@
 /* `cmxsafe gateway follow`: keeps the copy of a shared registry up to date. It fetches the changes of other gateways,
- * applies them here, and records when PostgreSQL confirmed the copy. The gateway starts it. */
+ * applies them here, and records when PostgreSQL confirmed the copy. The gateway starts this command. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -326,7 +326,7 @@ static int add_spooled(struct adding *a)
 
     if (status)
         return status;
-    gw_folder_close(&g); /* an upload may take long, so do not keep the registry open; g.dir stays valid */
+    gw_folder_close(&g); /* an upload may take a long time, so do not keep the registry open; g.dir stays valid */
     err = gw_spool_open(&spool, &g, &from, &e);
     status = err ? gw_fail(a->x.what, &e) : add_checked(a, spool.path);
     gw_spool_close(&spool);
@@ -421,7 +421,7 @@ static int image_list(int argc, char **argv)
     return gw_read_finish(&x, err);
 }
 
-/* Removes the image's files. The registry has the event of the removal already. */
+/* Removes the image's files. The registry already contains the removal's event. */
 static int drop_image(struct gw *g, const char *digest)
 {
     struct cmx_why e = {0};

@@ -109,7 +109,7 @@ struct device {
     char firmware[sizeof((struct gw_seen *)0)->firmware];
     const char *verdict; /* not freed */
     int64_t seen, attested, has_policy, quarantined, evidence_ends;
-    int64_t claims_isolation, isolated;                  /* the last evidence has this claim; it says "active" */
+    int64_t claims_isolation, isolated;                  /* isolation claim: 1 if present; 1 if it says "active" */
     int64_t up;                                          /* it has a session at this gateway or at another one */
     int64_t in, out, refused, denied, takeovers_refused; /* counted by this gateway */
 };

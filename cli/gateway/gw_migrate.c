@@ -35,7 +35,7 @@ static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_out
 }
 
 /* Turns this gateway's copy of the shared registry into a registry of its own. Without offline, the copy must be up to
- * date. With offline, PostgreSQL is lost, so the copy may be older; but it keeps the registry's id, so that the other
+ * date. offline is for a lost PostgreSQL: the copy may then be older. It keeps the registry's id, so that the other
  * gateways accept a new database that is created from this copy. */
 static cmx_err to_sqlite(struct gw *g, bool offline, gw_outcome *o, struct cmx_why *e)
 {

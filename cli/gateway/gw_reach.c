@@ -76,8 +76,8 @@ cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d
 
 /* ---- waiting until the other gateways let the operator through ---- */
 
-/* The packet filter lets the socket use the operator's identity, because its owner is root and its group is that of the
- * gateway's account. */
+/* The packet filter lets the socket use the operator's identity, because the socket's owner is root and its group is
+ * that of the gateway's account. */
 static bool connects(const struct gw_reach *r, const struct gw *g, const struct gw_reached *x)
 {
     struct pollfd p = {.fd = gw_fleet_connect((gid_t)gw_account_gid(g), r->source, x->address, r->port),
@@ -88,7 +88,7 @@ static bool connects(const struct gw_reach *r, const struct gw *g, const struct 
     if (p.fd < 0)
         return false;
     if (poll(&p, 1, TRY_MS) == 1)
-        (void)getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len); /* on failure error stays -1 */
+        (void)getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len); /* on failure `error` stays -1 */
     close(p.fd);
     return error == 0;
 }

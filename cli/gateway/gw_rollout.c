@@ -87,7 +87,7 @@ static cmx_err expand(char out[ARGUMENT_CHARS], const char *text, const struct g
     return err ? err : cmx_buf_cstr(&b, &s);
 }
 
-/* Returns why the child could not be started; NULL: it runs. */
+/* Returns why the child could not be started; NULL: it was started. */
 static const char *start(struct run *r, struct one *x)
 {
     static char text[ARGUMENTS_MAX][ARGUMENT_CHARS];

@@ -284,7 +284,7 @@ cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct 
     for (int i = 0; i < n; i++) {
         if (!err)
             err = read_kept(g, list[i]->d_name, fn, arg, e);
-        free(list[i]); /* allocated by scandir, as the list */
+        free(list[i]); /* allocated by scandir, like the list itself */
     }
     free(list);
     return err;

@@ -27,7 +27,7 @@ CMX_MUST_USE cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const cha
 CMX_MUST_USE cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX],
                                        struct cmx_why *e);
 /* Reads a stored manifest and maps its files; CMX_ESIG: the manifest or one of its files was changed. The caller frees
- * *out, also after an error. */
+ * *out, even after an error. */
 CMX_MUST_USE cmx_err gw_store_open_manifest(const struct gw *g, const char *digest, struct gw_manifest **out,
                                             struct cmx_why *e);
 /* m may be NULL. */
@@ -42,8 +42,8 @@ CMX_MUST_USE cmx_err gw_store_keep(const struct gw *g, const char *digest, const
 /* Removes an image from the list of kept images; its copy stays while a campaign needs it. store false: only checks
  * that the image is on the list. CMX_ENOENT: it is not on the list. */
 CMX_MUST_USE cmx_err gw_store_forget(const struct gw *g, const char *digest, bool store, struct cmx_why *e);
-/* Calls fn for each kept image, in the order of the digests; at: the Unix time at which it was added. Stops at the
- * first error of fn and returns it. */
+/* Calls fn for each kept image, in the order of the digests; at: the Unix time at which it was added. If fn
+ * returns an error, stops and returns that error. */
 typedef cmx_err (*gw_kept_fn)(void *arg, const char *digest, const char *label, int64_t at);
 CMX_MUST_USE cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct cmx_why *e);
 

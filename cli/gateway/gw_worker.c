@@ -41,11 +41,11 @@ struct known {
     uint64_t retry_ms;      /* the wait after a check that did not find it trusted; 0: none */
     uint64_t next_ms;       /* no check before this time */
     pid_t pid;              /* child that checks the device; 0: none */
-    uint64_t check_ends_ms; /* the check is ended at this time, if the child has not ended itself before */
+    uint64_t check_ends_ms; /* the check is ended at this time unless the child has already ended */
     int fd;
     struct gw_basis basis; /* inputs of the check */
     struct gw_check_result result;
-    bool decided; /* the check had a verdict, which is not stored yet */
+    bool decided; /* the check has given a verdict, which is not stored yet */
 };
 
 struct seen {
@@ -67,7 +67,7 @@ struct worker {
     uint64_t away_ms; /* when the worker last looked for devices that are away */
     uint64_t journal; /* number of the next entry to read */
     uint64_t seen_ms;
-    uint64_t decided_ms; /* time since which a verdict waits to be stored; 0: none waits */
+    uint64_t decided_ms; /* since when a verdict has been waiting to be stored; 0: none is waiting */
     uint64_t queues_ms;
     char queues[80]; /* last report of the queues' lengths */
     size_t running;
@@ -324,7 +324,7 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
 
 static void end_check(struct worker *w, struct known *k)
 {
-    /* The result is in the pipe. A child that a device has taken over may continue after it, or may have given none. */
+    /* A result is in the pipe. A child that a device has taken over may still be running, or may have written none. */
     kill(k->pid, SIGKILL);
     gw_check_read(k->fd, &k->result);
     close(k->fd);
@@ -476,7 +476,7 @@ static void wait_checks(struct worker *w)
             fds[n] = (struct pollfd){.fd = k->fd, .events = POLLIN};
             of[n++] = k;
         }
-    (void)poll(fds, n, TICK_MS); /* after a failure, no check has ended */
+    (void)poll(fds, n, TICK_MS); /* if poll fails, `revents` stays 0: no check counts as ended */
     for (nfds_t i = 0; i < n; i++)
         if (fds[i].revents || cmx_port_now_ms() >= of[i]->check_ends_ms)
             end_check(w, of[i]);

@@ -1,7 +1,7 @@
 /* cmxsafe-authkeys - sshd's AuthorizedKeysCommand: prints the authorized_keys line of the key that logs in, or nothing.
  * Runs at every login as the unprivileged account. After any error it prints nothing, so that sshd denies the login. It
- * then writes the reason to stderr and syslog. Because sshd discards the command's stderr, it also sends the reason to
- * the running gateway.
+ * then writes the reason to stderr and syslog. Because sshd discards the command's stderr, the command also sends the
+ * reason to the running gateway.
  *
  * The program sends one of these requests to the gateway's control socket. It waits for the answer before it prints a
  * line.
@@ -62,7 +62,7 @@ static bool notify_gateway(const char *dir, const char *verb, const char *text)
 
     if (fd < 0)
         return true;
-    /* SO_SNDTIMEO also bounds connect, which waits while the gateway's queue of connections is full. */
+    /* SO_SNDTIMEO also limits `connect`, which waits while the gateway's queue of connections is full. */
     if (len > 0 && (size_t)len < sizeof message &&
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0 && connect_control(fd, dir) &&

@@ -73,7 +73,7 @@ cmx_err gw_file_write(const char *path, const char *text, size_t len, unsigned m
     return replace(path, text, len, mode, NULL, e);
 }
 
-/* Allocates disk space for the first len bytes, without changing the file's size or content. True also if the file
+/* Allocates disk space for the first len bytes, without changing the file's size or content. Also true if the file
  * system can't do this. */
 static bool reserve(int fd, size_t len)
 {

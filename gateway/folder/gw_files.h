@@ -19,11 +19,11 @@ CMX_MUST_USE cmx_err gw_file_rewrite(const char *path, const char *text, size_t 
 /* Removes the temporary files that gw_file_write left in the folder when a process was killed while it wrote one of
  * these n files. Files younger than a minute stay, because a writer may still use them. */
 void gw_file_remove_temporary(const char *folder, const char *const names[], size_t n);
-/* Reads the whole file into *text; free it with free(), also after a failure. A missing file counts as empty. */
+/* Reads the whole file into *text; free it with free(), even after a failure. A missing file counts as empty. */
 CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e);
 /* Creates the folder path with this mode, and the missing folders above it with mode 0755. If path exists, changes its
  * mode. */
 CMX_MUST_USE cmx_err gw_file_mkdir(const char *path, unsigned mode, struct cmx_why *e);
-/* Writes text with a single call into a file that exists, such as one of /proc or of a control group. dir: descriptor
+/* Writes text with a single call into a file that exists, such as one in /proc or in a control group. dir: descriptor
  * of the folder, or AT_FDCWD. False: see errno. */
 bool gw_file_put(int dir, const char *path, const char *text);

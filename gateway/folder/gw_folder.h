@@ -64,14 +64,15 @@ void gw_folder_close(struct gw *g);
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
 /* True if the last process that held the lock was killed. What it stored in the registry may not be in force yet. */
 bool gw_folder_is_abandoned(const struct gw *g);
-/* Reads the settings from g->registry, which is open. */
+/* Reads the settings from g->registry, which must be open. */
 CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 
 /* Writes DIR/name to out and returns out. The path always fits, because g->dir is shorter than out. */
 const char *gw_path(const struct gw *g, const char *name, char out[GW_PATH_MAX]);
 /* Returns the folder's path as sshd and its helper see it: GW_INSIDE_DIR in --user mode, else g->dir. */
 const char *gw_inside_dir(const struct gw *g);
-/* Checks a path that sshd's configuration and units contain, where they would split or expand some characters. */
+/* Refuses a path with a character that sshd's configuration or a systemd unit would not take literally. CMX_EINVAL: the
+ * path has a blank, a control character or one of " ' \ % # $. */
 CMX_MUST_USE cmx_err gw_path_check(const char *path, struct cmx_why *e);
 /* Writes the host name of a device: "cam-17.cmx", or "localhost" in a small deployment. */
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX]);

@@ -73,7 +73,7 @@ static size_t count(const char *text, char c)
     return n;
 }
 
-/* Formats the line with SEPARATOR instead of blanks, and splits it there, so that values may have blanks. */
+/* Formats the line with SEPARATOR instead of blanks, and splits it at each SEPARATOR: values may then have blanks. */
 bool gw_program_runf(bool quiet, const char *fmt, ...)
 {
     const char *argv[WORDS_MAX + 1] = {NULL};

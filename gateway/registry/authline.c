@@ -76,7 +76,8 @@ static const char device_opens[] = "SELECT host, port FROM direct WHERE device =
                                    " SELECT address, port FROM port WHERE device = ?1 AND address <> '' UNION ALL"
                                    " SELECT host, port FROM port JOIN " LOOPBACK " WHERE device = ?1 AND address = ''";
 
-/* The services that the platform's grants permit. A device is given by its address and by its name. */
+/* The services that the platform's grants permit: each with the device's address and with its name or, in a small
+ * deployment, with the hosts of the loopback. */
 #define PLATFORMS_DEVICES                                                                                              \
     "active_grants p JOIN device d ON d.id = p.device AND d.revoked IS NULL WHERE p.consumer = ?1 AND d.address IS "
 static const char platform_opens[] =

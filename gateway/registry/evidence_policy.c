@@ -118,7 +118,7 @@ static cmx_err drop_evidence(struct gw_registry *r, const struct gw_policy *p, s
     " LEFT JOIN policy p1 ON p1.kind = 'device' AND p1.target = d.name"                                                \
     " LEFT JOIN policy p2 ON p2.kind = 'group' AND p2.target = d.team WHERE d.id = evidence.device)"
 
-/* Makes evidence end earlier that was given under a policy with a longer maximum age. */
+/* Makes evidence end earlier if it was given under a policy with a longer maximum age. */
 static cmx_err shorten_evidence(struct gw_registry *r, struct cmx_why *e)
 {
     return gw_sql_run(r, e,

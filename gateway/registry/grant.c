@@ -178,7 +178,7 @@ static cmx_err check_port(const struct gw_device *d, uint16_t port, struct cmx_w
     return cmx_why_fail(e, CMX_ENOENT, "%s has no port %u; see 'cmxsafe gateway show'", d->name, port);
 }
 
-/* Checks "P@CA": P is a valid name, and a CA with that name is registered. */
+/* Checks "P@CA": P is not empty, the whole name is short enough, and the CA is registered. */
 static cmx_err check_principal(struct gw_registry *r, const struct gw_consumer *c, struct cmx_why *e)
 {
     const char *authority = strrchr(c->name, '@') + 1;

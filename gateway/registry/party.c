@@ -319,7 +319,7 @@ static cmx_err find_local_user(const struct gw_fleet *f, const char *what, struc
     if (!found)
         return CMX_ENOENT;
     *out = p;
-    (void)canonical_user(p.name, name); /* not earlier, since it may end the enumeration */
+    (void)canonical_user(p.name, name); /* not called in the loop, because it may end the enumeration */
     return derive_name(f, CMX_DOMAIN_USER_ADDRESS, name, out->address, e);
 }
 
@@ -401,7 +401,7 @@ static cmx_err allow_group(struct each_allowed *job, const char *group, struct g
     err = derive_name(job->f, CMX_DOMAIN_GROUP_ADDRESS, name, a->source, job->e);
     if (!err)
         err = allow(job, a);
-    gr = getgrnam(group); /* two groups of one gid may have different members */
+    gr = getgrnam(group); /* two groups with the same gid may have different members */
     if (!gr)
         gr = getgrnam(name); /* `group` is a number */
     for (char **m = gr ? gr->gr_mem : NULL; !err && m && *m; m++) {

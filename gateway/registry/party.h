@@ -18,15 +18,15 @@ struct gw_party {
  * spellings of user 0: a grant to "00" would remain after the grant to "0" is removed. */
 bool gw_party_number(const char *name, uint64_t *id);
 
-/* Returns the uid or gid of a local user or group, which c gives by name or by number. -1: c is neither, or this
- * machine does not have it. */
+/* Returns the uid or gid of the local user or group that c names, by name or by number. -1: c is neither a user nor a
+ * group, or this machine does not have it. */
 long gw_party_local_id(const struct gw_consumer *c);
 
 /* False if c is the name of a user or group that this machine does not have. */
 bool gw_party_is_known(const struct gw_consumer *c);
 
-/* Calls fn for each other consumer in the registry that is the same local user or group as c: a grant can give it by
- * any of its names, or by its number. If fn returns an error, stops and returns it. */
+/* Calls fn for each other consumer in the registry that is the same local user or group as c: a grant can refer
+ * to it by any of its names, or by its number. If fn returns an error, stops and returns it. */
 typedef cmx_err (*gw_spelling_fn)(void *arg, const struct gw_consumer *c);
 CMX_MUST_USE cmx_err gw_party_each_spelling(struct gw_registry *r, const struct gw_consumer *c, gw_spelling_fn fn,
                                             void *arg, struct cmx_why *e);
@@ -58,7 +58,7 @@ CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet 
 /* An allowed connection: the identity `source` may open connections to `port` of the identity `target`. uid: on the
  * host, this local user's sockets get the identity `source`; -1: the source is not a local user. gid: the same for a
  * local group. cgroup: the source unit's cgroup; "": the source is not a unit. unit: the unit's number in the registry,
- * which never changes; 0: the source is not a unit. by_number: the grant gives the user as a number. */
+ * which never changes; 0: the source is not a unit. by_number: the grant names the user by number. */
 struct gw_allowed {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];
@@ -79,7 +79,7 @@ struct gw_allowed_list {
 /* Reads all connections that the registry allows. These are the connections that a grant permits, and a device's direct
  * contexts that lead to another device or to the gateway's host. host_link: the address of the host's end of the link.
  * A grant to a group counts for the group and for each of its members. If several grants allow the same connection, the
- * one that ends last counts. A stale copy (copy_state.h) allows nothing. Free the list with gw_allowed_free, also after
+ * one that ends last counts. A stale copy (copy_state.h) allows nothing. Free the list with gw_allowed_free, even after
  * an error. */
 CMX_MUST_USE cmx_err gw_allowed_read(struct gw_registry *r, const struct gw_fleet *f, const char *domain,
                                      const char *host_link, struct gw_allowed_list *out, struct cmx_why *e);

@@ -12,7 +12,7 @@
 #include "gateway/registry/copy_state.h"
 #include "gateway/registry/term.h"
 
-/* schema_1 creates the tables of version 1, and schema_2 changes them to version 2. A new registry executes both. */
+/* schema_1 creates the tables of version 1, and schema_2 changes them to version 2. A new registry needs both. */
 static const char schema_1[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     /* team is the device's group; GROUP is a keyword of SQL. */
@@ -275,7 +275,8 @@ void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_c
     gw_copy_state_read(out, path, meta_number(r, "clock", 0));
 }
 
-/* SQLite would wait for the writer of a FIFO, and its messages name neither a missing file nor a folder. */
+/* If path is a FIFO, SQLite would wait for its writer. If path is missing or is a folder, SQLite's message would not
+ * say so. */
 static cmx_err check_file(const char *path, struct cmx_why *e)
 {
     struct stat st;

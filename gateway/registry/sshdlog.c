@@ -28,8 +28,8 @@ static void parse_fingerprint(struct gw_log_line *out, const char *line)
         (void)take_fingerprint(out->fingerprint, fp, strlen(fp));
 }
 
-/* Parses "Accepted publickey for ACCOUNT from ADDRESS port N ssh2: TYPE SHA256:...", and with a certificate
- * " ID KEY-ID (serial N) CA TYPE SHA256:..." after it. A CA chooses the key ID. */
+/* Parses "Accepted publickey for ACCOUNT from ADDRESS port N ssh2: TYPE SHA256:...", followed, for a certificate, by
+ * " ID KEY-ID (serial N) CA TYPE SHA256:...". A CA chooses the key ID. */
 static bool parse_accepted(struct gw_log_line *out, const char *line)
 {
     static const char serial[] = " (serial ";

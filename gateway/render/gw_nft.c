@@ -51,11 +51,12 @@ static cmx_err end_elements(struct nft_job *job, cmx_err err)
     return err;
 }
 
-/* What the elements of a set or map name: users or, with BY_GROUP, groups; IDENTITIES: and their identities. */
+/* What the elements of a set or map contain: uids or, with BY_GROUP, gids; with IDENTITIES, also the identities of
+ * these users or groups. */
 #define BY_GROUP 1u
 #define IDENTITIES 2u
 
-/* Returns the uid of entry a as seen in the namespace or, with BY_GROUP, its gid. -1: none. */
+/* Returns the uid of entry *a as seen in the namespace or, with BY_GROUP, its gid. -1: none. */
 static long socket_id(const struct nft_job *job, const struct gw_allowed *a, uint64_t what)
 {
     if (what & BY_GROUP)
@@ -126,7 +127,7 @@ static bool is_local(const struct gw_party *p)
 }
 
 /* Writes the identity of a local party and, for a group, also the identities of its members. Whether the group still
- * has a grant does not matter: resets of the last connections must still be routed to the members. */
+ * has a grant does not matter: TCP resets for its last connections must still be routed to the members. */
 static cmx_err put_local_party(void *arg, const struct gw_party *p)
 {
     struct nft_job *job = arg;

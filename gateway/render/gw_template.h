@@ -15,14 +15,14 @@
 
 struct gw_template_value {
     const char *name;
-    const char *text; /* the value; NULL: `lines` writes the value or, if that is NULL too, it is `number` */
+    const char *text; /* the value; NULL: `lines` writes it; if `lines` is NULL too, the value is `number` */
     cmx_err (*lines)(void *arg, uint64_t number); /* writes the value to the same file, as complete lines */
     uint64_t number;
     bool hex; /* write `number` in hex */
 };
 
-/* Writes the template text to f. values ends with an entry without a name. arg is passed to the functions `lines`, and
- * also `number` of their entry.
+/* Writes the template `text` to f. `values` ends with an entry without a name. The functions `lines` are called with
+ * arg and the `number` of their entry.
  * CMX_EINTERNAL: the template names a value that is not in the list. */
 CMX_MUST_USE cmx_err gw_template_write(FILE *f, const char *text, const struct gw_template_value *values, void *arg,
                                        struct cmx_why *e);

@@ -12,7 +12,7 @@ void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g)
 }
 
 /* Reads a complete line. If the end of the line is not written yet, the next call reads the line again. A power cut may
- * leave a line of any bytes: NUL bytes become '?', and a line that is too long is cut. */
+ * leave a line of arbitrary bytes: NUL bytes become '?', and a line that is too long is cut. */
 static bool read_whole(FILE *f, char line[GW_ACCESS_LINE_MAX])
 {
     size_t n = 0;

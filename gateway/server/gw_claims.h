@@ -26,7 +26,7 @@ CMX_MUST_USE cmx_err gw_claims_open(struct gw_claims *c, const struct gw_fleet *
 bool gw_claims_change(struct gw_claims *c, const uint8_t address[16], unsigned add, unsigned remove);
 void gw_claims_close(struct gw_claims *c);
 
-/* ---- routes that other gateways announced; need no capability ---- */
+/* ---- routes that other gateways announced; these functions need no capability ---- */
 
 struct gw_remote {
     unsigned node;   /* number of the gateway that announced the address */

@@ -4,7 +4,7 @@
 
 #include "gateway/server/gw_server.h"
 
-/* Creates a client for the connection fd, which it owns. NULL: out of memory or descriptors. */
+/* Creates a client, which owns the connection fd. NULL: out of memory or descriptors; fd is then closed. */
 struct gw_client *gw_client_add(struct gw_server *s, int fd);
 /* Closes the client's connections, and frees it. */
 void gw_client_close(struct gw_server *s, struct gw_client *c);

@@ -80,7 +80,7 @@ static void control_take(struct gw_server *s, int fd)
         return;
     c->pid = peer.pid;
     c->root = peer.uid == 0;
-    if (!c->root) /* a session whose sshd is taken over must not use up the descriptors */
+    if (!c->root) /* a session whose sshd is compromised must not use up the descriptors */
         c->deadline_ms = cmx_port_now_ms() + HELPER_MS;
 }
 
@@ -315,7 +315,7 @@ static void take_trouble(struct gw_server *s, struct gw_client *c, const char *t
     const struct gw_session *x = gw_session_of_process(s, c->pid);
 
     if (!x || x->up)
-        return; /* only logins have trouble; a session must not fill the log */
+        return; /* only a login reports trouble; a session that has logged in must not fill the log */
     s->counters.trouble++;
     if (strcmp(s->trouble, text) != 0)
         gw_note("no login is possible: %s", text);
@@ -383,10 +383,10 @@ static void answer_forget(struct gw_server *s, struct gw_client *c, const char *
 static const struct {
     const char *verb; /* with a blank at its end if a text follows */
     bool root;        /* only root may send it */
-    void (*serve)(struct gw_server *s, struct gw_client *c, const char *text); /* NULL: put writes the answer */
+    void (*serve)(struct gw_server *s, struct gw_client *c, const char *text); /* NULL: `put` writes the answer */
     put_fn put;
 } requests[] = {
-    /* From sshd's helper. A session may send these too, even if its sshd is taken over: they concern that session. */
+    /* From sshd's helper. A session whose sshd is compromised may send these too: they concern that session. */
     {"login ", false, take_login, NULL},
     {"certificate ", false, take_certificate, NULL},
     {"refused ", false, take_refused, NULL},
@@ -479,7 +479,7 @@ static cmx_err not_running(const struct gw *g, struct cmx_why *e)
 }
 
 /* Connects to the control socket. patience_s: how long the connection and each later call may wait; 0: not at all.
- * Returns -1 if no gateway is running or, with errno EAGAIN, if it accepts no connection in time. */
+ * Returns -1 if no gateway is running or, with errno EAGAIN, if the gateway accepts no connection in time. */
 static int control_connect(const struct gw *g, int patience_s)
 {
     const struct timeval patience = {.tv_sec = patience_s};

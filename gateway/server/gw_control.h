@@ -4,7 +4,7 @@
 #include "gateway/folder/gw_folder.h"
 
 /* Sends one line. *answer receives the answer, or NULL after an error; free it with free(). If answer is NULL, the
- * answer is discarded. CMX_ECLOSED: no gateway is running. CMX_EPERM: a gateway is running and gave no complete answer;
+ * answer is discarded. CMX_ECLOSED: no gateway is running. CMX_EPERM: a gateway is running but gave no complete answer;
  * it may be hung, or the caller is not root. */
 CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e);
 

@@ -68,8 +68,8 @@ static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned ad
 }
 
 /* Claims the identity. The new sequence is higher than this gateway's last one and than the one in the registry. Its
- * metric is newer than the newest one that another gateway has announced since the start, even if the link to that
- * gateway is down now. */
+ * metric is newer than the newest one that another gateway has announced since this server started, even if the link to
+ * that gateway is down now. */
 static void hold_claim(struct gw_server *s, struct gw_hold *h)
 {
     unsigned before = h->announced ? gw_claim_metric(h->sequence) : 0;
@@ -124,8 +124,8 @@ void gw_hold_end(struct gw_server *s, const struct gw_session *x)
         hold_release(s, h);
 }
 
-/* Marks the sessions of an identity as lost to another gateway, which has a newer claim: the device has logged in there
- * since. */
+/* Marks the sessions of an identity as lost to another gateway, which has a newer claim: the device has logged in to
+ * that gateway in the meantime. */
 static void hold_lost(struct gw_server *s, const struct gw_hold *h, const char *node)
 {
     for (struct gw_session *x = s->sessions; x; x = x->next)
@@ -141,9 +141,9 @@ static const char *node_name(const struct gw_server *s, unsigned number)
     return "(unknown)";
 }
 
-/* Returns the entry of an identity that another gateway announced. NULL: this gateway's announcements have added
- * GW_NODE_CLAIMS_MAX entries already, or no memory. Without an entry, a later claim of this gateway follows the
- * sequence in the registry only. */
+/* Returns the entry of an identity that another gateway announced. NULL: that gateway's announcements have
+ * already added GW_NODE_CLAIMS_MAX entries, or there is no memory. Without an entry, a later claim by our own gateway
+ * follows only the sequence in the registry. */
 static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t address[16], unsigned node)
 {
     struct gw_hold *h = hold_find(s, address);

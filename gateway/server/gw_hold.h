@@ -18,7 +18,7 @@ struct gw_hold {
     unsigned sessions;
     int64_t sequence; /* 0: never claimed */
     bool announced;   /* the route that announces the claim exists */
-    unsigned seen;    /* newest metric that another gateway announced since the start; 0: none */
+    unsigned seen;    /* newest metric that another gateway has announced since this server started; 0: none */
     int64_t since;
     uint64_t changed; /* number of the last change; see gw_hold_json */
 };

@@ -74,8 +74,8 @@ static void accept_some(struct gw_server *s, struct gw_watch *w)
         int fd = accept4(w->fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC);
         struct gw_session *x = fd < 0 ? NULL : gw_session_new(s, fd, &peer);
 
-        /* If the kernel has no descriptor or memory, the connection stays in the queue, and would wake the loop at once
-         * again. */
+        /* If the kernel has no descriptor or memory, the connection stays in the queue, and would wake the loop again
+         * at once. */
         if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED)
             s->accept_ms = cmx_port_now_ms() + ACCEPT_PAUSE_MS;
         if (!x)
@@ -308,7 +308,7 @@ static bool open_signals(struct gw_server *s)
     return s->signals.fd >= 0 && gw_watch_add(s->epoll, &s->signals);
 }
 
-/* Each session needs two descriptors in this process. Returns how many there may be. */
+/* Raises the limit on open descriptors, because each session needs two in this process. Returns the new limit. */
 static size_t raise_limits(void)
 {
     struct rlimit lim = {.rlim_cur = 1024, .rlim_max = 1024};

@@ -242,7 +242,7 @@ static void put_link(struct netstate_item *x, const char *name, const struct net
     put_attribute(x, name ? &a : number);
 }
 
-/* Adds a route to the fleet's whole prefix; ignores other routes. */
+/* Adds a route to the digest if its destination is the fleet's whole prefix; ignores other routes. */
 static void read_route(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
@@ -273,7 +273,7 @@ static void read_route(struct netstate_reader *r, const uint8_t *message, size_t
         add_item(r, &x);
 }
 
-/* Adds a routing rule. On the host only one rule belongs to the gateway; in the namespace all rules do. */
+/* Adds a routing rule to the digest. On the host, only one rule belongs to the gateway; in the namespace, all do. */
 static void read_rule(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};

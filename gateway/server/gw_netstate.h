@@ -30,8 +30,8 @@ typedef enum {
     GW_NETSTATE_ADDED          /* another program added something that the repair did not remove */
 } gw_netstate_change;
 
-/* Compares three states of the network. first: after it was set up; found: before the repair; after: after the
- * repair. */
+/* Compares three states of the network. `first`: after it was set up; `found`: before the repair; `after`: after
+ * the repair. */
 gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const struct gw_netstate *found,
                                        const struct gw_netstate *after);
 

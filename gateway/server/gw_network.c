@@ -117,7 +117,7 @@ static bool configure_netns(struct gw *g)
     return cmx_child_wait(pid) == EXIT_SUCCESS;
 }
 
-/* Creates the link. As for the fleet's addresses, only marked packets are routed to the host's address. */
+/* Creates the link. As with the fleet's addresses, only marked packets are routed to the host's address. */
 static bool make_link(const char *link)
 {
     if (access("/proc/sys/net/ipv6/conf/cmxsafe0", F_OK) != 0 &&

@@ -9,5 +9,5 @@ void gw_revoked_check(struct gw_server *s, struct gw_registry *r);
 
 /* True if sshd may have checked x's login with an earlier KRL. */
 bool gw_revoked_may_be(const struct gw_server *s, const struct gw_session *x);
-/* True if the KRL revokes the session's key, certificate or CA. True also if this can't be checked. */
+/* True if the KRL revokes the session's key, certificate or CA. Also true if this can't be checked. */
 bool gw_revoked_session(struct gw_server *s, struct gw_session *x);

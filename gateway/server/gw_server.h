@@ -57,7 +57,7 @@ struct gw_session_certificate {
     char id[GW_CERTIFICATE_ID_MAX];
     uint64_t serial;
     int64_t ends;    /* Unix time; 0: never */
-    uint64_t end_ms; /* the same time on the port's clock, which is never set back; 0: never */
+    uint64_t end_ms; /* the same time on the clock of cmx_port_now_ms, which is never set back; 0: never */
 };
 
 /* Digests of a key's authorized_keys line, to detect changes. */
@@ -193,14 +193,14 @@ struct gw_server {
     unsigned fatals; /* log lines in this window that count towards GW_FATALS_PER_MINUTE */
     size_t slots;
     size_t max_descriptors; /* limit of this process */
-    uint64_t crowded_ms;    /* when it was last logged that the sessions use them up; 0: never */
+    uint64_t crowded_ms;    /* when it was last logged that the sessions use up the descriptors; 0: never */
     uint64_t accept_ms;     /* no connection is accepted before this time */
     uint64_t registry_checked_ms;
-    uint64_t unchecked_ms; /* when the last check of the sessions failed, because the registry can't be read; 0: it did
-                              not */
+    uint64_t unchecked_ms; /* when the last check of the sessions failed because the registry couldn't be read; 0: it
+                              succeeded */
     struct timespec registry_mtime;
     int64_t registry_inode;
-    uint64_t end_ms;   /* port's clock: when the next grant or evidence ends or the copy becomes stale; 0: never */
+    uint64_t end_ms;   /* cmx_port_now_ms: when the next grant or evidence ends or the copy becomes stale; 0: never */
     int64_t end_wall;  /* the same time on the wall clock, which may be set forward */
     char trouble[300]; /* last failure that blocked all logins; "": none */
     bool stopping;
@@ -229,7 +229,7 @@ struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid);
 /* Returns the session with this number; NULL: there is none, or it has ended. */
 struct gw_session *gw_session_numbered(const struct gw_server *s, uint64_t number);
 void gw_session_readable(struct gw_server *s, struct gw_session *x);
-/* Closes the connection and kills sshd; x is freed when sshd has been reaped. why is logged. */
+/* Closes the connection and kills sshd; x is freed when sshd has been reaped. `why` is logged. */
 void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why);
 void gw_sessions_reap(struct gw_server *s);
 /* Ends each session whose key or certificate was revoked, or whose rights changed (exception: gw_rights_compare).

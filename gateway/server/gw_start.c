@@ -99,8 +99,8 @@ static bool lock_folder(const struct gw *g)
     return false;
 }
 
-/* Runs the server in the fleet's namespace. As root, becomes the account. guard: pid of the parent, with which the
- * server ends; 0: none. */
+/* Runs the server in the fleet's namespace. As root, becomes the account. guard: pid of the parent; the server ends
+ * when the parent ends. 0: none. */
 static int serve_here(struct gw *g, uid_t uid, gid_t gid, pid_t guard, const int *listeners, size_t n)
 {
     struct gw_claims claims = {-1};

@@ -207,7 +207,8 @@ static int sweep_here(struct sweep *s)
     return 0;
 }
 
-/* Returns 0, errno after a failure, or a higher number or -1 if the child was ended. */
+/* Returns 0, or errno after a failure. If a signal ended the child, returns 128 plus the signal's number. -1: the child
+ * can't be waited for. */
 static int sweep_in_namespace(struct sweep *s)
 {
     pid_t pid;

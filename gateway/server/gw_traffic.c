@@ -37,7 +37,7 @@ void gw_traffic_keep(struct gw_session *x)
     x->history->ended_out += out;
 }
 
-/* Sets in, out and sessions of each party. */
+/* Sets `in`, `out` and `sessions` of each party. */
 static void traffic_refresh(struct gw_server *s)
 {
     for (struct gw_history *h = s->history; h; h = h->next) {

@@ -14,8 +14,8 @@ static cmx_err has_notes(struct gw_registry *r, bool *out, struct cmx_why *e)
     return err;
 }
 
-/* Runs a transaction that changes nothing itself, because the steps that begin a transaction also send stored
- * observations, and create tables and columns that this version added. */
+/* Runs a transaction that makes no change of its own. It is needed because the steps that begin a transaction send
+ * stored observations, and create tables and columns that this version added. */
 static cmx_err settle_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     const struct gw_sharing *own_sharing = r->sharing;

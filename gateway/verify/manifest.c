@@ -99,7 +99,8 @@ static cmx_err read_range(const struct words *w, struct cmx_range *out)
     return err;
 }
 
-/* A kind of statement. offset, has: members of struct cmx_manifest that the statement sets; has: a flag, or 0. */
+/* A kind of statement. `offset`: where in struct cmx_manifest the value is stored. `has`: where the flag is that says
+ * that there is a value; 0: there is no flag. */
 struct statement {
     const char *word;
     cmx_err (*take)(struct cmx_manifest *m, const struct statement *s, const struct words *w);

@@ -18,13 +18,13 @@ struct reference {
     size_t n;
 };
 
-/* Opens a file with the content of flash from address `at` on. Call reference_close also after an error. why: one
- * sentence. CMX_EINVAL also if the content would end beyond 4 GB; other errors as for reference_map. */
+/* Opens a file with the content of flash from address `at` on. Call reference_close even after an error. why: one
+ * sentence. Errors as for reference_map; CMX_EINVAL: also if the content would end beyond 4 GB. */
 CMX_MUST_USE cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why);
 
 /* Opens the manifest's regions, whose files are relative to `dir`. CMX_ESIG: the digest of a region's bytes is not the
  * manifest's; CMX_ETRUNC: a file is shorter than its region; CMX_ENOMEM: out of memory; other errors as for
- * reference_map. Call reference_close also after an error. */
+ * reference_map. Call reference_close even after an error. */
 CMX_MUST_USE cmx_err reference_open_manifest(struct reference *r, const struct cmx_manifest *m, const char *dir,
                                              struct cmx_why *why);
 void reference_close(struct reference *r);

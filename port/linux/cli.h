@@ -109,8 +109,8 @@ struct cli_line {
  * was printed, CLI_USAGE if an error message was printed. */
 CMX_MUST_USE cmx_err cli_parse(struct cli_line *line, int argc, char **argv, int *status);
 
-/* Runs the command of the table that argv[1] names. prefix is the words before it ("cmxsafe gateway"). Prints the list
- * for --help, and suggests the nearest name for an unknown one. */
+/* Runs the command of the table that argv[1] names. prefix is the words before it ("cmxsafe gateway"). Lists the
+ * commands for --help, and suggests the nearest name for an unknown one. */
 int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, int argc, char **argv);
 
 /* ---- errors ---- */

@@ -36,9 +36,8 @@
 #define DRAIN_TIMEOUTS 4              /* time limit for draining, in idle timeouts */
 #define ANSWER_TIMEOUTS 2             /* idle timeouts for sending an answer, or STREAM_BLOCK bytes of a stream */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
-/* cmx_linux_http_feed limits the connections. At its own limit the library would reset them, and up to version 1.0.1
- * not release a lock. That limit is higher by this number, so that connections that are being closed do not reach it.
- */
+/* cmx_linux_http_feed limits the connections. The library's own limit, at which it would reset new ones and, up to
+ * version 1.0.1, not release a lock, is higher by this number. So connections that are being closed do not reach it. */
 #define LIBRARY_SLACK 1024
 
 #define FUNCTIONS(X)                                                                                                   \
@@ -74,15 +73,15 @@ struct cmx_http_server {
     struct http_peers peers; /* has its own lock */
 };
 
-/* Invariants: route is set before its begin is called, and while route is set, its done has not been called. response
- * is NULL or owned here; queued: the library has the response too. */
+/* Invariants: `route` is set before its `begin` is called, and while `route` is set, its `done` has not been called.
+ * `response` is NULL or owned here; queued: the library has the response too. */
 struct cmx_http_request {
     struct cmx_http_server *server;
     struct MHD_Connection *connection;
     const struct cmx_http_route *route;
     void *state;
     bool started; /* the head has been read */
-    bool failed;  /* there was an error; only the route's done may still be called */
+    bool failed;  /* there was an error; only the route's `done` may still be called */
     bool whole;   /* the whole request has been read */
     bool queued;
     unsigned status;

@@ -15,7 +15,7 @@ struct http_peer {
     int fd;
     bool ended; /* the connection is shut down; the library closes it */
     uint64_t opened_ms;
-    uint64_t head_ms;     /* time since which the connection waits for a request's head; 0: it does not wait */
+    uint64_t head_ms;     /* when the connection began to wait for a request's head; 0: it is not waiting */
     uint64_t deadline_ms; /* 0: no deadline */
 };
 

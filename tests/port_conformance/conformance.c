@@ -29,7 +29,7 @@ void conformance_flash(const struct cmx_conformance *c)
 {
     static uint8_t page[300], back[300];
     const uint32_t size = cmx_port_flash_size();
-    const uint32_t at = c->scratch_offset + CMX_FLASH_SECTOR - 100; /* across a sector border */
+    const uint32_t at = c->scratch_offset + CMX_FLASH_SECTOR - 100; /* the data crosses a sector boundary */
     bool erased = true;
 
     if (size == 0) {

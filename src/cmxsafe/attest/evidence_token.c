@@ -71,7 +71,7 @@ static cmx_err sign(const uint8_t scalar[32], const void *payload, size_t len, u
 }
 
 /* Appends the claims as a byte string. Its head contains the claims' length, so the claims are encoded twice: first
- * into the free space of out, only to count their bytes. Nothing was read from out, so its content does not move. */
+ * into the free space of out, only to count their bytes. *payload stays valid: a buffer never moves its content. */
 static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, const uint8_t **payload, size_t *len)
 {
     struct cmx_buf trial = *out;
@@ -144,7 +144,7 @@ static cmx_err decode(const struct token *t, struct cmx_evidence *out)
     err = cmx_claims_decode(&claims, out);
     if (err)
         return err;
-    /* The MAC or signature does not cover the header's ueid, so it must equal the ueid in the claims. */
+    /* The MAC or signature does not cover the header's ueid, so this ueid must equal the one in the claims. */
     if (cmx_buf_len(&claims) != 0 || memcmp(out->ueid, t->ueid, sizeof out->ueid) != 0)
         return CMX_EFORMAT;
     return CMX_OK;

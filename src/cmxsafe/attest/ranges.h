@@ -34,7 +34,7 @@ CMX_MUST_USE cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_s
 
 /* Parses len chars. CMX_EFORMAT: the text does not have the form above; CMX_EINVAL: a range is reversed or empty,
  * overlaps another, or ends beyond the chip; CMX_ENOSPC: there are more than CMX_RANGES_MAX ranges. After an error *out
- * is empty. why may be NULL. */
+ * is empty. `why` may be NULL. */
 CMX_MUST_USE cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size,
                                       struct cmx_why *why);
 

@@ -46,6 +46,6 @@ void cmx_text_format(char *out, size_t cap, const char *fmt, va_list ap) CMX_PRI
 
 /* Decodes the %XX escapes (RFC 3986 section 2.1) of len chars into out, at most cap bytes. plus_is_space: '+' is a
  * space, as in HTML forms. out may hold any byte value, NUL too. CMX_EFORMAT: an escape is malformed. CMX_ENOSPC: out
- * is too small. After an error out may have been partly written. */
+ * is too small. After an error, `out` may have been partly written. */
 CMX_MUST_USE cmx_err cmx_text_url_decode(const char *s, size_t len, int plus_is_space, uint8_t *out, size_t cap,
                                          size_t *out_len);

@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-/* Facts of the platform. A zeroed struct claims no protection. */
+/* Facts that the platform provides. A zeroed struct claims no protection. */
 struct cmx_device_platform_facts {
     const char *hw_model; /* "ESP32-S3"; must stay valid */
     bool secure_boot;

@@ -67,7 +67,7 @@ CMX_MUST_USE cmx_err cmx_device_isolation_configure(const struct cmx_gateway *ga
  * cmx_isolation_socket_open; CMX_EPERM also if isolation could not be installed. Closing an unknown socket changes
  * nothing. */
 cmx_err cmx_device_isolation_socket(int kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens);
-/* Call it in the engine's hook resolve. */
+/* Call this from the engine's hook `resolve`. */
 void cmx_device_isolation_resolve(bool begins);
 
 /* ---- for claim.c ---- */

@@ -61,7 +61,7 @@ static void log_key(void *arg)
 
 void cmx_device_key_announce(const struct cmx_gateway *g)
 {
-    static bool done; /* the caller holds the device's lock */
+    static bool done; /* guarded by the device's lock, which the caller holds */
 
     if (done || !g->key_load)
         return;

@@ -14,9 +14,9 @@ extern "C" {
 #endif
 
 /* Call it before setup_ota. The platform sets slots and policy.chip_id; the eFuse's secure version and Secure Boot if
- * it has them; and what else differs from the defaults. port 0 means CMX_OTA_PORT here. The device sets policy.keys and
- * restart. *config is copied; what it points to is borrowed for the life of the program. public_key: overrides
- * OTA_PUBLIC_KEY unless NULL or "": one key, or two in hex separated by comma or space. */
+ * it has them; and anything else that differs from the defaults. port 0 means CMX_OTA_PORT here. The device sets
+ * policy.keys and `restart`. *config is copied; what it points to is borrowed for the life of the program. public_key:
+ * overrides OTA_PUBLIC_KEY unless NULL or "": one key, or two in hex separated by comma or space. */
 void cmx_device_set_updates(const struct cmx_ota_config *config, const char *public_key);
 
 /* Starts the service, which continues to run. If the running image is on trial, returns when the trial is over or after

@@ -10,10 +10,10 @@
 extern "C" {
 #endif
 
-/* Values that are set in over (may be NULL) replace those of s. */
+/* Values that are set in `over` (may be NULL) replace those of s. */
 void cmx_settings_merge(struct cmx_settings *s, const struct cmx_settings *over);
 
-/* Values that are set in over replace those of t, if over and t have the same direction and local port. */
+/* Values that are set in `over` replace those of t, if `over` and t have the same direction and local port. */
 void cmx_merge_context(TaskParameters *t, const TaskParameters *over);
 
 /* Returns the log level for VERBOSITY, one of libssh's names or numbers: debug from SSH_LOG_PACKET (3) on, otherwise

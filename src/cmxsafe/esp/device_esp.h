@@ -22,8 +22,8 @@ extern "C" {
 
 /* Initialises NVS, esp_netif and the default event loop where the application did not, and reads the settings. own: the
  * application's settings, which must stay valid, or NULL. A member that is NULL or 0 is not set. Once the device has
- * started, further calls change nothing. Any task. ESP_ERR_INVALID_STATE: the device has already started, so own is not
- * used. Other errors: ESP_ERR_NO_MEM and those of NVS; the next call then tries again. */
+ * started, further calls change nothing. Any task. ESP_ERR_INVALID_STATE: the device has already started, so `own` is
+ * not used. Other errors: ESP_ERR_NO_MEM and those of NVS; the next call then tries again. */
 esp_err_t cmx_esp_init(const struct cmx_settings *own);
 
 /* Calls cmx_device_forward (device.h) with the settings from NVS, `own` and Kconfig. ESP_ERR_INVALID_ARG: the log names

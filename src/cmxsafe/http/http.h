@@ -1,10 +1,10 @@
 /* http.h - the interface between an HTTP service of the device and a server: libmicrohttpd on Linux (http_mhd.c),
  * esp_http_server on an ESP32 (http_esp.c). A service listens on the device's loopback; the proxy makes it reachable.
  *
- * The server calls the route of a request: begin after the request's head, body for each piece of the body, and end
- * after the last piece. Any of these may answer. If a route answers before end, the server reads and drops the rest of
- * the body, or closes the connection. All calls for one request come from one thread and may block. Calls for different
- * requests may come from different threads. */
+ * The server calls the route of a request: `begin` after the request's head, `body` for each piece of the body, and
+ * `end` after the last piece. Any of these may answer. If a route answers before `end`, the server reads and drops the
+ * rest of the body, or closes the connection. All calls for one request come from one thread and may block. Calls for
+ * different requests may come from different threads. */
 #pragma once
 
 #include <stdbool.h>
@@ -38,14 +38,14 @@ struct cmx_http_route {
     const char *method; /* "GET": also for HEAD, which the server answers without the body */
     const char *path;   /* compared without decoding and without the query: "/%61" is not "/a" */
 
-    /* *state is NULL when begin is called; the other functions get what begin stores there. If a function returns an
-     * error without having answered, the server answers 500. */
+    /* *state is NULL when `begin` is called; the other functions get what `begin` stores in it. If a function returns
+     * an error without having answered, the server answers 500. */
     cmx_err (*begin)(struct cmx_http_request *r, void *ctx, void **state);
     cmx_err (*body)(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data,
                     size_t len);                                        /* may be NULL */
     cmx_err (*end)(struct cmx_http_request *r, void *ctx, void *state); /* called after the whole body; may be NULL */
-    /* Called last, once for each begin, even if the connection was lost. Must free state. complete: the whole request
-     * was read and the whole answer was sent. May be NULL. */
+    /* Called last, once for each `begin`, even if the connection was lost. Must free `state`. complete: the whole
+     * request was read and the whole answer was sent. May be NULL. */
     void (*done)(void *ctx, void *state, bool complete);
 };
 
@@ -76,21 +76,21 @@ CMX_MUST_USE cmx_err cmx_http_serve(const struct cmx_http_service *service, stru
 /* Returns the port that the server listens on. Any thread. */
 uint16_t cmx_http_port(const struct cmx_http_server *server);
 
-/* Closes every connection, and waits until no route is running and each done has returned. Must not be called from a
+/* Closes every connection, and waits until no route is running and each `done` has returned. Must not be called from a
  * route. NULL is ignored. */
 void cmx_http_stop(struct cmx_http_server *server);
 
 /* ---- functions for routes ---- */
 
-/* Returns the raw query after '?', not decoded; "" if there is none. Borrowed until done. */
+/* Returns the raw query after '?', not decoded; "" if there is none. Borrowed until the route's `done`. */
 const char *cmx_http_query(const struct cmx_http_request *r);
 
 /* Finds the parameter `name` of a raw query: *value points into it and is not decoded. CMX_ENOENT: there is none;
  * CMX_EEXIST: there are several. Pure (http.c). */
 CMX_MUST_USE cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len);
 
-/* Returns a request header by name, case-insensitive, or NULL. Borrowed until done. "" also if the header cannot be
- * read for lack of memory: a check that refuses some values must refuse "", too. */
+/* Returns a request header by name, case-insensitive, or NULL. Borrowed until the route's `done`. Returns "" if
+ * there is no room for a copy, so a check that refuses some values must refuse "", too. */
 const char *cmx_http_header_get(const struct cmx_http_request *r, const char *name);
 
 /* Writes the address of the client, as the gateway reported it (proxy/peer.h); on a CMX-GW this is the client's
@@ -117,8 +117,8 @@ CMX_MUST_USE cmx_err cmx_http_reply_static(struct cmx_http_request *r, int statu
 /* Answers with text/plain of at most 511 bytes; longer text is cut (http.c). */
 CMX_MUST_USE cmx_err cmx_http_reply_text(struct cmx_http_request *r, int status, const char *fmt, ...) CMX_PRINTF(3, 4);
 
-/* Answers with a stream of unknown length. The server calls next until the end (never for HEAD), and then done once,
- * also when this call fails. */
+/* Answers with a stream of unknown length. The server calls `next` until the end (never for HEAD), and then `done`
+ * once. `done` is called even if this call fails. */
 CMX_MUST_USE cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int status, const char *content_type,
                                            cmx_http_next_fn next, cmx_http_done_fn done, void *state);
 

@@ -40,7 +40,7 @@ CMX_MUST_USE cmx_err cmx_identity_ssh_key(cmx_hmac_fn hmac, void *arg, uint8_t s
 CMX_MUST_USE cmx_err cmx_identity_attest_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
                                              uint8_t pub[CMX_P256_PUBLIC_LEN]);
 
-/* Appends the private key in OpenSSH's own format (PROTOCOL.key), without passphrase. The caller wipes out, which may
+/* Appends the private key in OpenSSH's own format (PROTOCOL.key), without passphrase. The caller wipes `out`, which may
  * hold a part of the key after an error. */
 CMX_MUST_USE cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out);
 

@@ -48,7 +48,7 @@ bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cm
 {
     struct cmx_flow **bucket, *f = cmx_flow_find(iso, local, peer, now_s);
 
-    if (f) /* the port is reused before the old flow expired */
+    if (f) /* the port was reused before the old flow expired */
         cmx_flow_remove(iso, f);
     else
         f = place(iso);
@@ -176,8 +176,8 @@ static cmx_why in_syn_sent(struct cmx_flow *f, const struct cmx_packet *p)
 
 static bool in_window(const struct cmx_flow *f, const struct cmx_packet *p)
 {
-    /* A reset must lie in the window. Other segments may begin before it: retransmissions and keepalives (RFC 9293
-     * sections 3.10.7.4 and 3.8.4). */
+    /* A reset must lie in the window. Other segments (retransmissions, keepalives) may begin before the window (RFC
+     * 9293 sections 3.10.7.4 and 3.8.4). */
     const uint32_t back = (p->tcp_flags & CMX_TCP_RST) ? 0 : TCP_BACK << f->scale;
 
     if (cmx_after(p->seq, f->rcv_edge) || cmx_after(f->rcv_ack - back, sequence_end(p)))

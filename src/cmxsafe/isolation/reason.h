@@ -31,7 +31,7 @@ typedef enum {
     CMX_WHY_NOT_PEER,     /* a host that the device does not need, or a task that the direct context does not name */
     CMX_WHY_WRONG_SERVER, /* a server or router other than the one that answered first */
     CMX_WHY_FORM,         /* a permitted protocol in a form that is not permitted */
-    CMX_WHY_NAME,         /* a look-up whose name is not permitted, or not now, or whose type is not A or AAAA */
+    CMX_WHY_NAME,         /* a look-up of a name that is not permitted (now or ever), or of a type other than A, AAAA */
     CMX_WHY_ICMP,         /* an ICMP message that no rule allows */
     CMX_WHY_INTERNAL,     /* the filter's description of the interface exceeds the policy's bounds */
 

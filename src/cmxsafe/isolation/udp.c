@@ -35,7 +35,7 @@ struct protocol {
     bool once; /* only one answer passes, and only from the address that the request went to */
 };
 
-/* payload returns the UDP payload, in_reach the number of its contiguous bytes. */
+/* `payload` returns the UDP payload, `in_reach` the number of its contiguous bytes. */
 static const uint8_t *payload(const struct cmx_packet *p)
 {
     return p->l4 + 8;

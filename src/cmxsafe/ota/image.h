@@ -75,7 +75,7 @@ struct cmx_image {
     const char *why;                /* why the image was refused, one clause; static */
     uint32_t image_len;             /* length of the image with its appended SHA-256 */
     uint32_t signed_len;            /* length of everything before the trailer */
-    uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of the first signed_len bytes: that of the unsigned file (sha256sum) */
+    uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of the first signed_len bytes, i.e. of the unsigned file (sha256sum) */
     struct cmx_image_info info;
     struct cmx_trailer trailer;
 

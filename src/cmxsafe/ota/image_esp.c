@@ -255,7 +255,7 @@ static cmx_err tail(struct cmx_image *c, uint8_t first)
 }
 
 /* esp_secure_boot's ets_secure_boot_sig_block_t: magic, version 2 (RSA) or 3 (ECDSA), ..., CRC-32 at 1196. The
- * bootloader verifies the signature. part holds the block's first bytes, then its CRC. */
+ * bootloader verifies the signature. `part` holds the block's first bytes, then its CRC. */
 static cmx_err sector(struct cmx_image *c)
 {
     if (c->part[0] != SIGNATURE_BLOCK_MAGIC || (c->part[1] != 2 && c->part[1] != 3) || cmx_le32(c->part + 4) != c->crc)
@@ -299,8 +299,8 @@ void cmx_image_gather(struct cmx_image *c, const uint8_t *p, uint32_t n)
     c->part_len += n;
 }
 
-/* Consumes n bytes of the signature sector from offset at: stores its first four bytes and its CRC, and computes the
- * CRC. */
+/* Consumes n bytes of the signature sector, beginning at offset `at`. Stores the sector's first four bytes and its CRC,
+ * and computes the CRC. */
 static void sector_bytes(struct cmx_image *c, uint32_t at, const uint8_t *p, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++, at++) {

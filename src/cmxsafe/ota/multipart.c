@@ -52,8 +52,8 @@ static bool parameter(const char *header, const char *name, char *out, size_t ca
     return false;
 }
 
-/* Enters PREAMBLE or BODY. The delimiter may follow at once: it then lacks its CRLF in an empty preamble, and the blank
- * line before it ends with that CRLF in an empty part. */
+/* Enters PREAMBLE or BODY. The delimiter may follow at once, so its CRLF counts as received: after an empty preamble it
+ * has none, and in an empty part the blank line before it has already ended with this CRLF. */
 static void seek_delimiter(struct cmx_multipart *m, int state)
 {
     m->state = state;

@@ -54,7 +54,7 @@ struct cmx_ota_past {
     char what[48];              /* the version, or the beginning of the reason for the failure */
 };
 
-/* What it points to must stay valid as long as the config. */
+/* Everything that the members point to must stay valid as long as the config. */
 struct cmx_ota_config {
     struct cmx_slots slots;
     const char *name;         /* the device's name, for the page's title; NULL: "device" */

@@ -13,7 +13,7 @@ typedef enum {
     OTA_IDLE,        /* no upload */
     OTA_RECEIVING,   /* one request owns the upload */
     OTA_INTERRUPTED, /* an upload can be continued */
-    OTA_CHECKING,    /* the upload is complete: it is read back, verified and activated */
+    OTA_CHECKING,    /* the upload is complete and is being read back, verified and activated */
     OTA_READY,       /* the next start boots the new image; a restart can be requested */
     OTA_RESTARTING   /* the restart was requested */
 } cmx_ota_state_name;
@@ -36,14 +36,14 @@ struct cmx_ota_trial {
     const char *because; /* reason for the rollback */
 };
 
-/* Times of 32 bits (cmx_ota_now_ms) wrap after 49 days, so only the time between two of them counts. */
+/* 32-bit times (cmx_ota_now_ms) wrap after 49 days, so only the difference between two of them has a meaning. */
 uint32_t cmx_ota_now_ms(void);
 
-/* Invariants, under lock: upload exists exactly in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING. In OTA_RECEIVING
- * and OTA_CHECKING only the thread of the owning request uses upload and the slots. While an image is on trial there is
- * no upload, and only the task that calls cmx_ota_watch uses the slots. The members received, total, crc and slots are
- * copies for the other threads. activate, confirm, rollback and restart may run a hook or never return, so they are
- * called without the lock. */
+/* Invariants, under lock: `upload` is not NULL in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING, and NULL in all
+ * other states. In OTA_RECEIVING and OTA_CHECKING only the thread of the owning request uses `upload` and the slots.
+ * While an image is on trial there is no upload, and only the task that calls cmx_ota_watch uses the slots. The members
+ * `received`, `total`, `crc` and `slots` are copies for the other threads. The functions `activate`, `confirm`,
+ * `rollback` and `restart` may run a hook or never return, so they are called without the lock. */
 struct cmx_ota_service {
     const struct cmx_ota_config *config; /* borrowed */
     struct cmx_http_server *server;

@@ -1,5 +1,5 @@
 /* service_trial.c - the trial of a new image: confirms it, or rolls it back and restarts. A step that fails is tried
- * again after a pause that doubles. An outcome is reported only once it is final. */
+ * again after a pause, which doubles each time. An outcome is not reported until it is final. */
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/ota/service_state.h"
 

@@ -71,14 +71,14 @@ static void record_end(struct cmx_ota_service *s, bool ok, const char *what)
         s->config->ended(&p);
 }
 
-/* Ends the upload that q owns, and reports why to the client, in the log and in GET /update. Call without the lock. */
+/* Ends q's upload, and reports `why` to the client, in the log and in GET /update. Call without the lock. */
 static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struct cmx_ota_request *q, cmx_err err,
                     const char *why)
 {
     struct cmx_why kept;
     const char *const text = kept.text;
 
-    cmx_why_set(&kept, "%s", why); /* why may point into the upload, which is freed below */
+    cmx_why_set(&kept, "%s", why); /* `why` may point into the upload, which is freed below */
     q->owner = false;
     record_end(s, false, text);
     cmx_ota_lock(s);
@@ -154,7 +154,7 @@ static cmx_err acquire(struct cmx_ota_service *s, struct cmx_ota_request *q, con
     return CMX_OK;
 }
 
-/* Reads the request's headers. *len: length of the body, 0 if it is not known. Returns the error in them, or NULL. */
+/* Reads the request's headers. Returns the error in the headers, or NULL. *len: length of the body, 0 if not known. */
 static const char *read_head(struct cmx_http_request *r, struct cmx_ota_request *q, struct cmx_range *range,
                              uint32_t *len)
 {

@@ -29,8 +29,8 @@ struct cmx_slots_status {
     bool confirmable;                 /* the platform records whether an image is confirmed */
     bool activated;                   /* an update was activated and the device has not restarted since */
     bool rolled_back;                 /* the image of the last update was tried and rolled back */
-    const char *problem;              /* why the last update did not take effect, a sentence borrowed from arg; or
-                                       * NULL */
+    const char *problem;              /* a sentence that says why the last update did not take effect, borrowed from
+                                       * arg; or NULL */
     char running[CMX_SLOT_NAME_MAX];  /* the slot of the running image, such as "ota_0", "factory", "system" */
     char target[CMX_SLOT_NAME_MAX];   /* the slot of the next image; "" if there is none */
     char version[CMX_IMAGE_TEXT_MAX]; /* version of the running image */

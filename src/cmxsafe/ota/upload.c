@@ -127,7 +127,7 @@ static cmx_err erase_rest(struct cmx_upload *u)
     for (uint32_t at = u->erased; at < u->slot_size && !err; at += sizeof u->buffer) {
         if (u->slots->read(u->slots->arg, at, u->buffer, sizeof u->buffer) != CMX_OK)
             return fail(u, CMX_EIO, "reading the slot failed");
-        /* True unless all bytes are 0xff: the first is, and each byte equals the byte after it. */
+        /* All bytes are 0xff exactly if the first one is and each byte equals the byte after it. */
         if (u->buffer[0] != 0xff || memcmp(u->buffer, u->buffer + 1, sizeof u->buffer - 1) != 0)
             err = erase_sector(u, at - at % CMX_FLASH_SECTOR);
     }

@@ -29,7 +29,7 @@ struct cmx_upload {
     uint32_t crc; /* CRC-32 of the received bytes; a client compares it to decide whether it can continue the upload */
     bool begun;   /* cmx_slots.begin has succeeded: storage may have been written */
     uint8_t withheld[CMX_UPLOAD_WITHHELD];
-    const char *why;        /* after an error: the reason, one clause; static, or points to refusal */
+    const char *why;        /* after an error: the reason, one clause; static, or in `refusal` */
     struct cmx_why refusal; /* the reason that cmx_slots.activate gave */
     struct cmx_image_policy policy;
     struct cmx_image image;
@@ -45,12 +45,12 @@ extern const char cmx_upload_unconfirmed[];
 CMX_MUST_USE cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slots *slots,
                                       const struct cmx_image_policy *policy);
 
-/* Consumes the next bytes. Errors as for cmx_image_feed and for storage (cmx_slots). After an error call only
+/* Consumes the next bytes. Errors as for cmx_image_feed and for storage (cmx_slots). After an error, call only
  * cmx_upload_abort. */
 CMX_MUST_USE cmx_err cmx_upload_data(struct cmx_upload *u, const void *data, size_t len);
 
 /* Call after the last byte. Verifies the stream, and then what storage returns. u->image then holds the results. The
- * slot cannot boot yet. Errors as for cmx_image_finish; CMX_EIO: storage failed, or returns other bytes. */
+ * slot cannot boot yet. Errors as for cmx_image_finish; CMX_EIO: storage failed, or returned other bytes. */
 CMX_MUST_USE cmx_err cmx_upload_verify(struct cmx_upload *u);
 
 /* Call after cmx_upload_verify. The next start then boots the new image. Errors as for cmx_slots.activate. */

@@ -57,15 +57,15 @@ struct cmx_filter_neighbour {
 struct cmx_filter_calls {
     /* True if the packet passes. */
     bool (*judge)(const struct cmx_filter_packet *p);
-    /* install calls this for each neighbour that the stack has resolved. */
+    /* `install` calls this for each neighbour that the stack has resolved. */
     void (*neighbour)(const struct cmx_filter_neighbour *n);
 };
 
 struct cmx_filter {
     /* Installs the filter, which cannot be removed: only packets that the judge allows pass, on loopback and on every
      * interface, including interfaces that are added later. Blocks; must not be called from the stack's own thread.
-     * calls must be static. CMX_EIO: there is too little memory; the judge then sees the packets of the interfaces, but
-     * not yet those from the device to itself. Call again to complete the installation. */
+     * `calls` must be static. CMX_EIO: memory is short; the judge then sees the packets of the interfaces, but not yet
+     * those from the device to itself. Call again to complete the installation. */
     cmx_err (*install)(const struct cmx_filter_calls *calls);
     /* Locks out the judge while the policy changes. Hold it briefly; not recursive. Usable once the stack is running,
      * even if the filter is not installed. */

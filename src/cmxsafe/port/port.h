@@ -87,10 +87,10 @@ size_t cmx_port_set_ready(int set, void **args, size_t cap);
  * sockets. */
 CMX_MUST_USE cmx_err cmx_port_socket_pair(int fd[2]);
 
-/* Creates a non-blocking IPv6 TCP socket with TCP_NODELAY and binds it to the address source, which need not be the
- * device's. local: the address and port of the socket are written here. CMX_ENOTSUP: the stack has no such sockets.
- * CMX_EUNREACH: answers to source would leave the device. CMX_EIO: binding failed. CMX_ENOMEM: out of memory or
- * sockets. */
+/* Creates a non-blocking IPv6 TCP socket with TCP_NODELAY and binds it to the address `source`, which need not be one
+ * of the device's. local: the address and port of the socket are written here. CMX_ENOTSUP: the stack has no such
+ * sockets. CMX_EUNREACH: answers to `source` would leave the device. CMX_EIO: binding failed. CMX_ENOMEM: out of memory
+ * or sockets. */
 struct sockaddr_storage;
 CMX_MUST_USE cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *fd, struct sockaddr_storage *local);
 

@@ -44,7 +44,7 @@ bool cmx_originator_allowed(const struct cmx_originator *o, const char *list);
 
 /* Appends a header of the PROXY protocol to out, which must have room for CMX_ORIGINATOR_HEADER_MAX bytes. version:
  * CMX_PEER_PROXY_V1 or CMX_PEER_PROXY_V2. to: the address and port that the originator connected to. A header has one
- * address family, so if `to` is unknown or of another family than the originator, the loopback address of the
+ * address family, so if `to` is unknown or its family is not the originator's, the loopback address of the
  * originator's family replaces it. An unknown originator is encoded as "unknown". */
 CMX_MUST_USE cmx_err cmx_originator_header(struct cmx_buf *out, cmx_proxy_peer version,
                                            const struct cmx_originator *from, const struct cmx_originator *to);

@@ -415,7 +415,8 @@ void cmx_proxy_set_updating(struct cmx_proxy *p, bool updating)
 
 /* ---- status ---- */
 
-/* Also reports a stuck session, whose task cannot publish that state itself. The caller holds the lock. */
+/* Copies r's published status, or reports that its session is stuck, because the task of a stuck session cannot publish
+ * that state itself. The caller holds the lock. */
 static void copy_context(struct run *r, struct cmx_context_status *out)
 {
     *out = r->shared;

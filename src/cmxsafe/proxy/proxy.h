@@ -49,7 +49,7 @@ CMX_MUST_USE cmx_err cmx_proxy_set_contexts(struct cmx_proxy *p, const struct cm
                                             const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 
 /* Replaces the configuration of a running engine, as a Linux agent does when its file changes. Unchanged contexts keep
- * their sessions and relays, but if the gateway has changed all sessions are restarted. Checks and errors are those of
+ * their sessions and relays, but if the gateway has changed, all sessions restart. Checks and errors are those of
  * cmx_proxy_create; after an error nothing has changed. Only one task at a time may call this or
  * cmx_proxy_set_contexts. */
 CMX_MUST_USE cmx_err cmx_proxy_reconfigure(struct cmx_proxy *p, const struct cmx_gateway *gateway,

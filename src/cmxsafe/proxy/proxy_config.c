@@ -93,7 +93,7 @@ bool cmx_context_option_in_range(const struct cmx_context_option *o, unsigned va
     return value <= o->max && (value > 0 || o->kind != CMX_OPTION_PORT);
 }
 
-/* ---- the fields of struct cmx_gateway: one table to copy, compare and free them, and one of the numbers ---- */
+/* ---- the fields of struct cmx_gateway: a table to copy, compare and free them, and a table of the numbers ---- */
 
 struct field {
     uint8_t at;
@@ -234,8 +234,8 @@ cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct 
     return CMX_OK;
 }
 
-/* Checks the numbers of owner, whose defaults are filled in, against the n rows. what, name: what the owner is, for
- * why. */
+/* Checks the numbers of owner, whose defaults are filled in, against the n rows. what, name: the kind and the name of
+ * the owner, for the message in *why. */
 static cmx_err check_numbers(const struct cmx_context_option *o, size_t n, const void *owner, const char *what,
                              const char *name, struct cmx_why *why)
 {
@@ -314,7 +314,7 @@ static bool same_listener(const struct cmx_context *a, const struct cmx_context 
     return a->remote_port == b->remote_port && strcmp(a->remote_address, b->remote_address) == 0;
 }
 
-/* Checks the context all[at], whose defaults are filled in, also against the contexts before it. */
+/* Checks the context all[at], whose defaults are filled in, by itself and against the contexts before it. */
 static cmx_err check_context(const struct cmx_gateway *g, const struct cmx_context *all, size_t at, struct cmx_why *why)
 {
     const struct cmx_context *c = &all[at];
@@ -361,7 +361,7 @@ static cmx_err own_contexts(struct cmx_proxy_config *c, const struct cmx_context
 
     if (n > CMX_PROXY_CONTEXTS_MAX)
         return cmx_why_fail(why, CMX_EINVAL, "contexts: %zu, more than %d", n, CMX_PROXY_CONTEXTS_MAX);
-    c->contexts = cmx_mem_alloc((n + 1) * sizeof *contexts); /* room for one even if there is none */
+    c->contexts = cmx_mem_alloc((n + 1) * sizeof *contexts); /* not 0 bytes, even if n is 0 */
     if (!c->contexts)
         return CMX_ENOMEM;
     while (!err && c->n_contexts < n) {

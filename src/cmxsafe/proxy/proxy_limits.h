@@ -32,7 +32,7 @@
 #endif
 
 /* A session reads a local socket until the socket is empty or this many bytes have moved, then serves its other
- * sockets. Moving several chunks in a row saves calls of poll. */
+ * sockets. Moving several chunks in a row saves calls to poll. */
 #ifndef CMX_RELAY_BURST
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_RELAY_BURST 4096

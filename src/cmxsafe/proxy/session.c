@@ -36,7 +36,7 @@ static void session_sleep(struct session *s, uint64_t until)
 static void wait_before_next(struct session *s, cmx_err err, const char *text, bool last)
 {
     struct cmx_backoff *b = last && cmx_session_needs_person(err) ? &s->slow : &s->backoff;
-    const uint32_t ms = cmx_backoff_next(b, cmx_session_random(UINT32_MAX)); /* at worst the longest wait */
+    const uint32_t ms = cmx_backoff_next(b, cmx_session_random(UINT32_MAX)); /* without random bits: the longest wait */
     const uint64_t until = cmx_port_now_ms() + ms;
 
     cmx_log(err == CMX_EHOSTKEY ? CMX_LOG_ERROR : CMX_LOG_WARN, TAG, "%s: %s: %s; next attempt in %u.%u s", s->name,

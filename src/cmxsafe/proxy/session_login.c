@@ -173,7 +173,7 @@ static unsigned fitting_types(const struct session *s)
     return s->stack_bytes < need ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
 }
 
-/* Returns the host key types of the pins that this round has not tried yet; if none is left, all types of the pins.
+/* Returns the pinned host key types that this round has not tried yet; if none is left, all pinned types.
  * Requesting only these types makes the gateway show another of its keys. */
 static unsigned remaining_types(const struct session *s)
 {

@@ -13,6 +13,6 @@ void cmx_session_login_drop_lookup(struct session *s);
 /* True if the next attempt needs a larger stack, because Ed25519 is the only host key type left to try. */
 bool cmx_session_login_lacks_stack(const struct session *s);
 
-/* Call after an attempt. True if the gateway had no pinned host key of the types that were requested, and the next
- * attempt can be made at once and request another type. */
+/* Call after an attempt. True if the gateway had no pinned host key of the types that were requested, and a type is
+ * left that has not been tried. The next attempt can then be made at once and requests that type. */
 bool cmx_session_login_types_left(struct session *s);

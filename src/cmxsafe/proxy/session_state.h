@@ -94,7 +94,7 @@ struct session {
     uint64_t request_ms;  /* when the pending request was sent */
     uint64_t received;    /* cmx_ssh_received at the last check */
     uint64_t received_ms; /* when `received` last grew */
-    atomic_uint alive;    /* low 32 bits: time of the last cmx_session_alive, or end of the cmx_session_rests wait */
+    atomic_uint alive;    /* low 32 bits of a time: the last cmx_session_alive, or the end of a cmx_session_rests */
     int wake;             /* descriptor of cmx_port_wake_open, open as long as the task runs */
     int fd;               /* under the lock: the SSH socket, for cmx_proxy_watch; -1: none */
     bool hold;            /* under the lock: the task must not begin yet */

@@ -112,7 +112,7 @@ void cmx_ssh_free(struct cmx_ssh *s)
 {
     if (!s)
         return;
-    /* libssh's functions accept NULL, if cmx_ssh_new failed. */
+    /* If cmx_ssh_new failed, session and event may be NULL, which libssh's functions accept. */
     cmx_ssh_id_close(&s->id, s->session);
     ssh_event_remove_session(s->event, s->session);
     ssh_event_free(s->event);

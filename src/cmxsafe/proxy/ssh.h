@@ -71,7 +71,7 @@ CMX_MUST_USE cmx_err cmx_ssh_login_key(const struct cmx_ssh *s, uint8_t *out, si
  * CMX_EPROTO: the peer does not read the answers to its requests, or sends far more than its window permits. */
 CMX_MUST_USE cmx_err cmx_ssh_process(struct cmx_ssh *s);
 
-/* True if the session has ended. Any call of libssh may read the end of the connection. libssh then closes the socket,
+/* True if the session has ended. Any call to libssh may read the end of the connection. libssh then closes the socket,
  * which no longer causes a poll event. */
 bool cmx_ssh_ended(const struct cmx_ssh *s);
 
@@ -93,7 +93,7 @@ CMX_MUST_USE cmx_err cmx_ssh_keepalive(struct cmx_ssh *s);
 
 /* ---- channels ---- */
 
-/* data receives all len undelivered bytes of the channel, in order, and returns how many of them it has consumed. */
+/* `data` receives all len undelivered bytes of the channel, in order, and returns how many of them it has consumed. */
 struct cmx_ssh_handlers {
     size_t (*data)(void *arg, const uint8_t *data, size_t len);
     void (*eof)(void *arg);

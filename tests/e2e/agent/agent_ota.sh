@@ -60,8 +60,8 @@ json | json_is '[.confinement[]? | select(.applied)] | length > 0' >/dev/null 2>
 end_agent
 ok "under confinement"
 
-# The history of uploads, with the client of each upload, survives the agent. The confined agent can read the history's
-# file after a restart.
+# The history of uploads, with the client of each upload, survives a restart of the agent. After the restart, the
+# confined agent can read the history file.
 start_agent
 wait_for 40 is .state idle || fail "start"
 [ "$(get '[.history[] | .ok] | tostring')" = "[true,false,true,false]" ] || { get .; fail "the history after a restart of the agent"; }
@@ -180,7 +180,7 @@ wait "$updating" || rc=$?
 [ $rc = 0 ] && is .rolled_back null && is .running.confirmed true || { cat out err; get .; fail "installing the same image again: $rc"; }
 ok "installing the same image again is not a rollback"
 
-# After a refused restart the state is ready again, with the hook's message, and the restart can be requested again.
+# After a refused restart the state is `ready` again, with the hook's message, and the restart can be requested again.
 touch refuse_restart; echo "Interactive authentication required." >words
 : >calls
 installed bundle1

@@ -93,7 +93,7 @@ ok "status as table and JSON, errors"
 
 "$BIN/cmxsafed" status --socket "$RUN/s" >/dev/full 2>"$TMP/err" && fail "status on a full disk"
 equal "$(cat "$TMP/err")" "cmxsafe: writing the output failed: No space left on device" || fail "the reason on a full disk: $(cat "$TMP/err")"
-# An agent that ends while it answers leaves a part of the answer: an error, and no output that looks whole.
+# If an agent ends in the middle of its answer, `status` reports an error and prints no part of the answer.
 socat "UNIX-LISTEN:$TMP/cut" SYSTEM:'read -r line; printf "{\"version\":\"0\",\"conte"' &
 PIDS+=($!)
 wait_for 10 test -S "$TMP/cut" || fail "socat"
@@ -168,7 +168,7 @@ AGENT_PREFIX=()
 cp "$TMP/before.conf" "$CONF"
 ok "closed standard streams, few descriptors"
 
-# ---- files in other folders, to which links in a permitted folder lead: confinement permits these folders too ----
+# ---- a link in a permitted folder leads to a file in another folder: confinement permits that folder too ----
 ELSEWHERE=$(mktemp -d)
 cp "$KEY" "$ELSEWHERE/key" && ln -s "$ELSEWHERE/key" "$TMP/key_link"
 sed "s|^key_file.*|key_file = $TMP/key_link|" "$TMP/before.conf" >"$ELSEWHERE/conf"

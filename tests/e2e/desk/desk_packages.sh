@@ -1,4 +1,4 @@
-# Checks the packages for makers with the publishers' own tools: PlatformIO's library, the ESP Component Registry's
+# Uses the publishers' own tools to check the packages for makers: PlatformIO's library, the ESP Component Registry's
 # component, and the archive that Arduino's IDE imports. Each contains the library and its examples, and no other file
 # of the tree.
 . "$(dirname "$0")/../lib.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # In a system gateway, a principal has the same identity with every key and serial number of its certificates. The
-# device sees that identity, and the packet filter (the judge) decides by it. Access and refusals are logged with it.
+# device sees that identity, and the packet filter (the judge) decides by it. Access and refusals are logged with the
+# principal's name.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 for k in a ca alice phone; do key $k; done

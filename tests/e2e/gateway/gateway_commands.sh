@@ -167,13 +167,12 @@ grep -qx 'host = cam-18.lab' "$TMP/lab.conf" || fail "the name is not in the con
 "$BIN/cmxsafed" --check -c "$TMP/lab.conf" >/dev/null || fail "the agent refuses the configuration"
 ok "another domain"
 
-# A command that cannot write its output, because the disk is full, also fails.
-# sshd and systemd would split or expand the path of such a folder.
+# init refuses these folders, because sshd and systemd would split or expand their paths.
 for dir in "$TMP/a b" "$TMP/%h" "$TMP/\$x" "$TMP/a"$'\n'"b"; do
     fails "init failed: the path '.*' has blanks, control characters or one of" gw init --simple --host h --dir "$dir"
     [ ! -e "$dir" ] || fail "a refused folder was created"
 done
-# A grant that could permit nothing is refused, and a removal counts for all spellings of a user.
+# A grant that would permit nothing is refused. A removal also removes grants that name the same user in another way.
 key portless
 gw enroll cam-20 --key "$TMP/portless.pub" --direct broker:1883 >/dev/null || fail "enroll"
 fails "cam-20 has no ports" gw grant user:root cam-20
@@ -182,6 +181,7 @@ gw grant --remove user:root cam-20 --json | json_is '.outcome == "changed"' || f
 prints_no "cam-20" gw grant || fail "a grant by number remains: $(gw grant)"
 ok "folders that sshd can't use and grants that permit nothing are refused"
 
+# A command that cannot write its output, because the disk is full, fails.
 if [ -w /dev/full ]; then
     fails "writing the output failed" sh -c '"$0" gateway export >/dev/full' "$BIN/cmxsafe"
     ok "an export that could not be written is a failure"

@@ -7,7 +7,7 @@ key a
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 gw doctor >"$TMP/doctor.out" || fail "a sound gateway: $(grep ^bad "$TMP/doctor.out")"
 inside_ns() { nsenter --net=/run/netns/cmxsafe "$@"; }
-# no_sessions WHY: expects that the gateway does not start and reports WHY, and that status reports that the gateway
+# no_sessions WHY: expects that the gateway reports WHY and does not start, and that `status` reports that the gateway
 # does not answer.
 no_sessions() {
     local status=0

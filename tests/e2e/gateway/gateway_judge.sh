@@ -25,7 +25,7 @@ PY
 ECHO=$(free_port)
 python3 "$TMP/echo.py" "$ECHO" 2>/dev/null & PIDS+=("$!")
 wait_for 10 listening "$ECHO" || fail "no echo service"
-# Records the gateway's calls of the command ip, one per line.
+# Records every `ip` command that the gateway runs, one per line.
 mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/ip.log" "$(command -v ip)" >"$TMP/path/ip" && chmod 755 "$TMP/path/ip" || fail "ip"
 # Starts the gateway again whenever it has ended, as a service manager does.
 (
@@ -286,7 +286,8 @@ wait "$U" "$V" "$W"
 echo "new connections beside changing grants: $(sed -n 's/^worked //p' "$TMP/again.log" | tr '\n' ' ')"
 ok "grants that come and go leave new connections alone"
 
-# Of two grants for the same service, a user's own and one of the user's group, the kernel keeps the one that ends last.
+# Of two grants for the same service, one to a user and one to the user's group, the kernel keeps the one that ends
+# later.
 echo 'zoe:x:1239:1239::/nonexistent:/bin/false' >>/etc/passwd && echo 'crew:x:4399:zoe' >>/etc/group || fail "no private /etc"
 gw grant user:zoe cam-17:9000 --for 3s >/dev/null && gw grant group:crew cam-17:9000 --for 1h >/dev/null || fail "grant"
 Z=$(identity user:zoe)

@@ -81,8 +81,8 @@ stream() { # a user of node 1 receives an endless stream from the device
 }
 received() { on 1 ss -Htin "dst [$A]:82" | grep -o 'bytes_received:[0-9]*'; }
 flows() { local before; before=$(received); sleep 0.3; [ "$(received)" != "$before" ]; }
-# Removes the rules at each try, because the process that follows the registry is still running, and loads the rules
-# again if a change arrives late.
+# Removes the rules at each try, because the process that follows the registry is still running. If a change arrives
+# late, that process loads the rules again.
 stands() { on "$n" ip netns exec cmxsafe nft flush ruleset; ! flows && ! flows && ! flows; }
 # without_rules N: removes the rules of node N, and stops its server and guard, so that they cannot restore the rules.
 without_rules() {

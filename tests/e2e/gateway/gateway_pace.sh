@@ -53,8 +53,8 @@ kill -CONT "$DEVICE"
 ok "a frozen device whose port is polled loses its session"
 stop_gateway
 
-# The sessions use at most the files that the process may open. Further connections wait, and the gateway stays
-# responsive.
+# The number of sessions is limited by the number of files that the process may open. Further connections wait, and the
+# gateway stays responsive.
 ( ulimit -n 280 && exec "$BIN/cmxsafe" gateway serve 2>>"$TMP/gateway.log" ) & GW_PID=$!; PIDS+=("$GW_PID")
 wait_for 20 gw status || fail "the gateway does not come up"
 sessions() { gw status --json | jq '.sessions | length'; }

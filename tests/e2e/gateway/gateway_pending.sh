@@ -61,7 +61,7 @@ gw pending --json | json_is '[.pending[].from | sub(":[0-9]*$"; "")] | group_by(
 ok "a flood of unknown keys is bounded, and devices log in meanwhile"
 stop_gateway
 
-# The helper for sshd ends in time if the gateway hangs, and reaches it in a folder with a long path.
+# The helper for sshd reaches a gateway whose folder has a long path, and ends in time if the gateway hangs.
 LONG=$TMP/$(printf 'x%.0s' {1..150})
 gw init --dir "$LONG" --user --simple --host 127.0.0.1 >/dev/null && mkdir -p "$LONG/run" || fail "init in a long folder"
 cat >"$TMP/hang.py" <<'P'

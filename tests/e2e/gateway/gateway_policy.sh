@@ -197,12 +197,12 @@ wait_for 30 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "without th
 wait_for 40 stream_ended && connected cam-17 || fail "the stream continues while no worker runs"
 kill -CONT "$WORKER"
 wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "the worker continues"
-# Clock jumps are tested in tests/unit/gateway: within one boot, evidence expires by the time since boot; after a
-# reboot it does not count while the clock is before the time of the evidence.
+# Clock jumps are tested in tests/unit/gateway. Within one boot, the time since boot decides when evidence expires.
+# After a reboot, evidence does not count while the clock is before the time of the evidence.
 ok "a worker that hangs"
 
-# A device that gives no evidence after a login is quarantined when the grace period ends. Access also ends when the
-# stored manifest was changed, because the worker can then no longer verify evidence.
+# A device that gives no evidence after a login is quarantined when the grace period ends. Access also ends if the
+# stored manifest has been changed, because the worker can then no longer verify evidence.
 stop_board
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a silent device stays open: $(gw policy show)"

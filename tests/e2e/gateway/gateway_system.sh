@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The system gateway, run by root in this scenario's own network and mount namespace: its account and units, the fleet's
-# network namespace, the link to it and the link's filter, grants by uid on the host. Root runs 'serve' by hand here,
-# so it enters the namespace and switches to the account by itself. On a real system, systemd does both.
+# network namespace, the link to it and the link's filter, and grants by uid on the host. Root runs 'serve' by hand
+# here, so 'serve' itself enters the namespace and switches to the account. On a real system, systemd does both.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 gw init --dry-run | grep -q "would set up" || fail "dry run"
 ! gw init --dry-run --fleet 10.0.0.0/8 2>/dev/null && ! gw init --dry-run --listen x 2>/dev/null || fail "a dry run accepts arguments that init would refuse"
@@ -37,7 +37,8 @@ serve=$(gw status --json | jq .pid)
 [ "$(stat -c %U "/proc/$serve")" = cmxsafe-gw ] || equal "$(awk '/^Uid/ {print $2}' "/proc/$serve/status")" "$(id -u cmxsafe-gw)" || fail "the gateway runs as root"
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$serve/status")" = 0000000000000000 ] || fail "the gateway has capabilities"
 ok "the gateway runs as its account, without capabilities"
-# Only root gets answers about sessions: a session whose sshd is taken over runs as the account.
+# Only root gets answers about sessions. The gateway's account gets none, because a compromised sshd of a session runs
+# under this account.
 asked_by() { setpriv --reuid "$1" --regid cmxsafe-gw --clear-groups socat -t5 - "UNIX-CONNECT:$GW/run/control" <<<"$2"; }
 for request in status traffic pending 'journal 0' 'claims 0' 'forget x'; do
     [ -z "$(asked_by cmxsafe-gw "$request")" ] && [ -n "$(asked_by 0 "$request")" ] || fail "the account gets an answer to '$request', or root gets none"

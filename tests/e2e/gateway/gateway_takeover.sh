@@ -93,7 +93,7 @@ s.sendall(b'status\\n')
 sys.stdout.write(s.recv(100).decode())" 2>/dev/null)" ] || fail "a stranger is answered"
 fi
 
-# After its ports changed, the device has to reconnect to use its new rights.
+# When a device's ports change, the gateway ends its session; the device has to reconnect to use its new rights.
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "change of ports"
 wait_for 20 gone cam-17 || fail "the old rights are still in force"
 refused_listen a -N -R "[$A]:8989:127.0.0.1:$WEB1" || fail "a removed port can still be requested"

@@ -9,7 +9,7 @@ command -v dnsmasq >/dev/null || skip "no dnsmasq"
 
 make_link
 make_path
-# On IPv4, packets between the device and `far` pass the gateway's host in both directions.
+# On IPv4, packets between the device and `far` pass through the gateway's host in both directions.
 in_ns gw bash -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects; echo 0 >/proc/sys/net/ipv4/conf/eth0/send_redirects'
 ip -n "$NS-gw" route add 10.78.0.0/24 via 10.77.0.254
 ip -n "$NS-rt" route add $D4 via $G4

@@ -46,7 +46,7 @@ iso --apply --commit-confirm 2 || fail "--commit-confirm"
 in_force || fail "the rules are not in force"
 gone() { ! in_force; }
 wait_for 15 gone || fail "the ruleset was not removed"
-# Only one of the two tables may be there, if another program removed the other.
+# If another program has removed one of the two tables, --show fails, and --apply and --remove work.
 iso --apply && nft delete table inet cmxsafe || fail "--apply"
 iso --show 2>/dev/null && fail "--show with one table"
 iso --apply --commit-confirm 2 || fail "--commit-confirm with one table"
@@ -72,7 +72,7 @@ wait_for 20 gone || fail "the first rules were not taken back"
 iso --apply --commit-confirm 2 && iso --confirm >/dev/null && iso --remove && iso --apply --commit-confirm 30 || fail "a later trial"
 sleep 4
 iso --confirm >/dev/null || fail "a later trial ended with an earlier one"
-# A command that fails does not end a trial: the trial's rules would stay without a confirmation.
+# A command that fails does not end a trial. Otherwise the trial's rules would stay without a confirmation.
 for failing in --apply --remove; do
     iso --remove && iso --apply --commit-confirm 30 || fail "--commit-confirm"
     setpriv --bounding-set=-net_admin --inh-caps=-net_admin "$BIN/cmxsafed" isolation -c "$CONF" "$failing" 2>"$TMP/err" &&

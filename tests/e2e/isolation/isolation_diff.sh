@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# For random and mutated frames, the verdict of the policy in C and of its nftables ruleset agree. CMX_LONG=1 compares a
-# million frames.
+# For random and mutated frames, the verdicts of the policy in C and of its nftables ruleset agree. CMX_LONG=1 compares
+# a million frames.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 command -v nft >/dev/null || skip "no nft"

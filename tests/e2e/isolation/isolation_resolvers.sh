@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The machine's name servers change while the agent runs with isolation: resolv.conf is empty or links to a folder that
-# is created later, the machine moves to another network, and systemd-resolved or another forwarder runs on it.
+# is created later, the machine moves to another network, and systemd-resolved or another forwarder is running on the
+# machine.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
@@ -112,7 +113,7 @@ end_agent
 in_ns dev nft flush ruleset
 stop "$FORWARDER_PID"
 
-# systemd-resolved's stub: the agent finds its user and its upstream servers.
+# The name server is systemd-resolved's stub: the agent finds the user and the upstream servers of systemd-resolved.
 sed -i '/^systemd-resolve:/d' "$TMP/etc/passwd"
 echo "systemd-resolve:x:$(id -u "$FORWARDER"):$(id -g "$FORWARDER")::/:/usr/sbin/nologin" >>"$TMP/etc/passwd"
 rm -f "$TMP/etc/resolv.conf"; ln -s /run/systemd/resolve/stub-resolv.conf "$TMP/etc/resolv.conf"

@@ -535,8 +535,8 @@ static void test_control_places(void **state)
     unlink(path);
 }
 
-/* A socket that another process uses is never removed: not while this process has no descriptor to find that out, and
- * not if it is a socket of another type. */
+/* A socket that another process uses is never removed, even if this process has no free descriptor for the check, or
+ * if the socket is of another type. */
 static void test_control_socket_in_use(void **state)
 {
     struct control *c = NULL, *second = NULL;

@@ -799,7 +799,7 @@ static void test_revocation_wins_over_a_fingerprint(void **state)
     assert_non_null(strstr(reported, "every key of gw port 22 is revoked"));
 }
 
-/* A NUL, as a file system leaves it after a power cut, would hide the lines after it, revocations among them. */
+/* A NUL, which a file system may leave after a power cut, would hide the lines after it, including revocations. */
 static void test_known_hosts_with_a_nul(void **state)
 {
     static const char hosts[] = "gw " ED25519 "\n\0\n@revoked * " ED25519 "\n";

@@ -203,7 +203,7 @@ static void test_abort_ends_the_hook_that_runs(void **state)
     ota_runner_stop(&r);
 }
 
-/* For example by the kernel, when memory is short. */
+/* The runner may be killed, for example by the kernel when memory is short. */
 static void test_a_runner_that_was_killed(void **state)
 {
     struct runner r = start("true", 60000);

@@ -91,8 +91,8 @@ static void test_unit_files(void **state)
     unlink(path_of("y.service"));
 }
 
-/* Drop-ins take effect in the order of their names, not of their folders. One in a folder of higher priority replaces
- * one of the same name, and a link to /dev/null removes it. */
+/* Drop-ins take effect in the order of their names, not of their folders. A drop-in replaces the
+ * drop-in of the same name in a folder of lower priority. A link to /dev/null thus disables that drop-in. */
 static void test_drop_ins_of_several_folders(void **state)
 {
     char unit[128], low[128], high[128], link[128];

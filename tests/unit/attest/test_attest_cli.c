@@ -1,5 +1,5 @@
-/* The operator's command reads untrusted input: HTTP answers of devices, and ssh's requests to the agent, which contain
- * the session identifier.
+/* The operator's command reads untrusted input: HTTP answers from devices, and ssh's requests to the agent, which
+ * contain the session identifier.
  */
 #include <arpa/inet.h>
 #include <pthread.h>

@@ -28,7 +28,7 @@ static uint8_t flash[FLASH_SIZE];
 static struct cmx_hw_key *key;
 static uint16_t port;
 static atomic_uint fed;        /* number of calls of the watchdog's feed function */
-static atomic_bool hold, held; /* while hold is set, a computation sets held and waits */
+static atomic_bool hold, held; /* while `hold` is set, a computation sets `held` and waits */
 static cmx_err flash_error;
 
 static uint32_t flash_size(void *arg)

@@ -116,7 +116,7 @@ static void output(size_t i)
     UNLOCK_TCPIP_CORE();
 }
 
-/* The driver's buffers may be as small as a pool's. A decision about DHCP needs more than the first buffer then. */
+/* The driver's buffers may be as small as a pool's. A decision about DHCP then needs more than the first buffer. */
 static void test_the_judge_sees_enough(void **state)
 {
     static const struct {
@@ -149,7 +149,7 @@ static void passes(size_t i, bool expected)
     assert_int_equal(sent, expected);
 }
 
-/* An interface beyond the limit stays closed, also when another one has gone. */
+/* An interface beyond the limit stays closed, even after another interface has been removed. */
 static void test_interfaces_beyond_the_limit_are_closed(void **state)
 {
     (void)state;

@@ -51,7 +51,7 @@ static void test_buf_bounds(void **state)
     assert_int_equal(cmx_buf_put_u8(&b, 1), CMX_ENOSPC);
     assert_int_equal(cmx_buf_get_u8(&b, &v8), CMX_OK);
     assert_int_equal(v8, 1);
-    assert_int_equal(cmx_buf_put_u8(&b, 9), CMX_ENOSPC); /* the space of bytes that have been read is not free */
+    assert_int_equal(cmx_buf_put_u8(&b, 9), CMX_ENOSPC); /* bytes that have been read still occupy space */
     assert_int_equal(cmx_buf_get_be32(&b, &v32), CMX_OK);
     assert_int_equal(v32, 0x02030405);
     assert_int_equal(cmx_buf_len(&b), 3);

@@ -1,6 +1,6 @@
-/* The interface of the original project: a sketch with the lines of its README and its settings.h, compiled as C and as
- * C++; and the emulation of FreeRTOS's tasks on Linux. This file replaces cmx_device_forward and checks its arguments.
- */
+/* The interface of the original project: a sketch with the lines from that project's README and settings.h, compiled as
+ * C and as C++; and the emulation of FreeRTOS's tasks on Linux. This file replaces cmx_device_forward and checks its
+ * arguments. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>

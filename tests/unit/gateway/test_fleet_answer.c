@@ -1,4 +1,4 @@
-/* The answer of another gateway is not trusted: its text is checked before it reaches the operator's terminal or JSON.
+/* An answer from another gateway is not trusted: its text is checked before it reaches the operator's terminal or JSON.
  */
 #include <setjmp.h>
 #include <stdarg.h>

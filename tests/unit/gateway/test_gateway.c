@@ -373,7 +373,7 @@ static void test_directs(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_not_equal(gw_device_parse_directs(&d, bad[i], &e), CMX_OK);
-    /* Too long an item is refused; its beginning would be another port. */
+    /* An item that is too long is refused, because its beginning would be another port. */
     assert_int_not_equal(gw_device_parse_ports(&d, "00000000000008100", &e), CMX_OK);
     assert_int_equal(gw_device_parse_directs(&d, ":80", &e), CMX_EINVAL);
     assert_string_equal(e.text, "the host '' of a direct service is empty; give HOST:PORT");
@@ -444,7 +444,7 @@ static void test_grants(void **state)
     assert_int_not_equal(gw_consumer_parse(&c, "robot:x", &e), CMX_OK);
 }
 
-/* A device without ports has nothing to reach. A grant to it must not look as if it were given already. */
+/* Nothing on a device without ports can be reached. A grant for it must fail, not look as if it already existed. */
 static void test_grant_without_ports(void **state)
 {
     struct gw_device d = {.name = "cam-17"};
@@ -490,7 +490,7 @@ static void read_allowed(struct gw_allowed_list *out)
                      CMX_OK);
 }
 
-/* A device may name the gateway's host gateway.cmx whatever the fleet's domain is. */
+/* In a device's direct services, the host gateway.cmx means the gateway, whatever the fleet's domain is. */
 static void test_allowed_gateway_host(void **state)
 {
     struct gw_device d = {.name = "cam-17"};
@@ -535,8 +535,8 @@ static cmx_err count_party(void *arg, const struct gw_party *p)
 
 static void sql(const char *text);
 
-/* Another gateway may store a platform's key malformed, or its row may be left out of the copy. This platform reaches
- * nothing, and the grants of the other consumers still count. */
+/* Another gateway may store a malformed key for a platform, or the key's row may be left out of the copy. Such a
+ * platform reaches nothing, but the grants of the other consumers still count. */
 static void test_platforms_without_key(void **state)
 {
     struct gw_allowed_list allowed;
@@ -596,7 +596,7 @@ static cmx_err refuse_row(void *arg, const struct gw_grant_record *g)
     return CMX_ENOENT;
 }
 
-/* An error of the callback is not the end of the rows. */
+/* An error that the callback returns is passed on. It is not mistaken for the end of the rows. */
 static void test_callback_error(void **state)
 {
     struct cmx_why e = {0};
@@ -937,7 +937,7 @@ static void test_policy(void **state)
     assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
     assert_false(quarantined("cam-17"));
     assert_int_equal(active_grants(&gateway.registry), 1);
-    /* A policy with a lower maximum age also applies to evidence from before. */
+    /* A policy with a lower maximum age also applies to evidence that is already stored. */
     p.max_age_s = 300;
     assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
     assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
@@ -1821,8 +1821,7 @@ static cmx_err put_two_lines(void *arg, uint64_t number)
     return CMX_OK;
 }
 
-/* Expands the values, lines and conditions in a template. A value that is not defined is an error. */
-/* Without the account, no group may use identities in the fleet's namespace, in particular not root's. */
+/* Without the account, no group, not even root's, may use identities in the fleet's namespace. */
 static void test_no_account(void **state)
 {
     struct gw_allowed_list allowed = {0};
@@ -1875,6 +1874,7 @@ static void test_folder(void **state)
     assert_int_equal(chdir(home), 0);
 }
 
+/* Expands the values, lines and conditions in a template. A value that is not defined is an error. */
 static void test_template(void **state)
 {
     const struct gw_template_value values[] = {{"name", .text = "x"},

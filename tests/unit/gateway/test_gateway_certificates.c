@@ -148,7 +148,7 @@ static void test_parse(void **state)
     assert_int_equal(gw_certificate_parse(&certificate, lines[HOST], &e), CMX_OK);
     assert_false(certificate.user);
     /* A certificate that is truncated anywhere is refused. */
-    n = strlen(lines[ALICE]) - 1; /* the cut of only the last character, which is padding, is not tried */
+    n = strlen(lines[ALICE]) - 1; /* cutting only the last character, which is padding, is not tried */
     while (--n > 0) {
         memcpy(line, lines[ALICE], n);
         line[n] = '\0';

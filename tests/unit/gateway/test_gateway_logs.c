@@ -84,7 +84,7 @@ static void test_cut_line(void **state)
     gw_access_read_end(&reader);
 }
 
-/* A line that is longer than any line of the log does not stop the reader. */
+/* A line that is longer than the server ever writes does not stop the reader. */
 static void test_long_line(void **state)
 {
     static char text[3 * GW_ACCESS_LINE_MAX];
@@ -103,7 +103,7 @@ static void test_long_line(void **state)
     gw_access_read_end(&reader);
 }
 
-/* A line that is not written completely yet is read when it is complete. */
+/* A line that has not been written completely yet is read once it is complete. */
 static void test_partial_line(void **state)
 {
     char path[GW_PATH_MAX];
@@ -194,7 +194,7 @@ static void test_journal(void **state)
     journal_is(0, 0, 2);
     journal_is(journal.next - 1, 0, 1);
     journal_is(journal.next, 0, 0);
-    journal_is(journal.next + 1, 1, 2); /* a number of another process */
+    journal_is(journal.next + 1, 1, 2); /* a number from another process */
     for (unsigned i = 0; i < GW_JOURNAL_MAX; i++)
         gw_journal_add(&journal, GW_JOURNAL_DOWN, "cam-1", "from");
     journal_is(0, 2, GW_JOURNAL_MAX);

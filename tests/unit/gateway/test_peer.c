@@ -96,8 +96,8 @@ static void test_deadline(void **state)
     ends(0);
 }
 
-/* A reader of the claims asks for the changes since a number. After a restart, a gateway gives its changes larger
- * numbers than before. */
+/* A reader of the claims asks for the changes from a given number on. After a restart, a gateway gives its changes
+ * larger numbers than before the restart. */
 static void test_numbers_after_a_restart(void **state)
 {
     struct gw_server first = {.epoll = epoll_create1(0)}, second = {.epoll = epoll_create1(0)};

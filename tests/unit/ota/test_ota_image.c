@@ -260,7 +260,7 @@ static void test_trailer_version(void **state)
     i.data[t + 8] = 2;
     assert_int_equal(check_once(&p, &i), CMX_ENOTSUP);
     i.data[t + 8] = 1;
-    i.data[t + 24] = 1; /* reserved bytes are zero in version 1 */
+    i.data[t + 24] = 1; /* reserved bytes must be zero in version 1 */
     assert_int_equal(check_once(&p, &i), CMX_EFORMAT);
     test_image_free(&i);
 }

@@ -75,7 +75,7 @@ static void test_wait(void **state)
     assert_int_equal(cmx_child_wait(pid), 128 + SIGKILL);
 }
 
-/* A child ends with its parent, also if the parent ends first. */
+/* A child ends with its parent. If the parent has already ended, cmx_child_end_with returns false. */
 static void test_end_with_parent(void **state)
 {
     char byte;

@@ -254,7 +254,7 @@ static void say(int fd, const char *text)
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
-/* Reads until the server closes the connection, then closes it. Returns out. */
+/* Reads until the server closes the connection, then closes fd. Returns `out`. */
 static char *hear(int fd, char *out, size_t cap)
 {
     size_t used = 0;
@@ -283,7 +283,7 @@ static void assert_has(const char *text, const char *part)
         fail_msg("no '%s' in: %s", part, text);
 }
 
-/* Returns true if no request is in progress (each begin was followed by a done) and no connection is open. */
+/* Returns true if no request is in progress (each `begin` was followed by a `done`) and no connection is open. */
 static bool quiet(void)
 {
     return counted(&counts.begun) == counted(&counts.done) && !cmx_linux_http_sweep(server);
@@ -419,7 +419,7 @@ static void test_expect_continue(void **state)
     assert_null(strstr(out, "100 Continue"));
 }
 
-/* Sends a head and len bytes of body, and returns the answer, which is in out. */
+/* Sends a head and `len` bytes of body. Stores the answer in `out` and returns `out`. */
 static char *upload(const char *head, size_t len, char *out, size_t cap)
 {
     static const char block[8192];

@@ -1,6 +1,6 @@
 /* The sources of the hardware key on Linux: eFuse files and key files, and their errors.
- * tests/e2e/attest/attest_efuse.sh tests them with the real espefuse, tests/e2e/attest/attest_tpm.sh tests a software
- * TPM. */
+ * tests/e2e/attest/attest_efuse.sh tests eFuse files with the real espefuse; tests/e2e/attest/attest_tpm.sh tests a
+ * software TPM. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

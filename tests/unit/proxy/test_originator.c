@@ -36,7 +36,7 @@ static void only_a_plain_unicast_address_is_known(void **state)
     memset(longer, '1', sizeof longer - 1);
     longer[sizeof longer - 1] = 0;
     assert_false(from(longer, 1).known);
-    memcpy(longer, "fd00::17", 8); /* its first 8 characters are an address, the whole is not */
+    memcpy(longer, "fd00::17", 8); /* its first 8 characters are an address, but the whole text is not */
     assert_false(from(longer, 1).known);
 }
 

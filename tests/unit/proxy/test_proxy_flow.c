@@ -1,6 +1,6 @@
-/* Two directions. From the gateway to a local socket that is full: all bytes arrive in order, including those that
- * libssh receives during a read. From a local socket to the gateway: each time the socket is readable, the relay sends
- * several chunks, as many as the gateway accepts. With a real gateway the results depend on timing, so this file
+/* Tests both directions. From the gateway to a local socket that is full: all bytes arrive in order, including those
+ * that libssh receives during a read. From a local socket to the gateway: each time the socket is readable, the relay
+ * sends several chunks, as many as the gateway accepts. With a real gateway the results depend on timing, so this file
  * replaces libssh. */
 #include <fcntl.h>
 #include <setjmp.h>

@@ -9,7 +9,7 @@
 #include "lwip/priv/tcpip_priv.h"
 
 struct call {
-    struct tcpip_api_call_data base; /* must be the first member: the callback casts its address to that of the call */
+    struct tcpip_api_call_data base; /* must be the first member: the callback casts its address to struct call * */
     int fd;
 };
 

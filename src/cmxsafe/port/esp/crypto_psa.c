@@ -1,6 +1,6 @@
-/* crypto_psa.c - crypto.h over the PSA Crypto API only: mbedTLS's own API is private since ESP-IDF 6. The size of a
- * PSA operation object depends on the version and on hardware acceleration, so each is allocated; the object of
- * crypto.h holds the pointer. */
+/* crypto_psa.c - crypto.h over the PSA Crypto API only: mbedTLS's own API has been private since ESP-IDF 6. The size of
+ * a PSA operation object depends on the version and on hardware acceleration, so each object is allocated; the object
+ * of crypto.h holds the pointer. */
 #ifdef ESP_PLATFORM
 
 #include <psa/crypto.h>
@@ -26,7 +26,7 @@ static cmx_err from_psa(psa_status_t status)
     }
 }
 
-/* Since ESP-IDF 6 the system does this at start; a second call costs nothing. */
+/* ESP-IDF 6 and later do this at start; a second call costs nothing. */
 static cmx_err ready(void)
 {
     return from_psa(psa_crypto_init());

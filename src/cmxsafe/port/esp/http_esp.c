@@ -1,6 +1,6 @@
 /* http_esp.c - http.h over esp_http_server. Each service is a server of its own, and each request runs in a task of its
  * own, so that a stream or an upload does not delay the next request (ESP-IDF 5.2 and later; in 5.1 a service serves
- * one request at a time). A connection serves one request: sockets are few. Chunked requests get 411. */
+ * one request at a time). A connection serves one request, because sockets are few. Chunked requests get 411. */
 #ifdef ESP_PLATFORM
 
 #include "cmxsafe/http/http.h"
@@ -86,8 +86,8 @@ static void set_head(struct cmx_http_request *q, int status, const char *content
     q->answered = true;
 }
 
-/* Sends the head of an answer to HEAD; esp_http_server would send a Content-Length of 0. framing: the header about the
- * body that GET would get (RFC 9110 section 9.3.2). */
+/* Sends the head of an answer to HEAD; esp_http_server would send a Content-Length of 0. framing: the header that
+ * would describe the body of the answer to GET (RFC 9110 section 9.3.2). */
 static esp_err_t send_head_only(struct cmx_http_request *q, const char *framing, const struct cmx_http_header *headers,
                                 size_t n)
 {
@@ -228,7 +228,7 @@ static void refuse(struct cmx_http_request *q, int status, const char *text)
     (void)err;
 }
 
-/* Reads the body, and passes it to route unless that is NULL. True if the whole body was read. */
+/* Reads the body, and passes it to `route` unless `route` is NULL. True if the whole body was read. */
 static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *route, void *state, uint8_t *chunk,
                       size_t max)
 {
@@ -529,7 +529,7 @@ static esp_err_t add_routes(struct cmx_http_server *s)
     return rc;
 }
 
-static void keep(void *ctx) /* cmx_http_stop frees it */
+static void keep(void *ctx) /* does nothing, because cmx_http_stop frees ctx */
 {
     (void)ctx;
 }

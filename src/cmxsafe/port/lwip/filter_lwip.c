@@ -19,7 +19,7 @@
 #define MSS_ANY_PATH (1280 - 40 - 20)
 #define HEAD_MAX 640 /* maximum of contiguous bytes that a decision needs; no more are copied */
 
-/* An interface whose functions were replaced by the guards below, with its own functions. Invariant: netif is on
+/* An interface, and its original functions, which were replaced by the guards below. Invariant: netif is on
  * netif_list, or the next scan frees the entry. */
 struct wrapped {
     struct netif *netif;
@@ -76,7 +76,7 @@ static void put_resolvers(struct cmx_iface *iface)
 #endif
 
 /* Fills in the interface's current state for each packet, because a stack that lacks status callbacks does not report a
- * changed address. The entries of own and resolvers beyond their counts are not set. */
+ * changed address. The entries of `own` and `resolvers` beyond their counts are not set. */
 static void fill_iface(struct cmx_iface *iface, const struct wrapped *w)
 {
     const struct netif *netif = w->netif;
@@ -204,8 +204,8 @@ static bool is_loopback(const struct netif *netif)
     return ip4_addr_isloopback(netif_ip4_addr(netif));
 }
 
-/* Replaces the functions of an interface, and keeps its own in w. Called at each scan, because a driver may have set
- * its own functions again. On Ethernet the frame is judged, on other links the packet. */
+/* Replaces the functions of an interface, and keeps the original ones in w. Called at each scan, because a driver may
+ * have set the original functions again. On Ethernet the frame is judged, on other links the packet. */
 static void wrap(struct wrapped *w, struct netif *netif)
 {
     SYS_ARCH_DECL_PROTECT(level);
