@@ -36,8 +36,8 @@ return_sessions() {
     IFS= read -r -t $(($1 + 30)) -u "$SESSIONS_OUT" RETURN || fail "ssh_sessions does not answer"
     RETURN=${RETURN#back }
 }
-# end_sessions: ends the sessions. Sets LOST to the number of sessions that were closed between the last mark or return
-# and this call.
+# end_sessions: ends the sessions. Sets LOST to the number of sessions that were closed before this call, counted since
+# the last mark_sessions or return_sessions.
 end_sessions() {
     exec {SESSIONS_IN}>&-
     IFS= read -r -t 120 -u "$SESSIONS_OUT" LOST || fail "the sessions do not end"

@@ -60,22 +60,22 @@ static int set_key(const char *text)
     struct cmx_why why = {""};
     const char *dot = strchr(text, '.');
     const char *eq = dot ? strchr(dot, '=') : NULL;
+    cmx_err err;
 
     if (!eq || (size_t)(dot - text) >= sizeof section || (size_t)(eq - dot - 1) >= sizeof key)
         return cli_usage(COMMAND, "--set %s: not SECTION.KEY=VALUE", text);
     snprintf(section, sizeof section, "%.*s", (int)(dot - text), text);
     snprintf(key, sizeof key, "%.*s", (int)(eq - dot - 1), dot + 1);
-    if (board_config_set(&board.config, section, key, eq + 1, &why) != CMX_OK)
-        return cli_usage(COMMAND, "--set: %s", why.text);
-    return CLI_OK;
+    err = board_config_set(&board.config, section, key, eq + 1, &why);
+    return err ? cli_usage(COMMAND, "--set: %s", cmx_why_text(&why, err)) : CLI_OK;
 }
 
 static int set_named(const char *section, const char *key, const char *value)
 {
     struct cmx_why why = {""};
+    cmx_err err = board_config_set(&board.config, section, key, value, &why);
 
-    return board_config_set(&board.config, section, key, value, &why) == CMX_OK ? CLI_OK
-                                                                                : cli_usage(COMMAND, "%s", why.text);
+    return err ? cli_usage(COMMAND, "%s", cmx_why_text(&why, err)) : CLI_OK;
 }
 
 /* ---- the board ---- */

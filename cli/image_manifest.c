@@ -143,9 +143,8 @@ static cmx_err set_file(struct cmx_region *r, const char *path, struct cmx_why *
 
 static cmx_err add_file_region(struct job *j, size_t len, struct cmx_why *why)
 {
-    cmx_err err;
-
     struct cmx_region *r = &j->m.regions[j->m.n_regions++];
+    cmx_err err;
 
     r->kind = CMX_REGION_FILE;
     r->range = (struct cmx_range){j->at, j->at + (uint32_t)len};

@@ -31,8 +31,8 @@ struct sign_options {
     bool replace;
 };
 
-/* Writes the first len bytes of in and the trailer to a new file, which then replaces out. Fails if out and key are the
- * same file. */
+/* Writes the first `len` bytes of `in`, then the trailer, to a new file, which then replaces `out`. Fails if `out` and
+ * `key` are the same file. */
 static int write_signed(const char *in, const char *out, const char *key, uint32_t len,
                         const uint8_t trailer[CMX_TRAILER_LEN])
 {

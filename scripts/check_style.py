@@ -31,7 +31,7 @@ ALLOWED = {
     "attest": CORE | {"port", "http"},
     "identity": CORE | {"port", "http"},
 }
-# These modules compute only from their arguments: no I/O, no clock, no lock, no allocation. The update service (ota/service*) is not one of them.
+# These modules compute only from their arguments: no I/O, no clock, no lock, no allocation. The update service (ota/service*, ota/upload*) is not one of them.
 PURE = re.compile(r"src/cmxsafe/(isolation|attest|ota)/(?!service|upload)")
 IMPURE = re.compile(r'#include (<(unistd|fcntl|pthread|poll|netdb|time|sys/(socket|stat|mman|select|time))\.h>'
                     r'|"cmxsafe/core/mem\.h"|"cmxsafe/port/port\.h")|\b(f?printf|puts|fopen|fread|fwrite)\(')

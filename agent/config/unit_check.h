@@ -21,9 +21,8 @@ struct unit_sandbox {
 extern const char *const unit_files[];
 extern const char *const unit_drop_ins[];
 
-/* Reads the last of the units that exists, and the drop-ins. As in systemd, drop-ins are read in the order of their
- * names after the unit, and a drop-in replaces an earlier one of the same name. False: there is no unit, or it names no
- * user. */
+/* Reads one unit, the last of `units` that exists, and then the drop-ins in the order of their names. As in systemd, a
+ * drop-in replaces an earlier one of the same name. False: there is no unit, or it names no user. */
 bool unit_sandbox_read(struct unit_sandbox *s, const char *const *units, const char *const *drop_ins);
 
 /* Reports each file and port of c that this process cannot use, with the line of its key. If s is not NULL, also

@@ -327,7 +327,7 @@ static cmx_err door_confirm(void *arg, struct cmx_why *why)
     return err ? cmx_why_fail(why, err, "writing otadata failed") : CMX_OK;
 }
 
-/* As esp_ota_check_rollback_is_possible: some other partition must hold an image. Checking its head suffices: a
+/* Like esp_ota_check_rollback_is_possible: some other partition must hold an image. Checking its head suffices: a
  * slot's head is written only after everything else in it was verified. */
 static bool has_other_image(const struct cmx_slots_flash *s)
 {

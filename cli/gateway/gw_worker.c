@@ -476,7 +476,7 @@ static void wait_checks(struct worker *w)
             fds[n] = (struct pollfd){.fd = k->fd, .events = POLLIN};
             of[n++] = k;
         }
-    (void)poll(fds, n, TICK_MS); /* if poll fails, `revents` stays 0: no check counts as ended */
+    (void)poll(fds, n, TICK_MS); /* if poll fails, `revents` stays 0: only overdue checks are ended */
     for (nfds_t i = 0; i < n; i++)
         if (fds[i].revents || cmx_port_now_ms() >= of[i]->check_ends_ms)
             end_check(w, of[i]);

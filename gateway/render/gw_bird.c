@@ -91,7 +91,7 @@ cmx_err gw_bird_claims(FILE *f, struct gw *g, struct cmx_why *e)
 
     fprintf(f, "# Written from the registry by 'cmxsafe gateway'.\n");
     gw_copy_look(g, &copy);
-    if (copy.reason[0] || g->registry.stale) { /* without claims in this file BIRD accepts the newest announcement */
+    if (copy.reason[0] || g->registry.stale) { /* without claims in this file, BIRD accepts the newest announcement */
         fprintf(f, "# No claims: this copy of the registry may be outdated.\n");
         return err;
     }

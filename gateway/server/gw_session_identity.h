@@ -8,7 +8,7 @@
 
 /* Call when sshd's helper (process pid) looks up a key. Gives the helper's session the identity of the key. */
 void gw_session_identify(struct gw_server *s, pid_t pid, const char *fingerprint);
-/* Like gw_session_identify, for a certificate "TYPE BASE64". False: the certificate may not log in. */
+/* Like gw_session_identify, for a certificate "TYPE BASE64". False: a login with this certificate is not permitted. */
 bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text);
 
 /* Gives x the identity of the key. */

@@ -248,6 +248,6 @@ cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx
         return cmx_why_fail(e, CMX_EPERM,
                             "idle connections that are no longer allowed could not be ended (%s); the filter resets "
                             "them at their next packet",
-                            strerror(failed));
+                            failed > 0 && failed < 128 ? strerror(failed) : "the process that ends them was killed");
     return CMX_OK;
 }

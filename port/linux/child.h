@@ -1,4 +1,5 @@
-/* child.h - child processes: fork for a child that becomes another program, and the end of a child or of its parent. */
+/* child.h - forks a child that will execute another program, waits for its end, and ends it together with its parent.
+ */
 #pragma once
 
 #include <stdbool.h>

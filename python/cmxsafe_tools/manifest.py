@@ -365,16 +365,16 @@ def parse_size(text):
 
 
 def build(data, args):
-    """Makes the manifest. Raises ValueError if the data do not fit."""
+    """Makes the manifest."""
     m = Manifest(flash_size=args.flash_size, require=set(args.require), masks=args.mask)
     at, end, length = args.at, args.end or args.flash_size, len(data)
     if end > m.flash_size or end <= at or length > end - at:
-        raise ValueError("does not fit")
+        raise Failure(args.image, "it does not fit into this part of flash", "check --at, --end and --flash-size")
     free = Region(at + length, end)
     if args.fill:
         key = read_file(args.fill)
         if len(key) < FILL_KEY_MIN:
-            raise ValueError("key")
+            raise Failure(args.image, "the filler's key has less than 16 bytes", "openssl rand -out fill.key 32")
         full = filler(key, at, end)
         while length and data[length - 1] == full[length - 1]:
             length -= 1
@@ -395,9 +395,6 @@ def run(args):
         text = build(read_file(args.image), args).text()
     except Malformed as error:
         raise Failure("the manifest", error, "rename the file, or leave out the image's name and version with --any-version") from error
-    except ValueError as error:
-        raise Failure(args.image, "does not fit, or its name or the filler's key is not usable",
-                      "check --at, --end, --flash-size and --fill (a key has 16 bytes or more)") from error
     try:
         parse(text.encode())  # print only a manifest that can be read back
     except Malformed as error:

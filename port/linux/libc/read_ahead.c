@@ -170,7 +170,7 @@ int close(int fd)
     return (int)syscall(SYS_close, fd);
 }
 
-/* ---- functions that callers built with _FORTIFY_SOURCE use if the buffer's size is known (glibc's debug/) ---- */
+/* ---- functions that code compiled with _FORTIFY_SOURCE calls if the buffer's size is known (glibc's debug/) ---- */
 
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t size);
 ssize_t __recv_chk(int fd, void *out, size_t len, size_t size, int flags);

@@ -29,8 +29,8 @@ void cmx_device_override(const struct cmx_settings *settings, void (*adapt)(Task
 
 /* ---- functions that may be called at any time ---- */
 
-/* Reports for the application, like those of cmx_proxy_hooks (proxy/context.h). A session's task calls them. A NULL
- * member is not called. */
+/* Callbacks that report events to the application, like those in cmx_proxy_hooks (proxy/context.h). A session's task
+ * calls them. A member may be NULL. */
 struct cmx_device_hooks {
     void (*session)(const char *session, const char *gateway, bool up, cmx_err err);
     void (*relay)(const struct cmx_relay_event *event);

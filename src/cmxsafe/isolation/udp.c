@@ -266,8 +266,8 @@ static cmx_why sntp_in(const struct cmx_question *q)
 
 /* ---- the table of protocols ---- */
 
-/* The number of a DNS message has 16 bits and is followed by the flags. A time server returns our transmit timestamp as
- * the originate timestamp. */
+/* id_mask: the number of a DNS message is only the upper 16 bits of the word; the flags follow. id_out, id_in: an SNTP
+ * server returns our transmit timestamp as its originate timestamp. */
 static const struct protocol dhcp = {dhcp_out, dhcp_in, 0xffffffff, CMX_WHY_DHCP, DHCP_FIXED, 4, 4, false};
 static const struct protocol dhcp6 = {dhcp6_out, dhcp6_in, 0x00ffffff, CMX_WHY_DHCP6, 4, 0, 0, false};
 static const struct protocol dns = {dns_out, dns_in, 0xffff0000, CMX_WHY_DNS, DNS_HEADER, 0, 0, true};

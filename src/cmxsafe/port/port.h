@@ -100,7 +100,7 @@ CMX_MUST_USE cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *fd, s
 void cmx_port_read_ahead(int fd);
 
 /* Acknowledges at once the data that fd, a TCP socket, has received. Stock SSH servers leave Nagle's algorithm on for
- * forwards, so with delayed acknowledgements every second small packet would wait 40 ms (lwIP: 250). Best effort. */
+ * forwards, so with delayed acknowledgements every other small packet would wait 40 ms (lwIP: 250). Best effort. */
 void cmx_port_acknowledge(int fd);
 
 /* ---- flash: the whole chip, as esp_flash_* sees it ---- */

@@ -14,7 +14,8 @@ struct tracked_socket {
     struct sockaddr_storage peer; /* ss_family 0: a listener */
 };
 
-/* Reports a new socket; peer is NULL for a listener. Returns the hook's error: the socket must then not be used. */
+/* Reports a new socket; peer is NULL for a listener. Returns the hook's result; after an error the socket must
+ * not be used. */
 CMX_MUST_USE cmx_err cmx_tracked_socket_open(struct tracked_socket *t, const struct cmx_proxy_hooks *hooks,
                                              cmx_socket_kind kind, const char *context,
                                              const struct sockaddr_storage *local, const struct sockaddr *peer);

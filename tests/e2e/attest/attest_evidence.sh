@@ -72,7 +72,7 @@ tag = hmac.digest(appraisal, cbor2.dumps(["MAC0", p, b"", payload]), "sha256")
 open(sys.argv[1] + "/verifier", "wb").write(cbor2.dumps(cbor2.CBORTag(61, cbor2.CBORTag(17, [p, u, payload, tag]))))
 PY
 refused "a token that a verifier made" 'MAC does not match' --token verifier --nonce "$nonce"
-curl -s "$URL/evidence?nonce=$nonce&alg=none" | grep -q "'alg' must be HS256 or ES256" || fail "alg=none"
+curl -s "$URL/evidence?nonce=$nonce&alg=none" | grep -q "'alg' must be given once, as HS256 or ES256" || fail "alg=none"
 refused "another session" 'FAILED *session' --session "$(openssl rand -hex 32)"
 refused "another gateway" 'FAILED *gateway' --gateway SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 sed -i 's/^flash-size/require hardware-key\nflash-size/' "$TMP/manifest"

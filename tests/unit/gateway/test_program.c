@@ -1,4 +1,4 @@
-/* Running the system's programs: a command line with values that contain blanks, or that are missing. */
+/* Runs the system's programs: a command line whose values contain blanks, and one that lacks a value. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* app.h - the application: a camera with an unsecured web page on port 80 and an MJPEG stream on port 81, and cmxsafe.
- * The same source runs on the virtual board (board/) and on an ESP32 (this folder's project). */
+/* app.h - the application: cmxsafe, and a camera that has an unsecured web page on port 80 and an MJPEG stream on
+ * port 81. The same source runs on the virtual board (board/) and on an ESP32 (this folder's project). */
 #ifndef APP_H
 #define APP_H
 
@@ -27,7 +27,7 @@ struct app_door {
     void *frame_arg;
     size_t frame_max;     /* size of the largest frame in bytes; unused if frame is NULL */
     uint32_t interval_ms; /* time between frames in ms; 0 means 100 */
-    bool open;            /* do not call setup_sm(): every client can reach the services */
+    bool open;            /* true: setup_sm() is not called, so every client can reach the services */
 };
 
 /* Starts the services and then the tasks of cmxsafe, as a sketch's setup() would. Errors are logged. */
