@@ -167,11 +167,11 @@ gwn 4 leave >/dev/null || fail "leave"
 BEFORE=$(on 3 wg pubkey </var/lib/node3/gateway/link.key)
 rm /var/lib/node3/gateway/link.key
 ! gwn 3 init >"$TMP/again.log" 2>&1 && grep -q "link.key, the WireGuard key of this gateway, is missing; .*'cmxsafe gateway join --from GATEWAY'" "$TMP/again.log" || fail "init without link.key: $(cat "$TMP/again.log")"
-gwn 3 doctor | grep -q "^bad .*key of the links.*: link.key, .* is missing; .*join" || fail "doctor does not find that link.key is lost: $(gwn 3 doctor)"
+gwn 3 doctor | grep -q "^bad .*link key.*: link.key, .* is missing; .*join" || fail "doctor does not find that link.key is lost: $(gwn 3 doctor)"
 (umask 077 && on 3 wg genkey >/var/lib/node3/gateway/link.key)
-gwn 3 doctor | grep -q "^bad .*key of the links.*differs from the key in the registry" || fail "doctor does not find another link.key: $(gwn 3 doctor)"
+gwn 3 doctor | grep -q "^bad .*link key.*differs from the key in the registry" || fail "doctor does not find another link.key: $(gwn 3 doctor)"
 join_node 3 1
-gwn 3 doctor | grep -q "^ok .*key of the links" || fail "doctor after join: $(gwn 3 doctor)"
+gwn 3 doctor | grep -q "^ok .*link key" || fail "doctor after join: $(gwn 3 doctor)"
 [ "$BEFORE" != "$(on 3 wg pubkey </var/lib/node3/gateway/link.key)" ] || fail "the key is the same"
 wait_for 30 consumer_gets 3 p one || fail "join does not replace a lost link.key"
 ok "a join can be repeated, after it was killed and to replace a lost link.key"

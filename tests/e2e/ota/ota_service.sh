@@ -94,7 +94,7 @@ held=$(get .received)
 crc=$(head -c "$held" v2.bin | python3 -c 'import sys, zlib; print("%08x" % zlib.crc32(sys.stdin.buffer.read()))')
 is .crc32 "$crc" || fail "the CRC32 of the bytes held"
 tail -c +$((held + 1)) v2.bin >rest
-expect 416 "cannot continue" -H "Content-Range: bytes $((held + 1))-$((size - 1))/$size" --data-binary @<(tail -c +2 rest) "$URL/update"
+expect 416 "wrong offset" -H "Content-Range: bytes $((held + 1))-$((size - 1))/$size" --data-binary @<(tail -c +2 rest) "$URL/update"
 expect 400 "Content-Range" -H "Content-Range: bytes 7-3/$size" --data-binary @rest "$URL/update"
 expect 400 "Content-Range" -H "Content-Range: bytes $held-$((size - 2))/$size" --data-binary @rest "$URL/update"
 is .received "$held" || fail "a refused continuation discarded the bytes held"
