@@ -133,7 +133,7 @@ gw campaign start may b1 --image "$TMP/v2.bin" >/dev/null || fail "campaign star
 [ "$(stat -c '%a %G' "$GW/store")" = '750 nogroup' ] || fail "the store: $(stat -c '%a %G' "$GW/store")"
 over() { [ "$(gw campaign show may --json | jq -r '"\(.state) \(.done)"')" = "done 1" ]; }
 wait_for 180 over || fail "the campaign: $(gw campaign show may) $(tail -5 "$TMP/gateway.log")"
-gw campaign show may | grep -q 'version 2.0.0 runs' || fail "the outcome: $(gw campaign show may)"
+gw campaign show may | grep -q 'version 2.0.0 is running' || fail "the outcome: $(gw campaign show may)"
 ok "a campaign through the judge"
 stop "$GW_PID"
 wait_for 10 ended "$WORKER" || fail "the worker outlives the gateway"

@@ -61,7 +61,7 @@ killer=$!
 update --limit-rate 250 v3.bin >out 2>err || { cat out err; fail "update over a lost connection"; }
 wait "$killer"
 grep -q 'continuing at byte' out || { cat out err; fail "the upload did not continue where it stopped"; }
-grep -q '^version 3.0.0 runs from ota_0, confirmed$' out || { cat out err; fail "its last line"; }
+grep -q '^version 3.0.0 is running from ota_0, confirmed$' out || { cat out err; fail "its last line"; }
 is .running.version 3.0.0 || fail "3.0.0"
 ok "cmxsafe update continues over a lost connection"
 
@@ -104,6 +104,6 @@ ok "an image without a gateway is rolled back"
 
 update --attest-key private_key.bin --attest-url "http://127.0.0.1:$attest" v4.bin >out 2>err || { cat out err; fail "4.0.0 again"; }
 grep -q '^MATCH' out || { cat out; fail "the new slot's attestation"; }
-grep -q '^version 4.0.0 runs from ota_1, confirmed$' out || fail "4.0.0"
+grep -q '^version 4.0.0 is running from ota_1, confirmed$' out || fail "4.0.0"
 no_sanitizer_report board.log || fail "a sanitizer complains"
 ok "once the gateway is reachable the same image is accepted, and the new slot's measurement matches the file"
