@@ -186,7 +186,7 @@ class Update:
         wanted = self.image.description.version if self.image.description else now.version
         if now.version != wanted:
             raise Failure("update", f"the device is running version {now.version}, not {wanted}")
-        print(f"version {now.version} runs from {now.slot}, confirmed")
+        print(f"version {now.version} is running from {now.slot}, confirmed")
 
     def wait(self):
         self.say("waiting until the device has restarted and confirmed the image")
