@@ -113,18 +113,26 @@ static cmx_err drop_evidence(struct gw_registry *r, const struct gw_policy *p, s
         "tt", kind_of(p->is_device), p->target);
 }
 
-#define AGE_OF_EVIDENCE                                                                                                \
-    "(SELECT coalesce(p1.max_age, p2.max_age) FROM device d"                                                           \
+/* The policy that applies to the device of a row of evidence; NULL: none. */
+#define POLICY_OF_EVIDENCE                                                                                             \
+    "(SELECT coalesce(p1.id, p2.id) FROM device d"                                                                     \
     " LEFT JOIN policy p1 ON p1.kind = 'device' AND p1.target = d.name"                                                \
     " LEFT JOIN policy p2 ON p2.kind = 'group' AND p2.target = d.team WHERE d.id = evidence.device)"
+#define AGE_OF_EVIDENCE "(SELECT max_age FROM policy WHERE id = " POLICY_OF_EVIDENCE ")"
 
-/* Makes evidence end earlier if it was given under a policy with a longer maximum age. */
-static cmx_err shorten_evidence(struct gw_registry *r, struct cmx_why *e)
+cmx_err gw_evidence_fit(struct gw_registry *r, struct cmx_why *e)
 {
-    return gw_sql_run(r, e,
-                      "UPDATE evidence SET boot_ends = boot_ends - (ends - given - " AGE_OF_EVIDENCE "),"
-                      " ends = given + " AGE_OF_EVIDENCE " WHERE ends - given > " AGE_OF_EVIDENCE,
-                      "");
+    cmx_err err =
+        gw_sql_run(r, e,
+                   "DELETE FROM evidence WHERE trusted = 1 AND " POLICY_OF_EVIDENCE " IS NOT NULL AND manifest"
+                   " NOT IN (SELECT digest FROM policy_manifest WHERE policy = " POLICY_OF_EVIDENCE ")",
+                   "");
+
+    return err ? err
+               : gw_sql_run(r, e,
+                            "UPDATE evidence SET boot_ends = boot_ends - (ends - given - " AGE_OF_EVIDENCE "),"
+                            " ends = given + " AGE_OF_EVIDENCE " WHERE ends - given > " AGE_OF_EVIDENCE,
+                            "");
 }
 
 cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outcome *out, struct cmx_why *e)
@@ -156,7 +164,7 @@ cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outco
     if (!err)
         err = drop_evidence(r, p, e);
     if (!err)
-        err = shorten_evidence(r, e);
+        err = gw_evidence_fit(r, e);
     snprintf(detail, sizeof detail, "%zu manifest%s, %s", p->n_manifests, p->n_manifests == 1 ? "" : "s",
              p->enforce ? "enforced" : "reported only");
     return err ? err : gw_event(r, "policy", p->target, detail, e);
@@ -175,7 +183,7 @@ cmx_err gw_policy_remove(struct gw_registry *r, const char *target, bool is_devi
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM policy WHERE id = ?", "i", p.id);
     if (!err)
-        err = shorten_evidence(r, e);
+        err = gw_evidence_fit(r, e);
     return err ? err : gw_event(r, "policy-remove", target, "", e);
 }
 
@@ -357,6 +365,8 @@ cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, const struct gw_v
                      " VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
                      "iiitiitt", device, now.wall, now.wall + v->max_age_s, now.boot, now.boot_s + v->max_age_s,
                      (int64_t)v->trusted, v->reason, v->manifest);
+    if (!err)
+        err = gw_evidence_fit(r, e); /* the policy may have changed since the check began */
     return err || !v->firmware ? err : set_firmware(r, device, v->firmware, e);
 }
 

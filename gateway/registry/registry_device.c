@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/evidence_policy.h"
 
 static cmx_err read_ports(struct gw_registry *r, struct gw_device *d, struct cmx_why *e)
 {
@@ -228,9 +229,13 @@ static cmx_err enroll_row(struct gw_registry *r, struct gw_device *d, const stru
         return address_taken(r, d, e);
     if (err)
         return err;
-    if (!d->id)
+    if (d->id)
+        err =
+            gw_sql_run(r, e, "DELETE FROM evidence WHERE device = ?", "i", d->id); /* of the device before its repair */
+    else
         d->id = sqlite3_last_insert_rowid(r->db);
-    err = add_key(r, d->id, k, e);
+    if (!err)
+        err = add_key(r, d->id, k, e);
     if (!err)
         err = write_services(r, d, e);
     return err ? err : gw_event(r, "enroll", d->name, k->fingerprint, e);
@@ -279,6 +284,8 @@ static cmx_err enroll_known(struct gw_registry *r, struct gw_device *d, const st
     }
     *out = GW_CHANGED;
     err = gw_sql_run(r, e, "UPDATE device SET team = ? WHERE id = ?", "ti", d->group, d->id);
+    if (!err)
+        err = gw_evidence_fit(r, e); /* another group may have another policy */
     if (!err)
         err = write_services(r, d, e);
     return err ? err : gw_event(r, "change", d->name, old->fingerprint, e);

@@ -996,6 +996,47 @@ static void test_policy(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
 }
 
+/* Trusted evidence counts only under the policy that applies now: whether the device's own policy is removed, the
+ * device changes its group, or the policy changes while a check runs. */
+static void test_evidence_fits(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_policy own = {.target = "cam-17", .is_device = true, .enforce = true, .max_age_s = 600, .n_manifests = 1};
+    struct gw_policy group = {.target = "cameras", .enforce = true, .max_age_s = 60, .n_manifests = 1};
+    const struct gw_verdict trusted = {.trusted = true, .max_age_s = 600, .manifest = "aa", .reason = ""};
+    struct gw_standing s = {0};
+    struct gw_key k = key_of(0);
+    struct gw_device d;
+    gw_outcome out;
+
+    (void)state;
+    strcpy(own.manifests[0].digest, "aa");
+    strcpy(group.manifests[0].digest, "bb");
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    sql("UPDATE device SET team = 'cameras'");
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    assert_int_equal(gw_policy_set(&gateway.registry, &group, &out, &e), CMX_OK);
+    assert_int_equal(gw_policy_set(&gateway.registry, &own, &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
+    assert_false(quarantined("cam-17"));
+    assert_int_equal(gw_policy_remove(&gateway.registry, "cam-17", true, &out, &e), CMX_OK);
+    assert_true(quarantined("cam-17"));
+    assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
+    assert_true(quarantined("cam-17"));
+    strcpy(group.manifests[0].digest, "aa");
+    assert_int_equal(gw_policy_set(&gateway.registry, &group, &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
+    assert_int_equal(gw_standing_each(&gateway.registry, keep_standing, &s, &e), CMX_OK);
+    assert_in_range(s.left, 50, 60);
+    strcpy(group.target, "others");
+    strcpy(group.manifests[0].digest, "bb");
+    assert_int_equal(gw_policy_set(&gateway.registry, &group, &out, &e), CMX_OK);
+    assert_false(quarantined("cam-17"));
+    strcpy(d.group, "others");
+    assert_int_equal(gw_device_enroll(&gateway.registry, &d, &k, 0, &out, &e), CMX_OK);
+    assert_true(quarantined("cam-17"));
+}
+
 /* gw_evidence_basis changes with the policy, its manifests, the attestation key and new evidence. A login does not
  * change it. */
 static void test_basis(void **state)
@@ -1003,7 +1044,7 @@ static void test_basis(void **state)
     const struct gw_seen seen = {.at = 1, .source = "x", .client = "OpenSSH_9.2"};
     struct cmx_why e = {0};
     struct gw_policy p = {.target = "cam-17", .is_device = true, .enforce = true, .max_age_s = 600, .n_manifests = 1};
-    const struct gw_verdict trusted = {.trusted = true, .max_age_s = 600, .manifest = "aa", .reason = ""};
+    const struct gw_verdict trusted = {.trusted = true, .max_age_s = 600, .manifest = "bb", .reason = ""};
     struct gw_device d;
     struct gw_basis a;
     struct gw_basis b;
@@ -1968,6 +2009,7 @@ int main(void)
         TEST(test_times),
         TEST(test_pending),
         TEST(test_policy),
+        TEST(test_evidence_fits),
         TEST(test_basis),
         TEST(test_etc_hosts),
         TEST(test_attestation),
