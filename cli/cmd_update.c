@@ -395,6 +395,10 @@ static int judge(struct update *u)
         cmx_why_set(&why, "the device is running version %s, not %s", u->now.version, u->version);
         return cli_fail("update", why.text, u->look || !u->opaque ? NULL : "check --expect");
     }
+    if (u->look && !u->now.confirmed) {
+        u->outcome = OUTCOME_NOT_SENT;
+        return cli_fail("update", "the device has not confirmed its firmware yet", NULL);
+    }
     u->outcome = OUTCOME_UPDATED;
     fprintf(u->words, "version %s is running from %s, confirmed\n", u->now.version, u->now.slot);
     return CLI_OK;

@@ -47,7 +47,7 @@ static int send_line(int fd, const char *line)
  * answer is read before any of it is written, so that a slow reader of the output does not delay the agent. */
 static int read_answer(int fd, char *answer, size_t *len)
 {
-    ssize_t n;
+    ssize_t n = 0;
 
     for (*len = 0; *len < STATUS_MAX; *len += (size_t)n) {
         do
@@ -56,7 +56,7 @@ static int read_answer(int fd, char *answer, size_t *len)
         if (n <= 0)
             break;
     }
-    return *len > 0 && answer[*len - 1] == '\n' ? 0 : -1;
+    return n >= 0 && *len > 0 && answer[*len - 1] == '\n' ? 0 : -1;
 }
 
 static int ask_agent(const char *path, int fd, const char *line, FILE *to)

@@ -219,8 +219,10 @@ static cmx_err ota_start(struct wiring *w, struct cmx_why *why)
         cmx_why_set(why, "[ota]: port %u: %s", (unsigned)o->port, cmx_err_text(err));
         return err;
     }
+    cmx_port_mutex_lock(&ota.history_lock);
     for (size_t i = 0; i < ota.history.n; i++)
         cmx_ota_past_add(ota.service, &ota.history.past[i]);
+    cmx_port_mutex_unlock(&ota.history_lock);
     ota.watching = true;
     err = cmx_port_task_start("ota-watch", 0, watch, NULL);
     if (err)

@@ -117,7 +117,7 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
     }
     x->unapplied |= gw_folder_is_abandoned(g);
     due =
-        (x->due_ms && (now >= x->due_ms || (int64_t)time(NULL) > x->wall_due)) || (x->unapplied && now >= x->retry_ms);
+        now >= x->retry_ms && (x->unapplied || (x->due_ms && (now >= x->due_ms || (int64_t)time(NULL) > x->wall_due)));
     if (!due && !(x->due_ms && now - x->noted_ms >= NOTE_MS))
         return false;
     x->noted_ms = now;

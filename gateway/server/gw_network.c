@@ -109,7 +109,7 @@ static bool configure_netns(struct gw *g)
         int fd = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
 
         if (fd < 0 || setns(fd, CLONE_NEWNET) != 0)
-            _exit(EXIT_FAILURE);
+            _exit(gw_fail_with("the network namespace can't be entered", strerror(errno), "run this as root"));
         if (gw_network_configure(g, &e))
             _exit(gw_fail("the namespace can't be configured", &e));
         _exit(EXIT_SUCCESS);

@@ -138,10 +138,11 @@ struct cmx_relay_event {
      * it was idle for idle_timeout_s; CMX_ENOMEM: memory was short; CMX_ENOENT: the context was removed or the engine
      * is ending; otherwise: the error that ended the session, which the session hook reports next.
      *
-     * Of a refused connection. CMX_EBUSY: max_connections were open; CMX_EREFUSED, CMX_ETIMEOUT, CMX_EUNREACH, CMX_EDNS
-     * in a reverse context: the local service could not be reached; CMX_EREFUSED in a direct context: the gateway could
-     * not reach the target; CMX_EPERM: allow_from, peer, a hook or the gateway does not permit it; CMX_ENOENT: no
-     * context has the port; CMX_ENOMEM: memory was short; CMX_ECLOSED: one side broke it off before it was open. */
+     * Of a refused connection. CMX_EBUSY: max_connections were open, or too many relays wait for the gateway's CLOSE;
+     * CMX_EREFUSED, CMX_ETIMEOUT, CMX_EUNREACH, CMX_EDNS in a reverse context: the local service could not be reached;
+     * CMX_EREFUSED in a direct context: the gateway could not reach the target; CMX_EPERM: allow_from, peer, a hook or
+     * the gateway does not permit it; CMX_ENOENT: no context has the port; CMX_ENOMEM: memory was short; CMX_ECLOSED:
+     * one side broke it off before it was open. */
     cmx_err cause;
 };
 

@@ -9,8 +9,8 @@
  * set and has no fallback. A HOST and an ACCOUNT are required. A file that uses help must define STR, which turns a
  * macro into the text of its value.
  *
- * The code that copies and compares gateways and sets defaults (proxy_config.c), the parser of cmxsafed, docs/CONFIG.md
- * and cmxsafed.conf(5) are generated from these rows. */
+ * The code that copies, compares and checks gateways and sets defaults (proxy_config.c; it checks max, but not min),
+ * the parser of cmxsafed, docs/CONFIG.md and cmxsafed.conf(5) are generated from these rows. */
 /* clang-format off */
 CMX_GATEWAY_OPTION(HOST, host, "host", 0, 0, NULL, NULL,
     "Name or address of the SSH server, or of several: `gw1.example, gw2.example:2222 > backup.example`. Gateways "

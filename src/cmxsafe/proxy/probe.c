@@ -153,6 +153,7 @@ static cmx_err step_opening(struct session *s, struct run *r)
     if (err)
         return err;
     err = cmx_ssh_channel_write(p->channel, p->token, sizeof p->token, &sent);
+    p->next_ms = cmx_session_in(s, CMX_PROBE_TIMEOUT_MS);
     probe_set_state(r, PROBE_SENT, "token sent");
     return err;
 }

@@ -36,8 +36,9 @@ extern "C" {
 struct cmx_proxy;
 
 /* Checks and copies the arguments, and starts the session tasks, each with stack_bytes (0: the platform's default).
- * hooks may be NULL. why receives the invalid setting; may be NULL. CMX_EINVAL: a setting is invalid; CMX_ENOMEM: no
- * memory, or a task could not be started. *out is NULL after an error. */
+ * hooks may be NULL; they may be called before this function returns. why receives the invalid setting; may be NULL.
+ * CMX_EINVAL: a setting is invalid; CMX_ENOMEM: no memory, or a task could not be started. *out is NULL after an error.
+ */
 CMX_MUST_USE cmx_err cmx_proxy_create(struct cmx_proxy **out, const struct cmx_gateway *gateway,
                                       const struct cmx_context *contexts, size_t n_contexts,
                                       const struct cmx_proxy_hooks *hooks, size_t stack_bytes, struct cmx_why *why);

@@ -258,7 +258,7 @@ static cmx_err check_options(const struct cmx_context *c, struct cmx_why *why)
     if (err)
         return err;
     if (c->direction == CMX_DIRECT && empty(c->remote_host))
-        return cmx_why_fail(why, CMX_EINVAL, "context %s %s: missing", c->name, "remote_host");
+        return cmx_why_fail(why, CMX_EINVAL, "context %s remote_host: missing", c->name);
     if (c->session && (!*c->session || too_long(c->session)))
         return cmx_why_fail(why, CMX_EINVAL, "context %s session: empty or too long", c->name);
     return cmx_proxy_context_check_originators(c, why);

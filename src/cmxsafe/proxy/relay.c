@@ -261,7 +261,8 @@ static bool has_place(struct run *r, unsigned extra)
     return r->live.relays_open < max && !r->pressed;
 }
 
-size_t cmx_relay_heap_floor(const struct session *s, const struct run *r)
+/* Returns how many bytes of heap must be free for a connection of r. */
+static size_t heap_floor(const struct session *s, const struct run *r)
 {
     return r->cfg.high_bw && atomic_load(&s->engine->updating) ? CMX_RELAY_HEAP_UPDATE : CMX_RELAY_HEAP_FLOOR;
 }
@@ -270,7 +271,7 @@ static bool has_memory(const struct session *s, const struct run *r)
 {
     const size_t heap = cmx_port_heap_free();
 
-    if (heap >= cmx_relay_heap_floor(s, r))
+    if (heap >= heap_floor(s, r))
         return true;
     cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection refused: only %u bytes of heap are free", r->cfg.name,
                     (unsigned)heap);
@@ -281,8 +282,6 @@ static bool has_memory(const struct session *s, const struct run *r)
  * and reports the refusal and returns NULL. extra: how many connections beyond max_connections are allowed. */
 static struct relay *relay_admit(struct session *s, struct run *r, unsigned extra, relay_phase phase, const char *from)
 {
-    const unsigned open = r->live.relays_open;
-    const bool waits = open < r->cfg.max_connections + extra; /* otherwise max_connections is reached */
     const bool place = has_place(r, extra);
     struct relay *x = place && has_memory(s, r) ? cmx_relay_state_new(s, r, phase) : NULL;
 
@@ -292,7 +291,8 @@ static struct relay *relay_admit(struct session *s, struct run *r, unsigned extr
     }
     if (!place)
         cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u %s", r->cfg.name, from,
-                        waits ? r->places - open : open, waits ? "wait for the gateway's CLOSE" : "are open");
+                        r->pressed ? r->places - r->live.relays_open : r->live.relays_open,
+                        r->pressed ? "wait for the gateway's CLOSE" : "are open");
     cmx_relay_event_refused(s, r, from, place ? CMX_ENOMEM : CMX_EBUSY);
     return NULL;
 }

@@ -3,9 +3,6 @@
 
 #include "cmxsafe/proxy/relay_state.h"
 
-/* Returns how many bytes of heap must be free for a connection of r (proxy_limits.h). */
-size_t cmx_relay_heap_floor(const struct session *s, const struct run *r);
-
 /* For reverse contexts: handles o, the gateway's request to open a channel for r. Connects it to the local service or
  * refuses it; consumes o. */
 void cmx_relay_accept_channel(struct session *s, struct run *r, cmx_ssh_open *o);

@@ -17,8 +17,7 @@
 #define SETTLE_ROUNDS 4
 #define BULK (16 * 1024) /* after this many bytes in one turn, the TCP stack sends an ACK by itself */
 
-/* The first entries of `polls`: the SSH socket, the descriptor that other tasks wake, and that of the relays at rest.
- */
+/* The first entries of `polls`: the SSH socket, the wake descriptor, and the set of resting relays. */
 enum { POLL_SSH, POLL_WAKE, POLL_REST, POLL_FIXED };
 
 /* ---- contexts that are added and removed while the session is up ---- */
@@ -346,7 +345,7 @@ static bool can_rest(const struct session *s)
 static int wait_ms(struct session *s)
 {
     if (!can_rest(s))
-        cmx_session_run_at(s, s->now_ms + CMX_SESSION_TICK_MS);
+        (void)cmx_session_in(s, CMX_SESSION_TICK_MS);
     return (int)(s->due_ms - s->now_ms);
 }
 
@@ -382,14 +381,15 @@ static cmx_err session_act(struct session *s)
 /* Publishes what has changed, and reports the session as up once all its contexts are reachable. */
 static void publish_changes(struct session *s, bool alive)
 {
-    bool all_up = alive;
+    bool all_up = alive, any_up = false;
 
     for (struct run *r = s->runs; r; r = r->next) {
         all_up = all_up && (r->listening || r->retired);
+        any_up = any_up || r->listening;
         if (r->dirty)
             cmx_session_publish(r);
     }
-    if (all_up)
+    if (all_up && any_up)
         cmx_session_announce(s, true, CMX_OK);
 }
 

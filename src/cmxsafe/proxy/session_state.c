@@ -190,7 +190,8 @@ cmx_err cmx_session_wait_ready(struct session *s, int fd, short events, uint64_t
     }
 }
 
-void cmx_session_run_at(struct session *s, uint64_t at)
+/* Makes the next turn of the event loop begin at `at` or earlier. */
+static void run_at(struct session *s, uint64_t at)
 {
     if (at < s->due_ms)
         s->due_ms = at;
@@ -200,7 +201,7 @@ uint64_t cmx_session_in(struct session *s, uint32_t ms)
 {
     const uint64_t at = s->now_ms + ms;
 
-    cmx_session_run_at(s, at);
+    run_at(s, at);
     return at;
 }
 
@@ -208,6 +209,6 @@ bool cmx_session_past(struct session *s, uint64_t at)
 {
     if (s->now_ms >= at)
         return true;
-    cmx_session_run_at(s, at);
+    run_at(s, at);
     return false;
 }

@@ -24,7 +24,7 @@ typedef enum { PROBE_OFF, PROBE_WAITING, PROBE_OPENING, PROBE_SENT } probe_state
 struct probe {
     probe_state state; /* only probe_set_state in probe.c sets it */
     struct cmx_ssh_channel *channel;
-    uint64_t next_ms;  /* PROBE_WAITING: when the next probe starts; OPENING, SENT: when this one times out */
+    uint64_t next_ms;  /* PROBE_WAITING: when the next probe starts; OPENING, SENT: when this step times out */
     unsigned failures; /* failed probes in a row */
     bool seen;         /* the token came back */
     bool gone;         /* the gateway closed the channel */
@@ -87,23 +87,24 @@ struct session {
     request_kind request;
     struct run *request_run;
     unsigned tried_types; /* host key types tried in this round: the gateway has no pinned key of these */
-    unsigned wrong_types; /* host key types of which this attempt has found no pinned key */
+    unsigned wrong_types; /* host key types for which the gateway had no pinned key in this attempt */
     size_t stack_bytes;   /* stack of the session's task; 0: the platform's default */
     uint64_t now_ms;      /* when this turn of the event loop began */
     uint64_t due_ms;      /* when the next turn must begin even without an event */
     uint64_t request_ms;  /* when the pending request was sent */
     uint64_t received;    /* cmx_ssh_received at the last check */
     uint64_t received_ms; /* when `received` last grew */
-    atomic_uint alive;    /* low 32 bits of a time: the last cmx_session_alive, or the end of a cmx_session_rests */
-    int wake;             /* descriptor of cmx_port_wake_open, open as long as the task runs */
-    int fd;               /* under the lock: the SSH socket, for cmx_proxy_watch; -1: none */
-    bool hold;            /* under the lock: the task must not begin yet */
-    bool stop;            /* under the lock: the task must end */
-    bool finished;        /* under the lock: the task has ended, or never started */
-    bool broken;          /* under the lock: cmx_proxy_watch has broken the connection */
-    uint8_t gateway;      /* index of this attempt's gateway, in the gateway list */
-    uint8_t shut_out;     /* attempts in a row that failed on a gateway where other sessions are up */
-    uint8_t search_from;  /* the gateway on which the attempts failed before the search */
+    atomic_uint
+        alive;       /* low 32 bits of the time of the last cmx_session_alive, or of the end of the wait it announced */
+    int wake;        /* descriptor of cmx_port_wake_open, open as long as the task runs */
+    int fd;          /* under the lock: the SSH socket, for cmx_proxy_watch; -1: none */
+    bool hold;       /* under the lock: the task must not begin yet */
+    bool stop;       /* under the lock: the task must end */
+    bool finished;   /* under the lock: the task has ended, or never started */
+    bool broken;     /* under the lock: cmx_proxy_watch has broken the connection */
+    uint8_t gateway; /* index of this attempt's gateway, in the gateway list */
+    uint8_t shut_out;    /* attempts in a row that failed on a gateway where other sessions are up */
+    uint8_t search_from; /* the gateway on which the attempts failed before the search */
     struct cmx_gateway_turn search;
     bool searches;       /* this session is trying the other gateways, in the order of `search` */
     bool logged_in;      /* the login of this attempt has succeeded */
@@ -172,8 +173,6 @@ CMX_MUST_USE cmx_err cmx_session_wait_ready(struct session *s, int fd, short eve
 
 /* ---- timers: the event loop runs again at each time that was set or checked in this turn ---- */
 
-/* Makes the next turn of the event loop begin at `at` or earlier. */
-void cmx_session_run_at(struct session *s, uint64_t at);
 /* Returns the time `ms` milliseconds after the beginning of this turn, and makes the loop run again then. */
 uint64_t cmx_session_in(struct session *s, uint32_t ms);
 /* True if `at` is not later than the beginning of this turn. Otherwise makes the loop run again at `at`. */
