@@ -158,14 +158,14 @@ static void print_computed(const struct job *j)
     struct gw_json out;
     char hex[65];
 
-    cmx_text_hex_encode(hex, j->expected, 32);
     if (!j->o->json) {
+        cmx_text_hex_encode(hex, j->expected, 32);
         puts(hex);
         return;
     }
     gw_json_begin_stdout(&out);
     cmx_json_str(&out.j, "challenge", j->challenge);
-    cmx_json_str(&out.j, "expected", hex);
+    cmx_json_hex(&out.j, "expected", j->expected, 32);
     gw_json_end_stdout(&out);
 }
 

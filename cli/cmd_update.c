@@ -41,7 +41,7 @@ enum outcome {
     OUTCOME_LOST,     /* the device has the image; this command saw no confirmation */
     OUTCOME_SENT,     /* --no-wait: the device has the image; this command did not wait for the confirmation */
     OUTCOME_ROLLED_BACK,
-    OUTCOME_OTHER_VERSION, /* the device was updated or restarted, but reports a version other than the expected one */
+    OUTCOME_OTHER_VERSION, /* the device confirmed an update, but reports a version other than the expected one */
     OUTCOME_UPDATED,       /* the device is running the image and has confirmed it */
 };
 static const char *const outcomes[] = {"not-sent",    "refused",       "lost",   "sent",
@@ -391,7 +391,8 @@ static int judge(struct update *u)
     if (u->version && strcmp(u->now.version, u->version) != 0) {
         struct cmx_why why = {""};
 
-        u->outcome = u->look ? OUTCOME_NOT_SENT : OUTCOME_OTHER_VERSION;
+        u->outcome =
+            u->look || strcmp(u->now.version, u->before.version) == 0 ? OUTCOME_NOT_SENT : OUTCOME_OTHER_VERSION;
         cmx_why_set(&why, "the device is running version %s, not %s", u->now.version, u->version);
         return cli_fail("update", why.text, u->look || !u->opaque ? NULL : "check --expect");
     }

@@ -172,8 +172,10 @@ static cmx_err add_fill_region(struct job *j, uint32_t end, size_t *image_len, s
 
     if (err)
         cmx_why_set(why, "%.120s: %s", j->fill_path, cmx_why_text(why, err));
-    if (!err && cmx_fill(key, key_len, j->at, filler, end - j->at))
-        err = cmx_why_fail(why, CMX_EINVAL, "the filler's key has less than 16 bytes; openssl rand -out fill.key 32");
+    if (!err)
+        err = cmx_fill(key, key_len, j->at, filler, end - j->at);
+    if (err == CMX_EINVAL && key)
+        cmx_why_set(why, "the filler's key has less than 16 bytes; make one with: openssl rand -out fill.key 32");
     if (!err) {
         *image_len = length_without_filler(j, filler);
         r->kind = CMX_REGION_FILL;

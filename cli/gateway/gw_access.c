@@ -36,6 +36,7 @@ struct names {
     struct gw_party others[OTHERS_MAX];
     size_t n_others;
     uint64_t others_ms;
+    bool warned; /* the warning of too many searches was printed */
 };
 
 struct access_job {
@@ -97,15 +98,21 @@ static const struct gw_party *find_other(struct access_job *job, const char *add
     struct names *names = &job->names;
     struct gw_party *p;
 
-    for (size_t i = 0; i < names->n_others; i++)
-        if (strcmp(names->others[i].address, address) == 0)
-            return &names->others[i];
     if (cmx_port_now_ms() - names->others_ms >= OTHERS_MS) {
         names->n_others = 0;
         names->others_ms = cmx_port_now_ms();
     }
-    if (names->n_others == OTHERS_MAX)
+    for (size_t i = 0; i < names->n_others; i++)
+        if (strcmp(names->others[i].address, address) == 0)
+            return &names->others[i];
+    if (names->n_others == OTHERS_MAX) {
+        if (!names->warned)
+            fprintf(stderr,
+                    "cmxsafe: there are too many unknown addresses: some are shown without a name, and --device "
+                    "and --consumer do not find them by name\n");
+        names->warned = true;
         return NULL;
+    }
     p = &names->others[names->n_others++];
     if (gw_party_find(&job->g.registry, &job->g.fleet, address, p, NULL)) {
         *p = (struct gw_party){0};

@@ -403,7 +403,7 @@ static cmx_err collect_campaign(void *arg, const struct gw_campaign *c)
     struct tick *t = arg;
     void *more;
 
-    /* A stopped or paused campaign still completes updates that have begun. */
+    /* A paused campaign still completes updates that have begun; a stopped one finds out how they ended. */
     if ((c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now) && !c->count[GW_UPDATE_BEGUN] &&
         !c->count[GW_UPDATE_ATTESTING])
         return CMX_OK;

@@ -96,6 +96,8 @@ static int apply_changes(struct gw *g, struct cmx_why *e)
         err = CMX_EPERM;
         *e = now;
     }
+    if (!err)
+        gw_folder_settle(g);
     gw_folder_close(g);
     if (!err)
         return CLI_OK;

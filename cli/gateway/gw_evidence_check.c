@@ -240,8 +240,6 @@ pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const stru
     close(fd[1]);
     if (pid < 0)
         close(fd[0]);
-    else
-        fcntl(fd[0], F_SETFL, O_NONBLOCK); /* a process that the child started may keep the pipe open */
     *pipe_fd = fd[0];
     return pid;
 }
@@ -268,7 +266,7 @@ void gw_check_read(int pipe_fd, struct gw_check_result *out)
     ssize_t n = 0;
 
     memset(out, 0, sizeof *out);
-    if (poll(&p, 1, 0) > 0)
+    if (poll(&p, 1, 0) > 0) /* a process that the child started may keep the pipe open without writing */
         n = read(pipe_fd, out, sizeof *out);
     if (n != (ssize_t)sizeof *out || out->verdict > GW_CHECK_UNTRUSTED) {
         memset(out, 0, sizeof *out);

@@ -64,7 +64,7 @@ static void followed_connect(struct gw_fleet_followed *x, const struct gw_nodes 
 {
     x->asked = x->answered = false;
     x->skip = x->n;
-    x->len = x->received = 0;
+    x->len = 0;
     x->next_ms = cmx_port_now_ms() + GW_REPORT_SILENCE_MS;
     x->fd = gw_fleet_connect_node(nodes, x->node);
     if (x->fd < 0)
@@ -133,7 +133,7 @@ static void take_line(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void *ar
     x->skip = 0;
 }
 
-static void followed_read(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void *arg)
+static void followed_read(const struct gw_fleet_follow *f, struct gw_fleet_followed *x, gw_fleet_line_fn fn, void *arg)
 {
     char piece[16384];
     ssize_t n = 1;
@@ -143,7 +143,7 @@ static void followed_read(struct gw_fleet_followed *x, gw_fleet_line_fn fn, void
         x->answered = true;
         x->received += (size_t)n;
         for (ssize_t i = 0; i < n; i++) {
-            if (x->len == sizeof x->line || (!x->caught_up && x->received > LOG_MAX)) { /* this is not a log */
+            if (x->len == sizeof x->line || (!f->live && x->received > LOG_MAX)) { /* this is not a log */
                 followed_drop(x);
                 return;
             }
@@ -177,7 +177,7 @@ void gw_fleet_follow_step(struct gw_fleet_follow *f, gw_fleet_line_fn fn, void *
         if (x->fd >= 0 && !x->asked)
             followed_ask(x);
         if (x->fd >= 0 && x->asked)
-            followed_read(x, fn, arg);
+            followed_read(f, x, fn, arg);
     }
 }
 
@@ -195,6 +195,7 @@ bool gw_fleet_follow_caught_up(struct gw_fleet_follow *f)
             followed_drop(x);
         all &= late;
     }
+    f->live = all;
     return all;
 }
 

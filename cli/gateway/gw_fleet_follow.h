@@ -20,7 +20,7 @@ struct gw_fleet_followed {
     size_t skip;      /* how many of those lines the gateway has yet to repeat on this connection */
     uint64_t next_ms; /* while connected, the time at which the connection counts as dead if nothing arrives; otherwise
                          the time of the next attempt to connect */
-    size_t received;  /* bytes that have arrived */
+    size_t received;  /* bytes that have arrived, over all connections */
     char line[GW_ACCESS_LINE_MAX];
     size_t len;
 };
@@ -28,6 +28,7 @@ struct gw_fleet_followed {
 struct gw_fleet_follow {
     const struct gw_nodes *nodes;
     uint64_t begun_ms;
+    bool live; /* the logs have arrived; set by gw_fleet_follow_caught_up */
     struct gw_fleet_followed list[GW_NODES_MAX];
 };
 

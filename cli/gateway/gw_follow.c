@@ -170,6 +170,8 @@ static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
         *e = now;
     }
     f->unapplied = err != CMX_OK;
+    if (!err)
+        gw_folder_settle(&f->g);
     return err;
 }
 

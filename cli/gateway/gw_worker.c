@@ -324,7 +324,8 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
 
 static void end_check(struct worker *w, struct known *k)
 {
-    /* A result is in the pipe. A child that a device has taken over may still be running, or may have written none. */
+    /* If the child has a result, it is in the pipe already. A child that a device has taken over may still be running.
+     */
     kill(k->pid, SIGKILL);
     gw_check_read(k->fd, &k->result);
     close(k->fd);
@@ -386,7 +387,7 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
         return;
     }
     k->logged_in = false;
-    k->check_ends_ms = cmx_port_now_ms() + (GW_CHECK_MAX_S + 5) * 1000;
+    k->check_ends_ms = cmx_port_now_ms() + GW_CHECK_MAX_S * 1000;
     w->running++;
 }
 
@@ -540,11 +541,13 @@ int gw_cmd_worker(int argc, char **argv)
     w->campaigns.demand = demand_evidence;
     w->campaigns.arg = w;
     while (getppid() == parent) {
-        bool failed = worker_tick(w, &e) != CMX_OK;
+        cmx_err err;
 
-        if (failed && !w->failed)
-            gw_note("the worker: %s", e.text);
-        w->failed = failed;
+        cmx_why_clear(&e);
+        err = worker_tick(w, &e);
+        if (err && !w->failed)
+            gw_note("the worker: %s", cmx_why_text(&e, err));
+        w->failed = err != CMX_OK;
         wait_checks(w);
     }
     return CLI_OK;

@@ -143,17 +143,19 @@ void gw_folder_close(struct gw *g)
 {
     gw_registry_close(&g->registry);
     if (g->locked) {
-        (void)!ftruncate(g->lock, 0);
+        if (!g->unsettled)
+            (void)!ftruncate(g->lock, 0);
         close(g->lock);
     }
     g->locked = false;
 }
 
 /* The lock file has one byte while a process holds the lock. A process that is killed releases the lock, but leaves the
- * byte. */
+ * byte; later holders leave it too, until gw_folder_settle. */
 cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
+    struct stat st;
     unsigned waited_ms = 0;
 
     g->lock = open(gw_path(g, "apply.lock", path), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -170,8 +172,14 @@ cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
         waited_ms += 20;
     }
     g->locked = true;
+    g->unsettled = fstat(g->lock, &st) != 0 || st.st_size > 0;
     (void)!pwrite(g->lock, "1", 1, 0);
     return CMX_OK;
+}
+
+void gw_folder_settle(struct gw *g)
+{
+    g->unsettled = false;
 }
 
 bool gw_folder_is_abandoned(const struct gw *g)

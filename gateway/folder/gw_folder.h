@@ -45,8 +45,9 @@ struct gw {
     char proxies[GW_PROXIES_MAX]; /* addresses and prefixes of load balancers that send PROXY headers; "": none */
     char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
-    bool locked; /* this process holds the gateway's lock */
-    int lock;    /* the lock file's descriptor, if locked */
+    bool locked;    /* this process holds the gateway's lock */
+    bool unsettled; /* an earlier holder of the lock was killed; what it stored may not be in force */
+    int lock;       /* the lock file's descriptor, if locked */
 };
 
 /* Sets g->dir and clears the rest of g. dir: the folder that the operator named. If dir is NULL, uses $CMXSAFE_GATEWAY.
@@ -62,8 +63,11 @@ void gw_folder_close(struct gw *g);
  * lock before it reads the registry, and hold it until the change is loaded into the kernel. CMX_EBUSY: another command
  * held it for GW_LOCK_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
-/* True if the last process that held the lock was killed. What it stored in the registry may not be in force yet. */
+/* True if a process that held the lock was killed, and no later holder has called gw_folder_settle. What the process
+ * stored in the registry may not be in force yet. */
 bool gw_folder_is_abandoned(const struct gw *g);
+/* Call this when all of the registry is in force: applied, and the running gateway has checked its sessions. */
+void gw_folder_settle(struct gw *g);
 /* Reads the settings from g->registry, which must be open. */
 CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/evidence_fit.h"
 #include "gateway/registry/grant.h"
 #include "gateway/registry/plain_text.h"
 
@@ -111,28 +112,6 @@ static cmx_err drop_evidence(struct gw_registry *r, const struct gw_policy *p, s
         " WHERE CASE ?1 WHEN 'device' THEN d.name = ?2 ELSE d.team = ?2 AND NOT EXISTS (SELECT 1 FROM"
         " policy WHERE kind = 'device' AND target = d.name) END)",
         "tt", kind_of(p->is_device), p->target);
-}
-
-/* The policy that applies to the device of a row of evidence; NULL: none. */
-#define POLICY_OF_EVIDENCE                                                                                             \
-    "(SELECT coalesce(p1.id, p2.id) FROM device d"                                                                     \
-    " LEFT JOIN policy p1 ON p1.kind = 'device' AND p1.target = d.name"                                                \
-    " LEFT JOIN policy p2 ON p2.kind = 'group' AND p2.target = d.team WHERE d.id = evidence.device)"
-#define AGE_OF_EVIDENCE "(SELECT max_age FROM policy WHERE id = " POLICY_OF_EVIDENCE ")"
-
-cmx_err gw_evidence_fit(struct gw_registry *r, struct cmx_why *e)
-{
-    cmx_err err =
-        gw_sql_run(r, e,
-                   "DELETE FROM evidence WHERE trusted = 1 AND " POLICY_OF_EVIDENCE " IS NOT NULL AND manifest"
-                   " NOT IN (SELECT digest FROM policy_manifest WHERE policy = " POLICY_OF_EVIDENCE ")",
-                   "");
-
-    return err ? err
-               : gw_sql_run(r, e,
-                            "UPDATE evidence SET boot_ends = boot_ends - (ends - given - " AGE_OF_EVIDENCE "),"
-                            " ends = given + " AGE_OF_EVIDENCE " WHERE ends - given > " AGE_OF_EVIDENCE,
-                            "");
 }
 
 cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outcome *out, struct cmx_why *e)

@@ -39,11 +39,6 @@ CMX_MUST_USE cmx_err gw_policy_remove(struct gw_registry *r, const char *target,
 typedef cmx_err (*gw_policy_fn)(void *arg, const struct gw_policy *p);
 CMX_MUST_USE cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void *arg, struct cmx_why *e);
 
-/* Makes all evidence fit the present policies: discards trusted evidence whose manifest the device's policy does not
- * list, and makes evidence end earlier that was given under a longer maximum age. Call this after a change to a policy
- * or to a device's group. */
-CMX_MUST_USE cmx_err gw_evidence_fit(struct gw_registry *r, struct cmx_why *e);
-
 /* Adds a manifest to the device's policy; changes nothing if the device has no policy. */
 CMX_MUST_USE cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct gw_manifest_file *m,
                                      struct cmx_why *e);

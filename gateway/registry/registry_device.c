@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "cmxsafe/core/text.h"
-#include "gateway/registry/evidence_policy.h"
+#include "gateway/registry/evidence_fit.h"
 
 static cmx_err read_ports(struct gw_registry *r, struct gw_device *d, struct cmx_why *e)
 {

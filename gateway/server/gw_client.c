@@ -1,8 +1,10 @@
 #include "gateway/server/gw_client.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
 
 struct gw_client *gw_client_add(struct gw_server *s, int fd)
 {
@@ -36,4 +38,10 @@ void gw_client_close(struct gw_server *s, struct gw_client *c)
         close(c->question.fd);
     close(c->watch.fd);
     cmx_mem_free(c);
+}
+
+void gw_client_accept_failed(struct gw_server *s)
+{
+    if (errno != EAGAIN && errno != ECONNABORTED)
+        s->accept_ms = cmx_port_now_ms() + ACCEPT_PAUSE_MS;
 }

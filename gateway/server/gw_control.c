@@ -26,7 +26,6 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
 
-#define ACCEPTS_AT_ONCE 16
 #define ANSWER_S 30     /* a running gateway that sends nothing for this time counts as hung */
 #define HELPER_MS 10000 /* sshd's helper waits less long for an answer */
 #define TELL_S 1        /* limit of the wait for a gateway that has much to accept */
@@ -80,7 +79,7 @@ static void control_take(struct gw_server *s, int fd)
         return;
     c->pid = peer.pid;
     c->root = peer.uid == 0;
-    if (!c->root) /* a session whose sshd is compromised must not use up the descriptors */
+    if (!c->root) /* a compromised sshd must not keep connections open forever */
         c->deadline_ms = cmx_port_now_ms() + HELPER_MS;
 }
 
@@ -92,6 +91,8 @@ void gw_control_accept(struct gw_server *s)
         fd = accept4(s->control.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0)
             control_take(s, fd);
+        else
+            gw_client_accept_failed(s);
     }
 }
 
@@ -542,13 +543,15 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
     char chunk[4096] = "";
     ssize_t n;
     ssize_t got = 0;
+    bool sent;
     bool hung;
     int fd = control_connect(g, ANSWER_S);
 
     if (fd < 0 && errno != EAGAIN)
         return not_running(g, e);
-    hung = fd < 0 || !send_request(fd, request);
-    while (!hung && (n = recv(fd, chunk, sizeof chunk, 0)) != 0) {
+    sent = fd >= 0 && send_request(fd, request);
+    hung = !sent && errno == EAGAIN;
+    while (sent && (n = recv(fd, chunk, sizeof chunk, 0)) != 0) {
         if (n < 0 && errno == EINTR)
             continue;
         hung = n < 0 && errno == EAGAIN;
@@ -563,9 +566,10 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
     if (hung)
         return cmx_why_fail(e, CMX_EPERM, "the running gateway does not answer; restart it");
     if (got == (ssize_t)strlen(UNREAD) && memcmp(chunk, UNREAD, strlen(UNREAD)) == 0)
-        return cmx_why_fail(e, CMX_EPERM,
-                            "the running gateway can't read the registry, so its sessions keep their rights until it "
-                            "can; see 'cmxsafe gateway doctor'");
+        return cmx_why_fail(
+            e, CMX_EPERM,
+            "the running gateway can't check its sessions against the registry, so they keep their rights "
+            "until it can; see its log and 'cmxsafe gateway doctor'");
     if (got && chunk[got - 1] == '\n')
         return CMX_OK;
     return cmx_why_fail(e, CMX_EPERM,

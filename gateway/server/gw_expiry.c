@@ -72,7 +72,7 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
         *what = "ended grants can't be removed from the registry, or the present time can't be stored in it";
         err = remove_ended(g, n, e);
     }
-    *changed = !err && (*n || x->unapplied || (due && g->registry.sharing));
+    *changed = !err && (*n || g->unsettled || (due && g->registry.sharing));
     if (*changed) {
         struct cmx_why now = {0};
 
@@ -84,6 +84,8 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
             err = CMX_EPERM;
             *e = now;
         }
+        if (!err)
+            gw_folder_settle(g);
     }
     gw_folder_close(g);
     return err;
@@ -104,6 +106,7 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
     bool changed = false;
     const char *what;
     size_t n = 0;
+    bool unapplied;
     bool due;
 
     if (stat(gw_path(g, "registry.db", path), &st) != 0)
@@ -115,23 +118,21 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
         x->registry_mtime = st.st_mtim;
         x->state_mtime = state.st_mtim;
     }
-    x->unapplied |= gw_folder_is_abandoned(g);
-    due =
-        now >= x->retry_ms && (x->unapplied || (x->due_ms && (now >= x->due_ms || (int64_t)time(NULL) > x->wall_due)));
+    unapplied = gw_folder_is_abandoned(g);
+    due = now >= x->retry_ms && (unapplied || (x->due_ms && (now >= x->due_ms || (int64_t)time(NULL) > x->wall_due)));
     if (!due && !(x->due_ms && now - x->noted_ms >= NOTE_MS))
         return false;
     x->noted_ms = now;
     if (expire(x, g, due, &n, &changed, &what, &e)) {
         if (!x->failed)
-            gw_note("%s%s: %s", x->unapplied ? "a command was killed while it changed the gateway: " : "", what,
-                    e.text);
+            gw_note("%s%s: %s", unapplied ? "a command was killed while it changed the gateway: " : "", what, e.text);
         x->failed = true;
         x->due_ms = x->retry_ms = now + RETRY_MS;
         return false;
     }
-    if (x->unapplied)
+    if (unapplied)
         gw_note("a command was killed while it changed the gateway; the registry was applied again");
-    x->failed = x->unapplied = false;
+    x->failed = false;
     x->registry_mtime = (struct timespec){0}; /* makes the next call compute the next end again */
     if (n)
         gw_note("%zu grant%s or verdict%s ended", n, n == 1 ? "" : "s", n == 1 ? "" : "s");

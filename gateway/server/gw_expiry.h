@@ -15,7 +15,6 @@ struct gw_expiry {
     int64_t wall_due;            /* due_ms as Unix time; needed because the wall clock may be set forward */
     bool closed;                 /* the rules were rendered from a stale copy, so they allow nothing */
     bool failed;                 /* the last attempt failed, and this was logged */
-    bool unapplied;              /* a command was killed before its change was in force */
     uint64_t retry_ms;           /* after a failure: when to try again */
 };
 

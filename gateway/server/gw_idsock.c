@@ -199,8 +199,7 @@ static cmx_err load_programs(struct gw_idsock *s, struct cmx_why *e)
         struct bpf_link *link = s->n_links < PROGRAMS_MAX ? bpf_program__attach_cgroup(p, s->sessions) : NULL;
         if (!link)
             return failed(e, "an identity program can't be attached to the sessions' control group",
-                          "run 'bpftool "
-                          "cgroup tree' to find the program that prevents this, in a parent group");
+                          "run 'bpftool cgroup tree', and find the program in a parent group that prevents this");
         s->links[s->n_links++] = link;
     }
     s->identities = bpf_object__find_map_fd_by_name(s->object, "identities");

@@ -30,8 +30,6 @@
 #include "port/linux/notify.h"
 
 #define EVENTS_AT_ONCE 64
-#define ACCEPTS_AT_ONCE 16
-#define ACCEPT_PAUSE_MS 200
 #define SPARE_DESCRIPTORS 256
 #define CROWDED_NOTE_MS 60000
 #define CLOSING_MS 3000
@@ -51,19 +49,29 @@ static bool has_descriptors(struct gw_server *s)
     return false;
 }
 
-/* Stops accepting connections while every slot is used. New connections then wait in the kernel's queue, and the logins
- * that have begun finish in time. */
+static void watch_or_not(const struct gw_server *s, struct gw_watch *w, bool want)
+{
+    struct epoll_event ev = {.events = want ? EPOLLIN : 0, .data.ptr = w};
+
+    if (w->fd >= 0)
+        epoll_ctl(s->epoll, EPOLL_CTL_MOD, w->fd, &ev);
+}
+
+/* Stops accepting devices' connections while every slot is used: new connections wait in the kernel's queue, and the
+ * logins that have begun finish in time. After an accept that failed, also stops accepting any other connection. */
 static void listen_or_not(struct gw_server *s)
 {
-    bool want = !s->stopping && s->n_greeting < s->slots && has_descriptors(s) && cmx_port_now_ms() >= s->accept_ms;
+    bool paused = cmx_port_now_ms() < s->accept_ms;
+    bool want = !s->stopping && s->n_greeting < s->slots && has_descriptors(s) && !paused;
 
-    if (want == s->listening)
-        return;
+    for (size_t i = 0; want != s->listening && i < s->n_listeners; i++)
+        watch_or_not(s, &s->listeners[i], want);
     s->listening = want;
-    for (size_t i = 0; i < s->n_listeners; i++) {
-        struct epoll_event ev = {.events = want ? EPOLLIN : 0, .data.ptr = &s->listeners[i]};
-        epoll_ctl(s->epoll, EPOLL_CTL_MOD, s->listeners[i].fd, &ev);
-    }
+    if (paused == s->paused)
+        return;
+    s->paused = paused;
+    watch_or_not(s, &s->control, !paused);
+    watch_or_not(s, &s->peers, !paused);
 }
 
 static void accept_some(struct gw_server *s, struct gw_watch *w)
@@ -74,10 +82,8 @@ static void accept_some(struct gw_server *s, struct gw_watch *w)
         int fd = accept4(w->fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC);
         struct gw_session *x = fd < 0 ? NULL : gw_session_new(s, fd, &peer);
 
-        /* If the kernel has no descriptor or memory, the connection stays in the queue, and would wake the loop again
-         * at once. */
-        if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED)
-            s->accept_ms = cmx_port_now_ms() + ACCEPT_PAUSE_MS;
+        if (fd < 0)
+            gw_client_accept_failed(s);
         if (!x)
             return;
         if (gw_header_is_due(s, (const struct sockaddr *)&peer))

@@ -56,8 +56,10 @@ void gw_peer_accept(struct gw_server *s)
     size_t n = 0;
     int fd = accept4(s->peers.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    if (fd < 0)
+    if (fd < 0) {
+        gw_client_accept_failed(s);
         return;
+    }
     for (const struct gw_client *o = s->clients; o; o = o->next)
         n += o->node;
     if (n >= PEER_CLIENTS_MAX) {

@@ -27,8 +27,8 @@ struct gw_pending {
 };
 
 /* Adds a key, or counts one more try of a key in the list. text: "TYPE BASE64"; ignored if such a key can't be
- * enrolled. If the list is full, replaces the key that was tried least recently.
- * A source that has used up its quota replaces only its own keys. */
+ * enrolled. If the list is full, replaces the key that was tried least recently. A source that has used up its quota
+ * replaces only its own keys. */
 void gw_pending_note(struct gw_pending *p, const char *text, const char *from, const uint8_t source[16], int64_t now);
 void gw_pending_forget(struct gw_pending *p, const char *fingerprint);
 /* Adds two members to the open JSON object: "pending", with the latest key first, and "dropped". */

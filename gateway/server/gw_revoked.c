@@ -50,17 +50,17 @@ static void mark_revoked(const struct gw_krl *krl)
     batch.n = 0;
 }
 
-void gw_revoked_check(struct gw_server *s, struct gw_registry *r)
+cmx_err gw_revoked_check(struct gw_server *s, struct gw_registry *r, struct cmx_why *e)
 {
-    struct cmx_why e = {0};
     struct gw_krl krl;
+    cmx_err err = gw_krl_get(r, false, &krl, e);
 
-    if (gw_krl_get(r, false, &krl, &e) || strcmp(krl.digest, s->krl) == 0)
-        return; /* unchanged, or the registry can't be read now; the next call tries again */
-    if (krl.digest[0] && gw_krl_get(r, true, &krl, &e)) {
-        gw_note("%s", e.text);
-        return;
-    }
+    if (err || strcmp(krl.digest, s->krl) == 0)
+        return err;
+    if (krl.digest[0])
+        err = gw_krl_get(r, true, &krl, e);
+    if (err)
+        return err;
     snprintf(s->krl, sizeof s->krl, "%s", krl.digest);
     s->krl_ms = cmx_port_now_ms();
     batch.n = 0;
@@ -70,6 +70,7 @@ void gw_revoked_check(struct gw_server *s, struct gw_registry *r)
     if (batch.n)
         mark_revoked(&krl);
     cmx_mem_free(krl.bytes);
+    return CMX_OK;
 }
 
 bool gw_revoked_may_be(const struct gw_server *s, const struct gw_session *x)

@@ -4,8 +4,9 @@
 
 #include "gateway/server/gw_server.h"
 
-/* If the KRL in r has changed since the last call, marks the sessions that it revokes. */
-void gw_revoked_check(struct gw_server *s, struct gw_registry *r);
+/* If the KRL in r has changed since the last call, marks the sessions that it revokes. After an error the KRL could not
+ * be read: call this again. */
+CMX_MUST_USE cmx_err gw_revoked_check(struct gw_server *s, struct gw_registry *r, struct cmx_why *e);
 
 /* True if sshd may have checked x's login with an earlier KRL. */
 bool gw_revoked_may_be(const struct gw_server *s, const struct gw_session *x);

@@ -28,6 +28,8 @@
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
 #define GW_RECHECK_MS 3000        /* interval of checks of the sessions while the registry can't be read */
+#define ACCEPTS_AT_ONCE 16
+#define ACCEPT_PAUSE_MS 200       /* after an accept that failed */
 #define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
 #define GW_PROBE_MAX_MS 2500      /* a probed session has at most this long to answer */
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests them twice */
@@ -195,6 +197,7 @@ struct gw_server {
     size_t max_descriptors; /* limit of this process */
     uint64_t crowded_ms;    /* when it was last logged that the sessions use up the descriptors; 0: never */
     uint64_t accept_ms;     /* no connection is accepted before this time */
+    bool paused;            /* connections to the control socket and from other gateways wait until accept_ms */
     uint64_t registry_checked_ms;
     uint64_t unchecked_ms; /* when the last check of the sessions failed because the registry couldn't be read; 0: it
                               succeeded */

@@ -446,32 +446,38 @@ void gw_sessions_reap(struct gw_server *s)
     }
 }
 
-/* Returns false if the rights of the session can't be read now. */
-static bool recheck(struct gw_server *s, struct gw_session *x, struct gw_registry *r)
+/* Reports only the first of several failures in a row. */
+static void recheck_failed(struct gw_server *s, bool noted, const char *from, const char *why)
+{
+    if (!noted && !s->unchecked_ms)
+        gw_note("%s can't be checked against the registry: %s", from, why);
+    s->unchecked_ms = cmx_port_now_ms();
+}
+
+static cmx_err recheck(struct gw_server *s, struct gw_session *x, struct gw_registry *r, struct cmx_why *e)
 {
     struct gw_rights now = {0};
-    struct cmx_why e = {0};
     char name[GW_NAME_MAX];
-    cmx_err err = gw_rights_in(r, x, &now, name, &e);
+    cmx_err err = gw_rights_in(r, x, &now, name, e);
     gw_rights_change change;
 
     if (x->certificate.text && (err == CMX_EPERM || err == CMX_EFORMAT)) {
         s->counters.ended_revoked++;
-        gw_session_end(s, x, e.text);
-        return true;
+        gw_session_end(s, x, e->text);
+        return CMX_OK;
     }
     if (err == CMX_ENOENT) {
         s->counters.ended_revoked++;
         gw_session_end(s, x, "its key was revoked");
-        return true;
+        return CMX_OK;
     }
     if (err)
-        return false;
+        return err;
     change = gw_rights_compare(&x->rights, &now);
     if (change == GW_RIGHTS_OTHER || (change == GW_RIGHTS_LESS && !s->idsock))
         gw_session_end(s, x, "disconnected because its permissions changed; it may reconnect");
     gw_rights_free(&now); /* not stored in x: sshd still applies the rights of the login */
-    return true;
+    return CMX_OK;
 }
 
 static void end_revoked(struct gw_server *s)
@@ -490,25 +496,29 @@ bool gw_sessions_recheck(struct gw_server *s)
     struct cmx_why e = {0};
     char path[GW_PATH_MAX];
     int64_t left = 0;
+    const bool noted = s->unchecked_ms != 0;
     bool any_end;
+    cmx_err err;
 
+    s->unchecked_ms = 0;
     if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, &e)) {
-        if (!s->unchecked_ms)
-            gw_note("the registry can't be read: %s", e.text);
-        s->unchecked_ms = cmx_port_now_ms();
+        recheck_failed(s, noted, "the sessions", e.text);
         return false;
     }
-    s->unchecked_ms = 0;
     for (struct gw_session *x = s->sessions; x; x = x->next)
         if (x->up && !x->ending && r.stale)
             gw_session_end(s, x, "the copy of the registry has not been confirmed for too long");
-        else if (x->up && !x->ending && !recheck(s, x, &r))
-            s->unchecked_ms = cmx_port_now_ms();
-    gw_revoked_check(s, &r);
+        else if (x->up && !x->ending && recheck(s, x, &r, &e))
+            recheck_failed(s, noted, x->from, e.text);
+    if (gw_revoked_check(s, &r, &e))
+        recheck_failed(s, noted, "the sessions", e.text);
     end_revoked(s);
     gw_hold_recheck(s, &r);
     gw_registry_copy_state(&r, path, &copy);
-    any_end = gw_grant_next_end(&r, false, &left, &e) == CMX_OK;
+    err = gw_grant_next_end(&r, false, &left, &e);
+    any_end = err == CMX_OK;
+    if (err && err != CMX_ENOENT)
+        recheck_failed(s, noted, "the ends of grants", e.text);
     if (copy.shared && !r.stale && (!any_end || copy.left < left)) { /* copy.left is 0 if the copy is stale by now */
         any_end = true;
         left = copy.left;

@@ -121,7 +121,7 @@ def run_hash(args):
         raise Failure(args.image, "does not contain all of the ranges",
                       "use --at to give the offset in flash at which the image begins") from None
     if args.compute:
-        print(expected.hex())
+        print(to_json({"challenge": job.challenge, "expected": expected.hex()}) if args.json else expected.hex())
         return OK
     # For the default range, the request has no ranges, and the device uses its own default. The C program does the same.
     by_default = not args.ranges and args.at == ATTEST_START

@@ -365,7 +365,7 @@ def parse_size(text):
 
 
 def build(data, args):
-    """Makes the manifest."""
+    """Makes the manifest. Raises Failure if the image does not fit or the filler's key is too short."""
     m = Manifest(flash_size=args.flash_size, require=set(args.require), masks=args.mask)
     at, end, length = args.at, args.end or args.flash_size, len(data)
     if end > m.flash_size or end <= at or length > end - at:
@@ -374,7 +374,7 @@ def build(data, args):
     if args.fill:
         key = read_file(args.fill)
         if len(key) < FILL_KEY_MIN:
-            raise Failure(args.image, "the filler's key has less than 16 bytes", "openssl rand -out fill.key 32")
+            raise Failure(args.image, "the filler's key has less than 16 bytes", "make one with: openssl rand -out fill.key 32")
         full = filler(key, at, end)
         while length and data[length - 1] == full[length - 1]:
             length -= 1

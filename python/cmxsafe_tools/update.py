@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from . import attest
 from .device_http import NoAnswer, Upload, exchange
 from .errors import OK, Failure, UsageError
+from .identity import read_hwkey
 from .image import check_file, not_esp_todo
 from .text import number
 from .tunnel import Tunnel
@@ -245,6 +246,8 @@ def run(args):
         raise UsageError("--gateway and --url exclude each other")
     if args.device and not args.gateway:
         raise UsageError("--device needs --gateway")
+    if args.attest_key:
+        read_hwkey(args.attest_key)  # a wrong file is an error before the image is sent
     return Update(args).run()
 
 

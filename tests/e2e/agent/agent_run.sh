@@ -176,6 +176,7 @@ rm "$CONF" && ln -s "$ELSEWHERE/conf" "$CONF"
 start_agent
 wait_up
 sed -i 's/^remote_port = .*/&\nmax_connections = 7/' "$ELSEWHERE/conf"
+: >"$AGENT_LOG"
 kill -HUP "$AGENT"
 wait_for 20 logged "read again" || fail "a reload through a link"
 end_agent

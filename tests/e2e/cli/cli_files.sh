@@ -145,8 +145,9 @@ head -c 8 fill.key >short.key && ! "$BIN/cmxsafe" image manifest --fill short.ke
 grep -q "too many arguments after --, or one is too long" out || { cat out err; fail "the reason for an argument that is too long"; }
 ok "texts that would change a terminal, wrong URLs and arguments that are too long are refused with the reason"
 
-for arguments in "image info" "image verify --key key" "gateway import" "gateway list" "gateway show" "image" "attest --url"; do
+for arguments in "image info" "identity public --key" "gateway import" "gateway list" "gateway show" "image" "attest --url"; do
     "$BIN/cmxsafe" $arguments $'a\e[31m\xc2\x9bb' >out 2>err </dev/null && fail "$arguments accepts control characters"
     [ -z "$(cat out err | LC_ALL=C tr -d '[:print:]\n\302')" ] || fail "$arguments: control characters in a message: $(cat -v err)"
+    grep -qF 'a?[31m' err || fail "$arguments: the message does not quote the argument: $(cat -v err)"
 done
 ok "messages have no control characters"

@@ -164,11 +164,11 @@ wait_for 120 completed && runs b1 6.0.0 || fail "two campaigns for one board: $(
 settled() { at "$1" b1 done || at "$1" b1 waiting; }
 wait_for 60 settled v5 || fail "the update that has begun: $(gw campaign show v5)"
 # If the worker is killed too, its successor finds out whether the board runs the image of the stopped campaign, and sends nothing.
+received() { count b1 'upload begins'; }
+uploads=$(received)
 gw campaign start v7 b1 --image v7.bin >/dev/null || fail "campaign start"
 soon at v7 b1 begun && gw campaign stop v7 >/dev/null || fail "stop"
 kill_worker
-received() { count b1 'upload begins'; }
-uploads=$(received)
 wait_for 60 settled v7 || fail "an update that has begun, after a stop and a killed worker: $(gw campaign show v7)"
 [ "$(received)" -le $((uploads + 1)) ] || fail "a stopped campaign sends its image: $(gw campaign show v7)"
 gw campaign remove v7 >/dev/null || fail "remove"

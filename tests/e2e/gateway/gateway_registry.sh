@@ -54,7 +54,7 @@ client b -N -R "[$(address_of cam-18)]:81:127.0.0.1:9" & PIDS+=("$!")
 wait_for 20 connected cam-18 || fail "no login"
 chmod 600 "$DB"
 ! gw revoke cam-18 2>"$TMP/revoke.err" || fail "a revocation without effect is reported as done"
-grep -q "the running gateway can't read the registry" "$TMP/revoke.err" || fail "the message: $(cat "$TMP/revoke.err")"
+grep -q "the running gateway can't check its sessions against the registry" "$TMP/revoke.err" || fail "the message: $(cat "$TMP/revoke.err")"
 chmod 640 "$DB"
 wait_for 15 gone cam-18 || fail "revoked but still connected"
 ok "a revocation that the gateway could not read at first takes effect later"
