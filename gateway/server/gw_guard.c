@@ -30,6 +30,7 @@
 #include "gateway/server/gw_netstate.h"
 #include "gateway/server/gw_network.h"
 #include "gateway/server/gw_server.h"
+#include "gateway/server/gw_unread.h"
 #include "gateway/server/gw_worker_child.h"
 #include "port/linux/child.h"
 
@@ -71,6 +72,7 @@ struct guard {
     char wrong[160];                  /* what is wrong now and could not be repaired; "": nothing */
     uint64_t network_ms, report_ms, denied_ms, retry_ms;
     struct gw_expiry expiry;
+    struct gw_unread unread;
     struct gw_worker_child worker;
 };
 
@@ -506,6 +508,8 @@ static void check_all(struct guard *d, pid_t child)
     bool look;
 
     gw_worker_watch(&d->worker, d->g, child);
+    if (gw_unread_check(&d->unread, d->g, d->tables[0].nft, d->wrong, sizeof d->wrong))
+        report(d, "bad", d->wrong);
     if (!d->wrong[0] && gw_expiry_tick(&d->expiry, d->g) && !take_reference(d))
         snprintf(d->wrong, sizeof d->wrong, "%s", "the rules could not be read");
     if (d->wrong[0] && due(&d->retry_ms, RETRY_MS))

@@ -28,6 +28,7 @@
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
 #define GW_RECHECK_MS 3000        /* interval of checks of the sessions while the registry can't be read */
+#define GW_UNREAD_MAX_MS 60000    /* if the registry can't be read for this long, sessions and connections end */
 #define ACCEPTS_AT_ONCE 16
 #define ACCEPT_PAUSE_MS 200       /* after an accept that failed */
 #define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
@@ -201,6 +202,7 @@ struct gw_server {
     uint64_t registry_checked_ms;
     uint64_t unchecked_ms; /* when the last check of the sessions failed because the registry couldn't be read; 0: it
                               succeeded */
+    uint64_t unchecked_since_ms; /* when it failed first since a check succeeded; 0: the last check succeeded */
     struct timespec registry_mtime;
     int64_t registry_inode;
     uint64_t end_ms;   /* cmx_port_now_ms: when the next grant or evidence ends or the copy becomes stale; 0: never */

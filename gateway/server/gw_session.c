@@ -452,6 +452,8 @@ static void recheck_failed(struct gw_server *s, bool noted, const char *from, co
     if (!noted && !s->unchecked_ms)
         gw_note("%s can't be checked against the registry: %s", from, why);
     s->unchecked_ms = cmx_port_now_ms();
+    if (!s->unchecked_since_ms)
+        s->unchecked_since_ms = s->unchecked_ms;
 }
 
 static cmx_err recheck(struct gw_server *s, struct gw_session *x, struct gw_registry *r, struct cmx_why *e)
@@ -489,6 +491,40 @@ static void end_revoked(struct gw_server *s)
         }
 }
 
+/* Ends sessions of which the gateway has not known for GW_UNREAD_MAX_MS whether they are still permitted. */
+static void end_unchecked(struct gw_server *s, struct gw_session *x)
+{
+    gw_session_end(s, x, "its rights could not be read from the registry for a minute");
+}
+
+static void end_all_unchecked(struct gw_server *s)
+{
+    for (struct gw_session *x = s->sessions; x; x = x->next)
+        if (x->up && !x->ending)
+            end_unchecked(s, x);
+}
+
+/* Checks all sessions against the open registry. overdue: ends those that can't be checked. */
+static void recheck_all(struct gw_server *s, struct gw_registry *r, bool noted, bool overdue)
+{
+    struct cmx_why e = {0};
+
+    for (struct gw_session *x = s->sessions; x; x = x->next)
+        if (x->up && !x->ending && r->stale) {
+            gw_session_end(s, x, "the copy of the registry has not been confirmed for too long");
+        } else if (x->up && !x->ending && recheck(s, x, r, &e)) {
+            recheck_failed(s, noted, x->from, e.text);
+            if (overdue)
+                end_unchecked(s, x);
+        }
+    if (gw_revoked_check(s, r, &e)) {
+        recheck_failed(s, noted, "the sessions", e.text);
+        if (overdue)
+            end_all_unchecked(s);
+    }
+    end_revoked(s);
+}
+
 bool gw_sessions_recheck(struct gw_server *s)
 {
     struct gw_copy_state copy;
@@ -497,22 +533,18 @@ bool gw_sessions_recheck(struct gw_server *s)
     char path[GW_PATH_MAX];
     int64_t left = 0;
     const bool noted = s->unchecked_ms != 0;
+    const bool overdue = noted && cmx_port_now_ms() - s->unchecked_since_ms >= GW_UNREAD_MAX_MS;
     bool any_end;
     cmx_err err;
 
     s->unchecked_ms = 0;
     if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, &e)) {
         recheck_failed(s, noted, "the sessions", e.text);
+        if (overdue)
+            end_all_unchecked(s);
         return false;
     }
-    for (struct gw_session *x = s->sessions; x; x = x->next)
-        if (x->up && !x->ending && r.stale)
-            gw_session_end(s, x, "the copy of the registry has not been confirmed for too long");
-        else if (x->up && !x->ending && recheck(s, x, &r, &e))
-            recheck_failed(s, noted, x->from, e.text);
-    if (gw_revoked_check(s, &r, &e))
-        recheck_failed(s, noted, "the sessions", e.text);
-    end_revoked(s);
+    recheck_all(s, &r, noted, overdue);
     gw_hold_recheck(s, &r);
     gw_registry_copy_state(&r, path, &copy);
     err = gw_grant_next_end(&r, false, &left, &e);
@@ -526,5 +558,7 @@ bool gw_sessions_recheck(struct gw_server *s)
     s->end_ms = any_end ? cmx_port_now_ms() + (uint64_t)left * 1000 + 1 : 0;
     s->end_wall = (int64_t)time(NULL) + (left ? left : 1);
     gw_registry_close(&r);
+    if (!s->unchecked_ms)
+        s->unchecked_since_ms = 0;
     return s->unchecked_ms == 0;
 }

@@ -1,0 +1,40 @@
+#include "gateway/server/gw_unread.h"
+
+#include <stdio.h>
+
+#include "cmxsafe/port/port.h"
+#include "gateway/render/gw_nft.h"
+#include "gateway/server/gw_server.h"
+
+#define CHECK_MS 3000
+
+/* The sets of fleet.nft that permit connections. Live connections end too, because the rules judge every packet. */
+static const char close_all[] = "flush set inet " GW_NFT_TABLE " grants\n"
+                                "flush set inet " GW_NFT_TABLE " by_user\n"
+                                "flush set inet " GW_NFT_TABLE " by_group\n";
+
+bool gw_unread_check(struct gw_unread *u, const struct gw *g, struct nft_ctx *nft, char *wrong, size_t size)
+{
+    uint64_t now = cmx_port_now_ms();
+    struct cmx_why e = {0};
+    struct gw_registry r;
+    char path[GW_PATH_MAX];
+
+    if (now - u->checked_ms < CHECK_MS)
+        return false;
+    u->checked_ms = now;
+    if (gw_registry_open(&r, gw_path(g, "registry.db", path), false, &e) == CMX_OK) {
+        gw_registry_close(&r);
+        u->since_ms = 0;
+        u->closed = false;
+        return false;
+    }
+    if (!u->since_ms)
+        u->since_ms = now;
+    if (u->closed || now - u->since_ms < GW_UNREAD_MAX_MS)
+        return false;
+    u->closed = nft_run_cmd_from_buffer(nft, close_all) == 0;
+    if (u->closed)
+        snprintf(wrong, size, "no grant is in force, because the registry could not be read for a minute: %s", e.text);
+    return u->closed;
+}

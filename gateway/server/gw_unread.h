@@ -1,0 +1,19 @@
+/* gw_unread.h - closes access while the registry can't be read: a revocation could not take effect then. Runs in the
+ * guard. The server ends the sessions (gw_sessions_recheck). */
+#pragma once
+
+#include <nftables/libnftables.h>
+
+#include "gateway/folder/gw_folder.h"
+
+/* Must be zeroed before the first call. */
+struct gw_unread {
+    uint64_t checked_ms; /* when the registry was last opened */
+    uint64_t since_ms;   /* when it could first not be read since it was last read; 0: it could be read */
+    bool closed;         /* all grants were removed since then */
+};
+
+/* Call often, with g's registry closed; opens the registry every few seconds. If it could not be read for
+ * GW_UNREAD_MAX_MS, removes all grants from the rules in the fleet's namespace, to which nft belongs. Returns true, with
+ * the reason in wrong, if this call has removed them: then load the rules again once the registry can be read. */
+bool gw_unread_check(struct gw_unread *u, const struct gw *g, struct nft_ctx *nft, char *wrong, size_t size);

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The registry of a running gateway is lost. After a minute no grant is in force, all sessions have ended, and `status`
+# gives the reason. Once the registry is back, devices and users connect again by themselves.
+. "$(dirname "$0")/../gateway_system_lib.sh"
+system_gateway
+key a
+web one
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null && gw grant user:1234 cam-17 >/dev/null || fail "set-up"
+A=$(address_of cam-17)
+serve_system
+(
+    trap 'kill "$c" 2>/dev/null; exit' TERM
+    while :; do
+        client a -N -R "[$A]:81:127.0.0.1:$WEB" & c=$!
+        wait "$c"
+        sleep 0.2
+    done
+) >/dev/null 2>&1 & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "cam-17 does not connect"
+wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
+# A connection that the user opened before the registry was lost.
+mkfifo "$TMP/hold"
+as 1234 nc "$A" 81 <"$TMP/hold" >/dev/null 2>&1 & PIDS+=("$!")
+exec 7>"$TMP/hold"
+holds() { ss -Htn state established dst "[$A]:81" | grep -q .; }
+wait_for 10 holds || fail "the user's connection"
+grants() { nsenter --net=/run/netns/cmxsafe nft list set inet cmxsafe grants | grep -c " \. .* \. 81"; }
+equal "$(grants)" 1 || fail "the rules have no grant"
+
+mv "$GW/registry.db" "$TMP/away.db" || fail "mv"
+wait_for 20 logged "the sessions can't be checked against the registry" || fail "the loss is not logged"
+wait_for 120 logged "its rights could not be read from the registry for a minute" || fail "the session remains without a registry"
+none_in_force() { [ "$(grants)" = 0 ]; }
+wait_for 120 none_in_force || fail "the grant remains in force without a registry"
+ended() { ! holds; }
+wait_for 30 ended || fail "the user's connection remains"
+denied 1234 "http://[$A]:81/" || fail "a user has access without a registry"
+wait_for 10 logged "no grant is in force, because the registry could not be read for a minute" || fail "the reason is not logged"
+ok "without a registry for a minute, sessions and grants end"
+
+mv "$TMP/away.db" "$GW/registry.db" || fail "mv"
+wait_for 30 connected cam-17 || fail "cam-17 does not connect again"
+wait_for 30 gets 1234 http://cam-17.cmx:81/ one || fail "the grant does not count again"
+repaired() { gw status --json | json_is '.judge == ""'; }
+wait_for 20 repaired || fail "status reports trouble after the repair"
+ok "with the registry back, access is back"
