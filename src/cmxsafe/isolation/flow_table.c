@@ -72,7 +72,7 @@ static bool is_over(const struct cmx_flow *f, uint32_t now_s)
 static bool is_between(const struct cmx_flow *f, const struct cmx_end *local, const struct cmx_end *peer)
 {
     return f->local.port == local->port && f->peer.port == peer->port && cmx_ip_equal(&f->peer.ip, &peer->ip) &&
-           (cmx_ip_equal(&f->local.ip, &local->ip) || cmx_ip_is_any(&f->local.ip));
+           (cmx_ip_equal(&f->local.ip, &local->ip) || cmx_ip_is_any(&f->local.ip) || cmx_ip_is_any(&local->ip));
 }
 
 struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *local, const struct cmx_end *peer,
@@ -125,20 +125,19 @@ cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
 {
     const uint32_t kind = p->tcp_flags;
 
+    f->local.ip = p->src.ip; /* not known before the first segment */
     if (kind & CMX_TCP_SYN) {
         if (kind != CMX_TCP_SYN || f->closing || f->state == CMX_TCP_UP)
             return CMX_WHY_TCP_STATE;
         f->state = CMX_TCP_SYN_SENT;
         f->scale = window_scale(p);
         f->snd_max = p->seq + 1;
-        f->local.ip = p->src.ip;
         return CMX_WHY_SESSION;
     }
     /* The connection is older than the policy: accept the sequence numbers of the device's next segment. */
     if (f->state == CMX_TCP_PICKUP && (kind & CMX_TCP_ACK)) {
         f->state = CMX_TCP_UP;
         f->scale = 14;
-        f->local.ip = p->src.ip;
         f->snd_max = p->seq;
         f->rcv_ack = f->rcv_edge = p->ack;
     }

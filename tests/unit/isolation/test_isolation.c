@@ -222,7 +222,7 @@ static void closed_socket_says_farewell_then_is_gone(void **state)
 {
     (void)state;
     session_up();
-    flow_close(&iso, CMX_FLOW_SESSION, &us, 50000, &gw, 22, now);
+    flow_close(&iso, CMX_FLOW_SESSION, &none4, 50000, &gw, 22, now);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_FIN | CMX_TCP_ACK, 1001, 9001), CMX_WHY_SESSION);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9001, 1002), CMX_WHY_SESSION);
     assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1, 0), CMX_WHY_TCP_STATE);
@@ -274,6 +274,22 @@ static void closing_flows_make_room(void **state)
         assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
         flow_close(&iso, CMX_FLOW_RELAY, &localhost, port, &localhost, 81, now);
     }
+}
+
+/* A device logs in again and again, each time from another port. Each session ends as the engine ends it: with the
+ * address that the socket had before it connected. No session keeps its flow. */
+static void each_session_gives_its_flow_back(void **state)
+{
+    (void)state;
+    for (uint16_t port = 50000; port < 50200; port++) {
+        now++;
+        open_session(port);
+        assert_int_equal(tcp_out(&gw, port, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_SESSION);
+        flow_close(&iso, CMX_FLOW_SESSION, &none4, port, &gw, 22, now);
+        assert_int_equal(cmx_isolation_flows(&iso), 0);
+    }
+    now += CMX_ISO_CLOSING_S;
+    assert_int_equal(tcp_out(&gw, 50199, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_NO_FLOW);
 }
 
 static void adopted_session_is_picked_up(void **state)
@@ -1085,6 +1101,7 @@ int main(void)
         T(closed_socket_says_farewell_then_is_gone),
         T(engine_is_held_to_the_configuration),
         T(closing_flows_make_room),
+        T(each_session_gives_its_flow_back),
         T(adopted_session_is_picked_up),
         T(adopted_session_may_still_be_connecting),
         T(loopback_is_the_proxys),
