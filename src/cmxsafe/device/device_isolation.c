@@ -178,11 +178,8 @@ static void note_neighbour(const struct cmx_filter_neighbour *n)
 {
     struct cmx_device_isolation_state *s = cmx_device_isolation_state();
 
-    if (!s)
-        return;
-    cmx_isolation_neighbour(&s->iso, n->iface, &n->ip, n->mac, cmx_device_isolation_now_s());
-    if (n->lifetime_s)
-        cmx_isolation_router(&s->iso, n->iface, &n->ip, n->mac, n->lifetime_s, cmx_device_isolation_now_s());
+    if (s)
+        cmx_isolation_neighbour(&s->iso, n, cmx_device_isolation_now_s());
 }
 
 static const struct cmx_filter_calls calls = {.judge = judge_packet, .neighbour = note_neighbour};

@@ -326,20 +326,17 @@ cmx_why cmx_link_icmp6(const struct cmx_question *q)
     return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_WHY_ICMP;
 }
 
-void cmx_isolation_neighbour(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
-                             uint32_t now_s)
+static void seed(struct cmx_neighbour *list, size_t size, const struct cmx_filter_neighbour *n, uint32_t expires)
 {
-    struct cmx_neighbour *n = enter(iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, iface, ip);
+    struct cmx_neighbour *to = enter(list, size, n->iface, &n->ip);
 
-    n->expires = now_s;
-    set_answer(n, mac);
+    to->expires = expires;
+    set_answer(to, n->mac);
 }
 
-void cmx_isolation_router(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
-                          uint32_t lifetime_s, uint32_t now_s)
+void cmx_isolation_neighbour(struct cmx_isolation *iso, const struct cmx_filter_neighbour *n, uint32_t now_s)
 {
-    struct cmx_neighbour *r = enter(iso->routers, CMX_ISO_ROUTERS_MAX, iface, ip);
-
-    r->expires = now_s + lifetime_s;
-    set_answer(r, mac);
+    seed(iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, n, now_s);
+    if (n->lifetime_s)
+        seed(iso->routers, CMX_ISO_ROUTERS_MAX, n, now_s + n->lifetime_s);
 }

@@ -1,6 +1,6 @@
 /* link.h - rules for ARP, neighbour and router discovery, and multicast listener reports. An answer passes only if we
  * sent a request for it. A request passes only from a peer that the device needs. The first router that advertises
- * itself is used until its lifetime ends. Internal to the module, except the two functions that seed the state. */
+ * itself is used until its lifetime ends. Internal to the module, except cmx_isolation_neighbour. */
 #pragma once
 
 #include "cmxsafe/isolation/rules.h"
@@ -19,9 +19,6 @@ extern const union cmx_known_ip {
     struct cmx_ip ip;
 } cmx_link_dhcp6_servers;
 
-/* Adds a neighbour or router that the network stack already uses when the policy comes into force, as if it had
- * answered. lifetime_s: the router's remaining lifetime. */
-void cmx_isolation_neighbour(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
-                             uint32_t now_s);
-void cmx_isolation_router(struct cmx_isolation *iso, uint8_t iface, const struct cmx_ip *ip, const uint8_t mac[6],
-                          uint32_t lifetime_s, uint32_t now_s);
+/* Adds a neighbour, or a router, that the network stack already uses when the policy comes into force, as if it had
+ * answered. If the table is full, replaces the entry that expires first. */
+void cmx_isolation_neighbour(struct cmx_isolation *iso, const struct cmx_filter_neighbour *n, uint32_t now_s);

@@ -122,6 +122,15 @@ static void open_session(uint16_t port)
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, port, &gw, 22, now), CMX_OK);
 }
 
+/* Adds a neighbour, from gw_mac, that the network stack knew before the policy came into force. */
+static void known_to_the_stack(const struct cmx_ip *ip, uint32_t lifetime_s)
+{
+    struct cmx_filter_neighbour n = {.ip = *ip, .lifetime_s = lifetime_s};
+
+    memcpy(n.mac, gw_mac, sizeof n.mac);
+    cmx_isolation_neighbour(&iso, &n, now);
+}
+
 /* Opens a session from port 50000. Our sequence numbers begin at 1000, the gateway's at 9000. */
 static void session_up(void)
 {
@@ -499,7 +508,7 @@ static void a_peer_that_never_answered_may_not_ask(void **state)
     open_session(50000);
     frame_arp(&f, broadcast, bad_mac, 1, &gw, zero_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_UNASKED);
-    cmx_isolation_neighbour(&iso, 0, &gw, gw_mac, now); /* the stack knew this address before */
+    known_to_the_stack(&gw, 0);
     assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &us);
     assert_int_equal(IN(&f), CMX_WHY_ARP);
@@ -533,7 +542,7 @@ static void a_router_of_the_stack_stays(void **state)
     struct test_frame f;
 
     (void)state;
-    cmx_isolation_router(&iso, 0, &router_ll, gw_mac, 600, now);
+    known_to_the_stack(&router_ll, 600);
     frame_ra(&f, bad_mac, &bad_ll, 1800);
     assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
     frame_ra(&f, bad_mac, &router_ll, 0);
