@@ -66,16 +66,21 @@ static err_t driver_init(struct netif *netif)
     return ERR_OK;
 }
 
-static void add(size_t i)
+static void add_with(size_t i, uint8_t net)
 {
     ip4_addr_t address, mask, none = {0};
 
-    IP4_ADDR(&address, 10, 0, i, 1);
+    IP4_ADDR(&address, net, 0, i, 1);
     IP4_ADDR(&mask, 255, 255, 255, 0);
     LOCK_TCPIP_CORE();
     assert_non_null(netif_add(&netifs[i], &address, &mask, &none, NULL, driver_init, driver_input));
     cmx_lwip_filter_scan();
     UNLOCK_TCPIP_CORE();
+}
+
+static void add(size_t i)
+{
+    add_with(i, 10);
 }
 
 static void take_away(size_t i)
@@ -149,6 +154,15 @@ static void passes(size_t i, bool expected)
     assert_int_equal(sent, expected);
 }
 
+/* A DHCP server of an attacker may assign a loopback address to the device before isolation is installed. */
+static void test_a_loopback_address_is_no_exception(void **state)
+{
+    (void)state;
+    add_with(0, 127);
+    passes(0, true);
+    take_away(0);
+}
+
 /* An interface beyond the limit stays closed, even after another interface has been removed. */
 static void test_interfaces_beyond_the_limit_are_closed(void **state)
 {
@@ -189,6 +203,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_judge_sees_enough),
+        cmocka_unit_test(test_a_loopback_address_is_no_exception),
         cmocka_unit_test(test_interfaces_beyond_the_limit_are_closed),
     };
 

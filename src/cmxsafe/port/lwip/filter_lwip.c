@@ -198,10 +198,11 @@ static bool is_listed(const struct netif *netif)
     return false;
 }
 
-/* True for the loopback interface, whose packets are judged when IP delivers them. */
+/* True for the loopback interface, whose packets are judged when IP delivers them. Its address does not suffice: a DHCP
+ * server may assign a loopback address to another interface. */
 static bool is_loopback(const struct netif *netif)
 {
-    return ip4_addr_isloopback(netif_ip4_addr(netif));
+    return netif->name[0] == 'l' && netif->name[1] == 'o' && ip4_addr_isloopback(netif_ip4_addr(netif));
 }
 
 /* Replaces the functions of an interface, and keeps the original ones in w. Called at each scan, because a driver may
