@@ -31,6 +31,7 @@ static void close_listener(struct session *s, struct run *r)
     cmx_tracked_socket_close(&r->listener_socket, &s->engine->hooks, r->cfg.name);
 }
 
+/* Ends a removed context. Called in each turn until its last relay has ended. */
 static void retire_context(struct session *s, struct run *r)
 {
     cmx_relay_rest_end_all(s);
@@ -39,7 +40,7 @@ static void retire_context(struct session *s, struct run *r)
             cmx_relay_abort(x, s, CMX_ENOENT);
     close_listener(s, r);
     cmx_probe_reset(r);
-    r->cancelling = r->listening && r->cfg.direction == CMX_REVERSE;
+    r->cancelling |= r->listening && r->cfg.direction == CMX_REVERSE;
     r->listening = false;
 }
 
@@ -57,7 +58,7 @@ void cmx_session_serve_update(struct session *s)
         r->retired = r->removed;
     cmx_port_mutex_unlock(&s->engine->lock);
     for (struct run *r = s->runs; r; r = r->next)
-        if (r->retired && r->listening)
+        if (r->retired && (r->listening || r->places)) /* after a failed probe, relays are open without a listener */
             retire_context(s, r);
     cmx_port_mutex_lock(&s->engine->lock);
     for (at = &s->runs; *at;) {
