@@ -267,24 +267,15 @@ static size_t heap_floor(const struct session *s, const struct run *r)
     return r->cfg.high_bw && atomic_load(&s->engine->updating) ? CMX_RELAY_HEAP_UPDATE : CMX_RELAY_HEAP_FLOOR;
 }
 
-static bool has_memory(const struct session *s, const struct run *r)
-{
-    const size_t heap = cmx_port_heap_free();
-
-    if (heap >= heap_floor(s, r))
-        return true;
-    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection refused: only %u bytes of heap are free", r->cfg.name,
-                    (unsigned)heap);
-    return false;
-}
-
 /* Creates a relay for a connection from the client with the address `from`. If the connection must be refused, counts
  * and reports the refusal and returns NULL. extra: how many connections beyond max_connections are allowed. */
 static struct relay *relay_admit(struct session *s, struct run *r, unsigned extra, relay_phase phase, const char *from)
 {
     const bool place = has_place(r, extra);
-    struct relay *x = place && has_memory(s, r) ? cmx_relay_state_new(s, r, phase) : NULL;
+    struct relay *x = NULL;
 
+    if (place && !cmx_session_lacks_heap(r, heap_floor(s, r), "refused"))
+        x = cmx_relay_state_new(s, r, phase);
     if (x) {
         snprintf(x->from, sizeof x->from, "%s", from);
         return x;

@@ -139,8 +139,7 @@ static cmx_err drive(struct session *s, step_fn step, uint64_t deadline)
 
 static cmx_err mismatch(struct session *s)
 {
-    cmx_session_say(s, s->revoked ? "HOST KEY REVOKED: gateway shows " : "HOST KEY NOT PINNED: gateway shows ",
-                    s->shown);
+    snprintf(s->text, sizeof s->text, "HOST KEY %s: gateway shows %s", s->revoked ? "REVOKED" : "NOT PINNED", s->shown);
     return CMX_EHOSTKEY;
 }
 

@@ -192,19 +192,12 @@ static void yield_memory(struct session *s)
 {
     const bool updating = atomic_load(&s->engine->updating);
     struct relay *newest = NULL;
-    size_t heap;
 
     for (struct relay *x = s->relays; x; x = x->next)
         if (x->phase == RELAY_OPEN && x->run->cfg.high_bw && (!newest || x->id > newest->id))
             newest = x;
-    if (!newest)
-        return;
-    heap = cmx_port_heap_free();
-    if (heap >= (updating ? CMX_RELAY_HEAP_UPDATE : CMX_RELAY_HEAP_LOW))
-        return;
-    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection closed: only %u bytes of heap are free", newest->run->cfg.name,
-                    (unsigned)heap);
-    cmx_relay_abort(newest, s, CMX_ENOMEM);
+    if (newest && cmx_session_lacks_heap(newest->run, updating ? CMX_RELAY_HEAP_UPDATE : CMX_RELAY_HEAP_LOW, "closed"))
+        cmx_relay_abort(newest, s, CMX_ENOMEM);
 }
 
 /* Moves the first relay to the end, so that the same relay does not always fill the send buffer. */

@@ -97,6 +97,17 @@ void cmx_session_forward_failed(struct run *r, cmx_err err, const char *fmt, ...
     cmx_session_set_context(r, CMX_STATE_FORWARDING, err, text);
 }
 
+bool cmx_session_lacks_heap(const struct run *r, size_t least, const char *outcome)
+{
+    const size_t heap = cmx_port_heap_free();
+
+    if (heap >= least)
+        return false;
+    cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection %s: only %u bytes of heap are free", r->cfg.name, outcome,
+                    (unsigned)heap);
+    return true;
+}
+
 /* ---- the session ---- */
 
 void cmx_session_set_state(struct session *s, cmx_context_state state, cmx_err err, const char *text)
