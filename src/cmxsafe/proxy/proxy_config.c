@@ -33,6 +33,11 @@ const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
 #include "cmxsafe/proxy/context_options.h"
 };
 
+/* The checks of a number compare it only with max: 0 means the default, so no value can be below a min of 0 or 1. */
+#define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
+    _Static_assert((min) <= 1, #member ": its min would not be checked");
+#include "cmxsafe/proxy/context_options.h"
+
 /* Initialises the members in their order, one for each row, so that a member without a row, or a row without a member,
  * is a compile error. */
 #pragma GCC diagnostic push
@@ -220,14 +225,19 @@ static const char *gateway_fault(const struct cmx_gateway *g)
     return NULL;
 }
 
+/* fault: the setting that is wrong and why. */
+static cmx_err context_invalid(const struct cmx_context *c, const char *fault, struct cmx_why *why)
+{
+    return cmx_why_fail(why, CMX_EINVAL, "context %s %s", c->name, fault);
+}
+
 cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct cmx_why *why)
 {
     struct cmx_ip ip;
 
     if (c->allow_from && cmx_originator_check_list(c->allow_from) != CMX_OK)
-        return cmx_why_fail(
-            why, CMX_EINVAL,
-            "context %s allow_from: not a list of 1 to " DIGITS(CMX_PROXY_ALLOW_MAX) " addresses or prefixes", c->name);
+        return context_invalid(
+            c, "allow_from: not a list of 1 to " DIGITS(CMX_PROXY_ALLOW_MAX) " addresses or prefixes", why);
     if (c->peer == CMX_PEER_MIRROR && (!cmx_ip_parse(&ip, c->local_host) || cmx_ip_is_v4(&ip)))
         return cmx_why_fail(why, CMX_EINVAL, "context %s peer: mirror needs an IPv6 local_host such as ::1, not %.40s",
                             c->name, c->local_host);
@@ -258,9 +268,9 @@ static cmx_err check_options(const struct cmx_context *c, struct cmx_why *why)
     if (err)
         return err;
     if (c->direction == CMX_DIRECT && empty(c->remote_host))
-        return cmx_why_fail(why, CMX_EINVAL, "context %s remote_host: missing", c->name);
+        return context_invalid(c, "remote_host: missing", why);
     if (c->session && (!*c->session || too_long(c->session)))
-        return cmx_why_fail(why, CMX_EINVAL, "context %s session: empty or too long", c->name);
+        return context_invalid(c, "session: empty or too long", why);
     return cmx_proxy_context_check_originators(c, why);
 }
 
@@ -327,7 +337,7 @@ static cmx_err check_context(const struct cmx_gateway *g, const struct cmx_conte
         err = check_fleet(g, c, why);
     for (size_t i = 0; !err && i < at; i++) {
         if (strcmp(c->name, all[i].name) == 0)
-            err = cmx_why_fail(why, CMX_EINVAL, "context %s name: given twice", c->name);
+            err = context_invalid(c, "name: given twice", why);
         else if (same_listener(c, &all[i]))
             err = cmx_why_fail(why, CMX_EINVAL, "contexts %s and %s have the same listener", all[i].name, c->name);
     }
