@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "cmxsafe/core/text.h"
+
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 static const uint8_t localhost6[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
 
@@ -65,21 +67,13 @@ static bool parse4(const char *s, uint32_t *out)
     return inet_pton(AF_INET, s, out) == 1 && inet_ntop(AF_INET, out, again, sizeof again) && strcmp(s, again) == 0;
 }
 
-static unsigned digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return (unsigned)(c - '0');
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
-}
-
 /* Reads one to four hexadecimal digits at *s, and moves *s past them. */
 static bool take_group(const char **s, unsigned *out)
 {
     const char *begin = *s;
 
-    for (*out = 0; digit(**s) < 16 && *s - begin < 4; (*s)++)
-        *out = *out << 4 | digit(**s);
+    for (*out = 0; cmx_text_digit(**s) < 16 && *s - begin < 4; (*s)++)
+        *out = *out << 4 | cmx_text_digit(**s);
     return *s > begin;
 }
 

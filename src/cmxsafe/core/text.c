@@ -15,26 +15,30 @@ void cmx_text_hex_encode(char *out, const void *data, size_t len)
     out[2 * len] = 0;
 }
 
-static int digit(char c)
+unsigned cmx_text_digit(char c)
 {
     if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
+        return (unsigned)(c - '0');
+    c |= 0x20; /* to lower case */
+    return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
+}
+
+bool cmx_text_is_alnum(char c)
+{
+    const char lower = c | 0x20;
+
+    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z');
 }
 
 cmx_err cmx_text_hex_decode(uint8_t *out, size_t len, const char *hex)
 {
     for (size_t i = 0; i < 2 * len; i++)
-        if (digit(hex[i]) < 0) /* the NUL is not a digit, so a shorter text is refused */
+        if (cmx_text_digit(hex[i]) > 15) /* the NUL is not a digit, so a shorter text is refused */
             return CMX_EFORMAT;
     if (hex[2 * len])
         return CMX_EFORMAT;
     for (size_t i = 0; i < len; i++)
-        out[i] = (uint8_t)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
+        out[i] = (uint8_t)(cmx_text_digit(hex[2 * i]) << 4 | cmx_text_digit(hex[2 * i + 1]));
     return CMX_OK;
 }
 
@@ -50,13 +54,13 @@ cmx_err cmx_text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out)
     if (!*s)
         return CMX_EFORMAT;
     for (; *s; s++) {
-        int d = digit(*s);
+        unsigned d = cmx_text_digit(*s);
 
-        if (d < 0 || (uint64_t)d >= base)
+        if (d >= base)
             return CMX_EFORMAT;
-        if (v > (UINT64_MAX - (uint64_t)d) / base)
+        if (v > (UINT64_MAX - d) / base)
             return CMX_EINVAL;
-        v = v * base + (uint64_t)d;
+        v = v * base + d;
     }
     if (v < min || v > max)
         return CMX_EINVAL;
@@ -77,7 +81,7 @@ cmx_err cmx_text_u32(const char *s, size_t len, uint32_t *out)
     if (s == end)
         return CMX_EFORMAT;
     for (; s < end; s++) {
-        unsigned d = (unsigned)digit(*s); /* digit() returns -1 for a non-digit: UINT_MAX here */
+        unsigned d = cmx_text_digit(*s);
 
         if (d >= base || v > (UINT32_MAX - d) / base)
             return CMX_EFORMAT;
@@ -171,10 +175,10 @@ cmx_err cmx_text_url_decode(const char *s, size_t len, int plus_is_space, uint8_
         if (n == cap)
             return CMX_ENOSPC;
         if (c == '%') {
-            int hi = len - i > 2 ? digit(s[i + 1]) : -1;
-            int lo = len - i > 2 ? digit(s[i + 2]) : -1;
+            unsigned hi = len - i > 2 ? cmx_text_digit(s[i + 1]) : 16;
+            unsigned lo = len - i > 2 ? cmx_text_digit(s[i + 2]) : 16;
 
-            if (hi < 0 || lo < 0)
+            if ((hi | lo) > 15)
                 return CMX_EFORMAT;
             c = (uint8_t)(hi << 4 | lo);
             i += 3;

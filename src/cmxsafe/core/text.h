@@ -9,6 +9,12 @@
 
 #include "cmxsafe/core/err.h"
 
+/* Returns the value of a hexadecimal digit of either case; 16 for any other character. */
+unsigned cmx_text_digit(char c);
+
+/* True for an ASCII letter or decimal digit. */
+bool cmx_text_is_alnum(char c);
+
 /* Writes len bytes in lower-case hex; out holds 2 * len + 1 chars. */
 void cmx_text_hex_encode(char *out, const void *data, size_t len);
 

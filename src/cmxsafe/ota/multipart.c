@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "cmxsafe/core/check.h"
+#include "cmxsafe/core/text.h"
 
 /* LINES: the rest of a delimiter's line, then the part's header. */
 enum { PREAMBLE, BODY, LINES, EPILOGUE, BROKEN };
@@ -11,8 +12,7 @@ enum { PREAMBLE, BODY, LINES, EPILOGUE, BROKEN };
 /* True for a character in the set `bchars` of RFC 2046 section 5.1.1. */
 static bool boundary_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("'()+_,-./:=? ", c) != NULL);
+    return cmx_text_is_alnum(c) || (c != '\0' && strchr("'()+_,-./:=? ", c) != NULL);
 }
 
 /* Finds `;name=value` in a header, where the value is bare or quoted. Copies the value to out, cut to cap. False: the

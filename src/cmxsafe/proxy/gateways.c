@@ -6,7 +6,11 @@
 
 static bool is_host(const char *s)
 {
-    return *s && !s[strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:%")];
+    const char *at = s;
+
+    while (*at && (cmx_text_is_alnum(*at) || strchr("._-:%", *at)))
+        at++;
+    return *s && !*at;
 }
 
 static char *trim(char *s)
