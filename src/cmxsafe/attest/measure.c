@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/erased.h"
 #include "cmxsafe/core/label.h"
 #include "cmxsafe/core/secret.h"
 
@@ -37,15 +38,9 @@ cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const voi
     return err;
 }
 
-/* True if all bytes are 0xff: the first is, and each byte equals the byte after it. */
-static bool is_erased(const uint8_t *p, size_t len)
-{
-    return p[0] == 0xff && memcmp(p, p + 1, len - 1) == 0;
-}
-
 cmx_err cmx_measure_chunk(struct cmx_sha256 *h, const uint8_t *chunk, size_t len)
 {
-    uint8_t erased = is_erased(chunk, len);
+    uint8_t erased = cmx_erased_check(chunk, len);
     cmx_err err = cmx_sha256_update(h, &erased, 1);
 
     return err || erased ? err : cmx_sha256_update(h, chunk, len);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmxsafe/core/check.h"
+#include "cmxsafe/core/erased.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/ota/crc32.h"
 #include "cmxsafe/port/port.h"
@@ -127,9 +128,11 @@ static cmx_err erase_rest(struct cmx_upload *u)
     for (uint32_t at = u->erased; at < u->slot_size && !err; at += sizeof u->buffer) {
         if (u->slots->read(u->slots->arg, at, u->buffer, sizeof u->buffer) != CMX_OK)
             return fail(u, CMX_EIO, "reading the slot failed");
-        /* All bytes are 0xff exactly if the first one is and each byte equals the byte after it. */
-        if (u->buffer[0] != 0xff || memcmp(u->buffer, u->buffer + 1, sizeof u->buffer - 1) != 0)
-            err = erase_sector(u, at - at % CMX_FLASH_SECTOR);
+        if (!cmx_erased_check(u->buffer, sizeof u->buffer)) {
+            err = erase_sector(u, at & ~(CMX_FLASH_SECTOR - 1u));
+            /* The next read is in the next sector: with flash encryption an erased sector does not read as 0xff. */
+            at |= CMX_FLASH_SECTOR - (uint32_t)sizeof u->buffer;
+        }
     }
     return err;
 }

@@ -1,0 +1,9 @@
+/* erased.h - recognises erased NOR flash, whose bytes are 0xff. Pure. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* True if the len bytes, at least one, are all 0xff. */
+bool cmx_erased_check(const uint8_t *data, size_t len);
