@@ -85,7 +85,7 @@ void cmx_device_set_updates(const struct cmx_ota_config *config, const char *pub
 static cmx_err serve_and_watch(void)
 {
     struct cmx_confirm_facts facts = {0};
-    cmx_err err = cmx_device_slots() ? cmx_ota_start(&update.service, &update.config) : CMX_ENOTSUP;
+    cmx_err err = cmx_ota_start(&update.service, &update.config);
 
     if (err) {
         cmx_log(CMX_LOG_ERROR, TAG, "cannot serve on port %d: %s", update.config.port + cmx_device_port_offset(),
@@ -101,16 +101,22 @@ static cmx_err serve_and_watch(void)
     return CMX_OK;
 }
 
+static cmx_err no_service(cmx_err err, const char *why)
+{
+    cmx_log(CMX_LOG_ERROR, TAG, "no update service: %s", why);
+    return err;
+}
+
 static cmx_err run_updates(const struct cmx_settings *settings)
 {
     const char *key = update.public_key && update.public_key[0] ? update.public_key : settings->ota_public_key;
     cmx_err err;
 
+    if (!cmx_device_slots())
+        return no_service(CMX_ENOTSUP, "the platform has no slots");
     update.config.policy.keys.n = 0;
-    if (key && add_keys(&update.config.policy.keys, key)) { /* a key that cannot be read must not turn the check off */
-        cmx_log(CMX_LOG_ERROR, TAG, "no update service: the public key is not P-256; 'cmxsafe image key' prints one");
-        return CMX_EINVAL;
-    }
+    if (key && add_keys(&update.config.policy.keys, key)) /* a key that cannot be read must not turn the check off */
+        return no_service(CMX_EINVAL, "the public key is not P-256; 'cmxsafe image key' prints one");
     update.running = true;
     err = serve_and_watch();
     update.running = false;
