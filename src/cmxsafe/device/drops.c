@@ -7,9 +7,9 @@
 
 bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_s)
 {
-    if (d->lines && now_s - d->last_line_s >= CMX_DROPS_LINE_S) {
+    while (d->lines && now_s - d->last_line_s >= CMX_DROPS_LINE_S) {
         d->lines--;
-        d->last_line_s = now_s;
+        d->last_line_s += CMX_DROPS_LINE_S;
     }
     if (d->lines == CMX_DROPS_LINES)
         return false;

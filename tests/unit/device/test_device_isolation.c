@@ -19,6 +19,7 @@
 #include "cmxsafe/device/claim.h"
 #include "cmxsafe/device/device.h"
 #include "cmxsafe/device/device_isolation.h"
+#include "cmxsafe/device/drops.h"
 #include "port/linux/linux_port.h"
 
 #define ROUNDS 300
@@ -298,12 +299,30 @@ static void test_no_memory_for_the_rules(void **state)
     assert_true(cmx_device_isolation_active());
 }
 
+/* After a burst one line is logged in each CMX_DROPS_LINE_S; after a long pause a whole burst again. */
+static void test_drops_are_logged_at_a_bounded_rate(void **state)
+{
+    struct cmx_drops d = {0};
+
+    (void)state;
+    for (uint32_t now = 100; now <= 3700; now += 3600) {
+        for (int i = 0; i < CMX_DROPS_LINES; i++)
+            assert_true(cmx_drops_may_log(&d, now));
+        for (uint32_t later = 0; later < 10 * CMX_DROPS_LINE_S; later++) {
+            assert_int_equal(cmx_drops_may_log(&d, now + later), later && later % CMX_DROPS_LINE_S == 0);
+            assert_false(cmx_drops_may_log(&d, now + later));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_drops_are_logged_at_a_bounded_rate),
         cmocka_unit_test_setup_teardown(test_in_either_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_at_the_same_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_installed_ends_all, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_context_no_rule, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_filter, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory_for_the_rules, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tasks_of_a_direct_context, set_up, tear_down),
