@@ -527,10 +527,10 @@ static void start_device(char **argv, const char *how)
     for (size_t i = 0; i < 2; i++)
         if (cmx_http_serve(&services[i], &server) != CMX_OK)
             exit(1);
-    cmx_device_set_hooks(&hooks);
     if (cmx_port_task_start("echo", 0, echo, NULL) != CMX_OK || cmx_device_forward(&s, &stream) != CMX_OK ||
         cmx_device_forward(&s, &broker) != CMX_OK)
         exit(1);
+    cmx_device_set_hooks(&hooks); /* the engine is running */
     no_memory = strcmp(how, "no-memory") == 0;
     if (strcmp(how, "open") != 0 && (cmx_device_isolate() == CMX_OK) == no_memory)
         exit(1);
