@@ -46,11 +46,10 @@ static void tell_image(struct cmx_evidence *e)
  * port, so the facts are those of that session. */
 static void tell_session(struct cmx_evidence *e)
 {
-    struct cmx_proxy *proxy = cmx_device_proxy();
     int port = cmx_attest_port() + cmx_device_port_offset();
     struct cmx_context_status st;
 
-    if (!proxy || !cmx_proxy_find(proxy, CMX_REVERSE, (uint16_t)port, &st))
+    if (!cmx_device_find(CMX_REVERSE, (uint16_t)port, &st))
         return;
     e->has_gateway = st.has_host_key;
     memcpy(e->gateway, st.host_key, sizeof e->gateway);

@@ -186,6 +186,7 @@ static void drop_first(void)
         return;
     cmx_proxy_destroy(device.engine);
     device.engine = NULL;
+    cmx_device_isolation_clear();
 }
 
 /* Logs the key before the checks that may refuse the context: the operator needs it to admit the device. */
@@ -245,14 +246,14 @@ void cmx_device_override(const struct cmx_settings *settings, void (*adapt)(Task
 
 /* ---- functions that may be called at any time ---- */
 
-struct cmx_proxy *cmx_device_proxy(void)
+bool cmx_device_find(cmx_proxy_direction direction, uint16_t local_port, struct cmx_context_status *out)
 {
-    struct cmx_proxy *p;
+    bool found;
 
     lock();
-    p = device.engine;
+    found = device.engine && cmx_proxy_find(device.engine, direction, local_port, out);
     unlock();
-    return p;
+    return found;
 }
 
 int cmx_device_port_offset(void)

@@ -39,8 +39,9 @@ struct cmx_device_hooks {
 /* Sets the application's hooks. The engine may be running. The hooks must stay valid; NULL: none. */
 void cmx_device_set_hooks(const struct cmx_device_hooks *hooks);
 
-/* Returns the engine, whose status can be read, or NULL before the first context. Valid until cmx_device_stop. */
-struct cmx_proxy *cmx_device_proxy(void);
+/* Copies the status of the context with this direction and local port to *out, as cmx_proxy_find does. False: there is
+ * no such context; *out is unchanged. */
+bool cmx_device_find(cmx_proxy_direction direction, uint16_t local_port, struct cmx_context_status *out);
 
 /* Returns the offset that the settings add to each service's port (cmx_settings.local_port_offset). */
 int cmx_device_port_offset(void);
@@ -52,7 +53,7 @@ bool cmx_device_reached(void);
  * high_bw contexts. */
 void cmx_device_set_updating(bool updating);
 
-/* Ends all sessions and removes the contexts. */
+/* Ends all sessions, and removes the contexts and their isolation rules. */
 void cmx_device_stop(void);
 
 #ifdef __cplusplus

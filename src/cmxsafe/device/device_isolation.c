@@ -155,6 +155,16 @@ cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway, const 
     return err;
 }
 
+void cmx_device_isolation_clear(void)
+{
+    struct cmx_device_isolation_state *s = cmx_device_isolation_state_enter();
+
+    if (!s)
+        return;
+    s->iso.config.n_gateways = s->iso.config.n_contexts = 0;
+    cmx_device_isolation_state_leave();
+}
+
 /* ---- packets ---- */
 
 /* If there is no state, because its allocation failed, denies every packet. */

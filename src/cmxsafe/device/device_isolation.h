@@ -62,6 +62,8 @@ void cmx_device_isolation_json(struct cmx_json *j, const char *key);
 /* Call before the contexts are passed to the engine. CMX_EPERM: isolation failed, so no context may run. */
 CMX_MUST_USE cmx_err cmx_device_isolation_configure(const struct cmx_gateway *gateway,
                                                     const struct cmx_context *contexts, size_t n);
+/* Call when no context is left: removes the rules of the contexts and gateways. Cannot fail. */
+void cmx_device_isolation_clear(void);
 /* Reports that a socket opens or has closed. kind: a cmx_socket_kind for a socket of the engine, CMX_FLOW_CLAIM for the
  * connection of a permitted task to a direct context's listener. peer: NULL for a listener. Errors as for
  * cmx_isolation_socket_open; CMX_EPERM also if isolation could not be installed. Closing an unknown socket changes

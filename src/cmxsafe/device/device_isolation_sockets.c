@@ -35,9 +35,11 @@ cmx_err cmx_device_isolation_socket(int kind, const struct sockaddr *local, cons
 
     if (!end_of(local, &here))
         return CMX_EINVAL;
+    if (opens && cmx_device_isolation_state_standing() == CMX_ISOLATION_FAILED)
+        return CMX_EPERM;
     s = cmx_device_isolation_state_enter();
     if (!s)
-        return cmx_device_isolation_state_standing() == CMX_ISOLATION_FAILED ? CMX_EPERM : CMX_OK;
+        return CMX_OK;
     if (opens)
         err = cmx_isolation_socket_open(&s->iso, (cmx_flow_kind)kind, &here, other, cmx_device_isolation_now_s());
     else

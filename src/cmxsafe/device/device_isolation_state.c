@@ -19,11 +19,10 @@ void cmx_device_isolation_state_set(struct cmx_device_isolation_state *s)
 
 struct cmx_device_isolation_state *cmx_device_isolation_state_enter(void)
 {
-    const struct cmx_filter *filter = cmx_port_filter();
-    struct cmx_device_isolation_state *s = filter ? cmx_device_isolation_state() : NULL;
+    struct cmx_device_isolation_state *s = cmx_device_isolation_state();
 
-    if (s)
-        filter->lock();
+    if (s) /* a state exists only if the platform has a filter */
+        cmx_port_filter()->lock();
     return s;
 }
 

@@ -1,8 +1,10 @@
 /* Tests device.c: tasks register contexts in the real engine, whose gateway refuses all connections. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -53,23 +55,29 @@ static int teardown(void **state)
     return 0;
 }
 
+/* True if a context with this local port is registered. */
+static bool forwards(uint16_t port)
+{
+    struct cmx_context_status c;
+
+    return cmx_device_find(CMX_REVERSE, port, &c);
+}
+
 static void test_nothing_before_the_first(void **state)
 {
     (void)state;
-    assert_null(cmx_device_proxy());
+    assert_false(forwards(81));
     assert_false(cmx_device_reached());
     cmx_device_stop();
 }
 
 static void test_contexts_are_added(void **state)
 {
-    struct cmx_context_status status[4];
-
     (void)state;
     assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
     assert_int_equal(cmx_device_forward(&settings, &ota), CMX_OK);
     assert_int_equal(cmx_device_forward(&settings, &stream), CMX_EEXIST);
-    assert_int_equal(cmx_proxy_status(cmx_device_proxy(), status, 4), 2);
+    assert_true(forwards(81) && forwards(8989));
     assert_false(cmx_device_reached());
 }
 
@@ -79,10 +87,9 @@ static void test_refused_contexts_leave_the_others(void **state)
 
     (void)state;
     assert_int_equal(cmx_device_forward(&settings, &bad), CMX_EINVAL);
-    assert_null(cmx_device_proxy());
     assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
     assert_int_equal(cmx_device_forward(&settings, &bad), CMX_EINVAL);
-    assert_int_equal(cmx_proxy_status(cmx_device_proxy(), NULL, 0), 1);
+    assert_true(forwards(81) && !forwards(0));
 }
 
 static void test_no_pin_no_engine(void **state)
@@ -93,9 +100,34 @@ static void test_no_pin_no_engine(void **state)
     open.host_keys = NULL;
     open.n_host_keys = 0;
     assert_int_equal(cmx_device_forward(&open, &stream), CMX_EINVAL);
-    assert_null(cmx_device_proxy());
+    assert_false(forwards(81));
     cmx_device_override(&settings, NULL); /* the key may also be in the stored settings */
     assert_int_equal(cmx_device_forward(&open, &stream), CMX_OK);
+}
+
+static void *finds(void *ended)
+{
+    while (!atomic_load((atomic_bool *)ended))
+        (void)forwards(81);
+    return NULL;
+}
+
+/* The task that answers an attestation reads the status while the task of an update restarts the device. */
+static void test_status_while_it_stops(void **state)
+{
+    atomic_bool ended = false;
+    pthread_t task;
+
+    (void)state;
+    assert_int_equal(pthread_create(&task, NULL, finds, &ended), 0);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
+        assert_true(forwards(81));
+        cmx_device_stop();
+        assert_false(forwards(81));
+    }
+    atomic_store(&ended, true);
+    pthread_join(task, NULL);
 }
 
 static void adapt(TaskParameters *context)
@@ -112,7 +144,7 @@ static void test_overrides(void **state)
     (void)state;
     cmx_device_override(NULL, adapt);
     assert_int_equal(cmx_device_forward(&settings, &stream), CMX_OK);
-    assert_int_equal(cmx_proxy_status(cmx_device_proxy(), &c, 1), 1);
+    assert_true(cmx_device_find(CMX_REVERSE, 81, &c));
     assert_string_equal(c.name, "camera");
     assert_int_equal(c.remote_port, 8081);
 }
@@ -132,7 +164,7 @@ static void test_allocation_failures(void **state)
         cmx_mem_fail_at(0);
         if (err != CMX_OK) {
             assert_int_equal(err, CMX_ENOMEM);
-            assert_null(cmx_device_proxy());
+            assert_false(forwards(81));
         }
     }
     assert_true(n > 3);
@@ -142,8 +174,8 @@ static void test_allocation_failures(void **state)
         cmx_mem_fail_at(n);
         err = cmx_device_forward(&settings, &ota);
         cmx_mem_fail_at(0);
-        assert_int_equal(cmx_proxy_status(cmx_device_proxy(), NULL, 0), err == CMX_OK ? 2 : 1);
-        assert_non_null(cmx_device_proxy());
+        assert_true(forwards(81));
+        assert_int_equal(forwards(8989), err == CMX_OK);
     }
     cmx_device_stop();
     cmx_mem_stats(&after);
@@ -157,6 +189,7 @@ int main(void)
         cmocka_unit_test_teardown(test_contexts_are_added, teardown),
         cmocka_unit_test_teardown(test_refused_contexts_leave_the_others, teardown),
         cmocka_unit_test_teardown(test_no_pin_no_engine, teardown),
+        cmocka_unit_test_teardown(test_status_while_it_stops, teardown),
         cmocka_unit_test_teardown(test_overrides, teardown),
         cmocka_unit_test_teardown(test_allocation_failures, teardown),
     };

@@ -171,6 +171,28 @@ static void test_what_cannot_be_installed_ends_all(void **state)
     assert_int_equal(cmx_device_isolate(), CMX_EIO);
     assert_false(cmx_device_isolation_active() || cmx_device_isolation_settled());
     assert_int_equal(cmx_device_isolation_configure(&gateway, &stream, 1), CMX_EPERM);
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM); /* neither may a proxy that runs already connect again */
+}
+
+/* Without a context the device needs no gateway: neither after its only context was refused, nor after it was stopped.
+ * The first gateway of the list refuses the connection, so the test sends no packet to the second. */
+static void test_no_context_no_rule(void **state)
+{
+    static const char *const pins[] = {"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
+    static const TaskParameters task = {.local_port = 81, .forward_remote_port = 9081};
+    struct cmx_settings settings = {
+        .remote_host = "127.0.0.1:1 > 10.77.0.1:2222", .username = "user", .password = "password"};
+
+    (void)state;
+    assert_int_equal(cmx_device_isolate(), CMX_OK);
+    assert_int_equal(cmx_device_forward(&settings, &task), CMX_EINVAL); /* no host key */
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM);
+    settings.host_keys = pins;
+    settings.n_host_keys = 1;
+    assert_int_equal(cmx_device_forward(&settings, &task), CMX_OK);
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_OK);
+    cmx_device_stop();
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM);
 }
 
 static void test_no_filter(void **state)
