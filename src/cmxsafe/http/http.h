@@ -58,8 +58,9 @@ struct cmx_http_service {
      * Limits on Linux, as multiples of this timeout: 1 for receiving a request's head, 4 for the rest of a body after
      * an early answer, and 2 for sending an answer or each 16 KB of a stream. A connection older than 10 times this
      * timeout serves no new request. If all connections are in use, the server closes the one that has waited longest
-     * for a head. Limits on an ESP32: 10 s for receiving a head, or 1 s while other connections are open; for sending
-     * an answer, this timeout plus the time that the answer takes at 128 bytes/s. */
+     * for a head. Limits on an ESP32: 10 s for receiving a head, or 1 s while other connections are open; 4 times this
+     * timeout for the rest of a body after an early answer; for sending an answer, this timeout plus the time that the
+     * answer takes at 128 bytes/s. */
     unsigned idle_timeout_s;
     const struct cmx_http_route *routes;
     size_t n_routes;

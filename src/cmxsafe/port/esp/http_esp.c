@@ -29,7 +29,8 @@
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
 
 #define CHUNK 1400        /* bytes of a body or stream handled at once */
-#define DRAIN_MAX 65536   /* maximum of bytes dropped after an early answer, so that the client gets the answer */
+#define DRAIN_MAX 65536   /* maximum of bytes dropped after an answer to the head, so that the client gets the answer */
+#define DRAIN_IDLES 4     /* maximum time for the rest of a body after an early answer, in idle timeouts */
 #define SERVER_STACK 3584 /* bytes; enough for parsing heads and starting tasks */
 #define HELD_MAX 8        /* maximum number of header values that a route may read */
 #define IDLE_DEFAULT_S 30
@@ -228,12 +229,19 @@ static void refuse(struct cmx_http_request *q, int status, const char *text)
     (void)err;
 }
 
-/* Reads the body, and passes it to `route` unless `route` is NULL. True if the whole body was read. */
+static unsigned idle_s(const struct cmx_http_service *service)
+{
+    return service->idle_timeout_s ? service->idle_timeout_s : IDLE_DEFAULT_S;
+}
+
+/* Reads the body, and passes it to `route` unless `route` is NULL. After the answer the rest is dropped, so that the
+ * client reads the answer, but for at most DRAIN_IDLES idle timeouts. True if the whole body was read. */
 static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *route, void *state, uint8_t *chunk,
                       size_t max)
 {
     const struct cmx_http_service *service = q->server->service;
     size_t left = q->r->content_len < max ? q->r->content_len : max;
+    uint64_t end = UINT64_MAX; /* when dropping ends */
 
     while (left && !atomic_load(&q->server->stopping)) {
         int n = httpd_req_recv(q->r, (char *)chunk, left < CHUNK ? left : CHUNK);
@@ -247,6 +255,10 @@ static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *r
         cmx_port_watchdog_feed();
         if (route && route->body && !q->answered && route->body(q, service->ctx, state, chunk, (size_t)n) != CMX_OK)
             route = NULL;
+        if ((!route || q->answered) && end == UINT64_MAX)
+            end = cmx_port_now_ms() + idle_s(service) * 1000ull * DRAIN_IDLES;
+        if (cmx_port_now_ms() >= end)
+            return false;
     }
     return left == 0;
 }
@@ -341,11 +353,6 @@ static void wait_at_most(int fd, unsigned ms)
     const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
-}
-
-static unsigned idle_s(const struct cmx_http_service *service)
-{
-    return service->idle_timeout_s ? service->idle_timeout_s : IDLE_DEFAULT_S;
 }
 
 /* The head is complete; the idle timeout applies from now on. */
