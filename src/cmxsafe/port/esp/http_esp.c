@@ -29,7 +29,6 @@
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
 
 #define CHUNK 1400        /* bytes of a body or stream handled at once */
-#define DRAIN_MAX 65536   /* maximum of bytes dropped after an answer to the head, so that the client gets the answer */
 #define DRAIN_IDLES 4     /* maximum time for the rest of a body after an early answer, in idle timeouts */
 #define SERVER_STACK 3584 /* bytes; enough for parsing heads and starting tasks */
 #define HELD_MAX 8        /* maximum number of header values that a route may read */
@@ -236,11 +235,10 @@ static unsigned idle_s(const struct cmx_http_service *service)
 
 /* Reads the body, and passes it to `route` unless `route` is NULL. After the answer the rest is dropped, so that the
  * client reads the answer, but for at most DRAIN_IDLES idle timeouts. True if the whole body was read. */
-static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *route, void *state, uint8_t *chunk,
-                      size_t max)
+static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *route, void *state, uint8_t *chunk)
 {
     const struct cmx_http_service *service = q->server->service;
-    size_t left = q->r->content_len < max ? q->r->content_len : max;
+    size_t left = q->r->content_len;
     uint64_t end = UINT64_MAX; /* when dropping ends */
 
     while (left && !atomic_load(&q->server->stopping)) {
@@ -255,7 +253,7 @@ static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *r
         cmx_port_watchdog_feed();
         if (route && route->body && !q->answered && route->body(q, service->ctx, state, chunk, (size_t)n) != CMX_OK)
             route = NULL;
-        if ((!route || q->answered) && end == UINT64_MAX)
+        if (end == UINT64_MAX && (!route || q->answered))
             end = cmx_port_now_ms() + idle_s(service) * 1000ull * DRAIN_IDLES;
         if (cmx_port_now_ms() >= end)
             return false;
@@ -280,12 +278,10 @@ static void answer(struct cmx_http_request *q, uint8_t *chunk)
     cmx_err err = route->begin(q, service->ctx, &state);
     bool whole = q->r->content_len == 0;
 
-    if (!err && !q->answered && !whole) {
+    if (!whole && !err && !q->answered)
         expect(q);
-        whole = read_body(q, route, state, chunk, SIZE_MAX);
-    } else if (!whole) {
-        (void)read_body(q, NULL, NULL, chunk, DRAIN_MAX);
-    }
+    if (!whole)
+        whole = read_body(q, err ? NULL : route, state, chunk);
     if (!err && !q->answered && whole && route->end)
         err = route->end(q, service->ctx, state);
     if (!q->answered && (err || whole))
@@ -364,12 +360,12 @@ static void head_over(httpd_req_t *r)
     wait_at_most(httpd_req_to_sockfd(r), idle_s(b->server->service) * 1000);
 }
 
-#if HAVE_ASYNC
 static void nothing(void *arg)
 {
     (void)arg;
 }
 
+#if HAVE_ASYNC
 static void request_task(void *arg)
 {
     struct cmx_http_request *q = arg;
@@ -536,11 +532,6 @@ static esp_err_t add_routes(struct cmx_http_server *s)
     return rc;
 }
 
-static void keep(void *ctx) /* does nothing, because cmx_http_stop frees ctx */
-{
-    (void)ctx;
-}
-
 static esp_err_t start_httpd(struct cmx_http_server *s)
 {
     static atomic_uint servers;
@@ -561,7 +552,7 @@ static esp_err_t start_httpd(struct cmx_http_server *s)
     c.task_priority = CONFIG_CMX_TASK_PRIORITY;
     c.open_fn = on_open;
     c.global_user_ctx = s;
-    c.global_user_ctx_free_fn = keep;
+    c.global_user_ctx_free_fn = nothing; /* cmx_http_stop frees s */
     return httpd_start(&s->httpd, &c);
 }
 
