@@ -13,12 +13,12 @@
 enum { WATCH_MS = 500, KEY_TEXT_MAX = 200 };
 
 static struct {
-    struct cmx_ota_config config;
     const char *public_key;
     void (*event)(cmx_ota_event event, const char *text); /* the platform's, or NULL */
     struct cmx_ota_service *service;
     atomic_bool stopping;
     atomic_bool running; /* cmx_device_update_run is still using `service` */
+    struct cmx_ota_config config;
 } update;
 
 const struct cmx_slots *cmx_device_slots(void)
@@ -107,6 +107,19 @@ static cmx_err no_service(cmx_err err, const char *why)
     return err;
 }
 
+/* Without the update service, a new image on trial could be neither confirmed nor replaced: returns to the previous
+ * image. */
+static void end_trial(void)
+{
+    const struct cmx_slots *slots = &update.config.slots;
+    struct cmx_slots_status status;
+    struct cmx_why why;
+
+    if (slots->status(slots->arg, &status) == CMX_OK && status.pending &&
+        slots->rollback(slots->arg, "no update service", &why) == CMX_OK)
+        (void)restart(&why);
+}
+
 static cmx_err run_updates(const struct cmx_settings *settings)
 {
     const char *key = update.public_key && update.public_key[0] ? update.public_key : settings->ota_public_key;
@@ -115,10 +128,13 @@ static cmx_err run_updates(const struct cmx_settings *settings)
     if (!cmx_device_slots())
         return no_service(CMX_ENOTSUP, "the platform has no slots");
     update.config.policy.keys.n = 0;
-    if (key && add_keys(&update.config.policy.keys, key)) /* a key that cannot be read must not turn the check off */
-        return no_service(CMX_EINVAL, "the public key is not P-256; 'cmxsafe image key' prints one");
     update.running = true;
-    err = serve_and_watch();
+    if (key && add_keys(&update.config.policy.keys, key)) /* a key that cannot be read must not turn the check off */
+        err = no_service(CMX_EINVAL, "the public key is not P-256; 'cmxsafe image key' prints one");
+    else
+        err = serve_and_watch();
+    if (err)
+        end_trial();
     update.running = false;
     return err;
 }
