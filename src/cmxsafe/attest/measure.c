@@ -29,12 +29,12 @@ cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const voi
         err = cmx_hmac_of_two(key, mem, sizeof mem, nonce, nonce_len, secret);
     if (!err)
         err = cmx_sha256_init(h);
-    if (err)
-        return err;
-    err = cmx_sha256_update(h, secret, sizeof secret);
+    if (!err) {
+        err = cmx_sha256_update(h, secret, sizeof secret);
+        if (err)
+            cmx_sha256_abort(h);
+    }
     cmx_secret_wipe(secret, sizeof secret);
-    if (err)
-        cmx_sha256_abort(h);
     return err;
 }
 
