@@ -163,7 +163,7 @@ static const char *read_head(struct cmx_http_request *r, struct cmx_ota_request 
 
     q->multipart = type && strncasecmp(type, "multipart/", 10) == 0;
     if (q->multipart && (text || cmx_multipart_init(&q->parts, type) != CMX_OK))
-        return "not form-data with a boundary, or with Content-Range";
+        return "multipart needs form-data, a boundary and no Content-Range";
     if (sized && *len == 0)
         return "the body is empty";
     if (sized && !q->multipart && !text)

@@ -205,8 +205,7 @@ static void settle_lookup(struct relay *x, struct session *s)
         return;
     }
     if (err == CMX_EAGAIN)
-        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: no answer from the name servers for %.64s within %u s", r->cfg.name,
-                        r->cfg.local_host, r->cfg.connect_timeout_s);
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: the name servers do not answer", r->cfg.name);
     if (err) {
         service_refused(x, s, CMX_EDNS);
         return;

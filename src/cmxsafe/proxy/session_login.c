@@ -24,7 +24,7 @@ static cmx_err look_up_gateway(struct session *s, const struct addrinfo **list)
         if (cmx_session_stopping(s))
             return CMX_ECLOSED;
         if (cmx_port_now_ms() >= deadline) {
-            cmx_session_say(s, "gateway name: the name servers do not answer: ", g->host);
+            cmx_session_say(s, "gateway name: ", "the name servers do not answer");
             return CMX_EDNS;
         }
         cmx_session_alive(s);
