@@ -18,9 +18,9 @@
 static struct {
     struct cmx_http_server *server; /* NULL while the service is not running */
     cmx_attest_facts_fn facts;
+    atomic_uint requests; /* requests whose computation is running or waiting */
     uint8_t boot_seed[32];
     struct cmx_mutex turn; /* locked by the request whose computation is running */
-    atomic_uint requests;  /* requests whose computation is running or waiting */
 } self;
 
 void cmx_attest_set_facts(cmx_attest_facts_fn facts)

@@ -17,9 +17,9 @@ struct claim {
 };
 
 static struct {
-    struct cmx_mutex lock;
     struct claim *list;
     unsigned n;
+    struct cmx_mutex lock;
 } claims;
 
 /* Runs before any task. */
@@ -58,19 +58,17 @@ static cmx_err remember(int fd, const struct sockaddr *peer, socklen_t len)
         memcpy(&c->peer, peer, len);
         err = local_of(fd, peer->sa_family, &c->local);
     }
-    if (!err)
-        err = cmx_device_isolation_socket(CMX_FLOW_CLAIM, (const struct sockaddr *)&c->local, peer, true);
     if (!err) {
         cmx_port_mutex_lock(&claims.lock);
-        err = claims.n < CMX_CLAIMS_MAX ? CMX_OK : CMX_ENOSPC;
+        err = claims.n < CMX_CLAIMS_MAX
+                  ? cmx_device_isolation_socket(CMX_FLOW_CLAIM, (const struct sockaddr *)&c->local, peer, true)
+                  : CMX_ENOSPC;
         if (!err) {
             c->next = claims.list;
             __atomic_store_n(&claims.list, c, __ATOMIC_RELEASE);
             claims.n++;
         }
         cmx_port_mutex_unlock(&claims.lock);
-        if (err)
-            (void)cmx_device_isolation_socket(CMX_FLOW_CLAIM, (const struct sockaddr *)&c->local, peer, false);
     }
     if (err)
         cmx_mem_free(c);

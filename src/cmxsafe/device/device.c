@@ -21,14 +21,14 @@ struct entry {
 /* Invariant: engine is NULL if and only if there is no entry. The lock guards all members except hooks, which is
  * atomic. */
 static struct {
-    struct cmx_mutex lock;
-    const struct cmx_settings *over;
-    void (*adapt)(TaskParameters *context);
-    struct cmx_settings settings;
     struct entry *entries;
     size_t n_entries;
-    const struct cmx_device_hooks *hooks;
     struct cmx_proxy *engine;
+    const struct cmx_settings *over;
+    void (*adapt)(TaskParameters *context);
+    const struct cmx_device_hooks *hooks;
+    struct cmx_settings settings;
+    struct cmx_mutex lock;
 } device;
 
 /* Runs before main and before any task, so that the lock is created once. */

@@ -20,9 +20,9 @@
 /* `lock` serialises configuring, installing and ending: sketches may configure in their own tasks while setup_sm()
  * runs. */
 static struct {
+    atomic_bool logging; /* log_drops is running */
     struct cmx_device_isolation platform;
     struct cmx_mutex lock;
-    atomic_bool logging; /* log_drops is running */
 } isolation;
 
 /* Runs before any task. */
@@ -118,24 +118,18 @@ static cmx_err configure(const struct cmx_filter *filter, const struct cmx_gatew
                          const struct cmx_context *contexts, size_t n)
 {
     struct cmx_iso_config *c = cmx_mem_alloc(sizeof *c);
-    struct cmx_device_isolation_state *s = cmx_device_isolation_state();
-    cmx_err err;
+    struct cmx_device_isolation_state *old = cmx_device_isolation_state(), *s = old ? old : cmx_mem_alloc(sizeof *s);
+    cmx_err err = CMX_ENOMEM;
 
-    if (!s)
-        s = cmx_mem_alloc(sizeof *s);
-    if (!c || !s) {
-        err = CMX_ENOMEM;
-        goto out;
+    if (c && s) {
+        filter->lock();
+        compile_rules(c, s, gateway, contexts, n);
+        err = old ? cmx_isolation_configure(&s->iso, c) : cmx_isolation_init(&s->iso, c, s->flows, CMX_DEVICE_FLOWS);
+        filter->unlock();
     }
-    filter->lock();
-    compile_rules(c, s, gateway, contexts, n);
-    err = cmx_device_isolation_state() ? cmx_isolation_configure(&s->iso, c)
-                                       : cmx_isolation_init(&s->iso, c, s->flows, CMX_DEVICE_FLOWS);
-    filter->unlock();
-    if (err == CMX_OK)
+    if (!err)
         cmx_device_isolation_state_set(s);
-out:
-    if (s != cmx_device_isolation_state())
+    else if (!old)
         cmx_mem_free(s);
     cmx_mem_free(c);
     return err;

@@ -8,8 +8,8 @@
 #include "cmxsafe/proxy/net.h"
 
 static struct {
-    struct cmx_mutex lock;
     struct cmx_peer_entry *list;
+    struct cmx_mutex lock;
 } peers;
 
 /* Runs before any task exists. */
