@@ -143,7 +143,9 @@ static cmx_why decide_loopback(const struct cmx_question *q)
     if (p->proto != CMX_IP_TCP)
         return CMX_WHY_PROTOCOL;
     f = flow_of(q, true);
-    if (!f)
+    if (f)
+        f->local.ip = p->src.ip; /* from now on no other task can use the same port with another address */
+    else
         f = flow_of(q, false);
     if (!f || f->kind == CMX_FLOW_SESSION)
         return decide_listener(q);

@@ -340,12 +340,15 @@ static void loopback_is_the_proxys(void **state)
     struct test_frame f;
 
     (void)state;
-    assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &localhost, 40000, &localhost, 81, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &none4, 40000, &localhost, 81, now), CMX_OK);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
     frame_tcp(&f, our_mac, our_mac, &localhost, 81, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
-    /* Connections of another task, to another port, and to the device's own address are dropped. */
+    /* Connections of another task (even from the same port with another address), to another port, and to the device's
+     * own address are dropped. */
+    frame_tcp(&f, our_mac, our_mac, &us, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 80, CMX_TCP_SYN, 1, 0, 0);
@@ -409,8 +412,10 @@ static void direct_listener_serves_those_it_is_declared_for(void **state)
     /* Only peers that were announced reach a listener that is restricted to tasks. */
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
-    assert_int_equal(flow_open(&iso, CMX_FLOW_CLAIM, &localhost, 40000, &localhost, 1884, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_CLAIM, &none4, 40000, &localhost, 1884, now), CMX_OK);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_DIRECT);
+    frame_tcp(&f, our_mac, our_mac, &us, 40000, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
 }
@@ -423,16 +428,16 @@ static void closed_ports_open_nothing(void **state)
     (void)state;
     assert_int_equal(flow_open(&iso, CMX_FLOW_LISTEN, &localhost, 1884, NULL, 0, now), CMX_OK);
     assert_int_equal(flow_open(&iso, CMX_FLOW_CLAIM, &none4, 40000, &localhost, 1884, now), CMX_OK);
-    assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &localhost, 40000, &localhost, 81, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &none4, 40000, &localhost, 81, now), CMX_OK);
     for (unsigned port = 81; port <= 1884; port += 1884 - 81) {
         const bool relay = port == 81;
+        const cmx_why passes = relay ? CMX_WHY_RELAY : CMX_WHY_DIRECT;
 
         frame_tcp(&syn, our_mac, our_mac, &localhost, 40000, &localhost, port, CMX_TCP_SYN, 1, 0, 0);
         frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, port, CMX_TCP_FIN | CMX_TCP_ACK, 2, 1, 0);
-        assert_int_equal(ask_on(&lo, CMX_IN, &syn), relay ? CMX_WHY_RELAY : CMX_WHY_DIRECT);
-        flow_close(&iso, relay ? CMX_FLOW_RELAY : CMX_FLOW_CLAIM, relay ? &localhost : &none4, 40000, &localhost, port,
-                   now);
-        assert_int_equal(ask_on(&lo, CMX_IN, &f), relay ? CMX_WHY_RELAY : CMX_WHY_DIRECT);
+        assert_int_equal(ask_on(&lo, CMX_IN, &syn), passes);
+        flow_close(&iso, relay ? CMX_FLOW_RELAY : CMX_FLOW_CLAIM, &none4, 40000, &localhost, port, now);
+        assert_int_equal(ask_on(&lo, CMX_IN, &f), passes);
         assert_int_equal(ask_on(&lo, CMX_IN, &syn), CMX_WHY_TCP_STATE);
     }
 }
