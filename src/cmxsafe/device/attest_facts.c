@@ -15,7 +15,7 @@ static void set_text(char out[CMX_EVIDENCE_NAME_MAX], const char *text)
     snprintf(out, CMX_EVIDENCE_NAME_MAX, "%s", text);
 }
 
-static void tell_device(struct cmx_evidence *e)
+static void fill_device(struct cmx_evidence *e)
 {
     set_text(e->hw_model, platform.hw_model ? platform.hw_model : "");
     e->secure_boot = platform.secure_boot;
@@ -27,7 +27,7 @@ static void tell_device(struct cmx_evidence *e)
     e->has_policy = cmx_device_isolation_digest(e->policy) == CMX_OK;
 }
 
-static void tell_image(struct cmx_evidence *e)
+static void fill_image(struct cmx_evidence *e)
 {
     const struct cmx_slots *slots = cmx_device_slots();
     struct cmx_slots_status st;
@@ -44,7 +44,7 @@ static void tell_image(struct cmx_evidence *e)
 
 /* Sets the facts about the gateway and the session. Evidence is sent through the session that forwards the attestation
  * port, so the facts are those of that session. */
-static void tell_session(struct cmx_evidence *e)
+static void fill_session(struct cmx_evidence *e)
 {
     int port = cmx_attest_port() + cmx_device_port_offset();
     struct cmx_context_status st;
@@ -58,15 +58,15 @@ static void tell_session(struct cmx_evidence *e)
     set_text(e->key_exchange, st.key_exchange ? st.key_exchange : "");
 }
 
-static void tell(struct cmx_evidence *e)
+static void fill_facts(struct cmx_evidence *e)
 {
-    tell_device(e);
-    tell_image(e);
-    tell_session(e);
+    fill_device(e);
+    fill_image(e);
+    fill_session(e);
 }
 
 void cmx_device_set_platform_facts(const struct cmx_device_platform_facts *p)
 {
     platform = *p;
-    cmx_attest_set_facts(tell);
+    cmx_attest_set_facts(fill_facts);
 }

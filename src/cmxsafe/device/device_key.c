@@ -14,7 +14,7 @@ static void use_own_key(struct cmx_gateway *g)
     if (err == CMX_OK)
         g->key_load = cmx_own_key_load;
     else if (err != CMX_ENOTSUP)
-        cmx_log(CMX_LOG_ERROR, TAG, "cannot read or store the device's own SSH key: %s", cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "the device's own SSH key: %s", cmx_err_text(err));
 }
 
 void cmx_device_key_choose(const struct cmx_settings *settings, struct cmx_gateway *g)

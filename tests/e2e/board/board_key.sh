@@ -52,7 +52,7 @@ ok "the key survives a restart and logs in"
 mv "$TMP/board/ssh_secret.bin" "$TMP/secret"
 mkdir "$TMP/board/ssh_secret.bin"
 start_board "${to_sshd[@]}"
-wait_for 20 grep -q "cannot read or store the device's own SSH key" "$TMP/board.log" || fail "the log does not name the storage"
+wait_for 20 grep -q "the device's own SSH key: storage or hardware failed" "$TMP/board.log" || fail "the log does not name the storage"
 [ -z "$(logged_key)" ] || fail "a key that is not stored"
 end_board
 rmdir "$TMP/board/ssh_secret.bin"
