@@ -38,8 +38,8 @@ CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct 
 CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const struct cmx_iso_config *config);
 
 /* Records that the engine is about to connect or listen with this local address and port. The address is :: or 0.0.0.0
- * if it is not known yet. peer: NULL for a listener. CMX_EPERM: no context has such a socket. CMX_ENOSPC: no flow is
- * free. */
+ * if it is not known yet; the socket's first packet then fixes it. peer: NULL for a listener. CMX_EPERM: no context has
+ * such a socket. CMX_ENOSPC: no flow is free. */
 CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind,
                                                const struct cmx_end *local, const struct cmx_end *peer, uint32_t now_s);
 

@@ -150,7 +150,9 @@ sed -i 's/^ListenAddress .*/ListenAddress 10.77.0.2/' "$TMP/sshd_config"
 bg gw /usr/sbin/sshd -D -e -f "$TMP/sshd_config" >>"$TMP/sshd.log" 2>&1
 moved() { in_ns gw ss -Htn state established 'sport = :22' | grep -q 10.77.0.2 && is_up; }
 wait_for 90 moved || { cat "$TMP/device.log" | tail -20; fail "does not connect to the gateway's new address"; }
-ok "the gateway's new address is permitted"
+only_open_flows() { [ "$(status .isolation.flows)" -le 2 ]; } # the session and the broker's listener
+wait_for 20 only_open_flows || { tell status; fail "flows of ended connections remain"; }
+ok "the gateway's new address is permitted; ended connections leave no flow"
 [ "$(grep -c 'isolation: dropped' "$TMP/device.log")" -lt 300 ] || fail "the log of drops is not bounded"
 wait_for 10 grep -q 'isolation: dropped in: no-flow' "$TMP/device.log" || fail "drops are not logged"
 end_device
