@@ -43,13 +43,13 @@ static void one(struct cmx_isolation *iso, const struct cmx_iface *iface, uint8_
     const struct cmx_decision r = cmx_isolation_check(iso, iface, how & 1 ? CMX_OUT : CMX_IN, &f, now);
     struct cmx_packet p;
 
-    if (r.verdict != cmx_why_verdict(r.why))
+    if (r.verdict != cmx_reason_verdict(r.why))
         abort();
-    if (r.why == CMX_WHY_RELAY || r.why == CMX_WHY_DIRECT || r.why == CMX_WHY_CONTROL)
+    if (r.why == CMX_REASON_RELAY || r.why == CMX_REASON_DIRECT || r.why == CMX_REASON_CONTROL)
         abort(); /* this policy has only the session's flow */
-    if (r.why != CMX_WHY_SESSION)
+    if (r.why != CMX_REASON_SESSION)
         return;
-    if (cmx_packet_parse(&p, &f) != CMX_WHY_NONE || p.proto != CMX_IP_TCP)
+    if (cmx_packet_parse(&p, &f) != CMX_REASON_NONE || p.proto != CMX_IP_TCP)
         abort();
     if ((how & 1 ? p.src.port : p.dst.port) != 50000 || (how & 1 ? p.dst.port : p.src.port) != 22)
         abort();

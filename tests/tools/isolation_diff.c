@@ -199,10 +199,11 @@ static void watch(int ms)
         out = memcmp(f.d + 6, dev.mac, 6) == 0;
         d = judge(&f, out ? CMX_OUT : CMX_IN);
         v = frame_view(&f);
-        if (cmx_packet_parse(&packet, &v) != CMX_WHY_NONE || packet.proto != CMX_IP_TCP)
+        if (cmx_packet_parse(&packet, &v) != CMX_REASON_NONE || packet.proto != CMX_IP_TCP)
             continue;
         if (d.verdict != CMX_ALLOW) {
-            fprintf(stderr, "isolation_diff: the policy refuses a segment of the session: %s\n", cmx_why_name(d.why));
+            fprintf(stderr, "isolation_diff: the policy refuses a segment of the session: %s\n",
+                    cmx_reason_name(d.why));
             exit(1);
         }
         if (out && (packet.tcp_flags & CMX_TCP_ACK)) {
@@ -356,7 +357,7 @@ static void repair(struct test_frame *f)
     size_t at;
     uint32_t sum = 0;
 
-    if (cmx_packet_parse(&p, &v) != CMX_WHY_NONE || p.ethertype == CMX_ETH_ARP ||
+    if (cmx_packet_parse(&p, &v) != CMX_REASON_NONE || p.ethertype == CMX_ETH_ARP ||
         cmx_packet_u16(f->d + 12) == CMX_ETH_VLAN)
         return;
     if (p.ethertype == CMX_ETH_IPV4) {
@@ -421,31 +422,31 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
     struct cmx_frame v = frame_view(f);
     struct cmx_packet p;
 
-    if (d.why == CMX_WHY_VLAN) /* the kernel removes a priority tag before nftables sees the frame */
+    if (d.why == CMX_REASON_VLAN) /* the kernel removes a priority tag before nftables sees the frame */
         return true;
     /* The rules do not check the length of the TCP header; the kernel's TCP does. */
-    if (cmx_packet_parse(&p, &v) != CMX_WHY_NONE)
-        return d.why == CMX_WHY_LENGTH && p.proto == CMX_IP_TCP && p.l4 && p.l4_have >= 20;
+    if (cmx_packet_parse(&p, &v) != CMX_REASON_NONE)
+        return d.why == CMX_REASON_LENGTH && p.proto == CMX_IP_TCP && p.l4 && p.l4_have >= 20;
     switch (d.why) {
-    case CMX_WHY_TCP_STATE: /* after the rules, the kernel's TCP checks the window */
+    case CMX_REASON_TCP_STATE: /* after the rules, the kernel's TCP checks the window */
         return true;
-    case CMX_WHY_SESSION: /* compares only bare ACKs: the kernel's TCP checks all others, and some end the session */
+    case CMX_REASON_SESSION: /* compares only bare ACKs: the kernel's TCP checks all others, and some end the session */
         return (p.tcp_flags & ~(CMX_TCP_ACK | 8u)) || p.seq != rcv_next || p.ack != snd_next || p.payload ||
                f->d[14] != 0x45;
-    case CMX_WHY_ARP: /* the rules also count the kernel's answer */
-    case CMX_WHY_ND:
+    case CMX_REASON_ARP: /* the rules also count the kernel's answer */
+    case CMX_REASON_ND:
         return true;
-    case CMX_WHY_NOT_FOR_US: /* the ARP rules do not check our address; the kernel does later */
+    case CMX_REASON_NOT_FOR_US: /* the ARP rules do not check our address; the kernel does later */
         if (p.ethertype == CMX_ETH_ARP)
             return true;
         break;
     default:
         break;
     }
-    if (p.proto == CMX_IP_ICMP && d.why == CMX_WHY_FORM) /* the rules check less of the quoted packet */
+    if (p.proto == CMX_IP_ICMP && d.why == CMX_REASON_FORM) /* the rules check less of the quoted packet */
         return true;
     /* In neighbour discovery the rules check only the sender; the kernel's stack checks the rest. */
-    return p.proto == CMX_IP_ICMP6 && d.why != CMX_WHY_ICMP && d.verdict == CMX_DENY;
+    return p.proto == CMX_IP_ICMP6 && d.why != CMX_REASON_ICMP && d.verdict == CMX_DENY;
 }
 
 struct batch {
@@ -475,7 +476,7 @@ static void show(const struct test_frame *f)
     const struct cmx_decision d = judge(f, CMX_IN);
 
     fprintf(stderr, "the policy: %s (%s); the kernel: the opposite; the frame:", d.verdict ? "pass" : "drop",
-            cmx_why_name(d.why));
+            cmx_reason_name(d.why));
     for (size_t i = 0; i < f->len; i++)
         fprintf(stderr, " %02x", f->d[i]);
     fputc('\n', stderr);

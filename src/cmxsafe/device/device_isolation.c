@@ -302,7 +302,7 @@ cmx_err cmx_device_isolation_digest(uint8_t out[32])
 
 void cmx_device_isolation_json(struct cmx_json *j, const char *key)
 {
-    uint32_t counts[CMX_WHY_COUNT] = {0};
+    uint32_t counts[CMX_REASON_COUNT] = {0};
     const struct cmx_device_isolation_state *s = cmx_device_isolation_state_enter();
     size_t flows = 0, i;
 
@@ -315,8 +315,8 @@ void cmx_device_isolation_json(struct cmx_json *j, const char *key)
     cmx_json_bool(j, "active", cmx_device_isolation_active());
     cmx_json_u64(j, "flows", flows);
     cmx_json_object(j, "packets");
-    for (i = 0; i < CMX_WHY_COUNT; i++)
-        cmx_json_u64(j, cmx_why_name((cmx_why)i), counts[i]);
+    for (i = 0; i < CMX_REASON_COUNT; i++)
+        cmx_json_u64(j, cmx_reason_name((cmx_reason)i), counts[i]);
     cmx_json_end(j);
     cmx_json_end(j);
 }

@@ -100,7 +100,7 @@ cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *pe
         err = CMX_OK;
     } else if (tasks && cmx_device_isolation_active()) {
         err = CMX_EPERM;
-        s->iso.counts[CMX_WHY_NOT_PEER]++;
+        s->iso.counts[CMX_REASON_NOT_PEER]++;
         log = cmx_drops_may_log(&s->drops, cmx_device_isolation_now_s());
     }
     cmx_device_isolation_state_leave();

@@ -18,7 +18,7 @@ bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_s)
     return true;
 }
 
-void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
+void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_reason why,
                     uint32_t now_s)
 {
     struct cmx_drop *drop = &d->list[d->n];
@@ -27,7 +27,8 @@ void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, cons
         d->left_out++;
         return;
     }
-    drop->whole = cmx_packet_parse(&drop->packet, f) == CMX_WHY_NONE; /* else packet has the fields before the error */
+    drop->whole =
+        cmx_packet_parse(&drop->packet, f) == CMX_REASON_NONE; /* else packet has the fields before the error */
     drop->left_out = d->left_out;
     drop->why = why;
     drop->loopback = q->iface->class_ == CMX_IFACE_LOOPBACK;
@@ -69,6 +70,6 @@ void cmx_drop_log(const struct cmx_drop *d)
             d->loopback ? "on loopback"
             : d->out    ? "out"
                         : "in",
-            cmx_why_denial_name(d->why), (unsigned long)(p->ethertype ? p->ethertype : of_version),
+            cmx_reason_denial_name(d->why), (unsigned long)(p->ethertype ? p->ethertype : of_version),
             (unsigned long)p->proto, from, to, d->whole ? "" : " (partial)", (unsigned long)d->left_out);
 }

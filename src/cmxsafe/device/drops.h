@@ -4,7 +4,6 @@
  * not logged. The caller serialises the calls (the filter's lock). */
 #pragma once
 
-#include "cmxsafe/core/why.h"
 #include "cmxsafe/isolation/policy.h"
 #include "cmxsafe/port/filter.h"
 
@@ -18,7 +17,7 @@ extern "C" {
 struct cmx_drop {
     struct cmx_packet packet; /* its pointers are no longer valid */
     uint32_t left_out;        /* drops before this one that were not logged */
-    cmx_why why;
+    cmx_reason why;
     bool loopback, out, whole; /* whole: the frame was parsed completely */
 };
 
@@ -35,7 +34,7 @@ struct cmx_drops {
 bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_s);
 
 /* Notes a drop to be logged, or counts it in left_out if it may not be logged. */
-void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_why why,
+void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_reason why,
                     uint32_t now_s);
 
 /* Moves the oldest noted drop to *out. False: there is none. */

@@ -121,18 +121,18 @@ static void advance(uint32_t *to, uint32_t value)
         *to = value;
 }
 
-cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
+cmx_reason cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
 {
     const uint32_t kind = p->tcp_flags;
 
     f->local.ip = p->src.ip; /* not known before the first segment */
     if (kind & CMX_TCP_SYN) {
         if (kind != CMX_TCP_SYN || f->closing || f->state == CMX_TCP_UP)
-            return CMX_WHY_TCP_STATE;
+            return CMX_REASON_TCP_STATE;
         f->state = CMX_TCP_SYN_SENT;
         f->scale = window_scale(p);
         f->snd_max = p->seq + 1;
-        return CMX_WHY_SESSION;
+        return CMX_REASON_SESSION;
     }
     /* The connection is older than the policy: accept the sequence numbers of the device's next segment. */
     if (f->state == CMX_TCP_PICKUP && (kind & CMX_TCP_ACK)) {
@@ -142,35 +142,35 @@ cmx_why cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
         f->rcv_ack = f->rcv_edge = p->ack;
     }
     if (f->state != CMX_TCP_UP)
-        return f->state == CMX_TCP_SYN_SENT && (kind & CMX_TCP_RST) ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
+        return f->state == CMX_TCP_SYN_SENT && (kind & CMX_TCP_RST) ? CMX_REASON_SESSION : CMX_REASON_TCP_STATE;
     if (kind & CMX_TCP_ACK) { /* track our sequence numbers, our acknowledgements and the window that we advertised */
         advance(&f->snd_max, sequence_end(p));
         advance(&f->rcv_ack, p->ack);
         advance(&f->rcv_edge, p->ack + (p->window << f->scale));
     }
-    return CMX_WHY_SESSION;
+    return CMX_REASON_SESSION;
 }
 
 /* RFC 9293 section 3.10.7.3: SYN+ACK and RST+ACK are accepted only if they acknowledge our SYN. A bare acknowledgement
  * is accepted with any number. */
-static cmx_why in_syn_sent(struct cmx_flow *f, const struct cmx_packet *p)
+static cmx_reason in_syn_sent(struct cmx_flow *f, const struct cmx_packet *p)
 {
     const uint32_t kind = p->tcp_flags;
 
     /* After a restart of the device the gateway may still hold the old connection. It then answers the SYN with a bare
      * acknowledgement, and only our reset ends that connection (RFC 9293 section 3.5.1, half-open connections). */
     if (kind == CMX_TCP_ACK && !p->payload)
-        return CMX_WHY_SESSION;
+        return CMX_REASON_SESSION;
     if (p->ack != f->snd_max || !(kind & CMX_TCP_ACK))
-        return CMX_WHY_TCP_STATE;
+        return CMX_REASON_TCP_STATE;
     if (kind == (CMX_TCP_RST | CMX_TCP_ACK))
-        return CMX_WHY_SESSION;
+        return CMX_REASON_SESSION;
     if (kind != (CMX_TCP_SYN | CMX_TCP_ACK))
-        return CMX_WHY_TCP_STATE;
+        return CMX_REASON_TCP_STATE;
     f->state = CMX_TCP_UP;
     f->rcv_ack = f->rcv_edge = p->seq + 1;
     f->rcv_edge += TCP_BACK;
-    return CMX_WHY_SESSION;
+    return CMX_REASON_SESSION;
 }
 
 static bool in_window(const struct cmx_flow *f, const struct cmx_packet *p)
@@ -184,7 +184,7 @@ static bool in_window(const struct cmx_flow *f, const struct cmx_packet *p)
     return !cmx_after(p->ack, f->snd_max) && !cmx_after(f->snd_max - TCP_FLIGHT, p->ack);
 }
 
-cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p)
+cmx_reason cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p)
 {
     const uint32_t flags = p->tcp_flags;
 
@@ -194,16 +194,16 @@ cmx_why cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p)
     case CMX_TCP_UP:
         /* The gateway repeats the SYN+ACK if our acknowledgement was lost. */
         if ((flags & CMX_TCP_SYN) && (!(flags & CMX_TCP_ACK) || p->seq + 1 != f->rcv_ack))
-            return CMX_WHY_TCP_STATE;
+            return CMX_REASON_TCP_STATE;
         if (!(flags & CMX_TCP_ACK)) /* only a reset may lack ACK */
-            return (flags & CMX_TCP_RST) && p->seq == f->rcv_ack ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
-        return in_window(f, p) ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
+            return (flags & CMX_TCP_RST) && p->seq == f->rcv_ack ? CMX_REASON_SESSION : CMX_REASON_TCP_STATE;
+        return in_window(f, p) ? CMX_REASON_SESSION : CMX_REASON_TCP_STATE;
     case CMX_TCP_PICKUP:
         /* The policy was installed after the connection was opened, or between our SYN and its answer. Until the device
          * sends, only a SYN+ACK, plain data and acknowledgements pass. */
-        return (flags & ~(uint32_t)CMX_TCP_SYN) == CMX_TCP_ACK ? CMX_WHY_SESSION : CMX_WHY_TCP_STATE;
+        return (flags & ~(uint32_t)CMX_TCP_SYN) == CMX_TCP_ACK ? CMX_REASON_SESSION : CMX_REASON_TCP_STATE;
     case CMX_TCP_OPENING:
         break;
     }
-    return CMX_WHY_TCP_STATE;
+    return CMX_REASON_TCP_STATE;
 }

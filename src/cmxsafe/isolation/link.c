@@ -99,68 +99,69 @@ static bool is_known_mac(const struct cmx_question *q, const uint8_t mac[6])
 /* Returns `passes` if the sender of this packet may request one of our addresses, otherwise the reason for the refusal.
  * mac is the sender's hardware address, NULL if the link has none. The stack also learns a neighbour's hardware address
  * from its requests, so a request passes only from the hardware address that answered us before. */
-static cmx_why asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_why passes)
+static cmx_reason asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_reason passes)
 {
     const struct cmx_ip *from = &q->p->src.ip;
     const bool link_local = cmx_ip_is_link_local6(from);
     const struct cmx_neighbour *n = find(q, from);
 
     if (mac && n && n->state == CMX_NEIGHBOUR_ANSWERED && !cmx_packet_mac_equal(n->mac, mac))
-        return CMX_WHY_WRONG_SERVER;
+        return CMX_REASON_WRONG_SERVER;
     /* A peer may also send requests from its link-local address; its hardware address then identifies the peer. After
      * our DHCPv6 request any server may ask too, because it must resolve our address before it can answer. */
     if (mac && link_local && (is_known_mac(q, mac) || take_answer(q, &cmx_link_dhcp6_servers.ip, mac, false)))
         return passes;
     if (!cmx_question_is_peer(q, from))
-        return CMX_WHY_NOT_PEER;
-    return !mac || (n && n->state == CMX_NEIGHBOUR_ANSWERED) ? passes : CMX_WHY_UNASKED;
+        return CMX_REASON_NOT_PEER;
+    return !mac || (n && n->state == CMX_NEIGHBOUR_ANSWERED) ? passes : CMX_REASON_UNASKED;
 }
 
 /* Judges our own request for an address. We may request a peer's address, and our own to detect a duplicate. */
-static cmx_why we_ask(const struct cmx_question *q, const struct cmx_ip *target, cmx_why passes)
+static cmx_reason we_ask(const struct cmx_question *q, const struct cmx_ip *target, cmx_reason passes)
 {
     if (cmx_iface_owns(q->iface, target))
         return passes;
     if (!cmx_question_is_peer(q, target))
-        return CMX_WHY_NOT_PEER;
+        return CMX_REASON_NOT_PEER;
     cmx_link_ask(q, target);
     return passes;
 }
 
-static cmx_why arp_out(const struct cmx_question *q, bool asks)
+static cmx_reason arp_out(const struct cmx_question *q, bool asks)
 {
     const struct cmx_packet *p = q->p;
     const bool probe = cmx_ip_is_any(&p->src.ip);
 
     if (!cmx_packet_mac_equal(p->l4 + 8, q->iface->mac) || (!probe && !cmx_iface_owns(q->iface, &p->src.ip)))
-        return CMX_WHY_MARTIAN;
+        return CMX_REASON_MARTIAN;
     if (asks)
-        return probe ? CMX_WHY_ARP : we_ask(q, &p->dst.ip, CMX_WHY_ARP); /* RFC 5227: probes and announcements */
-    return cmx_question_is_peer(q, &p->dst.ip) || cmx_iface_owns(q->iface, &p->dst.ip) ? CMX_WHY_ARP : CMX_WHY_NOT_PEER;
+        return probe ? CMX_REASON_ARP : we_ask(q, &p->dst.ip, CMX_REASON_ARP); /* RFC 5227: probes and announcements */
+    return cmx_question_is_peer(q, &p->dst.ip) || cmx_iface_owns(q->iface, &p->dst.ip) ? CMX_REASON_ARP
+                                                                                       : CMX_REASON_NOT_PEER;
 }
 
-static cmx_why arp_in(const struct cmx_question *q, bool asks)
+static cmx_reason arp_in(const struct cmx_question *q, bool asks)
 {
     const struct cmx_packet *p = q->p;
     const uint8_t *mac = p->l4 + 8;
 
     if ((mac[0] & 1) || !p->eth || !is_sender(p, mac))
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     if (!cmx_iface_owns(q->iface, &p->dst.ip) || cmx_iface_owns(q->iface, &p->src.ip) ||
         (!asks && !cmx_packet_mac_equal(p->l4 + 18, q->iface->mac)))
-        return CMX_WHY_NOT_FOR_US;
+        return CMX_REASON_NOT_FOR_US;
     if (!asks)
-        return take_answer(q, &p->src.ip, mac, true) ? CMX_WHY_ARP : CMX_WHY_UNASKED;
+        return take_answer(q, &p->src.ip, mac, true) ? CMX_REASON_ARP : CMX_REASON_UNASKED;
     /* A probe for one of our addresses passes, so that the stack defends the address. */
-    return cmx_ip_is_any(&p->src.ip) ? CMX_WHY_ARP : asks_us(q, mac, CMX_WHY_ARP);
+    return cmx_ip_is_any(&p->src.ip) ? CMX_REASON_ARP : asks_us(q, mac, CMX_REASON_ARP);
 }
 
-cmx_why cmx_link_arp(const struct cmx_question *q)
+cmx_reason cmx_link_arp(const struct cmx_question *q)
 {
     const uint32_t op = cmx_packet_u16(q->p->l4 + 6);
 
     if (op != ARP_REQUEST && op != ARP_REPLY)
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     return q->dir == CMX_IN ? arp_in(q, op == ARP_REQUEST) : arp_out(q, op == ARP_REQUEST);
 }
 
@@ -215,7 +216,7 @@ static struct cmx_neighbour *learn_router(const struct cmx_question *q)
 }
 
 /* Checks and judges a router advertisement (RFC 4861 section 6.1.2). */
-static cmx_why router_advert(const struct cmx_question *q)
+static cmx_reason router_advert(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
     struct cmx_neighbour *r = known_router(q);
@@ -223,34 +224,34 @@ static cmx_why router_advert(const struct cmx_question *q)
     uint32_t lifetime_s;
 
     if (!cmx_ip_is_link_local6(&p->src.ip) || p->l4_len < 16 || !nd_options(p, 16, ND_OPTION_SOURCE_LINK, &mac))
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     lifetime_s = cmx_packet_u16(p->l4 + 6);
     if (!r && lifetime_s)
         r = learn_router(q);
     if (!r || !is_sender(p, r->mac))
-        return CMX_WHY_WRONG_SERVER;
+        return CMX_REASON_WRONG_SERVER;
     r->expires = q->now_s + lifetime_s;
-    return CMX_WHY_ND;
+    return CMX_REASON_ND;
 }
 
 /* Judges a neighbour solicitation (RFC 4861 section 7.1.1). It passes from a peer, or as duplicate address detection
  * for one of our addresses. */
-static cmx_why solicit_in(const struct cmx_question *q, const struct cmx_ip *target)
+static cmx_reason solicit_in(const struct cmx_question *q, const struct cmx_ip *target)
 {
     const struct cmx_packet *p = q->p;
     const uint8_t *mac;
 
     if (!nd_options(p, ND_MIN, ND_OPTION_SOURCE_LINK, &mac))
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     if (!cmx_iface_owns(q->iface, target))
-        return CMX_WHY_NOT_FOR_US;
+        return CMX_REASON_NOT_FOR_US;
     if (cmx_ip_is_any(&p->src.ip))
-        return mac || !cmx_ip_is_multicast(&p->dst.ip) ? CMX_WHY_FORM : CMX_WHY_ND;
-    return asks_us(q, p->eth ? p->eth + 6 : NULL, CMX_WHY_ND);
+        return mac || !cmx_ip_is_multicast(&p->dst.ip) ? CMX_REASON_FORM : CMX_REASON_ND;
+    return asks_us(q, p->eth ? p->eth + 6 : NULL, CMX_REASON_ND);
 }
 
 /* Checks and judges a neighbour advertisement (RFC 4861 section 7.1.2). */
-static cmx_why advert_in(const struct cmx_question *q, const struct cmx_ip *target)
+static cmx_reason advert_in(const struct cmx_question *q, const struct cmx_ip *target)
 {
     const struct cmx_packet *p = q->p;
     const bool solicited = p->l4[4] & 0x40;
@@ -258,29 +259,29 @@ static cmx_why advert_in(const struct cmx_question *q, const struct cmx_ip *targ
 
     if (cmx_ip_is_multicast(target) || (cmx_ip_is_multicast(&p->dst.ip) && solicited) ||
         !nd_options(p, ND_MIN, ND_OPTION_TARGET_LINK, &mac))
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     if (cmx_iface_owns(q->iface, target)) /* another host has our address */
-        return CMX_WHY_ND;
+        return CMX_REASON_ND;
     if (!mac)
         mac = p->eth ? p->eth + 6 : q->iface->mac;
-    return solicited && take_answer(q, target, mac, true) ? CMX_WHY_ND : CMX_WHY_UNASKED;
+    return solicited && take_answer(q, target, mac, true) ? CMX_REASON_ND : CMX_REASON_UNASKED;
 }
 
 /* Solicitations pass only for peers, and for our own addresses (to detect a duplicate). Advertisements pass only for
  * our own addresses. */
-static cmx_why neighbour_out(const struct cmx_question *q, uint8_t type, const struct cmx_ip *target)
+static cmx_reason neighbour_out(const struct cmx_question *q, uint8_t type, const struct cmx_ip *target)
 {
     if (type == ND_NEIGHBOUR_SOLICIT)
-        return we_ask(q, target, CMX_WHY_ND);
-    return cmx_iface_owns(q->iface, target) ? CMX_WHY_ND : CMX_WHY_MARTIAN;
+        return we_ask(q, target, CMX_REASON_ND);
+    return cmx_iface_owns(q->iface, target) ? CMX_REASON_ND : CMX_REASON_MARTIAN;
 }
 
-static cmx_why neighbour(const struct cmx_question *q, uint8_t type)
+static cmx_reason neighbour(const struct cmx_question *q, uint8_t type)
 {
     struct cmx_ip target;
 
     if (q->p->l4_len < ND_MIN || q->p->l4_have < ND_MIN)
-        return CMX_WHY_TRUNCATED;
+        return CMX_REASON_TRUNCATED;
     cmx_ip_v6(&target, q->p->l4 + 8);
     if (q->dir == CMX_OUT)
         return neighbour_out(q, type, &target);
@@ -288,42 +289,42 @@ static cmx_why neighbour(const struct cmx_question *q, uint8_t type)
 }
 
 /* RFC 4861: a hop limit of 255 proves that no router forwarded the packet; the code must be 0. */
-static cmx_why discovery(const struct cmx_question *q, uint8_t type)
+static cmx_reason discovery(const struct cmx_question *q, uint8_t type)
 {
     const struct cmx_packet *p = q->p;
 
     if (p->hops != 255 || p->l4[1] != 0)
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     if (type == ND_ROUTER_SOLICIT)
-        return q->dir == CMX_OUT ? CMX_WHY_ND : CMX_WHY_ICMP;
+        return q->dir == CMX_OUT ? CMX_REASON_ND : CMX_REASON_ICMP;
     if (type == ND_ROUTER_ADVERT)
-        return q->dir == CMX_IN ? router_advert(q) : CMX_WHY_ICMP;
+        return q->dir == CMX_IN ? router_advert(q) : CMX_REASON_ICMP;
     return neighbour(q, type);
 }
 
 /* Judges multicast listener messages (RFC 3810 section 5). Our reports must pass, because a snooping switch forwards
  * multicast, including neighbour discovery, only to hosts that report the group. */
-static cmx_why listener(const struct cmx_question *q, uint8_t type)
+static cmx_reason listener(const struct cmx_question *q, uint8_t type)
 {
     if (q->p->hops != 1)
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     if (type == MLD_QUERY)
-        return q->dir == CMX_IN && known_router(q) ? CMX_WHY_ND : CMX_WHY_NOT_PEER;
-    return q->dir == CMX_OUT && (type == MLD_REPORT || type == MLD_DONE || type == MLD2_REPORT) ? CMX_WHY_ND
-                                                                                                : CMX_WHY_ICMP;
+        return q->dir == CMX_IN && known_router(q) ? CMX_REASON_ND : CMX_REASON_NOT_PEER;
+    return q->dir == CMX_OUT && (type == MLD_REPORT || type == MLD_DONE || type == MLD2_REPORT) ? CMX_REASON_ND
+                                                                                                : CMX_REASON_ICMP;
 }
 
-cmx_why cmx_link_icmp6(const struct cmx_question *q)
+cmx_reason cmx_link_icmp6(const struct cmx_question *q)
 {
     const uint8_t type = q->p->l4[0];
 
     if (!q->iso->config.ipv6)
-        return CMX_WHY_NONE;
+        return CMX_REASON_NONE;
     if (q->p->router_alert)
         return listener(q, type);
     if (type >= ND_ROUTER_SOLICIT && type <= ND_NEIGHBOUR_ADVERT)
         return discovery(q, type);
-    return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_WHY_ICMP;
+    return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_REASON_ICMP;
 }
 
 static void seed(struct cmx_neighbour *list, size_t size, const struct cmx_filter_neighbour *n, uint32_t expires)

@@ -5,8 +5,8 @@
 
 #include "cmxsafe/isolation/rules.h"
 
-cmx_why cmx_link_arp(const struct cmx_question *q);   /* RFC 826 */
-cmx_why cmx_link_icmp6(const struct cmx_question *q); /* neighbour discovery (RFC 4861), MLD, ICMPv6 errors */
+cmx_reason cmx_link_arp(const struct cmx_question *q);   /* RFC 826 */
+cmx_reason cmx_link_icmp6(const struct cmx_question *q); /* neighbour discovery (RFC 4861), MLD, ICMPv6 errors */
 
 /* Remembers a request for ip; answers pass for CMX_ISO_NEIGHBOUR_S. If the table is full, the oldest request is
  * replaced. A peer's earlier answer is kept until the peer answers again. */

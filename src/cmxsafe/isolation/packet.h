@@ -10,7 +10,6 @@
 
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/ip.h"
-#include "cmxsafe/core/why.h"
 #include "cmxsafe/isolation/reason.h"
 
 #ifdef __cplusplus
@@ -51,7 +50,7 @@ struct cmx_frame {
 };
 
 /* All pointers point into the frame. Numbers are 32-bit words, because that gives shorter code on small devices. Valid
- * only after cmx_packet_parse returned CMX_WHY_NONE. */
+ * only after cmx_packet_parse returned CMX_REASON_NONE. */
 struct cmx_packet {
     const uint8_t *eth; /* the 14 bytes of the Ethernet header, or NULL */
     uint32_t ethertype; /* 0 for CMX_FRAME_IP */
@@ -82,13 +81,14 @@ struct cmx_options {
 /* Returns the next complete option, or NULL. */
 const uint8_t *cmx_options_next(struct cmx_options *o);
 
-/* Returns CMX_WHY_NONE, or why the frame is refused; *p then has the fields parsed so far, for the log only. Any
+/* Returns CMX_REASON_NONE, or why the frame is refused; *p then has the fields parsed so far, for the log only. Any
  * thread. */
-CMX_MUST_USE cmx_why cmx_packet_parse(struct cmx_packet *p, const struct cmx_frame *f);
+CMX_MUST_USE cmx_reason cmx_packet_parse(struct cmx_packet *p, const struct cmx_frame *f);
 
 /* Reads the addresses and ports of the TCP packet that an ICMP or ICMPv6 error quotes (RFC 792, RFC 4443). Needs at
  * least 8 bytes of IP payload. */
-CMX_MUST_USE cmx_why cmx_packet_parse_quoted(struct cmx_packet *p, const uint8_t *data, size_t len, uint32_t version);
+CMX_MUST_USE cmx_reason cmx_packet_parse_quoted(struct cmx_packet *p, const uint8_t *data, size_t len,
+                                                uint32_t version);
 
 bool cmx_packet_mac_equal(const uint8_t a[6], const uint8_t b[6]);
 bool cmx_ip_in(const struct cmx_ip *list, size_t n, const struct cmx_ip *ip);

@@ -11,12 +11,12 @@
 #define ICMP_PARAMETER 12
 #define SSH_PORT 22
 
-static cmx_why rule_icmp(const struct cmx_question *q)
+static cmx_reason rule_icmp(const struct cmx_question *q)
 {
     const uint8_t type = q->p->l4[0];
 
     if (type != ICMP_UNREACHABLE && type != ICMP_TIME_EXCEEDED && type != ICMP_PARAMETER)
-        return CMX_WHY_ICMP; /* such as redirects, echo, timestamps */
+        return CMX_REASON_ICMP; /* such as redirects, echo, timestamps */
     return cmx_rule_icmp_error(q);
 }
 
@@ -28,12 +28,12 @@ static struct cmx_flow *flow_of(const struct cmx_question *q, bool from_us)
                    : cmx_flow_find(q->iso, &p->dst, &p->src, q->now_s);
 }
 
-static cmx_why rule_tcp(const struct cmx_question *q)
+static cmx_reason rule_tcp(const struct cmx_question *q)
 {
     struct cmx_flow *f = flow_of(q, q->dir == CMX_OUT);
 
     if (!f || f->kind != CMX_FLOW_SESSION)
-        return CMX_WHY_NO_FLOW;
+        return CMX_REASON_NO_FLOW;
     return q->dir == CMX_IN ? cmx_flow_tcp_in(f, q->p) : cmx_flow_tcp_out(f, q->p);
 }
 
@@ -44,35 +44,35 @@ static bool cannot_be_on_a_wire(const struct cmx_packet *p)
 }
 
 /* Refuses addresses that no packet on a wire may have, and frames from or to another hardware address. */
-static cmx_why check_addresses(const struct cmx_question *q)
+static cmx_reason check_addresses(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
     const uint8_t *eth = p->eth;
 
     if (q->dir == CMX_OUT) {
         if (eth && !cmx_packet_mac_equal(eth + 6, q->iface->mac))
-            return CMX_WHY_NOT_FOR_US;
+            return CMX_REASON_NOT_FOR_US;
     } else if (eth) {
         if ((eth[6] & 1) || cmx_packet_mac_equal(eth + 6, q->iface->mac))
-            return CMX_WHY_MARTIAN;
+            return CMX_REASON_MARTIAN;
         if (!(eth[0] & 1) && !cmx_packet_mac_equal(eth, q->iface->mac))
-            return CMX_WHY_NOT_FOR_US;
+            return CMX_REASON_NOT_FOR_US;
     }
     if (!p->version) /* the packet is ARP */
-        return CMX_WHY_NONE;
+        return CMX_REASON_NONE;
     if (cannot_be_on_a_wire(p) || (q->dir == CMX_IN && cmx_iface_owns(q->iface, &p->src.ip)))
-        return CMX_WHY_MARTIAN;
+        return CMX_REASON_MARTIAN;
     if (p->proto == CMX_IP_TCP && (cmx_ip_is_multicast(&p->dst.ip) || (eth && (eth[0] & 1))))
-        return CMX_WHY_MARTIAN;
-    return CMX_WHY_NONE;
+        return CMX_REASON_MARTIAN;
+    return CMX_REASON_NONE;
 }
 
-static cmx_why decide_outside(const struct cmx_question *q)
+static cmx_reason decide_outside(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
-    cmx_why why = check_addresses(q);
+    cmx_reason why = check_addresses(q);
 
-    if (why != CMX_WHY_NONE)
+    if (why != CMX_REASON_NONE)
         return why;
     if (!p->version) /* the packet is ARP */
         return cmx_link_arp(q);
@@ -118,7 +118,7 @@ static bool opens(const struct cmx_packet *p)
 
 /* Judges a packet to or from a listener on loopback. If a direct context names tasks, only those may connect to
  * its listener; otherwise every task may. From the listener, only answers pass. */
-static cmx_why decide_listener(const struct cmx_question *q)
+static cmx_reason decide_listener(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
     const struct cmx_flow *f = cmx_flow_find(q->iso, &p->dst, &nobody, q->now_s);
@@ -128,20 +128,21 @@ static cmx_why decide_listener(const struct cmx_question *q)
         f = cmx_flow_find(q->iso, &p->src, &nobody, q->now_s);
     c = f ? cmx_isolation_context(q->iso, true, &f->local) : NULL;
     if (!c)
-        return CMX_WHY_NO_FLOW;
-    return c->tasks ? CMX_WHY_NOT_PEER : CMX_WHY_DIRECT; /* a claimed connection never comes here: it has a flow */
+        return CMX_REASON_NO_FLOW;
+    return c->tasks ? CMX_REASON_NOT_PEER
+                    : CMX_REASON_DIRECT; /* a claimed connection never comes here: it has a flow */
 }
 
 /* Judges loopback, and traffic from the device to its own addresses. */
-static cmx_why decide_loopback(const struct cmx_question *q)
+static cmx_reason decide_loopback(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
     struct cmx_flow *f;
 
     if (p->proto == CMX_IP_UDP)
-        return is_control(q) ? CMX_WHY_CONTROL : CMX_WHY_NO_FLOW;
+        return is_control(q) ? CMX_REASON_CONTROL : CMX_REASON_NO_FLOW;
     if (p->proto != CMX_IP_TCP)
-        return CMX_WHY_PROTOCOL;
+        return CMX_REASON_PROTOCOL;
     f = flow_of(q, true);
     if (f)
         f->local.ip = p->src.ip; /* from now on no other task can use the same port with another address */
@@ -150,8 +151,8 @@ static cmx_why decide_loopback(const struct cmx_question *q)
     if (!f || f->kind == CMX_FLOW_SESSION)
         return decide_listener(q);
     if (f->closing && opens(p)) /* another task may use the port by now */
-        return CMX_WHY_TCP_STATE;
-    return f->kind == CMX_FLOW_CLAIM ? CMX_WHY_DIRECT : CMX_WHY_RELAY;
+        return CMX_REASON_TCP_STATE;
+    return f->kind == CMX_FLOW_CLAIM ? CMX_REASON_DIRECT : CMX_REASON_RELAY;
 }
 
 struct cmx_decision cmx_isolation_check(struct cmx_isolation *iso, const struct cmx_iface *iface, cmx_direction dir,
@@ -159,14 +160,14 @@ struct cmx_decision cmx_isolation_check(struct cmx_isolation *iso, const struct 
 {
     struct cmx_packet p;
     const struct cmx_question q = {iso, iface, dir, &p, now_s};
-    struct cmx_decision d = {CMX_DENY, CMX_WHY_INTERNAL};
+    struct cmx_decision d = {CMX_DENY, CMX_REASON_INTERNAL};
 
     if (iface->index < CMX_IFACES_MAX && iface->n_own <= CMX_IFACE_OWN_MAX) {
         d.why = cmx_packet_parse(&p, frame);
-        if (d.why == CMX_WHY_NONE)
+        if (d.why == CMX_REASON_NONE)
             d.why = iface->class_ == CMX_IFACE_LOOPBACK ? decide_loopback(&q) : decide_outside(&q);
     }
-    d.verdict = cmx_why_verdict(d.why);
+    d.verdict = cmx_reason_verdict(d.why);
     iso->counts[d.why]++;
     return d;
 }

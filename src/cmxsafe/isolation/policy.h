@@ -24,7 +24,7 @@ extern "C" {
 
 struct cmx_decision {
     cmx_verdict verdict;
-    cmx_why why;
+    cmx_reason why;
 };
 
 /* Copies config. Borrows flows, which may be uninitialised, until iso is no longer used. Each session, listener and

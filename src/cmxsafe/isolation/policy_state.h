@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cmxsafe/core/why.h"
 #include "cmxsafe/isolation/packet.h"
 #include "cmxsafe/isolation/reason.h"
 #include "cmxsafe/port/filter.h"
@@ -101,7 +100,7 @@ struct cmx_request {
     uint32_t expires;
     uint16_t lport;
     uint8_t iface;
-    uint8_t kind; /* CMX_WHY_DHCP, CMX_WHY_DHCP6, CMX_WHY_DNS, CMX_WHY_SNTP; CMX_WHY_NONE: unused */
+    uint8_t kind; /* CMX_REASON_DHCP, CMX_REASON_DHCP6, CMX_REASON_DNS, CMX_REASON_SNTP; CMX_REASON_NONE: unused */
 };
 
 typedef enum { CMX_NEIGHBOUR_FREE, CMX_NEIGHBOUR_ASKED, CMX_NEIGHBOUR_ANSWERED } cmx_neighbour_state;
@@ -127,7 +126,7 @@ struct cmx_isolation {
     struct cmx_request requests[CMX_ISO_REQUESTS_MAX];
     struct cmx_ip dhcp_server[CMX_IFACES_MAX]; /* the server that the device chose; all zeros: none yet */
     struct cmx_ip dhcp6_server[CMX_IFACES_MAX];
-    uint32_t counts[CMX_WHY_COUNT]; /* decisions by reason; wraps */
+    uint32_t counts[CMX_REASON_COUNT]; /* decisions by reason; wraps */
     struct cmx_iso_config config;
     struct cmx_flow *buckets[CMX_ISO_BUCKETS];
 };

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "cmxsafe/core/err.h"
-#include "cmxsafe/core/why.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -12,55 +11,55 @@ typedef enum { CMX_DENY = 0, CMX_ALLOW = 1 } cmx_verdict;
 
 /* The status has one counter for each value, in this order; reason.c has the names. */
 typedef enum {
-    CMX_WHY_NONE = 0, /* as a decision: no rule allows the packet; as the result of a check: no fault found */
+    CMX_REASON_NONE = 0, /* as a decision: no rule allows the packet; as the result of a check: no fault found */
 
     /* Denied because of the packet's bytes: */
-    CMX_WHY_TRUNCATED,  /* a header is incomplete */
-    CMX_WHY_LENGTH,     /* lengths contradict each other */
-    CMX_WHY_FRAGMENT,   /* a fragment, even if it is the whole packet (RFC 6946) */
-    CMX_WHY_IP_OPTION,  /* an IPv4 option, or an IPv6 extension header */
-    CMX_WHY_ETHERTYPE,  /* neither ARP nor IP */
-    CMX_WHY_VLAN,       /* an 802.1Q tag, even a priority tag (VLAN 0) */
-    CMX_WHY_PROTOCOL,   /* a transport protocol without a rule */
-    CMX_WHY_MARTIAN,    /* an impossible address, e.g. loopback, a multicast source, or our own source from outside */
-    CMX_WHY_NOT_FOR_US, /* the destination (inbound) or source (outbound) is not our hardware address */
+    CMX_REASON_TRUNCATED, /* a header is incomplete */
+    CMX_REASON_LENGTH,    /* lengths contradict each other */
+    CMX_REASON_FRAGMENT,  /* a fragment, even if it is the whole packet (RFC 6946) */
+    CMX_REASON_IP_OPTION, /* an IPv4 option, or an IPv6 extension header */
+    CMX_REASON_ETHERTYPE, /* neither ARP nor IP */
+    CMX_REASON_VLAN,      /* an 802.1Q tag, even a priority tag (VLAN 0) */
+    CMX_REASON_PROTOCOL,  /* a transport protocol without a rule */
+    CMX_REASON_MARTIAN,   /* an impossible address, e.g. loopback, a multicast source, or our own source from outside */
+    CMX_REASON_NOT_FOR_US, /* the destination (inbound) or source (outbound) is not our hardware address */
     /* Denied because of the policy's state: */
-    CMX_WHY_NO_FLOW,      /* TCP outside any live session or relay, or loopback UDP without a declared port */
-    CMX_WHY_TCP_STATE,    /* TCP of a known session or relay, but not valid in its state or outside its window */
-    CMX_WHY_UNASKED,      /* an answer without a request */
-    CMX_WHY_NOT_PEER,     /* a host that the device does not need, or a task that the direct context does not name */
-    CMX_WHY_WRONG_SERVER, /* a server or router other than the one that answered first */
-    CMX_WHY_FORM,         /* a permitted protocol in a form that is not permitted */
-    CMX_WHY_NAME,         /* a look-up of a name that is not permitted (now or ever), or of a type other than A, AAAA */
-    CMX_WHY_ICMP,         /* an ICMP message that no rule allows */
-    CMX_WHY_INTERNAL,     /* the filter's description of the interface exceeds the policy's bounds */
+    CMX_REASON_NO_FLOW,      /* TCP outside any live session or relay, or loopback UDP without a declared port */
+    CMX_REASON_TCP_STATE,    /* TCP of a known session or relay, but not valid in its state or outside its window */
+    CMX_REASON_UNASKED,      /* an answer without a request */
+    CMX_REASON_NOT_PEER,     /* a host that the device does not need, or a task that the direct context does not name */
+    CMX_REASON_WRONG_SERVER, /* a server or router other than the one that answered first */
+    CMX_REASON_FORM,         /* a permitted protocol in a form that is not permitted */
+    CMX_REASON_NAME,     /* a look-up of a name that is not permitted (now or ever), or of a type other than A, AAAA */
+    CMX_REASON_ICMP,     /* an ICMP message that no rule allows */
+    CMX_REASON_INTERNAL, /* the filter's description of the interface exceeds the policy's bounds */
 
     /* Allowed */
-    CMX_WHY_SESSION, /* TCP of a live session with the gateway */
-    CMX_WHY_RELAY,   /* loopback TCP of a relay, or from the engine to itself */
-    CMX_WHY_DIRECT,  /* loopback TCP to a direct context's listener */
-    CMX_WHY_CONTROL, /* loopback UDP from or to a port that the firmware declared */
-    CMX_WHY_ARP,
-    CMX_WHY_ND, /* neighbour discovery, router discovery, MLD reports */
-    CMX_WHY_ICMP_ERROR,
-    CMX_WHY_DHCP,
-    CMX_WHY_DHCP6,
-    CMX_WHY_DNS,
-    CMX_WHY_SNTP,
+    CMX_REASON_SESSION, /* TCP of a live session with the gateway */
+    CMX_REASON_RELAY,   /* loopback TCP of a relay, or from the engine to itself */
+    CMX_REASON_DIRECT,  /* loopback TCP to a direct context's listener */
+    CMX_REASON_CONTROL, /* loopback UDP from or to a port that the firmware declared */
+    CMX_REASON_ARP,
+    CMX_REASON_ND, /* neighbour discovery, router discovery, MLD reports */
+    CMX_REASON_ICMP_ERROR,
+    CMX_REASON_DHCP,
+    CMX_REASON_DHCP6,
+    CMX_REASON_DNS,
+    CMX_REASON_SNTP,
 
-    CMX_WHY_COUNT
-} cmx_why;
+    CMX_REASON_COUNT
+} cmx_reason;
 
-#define CMX_WHY_FIRST_ALLOWED CMX_WHY_SESSION
+#define CMX_REASON_FIRST_ALLOWED CMX_REASON_SESSION
 
 /* Returns one word such as "no-flow", for logs, JSON and tests; never NULL. */
-const char *cmx_why_name(cmx_why why);
+const char *cmx_reason_name(cmx_reason why);
 
-/* Like cmx_why_name, for a reason to deny; "unknown" for others. */
-const char *cmx_why_denial_name(cmx_why why);
+/* Like cmx_reason_name, for a reason to deny; "unknown" for others. */
+const char *cmx_reason_denial_name(cmx_reason why);
 
-/* Returns CMX_ALLOW exactly for the values from CMX_WHY_FIRST_ALLOWED on. */
-cmx_verdict cmx_why_verdict(cmx_why why);
+/* Returns CMX_ALLOW exactly for the values from CMX_REASON_FIRST_ALLOWED on. */
+cmx_verdict cmx_reason_verdict(cmx_reason why);
 
 #ifdef __cplusplus
 }

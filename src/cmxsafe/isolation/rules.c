@@ -53,21 +53,21 @@ bool cmx_question_is_peer(const struct cmx_question *q, const struct cmx_ip *ip)
 }
 
 /* RFC 5927: an error is accepted only if it quotes a segment that the session has in flight. */
-cmx_why cmx_rule_icmp_error(const struct cmx_question *q)
+cmx_reason cmx_rule_icmp_error(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
     struct cmx_packet quoted;
     struct cmx_flow *f;
 
     if (q->dir != CMX_IN || p->l4_have <= 8)
-        return CMX_WHY_ICMP;
-    if (cmx_packet_parse_quoted(&quoted, p->l4 + 8, p->l4_have - 8, p->version) != CMX_WHY_NONE)
-        return CMX_WHY_FORM;
+        return CMX_REASON_ICMP;
+    if (cmx_packet_parse_quoted(&quoted, p->l4 + 8, p->l4_have - 8, p->version) != CMX_REASON_NONE)
+        return CMX_REASON_FORM;
     f = cmx_flow_find(q->iso, &quoted.src, &quoted.dst, q->now_s);
     if (!f || f->kind != CMX_FLOW_SESSION || f->state == CMX_TCP_OPENING || !cmx_ip_equal(&p->dst.ip, &quoted.src.ip))
-        return CMX_WHY_NO_FLOW;
+        return CMX_REASON_NO_FLOW;
     if (f->state != CMX_TCP_PICKUP &&
         (cmx_after(quoted.seq, f->snd_max) || cmx_after(f->snd_max - (1u << 20), quoted.seq)))
-        return CMX_WHY_TCP_STATE;
-    return CMX_WHY_ICMP_ERROR;
+        return CMX_REASON_TCP_STATE;
+    return CMX_REASON_ICMP_ERROR;
 }

@@ -28,4 +28,4 @@ bool cmx_question_is_resolver(const struct cmx_question *q, const struct cmx_ip 
 bool cmx_question_is_peer(const struct cmx_question *q, const struct cmx_ip *ip);
 
 /* Judges ICMP and ICMPv6 errors. */
-cmx_why cmx_rule_icmp_error(const struct cmx_question *q);
+cmx_reason cmx_rule_icmp_error(const struct cmx_question *q);

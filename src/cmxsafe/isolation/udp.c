@@ -26,11 +26,11 @@
 
 /* One protocol: its checks for requests and answers, and the offsets of the number (id) that an answer repeats. */
 struct protocol {
-    cmx_why (*out)(const struct cmx_question *q); /* judges a request */
-    cmx_why (*in)(const struct cmx_question *q);  /* judges an answer to an outstanding request */
-    uint32_t id_mask;                             /* the bits of the words at id_out and id_in that form the number */
-    uint8_t passes;                               /* the cmx_why of a message that passes */
-    uint8_t least;                                /* minimum length of a message, in bytes */
+    cmx_reason (*out)(const struct cmx_question *q); /* judges a request */
+    cmx_reason (*in)(const struct cmx_question *q);  /* judges an answer to an outstanding request */
+    uint32_t id_mask; /* the bits of the words at id_out and id_in that form the number */
+    uint8_t passes;   /* the cmx_reason of a message that passes */
+    uint8_t least;    /* minimum length of a message, in bytes */
     uint8_t id_out, id_in;
     bool once; /* only one answer passes, and only from the address that the request went to */
 };
@@ -112,57 +112,57 @@ static bool dhcp_form(const struct cmx_question *q, uint32_t op)
            cmx_packet_mac_equal(d + 28, q->iface->mac);
 }
 
-static cmx_why dhcp_out(const struct cmx_question *q)
+static cmx_reason dhcp_out(const struct cmx_question *q)
 {
     struct cmx_ip *server = &q->iso->dhcp_server[q->iface->index];
     const uint8_t *type, *chosen;
 
     type = dhcp_option(q->p, DHCP_OPTION_TYPE, 1);
     if (!dhcp_form(q, 1) || !type)
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     if (*type == DHCP_DISCOVER)
         memset(server, 0, sizeof *server);
     chosen = dhcp_option(q->p, DHCP_OPTION_SERVER, 4);
     if (*type == DHCP_REQUEST && chosen)
         cmx_ip_v4(server, chosen);
-    return cmx_ip_is_multicast(&q->p->dst.ip) || cmx_ip_equal(&q->p->dst.ip, server) ? CMX_WHY_DHCP
-                                                                                     : CMX_WHY_WRONG_SERVER;
+    return cmx_ip_is_multicast(&q->p->dst.ip) || cmx_ip_equal(&q->p->dst.ip, server) ? CMX_REASON_DHCP
+                                                                                     : CMX_REASON_WRONG_SERVER;
 }
 
-static cmx_why dhcp_in(const struct cmx_question *q)
+static cmx_reason dhcp_in(const struct cmx_question *q)
 {
     const struct cmx_ip *server = &q->iso->dhcp_server[q->iface->index];
     const uint8_t *id = dhcp_option(q->p, DHCP_OPTION_SERVER, 4);
     struct cmx_ip from;
 
     if (!dhcp_form(q, 2) || !id)
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     cmx_ip_v4(&from, id);
-    return cmx_ip_is_any(server) || cmx_ip_equal(server, &from) ? CMX_WHY_DHCP : CMX_WHY_WRONG_SERVER;
+    return cmx_ip_is_any(server) || cmx_ip_equal(server, &from) ? CMX_REASON_DHCP : CMX_REASON_WRONG_SERVER;
 }
 
 /* ---- DHCPv6, RFC 8415 ---- */
 
-static cmx_why dhcp6_out(const struct cmx_question *q)
+static cmx_reason dhcp6_out(const struct cmx_question *q)
 {
     if (!cmx_ip_equal(&q->p->dst.ip, &cmx_link_dhcp6_servers.ip))
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     cmx_link_ask(q, &q->p->dst.ip); /* lets the server resolve our address, which it does before it answers */
     if (payload(q->p)[0] == DHCP6_SOLICIT)
         memset(&q->iso->dhcp6_server[q->iface->index], 0, sizeof q->iso->dhcp6_server[0]);
-    return CMX_WHY_DHCP6;
+    return CMX_REASON_DHCP6;
 }
 
-static cmx_why dhcp6_in(const struct cmx_question *q)
+static cmx_reason dhcp6_in(const struct cmx_question *q)
 {
     const struct cmx_ip *from = &q->p->src.ip;
     struct cmx_ip *server = &q->iso->dhcp6_server[q->iface->index];
 
     if (!cmx_ip_is_link_local6(from))
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     if (cmx_ip_is_any(server))
         *server = *from;
-    return cmx_ip_equal(server, from) ? CMX_WHY_DHCP6 : CMX_WHY_WRONG_SERVER;
+    return cmx_ip_equal(server, from) ? CMX_REASON_DHCP6 : CMX_REASON_WRONG_SERVER;
 }
 
 /* ---- DNS, RFC 1035 ---- */
@@ -229,49 +229,49 @@ static bool may_look_up(const struct cmx_question *q, const uint8_t *d, uint32_t
     return (what == DNS_A_IN || what == DNS_AAAA_IN) && query_ends(d + used + 4, len - used - 4, additional);
 }
 
-static cmx_why dns_out(const struct cmx_question *q)
+static cmx_reason dns_out(const struct cmx_question *q)
 {
     const uint8_t *d = payload(q->p);
     const uint32_t have = in_reach(q->p);
 
     if (!cmx_question_is_resolver(q, &q->p->dst.ip))
-        return CMX_WHY_NOT_PEER;
+        return CMX_REASON_NOT_PEER;
     /* Only a standard query with one question passes. It may set the flags recursion desired, authentic data and
      * checking disabled. */
     if (have != q->p->payload || (cmx_packet_u32(d + 2) & ~0x01300000u) != 1 || cmx_packet_u32(d + 6))
-        return CMX_WHY_FORM;
-    return may_look_up(q, d + DNS_HEADER, have - DNS_HEADER, cmx_packet_u16(d + 10)) ? CMX_WHY_DNS : CMX_WHY_NAME;
+        return CMX_REASON_FORM;
+    return may_look_up(q, d + DNS_HEADER, have - DNS_HEADER, cmx_packet_u16(d + 10)) ? CMX_REASON_DNS : CMX_REASON_NAME;
 }
 
-static cmx_why dns_in(const struct cmx_question *q)
+static cmx_reason dns_in(const struct cmx_question *q)
 {
-    return payload(q->p)[2] & 0x80 ? CMX_WHY_DNS : CMX_WHY_FORM;
+    return payload(q->p)[2] & 0x80 ? CMX_REASON_DNS : CMX_REASON_FORM;
 }
 
 /* ---- SNTP, RFC 4330 ---- */
 
-static cmx_why sntp_out(const struct cmx_question *q)
+static cmx_reason sntp_out(const struct cmx_question *q)
 {
     const struct cmx_packet *p = q->p;
 
     if (!cmx_ip_in(q->iso->config.time_servers, q->iso->config.n_time_servers, &p->dst.ip))
-        return CMX_WHY_NOT_PEER;
-    return p->payload == SNTP_LEN && (payload(p)[0] & 7) == 3 ? CMX_WHY_SNTP : CMX_WHY_FORM;
+        return CMX_REASON_NOT_PEER;
+    return p->payload == SNTP_LEN && (payload(p)[0] & 7) == 3 ? CMX_REASON_SNTP : CMX_REASON_FORM;
 }
 
-static cmx_why sntp_in(const struct cmx_question *q)
+static cmx_reason sntp_in(const struct cmx_question *q)
 {
-    return (payload(q->p)[0] & 7) == 4 ? CMX_WHY_SNTP : CMX_WHY_FORM;
+    return (payload(q->p)[0] & 7) == 4 ? CMX_REASON_SNTP : CMX_REASON_FORM;
 }
 
 /* ---- the table of protocols ---- */
 
 /* id_mask: the number of a DNS message is only the upper 16 bits of the word; the flags follow. id_out, id_in: an SNTP
  * server returns our transmit timestamp as its originate timestamp. */
-static const struct protocol dhcp = {dhcp_out, dhcp_in, 0xffffffff, CMX_WHY_DHCP, DHCP_FIXED, 4, 4, false};
-static const struct protocol dhcp6 = {dhcp6_out, dhcp6_in, 0x00ffffff, CMX_WHY_DHCP6, 4, 0, 0, false};
-static const struct protocol dns = {dns_out, dns_in, 0xffff0000, CMX_WHY_DNS, DNS_HEADER, 0, 0, true};
-static const struct protocol sntp = {sntp_out, sntp_in, 0xffffffff, CMX_WHY_SNTP, SNTP_LEN, 44, 28, true};
+static const struct protocol dhcp = {dhcp_out, dhcp_in, 0xffffffff, CMX_REASON_DHCP, DHCP_FIXED, 4, 4, false};
+static const struct protocol dhcp6 = {dhcp6_out, dhcp6_in, 0x00ffffff, CMX_REASON_DHCP6, 4, 0, 0, false};
+static const struct protocol dns = {dns_out, dns_in, 0xffff0000, CMX_REASON_DNS, DNS_HEADER, 0, 0, true};
+static const struct protocol sntp = {sntp_out, sntp_in, 0xffffffff, CMX_REASON_SNTP, SNTP_LEN, 44, 28, true};
 
 static const struct protocol *protocol_of(const struct cmx_iso_config *c, bool v4, uint32_t ours, uint32_t theirs)
 {
@@ -284,26 +284,26 @@ static const struct protocol *protocol_of(const struct cmx_iso_config *c, bool v
     return theirs == CMX_ISO_PORT_SNTP ? &sntp : NULL;
 }
 
-static cmx_why request(const struct cmx_question *q, const struct protocol *s)
+static cmx_reason request(const struct cmx_question *q, const struct protocol *s)
 {
-    cmx_why why = s->out(q);
+    cmx_reason why = s->out(q);
 
     if (why == s->passes)
         remember(q, s, cmx_packet_u32(payload(q->p) + s->id_out) & s->id_mask);
     return why;
 }
 
-static cmx_why answer(const struct cmx_question *q, const struct protocol *s)
+static cmx_reason answer(const struct cmx_question *q, const struct protocol *s)
 {
     struct cmx_request *r = outstanding(q, s, cmx_packet_u32(payload(q->p) + s->id_in) & s->id_mask);
-    cmx_why why = r ? s->in(q) : CMX_WHY_UNASKED;
+    cmx_reason why = r ? s->in(q) : CMX_REASON_UNASKED;
 
     if (why == s->passes && s->once)
-        r->kind = CMX_WHY_NONE;
+        r->kind = CMX_REASON_NONE;
     return why;
 }
 
-cmx_why cmx_udp_judge(const struct cmx_question *q)
+cmx_reason cmx_udp_judge(const struct cmx_question *q)
 {
     const struct cmx_iso_config *c = &q->iso->config;
     const struct cmx_packet *p = q->p;
@@ -311,11 +311,11 @@ cmx_why cmx_udp_judge(const struct cmx_question *q)
     const struct protocol *s;
 
     if (!v4 && !c->ipv6)
-        return CMX_WHY_NONE;
+        return CMX_REASON_NONE;
     s = out ? protocol_of(c, v4, p->src.port, p->dst.port) : protocol_of(c, v4, p->dst.port, p->src.port);
     if (!s)
-        return out ? CMX_WHY_NOT_PEER : CMX_WHY_UNASKED;
+        return out ? CMX_REASON_NOT_PEER : CMX_REASON_UNASKED;
     if (in_reach(p) < s->least)
-        return CMX_WHY_FORM;
+        return CMX_REASON_FORM;
     return out ? request(q, s) : answer(q, s);
 }

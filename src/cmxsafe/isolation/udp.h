@@ -6,4 +6,4 @@
 
 #include "cmxsafe/isolation/rules.h"
 
-cmx_why cmx_udp_judge(const struct cmx_question *q);
+cmx_reason cmx_udp_judge(const struct cmx_question *q);

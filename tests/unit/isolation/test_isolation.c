@@ -87,20 +87,20 @@ static int setup(void **state)
     return 0;
 }
 
-static cmx_why ask_on(const struct cmx_iface *iface, cmx_direction dir, const struct test_frame *f)
+static cmx_reason ask_on(const struct cmx_iface *iface, cmx_direction dir, const struct test_frame *f)
 {
     const struct cmx_frame v = frame_view(f);
     const struct cmx_decision d = cmx_isolation_check(&iso, iface, dir, &v, now);
 
-    assert_int_equal(d.verdict, cmx_why_verdict(d.why));
+    assert_int_equal(d.verdict, cmx_reason_verdict(d.why));
     return d.why;
 }
 
 #define IN(f) ask_on(&eth, CMX_IN, f)
 #define OUT(f) ask_on(&eth, CMX_OUT, f)
 
-static cmx_why tcp_in(const struct cmx_ip *from, unsigned sport, unsigned dport, uint8_t flags, uint32_t seq,
-                      uint32_t ack)
+static cmx_reason tcp_in(const struct cmx_ip *from, unsigned sport, unsigned dport, uint8_t flags, uint32_t seq,
+                         uint32_t ack)
 {
     struct test_frame f;
 
@@ -108,8 +108,8 @@ static cmx_why tcp_in(const struct cmx_ip *from, unsigned sport, unsigned dport,
     return IN(&f);
 }
 
-static cmx_why tcp_out(const struct cmx_ip *to, unsigned sport, unsigned dport, uint8_t flags, uint32_t seq,
-                       uint32_t ack)
+static cmx_reason tcp_out(const struct cmx_ip *to, unsigned sport, unsigned dport, uint8_t flags, uint32_t seq,
+                          uint32_t ack)
 {
     struct test_frame f;
 
@@ -135,9 +135,9 @@ static void known_to_the_stack(const struct cmx_ip *ip, uint32_t lifetime_s)
 static void session_up(void)
 {
     open_session(50000);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_REASON_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
 }
 
 static void zeroed_policy_denies(void **state)
@@ -165,66 +165,66 @@ static void session_passes_and_nothing_beside_it(void **state)
 
     (void)state;
     /* No packet of the session passes before the engine announces the session. */
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_NO_FLOW);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_REASON_NO_FLOW);
     session_up();
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
     /* Packets from the gateway's address and port reach no other port of the device. */
     for (port = 1; port < 65536; port++)
         if (port != 50000)
-            assert_int_equal(tcp_in(&gw, 22, port, CMX_TCP_ACK, 9001, 1001), CMX_WHY_NO_FLOW);
+            assert_int_equal(tcp_in(&gw, 22, port, CMX_TCP_ACK, 9001, 1001), CMX_REASON_NO_FLOW);
     /* Packets from another port or address do not reach this port. */
-    assert_int_equal(tcp_in(&gw, 23, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_NO_FLOW);
-    assert_int_equal(tcp_in(&gw2, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_NO_FLOW);
+    assert_int_equal(tcp_in(&gw, 23, 50000, CMX_TCP_ACK, 9001, 1001), CMX_REASON_NO_FLOW);
+    assert_int_equal(tcp_in(&gw2, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_REASON_NO_FLOW);
     /* The device sends from no other port, and to no other port of the gateway. */
-    assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_SYN, 1, 0), CMX_WHY_NO_FLOW);
-    assert_int_equal(tcp_out(&gw, 50000, 23, CMX_TCP_SYN, 1, 0), CMX_WHY_NO_FLOW);
+    assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_SYN, 1, 0), CMX_REASON_NO_FLOW);
+    assert_int_equal(tcp_out(&gw, 50000, 23, CMX_TCP_SYN, 1, 0), CMX_REASON_NO_FLOW);
 }
 
 static void gateway_cannot_open(void **state)
 {
     (void)state;
     open_session(50000);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_REASON_SESSION);
     /* A simultaneous open, a wrong acknowledgement, and data before the handshake are dropped. */
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9000, 0), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1002), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9000, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_TCP_STATE);
     /* If the gateway still has an old connection on these ports, a segment of that connection passes, and so does
      * our reset. */
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 77, 88), CMX_WHY_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_RST, 88, 0), CMX_WHY_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 0, 1001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 77, 88), CMX_REASON_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_RST, 88, 0), CMX_REASON_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 0, 1001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
     /* In an established connection a SYN is dropped, except a repeated SYN+ACK. */
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9001, 0), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9001, 1001), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN | CMX_TCP_ACK, 1000, 0), CMX_WHY_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9001, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9001, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN | CMX_TCP_ACK, 1000, 0), CMX_REASON_TCP_STATE);
 }
 
 static void window_is_kept(void **state)
 {
     (void)state;
     session_up();
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 + 5000, 1001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 + 200000, 1001), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION); /* a keepalive */
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 - 100000, 1001), CMX_WHY_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 + 5000, 1001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 + 200000, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION); /* a keepalive */
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 - 100000, 1001), CMX_REASON_TCP_STATE);
     assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1002),
-                     CMX_WHY_TCP_STATE); /* acknowledges a byte that was never sent */
-    assert_int_equal(tcp_in(&gw, 22, 50000, 0, 9001, 1001), CMX_WHY_TCP_STATE);
+                     CMX_REASON_TCP_STATE); /* acknowledges a byte that was never sent */
+    assert_int_equal(tcp_in(&gw, 22, 50000, 0, 9001, 1001), CMX_REASON_TCP_STATE);
     /* A reset without ACK passes only with exactly the next sequence number. A reset with ACK passes anywhere in the
      * window if it acknowledges what was sent.
      */
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9001, 0), CMX_WHY_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9002, 0), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1001), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9001, 0), CMX_REASON_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9002, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
 }
 
 static void closed_socket_says_farewell_then_is_gone(void **state)
@@ -232,14 +232,14 @@ static void closed_socket_says_farewell_then_is_gone(void **state)
     (void)state;
     session_up();
     flow_close(&iso, CMX_FLOW_SESSION, &none4, 50000, &gw, 22, now);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_FIN | CMX_TCP_ACK, 1001, 9001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9001, 1002), CMX_WHY_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1, 0), CMX_WHY_TCP_STATE);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_FIN | CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9001, 1002), CMX_REASON_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1, 0), CMX_REASON_TCP_STATE);
     now += CMX_ISO_CLOSING_S;
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9002, 1002), CMX_WHY_NO_FLOW);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9002, 1002), CMX_REASON_NO_FLOW);
     assert_int_equal(cmx_isolation_flows(&iso), 0);
     open_session(50000); /* the port may be used again */
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 5, 0), CMX_WHY_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 5, 0), CMX_REASON_SESSION);
 }
 
 static void engine_is_held_to_the_configuration(void **state)
@@ -280,7 +280,7 @@ static void closing_flows_make_room(void **state)
         now++;
         assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &localhost, port, &localhost, 81, now), CMX_OK);
         frame_tcp(&f, our_mac, our_mac, &localhost, port, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
-        assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
+        assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
         flow_close(&iso, CMX_FLOW_RELAY, &localhost, port, &localhost, 81, now);
     }
 }
@@ -293,12 +293,12 @@ static void each_session_gives_its_flow_back(void **state)
     for (uint16_t port = 50000; port < 50200; port++) {
         now++;
         open_session(port);
-        assert_int_equal(tcp_out(&gw, port, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_SESSION);
+        assert_int_equal(tcp_out(&gw, port, 22, CMX_TCP_SYN, 1000, 0), CMX_REASON_SESSION);
         flow_close(&iso, CMX_FLOW_SESSION, &none4, port, &gw, 22, now);
         assert_int_equal(cmx_isolation_flows(&iso), 0);
     }
     now += CMX_ISO_CLOSING_S;
-    assert_int_equal(tcp_out(&gw, 50199, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_NO_FLOW);
+    assert_int_equal(tcp_out(&gw, 50199, 22, CMX_TCP_SYN, 1000, 0), CMX_REASON_NO_FLOW);
 }
 
 static void adopted_session_is_picked_up(void **state)
@@ -306,12 +306,12 @@ static void adopted_session_is_picked_up(void **state)
     (void)state;
     open_session(50000); /* the session was established before isolation began */
     cmx_isolation_adopt(&iso);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 123456789, 0), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 5000), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 123456789, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 5000), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
 }
 
 /* The session's SYN was sent before isolation began. Then the answer arrives, or the SYN is repeated. */
@@ -320,19 +320,19 @@ static void adopted_session_may_still_be_connecting(void **state)
     (void)state;
     open_session(50000);
     cmx_isolation_adopt(&iso);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 123456, 1001), CMX_WHY_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 123456, 1001), CMX_REASON_TCP_STATE);
 
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &us, 50001, &gw, 22, now), CMX_OK);
     cmx_isolation_adopt(&iso);
-    assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50001, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 5001), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50001, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_WHY_SESSION);
-    assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_SYN, 1000, 0), CMX_WHY_TCP_STATE);
-    assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_ACK, 1001, 9001), CMX_WHY_SESSION);
+    assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_SYN, 1000, 0), CMX_REASON_SESSION);
+    assert_int_equal(tcp_in(&gw, 22, 50001, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 5001), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_in(&gw, 22, 50001, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
+    assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_SYN, 1000, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
 }
 
 static void loopback_is_the_proxys(void **state)
@@ -342,28 +342,28 @@ static void loopback_is_the_proxys(void **state)
     (void)state;
     assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &none4, 40000, &localhost, 81, now), CMX_OK);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
     frame_tcp(&f, our_mac, our_mac, &localhost, 81, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
     /* Connections of another task (even from the same port with another address), to another port, and to the device's
      * own address are dropped. */
     frame_tcp(&f, our_mac, our_mac, &us, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 80, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_tcp(&f, our_mac, our_mac, &us, 40000, &us, 81, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_udp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 53, NULL, 4);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_udp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 32768, NULL, 4);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_CONTROL);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_CONTROL);
     frame_udp(&f, our_mac, our_mac, &us, 40000, &us, 32768, NULL, 4);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     /* A packet with a loopback address that comes from the link is spoofed. */
     frame_tcp(&f, our_mac, gw_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(IN(&f), CMX_WHY_MARTIAN);
+    assert_int_equal(IN(&f), CMX_REASON_MARTIAN);
 }
 
 /* A pair is a connection of the engine to itself. Both ends must be on loopback, and the addresses and ports of both
@@ -377,21 +377,21 @@ static void pair_is_the_engines_own(void **state)
     assert_int_equal(flow_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, &gw, 22, now), CMX_EPERM);
     assert_int_equal(flow_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, NULL, 0, now), CMX_EPERM);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     assert_int_equal(flow_open(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now), CMX_OK);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_RELAY);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40002, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_tcp(&f, our_mac, gw_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* spoofed: it comes from the link */
+    assert_int_equal(IN(&f), CMX_REASON_MARTIAN); /* spoofed: it comes from the link */
     flow_close(&iso, CMX_FLOW_PAIR, &localhost, 40000, &localhost, 40001, now);
     now += CMX_ISO_CLOSING_S + 1;
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 40001, CMX_TCP_ACK, 1, 1, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
 }
 
 static void direct_listener_serves_those_it_is_declared_for(void **state)
@@ -400,24 +400,24 @@ static void direct_listener_serves_those_it_is_declared_for(void **state)
 
     (void)state;
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 1883, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW); /* the listener is not open yet */
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW); /* the listener is not open yet */
     assert_int_equal(flow_open(&iso, CMX_FLOW_LISTEN, &localhost, 1883, NULL, 0, now), CMX_OK);
     assert_int_equal(flow_open(&iso, CMX_FLOW_LISTEN, &localhost, 1884, NULL, 0, now), CMX_OK);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_DIRECT);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_DIRECT);
     frame_tcp(&f, our_mac, our_mac, &localhost, 1883, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_DIRECT);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_DIRECT);
     /* No connection may be opened from the listener's port. */
     frame_tcp(&f, our_mac, our_mac, &localhost, 1883, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NO_FLOW);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     /* Only peers that were announced reach a listener that is restricted to tasks. */
     frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NOT_PEER);
     assert_int_equal(flow_open(&iso, CMX_FLOW_CLAIM, &none4, 40000, &localhost, 1884, now), CMX_OK);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_DIRECT);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_DIRECT);
     frame_tcp(&f, our_mac, our_mac, &us, 40000, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NOT_PEER);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 1884, CMX_TCP_SYN, 1, 0, 0);
-    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_WHY_NOT_PEER);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NOT_PEER);
 }
 
 /* A closed connection may still send its last segments, but a new socket on its port cannot open a connection. */
@@ -431,14 +431,14 @@ static void closed_ports_open_nothing(void **state)
     assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &none4, 40000, &localhost, 81, now), CMX_OK);
     for (unsigned port = 81; port <= 1884; port += 1884 - 81) {
         const bool relay = port == 81;
-        const cmx_why passes = relay ? CMX_WHY_RELAY : CMX_WHY_DIRECT;
+        const cmx_reason passes = relay ? CMX_REASON_RELAY : CMX_REASON_DIRECT;
 
         frame_tcp(&syn, our_mac, our_mac, &localhost, 40000, &localhost, port, CMX_TCP_SYN, 1, 0, 0);
         frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, port, CMX_TCP_FIN | CMX_TCP_ACK, 2, 1, 0);
         assert_int_equal(ask_on(&lo, CMX_IN, &syn), passes);
         flow_close(&iso, relay ? CMX_FLOW_RELAY : CMX_FLOW_CLAIM, &none4, 40000, &localhost, port, now);
         assert_int_equal(ask_on(&lo, CMX_IN, &f), passes);
-        assert_int_equal(ask_on(&lo, CMX_IN, &syn), CMX_WHY_TCP_STATE);
+        assert_int_equal(ask_on(&lo, CMX_IN, &syn), CMX_REASON_TCP_STATE);
     }
 }
 
@@ -449,38 +449,38 @@ static void arp_answers_only_what_was_asked(void **state)
     (void)state;
     open_session(50000); /* gw is now a peer */
     frame_arp(&f, our_mac, gw_mac, 2, &gw, our_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     frame_arp(&f, broadcast, our_mac, 1, &us, zero_mac, &bad);
-    assert_int_equal(OUT(&f), CMX_WHY_NOT_PEER);
+    assert_int_equal(OUT(&f), CMX_REASON_NOT_PEER);
     frame_arp(&f, broadcast, our_mac, 1, &us, zero_mac, &gw);
-    assert_int_equal(OUT(&f), CMX_WHY_ARP);
+    assert_int_equal(OUT(&f), CMX_REASON_ARP);
     frame_arp(&f, our_mac, gw_mac, 2, &gw, our_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_ARP);
+    assert_int_equal(IN(&f), CMX_REASON_ARP);
     frame_arp(&f, our_mac, bad_mac, 2, &bad, our_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     now += CMX_ISO_NEIGHBOUR_S;
     frame_arp(&f, our_mac, gw_mac, 2, &gw, our_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     /* A request passes if it comes from a peer with the peer's known hardware address and asks for our address. */
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_ARP);
+    assert_int_equal(IN(&f), CMX_REASON_ARP);
     frame_arp(&f, broadcast, bad_mac, 1, &gw, zero_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(IN(&f), CMX_REASON_WRONG_SERVER);
     frame_arp(&f, broadcast, bad_mac, 1, &bad, zero_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_NOT_PEER);
+    assert_int_equal(IN(&f), CMX_REASON_NOT_PEER);
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &bad);
-    assert_int_equal(IN(&f), CMX_WHY_NOT_FOR_US);
+    assert_int_equal(IN(&f), CMX_REASON_NOT_FOR_US);
     frame_arp(&f, broadcast, bad_mac, 1, &none4, zero_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_ARP);
+    assert_int_equal(IN(&f), CMX_REASON_ARP);
     frame_arp(&f, broadcast, bad_mac, 1, &us, zero_mac, &us); /* gratuitous, with our address */
-    assert_int_equal(IN(&f), CMX_WHY_NOT_FOR_US);
+    assert_int_equal(IN(&f), CMX_REASON_NOT_FOR_US);
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &us);
     f.d[14 + 8] = 4; /* the sender's hardware address differs from the frame's source address */
-    assert_int_equal(IN(&f), CMX_WHY_FORM);
+    assert_int_equal(IN(&f), CMX_REASON_FORM);
     frame_arp(&f, broadcast, gw_mac, 3, &gw, zero_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_FORM);
+    assert_int_equal(IN(&f), CMX_REASON_FORM);
     frame_arp(&f, broadcast, our_mac, 1, &bad, zero_mac, &gw); /* as if from another address */
-    assert_int_equal(OUT(&f), CMX_WHY_MARTIAN);
+    assert_int_equal(OUT(&f), CMX_REASON_MARTIAN);
 }
 
 /* An unsolicited packet must not bind the gateway's address to another hardware address, even in the seconds after a
@@ -494,13 +494,13 @@ static void the_first_arp_answer_closes_the_question(void **state)
     frame_arp(&ask, broadcast, our_mac, 1, &us, zero_mac, &gw);
     frame_arp(&answer, our_mac, gw_mac, 2, &gw, our_mac, &us);
     frame_arp(&other, our_mac, bad_mac, 2, &gw, our_mac, &us);
-    assert_int_equal(OUT(&ask), CMX_WHY_ARP);
-    assert_int_equal(IN(&answer), CMX_WHY_ARP);
-    assert_int_equal(IN(&other), CMX_WHY_UNASKED);
-    assert_int_equal(IN(&answer), CMX_WHY_UNASKED);
-    assert_int_equal(OUT(&ask), CMX_WHY_ARP); /* a new request may get a new answer, as from a new network card */
-    assert_int_equal(IN(&other), CMX_WHY_ARP);
-    assert_int_equal(IN(&answer), CMX_WHY_UNASKED);
+    assert_int_equal(OUT(&ask), CMX_REASON_ARP);
+    assert_int_equal(IN(&answer), CMX_REASON_ARP);
+    assert_int_equal(IN(&other), CMX_REASON_UNASKED);
+    assert_int_equal(IN(&answer), CMX_REASON_UNASKED);
+    assert_int_equal(OUT(&ask), CMX_REASON_ARP); /* a new request may get a new answer, as from a new network card */
+    assert_int_equal(IN(&other), CMX_REASON_ARP);
+    assert_int_equal(IN(&answer), CMX_REASON_UNASKED);
 }
 
 /* A request is dropped until its sender has answered a request of this device, because lwIP also learns hardware
@@ -512,15 +512,15 @@ static void a_peer_that_never_answered_may_not_ask(void **state)
     (void)state;
     open_session(50000);
     frame_arp(&f, broadcast, bad_mac, 1, &gw, zero_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     known_to_the_stack(&gw, 0);
-    assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(IN(&f), CMX_REASON_WRONG_SERVER);
     frame_arp(&f, broadcast, gw_mac, 1, &gw, zero_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_ARP);
+    assert_int_equal(IN(&f), CMX_REASON_ARP);
     frame_arp(&f, our_mac, bad_mac, 2, &gw, our_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     frame_arp(&f, our_mac, gw_mac, 2, &gw, our_mac, &us);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
 }
 
 /* The same rules apply to neighbour discovery as to ARP. */
@@ -531,14 +531,14 @@ static void the_first_advertisement_closes_the_question(void **state)
     (void)state;
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &any6, 50000, &gw6, 22, now), CMX_OK);
     frame_nd(&asks_us, our_mac, bad_mac, &gw6, &us6, 135, 0, &us6, 1);
-    assert_int_equal(IN(&asks_us), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&asks_us), CMX_REASON_UNASKED);
     frame_nd(&ask, gw_mac, our_mac, &us6, &gw6, 135, 0, &gw6, 1);
     frame_nd(&answer, our_mac, gw_mac, &gw6, &us6, 136, 0x60, &gw6, 2);
     frame_nd(&other, our_mac, bad_mac, &gw6, &us6, 136, 0x60, &gw6, 2);
-    assert_int_equal(OUT(&ask), CMX_WHY_ND);
-    assert_int_equal(IN(&answer), CMX_WHY_ND);
-    assert_int_equal(IN(&other), CMX_WHY_UNASKED);
-    assert_int_equal(IN(&asks_us), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(OUT(&ask), CMX_REASON_ND);
+    assert_int_equal(IN(&answer), CMX_REASON_ND);
+    assert_int_equal(IN(&other), CMX_REASON_UNASKED);
+    assert_int_equal(IN(&asks_us), CMX_REASON_WRONG_SERVER);
 }
 
 /* A router that the network stack knows when isolation begins becomes the first router. */
@@ -549,11 +549,11 @@ static void a_router_of_the_stack_stays(void **state)
     (void)state;
     known_to_the_stack(&router_ll, 600);
     frame_ra(&f, bad_mac, &bad_ll, 1800);
-    assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(IN(&f), CMX_REASON_WRONG_SERVER);
     frame_ra(&f, bad_mac, &router_ll, 0);
-    assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(IN(&f), CMX_REASON_WRONG_SERVER);
     frame_ra(&f, gw_mac, &router_ll, 1800);
-    assert_int_equal(IN(&f), CMX_WHY_ND);
+    assert_int_equal(IN(&f), CMX_REASON_ND);
 }
 
 static void neighbours_answer_only_what_was_asked(void **state)
@@ -562,32 +562,32 @@ static void neighbours_answer_only_what_was_asked(void **state)
 
     (void)state;
     frame_ra(&f, gw_mac, &router_ll, 1800);
-    assert_int_equal(IN(&f), CMX_WHY_ND);
+    assert_int_equal(IN(&f), CMX_REASON_ND);
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 136, 0x60, &router_ll, 2);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     frame_nd(&f, gw_mac, our_mac, &us_ll, &router_ll, 135, 0, &router_ll, 1);
-    assert_int_equal(OUT(&f), CMX_WHY_ND);
+    assert_int_equal(OUT(&f), CMX_REASON_ND);
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 136, 0x60, &router_ll, 2);
-    assert_int_equal(IN(&f), CMX_WHY_ND);
+    assert_int_equal(IN(&f), CMX_REASON_ND);
     f.d[14 + 7] = 254; /* not 255: the packet came through a router */
-    assert_int_equal(IN(&f), CMX_WHY_FORM);
+    assert_int_equal(IN(&f), CMX_REASON_FORM);
     frame_nd(&f, our_mac, bad_mac, &bad_ll, &us_ll, 136, 0x60, &bad_ll, 2);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     frame_nd(&f, bad_mac, our_mac, &us_ll, &bad_ll, 135, 0, &bad_ll, 1);
-    assert_int_equal(OUT(&f), CMX_WHY_NOT_PEER);
+    assert_int_equal(OUT(&f), CMX_REASON_NOT_PEER);
     /* Checks solicitations for our address. */
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 135, 0, &us_ll, 1);
-    assert_int_equal(IN(&f), CMX_WHY_ND);
+    assert_int_equal(IN(&f), CMX_REASON_ND);
     frame_nd(&f, our_mac, bad_mac, &router_ll, &us_ll, 135, 0, &us_ll, 1);
-    assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(IN(&f), CMX_REASON_WRONG_SERVER);
     frame_nd(&f, our_mac, bad_mac, &bad_ll, &us_ll, 135, 0, &us_ll, 1);
-    assert_int_equal(IN(&f), CMX_WHY_NOT_PEER);
+    assert_int_equal(IN(&f), CMX_REASON_NOT_PEER);
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 135, 0, &bad_ll, 1);
-    assert_int_equal(IN(&f), CMX_WHY_NOT_FOR_US);
+    assert_int_equal(IN(&f), CMX_REASON_NOT_FOR_US);
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 135, 0, &us_ll, 1);
     f.d[f.l4 + 25] = 0; /* an option of length zero */
     frame_finish(&f);
-    assert_int_equal(IN(&f), CMX_WHY_FORM);
+    assert_int_equal(IN(&f), CMX_REASON_FORM);
 }
 
 static void first_router_stays(void **state)
@@ -596,23 +596,23 @@ static void first_router_stays(void **state)
 
     (void)state;
     frame_ra(&f, gw_mac, &router_ll, 1800);
-    assert_int_equal(IN(&f), CMX_WHY_ND);
+    assert_int_equal(IN(&f), CMX_REASON_ND);
     frame_ra(&f, bad_mac, &bad_ll, 1800);
-    assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(IN(&f), CMX_REASON_WRONG_SERVER);
     frame_ra(&f, bad_mac, &router_ll, 0); /* the router's address with another hardware address */
-    assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(IN(&f), CMX_REASON_WRONG_SERVER);
     now += 30u * 86400; /* milliseconds in 32 bits would have wrapped */
     frame_ra(&f, bad_mac, &bad_ll, 1800);
-    assert_int_equal(IN(&f), CMX_WHY_ND);
+    assert_int_equal(IN(&f), CMX_REASON_ND);
     frame_ra(&f, gw_mac, &gw6, 1800); /* the source is not link-local */
-    assert_int_equal(IN(&f), CMX_WHY_FORM);
+    assert_int_equal(IN(&f), CMX_REASON_FORM);
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 137, 0, &us_ll, 0); /* a redirect */
-    assert_int_equal(IN(&f), CMX_WHY_ICMP);
+    assert_int_equal(IN(&f), CMX_REASON_ICMP);
     frame_nd(&f, our_mac, gw_mac, &router_ll, &us_ll, 128, 0, &us_ll, 0); /* an echo request */
-    assert_int_equal(IN(&f), CMX_WHY_ICMP);
+    assert_int_equal(IN(&f), CMX_REASON_ICMP);
     iso.config.ipv6 = false;
     frame_ra(&f, bad_mac, &bad_ll, 1800);
-    assert_int_equal(IN(&f), CMX_WHY_NONE);
+    assert_int_equal(IN(&f), CMX_REASON_NONE);
 }
 
 static void dhcp_is_with_the_server_that_answered(void **state)
@@ -624,39 +624,39 @@ static void dhcp_is_with_the_server_that_answered(void **state)
     (void)state;
     dhcp_message(d, 2, 2, 77, our_mac, &server);
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     dhcp_message(d, 1, 1, 77, our_mac, NULL);
     frame_udp(&f, broadcast, our_mac, &none4, 68, &all4, 67, d, sizeof d);
-    assert_int_equal(OUT(&f), CMX_WHY_DHCP);
+    assert_int_equal(OUT(&f), CMX_REASON_DHCP);
     dhcp_message(d, 2, 2, 77, our_mac, &server);
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_DHCP);
+    assert_int_equal(IN(&f), CMX_REASON_DHCP);
     dhcp_message(d, 1, 3, 77, our_mac, &server); /* the device chooses a server */
     frame_udp(&f, broadcast, our_mac, &none4, 68, &all4, 67, d, sizeof d);
-    assert_int_equal(OUT(&f), CMX_WHY_DHCP);
+    assert_int_equal(OUT(&f), CMX_REASON_DHCP);
     dhcp_message(d, 2, 5, 77, our_mac, &rogue);
     frame_udp(&f, our_mac, bad_mac, &rogue, 67, &us, 68, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(IN(&f), CMX_REASON_WRONG_SERVER);
     dhcp_message(d, 2, 5, 78, our_mac, &server); /* another transaction id */
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     dhcp_message(d, 2, 5, 77, our_mac, &server);
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_DHCP);
+    assert_int_equal(IN(&f), CMX_REASON_DHCP);
     dhcp_message(d, 1, 3, 79, our_mac, NULL); /* a renewal is sent by unicast to the server */
     frame_udp(&f, bad_mac, our_mac, &us, 68, &rogue, 67, d, sizeof d);
-    assert_int_equal(OUT(&f), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(OUT(&f), CMX_REASON_WRONG_SERVER);
     frame_udp(&f, gw_mac, our_mac, &us, 68, &server, 67, d, sizeof d);
-    assert_int_equal(OUT(&f), CMX_WHY_DHCP);
+    assert_int_equal(OUT(&f), CMX_REASON_DHCP);
     dhcp_message(d, 2, 5, 79, bad_mac, &server); /* the answer is for another hardware address */
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_FORM);
+    assert_int_equal(IN(&f), CMX_REASON_FORM);
     now += CMX_ISO_REQUEST_S;
     dhcp_message(d, 2, 5, 79, our_mac, &server);
     frame_udp(&f, our_mac, gw_mac, &server, 67, &us, 68, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     frame_udp(&f, our_mac, bad_mac, &bad, 68, &us, 67, d, sizeof d); /* we are not a server */
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
 }
 
 static void dhcp6_is_with_the_server_that_answered(void **state)
@@ -669,26 +669,26 @@ static void dhcp6_is_with_the_server_that_answered(void **state)
     (void)state;
     ((uint8_t *)group.w)[13] = 1;
     frame_udp(&f, our_mac, gw_mac, &router_ll, 547, &us_ll, 546, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     frame_nd(&ask, our_mac, gw_mac, &router_ll, &us_ll, 135, 0, &us_ll, 1);
-    assert_int_equal(IN(&ask), CMX_WHY_NOT_PEER);
+    assert_int_equal(IN(&ask), CMX_REASON_NOT_PEER);
     frame_udp(&f, group_mac, our_mac, &us_ll, 546, &group, 547, d, sizeof d);
-    assert_int_equal(OUT(&f), CMX_WHY_DHCP6);
-    assert_int_equal(IN(&ask), CMX_WHY_ND); /* before it answers, a server resolves our address */
+    assert_int_equal(OUT(&f), CMX_REASON_DHCP6);
+    assert_int_equal(IN(&ask), CMX_REASON_ND); /* before it answers, a server resolves our address */
     now += CMX_ISO_NEIGHBOUR_S;
-    assert_int_equal(IN(&ask), CMX_WHY_ND); /* the server may resolve our address again */
+    assert_int_equal(IN(&ask), CMX_REASON_ND); /* the server may resolve our address again */
     frame_nd(&ask, our_mac, bad_mac, &bad_ll, &us_ll, 135, 0, &us_ll, 1);
-    assert_int_equal(IN(&ask), CMX_WHY_NOT_PEER);
+    assert_int_equal(IN(&ask), CMX_REASON_NOT_PEER);
     frame_udp(&f, our_mac, bad_mac, &gw6, 547, &us_ll, 546, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_FORM); /* the source is not link-local */
+    assert_int_equal(IN(&f), CMX_REASON_FORM); /* the source is not link-local */
     d[0] = 7;
     frame_udp(&f, our_mac, gw_mac, &router_ll, 547, &us_ll, 546, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_DHCP6);
+    assert_int_equal(IN(&f), CMX_REASON_DHCP6);
     frame_udp(&f, our_mac, bad_mac, &bad_ll, 547, &us_ll, 546, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_WRONG_SERVER);
+    assert_int_equal(IN(&f), CMX_REASON_WRONG_SERVER);
 }
 
-static cmx_why dns(unsigned id, const char *name, unsigned type, size_t extra)
+static cmx_reason dns(unsigned id, const char *name, unsigned type, size_t extra)
 {
     const struct cmx_ip resolver = ip4(10, 0, 0, 53);
     struct test_frame f;
@@ -700,7 +700,7 @@ static cmx_why dns(unsigned id, const char *name, unsigned type, size_t extra)
 }
 
 /* Checks a query with n additional records: an empty OPT record (RFC 6891), then arbitrary bytes for the others. */
-static cmx_why dns_with_records(unsigned n)
+static cmx_reason dns_with_records(unsigned n)
 {
     static const uint8_t opt[11] = {0, 0, 41, 4, 0xd0};
     const struct cmx_ip resolver = ip4(10, 0, 0, 53);
@@ -722,35 +722,36 @@ static void dns_only_for_the_gateway_and_only_now(void **state)
     uint8_t d[64] = {0};
 
     (void)state;
-    assert_int_equal(dns(7, "gw.example.org", 1, 0), CMX_WHY_NAME);
-    assert_int_equal(dns(7, "time.example.org", 1, 0), CMX_WHY_DNS);
+    assert_int_equal(dns(7, "gw.example.org", 1, 0), CMX_REASON_NAME);
+    assert_int_equal(dns(7, "time.example.org", 1, 0), CMX_REASON_DNS);
     cmx_isolation_resolving(&iso, true);
-    assert_int_equal(dns(8, "GW.example.ORG", 1, 0), CMX_WHY_DNS);
-    assert_int_equal(dns(9, "gw.example.org", 28, 0), CMX_WHY_DNS);
-    assert_int_equal(dns(10, "gw.example.org", 16, 0), CMX_WHY_NAME); /* a TXT query, which nothing needs, is dropped */
-    assert_int_equal(dns(10, "secret.gw.example.org", 1, 0), CMX_WHY_NAME);
-    assert_int_equal(dns(10, "gw.example.or", 1, 0), CMX_WHY_NAME);
-    assert_int_equal(dns(10, "gw.example.orgs", 1, 0), CMX_WHY_NAME);
-    assert_int_equal(dns(10, "evil.org", 1, 0), CMX_WHY_NAME);
-    assert_int_equal(dns(10, "gw.example.org", 1, 3), CMX_WHY_NAME); /* bytes follow the question */
-    assert_int_equal(dns_with_records(0), CMX_WHY_DNS);
-    assert_int_equal(dns_with_records(1), CMX_WHY_DNS);
-    assert_int_equal(dns_with_records(2), CMX_WHY_NAME); /* only one OPT record may follow the question */
-    assert_int_equal(dns_with_records(20), CMX_WHY_NAME);
+    assert_int_equal(dns(8, "GW.example.ORG", 1, 0), CMX_REASON_DNS);
+    assert_int_equal(dns(9, "gw.example.org", 28, 0), CMX_REASON_DNS);
+    assert_int_equal(dns(10, "gw.example.org", 16, 0),
+                     CMX_REASON_NAME); /* a TXT query, which nothing needs, is dropped */
+    assert_int_equal(dns(10, "secret.gw.example.org", 1, 0), CMX_REASON_NAME);
+    assert_int_equal(dns(10, "gw.example.or", 1, 0), CMX_REASON_NAME);
+    assert_int_equal(dns(10, "gw.example.orgs", 1, 0), CMX_REASON_NAME);
+    assert_int_equal(dns(10, "evil.org", 1, 0), CMX_REASON_NAME);
+    assert_int_equal(dns(10, "gw.example.org", 1, 3), CMX_REASON_NAME); /* bytes follow the question */
+    assert_int_equal(dns_with_records(0), CMX_REASON_DNS);
+    assert_int_equal(dns_with_records(1), CMX_REASON_DNS);
+    assert_int_equal(dns_with_records(2), CMX_REASON_NAME); /* only one OPT record may follow the question */
+    assert_int_equal(dns_with_records(20), CMX_REASON_NAME);
     frame_udp(&f, gw_mac, our_mac, &us, 50053, &bad, 53, d, 30);
-    assert_int_equal(OUT(&f), CMX_WHY_NOT_PEER);
+    assert_int_equal(OUT(&f), CMX_REASON_NOT_PEER);
     put16(d, 8);
     d[2] = 0x81;
     frame_udp(&f, our_mac, gw_mac, &resolver, 53, &us, 50053, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_DNS);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED); /* only one answer is accepted */
+    assert_int_equal(IN(&f), CMX_REASON_DNS);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED); /* only one answer is accepted */
     put16(d, 9);
     frame_udp(&f, our_mac, gw_mac, &bad, 53, &us, 50053, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     frame_udp(&f, our_mac, gw_mac, &resolver, 53, &us, 50054, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
     cmx_isolation_resolving(&iso, false);
-    assert_int_equal(dns(11, "gw.example.org", 1, 0), CMX_WHY_NAME);
+    assert_int_equal(dns(11, "gw.example.org", 1, 0), CMX_REASON_NAME);
 }
 
 static void sntp_answers_only_what_was_asked(void **state)
@@ -762,16 +763,16 @@ static void sntp_answers_only_what_was_asked(void **state)
     (void)state;
     put32(d + 44, 0xabcd1234);
     frame_udp(&f, gw_mac, our_mac, &us, 123, &bad, 123, d, sizeof d);
-    assert_int_equal(OUT(&f), CMX_WHY_NOT_PEER);
+    assert_int_equal(OUT(&f), CMX_REASON_NOT_PEER);
     frame_udp(&f, gw_mac, our_mac, &us, 123, &server, 123, d, sizeof d);
-    assert_int_equal(OUT(&f), CMX_WHY_SNTP);
+    assert_int_equal(OUT(&f), CMX_REASON_SNTP);
     d[0] = 0x24;
     frame_udp(&f, our_mac, gw_mac, &server, 123, &us, 123, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED); /* the answer does not carry our timestamp */
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED); /* the answer does not carry our timestamp */
     put32(d + 28, 0xabcd1234);
     frame_udp(&f, our_mac, gw_mac, &server, 123, &us, 123, d, sizeof d);
-    assert_int_equal(IN(&f), CMX_WHY_SNTP);
-    assert_int_equal(IN(&f), CMX_WHY_UNASKED);
+    assert_int_equal(IN(&f), CMX_REASON_SNTP);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
 }
 
 static void icmp_errors_belong_to_a_session(void **state)
@@ -789,29 +790,29 @@ static void icmp_errors_belong_to_a_session(void **state)
     memcpy(m + 8, q.d + 14, 28);
     f.len += 36;
     frame_finish(&f);
-    assert_int_equal(IN(&f), CMX_WHY_ICMP_ERROR);
+    assert_int_equal(IN(&f), CMX_REASON_ICMP_ERROR);
     put16(m + 8 + 20, 50001);
     frame_finish(&f);
-    assert_int_equal(IN(&f), CMX_WHY_NO_FLOW);
+    assert_int_equal(IN(&f), CMX_REASON_NO_FLOW);
     put16(m + 8 + 20, 50000);
     put32(m + 8 + 24, 99999); /* the quoted segment is not in flight */
     frame_finish(&f);
-    assert_int_equal(IN(&f), CMX_WHY_TCP_STATE);
+    assert_int_equal(IN(&f), CMX_REASON_TCP_STATE);
     put32(m + 8 + 24, 1000);
     put16(m + 8 + 6, 3); /* the error quotes a later fragment */
     frame_finish(&f);
-    assert_int_equal(IN(&f), CMX_WHY_FORM);
+    assert_int_equal(IN(&f), CMX_REASON_FORM);
     put16(m + 8 + 6, 0);
     f.len -= 4; /* the error must quote eight bytes of IP payload */
     frame_finish(&f);
-    assert_int_equal(IN(&f), CMX_WHY_FORM);
+    assert_int_equal(IN(&f), CMX_REASON_FORM);
     m[0] = 5; /* a redirect */
     f.len += 4;
     frame_finish(&f);
-    assert_int_equal(IN(&f), CMX_WHY_ICMP);
+    assert_int_equal(IN(&f), CMX_REASON_ICMP);
     m[0] = 8;
-    assert_int_equal(IN(&f), CMX_WHY_ICMP);
-    assert_int_equal(OUT(&f), CMX_WHY_NOT_FOR_US);
+    assert_int_equal(IN(&f), CMX_REASON_ICMP);
+    assert_int_equal(OUT(&f), CMX_REASON_NOT_FOR_US);
 }
 
 static void bytes_are_read_defensively(void **state)
@@ -822,32 +823,32 @@ static void bytes_are_read_defensively(void **state)
     (void)state;
     session_up();
     frame_tcp(&f, our_mac, gw_mac, &gw, 22, &us, 50000, CMX_TCP_ACK, 9001, 1001, 10);
-    assert_int_equal(IN(&f), CMX_WHY_SESSION);
+    assert_int_equal(IN(&f), CMX_REASON_SESSION);
     for (n = 0; n < f.len; n++) { /* every truncation is refused */
         g = f;
         g.len = n;
-        assert_int_not_equal(IN(&g), CMX_WHY_SESSION);
+        assert_int_not_equal(IN(&g), CMX_REASON_SESSION);
     }
     g = f;
     put16(g.d + 20, 0x2000); /* more fragments follow */
-    assert_int_equal(IN(&g), CMX_WHY_FRAGMENT);
+    assert_int_equal(IN(&g), CMX_REASON_FRAGMENT);
     put16(g.d + 20, 1); /* the fragment has an offset */
-    assert_int_equal(IN(&g), CMX_WHY_FRAGMENT);
+    assert_int_equal(IN(&g), CMX_REASON_FRAGMENT);
     g = f;
     put16(g.d + 12, 0x88cc);
-    assert_int_equal(IN(&g), CMX_WHY_ETHERTYPE);
+    assert_int_equal(IN(&g), CMX_REASON_ETHERTYPE);
     g = f;
     g.d[23] = 132; /* SCTP */
-    assert_int_equal(IN(&g), CMX_WHY_PROTOCOL);
+    assert_int_equal(IN(&g), CMX_REASON_PROTOCOL);
     g = f;
     g.d[f.l4 + 12] = 0x40; /* a TCP header of 16 bytes */
-    assert_int_equal(IN(&g), CMX_WHY_LENGTH);
+    assert_int_equal(IN(&g), CMX_REASON_LENGTH);
     g = f;
     memcpy(g.d, bad_mac, 6);
-    assert_int_equal(IN(&g), CMX_WHY_NOT_FOR_US);
+    assert_int_equal(IN(&g), CMX_REASON_NOT_FOR_US);
     g = f;
     memcpy(g.d, broadcast, 6);
-    assert_int_equal(IN(&g), CMX_WHY_MARTIAN);
+    assert_int_equal(IN(&g), CMX_REASON_MARTIAN);
     for (unsigned tag = 0; tag < 2; tag++) { /* tag 0 is a priority tag: it names no VLAN */
         g = f;
         memmove(g.d + 18, f.d + 14, f.len - 14);
@@ -855,7 +856,7 @@ static void bytes_are_read_defensively(void **state)
         put16(g.d + 14, tag ? 5 : 0xe000);
         put16(g.d + 16, 0x0800);
         g.len += 4;
-        assert_int_equal(IN(&g), CMX_WHY_VLAN);
+        assert_int_equal(IN(&g), CMX_REASON_VLAN);
     }
 }
 
@@ -874,16 +875,16 @@ static void ip_options_are_dropped(void **state)
     g.d[14] = 0x46;
     memset(g.d + 34, 1, 4); /* four "no operation" options */
     frame_finish(&g);
-    assert_int_equal(IN(&g), CMX_WHY_SESSION);
+    assert_int_equal(IN(&g), CMX_REASON_SESSION);
     memcpy(g.d + 34, route, 4);
     frame_finish(&g);
-    assert_int_equal(IN(&g), CMX_WHY_IP_OPTION);
+    assert_int_equal(IN(&g), CMX_REASON_IP_OPTION);
     g.d[35] = 9; /* the option is longer than the header */
     frame_finish(&g);
-    assert_int_equal(IN(&g), CMX_WHY_IP_OPTION);
+    assert_int_equal(IN(&g), CMX_REASON_IP_OPTION);
     memcpy(g.d + 34, "\0\x44\x44\x44", 4); /* bytes after the end of the list are ignored */
     frame_finish(&g);
-    assert_int_equal(IN(&g), CMX_WHY_SESSION);
+    assert_int_equal(IN(&g), CMX_REASON_SESSION);
 }
 
 static void ipv6_chains_are_walked(void **state)
@@ -894,9 +895,9 @@ static void ipv6_chains_are_walked(void **state)
     (void)state;
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &us6, 50000, &gw6, 22, now), CMX_OK);
     frame_tcp(&f, gw_mac, our_mac, &us6, 50000, &gw6, 22, CMX_TCP_SYN, 1000, 0, 0);
-    assert_int_equal(OUT(&f), CMX_WHY_SESSION);
+    assert_int_equal(OUT(&f), CMX_REASON_SESSION);
     frame_tcp(&f, our_mac, gw_mac, &gw6, 22, &us6, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001, 0);
-    assert_int_equal(IN(&f), CMX_WHY_SESSION);
+    assert_int_equal(IN(&f), CMX_REASON_SESSION);
     memmove(f.d + 62, f.d + 54, 20); /* makes room for an extension header */
     f.len += 8;
     x = f.d + 54;
@@ -904,33 +905,33 @@ static void ipv6_chains_are_walked(void **state)
     x[0] = CMX_IP_TCP;
     put16(f.d + 14 + 4, 28);
     f.d[14 + 6] = 60; /* destination options with only padding */
-    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION);
+    assert_int_equal(IN(&f), CMX_REASON_IP_OPTION);
     f.d[14 + 6] = 44; /* an atomic fragment, RFC 6946 */
-    assert_int_equal(IN(&f), CMX_WHY_FRAGMENT);
+    assert_int_equal(IN(&f), CMX_REASON_FRAGMENT);
     f.d[14 + 6] = 43;
-    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION);
+    assert_int_equal(IN(&f), CMX_REASON_IP_OPTION);
     f.d[14 + 6] = 0;
     x[1] = 200; /* the header is longer than the packet */
-    assert_int_equal(IN(&f), CMX_WHY_TRUNCATED);
+    assert_int_equal(IN(&f), CMX_REASON_TRUNCATED);
     x[1] = 0;
-    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* a hop-by-hop header with only padding */
+    assert_int_equal(IN(&f), CMX_REASON_IP_OPTION); /* a hop-by-hop header with only padding */
     x[2] = 5;
     x[3] = 2;
-    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* a router alert for TCP, not ICMPv6 */
+    assert_int_equal(IN(&f), CMX_REASON_IP_OPTION); /* a router alert for TCP, not ICMPv6 */
     x[0] = CMX_IP_ICMP6;
     x[4] = x[5] = x[6] = x[7] = 1; /* the alert's value, then a PadN option that is too long */
-    assert_int_equal(IN(&f), CMX_WHY_LENGTH);
+    assert_int_equal(IN(&f), CMX_REASON_LENGTH);
     x[6] = 5;
     x[7] = 0; /* a second alert follows */
-    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION);
+    assert_int_equal(IN(&f), CMX_REASON_IP_OPTION);
     memset(x, 0, 8);
-    assert_int_equal(IN(&f), CMX_WHY_IP_OPTION); /* the hop-by-hop header occurs twice */
+    assert_int_equal(IN(&f), CMX_REASON_IP_OPTION); /* the hop-by-hop header occurs twice */
     x[0] = 44;
     x[2] = 5;
     x[3] = 2;
-    assert_int_equal(IN(&f), CMX_WHY_FRAGMENT);
+    assert_int_equal(IN(&f), CMX_REASON_FRAGMENT);
     f.d[14 + 6] = 59; /* no header follows */
-    assert_int_equal(IN(&f), CMX_WHY_PROTOCOL);
+    assert_int_equal(IN(&f), CMX_REASON_PROTOCOL);
 }
 
 static void listener_reports_leave(void **state)
@@ -951,15 +952,15 @@ static void listener_reports_leave(void **state)
     x[8] = 143;
     f.len += 8 + 8;
     put16(f.d + 14 + 4, 16);
-    assert_int_equal(OUT(&f), CMX_WHY_ND);
+    assert_int_equal(OUT(&f), CMX_REASON_ND);
     f.d[14 + 7] = 64;
-    assert_int_equal(OUT(&f), CMX_WHY_FORM);
+    assert_int_equal(OUT(&f), CMX_REASON_FORM);
     f.d[14 + 7] = 1;
     x[8] = 130;
     memcpy(f.d + 6, bad_mac, 6);
-    assert_int_equal(IN(&f), CMX_WHY_MARTIAN); /* the source address is our own */
+    assert_int_equal(IN(&f), CMX_REASON_MARTIAN); /* the source address is our own */
     memcpy(f.d + 14 + 8, bad_ll.w, 16);
-    assert_int_equal(IN(&f), CMX_WHY_NOT_PEER);
+    assert_int_equal(IN(&f), CMX_REASON_NOT_PEER);
 }
 
 /* ---- properties ---- */
@@ -1036,7 +1037,7 @@ static void nothing_passes_an_empty_policy(void **state)
         d = cmx_isolation_check(&empty, i % 5 ? &eth : &lo, i % 3 ? CMX_IN : CMX_OUT, &v, i);
         /* Two packets pass without a rule: a probe for our own address, and the announcement of our own address. */
         if (d.verdict == CMX_ALLOW)
-            assert_int_equal(d.why, CMX_WHY_ARP);
+            assert_int_equal(d.why, CMX_REASON_ARP);
     }
 }
 
@@ -1052,11 +1053,11 @@ static void only_owned_ports_pass(void **state)
 
         some_frame(&f);
         mutate(&f);
-        if (IN(&f) == CMX_WHY_SESSION) {
+        if (IN(&f) == CMX_REASON_SESSION) {
             struct cmx_packet p;
             struct cmx_frame v = frame_view(&f);
 
-            assert_int_equal(cmx_packet_parse(&p, &v), CMX_WHY_NONE);
+            assert_int_equal(cmx_packet_parse(&p, &v), CMX_REASON_NONE);
             assert_int_equal(p.dst.port, 50000);
             assert_int_equal(p.src.port, 22);
             assert_true(cmx_ip_equal(&p.src.ip, &gw));
@@ -1075,7 +1076,7 @@ static void a_shorter_head_opens_nothing(void **state)
         struct cmx_isolation before = iso;
         struct test_frame f;
         struct cmx_frame v;
-        cmx_why whole, head;
+        cmx_reason whole, head;
 
         some_frame(&f);
         if (i % 2)
@@ -1086,7 +1087,7 @@ static void a_shorter_head_opens_nothing(void **state)
         v.len = random32() % (v.len + 1);
         head = cmx_isolation_check(&iso, &eth, CMX_IN, &v, now).why;
         iso = before;
-        if (cmx_why_verdict(head) == CMX_ALLOW)
+        if (cmx_reason_verdict(head) == CMX_ALLOW)
             assert_int_equal(head, whole);
     }
 }
@@ -1096,11 +1097,11 @@ static void reasons_have_names(void **state)
     int i, j;
 
     (void)state;
-    for (i = 0; i < CMX_WHY_COUNT; i++)
+    for (i = 0; i < CMX_REASON_COUNT; i++)
         for (j = 0; j < i; j++)
-            assert_string_not_equal(cmx_why_name((cmx_why)i), cmx_why_name((cmx_why)j));
-    assert_int_equal(cmx_why_verdict(CMX_WHY_NONE), CMX_DENY);
-    assert_int_equal(cmx_why_verdict(CMX_WHY_COUNT), CMX_DENY);
+            assert_string_not_equal(cmx_reason_name((cmx_reason)i), cmx_reason_name((cmx_reason)j));
+    assert_int_equal(cmx_reason_verdict(CMX_REASON_NONE), CMX_DENY);
+    assert_int_equal(cmx_reason_verdict(CMX_REASON_COUNT), CMX_DENY);
 }
 
 #define T(f) cmocka_unit_test_setup(f, setup)
