@@ -5,13 +5,13 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/agent_attest.h"
 #include "agent/config/unit_check.h"
 #include "agent/isolation/agent_isolation.h"
 #include "agent/wiring.h"
+#include "port/linux/child.h"
 #include "port/linux/cli.h"
 
 static void print_line(void *arg, const char *text)
@@ -75,8 +75,7 @@ static int check_here(const char *file, const struct unit_sandbox *unit)
 /* Runs the check in a child process as the unit's user, because root can read files that the agent cannot. */
 static int check_as_unit(const char *file, const struct unit_sandbox *unit, const struct passwd *user)
 {
-    int status = 0;
-    pid_t pid = fork();
+    const pid_t pid = cmx_child_fork();
 
     if (pid == 0) {
         int rc = 1;
@@ -87,9 +86,9 @@ static int check_as_unit(const char *file, const struct unit_sandbox *unit, cons
             fprintf(stderr, "cmxsafe: cannot check as user %s: %s\n", user->pw_name, strerror(errno));
         _exit(cli_end(rc));
     }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    if (pid < 0)
+        return cli_fail("fork", strerror(errno), "end some processes");
+    return cmx_child_wait(pid);
 }
 
 int agent_check(const char *config_file, bool as_unit)

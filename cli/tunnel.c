@@ -168,6 +168,6 @@ void tunnel_close(struct tunnel *t)
     if (!t->pid)
         return;
     kill(t->pid, SIGTERM);
-    waitpid(t->pid, NULL, 0);
+    (void)cmx_child_wait(t->pid);
     t->pid = 0;
 }

@@ -20,6 +20,7 @@
 
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
+#include "port/linux/child.h"
 
 enum {
     TERM_MS = 2000, /* time from SIGTERM to SIGKILL */
@@ -87,16 +88,6 @@ static void close_from(int first)
         (void)close(fd);
 }
 
-static void default_signals(void)
-{
-    sigset_t none;
-
-    for (int sig = 1; sig < NSIG; sig++)
-        (void)signal(sig, SIG_DFL); /* fails for SIGKILL, SIGSTOP and the C library's own signals */
-    sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /* Removes the agent's heap limit, which must not apply to the hook. */
 static void unlimited_heap(void)
 {
@@ -110,11 +101,9 @@ static void unlimited_heap(void)
 
 static void exec_command(const char *command, pid_t runner, int in, int out)
 {
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != runner)
+    if (!cmx_child_end_with(runner, SIGKILL))
         _exit(126);
     (void)setsid(); /* a process group to signal, and no terminal to read from */
-    default_signals();
     unlimited_heap();
     if (in < 0)
         in = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -248,7 +237,7 @@ static pid_t run_hook(const struct runner_command *c, int children, int in, stru
     if (pipe2(out, O_CLOEXEC) != 0)
         return 0;
     (void)fcntl(out[0], F_SETFL, O_NONBLOCK);
-    pid = fork();
+    pid = cmx_child_fork();
     if (pid == 0)
         exec_command(c->text, self, in, out[1]);
     close(out[1]);
@@ -427,8 +416,6 @@ void ota_runner_stop(struct runner *r)
     if (r->fd >= 0)
         close(r->fd);
     r->fd = -1;
-    if (r->pid > 0)
-        while (waitpid(r->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
+    (void)cmx_child_wait(r->pid);
     r->pid = 0;
 }

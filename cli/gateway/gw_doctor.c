@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +28,7 @@
 #include "gateway/server/gw_inside.h"
 #include "gateway/server/gw_links.h"
 #include "gateway/shared/shared.h"
+#include "port/linux/child.h"
 
 #define SPACE_MIN (50ll << 20)
 #define JUDGE_PENDING_MS 200 /* interval between requests until a gateway that just started has checked its rules */
@@ -314,12 +314,11 @@ static void check_helper(struct doctor *d)
 
 static bool can_unshare(int what)
 {
-    int status = -1;
-    pid_t pid = fork();
+    const pid_t pid = cmx_child_fork();
 
     if (pid == 0)
         _exit(unshare(what) == 0 ? 0 : 1);
-    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+    return cmx_child_wait(pid) == 0;
 }
 
 static void check_namespaces(struct doctor *d)
@@ -420,13 +419,12 @@ static void check_port(struct doctor *d)
 static bool account_may(const struct doctor *d, const char *script)
 {
     const struct passwd *pw = getpwnam(d->g.account);
-    int status = -1;
     pid_t pid;
 
     if (!pw)
         return false;
     fflush(NULL);
-    pid = fork();
+    pid = cmx_child_fork();
     if (pid == 0) {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (null < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||
@@ -435,7 +433,7 @@ static bool account_may(const struct doctor *d, const char *script)
         execl("/bin/sh", "sh", "-c", script, (char *)NULL);
         _exit(127);
     }
-    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return cmx_child_wait(pid) == 0;
 }
 
 /* Checks that the gateway's account can do what sshd and its helper do at every login. */

@@ -8,7 +8,6 @@
 
 pid_t cmx_child_fork(void)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
     sigset_t all, before, none;
     pid_t pid;
 
@@ -16,8 +15,8 @@ pid_t cmx_child_fork(void)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &all, &before);
     pid = fork();
-    for (size_t i = 0; pid == 0 && i < sizeof signals / sizeof signals[0]; i++)
-        signal(signals[i], SIG_DFL);
+    for (int signo = 1; pid == 0 && signo < NSIG; signo++)
+        (void)signal(signo, SIG_DFL); /* fails for SIGKILL, SIGSTOP and the C library's own signals */
     sigprocmask(SIG_SETMASK, pid == 0 ? &none : &before, NULL);
     return pid;
 }

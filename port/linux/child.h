@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Forks. In the child no signal is blocked, and SIGTERM, SIGINT, SIGHUP and SIGPIPE have their default action. A signal
- * that arrives before the child's exec therefore ends the child; it does not run a handler of the parent, which would
- * ignore the signal. Returns as fork(2). */
+/* Forks. In the child no signal is blocked, and every signal has its default action. A SIGTERM that arrives before the
+ * child's exec therefore ends the child; it does not run a handler of the parent, which would ignore it. Returns as
+ * fork(2). */
 pid_t cmx_child_fork(void);
 
 /* Makes the kernel send the signal to this process when its parent ends. Call it after the last change of ids, because
