@@ -161,7 +161,7 @@ static cmx_err check_mode(struct gw *g, const struct init_job *job, struct cmx_w
 /* Checks --host, which is written into devices' configurations. */
 static cmx_err check_host(const char *host, struct cmx_why *e)
 {
-    const char *fault = strlen(host) >= GW_HOST_MAX ? "is too long" : cmx_host_fault(host);
+    const char *fault = strlen(host) >= GW_HOST_MAX ? "is too long" : cmx_host_gateway_fault(host);
 
     if (!fault && strchr("-[", host[0]))
         fault = "is not a host name or address";

@@ -12,28 +12,31 @@
 #define DIGITS "0123456789"
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
 
-/* True for an IPv6 address such as "fe80::1%eth0", with or without brackets. */
-static bool is_ipv6(const char *text)
+/* Returns what is wrong with text as an IPv6 address such as "fe80::1%eth0", with or without brackets; NULL: nothing. */
+static const char *ipv6_fault(const char *text)
 {
+    static const char no_address[] = "is neither a host name nor an address; give the port separately";
     const bool bracketed = text[0] == '[';
     const char *address = text + bracketed;
     const size_t len = strcspn(address, "]%");
     const char *rest = address + len;
     char copy[INET6_ADDRSTRLEN];
-    uint8_t bytes[16];
+    struct cmx_ip ip;
 
     if (len >= sizeof copy)
-        return false;
+        return no_address;
     memcpy(copy, address, len);
     copy[len] = 0;
     if (*rest == '%') {
         const size_t zone = strspn(++rest, ALNUM "._-");
 
         if (!zone)
-            return false;
+            return no_address;
         rest += zone;
     }
-    return inet_pton(AF_INET6, copy, bytes) == 1 && strcmp(rest, bracketed ? "]" : "") == 0;
+    if (!cmx_ip_is_text6(copy) || strcmp(rest, bracketed ? "]" : "") != 0)
+        return no_address;
+    return cmx_ip_parse(&ip, copy) ? NULL : "mixes IPv4 and IPv6; write a plain IPv4 or IPv6 address";
 }
 
 /* True for a last label that makes a resolver read the whole name as an IPv4 address (inet_aton: 0x7f000001, 127.1). */
@@ -54,7 +57,7 @@ const char *cmx_host_fault(const char *text)
     if (strlen(text) > CMX_HOST_NAME_MAX)
         return "is longer than a host name may be";
     if (strpbrk(text, ":[]%"))
-        return is_ipv6(text) ? NULL : "is neither a host name nor an address; give the port separately";
+        return ipv6_fault(text);
     if (inet_pton(AF_INET, text, bytes) == 1)
         return NULL;
     for (const char *next = text; *next; next += len + (next[len] == '.')) {

@@ -6,7 +6,7 @@
 
 /* Returns what is wrong with text, for a message ("'TEXT' is not ..."), or NULL if it is a host name (RFC 1123 section
  * 2.1, and '_', which local networks use) or an IPv4 or IPv6 address. An IPv6 address may have a zone (RFC 4007 section
- * 11) and brackets. */
+ * 11) and brackets. "::ffff:10.0.0.1" and "64:ff9b::10.0.0.1" are faults: cmx_ip_parse (core/ip.h) refuses them. */
 const char *cmx_host_fault(const char *text);
 
 /* Like cmx_host_fault, but an address that cannot belong to one host (0.0.0.0, ::, multicast) is a fault too. text

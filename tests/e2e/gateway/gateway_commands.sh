@@ -152,6 +152,7 @@ fails "reserved for the gateway" gw enroll gateway --key "$TMP/c.pub" --ports 81
 fails "not a host name" gw init --user --host $'a\nb'
 fails "'a..b' is not a host name" gw init --user --host a..b
 fails "give the port separately" gw init --user --host 127.0.0.1:22
+fails "not the address of one host" gw init --user --host 0.0.0.0
 for bad in x 0 65536 :22 '[]:22' '::1:22' '[127.0.0.1]:22' 'host:22' '127.1:22' $'0.0.0.0\nBacklog=1:22' $'22\n' '[::1]22'; do
     fails "not a listen address" gw init --user --listen "$bad"
 done
