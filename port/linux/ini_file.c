@@ -49,26 +49,32 @@ static void section_line(struct ini *p, const char *s, size_t len)
     p->skip = !p->handler->section(p->handler->arg, p->line, s, len);
 }
 
-static void copy_trimmed(char *out, const char *s, size_t len)
+/* text has room for at least len + 1 bytes. */
+static void copy(char *text, const char *s, size_t len)
 {
-    trim(&s, &len);
-    memcpy(out, s, len);
-    out[len] = '\0';
+    memcpy(text, s, len);
+    text[len] = '\0';
 }
 
 static void pair_line(struct ini *p, const char *s, size_t len)
 {
+    const char *key = s, *value;
     char what[KEY_MAX + 48];
-    size_t n = 0;
+    size_t n = 0, key_len;
 
-    while (n < len && n < KEY_MAX && s[n] != '=' && s[n] != ':')
+    while (n < len && s[n] != '=' && s[n] != ':')
         n++;
-    if (n == len || n == KEY_MAX) {
+    key_len = n;
+    trim(&key, &key_len);
+    if (n == len || key_len > KEY_MAX) {
         ini_error(p, "neither 'key = value' nor '[section]'");
         return;
     }
-    copy_trimmed(p->key, s, n);
-    copy_trimmed(p->value, s + n + 1, len - n - 1);
+    value = s + n + 1;
+    len -= n + 1;
+    trim(&value, &len);
+    copy(p->key, key, key_len);
+    copy(p->value, value, len);
     if (p->before_first) {
         snprintf(what, sizeof what, "key '%s' is before the first [section]", p->key);
         ini_error(p, what);

@@ -537,6 +537,14 @@ static void test_long_lines(void **state)
     memset(value, 'k', 500);
     snprintf(text, sizeof text, GATEWAY "%s = 1\n" CONTEXT, value);
     expect_error(text, "f:6: neither 'key = value'");
+    value[64] = 0;
+    snprintf(text, sizeof text, GATEWAY "%s=1\n" CONTEXT, value);
+    expect_error(text, "f:6: neither 'key = value'");
+    value[63] = 0; /* the longest key; the white space after it does not count */
+    snprintf(text, sizeof text, GATEWAY "%s%*s=1\n" CONTEXT, value, 70, "");
+    expect_error(text, "f:6: unknown key 'kkkk");
+    snprintf(text, sizeof text, GATEWAY "%s=1\n" CONTEXT, value);
+    expect_error(text, "f:6: unknown key 'kkkk");
 }
 
 static void test_allocation_failures(void **state)
