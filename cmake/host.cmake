@@ -32,7 +32,7 @@ include(cmake/sonames.cmake)
 include(cmake/features.cmake)
 include(cmake/libc.cmake)
 
-add_compile_options(-Wall -Wextra -Wshadow $<$<BOOL:${CMX_WERROR}>:-Werror> -fno-common)
+add_compile_options(-Wall -Wextra -Wshadow -Wmissing-format-attribute $<$<BOOL:${CMX_WERROR}>:-Werror> -fno-common)
 add_compile_options($<$<COMPILE_LANGUAGE:C>:-Wconversion> $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>)
 add_compile_options(-fstack-protector-strong)
 # A program is linked only with the libraries whose functions it calls.

@@ -16,7 +16,7 @@ enum { WIDTH = 90, LEFT_MAX = 28, MESSAGE_MAX = 8192 };
 /* ---- errors ---- */
 
 /* Prints one line. Arguments and names of files may contain control characters, which a terminal would obey. */
-static void print_error(const char *fmt, ...)
+CMX_PRINTF(1, 2) static void print_error(const char *fmt, ...)
 {
     char text[MESSAGE_MAX];
     va_list ap;

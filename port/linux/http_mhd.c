@@ -412,7 +412,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **ow
     cmx_mem_free(r);
 }
 
-__attribute__((format(printf, 2, 0))) static void on_log(void *arg, const char *fmt, va_list ap)
+CMX_PRINTF(2, 0) static void on_log(void *arg, const char *fmt, va_list ap)
 {
     struct cmx_http_server *server = arg;
     char line[160];

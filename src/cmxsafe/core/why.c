@@ -6,7 +6,7 @@
 
 #include "cmxsafe/core/text.h"
 
-static void why_format(struct cmx_why *w, const char *fmt, va_list ap)
+CMX_PRINTF(2, 0) static void why_format(struct cmx_why *w, const char *fmt, va_list ap)
 {
     struct cmx_why next;
 
