@@ -44,18 +44,6 @@ static void add_folder(char **paths, size_t *n, const char *file)
     add_path(paths, n, folder);
 }
 
-static void add_folders(char **paths, size_t *n, const char *file)
-{
-    char target[PATH_MAX];
-    struct stat st;
-
-    if (!file)
-        return;
-    add_folder(paths, n, file);
-    if (lstat(file, &st) == 0 && S_ISLNK(st.st_mode) && realpath(file, target))
-        add_folder(paths, n, target);
-}
-
 void confine_read(struct confine_plan *p, const char *path)
 {
     add_path(p->read, &p->n_read, path);
@@ -68,12 +56,19 @@ void confine_write(struct confine_plan *p, const char *path)
 
 void confine_read_folder(struct confine_plan *p, const char *file)
 {
-    add_folders(p->read, &p->n_read, file);
+    char target[PATH_MAX];
+    struct stat st;
+
+    if (!file)
+        return;
+    add_folder(p->read, &p->n_read, file);
+    if (lstat(file, &st) == 0 && S_ISLNK(st.st_mode) && realpath(file, target))
+        add_folder(p->read, &p->n_read, target);
 }
 
 void confine_write_folder(struct confine_plan *p, const char *file)
 {
-    add_folders(p->write, &p->n_write, file);
+    add_folder(p->write, &p->n_write, file);
 }
 
 static void add_port(uint16_t *ports, size_t *n, uint64_t port)

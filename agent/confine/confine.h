@@ -40,9 +40,10 @@ struct confine_report {
 void confine_read(struct confine_plan *p, const char *path);
 void confine_write(struct confine_plan *p, const char *path);
 
-/* Add the folder of a file, because an editor replaces a file with a new file, which a rule for the old file would not
- * cover. If the file is a symbolic link, they also add the folder of its target: Landlock checks where a file is, not
- * which path leads there. */
+/* Add the folder of a file, because a new file can replace it, which a rule for the old file would not cover.
+ * confine_read_folder ignores NULL. If the file to be read is a symbolic link, it also adds the folder of the link's
+ * target: Landlock checks where a file is, not which path leads there. The agent follows no link to a file that it
+ * writes. */
 void confine_read_folder(struct confine_plan *p, const char *file);
 void confine_write_folder(struct confine_plan *p, const char *file);
 
