@@ -83,8 +83,8 @@ static void on_resolve(void *arg, const char *host, bool begins)
         isolation_resolve(w->isolation, begins);
 }
 
-/* Returns the engine's settings for the contexts of c, and for the gateway in *gateway; free them with cmx_mem_free.
- * They borrow their strings from c. NULL: out of memory. */
+/* Sets *gateway, and returns an array of the contexts; free it with cmx_mem_free. Both borrow their strings from c.
+ * NULL: out of memory. */
 static struct cmx_context *engine_settings(const struct agent_config *c, struct cmx_gateway *gateway)
 {
     struct cmx_context *contexts = cmx_mem_alloc(c->n_contexts * sizeof *contexts);
@@ -200,7 +200,7 @@ cmx_err wiring_check(const struct agent_config *c, struct cmx_why *why)
 {
     cmx_err err = CMX_OK;
 
-    why->text[0] = 0;
+    cmx_why_clear(why);
     for (size_t i = 0; i < N_MODULES && !err; i++)
         err = modules[i]->check ? explain(modules[i]->check(c, why), modules[i], why) : CMX_OK;
     return err;
@@ -217,7 +217,7 @@ cmx_err wiring_prepare(struct wiring *w, struct cmx_why *why)
 {
     cmx_err err = CMX_OK;
 
-    why->text[0] = 0;
+    cmx_why_clear(why);
     for (size_t i = 0; i < N_MODULES && !err; i++)
         err = modules[i]->prepare ? explain(modules[i]->prepare(w, why), modules[i], why) : CMX_OK;
     return err;
@@ -227,7 +227,7 @@ cmx_err wiring_start(struct wiring *w, struct cmx_why *why)
 {
     cmx_err err = CMX_OK;
 
-    why->text[0] = 0;
+    cmx_why_clear(why);
     for (size_t i = 0; i < N_MODULES && !err; i++)
         err = modules[i]->start ? explain(modules[i]->start(w, why), modules[i], why) : CMX_OK;
     return err;
@@ -246,7 +246,7 @@ static void reload_back(struct wiring *w, size_t n)
 
 cmx_err wiring_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
-    why->text[0] = 0;
+    cmx_why_clear(why);
     for (size_t i = 0; i < N_MODULES; i++) {
         cmx_err err = modules[i]->reload ? explain(modules[i]->reload(w, next, why), modules[i], why) : CMX_OK;
 

@@ -1,5 +1,5 @@
-/* module.h - a module of the agent as agent/wiring.c sees it: isolation, the proxy, attestation, updates. Each module
- * exports one struct module.
+/* module.h - what a module of the agent offers to agent/wiring.c, which calls the modules in turn. Each module exports
+ * one struct module: isolation, attestation and updates. wiring.c itself has those of the credentials and the proxy.
  *
  * Start: prepare all, confine the process, start all. Reload: reload all; if a module refuses, the modules before it
  * get the old configuration again. Stop: in reverse order. All calls come from the agent's own thread. */
