@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,16 +36,14 @@ static void ask_version(struct ota_spool *s)
  * reported. */
 static cmx_err resolve(struct ota_spool *s, struct cmx_why *why)
 {
-    const ota_phase before = s->record.phase;
+    const struct ota_record before = s->record;
     const ota_resolution r =
         ota_record_resolve(&s->record, s->boot, s->version, s->config.has_version, cmx_port_now_ms());
 
     s->undecided = r == OTA_UNDECIDED;
     if (r == OTA_INTERRUPTED_INSTALL)
         cmx_why_set(&s->problem, "the last update was interrupted while its install hook ran");
-    if (s->undecided || s->record.phase == before)
-        return CMX_OK;
-    return record_keep(s, why);
+    return memcmp(&s->record, &before, sizeof before) == 0 ? CMX_OK : record_keep(s, why);
 }
 
 static bool on_trial(const struct ota_spool *s)
@@ -176,7 +175,7 @@ static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_
 
     if (ftruncate(s->fd, verified->signed_len) != 0 || lseek(s->fd, 0, SEEK_SET) != 0)
         return cmx_why_fail(why, CMX_EIO, "the spool file: %s", strerror(errno));
-    s->problem.text[0] = '\0';
+    cmx_why_clear(&s->problem);
     if (s->config.has_version && !s->version[0])
         ask_version(s);
     record_begin(s, verified);
@@ -295,9 +294,15 @@ cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *confi
                     "%s is damaged or unreadable: it is not known whether an update is on trial, "
                     "so nothing is confirmed",
                     s->record_name);
+    /* A hook of an agent that was killed may still read the file; it shares the lock with the descriptor that it got.
+     */
+    if (flock(s->fd, LOCK_EX | LOCK_NB) == 0)
+        ota_spool_empty(s);
     if (config->has_version)
         ask_version(s);
-    return resolve(s, why);
+    if (resolve(s, &s->problem) != CMX_OK) /* on a full disk, for example, the gateway must still be reached */
+        cmx_log(CMX_LOG_ERROR, TAG, "%s; nothing is confirmed or rolled back until it can be", s->problem.text);
+    return CMX_OK;
 }
 
 void ota_spool_close(struct ota_spool *s)

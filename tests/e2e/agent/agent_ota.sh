@@ -105,6 +105,17 @@ rm hanging
 start_agent
 wait_for 40 is .state idle || { tail -3 "$AGENT_LOG"; fail "the agent does not start after it was killed"; }
 [[ $(get .error) == *interrupted* ]] || { get .; fail "an interrupted installation is not shown"; }
+# An agent that is killed while it receives an update leaves a part of the update in the spool, until it starts again.
+curl -sS -m 120 --limit-rate 300k -o answer --data-binary @bundle1.signed "$URL/update" 2>/dev/null &
+uploader=$!
+PIDS+=("$uploader")
+wait_for 20 test -s spool || fail "nothing of the upload is stored"
+kill -KILL "$AGENT"; wait "$AGENT" 2>/dev/null
+wait "$uploader"
+[ -s spool ] || fail "the upload had ended before the agent was killed"
+start_agent
+wait_for 40 is .state idle || fail "the agent does not start after it was killed"
+[ ! -s spool ] || fail "a part of an update stays on the disk"
 touch hanging; rm hung
 curl -sS -m 120 -o answer --data-binary @bundle2.signed "$URL/update" 2>/dev/null &
 uploader=$!

@@ -1,0 +1,1 @@
+target_link_libraries(test_ota_spool PRIVATE cmxsafed_parts)
