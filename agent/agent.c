@@ -166,6 +166,13 @@ static void warn_of_restarts(const struct agent *a, const struct agent_config *n
         cmx_log(CMX_LOG_WARN, TAG, "[%s] %s: the change takes effect when the agent restarts", k->section, k->key);
 }
 
+static void check_fixed(const struct agent *a, const struct agent_config *next, struct config_report *r)
+{
+    for (const struct config_key *k = NULL; (k = config_next_restart(a->wiring.config, next, k)) != NULL;)
+        if (config_section_find(k->section, strlen(k->section))->fixed)
+            config_error(r, 0, "[%s] %s: a change needs a restart of the agent", k->section, k->key);
+}
+
 static struct agent_config *load_next(struct agent *a)
 {
     struct config_report report = {.file = a->config_file, .line = log_line, .arg = a};
@@ -174,6 +181,7 @@ static struct agent_config *load_next(struct agent *a)
     if (config_load(a->config_file, &report, &next) != CMX_OK)
         return NULL;
     check_ports(a, next, &report);
+    check_fixed(a, next, &report);
     if (report.errors) {
         config_free(next);
         return NULL;

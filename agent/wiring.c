@@ -175,14 +175,7 @@ static const struct module proxy_module = {.name = "proxy",
 
 /* ---- the table ---- */
 
-static cmx_err credentials_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
-{
-    (void)w;
-    return credentials_check(next, why);
-}
-
-static const struct module credentials_module = {
-    .name = "credentials", .check = credentials_check, .reload = credentials_reload};
+static const struct module credentials_module = {.name = "credentials", .check = credentials_check};
 
 static const struct module *const modules[] = {&credentials_module, &isolation_module, &proxy_module, &attest_module,
                                                &ota_module};
@@ -246,16 +239,15 @@ static void reload_back(struct wiring *w, size_t n)
 
 cmx_err wiring_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
-    cmx_why_clear(why);
-    for (size_t i = 0; i < N_MODULES; i++) {
-        cmx_err err = modules[i]->reload ? explain(modules[i]->reload(w, next, why), modules[i], why) : CMX_OK;
+    cmx_err err = wiring_check(next, why);
 
-        if (err) {
+    for (size_t i = 0; i < N_MODULES && !err; i++) {
+        err = modules[i]->reload ? explain(modules[i]->reload(w, next, why), modules[i], why) : CMX_OK;
+
+        if (err)
             reload_back(w, i);
-            return err;
-        }
     }
-    return CMX_OK;
+    return err;
 }
 
 size_t wiring_polls(const struct wiring *w, struct pollfd fds[WIRING_POLLS_MAX])

@@ -27,10 +27,10 @@ const struct config_section config_sections[] = {
     {"identity", false, offsetof(struct agent_config, identity),
      .help = "The device's key, from which its SSH key and its name are derived, and which authenticates evidence. See "
              "docs/ATTESTATION.md. May be left out.",
-     .restart = true},
+     .restart = true, .fixed = true},
     {"attest", false, offsetof(struct agent_config, attest),
      .help = "The attestation service, with /hash and /evidence. Make it reachable with a context. May be left out.",
-     .restart = true},
+     .restart = true, .fixed = true},
     {"ota", false, offsetof(struct agent_config, ota),
      .help = "Updates over the air: a page and `POST /update` on the loopback; make them reachable with a context for "
              "`port`. A command installs each verified upload. May be left out; `install` turns it on.",

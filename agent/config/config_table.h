@@ -48,6 +48,7 @@ struct config_section {
     size_t offset; /* offset of the section's struct, or of the array of named sections, in struct agent_config */
     const char *help;
     bool restart; /* a change to any of its keys takes effect only when the agent restarts */
+    bool fixed;   /* a reload that changes any of its keys is refused; restart is set too */
 };
 
 extern const struct config_section config_sections[];

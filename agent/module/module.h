@@ -1,8 +1,9 @@
 /* module.h - what a module of the agent offers to agent/wiring.c, which calls the modules in turn. Each module exports
  * one struct module: isolation, attestation and updates. wiring.c itself has those of the credentials and the proxy.
  *
- * Start: prepare all, confine the process, start all. Reload: reload all; if a module refuses, the modules before it
- * get the old configuration again. Stop: in reverse order. All calls come from the agent's own thread. */
+ * Start: check all, prepare all, confine the process, start all. Reload: check all, reload all; if a module refuses,
+ * the modules before it get the old configuration again. Stop: in reverse order. All calls come from the agent's own
+ * thread. */
 #pragma once
 
 #include "agent/config/agent_config.h"
@@ -26,7 +27,8 @@ struct wiring {
 /* Any function may be NULL. On error `why` is one sentence, or empty. */
 struct module {
     const char *name;
-    /* Checks whether the module accepts the configuration. Changes nothing; --check calls it too. */
+    /* Checks whether the module accepts the configuration. Changes nothing; `--check` calls it too. In a
+     * reload the process is confined already. */
     cmx_err (*check)(const struct agent_config *c, struct cmx_why *why);
     /* Opens or installs everything that the module can no longer reach after the agent has confined itself. */
     cmx_err (*prepare)(struct wiring *w, struct cmx_why *why);

@@ -91,6 +91,8 @@ static void ota_plan(const struct wiring *w, struct confine_plan *p)
     if (!wanted(w->config))
         return;
     confine_bind(p, w->config->ota.port);
+    confine_read_folder(p, w->config->ota.key_file); /* each reload checks the keys */
+    confine_read_folder(p, w->config->ota.next_key_file);
     confine_write_folder(p, w->config->ota.spool); /* the agent replaces the update's record in this folder */
 }
 

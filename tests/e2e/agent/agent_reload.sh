@@ -79,6 +79,24 @@ cmp "$TMP/www/big" "$TMP/got" || fail "the transfer is damaged"
 [ "$(context keep .relays.total)" = 1 ] || fail "relays of the untouched context"
 ok "untouched transfer"
 
+# ---- a file that the agent would not start with, or that needs a restart, changes nothing ----
+head -c 2000000 /dev/urandom >"$TMP/other/part"
+(umask 077; head -c 32 /dev/urandom >"$TMP/hw.key")
+curl -sS --limit-rate 400k -o "$TMP/got" "http://127.0.0.1:$THIRD/part" &
+TRANSFER=$!
+PIDS+=("$TRANSFER")
+wait_for 20 context_is third .relays.open 1 || fail "the transfer does not start"
+write_conf < <(reverse keep "$WEB" "$KEEP"; printf '[identity]\nkey_file = %s\n' "$TMP/hw.key")
+reload "[identity] key_file: a change needs a restart of the agent"
+wait_for 20 logged "the old configuration stays in force" || fail "a change of the identity was applied"
+write_conf < <(reverse keep "$WEB" "$KEEP"; printf '[ota]\ninstall = cat\nkey_file = %s\n' "$TMP/none.pub")
+reload "[ota] key_file $TMP/none.pub: No such file or directory"
+wait_for 20 logged "the old configuration stays in force" || fail "a file that the agent would not start with was applied"
+wait "$TRANSFER" && cmp "$TMP/other/part" "$TMP/got" || fail "a refused reload cut a transfer"
+write_conf < <(reverse keep "$WEB" "$KEEP"; reverse third "$OTHER" "$THIRD")
+reload "read again: 2 contexts"
+ok "a refused file changes nothing"
+
 # ---- the files named in [gateway] are read again: a key that others can read is refused ----
 chmod 640 "$KEY"
 reload "group or others can access it"
