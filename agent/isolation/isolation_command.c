@@ -2,11 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/config/agent_config.h"
@@ -156,16 +156,18 @@ static bool is_pending(int fd)
 }
 
 /* Runs in a process of its own, which survives the end of the login. Waits, and then restores the former rules, unless
- * the file PENDING was removed meanwhile. */
-static void guard(uint64_t seconds, int pending, const char *before)
+ * the file PENDING was removed meanwhile. The signals in `ends`, which are blocked, end the wait: systemd sends SIGTERM
+ * to what remains of a login (logind.conf(5), KillUserProcesses=) or of a unit. */
+static void guard(uint64_t seconds, int pending, const sigset_t *ends, const char *before)
 {
+    const struct timespec second = {.tv_sec = 1};
     struct nft *n = NULL;
     struct cmx_why why = {""};
 
     setsid();
     signal(SIGHUP, SIG_IGN);
-    while (seconds-- && is_pending(pending))
-        sleep(1);
+    while (seconds-- && is_pending(pending) && sigtimedwait(ends, NULL, &second) < 0)
+        ;
     if (!is_pending(pending))
         _exit(0);
     if (nft_open(&n, NULL) != CMX_OK || nft_run(n, before, false, &why) != CMX_OK)
@@ -173,6 +175,29 @@ static void guard(uint64_t seconds, int pending, const char *before)
     unlink(PENDING);
     nft_close(n);
     _exit(0);
+}
+
+/* Starts the guard. Returns as fork(2). */
+static pid_t start_guard(uint64_t seconds, int pending, const char *before)
+{
+    sigset_t ends, was;
+    pid_t pid;
+
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ends, &was);
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+        for (int i = 0; null >= 0 && i < 3; i++)
+            dup2(null, i);
+        guard(seconds, pending, &ends, before);
+    }
+    sigprocmask(SIG_SETMASK, &was, NULL);
+    return pid;
 }
 
 /* Writes the ruleset that restores the present state, and checks it with a dry run, because nft 1.1 refuses some of its
@@ -208,15 +233,7 @@ static int apply_unless(struct nft *n, const char *text, uint64_t seconds, struc
         return errno == EEXIST ? cli_fail("apply", "other rules are waiting for confirmation",
                                           "first run 'cmxsafed isolation --confirm' or '--remove'; nothing was changed")
                                : cli_fail(PENDING, strerror(errno), "nothing was changed");
-    fflush(NULL);
-    pid = fork(); /* starts before the change, so that nothing can prevent the rollback */
-    if (pid == 0) {
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-        for (int i = 0; null >= 0 && i < 3; i++)
-            dup2(null, i);
-        guard(seconds, fd, back);
-    }
+    pid = start_guard(seconds, fd, back); /* before the change, so that nothing can prevent the rollback */
     close(fd);
     code = pid < 0 ? cli_fail("fork", strerror(errno), "nothing was changed") : run(n, text, false);
     if (code)

@@ -54,6 +54,11 @@ in_force || fail "the rules are not in force"
 wait_for 15 gone || fail "the ruleset was not removed"
 nft list table arp cmxsafe >/dev/null || fail "the table that was there was not restored"
 iso --remove || fail "--remove with one table"
+# A process that waits for --confirm is ended, for example at the end of its login: the change is reverted at once.
+iso --apply --commit-confirm 300 || fail "--commit-confirm"
+kill -TERM "$(pgrep -f "^$BIN/cmxsafed isolation -c $CONF --apply --commit-confirm 300")" || fail "no process waits"
+wait_for 15 gone || fail "the ruleset was not removed"
+[ ! -e /run/cmxsafe-isolation.unconfirmed ] || fail "the change is still unconfirmed"
 ok "an unconfirmed change is reverted"
 
 iso --apply --commit-confirm 2 || fail "--commit-confirm"
