@@ -70,6 +70,7 @@ cmxsafed status --json | json_is '[.confinement[] | .applied or (.detail | test(
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000000000 ] || fail "capabilities"
 [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$(main_pid)/status")" = 1 ] || fail "NoNewPrivs"
 equal "$(systemctl show -P MemoryMax cmxsafed)" $((512 << 20)) || fail "MemoryMax"
+[ "$(systemctl show -P TasksMax cmxsafed)" -ge 640 ] || fail "the unit permits too few threads for 512 contexts"
 lacks '^Max data size *unlimited' "/proc/$(main_pid)/limits" || fail "the heap has no limit"
 systemctl show -P StatusText cmxsafed | grep -q '1 of 1 contexts up' || fail "StatusText"
 [ "$(stat -c '%U:%G %a' /run/cmxsafe/cmxsafed.sock)" = 'cmxsafed:cmxsafed 660' ] || fail "control socket"
