@@ -27,6 +27,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/version.h"
+#include "port/linux/cli.h"
 #include "port/linux/linux_port.h"
 #include "port/linux/notify.h"
 
@@ -426,8 +427,8 @@ static void loop(struct agent *a)
 
 static int fail(const char *what, const char *why, const char *todo)
 {
-    fprintf(stderr, "%scmxsafe: %s: %s; %s\n", cmx_notify_stderr_is_journal() ? "<3>" : "", what, why, todo);
-    return 1;
+    fputs(cmx_notify_stderr_is_journal() ? "<3>" : "", stderr);
+    return cli_fail(what, why, todo);
 }
 
 static void set_device(void)

@@ -33,6 +33,7 @@ void config_error(struct config_report *r, unsigned line, const char *fmt, ...)
     va_start(ap, fmt);
     cmx_text_format(text + n, sizeof text - (size_t)n, fmt, ap);
     va_end(ap);
+    cmx_text_clean(text); /* the file's name comes from the command line */
     r->line(r->arg, text);
 }
 

@@ -167,9 +167,9 @@ const struct config_key config_keys[] = {
     {"isolation", "forwarder", CONFIG_TEXT, ISOLATION(forwarder), .max = 32,
      .without = "systemd-resolved's, if it is used",
      .help =
-         "Name or uid of the user that a name server on this machine (dnsmasq, unbound) runs as. This user may query "
-         "`resolvers` while the agent looks up the gateway's name. `resolvers` must then contain the addresses of the "
-         "name server and of its upstream servers."},
+         "Name or uid of the user, not root, that a name server on this machine (dnsmasq, unbound) runs as. This user "
+         "may query `resolvers` while the agent looks up the gateway's name. `resolvers` must then contain the "
+         "addresses of the name server and of its upstream servers."},
     {"isolation", "time_servers", CONFIG_TEXT, ISOLATION(time_servers), .without = "none",
      .help = "Addresses of the NTP servers that the machine may query."},
     {"isolation", "dhcp", CONFIG_BOOL, ISOLATION(dhcp), .fallback = "yes",

@@ -142,6 +142,10 @@ cmx_err resolvers_find(const struct agent_config *c, struct resolvers *r, struct
         cmx_why_set(why, "[isolation] forwarder: there is no user %.40s", c->isolation.forwarder);
         return CMX_EINVAL;
     }
+    if (c->isolation.forwarder && r->forwarder_uid == 0) /* 0 means that there is no forwarder */
+        return cmx_why_fail(why, CMX_EINVAL,
+                            "[isolation] forwarder: root may not query name servers; run the name server as another "
+                            "user");
     if (!any_name(&c->gateways)) /* nothing is looked up */
         return CMX_OK;
     if (!r->n)

@@ -111,6 +111,14 @@ config key "$update = $TMP/conf"
 takes key "$update = $TMP/regular"
 ok "files that are there already"
 
+# Messages show the name of a file without its control characters.
+for arguments in "--check -c" "-c" "isolation --dry-run -c" "status -c" "status --socket"; do
+    timeout 20 "$BIN/cmxsafed" $arguments $'/a\e[31m\xc2\x9bb' >out 2>err </dev/null && fail "$arguments accepts control characters"
+    [ -z "$(cat out err | LC_ALL=C tr -d '[:print:]\n\302')" ] || fail "$arguments: control characters in a message: $(cat -v err)"
+    grep -qF '/a?[31m' err || fail "$arguments: the message does not name the file: $(cat -v err)"
+done
+ok "no control characters"
+
 start_sshd </dev/null
 # --check reports what would fail only when the rules are installed: a ruleset that is too long.
 config client_key

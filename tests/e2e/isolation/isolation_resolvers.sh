@@ -104,6 +104,8 @@ forwarder() { # forwarder ADDRESS UPSTREAM: starts a forwarding name server on t
     wait_for 10 in_ns dev bash -c "ss -Hlun 'src $1:53' | grep -q ."
 }
 forwarder 127.0.0.1 $G4 || { cat "$TMP/forwarder.log"; fail "the forwarder does not start"; }
+configure "resolvers = 127.0.0.1, $G4" "forwarder = root"
+! in_view "$BIN/cmxsafed" --check -c "$CONF" >"$TMP/check" 2>&1 && grep -q 'forwarder: root may not query' "$TMP/check" || { cat "$TMP/check"; fail "--check does not refuse root as the forwarder"; }
 configure "resolvers = 127.0.0.1, $G4" "forwarder = $FORWARDER"
 in_view "$BIN/cmxsafed" --check -c "$CONF" >/dev/null || fail "--check refuses a forwarder that is configured"
 start_viewed
