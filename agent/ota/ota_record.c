@@ -42,7 +42,8 @@ static void enter_trial(struct ota_record *r, const char *boot, const char *vers
     enter(r, OTA_TRIAL, boot);
     text_set(r->new_version, sizeof r->new_version, version);
     r->since_ms = now_ms;
-    r->boots++;
+    if (r->boots <= OTA_TRIAL_BOOTS_MAX) /* a system that is stuck may boot any number of times */
+        r->boots++;
     if (r->boots > OTA_TRIAL_BOOTS_MAX && !r->stuck) {
         enter(r, OTA_ROLLING_BACK, boot);
         text_set(r->why, sizeof r->why, "restarted too often");

@@ -14,6 +14,9 @@
 
 #include "agent/ota/ota_record.h"
 
+static char folder_name[] = "/tmp/cmx-record.XXXXXX";
+static int folder;
+
 static struct ota_record record(ota_phase phase)
 {
     return (struct ota_record){.phase = phase, .boot = "boot-1", .old_version = "1.0", .boots = 0};
@@ -162,16 +165,15 @@ static void test_a_rollback_is_recorded_once_it_is_one(void **state)
     }
     assert_start(&r, "boot-8", "2.0", OTA_RESOLVED, OTA_TRIAL);
     assert_true(r.stuck);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 2000; i++) {
         snprintf(boot, sizeof boot, "boot-1%d", i);
         assert_start(&r, boot, "2.0", OTA_RESOLVED, OTA_TRIAL);
     }
+    assert_int_equal(ota_record_write(folder, "r", &r), CMX_OK);
+    assert_int_equal(ota_record_read(folder, "r", &r), CMX_OK);
 }
 
 /* ---- the file ---- */
-
-static char folder_name[] = "/tmp/cmx-record.XXXXXX";
-static int folder;
 
 static void put(const char *text, size_t len)
 {
