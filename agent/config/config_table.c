@@ -159,7 +159,8 @@ const struct config_key config_keys[] = {
          "program changes them. They stay in force when the agent ends; `cmxsafed isolation --remove` removes them."},
     {"isolation", "agent_user", CONFIG_TEXT, ISOLATION(agent_user), .max = 32, .without = "the agent's own",
      .help = "Name or uid of the agent's user, the only one that may connect to the gateway and to the contexts' "
-             "services. For `cmxsafed isolation --apply`, which root runs."},
+             "services. Needed for `cmxsafed isolation --apply`, which root runs, if it reads another file than the "
+             "default one: with the default file it takes the user of cmxsafed.service."},
     {"isolation", "resolvers", CONFIG_TEXT, ISOLATION(resolvers), .without = "those of /etc/resolv.conf",
      .help =
          "Addresses of the name servers that the agent may query to look up the gateway's name; none are needed when "

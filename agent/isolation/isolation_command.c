@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/config/agent_config.h"
+#include "agent/config/unit_check.h"
 #include "agent/isolation/agent_isolation.h"
 #include "agent/isolation/nft_load.h"
 #include "agent/isolation/saved_rules.h"
@@ -99,6 +100,16 @@ static void print_line(void *arg, const char *text)
     fprintf(stderr, "%s\n", text);
 }
 
+/* With the default file, root's rules are for the user of cmxsafed.service, not for root. */
+static void set_agent_user(const char *file, struct isolation_section *s)
+{
+    struct unit_sandbox unit;
+
+    if (!s->agent_user && geteuid() == 0 && strcmp(file, CONFIG_FILE_DEFAULT) == 0 &&
+        unit_sandbox_read(&unit, unit_files, unit_drop_ins))
+        s->agent_user = cmx_mem_strdup(unit.user);
+}
+
 /* Writes the ruleset for the configuration file to out, and sets *text to it. Returns the exit code. */
 static int compile(const char *file, struct cmx_buf *out, const char **text)
 {
@@ -109,6 +120,8 @@ static int compile(const char *file, struct cmx_buf *out, const char **text)
     cmx_err err = n ? config_read_text(file, &report, &c) : CMX_ENOMEM;
     int code = 1;
 
+    if (!err)
+        set_agent_user(file, &c->isolation);
     if (err)
         (void)cli_fail(file, "not usable", "correct the errors listed above");
     else if (isolation_compile(c, false, n, &why) != CMX_OK)
