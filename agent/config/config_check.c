@@ -1,5 +1,6 @@
 /* config_check.c - checks the rules that concern more than one key. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/config/config_table.h"
 #include "cmxsafe/core/text.h"
@@ -71,21 +72,29 @@ static void check_originators(const struct context_section *s, struct config_rep
         config_error(r, s->head.line, "%s", why.text);
 }
 
-/* Reports a spool path that is also the path of another file of the agent. Each upload overwrites the spool file, even
- * if the upload is refused afterwards. */
+/* True if both paths lead to the same file. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+/* Reports a spool that is also another file of the agent. Its start empties the spool, and each upload overwrites it.
+ */
 static void check_spool(const struct agent_config *c, struct config_report *r)
 {
     const char *spool = c->ota.install ? c->ota.spool : NULL;
     unsigned line = config_line(&c->ota.head, "ota", "spool");
 
-    if (spool && r->file && strcmp(spool, r->file) == 0)
+    if (spool && r->file && same_file(spool, r->file))
         config_error(r, line, "spool: uploads would overwrite this configuration; choose another file");
     for (size_t i = 0; spool && i < config_n_keys; i++) {
         const struct config_key *k = &config_keys[i];
         const struct config_section *s = config_section_find(k->section, strlen(k->section));
         const char *const *path = (const void *)((const char *)c + s->offset + k->offset);
 
-        if (k->type == CONFIG_PATH && *path && *path != spool && strcmp(*path, spool) == 0)
+        if (k->type == CONFIG_PATH && *path && *path != spool && same_file(*path, spool))
             config_error(r, line, "spool: uploads would overwrite the %s of [%s]; choose another file", k->key,
                          k->section);
     }

@@ -106,6 +106,7 @@ takes key "[agent]\ncontrol_socket = $TMP/$(printf 'a%.0s' $(seq $((106 - ${#TMP
 refuses "spool $TMP/folder: exists and is not a regular file" key "$update = $TMP/folder"
 refuses "spool: uploads would overwrite the key_file of [gateway]" key "$update = $TMP/key"
 refuses "spool: uploads would overwrite the key_file of [ota]" key "$update = $TMP/update.pub"
+refuses "spool: uploads would overwrite the key_file of [gateway]" key "$update = $TMP/./key"
 config key "$update = $TMP/conf"
 ! "$BIN/cmxsafed" --check -c "$TMP/conf" 2>out && grep -q "spool: uploads would overwrite this configuration" out || { cat out; fail "the spool is the configuration"; }
 takes key "$update = $TMP/regular"
