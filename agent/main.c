@@ -16,8 +16,7 @@ static const struct cli_command commands[] = {
 };
 
 static const char about[] = "Opens SSH sessions to a gateway and keeps them up, so that local services are reachable "
-                            "at the gateway and nowhere "
-                            "else.";
+                            "at the gateway and nowhere else.";
 
 static const char notes[] =
     "On SIGHUP the agent reads its configuration again; on SIGTERM it ends. See cmxsafed(8) and cmxsafed.conf(5).";

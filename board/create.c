@@ -18,8 +18,7 @@
 #define COMMAND "cmxsafe-board create"
 
 static const char about[] = "Makes a board: flash.bin with ESP-IDF's partition table (nvs, otadata, phy_init, ota_0, "
-                            "ota_1), a blank efuse.bin, "
-                            "and board.ini, which names the gateway.";
+                            "ota_1), a blank efuse.bin, and board.ini, which names the gateway.";
 
 static const char notes[] =
     "Burn a hardware key as on a real board, in DIR. The virtual board reads the key's bits from private_key.bin:\n"

@@ -25,9 +25,9 @@
 
 #define COMMAND "cmxsafe-board run"
 
-static const char about[] = "Boots the board in DIR and runs its application until SIGINT or SIGTERM: a camera with a "
-                            "web page on port 80 and a "
-                            "stream on port 81. The stream is reachable through the gateway that board.ini names.";
+static const char about[] =
+    "Boots the board in DIR and runs its application until SIGINT or SIGTERM: a camera with a "
+    "web page on port 80 and a stream on port 81. The stream is reachable through the gateway that board.ini names.";
 
 /* A process runs one board. */
 static struct {

@@ -153,10 +153,9 @@ const struct config_key config_keys[] = {
              "and keyboard-interactive (one question)."},
 
     {"isolation", "enabled", CONFIG_BOOL, ISOLATION(enabled), .fallback = "no",
-     .help =
-         "The agent installs the rules before its first session, or does not start. It installs them again when "
-         "another "
-         "program changes them. They stay in force when the agent ends; `cmxsafed isolation --remove` removes them."},
+     .help = "The agent installs the rules before its first session, or does not start. It installs them again when "
+             "another program changes them. They stay in force when the agent ends; `cmxsafed isolation --remove` "
+             "removes them."},
     {"isolation", "agent_user", CONFIG_TEXT, ISOLATION(agent_user), .max = 32, .without = "the agent's own",
      .help = "Name or uid of the agent's user, the only one that may connect to the gateway and to the contexts' "
              "services. Needed for `cmxsafed isolation --apply`, which root runs, if it reads another file than the "

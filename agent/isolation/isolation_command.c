@@ -32,9 +32,8 @@ struct options {
 };
 
 static const char about[] =
-    "The packet filter that permits this machine to talk only to its gateway. With "
-    "`enabled = yes` in [isolation] "
-    "the agent installs it before its first session, and again when another program changes it. "
+    "The packet filter that permits this machine to talk only to its gateway. With `enabled = yes` in [isolation] the "
+    "agent installs it before its first session, and again when another program changes it. "
     "Give exactly one of --show, --dry-run, --apply, --confirm, --remove and --boot.";
 
 /* Parses the options. If *done is set, the command must end with the returned exit code. */

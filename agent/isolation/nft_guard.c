@@ -48,8 +48,7 @@ static int open_netlink(bool monitor)
 
     if (ok && monitor) {
         if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) != 0)
-            (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes,
-                             sizeof bytes); /* the kernel reduces this to the permitted size */
+            (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes); /* reduced to the permitted size */
         ok = setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) == 0;
     }
     if (ok)

@@ -321,8 +321,8 @@ static void serve(int fd, const struct runner_command command[RUNNER_HOOKS])
             end_all(group);
         if (send(AGENT_FD, &reply, sizeof reply, MSG_NOSIGNAL) != (ssize_t)sizeof reply)
             break;
-        if (group > 0 &&
-            reply.err == CMX_OK) /* after a success the caller need not wait for processes that the hook left behind */
+        /* After a success the caller need not wait for processes that the hook left behind. */
+        if (group > 0 && reply.err == CMX_OK)
             end_all(group);
     }
     _exit(0);
