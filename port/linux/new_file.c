@@ -109,7 +109,8 @@ cmx_err cmx_file_replace(int folder, const char *name, const void *data, size_t 
         errno = ENAMETOOLONG;
         return CMX_EIO;
     }
-    fd = openat(folder, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    (void)unlinkat(folder, temp, 0); /* what a process that was killed has left, or a link */
+    fd = openat(folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return CMX_EIO;
     ok = write_synced(fd, data, len);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -186,6 +187,7 @@ static void put(const char *text, size_t len)
 static void test_written_is_read_back(void **state)
 {
     static struct ota_record r, back; /* static: padding is zero, so that memcmp works */
+    struct stat st;
 
     (void)state;
     r.phase = OTA_TRIAL;
@@ -202,10 +204,13 @@ static void test_written_is_read_back(void **state)
     assert_int_equal(ota_record_read(folder, "r", &back), CMX_OK);
     assert_memory_equal(&back, &r, sizeof r);
     assert_int_equal(faccessat(folder, "r.new", F_OK, 0), -1);
+    assert_int_equal(mknodat(folder, "r.new", S_IFREG | 0644, 0), 0); /* a process that was killed has left it */
     memset(&r, 0, sizeof r);
     assert_int_equal(ota_record_write(folder, "r", &r), CMX_OK);
     assert_int_equal(ota_record_read(folder, "r", &back), CMX_OK);
     assert_memory_equal(&back, &r, sizeof r);
+    assert_int_equal(fstatat(folder, "r", &st, AT_SYMLINK_NOFOLLOW), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
 }
 
 static void test_a_damaged_record_is_none(void **state)
