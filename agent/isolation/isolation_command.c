@@ -99,13 +99,12 @@ static void print_line(void *arg, const char *text)
     fprintf(stderr, "%s\n", text);
 }
 
-/* With the default file, root's rules are for the user of cmxsafed.service, not for root. */
+/* With the default file, the rules are for the user of cmxsafed.service, not for the caller, such as root. */
 static void set_agent_user(const char *file, struct isolation_section *s)
 {
     struct unit_sandbox unit;
 
-    if (!s->agent_user && geteuid() == 0 && strcmp(file, CONFIG_FILE_DEFAULT) == 0 &&
-        unit_sandbox_read(&unit, unit_files, unit_drop_ins))
+    if (!s->agent_user && strcmp(file, CONFIG_FILE_DEFAULT) == 0 && unit_sandbox_read(&unit, unit_files, unit_drop_ins))
         s->agent_user = cmx_mem_strdup(unit.user);
 }
 

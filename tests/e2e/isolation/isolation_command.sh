@@ -26,13 +26,13 @@ in_force && fail "--dry-run changed something"
 nft -c -f "$TMP/dry" || fail "nft does not accept the output of --dry-run"
 ok "dry run"
 
-# With the default file, root's rules are for the user of cmxsafed.service; agent_user overrides it.
+# With the default file, the rules are for the user of cmxsafed.service; agent_user overrides it.
 mkdir -p /run/systemd/system
 printf '[Service]\nUser=daemon\n' >/run/systemd/system/cmxsafed.service
 cp -a /etc "$TMP/etc" && mkdir -p "$TMP/etc/cmxsafe" && rm -rf "$TMP/etc/systemd/system/"cmxsafed.service* && mount --bind "$TMP/etc" /etc || fail "a copy of /etc"
 cp "$CONF" /etc/cmxsafe/cmxsafed.conf
 for_user() { "$BIN/cmxsafed" isolation --dry-run | grep -q "^add element inet cmxsafe agent { $(id -u "$1") }"; }
-for_user daemon || fail "root's rules are not for the user of the unit"
+for_user daemon || fail "the rules are not for the user of the unit"
 sed -i 's/^time_servers.*/&\nagent_user = bin/' /etc/cmxsafe/cmxsafed.conf
 for_user bin || fail "agent_user is ignored"
 umount /etc
