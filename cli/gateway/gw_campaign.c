@@ -7,6 +7,7 @@
 #include "cli/gateway/gw_spool.h"
 #include "cli/gateway/gw_store.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/plain_text.h"
 #include "gateway/registry/term.h"
 
 static const char about_start[] =
@@ -72,7 +73,7 @@ static int read_image(struct start_options *o, struct gw_campaign *c)
         return cli_fail(o->image, e.text,
                         o->opaque ? NULL : "give --opaque and --expect if it is not an ESP-IDF image");
     c->opaque = o->opaque;
-    if (o->opaque && gw_command_check_text("version", o->expect, sizeof c->version - 1, &e))
+    if (o->opaque && gw_text_check("the version", o->expect, sizeof c->version - 1, &e))
         return gw_fail(o->x.what, &e);
     snprintf(c->version, sizeof c->version, "%s", o->opaque ? o->expect : image.info.version);
     return CLI_OK;

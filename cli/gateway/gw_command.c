@@ -10,7 +10,6 @@
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
-#include "gateway/shared/copy_text.h"
 
 /* True if the operator gave no folder and the default is the user's own folder. */
 static bool is_own_default(const struct gw_common *c)
@@ -133,17 +132,6 @@ int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...)
     va_end(ap);
     printf("%s\n", gw_command_dry_run(&x->common));
     return CLI_OK;
-}
-
-cmx_err gw_command_check_text(const char *what, const char *text, size_t max, struct cmx_why *e)
-{
-    const struct gw_copy_rule rule = {GW_COPY_TEXT, max};
-
-    if (strlen(text) > max)
-        return cmx_why_fail(e, CMX_EINVAL, "the %s is longer than %zu bytes", what, max);
-    return gw_copy_text_is_clean(text, &rule)
-               ? CMX_OK
-               : cmx_why_fail(e, CMX_EINVAL, "the %s has control or invisible characters, or is not UTF-8", what);
 }
 
 void gw_command_identity(struct gw *g, const struct gw_consumer *c, char out[GW_ADDRESS_MAX])

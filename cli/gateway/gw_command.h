@@ -74,10 +74,6 @@ int gw_change_finish(struct gw_change *x, cmx_err err);
 /* Like gw_change_finish, but on success also prints the result: the text of fmt, or with --json the outcome. */
 int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
 
-/* Checks a text that the registry stores and commands print: UTF-8, at most max bytes, without control characters or
- * characters that hide or reorder others. what: names the text in the error. CMX_EINVAL: it is something else. */
-CMX_MUST_USE cmx_err gw_command_check_text(const char *what, const char *text, size_t max, struct cmx_why *e);
-
 /* ---- output ---- */
 
 /* Writes the identity of a consumer; "": it has none, as in a small deployment or in --user mode. */

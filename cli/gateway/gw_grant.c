@@ -120,10 +120,10 @@ struct grant_options {
 
 static cmx_err read_terms(const struct grant_options *o, struct gw_grant_terms *t, struct cmx_why *e)
 {
-    cmx_err err = o->why ? gw_command_check_text("reason", o->why, GW_WHY_MAX - 1, e) : CMX_OK;
+    cmx_err err = CMX_OK;
 
     *t = (struct gw_grant_terms){.why = o->why, .break_glass = o->break_glass};
-    if (!err && o->length)
+    if (o->length)
         err = gw_term_parse_length(o->length, &t->length_s, e);
     if (!err && o->until)
         err = gw_term_parse_time(o->until, &t->until, e);

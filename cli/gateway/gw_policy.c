@@ -128,9 +128,7 @@ static int policy_exempt(int argc, char **argv)
         return cli_usage("cmxsafe gateway policy exempt", "give the reason with --why");
     if (gw_change_begin(&x))
         return x.status;
-    err = why ? gw_command_check_text("reason", why, GW_WHY_MAX - 1, &x.e) : CMX_OK;
-    if (!err)
-        err = gw_policy_exempt(&x.g.registry, line.operand[0], !remove, why, &x.outcome, &x.e);
+    err = gw_policy_exempt(&x.g.registry, line.operand[0], !remove, why, &x.outcome, &x.e);
     return gw_change_report(&x, err, "%s: %s (%s)", line.operand[0],
                             remove ? "is bound by its policies" : "is EXEMPT from its policies",
                             gw_outcome_text(x.outcome));

@@ -16,6 +16,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/crypto.h"
 #include "gateway/folder/gw_files.h"
+#include "gateway/registry/plain_text.h"
 
 #define FILE_MODE 0640
 
@@ -182,10 +183,12 @@ static cmx_err put_manifest(const struct gw *g, struct gw_manifest *m, const cha
 cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, struct cmx_why *e)
 {
     char full[PATH_MAX];
+    char what[200];
 
     if (!realpath(path, full) || cmx_text_copy(m->path, sizeof m->path, full))
         return cmx_why_fail(e, CMX_ENOENT, "%.120s can't be read, or its path is too long", path);
-    return CMX_OK;
+    snprintf(what, sizeof what, "the path '%.150s'", m->path);
+    return gw_text_check(what, m->path, sizeof m->path - 1, e);
 }
 
 cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX],

@@ -7,7 +7,6 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/evidence_fit.h"
 #include "gateway/registry/grant.h"
-#include "gateway/registry/plain_text.h"
 
 static const char *kind_of(bool is_device)
 {
@@ -125,11 +124,6 @@ cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outco
         return err;
     if (p->n_manifests == 0)
         return cmx_why_fail(e, CMX_EINVAL, "a policy needs a manifest; make one with 'cmxsafe image manifest'");
-    for (size_t i = 0; i < p->n_manifests; i++)
-        if (!gw_text_is_plain(p->manifests[i].path))
-            return cmx_why_fail(e, CMX_EINVAL,
-                                "the path '%.150s' has control or hidden characters, or is not UTF-8; rename the file",
-                                p->manifests[i].path);
     if (p->max_age_s < GW_POLICY_AGE_MIN_S || p->max_age_s > GW_TERM_MAX_S)
         return cmx_why_fail(e, CMX_EINVAL, "--max-age must be at least %d seconds and at most ten years",
                             GW_POLICY_AGE_MIN_S);

@@ -253,11 +253,7 @@ struct stored_terms {
 
 cmx_err gw_grant_check_why(const char *why, struct cmx_why *e)
 {
-    if (strlen(why) >= GW_WHY_MAX)
-        return cmx_why_fail(e, CMX_EINVAL, "the reason is longer than %d characters", GW_WHY_MAX - 1);
-    return gw_text_is_plain(why)
-               ? CMX_OK
-               : cmx_why_fail(e, CMX_EINVAL, "the reason has control or hidden characters, or is not UTF-8");
+    return gw_text_check("the reason", why, GW_WHY_MAX - 1, e);
 }
 
 static cmx_err check_terms(const struct gw_grant_terms *t, const struct gw_now *now, int64_t *ends, struct cmx_why *e)

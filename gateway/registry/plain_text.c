@@ -1,5 +1,7 @@
 #include "gateway/registry/plain_text.h"
 
+#include <string.h>
+
 /* Reads the len - 1 bytes that follow the first byte of a UTF-8 character. The NUL at the end of a text is not such a
  * byte, so nothing after it is read. */
 static bool take_rest(const char *s, size_t len, uint32_t *c)
@@ -52,14 +54,16 @@ bool gw_text_is_deceptive(uint32_t c)
     return false;
 }
 
-bool gw_text_is_plain(const char *text)
+cmx_err gw_text_check(const char *what, const char *text, size_t max, struct cmx_why *e)
 {
     uint32_t c;
 
+    if (strlen(text) > max)
+        return cmx_why_fail(e, CMX_EINVAL, "%s is longer than %zu bytes", what, max);
     while (*text) {
         text += gw_text_next(text, &c);
         if (gw_text_is_deceptive(c))
-            return false;
+            return cmx_why_fail(e, CMX_EINVAL, "%s has control or invisible characters, or is not UTF-8", what);
     }
-    return true;
+    return CMX_OK;
 }

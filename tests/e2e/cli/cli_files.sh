@@ -127,10 +127,14 @@ if [ "$(id -u)" = 0 ]; then
 fi
 ok "a folder that can't be found, or that sshd and systemd can't use, is refused"
 
-for text in $'a\e[31m' $'a\nb' $'a\xc2\x9bb' $'a\xffb' $'a\xe2\x80\xaeb'; do
+for text in $'a\e[31mb' $'a\nb' $'a\xc2\x9bb' $'a\xffb' $'a\xe2\x80\xaeb'; do
     says 1 "the reason has control or invisible characters" policy exempt cam-17 --why "$text"
     says 1 "the reason has control or invisible characters" grant user:root cam-17:81 --why "$text"
     says 1 "the version has control or invisible characters" campaign start may --all --image image --opaque --expect "$text"
+    : >"$text"
+    for command in "policy set cam-17 --enforce yes" "campaign start may --all --image image --opaque --expect 1"; do
+        says 1 "b' has control or invisible characters" $command --manifest "$text"
+    done
 done
 says 1 "longer than" policy exempt cam-17 --why "$(printf 'x%.0s' {1..300})"
 says 1 "longer than" campaign start may --all --image image --opaque --expect "$(printf 'x%.0s' {1..300})"
