@@ -37,6 +37,29 @@ agent=$sdk/root/usr/sbin/cmxsafed
 sh -n "$sdk/root/etc/init.d/cmxsafed" || fail "the init script"
 ok "the recipe builds and installs the agent"
 
+if [ "$(id -u)" = 0 ]; then
+    # Earlier versions of the script gave the folder to the agent, which could then replace its files by links.
+    etc=$TMP/etc
+    start() {
+        { sed "s|/etc/cmxsafe|$etc|g; s|/var/run|$TMP/var|g; s|cmxsafed:cmxsafed|nobody:nogroup|; s|root:cmxsafed|root:nogroup|" "$sdk/root/etc/init.d/cmxsafed"
+          echo 'procd_open_instance() { :; }; procd_set_param() { :; }; procd_close_instance() { :; }; start_service'; } >"$TMP/start"
+        sh -e "$TMP/start" || fail "start_service"
+    }
+    attributes() { stat -c '%U:%G %a' "$@" | tr '\n' ' '; }
+    for make in "ln -s" "ln"; do
+        mkdir -p "$etc" "$TMP/other" && touch "$TMP/other/conf" "$TMP/other/key" && chmod 604 "$TMP/other/"* && chown nobody "$etc"
+        $make "$TMP/other/conf" "$etc/cmxsafed.conf" && $make "$TMP/other/key" "$etc/key" || fail "$make"
+        start
+        [ "$(attributes "$TMP/other/conf" "$TMP/other/key")" = "root:root 604 root:root 604 " ] || fail "$make: $(attributes "$TMP/other/"*)"
+        rm -r "$etc" "$TMP/other"
+    done
+    mkdir "$etc" && touch "$etc/cmxsafed.conf" "$etc/key" && chown nobody "$etc" "$etc/cmxsafed.conf"
+    start
+    start
+    [ "$(attributes "$etc" "$etc/cmxsafed.conf" "$etc/key" "$TMP/var/cmxsafe")" = "root:nogroup 750 root:nogroup 640 nobody:nogroup 600 nobody:nogroup 755 " ] || fail "$(attributes "$etc" "$etc"/* "$TMP/var/cmxsafe")"
+    ok "the init script gives the agent its key and no other file"
+fi
+
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/key"
 pin=$(ssh-keygen -lf "$TMP/key.pub" | cut -d' ' -f2)
 mkdir "$TMP/run"
