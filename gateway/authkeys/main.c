@@ -115,7 +115,6 @@ static int answer_certificate(const char *dir, const char *type, const char *blo
     struct gw_registry r = {0};
     struct cmx_why e = {0};
     struct cmx_buf out;
-    bool stale = false;
     cmx_err err = (size_t)snprintf(text, sizeof text, "%s %s", type, blob) < sizeof text
                       ? gw_certificate_parse(&c, text, &e)
                       : cmx_why_fail(&e, CMX_EFORMAT, "the certificate is too long");
@@ -129,9 +128,8 @@ static int answer_certificate(const char *dir, const char *type, const char *blo
         return refuse(dir, &e);
     cmx_buf_init(&out, line, sizeof line);
     err = gw_authline_certificate(&r, &c, &out, NULL, &e);
-    stale = r.stale;
     gw_registry_close(&r);
-    if (err == CMX_EPERM && !stale) {
+    if (err == CMX_EAUTH) {
         (void)notify_gateway(dir, "refused", e.text);
         return 0; /* sshd denies and logs the login */
     }

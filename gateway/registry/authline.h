@@ -13,6 +13,6 @@
 CMX_MUST_USE cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_buf *out, char *name,
                                  struct cmx_why *e);
 /* Like gw_authline, for a certificate: the line contains the CA's key and the only principal that is a consumer
- * (authority.h). CMX_EPERM: the certificate may not log in; e has the reason. */
+ * (authority.h). CMX_EAUTH: the certificate may not log in; e has the reason. */
 CMX_MUST_USE cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out,
                                              char *name, struct cmx_why *e);

@@ -122,26 +122,27 @@ static cmx_err check_validity(const struct gw_certificate *c, int64_t now, struc
     char when[32];
 
     if (!c->user)
-        return cmx_why_fail(e, CMX_EPERM,
+        return cmx_why_fail(e, CMX_EAUTH,
                             "the certificate '%s' is not a user certificate; sign it with ssh-keygen -s, without -h",
                             c->id);
     if (now < 0 || (uint64_t)now < c->begins) {
         time_text(c->begins, when);
-        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' is not valid before %s", c->id, when);
+        return cmx_why_fail(e, CMX_EAUTH, "the certificate '%s' is not valid before %s", c->id, when);
     }
     if ((uint64_t)now >= c->ends) {
         time_text(c->ends, when);
-        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' ended at %s", c->id, when);
+        return cmx_why_fail(e, CMX_EAUTH, "the certificate '%s' ended at %s", c->id, when);
     }
     return CMX_OK;
 }
 
-static bool has_grant(struct gw_registry *r, const char *name)
+/* CMX_ENOENT: it has none. */
+static cmx_err find_grant(struct gw_registry *r, const char *name, struct cmx_why *e)
 {
-    return gw_sql_number(r, NULL, NULL,
+    return gw_sql_number(r, NULL, e,
                          "SELECT 1 FROM consumer c WHERE c.kind = 'platform' AND c.name = ? AND EXISTS (SELECT 1"
                          " FROM given_grants WHERE consumer = c.id)",
-                         "t", name) == CMX_OK;
+                         "t", name);
 }
 
 /* If several of the certificate's principals are consumers, refuses the certificate as ambiguous. */
@@ -152,16 +153,22 @@ static cmx_err find_consumer(struct gw_registry *r, const struct gw_certificate 
     char first[GW_NAME_MAX] = "";
     char name[GW_CONSUMER_MAX];
     size_t at = 0;
+    cmx_err err;
 
     who->name[0] = '\0';
     while (gw_certificate_principal(c, &at, principal, sizeof principal)) {
         snprintf(name, sizeof name, "%s@%s", principal, a->name);
         if (!first[0])
             snprintf(first, sizeof first, "%s", principal);
-        if (strcmp(name, who->name) == 0 || !has_grant(r, name))
+        if (strcmp(name, who->name) == 0)
             continue;
+        err = find_grant(r, name, e);
+        if (err == CMX_ENOENT)
+            continue;
+        if (err)
+            return err;
         if (who->name[0])
-            return cmx_why_fail(e, CMX_EPERM,
+            return cmx_why_fail(e, CMX_EAUTH,
                                 "the certificate '%s' is for both %.63s and %.63s; give each a certificate of its own",
                                 c->id, who->name, name);
         snprintf(who->name, sizeof who->name, "%s", name);
@@ -169,9 +176,9 @@ static cmx_err find_consumer(struct gw_registry *r, const struct gw_certificate 
     if (who->name[0])
         return CMX_OK;
     if (c->principals_len == 0)
-        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' names no principal; sign it with ssh-keygen -n NAME",
+        return cmx_why_fail(e, CMX_EAUTH, "the certificate '%s' names no principal; sign it with ssh-keygen -n NAME",
                             c->id);
-    return cmx_why_fail(e, CMX_EPERM,
+    return cmx_why_fail(e, CMX_EAUTH,
                         "no principal of the certificate '%s' has a grant; see 'cmxsafe gateway grant %.63s@%s'", c->id,
                         first, a->name);
 }
@@ -185,7 +192,7 @@ cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_certificate *
     snprintf(who->kind, sizeof who->kind, "platform");
     err = find_authority(r, false, c->authority, a, e);
     if (err == CMX_ENOENT)
-        return cmx_why_fail(e, CMX_EPERM, "the certificate '%s' is signed by the CA %s, which is not registered", c->id,
+        return cmx_why_fail(e, CMX_EAUTH, "the certificate '%s' is signed by the CA %s, which is not registered", c->id,
                             c->authority);
     if (!err)
         err = check_validity(c, now, e);

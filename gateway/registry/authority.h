@@ -28,7 +28,7 @@ CMX_MUST_USE cmx_err gw_authority_remove(struct gw_registry *r, const char *name
 typedef cmx_err (*gw_authority_fn)(void *arg, const struct gw_authority *a);
 CMX_MUST_USE cmx_err gw_authority_each(struct gw_registry *r, gw_authority_fn fn, void *arg, struct cmx_why *e);
 
-/* Finds the CA of a certificate and the only consumer among the certificate's principals. now: Unix time. CMX_EPERM,
+/* Finds the CA of a certificate and the only consumer among the certificate's principals. now: Unix time. CMX_EAUTH,
  * with the reason in e: the certificate is not a user certificate or is not valid now, its CA is not registered, or
  * none or several of its principals have a grant. */
 CMX_MUST_USE cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_certificate *c, int64_t now,

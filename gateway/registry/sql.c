@@ -3,6 +3,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
+
+#define DAMAGED "the registry is damaged (%s); restore it from a backup (docs/GATEWAY.md)"
+
+/* SQLITE_ERROR has no code of its own for a table or column that another program removed. Its other causes are faults
+ * of cmxsafe, such as a wrong statement. */
+static cmx_err statement_failed(const char *text, struct cmx_why *e)
+{
+    if (strstr(text, "no such table:") || strstr(text, "no such column:") || strstr(text, "has no column named"))
+        return cmx_why_fail(e, CMX_EFORMAT, DAMAGED, text);
+    return cmx_why_fail(e, CMX_EINTERNAL, "the registry does not accept a statement (%s); please report this", text);
+}
 
 /* SQLite's extended codes distinguish an interrupted write from a lack of permission. */
 cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e)
@@ -21,9 +33,9 @@ cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e)
                             "the registry is locked by another program; find it with 'fuser -v' on the file");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-    case SQLITE_ERROR: /* such as a missing table */
-        return cmx_why_fail(e, CMX_EFORMAT, "the registry is damaged (%s); restore it from a backup (docs/GATEWAY.md)",
-                            sqlite3_errmsg(db));
+        return cmx_why_fail(e, CMX_EFORMAT, DAMAGED, sqlite3_errmsg(db));
+    case SQLITE_ERROR:
+        return statement_failed(sqlite3_errmsg(db), e);
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:

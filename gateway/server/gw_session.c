@@ -463,7 +463,7 @@ static cmx_err recheck(struct gw_server *s, struct gw_session *x, struct gw_regi
     cmx_err err = gw_rights_in(r, x, &now, name, e);
     gw_rights_change change;
 
-    if (x->certificate.text && (err == CMX_EPERM || err == CMX_EFORMAT)) {
+    if (err == CMX_EAUTH) {
         s->counters.ended_revoked++;
         gw_session_end(s, x, e->text);
         return CMX_OK;

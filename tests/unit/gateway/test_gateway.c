@@ -1375,6 +1375,11 @@ static void test_broken(void **state)
     assert_int_equal(gw_event(&gateway.registry, "note", "", "", &e), CMX_EFORMAT);
     assert_string_equal(e.text, "the registry is damaged (no such table: event); restore it from a backup "
                                 "(docs/GATEWAY.md)");
+    assert_int_equal(gw_sql_run(&gateway.registry, &e, "SELECT id, missing FROM device", ""), CMX_EFORMAT);
+    assert_int_equal(gw_sql_run(&gateway.registry, &e, "INSERT INTO device(missing) VALUES(1)", ""), CMX_EFORMAT);
+    assert_int_equal(gw_registry_begin(&gateway.registry, &e), CMX_OK);
+    assert_int_equal(gw_registry_begin(&gateway.registry, &e), CMX_EINTERNAL); /* not a fault of the file */
+    assert_null(strstr(e.text, "damaged"));
     gw_registry_close(&gateway.registry);
     memset(noise, 0x5a, sizeof noise);
     fd = open(db, O_WRONLY);
