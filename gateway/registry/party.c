@@ -1,7 +1,6 @@
 #include "gateway/registry/party.h"
 
 #include <arpa/inet.h>
-#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +63,13 @@ bool gw_party_number(const char *name, uint64_t *id)
     return canonical && cmx_text_u64(name, 0, 0xfffffffe, id) == CMX_OK;
 }
 
+const struct group *gw_party_group(const char *name)
+{
+    uint64_t number;
+
+    return gw_party_number(name, &number) ? getgrgid((gid_t)number) : getgrnam(name);
+}
+
 static long id_of_name(bool group, const char *name)
 {
     const struct passwd *pw;
@@ -73,7 +79,7 @@ static long id_of_name(bool group, const char *name)
     if (gw_party_number(name, &number))
         return (long)number;
     if (group) {
-        gr = getgrnam(name);
+        gr = gw_party_group(name);
         return gr ? (long)gr->gr_gid : -1;
     }
     pw = getpwnam(name);
@@ -401,9 +407,7 @@ static cmx_err allow_group(struct each_allowed *job, const char *group, struct g
     err = derive_name(job->f, CMX_DOMAIN_GROUP_ADDRESS, name, a->source, job->e);
     if (!err)
         err = allow(job, a);
-    gr = getgrnam(group); /* two groups with the same gid may have different members */
-    if (!gr)
-        gr = getgrnam(name); /* `group` is a number */
+    gr = gw_party_group(group); /* not of `name`: two groups with the same gid may have different members */
     for (char **m = gr ? gr->gr_mem : NULL; !err && m && *m; m++) {
         char user[GW_CONSUMER_MAX];
         snprintf(user, sizeof user, "%.190s", *m); /* cut, if necessary, so that the name fits */

@@ -4,6 +4,8 @@
  * its own connections. Reads the registry and the machine's user database; writes nothing. */
 #pragma once
 
+#include <grp.h>
+
 #include "gateway/registry/grant.h"
 
 /* A party: kind is "device", "platform", "user", "group", "cgroup" or "gateway". */
@@ -17,6 +19,10 @@ struct gw_party {
 /* True if the name of a user or group is a decimal number without leading zeros. "00" and "0x0" would be other
  * spellings of user 0: a grant to "00" would remain after the grant to "0" is removed. */
 bool gw_party_number(const char *name, uint64_t *id);
+
+/* Returns the local group with this name or number. The entry is valid until the next look-up of a group. NULL: this
+ * machine has no such group. */
+const struct group *gw_party_group(const char *name);
 
 /* Returns the uid or gid of the local user or group that c names, by name or by number. -1: c is neither a user nor a
  * group, or this machine does not have it. */

@@ -1,6 +1,5 @@
 #include "gateway/render/gw_nft.h"
 
-#include <grp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,7 +130,7 @@ static bool is_local(const struct gw_party *p)
 static cmx_err put_local_party(void *arg, const struct gw_party *p)
 {
     struct nft_job *job = arg;
-    const struct group *gr = strcmp(p->kind, "group") == 0 ? getgrnam(p->name) : NULL;
+    const struct group *gr = strcmp(p->kind, "group") == 0 ? gw_party_group(p->name) : NULL;
     struct gw_consumer user = {.kind = "user"};
     char address[GW_ADDRESS_MAX];
     cmx_err err = CMX_OK;

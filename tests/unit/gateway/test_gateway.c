@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,26 @@ struct passwd *getpwnam(const char *name)
         return &pw;
     }
     return getpwnam_r(name, &pw, mem, sizeof mem, &found) == 0 ? found : NULL;
+}
+
+/* Replace libc's functions: the machine's only group is 64003, "viewers", and root is a member of it. */
+static struct group *viewers(bool is)
+{
+    static char root[] = "root", name[] = "viewers";
+    static char *members[] = {root, NULL};
+    static struct group gr = {.gr_name = name, .gr_gid = 64003, .gr_mem = members};
+
+    return is ? &gr : NULL;
+}
+
+struct group *getgrnam(const char *name)
+{
+    return viewers(strcmp(name, "viewers") == 0);
+}
+
+struct group *getgrgid(gid_t gid)
+{
+    return viewers(gid == 64003);
 }
 
 static unsigned fsyncs; /* calls of fsync, except SQLite's */
@@ -1655,6 +1676,43 @@ static void test_golden(void **state)
     free(text);
 }
 
+/* A group that was granted by its number has the same members as by its name. Packets to the members stay marked after
+ * the grant was removed. */
+static void test_group_members(void **state)
+{
+    static const char *const names[] = {"group:viewers", "group:64003"};
+    struct cmx_why e = {0};
+    struct gw_consumer root = {.kind = "user", .name = "root"};
+    struct gw_consumer c;
+    struct gw_allowed_list allowed;
+    char address[GW_ADDRESS_MAX];
+    gw_outcome out;
+    char *text;
+    size_t len;
+    FILE *f;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_meta_set(&gateway.registry, "link", "fdaa:bbbb:cccc::", &e), CMX_OK);
+    assert_int_equal(gw_party_identity(&gateway.registry, &gateway.fleet, &root, address, &e), CMX_OK);
+    gateway.user = false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        sql("DELETE FROM consumer");
+        assert_int_equal(gw_consumer_parse(&c, names[i], &e), CMX_OK);
+        assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
+        read_allowed(&allowed);
+        assert_int_equal(allowed.n, 2);
+        gw_allowed_free(&allowed);
+        assert_int_equal(gw_grant_remove(&gateway.registry, &c, "cam-17", 81, &out, &e), CMX_OK);
+        read_allowed(&allowed);
+        assert_int_equal(allowed.n, 0);
+        GENERATE(assert_int_equal(gw_nft_fleet(f, &gateway, &allowed, &e), CMX_OK));
+        gw_allowed_free(&allowed);
+        assert_non_null(strstr(text, address));
+        free(text);
+    }
+}
+
 static void unit_grant(const char *unit, const char *device, bool give)
 {
     struct cmx_why e = {0};
@@ -2002,6 +2060,7 @@ int main(void)
         TEST(test_nodes),
         TEST(test_claims),
         TEST(test_allowed_latest_end),
+        TEST(test_group_members),
         TEST(test_unit_marks),
         TEST(test_long_texts),
         TEST(test_delete),
