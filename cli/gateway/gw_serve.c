@@ -30,6 +30,6 @@ int gw_cmd_serve(int argc, char **argv)
     if (!inside && g.user)
         (void)gw_expiry_tick(&expiry, &g); /* expiry.failed records a failure */
     if (expiry.failed)
-        return gw_fail_with("the gateway can't start", "its rules could not be updated", "see the message above");
+        return cli_fail("the gateway can't start", "its rules could not be updated", "see the message above");
     return gw_start(&g, inside);
 }

@@ -11,62 +11,36 @@
  * - `refused REASON`: a certificate that may not log in.
  * - `unknown TYPE KEY`: a key that is not enrolled.
  * - `trouble REASON`: an error. */
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/buf.h"
 #include "gateway/registry/authline.h"
+#include "gateway/registry/control_socket.h"
 #include "gateway/registry/registry_device.h"
 
 #define GATEWAY_PATIENCE_S 5 /* longer than a takeover, which takes at most 3 s */
 
 static uint8_t line[GW_AUTHLINE_MAX];
 
-/* Connects to the gateway's control socket. The address has room for a short path only, and folders may have long ones,
- * so the socket is addressed through a descriptor of its folder. */
-static bool connect_control(int fd, const char *dir)
-{
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    char run[4096];
-    int run_fd;
-    bool ok;
-
-    if ((size_t)snprintf(run, sizeof run, "%s/run", dir) >= sizeof run)
-        return false;
-    run_fd = open(run, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/control", run_fd);
-    ok = run_fd >= 0 && connect(fd, (const struct sockaddr *)&a, sizeof a) == 0;
-    if (run_fd >= 0)
-        close(run_fd);
-    return ok;
-}
-
 /* Sends one line and waits for the answer. If no gateway answers, the login continues without a takeover. Returns false
  * if the gateway refuses the login. */
 static bool notify_gateway(const char *dir, const char *verb, const char *text)
 {
-    struct timeval patience = {.tv_sec = GATEWAY_PATIENCE_S};
     char message[GW_CERTIFICATE_TEXT_MAX + 32];
     char answer[16] = "";
     size_t got = 0;
     ssize_t n;
     int len = snprintf(message, sizeof message, "%s %s\n", verb, text);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = gw_control_socket_connect(dir, GATEWAY_PATIENCE_S);
 
     if (fd < 0)
         return true;
-    /* SO_SNDTIMEO also limits `connect`, which waits while the gateway's queue of connections is full. */
-    if (len > 0 && (size_t)len < sizeof message &&
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0 && connect_control(fd, dir) &&
-        send(fd, message, (size_t)len, MSG_NOSIGNAL) == len)
+    if (len > 0 && (size_t)len < sizeof message && send(fd, message, (size_t)len, MSG_NOSIGNAL) == len)
         while (got < sizeof answer - 1 && (n = recv(fd, answer + got, sizeof answer - 1 - got, 0)) > 0)
             got += (size_t)n;
     close(fd);

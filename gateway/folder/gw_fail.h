@@ -1,8 +1,8 @@
-/* gw_fail.h - error messages of the gateway's programs, on stderr: `cmxsafe: WHAT: WHY; WHAT TO DO`. */
+/* gw_fail.h - prints an error with its reason, like cli_fail. */
 #pragma once
 
-#include "gateway/registry/registry.h"
+#include "cmxsafe/core/why.h"
+#include "port/linux/cli.h"
 
-/* Both print the message and return EXIT_FAILURE. todo may be NULL. */
+/* Prints `cmxsafe: WHAT: ` and the text of e. Returns CLI_FAILED. */
 int gw_fail(const char *what, const struct cmx_why *e);
-int gw_fail_with(const char *what, const char *why, const char *todo);

@@ -9,7 +9,6 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/authline.h"
+#include "gateway/registry/control_socket.h"
 #include "gateway/server/gw_access_log.h"
 #include "gateway/server/gw_client.h"
 #include "gateway/server/gw_control.h"
@@ -34,27 +34,14 @@
 
 #define UNREAD "unread\n" /* the answer to `reload` if the registry can't be read */
 
-/* sun_path is short and folders may be long, so the socket is addressed through a descriptor of its folder. */
-static bool short_address(const char *run, struct sockaddr_un *a, int *dir)
-{
-    *dir = open(run, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (*dir < 0)
-        return false;
-    memset(a, 0, sizeof *a);
-    a->sun_family = AF_UNIX;
-    snprintf(a->sun_path, sizeof a->sun_path, "/proc/self/fd/%d/control", *dir);
-    return true;
-}
-
 bool gw_control_open(struct gw_server *s)
 {
-    char run[GW_PATH_MAX];
     struct sockaddr_un a;
     int dir;
     bool ok;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    if (fd < 0 || !short_address(gw_path(s->g, "run", run), &a, &dir))
+    if (fd < 0 || !gw_control_socket_address(s->g->dir, &a, &dir))
         return false;
     unlinkat(dir, "control", 0);
     ok = bind(fd, (const struct sockaddr *)&a, sizeof a) == 0 && fchmodat(dir, "control", 0666, 0) == 0 &&
@@ -479,34 +466,6 @@ static cmx_err not_running(const struct gw *g, struct cmx_why *e)
     return cmx_why_fail(e, CMX_ECLOSED, "no gateway is running here; start it with 'cmxsafe gateway serve'");
 }
 
-/* Connects to the control socket. patience_s: how long the connection and each later call may wait; 0: not at all.
- * Returns -1 if no gateway is running or, with errno EAGAIN, if the gateway accepts no connection in time. */
-static int control_connect(const struct gw *g, int patience_s)
-{
-    const struct timeval patience = {.tv_sec = patience_s};
-    char path[GW_PATH_MAX];
-    struct sockaddr_un a;
-    int dir;
-    int error;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (patience_s ? 0 : SOCK_NONBLOCK), 0);
-
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (short_address(gw_path(g, "run", path), &a, &dir)) {
-        error = connect(fd, (const struct sockaddr *)&a, sizeof a) == 0 ? 0 : errno;
-        close(dir);
-        if (!error)
-            return fd;
-        errno = error;
-    }
-    error = errno;
-    close(fd);
-    errno = error;
-    return -1;
-}
-
 static bool send_request(int fd, const char *request)
 {
     return send(fd, request, strlen(request), MSG_NOSIGNAL) == (ssize_t)strlen(request) &&
@@ -518,7 +477,7 @@ bool gw_control_is_serving(const struct gw *g)
     char path[GW_PATH_MAX];
     int lock = open(gw_path(g, "run/lock", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     bool serving = lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0;
-    int fd = serving ? -1 : control_connect(g, 0);
+    int fd = serving ? -1 : gw_control_socket_connect(g->dir, 0);
 
     if (lock >= 0)
         close(lock);
@@ -529,7 +488,7 @@ bool gw_control_is_serving(const struct gw *g)
 
 bool gw_control_tell(const struct gw *g, const char *line)
 {
-    int fd = control_connect(g, TELL_S);
+    int fd = gw_control_socket_connect(g->dir, TELL_S);
     bool sent = fd >= 0 && send_request(fd, line);
 
     if (fd >= 0)
@@ -545,7 +504,7 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
     ssize_t got = 0;
     bool sent;
     bool hung;
-    int fd = control_connect(g, ANSWER_S);
+    int fd = gw_control_socket_connect(g->dir, ANSWER_S);
 
     if (fd < 0 && errno != EAGAIN)
         return not_running(g, e);

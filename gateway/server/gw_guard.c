@@ -566,9 +566,9 @@ int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
     sigprocmask(SIG_BLOCK, &set, NULL);
     p.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (p.fd < 0 || !open_guard(&d))
-        status = gw_fail_with("the fleet's rules can't be watched",
-                              "the namespace is missing, or a table of the packet filter in it or on the host",
-                              "run 'cmxsafe gateway net up'");
+        status = cli_fail("the fleet's rules can't be watched",
+                          "the namespace is missing, or a table of the packet filter in it or on the host",
+                          "run 'cmxsafe gateway net up'");
     if (status == -1 && ready) {
         check_all(&d, child); /* send the first report to the server before the unit counts as started */
         ready();

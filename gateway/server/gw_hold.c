@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/port/port.h"
 
 static int compare_holds(const void *a, const void *b)
 {
@@ -224,9 +223,7 @@ void gw_hold_json(struct cmx_json *j, const struct gw_server *s, uint64_t from)
 
 bool gw_hold_open(struct gw_server *s)
 {
-    /* Begin above every number of an earlier process. A reader may send such a number (gw_hold_json, `from`), and must
-     * then get all changes of this process. */
-    s->hold_changes = cmx_port_now_ms() * 1000;
+    s->hold_changes = gw_journal_first_number();
     s->peers = (struct gw_watch){GW_WATCH_PEERS, -1};
     s->routes = (struct gw_watch){GW_WATCH_ROUTES, gw_remote_watch()};
     return s->routes.fd >= 0 && gw_watch_add(s->epoll, &s->routes);

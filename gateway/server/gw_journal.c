@@ -6,9 +6,14 @@
 
 #include "cmxsafe/port/port.h"
 
+uint64_t gw_journal_first_number(void)
+{
+    return cmx_port_now_ms() * 1000;
+}
+
 void gw_journal_begin(struct gw_journal *j)
 {
-    j->base = j->next = cmx_port_now_ms() * 1000;
+    j->base = j->next = gw_journal_first_number();
 }
 
 void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name, const char *from)

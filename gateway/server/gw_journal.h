@@ -29,8 +29,10 @@ struct gw_journal {
     uint64_t next; /* number of the next entry; the last GW_JOURNAL_MAX entries are stored */
 };
 
-/* Gives the entries numbers above those of every earlier gateway process since the machine was booted. A reader that
- * sends such a number then gets all entries of this process. */
+/* Returns a number above those that every earlier gateway process since the machine was booted gave to its entries or
+ * to its changes of claims. A reader that sends such a number then gets everything from this process. */
+uint64_t gw_journal_first_number(void);
+/* Call it first. The numbers of the entries begin with gw_journal_first_number. */
 void gw_journal_begin(struct gw_journal *j);
 void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name, const char *from);
 /* Adds a GW_JOURNAL_UP. */

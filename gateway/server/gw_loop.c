@@ -385,7 +385,7 @@ int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims
     int status;
 
     if (!s)
-        return gw_fail_with("the gateway can't start", "out of memory", NULL);
+        return cli_fail("the gateway can't start", "out of memory", NULL);
     s->g = g;
     s->begun_ms = cmx_port_now_ms();
     s->idsock = idsock;
@@ -400,7 +400,7 @@ int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims
         loop(s);
         end_all(s);
     } else {
-        (void)gw_fail_with("the gateway can't start", strerror(errno), "see 'cmxsafe gateway doctor'");
+        (void)cli_fail("the gateway can't start", strerror(errno), "see 'cmxsafe gateway doctor'");
     }
     gw_hold_close(s);
     gw_access_close(s->access);

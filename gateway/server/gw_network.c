@@ -109,7 +109,7 @@ static bool configure_netns(struct gw *g)
         int fd = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
 
         if (fd < 0 || setns(fd, CLONE_NEWNET) != 0)
-            _exit(gw_fail_with("the network namespace can't be entered", strerror(errno), "run this as root"));
+            _exit(cli_fail("the network namespace can't be entered", strerror(errno), "run this as root"));
         if (gw_network_configure(g, &e))
             _exit(gw_fail("the namespace can't be configured", &e));
         _exit(EXIT_SUCCESS);
@@ -152,18 +152,16 @@ int gw_network_up(struct gw *g)
     struct cmx_why e = {0};
 
     if (gw_meta_get(&g->registry, "link", link, sizeof link))
-        return gw_fail_with("net up failed", "the registry lacks the link's addresses",
-                            "run 'cmxsafe gateway init' again");
+        return cli_fail("net up failed", "the registry lacks the link's addresses", "run 'cmxsafe gateway init' again");
     /* Load the rules before creating the link, so that nothing is reachable unfiltered. */
     if (!netns_exists() && !gw_program_runf(false, "ip netns add " GW_NETNS))
-        return gw_fail_with("net up failed", "the network namespace can't be created",
-                            "run it as root; install iproute2");
+        return cli_fail("net up failed", "the network namespace can't be created", "run it as root; install iproute2");
     if (!configure_netns(g))
-        return gw_fail_with("net up failed", "the namespace can't be configured", "see above");
+        return cli_fail("net up failed", "the namespace can't be configured", "see above");
     if (!gw_program_runf(false, "nft -f %s", gw_path(g, "host.nft", rules)))
-        return gw_fail_with("net up failed", "nft can't load host.nft", "install nftables");
+        return cli_fail("net up failed", "nft can't load host.nft", "install nftables");
     if (!make_link(link) || !lead_into(g->fleet_text, link))
-        return gw_fail_with("net up failed", "the link into the namespace can't be created", "see ip's message above");
+        return cli_fail("net up failed", "the link into the namespace can't be created", "see ip's message above");
     if (gw_links_up(g, &e)) /* not fatal: this gateway still serves its own devices */
         (void)gw_fail("a link to another gateway is missing", &e);
     return EXIT_SUCCESS;
@@ -180,6 +178,6 @@ int gw_network_down(void)
                 gw_program_runf(false, "nft delete table inet " GW_NFT_HOST_TABLE));
     ok = ok && (!netns_exists() || gw_program_runf(false, "ip netns delete " GW_NETNS));
     return ok ? EXIT_SUCCESS
-              : gw_fail_with("net down failed", "the link, the host's rules or the namespace could not be removed",
-                             "see above; run it as root, with iproute2 and nftables installed");
+              : cli_fail("net down failed", "the link, the host's rules or the namespace could not be removed",
+                         "see above; run it as root, with iproute2 and nftables installed");
 }

@@ -11,8 +11,7 @@ void gw_note(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    cmx_text_format(text, sizeof text, fmt, ap);
     va_end(ap);
-    cmx_text_clean(text);
     fprintf(stderr, "cmxsafe: gateway: %s\n", text);
 }

@@ -3,5 +3,6 @@
 
 #include "cmxsafe/core/err.h"
 
-/* Writes a line: "cmxsafe: gateway: ...". Control characters in it become '?'. */
+/* Writes a line: "cmxsafe: gateway: ...". Control characters in it become '?'; a line that is too long
+ * ends in "...". */
 void gw_note(const char *fmt, ...) CMX_PRINTF(1, 2);

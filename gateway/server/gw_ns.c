@@ -156,7 +156,7 @@ int gw_ns_user(struct gw *g, const int *listeners, size_t n)
     pid_t self = getpid();
 
     if (pipe2(go, O_CLOEXEC) != 0 || pipe2(up, O_CLOEXEC) != 0)
-        return gw_fail_with("the gateway can't start", strerror(errno), NULL);
+        return cli_fail("the gateway can't start", strerror(errno), NULL);
     fflush(NULL);
     child_pid = fork();
     if (child_pid == 0) {
@@ -175,9 +175,8 @@ int gw_ns_user(struct gw *g, const int *listeners, size_t n)
     if (!mapped) {
         kill(child_pid, SIGKILL);
         (void)cmx_child_wait(child_pid);
-        return gw_fail_with(
-            "the gateway can't start", "your ids can't be mapped",
-            "install the package uidmap, and check that /etc/subuid and /etc/subgid have a range for you");
+        return cli_fail("the gateway can't start", "your ids can't be mapped",
+                        "install the package uidmap, and check that /etc/subuid and /etc/subgid have a range for you");
     }
     if (write(go[1], "g", 1) != 1)
         kill(child_pid, SIGKILL);
@@ -346,7 +345,7 @@ static bool write_pid(void)
 static int run_as_account(struct gw *g, pid_t parent, const int *listeners, size_t n)
 {
     if (!gw_account_become(GW_USER_UID, GW_USER_UID))
-        _exit(gw_fail_with("the gateway can't start", strerror(errno), NULL));
+        _exit(cli_fail("the gateway can't start", strerror(errno), NULL));
     if (!cmx_child_end_with(parent, SIGTERM))
         _exit(EXIT_FAILURE);
     return gw_server_run(g, NULL, NULL, listeners, n); /* no identities: eBPF needs capabilities on the host */
@@ -365,9 +364,9 @@ int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
     if (!g->simple && gw_network_configure(g, &e))
         return gw_fail("the gateway can't start", &e);
     if (!give_to_account() || !write_pid())
-        return gw_fail_with("the gateway can't start",
-                            "registry.db, the folder run or a host key is missing, or can't be given to the account",
-                            "see 'cmxsafe gateway doctor'");
+        return cli_fail("the gateway can't start",
+                        "registry.db, the folder run or a host key is missing, or can't be given to the account",
+                        "see 'cmxsafe gateway doctor'");
     fflush(NULL);
     child_pid = fork();
     if (child_pid == 0)

@@ -116,7 +116,7 @@ static int serve_here(struct gw *g, uid_t uid, gid_t gid, pid_t guard, const int
     /* The identity programs are loaded, so privileges are no longer needed. */
     if (geteuid() == 0 ? !gw_account_become(uid, gid) : !gw_account_drop_capabilities()) {
         gw_idsock_close(idsock);
-        return gw_fail_with("the gateway can't start", strerror(errno), NULL);
+        return cli_fail("the gateway can't start", strerror(errno), NULL);
     }
     if (guard && !cmx_child_end_with(guard, SIGTERM)) {
         gw_idsock_close(idsock);
@@ -130,8 +130,7 @@ static int serve_in_namespace(struct gw *g, const struct passwd *pw, pid_t guard
     int netns = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
 
     if (netns < 0 || setns(netns, CLONE_NEWNET) != 0)
-        return gw_fail_with("the gateway can't start", "its network namespace is missing",
-                            "run 'cmxsafe gateway net up'");
+        return cli_fail("the gateway can't start", "its network namespace is missing", "run 'cmxsafe gateway net up'");
     close(netns);
     return serve_here(g, pw->pw_uid, pw->pw_gid, guard, listeners, n);
 }
@@ -146,13 +145,13 @@ static int serve_as_root(struct gw *g, const int *listeners, size_t n)
     int status;
 
     if (!pw)
-        return gw_fail_with("the gateway can't start", "its account is missing", "run 'cmxsafe gateway init' again");
+        return cli_fail("the gateway can't start", "its account is missing", "run 'cmxsafe gateway init' again");
     if (g->simple)
         return serve_here(g, pw->pw_uid, pw->pw_gid, 0, listeners, n);
     fflush(NULL);
     child = fork();
     if (child < 0)
-        return gw_fail_with("the gateway can't start", strerror(errno), NULL);
+        return cli_fail("the gateway can't start", strerror(errno), NULL);
     if (child == 0) {
         status = serve_in_namespace(g, pw, guard, listeners, n);
         fflush(NULL);
@@ -174,15 +173,14 @@ int gw_start(struct gw *g, bool inside)
         return gw_ns_inside(g, listeners, n);
     if (geteuid() == 0 || g->user)
         if (!lock_folder(g))
-            return gw_fail_with("the gateway can't start", "it is running already, or its folder is not yours",
-                                "see 'cmxsafe gateway status'");
+            return cli_fail("the gateway can't start", "it is running already, or its folder is not yours",
+                            "see 'cmxsafe gateway status'");
     if (n == 0)
         n = open_listeners(g, listeners);
     if (n == 0) {
         char why[GW_HOST_MAX + 64];
         snprintf(why, sizeof why, "can't listen on %s (%s)", g->listen, strerror(errno));
-        return gw_fail_with("the gateway can't start", why,
-                            "choose another address with 'cmxsafe gateway init --listen'");
+        return cli_fail("the gateway can't start", why, "choose another address with 'cmxsafe gateway init --listen'");
     }
     if (g->user)
         return gw_ns_user(g, listeners, n);
