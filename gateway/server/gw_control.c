@@ -26,11 +26,12 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
 
-#define ANSWER_S 30     /* a running gateway that sends nothing for this time counts as hung */
-#define HELPER_MS 10000 /* sshd's helper waits less long for an answer */
-#define TELL_S 1        /* limit of the wait for a gateway that has much to accept */
-#define SEND_MS 5000    /* the server spends at most this time on sending an answer */
-#define SEND_PIECE_S 1  /* and at most this time on waiting for the client to read */
+#define ANSWER_S 30           /* a running gateway that sends nothing for this time counts as hung */
+#define HELPER_MS 10000       /* sshd's helper waits less long for an answer */
+#define HELPERS_PER_SESSION 4 /* sshd runs one helper at a time, and an earlier one may not be closed yet */
+#define TELL_S 1              /* limit of the wait for a gateway that has much to accept */
+#define SEND_MS 5000          /* the server spends at most this time on sending an answer */
+#define SEND_PIECE_S 1        /* and at most this time on waiting for the client to read */
 
 #define UNREAD "unread\n" /* the answer to `reload` if the registry can't be read */
 
@@ -51,22 +52,38 @@ bool gw_control_open(struct gw_server *s)
     return ok && gw_watch_add(s->epoll, &s->control);
 }
 
+/* Counts the connections from a session's processes. 0: those of processes that belong to no session. */
+static size_t clients_of(const struct gw_server *s, uint64_t session)
+{
+    size_t n = 0;
+
+    for (const struct gw_client *c = s->clients; c; c = c->next)
+        n += !c->root && !c->node && c->session == session;
+    return n;
+}
+
+/* Finds the session only once: after the process has ended, its number may belong to a process of another session. */
 static void control_take(struct gw_server *s, int fd)
 {
     struct ucred peer = {.uid = (uid_t)-1};
     socklen_t len = sizeof peer;
+    bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0;
+    bool root = known && peer.uid == 0;
+    const struct gw_session *x = known && !root ? gw_session_of_process(s, peer.pid) : NULL;
+    uint64_t session = x ? x->number : 0;
     struct gw_client *c;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || (peer.uid != 0 && peer.uid != geteuid())) {
+    /* A compromised sshd must not use up the connections of the other sessions and of root, or keep one forever. */
+    if (!root && (!known || peer.uid != geteuid() || clients_of(s, session) >= HELPERS_PER_SESSION)) {
         close(fd);
         return;
     }
     c = gw_client_add(s, fd);
     if (!c)
         return;
-    c->pid = peer.pid;
-    c->root = peer.uid == 0;
-    if (!c->root) /* a compromised sshd must not keep connections open forever */
+    c->session = session;
+    c->root = root;
+    if (!root)
         c->deadline_ms = cmx_port_now_ms() + HELPER_MS;
 }
 
@@ -275,24 +292,32 @@ static void send_line(const struct gw_client *c, const char *line)
 
 static void take_login(struct gw_server *s, struct gw_client *c, const char *text)
 {
-    gw_session_identify(s, c->pid, text); /* must happen before the helper answers sshd */
+    struct gw_session *x = gw_session_numbered(s, c->session);
+
+    if (x)
+        gw_session_identify(s, x, text); /* must happen before the helper answers sshd */
     gw_takeover_begin(s, c, text);
 }
 
 static void take_certificate(struct gw_server *s, struct gw_client *c, const char *text)
 {
-    if (!gw_session_certify(s, c->pid, text))
+    struct gw_session *x = gw_session_numbered(s, c->session);
+
+    if (!x || !gw_session_certify(s, x, text))
         send_line(c, GW_REFUSED "\n");
 }
 
 static void take_refused(struct gw_server *s, struct gw_client *c, const char *text)
 {
-    gw_session_refused(s, c->pid, text);
+    const struct gw_session *x = gw_session_numbered(s, c->session);
+
+    if (x)
+        gw_session_refused(s, x, text);
 }
 
 static void take_unknown(struct gw_server *s, struct gw_client *c, const char *text)
 {
-    const struct gw_session *x = gw_session_of_process(s, c->pid);
+    const struct gw_session *x = gw_session_numbered(s, c->session);
 
     if (x)
         gw_pending_note(&s->pending, text, x->from, x->source, (int64_t)time(NULL));
@@ -300,7 +325,7 @@ static void take_unknown(struct gw_server *s, struct gw_client *c, const char *t
 
 static void take_trouble(struct gw_server *s, struct gw_client *c, const char *text)
 {
-    const struct gw_session *x = gw_session_of_process(s, c->pid);
+    const struct gw_session *x = gw_session_numbered(s, c->session);
 
     if (!x || x->up)
         return; /* only a login reports trouble; a session that has logged in must not fill the log */

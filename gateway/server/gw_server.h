@@ -246,9 +246,8 @@ void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
 void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms);
 /* Ends sessions whose certificate has expired. */
 void gw_sessions_end_expired(struct gw_server *s, uint64_t now_ms);
-/* Call when sshd's helper (process pid) has refused a certificate. Finds the helper's session, and logs and counts the
- * refusal. */
-void gw_session_refused(struct gw_server *s, pid_t pid, const char *reason);
+/* Call when sshd's helper has refused a certificate of x. Logs and counts the refusal. */
+void gw_session_refused(struct gw_server *s, const struct gw_session *x, const char *reason);
 
 /* ---- gw_forwards.c ---- */
 struct gw_forward {
@@ -325,8 +324,8 @@ struct gw_question {
 
 struct gw_client {
     struct gw_watch watch;
-    pid_t pid;
-    bool root; /* the peer is root of this user namespace */
+    uint64_t session; /* number of the session to which the peer belonged when it connected; 0: none */
+    bool root;        /* the peer is root of this user namespace */
     struct gw_client *next;
     size_t len;
     char request[GW_CERTIFICATE_TEXT_MAX + 32];

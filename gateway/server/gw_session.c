@@ -321,11 +321,9 @@ static void note_refused(struct gw_server *s, const struct gw_session *x, const 
     note_bounded(s, x, "certificate or key refused", reason);
 }
 
-void gw_session_refused(struct gw_server *s, pid_t pid, const char *reason)
+void gw_session_refused(struct gw_server *s, const struct gw_session *x, const char *reason)
 {
-    const struct gw_session *x = gw_session_of_process(s, pid);
-
-    if (x && !x->up)
+    if (!x->up)
         note_refused(s, x, reason);
 }
 

@@ -112,31 +112,26 @@ struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid)
     return x;
 }
 
-/* Returns the session of the process; NULL if the session is up or ending. Once a session is up, its identity is fixed,
- * because one of its processes may have been compromised. */
-static struct gw_session *session_that_logs_in(const struct gw_server *s, pid_t pid)
+/* Once a session is up, its identity is fixed, because one of its processes may have been compromised. */
+static bool logs_in(const struct gw_session *x)
 {
-    struct gw_session *x = gw_session_of_process(s, pid);
-
-    return x && !x->up && !x->ending ? x : NULL;
+    return !x->up && !x->ending;
 }
 
-void gw_session_identify(struct gw_server *s, pid_t pid, const char *fingerprint)
+void gw_session_identify(struct gw_server *s, struct gw_session *x, const char *fingerprint)
 {
-    struct gw_session *x = s->idsock ? session_that_logs_in(s, pid) : NULL;
     struct cmx_why e = {0};
 
-    if (x && gw_session_set_identity(s, x, fingerprint, &e))
+    if (s->idsock && logs_in(x) && gw_session_set_identity(s, x, fingerprint, &e))
         gw_note("%s: %s", x->from, e.text);
 }
 
-bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text)
+bool gw_session_certify(struct gw_server *s, struct gw_session *x, const char *text)
 {
-    struct gw_session *x = session_that_logs_in(s, pid);
     struct cmx_why e = {0};
     cmx_err err;
 
-    if (!x)
+    if (!logs_in(x))
         return false;
     err = gw_certificate_parse(&certificate, text, &e);
     if (!err)

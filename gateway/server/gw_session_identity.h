@@ -6,10 +6,10 @@
 #include "gateway/registry/sshdlog.h"
 #include "gateway/server/gw_server.h"
 
-/* Call when sshd's helper (process pid) looks up a key. Gives the helper's session the identity of the key. */
-void gw_session_identify(struct gw_server *s, pid_t pid, const char *fingerprint);
+/* Call when sshd's helper looks up a key for x. Gives x the identity of the key. */
+void gw_session_identify(struct gw_server *s, struct gw_session *x, const char *fingerprint);
 /* Like gw_session_identify, for a certificate "TYPE BASE64". False: a login with this certificate is not permitted. */
-bool gw_session_certify(struct gw_server *s, pid_t pid, const char *text);
+bool gw_session_certify(struct gw_server *s, struct gw_session *x, const char *text);
 
 /* Gives x the identity of the key. */
 CMX_MUST_USE cmx_err gw_session_set_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint,

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_start.h"
 #include "port/linux/child.h"
+
+#define DESCRIPTORS_MIN 512 /* enough for about a hundred sessions: gw_loop.c keeps 256 spare */
 
 /* Finds the listening sockets that this process inherited. systemd passed them on; in --user mode, the process outside
  * the namespaces did. Their numbers start at 3 (sd_listen_fds(3)). */
@@ -164,6 +167,19 @@ static int serve_as_root(struct gw *g, const int *listeners, size_t n)
     return status;
 }
 
+/* Returns CLI_OK or, after an error message, CLI_FAILED. */
+static int check_descriptors(void)
+{
+    struct rlimit limit;
+    char why[80];
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max >= DESCRIPTORS_MIN)
+        return CLI_OK;
+    snprintf(why, sizeof why, "it may open only %llu files, and needs at least %d", (unsigned long long)limit.rlim_max,
+             DESCRIPTORS_MIN);
+    return cli_fail("the gateway can't start", why, "raise the hard limit (LimitNOFILE in its unit, or 'ulimit -Hn')");
+}
+
 int gw_start(struct gw *g, bool inside)
 {
     int listeners[GW_LISTENERS_MAX];
@@ -171,6 +187,8 @@ int gw_start(struct gw *g, bool inside)
 
     if (inside)
         return gw_ns_inside(g, listeners, n);
+    if (check_descriptors())
+        return CLI_FAILED;
     if (geteuid() == 0 || g->user)
         if (!lock_folder(g))
             return cli_fail("the gateway can't start", "it is running already, or its folder is not yours",

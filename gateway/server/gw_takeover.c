@@ -111,8 +111,7 @@ static void begin_here(struct gw_server *s, struct gw_client *c, const char *fin
 
 void gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint)
 {
-    uint64_t number = s->idsock && !c->node ? gw_idsock_session_of(s->idsock, c->pid) : 0;
-    struct gw_session *x = number ? gw_session_numbered(s, number) : NULL;
+    struct gw_session *x = gw_session_numbered(s, c->session);
 
     begin_here(s, c, fingerprint);
     if (x)

@@ -136,7 +136,7 @@ session=$(gw status --json | jq -r '.sessions[] | select(.name == "cam-18") | .p
 cgroup=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$session/cgroup")
 case $cgroup in */sessions/[0-9]*) ;; *) fail "the session has no control group: $cgroup" ;; esac
 cat >"$TMP/taken.py" <<'PY'
-import errno, os, socket, struct, sys
+import errno, os, socket, struct, sys, time
 "x".encode("idna")  # imports the codec while its file can still be read
 own, other, cgroup = sys.argv[1:4]
 open(cgroup + "/cgroup.procs", "w").write("0")
@@ -187,9 +187,20 @@ try:
     t.connect((other, port)); bad.append("a wildcard listener takes another's port %d" % port)
 except OSError:
     pass
+# It holds a few connections to the gateway's control socket, and the gateway closes the others.
+held = [socket.socket(socket.AF_UNIX) for i in range(20)]
+for h in held: h.connect(sys.argv[6])
+time.sleep(1)
+def is_open(h):
+    try:
+        return h.recv(1, socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+n = sum(is_open(h) for h in held)
+if not 1 <= n <= 4: bad.append("holds %d connections to the control socket" % n)
 print("\n".join(bad))
 PY
-nsenter --net=/run/netns/cmxsafe python3 "$TMP/taken.py" "$B" "$A" "$cgroup" "$(id -u cmxsafe-gw)" "$(id -g cmxsafe-gw)" >"$TMP/taken.log" 2>&1 || fail "the process in the session: $(cat "$TMP/taken.log")"
+nsenter --net=/run/netns/cmxsafe python3 "$TMP/taken.py" "$B" "$A" "$cgroup" "$(id -u cmxsafe-gw)" "$(id -g cmxsafe-gw)" "$GW/run/control" >"$TMP/taken.log" 2>&1 || fail "the process in the session: $(cat "$TMP/taken.log")"
 [ -z "$(tr -d '\n' <"$TMP/taken.log")" ] || fail "a session may: $(cat "$TMP/taken.log")"
 ok "a process in a session's control group has the session's identity and ports, and nothing else"
 
