@@ -1,13 +1,15 @@
 #include "gateway/server/gw_revoked.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/core/text.h"
+#include "cmxsafe/port/crypto.h"
 #include "cmxsafe/port/port.h"
+#include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_revocation.h"
 #include "gateway/registry/authority.h"
-
-#define RENDER_MS 60000 /* a new KRL in the registry reaches sshd's file within this time */
 
 struct batch {
     struct gw_session *sessions[GW_REVOCATION_KEYS_MAX];
@@ -20,23 +22,23 @@ struct batch {
 
 static struct batch batch;
 
-static bool add_session(struct gw_registry *r, struct gw_session *x)
+/* CMX_ENOENT: the registry does not have the session's key, so that the session is not added. */
+static cmx_err add_session(struct gw_registry *r, struct gw_session *x, struct cmx_why *e)
 {
     char *plain = batch.plain[batch.n];
     sqlite3_stmt *stmt = NULL;
-    bool found = x->certificate.text != NULL;
+    cmx_err err = CMX_OK;
 
-    batch.keys[batch.n] = found ? x->certificate.text : plain;
-    if (!found) {
-        found = gw_sql_row(r, &stmt, NULL, "SELECT type, blob FROM key WHERE fingerprint = ?", "t", x->fingerprint) ==
-                CMX_OK;
-        if (found)
+    batch.keys[batch.n] = x->certificate.text ? x->certificate.text : plain;
+    if (!x->certificate.text) {
+        err = gw_sql_row(r, &stmt, e, "SELECT type, blob FROM key WHERE fingerprint = ?", "t", x->fingerprint);
+        if (!err)
             snprintf(plain, sizeof batch.plain[0], "%s %s", gw_sql_text(stmt, 0), gw_sql_text(stmt, 1));
         sqlite3_finalize(stmt);
     }
-    batch.sessions[batch.n] = x;
-    batch.n += found;
-    return batch.n == GW_REVOCATION_KEYS_MAX;
+    if (!err)
+        batch.sessions[batch.n++] = x;
+    return err;
 }
 
 static void mark_revoked(const struct gw_krl *krl)
@@ -50,32 +52,62 @@ static void mark_revoked(const struct gw_krl *krl)
     batch.n = 0;
 }
 
+static cmx_err check_sessions(struct gw_server *s, struct gw_registry *r, struct cmx_why *e)
+{
+    struct gw_krl krl;
+    cmx_err err = gw_krl_get(r, true, &krl, e);
+
+    batch.n = 0;
+    for (struct gw_session *x = s->sessions; !err && krl.len && x; x = x->next) {
+        if (!x->up || x->ending)
+            continue;
+        err = add_session(r, x, e);
+        if (err == CMX_ENOENT)
+            err = CMX_OK; /* the check of its rights ends this session */
+        if (batch.n == GW_REVOCATION_KEYS_MAX)
+            mark_revoked(&krl);
+    }
+    if (batch.n)
+        mark_revoked(&krl);
+    cmx_mem_free(krl.bytes);
+    return err;
+}
+
+/* True if the file that sshd reads has the KRL of the registry. */
+static bool is_rendered(const struct gw_server *s)
+{
+    uint8_t raw[CMX_SHA256_LEN];
+    char path[GW_PATH_MAX];
+    char digest[sizeof s->krl] = "";
+    char *text = NULL;
+    size_t len = 0;
+
+    if (gw_file_read(gw_path(s->g, "krl", path), &text, &len, NULL) == CMX_OK && len &&
+        cmx_sha256_of((const uint8_t *)text, len, raw) == CMX_OK)
+        cmx_text_hex_encode(digest, raw, sizeof raw);
+    free(text); /* allocated by gw_file_read */
+    return strcmp(digest, s->krl) == 0;
+}
+
 cmx_err gw_revoked_check(struct gw_server *s, struct gw_registry *r, struct cmx_why *e)
 {
     struct gw_krl krl;
     cmx_err err = gw_krl_get(r, false, &krl, e);
 
-    if (err || strcmp(krl.digest, s->krl) == 0)
-        return err;
-    if (krl.digest[0])
-        err = gw_krl_get(r, true, &krl, e);
-    if (err)
-        return err;
-    snprintf(s->krl, sizeof s->krl, "%s", krl.digest);
-    s->krl_ms = cmx_port_now_ms();
-    batch.n = 0;
-    for (struct gw_session *x = s->sessions; krl.len && x; x = x->next)
-        if (x->up && !x->ending && add_session(r, x))
-            mark_revoked(&krl);
-    if (batch.n)
-        mark_revoked(&krl);
-    cmx_mem_free(krl.bytes);
-    return CMX_OK;
+    if (!err && strcmp(krl.digest, s->krl) != 0) {
+        s->rendered_ms = 0;
+        err = check_sessions(s, r, e);
+        if (!err)
+            snprintf(s->krl, sizeof s->krl, "%s", krl.digest);
+    }
+    if (!err && !s->rendered_ms && is_rendered(s))
+        s->rendered_ms = cmx_port_now_ms();
+    return err;
 }
 
 bool gw_revoked_may_be(const struct gw_server *s, const struct gw_session *x)
 {
-    return s->krl_ms && x->started_ms <= s->krl_ms + RENDER_MS;
+    return !s->rendered_ms || x->started_ms <= s->rendered_ms;
 }
 
 bool gw_revoked_session(struct gw_server *s, struct gw_session *x)
@@ -89,7 +121,7 @@ bool gw_revoked_session(struct gw_server *s, struct gw_session *x)
     if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, &e) == CMX_OK) {
         batch.n = 0;
         if (gw_krl_get(&r, true, &krl, &e) == CMX_OK)
-            (void)add_session(&r, x); /* the result only says whether the batch is full */
+            (void)add_session(&r, x, &e); /* a session that was not added counts as revoked */
         revoked =
             batch.n == 0 ||
             (krl.len && (gw_revocation_ask(krl.bytes, krl.len, batch.keys, 1, batch.revoked, &e) || batch.revoked[0]));

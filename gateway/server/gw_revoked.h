@@ -8,7 +8,8 @@
  * be read: call this again. */
 CMX_MUST_USE cmx_err gw_revoked_check(struct gw_server *s, struct gw_registry *r, struct cmx_why *e);
 
-/* True if sshd may have checked x's login with an earlier KRL. */
+/* True if sshd may have checked x's login with another KRL than the registry's: the file that sshd reads is written
+ * after the registry, and not at all if the command that changes the KRL is killed in between. */
 bool gw_revoked_may_be(const struct gw_server *s, const struct gw_session *x);
 /* True if the KRL revokes the session's key, certificate or CA. Also true if this can't be checked. */
 bool gw_revoked_session(struct gw_server *s, struct gw_session *x);

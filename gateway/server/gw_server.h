@@ -185,12 +185,12 @@ struct gw_server {
     struct gw_watch routes;                                   /* routes that other gateways announce */
     struct gw_watch peers;                                    /* requests from other gateways */
     pid_t reports[GW_PEER_REPORTS_MAX + GW_PEER_FOLLOWS_MAX]; /* child processes that send long answers; 0: unused */
-    char judge[200];    /* what the guard found wrong with the rules, links or routes; "": nothing */
-    uint64_t begun_ms;  /* when the server started */
-    uint64_t judged_ms; /* when the guard last reported; 0: never */
-    char krl[65];       /* digest of the KRL that all sessions were checked with; "": none */
-    uint64_t krl_ms;    /* when the KRL changed; 0: never */
-    uint64_t repairs;   /* how often the guard reported that it restored rules, routes or links */
+    char judge[200];      /* what the guard found wrong with the rules, links or routes; "": nothing */
+    uint64_t begun_ms;    /* when the server started */
+    uint64_t judged_ms;   /* when the guard last reported; 0: never */
+    char krl[65];         /* digest of the KRL that all sessions were checked with; "": none */
+    uint64_t rendered_ms; /* when the file that sshd reads was first seen to have this KRL; 0: not yet */
+    uint64_t repairs;     /* how often the guard reported that it restored rules, routes or links */
     uint64_t silence_checked_ms;
     uint64_t fatal_window_ms;
     unsigned fatals; /* log lines in this window that count towards GW_FATALS_PER_MINUTE */

@@ -13,10 +13,12 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
+#include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_revocation.h"
 #include "gateway/registry/authline.h"
 #include "gateway/registry/party.h"
 #include "gateway/registry/sshdlog.h"
+#include "gateway/server/gw_revoked.h"
 
 #define DATA "tests/unit/gateway/data/"
 #define IN_2026 INT64_C(1780000000)
@@ -352,6 +354,50 @@ static void test_krl_question(void **state)
     assert_true(revoked[0]);
 }
 
+static void write_krl(const char *text)
+{
+    char path[160];
+    struct cmx_why e = {0};
+
+    snprintf(path, sizeof path, "%s/krl", folder);
+    assert_int_equal(gw_file_write(path, text, strlen(text), 0600, &e), CMX_OK);
+}
+
+/* If the command that stores a KRL is killed before it writes the file that sshd reads, the gateway checks every login
+ * itself, however long ago that was. If the registry can't be read, the check is repeated. */
+static void test_krl_file(void **state)
+{
+    static struct gw g;
+    static struct gw_server s = {.g = &g};
+    static struct gw_session up = {.up = true, .fingerprint = "SHA256:x"};
+    const struct gw_session later = {.started_ms = UINT64_MAX};
+    struct cmx_why e = {0};
+    char path[160];
+    gw_outcome out;
+
+    (void)state;
+    snprintf(g.dir, sizeof g.dir, "%s", folder);
+    write_krl("");
+    assert_int_equal(gw_revoked_check(&s, &registry, &e), CMX_OK);
+    assert_false(gw_revoked_may_be(&s, &later));
+    assert_int_equal(gw_krl_set(&registry, (const uint8_t *)"new", 3, &out, &e), CMX_OK);
+    assert_int_equal(gw_revoked_check(&s, &registry, &e), CMX_OK);
+    assert_true(gw_revoked_may_be(&s, &later));
+    write_krl("new");
+    assert_int_equal(gw_revoked_check(&s, &registry, &e), CMX_OK);
+    assert_false(gw_revoked_may_be(&s, &later));
+    assert_true(gw_revoked_may_be(&s, &up)); /* it began before the file was written */
+    s.sessions = &up;
+    assert_int_equal(gw_krl_set(&registry, (const uint8_t *)"newer", 5, &out, &e), CMX_OK);
+    assert_int_equal(sqlite3_exec(registry.db, "ALTER TABLE key RENAME TO away", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(gw_revoked_check(&s, &registry, &e), CMX_EFORMAT);
+    assert_int_equal(gw_revoked_check(&s, &registry, &e), CMX_EFORMAT);
+    assert_int_equal(sqlite3_exec(registry.db, "ALTER TABLE away RENAME TO key", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(gw_revoked_check(&s, &registry, &e), CMX_OK);
+    snprintf(path, sizeof path, "%s/krl", folder);
+    unlink(path);
+}
+
 static void log_is(const char *text, gw_log_kind kind, const char *detail)
 {
     struct gw_log_line l;
@@ -416,6 +462,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_identity, open_registry, close_registry),
         cmocka_unit_test_setup_teardown(test_krl, open_registry, close_registry),
         cmocka_unit_test_setup_teardown(test_krl_question, open_registry, close_registry),
+        cmocka_unit_test_setup_teardown(test_krl_file, open_registry, close_registry),
         cmocka_unit_test(test_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
