@@ -10,7 +10,7 @@ import { time } from "./text.js";
 const { cockpit } = window;
 
 // Names of devices, groups and campaigns (gw_device_check_name).
-export const NAME = { pattern: "[a-z0-9]([a-z0-9\\-]{0,61}[a-z0-9])?", hint: "Lower-case letters, digits and hyphens, at most 63." };
+export const NAME = { pattern: "[a-z0-9]([a-z0-9\\-]{0,61}[a-z0-9])?", hint: "Lower-case letters, digits and hyphens, at most 63, without a hyphen at the start or end." };
 const KEY = { name: "key", label: "Public key", rows: 3, required: true, hint: "As ssh-keygen writes it, such as ssh-ed25519 AAAA…" };
 
 // Returns the option and its value as arguments; none if the value is empty.

@@ -15,8 +15,9 @@ cmx_err gw_device_check_name(const char *name, struct cmx_why *e)
         strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
         return cmx_why_fail(
             e, CMX_EINVAL,
-            "'%.80s' is not a valid name; use at most 63 lower-case letters, digits and '-' (it becomes a host name)",
-            name);
+            "'%.80s' is not a valid name; use lower-case letters, digits and hyphens, at most %d, without "
+            "a hyphen at the start or end",
+            name, GW_NAME_MAX - 1);
     return CMX_OK;
 }
 

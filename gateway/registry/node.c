@@ -40,9 +40,10 @@ static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
 {
     static const char key_chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
     uint8_t raw[16];
+    cmx_err err = gw_device_check_name(n->name, e);
 
-    if (gw_device_check_name(n->name, NULL))
-        return cmx_why_fail(e, CMX_EINVAL, "'%.60s' is not a valid gateway name; use a-z, 0-9 and -", n->name);
+    if (err)
+        return err;
     if (inet_pton(AF_INET, n->underlay, raw) != 1 && inet_pton(AF_INET6, n->underlay, raw) != 1)
         return cmx_why_fail(
             e, CMX_EINVAL, "'%.60s' is not an address; give the address at which the other gateways reach this gateway",

@@ -13,7 +13,7 @@ machine 4; cable 1 4; entry 4
 again() { on 4 env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --listen "[::]:$GW_PORT" --host 10.9.1.4 --name "$1" >"$TMP/again.log" 2>&1; }
 gwn 1 nodes --json >"$TMP/nodes.before"
 ! again gw1 && grep -q "the fleet has a gateway 'gw1' already; give another --name" "$TMP/again.log" || fail "two gateways of one name: $(cat "$TMP/again.log")"
-! again 'GW 4' && grep -q "'GW 4' is not a valid gateway name" "$TMP/again.log" || fail "a join that failed can't be repeated: $(cat "$TMP/again.log")"
+! again 'GW 4' && grep -q "'GW 4' is not a valid name" "$TMP/again.log" || fail "a join that failed can't be repeated: $(cat "$TMP/again.log")"
 [ -z "$(find /var/lib/node4/gateway -name 'hostkey*' -o -name registry.db)" ] || fail "a join that failed keeps keys: $(ls /var/lib/node4/gateway)"
 addresses() { jq -c '[.nodes[] | [.name, .address]]' "$1"; }
 gwn 1 nodes --json >"$TMP/nodes.after"
