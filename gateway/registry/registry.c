@@ -169,9 +169,11 @@ static cmx_err run_schemas(struct gw_registry *r, int64_t from, struct cmx_why *
     return sqlite3_exec(r->db, sql, NULL, NULL, NULL) == SQLITE_OK ? CMX_OK : gw_sql_failed(r->db, e);
 }
 
-/* Copies the registry to PATH.vN. Replaces an existing copy, which is from an upgrade that did not complete. */
-static cmx_err backup_before_upgrade(struct gw_registry *r, const char *path, int64_t version, struct cmx_why *e)
+/* Copies the registry to PATH.vN. Replaces an existing copy, which is from an upgrade that did not complete. Reads
+ * through another connection, because the caller's has a transaction. */
+static cmx_err backup_before_upgrade(const char *path, int64_t version, struct cmx_why *e)
 {
+    struct gw_registry now;
     char copy[4200];
     cmx_err err;
 
@@ -179,23 +181,28 @@ static cmx_err backup_before_upgrade(struct gw_registry *r, const char *path, in
         return cmx_why_fail(e, CMX_EINVAL, "the path of the registry is too long");
     if (unlink(copy) != 0 && errno != ENOENT)
         return cmx_why_fail(e, CMX_EPERM, "can't replace %s (%s)", copy, strerror(errno));
-    err = gw_registry_backup(r, copy, e);
+    err = open_db(&now, path, SQLITE_OPEN_READONLY, GW_READ_PATIENCE_MS, e);
+    if (!err)
+        err = gw_registry_backup(&now, copy, e);
+    gw_registry_close(&now);
     if (err)
         cmx_why_set(e, "the registry has to be upgraded, but can't be backed up first: %s", e ? e->text : "");
     return err;
 }
 
-static cmx_err upgrade(struct gw_registry *r, const char *path, int64_t version, struct cmx_why *e)
+static cmx_err upgrade(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
-    cmx_err err = backup_before_upgrade(r, path, version, e);
+    int64_t version;
+    cmx_err err = gw_registry_begin(r, e);
 
-    if (!err)
-        err = gw_registry_begin(r, e);
     if (err)
         return err;
-    err = gw_sql_number(r, &version, e, "PRAGMA user_version", ""); /* another writer may have upgraded it meanwhile */
-    if (!err)
-        err = run_schemas(r, version, e);
+    err = check_version(r, path, &version, e); /* another writer may have upgraded it meanwhile */
+    if (!err && version < GW_SCHEMA_VERSION) {
+        err = backup_before_upgrade(path, version, e);
+        if (!err)
+            err = run_schemas(r, version, e);
+    }
     if (err) {
         gw_registry_rollback(r);
         return err;
@@ -310,7 +317,7 @@ static cmx_err open_tables(struct gw_registry *r, const char *path, bool write, 
     if (!err)
         err = check_version(r, path, &version, e);
     if (!err && version < GW_SCHEMA_VERSION)
-        err = write ? upgrade(r, path, version, e) : upgrade_in_memory(r, version, e);
+        err = write ? upgrade(r, path, e) : upgrade_in_memory(r, version, e);
     return err;
 }
 

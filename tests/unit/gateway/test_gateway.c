@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "gateway/folder/gw_files.h"
@@ -1261,6 +1262,38 @@ static void test_upgrade(void **state)
     assert_int_equal(access(copy, F_OK), -1);
 }
 
+/* Several commands upgrade the registry at the same time: one does it, and the copy is of the former version. */
+static void test_upgrade_together(void **state)
+{
+    char copy[160];
+    char command[256];
+    struct cmx_why e = {0};
+    struct gw_registry r;
+    sqlite3 *v1;
+    sqlite3_stmt *stmt;
+    int status;
+
+    (void)state;
+    gw_registry_close(&gateway.registry);
+    snprintf(copy, sizeof copy, "%s.v1", db);
+    snprintf(command, sizeof command, "cp tests/unit/gateway/data/registry-v1.db %s", db);
+    for (int round = 0; round < 10; round++) {
+        assert_int_equal(system(command), 0);
+        for (int i = 0; i < 6; i++)
+            if (fork() == 0)
+                _exit(gw_registry_open(&r, db, true, &e) == CMX_OK ? 0 : 1);
+        while (wait(&status) > 0)
+            assert_int_equal(status, 0);
+        assert_int_equal(sqlite3_open_v2(copy, &v1, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_prepare_v2(v1, "PRAGMA user_version", -1, &stmt, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+        assert_int_equal(sqlite3_column_int(stmt, 0), 1);
+        sqlite3_finalize(stmt);
+        sqlite3_close(v1);
+        unlink(copy);
+    }
+}
+
 static void csv_is(const char *text, size_t len, cmx_err last, const char *expected)
 {
     static char mem[512];
@@ -2067,6 +2100,7 @@ int main(void)
         TEST(test_names),
         TEST(test_merge),
         TEST(test_upgrade),
+        TEST(test_upgrade_together),
         TEST(test_csv),
         TEST(test_grant_terms),
         TEST(test_group_grants),
