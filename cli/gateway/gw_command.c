@@ -89,7 +89,10 @@ int gw_change_begin(struct gw_change *x)
 static int apply_changes(struct gw *g, struct cmx_why *e)
 {
     struct cmx_why now = {0};
-    cmx_err err = gw_apply(g, e);
+    cmx_err err;
+
+    gw_folder_unsettle(g);
+    err = gw_apply(g, e);
 
     if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) {
         err = CMX_EPERM;

@@ -177,6 +177,11 @@ cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
     return CMX_OK;
 }
 
+void gw_folder_unsettle(struct gw *g)
+{
+    g->unsettled = true;
+}
+
 void gw_folder_settle(struct gw *g)
 {
     g->unsettled = false;

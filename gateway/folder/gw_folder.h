@@ -46,7 +46,7 @@ struct gw {
     char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
     bool locked;    /* this process holds the gateway's lock */
-    bool unsettled; /* an earlier holder of the lock was killed; what it stored may not be in force */
+    bool unsettled; /* what this or an earlier holder of the lock stored may not be in force (gw_folder_settle) */
     int lock;       /* the lock file's descriptor, if locked */
 };
 
@@ -63,9 +63,12 @@ void gw_folder_close(struct gw *g);
  * lock before it reads the registry, and hold it until the change is loaded into the kernel. CMX_EBUSY: another command
  * held it for GW_LOCK_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
-/* True if a process that held the lock was killed, and no later holder has called gw_folder_settle. What the process
- * stored in the registry may not be in force yet. */
+/* True if no process holds the lock, and an earlier holder was killed or called gw_folder_unsettle, and no holder has
+ * called gw_folder_settle since. What is stored in the registry may not be in force yet. */
 bool gw_folder_is_abandoned(const struct gw *g);
+/* Call this after a change of the registry was committed, before it is applied: if that fails, the running gateway
+ * tries again (gw_expiry.h). */
+void gw_folder_unsettle(struct gw *g);
 /* Call this when all of the registry is in force: applied, and the running gateway has checked its sessions. */
 void gw_folder_settle(struct gw *g);
 /* Reads the settings from g->registry, which must be open. */

@@ -57,7 +57,7 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 
 /* *n: how many grants were removed, plus how many pieces of evidence were marked as not trusted; not set for a shared
  * registry. *changed: true if the rules were rendered again, because a grant or evidence has ended, the copy has
- * become stale, or a command was killed. *what: after a failure, what failed. */
+ * become stale, or a command was killed or could not apply its change. *what: after a failure, what failed. */
 static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bool *changed, const char **what,
                       struct cmx_why *e)
 {
@@ -77,7 +77,7 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
         struct cmx_why now = {0};
 
         *what = "the registry can't be applied";
-        err = gw_apply(g, e);
+        err = gw_apply_access(g, e);
         x->closed = !err && g->registry.stale;
         if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) {
             *what = "the running gateway can't be reloaded";
@@ -125,13 +125,14 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
     x->noted_ms = now;
     if (expire(x, g, due, &n, &changed, &what, &e)) {
         if (!x->failed)
-            gw_note("%s%s: %s", unapplied ? "a command was killed while it changed the gateway: " : "", what, e.text);
+            gw_note("%s%s: %s", unapplied ? "a command did not complete its change of the gateway: " : "", what,
+                    e.text);
         x->failed = true;
         x->due_ms = x->retry_ms = now + RETRY_MS;
         return false;
     }
     if (unapplied)
-        gw_note("a command was killed while it changed the gateway; the registry was applied again");
+        gw_note("a command did not complete its change of the gateway; the registry was applied again");
     x->failed = false;
     x->registry_mtime = (struct timespec){0}; /* makes the next call compute the next end again */
     if (n)
