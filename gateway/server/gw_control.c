@@ -67,23 +67,26 @@ static void control_take(struct gw_server *s, int fd)
 {
     struct ucred peer = {.uid = (uid_t)-1};
     socklen_t len = sizeof peer;
-    bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0;
-    bool root = known && peer.uid == 0;
-    const struct gw_session *x = known && !root ? gw_session_of_process(s, peer.pid) : NULL;
-    uint64_t session = x ? x->number : 0;
+    const struct gw_session *x = NULL;
     struct gw_client *c;
 
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || (peer.uid != 0 && peer.uid != geteuid())) {
+        close(fd);
+        return;
+    }
+    if (peer.uid != 0)
+        x = gw_session_of_process(s, peer.pid);
     /* A compromised sshd must not use up the connections of the other sessions and of root, or keep one forever. */
-    if (!root && (!known || peer.uid != geteuid() || clients_of(s, session) >= HELPERS_PER_SESSION)) {
+    if (peer.uid != 0 && clients_of(s, x ? x->number : 0) >= HELPERS_PER_SESSION) {
         close(fd);
         return;
     }
     c = gw_client_add(s, fd);
     if (!c)
         return;
-    c->session = session;
-    c->root = root;
-    if (!root)
+    c->session = x ? x->number : 0;
+    c->root = peer.uid == 0;
+    if (!c->root)
         c->deadline_ms = cmx_port_now_ms() + HELPER_MS;
 }
 

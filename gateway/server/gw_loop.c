@@ -326,8 +326,8 @@ static size_t raise_limits(void)
     return (size_t)lim.rlim_max;
 }
 
-/* Opens the resources that sessions with identities need: the watch on other gateways' claims, the ruleset that
- * isolates sessions from each other, the access log and the kernel's events. */
+/* Opens the resources that sessions with identities need: the watch on other gateways' claims, the access log and the
+ * kernel's events. */
 static bool open_identities(struct gw_server *s)
 {
     struct cmx_why e = {0};
@@ -338,9 +338,6 @@ static bool open_identities(struct gw_server *s)
         return false;
     if (gw_party_gateway_identity(&s->g->fleet, s->own_address, &e))
         return false;
-    s->ruleset = gw_confine_ruleset();
-    if (s->ruleset < 0)
-        gw_note("the kernel has no Landlock: a session whose sshd is compromised could act as another session");
     s->access = gw_access_open(s->g, s->own_address);
     s->events = (struct gw_watch){GW_WATCH_EVENTS, gw_idsock_events_fd(s->idsock)};
     return s->access && gw_watch_add(s->epoll, &s->events);
@@ -353,6 +350,9 @@ static bool open_all(struct gw_server *s, const int *listeners, size_t n)
     s->slots = cpus > 0 ? (size_t)cpus * GW_SLOTS_PER_CPU : 0;
     if (s->slots < GW_SLOTS_MIN)
         s->slots = GW_SLOTS_MIN;
+    s->ruleset = gw_confine_ruleset();
+    if (s->ruleset < 0)
+        gw_note("the kernel has no Landlock: a session whose sshd is compromised could act as another session");
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (s->epoll < 0 || !open_signals(s) || !open_identities(s) || !gw_control_open(s))
         return false;

@@ -336,8 +336,9 @@ static void take_line(struct gw_server *s, struct gw_session *x)
     case GW_LOG_ACCEPTED:
         now_up(s, x, &l);
         break;
-    case GW_LOG_CHILD:
-        x->child = (pid_t)l.number;
+    case GW_LOG_CHILD: /* a compromised sshd could name another session's process */
+        if (gw_session_of_process(s, (pid_t)l.number) == x)
+            x->child = (pid_t)l.number;
         break;
     case GW_LOG_FAILED:
         x->penalty_ms =

@@ -21,6 +21,10 @@ wait_for 20 listening "$P1" && wait_for 20 listening "$P2" || fail "no listeners
 [ "$(curl -s -m 10 "http://127.0.0.1:$P1/")" = one ] || fail "no answer"
 prints_no '^([^ ]+ +){3}(0\.0\.0\.0|\*|\[::\]):' ss -Hltn "sport = :$P1" || fail "a listener beyond the loopback"
 ok "ports on the loopback"
+gw status --json | json_is .confined || skip_part "confined sessions: the kernel has no Landlock"
+session=$(gw status --json | jq -r '.sessions[0].pid')
+[ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$session/status")" = 1 ] || fail "a session's sshd is not confined"
+ok "sessions are confined"
 refused_listen b -N -R "$P1:127.0.0.1:$WEB" || fail "another device's port"
 refused_listen b -N -R "$((P3 + 1)):127.0.0.1:$WEB" || fail "a port of no device"
 refused_session b -T true || fail "a command"
