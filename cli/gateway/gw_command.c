@@ -9,7 +9,6 @@
 #include "gateway/registry/node.h"
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_apply.h"
-#include "gateway/server/gw_control.h"
 
 /* True if the operator gave no folder and the default is the user's own folder. */
 static bool is_own_default(const struct gw_common *c)
@@ -84,22 +83,11 @@ int gw_change_begin(struct gw_change *x)
     return x->status;
 }
 
-/* Call it after the commit. Applies the registry. Then has the running gateway check its sessions, even if applying the
- * registry failed. Closes g. */
+/* Call it after the commit. Closes g. */
 static int apply_changes(struct gw *g, struct cmx_why *e)
 {
-    struct cmx_why now = {0};
-    cmx_err err;
+    cmx_err err = gw_apply_change(g, false, e);
 
-    gw_folder_unsettle(g);
-    err = gw_apply(g, e);
-
-    if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) {
-        err = CMX_EPERM;
-        *e = now;
-    }
-    if (!err)
-        gw_folder_settle(g);
     gw_folder_close(g);
     if (!err)
         return CLI_OK;

@@ -10,7 +10,6 @@
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/grant.h"
 #include "gateway/server/gw_apply.h"
-#include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
 #include "gateway/shared/shared.h"
 
@@ -152,11 +151,9 @@ static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
     return err;
 }
 
-/* Applies the copy as a command applies its change: writes and loads the rules, and has the gateway check its
- * sessions. */
+/* Applies the copy as a command applies its change. */
 static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
 {
-    struct cmx_why now = {0};
     cmx_err err;
 
     gw_folder_close(&f->g);
@@ -164,14 +161,8 @@ static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
     if (!err)
         err = gw_folder_lock(&f->g, e);
     if (!err)
-        err = gw_apply(&f->g, e);
-    if (gw_control(&f->g, "reload", NULL, &now) == CMX_EPERM && !err) {
-        err = CMX_EPERM;
-        *e = now;
-    }
+        err = gw_apply_change(&f->g, false, e);
     f->unapplied = err != CMX_OK;
-    if (!err)
-        gw_folder_settle(&f->g);
     return err;
 }
 

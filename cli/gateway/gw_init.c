@@ -311,7 +311,7 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, bool cre
     if (!err)
         err = gw_install(g, e);
     if (!err)
-        err = gw_apply(g, e);
+        err = gw_apply_change(g, false, e);
     if (err)
         return give_up(g, e);
     /* If the network is up, configure it again: after an upgrade, it may still be the network of the former version. */

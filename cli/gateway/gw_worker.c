@@ -261,7 +261,6 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
 {
     bool due = w->any_login || w->incidents.n || (w->n_seen && cmx_port_now_ms() - w->seen_ms >= SEEN_MS);
     bool changed = false;
-    struct cmx_why ignored = {0};
     cmx_err err = CMX_OK;
 
     if (!w->decided_ms)
@@ -282,11 +281,7 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
     w->decided_ms = 0;
     for (struct known *k = w->devices; k; k = k->next)
         k->decided = false;
-    if (changed && !err) {
-        err = gw_apply(&w->g, e);
-        (void)!gw_control(&w->g, "reload", NULL, &ignored); /* a gateway that is not running has no session to check */
-    }
-    return err;
+    return changed && !err ? gw_apply_change(&w->g, false, e) : err;
 }
 
 /* ---- devices that are away ---- */

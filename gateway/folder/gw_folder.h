@@ -66,8 +66,7 @@ CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
 /* True if no process holds the lock, and an earlier holder was killed or called gw_folder_unsettle, and no holder has
  * called gw_folder_settle since. What is stored in the registry may not be in force yet. */
 bool gw_folder_is_abandoned(const struct gw *g);
-/* Call this after a change of the registry was committed, before it is applied: if that fails, the running gateway
- * tries again (gw_expiry.h). */
+/* Call this after a change of the registry was committed, before it is applied (gw_apply_change). */
 void gw_folder_unsettle(struct gw *g);
 /* Call this when all of the registry is in force: applied, and the running gateway has checked its sessions. */
 void gw_folder_settle(struct gw *g);

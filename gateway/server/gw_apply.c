@@ -342,3 +342,19 @@ cmx_err gw_apply_access(struct gw *g, struct cmx_why *e)
 {
     return apply(g, true, e);
 }
+
+cmx_err gw_apply_change(struct gw *g, bool only_access, struct cmx_why *e)
+{
+    struct cmx_why now = {0};
+    cmx_err err;
+
+    gw_folder_unsettle(g);
+    err = apply(g, only_access, e);
+    if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) { /* CMX_ECLOSED: no gateway is running */
+        err = CMX_EPERM;
+        *e = now;
+    }
+    if (!err)
+        gw_folder_settle(g);
+    return err;
+}

@@ -15,6 +15,11 @@ CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
  * /etc/hosts. */
 CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
 
+/* Call this with the gateway's lock held, after a change of the registry was committed. Applies the registry like
+ * gw_apply or, with only_access, like gw_apply_access, and then makes the running gateway check its sessions, even if
+ * applying failed. After an error the running gateway tries again (gw_expiry.h). */
+CMX_MUST_USE cmx_err gw_apply_change(struct gw *g, bool only_access, struct cmx_why *e);
+
 /* Applies only the claims, which limit what the other gateways may announce. */
 CMX_MUST_USE cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e);
 

@@ -5,7 +5,6 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/copy_state.h"
 #include "gateway/server/gw_apply.h"
-#include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
 
 #define NOTE_MS 60000 /* interval of storing the present time in the registry while a grant or evidence has an end */
@@ -74,18 +73,9 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
     }
     *changed = !err && (*n || g->unsettled || (due && g->registry.sharing));
     if (*changed) {
-        struct cmx_why now = {0};
-
         *what = "the registry can't be applied";
-        err = gw_apply_access(g, e);
+        err = gw_apply_change(g, true, e);
         x->closed = !err && g->registry.stale;
-        if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) {
-            *what = "the running gateway can't be reloaded";
-            err = CMX_EPERM;
-            *e = now;
-        }
-        if (!err)
-            gw_folder_settle(g);
     }
     gw_folder_close(g);
     return err;
