@@ -161,6 +161,7 @@ forbidden("bind to a free port", lambda: tcp().bind((own, 0)))
 forbidden("bind to an IPv4-mapped address", lambda: tcp().bind(("::ffff:127.0.0.1", 8080)))
 forbidden("bind to IPv4", lambda: socket.socket(socket.AF_INET).bind(("127.0.0.1", 8080)))
 forbidden("connect by IPv4", lambda: socket.create_connection(("127.0.0.1", 1883), 2))
+forbidden("connect to the loopback", lambda: socket.create_connection(("::1", 7777), 2))
 forbidden("connect to an IPv4-mapped address", lambda: tcp().connect(("::ffff:127.0.0.1", 1883)))
 for name, kind, protocol in (("raw", socket.SOCK_RAW, 6), ("raw, any", socket.SOCK_RAW, 255), ("datagram", socket.SOCK_DGRAM, 0), ("ping", socket.SOCK_DGRAM, 58), ("seqpacket", socket.SOCK_SEQPACKET, 0), ("MPTCP", socket.SOCK_STREAM, 262), ("SCTP", socket.SOCK_STREAM, 132)):
     forbidden("a %s socket" % name, lambda: socket.socket(socket.AF_INET6, kind, protocol))
@@ -200,6 +201,9 @@ n = sum(is_open(h) for h in held)
 if not 1 <= n <= 4: bad.append("holds %d connections to the control socket" % n)
 print("\n".join(bad))
 PY
+nsenter --net=/run/netns/cmxsafe socat TCP6-LISTEN:7777,bind=[::1],fork,reuseaddr - >/dev/null & PIDS+=("$!")
+loopback() { nsenter --net=/run/netns/cmxsafe socat -u OPEN:/dev/null "TCP6:[::1]:7777" 2>/dev/null; }
+wait_for 10 loopback || fail "no program in the namespace can use its loopback"
 nsenter --net=/run/netns/cmxsafe python3 "$TMP/taken.py" "$B" "$A" "$cgroup" "$(id -u cmxsafe-gw)" "$(id -g cmxsafe-gw)" "$GW/run/control" >"$TMP/taken.log" 2>&1 || fail "the process in the session: $(cat "$TMP/taken.log")"
 [ -z "$(tr -d '\n' <"$TMP/taken.log")" ] || fail "a session may: $(cat "$TMP/taken.log")"
 ok "a process in a session's control group has the session's identity and ports, and nothing else"
