@@ -1,6 +1,6 @@
 /* The control socket, DIR/run/control. A client sends one line; the server answers and closes the connection. The table
  * `requests` lists who may send which request. The server checks a client's permissions by the ids that the kernel
- * reports (SO_PEERCRED), not by file modes. */
+ * reports (SO_PEERCRED). In system mode, the socket's mode also keeps other users from using up its queue. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -37,6 +37,7 @@
 
 bool gw_control_open(struct gw_server *s)
 {
+    const mode_t mode = s->g->user ? 0666 : 0600; /* in --user mode, the owner is not the account, even outside */
     struct sockaddr_un a;
     int dir;
     bool ok;
@@ -45,7 +46,7 @@ bool gw_control_open(struct gw_server *s)
     if (fd < 0 || !gw_control_socket_address(s->g->dir, &a, &dir))
         return false;
     unlinkat(dir, "control", 0);
-    ok = bind(fd, (const struct sockaddr *)&a, sizeof a) == 0 && fchmodat(dir, "control", 0666, 0) == 0 &&
+    ok = bind(fd, (const struct sockaddr *)&a, sizeof a) == 0 && fchmodat(dir, "control", mode, 0) == 0 &&
          listen(fd, 1024) == 0;
     close(dir);
     s->control = (struct gw_watch){GW_WATCH_CONTROL, fd};
@@ -534,6 +535,9 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
     bool hung;
     int fd = gw_control_socket_connect(g->dir, ANSWER_S);
 
+    if (fd < 0 && errno == EACCES)
+        return cmx_why_fail(e, CMX_EPERM,
+                            "the running gateway answers only root and its own account; run this as root");
     if (fd < 0 && errno != EAGAIN)
         return not_running(g, e);
     sent = fd >= 0 && send_request(fd, request);

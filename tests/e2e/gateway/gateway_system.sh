@@ -44,6 +44,9 @@ for request in status traffic pending 'journal 0' 'claims 0' 'forget x'; do
     [ -z "$(asked_by cmxsafe-gw "$request")" ] && [ -n "$(asked_by 0 "$request")" ] || fail "the account gets an answer to '$request', or root gets none"
 done
 ok "the account's processes cannot read the list of sessions"
+connects() { setpriv --reuid "$1" --regid "$2" --clear-groups socat -u OPEN:/dev/null "UNIX-CONNECT:$GW/run/control" 2>/dev/null; }
+connects 0 0 && connects cmxsafe-gw cmxsafe-gw && ! connects 1234 1234 && ! connects 1234 cmxsafe-gw || fail "another user can use up the control socket's queue, or root or the account can't connect"
+ok "other users cannot connect to the control socket"
 wait_for 10 prints_no 5001 nft list table inet cmxsafe_host || fail "erin has dora's grant"
 gw status --json | json_is '.judge == "" and .counters.judge_repairs == 0' >/dev/null || fail "a change of accounts counts as a repair"
 userdel erin && gw grant --remove user:dora cam-17:81 >/dev/null || fail "grant --remove"
