@@ -60,22 +60,31 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bool *changed, const char **what,
                       struct cmx_why *e)
 {
+    struct cmx_why now = {0};
+    cmx_err applied;
     cmx_err err;
 
     *what = "the gateway's folder can't be opened or locked";
     err = gw_folder_open(g, true, e);
     if (err)
         return err;
+    sqlite3_busy_timeout(g->registry.db, GW_READ_PATIENCE_MS); /* the caller also watches the rules */
     err = gw_folder_lock(g, e);
     if (!err) {
         *what = "ended grants can't be removed from the registry, or the present time can't be stored in it";
         err = remove_ended(g, n, e);
+        /* The rules are rendered without what has ended, even if another process prevents the change of the registry.
+         */
+        *changed = *n || g->unsettled || (due && (err || g->registry.sharing));
     }
-    *changed = !err && (*n || g->unsettled || (due && g->registry.sharing));
     if (*changed) {
-        *what = "the registry can't be applied";
-        err = gw_apply_change(g, true, e);
-        x->closed = !err && g->registry.stale;
+        applied = gw_apply_change(g, true, &now);
+        x->closed = !applied && g->registry.stale;
+        if (applied && !err) {
+            *what = "the registry can't be applied";
+            err = applied;
+            *e = now;
+        }
     }
     gw_folder_close(g);
     return err;
@@ -119,7 +128,7 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
                     e.text);
         x->failed = true;
         x->due_ms = x->retry_ms = now + RETRY_MS;
-        return false;
+        return changed;
     }
     if (unapplied)
         gw_note("a command did not complete its change of the gateway; the registry was applied again");

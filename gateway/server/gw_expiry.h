@@ -20,6 +20,7 @@ struct gw_expiry {
 
 /* Call several times a second, with g's registry closed. Once a grant or evidence has ended, the copy has become stale,
  * or a command was killed or failed before its change was in force, applies the registry and makes the running gateway
- * check its sessions. If the registry is not shared, first removes ended grants from it. Returns true if it applied the
- * registry. After a failure, logs the failure once and tries again at later calls. */
+ * check its sessions. If the registry is not shared, first removes ended grants from it; if they can't be removed now,
+ * applies it without them. Returns true if it applied the registry. After a failure, logs the failure once and tries
+ * again at later calls. */
 bool gw_expiry_tick(struct gw_expiry *x, struct gw *g);

@@ -45,6 +45,23 @@ wait_for 10 logged "1 grant or verdict ended" || fail "the end is not logged"
 gw log CAM-17 | grep -q "expire .*cam-17:81" || fail "no end in the audit trail: $(gw log cam-17)"
 ok "a grant ends by itself"
 
+# A grant also ends while another process keeps the registry from being changed. A compromised sshd could do that, because
+# the account may read the file.
+gw grant "$WHO" cam-17:81 --for 15s >/dev/null && reaches || fail "a short grant"
+python3 -c '
+import sqlite3, sys, time
+db = sqlite3.connect("file:%s?mode=ro" % sys.argv[1], uri=True, isolation_level=None, timeout=20)
+db.execute("BEGIN"); db.execute("SELECT count(*) FROM device").fetchone()
+print("locked", flush=True)
+time.sleep(120)' "$GW/registry.db" >"$TMP/locked" & LOCKER=$!; PIDS+=("$LOCKER")
+wait_for 10 grep -q locked "$TMP/locked" || fail "the registry is not locked"
+wait_for 40 reaches_not || fail "the grant did not end while the registry was locked"
+[ -n "$(left)" ] && kill -0 "$LOCKER" || fail "the registry was not locked"
+kill "$LOCKER"
+ended() { [ -z "$(left)" ]; }
+wait_for 20 ended || fail "the grant is still listed"
+ok "a grant ends even if the registry can't be changed"
+
 # A command is killed after it has stored a change and before the change is in force. The running gateway applies it.
 gw grant "$WHO" cam-17:81 >/dev/null && reaches || fail "grant"
 mkdir "$TMP/hang" && printf '#!/bin/sh\nexec sleep 1000\n' >"$TMP/hang/nft" && chmod 755 "$TMP/hang" "$TMP/hang/nft" || fail "a packet filter that hangs"
