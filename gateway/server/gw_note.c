@@ -1,9 +1,9 @@
 #include "gateway/server/gw_note.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "cmxsafe/core/text.h"
+#include "port/linux/stderr_line.h"
 
 void gw_note(const char *fmt, ...)
 {
@@ -13,5 +13,5 @@ void gw_note(const char *fmt, ...)
     va_start(ap, fmt);
     cmx_text_format(text, sizeof text, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "cmxsafe: gateway: %s\n", text);
+    cmx_stderr_line("cmxsafe: gateway: ", text);
 }

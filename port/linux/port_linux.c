@@ -18,6 +18,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "port/linux/linux_port.h"
+#include "port/linux/stderr_line.h"
 
 static struct cmx_linux_device device;
 
@@ -222,15 +223,13 @@ void cmx_port_log(cmx_log_level level, const char *tag, const char *line)
     static const char letters[] = "EWID";
     /* <N> is how journald reads a priority (sd-daemon(3)). */
     static const char priorities[] = "3467";
-    char out[CMX_LOG_LINE_MAX + 64];
-    int n;
+    char prefix[64];
 
     if (device.log_journal)
-        n = snprintf(out, sizeof out, "<%c>%s: %s\n", priorities[level], tag, line);
+        snprintf(prefix, sizeof prefix, "<%c>%s: ", priorities[level], tag);
     else
-        n = snprintf(out, sizeof out, "%c %s: %s\n", letters[level], tag, line);
-    if (n > 0 && write(STDERR_FILENO, out, (size_t)n) < 0)
-        return; /* stderr fails, so nothing can be reported */
+        snprintf(prefix, sizeof prefix, "%c %s: ", letters[level], tag);
+    cmx_stderr_line(prefix, line);
 }
 
 uint32_t cmx_port_flash_size(void)

@@ -1,10 +1,12 @@
 /* Log lines have a level and the module's tag, and no byte that could forge a line or control a terminal. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -138,9 +140,39 @@ static void a_limited_line_above_the_level_is_not_counted(void **state)
     assert_string_equal(logged(), "D proxy: x\n");
 }
 
+/* Logs more lines than fit into the pipe. The alarm ends a test whose log waits. */
+static void a_full_pipe_delays_nobody(void **state)
+{
+    static char text[1 << 20];
+    const char *lost;
+    unsigned n;
+    int room;
+    int fits;
+
+    (void)state;
+    alarm(30);
+    assert_true(fcntl(taken[1], F_SETPIPE_SZ, 16384) > 0);
+    for (unsigned i = 0; i < 1000; i++)
+        cmx_log(CMX_LOG_INFO, "proxy", "%058u", i);
+    assert_int_equal(ioctl(taken[0], FIONREAD, &room), 0);
+    fits = room / 68; /* the length of each line */
+    assert_int_equal(room % 68, 0);
+    assert_true(fits > 0 && fits < 1000);
+    assert_int_equal(read(taken[0], text, sizeof text), room);
+    cmx_log(CMX_LOG_INFO, "proxy", "y");
+    lost = logged();
+    assert_int_equal(sscanf(lost, "I proxy: %u lines were lost", &n), 1);
+    assert_int_equal(n, 1000 - fits);
+    assert_non_null(strstr(lost, "\nI proxy: y\n"));
+    cmx_log(CMX_LOG_INFO, "proxy", "z");
+    assert_string_equal(logged(), "I proxy: z\n");
+    alarm(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_full_pipe_delays_nobody, take, give_back),
         cmocka_unit_test_setup_teardown(a_line_has_its_level_and_tag, take, give_back),
         cmocka_unit_test_setup_teardown(lines_above_the_level_are_dropped, take, give_back),
         cmocka_unit_test_setup_teardown(control_characters_are_replaced, take, give_back),
