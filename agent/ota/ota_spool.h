@@ -34,7 +34,7 @@ struct ota_spool {
 
 /* Opens (creates) the file, and empties it: an agent that was killed leaves its upload there. Reads the record, asks
  * the version hook, and writes the record. If it cannot be written, the status shows this as the problem. CMX_EIO: a
- * file cannot be opened or the boot is not known; *why says why. */
+ * file cannot be opened or the boot is not known. CMX_EBUSY: another agent uses the file. *why says why. */
 CMX_MUST_USE cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *config, struct cmx_why *why);
 void ota_spool_close(struct ota_spool *s);
 

@@ -119,7 +119,8 @@ int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, 
 int cli_fail(const char *what, const char *why, const char *todo);
 
 /* For the start of main: opens each standard stream that is closed, so that no file or socket takes its number and
- * receives the program's output. Writing to such a stream still fails; reading from it gives an end of file. */
+ * receives the program's output. Writing to such a stream still fails; reading from it gives an end of file. A write
+ * beyond the limit for the size of a file (ulimit -f) fails, and does not end the program. */
 void cli_begin(void);
 
 /* For the end of main: returns status, or CLI_FAILED with a message if the output could not be written. */

@@ -76,11 +76,12 @@ wait_for 30 serves || fail "a reload does not take a session away from a silent 
 end_agent
 ok "a silent gateway"
 
-# ---- a spool on a full disk ----
+# ---- a spool on a full disk, and one that reaches the limit for the size of a file ----
+# full COMMAND...: runs the agent with COMMAND in front. The spool can take 256 KB.
 full() {
     local port gate
-    mkdir "$TMP/small"
-    mount -t tmpfs -o size=256k none "$TMP/small" || return 77
+    AGENT_PREFIX=("$@")
+    rm -f "$TMP/installed"
     port=$(free_port) gate=$(free_port)
     CONF=$TMP/full.conf
     { gateway_section; printf '[ota]\nallow_unsigned = yes\ninstall = cat >%s/installed\nspool = %s/spool\nport = %s\n' "$TMP" "$TMP/small" "$port"
@@ -95,9 +96,12 @@ full() {
     [ "$code" = 200 ] && cmp "$TMP/installed" "$TMP/little" || { cat "$TMP/answer"; fail "an upload after the disk was full: $code"; }
     end_agent
 }
-if unshare -m true 2>/dev/null; then
+mkdir "$TMP/small"
+(set +e; full prlimit --fsize=262144) || fail "the limit for the size of a file"
+ok "the limit for the size of a file"
+if mount -t tmpfs -o size=256k none "$TMP/small" 2>/dev/null; then
     (set +e; full) || fail "a full disk"
-    umount "$TMP/small" 2>/dev/null
+    umount "$TMP/small"
     ok "a full disk"
 else
     skip_part "a full disk: no mount"

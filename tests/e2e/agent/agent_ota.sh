@@ -41,6 +41,9 @@ curl -sS -m 60 -F update=@bundle1.signed "$URL/update" >answer || fail curl
 grep -q "^OK version=- slot=handler sha256=$(sha256sum <bundle1 | cut -d' ' -f1)$" answer || { cat answer; fail "the answer"; }
 cmp installed bundle1 || fail "the handler got a changed bundle"
 is .running.version 2.0 && is .state idle || fail "the new version is not shown"
+sed "s|^control_socket = .*|control_socket = $RUN/second|; s|^port = $PORT|port = $(free_port)|" "$CONF" >second.conf
+timeout 20 "$BIN/cmxsafed" -c second.conf 2>second.log; code=$?
+[ "$code" = 1 ] && grep -q "$TMP/spool is in use by another agent" second.log || { cat second.log; fail "two agents with one spool: $code"; }
 ok "a verified bundle reaches the handler's standard input"
 
 touch broken

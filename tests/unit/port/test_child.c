@@ -23,7 +23,7 @@ static void handle(int signo)
 
 static void test_signals(void **state)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGUSR1};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGXFSZ, SIGUSR1};
     const struct sigaction action = {.sa_handler = handle};
 
     (void)state;
