@@ -174,7 +174,7 @@ cmx_err board_lwip_start(const char *name, const struct board_net *net, struct c
     if (err == CMX_OK)
         err = parse_mac(net, name, tap.mac, why);
     if (err == CMX_OK)
-        err = board_tap_open(name, &tap.fd, why);
+        err = board_tap_open(&tap, name, why);
     if (err != CMX_OK)
         return err;
     start_stack(&a);

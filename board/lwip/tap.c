@@ -2,8 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -25,21 +25,27 @@ static cmx_err say(struct cmx_why *why, const char *name, cmx_err err)
     return err;
 }
 
-cmx_err board_tap_open(const char *name, int *fd, struct cmx_why *why)
+static bool attach(const struct board_tap *tap)
 {
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
 
-    if (!name[0] || strlen(name) >= sizeof request.ifr_name) {
+    memcpy(request.ifr_name, tap->name, sizeof tap->name);
+    return ioctl(tap->fd, TUNSETIFF, &request) == 0;
+}
+
+cmx_err board_tap_open(struct board_tap *tap, const char *name, struct cmx_why *why)
+{
+    if (!name[0] || strlen(name) >= sizeof tap->name) {
         cmx_why_set(why, "TAP device '%.40s': the name must have 1 to 15 characters", name);
         return CMX_EINVAL;
     }
-    memcpy(request.ifr_name, name, strlen(name));
-    *fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-    if (*fd < 0)
+    snprintf(tap->name, sizeof tap->name, "%s", name);
+    tap->fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    if (tap->fd < 0)
         return say(why, name, errno == ENOENT ? CMX_ENOENT : CMX_EPERM);
-    if (ioctl(*fd, TUNSETIFF, &request) == 0)
+    if (attach(tap))
         return CMX_OK;
-    close(*fd);
+    close(tap->fd);
     return say(why, name, errno == EBUSY ? CMX_EBUSY : CMX_EPERM);
 }
 
@@ -85,6 +91,17 @@ static void receive(struct board_tap *tap, const uint8_t *frame, u16_t len)
         pbuf_free(p);
 }
 
+/* TUNSETIFF would create a missing device, without addresses, and the program that creates it properly would fail. */
+static void wait_for_device(const struct board_tap *tap)
+{
+    cmx_log(CMX_LOG_ERROR, "net",
+            "reading from the TAP device failed: %s; the board has no network until %s is there again", strerror(errno),
+            tap->name);
+    while (if_nametoindex(tap->name) == 0 || !attach(tap))
+        cmx_port_sleep_ms(1000);
+    cmx_log(CMX_LOG_INFO, "net", "TAP device %s is there again", tap->name);
+}
+
 static void read_frames(void *arg)
 {
     struct board_tap *tap = arg;
@@ -96,12 +113,10 @@ static void read_frames(void *arg)
         if (n > 0)
             receive(tap, frame, (u16_t)n);
         else if (n < 0 && errno != EINTR && errno != EAGAIN && errno != EIO)
-            break;
+            wait_for_device(tap);
         else
             cmx_port_sleep_ms(10); /* EIO: the interface is down; it may come up again */
     }
-    cmx_log(CMX_LOG_ERROR, "net", "reading from the TAP device failed, so the board has no network: %s",
-            strerror(errno));
 }
 
 cmx_err board_tap_run(struct board_tap *tap)

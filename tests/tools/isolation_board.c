@@ -378,7 +378,7 @@ static const char *add_netif(const char *tap, const char *ip)
     ip4_addr_t a, mask, none = {0};
     struct cmx_why why = {""};
 
-    if (board_tap_open(tap, &second_tap.fd, &why) != CMX_OK)
+    if (board_tap_open(&second_tap, tap, &why) != CMX_OK)
         return why.text[0] ? "no tap" : "no";
     inet_pton(AF_INET, ip, &a.addr);
     IP4_ADDR(&mask, 255, 255, 255, 0);

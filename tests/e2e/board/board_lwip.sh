@@ -9,10 +9,13 @@ fi
 BOARD=$BIN/cmxsafe-board
 
 ip link set lo up
-ip tuntap add dev cmx0 mode tap
-ip addr add 10.77.0.1/24 dev cmx0
-ip -6 addr add fd77::1/64 dev cmx0 nodad
-ip link set cmx0 up
+make_device() {
+    ip tuntap add dev cmx0 mode tap
+    ip addr add 10.77.0.1/24 dev cmx0
+    ip -6 addr add fd77::1/64 dev cmx0 nodad
+    ip link set cmx0 up
+}
+make_device
 
 SSHD_ADDRESS=0.0.0.0
 SSHD_PORT=2222
@@ -113,6 +116,12 @@ ip link set cmx0 up
 ip -6 addr add fd77::1/64 dev cmx0 nodad 2>/dev/null
 wait_for 60 through /frame.jpg || fail "does not recover from a cut link"
 ok "recovers from a cut link"
+
+ip link delete cmx0
+wait_for 10 grep -q 'no network until cmx0 is there again' "$TMP/board.log" || fail "a removed TAP device is not reported"
+make_device
+wait_for 60 through /frame.jpg || fail "does not use a TAP device that was removed and created again"
+ok "recovers from a removed TAP device"
 end_board
 
 # The board's contexts forward to nginx on the same link, which reads the PROXY protocol's header in versions 1 and 2.
