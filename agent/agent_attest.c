@@ -31,7 +31,7 @@ static struct {
     struct cmx_hw_key *key; /* NULL: none */
     int image;              /* descriptor; open if image_size is not 0 */
     uint32_t image_size;
-    char image_path[200]; /* for messages */
+    char image_path[4096];
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
     struct cmx_mutex lock; /* guards policy, which a reload changes */
@@ -50,18 +50,43 @@ static uint32_t flash_size(void *arg)
     return self.image_size;
 }
 
+/* Returns the size of a file or block device in bytes; 0: unknown. */
+static uint64_t size_of(int fd, const struct stat *st)
+{
+    off_t end = S_ISREG(st->st_mode) || S_ISBLK(st->st_mode) ? lseek(fd, 0, SEEK_END) : 0;
+
+    return end > 0 ? (uint64_t)end : 0;
+}
+
+/* Returns why the open file is not what an answer would be about; NULL: it is. */
+static const char *image_changed(void)
+{
+    struct stat opened, now;
+
+    if (fstat(self.image, &opened) != 0)
+        return strerror(errno);
+    if (size_of(self.image, &opened) != self.image_size)
+        return "its size has changed; restart the agent";
+    if (stat(self.image_path, &now) != 0)
+        return errno == ENOENT ? "it was removed; restart the agent when it is there again" : NULL;
+    if (S_ISBLK(opened.st_mode) ? now.st_rdev != opened.st_rdev
+                                : now.st_dev != opened.st_dev || now.st_ino != opened.st_ino)
+        return "another file has replaced it; restart the agent";
+    return NULL;
+}
+
 static cmx_err flash_read(void *arg, uint32_t offset, void *out, size_t len)
 {
-    ssize_t n;
+    const char *why = image_changed();
 
     (void)arg;
     if (offset > self.image_size || len > self.image_size - offset)
         return CMX_EINVAL;
-    n = pread(self.image, out, len, offset);
-    if (n == (ssize_t)len)
+    if (!why && pread(self.image, out, len, offset) != (ssize_t)len)
+        why = "it cannot be read";
+    if (!why)
         return CMX_OK;
-    cmx_log_limited(CMX_LOG_ERROR, TAG, "image %s: cannot read %zu bytes at 0x%lx: %s", self.image_path, len,
-                    (unsigned long)offset, n < 0 ? strerror(errno) : "the file is shorter than when the agent started");
+    cmx_log_limited(CMX_LOG_ERROR, TAG, "image %s: %s", self.image_path, why);
     return CMX_EIO;
 }
 
@@ -98,14 +123,6 @@ static cmx_err open_key(const struct identity_section *s, struct cmx_why *why)
         return CMX_OK;
     err = cmx_text_u64(s->tpm_handle, 0, UINT32_MAX, &handle); /* config_check has checked the text */
     return err ? err : cmx_tpm_hmac_open(s->tpm, (uint32_t)handle, &self.key, why);
-}
-
-/* Returns the size of a file or block device in bytes; 0: unknown. */
-static uint64_t size_of(int fd, const struct stat *st)
-{
-    off_t end = S_ISREG(st->st_mode) || S_ISBLK(st->st_mode) ? lseek(fd, 0, SEEK_END) : 0;
-
-    return end > 0 ? (uint64_t)end : 0;
 }
 
 static cmx_err image_open(const char *path, int *out, uint32_t *size, struct cmx_why *why)

@@ -37,13 +37,24 @@ sed -i 's/^port = '"$local_port"'/port = 1/' "$CONF"
 kill -HUP "$AGENT"
 wait_for 20 logged 'needs a restart' || fail "a reload changes attestation"
 cmx attest --url "$URL" | grep -qx MATCH || fail "after a refused reload"
-truncate -s 300000 "$TMP/flash.bin"
-curl -sf "$URL/hash?challenge=x" >/dev/null && fail "an answer for an image that has shrunk"
-wait_for 10 logged "image $TMP/flash.bin: cannot read 4096 bytes at 0x49000: the file is shorter than when the agent started" ||
-    fail "the log does not name the image that has shrunk"
-make_flash $((1 << 20))
+# changed WORDS REASON: expects no answer, because the file is no longer the one that the agent opened.
+changed() {
+    curl -sf "$URL/hash?challenge=x" >/dev/null && fail "an answer for an image that was $1"
+    wait_for 10 logged "image $TMP/flash.bin: $2" || fail "the log does not say that the image was $1"
+}
+cp -p "$TMP/flash.bin" "$TMP/other.bin"
+echo more >>"$TMP/flash.bin"
+changed extended 'its size has changed'
+truncate -s $((1 << 20)) "$TMP/flash.bin"
+cmx attest --url "$URL" | grep -qx MATCH || fail "after the size was restored"
+mv "$TMP/flash.bin" "$TMP/moved.bin"
+changed removed 'it was removed'
+mv "$TMP/other.bin" "$TMP/flash.bin"
+changed replaced 'another file has replaced it'
+mv "$TMP/moved.bin" "$TMP/flash.bin"
+cmx attest --url "$URL" | grep -qx MATCH || fail "after the file was moved back"
 end_agent
-ok "hash and evidence through the tunnel, confined; a reload that would need a restart is refused"
+ok "hash and evidence through the tunnel, confined; an image that is no longer the opened one is not attested; a reload that would need a restart is refused"
 
 chmod 644 "$TMP/private_key.bin"
 configure "key_file = $TMP/private_key.bin"
