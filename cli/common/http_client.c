@@ -171,7 +171,10 @@ static cmx_err perform(CURL *c, const struct http_request *q, struct http_answer
      * counts. */
     if (rc == CURLE_OK || (q->upload && a->status >= 400 && rc != CURLE_ABORTED_BY_CALLBACK))
         return CMX_OK;
-    cmx_why_set(why, "%s", text[0] ? text : curl_easy_strerror(rc));
+    if (rc == CURLE_WRITE_ERROR)
+        cmx_why_set(why, "the answer is longer than %d bytes", HTTP_ANSWER_MAX);
+    else
+        cmx_why_set(why, "%s", text[0] ? text : curl_easy_strerror(rc));
     return error_of(rc);
 }
 

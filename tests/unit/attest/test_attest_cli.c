@@ -242,6 +242,7 @@ static void test_endless_answer_to_an_upload(void **state)
 
     (void)state;
     assert_int_equal(send_to(&h, &why), UPDATE_AGAIN);
+    assert_string_equal(why.text, "the answer is longer than 65536 bytes");
 }
 
 /* The text of a refusal is printed on a terminal: no byte of it may move the cursor or change the window's title. */
