@@ -145,8 +145,10 @@ static int fetch_token(struct job *j)
 static int save_token(const struct job *j)
 {
     struct cmx_new_file to;
-    cmx_err err = cmx_new_file_open(&to, j->o->save, NULL);
+    cmx_err err = cmx_new_file_open(&to, j->o->save, j->o->attest_key ? j->o->attest_key : j->o->key_path);
 
+    if (err && errno == EEXIST)
+        return cli_fail(j->o->save, "is the key", "choose another file");
     if (!err) {
         (void)fwrite(j->token, 1, j->token_len, to.f); /* cmx_new_file_close reports a failed write */
         err = cmx_new_file_close(&to, true);

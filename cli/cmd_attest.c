@@ -26,7 +26,7 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
             "verify signed evidence with the attestation key in FILE, from 'cmxsafe identity public'; the hardware "
             "key is not needed",
             &o->attest_key),
-        CLI_TEXT("image", "FILE", "the expected content of flash", &o->image_path),
+        CLI_TEXT("image", "FILE", "the expected content of flash; without it, firmware.bin", &o->image_path),
         CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "where in flash the image begins", &o->at, .hex = true),
         CLI_TEXT("challenge", "TEXT", "1 to 512 bytes; without it, 32 random hex digits", &o->challenge),
         CLI_TEXT("ranges", "LIST",
@@ -69,10 +69,10 @@ static int check_options(const struct attest_options *o)
     if (!o->evidence && (o->manifest_path || o->gateway || o->session || o->token || o->nonce || o->save))
         return cli_usage(ATTEST_COMMAND,
                          "--manifest, --gateway, --session, --token, --nonce and --save need --evidence");
-    if (o->evidence && (o->compute || o->locate || o->ranges || o->challenge))
+    if (o->evidence && (o->compute || o->locate || o->image_path || o->ranges || o->challenge))
         return cli_usage(ATTEST_COMMAND,
-                         "--compute, --locate, --ranges and --challenge can't be used with --evidence; the ranges come "
-                         "from the manifest, and --nonce replaces --challenge");
+                         "--compute, --locate, --image, --ranges and --challenge can't be used with --evidence; the "
+                         "image and the ranges come from the manifest, and --nonce replaces --challenge");
     if (o->token && !o->nonce)
         return cli_usage(ATTEST_COMMAND, "--token needs the --nonce that was sent to the device");
     if (o->challenge && (strlen(o->challenge) < 1 || strlen(o->challenge) > CMX_CHALLENGE_MAX))
@@ -108,8 +108,7 @@ int attest_ask(const struct attest_options *o, const char *target, const char *a
 
 int cmd_attest(int argc, char **argv)
 {
-    struct attest_options o = {
-        .url = "http://127.0.0.1:8888", .image_path = "firmware.bin", .at = CMX_ATTEST_START, .timeout_s = 30};
+    struct attest_options o = {.url = "http://127.0.0.1:8888", .at = CMX_ATTEST_START, .timeout_s = 30};
     struct cmx_why why = {""};
     bool done;
     int rc = read_options(&o, argc, argv, &done);
@@ -121,6 +120,8 @@ int cmd_attest(int argc, char **argv)
         return rc;
     if (!o.key_path)
         o.key_path = "private_key.bin";
+    if (!o.image_path)
+        o.image_path = "firmware.bin";
     if (!o.attest_key && key_file_read(o.key_path, o.key, &why))
         return cli_fail(o.key_path, why.text,
                         "use --key to give the file with the hardware key that was burned into the device");

@@ -82,7 +82,8 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
                  "the device's name or address, which the gateway resolves, such as cam-17.cmx; without it, localhost",
                  &u->device),
         CLI_TEXT("ssh-config", "FILE", "ssh reads FILE instead of your configuration (ssh -F)", &u->ssh_config),
-        CLI_NUMBER("port", "N", 1, 65535, "the update service's port, to which the gateway connects", &u->port),
+        CLI_NUMBER("port", "N", 1, 65535, "the update service's port, to which the gateway connects; without it, 8989",
+                   &u->port),
         CLI_TEXT("url", "URL", "reach the service directly; without --gateway and --url, http://127.0.0.1:8989",
                  &u->url),
         CLI_NUMBER("wait", "SECONDS", 1, 86400, "how long to wait for restart and confirmation", &u->wait_s),
@@ -94,7 +95,9 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
                  &u->attest_url),
         CLI_NUMBER("limit-rate", "KB", 1, 1000000, "send at most this many KB a second", &u->limit_kbps),
         CLI_FLAG("quiet", "print no progress", &u->quiet),
-        CLI_FLAG("look", "change nothing; succeed if the device is already running the version of IMAGE", &u->look),
+        CLI_FLAG("look",
+                 "change nothing; succeed if the device is already running the version of IMAGE and has confirmed it",
+                 &u->look),
         CLI_TEXT("since", "BOOT",
                  "continue the update that began while the device had this boot identifier (see --look)", &u->since),
         CLI_TEXT("expect", "VERSION", "the version that the device reports once it runs an --opaque IMAGE",
@@ -113,8 +116,13 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
         return cli_usage(line.command, "--url '%s': " HTTP_URL_FORM, u->url);
     if (u->attest_url && !http_url_ok(u->attest_url))
         return cli_usage(line.command, "--attest-url '%s': " HTTP_URL_FORM, u->attest_url);
-    if (u->device && !u->gateway)
-        return cli_usage(line.command, "--device needs --gateway");
+    if ((u->device || u->port || u->ssh_config) && !u->gateway)
+        return cli_usage(line.command, "--device, --port and --ssh-config need --gateway");
+    if (u->attest_key && (u->no_wait || u->look))
+        return cli_usage(line.command,
+                         "--attest-key can't be used with --no-wait or --look, which do not wait for the new image");
+    if (u->attest_url && !u->attest_key)
+        return cli_usage(line.command, "--attest-url needs --attest-key");
     if (u->version && !u->opaque)
         return cli_usage(line.command, "--expect needs --opaque; other images contain their version");
     if ((u->look || u->since) && u->opaque && !u->version)
@@ -538,11 +546,12 @@ int cmd_update(int argc, char **argv)
     int rc;
 
     memset(&u, 0, sizeof u);
-    u.port = 8989;
     u.wait_s = WAIT_DEFAULT_S;
     rc = parse(argc, argv, &u, &done);
     if (done)
         return rc;
+    if (!u.port)
+        u.port = 8989;
     if (!u.url)
         u.url = "http://127.0.0.1:8989";
     if (!u.attest_url && !u.gateway)

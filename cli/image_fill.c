@@ -71,7 +71,7 @@ static int fill(struct job *j, const char *image, const char *output)
     if (reference_map(image, &j->image, &j->image_len, &why))
         return cli_fail(image, why.text, NULL);
     if (j->at + j->image_len > j->end)
-        rc = cli_fail(image, "it is longer than the space up to --end", NULL);
+        rc = cli_fail(image, "is longer than the space up to --end", NULL);
     else
         rc = write_output(j, output);
     (void)munmap((void *)(uintptr_t)j->image, j->image_len);

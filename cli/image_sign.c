@@ -86,7 +86,7 @@ static int sign_with(const struct sign_options *o, const struct cmx_image *image
         err = cmx_trailer_verify(&t, &keys, t.signed_len, image->digest);
     }
     if (err)
-        return cli_fail(o->key, "signing failed", "check that the key may sign (CKA_SIGN) with ECDSA");
+        return cli_fail(o->image, "signing failed", "check that the key may sign (CKA_SIGN) with ECDSA");
     cmx_trailer_write(&t, trailer);
     if (write_signed(o->image, o->out, o->key, t.signed_len, trailer) != CLI_OK)
         return CLI_FAILED;
@@ -150,7 +150,7 @@ int image_key(int argc, char **argv)
     err = pem ? signing_key_print_pem(key) : signing_key_public(key, pub);
     signing_key_close(key);
     if (err)
-        return cli_fail(where, "the public key cannot be read", NULL);
+        return cli_fail("the key", "its public half cannot be read", NULL);
     if (!pem) {
         cmx_text_hex_encode(hex, pub, sizeof pub);
         puts(hex);

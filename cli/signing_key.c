@@ -3,6 +3,7 @@
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "cli/signing_key.h"
 
+#include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
@@ -114,6 +116,17 @@ static cmx_err refuse(const char *where, const char *why, const char *todo)
     return CMX_ENOKEY;
 }
 
+/* A file that is missing or cannot be read is not a reason to make another key. */
+static cmx_err refuse_file(const char *path)
+{
+    static const char todo[] =
+        "make one with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE";
+
+    if (!strchr(path, ':') && access(path, R_OK) != 0) /* with a colon, it may be a URI */
+        return refuse(path, strerror(errno), errno == ENOENT ? todo : NULL);
+    return refuse(path, "no private key can be read from it", todo);
+}
+
 static EVP_PKEY *load(struct place *p, bool token)
 {
     UI_METHOD *own = p->pin[0] ? asker(p) : NULL;
@@ -141,9 +154,7 @@ cmx_err signing_key_open(struct signing_key **out, const char *where)
         return refuse(p.uri, "no such key, a wrong PIN, or no PKCS#11 support in OpenSSL",
                       "install libengine-pkcs11-openssl or a PKCS#11 provider, and compare with p11tool --list-all");
     if (!key)
-        return refuse(p.uri, "no private key can be read from it",
-                      "make one with: openssl genpkey -algorithm EC -pkeyopt "
-                      "ec_paramgen_curve:P-256 -out FILE");
+        return refuse_file(p.uri);
     if (EVP_PKEY_get_base_id(key) != EVP_PKEY_EC || EVP_PKEY_get_group_name(key, group, sizeof group, NULL) != 1 ||
         strcmp(group, "prime256v1") != 0) {
         EVP_PKEY_free(key);

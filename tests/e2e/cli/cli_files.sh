@@ -66,6 +66,12 @@ cmp image filled && [ "$(stat -c %s image)" = 458752 ] && cmp -n 100000 image im
 refused fill.key image fill --key fill.key image fill.key
 cmp fill.key fill.key.was || fail "the key was replaced by an image"
 refused ota.pem image sign --opaque --key ota.pem --out ota.pem image.was
+printf 'cmxsafe-manifest 1\nflash-size 0x1000\nregion 0 0x1000 erased\n' >manifest && echo token >token && cp private_key.bin private_key.was
+for key in "" "--key private_key.bin"; do
+    # shellcheck disable=SC2086
+    refused private_key.bin attest --evidence $key --manifest manifest --token token --nonce "$(printf '0%.0s' {1..64})" --save private_key.bin
+done
+cmp private_key.bin private_key.was || fail "the hardware key was replaced by a token"
 openssl pkey -in ota.pem -noout || fail "the signing key was replaced by an image"
 ln -s /dev/null sink
 "$BIN/cmxsafe" image sign --opaque --key ota.pem --out sink image.was >out && [ -L sink ] && [ -c /dev/null ] || fail "a device was replaced by an image"
@@ -141,6 +147,16 @@ says 1 "longer than" campaign start may --all --image image --opaque --expect "$
 says 2 "give the reason" policy exempt cam-17 --why ""
 "$BIN/cmxsafe" gateway policy exempt cam-17 --why "größere Prüfung" >out && "$BIN/cmxsafe" gateway log | grep -q "größere Prüfung" || fail "a reason in UTF-8"
 says 1 "'' is not the URL" migrate ""
+usage() { # usage TEXT COMMAND...: expects an error in the command line with this text
+    local text=$1 rc=0
+    shift
+    "$BIN/cmxsafe" "$@" >"$TMP/out" 2>"$TMP/err" </dev/null || rc=$?
+    [ "$rc" = 2 ] && grep -qF -- "$text" "$TMP/err" || { cat "$TMP/out" "$TMP/err"; fail "$rc: $*"; }
+}
+for option in --no-wait --look; do usage "--attest-key can't be used with --no-wait or --look" update $option --attest-key private_key.bin image; done
+usage "--attest-url needs --attest-key" update --attest-url http://127.0.0.1:8888 image
+for option in --device --ssh-config --port; do usage "--device, --port and --ssh-config need --gateway" update $option 1 image; done
+usage "--image, --ranges and --challenge can't be used with --evidence" attest --evidence --manifest manifest --image image
 says 2 "excludes --json" show cam-17 --form agent --json
 "$BIN/cmxsafe" attest --compute --challenge x --key private_key.bin --image image --json | json_is '.challenge == "x" and (.expected | length) == 64' >out || fail "attest --compute --json"
 head -c 8 fill.key >short.key && ! "$BIN/cmxsafe" image manifest --fill short.key image.was 2>err && grep -q "less than 16 bytes" err || fail "a short key: $(cat err)"

@@ -218,13 +218,25 @@ def another_version_than_expected_is_an_outcome_of_its_own():
         fail("--look with another version", run.output)
 
 
+def look_succeeds_only_for_a_confirmed_image():
+    for confirmed in (True, False):
+        Device.reset([(200, Device.idle[1].replace("true", json.dumps(confirmed)))])
+        run = Run("client_key", "--expect", "1", "--json", "--look")
+        status = run.wait()
+        outcome, words = ("updated", "confirmed") if confirmed else ("not-sent", "the device has not confirmed its firmware yet")
+        if (status == 0) != confirmed or f'"outcome":"{outcome}"' not in run.output or words not in run.output:
+            fail(f"--look at an image, confirmed: {confirmed}", run.output)
+        if Device.requests != ["GET"]:
+            fail(f"--look sent {Device.requests}")
+
+
 def main():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Device)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     for test in (passphrase_is_taken_and_not_echoed, interrupt_at_the_prompt_ends_everything, interrupt_during_the_upload_ends_everything,
                  missing_ssh_is_named, ssh_ends_with_a_killed_command, refusals_come_in_the_devices_words,
-                 another_version_than_expected_is_an_outcome_of_its_own):
+                 another_version_than_expected_is_an_outcome_of_its_own, look_succeeds_only_for_a_confirmed_image):
         test()
         print("ok:", test.__name__.replace("_", " "), flush=True)
 

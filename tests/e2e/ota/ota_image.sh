@@ -96,4 +96,13 @@ export ASAN_OPTIONS=detect_leaks=0
 refused "no such key" sign --key "${uri/object=sign/object=none}" --out x a.bin
 lacks 4711 err || fail "the PIN is printed"
 refused "no such key, a wrong PIN" sign --key "${uri/4711/0000}" --out x a.bin
+# The token holds a private key, and the public key of another pair under the same name: its signature does not verify.
+openssl pkey -in k.pem -outform DER -out k.der && openssl pkey -in other.pem -pubout -outform DER -out other.der || fail "openssl pkey"
+for object in "k.der --type privkey" "other.der --type pubkey"; do
+    # shellcheck disable=SC2086
+    pkcs11-tool --module "$module" --login --pin 4711 --write-object $object --id 03 --label mixed >log 2>&1 || { cat log; fail "pkcs11-tool"; }
+done
+refused "signing failed" sign --key "${uri/object=sign/object=mixed}" --out mixed.bin a.bin
+lacks 4711 err || fail "the PIN is printed"
+[ ! -e mixed.bin ] || fail "a file with a wrong signature is left"
 ok "PKCS#11"
