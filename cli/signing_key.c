@@ -17,11 +17,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
 #include "port/linux/cli.h"
+#include "port/linux/file_read.h"
 
 /* The PIN is removed from the URI, because a library may print the URI. The PIN is supplied when the library requests
  * it. */
@@ -121,9 +121,13 @@ static cmx_err refuse_file(const char *path)
 {
     static const char todo[] =
         "make one with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE";
+    const bool is_uri = strchr(path, ':') != NULL;
+    FILE *f = is_uri ? NULL : cmx_file_open(path);
 
-    if (!strchr(path, ':') && access(path, R_OK) != 0) /* with a colon, it may be a URI */
+    if (!is_uri && !f)
         return refuse(path, strerror(errno), errno == ENOENT ? todo : NULL);
+    if (f)
+        fclose(f);
     return refuse(path, "no private key can be read from it", todo);
 }
 
