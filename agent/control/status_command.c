@@ -36,7 +36,7 @@ int cmd_status(int argc, char **argv)
         if (watch_s && color)
             fputs("\033[H\033[2J", stdout);
         code = control_ask(path, json ? "status json" : color ? "status table color" : "status table", stdout);
-        if (!watch_s || code || fflush(stdout) != 0)
+        if (!watch_s || code || !cli_flush())
             return code;
         sleep((unsigned)watch_s);
     }

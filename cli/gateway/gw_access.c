@@ -256,9 +256,8 @@ static void print_here(struct access_job *job)
     for (;;) {
         while (gw_access_read_line(&r, line))
             take_line(job, NULL, line);
-        if (!job->follow)
+        if (!job->follow || !cli_flush())
             break;
-        fflush(stdout);
         usleep(FOLLOW_MS * 1000);
     }
     gw_access_read_end(&r);
@@ -299,7 +298,6 @@ static cmx_err print_lines(struct access_job *job, struct access_lines *l, struc
         qsort(l->list, l->n, sizeof l->list[0], compare_lines);
     for (size_t i = 0; !l->full && i < l->n; i++)
         take_line(job, l->list[i].node, l->list[i].text);
-    fflush(stdout);
     for (size_t i = 0; i < l->n; i++)
         cmx_mem_free(l->list[i].text);
     cmx_mem_free(l->list);
@@ -312,7 +310,7 @@ static void print_line(void *arg, const struct gw_node *node, char *line)
 }
 
 /* Prints the records that the logs have now, in the order of their times. With --follow, then prints new records as
- * they arrive, and returns only when memory runs out. */
+ * they arrive, and returns only if memory runs out or the output cannot be written. */
 static cmx_err print_fleet(struct access_job *job, const struct gw_nodes *nodes, struct cmx_why *e)
 {
     static struct gw_fleet_follow others;
@@ -330,11 +328,10 @@ static cmx_err print_fleet(struct access_job *job, const struct gw_nodes *nodes,
     while (!lines.full && gw_access_read_line(&r, line))
         keep_line(&lines, nodes->own, line);
     err = print_lines(job, &lines, e);
-    while (!err && job->follow) {
+    while (!err && job->follow && cli_flush()) {
         while (gw_access_read_line(&r, line))
             take_line(job, nodes->own->name, line);
         gw_fleet_follow_step(&others, print_line, job);
-        fflush(stdout);
         usleep(FOLLOW_MS * 1000);
     }
     gw_fleet_follow_end(&others);

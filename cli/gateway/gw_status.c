@@ -271,7 +271,7 @@ int gw_cmd_watch(int argc, char **argv)
         return status;
     for (uint64_t i = 0;; i++) {
         status = gw_status_show(&c, false, isatty(STDOUT_FILENO) ? &watched : &gw_status_sessions);
-        if (status || i + 1 == times)
+        if (status || i + 1 == times || !cli_flush())
             return status;
         sleep((unsigned)every);
     }

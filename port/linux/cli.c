@@ -46,6 +46,11 @@ void cli_begin(void)
     signal(SIGXFSZ, SIG_IGN);
 }
 
+bool cli_flush(void)
+{
+    return fflush(stdout) == 0 && !ferror(stdout);
+}
+
 int cli_end(int status)
 {
     errno = 0;

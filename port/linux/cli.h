@@ -123,6 +123,10 @@ int cli_fail(const char *what, const char *why, const char *todo);
  * beyond the limit for the size of a file (ulimit -f) fails, and does not end the program. */
 void cli_begin(void);
 
+/* Writes what the command has printed so far. False: this failed, so a command that prints repeatedly ends; cli_end
+ * then reports the failure. */
+bool cli_flush(void);
+
 /* For the end of main: returns status, or CLI_FAILED with a message if the output could not be written. */
 int cli_end(int status);
 

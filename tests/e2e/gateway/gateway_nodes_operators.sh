@@ -99,7 +99,13 @@ for n in 1 2; do
     wait_for 20 followed $n gw1 denied user:1234 || fail "access --follow at node $n does not say who was refused: $(cat "$TMP/followed$n")"
 done
 lacks '"gateway":' "$TMP/followed-here" || fail "access --follow --here has another gateway's records"
-ok "access --follow at each gateway prints the records of all"
+for here in "" --here; do
+    rc=0
+    # shellcheck disable=SC2086
+    on 1 timeout 60 "$BIN/cmxsafe" gateway access --follow $here >/dev/full 2>"$TMP/full.err" || rc=$?
+    [ $rc = 1 ] && grep -q "writing the output failed" "$TMP/full.err" || fail "access --follow $here with output to a full disk: $rc: $(cat "$TMP/full.err")"
+done
+ok "access --follow at each gateway prints the records of all, and ends when they cannot be written"
 
 # ---- the last hour ----
 # A minute counts both sessions, although each gateway has only one.
@@ -227,6 +233,9 @@ printf 'endless{"event":"open","at":1,"consumer":"fd00::1","target":"fd00::4","p
 begin=$SECONDS
 gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "a log without an end: $(cat "$TMP/access.err")"
 [ $((SECONDS - begin)) -le 60 ] || fail "a log without an end takes $((SECONDS - begin)) s"
+printf 'endless{"event":"denied","at":1,"consumer":"fd00::5","target":"fd00::6","port":81,"count":1}' >"$TMP/forged"
+gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "a line without an end: $(cat "$TMP/access.err")"
+lacks fd00::5 "$TMP/access.out" || fail "a part of a line counts as a record"
 printf '{"minutes":[{"at":60,"sessions":"\e"},{"at":120,"sessions":3,"bytes_in":1,"bytes_out":1,"denied":0}],"parties":[{"name":"\e[2J"},{"name":"forged","bytes_in":5}]}\n' >"$TMP/forged"
 gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" || fail "status --traffic"
 printable "$TMP/traffic.json" "$TMP/traffic.err" && json_is '.malformed == ["gw2"] and ([.parties[].name] | index("forged") != null and index("vms") != null)' "$TMP/traffic.json" &&
