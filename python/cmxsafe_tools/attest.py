@@ -9,18 +9,19 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from . import manifest
-from .device_http import NoAnswer, exchange
+from .device_http import NoAnswer, exchange, url_option
 from .errors import FAILED, OK, Failure, Malformed, UsageError
 from .evidence import (MEDIA_TYPE, NONCE_MAX, NONCE_MIN, SESSION_MAX, TOKEN_MAX, Expectation, ForeignToken, PROFILE,
                        Verifier, appraise)
 from .identity import read_attest_key, read_hwkey
 from .manifest import CHUNK, Reference, chunks, parse_ranges, print_ranges
-from .text import number, read_file, replace_file, to_json, unhex
+from .text import number_option, read_file, replace_file, to_json, unhex
 
 ATTEST_START = 0x10000
 CHALLENGE_MAX = 512
 DIFFERENCES_MAX = 64
 BUSY_MAX_S = 60
+HWKEY = Path("private_key.bin")
 
 
 def ask(args, target, accept):
@@ -28,7 +29,7 @@ def ask(args, target, accept):
     give_up = time.monotonic() + BUSY_MAX_S
     while True:
         try:
-            answer = exchange(args.url, target, accept, silence_s=args.timeout)
+            answer = exchange(args.url, target, accept, silence_s=args.timeout, total_s=4 * args.timeout)
         except NoAnswer as error:
             raise Failure(args.url, error, "check that the device is connected ('cmxsafe gateway status')") from error
         if answer.status == 200:
@@ -53,8 +54,9 @@ def hash_value(reference, ranges, key, challenge):
 class HashJob:
     def __init__(self, args):
         self.args = args
-        self.key = read_hwkey(args.key or Path("private_key.bin"))
-        self.reference = Reference.of_image(args.image, args.at)
+        self.key = read_hwkey(args.key or HWKEY)
+        self.image = args.image or Path("firmware.bin")
+        self.reference = Reference.of_image(self.image, args.at)
         self.challenge = args.challenge or secrets.token_hex(16)
         self.ranges = [(p.begin, p.end) for p in self.reference.parts]
         if args.ranges:
@@ -118,7 +120,7 @@ def run_hash(args):
     try:
         expected = job.expect(job.ranges)
     except LookupError:
-        raise Failure(args.image, "does not contain all of the ranges",
+        raise Failure(job.image, "does not contain all of the ranges",
                       "use --at to give the offset in flash at which the image begins") from None
     if args.compute:
         print(to_json({"challenge": job.challenge, "expected": expected.hex()}) if args.json else expected.hex())
@@ -219,13 +221,13 @@ def verdict_members(claims, verdict, m):
 
 def run_evidence(args):
     verifier = Verifier(read_attest_key(args.attest_key) if args.attest_key
-                        else read_hwkey(args.key or Path("private_key.bin")))
+                        else read_hwkey(args.key or HWKEY))
     expected = expectations(args, None, None)
     expected.manifest = manifest.load(args.manifest)
     expected.reference = manifest.open_reference(expected.manifest, args.manifest.parent)
     token = read_file(args.token) if args.token else fetch_token(args, expected, verifier)
     if args.save:
-        replace_file(args.save, token)
+        replace_file(args.save, token, keep=args.attest_key or args.key or HWKEY)
     claims, verdict = verify_token(token, expected, verifier)
     if args.json:
         print(to_json(verdict_members(claims, verdict, expected.manifest)))
@@ -245,9 +247,9 @@ def check_options(args):
         raise UsageError("--attest-key needs --evidence and replaces --key")
     if not args.evidence and any((args.manifest, args.gateway, args.session, args.token, args.nonce, args.save)):
         raise UsageError("--manifest, --gateway, --session, --token, --nonce and --save need --evidence")
-    if args.evidence and any((args.compute, args.locate, args.ranges, args.challenge is not None)):
-        raise UsageError("--compute, --locate, --ranges and --challenge can't be used with --evidence; the ranges come from the "
-                         "manifest, and --nonce replaces --challenge")
+    if args.evidence and any((args.compute, args.locate, args.image, args.ranges, args.challenge is not None)):
+        raise UsageError("--compute, --locate, --image, --ranges and --challenge can't be used with --evidence; the image and the "
+                         "ranges come from the manifest, and --nonce replaces --challenge")
     if args.token and not args.nonce:
         raise UsageError("--token needs the --nonce that was sent to the device")
     if args.challenge is not None:
@@ -266,14 +268,13 @@ def add_commands(commands):
                             "device's token against the reference values of a manifest instead. The exit status is 0 only if "
                             "every check passed.")
     p.set_defaults(run=run, command="attest")
-    p.add_argument("--url", default="http://127.0.0.1:8888", help="the device's attestation service (default: %(default)s)")
+    p.add_argument("--url", type=url_option, default="http://127.0.0.1:8888", help="the device's attestation service (default: %(default)s)")
     p.add_argument("--key", type=Path, metavar="FILE", help="the device's 32-byte hardware key; without it, private_key.bin")
     p.add_argument("--attest-key", type=Path, metavar="FILE",
                    help="verify signed evidence with the attestation key in FILE, from 'cmxsafe-tools identity public'; the "
                         "hardware key is not needed")
-    p.add_argument("--image", type=Path, metavar="FILE", default=Path("firmware.bin"),
-                   help="the expected content of flash (default: %(default)s)")
-    p.add_argument("--at", type=number, metavar="OFFSET", default=ATTEST_START,
+    p.add_argument("--image", type=Path, metavar="FILE", help="the expected content of flash; without it, firmware.bin")
+    p.add_argument("--at", type=number_option(), metavar="OFFSET", default=ATTEST_START,
                    help="where in flash the image begins (default: 0x10000)")
     p.add_argument("--challenge", metavar="TEXT", help="1 to 512 bytes; without it, 32 random hex digits")
     p.add_argument("--ranges", metavar="LIST", help="such as 0x10000-0x200000,0x8000-0x9000; without it, everything from "
@@ -291,5 +292,5 @@ def add_commands(commands):
                    help="verify this saved token instead of asking a device; needs --nonce")
     p.add_argument("--save", type=Path, metavar="FILE", help="save the token")
     p.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
-    p.add_argument("--timeout", type=lambda text: number(text, 1, 3600), metavar="SECONDS", default=30,
+    p.add_argument("--timeout", type=number_option(1, 3600), metavar="SECONDS", default=30,
                    help="time limit for each step of the exchange (default: %(default)s)")

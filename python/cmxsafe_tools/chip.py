@@ -77,7 +77,7 @@ def nvs_image(settings, size):
         lines += [f'{key},data,string,"{value}"' for key, value in settings.items()]
         table.write_text("\n".join(lines) + "\n", "utf-8")
         run = subprocess.run([sys.executable, "-m", "esp_idf_nvs_partition_gen", "generate", table, image, hex(size)],
-                             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
         if run.returncode or not image.exists():
             why = ((run.stdout + run.stderr).strip().splitlines() or ["no message"])[-1]
             raise Failure("the NVS image", why.strip(), "check --nvs and the settings")

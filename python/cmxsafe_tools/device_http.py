@@ -1,8 +1,15 @@
 """Requests to a device's services: plain HTTP, because an SSH session carries it. No proxy, no redirect."""
+import argparse
+import contextlib
 import http.client
+import re
+import socket
+import threading
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from .text import printable
 
 ANSWER_MAX = 64 * 1024
 BLOCK = 16 * 1024
@@ -21,8 +28,8 @@ class Answer:
 
     def words(self):
         """Returns the device's reason, on one line."""
-        line = self.body.split(b"\n", 1)[0].split(b"\r", 1)[0].removeprefix(b"error: ")
-        return "".join(chr(c) if 0x20 <= c < 0x7f else "?" for c in line) or "no reason given"
+        line = re.match(rb"[^\r\n\0]*", self.body)[0].removeprefix(b"error: ")
+        return printable(line) or "no reason given"
 
 
 @dataclass
@@ -45,22 +52,68 @@ class Upload:
                 self.progress(at + len(block))
 
 
-def exchange(base, target, accept=None, post=False, upload=None, silence_s=20):
-    """Returns the Answer to one request. Raises NoAnswer, also after silence_s without an answer or without progress of an upload."""
-    url = urlsplit(base.rstrip("/"))
+def split_url(text):
+    """Splits the URL of a service. Raises ValueError if the text is not such a URL."""
+    url = urlsplit(text.rstrip("/"))
+    if re.search("[^!-~]", text) or url.scheme != "http" or not url.hostname or url.query or url.port == 0:
+        raise ValueError(text)
+    url.hostname.encode("idna")  # raises UnicodeError, as the look-up of the name would
+    return url
+
+
+def url_option(text):
+    """The type of an option whose value is the URL of a service."""
     try:
-        valid = url.scheme == "http" and url.hostname and not url.query and url.port != 0
+        split_url(text)
     except ValueError:
-        valid = False
-    if not valid:
-        raise NoAnswer("not a URL of the form http://HOST[:PORT]")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a URL of the form http://HOST[:PORT]") from None
+    return text
+
+
+@contextlib.contextmanager
+def time_limit(sock, seconds):
+    """Shuts the socket down after this time (None: never), and then raises TimeoutError."""
+    late = threading.Event()
+
+    def shut_down():
+        late.set()
+        with contextlib.suppress(OSError):  # the peer may have closed the connection
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds or 0, shut_down)
+    if seconds:
+        timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        if late.is_set():
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
+
+
+def reason_of(error):
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer is shorter than announced"
+    if isinstance(error, OSError):  # also if the peer closed the connection, which has no error number
+        return error.strerror or "connection closed without an answer"
+    return f"no HTTP answer ({type(error).__name__})"
+
+
+def exchange(base, target, accept=None, post=False, upload=None, silence_s=20, total_s=None):
+    """Returns the Answer to one request. Raises NoAnswer, also after silence_s without an answer or without progress of an
+    upload, and total_s after the connection was opened (None: no limit)."""
+    url = split_url(base)
     connection = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=silence_s)
     try:
-        return _exchange(connection, url.path + target, accept, post, upload)
-    except TimeoutError:
-        raise NoAnswer("timed out") from None
+        connection.connect()
+        with time_limit(connection.sock, total_s):
+            return _exchange(connection, url.path + target, accept, post, upload)
     except (OSError, http.client.HTTPException) as error:
-        raise NoAnswer(getattr(error, "strerror", None) or f"no HTTP answer ({type(error).__name__})") from error
+        raise NoAnswer(reason_of(error)) from error
     finally:
         connection.close()
 
@@ -87,10 +140,12 @@ def _exchange(connection, target, accept, post, upload):
     try:
         response = connection.getresponse()
         body = response.read(ANSWER_MAX + 1)
-    except (OSError, http.client.HTTPException):
-        raise broken or NoAnswer("connection closed without an answer") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise broken or error
     if len(body) > ANSWER_MAX:
         raise NoAnswer("the answer is too long")
+    if response.length:  # read(n) returns fewer bytes when the peer closes the connection
+        raise http.client.IncompleteRead(body, response.length)
     retry = response.getheader("Retry-After", "")
     kind = response.getheader("Content-Type", "").split(";")[0].strip().lower()
-    return Answer(response.status, kind, min(int(retry), 3600) if retry.isdecimal() else 0, body)
+    return Answer(response.status, kind, int(retry) if re.fullmatch("[0-9]{1,4}", retry) else 0, body)

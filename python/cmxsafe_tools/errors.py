@@ -1,4 +1,5 @@
 """Errors of the tools: `cmxsafe: what failed: why; what to do`, with exit status 1, or 2 for a wrong command line."""
+import re
 import sys
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -20,5 +21,11 @@ class Malformed(ValueError):
     """Bytes or text that violate their format. The message is one clause, as in the C program."""
 
 
+def one_line(text):
+    """Replaces control characters by '?'. The result can be written to a terminal. A file's name may have them, and bytes
+    that are not UTF-8, which are U+DC80 to U+DCFF here."""
+    return re.sub("[\x00-\x1f\x7f-\x9f\udc80-\udc9f]", "?", str(text))
+
+
 def report(text):
-    print(f"cmxsafe: {text}", file=sys.stderr)
+    print(f"cmxsafe: {one_line(text)}", file=sys.stderr)

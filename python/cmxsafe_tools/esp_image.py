@@ -21,6 +21,7 @@ from .text import printable
 
 CHIPS = {0x00: "ESP32", 0x02: "ESP32-S2", 0x05: "ESP32-C3", 0x09: "ESP32-S3", 0x0c: "ESP32-C2", 0x0d: "ESP32-C6",
          0x10: "ESP32-H2", 0x12: "ESP32-P4", 0x17: "ESP32-C5", 0x14: "ESP32-C61", 0x19: "ESP32-H21", 0x1c: "ESP32-H4"}
+MAGIC = b"\xe9"
 HEAD_LEN = 288  # header 24, first segment's header 8, application descriptor 256
 SECTOR = 4096
 SIZE_MAX = 0xffffffff - 4096
@@ -149,7 +150,7 @@ class _Bytes:
 
 def describe(data):
     """Returns the description in an image's first HEAD_LEN bytes, or None."""
-    if len(data) < HEAD_LEN or data[0] != 0xe9 or data[32:36] != b"\x32\x54\xcd\xab":
+    if len(data) < HEAD_LEN or data[:1] != MAGIC or data[32:36] != b"\x32\x54\xcd\xab":
         return None
     if struct.unpack_from("<I", data, 28)[0] < 256:
         return None
@@ -161,12 +162,10 @@ def describe(data):
 
 def _header(raw, chip_id):
     segments, mode, speed, size = raw[1], raw[2], raw[3] & 0x0f, raw[3] >> 4
-    if raw[0] != 0xe9:
+    if raw[:1] != MAGIC:
         raise Malformed("not an ESP-IDF application image")
-    if not 1 <= segments <= 16:
-        raise Malformed("bad segment count")
-    if mode > 5 or (speed > 2 and speed != 0x0f) or size > 7:
-        raise Malformed("bad flash mode, speed or size")
+    if not 1 <= segments <= 16 or mode > 5 or (speed > 2 and speed != 0x0f) or size > 7:
+        raise Malformed("bad segment count or flash parameters")
     if chip_id is not None and struct.unpack_from("<H", raw, 12)[0] != chip_id:
         raise Malformed("for another chip")
     if raw[23] != 1:

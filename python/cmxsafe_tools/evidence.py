@@ -38,7 +38,7 @@ def decode_exactly(data):
         encoded = cbor2.dumps(value)
     except cbor2.CBORDecodeEOF:
         raise Malformed("the data ends too early") from None
-    except (cbor2.CBORError, ValueError, TypeError, RecursionError):
+    except Exception:  # older versions of cbor2 raise exceptions of many types, such as OverflowError and OSError
         raise Malformed("malformed") from None
     if encoded != data:
         raise Malformed("malformed")

@@ -9,11 +9,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from .errors import Failure
-from .text import to_json
+from .text import read_small, to_json
 
 P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
 UEID_LEN, POINT_LEN = 33, 65
 ATTEST_KEY_TYPE = "cmxsafe-attest-1"
+KEY_FILE_MAX = 64 * 1024
 SSH_KEY_TYPE, SSH_CURVE = b"ecdsa-sha2-nistp256", b"nistp256"
 KEY_TODO = "use --key to give the file with the hardware key that was burned into the device"
 
@@ -92,22 +93,18 @@ class AttestKey:
 
 
 def read_hwkey(path):
-    try:
-        with open(path, "rb") as file:
-            key = file.read(33)
-    except OSError as error:
-        raise Failure(path, error.strerror, KEY_TODO) from error
+    wrong = "is not 32 bytes long"
+    key = read_small(path, KEY_FILE_MAX, KEY_TODO, wrong)
+    if len(key) != 32 and ATTEST_KEY_TYPE.encode() + b" " in key:
+        raise Failure(path, "holds public keys, not the device's 32-byte hardware key", KEY_TODO)
     if len(key) != 32:
-        raise Failure(path, "is not 32 bytes long", KEY_TODO)
+        raise Failure(path, wrong, KEY_TODO)
     return key
 
 
 def read_attest_key(path):
     todo = "make it with: cmxsafe-tools identity public --key private_key.bin"
-    try:
-        lines = path.read_text("ascii", errors="replace").splitlines()
-    except OSError as error:
-        raise Failure(path, error.strerror, todo) from error
+    lines = read_small(path, KEY_FILE_MAX, todo).decode("ascii", "replace").split("\n")
     found = next(filter(None, map(AttestKey.from_line, lines)), None)
     if not found:
         raise Failure(path, f"holds no line that begins with {ATTEST_KEY_TYPE}", todo)

@@ -1,4 +1,5 @@
 """cmxsafe-tools image: signs, checks and describes firmware images. Compare cli/image_*.c."""
+import errno
 import getpass
 from pathlib import Path
 
@@ -7,16 +8,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from . import manifest
 from .errors import Failure, Malformed, UsageError
-from .esp_image import CHIPS, TRAILER_LEN, check, key_id, parse_public_key, sign
-from .identity import point
-from .text import number, replace_file, to_json
+from .esp_image import CHIPS, HEAD_LEN, MAGIC, SIZE_MAX, TRAILER_LEN, check, key_id, parse_public_key, sign
+from .identity import KEY_FILE_MAX, point
+from .text import number, number_option, open_input, read_small, replace_file, to_json
 
+PUBLIC_KEY_MAX = 4096
 
 
 def check_file(path, opaque=False, todo=None, **policy):
     """Returns the file's bytes and its description. Ends the command with an error if the image is broken."""
     try:
-        data = path.read_bytes()
+        with open_input(path) as file:
+            data = file.read(HEAD_LEN)
+            if opaque or data[:1] == MAGIC:  # otherwise the file, which may be endless, is refused for its first bytes
+                data += file.read(SIZE_MAX)
         return data, check(data, opaque, **policy)
     except OSError as error:
         raise Failure(path, error.strerror) from error
@@ -33,13 +38,17 @@ def load_private_key(where):
     if where.lower().startswith("pkcs11:"):
         raise Failure("the key", "these tools cannot use a PKCS#11 token", "use cmxsafe on Linux for it")
     try:
-        data = Path(where).read_bytes()
+        with open_input(where) as file:
+            data = file.read(KEY_FILE_MAX)
+    except OSError as error:
+        raise Failure(where, error.strerror, todo if error.errno == errno.ENOENT else None) from error
+    try:
         load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key
         try:
             key = load(data, None)
         except TypeError:  # the key is encrypted
             key = load(data, getpass.getpass(f"Passphrase for {where}: ").encode())
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise Failure(where, "no private key can be read from it", todo) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise Failure(where, "it is not an ECDSA P-256 key", "other kinds are not accepted by devices")
@@ -59,10 +68,7 @@ def run_sign(args):
 
 
 def read_public_key(path):
-    try:
-        text = path.read_text("ascii", errors="replace")
-    except OSError as error:
-        raise Failure(path, error.strerror, "give a file that holds a public key, in PEM or hex") from error
+    text = read_small(path, PUBLIC_KEY_MAX, "give a file that holds a public key, in PEM or hex").decode("ascii", "replace")
     if "PRIVATE KEY" in text:
         raise Failure(path, "it is a private key", "give the public one: cmxsafe-tools image key --key FILE --pem")
     try:
@@ -156,7 +162,7 @@ def add_commands(commands):
     p.add_argument("--key", required=True, action="append", type=Path, metavar="PUBLIC",
                    help="a file with a public key, PEM or hex; at most two")
     p.add_argument("--chip", metavar="NAME", help="the device's chip, such as esp32c3; without it, any chip")
-    p.add_argument("--min-secure-version", type=number, default=0, metavar="N",
+    p.add_argument("--min-secure-version", type=number_option(), default=0, metavar="N",
                    help="the lowest secure version that the device accepts")
     p.add_argument("--opaque", action="store_true", help="treat IMAGE as a plain file, not as an ESP-IDF image")
 

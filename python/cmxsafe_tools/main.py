@@ -1,6 +1,5 @@
 """The command line: one module for each command."""
 import argparse
-import errno
 import os
 import signal
 import sys
@@ -19,6 +18,10 @@ class Parser(argparse.ArgumentParser):
         report(f"{message}; see '{self.prog} --help'")
         self.exit(USAGE)
 
+    def _print_message(self, message, file=None):
+        """Prints help. Unlike argparse's own function, does not ignore errors."""
+        (file or sys.stdout).write(message)
+
 
 def make_parser():
     parser = Parser(prog="cmxsafe-tools", description="cmxsafe's tools for a manufacturer's computer.")
@@ -33,33 +36,55 @@ def stop(*_):
     raise KeyboardInterrupt  # an exception, so that an open tunnel is closed
 
 
-def main(argv=None):
-    signal.signal(signal.SIGTERM, stop)
-    if not sys.stdout:  # it is closed
-        report("writing the output failed: Bad file descriptor")
-        return FAILED
+def open_streams():
+    """Opens stdin and stderr if they are closed, so that no file takes their numbers and no message goes to stdout."""
+    if not sys.stdin:
+        sys.stdin = open(os.devnull, encoding="utf-8")
+    if not sys.stderr:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
-        if stream:  # None if the stream is closed
-            stream.reconfigure(newline="\n")  # also on Windows, because a manifest has the same line ends everywhere
-    args = make_parser().parse_args(argv)
+        if stream:
+            # The encoding and the line ends are the same everywhere, because JSON and manifests have to be. The name of a file may
+            # have bytes that are not UTF-8; they are printed as they are.
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def run(argv):
+    """Returns the exit status. Raises OSError without a file's name if writing the output fails."""
     try:
-        status = args.run(args) or OK
-        sys.stdout.flush()
-        return status
+        args = make_parser().parse_args(argv)
+    except SystemExit as end:  # after --help, --version and errors in the command line
+        return end.code
+    try:
+        return args.run(args) or OK
     except UsageError as error:
         report(f"{error}; see 'cmxsafe-tools {args.command} --help'")
         return USAGE
     except Failure as failure:
         report(failure)
-        return FAILED
-    except BrokenPipeError:
-        return FAILED
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not error.filename:
             raise
-        report(f"writing the output failed: {error.strerror}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise the interpreter would write the rest again at its exit
-        return FAILED
+        report(f"{error.filename}: {error.strerror}")
+    except MemoryError:
+        report("out of memory")
     except KeyboardInterrupt:
         report("stopped")
+    return FAILED
+
+
+def main(argv=None):
+    signal.signal(signal.SIGTERM, stop)
+    open_streams()
+    if not sys.stdout:
+        report("writing the output failed: Bad file descriptor")
+        return FAILED
+    try:
+        status = run(argv)
+        sys.stdout.flush()
+        return status
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            report(f"writing the output failed: {error.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise the interpreter would write the rest again at its exit
         return FAILED

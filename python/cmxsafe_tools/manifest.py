@@ -1,5 +1,6 @@
 """Reference values, with which a verifier compares evidence. docs/ATTESTATION.md describes the format; compare
 gateway/verify/manifest.c and reference.c."""
+import argparse
 import hashlib
 import hmac
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from .errors import Failure, Malformed
 from .esp_image import describe
-from .text import U32, number, read_file, replace_file, unhex
+from .text import U32, number, number_option, read_file, read_regular, replace_file, unhex
 
 CHUNK = 4096
 RANGES_MAX = 16
@@ -332,9 +333,11 @@ def _region_bytes(region, folder):
     """Returns the content of a region from its file. Raises Malformed, naming the defect of the file."""
     path = f"{folder}/{region.file}"
     try:
-        data = Path(path).read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise Malformed(f"'{path}' {error.strerror}") from error
+    except Malformed as error:
+        raise Malformed(f"'{path}' {error}") from error
     if region.kind == "fill":
         if len(data) < FILL_KEY_MIN:
             raise Malformed(f"'{path}' is not a key of at least {FILL_KEY_MIN} bytes")
@@ -361,7 +364,10 @@ def open_reference(m, folder):
 def parse_size(text):
     """Parses a size: 4MB, 0x400000, ..."""
     unit = 1 << 20 if text.endswith("MB") else 1
-    return number(text.removesuffix("MB"), 1, U32 // unit) * unit
+    try:
+        return number(text.removesuffix("MB"), 1, U32 // unit) * unit
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 4MB or 0x400000") from None
 
 
 def build(data, args):
@@ -405,13 +411,16 @@ def run(args):
 def _mask_option(text):
     """Parses a mask, BEGIN-END=NAME."""
     span, _, name = text.partition("=")
-    (begin, end), = parse_ranges(span)
-    return _mask([str(begin), str(end), name])
+    try:
+        (begin, end), = parse_ranges(span)
+        return _mask([str(begin), str(end), name])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not BEGIN-END=NAME") from None
 
 
 def add_command(p):
     p.add_argument("image", type=Path, metavar="IMAGE", help="an application image or a dump of flash")
-    p.add_argument("--at", type=number, default=0x10000, metavar="OFFSET",
+    p.add_argument("--at", type=number_option(), default=0x10000, metavar="OFFSET",
                    help="where in flash IMAGE begins (default: 0x10000)")
     p.add_argument("--flash-size", type=parse_size, default=4 << 20, metavar="BYTES", help="4MB, 8MB, 0x400000, ...")
     p.add_argument("--end", type=parse_size, metavar="OFFSET",
@@ -437,5 +446,5 @@ def add_fill_command(p):
     p.add_argument("image", type=Path, metavar="IMAGE")
     p.add_argument("output", type=Path, metavar="OUTPUT")
     p.add_argument("--key", type=Path, required=True, metavar="FILE", help="16 bytes or more; secret, not the device's key")
-    p.add_argument("--at", type=number, default=0x10000, metavar="OFFSET", help="where in flash IMAGE begins")
-    p.add_argument("--end", type=number, default=0x400000, metavar="OFFSET", help="where the filler ends")
+    p.add_argument("--at", type=number_option(), default=0x10000, metavar="OFFSET", help="where in flash IMAGE begins")
+    p.add_argument("--end", type=number_option(), default=0x400000, metavar="OFFSET", help="where the filler ends")

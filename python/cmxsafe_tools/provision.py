@@ -8,7 +8,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 import secrets
 import subprocess
@@ -19,17 +18,30 @@ import segno
 
 from . import attest, manifest
 from .chip import CHIPS, Chip, nvs_image
+from .device_http import url_option
 from .errors import FAILED, OK, Failure, UsageError, report
 from .evidence import Verifier
 from .identity import AttestKey, read_hwkey, ssh_blob, ssh_line, ueid
-from .text import number, replace_file
+from .text import number, number_option, read_text, replace_file
 from .tunnel import Tunnel
 
 # each NVS key (src/cmxsafe/esp/nvs_config.h), and the name under which `cmxsafe gateway enroll --form kconfig` prints its value
 NVS_KEYS = {"gateway": "CONFIG_CMX_GATEWAY_HOST", "port": "CONFIG_CMX_GATEWAY_PORT", "user": "CONFIG_CMX_USER",
             "host_key": "CONFIG_CMX_HOST_KEYS", "address": "CONFIG_CMX_REMOTE_ADDRESS"}
 FLEET_COLUMNS = "name", "key", "ports", "direct", "group"  # columns of `cmxsafe gateway import`
+BATCH_COLUMNS = "name", "ports", "direct", "group", "key", "port"
+LISTS = "ports", "direct", "group"  # options that go to `cmxsafe gateway enroll`
 EVIDENCE_RETRY_S = 3
+
+
+def read_journal(path):
+    try:
+        state = json.loads(read_text(path))
+    except ValueError:
+        state = None
+    if not isinstance(state, dict):
+        raise Failure(path, "is damaged", "find out which steps were done before you remove it")
+    return state
 
 
 class Journal:
@@ -39,10 +51,7 @@ class Journal:
         self.path = folder / "journal.json"
         self.state = {}
         if self.path.exists():
-            try:
-                self.state = json.loads(self.path.read_text("utf-8"))
-            except ValueError as error:
-                raise Failure(self.path, "is damaged", "find out which steps were done before you remove it") from error
+            self.state = read_journal(self.path)
 
     def __getitem__(self, step):
         return self.state.get(step)
@@ -55,8 +64,6 @@ class Journal:
 class Device:
     def __init__(self, args):
         self.args, self.name = args, args.name
-        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", self.name):
-            raise UsageError(f"'{self.name}': a name has lower-case letters, digits and hyphens")
         self.folder = args.dir / self.name
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.journal = Journal(self.folder)
@@ -74,18 +81,12 @@ class Device:
         """Makes a random key, or copies the one that --key names."""
         if not self.key_path.exists():
             key = read_hwkey(self.args.key) if self.args.key else secrets.token_bytes(32)
-            temp = self.key_path.with_suffix(".new")
-            temp.unlink(missing_ok=True)
-            with os.fdopen(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb") as f:
-                f.write(key)
-                f.flush()
-                os.fsync(f.fileno())
-            os.replace(temp, self.key_path)
+            replace_file(self.key_path, key, secret=True)
         self.key = read_hwkey(self.key_path)
         if self.args.key and read_hwkey(self.args.key) != self.key:
             raise Failure(self.args.key, f"{self.name} has another key already", f"see {self.folder}")
         for other in self.args.dir.glob("*/journal.json"):
-            if other != self.journal.path and json.loads(other.read_text("utf-8")).get("ueid") == ueid(self.key).hex():
+            if other != self.journal.path and read_journal(other).get("ueid") == ueid(self.key).hex():
                 raise Failure(self.key_path, f"{other.parent.name} has the same key", "each device needs a key of its own")
         self.journal.set(name=self.name, chip=self.args.chip, ueid=ueid(self.key).hex())
         replace_file(self.folder / "key.pub", ssh_line(self.key).encode() + b"\n")
@@ -119,24 +120,18 @@ class Device:
     def confirm(self, mac):
         print(f"{self.name}: the key is about to be burned into BLOCK_KEY3 of chip {mac} at {self.chip.where}. This cannot "
               "be undone.\nType BURN to continue: ", end="", flush=True)
-        try:
-            answer = input()
-        except EOFError:
-            answer = ""
+        answer = read_answer()
         print()
-        if answer.strip() != "BURN":
+        if answer != "BURN":
             raise Failure(self.name, "not confirmed", "nothing was burned")
 
     # ---- the gateway ----
 
     def enroll_command(self):
         command = f"{self.args.gateway_command} gateway enroll {self.name} --key /dev/stdin --form kconfig"
-        for option in ("ports", "direct", "group"):
+        for option in LISTS:
             value = getattr(self.args, option)
-            if value:
-                if not re.fullmatch(r"[\w.,:\[\]-]+", value):
-                    raise UsageError(f"--{option} '{value}': not a list")
-                command += f" --{option} '{value}'"
+            command += f" --{option} '{value}'" if value else ""
         return command
 
     def enroll(self):
@@ -145,16 +140,13 @@ class Device:
             command = ["ssh", "-T"] + (["-F", str(self.args.ssh_config)] if self.args.ssh_config else [])
             # sshd may give the command a socket as standard input, which cannot be opened as /dev/stdin. cat replaces it with a pipe.
             run = subprocess.run(command + ["--", self.args.enroll, "cat | " + self.enroll_command()], input=ssh_line(self.key) + "\n",
-                                 stdout=subprocess.PIPE, text=True, check=False)
+                                 stdout=subprocess.PIPE, text=True, errors="replace", check=False)
             if run.returncode:
                 raise Failure(self.args.enroll, f"'cmxsafe gateway enroll' ended with {run.returncode}",
                               "see its message above; run the same command again")
             text = run.stdout
         else:
-            try:
-                text = self.args.settings.read_text("utf-8")
-            except OSError as error:
-                raise Failure(self.args.settings, error.strerror) from error
+            text = read_text(self.args.settings)
             self.say(f"enrol it at the gateway with fleet.csv, or: {self.enroll_command()} <key.pub")
         settings = settings_of(text)
         for key, value in (("contexts", self.args.contexts), ("update_key", self.args.update_key)):
@@ -182,7 +174,7 @@ class Device:
         fingerprint = ssh_fingerprint(self.key)
         replace_file(self.folder / "label.svg", label(self.name, fingerprint).encode())
         path = self.args.dir / "fleet.csv"
-        rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8")))) if path.exists() else []
+        rows = read_csv(path, FLEET_COLUMNS) if path.exists() else []
         rows = [row for row in rows if row["name"] != self.name]
         rows.append({"name": self.name, "key": ssh_line(self.key), "ports": self.args.ports, "direct": self.args.direct,
                      "group": self.args.group})
@@ -268,47 +260,77 @@ def label(name, fingerprint):
 # ---- the command ----
 
 def check_options(args):
-    if bool(args.port) == bool(args.virt) and not args.batch:
-        raise UsageError("give --port or --virt")
     if bool(args.enroll) == bool(args.settings):
         raise UsageError("give --enroll or --settings")
     if bool(args.name) == bool(args.batch):
         raise UsageError("give NAME or --batch")
     if args.manifest and not (args.enroll or args.evidence_url):
         raise UsageError("--manifest needs --enroll or --evidence-url")
+
+
+def read_answer():
+    """Returns the line that the operator types; "" if the input has ended."""
+    try:
+        return input().strip()
+    except EOFError:
+        return ""
+
+
+def check_device(args):
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", args.name):
+        raise UsageError(f"'{args.name}': a name has lower-case letters, digits and hyphens")
+    for option in LISTS:
+        value = getattr(args, option)
+        if value and not re.fullmatch(r"[\w.,:\[\]-]+", value, re.ASCII):
+            raise UsageError(f"--{option} '{value}': not a list")
+    if bool(args.port) == bool(args.virt):
+        raise UsageError("give --port or --virt")
     if args.port and not args.firmware:
         raise UsageError("--port needs --firmware")
 
 
-def batch_rows(args):
-    """Returns a copy of the options for each line of the file."""
+def read_csv(path, columns):
+    """Returns the lines of a file as dictionaries. The first line names the columns."""
     try:
-        rows = list(csv.DictReader(io.StringIO(args.batch.read_text("utf-8-sig"))))
-    except OSError as error:
-        raise Failure(args.batch, error.strerror) from error
-    columns = {"name", "ports", "direct", "group", "key", "port"}
-    if not rows or "name" not in rows[0] or None in rows[0] or set(rows[0]) - columns:
-        raise Failure(args.batch, "the first line names the columns: name, and optionally ports,direct,group,key,port")
+        rows = list(csv.DictReader(io.StringIO(read_text(path)), strict=True))
+    except csv.Error as error:
+        raise Failure(path, f"is not CSV: {error}") from error
     for row in rows:
+        if not row.get("name") or not set(row) <= set(columns):  # a field without a column has the key None
+            raise Failure(path, "a device has no name, or a field has no known column",
+                          f"the first line names the columns: name, and optionally {','.join(columns[1:])}")
+    return rows
+
+
+def batch_devices(args):
+    """Returns a copy of the options for each line of the file."""
+    devices = []
+    for row in read_csv(args.batch, BATCH_COLUMNS):
         one = copy.copy(args)
         for column, value in row.items():
             if value:
                 setattr(one, column, args.batch.parent / value if column == "key" else value)
-        yield one
+        try:
+            check_device(one)
+        except UsageError as error:
+            raise Failure(args.batch, f"{one.name}: {error}") from error
+        devices.append(one)
+    if not devices:
+        raise Failure(args.batch, "has no device", f"the first line names the columns: {','.join(BATCH_COLUMNS)}")
+    return devices
 
 
 def run(args):
     check_options(args)
     if args.name:
+        check_device(args)
         Device(args).run()
         return OK
-    for one in batch_rows(args):
-        if not one.port and not one.virt:
-            raise UsageError("--batch needs --port, --virt or a column port")
+    for one in batch_devices(args):
         device = Device(one)
         if one.port and not device.journal["flash"]:
             device.say(f"connect it to {one.port} and press Enter")
-            input()
+            read_answer()
         try:
             device.run()
         except Failure as failure:
@@ -320,14 +342,19 @@ def run(args):
 
 def firmware(text):
     offset, _, path = text.partition("=")
-    return number(offset), Path(path)
+    try:
+        if not path:
+            raise ValueError(text)
+        return number(offset), Path(path)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not OFFSET=FILE") from None
 
 
 def contexts(text):
     """Returns the contexts in the form that the device reads (src/cmxsafe/device/context_list.h)."""
     words = text.replace(",", " ").split()
     for word in words:
-        found = re.fullmatch(r"(\d{1,5})(?::(\d{1,5}))?(\+high_bw)?", word)
+        found = re.fullmatch(r"([0-9]{1,5})(?::([0-9]{1,5}))?(\+high_bw)?", word)
         if not found or not all(1 <= int(port) <= 65535 for port in found.groups()[:2] if port):
             raise argparse.ArgumentTypeError(f"'{word}': not LOCAL[:REMOTE][+high_bw]")
     return within(" ".join(words), 159)
@@ -349,7 +376,10 @@ def within(text, longest):
 
 def nvs_place(text):
     offset, _, size = text.partition("+")
-    return number(offset), number(size, 0x3000)
+    try:
+        return number(offset), number(size, 0x3000)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not OFFSET+SIZE, with a size of 0x3000 or more") from None
 
 
 def add_commands(commands):
@@ -385,7 +415,7 @@ def add_commands(commands):
     p.add_argument("--nvs", type=nvs_place, default=(0x9000, 0x5000), metavar="OFFSET+SIZE",
                    help="the partition nvs (default: 0x9000+0x5000)")
     p.add_argument("--manifest", type=Path, metavar="FILE", help="verify the device's signed evidence with these references")
-    p.add_argument("--evidence-url", metavar="URL",
+    p.add_argument("--evidence-url", type=url_option, metavar="URL",
                    help="the device's attestation service; {name} is replaced; without it, NAME.cmx:8888 through --enroll")
-    p.add_argument("--wait", type=lambda t: number(t, 1, 86400), default=120, metavar="SECONDS",
+    p.add_argument("--wait", type=number_option(1, 86400), default=120, metavar="SECONDS",
                    help="how long to wait for the evidence (default: %(default)s)")

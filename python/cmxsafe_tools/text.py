@@ -1,13 +1,16 @@
 """Numbers, files and JSON as the C program reads and prints them."""
+import argparse
 import json
 import os
 import re
+import stat
 import tempfile
 from pathlib import Path
 
-from .errors import Failure
+from .errors import Failure, Malformed
 
 U32 = 0xffffffff
+TEXT_FILE_MAX = 16 << 20
 
 
 def number(text, low=0, high=U32):
@@ -18,6 +21,16 @@ def number(text, low=0, high=U32):
     if not low <= value <= high:
         raise ValueError(text)
     return value
+
+
+def number_option(low=0, high=U32):
+    """Returns an option's type: a number from low to high."""
+    def parse(text):
+        try:
+            return number(text, low, high)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a number from {low} to {high}") from None
+    return parse
 
 
 def unhex(text, low, high):
@@ -32,15 +45,53 @@ def printable(data):
     return "".join(chr(c) if 0x20 <= c < 0x7f else "?" for c in data.split(b"\0", 1)[0])
 
 
-def read_file(path, todo=None):
-    """Returns the bytes of a file that is not empty."""
+def open_input(path):
+    """Opens a file or a pipe for reading. Does not wait for the writer of a FIFO: a FIFO without a writer reads as empty."""
+    def opener(name, flags):
+        fd = os.open(name, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+        if hasattr(os, "O_NONBLOCK"):
+            os.set_blocking(fd, True)
+        return fd
+    return open(path, "rb", opener=opener)
+
+
+def read_small(path, limit, todo=None, too_large="too large"):
+    """Returns the bytes of a file or a pipe that has at most `limit` bytes."""
     try:
-        data = path.read_bytes()
+        with open_input(path) as file:
+            data = file.read(limit + 1)
     except OSError as error:
         raise Failure(path, error.strerror, todo) from error
-    if not data:
-        raise Failure(path, "is not a regular file of 1 byte to 4 GB", todo)
+    if len(data) > limit:
+        raise Failure(path, too_large, todo)
     return data
+
+
+def read_text(path, todo=None):
+    """Returns the text of a file in UTF-8."""
+    try:
+        return read_small(path, TEXT_FILE_MAX, todo).decode("utf-8-sig")
+    except ValueError as error:
+        raise Failure(path, "is not text in UTF-8", todo) from error
+
+
+def read_regular(path):
+    """Returns the bytes of a regular file that is not empty. Raises Malformed or OSError."""
+    with open_input(path) as file:
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode) or not 1 <= info.st_size <= U32:
+            raise Malformed("is not a regular file of 1 byte to 4 GB")
+        return file.read(info.st_size)
+
+
+def read_file(path, todo=None):
+    """Like read_regular, but raises Failure."""
+    try:
+        return read_regular(path)
+    except OSError as error:
+        raise Failure(path, error.strerror, todo) from error
+    except Malformed as error:
+        raise Failure(path, error, todo) from error
 
 
 def umask():
@@ -49,10 +100,10 @@ def umask():
     return mask
 
 
-def replace_file(path, data, keep=None):
+def replace_file(path, data, keep=None, secret=False):
     """Writes a new file beside path, then replaces path with it in one step. The new file keeps the mode of the old file
     and, for root, the owner. Follows symbolic links. Writes a device or a pipe directly. keep: a file that must not be
-    replaced, such as the key."""
+    replaced, such as the key. secret: only the user can read the new file."""
     try:
         if keep and path.exists() and os.path.exists(keep) and os.path.samefile(path, keep):
             raise Failure(path, "is the key", "choose another file")
@@ -61,7 +112,7 @@ def replace_file(path, data, keep=None):
         if there and not target.is_file():  # a device or a pipe, or /dev/stdout that leads to a removed file
             path.write_bytes(data)
             return
-        mode = target.stat().st_mode & 0o7777 if there else 0o666 & ~umask()
+        mode = target.stat().st_mode & 0o7777 if there else 0o600 if secret else 0o666 & ~umask()
         fd, temp = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".")
     except OSError as error:
         raise Failure(path, error.strerror) from error
@@ -74,12 +125,15 @@ def replace_file(path, data, keep=None):
             os.chown(temp, target.stat().st_uid, target.stat().st_gid)
         os.chmod(temp, mode)
         os.replace(temp, target)
-    except OSError as error:
+    except BaseException as error:
         Path(temp).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise Failure(path, error.strerror) from error
 
 
 def to_json(value):
-    """Returns JSON on one line, with the members in their order."""
+    """Returns JSON on one line, with the members in their order. U+FFFD replaces bytes of an argument that are not UTF-8."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = re.sub("[\ud800-\udfff]", r"\\ufffd", text)
     return re.sub("[\x7f-\x9f]", lambda c: f"\\u{ord(c.group()):04x}", text)

@@ -10,11 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from . import attest
-from .device_http import NoAnswer, Upload, exchange
+from .device_http import NoAnswer, Upload, exchange, url_option
 from .errors import OK, Failure, UsageError
 from .identity import read_hwkey
 from .image import check_file, not_esp_todo
-from .text import number
+from .text import U32, number_option, printable
 from .tunnel import Tunnel
 
 TRIES, RETRY_S, POLL_S = 20, 1, 0.5
@@ -29,6 +29,15 @@ class Again(Exception):
 
 class Busy(Exception):
     """The device is receiving another upload."""
+
+
+def member(value, name, kind):
+    """Returns the member of a JSON object. If it is missing or of another type, returns the type's empty value. The device is
+    not trusted: a text is made printable, and a number has 32 bits."""
+    found = value.get(name) if isinstance(value, dict) else None
+    if type(found) is not kind or (kind is int and not 0 <= found <= U32):
+        return kind()
+    return printable(found.encode("ascii", "replace")) if kind is str else found
 
 
 @dataclass
@@ -51,12 +60,15 @@ class Status:
         """Parses the answer to GET /update. Raises ValueError if it is not the status of an update service."""
         try:
             s = json.loads(body)
-            running, back = s.get("running") or {}, s.get("rolled_back") or {}
-            return cls(s["state"], s["boot"], running.get("version") or "", running.get("slot") or "",
-                       running.get("offset") or 0, bool(running.get("confirmed")), s.get("received") or 0,
-                       s.get("total") or 0, s.get("crc32") or "", s.get("error") or "", back.get("why") or "")
-        except (KeyError, AttributeError, TypeError) as error:
+        except RecursionError as error:
             raise ValueError(body) from error
+        running, back = member(s, "running", dict), member(s, "rolled_back", dict)
+        status = cls(member(s, "state", str), member(s, "boot", str), member(running, "version", str), member(running, "slot", str),
+                     member(running, "offset", int), member(running, "confirmed", bool), member(s, "received", int),
+                     member(s, "total", int), member(s, "crc32", str), member(s, "error", str), member(back, "why", str))
+        if not status.state or not status.boot:
+            raise ValueError(body)
+        return status
 
 
 class Update:
@@ -66,7 +78,7 @@ class Update:
         self.tunnel, self.url, self.attest_url = None, args.url or "http://127.0.0.1:8989", args.attest_url
         self.before = self.now = None
         if args.gateway:
-            remotes = [args.port] + ([8888] if args.attest_key and not args.attest_url else [])
+            remotes = [args.port or 8989] + ([8888] if args.attest_key and not args.attest_url else [])
             self.tunnel = Tunnel(args.gateway, args.device or "localhost", remotes, args.ssh_config)
             self.url = f"http://127.0.0.1:{self.tunnel.local[0]}"
             self.attest_url = self.attest_url or f"http://127.0.0.1:{self.tunnel.local[-1]}"
@@ -90,10 +102,10 @@ class Update:
 
     def request(self, target, post=False, upload=None):
         """Returns the device's answer. Raises Again, Busy or Failure."""
-        silence_s = UPLOAD_SILENCE_S if upload else ANSWER_S
+        limits = {"silence_s": UPLOAD_SILENCE_S} if upload else {"silence_s": ANSWER_S, "total_s": ANSWER_S}
         try:
             self.open_tunnel()
-            answer = exchange(self.url, target, post=post, upload=upload, silence_s=silence_s)
+            answer = exchange(self.url, target, post=post, upload=upload, **limits)
         except NoAnswer as error:
             raise Again(str(error)) from error
         if answer.status in (404, 405):
@@ -243,9 +255,13 @@ class Update:
 
 def run(args):
     if args.gateway and args.url:
-        raise UsageError("--gateway and --url exclude each other")
-    if args.device and not args.gateway:
-        raise UsageError("--device needs --gateway")
+        raise UsageError("give --gateway or --url, not both")
+    if (args.device or args.port or args.ssh_config) and not args.gateway:
+        raise UsageError("--device, --port and --ssh-config need --gateway")
+    if args.attest_key and args.no_wait:
+        raise UsageError("--attest-key can't be used with --no-wait, which does not wait for the new image")
+    if args.attest_url and not args.attest_key:
+        raise UsageError("--attest-url needs --attest-key")
     if args.attest_key:
         read_hwkey(args.attest_key)  # a wrong file is an error before the image is sent
     return Update(args).run()
@@ -261,16 +277,16 @@ def add_commands(commands):
     p.add_argument("--device", metavar="NAME", help="the device's name or address, which the gateway resolves, such as "
                                                     "cam-17.cmx; without it, localhost")
     p.add_argument("--ssh-config", type=Path, metavar="FILE", help="ssh reads FILE instead of your configuration (ssh -F)")
-    p.add_argument("--port", type=lambda t: number(t, 1, 65535), default=8989, metavar="N",
-                   help="the update service's port, to which the gateway connects (default: %(default)s)")
-    p.add_argument("--url", help="reach the service directly; without --gateway and --url, http://127.0.0.1:8989")
-    p.add_argument("--wait", type=lambda t: number(t, 1, 86400), default=400, metavar="SECONDS",
+    p.add_argument("--port", type=number_option(1, 65535), metavar="N",
+                   help="the update service's port, to which the gateway connects; without it, 8989")
+    p.add_argument("--url", type=url_option, help="reach the service directly; without --gateway and --url, http://127.0.0.1:8989")
+    p.add_argument("--wait", type=number_option(1, 86400), default=400, metavar="SECONDS",
                    help="how long to wait for restart and confirmation (default: %(default)s)")
     p.add_argument("--no-wait", action="store_true", help="only upload")
     p.add_argument("--opaque", action="store_true", help="IMAGE is not an ESP-IDF image, but for example a Linux device's bundle")
     p.add_argument("--attest-key", type=Path, metavar="FILE",
                    help="afterwards, attest the new slot; FILE is the device's hardware key")
-    p.add_argument("--attest-url", metavar="URL", help="the attestation service; without it, port 8888 of the same device")
-    p.add_argument("--limit-rate", type=lambda t: number(t, 1, 1000000), default=0, metavar="KB",
+    p.add_argument("--attest-url", type=url_option, metavar="URL", help="the attestation service; without it, port 8888 of the same device")
+    p.add_argument("--limit-rate", type=number_option(1, 1000000), default=0, metavar="KB",
                    help="send at most this many KB a second")
     p.add_argument("--quiet", action="store_true", help="print no progress")

@@ -1,15 +1,13 @@
 """Passes the same broken images, manifests and tokens to the C program and to the Python tools, and compares the messages.
 
 usage: desk_tools.py CMXSAFE FOLDER SEED COUNT"""
-import contextlib
-import io
 import os
 import random
 import subprocess
 import sys
 from pathlib import Path
 
-from cmxsafe_tools.main import main
+from in_process import run
 
 program, folder, seed, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 rng = random.Random(seed)
@@ -17,24 +15,14 @@ os.chdir(folder)
 
 
 def by_c(arguments):
-    run = subprocess.run([program, *arguments], capture_output=True, check=False)
-    assert run.returncode in (0, 1, 2), run
-    return run.returncode, run.stdout.decode("latin-1"), run.stderr.decode("latin-1")
-
-
-class Text(io.StringIO):
-    def reconfigure(self, **_):
-        pass
+    c = subprocess.run([program, *arguments], capture_output=True, check=False)
+    assert c.returncode in (0, 1, 2), c
+    return c.returncode, c.stdout.decode("latin-1"), c.stderr.decode("latin-1")
 
 
 def by_python(arguments):
-    out, err = Text(), Text()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = main(arguments)
-        except SystemExit as end:
-            status = end.code
-    return status, out.getvalue(), err.getvalue().replace("cmxsafe-tools", "cmxsafe")
+    status, out, err = run(arguments)
+    return status, out, err.replace("cmxsafe-tools", "cmxsafe")
 
 
 def alike(outcome):
@@ -65,6 +53,12 @@ def mutate(data):
             data[at:at] = data[at:at + rng.randrange(1, 40)]
     return bytes(data)
 
+
+HEADER = 24 + 8 + 8  # of the image, of its first segment, and the first words of the application descriptor
+image = Path("s.bin").read_bytes()
+for at in range(HEADER):
+    Path("image.fuzz").write_bytes(image[:at] + bytes([image[at] ^ 0xff]) + image[at + 1:])
+    compare(["image", "verify", "--key", "k.hex", "--chip", "esp32c3", "image.fuzz"], f"byte {at} of the header")
 
 ACCEPTED = {}
 for i in range(count):

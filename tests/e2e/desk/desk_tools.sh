@@ -30,10 +30,13 @@ lacks -rE '^ *(import|from) (fcntl|grp|mmap|posix|pty|pwd|resource|syslog|termio
 make_key
 make_flash $((4 << 20))
 same identity public
+cp out.c identity.pub
 same identity public --json
 head -c 31 private_key.bin >short.key
 refused identity public --key short.key
 refused identity public --key nothing
+refused identity public --key identity.pub
+grep -q "identity.pub: holds public keys, not the device's 32-byte hardware key" err.py || fail "public keys instead of the hardware key"
 ok "identity"
 
 make_image a.bin 1.4.2 esp32c3 3
@@ -61,15 +64,19 @@ seq 100 >plain
 tools image sign --opaque --key k.pem --out plain.signed plain >/dev/null || fail "sign --opaque"
 same image verify --opaque --key k.hex plain.signed
 same image info --opaque plain.signed
+openssl rand -out fill.key 32
+mkdir folder
 refused image verify --key k.hex a.bin
 refused image verify --key other.hex s.bin
 refused image verify --key k.hex --chip esp32s3 s.bin
 refused image verify --key k.hex --min-secure-version 4 s.bin
 refused image verify --key k.hex nothing.bin
 refused image sign --key k.pem s.bin
+refused image key --key nothing
+refused image key --key folder
+refused image fill --key fill.key --end 0x10010 a.bin x
 refused image info plain
 : >empty; refused image info empty
-openssl rand -out fill.key 32
 both image fill --key fill.key --end 0x20000 a.bin f.c && mv f.c f1 && tools image fill --key fill.key --end 0x20000 a.bin f.c && cmp f.c f1 || fail "fill"
 cp a.bin in_place && same image fill --key fill.key --end 0x20000 in_place in_place && cp a.bin in_place &&
     tools image fill --key fill.key --end 0x20000 in_place in_place && cmp in_place f1 || fail "fill in place"
