@@ -204,6 +204,23 @@ static void malformed_records_are_left_out(void **state)
     }
 }
 
+static void a_line_without_an_end_is_left_out(void **state)
+{
+    static const char head[] = "{\"event\":\"open\",\"at\":1,\"x\":\"";
+    static char line[1 << 20];
+
+    (void)state;
+    memset(line, ' ', sizeof line - 1);
+    assert_int_equal(reads_record(line), CMX_EFORMAT);
+    memset(line, 'x', sizeof line - 1);
+    memcpy(line, head, sizeof head - 1);
+    assert_int_equal(reads_record(line), CMX_EFORMAT);
+    assert_string_equal(made, "");
+    memcpy(line + sizeof line - 3, "\"}", 2); /* with an end, it is a record with an unknown member */
+    assert_int_equal(reads_record(line), CMX_OK);
+    assert_string_equal(made, "{\"event\":\"open\",\"at\":1}\n");
+}
+
 #define MINUTE "{\"at\":1795911300,\"length_ms\":60001,\"sessions\":2,\"bytes_in\":1,\"bytes_out\":2,\"denied\":0}"
 #define PARTY                                                                                                          \
     "{\"name\":\"cam-1\",\"sessions\":1,\"bytes_in\":1,\"bytes_out\":2,\"refused\":0,\"denied\":0,"                    \
@@ -272,6 +289,7 @@ int main(void)
         cmocka_unit_test(what_is_no_status_is_refused),
         cmocka_unit_test(records_are_read),
         cmocka_unit_test(malformed_records_are_left_out),
+        cmocka_unit_test(a_line_without_an_end_is_left_out),
         cmocka_unit_test(traffic_is_read),
         cmocka_unit_test(braces_in_a_text_end_no_object),
     };

@@ -908,13 +908,18 @@ static cmx_err keep_standing(void *arg, const struct gw_standing *s)
     return CMX_OK;
 }
 
-static bool quarantined(const char *name)
+static struct gw_standing standing_of(const char *name)
 {
     struct cmx_why e = {0};
     struct gw_standing s;
 
     assert_int_equal(gw_standing_get(&gateway.registry, name, &s, &e), CMX_OK);
-    return s.quarantined;
+    return s;
+}
+
+static bool quarantined(const char *name)
+{
+    return standing_of(name).quarantined;
 }
 
 /* A device with an enforced policy is reachable only while it has fresh, trusted evidence. Its own policy takes
@@ -1057,6 +1062,50 @@ static void test_evidence_fits(void **state)
     strcpy(d.group, "others");
     assert_int_equal(gw_device_enroll(&gateway.registry, &d, &k, 0, &out, &e), CMX_OK);
     assert_true(quarantined("cam-17"));
+}
+
+/* The policy of one device changes no evidence of others: of a device that has the name of the policy's group, and of a
+ * device whose group has the name of the policy's device. */
+static void test_evidence_fits_each(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_policy own = {.target = "cam-17", .is_device = true, .enforce = true, .max_age_s = 600, .n_manifests = 1};
+    struct gw_policy group = {.target = "cameras", .enforce = true, .max_age_s = 60, .n_manifests = 1};
+    const struct gw_verdict trusted = {.trusted = true, .max_age_s = 3600, .manifest = "aa", .reason = ""};
+    const struct gw_verdict failed = {.max_age_s = 3600, .manifest = "", .reason = "the flash differs"};
+    static const char *const names[] = {"cam-17", "cameras", "cam-3"};
+    struct gw_device d;
+    gw_outcome out;
+
+    (void)state;
+    strcpy(own.manifests[0].digest, "aa");
+    strcpy(group.manifests[0].digest, "bb");
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(enroll(names[i], i, "81", &out, &e), CMX_OK);
+    sql("UPDATE device SET team = 'cameras' WHERE name = 'cam-17'; UPDATE device SET team = 'cam-17' WHERE name = "
+        "'cam-3'");
+    assert_int_equal(gw_policy_set(&gateway.registry, &group, &out, &e), CMX_OK);
+    assert_int_equal(gw_policy_set(&gateway.registry, &own, &out, &e), CMX_OK);
+    for (size_t i = 3; i-- > 0;) {
+        assert_int_equal(gw_device_get(&gateway.registry, names[i], &d, &e), CMX_OK);
+        assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &trusted, &e), CMX_OK);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        struct gw_standing s = standing_of(names[i]);
+
+        assert_true(s.trusted);
+        assert_in_range(s.left, i ? 3590 : 590, i ? 3600 : 600);
+    }
+    own.max_age_s = 60;
+    assert_int_equal(gw_policy_set(&gateway.registry, &own, &out, &e), CMX_OK);
+    assert_in_range(standing_of("cam-17").left, 50, 60);
+    /* If the clock is set back, the time since the boot still ends the evidence. */
+    sql("UPDATE evidence SET given = given + 1000, ends = ends + 1000");
+    assert_in_range(standing_of("cam-17").left, 50, 60);
+    assert_in_range(standing_of("cameras").left, 3590, 3600);
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    assert_int_equal(gw_evidence_set(&gateway.registry, d.id, &failed, &e), CMX_OK);
+    assert_string_equal(standing_of("cam-17").reason, "the flash differs");
 }
 
 /* gw_evidence_basis changes with the policy, its manifests, the attestation key and new evidence. A login does not
@@ -2108,6 +2157,7 @@ int main(void)
         TEST(test_pending),
         TEST(test_policy),
         TEST(test_evidence_fits),
+        TEST(test_evidence_fits_each),
         TEST(test_basis),
         TEST(test_etc_hosts),
         TEST(test_attestation),

@@ -102,6 +102,19 @@ static void a_pin_of_another_type_never_needs_it(void **state)
     assert_false(cmx_session_login_lacks_stack(&session));
 }
 
+/* A reload can remove the pins of the types that this round has left. The round then starts again with all pinned
+ * types.
+ */
+static void pins_that_change_during_a_round_are_requested(void **state)
+{
+    (void)state;
+    assert_true(next_after(ECDSA));
+    config.pins[0].types = ECDSA;
+    assert_false(cmx_session_login_lacks_stack(&session));
+    assert_false(next_broken());
+    assert_false(cmx_session_login_lacks_stack(&session));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,6 +124,7 @@ int main(void)
         cmocka_unit_test_setup(a_refusal_among_the_types_left_is_an_answer_too, device),
         cmocka_unit_test_setup(a_move_that_fails_is_waited_for, device),
         cmocka_unit_test_setup(a_pin_of_another_type_never_needs_it, device),
+        cmocka_unit_test_setup(pins_that_change_during_a_round_are_requested, device),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
