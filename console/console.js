@@ -31,13 +31,15 @@ function drawNavigation(chosen) {
         el("a", { href: `#/${v.name}`, "data-key": v.name, "aria-current": v.name === (chosen.parent || chosen.name) ? "page" : null }, v.label))));
 }
 
+const showProblem = text => { document.getElementById("problem").textContent = text || ""; };
+
 function show() {
     const path = cockpit.location.path;
     const chosen = VIEWS.find(v => v.name === (path[0] || "overview")) || VIEWS[0];
     const address = JSON.stringify(path);
 
     drawNavigation(chosen);
-    document.getElementById("problem").textContent = model.error || "";
+    showProblem(model.error);
     if (!model.gateway || !model.ready) {
         if (model.error)
             content.replaceChildren(el("h1", {}, "Device gateway"), el("p", {}, "The page shows only what this account can read with cmxsafe in a shell. Turn on administrative access at the top of Cockpit's page if the gateway belongs to root."));
@@ -51,7 +53,11 @@ function show() {
         if (moved)
             content.querySelector("h1").focus();
     }
-    current.view.update(cockpit.location.options);
+    try {
+        current.view.update(cockpit.location.options);
+    } catch (error) { // an answer of the gateway lacks a part, or has a value of another type
+        showProblem(`This page cannot be drawn from the gateway's answer (${error.message}); check that cmxsafe and this console have the same version`);
+    }
 }
 
 cockpit.addEventListener("locationchanged", show);

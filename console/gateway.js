@@ -1,6 +1,8 @@
 // gateway.js - the only module that runs commands. Everything that the console shows or does is a `cmxsafe gateway` command,
 // started with an array of arguments and never through a shell. Cockpit decides who may run it with which privilege.
 
+import { shell } from "./text.js";
+
 const { cockpit } = window;
 
 // message: what the command printed on standard error, unchanged, or why Cockpit could not run it. output: what it printed on standard
@@ -63,7 +65,11 @@ export async function json(args, { evenFailed = false } = {}) {
             throw error;
         ({ output } = error);
     }
-    return JSON.parse(output);
+    try {
+        return JSON.parse(output);
+    } catch {
+        throw new CommandError(`cmxsafe: the output of '${shell(args)} --json' is not JSON; check that cmxsafe and this console have the same version`, output, 0);
+    }
 }
 
 // Starts a command that prints one JSON object per line. Lines that are not JSON are ignored.

@@ -8,6 +8,8 @@ const DOCTOR_MS = 120000;
 const TRAFFIC_MS = 30000;
 const RECORDS_MAX = 5000; // maximum number of access log records that are kept
 const NODE_LAG_S = 30; // a gateway that has not written to the registry for this long is away
+const ACCESS_RETRY_MS = 15000; // a command that follows the access log and ended is started again after this time
+const ACCESS_WORKS_MS = 5000; // it works if it has not ended after this time
 const DENIED_S = 300; // how long a refusal stays on the map
 
 export const model = {
@@ -24,7 +26,7 @@ export const model = {
     rates: { in: 0, out: 0 }, // bytes a second now, over all sessions
     minutes: [], // `status --traffic --json`: the last hour
     pending: [], // `pending --json`: keys that tried to log in and are not enrolled
-    access: { records: [], open: new Map(), error: null, started: false }, // `access --follow --json`
+    access: { records: [], open: new Map(), error: null }, // `access --follow --json`
     revision: 0, // grows with each reading of the registry
     ready: false, // everything has been read at least once
     error: null, // why the registry cannot be read
@@ -210,19 +212,20 @@ export async function begin() {
     if (model.commands.has("doctor"))
         every(DOCTOR_MS, readDoctor);
     if (model.commands.has("access"))
-        followAccess();
+        every(ACCESS_RETRY_MS, followAccess);
 }
 
 // ---- the access log ----
 
 const connection = r => [r.consumer_identity, r.device_identity, r.port, r.since_ms].join(" ");
 
-function followAccess() {
+// Returns when the command ends.
+async function followAccess() {
     const { access } = model;
-    if (access.started)
-        return;
-    access.started = true;
-    gateway.startLines(["access", "--follow", "--since", "1h", "--json"], record => {
+    const works = setTimeout(() => { access.error = null; changed(); }, ACCESS_WORKS_MS);
+    access.records.length = 0;
+    access.open.clear();
+    await gateway.startLines(["access", "--follow", "--since", "1h", "--json"], record => {
         if (record.event === "open")
             access.open.set(connection(record), record);
         else if (record.event !== "denied")
@@ -230,7 +233,9 @@ function followAccess() {
         access.records.push(record);
         access.records.splice(0, access.records.length - RECORDS_MAX);
         changed();
-    }).done.then(() => { access.started = false; }, error => { access.error = error.message; changed(); });
+    }).done.catch(error => { access.error = error.message; });
+    clearTimeout(works);
+    changed();
 }
 
 export const recentDenials = () => {

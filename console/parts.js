@@ -1,7 +1,7 @@
 // parts.js - elements that several views share.
 import { el } from "./dom.js";
 import { model } from "./model.js";
-import { ago, bytes, count, sign, time } from "./text.js";
+import { ago, bytes, count, isTime, sign, time } from "./text.js";
 
 const { cockpit } = window;
 
@@ -9,18 +9,19 @@ const { cockpit } = window;
 export const badge = (word, kind = word) => el("span", { class: `badge ${kind}` }, el("span", { "aria-hidden": "true" }, sign(kind)), ` ${word}`);
 export const deviceLink = name => el("a", { href: `#${cockpit.location.encode(["device", name])}`, "data-key": `device ${name}` }, name);
 export const link = (path, options, text, attributes) => el("a", { href: `#${cockpit.location.encode(path, options)}`, ...attributes }, text);
-export const moment = at => (at ? el("time", { title: time(at), datetime: new Date(at * 1000).toISOString() }, `${ago(at)} ago`) : "");
+// Draws a time as the time since then; nothing for 0 and for a number that is no time.
+export const moment = at => (at && isTime(at) ? el("time", { title: time(at), datetime: new Date(at * 1000).toISOString() }, `${ago(at)} ago`) : "");
 
 // Returns the certificate of a session (model.js) as text: "alice-1, serial 1 of corp, until 2026-11-29 18:00:00".
 export const certificateText = c => `${c.id}, serial ${c.serial} of ${c.ca}, ${c.ends ? `until ${time(c.ends)}` : "without an end"}`;
 
 // The columns of the access log. EVENTS: the state that is shown for each event.
-const EVENTS = { open: "active", denied: "denied" }; // all other events are shown as "closed"
+const EVENTS = new Map([["open", "active"], ["denied", "denied"]]); // all other events are shown as "closed"
 const bytesText = r => (r.event === "denied" ? `${count(r.count, "packet")} refused` : `${bytes(r.bytes_in || 0)} in, ${bytes(r.bytes_out || 0)} out`);
 
 export const RECORD_COLUMNS = [
     { id: "at", title: "Time", value: r => r.at_ms, cell: r => time(r.at_ms / 1000) },
-    { id: "event", title: "Event", value: r => r.event, cell: r => badge(EVENTS[r.event] || "closed") },
+    { id: "event", title: "Event", value: r => r.event, cell: r => badge(EVENTS.get(r.event) || "closed") },
     { id: "consumer", title: "Consumer", value: r => r.consumer },
     { id: "device", title: "Device", value: r => r.device, cell: r => (model.byName.has(r.device) ? deviceLink(r.device) : r.device) },
     { id: "port", title: "Port", value: r => r.port },

@@ -2,9 +2,11 @@
 
 const two = n => String(n).padStart(2, "0");
 
-// Returns seconds since 1970 as a local time; "" for 0.
+export const isTime = at => !Number.isNaN(new Date(at * 1000).getTime());
+
+// Returns seconds since 1970 as a local time; "" for 0 and for a number that is no time.
 export function time(at) {
-    if (!at)
+    if (!at || !isTime(at))
         return "";
     const d = new Date(at * 1000);
     return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
@@ -36,7 +38,7 @@ export const rate = n => `${bytes(n)}/s`;
 // Returns "1 device" or "2 devices".
 export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
-const quote = word => (/^[A-Za-z0-9_.\/:=@%+,{}-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+const quote = word => (/^[A-Za-z0-9_.\/:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
 // Returns the command as a person types it in a shell. input: the text for its standard input.
 export function shell(args, { sudo = false, input = null } = {}) {
@@ -49,4 +51,4 @@ const SIGNS = {
     connected: "●", skipped: "–", here: "●", linked: "✓", unlinked: "!", away: "○", revoked: "✕", pending: "…", quarantined: "!", match: "✓", differs: "✕", failed: "!", ok: "✓",
     warning: "!", hint: "i", error: "✕", never: "–", granted: "–", active: "▶", denied: "✕",
 };
-export const sign = word => SIGNS[word] || "·";
+export const sign = word => (Object.hasOwn(SIGNS, word) ? SIGNS[word] : "·");

@@ -572,6 +572,23 @@ def many():
     check(True, "10,000 devices are listed in pages and can be sorted; the map shows groups, and the devices of a selected group")
 
 
+def hostile():
+    go("access", "Access")
+    says("the log cannot be read", "main")
+    wait(lambda: any("forged" in t for t in texts("tbody tr")), "the access log is not read again")
+    check(any("forged" in t and "closed" in t for t in texts("tbody tr")) and "native code" not in b.text("main"), "an unknown event is shown as closed")
+    go("overview", "Overview")
+    says("SHA256:huge", ".alerts")
+    check(True, "a time beyond all dates does not stop the page")
+    open(f"{folder}/no_counters", "w").close()
+    wait(lambda: any("cannot be drawn" in t for t in texts("#problem")), "the page does not say that it cannot be drawn")
+    os.unlink(f"{folder}/no_counters")
+    wait(lambda: texts("#problem") == [""], "the page does not recover")
+    check(True, "an answer that lacks a part is reported, and the page recovers")
+    open(f"{folder}/no_json", "w").close()
+    wait(lambda: any("the output of 'cmxsafe gateway grant --json' is not JSON" in t for t in texts("#problem")), "no message about output that is not JSON")
+
+
 def access():
     go("paths", "Paths")
     wait(lambda: any("active" in t for t in texts("tbody tr")), "no connection in use on the map")

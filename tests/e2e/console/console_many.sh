@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests the console with 10,000 enrolled devices. The registry was tampered with: some names contain HTML and script,
-# which the page must not interpret. Prints the time until the list of devices can be used.
+# which the page must not interpret. Prints the time until the list of devices can be used. Then cmxsafe's answers are wrong.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../console_lib.sh"
@@ -22,4 +22,23 @@ sql "$GW/registry.db" "UPDATE device SET name = '<img src=x onerror=window.injec
     UPDATE consumer SET name = '<b>bold</b>'; UPDATE event SET detail = '<b>bold</b>' WHERE who = 'dev-5';" || fail "the registry cannot be tampered with"
 start_cockpit
 test_page many
+
+# A program in place of the gateway's answers with wrong values, and its access log ends at first.
+mkdir "$TMP/path"
+cat >"$TMP/path/cmxsafe" <<SH
+#!/bin/sh
+case "\$*" in
+"gateway pending --json") echo '{"pending":[{"fingerprint":"SHA256:huge","from":"a","first":1,"last":1e300,"tries":1}]}' ;;
+"gateway access --follow"*)
+    [ -e "$TMP/followed" ] || { touch "$TMP/followed"; echo "cmxsafe: the log cannot be read" >&2; exit 1; }
+    echo '{"event":"constructor","at_ms":'"\$(date +%s)000"',"consumer":"forged","device":"dev-1","port":81,"since_ms":1}'
+    exec sleep 600 ;;
+"gateway status --json") [ ! -e "$TMP/no_counters" ] || { echo '{"sessions":[]}'; exit; }; exec "$BIN/cmxsafe" "\$@" ;;
+"gateway grant --json") [ ! -e "$TMP/no_json" ] || { echo Killed; exit; }; exec "$BIN/cmxsafe" "\$@" ;;
+*) exec "$BIN/cmxsafe" "\$@" ;;
+esac
+SH
+chmod +x "$TMP/path/cmxsafe"
+start_cockpit "$TMP/path"
+test_page hostile
 stop_gateway
