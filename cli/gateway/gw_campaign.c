@@ -121,7 +121,7 @@ static cmx_err make_campaign(struct gw *g, const struct start_options *o, struct
     return err;
 }
 
-static int store_campaign(struct start_options *o, const struct cli_line *line, struct gw_campaign *c)
+static int store_campaign(struct start_options *o, const char *name, struct gw_campaign *c)
 {
     struct gw_change *x = &o->x;
     struct start_job job = {.g = &x->g, .campaign = c, .e = &x->e};
@@ -136,12 +136,9 @@ static int store_campaign(struct start_options *o, const struct cli_line *line, 
     c->first = (int64_t)o->pace.first;
     c->stop_at = (int64_t)o->pace.stop_at;
     c->port = (int64_t)o->port;
-    o->selection.names = line->operand + 1;
-    o->selection.n_names = line->n_operands - 1;
     x->outcome = GW_ADDED;
-    err = cmx_text_copy(c->name, sizeof c->name, line->operand[0])
-              ? cmx_why_fail(&x->e, CMX_EINVAL, "the name is too long")
-              : make_campaign(&x->g, o, &job, &x->e);
+    err = cmx_text_copy(c->name, sizeof c->name, name) ? cmx_why_fail(&x->e, CMX_EINVAL, "the name is too long")
+                                                       : make_campaign(&x->g, o, &job, &x->e);
     return gw_change_report(x, err, "%s: version %s for %zu device%s", c->name, c->version, job.n,
                             job.n == 1 ? "" : "s");
 }
@@ -170,7 +167,11 @@ static int campaign_start(int argc, char **argv)
         return status;
     if (o.opaque != (o.expect != NULL))
         return cli_usage(line.command, "give both --opaque and --expect, or neither");
-    status = store_campaign(&o, &line, &c);
+    o.selection.names = line.operand + 1;
+    o.selection.n_names = line.n_operands - 1;
+    status = gw_selection_check(&o.selection, line.command);
+    if (!status)
+        status = store_campaign(&o, line.operand[0], &c);
     gw_spool_close(&o.spool);
     return status;
 }

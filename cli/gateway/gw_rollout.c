@@ -50,8 +50,25 @@ static cmx_err add_device(void *arg, const struct gw_device *d)
     return CMX_OK;
 }
 
+int gw_selection_check(const struct gw_selection *s, const char *command)
+{
+    return s->all + (s->group != NULL) + (s->n_names > 0) > 1
+               ? cli_usage(command, "give the names of devices, --all or --group, and only one of them")
+               : CLI_OK;
+}
+
+static bool is_among(const int64_t *ids, size_t n, int64_t id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
 cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_fn fn, void *arg, struct cmx_why *e)
 {
+    int64_t ids[CLI_OPERANDS_MAX]; /* the devices that were selected by name: one may be named twice */
+    size_t n = 0;
     struct gw_device d;
     cmx_err err = CMX_OK;
 
@@ -59,8 +76,10 @@ cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_
         return gw_device_each(&g->registry, s->group, fn, arg, e);
     for (size_t i = 0; !err && i < s->n_names; i++) {
         err = gw_device_get(&g->registry, s->names[i], &d, e);
-        if (!err)
-            err = fn(arg, &d);
+        if (err || is_among(ids, n, d.id))
+            continue;
+        ids[n++] = d.id;
+        err = fn(arg, &d);
     }
     return err;
 }
@@ -382,5 +401,6 @@ int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *abo
     job->arguments = line.rest;
     job->selection.names = line.operand;
     job->selection.n_names = line.n_operands;
-    return run_job(job);
+    status = gw_selection_check(&job->selection, command);
+    return status ? status : run_job(job);
 }

@@ -39,6 +39,10 @@ struct gw_rollout {
  * CLI_OK: every device succeeded. */
 int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv);
 
-/* Calls fn for each selected device, including revoked ones. CMX_ENOENT: one of the names belongs to no device. */
+/* Checks that s selects devices in one way only. CLI_OK, or CLI_USAGE after it has printed the error. command: the
+ * command as the user types it. */
+int gw_selection_check(const struct gw_selection *s, const char *command);
+
+/* Calls fn once for each selected device, including revoked ones. CMX_ENOENT: one of the names belongs to no device. */
 CMX_MUST_USE cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_fn fn, void *arg,
                                        struct cmx_why *e);

@@ -156,6 +156,11 @@ usage() { # usage TEXT COMMAND...: expects an error in the command line with thi
 for option in --no-wait --look; do usage "--attest-key can't be used with --no-wait or --look" update $option --attest-key private_key.bin image; done
 usage "--attest-url needs --attest-key" update --attest-url http://127.0.0.1:8888 image
 for option in --device --ssh-config --port; do usage "--device, --port and --ssh-config need --gateway" update $option 1 image; done
+for selection in "--all --group x" "cam-17 --all" "--group x cam-17"; do
+    # shellcheck disable=SC2086
+    for command in attest "update -- image" "campaign start may --image image"; do usage "--all or --group, and only one of them" gateway ${command%% --*} $selection ${command#"${command%% --*}"}; done
+done
+"$BIN/cmxsafe" gateway attest --dry-run cam-17 CAM-17 cam-18 cam-17 >out && equal "$(cat out)" $'would attest cam-17\nwould attest cam-18' || fail "a device that is named twice is attested twice: $(cat out)"
 usage "--image, --ranges and --challenge can't be used with --evidence" attest --evidence --manifest manifest --image image
 says 2 "excludes --json" show cam-17 --form agent --json
 "$BIN/cmxsafe" attest --compute --challenge x --key private_key.bin --image image --json | json_is '.challenge == "x" and (.expected | length) == 64' >out || fail "attest --compute --json"
