@@ -254,7 +254,8 @@ static void agent_reload(struct agent *a)
         a->loaded_ms = cmx_port_now_ms();
         a->reload_failed_ms = 0;
         cmx_log_set_level((cmx_log_level)next->agent.log_level);
-        cmx_log(CMX_LOG_INFO, TAG, "%s read again: %zu contexts", a->config_file, next->n_contexts);
+        cmx_log(CMX_LOG_INFO, TAG, "%s read again: %zu context%s", a->config_file, next->n_contexts,
+                next->n_contexts == 1 ? "" : "s");
     } else {
         a->reload_failed_ms = cmx_port_now_ms();
         cmx_log(CMX_LOG_ERROR, TAG, "%s not applied: the old configuration stays in force", a->config_file);
@@ -546,8 +547,8 @@ int agent_run(const char *config_file)
         code = fail(config_file, "not usable", "correct the errors listed above, and verify with cmxsafed --check");
     } else {
         cmx_log_set_level((cmx_log_level)a->wiring.config->agent.log_level);
-        cmx_log(CMX_LOG_INFO, TAG, "cmxsafed %s (libssh %s): %zu contexts", CMX_VERSION, cmx_proxy_library(),
-                a->wiring.config->n_contexts);
+        cmx_log(CMX_LOG_INFO, TAG, "cmxsafed %s (libssh %s): %zu context%s", CMX_VERSION, cmx_proxy_library(),
+                a->wiring.config->n_contexts, a->wiring.config->n_contexts == 1 ? "" : "s");
         code = start(a);
         if (!code)
             loop(a);

@@ -29,6 +29,17 @@ static void check_identity(const struct agent_config *c, struct config_report *r
                      "attestation needs a key: give key_file or tpm_handle in [identity]");
 }
 
+/* True if the file has the key, even with a value that is not valid: that error is already reported. */
+static bool given(const struct config_head *head, const char *section, const char *key)
+{
+    return head->key_line[config_key_place(config_key_find(section, key))] != 0;
+}
+
+static bool given_in_gateway(const struct agent_config *c, const char *a, const char *b)
+{
+    return given(&c->gateway.head, "gateway", a) || given(&c->gateway.head, "gateway", b);
+}
+
 static void check_gateway(const struct agent_config *c, struct config_report *r)
 {
     const struct gateway_section *g = &c->gateway;
@@ -37,9 +48,9 @@ static void check_gateway(const struct agent_config *c, struct config_report *r)
         config_error(r, 0, "no [gateway] section");
         return;
     }
-    if (g->host_key.n == 0 && !g->known_hosts_file)
+    if (!given_in_gateway(c, "host_key", "known_hosts_file"))
         config_error(r, g->head.line, "[gateway] pins no host key: give host_key or known_hosts_file");
-    if (!g->options.key_file && !g->password_file && !has_identity(c))
+    if (!given_in_gateway(c, "key_file", "password_file") && !has_identity(c))
         config_error(r, g->head.line, "[gateway] has no credential: give key_file or password_file");
     if (g->key_passphrase_file && !g->options.key_file)
         config_error(r, config_line(&g->head, "gateway", "key_passphrase_file"), "key_passphrase_file needs key_file");
@@ -58,7 +69,7 @@ static void check_direction(const struct context_section *s, struct config_repor
             config_error(r, line, "%s is for a %s context", k->key,
                          s->options.direction == CMX_REVERSE ? "direct" : "reverse");
     }
-    if (s->options.direction == CMX_DIRECT && !s->options.remote_host)
+    if (s->options.direction == CMX_DIRECT && !given(&s->head, "context", "remote_host"))
         config_error(r, s->head.line, "[context %s] lacks remote_host, which a direct context needs", s->name);
 }
 

@@ -239,7 +239,8 @@ cmx_err config_read_text(const char *file, struct config_report *r, struct agent
 
     *out = NULL;
     if (err) {
-        config_error(r, 0, "%s", why.text);
+        config_error(r, 0, "%s%s", why.text,
+                     err == CMX_EPERM ? "; run the command as root, or let this user read the file" : "");
         return err;
     }
     err = config_parse(text, len, r, out);

@@ -86,7 +86,7 @@ int control_ask(const char *path, const char *line, FILE *to)
         return cli_fail(path, "no agent answers",
                         "start it (systemctl start cmxsafed), or name its socket with --socket");
     if (fd < 0)
-        return cli_fail(path, strerror(errno), "ask as root or as a member of the socket's group");
+        return cli_fail(path, strerror(errno), "run the command as root, or as a member of the socket's group");
     code = ask_agent(path, fd, line, to);
     close(fd);
     return code;

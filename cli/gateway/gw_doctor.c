@@ -27,6 +27,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_inside.h"
 #include "gateway/server/gw_links.h"
+#include "gateway/server/gw_start.h"
 #include "gateway/shared/shared.h"
 #include "port/linux/child.h"
 
@@ -401,6 +402,17 @@ static void check_running(struct doctor *d)
     free(answer); /* allocated by open_memstream */
 }
 
+/* Checks that the gateway, which does not run, could listen. If it has units, their socket may already listen for it.
+ */
+static void check_port_is_free(struct doctor *d)
+{
+    const char *argv[] = {"systemctl", "--quiet", "is-active", "cmxsafe-gateway.socket", NULL};
+    struct cmx_why e = {0};
+    cmx_err err = has_units(d) && gw_program_run(true, argv) ? CMX_OK : gw_start_check_listen(&d->g, &e);
+
+    say_reason(d, err ? BAD : FINE, "the gateway can listen on its port", &e);
+}
+
 /* Checks the socket that devices connect to. */
 static void check_port(struct doctor *d)
 {
@@ -408,8 +420,10 @@ static void check_port(struct doctor *d)
     char todo[160];
     const char *argv[] = {"sh", "-c", script, NULL};
 
-    if (!d->running)
+    if (!d->running) {
+        check_port_is_free(d);
         return;
+    }
     snprintf(script, sizeof script, "ss -Hltn 'sport = :%u' | grep -q .", d->g.port);
     snprintf(todo, sizeof todo, "%s", has_units(d) ? gw_install_restart(&d->g) : "restart the gateway");
     check(d, gw_program_run(true, argv), "the gateway listens on its port", "nothing listens there", todo);

@@ -37,7 +37,7 @@ int gw_cmd_net(int argc, char **argv)
     verb = line.operand[0];
     if (strcmp(verb, "up") && strcmp(verb, "down") && strcmp(verb, "heal") && strcmp(verb, "rules") &&
         strcmp(verb, "watch"))
-        return cli_usage("cmxsafe gateway net", "no '%s'", verb);
+        return cli_usage("cmxsafe gateway net", "'%s' is none of up, watch, down, heal and rules", verb);
     if (gw_command_open(&g, &c, strcmp(verb, "heal") == 0))
         return CLI_FAILED;
     if (strcmp(verb, "heal") == 0)

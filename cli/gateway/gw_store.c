@@ -185,8 +185,10 @@ cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, stru
     char full[PATH_MAX];
     char what[200];
 
-    if (!realpath(path, full) || cmx_text_copy(m->path, sizeof m->path, full))
-        return cmx_why_fail(e, CMX_ENOENT, "%.120s can't be read, or its path is too long", path);
+    if (!realpath(path, full))
+        return cmx_why_fail(e, CMX_ENOENT, "%.120s: %s", path, strerror(errno));
+    if (cmx_text_copy(m->path, sizeof m->path, full))
+        return cmx_why_fail(e, CMX_ENOSPC, "the path of %.120s is too long", path);
     snprintf(what, sizeof what, "the path '%.150s'", m->path);
     return gw_text_check(what, m->path, sizeof m->path - 1, e);
 }

@@ -65,11 +65,12 @@ static int listen_on(const struct addrinfo *ai)
     return -1;
 }
 
-static size_t open_listeners(const struct gw *g, int *out)
+static cmx_err open_listener(const struct gw *g, int *out, struct cmx_why *e)
 {
     const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
                                    .ai_socktype = SOCK_STREAM};
     struct addrinfo *list = NULL;
+    cmx_err err = CMX_OK;
     char host[GW_HOST_MAX];
     char port[8];
     char *colon;
@@ -80,11 +81,25 @@ static size_t open_listeners(const struct gw *g, int *out)
     snprintf(port, sizeof port, "%u", g->port);
     if (host[0] == '[' && colon > host + 1)
         colon[-1] = '\0';
-    if (getaddrinfo(host[0] == '[' ? host + 1 : host, port, &hints, &list) != 0)
-        return 0;
-    out[0] = listen_on(list);
-    freeaddrinfo(list);
-    return out[0] >= 0 ? 1 : 0;
+    errno = EINVAL;
+    *out = getaddrinfo(host[0] == '[' ? host + 1 : host, port, &hints, &list) == 0 ? listen_on(list) : -1;
+    if (*out < 0)
+        err = cmx_why_fail(e, CMX_EIO,
+                           "can't listen on %s (%s); choose another address with 'cmxsafe gateway init --listen'",
+                           g->listen, strerror(errno));
+    if (list)
+        freeaddrinfo(list);
+    return err;
+}
+
+cmx_err gw_start_check_listen(const struct gw *g, struct cmx_why *e)
+{
+    int fd;
+    cmx_err err = open_listener(g, &fd, e);
+
+    if (!err)
+        close(fd);
+    return err;
 }
 
 /* Ensures that at most one gateway runs in each folder: this process holds the lock until it ends. A command that tests
@@ -184,6 +199,7 @@ int gw_start(struct gw *g, bool inside)
 {
     int listeners[GW_LISTENERS_MAX];
     size_t n = inherited_listeners(listeners);
+    struct cmx_why e = {0};
 
     if (inside)
         return gw_ns_inside(g, listeners, n);
@@ -193,13 +209,9 @@ int gw_start(struct gw *g, bool inside)
         if (!lock_folder(g))
             return cli_fail("the gateway can't start", "it is running already, or its folder is not yours",
                             "see 'cmxsafe gateway status'");
-    if (n == 0)
-        n = open_listeners(g, listeners);
-    if (n == 0) {
-        char why[GW_HOST_MAX + 64];
-        snprintf(why, sizeof why, "can't listen on %s (%s)", g->listen, strerror(errno));
-        return cli_fail("the gateway can't start", why, "choose another address with 'cmxsafe gateway init --listen'");
-    }
+    if (n == 0 && open_listener(g, listeners, &e) != CMX_OK)
+        return gw_fail("the gateway can't start", &e);
+    n = n ? n : 1;
     if (g->user)
         return gw_ns_user(g, listeners, n);
     return geteuid() == 0 ? serve_as_root(g, listeners, n) : serve_here(g, geteuid(), getegid(), 0, listeners, n);

@@ -7,3 +7,6 @@
 /* Runs until SIGTERM or SIGINT. inside: this is the process in the namespaces of --user mode. Prints what failed, and
  * returns EXIT_SUCCESS or EXIT_FAILURE. */
 int gw_start(struct gw *g, bool inside);
+
+/* Fails if a gateway that starts now could not listen on its address, for example because another program does. */
+CMX_MUST_USE cmx_err gw_start_check_listen(const struct gw *g, struct cmx_why *e);

@@ -557,5 +557,7 @@ int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, 
     for (size_t i = 0; i < n; i++)
         if (strcmp(argv[1], table[i].name) == 0)
             return table[i].run(argc - 1, argv + 1);
+    if (argv[1][0] == '-')
+        return cli_usage(prefix, "unknown option '%s'; the options of a command follow its name", argv[1]);
     return unknown_command(prefix, table, n, argv[1]);
 }

@@ -15,7 +15,7 @@
 /* Returns what is wrong with text as an IPv6 address such as "fe80::1%eth0", with or without brackets; NULL: nothing. */
 static const char *ipv6_fault(const char *text)
 {
-    static const char no_address[] = "is neither a host name nor an address; give the port separately";
+    static const char no_address[] = "is neither a host name nor an address (give the port separately)";
     const bool bracketed = text[0] == '[';
     const char *address = text + bracketed;
     const size_t len = strcspn(address, "]%");

@@ -36,10 +36,10 @@ logged "web: 127.0.0.4: gateway connection:" || fail "the log does not name the 
 ok "the first gateway that works is used, and named by status and log"
 
 conf "$ONE, $TWO"
-reload "read again: 1 contexts"
+reload "read again: 1 context"
 wait_for 30 uses "$TWO" || fail "a reload moved the device: $(json)"
 conf "$ONE"
-reload "read again: 1 contexts"
+reload "read again: 1 context"
 wait_for 30 uses "$ONE" || fail "a list without the gateway in use: $(json)"
 conf "$ONE, bad host"
 reload "the old configuration stays in force"

@@ -49,6 +49,7 @@ fault() {
     case $repair in
     *'net up'*) gw net up || fail "net up" ;;
     restore) cp -p "$TMP/hostkey_ecdsa" "$GW/" ;;
+    *'init --listen'*) gw init --listen "[::]:2223" >/dev/null || fail "init --listen" ;;
     *init*) gw init >/dev/null || fail "init" ;;
     *mount*) mount -t cgroup2 cgroup2 /sys/fs/cgroup || fail "mount" ;;
     *bpftool*) python3 "$TMP/exclusive.py" detach "$CGROUP" || fail "detach" ;;
@@ -72,4 +73,7 @@ fault "hostkey_ecdsa is there and private: ssh-keygen can't read it" "restore" t
 fault "sshd, run as the account, accepts its configuration" "init" sh -c "echo Nonsense yes >>'$GW/sshd_config'"
 fault "identity programs.*: control groups (v2) are not mounted" "run 'mount -t cgroup2" umount /sys/fs/cgroup
 fault "identity programs.*: an identity program can't be attached" "run 'bpftool cgroup tree'" python3 "$TMP/exclusive.py" attach "$CGROUP"
+python3 -c 'import socket, time; s = socket.create_server(("127.0.0.1", 2222)); print(flush=True); time.sleep(600)' >"$TMP/other.out" & PIDS+=($!)
+wait_for 10 test -s "$TMP/other.out" || fail "another program on the gateway's port"
+fault "the gateway can listen on its port.*: can't listen on .*2222 (Address already in use)" "init --listen" true
 ok "the doctor finds each fault, and the command that it names repairs it"

@@ -37,7 +37,7 @@ wait_for 10 reaches || fail "no access before the policy"
 
 # Mistakes are reported when the policy is set.
 refused() { local why=$1; shift; ! gw policy set "$@" 2>"$TMP/err" >/dev/null || fail "policy set $*"; grep -q -- "$why" "$TMP/err" || fail "the message: $(cat "$TMP/err")"; }
-refused "can't be read" @cameras --manifest "$TMP/nothing" --enforce yes
+refused "$TMP/nothing: No such file or directory" @cameras --manifest "$TMP/nothing" --enforce yes
 refused "at least 60" @cameras --manifest "$TMP/manifest" --max-age 5s --enforce yes
 mv "$TMP/last.bin" "$TMP/last.away"; refused "the files of" @cameras --manifest "$TMP/manifest" --enforce yes; mv "$TMP/last.away" "$TMP/last.bin"
 reaches || fail "a refused policy has an effect"

@@ -473,6 +473,18 @@ static void test_all_errors_are_reported(void **state)
                  "f:1: [gateway] has no credential: give key_file or password_file\n");
 }
 
+static void test_an_invalid_value_is_not_also_missing(void **state)
+{
+    (void)state;
+    expect_error("[gateway]\nhost = h\nuser = u\nhost_key = SHA256:x\nkey_file = k\n"
+                 "[context a]\ndirection = direct\nlocal_port = 1\nremote_port = 1\nremote_host = a b\n",
+                 "f:4: host_key: ");
+    assert_non_null(strstr(reported, "f:5: key_file: 'k' must be an absolute path\nf:10: remote_host: "));
+    assert_null(strstr(reported, "pins no host key"));
+    assert_null(strstr(reported, "has no credential"));
+    assert_null(strstr(reported, "lacks remote_host"));
+}
+
 static void test_errors_are_bounded(void **state)
 {
     static char text[CMX_INI_FILE_MAX];
@@ -915,6 +927,7 @@ int main(void)
         cmocka_unit_test(test_sections_fit),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_all_errors_are_reported),
+        cmocka_unit_test(test_an_invalid_value_is_not_also_missing),
         cmocka_unit_test(test_errors_are_bounded),
         cmocka_unit_test(test_context_limit),
         cmocka_unit_test(test_long_lines),

@@ -120,6 +120,8 @@ static void errors_use_one_sentence_each(void **state)
     } cases[] = {
         {"", "no command given; see 'prog --help'"},
         {"smaple x", "unknown command 'smaple'; did you mean 'sample'?"},
+        {"--colour red sample",
+         "unknown option '--colour'; the options of a command follow its name; see 'prog --help'"},
         {"xyzzy", "unknown command 'xyzzy'; see 'prog --help'"},
         {"sample --colur x", "unknown option '--colur'; did you mean '--colour'?"},
         {"sample --xyzzy=1", "unknown option '--xyzzy'; see 'prog sample --help'"},
