@@ -22,5 +22,5 @@ endforeach()
 install(DIRECTORY packaging/monitoring DESTINATION ${CMAKE_INSTALL_DATADIR}/cmxsafe)
 file(GLOB CMX_DOCS CONFIGURE_DEPENDS docs/*.md)
 install(FILES README.md SECURITY.md LICENSE ${CMX_DOCS} DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES packaging/agent/cmxsafed.service packaging/agent/cmxsafed-reboot.path packaging/agent/cmxsafed-reboot.service packaging/agent/cmxsafed-mirror@.service packaging/agent/cmxsafed-isolation.service packaging/agent/isolation.conf packaging/agent/tpm.conf examples/linux/cmxsafed.conf
+install(FILES packaging/agent/cmxsafed.service packaging/agent/cmxsafed-reboot.path packaging/agent/cmxsafed-reboot.service packaging/agent/cmxsafed-mirror@.service packaging/agent/cmxsafed-isolation.service packaging/agent/isolation.conf packaging/agent/low-ports.conf packaging/agent/tpm.conf examples/linux/cmxsafed.conf
   DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)

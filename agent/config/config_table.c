@@ -154,12 +154,12 @@ const struct config_key config_keys[] = {
 
     {"isolation", "enabled", CONFIG_BOOL, ISOLATION(enabled), .fallback = "no",
      .help = "The agent installs the rules before its first session, or does not start. It installs them again when "
-             "another program changes them. They stay in force when the agent ends; `cmxsafed isolation --remove` "
-             "removes them."},
-    {"isolation", "agent_user", CONFIG_TEXT, ISOLATION(agent_user), .max = 32, .without = "the agent's own",
+             "another program changes them. Enabling isolation needs a restart. The rules stay in force when the agent "
+             "ends; `cmxsafed isolation --remove` removes them."},
+    {"isolation", "agent_user", CONFIG_TEXT, ISOLATION(agent_user), .max = 32,
+     .without = "the agent's own; for `isolation --apply`, that of cmxsafed.service",
      .help = "Name or uid of the agent's user, the only one that may connect to the gateway and to the contexts' "
-             "services. Needed for `cmxsafed isolation --apply`, which root runs, if it reads another file than the "
-             "default one: with the default file it takes the user of cmxsafed.service."},
+             "services. Needed for `cmxsafed isolation --apply` with another file than the default one."},
     {"isolation", "resolvers", CONFIG_TEXT, ISOLATION(resolvers), .without = "those of /etc/resolv.conf",
      .help =
          "Addresses of the name servers that the agent may query to look up the gateway's name; none are needed when "

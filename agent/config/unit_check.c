@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,8 @@
 #include "port/linux/file_read.h"
 #include "port/linux/ini_file.h"
 
-#define CAP_NET_BIND_SERVICE_BIT 10 /* capability.h */
 #define FIRST_OPEN_PORT "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+#define EXAMPLES "/usr/share/doc/cmxsafe-agent/examples/"
 
 /* ---- the unit ---- */
 
@@ -49,6 +50,20 @@ static bool is_yes(const char *value)
     return false;
 }
 
+/* Adds the capabilities in value to *set, as systemd does: an empty value clears the set, and "~" removes from it. */
+static void add_capabilities(uint64_t *set, const char *value)
+{
+    const uint64_t named = (strstr(value, "CAP_NET_BIND_SERVICE") ? 1u << CAP_NET_BIND_SERVICE : 0) |
+                           (strstr(value, "CAP_NET_ADMIN") ? 1u << CAP_NET_ADMIN : 0);
+
+    if (!*value)
+        *set = 0;
+    else if (*value == '~')
+        *set &= ~named;
+    else
+        *set = (*set == UINT64_MAX ? 0 : *set) | named; /* the first list replaces the default, which is all */
+}
+
 static bool on_section(void *arg, unsigned line, const char *text, size_t len)
 {
     (void)arg;
@@ -69,8 +84,12 @@ static void on_setting(void *arg, unsigned line, const char *name, const char *v
         s->hides_tmp = is_yes(value) || strcmp(value, "disconnected") == 0;
     else if (strcmp(name, "ProtectSystem") == 0)
         s->read_only = strcmp(value, "strict") == 0;
+    else if (strcmp(name, "PrivateUsers") == 0)
+        s->own_users = is_yes(value) || strcmp(value, "self") == 0 || strcmp(value, "identity") == 0;
     else if (strcmp(name, "AmbientCapabilities") == 0)
-        s->binds_low = *value && (s->binds_low || strstr(value, "CAP_NET_BIND_SERVICE"));
+        add_capabilities(&s->ambient, value);
+    else if (strcmp(name, "CapabilityBoundingSet") == 0)
+        add_capabilities(&s->bounds, value);
     else if (strcmp(name, "ReadWritePaths") == 0)
         add_writable(s, "", value);
     else if (strcmp(name, "StateDirectory") == 0)
@@ -143,7 +162,7 @@ bool unit_sandbox_read(struct unit_sandbox *s, const char *const *units, const c
 {
     const char *unit = NULL;
 
-    memset(s, 0, sizeof *s);
+    *s = (struct unit_sandbox){.bounds = UINT64_MAX};
     for (; *units; units++)
         unit = access(*units, F_OK) == 0 ? *units : unit;
     if (unit)
@@ -284,9 +303,14 @@ static uint64_t number_in(const char *path, const char *format, uint64_t fallbac
     return value;
 }
 
-static bool binds_low(const struct unit_sandbox *s)
+/* True if the unit's process has the capability; without a unit, if this process has it. */
+static bool may(const struct unit_sandbox *s, int capability)
 {
-    return s ? s->binds_low : number_in("/proc/self/status", "CapEff: %llx", 0) >> CAP_NET_BIND_SERVICE_BIT & 1;
+    const uint64_t set = !s             ? number_in("/proc/self/status", "CapEff: %llx", 0)
+                         : s->own_users ? 0
+                                        : s->ambient & s->bounds;
+
+    return set >> capability & 1;
 }
 
 static void check_port(struct config_report *r, unsigned line, const char *key, uint64_t port)
@@ -297,13 +321,13 @@ static void check_port(struct config_report *r, unsigned line, const char *key, 
         config_error(
             r, line,
             "%s %llu: only a process with CAP_NET_BIND_SERVICE can listen below port %llu; choose another port, "
-            "or give the unit this capability (AmbientCapabilities=)",
+            "or give the agent this capability (a drop-in for the unit: " EXAMPLES "low-ports.conf)",
             key, (unsigned long long)port, (unsigned long long)first);
 }
 
 static void check_ports(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r)
 {
-    if (binds_low(s))
+    if (may(s, CAP_NET_BIND_SERVICE))
         return;
     if (c->attest.enabled)
         check_port(r, config_line(&c->attest.head, "attest", "port"), "port", c->attest.port);
@@ -315,8 +339,17 @@ static void check_ports(const struct agent_config *c, const struct unit_sandbox 
                        c->contexts[i].options.local_port);
 }
 
+static void check_isolation(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r)
+{
+    if (c->isolation.enabled && !may(s, CAP_NET_ADMIN))
+        config_error(r, config_line(&c->isolation.head, "isolation", "enabled"),
+                     "enabled: only a process with CAP_NET_ADMIN can install the rules; give the agent this capability "
+                     "(a drop-in for the unit: " EXAMPLES "isolation.conf)");
+}
+
 void unit_check(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r)
 {
     check_paths(c, s, r);
     check_ports(c, s, r);
+    check_isolation(c, s, r);
 }

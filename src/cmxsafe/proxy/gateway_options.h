@@ -36,7 +36,7 @@ CMX_GATEWAY_OPTION(MS, backoff_base_ms, "backoff_min", 100, 3600000, CMX_PROXY_B
     "Upper limit of the first wait between attempts; the limit doubles with each failure.")
 CMX_GATEWAY_OPTION(MS, backoff_max_ms, "backoff_max", 100, 86400000, CMX_PROXY_BACKOFF_MAX_MS, NULL,
     "Upper limit of the waits. With several gateways, it is divided by their number. After a wrong host key or "
-    "credential it is not divided, and grows to five times `backoff_max`.")
+    "credential the first wait may already be `backoff_max`, and later waits five times as long.")
 CMX_GATEWAY_OPTION(BYTES, rekey_bytes, "rekey_bytes", 0, 1ull << 40, 0, NULL,
     "Renew the session keys after this many bytes; 0: the SSH library's default.")
 CMX_GATEWAY_OPTION(SWITCH, require_pq, "require_pq", 0, 1, 0, NULL,

@@ -103,6 +103,10 @@ wait_for 30 serves || fail "the service is not reachable after SIGKILL"
 echo "ok: restart"
 
 # The unit still works with isolation's drop-in.
+cp -p /etc/cmxsafe/cmxsafed.conf plain.conf
+printf '[isolation]\nenabled = yes\n' >>/etc/cmxsafe/cmxsafed.conf
+! cmxsafed --check >check 2>&1 && grep -q 'enabled: .*/examples/isolation.conf' check || fail "isolation without the capability: $(cat check)"
+cp -p plain.conf /etc/cmxsafe/cmxsafed.conf
 cp /usr/share/doc/cmxsafe-agent/examples/isolation.conf /etc/systemd/system/cmxsafed.service.d/
 systemctl daemon-reload && systemctl restart cmxsafed || fail "restart with isolation.conf"
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000001000 ] || fail "CAP_NET_ADMIN, and only it"
@@ -114,6 +118,7 @@ wait_for 30 all_up || fail "the contexts are not up with isolation"
 cmxsafed status --json | json_is .modules.isolation || fail "isolation is not in the status"
 cmxsafed isolation --show >show 2>&1
 grep -q 'table inet cmxsafe' show && grep -q 'table arp cmxsafe' show || { cat show; fail "isolation is not in force"; }
+cmxsafed isolation --dry-run | grep -qx "add element inet cmxsafe agent { $(id -u cmxsafed) }" || fail "root would apply the rules for another user"
 ! serves || fail "isolated, but another user reaches the gateway"
 sed -i '/^\[isolation\]/,$s/^enabled = yes/enabled = no/' /etc/cmxsafe/cmxsafed.conf
 systemctl reload cmxsafed || fail "reload without isolation"
@@ -121,6 +126,14 @@ wait_for 10 sh -c "journalctl -u cmxsafed -o cat | grep -q 'no longer enabled'" 
 cmxsafed isolation --remove || fail "isolation --remove"
 wait_for 30 serves || fail "the service is not reachable after isolation was removed"
 echo "ok: isolation.conf"
+
+# --check finds that the unit lacks a capability; the drop-in that it names gives it.
+printf '[context low]\ndirection = direct\nlocal_port = 81\nremote_host = 127.0.0.1\nremote_port = 9\n' >>/etc/cmxsafe/cmxsafed.conf
+! cmxsafed --check >check 2>&1 && grep -q 'local_port 81: .*/examples/low-ports.conf' check || fail "a port below 1024: $(cat check)"
+cp /usr/share/doc/cmxsafe-agent/examples/low-ports.conf /etc/systemd/system/cmxsafed.service.d/
+systemctl daemon-reload && cmxsafed --check && systemctl restart cmxsafed || fail "restart with low-ports.conf"
+wait_for 30 all_up || fail "the contexts are not up with low-ports.conf"
+echo "ok: low-ports.conf"
 
 systemctl stop cmxsafed || fail "stop"
 [ "$(systemctl show -P Result cmxsafed)" = success ] || fail "stop is not clean"

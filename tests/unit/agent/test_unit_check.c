@@ -18,6 +18,9 @@
 #define GATEWAY "[gateway]\nhost = gw\nuser = u\nhost_key = " PIN "\n"
 #define CONTEXT "[context c]\nlocal_port = 8081\nremote_port = 8081\n"
 
+#define NET_BIND_SERVICE (1u << 10) /* the numbers of capabilities(7) */
+#define NET_ADMIN (1u << 12)
+
 static char dir[] = "/tmp/cmx_unit_XXXXXX";
 static char reported[4096];
 
@@ -75,20 +78,60 @@ static void test_unit_files(void **state)
                "ProtectSystem=strict\nStateDirectory=cmxsafed\nRuntimeDirectory=cmxsafe\nAmbientCapabilities=\n");
     assert_true(unit_sandbox_read(&s, units, patterns));
     assert_string_equal(s.user, "cmxsafed");
-    assert_true(s.hides_home && s.hides_tmp && s.read_only && !s.binds_low);
+    assert_true(s.hides_home && s.hides_tmp && s.read_only && !s.ambient);
     assert_string_equal(s.writable, " /var/lib/cmxsafed /run/cmxsafe");
     write_file("a.conf", "[Service]\nProtectHome=read-only\nReadWritePaths=/srv/a -/srv/b\n"
                          "AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\n");
     assert_true(unit_sandbox_read(&s, units, patterns));
-    assert_true(!s.hides_home && s.hides_tmp && s.binds_low);
+    assert_true(!s.hides_home && s.hides_tmp);
+    assert_int_equal(s.ambient, NET_BIND_SERVICE | NET_ADMIN);
     assert_string_equal(s.writable, " /var/lib/cmxsafed /run/cmxsafe /srv/a /srv/b");
     write_file("y.service", "[Service]\nUser=other\n"); /* replaces x.service */
     assert_true(unit_sandbox_read(&s, units, patterns));
     assert_string_equal(s.user, "other");
-    assert_true(!s.hides_tmp && !s.read_only && s.binds_low);
+    assert_true(!s.hides_tmp && !s.read_only);
+    assert_int_equal(s.ambient, NET_BIND_SERVICE | NET_ADMIN);
     assert_string_equal(s.writable, " /srv/a /srv/b");
     unlink(path_of("a.conf"));
     unlink(path_of("y.service"));
+}
+
+/* A capability of the unit counts only if the bounding set has it too, and outside a user namespace. */
+static void test_capabilities_of_the_unit(void **state)
+{
+    static const char config[] = GATEWAY "key_file = /proc/self/status\n" CONTEXT "[agent]\ncontrol_socket = /tmp/s\n"
+                                         "[isolation]\nenabled = yes\n";
+    static const struct {
+        const char *settings;
+        bool has;
+    } cases[] = {
+        {"AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\n", true},
+        {"AmbientCapabilities=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_ADMIN\nPrivateUsers=no\n", true},
+        {"CapabilityBoundingSet=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_ADMIN\n"
+         "AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\n",
+         true},
+        {"CapabilityBoundingSet=\nAmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\n", false},
+        {"CapabilityBoundingSet=~CAP_NET_BIND_SERVICE CAP_NET_ADMIN\n"
+         "AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\n",
+         false},
+        {"AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\nPrivateUsers=yes\n", false},
+        {"AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\nAmbientCapabilities=\n", false},
+        {"", false},
+    };
+    char unit[128];
+    const char *units[] = {unit, NULL}, *none[] = {NULL};
+
+    (void)state;
+    snprintf(unit, sizeof unit, "%s", path_of("caps.service"));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct unit_sandbox s;
+        char text[512];
+
+        snprintf(text, sizeof text, "[Service]\nUser=u\n%s", cases[i].settings);
+        write_file("caps.service", text);
+        assert_true(unit_sandbox_read(&s, units, none));
+        expect(config, &s, cases[i].has ? "" : "f:12: enabled: only a process with CAP_NET_ADMIN");
+    }
 }
 
 /* Drop-ins take effect in the order of their names, not of their folders. A drop-in replaces the
@@ -148,7 +191,10 @@ static void test_what_the_unit_hides(void **state)
 
 static void test_ports_below_the_first_open_one(void **state)
 {
-    const struct unit_sandbox without = {.user = "u"}, with = {.user = "u", .binds_low = true};
+    const struct unit_sandbox without = {.user = "u"},
+                              with = {.user = "u", .ambient = NET_BIND_SERVICE, .bounds = UINT64_MAX},
+                              in_own_users = {
+                                  .user = "u", .own_users = true, .ambient = NET_BIND_SERVICE, .bounds = UINT64_MAX};
     static const char direct[] = GATEWAY "key_file = /proc/self/status\n[context c]\ndirection = direct\n"
                                          "local_port = 1\nremote_port = 1\nremote_host = h\n[agent]\n"
                                          "control_socket = /tmp/s\n";
@@ -160,6 +206,7 @@ static void test_ports_below_the_first_open_one(void **state)
     assert_int_equal(fscanf(f, "%d", &first), 1);
     fclose(f);
     expect(direct, &without, first > 1 ? "f:8: local_port 1: only a process with CAP_NET_BIND_SERVICE" : "");
+    expect(direct, &in_own_users, first > 1 ? "examples/low-ports.conf" : "");
     expect(direct, &with, "");
 }
 
@@ -182,6 +229,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unit_files),
+        cmocka_unit_test(test_capabilities_of_the_unit),
         cmocka_unit_test(test_drop_ins_of_several_folders),
         cmocka_unit_test(test_what_the_unit_hides),
         cmocka_unit_test(test_ports_below_the_first_open_one),
