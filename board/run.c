@@ -170,7 +170,11 @@ static int start_application(void)
     board.door.address = board.config.services;
     board.door.open = !board.config.isolation;
     if (app_start(&board.door) != CMX_OK)
-        return cli_fail("board", "the application could not start", "see the log above");
+        return cli_fail(
+            "board", "the application could not start",
+            board.config.port_offset || geteuid() == 0
+                ? "see the log above"
+                : "see the log above; only root may use ports below 1024: add --set board.port_offset=18000");
     return CLI_OK;
 }
 

@@ -48,8 +48,10 @@ static cmx_err parse4(const struct board_net *net, struct addresses *a, struct c
 
     if (!net->address || split_prefix(net->address, text, sizeof text, 32, &bits) != CMX_OK ||
         inet_pton(AF_INET, text, &a->address.addr) != 1)
-        return cmx_why_fail(why, CMX_EINVAL, "[net] address: '%s' is not ADDRESS/BITS (Debian's lwIP has no DHCP)",
-                            net->address ? net->address : "");
+        return cmx_why_fail(
+            why, CMX_EINVAL,
+            "[net] address: '%s' is not ADDRESS/BITS; give one, such as 10.0.0.2/24 (Debian's lwIP has no DHCP)",
+            net->address ? net->address : "");
     a->mask.addr = htonl(~0u << (32 - bits));
     if (net->gateway && inet_pton(AF_INET, net->gateway, &a->router.addr) != 1)
         return cmx_why_fail(why, CMX_EINVAL, "[net] gateway: '%s' is not an IPv4 address", net->gateway);

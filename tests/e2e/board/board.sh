@@ -51,6 +51,14 @@ kill "$HOLDER"
 wait "$HOLDER" 2>/dev/null
 ok "the message about a port in use names the port with the offset"
 
+# User 1000 of a user namespace has no capabilities, like an ordinary user.
+if [ "$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)" -gt 81 ] && unshare --user --map-user=1000 true 2>/dev/null; then
+    "$BOARD" create "$TMP/user" >/dev/null || fail "create"
+    ! timeout 20 unshare --user --map-user=1000 "$BOARD" run "$TMP/user" 2>"$TMP/user.log" || fail "an ordinary user has port 80"
+    grep -q "cmxsafe: board: .*add --set board.port_offset=18000" "$TMP/user.log" || { cat "$TMP/user.log"; fail "the hint about low ports"; }
+    ok "an ordinary user learns how to run a board"
+fi
+
 start_board --set "gateway.host_key=$PIN"
 wait_for 30 through /frame.jpg || fail "the stream does not come through the gateway"
 grep -q "attestation on port $((8888 + offset))$" "$TMP/board.log" || { cat "$TMP/board.log"; fail "attestation does not name the real port"; }

@@ -195,7 +195,7 @@ wait_for 30 through /frame.jpg || fail "no stream through the second gateway"
 end_board
 ok "all sessions leave a gateway that takes no new ones"
 
-"$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=dhcp 2>&1 | grep -q "not ADDRESS/BITS" || fail "dhcp is not refused"
+"$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=dhcp 2>&1 | grep -q "not ADDRESS/BITS; give one, such as" || fail "dhcp is not refused"
 # wrong KEY VALUE REASON: expects that the board refuses the value of [net] KEY, and says why.
 wrong() { "$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=10.77.0.2/24 --set "net.$1=$2" 2>&1 | grep -qF "[net] $1: '$2' is not $3" || fail "$1 = $2"; }
 wrong address 10.77.0.2/33 ADDRESS/BITS
