@@ -135,10 +135,22 @@ systemctl daemon-reload && cmxsafed --check && systemctl restart cmxsafed || fai
 wait_for 30 all_up || fail "the contexts are not up with low-ports.conf"
 echo "ok: low-ports.conf"
 
+# An upgrade restarts the agent with the new package's unit.
+unit=$(systemctl show -P FragmentPath cmxsafed) before=$(main_pid)
+sed -i 's/^Description=.*/Description=the unit of an earlier package/' "$unit" && touch -d '1 day ago' "$unit" && systemctl daemon-reload
+dpkg -i agent.deb || fail "upgrading"
+differ "$(main_pid)" "$before" || fail "the upgrade did not restart the agent"
+lacks 'earlier package' <(systemctl show -P Description cmxsafed) || fail "the upgraded agent runs with the unit of the earlier package"
+wait_for 30 serves || fail "the service is not reachable after an upgrade"
+echo "ok: upgrade"
+
 systemctl stop cmxsafed || fail "stop"
 [ "$(systemctl show -P Result cmxsafed)" = success ] || fail "stop is not clean"
 [ ! -e /run/cmxsafe ] || fail "the runtime folder still exists"
+systemctl start cmxsafed || fail "start"
+before=$(main_pid)
 dpkg -P cmxsafe-agent || fail "purging"
+! kill -0 "$before" 2>/dev/null || fail "the agent still runs after its package was removed"
 echo "ok: stopped, purged"
 echo DONE
 INSIDE
