@@ -392,18 +392,33 @@ static int rolled_back(struct update *u)
     return cli_fail("update", why.text, NULL);
 }
 
+static int report_version(struct update *u, enum outcome outcome)
+{
+    struct cmx_why why = {""};
+
+    u->outcome = outcome;
+    cmx_why_set(&why, "the device is running version %s, not %s", u->now.version, u->version);
+    return cli_fail("update", why.text, u->look || !u->opaque ? NULL : "check --expect");
+}
+
+/* Judges a device that has installed the image and does not restart. Only --expect names the version that such a device
+ * then reports. */
+static int judge_installed(struct update *u)
+{
+    if (u->opaque && u->version && strcmp(u->now.version, u->version) != 0)
+        return report_version(u, OUTCOME_OTHER_VERSION);
+    u->outcome = OUTCOME_UPDATED;
+    fprintf(u->words, "installed; the device needs no restart\n");
+    return CLI_OK;
+}
+
 static int judge(struct update *u)
 {
     if (!u->look && u->now.rolled_back && strcmp(u->now.version, u->before.version) == 0)
         return rolled_back(u);
-    if (u->version && strcmp(u->now.version, u->version) != 0) {
-        struct cmx_why why = {""};
-
-        u->outcome =
-            u->look || strcmp(u->now.version, u->before.version) == 0 ? OUTCOME_NOT_SENT : OUTCOME_OTHER_VERSION;
-        cmx_why_set(&why, "the device is running version %s, not %s", u->now.version, u->version);
-        return cli_fail("update", why.text, u->look || !u->opaque ? NULL : "check --expect");
-    }
+    if (u->version && strcmp(u->now.version, u->version) != 0)
+        return report_version(u, u->look || strcmp(u->now.version, u->before.version) == 0 ? OUTCOME_NOT_SENT
+                                                                                           : OUTCOME_OTHER_VERSION);
     if (u->look && !u->now.confirmed) {
         u->outcome = OUTCOME_NOT_SENT;
         return cli_fail("update", "the device has not confirmed its firmware yet", NULL);
@@ -429,11 +444,8 @@ static int wait_for_it(struct update *u)
         back = strcmp(u->now.boot, u->before.boot) != 0;
         if (!back && strcmp(u->now.state, "ready") == 0 && u->now.error[0])
             return cli_fail("the device has not restarted", u->now.error, "restart it, or send the update again");
-        if (!back && strcmp(u->now.state, "idle") == 0) { /* the state before a restart is "ready" or "restarting" */
-            u->outcome = OUTCOME_UPDATED;
-            fprintf(u->words, "installed; the device needs no restart\n");
-            return CLI_OK;
-        }
+        if (!back && strcmp(u->now.state, "idle") == 0) /* the state before a restart is "ready" or "restarting" */
+            return judge_installed(u);
         if (back && u->now.confirmed)
             return judge(u);
     }
