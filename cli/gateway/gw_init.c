@@ -15,7 +15,6 @@
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/term.h"
 #include "gateway/server/gw_apply.h"
-#include "gateway/server/gw_control.h"
 #include "gateway/server/gw_network.h"
 #include "gateway/shared/shared.h"
 #include "port/linux/host_name.h"
@@ -323,9 +322,6 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, bool cre
     if (!job->common.json && g->user && !g->simple)
         printf("--user mode: sessions have no identities; set up a system gateway if services must know their "
                "consumers\n");
-    if (!job->common.json && gw_control_is_serving(g))
-        printf("restart the running gateway to use new settings%s%s%s\n", g->user ? "" : ": '",
-               g->user ? "" : gw_install_restart(g), g->user ? "" : "'");
     gw_folder_close(g);
     return CLI_OK;
 }

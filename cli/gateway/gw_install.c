@@ -11,6 +11,7 @@
 #include "gateway/folder/gw_helper.h"
 #include "gateway/render/gw_sshd_config.h"
 #include "gateway/render/gw_units.h"
+#include "gateway/server/gw_control.h"
 
 static cmx_err make_account(const struct gw *g, struct cmx_why *e)
 {
@@ -261,7 +262,10 @@ void gw_install_print(struct gw *g, bool json, const char *done)
     printf("               %s (ecdsa)\n", ecdsa);
     if (!done)
         return;
-    if (g->user)
+    if (gw_control_is_serving(g))
+        printf("restart the running gateway to use new settings%s%s%s\n", g->user ? "" : ": '",
+               g->user ? "" : gw_install_restart(g), g->user ? "" : "'");
+    else if (g->user)
         printf("start it with 'cmxsafe gateway serve --dir %s'\n", g->dir);
     else
         printf("start it with 'systemctl enable --now cmxsafe-gateway.socket cmxsafe-gateway.service'\n");

@@ -156,7 +156,8 @@ fails "not the address of one host" gw init --user --host 0.0.0.0
 for bad in x 0 65536 :22 '[]:22' '::1:22' '[127.0.0.1]:22' 'host:22' '127.1:22' $'0.0.0.0\nBacklog=1:22' $'22\n' '[::1]22'; do
     fails "not a listen address" gw init --user --listen "$bad"
 done
-gw init --user | grep -q "restart the running gateway" || fail "init at a running gateway does not name the restart"
+gw init --user >"$TMP/init.out" && grep -q "restart the running gateway" "$TMP/init.out" || fail "init at a running gateway does not name the restart"
+lacks "start it with" "$TMP/init.out" || fail "init says how to start a running gateway"
 ok "delete frees name and address; the keys stay refused"
 
 # With another domain, the printed configuration contains the device's name in that domain, and the agent accepts this
