@@ -213,7 +213,8 @@ static void check_readable(const struct config_key *k, const char *path, unsigne
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
     if (fd < 0 || fstat(fd, &st) != 0)
-        config_error(r, line, "%s %s: %s", k->key, path, strerror(errno));
+        config_error(r, line, "%s %s: %s%s", k->key, path, strerror(errno),
+                     errno == EACCES ? "; the agent's user must be able to read it (chown, chgrp)" : "");
     else if (!S_ISREG(st.st_mode) && !(k->block_device && S_ISBLK(st.st_mode)))
         config_error(r, line, "%s %s: not a regular file", k->key, path);
     if (fd >= 0)

@@ -8,7 +8,8 @@
 static const char about[] =
     "Registers a device by its public key and prints its configuration. Its virtual address is derived from "
     "the key, unless --address or --mac names one.\n\nFor a device that is already enrolled, each "
-    "option replaces one value, and the other values stay; --ports '', --direct '' and --group '' clear their values. "
+    "option replaces one value, and the other values stay, also the key; --ports '', --direct '' and --group '' clear "
+    "their values. "
     "On a --simple gateway each port belongs to one device.";
 
 /* Sets d->address from the MAC if a MAC is given, else to the given address. If neither is given, the device keeps its
@@ -141,6 +142,27 @@ static cmx_err store_attest_port(struct enroll_job *job)
     return err;
 }
 
+/* Reads the given key. A device that is already enrolled keeps its key if none is given. */
+static cmx_err read_key(struct enroll_job *job, struct gw_key *k)
+{
+    struct gw_registry *r = &job->x.g.registry;
+    struct cmx_why *e = &job->x.e;
+    char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
+    struct gw_device d;
+    cmx_err err;
+
+    if (job->hwkey)
+        return gw_hwkey_login(k, job->hwkey, e);
+    if (job->key)
+        return gw_key_read(k, job->key, e);
+    err = gw_device_get(r, job->fields.name, &d, e);
+    if (err == CMX_ENOENT)
+        return cmx_why_fail(e, err, "%.60s is not enrolled; give its key with --key or --hwkey", job->fields.name);
+    if (!err)
+        err = gw_device_key_line(r, &d, line, sizeof line, e);
+    return err ? err : gw_key_parse(k, line, e);
+}
+
 static int run(struct enroll_job *job)
 {
     struct gw_change *x = &job->x;
@@ -151,7 +173,7 @@ static int run(struct enroll_job *job)
 
     if (status)
         return status;
-    err = job->hwkey ? gw_hwkey_login(&k, job->hwkey, &x->e) : gw_key_read(&k, job->key, &x->e);
+    err = read_key(job, &k);
     if (!err)
         err = gw_enroll_fields(&x->g, &job->fields, &k, &d, &x->outcome, &x->e);
     if (!err)
@@ -189,8 +211,8 @@ int gw_cmd_enroll(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &status))
         return status;
-    if (!job.key == !job.hwkey)
-        return cli_usage("cmxsafe gateway enroll", "give --key or --hwkey");
+    if (job.key && job.hwkey)
+        return cli_usage("cmxsafe gateway enroll", "give --key or --hwkey, not both");
     if (job.form && !gw_snippet_form(job.form))
         return cli_usage("cmxsafe gateway enroll", "unknown form '%s'; give agent, settings or kconfig", job.form);
     job.fields.name = line.operand[0];

@@ -120,7 +120,12 @@ printf '\xef\xbb\xbfname;key;ports;group;open\r\ncam-19;keys/c.pub;"81, 8989";ya
 [ "$(gw show cam-19 --json | jq -c '.device.ports')" = "[81,8989]" ] || fail "ports: $(gw show cam-19)"
 printf 'name,key\rcam-19,keys/c.pub\r' >"$TMP/csv/short.csv"
 gw import "$TMP/csv/short.csv" | grep -q "unchanged 1" || fail "import without columns changes the device"
-gw enroll cam-19 --key "$TMP/c.pub" --ports 81 >/dev/null || fail "enroll again"
+key_of() { gw show cam-19 --json | jq -r .device.key; }
+before=$(key_of)
+gw enroll cam-19 --ports 81 >/dev/null || fail "enroll again, without the key"
+equal "$(key_of)" "$before" || fail "enroll without a key changes the key"
+gw enroll cam-19 --key "$TMP/c.pub" --ports 81 | grep -q "unchanged" || fail "enroll again"
+fails "cam-91 is not enrolled; give its key" gw enroll cam-91 --ports 81
 [ "$(gw show cam-19 --json | jq -c '[.device.group, .device.opens[0].host]')" = '["yard","gateway.cmx"]' ] || fail "enroll clears fields that were not given"
 gw export >"$TMP/csv/before.csv"
 equal "$(head -n 1 "$TMP/csv/before.csv")" name,key,ports,direct,address,group || fail "the columns of export"

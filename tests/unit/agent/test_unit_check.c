@@ -184,6 +184,12 @@ static void test_what_the_unit_hides(void **state)
         GATEWAY "key_file = /proc/self/status\n" CONTEXT "[agent]\ncontrol_socket = /srv/s\n", &s,
         "f:10: control_socket /srv/s: cmxsafed.service may not write there (ProtectSystem=strict); use /run/cmxsafe/");
     expect(GATEWAY "key_file = /proc/self/status\n" CONTEXT, &s, "");
+    if (geteuid() == 0)
+        assert_int_equal(seteuid(65534), 0); /* root may read every file */
+    expect(GATEWAY "key_file = /etc/shadow\n" CONTEXT, &open,
+           "f:5: key_file /etc/shadow: Permission denied; the agent's user");
+    if (getuid() == 0)
+        assert_int_equal(seteuid(0), 0);
     write_file("key", "x");
     snprintf(text, sizeof text, GATEWAY "key_file = %s\n" CONTEXT, path_of("key"));
     expect(text, NULL, "");
