@@ -54,6 +54,17 @@ cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const s
     return err ? err : gw_device_get(&g->registry, f->name, d, e);
 }
 
+cmx_err gw_enroll_present_key(struct gw_registry *r, const char *name, struct gw_key *k, struct cmx_why *e)
+{
+    char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
+    struct gw_device d;
+    cmx_err err = gw_device_get(r, name, &d, e);
+
+    if (!err)
+        err = gw_device_key_line(r, &d, line, sizeof line, e);
+    return err ? err : gw_key_parse(k, line, e);
+}
+
 struct enroll_job {
     struct gw_change x;
     const char *key, *hwkey, *attest_key, *form;
@@ -145,22 +156,17 @@ static cmx_err store_attest_port(struct enroll_job *job)
 /* Reads the given key. A device that is already enrolled keeps its key if none is given. */
 static cmx_err read_key(struct enroll_job *job, struct gw_key *k)
 {
-    struct gw_registry *r = &job->x.g.registry;
     struct cmx_why *e = &job->x.e;
-    char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
-    struct gw_device d;
     cmx_err err;
 
     if (job->hwkey)
         return gw_hwkey_login(k, job->hwkey, e);
     if (job->key)
         return gw_key_read(k, job->key, e);
-    err = gw_device_get(r, job->fields.name, &d, e);
-    if (err == CMX_ENOENT)
-        return cmx_why_fail(e, err, "%.60s is not enrolled; give its key with --key or --hwkey", job->fields.name);
-    if (!err)
-        err = gw_device_key_line(r, &d, line, sizeof line, e);
-    return err ? err : gw_key_parse(k, line, e);
+    err = gw_enroll_present_key(&job->x.g.registry, job->fields.name, k, e);
+    return err == CMX_ENOENT
+               ? cmx_why_fail(e, err, "%.60s is not enrolled; give its key with --key or --hwkey", job->fields.name)
+               : err;
 }
 
 static int run(struct enroll_job *job)

@@ -14,6 +14,10 @@ struct gw_enroll_fields {
     CLI_TEXT("direct", "LIST", "services behind the gateway that it may reach: HOST:PORT,...", &(f).directs,           \
              .former = "open")
 
+/* Reads the present key of an enrolled device. CMX_ENOENT: there is no such device. */
+CMX_MUST_USE cmx_err gw_enroll_present_key(struct gw_registry *r, const char *name, struct gw_key *k,
+                                           struct cmx_why *e);
+
 /* Enrols the device in the open transaction, and reads it back into d. */
 CMX_MUST_USE cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const struct gw_key *k,
                                       struct gw_device *d, gw_outcome *out, struct cmx_why *e);

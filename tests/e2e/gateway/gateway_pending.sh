@@ -18,6 +18,8 @@ gw pending | grep -q "^$FA *127.0.0.1:" || fail "no source: $(gw pending)"
 grep -q "tried to log in lately" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
 gw approve "$FA" cam-17 --ports 81 --group cameras --dry-run >/dev/null && pending "$FA" || fail "a dry run changes something"
 gw approve "$FA" cam-17 --ports 81 --group cameras | grep -q "cam-17: added, address fd" || fail "approve"
+gw approve "$FA" cam-17 --ports 81 --group cameras | grep -q "cam-17: unchanged, address fd" || fail "approve is not idempotent"
+! gw approve "$FA" cam-18 --ports 81 >/dev/null 2>&1 || fail "a device's key was approved for another device"
 ! pending "$FA" || fail "an enrolled key is still listed"
 A=$(address_of cam-17)
 web one
