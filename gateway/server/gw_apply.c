@@ -39,6 +39,16 @@ struct generated {
     bool in_place; /* a system gateway overwrites the file instead of replacing it, because it is mounted elsewhere */
 };
 
+/* Removes rules that do not match the registry. They may have grants that were removed, and if they were loaded again,
+ * the timeouts of grants that have ended would begin again. */
+static void remove_stale_rules(const struct gw *g, const struct generated *what)
+{
+    char path[GW_PATH_MAX];
+
+    if (what->rules)
+        unlink(gw_path(g, what->name, path));
+}
+
 static cmx_err generate(struct gw *g, const struct generated *what, const struct gw_allowed_list *allowed,
                         struct cmx_why *e)
 {
@@ -58,6 +68,8 @@ static cmx_err generate(struct gw *g, const struct generated *what, const struct
         err = what->in_place && !g->user && !g->simple ? gw_file_write_in_place(path, text, len, 0644, e)
                                                        : gw_file_write(path, text, len, 0644, e);
     free(text); /* allocated by open_memstream */
+    if (err)
+        remove_stale_rules(g, what);
     return err;
 }
 
@@ -320,8 +332,11 @@ static cmx_err apply(struct gw *g, bool only_access, struct cmx_why *e)
     first = unread;
     for (size_t i = 0; i < GW_COUNT(steps); i++) {
         struct cmx_why now = {0};
-        cmx_err err = unread && steps[i].judged ? CMX_OK : run_step(g, &steps[i], &allowed, &now);
+        bool skip = unread && steps[i].judged;
+        cmx_err err = skip ? CMX_OK : run_step(g, &steps[i], &allowed, &now);
 
+        if (skip)
+            remove_stale_rules(g, &steps[i].file);
         if (err && only_access && steps[i].optional)
             gw_note("%s", now.text);
         else if (err && !first) {

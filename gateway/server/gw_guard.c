@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <nftables/libnftables.h>
@@ -39,7 +37,6 @@
 #define RETRY_MS 2000
 #define REPORT_MS 1000
 #define DENIED_MS 1000
-#define ATTRIBUTE_HEAD 4 /* NLA_HDRLEN as an unsigned number */
 #define NETNS_PATH "/run/netns/" GW_NETNS
 
 /* A table of the packet filter, and sockets in its network namespace. */
@@ -63,12 +60,14 @@ struct guard {
     struct guarded tables[2];
     size_t n_tables;
     int host_ns;
-    int nonlocal; /* descriptor of the namespace's net.ipv6.ip_nonlocal_bind */
+    int sysctls[GW_NETWORK_SYSCTLS];      /* descriptors */
+    char values[GW_NETWORK_SYSCTLS_TEXT]; /* the sysctls when the network was last read */
     dev_t netns_dev;
     ino_t netns_ino;
     struct gw_netstate network;       /* state of the network after the last restore */
     struct gw_netstate network_first; /* state of the network when the guard started */
     struct gw_netstate network_found; /* state of the network before the last restore */
+    bool network_added;               /* the network has additions that the last restore did not remove */
     char wrong[160];                  /* what is wrong now and could not be repaired; "": nothing */
     uint64_t network_ms, report_ms, denied_ms, retry_ms;
     struct gw_expiry expiry;
@@ -127,35 +126,6 @@ static char *table_text(struct guarded *t)
     return text;
 }
 
-/* Reads the kernel's counter of changes to the rules of this namespace. */
-static bool read_generation(struct guarded *t, uint32_t *out)
-{
-    struct {
-        struct nlmsghdr head;
-        struct nfgenmsg nf;
-    } ask = {.head = {.nlmsg_len = sizeof ask,
-                      .nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN,
-                      .nlmsg_flags = NLM_F_REQUEST},
-             .nf = {.nfgen_family = AF_UNSPEC}};
-    union {
-        struct nlmsghdr head;
-        uint8_t bytes[1024];
-    } answer;
-    ssize_t len;
-    const struct nlattr *a;
-
-    if (send(t->netlink, &ask, sizeof ask, 0) != sizeof ask)
-        return false;
-    len = recv(t->netlink, &answer, sizeof answer, 0);
-    if (len < (ssize_t)(NLMSG_HDRLEN + sizeof ask.nf + ATTRIBUTE_HEAD + 4) || answer.head.nlmsg_type == NLMSG_ERROR)
-        return false;
-    a = (const struct nlattr *)(const void *)(answer.bytes + NLMSG_HDRLEN + NLMSG_ALIGN(sizeof ask.nf));
-    if (a->nla_type != NFTA_GEN_ID)
-        return false;
-    memcpy(out, (const uint8_t *)a + ATTRIBUTE_HEAD, 4);
-    return true;
-}
-
 static bool open_table(struct guarded *t, const char *table)
 {
     struct timeval patience = {.tv_sec = 2};
@@ -195,17 +165,23 @@ static void close_table(struct guarded *t)
 
 /* ---- the fleet's network ---- */
 
-/* Reads the state of the network. CMX_EBUSY: it changes too fast to be read (gw_netstate_add). */
-static cmx_err read_network(const struct guard *d, struct gw_netstate *out)
+/* The kernel does not report these changes. */
+static bool sysctls_changed(const struct guard *d)
 {
-    char nonlocal[16];
-    ssize_t n = pread(d->nonlocal, nonlocal, sizeof nonlocal, 0);
+    char now[GW_NETWORK_SYSCTLS_TEXT];
+
+    return !gw_network_read_sysctls(d->sysctls, now) || memcmp(now, d->values, sizeof now) != 0;
+}
+
+/* Reads the state of the network. CMX_EBUSY: it changes too fast to be read (gw_netstate_add). */
+static cmx_err read_network(struct guard *d, struct gw_netstate *out)
+{
     cmx_err err;
 
     *out = (struct gw_netstate){0};
-    if (n <= 0)
+    if (!gw_network_read_sysctls(d->sysctls, d->values))
         return CMX_EIO;
-    err = gw_netstate_add_bytes(out->fixed, nonlocal, (size_t)n);
+    err = gw_netstate_add_bytes(out->fixed, d->values, sizeof d->values);
     if (!err)
         err = gw_netstate_add(out, GW_NETSTATE_FLEET, d->tables[0].route, &d->g->fleet);
     return err ? err : gw_netstate_add(out, GW_NETSTATE_HOST, d->tables[1].route, &d->g->fleet);
@@ -229,7 +205,7 @@ static bool take_reference(struct guard *d)
     for (size_t i = 0; i < d->n_tables; i++) {
         struct guarded *t = &d->tables[i];
         char *text;
-        if (!read_generation(t, &t->generation))
+        if (!gw_netstate_generation(t->netlink, &t->generation))
             return false;
         text = table_text(t);
         if (!text)
@@ -253,6 +229,7 @@ static void report(struct guard *d, const char *state, const char *what)
 
 static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
 {
+    char path[GW_PATH_MAX];
     cmx_err err = gw_folder_open(d->g, false, e);
 
     if (err)
@@ -268,6 +245,7 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
         if (network && read_network(d, &d->network_found))
             d->network_found = (struct gw_netstate){0}; /* makes the network count as changed */
         err = gw_apply_access(d->g, e);
+        network = network && access(gw_path(d->g, "fleet.nft", path), F_OK) == 0; /* else there are no rules to load */
         if (network && gw_network_up(d->g) != EXIT_SUCCESS)
             err = cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
         else if (network && err)
@@ -332,7 +310,7 @@ static void check_table(struct guard *d, struct guarded *t)
     char what[100];
     bool same;
 
-    if (read_generation(t, &generation) && generation == t->generation)
+    if (gw_netstate_generation(t->netlink, &generation) && generation == t->generation)
         return;
     text = table_text(t);
     same = text && t->reference && strcmp(text, t->reference) == 0;
@@ -351,14 +329,21 @@ static void check_table(struct guard *d, struct guarded *t)
     }
 }
 
+/* Reports the state that lasts. */
+static void report_state(struct guard *d)
+{
+    static const char added[] =
+        "the fleet's addresses, routes or routing rules were changed, and the additions remain: "
+        "see 'ip -n cmxsafe -6 rule' and 'ip -n cmxsafe -6 route', and restart the gateway";
+
+    report(d, d->wrong[0] || d->network_added ? "bad" : "ok", d->wrong[0] || !d->network_added ? d->wrong : added);
+}
+
 /* Checks the network, and repairs it. thorough: also compares the network with its state when the guard started, except
  * for the links to other gateways. */
 static void check_network(struct guard *d, bool thorough)
 {
     static const char changed[] = "the fleet's link, routes or routing rules were changed";
-    static const char added[] =
-        "the fleet's addresses, routes or routing rules were changed, and the additions remain: "
-        "see 'ip -n cmxsafe -6 rule' and 'ip -n cmxsafe -6 route', and restart the gateway";
     struct gw_netstate now;
     cmx_err err = read_network(d, &now);
 
@@ -368,6 +353,7 @@ static void check_network(struct guard *d, bool thorough)
                              (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
     restore(d, true);
+    d->network_added = false;
     if (d->wrong[0])
         report(d, "bad", changed);
     else
@@ -378,7 +364,8 @@ static void check_network(struct guard *d, bool thorough)
             report(d, "repaired", changed);
             break;
         case GW_NETSTATE_ADDED:
-            report(d, "bad", added);
+            d->network_added = true;
+            report_state(d);
             break;
         }
 }
@@ -444,7 +431,7 @@ static void check_denied(struct guard *d)
     begin = text ? gw_denied_begin(text) : NULL;
     if (begin) {
         remove_denied(t, begin);
-        if (read_generation(t, &generation) && generation == t->generation + 1)
+        if (gw_netstate_generation(t->netlink, &generation) && generation == t->generation + 1)
             t->generation = generation;
         for (const char *at = begin; gw_denied_next(&at, &x);) {
             snprintf(line, sizeof line, "denied %s %s %u %llu", x.source, x.target, x.port, x.packets);
@@ -465,6 +452,7 @@ static bool open_guard(struct guard *d)
 
     for (size_t i = 0; i < GW_COUNT(d->tables); i++)
         d->tables[i].netlink = d->tables[i].events = d->tables[i].route = -1;
+    memset(d->sysctls, -1, sizeof d->sysctls);
     d->host_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     if (inside < 0 || fstat(inside, &st) != 0 || !enter(inside))
         return false;
@@ -472,8 +460,7 @@ static bool open_guard(struct guard *d)
     d->netns_ino = st.st_ino;
     d->n_tables = GW_COUNT(d->tables);
     ok = open_table(&d->tables[0], GW_NFT_TABLE);
-    d->nonlocal =
-        open("/proc/sys/net/ipv6/ip_nonlocal_bind", O_RDONLY | O_CLOEXEC); /* an open file stays in its namespace */
+    gw_network_open_sysctls(d->sysctls);
     close(inside);
     if (!enter(d->host_ns))
         _exit(EXIT_FAILURE); /* never continue in the wrong namespace */
@@ -489,8 +476,9 @@ static void close_guard(struct guard *d)
         close_table(&d->tables[i]);
     if (d->host_ns >= 0)
         close(d->host_ns);
-    if (d->nonlocal >= 0)
-        close(d->nonlocal);
+    for (size_t i = 0; i < GW_NETWORK_SYSCTLS; i++)
+        if (d->sysctls[i] >= 0)
+            close(d->sysctls[i]);
 }
 
 static bool due(uint64_t *last, uint64_t every)
@@ -519,12 +507,12 @@ static void check_all(struct guard *d, pid_t child)
     if (!d->wrong[0])
         check_accounts(d);
     look = !d->wrong[0] && due(&d->network_ms, NETWORK_CHECK_MS);
-    if (!d->wrong[0] && (take_events(d) || look))
+    if (!d->wrong[0] && (take_events(d) || sysctls_changed(d) || look))
         check_network(d, look);
     if (due(&d->denied_ms, DENIED_MS))
         check_denied(d);
     if (due(&d->report_ms, REPORT_MS))
-        report(d, d->wrong[0] ? "bad" : "ok", d->wrong);
+        report_state(d);
 }
 
 /* Returns the child's exit status; -1: it is still running. */
@@ -552,7 +540,7 @@ static int give_up_namespace(struct guard *d, pid_t child)
 
 int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
 {
-    struct guard d = {.g = g, .host_ns = -1, .nonlocal = -1};
+    struct guard d = {.g = g, .host_ns = -1};
     struct pollfd p = {.events = POLLIN};
     struct signalfd_siginfo si;
     int status = -1;

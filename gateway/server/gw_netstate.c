@@ -4,6 +4,8 @@
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -14,6 +16,7 @@
 #include "gateway/registry/node.h"
 
 #define ANSWER_MAX 32768 /* maximum size of a datagram with the kernel's answers */
+#define ATTRIBUTE_HEAD 4 /* NLA_HDRLEN as an unsigned number */
 #define TRIES_MAX 50 /* maximum number of requests for a list; a change during the answer requires another request */
 #define ITEM_MAX 1024
 #define LINKS_MAX (GW_NODES_MAX + 3)
@@ -398,4 +401,32 @@ bool gw_netstate_concerned(const void *events, size_t len)
             return true;
     }
     return false;
+}
+
+bool gw_netstate_generation(int fd, uint32_t *out)
+{
+    struct {
+        struct nlmsghdr head;
+        struct nfgenmsg nf;
+    } ask = {.head = {.nlmsg_len = sizeof ask,
+                      .nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN,
+                      .nlmsg_flags = NLM_F_REQUEST},
+             .nf = {.nfgen_family = AF_UNSPEC}};
+    union {
+        struct nlmsghdr head;
+        uint8_t bytes[1024];
+    } answer;
+    ssize_t len;
+    const struct nlattr *a;
+
+    if (send(fd, &ask, sizeof ask, 0) != sizeof ask)
+        return false;
+    len = recv(fd, &answer, sizeof answer, 0);
+    if (len < (ssize_t)(NLMSG_HDRLEN + sizeof ask.nf + ATTRIBUTE_HEAD + 4) || answer.head.nlmsg_type == NLMSG_ERROR)
+        return false;
+    a = (const struct nlattr *)(const void *)(answer.bytes + NLMSG_HDRLEN + NLMSG_ALIGN(sizeof ask.nf));
+    if (a->nla_type != NFTA_GEN_ID)
+        return false;
+    memcpy(out, (const uint8_t *)a + ATTRIBUTE_HEAD, 4);
+    return true;
 }

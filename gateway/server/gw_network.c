@@ -18,20 +18,79 @@
 #define GW_LOCALS_PREF "1130"
 #define IN_NETNS "ip -n " GW_NETNS " "
 
-static cmx_err set_sysctl(const char *path, const char *value, struct cmx_why *e)
+/* A namespace inherits disable_ipv6 from the machine, so IPv6 is turned on here. The packet filter's resets are routed
+ * like the packets that they answer (fwmark_reflect). */
+static const struct {
+    const char *path, *value;
+} sysctls[GW_NETWORK_SYSCTLS] = {
+    {"/proc/sys/net/ipv6/conf/all/disable_ipv6", "0"},      {"/proc/sys/net/ipv6/conf/default/disable_ipv6", "0"},
+    {"/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0"},       {"/proc/sys/net/ipv6/ip_nonlocal_bind", "1"},
+    {"/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"}, {"/proc/sys/net/ipv6/fwmark_reflect", "1"},
+};
+
+static cmx_err set_sysctls(struct cmx_why *e)
 {
-    if (gw_file_put(AT_FDCWD, path, value))
-        return CMX_OK;
-    return cmx_why_fail(e, CMX_EPERM, "can't set %s (%s); see whether /proc/sys is writable here", path,
-                        strerror(errno));
+    for (size_t i = 0; i < GW_NETWORK_SYSCTLS; i++)
+        if (!gw_file_put(AT_FDCWD, sysctls[i].path, sysctls[i].value))
+            return cmx_why_fail(e, CMX_EPERM, "can't set %s (%s); see whether /proc/sys is writable here",
+                                sysctls[i].path, strerror(errno));
+    return CMX_OK;
 }
 
-static cmx_err enable_ipv6(const char *interface, struct cmx_why *e)
+void gw_network_open_sysctls(int fds[GW_NETWORK_SYSCTLS])
+{
+    for (size_t i = 0; i < GW_NETWORK_SYSCTLS; i++)
+        fds[i] = open(sysctls[i].path, O_RDONLY | O_CLOEXEC);
+}
+
+bool gw_network_read_sysctls(const int fds[GW_NETWORK_SYSCTLS], char out[GW_NETWORK_SYSCTLS_TEXT])
+{
+    size_t len = 0;
+
+    memset(out, 0, GW_NETWORK_SYSCTLS_TEXT);
+    for (size_t i = 0; i < GW_NETWORK_SYSCTLS; i++) {
+        ssize_t n = pread(fds[i], out + len, GW_NETWORK_SYSCTLS_TEXT - len, 0);
+
+        if (n <= 0)
+            return false;
+        len += (size_t)n;
+    }
+    return true;
+}
+
+/* True if the interface exists and has IPv6, which the kernel removes from interfaces with an MTU below 1280. */
+static bool has_ipv6(const char *interface)
+{
+    char path[80];
+
+    snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s", interface);
+    return access(path, F_OK) == 0;
+}
+
+static bool enable_ipv6(const char *interface)
 {
     char path[80];
 
     snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", interface);
-    return set_sysctl(path, "0", e);
+    return gw_file_put(AT_FDCWD, path, "0");
+}
+
+static bool configure_nowhere(void)
+{
+    return enable_ipv6("nowhere") && gw_program_runf(false, "ip link set nowhere mtu 65535 arp off up") &&
+           gw_program_runf(false, "ip link set nowhere1 mtu 65535 arp off up");
+}
+
+/* Creates the interface, which is one of a pair. A pair that can't be configured is replaced: one of the two may have
+ * been renamed or moved, for example. */
+static bool make_nowhere(void)
+{
+    if (has_ipv6("nowhere") && configure_nowhere())
+        return true;
+    /* Each fails if there is no such interface; the kernel removes both of a pair together. */
+    (void)gw_program_runf(true, "ip link delete nowhere");
+    (void)gw_program_runf(true, "ip link delete nowhere1");
+    return gw_program_runf(false, "ip link add nowhere type veth peer name nowhere1") && configure_nowhere();
 }
 
 /* System mode: the fleet's addresses are local only for packets that the packet filter has marked. All other packets
@@ -40,17 +99,13 @@ static cmx_err enable_ipv6(const char *interface, struct cmx_why *e)
  * MTU. */
 static bool route_marked(const char *fleet)
 {
-    if (access("/proc/sys/net/ipv6/conf/nowhere", F_OK) != 0 &&
-        !gw_program_runf(false, "ip link add nowhere type veth peer name nowhere1"))
+    if (!make_nowhere())
         return false;
     /* Removes the route with which an older version made every address local, and prevents duplicates. */
     (void)gw_program_runf(true, "ip -6 route delete local %s dev lo table local", fleet);
     (void)gw_program_runf(true, "ip -6 rule delete pref " GW_RULE_PREF);
     (void)gw_program_runf(true, "ip -6 rule delete pref " GW_LOCALS_PREF);
-    return enable_ipv6("nowhere", NULL) == CMX_OK &&
-           gw_program_runf(false, "ip link set nowhere mtu 65535 arp off up") &&
-           gw_program_runf(false, "ip link set nowhere1 mtu 65535 arp off up") &&
-           gw_program_runf(false, "ip -6 route replace local %s dev lo table " GW_FLEET_TABLE, fleet) &&
+    return gw_program_runf(false, "ip -6 route replace local %s dev lo table " GW_FLEET_TABLE, fleet) &&
            gw_program_runf(false, "ip -6 route replace %s dev nowhere", fleet) &&
            gw_program_runf(false,
                            "ip -6 rule add pref " GW_RULE_PREF " fwmark " GW_NFT_MARK " lookup " GW_FLEET_TABLE) &&
@@ -67,13 +122,9 @@ static bool route_fleet(const struct gw *g)
 
 cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
 {
-    static const char *const interfaces[] = {"all", "default", "lo"};
     char rules[GW_PATH_MAX];
-    cmx_err err = CMX_OK;
+    cmx_err err = set_sysctls(e);
 
-    /* If a sysctl turns IPv6 off on the machine, new namespaces inherit that setting. So turn IPv6 on here. */
-    for (size_t i = 0; !err && i < GW_COUNT(interfaces); i++)
-        err = enable_ipv6(interfaces[i], e);
     if (err)
         return err;
     /* Load the rules before setting the routes, so that no packet passes unfiltered. */
@@ -83,10 +134,7 @@ cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
         return cmx_why_fail(e, CMX_EPERM,
                             "the route to %s could not be set; install iproute2, and check that IPv6 is on",
                             g->fleet_text);
-    err = set_sysctl("/proc/sys/net/ipv6/ip_nonlocal_bind", "1", e);
-    if (!err) /* the filter's resets are routed like the packets that they answer */
-        err = set_sysctl("/proc/sys/net/ipv6/fwmark_reflect", "1", e);
-    return err ? err : set_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", e);
+    return CMX_OK;
 }
 
 /* ---- the system mode's namespace ---- */
@@ -117,19 +165,26 @@ static bool configure_netns(struct gw *g)
     return cmx_child_wait(pid) == EXIT_SUCCESS;
 }
 
-/* Creates the link. As with the fleet's addresses, only marked packets are routed to the host's address. */
-static bool make_link(const char *link)
+static bool configure_link(const char *link)
 {
-    if (access("/proc/sys/net/ipv6/conf/cmxsafe0", F_OK) != 0 &&
-        !gw_program_runf(false, "ip link add cmxsafe0 type veth peer name cmxsafe1 netns " GW_NETNS))
-        return false;
-    return enable_ipv6("cmxsafe0", NULL) == CMX_OK &&
-           gw_program_runf(false, "ip -6 address replace %s1/64 dev cmxsafe0 nodad", link) &&
-           gw_program_runf(false, "ip link set cmxsafe0 up") &&
+    return enable_ipv6("cmxsafe0") && gw_program_runf(false, "ip -6 address replace %s1/64 dev cmxsafe0 nodad", link) &&
+           gw_program_runf(false, "ip link set cmxsafe0 arp on multicast on up") &&
            gw_program_runf(false, IN_NETNS "-6 address replace %s2/64 dev cmxsafe1 nodad noprefixroute", link) &&
-           gw_program_runf(false, IN_NETNS "link set cmxsafe1 up") &&
+           gw_program_runf(false, IN_NETNS "link set cmxsafe1 arp on multicast on up") &&
            gw_program_runf(false, IN_NETNS "-6 route replace %s/64 dev cmxsafe1 table " GW_FLEET_TABLE, link) &&
            gw_program_runf(false, IN_NETNS "-6 route replace %s/64 dev nowhere", link);
+}
+
+/* Creates the link, or replaces it like make_nowhere. As with the fleet's addresses, only marked packets are routed to
+ * the host's address. */
+static bool make_link(const char *link)
+{
+    if (has_ipv6("cmxsafe0") && configure_link(link))
+        return true;
+    (void)gw_program_runf(true, "ip link delete cmxsafe0");
+    (void)gw_program_runf(true, IN_NETNS "link delete cmxsafe1");
+    return gw_program_runf(false, "ip link add cmxsafe0 type veth peer name cmxsafe1 netns " GW_NETNS) &&
+           configure_link(link);
 }
 
 /* Sets the routes into the namespace and back. No local process may send from a fleet address, but IPV6_FREEBIND lets

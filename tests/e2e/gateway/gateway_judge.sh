@@ -105,6 +105,14 @@ lose "the rule for packets to local users is deleted" inside_ns ip -6 rule del p
 lose "the route to local users is deleted" inside_ns ip -6 route del "$FLEET" table 1129143
 lose "the route for marked packets is deleted" inside_ns ip -6 route del local "$FLEET" dev lo table 1129142
 lose "the route for all others is deleted" inside_ns ip -6 route del "$FLEET" dev nowhere
+lose "one end of the link is renamed" bash -c 'ip link set cmxsafe0 down && ip link set cmxsafe0 name other && ip link set other up'
+lose "the other end of the link is moved to the host" inside_ns ip link set cmxsafe1 netns $$
+lose "the link's MTU is too small for IPv6" ip link set cmxsafe0 mtu 1000
+lose "the link has no neighbour discovery" ip link set cmxsafe0 arp off
+lose "the interface for all others is renamed" inside_ns bash -c 'ip link set nowhere down && ip link set nowhere name other'
+for s in ipv4.ip_unprivileged_port_start=1024 ipv6.fwmark_reflect=0 ipv6.ip_nonlocal_bind=0 ipv6.conf.all.disable_ipv6=1; do
+    lose "the namespace's sysctl is set: $s" inside_ns sysctl -q -w "net.$s"
+done
 # An upgrade of the package replaces the file of the running program.
 cp "$BIN/cmxsafe" "$BIN/cmxsafe.new" && mv "$BIN/cmxsafe.new" "$BIN/cmxsafe" || fail "the program cannot be replaced"
 lose "the link is deleted after an upgrade" ip link del cmxsafe0
@@ -115,7 +123,12 @@ repairs=$(gw status --json | jq .counters.judge_repairs)
 inside_ns ip -6 rule add pref 7 fwmark 7 lookup 1129142 || fail "another routing rule"
 added() { logged "routing rules were changed, and the additions remain"; }
 wait_for 15 added || fail "another routing rule is not noticed"
+for _ in 1 2 3; do
+    gw status --json | json_is '.judge | contains("additions remain")' || fail "status no longer reports another routing rule"
+    sleep 1
+done
 inside_ns ip -6 rule del pref 7 || fail "the routing rule can't be removed"
+wait_for 15 logged "the fleet's network is as configured again" || fail "the log does not say that the network is as configured again"
 equal "$(gw status --json | jq .counters.judge_repairs)" "$repairs" || fail "a rule that stays counts as a repair"
 echo "slowest repair: $slowest ms; the aim is 2000 ms"
 [ "$slowest" -le "${CMX_REPAIR_MS:-60000}" ] || fail "the slowest repair took $slowest ms"
