@@ -43,13 +43,13 @@ bool gw_control_open(struct gw_server *s)
     bool ok;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
+    s->control = (struct gw_watch){GW_WATCH_CONTROL, fd};
     if (fd < 0 || !gw_control_socket_address(s->g->dir, &a, &dir))
         return false;
     unlinkat(dir, "control", 0);
     ok = bind(fd, (const struct sockaddr *)&a, sizeof a) == 0 && fchmodat(dir, "control", mode, 0) == 0 &&
          listen(fd, 1024) == 0;
     close(dir);
-    s->control = (struct gw_watch){GW_WATCH_CONTROL, fd};
     return ok && gw_watch_add(s->epoll, &s->control);
 }
 
@@ -345,6 +345,8 @@ static void take_judge(struct gw_server *s, struct gw_client *c, const char *tex
     (void)c;
     s->judged_ms = cmx_port_now_ms();
     if (strcmp(text, "ok") == 0) {
+        if (s->judge[0])
+            gw_note("the fleet's network is as configured again");
         s->judge[0] = '\0';
     } else if (strncmp(text, "repaired ", 9) == 0) {
         s->repairs++;

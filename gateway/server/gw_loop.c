@@ -109,9 +109,33 @@ static void relieve(struct gw_server *s)
         }
 }
 
-/* Checks sessions when a grant or evidence ends, when the copy becomes stale, and when the registry's file has changed:
- * some changes, such as a restored backup, are not reported by a command. */
-static void watch_registry(struct gw_server *s)
+/* Creates the control socket again if it was removed. */
+static void keep_control(struct gw_server *s)
+{
+    char path[GW_PATH_MAX];
+    bool lost = access(gw_path(s->g, "run/control", path), F_OK) != 0;
+    bool had = s->control.fd >= 0;
+
+    if (!lost)
+        return;
+    if (had)
+        close(s->control.fd);
+    if (gw_control_open(s)) {
+        gw_note("the control socket was removed; it was created again");
+        return;
+    }
+    if (had)
+        gw_note("the control socket was removed and can't be created again (%s): new sessions get no identity, and "
+                "commands can't reach this gateway; run 'cmxsafe gateway init', which creates the folder run",
+                strerror(errno));
+    if (s->control.fd >= 0)
+        close(s->control.fd);
+    s->control.fd = -1;
+}
+
+/* Checks the control socket. Checks sessions when a grant or evidence ends, when the copy becomes stale, and when the
+ * registry's file has changed: some changes, such as a restored backup, are not reported by a command. */
+static void watch_folder(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();
     char path[GW_PATH_MAX];
@@ -121,6 +145,7 @@ static void watch_registry(struct gw_server *s)
     if (now - s->registry_checked_ms < GW_REGISTRY_POLL_MS)
         return;
     s->registry_checked_ms = now;
+    keep_control(s);
     (void)stat(gw_path(s->g, "registry.db", path), &st); /* a file that is missing counts as changed */
     changed = st.st_mtim.tv_sec != s->registry_mtime.tv_sec || st.st_mtim.tv_nsec != s->registry_mtime.tv_nsec ||
               (int64_t)st.st_ino != s->registry_inode;
@@ -258,7 +283,7 @@ static void loop(struct gw_server *s)
 
         close_answered(s);
         relieve(s);
-        watch_registry(s);
+        watch_folder(s);
         gw_header_expire(s, cmx_port_now_ms());
         gw_sessions_launch_held(s, cmx_port_now_ms());
         gw_sessions_end_silent(s, cmx_port_now_ms());

@@ -47,6 +47,13 @@ ok "the account's processes cannot read the list of sessions"
 connects() { setpriv --reuid "$1" --regid "$2" --clear-groups socat -u OPEN:/dev/null "UNIX-CONNECT:$GW/run/control" 2>/dev/null; }
 connects 0 0 && connects cmxsafe-gw cmxsafe-gw && ! connects 1234 1234 && ! connects 1234 cmxsafe-gw || fail "another user can use up the control socket's queue, or root or the account can't connect"
 ok "other users cannot connect to the control socket"
+rm "$GW/run/control"
+wait_for 10 gw status && grep -q "control socket was removed; it was created again" "$TMP/gateway.log" || fail "a removed control socket is not created again"
+mv "$GW/run" "$TMP/run"
+lost() { grep -q "control socket was removed and can't be created again (No such file" "$TMP/gateway.log"; }
+wait_for 10 lost || fail "the lost folder run is not reported"
+gw init >/dev/null && wait_for 10 gw status || fail "init does not create the folder run again"
+ok "a control socket that was removed"
 wait_for 10 prints_no 5001 nft list table inet cmxsafe_host || fail "erin has dora's grant"
 gw status --json | json_is '.judge == "" and .counters.judge_repairs == 0' >/dev/null || fail "a change of accounts counts as a repair"
 userdel erin && gw grant --remove user:dora cam-17:81 >/dev/null || fail "grant --remove"
