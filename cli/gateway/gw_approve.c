@@ -98,6 +98,8 @@ static int approve(struct gw_change *x, const char *fingerprint, const struct gw
         err = CMX_OK; /* the device is already enrolled with this key */
     if (!err)
         err = gw_enroll_fields(&x->g, fields, &k, &d, &x->outcome, &x->e);
+    if (!err && (fields->address || fields->mac))
+        err = gw_enroll_check(&x->g, &x->e);
     if (status) {
         gw_folder_close(&x->g);
         return status;

@@ -125,6 +125,25 @@ int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...)
     return CLI_OK;
 }
 
+static cmx_err count_device(void *arg, const struct gw_device *d)
+{
+    size_t *n = arg;
+
+    *n += !d->revoked;
+    return CMX_OK;
+}
+
+cmx_err gw_command_count_group(struct gw *g, const char *group, size_t *n, struct cmx_why *e)
+{
+    *n = 0;
+    return gw_device_each(&g->registry, group, count_device, n, e);
+}
+
+void gw_command_note_empty(const char *group)
+{
+    fprintf(stderr, "cmxsafe: note: no device is in the group '%s' yet\n", group);
+}
+
 void gw_command_identity(struct gw *g, const struct gw_consumer *c, char out[GW_ADDRESS_MAX])
 {
     out[0] = '\0';

@@ -74,6 +74,12 @@ int gw_change_finish(struct gw_change *x, cmx_err err);
 /* Like gw_change_finish, but on success also prints the result: the text of fmt, or with --json the outcome. */
 int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
 
+/* Counts the devices of a group that are not revoked. */
+CMX_MUST_USE cmx_err gw_command_count_group(struct gw *g, const char *group, size_t *n, struct cmx_why *e);
+/* Prints a note that a group has no devices. The group's name may be a typing error. But a grant or policy for it is
+ * valid, because devices may join the group later. */
+void gw_command_note_empty(const char *group);
+
 /* ---- output ---- */
 
 /* Writes the identity of a consumer; "": it has none, as in a small deployment or in --user mode. */

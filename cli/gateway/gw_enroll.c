@@ -3,6 +3,7 @@
 #include "cli/common/key_file.h"
 #include "cli/gateway/gw_enroll.h"
 #include "cli/gateway/gw_hwkey.h"
+#include "gateway/registry/party.h"
 #include "gateway/render/gw_snippet.h"
 
 static const char about[] =
@@ -63,6 +64,11 @@ cmx_err gw_enroll_present_key(struct gw_registry *r, const char *name, struct gw
     if (!err)
         err = gw_device_key_line(r, &d, line, sizeof line, e);
     return err ? err : gw_key_parse(k, line, e);
+}
+
+cmx_err gw_enroll_check(struct gw *g, struct cmx_why *e)
+{
+    return g->simple ? CMX_OK : gw_party_check_unique(&g->registry, &g->fleet, NULL, e);
 }
 
 struct enroll_job {
@@ -186,6 +192,8 @@ static int run(struct enroll_job *job)
         err = store_attest_key(job);
     if (!err)
         err = store_attest_port(job);
+    if (!err && (job->fields.address || job->fields.mac))
+        err = gw_enroll_check(&x->g, &x->e);
     status = gw_change_finish(x, err);
     if (!status)
         print_result(job, &d);

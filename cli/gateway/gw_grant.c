@@ -130,16 +130,6 @@ static cmx_err read_terms(const struct grant_options *o, struct gw_grant_terms *
     return err;
 }
 
-/* Counts the devices of a group, for a note about an empty group. The group's name may be a typing error. But the grant
- * is valid, because devices may join the group later. */
-static cmx_err count_device(void *arg, const struct gw_device *d)
-{
-    size_t *n = arg;
-
-    *n += !d->revoked;
-    return CMX_OK;
-}
-
 struct remove_job {
     struct gw_change *x;
     const char *device;
@@ -193,16 +183,16 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
         err = cmx_why_fail(e, CMX_ENOTSUP,
                            "in a small deployment, ports are on the loopback, where every local user can reach them; "
                            "grant the port to a platform, or set up a gateway with addresses");
-    if (!err && !remove && device[0] == '@') {
-        devices = 0;
-        err = gw_device_each(&x->g.registry, device + 1, count_device, &devices, e);
-    }
+    if (!err && !remove && !x->g.simple)
+        err = gw_party_check_unique(&x->g.registry, &x->g.fleet, &consumer, e);
+    if (!err && !remove && device[0] == '@')
+        err = gw_command_count_group(&x->g, device + 1, &devices, e);
     status = gw_change_report(x, err, "%s:%s %s %s (%s)", consumer.kind, consumer.name,
                               remove ? "no longer reaches" : "may reach", target, gw_outcome_text(x->outcome));
     if (!status && !remove)
         note_unknown_name(&consumer);
     if (!status && devices == 0)
-        fprintf(stderr, "cmxsafe: note: no device is in the group '%s' yet\n", device + 1);
+        gw_command_note_empty(device + 1);
     if (!status && o->break_glass && !remove)
         fprintf(stderr, "cmxsafe: note: this grant also reaches devices that are quarantined\n");
     return status;

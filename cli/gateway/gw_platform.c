@@ -74,6 +74,7 @@ int gw_cmd_platform(int argc, char **argv)
         CLI_TEXT("ca", "FILE", "the public key of a CA whose certificates may log in; -: from standard input", &ca),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway platform", "[NAME]", about, 0, 1, options);
+    struct gw_consumer platform = {.kind = "platform"};
     struct gw_key k;
     cmx_err err;
 
@@ -89,5 +90,8 @@ int gw_cmd_platform(int argc, char **argv)
     if (!err)
         err = key ? gw_consumer_set_platform(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e)
                   : gw_authority_set(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e);
+    snprintf(platform.name, sizeof platform.name, "%s", line.operand[0]);
+    if (!err && key && !x.g.simple)
+        err = gw_party_check_unique(&x.g.registry, &x.g.fleet, &platform, &x.e);
     return gw_change_report(&x, err, "%s: %s", line.operand[0], gw_outcome_text(x.outcome));
 }

@@ -48,6 +48,25 @@ static cmx_err read_target(struct gw *g, const char *text, struct gw_policy *p, 
     return err && err != CMX_ENOENT ? err : gw_device_check_name(p->target, e);
 }
 
+/* Counts the devices to which the policy applies. A name that is neither a device's nor a group's is probably a typing
+ * error: the devices that were meant would stay reachable without proof. */
+static cmx_err count_devices(struct gw *g, const char *text, const struct gw_policy *p, size_t *n, struct cmx_why *e)
+{
+    cmx_err err;
+
+    *n = 1;
+    if (p->is_device)
+        return CMX_OK;
+    err = gw_command_count_group(g, p->target, n, e);
+    if (err || *n || text[0] == '@')
+        return err;
+    return cmx_why_fail(
+        e, CMX_ENOENT,
+        "no device and no group of devices has the name '%s'; see 'cmxsafe gateway list', or give '@%s' "
+        "for a group that has no devices yet",
+        p->target, p->target);
+}
+
 static int policy_set(int argc, char **argv)
 {
     static const char *const yes_no[] = {"yes", "no", NULL};
@@ -64,6 +83,7 @@ static int policy_set(int argc, char **argv)
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway policy set", "DEVICE|@GROUP", about_set, 1, 1, options);
     struct gw_policy *p;
+    size_t devices = 1;
     cmx_err err;
 
     if (cli_parse(&line, argc, argv, &x.status))
@@ -79,6 +99,8 @@ static int policy_set(int argc, char **argv)
         if (!err)
             err = read_target(&x.g, line.operand[0], p, &x.e);
         if (!err)
+            err = count_devices(&x.g, line.operand[0], p, &devices, &x.e);
+        if (!err)
             err = read_manifests(&x.g, x.common.dry_run, p, &manifests, &x.e);
         if (!err)
             err = gw_policy_set(&x.g.registry, p, &x.outcome, &x.e);
@@ -86,6 +108,8 @@ static int policy_set(int argc, char **argv)
             gw_change_report(&x, err, "%s: %s (%s)", line.operand[0],
                              p->enforce ? "must attest, or is quarantined" : "must attest; failures are only reported",
                              gw_outcome_text(x.outcome));
+        if (!x.status && devices == 0)
+            gw_command_note_empty(p->target);
     }
     cmx_mem_free(p);
     return x.status;

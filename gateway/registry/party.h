@@ -61,6 +61,11 @@ CMX_MUST_USE cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet 
 CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const char *what,
                                    struct gw_party *out, struct cmx_why *e);
 
+/* Returns CMX_EEXIST if a device has the identity of another party as its address: the device would have that party's
+ * access. c: the only party to check. c NULL: checks all parties, and the users of this machine. */
+CMX_MUST_USE cmx_err gw_party_check_unique(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
+                                           struct cmx_why *e);
+
 /* An allowed connection: the identity `source` may open connections to `port` of the identity `target`. uid: on the
  * host, this local user's sockets get the identity `source`; -1: the source is not a local user. gid: the same for a
  * local group. cgroup: the source unit's cgroup; "": the source is not a unit. unit: the unit's number in the registry,

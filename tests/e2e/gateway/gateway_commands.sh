@@ -78,6 +78,20 @@ gw grant --remove cgroup:system.slice/no-such.service cam-17:81 >/dev/null || fa
 gw grant --remove --for 1h "$WHO" cam-17:81 2>/dev/null && fail "grant --remove with terms"
 ok "a grant by number is removed by name"
 
+# A device's address cannot be the identity of another party, whichever of the two is registered first.
+key taken; key platform
+gw platform vms --key "$TMP/platform.pub" >/dev/null && gw grant group:0 cam-17:81 >/dev/null && gw grant cgroup:a/b cam-17:81 >/dev/null 2>&1 || fail "parties"
+for party in gateway vms group:root user:root cgroup:a/b; do
+    ! gw enroll taken --key "$TMP/taken.pub" --ports 81 --address "$(gw whois "$party" --json | jq -r .address)" >/dev/null 2>"$TMP/taken.err" &&
+        grep -q "of taken is the identity of .*; give the device another address" "$TMP/taken.err" || fail "a device with the identity of $party: $(cat "$TMP/taken.err")"
+done
+printf 'name,key,ports,address\ntaken,taken.pub,81,%s\n' "$(gw whois gateway --json | jq -r .address)" >"$TMP/taken.csv"
+! gw import "$TMP/taken.csv" >/dev/null 2>"$TMP/taken.err" && grep -q "is the identity of gateway:gateway" "$TMP/taken.err" || fail "import: $(cat "$TMP/taken.err")"
+gw enroll taken --key "$TMP/taken.pub" --ports 81 --address "$(gw whois user:no-account-yet --json | jq -r .address)" >/dev/null || fail "an address that nobody has"
+! gw grant user:no-account-yet cam-17:81 >/dev/null 2>"$TMP/taken.err" && grep -q "of taken is the identity of user:no-account-yet" "$TMP/taken.err" || fail "a user with a device's identity: $(cat "$TMP/taken.err")"
+gw revoke taken >/dev/null && gw delete taken >/dev/null && gw revoke --platform vms >/dev/null && gw grant --remove group:0 cam-17:81 >/dev/null && gw grant --remove cgroup:a/b cam-17:81 >/dev/null || fail "clean up"
+ok "no device has the identity of another party"
+
 # If a change can't be applied to the kernel, the command exits with status 1, and its message names the cause.
 mkdir "$TMP/fake"
 printf '#!/bin/sh\necho "nft: no" >&2\nexit 1\n' >"$TMP/fake/nft"; chmod 755 "$TMP/fake/nft"

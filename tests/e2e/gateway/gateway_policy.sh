@@ -40,7 +40,10 @@ refused() { local why=$1; shift; ! gw policy set "$@" 2>"$TMP/err" >/dev/null ||
 refused "$TMP/nothing: No such file or directory" @cameras --manifest "$TMP/nothing" --enforce yes
 refused "at least 60" @cameras --manifest "$TMP/manifest" --max-age 5s --enforce yes
 mv "$TMP/last.bin" "$TMP/last.away"; refused "the files of" @cameras --manifest "$TMP/manifest" --enforce yes; mv "$TMP/last.away" "$TMP/last.bin"
+refused "no device and no group of devices has the name 'cam-99'" cam-99 --manifest "$TMP/manifest" --enforce yes
 reaches || fail "a refused policy has an effect"
+gw policy set @nobody --manifest "$TMP/manifest" --enforce yes 2>&1 >/dev/null | grep -q "no device is in the group 'nobody' yet" || fail "no note about an empty group"
+gw policy remove @nobody >/dev/null || fail "policy remove"
 
 # Upper and lower case do not matter in a device's name.
 gw policy set CAM-17 --manifest "$TMP/manifest" --max-age 60s --enforce no >/dev/null && gw policy list | grep -q "^cam-17 " || fail "policy set CAM-17: $(gw policy list)"
