@@ -277,6 +277,24 @@ static void check_keys(struct doctor *d)
         say_reason(d, gw_links_check_key(&d->g, &e) ? BAD : FINE, "the link key is the registered one", &e);
 }
 
+/* Whoever can change one of these decides who has access, or runs commands as root. */
+static void check_owners(struct doctor *d)
+{
+    static const char *const names[] = {".",   "run",   "store",     "registry.db", "sshd_config",
+                                        "krl", "hosts", "fleet.nft", "host.nft"};
+    char path[GW_PATH_MAX];
+    char why[GW_PATH_MAX + 64] = "";
+    struct stat st;
+
+    for (size_t i = 0; !why[0] && i < GW_COUNT(names); i++) {
+        mode_t others = strcmp(names[i], "run") == 0 ? S_IWOTH : S_IWGRP | S_IWOTH;
+
+        if (stat(gw_path(&d->g, names[i], path), &st) == 0 && ((st.st_mode & others) || (!d->g.user && st.st_uid != 0)))
+            snprintf(why, sizeof why, "%.4000s has another owner, or is writable by others", path);
+    }
+    check(d, !why[0], "only the gateway's owner can change its files", why, "run 'cmxsafe gateway init'");
+}
+
 static void check_store(struct doctor *d)
 {
     struct cmx_why e = {0};
@@ -562,6 +580,7 @@ int gw_cmd_doctor(int argc, char **argv)
     check_scripts(&d, programs, GW_COUNT(programs));
     check_keys(&d);
     check_krl(&d);
+    check_owners(&d);
     check_store(&d);
     check_helper(&d);
     check_namespaces(&d);

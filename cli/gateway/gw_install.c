@@ -199,10 +199,29 @@ static cmx_err write_units(struct gw *g, struct cmx_why *e)
     return err;
 }
 
+/* Takes back from others what the gateway does not create anew. */
+static cmx_err take_files(const struct gw *g, struct cmx_why *e)
+{
+    static const char *const names[] = {".", "store", "hosts", "apply.lock"};
+    char path[GW_PATH_MAX];
+    struct stat st;
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        gw_path(g, names[i], path);
+        if (stat(path, &st) == 0 && ((!g->user && chown(path, 0, (gid_t)-1) != 0) ||
+                                     chmod(path, st.st_mode & ~(mode_t)(S_IWGRP | S_IWOTH) & 07777) != 0))
+            return cmx_why_fail(e, CMX_EPERM, "can't set owner and mode of %s (%s)", path, strerror(errno));
+    }
+    return CMX_OK;
+}
+
 cmx_err gw_install(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
     cmx_err err = g->user ? CMX_OK : make_account(g, e);
+
+    if (!err)
+        err = take_files(g, e);
 
     if (!err && !g->user)
         err = open_way(g, e);

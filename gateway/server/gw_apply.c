@@ -170,10 +170,11 @@ static cmx_err write_etc_hosts(struct gw *g, bool *differs, struct cmx_why *e)
 
     if (write)
         err = names_text(g, &lines, &len, e);
-    if (!err)
+    if (!err) {
         err = merge_etc_hosts(g, lines, differs, e);
-    if (err)
-        cmx_why_set(e, "%s; make it writable, or run 'cmxsafe gateway init --no-etc-hosts'", e ? e->text : "");
+        if (err)
+            cmx_why_set(e, "%s; make it writable, or run 'cmxsafe gateway init --no-etc-hosts'", e ? e->text : "");
+    }
     free(lines); /* allocated by open_memstream */
     return err;
 }

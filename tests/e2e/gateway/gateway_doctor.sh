@@ -65,6 +65,14 @@ fault "the fleet has its routes" "net up" inside_ns ip -6 route del "$FLEET" dev
 fault "the fleet has its routing rule" "net up" inside_ns ip -6 rule del pref 1129
 fault "the account can read the folder" "init" chmod 600 "$GW/registry.db"
 fault "the account can write to the run folder" "init" chmod 700 "$GW/run"
+owners="only the gateway's owner can change its files: "
+fault "$owners$GW/registry.db" "init" chmod 666 "$GW/registry.db"
+fault "$owners$GW/registry.db" "init" chown 1234 "$GW/registry.db"
+fault "$owners$GW/\." "init" chmod 777 "$GW"
+fault "$owners$GW/\." "init" chown 1234 "$GW"
+fault "$owners$GW/run" "init" chmod 777 "$GW/run"
+fault "$owners$GW/hosts" "init" chown 1234 "$GW/hosts"
+fault "$owners$GW/fleet.nft" "init" chmod 666 "$GW/fleet.nft"
 fault "/etc/hosts has the devices' names" "init" sed -i '/cam-17/d' /etc/hosts
 cp -p "$GW/hostkey_ecdsa" "$TMP/hostkey_ecdsa"
 fault "hostkey_ecdsa is there and private: its .pub file is missing" "init" rm "$GW/hostkey_ecdsa.pub"
