@@ -142,6 +142,9 @@ cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certifica
         err = gw_registry_need_views(r, e);
     if (!err)
         err = gw_authority_accept(r, c, (int64_t)time(NULL), &a, &who, e);
+    if (!err && gw_device_key_is_retired(r, c->fingerprint))
+        err = cmx_why_fail(e, CMX_EPERM, "the key of the certificate '%s', %s, was revoked or replaced", c->id,
+                           c->fingerprint);
     if (!err)
         err = gw_consumer_id(r, &who, &id, e);
     if (err)

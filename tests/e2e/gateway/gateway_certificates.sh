@@ -121,6 +121,20 @@ reaches several || fail "one of several principals has a grant: $(cat "$TMP/ssh.
 gw status --json | json_is '.counters.certificates_refused >= 10' >/dev/null || fail "refusals are not counted"
 ok "refused certificates, each with its reason"
 
+# A certificate does not make a revoked key valid again. A live session ends when its certificate's key is revoked.
+key gone; key former
+gw platform gone --key "$TMP/gone.pub" >/dev/null && gw enroll former --key "$TMP/former.pub" --ports 81 >/dev/null || fail "keys"
+certificate gone -n alice
+certificate former -n alice
+reaches former || fail "a certificate for a key that is valid: $(cat "$TMP/ssh.err")"
+stays gone
+wait_for 20 connected alice@corp || fail "no session: $(cat "$TMP/gone.err")"
+gw revoke --platform gone >/dev/null && gw revoke former >/dev/null && gw delete former >/dev/null || fail "revoke"
+wait_for 5 has_ended "$HELD" || fail "a session continues although its certificate's key was revoked"
+refused gone "the key of the certificate 'gone-.*', SHA256:.*, was revoked or replaced"
+refused former "the key of the certificate 'former-.*', SHA256:.*, was revoked or replaced"
+ok "a certificate for a revoked key"
+
 # A CA cannot certify the principals of another CA.
 gw platform guests --ca "$TMP/other_ca.pub" >/dev/null || fail "platform --ca"
 refused forged "no principal of the certificate 'forged-.*' has a grant; see 'cmxsafe gateway grant alice@guests'"
