@@ -277,22 +277,11 @@ static void check_keys(struct doctor *d)
         say_reason(d, gw_links_check_key(&d->g, &e) ? BAD : FINE, "the link key is the registered one", &e);
 }
 
-/* Whoever can change one of these decides who has access, or runs commands as root. */
 static void check_owners(struct doctor *d)
 {
-    static const char *const names[] = {".",   "run",   "store",     "registry.db", "sshd_config",
-                                        "krl", "hosts", "fleet.nft", "host.nft"};
-    char path[GW_PATH_MAX];
-    char why[GW_PATH_MAX + 64] = "";
-    struct stat st;
+    struct cmx_why e = {0};
 
-    for (size_t i = 0; !why[0] && i < GW_COUNT(names); i++) {
-        mode_t others = strcmp(names[i], "run") == 0 ? S_IWOTH : S_IWGRP | S_IWOTH;
-
-        if (stat(gw_path(&d->g, names[i], path), &st) == 0 && ((st.st_mode & others) || (!d->g.user && st.st_uid != 0)))
-            snprintf(why, sizeof why, "%.4000s has another owner, or is writable by others", path);
-    }
-    check(d, !why[0], "only the gateway's owner can change its files", why, "run 'cmxsafe gateway init'");
+    say_reason(d, gw_install_check_owners(&d->g, &e) ? BAD : FINE, "only the gateway's owner can change its files", &e);
 }
 
 static void check_store(struct doctor *d)
@@ -420,8 +409,7 @@ static void check_running(struct doctor *d)
     free(answer); /* allocated by open_memstream */
 }
 
-/* Checks that the gateway, which does not run, could listen. If it has units, their socket may already listen for it.
- */
+/* Checks that the gateway, which does not run, could listen. Its unit's socket may already listen for it. */
 static void check_port_is_free(struct doctor *d)
 {
     const char *argv[] = {"systemctl", "--quiet", "is-active", "cmxsafe-gateway.socket", NULL};

@@ -3,7 +3,7 @@
 #include "cli/common/key_file.h"
 #include "cli/gateway/gw_enroll.h"
 #include "cli/gateway/gw_hwkey.h"
-#include "gateway/registry/party.h"
+#include "gateway/registry/party_unique.h"
 #include "gateway/render/gw_snippet.h"
 
 static const char about[] =
@@ -68,7 +68,7 @@ cmx_err gw_enroll_present_key(struct gw_registry *r, const char *name, struct gw
 
 cmx_err gw_enroll_check(struct gw *g, struct cmx_why *e)
 {
-    return g->simple ? CMX_OK : gw_party_check_unique(&g->registry, &g->fleet, NULL, e);
+    return g->simple ? CMX_OK : gw_party_unique_check(&g->registry, &g->fleet, NULL, e);
 }
 
 struct enroll_job {

@@ -5,6 +5,7 @@
 #include "cli/gateway/gw_command.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/party.h"
+#include "gateway/registry/party_unique.h"
 #include "gateway/registry/term.h"
 
 static const char about[] =
@@ -184,7 +185,7 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
                            "in a small deployment, ports are on the loopback, where every local user can reach them; "
                            "grant the port to a platform, or set up a gateway with addresses");
     if (!err && !remove && !x->g.simple)
-        err = gw_party_check_unique(&x->g.registry, &x->g.fleet, &consumer, e);
+        err = gw_party_unique_check(&x->g.registry, &x->g.fleet, &consumer, e);
     if (!err && !remove && device[0] == '@')
         err = gw_command_count_group(&x->g, device + 1, &devices, e);
     status = gw_change_report(x, err, "%s:%s %s %s (%s)", consumer.kind, consumer.name,

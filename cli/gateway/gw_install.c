@@ -199,14 +199,32 @@ static cmx_err write_units(struct gw *g, struct cmx_why *e)
     return err;
 }
 
-/* Takes back from others what the gateway does not create anew. */
+/* With write access to one of these files, a user can grant access or run commands as root. */
+cmx_err gw_install_check_owners(const struct gw *g, struct cmx_why *e)
+{
+    static const char *const names[] = {".",   "run",   "store",     "registry.db", "sshd_config",
+                                        "krl", "hosts", "fleet.nft", "host.nft"};
+    char path[GW_PATH_MAX];
+    struct stat st;
+
+    for (size_t i = 0; i < GW_COUNT(names); i++) {
+        const mode_t others = strcmp(names[i], "run") == 0 ? S_IWOTH : S_IWGRP | S_IWOTH;
+
+        if (stat(gw_path(g, names[i], path), &st) == 0 && ((st.st_mode & others) || (!g->user && st.st_uid != 0)))
+            return cmx_why_fail(e, CMX_EPERM,
+                                "%.120s has another owner, or is writable by others; run 'cmxsafe gateway init'", path);
+    }
+    return CMX_OK;
+}
+
+/* Repairs the owner and the mode of the files that the gateway does not write again. */
 static cmx_err take_files(const struct gw *g, struct cmx_why *e)
 {
     static const char *const names[] = {".", "store", "hosts", "apply.lock"};
     char path[GW_PATH_MAX];
     struct stat st;
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < GW_COUNT(names); i++) {
         gw_path(g, names[i], path);
         if (stat(path, &st) == 0 && ((!g->user && chown(path, 0, (gid_t)-1) != 0) ||
                                      chmod(path, st.st_mode & ~(mode_t)(S_IWGRP | S_IWOTH) & 07777) != 0))
@@ -222,7 +240,6 @@ cmx_err gw_install(struct gw *g, struct cmx_why *e)
 
     if (!err)
         err = take_files(g, e);
-
     if (!err && !g->user)
         err = open_way(g, e);
     if (!err)

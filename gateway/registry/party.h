@@ -41,6 +41,9 @@ CMX_MUST_USE cmx_err gw_party_each_spelling(struct gw_registry *r, const struct 
  * CMX_ENOENT: c is a platform that was never registered, or whose key is malformed. */
 CMX_MUST_USE cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
                                        char out[GW_ADDRESS_MAX], struct cmx_why *e);
+/* Computes the identity of a local user. name: the first name of its uid in the user database. */
+CMX_MUST_USE cmx_err gw_party_user_identity(const struct gw_fleet *f, const char *name, char out[GW_ADDRESS_MAX],
+                                            struct cmx_why *e);
 /* Writes the identity of the gateway's own connections (takeover probes). */
 CMX_MUST_USE cmx_err gw_party_gateway_identity(const struct gw_fleet *f, char out[GW_ADDRESS_MAX], struct cmx_why *e);
 /* Finds the name, address and (for a device) ports of the party with this key. CMX_ENOENT: no party has it. */
@@ -60,11 +63,6 @@ CMX_MUST_USE cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet 
 /* Finds a party by address, by "KIND:NAME", or by the name of a device, platform or user. CMX_ENOENT: there is none. */
 CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const char *what,
                                    struct gw_party *out, struct cmx_why *e);
-
-/* Returns CMX_EEXIST if a device has the identity of another party as its address: the device would have that party's
- * access. c: the only party to check. c NULL: checks all parties, and the users of this machine. */
-CMX_MUST_USE cmx_err gw_party_check_unique(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
-                                           struct cmx_why *e);
 
 /* An allowed connection: the identity `source` may open connections to `port` of the identity `target`. uid: on the
  * host, this local user's sockets get the identity `source`; -1: the source is not a local user. gid: the same for a

@@ -1,0 +1,66 @@
+#include "gateway/registry/party_unique.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+
+struct unique_check {
+    struct gw_registry *r;
+    struct cmx_why *e;
+};
+
+static cmx_err check_unique(void *arg, const struct gw_party *p)
+{
+    const struct unique_check *job = arg;
+    sqlite3_stmt *stmt;
+    cmx_err err;
+
+    if (strcmp(p->kind, "device") == 0)
+        return CMX_OK;
+    err = gw_sql_row(job->r, &stmt, job->e, "SELECT name FROM device WHERE address = ?", "t", p->address);
+    if (!err)
+        err = cmx_why_fail(job->e, CMX_EEXIST,
+                           "the address %s of %s is the identity of %s:%.80s; give the device another address",
+                           p->address, gw_sql_text(stmt, 0), p->kind, p->name);
+    sqlite3_finalize(stmt);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
+static cmx_err check_consumer(struct unique_check *job, const struct gw_fleet *f, const struct gw_consumer *c)
+{
+    struct gw_party p = {.revoked = false};
+    cmx_err err = gw_party_identity(job->r, f, c, p.address, job->e);
+
+    snprintf(p.kind, sizeof p.kind, "%s", c->kind);
+    snprintf(p.name, sizeof p.name, "%s", c->name);
+    return err ? err : check_unique(job, &p);
+}
+
+static cmx_err check_local_users(struct unique_check *job, const struct gw_fleet *f)
+{
+    struct gw_party p = {.kind = "user"};
+    const struct passwd *pw;
+    cmx_err err = CMX_OK;
+
+    setpwent();
+    while (!err && (pw = getpwent()) != NULL) {
+        snprintf(p.name, sizeof p.name, "%.190s", pw->pw_name);
+        err = gw_party_user_identity(f, p.name, p.address, job->e);
+        if (!err)
+            err = check_unique(job, &p);
+    }
+    endpwent();
+    return err;
+}
+
+cmx_err gw_party_unique_check(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
+                              struct cmx_why *e)
+{
+    struct unique_check job = {r, e};
+    cmx_err err;
+
+    if (c)
+        return check_consumer(&job, f, c);
+    err = gw_party_each(r, f, check_unique, &job, e);
+    return err ? err : check_local_users(&job, f);
+}
