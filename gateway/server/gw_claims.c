@@ -169,7 +169,8 @@ struct remote_route {
     struct gw_remote claim;
 };
 
-/* Parses a route to a single address through a link to another gateway. False: the message is not such a route. */
+/* Parses a message about a route to a single address: one that this gateway set (claim.node 0), or one through a link
+ * to another gateway. False: the message is not about such a route. */
 static bool parse_route(const struct nlmsghdr *head, struct remote_route *out)
 {
     const struct rtmsg *route = NLMSG_DATA(head);
@@ -179,8 +180,8 @@ static bool parse_route(const struct nlmsghdr *head, struct remote_route *out)
     uint64_t number;
     char name[IF_NAMESIZE];
 
-    if (head->nlmsg_type != RTM_NEWROUTE || head->nlmsg_len < NLMSG_LENGTH(sizeof *route) ||
-        route->rtm_family != AF_INET6 || route->rtm_dst_len != 128)
+    if ((head->nlmsg_type != RTM_NEWROUTE && head->nlmsg_type != RTM_DELROUTE) ||
+        head->nlmsg_len < NLMSG_LENGTH(sizeof *route) || route->rtm_family != AF_INET6 || route->rtm_dst_len != 128)
         return false;
     *out = (struct remote_route){0};
     for (; RTA_OK(a, left); a = RTA_NEXT(a, left)) {
@@ -193,6 +194,8 @@ static bool parse_route(const struct nlmsghdr *head, struct remote_route *out)
         else if (a->rta_type == RTA_DST && RTA_PAYLOAD(a) == 16)
             memcpy(out->address, RTA_DATA(a), 16);
     }
+    if (out->table == GW_CLAIMS_TABLE)
+        return route->rtm_protocol == GW_CLAIMS_PROTOCOL;
     if (!if_indextoname(out_interface, name) || strncmp(name, LINK, strlen(LINK)) != 0 ||
         cmx_text_u64(name + strlen(LINK), 1, GW_NODES_MAX, &number))
         return false;
@@ -258,7 +261,8 @@ void gw_remote_read(int fd, gw_remote_fn fn, void *arg)
         const struct nlmsghdr *head = &piece.head;
 
         for (size_t left = len > 0 ? (size_t)len : 0; NLMSG_OK(head, left); head = NLMSG_NEXT(head, left))
-            if (parse_route(head, &r) && r.table == GW_ANNOUNCED_TABLE)
+            if (parse_route(head, &r) &&
+                (head->nlmsg_type == RTM_NEWROUTE ? r.table == GW_ANNOUNCED_TABLE : r.table == GW_CLAIMS_TABLE))
                 fn(arg, r.address, &r.claim);
     }
 }

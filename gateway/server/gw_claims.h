@@ -29,7 +29,7 @@ void gw_claims_close(struct gw_claims *c);
 /* ---- routes that other gateways announced; these functions need no capability ---- */
 
 struct gw_remote {
-    unsigned node;   /* number of the gateway that announced the address */
+    unsigned node;   /* number of the gateway that announced the address; 0: a route of this gateway was removed */
     unsigned metric; /* metric of the claim */
 };
 
@@ -39,6 +39,6 @@ unsigned gw_remote_node(const uint8_t address[16]);
 /* Returns a descriptor that is readable when other gateways have announced claims, including claims from before the
  * call. -1: error. */
 int gw_remote_watch(void);
-/* Reads the announced claims and calls fn for each. */
+/* Reads the announced claims and the removals of this gateway's own routes, and calls fn for each. */
 typedef void (*gw_remote_fn)(void *arg, const uint8_t address[16], const struct gw_remote *claim);
 void gw_remote_read(int fd, gw_remote_fn fn, void *arg);

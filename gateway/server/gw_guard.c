@@ -54,14 +54,20 @@ struct guarded {
 /* The files that define this machine's users and groups. */
 static const char *const account_files[] = {"/etc/passwd", "/etc/group"};
 
+/* Values of sysctls in the namespace. */
+struct sysctl_values {
+    char fixed[GW_NETWORK_SYSCTLS_TEXT];
+    char nodes[GW_NETWORK_SYSCTLS_TEXT]; /* of those that are set for links to other gateways */
+};
+
 struct guard {
     struct gw *g;
     struct stat accounts[GW_COUNT(account_files)]; /* state of account_files before the rules were last loaded */
     struct guarded tables[2];
     size_t n_tables;
     int host_ns;
-    int sysctls[GW_NETWORK_SYSCTLS];      /* descriptors */
-    char values[GW_NETWORK_SYSCTLS_TEXT]; /* the sysctls when the network was last read */
+    int sysctls[GW_NETWORK_SYSCTLS]; /* descriptors */
+    struct sysctl_values values;     /* when the network was last read */
     dev_t netns_dev;
     ino_t netns_ino;
     struct gw_netstate network;       /* state of the network after the last restore */
@@ -165,12 +171,19 @@ static void close_table(struct guarded *t)
 
 /* ---- the fleet's network ---- */
 
+static bool read_sysctls(const struct guard *d, struct sysctl_values *out)
+{
+    return gw_network_read_sysctls(d->sysctls, GW_NETWORK_FIXED_SYSCTLS, out->fixed) &&
+           gw_network_read_sysctls(d->sysctls + GW_NETWORK_FIXED_SYSCTLS, GW_NETWORK_SYSCTLS - GW_NETWORK_FIXED_SYSCTLS,
+                                   out->nodes);
+}
+
 /* The kernel does not report these changes. */
 static bool sysctls_changed(const struct guard *d)
 {
-    char now[GW_NETWORK_SYSCTLS_TEXT];
+    struct sysctl_values now;
 
-    return !gw_network_read_sysctls(d->sysctls, now) || memcmp(now, d->values, sizeof now) != 0;
+    return !read_sysctls(d, &now) || memcmp(&now, &d->values, sizeof now) != 0;
 }
 
 /* Reads the state of the network. CMX_EBUSY: it changes too fast to be read (gw_netstate_add). */
@@ -179,9 +192,11 @@ static cmx_err read_network(struct guard *d, struct gw_netstate *out)
     cmx_err err;
 
     *out = (struct gw_netstate){0};
-    if (!gw_network_read_sysctls(d->sysctls, d->values))
+    if (!read_sysctls(d, &d->values))
         return CMX_EIO;
-    err = gw_netstate_add_bytes(out->fixed, d->values, sizeof d->values);
+    err = gw_netstate_add_bytes(out->fixed, d->values.fixed, sizeof d->values.fixed);
+    if (!err)
+        err = gw_netstate_add_bytes(out->nodes, d->values.nodes, sizeof d->values.nodes);
     if (!err)
         err = gw_netstate_add(out, GW_NETSTATE_FLEET, d->tables[0].route, &d->g->fleet);
     return err ? err : gw_netstate_add(out, GW_NETSTATE_HOST, d->tables[1].route, &d->g->fleet);

@@ -8,6 +8,8 @@
 
 #include "cmxsafe/core/mem.h"
 
+#define RECLAIM_MS 3000 /* longer than the guard needs to set up the loopback again */
+
 static int compare_holds(const void *a, const void *b)
 {
     const struct gw_hold *x = a, *y = b;
@@ -161,11 +163,40 @@ static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t addr
     return h;
 }
 
+/* Sets a claim's route again if another program removed it. If the loopback was down, this fails, so gw_hold_tick sets
+ * all routes once more. */
+static void claim_removed(struct gw_server *s, const uint8_t address[16], unsigned metric)
+{
+    const struct gw_hold *h = hold_find(s, address);
+
+    if (!h || !h->announced || metric != gw_claim_metric(h->sequence))
+        return;
+    hold_route(s, h, metric, 0);
+    if (!s->reclaim_ms)
+        gw_note("routes that announce identities were removed by another program; setting them again");
+    s->reclaim_ms = cmx_port_now_ms() + RECLAIM_MS;
+}
+
+void gw_hold_tick(struct gw_server *s)
+{
+    if (!s->reclaim_ms || cmx_port_now_ms() < s->reclaim_ms)
+        return;
+    s->reclaim_ms = 0;
+    for (const struct gw_hold *h = s->holds; h; h = h->next)
+        if (h->announced)
+            hold_route(s, h, gw_claim_metric(h->sequence), 0);
+}
+
 static void take_claim(void *arg, const uint8_t address[16], const struct gw_remote *claim)
 {
     struct gw_server *s = arg;
-    struct gw_hold *h = hold_of_announced(s, address, claim->node);
+    struct gw_hold *h;
 
+    if (!claim->node) {
+        claim_removed(s, address, claim->metric);
+        return;
+    }
+    h = hold_of_announced(s, address, claim->node);
     if (h && (!h->seen || gw_claim_metric_newer(claim->metric, h->seen)))
         h->seen = claim->metric;
     if (h && h->announced && gw_claim_metric_newer(claim->metric, gw_claim_metric(h->sequence)))

@@ -34,8 +34,10 @@ void gw_hold_end(struct gw_server *s, const struct gw_session *x);
 /* Call this when the registry may have changed. Reads the nodes. Marks the sessions whose identity another node has
  * claimed after their login; the server's loop then ends the marked sessions. */
 void gw_hold_recheck(struct gw_server *s, struct gw_registry *r);
-/* Call this when other gateways' routes have changed. */
+/* Call this when other gateways' routes have changed, or routes of this gateway were removed. */
 void gw_hold_routes(struct gw_server *s);
+/* Call this about every second. */
+void gw_hold_tick(struct gw_server *s);
 /* Adds the members "next", "sessions" and "claims" to the JSON object that is being written. claims: the claims whose
  * last change has the number `from` or a higher one. The member "node" of a claim is "" if this gateway has released
  * it. */

@@ -288,6 +288,7 @@ static void loop(struct gw_server *s)
         gw_sessions_launch_held(s, cmx_port_now_ms());
         gw_sessions_end_silent(s, cmx_port_now_ms());
         gw_sessions_end_expired(s, cmx_port_now_ms());
+        gw_hold_tick(s);
         end_lost(s);
         gw_peer_open(s);
         watch_identities(s);

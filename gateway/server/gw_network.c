@@ -26,11 +26,12 @@ static const struct {
     {"/proc/sys/net/ipv6/conf/all/disable_ipv6", "0"},      {"/proc/sys/net/ipv6/conf/default/disable_ipv6", "0"},
     {"/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0"},       {"/proc/sys/net/ipv6/ip_nonlocal_bind", "1"},
     {"/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"}, {"/proc/sys/net/ipv6/fwmark_reflect", "1"},
+    {"/proc/sys/net/ipv6/conf/all/forwarding", NULL},       {"/proc/sys/net/ipv4/tcp_fwmark_accept", NULL},
 };
 
 static cmx_err set_sysctls(struct cmx_why *e)
 {
-    for (size_t i = 0; i < GW_NETWORK_SYSCTLS; i++)
+    for (size_t i = 0; i < GW_NETWORK_FIXED_SYSCTLS; i++)
         if (!gw_file_put(AT_FDCWD, sysctls[i].path, sysctls[i].value))
             return cmx_why_fail(e, CMX_EPERM, "can't set %s (%s); see whether /proc/sys is writable here",
                                 sysctls[i].path, strerror(errno));
@@ -43,17 +44,17 @@ void gw_network_open_sysctls(int fds[GW_NETWORK_SYSCTLS])
         fds[i] = open(sysctls[i].path, O_RDONLY | O_CLOEXEC);
 }
 
-bool gw_network_read_sysctls(const int fds[GW_NETWORK_SYSCTLS], char out[GW_NETWORK_SYSCTLS_TEXT])
+bool gw_network_read_sysctls(const int *fds, size_t n, char out[GW_NETWORK_SYSCTLS_TEXT])
 {
     size_t len = 0;
 
     memset(out, 0, GW_NETWORK_SYSCTLS_TEXT);
-    for (size_t i = 0; i < GW_NETWORK_SYSCTLS; i++) {
-        ssize_t n = pread(fds[i], out + len, GW_NETWORK_SYSCTLS_TEXT - len, 0);
+    for (size_t i = 0; i < n; i++) {
+        ssize_t got = pread(fds[i], out + len, GW_NETWORK_SYSCTLS_TEXT - len, 0);
 
-        if (n <= 0)
+        if (got <= 0)
             return false;
-        len += (size_t)n;
+        len += (size_t)got;
     }
     return true;
 }

@@ -182,8 +182,9 @@ struct gw_server {
     void *holds_tree;                      /* the same entries, as a tree of tsearch(3) */
     unsigned holds_from[GW_NODES_MAX + 1]; /* how many entries each other gateway's announcements added */
     uint64_t hold_changes;
-    struct gw_watch routes;                                   /* routes that other gateways announce */
-    struct gw_watch peers;                                    /* requests from other gateways */
+    uint64_t reclaim_ms;    /* when the routes of all claims are set again; 0: not planned */
+    struct gw_watch routes; /* routes that other gateways announce */
+    struct gw_watch peers;  /* requests from other gateways */
     pid_t reports[GW_PEER_REPORTS_MAX + GW_PEER_FOLLOWS_MAX]; /* child processes that send long answers; 0: unused */
     char judge[200];      /* what the guard found wrong with the rules, links or routes; "": nothing */
     uint64_t begun_ms;    /* when the server started */

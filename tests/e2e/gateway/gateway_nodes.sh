@@ -126,6 +126,21 @@ for n in 1 2 3; do wait_for 10 consumer_gets $n p one || fail "the device is not
 kill -KILL "$D"; wait "$D" 2>/dev/null
 ok "a device that logs in at another gateway takes over from a dead session, and not from one that answers"
 
+# ---- routes and sysctls that are changed by hand ----
+on 3 ip -n cmxsafe -6 route flush table 77 && wait_for 10 grep -q "routes that announce identities were removed by another program" "$TMP/node3.log" || fail "the removal of a claim's route is not noticed"
+wait_for 10 consumer_gets 1 p one || fail "a claim's route is not set again"
+on 3 ip -n cmxsafe link set lo down
+wait_for 20 consumer_gets 1 p one || fail "a claim's route is not set again after the loopback was down"
+repairs() { gwn 3 status --here --json | jq .counters.judge_repairs; }
+for s in ipv6.conf.all.forwarding=0 ipv4.tcp_fwmark_accept=0; do
+    sleep 1 # until the guard has repaired the loopback
+    before=$(repairs)
+    on 3 ip netns exec cmxsafe sysctl -q -w "net.$s" || fail "sysctl $s"
+    restored() { [ "$(repairs)" -gt "$before" ] && [ "$(on 3 ip netns exec cmxsafe sysctl -n "net.${s%=*}")" = 1 ]; }
+    wait_for 10 restored || fail "the sysctl is not restored: $s"
+done
+ok "routes of claims and sysctls that were changed by hand"
+
 # ---- a gateway that is killed ----
 kill -KILL "$(gwn 3 status --here --json | jq -r .pid)"
 withdrawn() { [ -z "$(route_of 1 "$A")" ] && [ -z "$(route_of 2 "$A")" ]; }
