@@ -321,21 +321,24 @@ static bool is_enabled(const char *file, void (*line)(void *arg, const char *tex
     return enabled;
 }
 
-static int remove_rules(const char *file, struct nft *n, struct cmx_buf *b)
+static int remove_rules(struct nft *n, struct cmx_buf *b)
 {
     const char *text = NULL;
-    bool readable;
-    int code;
 
     if (cmx_nft_removal(b) != CMX_OK || cmx_buf_cstr(b, &text) != CMX_OK)
         return cli_fail("isolation", "internal", "use 'nft delete table inet cmxsafe'");
-    code = run_and_end_trial(n, text);
-    if (!code && is_enabled(file, NULL, &readable) && readable)
+    return run_and_end_trial(n, text);
+}
+
+static void note_agent(const char *file)
+{
+    bool readable;
+
+    if (is_enabled(file, NULL, &readable) && readable)
         fprintf(stderr,
-                "cmxsafe: note: isolation is enabled in %s, so a running agent has installed the rules again; "
+                "cmxsafe: note: isolation is enabled in %s, so a running agent installs its own rules again; "
                 "set enabled = no and reload it first\n",
                 file);
-    return code;
 }
 
 /* Loads the saved rules; if this fails, denies everything. The agent replaces these rules when it starts. If it never
@@ -370,22 +373,23 @@ static int boot(const char *file, struct nft *n, struct cmx_buf *b)
 static int act(const struct options *o, struct nft *n, struct cmx_buf *b, struct cmx_buf *before)
 {
     const char *text = NULL;
-    int code;
+    int code = o->action == APPLY || o->action == DRY_RUN ? compile(o->config, b, &text) : CLI_OK;
 
-    if (o->action == SHOW)
-        return show(n, b);
-    if (o->action == REMOVE)
-        return remove_rules(o->config, n, b);
-    if (o->action == BOOT)
-        return boot(o->config, n, b);
-    code = compile(o->config, b, &text);
     if (code)
         return code;
+    if (o->action == SHOW)
+        return show(n, b);
+    if (o->action == BOOT)
+        return boot(o->config, n, b);
     if (o->action == DRY_RUN)
         return dry_run(n, text);
-    if (o->confirm_s)
-        return apply_unless(n, text, o->confirm_s, before);
-    return run_and_end_trial(n, text);
+    if (o->action == REMOVE)
+        code = remove_rules(n, b);
+    else
+        code = o->confirm_s ? apply_unless(n, text, o->confirm_s, before) : run_and_end_trial(n, text);
+    if (!code)
+        note_agent(o->config);
+    return code;
 }
 
 int cmd_isolation(int argc, char **argv)

@@ -113,6 +113,13 @@ grep -q 'everything is denied' "$TMP/err" && fail "--boot reports a denial that 
 in_force && fail "--boot without permission installed rules"
 ok "boot without permission"
 
+for action in --apply "--apply --commit-confirm 30" --remove; do
+    # shellcheck disable=SC2086
+    "$BIN/cmxsafed" isolation -c "$TMP/boot.conf" $action 2>"$TMP/err" || fail "$action with enabled = yes"
+    grep -q 'a running agent installs its own rules again' "$TMP/err" || fail "$action does not warn of a running agent"
+done
+ok "a running agent"
+
 for bad in "" "--apply --remove" "--commit-confirm 5 --show" "--apply --commit-confirm 0" "--nonsense" "--show extra"; do
     # shellcheck disable=SC2086
     iso $bad >/dev/null 2>"$TMP/err"
