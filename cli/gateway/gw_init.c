@@ -413,6 +413,8 @@ int gw_cmd_init(int argc, char **argv)
         return cli_usage("cmxsafe gateway init", "--etc-hosts excludes --no-etc-hosts, --user and --simple");
     if (job.simple && (job.registry || job.stale_after))
         return cli_usage("cmxsafe gateway init", "--simple takes no --registry or --stale-after: it is one server");
+    if (job.fleet && job.prefix)
+        return cli_usage("cmxsafe gateway init", "give --fleet or --prefix, not both");
     if (!job.prefix != !job.mac)
         return cli_usage("cmxsafe gateway init", "give both --prefix and --mac, or neither");
     if (!job.user && geteuid() != 0)

@@ -26,12 +26,13 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
 
-#define ANSWER_S 30           /* a running gateway that sends nothing for this time counts as hung */
-#define HELPER_MS 10000       /* sshd's helper waits less long for an answer */
-#define HELPERS_PER_SESSION 4 /* sshd runs one helper at a time, and an earlier one may not be closed yet */
-#define TELL_S 1              /* limit of the wait for a gateway that has much to accept */
-#define SEND_MS 5000          /* the server spends at most this time on sending an answer */
-#define SEND_PIECE_S 1        /* and at most this time on waiting for the client to read */
+#define ANSWER_S 30            /* a running gateway that sends nothing for this time counts as hung */
+#define ANSWER_MAX (64u << 20) /* larger than a list of all sessions */
+#define HELPER_MS 10000        /* sshd's helper waits less long for an answer */
+#define HELPERS_PER_SESSION 4  /* sshd runs one helper at a time, and an earlier one may not be closed yet */
+#define TELL_S 1               /* limit of the wait for a gateway that has much to accept */
+#define SEND_MS 5000           /* the server spends at most this time on sending an answer */
+#define SEND_PIECE_S 1         /* and at most this time on waiting for the client to read */
 
 #define UNREAD "unread\n" /* the answer to `reload` if the registry can't be read */
 
@@ -533,6 +534,7 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
     char chunk[4096] = "";
     ssize_t n;
     ssize_t got = 0;
+    size_t total = 0;
     bool sent;
     bool hung;
     int fd = gw_control_socket_connect(g->dir, ANSWER_S);
@@ -544,13 +546,14 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
         return not_running(g, e);
     sent = fd >= 0 && send_request(fd, request);
     hung = !sent && errno == EAGAIN;
-    while (sent && (n = recv(fd, chunk, sizeof chunk, 0)) != 0) {
+    while (sent && total < ANSWER_MAX && (n = recv(fd, chunk, sizeof chunk, 0)) != 0) {
         if (n < 0 && errno == EINTR)
             continue;
         hung = n < 0 && errno == EAGAIN;
         if (n < 0)
             break;
         got = n;
+        total += (size_t)n;
         if (out)
             fwrite(chunk, 1, (size_t)n, out);
     }
@@ -558,6 +561,8 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
         close(fd);
     if (hung)
         return cmx_why_fail(e, CMX_EPERM, "the running gateway does not answer; restart it");
+    if (total >= ANSWER_MAX)
+        return cmx_why_fail(e, CMX_EPERM, "the running gateway's answer has no end; restart it");
     if (got == (ssize_t)strlen(UNREAD) && memcmp(chunk, UNREAD, strlen(UNREAD)) == 0)
         return cmx_why_fail(
             e, CMX_EPERM,

@@ -156,6 +156,38 @@ usage() { # usage TEXT COMMAND...: expects an error in the command line with thi
 for option in --no-wait --look; do usage "--attest-key can't be used with --no-wait or --look" update $option --attest-key private_key.bin image; done
 usage "--attest-url needs --attest-key" update --attest-url http://127.0.0.1:8888 image
 for option in --device --ssh-config --port; do usage "--device, --port and --ssh-config need --gateway" update $option 1 image; done
+usage "give --fleet or --prefix, not both" gateway init --user --fleet fd00::/48 --prefix fd00 --mac 02:00:00:00:00:01
+
+# The gateway's account is less privileged than the operator. A program in its place answers with what the file `answer` holds, or
+# without an end.
+mkdir -p gateway/run && python3 - gateway/run/control answer 2>fake.err <<'PY' &
+import contextlib, os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+while True:
+    s, _ = listener.accept()
+    with s, contextlib.suppress(OSError):
+        while not s.recv(4096).endswith(b"\n"):
+            pass
+        data = open(sys.argv[2], "rb").read()
+        s.sendall(data)
+        while data == b"endless":
+            s.sendall(b" " * 65536)
+PY
+PIDS+=("$!")
+wait_for 20 test -S gateway/run/control || fail "the program does not listen: $(cat fake.err)"
+printf endless >answer
+for command in status "status --json" pending; do says 1 "answer has no end; restart it" $command; done
+for text in nonsense '{"sessions":[]' '{"sessions":[]}}' ''; do
+    echo "$text" >answer
+    for command in status "status --json" pending; do says 1 "its answer is malformed; restart it" $command; [ ! -s out ] || fail "a malformed answer is printed: $(cat out)"; done
+done
+echo '{"sessions":[]}' >answer
+"$BIN/cmxsafe" gateway status --json | json_is '.sessions == []' || fail "an answer that is not malformed"
+rm gateway/run/control
+ok "answers of a program in place of the gateway are bounded and checked"
+
 for selection in "--all --group x" "cam-17 --all" "--group x cam-17"; do
     # shellcheck disable=SC2086
     for command in attest "update -- image" "campaign start may --image image"; do usage "--all or --group, and only one of them" gateway ${command%% --*} $selection ${command#"${command%% --*}"}; done
