@@ -165,7 +165,7 @@ static void upload_ended(const struct cmx_ota_past *p)
     err = ota_history_add(&ota.history, p);
     cmx_port_mutex_unlock(&ota.history_lock);
     if (err)
-        cmx_log(CMX_LOG_WARN, TAG, "the upload history cannot be written: %s", strerror(errno));
+        cmx_log_limited(CMX_LOG_WARN, TAG, "the upload history cannot be written: %s", strerror(errno));
 }
 
 /* Sets ota.boot, which is the same for all starts of the agent within one boot of the machine. */

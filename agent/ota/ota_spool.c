@@ -29,7 +29,7 @@ static void ask_version(struct ota_spool *s)
     if (ota_runner_call(s->config.runner, RUNNER_VERSION, -1, line, sizeof line) == CMX_OK)
         snprintf(s->version, sizeof s->version, "%.32s", line);
     else
-        cmx_log(CMX_LOG_WARN, TAG, "the running version is not known: %s", line);
+        cmx_log_limited(CMX_LOG_WARN, TAG, "the running version is not known: %s", line);
 }
 
 /* Derives the state of the last update from its record, the current boot and the version that the version hook
@@ -117,7 +117,7 @@ static cmx_err write_at(void *arg, uint32_t offset, const void *data, size_t len
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            cmx_log(CMX_LOG_ERROR, TAG, "the update cannot be stored in the spool file: %s", strerror(errno));
+            cmx_log_limited(CMX_LOG_ERROR, TAG, "the update cannot be stored in the spool file: %s", strerror(errno));
             return CMX_EIO; /* not CMX_ENOSPC, which means that the update is larger than the slot */
         }
         p += n;
@@ -143,7 +143,7 @@ static cmx_err call(struct ota_spool *s, runner_hook hook, int in, struct cmx_wh
     if (err)
         return cmx_why_fail(why, err, "%s", line);
     if (line[0])
-        cmx_log(CMX_LOG_INFO, TAG, "hook: %s", line);
+        cmx_log_limited(CMX_LOG_INFO, TAG, "hook: %s", line);
     return CMX_OK;
 }
 
@@ -186,7 +186,7 @@ static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_
     s->record.phase = err || !s->config.restarts ? OTA_NONE : OTA_INSTALLED;
     if (err) {
         if (record_keep(s, &unkept) != CMX_OK)
-            cmx_log(CMX_LOG_ERROR, TAG, "%s", unkept.text);
+            cmx_log_limited(CMX_LOG_ERROR, TAG, "%s", unkept.text);
         return err;
     }
     if (!s->config.restarts)

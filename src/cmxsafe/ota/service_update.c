@@ -85,7 +85,7 @@ static cmx_err fail(struct cmx_ota_service *s, struct cmx_http_request *r, struc
     cmx_ota_drop_upload(s);
     cmx_ota_set_error(s, text);
     cmx_ota_unlock(s);
-    cmx_log(CMX_LOG_WARN, TAG, "update refused: %s", text);
+    cmx_log_limited(CMX_LOG_WARN, TAG, "update refused: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_REFUSED, text);
     return reply_error(r, err, text, NULL);
 }
@@ -204,8 +204,8 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
     cmx_ota_unlock(s);
     if (err)
         return conflict(r, err, held, why);
-    cmx_log(CMX_LOG_INFO, TAG, "upload %s at byte %" PRIu32 ", from %s", held ? "continues" : "begins", held,
-            s->from[0] ? s->from : "unknown");
+    cmx_log_limited(CMX_LOG_INFO, TAG, "upload %s at byte %" PRIu32 ", from %s", held ? "continues" : "begins", held,
+                    s->from[0] ? s->from : "unknown");
     cmx_ota_event_send(s, CMX_OTA_EVENT_BEGIN, "");
     return CMX_OK;
 }
@@ -260,12 +260,12 @@ static void interrupted(struct cmx_ota_service *s)
         cmx_ota_drop_upload(s);
     } else {
         cmx_ota_set_state(s, OTA_INTERRUPTED);
-        cmx_log(CMX_LOG_INFO, TAG, "upload stopped at byte %" PRIu32 "; it can be continued", s->received);
+        cmx_log_limited(CMX_LOG_INFO, TAG, "upload stopped at byte %" PRIu32 "; it can continue", s->received);
     }
     cmx_ota_unlock(s);
     if (heap < CMX_OTA_HEAP_SHORT)
-        cmx_log(CMX_LOG_WARN, TAG, "memory is short: %u bytes of heap are free; close streams, then continue",
-                (unsigned)heap);
+        cmx_log_limited(CMX_LOG_WARN, TAG, "memory is short: %u bytes of heap are free; close streams, then continue",
+                        (unsigned)heap);
     cmx_ota_event_send(s, CMX_OTA_EVENT_INTERRUPTED, "");
 }
 
@@ -341,7 +341,7 @@ static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, 
     if (q->ready)
         cmx_ota_set_state(s, OTA_READY);
     cmx_ota_unlock(s);
-    cmx_log(CMX_LOG_INFO, TAG, "update ready: %s", text);
+    cmx_log_limited(CMX_LOG_INFO, TAG, "update ready: %s", text);
     cmx_ota_event_send(s, CMX_OTA_EVENT_READY, version);
     return cmx_http_reply_text(r, 200, "OK %s\n", text);
 }

@@ -73,9 +73,17 @@ get '.history[1].what' | grep -q "the install hook failed" || { get .history; fa
 timeout 60 "$BIN/cmxsafe" update --opaque --expect 2.0 --url "$URL" bundle2.signed >out 2>err || { cat out err; fail "--expect of the version that the device reports"; }
 ! timeout 60 "$BIN/cmxsafe" update --opaque --expect 9.9 --url "$URL" bundle2.signed >out 2>err || fail "--expect of another version"
 grep -q "the device is running version 2.0, not 9.9; check --expect" err || { cat err; fail "--expect of another version: the message"; }
-end_agent
 ok "the history of uploads survives a restart of the agent"
 ok "--expect is compared with the version that the device reports"
+
+: >"$AGENT_LOG"
+for i in $(seq 40); do curl -sS -m 60 -o answer --data-binary "bundle $i" "$URL/update"; done
+for line in "upload begins" "update refused"; do # 10 lines a minute; the uploads may be in two different minutes
+    n=$(grep -c "$line" "$AGENT_LOG")
+    [ "$n" -ge 1 ] && [ "$n" -le 20 ] || fail "40 refused uploads write $n lines '$line'"
+done
+end_agent
+ok "uploads without end write few lines"
 
 # ---- hooks that leave background processes, do not end, or run while the agent stops ----
 config "install_timeout = 2s"
