@@ -51,6 +51,11 @@ mv "$TMP/flash.bin" "$TMP/moved.bin"
 changed removed 'it was removed'
 mv "$TMP/other.bin" "$TMP/flash.bin"
 changed replaced 'another file has replaced it'
+for i in $(seq 40); do curl -s "$URL/hash?challenge=$i" >/dev/null; done
+for line in 'no answer' 'another file has replaced it'; do # 10 lines a minute; the requests may be in two different minutes
+    n=$(grep -c "$line" "$AGENT_LOG")
+    [ "$n" -ge 1 ] && [ "$n" -le 20 ] || fail "41 requests write $n lines '$line'"
+done
 mv "$TMP/moved.bin" "$TMP/flash.bin"
 cmx attest --url "$URL" | grep -qx MATCH || fail "after the file was moved back"
 end_agent
