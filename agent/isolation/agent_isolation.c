@@ -1,6 +1,7 @@
 #include "agent/isolation/agent_isolation.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -235,6 +236,9 @@ static cmx_err isolation_open(struct wiring *w, struct cmx_why *why)
     s = cmx_mem_alloc(sizeof *s);
     if (!s)
         return CMX_ENOMEM;
+    /* A truncated answer would be asked for over TCP, which isolation drops. With EDNS an answer over UDP may have
+     * 1,200 bytes instead of 512 (resolv.conf(5)). */
+    (void)setenv("RES_OPTIONS", "edns0", 0);
     s->state = ISOLATION_RELEASED;
     s->wake = w->wake;
     cmx_port_mutex_init(&s->lock);

@@ -15,8 +15,8 @@ SSHD_PORT=22 SSHD_ADDRESS=$G4 SSHD_PREFIX="ip netns exec $NS-gw"
 start_sshd </dev/null
 wait_for 10 in_ns gw bash -c "ss -Hltn 'sport = :22' | grep -q ." || fail "sshd does not listen"
 in_ns gw ip addr add 10.77.0.2/24 dev eth0
-start_dns() { # start_dns ADDRESS: starts a name server that resolves gw.test
-    bg gw dnsmasq -k -C /dev/null --no-resolv --no-hosts --address="/gw.test/$G4" --bind-interfaces --listen-address="$1" --except-interface=lo --pid-file= >/dev/null 2>&1
+start_dns() { # start_dns ADDRESS [OPTION...]: starts a name server that resolves gw.test
+    bg gw dnsmasq "${@:2}" -k -C /dev/null --no-resolv --no-hosts --address="/gw.test/$G4" --bind-interfaces --listen-address="$1" --except-interface=lo --pid-file= >/dev/null 2>&1
     DNS=$!
     wait_for 10 in_ns gw bash -c "ss -Hlun 'src $1:53' | grep -q ."
 }
@@ -87,6 +87,21 @@ for ENABLED in yes no; do
     start_dns $G4 || fail "dnsmasq does not start again"
 done
 ENABLED=yes
+
+# The answer has aliases and is longer than the 512 bytes of DNS without EDNS. Isolation permits no queries over TCP.
+stop "$DNS"
+label=$(printf 'a%.0s' $(seq 63))
+start_dns $G4 --cname="long.test,$label.$label.$label.test" --cname="$label.$label.$label.test,b.$label.$label.$label.test" \
+    --cname="b.$label.$label.$label.test,c.$label.$label.$label.test" --host-record="c.$label.$label.$label.test,$G4" || fail "dnsmasq does not start"
+echo "nameserver $G4" >"$TMP/run-dir/netconfig/resolv.conf"
+configure
+sed -i 's/^host = .*/host = long.test/' "$CONF"
+start_viewed
+comes_up "a long answer"
+end_agent
+in_ns dev nft flush ruleset
+stop "$DNS"
+start_dns $G4 || fail "dnsmasq does not start again"
 
 # The name server is a forwarder on this machine. If the configuration does not set resolvers, --check prints what to do.
 rm "$TMP/etc/resolv.conf"; echo "nameserver 127.0.0.1" >"$TMP/etc/resolv.conf"
