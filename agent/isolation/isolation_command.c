@@ -1,7 +1,10 @@
 #include "agent/isolation/isolation_command.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,8 +111,40 @@ static void set_agent_user(const char *file, struct isolation_section *s)
         s->agent_user = cmx_mem_strdup(unit.user);
 }
 
+/* Permits the addresses that the gateways' names have now: an agent without isolation does not add them to the rules. A
+ * name that cannot be looked up is an error, or left out if `lenient`. */
+static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient, struct cmx_buf *out,
+                                     struct cmx_why *why)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    cmx_err err = CMX_OK;
+
+    for (size_t i = 0; i < c->gateways.n && !err; i++) {
+        const struct cmx_gateway_host *g = &c->gateways.at[i];
+        struct addrinfo *list = NULL;
+        struct cmx_ip ip;
+        char text[INET6_ADDRSTRLEN];
+        int failed = cmx_ip_parse(&ip, g->host) ? 0 : getaddrinfo(g->host, NULL, &hints, &list);
+
+        if (failed && !lenient)
+            return cmx_why_fail(why, CMX_ENOENT, "gateway name %.60s: %s", g->host, gai_strerror(failed));
+        for (const struct addrinfo *a = list; a && !err; a = a->ai_next) {
+            const bool v4 = a->ai_family == AF_INET;
+            const void *address = v4 ? (const void *)&((const struct sockaddr_in *)(const void *)a->ai_addr)->sin_addr
+                                     : &((const struct sockaddr_in6 *)(const void *)a->ai_addr)->sin6_addr;
+
+            inet_ntop(a->ai_family, address, text, sizeof text);
+            err = cmx_buf_printf(out, "add element inet cmxsafe gateways%c { %s . %u }\n", v4 ? '4' : '6', text,
+                                 (unsigned)g->port);
+        }
+        if (list)
+            freeaddrinfo(list);
+    }
+    return err;
+}
+
 /* Writes the ruleset for the configuration file to out, and sets *text to it. Returns the exit code. */
-static int compile(const char *file, struct cmx_buf *out, const char **text)
+static int compile(const char *file, bool dry, struct cmx_buf *out, const char **text)
 {
     struct config_report report = {.file = file, .line = print_line};
     struct agent_config *c = NULL;
@@ -118,16 +153,25 @@ static int compile(const char *file, struct cmx_buf *out, const char **text)
     cmx_err err = n ? config_read_text(file, &report, &c) : CMX_ENOMEM;
     int code = 1;
 
-    if (!err)
-        set_agent_user(file, &c->isolation);
-    if (err)
+    if (err) {
         (void)cli_fail(file, "not usable", "correct the errors listed above");
-    else if (isolation_compile(c, false, n, &why) != CMX_OK)
+        goto out;
+    }
+    set_agent_user(file, &c->isolation);
+    if (isolation_compile(c, false, n, &why) != CMX_OK) {
         (void)cli_fail(file, why.text, "correct the configuration");
-    else if (cmx_nft_ruleset(n, out) != CMX_OK || cmx_buf_cstr(out, text) != CMX_OK)
+        goto out;
+    }
+    err = cmx_nft_ruleset(n, out);
+    if (!err)
+        err = permit_named_gateways(c, dry || c->isolation.enabled, out, &why);
+    if (err == CMX_ENOENT)
+        (void)cli_fail("isolation", why.text, "correct [gateway] host, or the name resolution; nothing was changed");
+    else if (err || cmx_buf_cstr(out, text) != CMX_OK)
         (void)cli_fail(file, "the ruleset is too long", "configure fewer contexts");
     else
         code = 0;
+out:
     config_free(c);
     cmx_mem_free(n);
     return code;
@@ -373,7 +417,7 @@ static int boot(const char *file, struct nft *n, struct cmx_buf *b)
 static int act(const struct options *o, struct nft *n, struct cmx_buf *b, struct cmx_buf *before)
 {
     const char *text = NULL;
-    int code = o->action == APPLY || o->action == DRY_RUN ? compile(o->config, b, &text) : CLI_OK;
+    int code = o->action == APPLY || o->action == DRY_RUN ? compile(o->config, o->action == DRY_RUN, b, &text) : CLI_OK;
 
     if (code)
         return code;

@@ -46,6 +46,19 @@ iso --apply || fail "--apply twice"
 iso --show | grep -q 'chain loopback' || fail "--show"
 ok "apply and show"
 
+# A gateway given by name: the rules permit the addresses that the name has now.
+cp "$CONF" "$TMP/by_address.conf"
+printf '127.0.0.1 localhost\n10.9.8.7 gw.test\n' >"$TMP/hosts" && mount --bind "$TMP/hosts" /etc/hosts || fail "a private /etc/hosts"
+sed -i 's/^host = .*/host = gw.test/' "$CONF"
+iso --apply || fail "--apply with a gateway given by name"
+nft list set inet cmxsafe gateways4 | grep -qF '10.9.8.7 . 22' || fail "the gateway's address is not permitted"
+sed -i 's/^host = .*/host = gw.test, nowhere.invalid/' "$CONF"
+! iso --apply 2>"$TMP/err" && grep -q 'gateway name nowhere.invalid: .*; correct' "$TMP/err" || fail "a name that does not resolve: $(cat "$TMP/err")"
+iso --dry-run | grep -qF '{ 10.9.8.7 . 22 }' || fail "--dry-run does not permit the gateway's address"
+cp "$TMP/by_address.conf" "$CONF"
+iso --apply || fail "--apply"
+ok "a gateway given by name"
+
 # Without a confirmation the previous state is restored. Two cases: there was a ruleset before, and there was none.
 sed -i 's/192.0.2.123/192.0.2.124/' "$CONF"
 iso --apply --commit-confirm 2 || fail "--commit-confirm"
