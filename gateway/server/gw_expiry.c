@@ -9,6 +9,9 @@
 
 #define NOTE_MS 60000 /* interval of storing the present time in the registry while a grant or evidence has an end */
 #define RETRY_MS 1000
+/* While this process waits to commit, no other can begin to read, and a login waits for GW_READ_PATIENCE_MS. The caller
+ * also watches the rules. */
+#define COMMIT_PATIENCE_MS (GW_READ_PATIENCE_MS / 2)
 
 /* Computes when the rules must be rendered again: when the next grant or evidence ends or, if this is earlier, when the
  * copy becomes stale. The copy does not become stale if PostgreSQL confirms it before then. */
@@ -68,7 +71,7 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
     err = gw_folder_open(g, true, e);
     if (err)
         return err;
-    sqlite3_busy_timeout(g->registry.db, GW_READ_PATIENCE_MS); /* the caller also watches the rules */
+    sqlite3_busy_timeout(g->registry.db, COMMIT_PATIENCE_MS);
     err = gw_folder_lock(g, e);
     if (!err) {
         *what = "ended grants can't be removed from the registry, or the present time can't be stored in it";
