@@ -321,12 +321,17 @@ static cmx_err open_tables(struct gw_registry *r, const char *path, bool write, 
     return err;
 }
 
-static void note_staleness(struct gw_registry *r, const char *path)
+/* A registry that can't be read now is not a stale copy, on which the server would end every session. */
+static cmx_err note_staleness(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
     struct gw_copy_state state;
+    cmx_err err = gw_sql_number(r, NULL, e, "SELECT 1 FROM meta WHERE key = 'registry'", "");
 
+    if (err)
+        return err == CMX_ENOENT ? CMX_OK : err;
     gw_registry_copy_state(r, path, &state);
-    r->stale = state.shared && state.left == 0;
+    r->stale = state.left == 0;
+    return CMX_OK;
 }
 
 static cmx_err open_registry(struct gw_registry *r, const char *path, bool write, bool with_views, struct cmx_why *e)
@@ -337,10 +342,10 @@ static cmx_err open_registry(struct gw_registry *r, const char *path, bool write
         err = gw_registry_need_views(r, e);
     if (!err && write)
         err = gw_sql_run(r, e, "PRAGMA foreign_keys = ON", "");
+    if (!err)
+        err = note_staleness(r, path, e);
     if (err)
         gw_registry_close(r);
-    else
-        note_staleness(r, path);
     return err;
 }
 

@@ -1465,6 +1465,7 @@ static void test_broken(void **state)
     struct gw_registry r;
     struct cmx_why e;
     uint8_t noise[4096];
+    char text[120];
     int fd;
 
     (void)state;
@@ -1483,6 +1484,11 @@ static void test_broken(void **state)
     assert_int_equal(gw_registry_begin(&gateway.registry, &e), CMX_OK);
     assert_int_equal(gw_registry_begin(&gateway.registry, &e), CMX_EINTERNAL); /* not a fault of the file */
     assert_null(strstr(e.text, "damaged"));
+    gw_registry_rollback(&gateway.registry);
+    snprintf(text, sizeof text, "PRAGMA application_id = %d; PRAGMA user_version = %d; DROP TABLE meta",
+             GW_APPLICATION_ID, GW_SCHEMA_VERSION);
+    sql(text);
+    reopen_fails(CMX_EFORMAT, "no such table: meta"); /* otherwise it would seem to be a stale copy */
     gw_registry_close(&gateway.registry);
     memset(noise, 0x5a, sizeof noise);
     fd = open(db, O_WRONLY);
