@@ -54,7 +54,6 @@ struct guarded {
 /* The files that define this machine's users and groups. */
 static const char *const account_files[] = {"/etc/passwd", "/etc/group"};
 
-/* Values of sysctls in the namespace. */
 struct sysctl_values {
     char fixed[GW_NETWORK_SYSCTLS_TEXT];
     char nodes[GW_NETWORK_SYSCTLS_TEXT]; /* of those that are set for links to other gateways */

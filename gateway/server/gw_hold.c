@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
 
 #define RECLAIM_MS 3000 /* longer than the guard needs to set up the loopback again */
 
