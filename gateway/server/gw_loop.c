@@ -34,13 +34,12 @@
 #define CROWDED_NOTE_MS 60000
 #define CLOSING_MS 3000
 
-/* True if a further connection leaves SPARE_DESCRIPTORS. A session has two descriptors, and its helper's connection
- * while it logs in. */
+/* True if a further connection leaves SPARE_DESCRIPTORS. Each session has two descriptors. */
 static bool has_descriptors(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();
 
-    if (2 * (s->n_sessions + 1) + s->n_greeting + s->n_held + s->n_headers + SPARE_DESCRIPTORS <= s->max_descriptors)
+    if (2 * (s->n_sessions + 1) + s->n_held + s->n_headers + SPARE_DESCRIPTORS <= s->max_descriptors)
         return true;
     if (!s->crowded_ms || now - s->crowded_ms > CROWDED_NOTE_MS) {
         gw_note("new connections wait: %zu sessions use up the %zu files that this process may open (LimitNOFILE)",

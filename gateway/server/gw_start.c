@@ -24,7 +24,7 @@
 #include "gateway/server/gw_start.h"
 #include "port/linux/child.h"
 
-#define DESCRIPTORS_MIN 512 /* enough for about a hundred sessions: gw_loop.c keeps 256 spare */
+#define DESCRIPTORS_MIN 280 /* enough for a dozen sessions: gw_loop.c keeps 256 spare */
 
 /* Finds the listening sockets that this process inherited. systemd passed them on; in --user mode, the process outside
  * the namespaces did. Their numbers start at 3 (sd_listen_fds(3)). */
