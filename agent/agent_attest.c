@@ -58,7 +58,7 @@ static uint64_t size_of(int fd, const struct stat *st)
     return end > 0 ? (uint64_t)end : 0;
 }
 
-/* Returns why the open file is not what an answer would be about; NULL: it is. */
+/* Returns why the open file is no longer the image at its path; NULL: it is, or the path cannot be examined. */
 static const char *image_changed(void)
 {
     struct stat opened, now;

@@ -11,6 +11,6 @@ void attest_set_device(struct cmx_linux_device *d);
 /* For --check, after unit_check found no error: checks that the key file and the image can be used. */
 CMX_MUST_USE cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why);
 
-/* Opens the key and the image before the agent confines itself, then serves /hash and /evidence. A reload cannot switch
- * to other files, so the agent refuses one that changes [identity] or [attest]. */
+/* Opens the key and the image before the agent confines itself, then serves /hash and /evidence. The confined
+ * agent cannot open other files, so it refuses a reload that changes [identity] or [attest]. */
 extern const struct module attest_module;

@@ -29,15 +29,15 @@ static void check_identity(const struct agent_config *c, struct config_report *r
                      "attestation needs a key: give key_file or tpm_handle in [identity]");
 }
 
-/* True if the file has the key, even with a value that is not valid: that error is already reported. */
-static bool given(const struct config_head *head, const char *section, const char *key)
+/* True if the file has the key, even with an invalid value, which is already reported. */
+static bool key_is_given(const struct config_head *head, const char *section, const char *key)
 {
     return head->key_line[config_key_place(config_key_find(section, key))] != 0;
 }
 
-static bool given_in_gateway(const struct agent_config *c, const char *a, const char *b)
+static bool gateway_gives_one(const struct agent_config *c, const char *a, const char *b)
 {
-    return given(&c->gateway.head, "gateway", a) || given(&c->gateway.head, "gateway", b);
+    return key_is_given(&c->gateway.head, "gateway", a) || key_is_given(&c->gateway.head, "gateway", b);
 }
 
 static void check_gateway(const struct agent_config *c, struct config_report *r)
@@ -48,9 +48,9 @@ static void check_gateway(const struct agent_config *c, struct config_report *r)
         config_error(r, 0, "no [gateway] section");
         return;
     }
-    if (!given_in_gateway(c, "host_key", "known_hosts_file"))
+    if (!gateway_gives_one(c, "host_key", "known_hosts_file"))
         config_error(r, g->head.line, "[gateway] pins no host key: give host_key or known_hosts_file");
-    if (!given_in_gateway(c, "key_file", "password_file") && !has_identity(c))
+    if (!gateway_gives_one(c, "key_file", "password_file") && !has_identity(c))
         config_error(r, g->head.line, "[gateway] has no credential: give key_file or password_file");
     if (g->key_passphrase_file && !g->options.key_file)
         config_error(r, config_line(&g->head, "gateway", "key_passphrase_file"), "key_passphrase_file needs key_file");
@@ -69,7 +69,7 @@ static void check_direction(const struct context_section *s, struct config_repor
             config_error(r, line, "%s is for a %s context", k->key,
                          s->options.direction == CMX_REVERSE ? "direct" : "reverse");
     }
-    if (s->options.direction == CMX_DIRECT && !given(&s->head, "context", "remote_host"))
+    if (s->options.direction == CMX_DIRECT && !key_is_given(&s->head, "context", "remote_host"))
         config_error(r, s->head.line, "[context %s] lacks remote_host, which a direct context needs", s->name);
 }
 
@@ -91,8 +91,8 @@ static bool same_file(const char *a, const char *b)
     return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
-/* Reports a spool that is also another file of the agent. Its start empties the spool, and each upload overwrites it.
- */
+/* Reports a spool that is also another file of the agent. The agent empties the spool when it starts, and each upload
+ * overwrites it. */
 static void check_spool(const struct agent_config *c, struct config_report *r)
 {
     const char *spool = c->ota.install ? c->ota.spool : NULL;

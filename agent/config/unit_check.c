@@ -50,7 +50,8 @@ static bool is_yes(const char *value)
     return false;
 }
 
-/* Adds the capabilities in value to *set, as systemd does: an empty value clears the set, and "~" removes from it. */
+/* Applies the value of a list of capabilities to *set, as systemd does: an empty value clears the set, and "~" removes
+ * the capabilities that follow. */
 static void add_capabilities(uint64_t *set, const char *value)
 {
     const uint64_t named = (strstr(value, "CAP_NET_BIND_SERVICE") ? 1u << CAP_NET_BIND_SERVICE : 0) |
@@ -305,7 +306,7 @@ static uint64_t number_in(const char *path, const char *format, uint64_t fallbac
 }
 
 /* True if the unit's process has the capability; without a unit, if this process has it. */
-static bool may(const struct unit_sandbox *s, int capability)
+static bool has_capability(const struct unit_sandbox *s, int capability)
 {
     const uint64_t set = !s             ? number_in("/proc/self/status", "CapEff: %llx", 0)
                          : s->own_users ? 0
@@ -328,7 +329,7 @@ static void check_port(struct config_report *r, unsigned line, const char *key, 
 
 static void check_ports(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r)
 {
-    if (may(s, CAP_NET_BIND_SERVICE))
+    if (has_capability(s, CAP_NET_BIND_SERVICE))
         return;
     if (c->attest.enabled)
         check_port(r, config_line(&c->attest.head, "attest", "port"), "port", c->attest.port);
@@ -342,7 +343,7 @@ static void check_ports(const struct agent_config *c, const struct unit_sandbox 
 
 static void check_isolation(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r)
 {
-    if (c->isolation.enabled && !may(s, CAP_NET_ADMIN))
+    if (c->isolation.enabled && !has_capability(s, CAP_NET_ADMIN))
         config_error(r, config_line(&c->isolation.head, "isolation", "enabled"),
                      "enabled: only a process with CAP_NET_ADMIN can install the rules; give the agent this capability "
                      "(a drop-in for the unit: " EXAMPLES "isolation.conf)");

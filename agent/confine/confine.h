@@ -40,10 +40,10 @@ struct confine_report {
 void confine_read(struct confine_plan *p, const char *path);
 void confine_write(struct confine_plan *p, const char *path);
 
-/* Add the folder of a file, because a new file can replace it, which a rule for the old file would not cover.
- * confine_read_folder ignores NULL. If the file to be read is a symbolic link, it also adds the folder of the link's
- * target: Landlock checks where a file is, not which path leads there. The agent follows no link to a file that it
- * writes. */
+/* Add the folder of a file, because a rule for the file would not cover a new file that replaces it. If a file to be
+ * read is a symbolic link, confine_read_folder also adds the folder of the link's target: Landlock checks where a file
+ * is, not which path leads there. confine_write_folder does not, because the agent does not follow links to files that
+ * it writes. confine_read_folder ignores NULL. */
 void confine_read_folder(struct confine_plan *p, const char *file);
 void confine_write_folder(struct confine_plan *p, const char *file);
 

@@ -236,8 +236,8 @@ static cmx_err isolation_open(struct wiring *w, struct cmx_why *why)
     s = cmx_mem_alloc(sizeof *s);
     if (!s)
         return CMX_ENOMEM;
-    /* A truncated answer would be asked for over TCP, which isolation drops. With EDNS an answer over UDP may have
-     * 1,200 bytes instead of 512 (resolv.conf(5)). */
+    /* If an answer over UDP is truncated, libc repeats the query over TCP, which isolation drops. With EDNS an answer
+     * may have 1,200 bytes instead of 512 (resolv.conf(5)). */
     (void)setenv("RES_OPTIONS", "edns0", 0);
     s->state = ISOLATION_RELEASED;
     s->wake = w->wake;

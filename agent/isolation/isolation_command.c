@@ -102,7 +102,7 @@ static void print_line(void *arg, const char *text)
     fprintf(stderr, "%s\n", text);
 }
 
-/* With the default file, the rules are for the user of cmxsafed.service, not for the caller, such as root. */
+/* With the default file, the rules permit the user of cmxsafed.service, not the caller, who may be root. */
 static void set_agent_user(const char *file, struct isolation_section *s)
 {
     struct unit_sandbox unit;
@@ -111,8 +111,8 @@ static void set_agent_user(const char *file, struct isolation_section *s)
         s->agent_user = cmx_mem_strdup(unit.user);
 }
 
-/* Permits the addresses that the gateways' names have now: an agent without isolation does not add them to the rules. A
- * name that cannot be looked up is an error, or left out if `lenient`. */
+/* Permits the addresses that the gateways' names have now, because an agent without `enabled = yes` does not add them
+ * to the rules. A name that cannot be looked up is an error; if `lenient` is set, it is left out. */
 static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient, struct cmx_buf *out,
                                      struct cmx_why *why)
 {
@@ -143,7 +143,8 @@ static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient,
     return err;
 }
 
-/* Writes the ruleset for the configuration file to out, and sets *text to it. Returns the exit code. */
+/* Writes the ruleset for the configuration file to out, and sets *text to it. With dry, and with
+ * `enabled = yes`, names that cannot be looked up are left out. Returns the exit code. */
 static int compile(const char *file, bool dry, struct cmx_buf *out, const char **text)
 {
     struct config_report report = {.file = file, .line = print_line};
@@ -211,8 +212,8 @@ static bool is_pending(int fd)
 }
 
 /* Runs in a process of its own, which survives the end of the login. Waits, and then restores the former rules, unless
- * the file PENDING was removed meanwhile. The signals in `ends`, which are blocked, end the wait: systemd sends SIGTERM
- * to what remains of a login (logind.conf(5), KillUserProcesses=) or of a unit. */
+ * the file PENDING was removed meanwhile. The blocked signals in `ends` end the wait at once: when a login
+ * (logind.conf(5), KillUserProcesses=) or a unit ends, systemd sends SIGTERM to its remaining processes. */
 static void guard(uint64_t seconds, int pending, const sigset_t *ends, const char *before)
 {
     const struct timespec second = {.tv_sec = 1};
@@ -381,7 +382,7 @@ static void note_agent(const char *file)
     if (is_enabled(file, NULL, &readable) && readable)
         fprintf(stderr,
                 "cmxsafe: note: isolation is enabled in %s, so a running agent installs its own rules again; "
-                "set enabled = no and reload it first\n",
+                "set enabled = no and reload the agent first\n",
                 file);
 }
 

@@ -1,5 +1,6 @@
-/* module.h - what a module of the agent offers to agent/wiring.c, which calls the modules in turn. Each module exports
- * one struct module: isolation, attestation and updates. wiring.c itself has those of the credentials and the proxy.
+/* module.h - the interface between agent/wiring.c and the modules of the agent, which wiring.c calls in turn.
+ * Isolation, attestation and updates each export one struct module; wiring.c defines those of the credentials and the
+ * proxy.
  *
  * Start: check all, prepare all, confine the process, start all. Reload: check all, reload all; if a module refuses,
  * the modules before it get the old configuration again. Stop: in reverse order. All calls come from the agent's own
@@ -27,8 +28,8 @@ struct wiring {
 /* Any function may be NULL. On error `why` is one sentence, or empty. */
 struct module {
     const char *name;
-    /* Checks whether the module accepts the configuration. Changes nothing; `--check` calls it too. In a
-     * reload the process is confined already. */
+    /* Checks whether the module accepts the configuration. Changes nothing; `--check` calls it too. During
+     * a reload the process is already confined. */
     cmx_err (*check)(const struct agent_config *c, struct cmx_why *why);
     /* Opens or installs everything that the module can no longer reach after the agent has confined itself. */
     cmx_err (*prepare)(struct wiring *w, struct cmx_why *why);

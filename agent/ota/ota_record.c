@@ -42,7 +42,7 @@ static void enter_trial(struct ota_record *r, const char *boot, const char *vers
     enter(r, OTA_TRIAL, boot);
     text_set(r->new_version, sizeof r->new_version, version);
     r->since_ms = now_ms;
-    if (r->boots <= OTA_TRIAL_BOOTS_MAX) /* a system that is stuck may boot any number of times */
+    if (r->boots <= OTA_TRIAL_BOOTS_MAX) /* a stuck system may boot more often than the record can count */
         r->boots++;
     if (r->boots > OTA_TRIAL_BOOTS_MAX && !r->stuck) {
         enter(r, OTA_ROLLING_BACK, boot);

@@ -280,13 +280,13 @@ static cmx_err open_files(struct ota_spool *s, const char *path)
     return s->folder >= 0 ? CMX_OK : CMX_EIO;
 }
 
-/* Another agent that writes to the same file would replace the bytes of an update after their check. This lock belongs
- * to the process: a hook that a killed agent left does not have it. */
-static bool used_by_another(int fd)
+/* Locks the file. False: another agent has locked it; two agents would overwrite each other's verified updates. The
+ * lock belongs to this process, so a hook that outlives a killed agent does not hold it. */
+static bool lock_file(int fd)
 {
     struct flock whole = {.l_type = F_WRLCK};
 
-    return fcntl(fd, F_SETLK, &whole) != 0 && (errno == EAGAIN || errno == EACCES);
+    return fcntl(fd, F_SETLK, &whole) == 0 || (errno != EAGAIN && errno != EACCES);
 }
 
 cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *config, struct cmx_why *why)
@@ -294,7 +294,7 @@ cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *confi
     *s = (struct ota_spool){.config = *config, .fd = -1, .folder = -1, .now_ms = cmx_port_now_ms()};
     if (open_files(s, config->path) != CMX_OK)
         return cmx_why_fail(why, CMX_EIO, "%s: %s", config->path, strerror(errno));
-    if (used_by_another(s->fd))
+    if (!lock_file(s->fd))
         return cmx_why_fail(why, CMX_EBUSY, "%s is in use by another agent; set another spool", config->path);
     if (ota_boot_id(s->boot) != CMX_OK)
         return cmx_why_fail(why, CMX_EIO,
@@ -305,14 +305,15 @@ cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *confi
                     "%s is damaged or unreadable: it is not known whether an update is on trial, "
                     "so nothing is confirmed",
                     s->record_name);
-    /* A hook of an agent that was killed may still read the file. Unlike the other lock, it has this one: it belongs to
-     * the open file, which the hook inherited. */
+    /* A hook that outlives a killed agent may still read the file. It then holds this lock, which belongs to the open
+     * file that the hook inherited. */
     if (flock(s->fd, LOCK_EX | LOCK_NB) == 0)
         ota_spool_empty(s);
     if (config->has_version)
         ask_version(s);
-    if (resolve(s, &s->problem) != CMX_OK) /* on a full disk, for example, the gateway must still be reached */
-        cmx_log(CMX_LOG_ERROR, TAG, "%s; nothing is confirmed or rolled back until it can be", s->problem.text);
+    if (resolve(s, &s->problem) != CMX_OK) /* a full disk must not keep the agent from its gateway */
+        cmx_log(CMX_LOG_ERROR, TAG, "%s; nothing is confirmed or rolled back until the record can be written",
+                s->problem.text);
     return CMX_OK;
 }
 

@@ -32,9 +32,9 @@ struct ota_spool {
     char version[CMX_IMAGE_TEXT_MAX];
 };
 
-/* Opens (creates) the file, and empties it: an agent that was killed leaves its upload there. Reads the record, asks
- * the version hook, and writes the record. If it cannot be written, the status shows this as the problem. CMX_EIO: a
- * file cannot be opened or the boot is not known. CMX_EBUSY: another agent uses the file. *why says why. */
+/* Opens or creates the file, and empties it, because a killed agent may have left an upload there. Reads the record,
+ * runs the version hook, and writes the record; if this fails, the status shows it as the problem. CMX_EIO: a file
+ * cannot be opened, or the boot is not known. CMX_EBUSY: another agent uses the file. *why has the reason. */
 CMX_MUST_USE cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *config, struct cmx_why *why);
 void ota_spool_close(struct ota_spool *s);
 

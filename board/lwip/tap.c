@@ -91,7 +91,8 @@ static void receive(struct board_tap *tap, const uint8_t *frame, u16_t len)
         pbuf_free(p);
 }
 
-/* TUNSETIFF would create a missing device, without addresses, and the program that creates it properly would fail. */
+/* Waits until another program has created the device again. TUNSETIFF would itself create a missing device, without
+ * addresses, and that program would then fail. */
 static void wait_for_device(const struct board_tap *tap)
 {
     cmx_log(CMX_LOG_ERROR, "net",
