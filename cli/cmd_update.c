@@ -401,8 +401,8 @@ static int report_version(struct update *u, enum outcome outcome)
     return cli_fail("update", why.text, u->look || !u->opaque ? NULL : "check --expect");
 }
 
-/* Judges a device that has installed the image and does not restart. Only --expect names the version that such a device
- * then reports. */
+/* Judges a device that has installed the image and does not restart. The version in an ESP-IDF image is not compared,
+ * because that image runs only after a restart. */
 static int judge_installed(struct update *u)
 {
     if (u->opaque && u->version && strcmp(u->now.version, u->version) != 0)

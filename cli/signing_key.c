@@ -116,7 +116,7 @@ static cmx_err refuse(const char *where, const char *why, const char *todo)
     return CMX_ENOKEY;
 }
 
-/* A file that is missing or cannot be read is not a reason to make another key. */
+/* Reports why no key was read. Suggests making a key, except if the file exists and cannot be opened. */
 static cmx_err refuse_file(const char *path)
 {
     static const char todo[] =

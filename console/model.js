@@ -8,8 +8,8 @@ const DOCTOR_MS = 120000;
 const TRAFFIC_MS = 30000;
 const RECORDS_MAX = 5000; // maximum number of access log records that are kept
 const NODE_LAG_S = 30; // a gateway that has not written to the registry for this long is away
-const ACCESS_RETRY_MS = 15000; // a command that follows the access log and ended is started again after this time
-const ACCESS_WORKS_MS = 5000; // it works if it has not ended after this time
+const ACCESS_RETRY_MS = 15000; // the command that follows the access log is started again this long after it ended
+const ACCESS_WORKS_MS = 5000; // if this command still runs after this time, it is taken to work
 const DENIED_S = 300; // how long a refusal stays on the map
 
 export const model = {

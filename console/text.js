@@ -4,7 +4,7 @@ const two = n => String(n).padStart(2, "0");
 
 export const isTime = at => !Number.isNaN(new Date(at * 1000).getTime());
 
-// Returns seconds since 1970 as a local time; "" for 0 and for a number that is no time.
+// Returns seconds since 1970 as a local time; "" for 0 and for a number that is not a valid time.
 export function time(at) {
     if (!at || !isTime(at))
         return "";

@@ -93,7 +93,7 @@ static int approve(struct gw_change *x, const char *fingerprint, const struct gw
     status = gw_status_ask(&x->g, "pending", &answer);
     err = status ? CMX_ECLOSED : find_key(answer, fingerprint, &k, &x->e);
     free(answer); /* allocated by open_memstream */
-    if (err == CMX_ENOENT && !gw_enroll_present_key(&x->g.registry, fields->name, &k, &ignored) &&
+    if (err == CMX_ENOENT && !gw_enroll_get_key(&x->g.registry, fields->name, &k, &ignored) &&
         strcmp(k.fingerprint, fingerprint) == 0)
         err = CMX_OK; /* the device is already enrolled with this key */
     if (!err)

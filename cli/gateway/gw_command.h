@@ -76,8 +76,8 @@ int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...) CMX
 
 /* Counts the devices of a group that are not revoked. */
 CMX_MUST_USE cmx_err gw_command_count_group(struct gw *g, const char *group, size_t *n, struct cmx_why *e);
-/* Prints a note that a group has no devices. The group's name may be a typing error. But a grant or policy for it is
- * valid, because devices may join the group later. */
+/* Prints a note that a group has no devices: its name may be a typing error. This is not an error, because devices may
+ * join the group later. */
 void gw_command_note_empty(const char *group);
 
 /* ---- output ---- */

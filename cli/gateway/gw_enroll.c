@@ -9,9 +9,8 @@
 static const char about[] =
     "Registers a device by its public key and prints its configuration. Its virtual address is derived from "
     "the key, unless --address or --mac names one.\n\nFor a device that is already enrolled, each "
-    "option replaces one value, and the other values stay, also the key; --ports '', --direct '' and --group '' clear "
-    "their values. "
-    "On a --simple gateway each port belongs to one device.";
+    "option replaces one value, and the other values, including the key, stay; --ports '', --direct '' and --group '' "
+    "clear their values. On a --simple gateway each port belongs to one device.";
 
 /* Sets d->address from the MAC if a MAC is given, else to the given address. If neither is given, the device keeps its
  * present address; a new device gets an address derived from its key. A small deployment has no addresses. */
@@ -55,7 +54,7 @@ cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const s
     return err ? err : gw_device_get(&g->registry, f->name, d, e);
 }
 
-cmx_err gw_enroll_present_key(struct gw_registry *r, const char *name, struct gw_key *k, struct cmx_why *e)
+cmx_err gw_enroll_get_key(struct gw_registry *r, const char *name, struct gw_key *k, struct cmx_why *e)
 {
     char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
     struct gw_device d;
@@ -169,7 +168,7 @@ static cmx_err read_key(struct enroll_job *job, struct gw_key *k)
         return gw_hwkey_login(k, job->hwkey, e);
     if (job->key)
         return gw_key_read(k, job->key, e);
-    err = gw_enroll_present_key(&job->x.g.registry, job->fields.name, k, e);
+    err = gw_enroll_get_key(&job->x.g.registry, job->fields.name, k, e);
     return err == CMX_ENOENT
                ? cmx_why_fail(e, err, "%.60s is not enrolled; give its key with --key or --hwkey", job->fields.name)
                : err;

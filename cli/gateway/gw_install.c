@@ -217,8 +217,8 @@ cmx_err gw_install_check_owners(const struct gw *g, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* Repairs the owner and the mode of the files that the gateway does not write again. */
-static cmx_err take_files(const struct gw *g, struct cmx_why *e)
+/* Repairs the owner and the mode of the files that init does not replace. */
+static cmx_err repair_owners(const struct gw *g, struct cmx_why *e)
 {
     static const char *const names[] = {".", "store", "hosts", "apply.lock"};
     char path[GW_PATH_MAX];
@@ -239,7 +239,7 @@ cmx_err gw_install(struct gw *g, struct cmx_why *e)
     cmx_err err = g->user ? CMX_OK : make_account(g, e);
 
     if (!err)
-        err = take_files(g, e);
+        err = repair_owners(g, e);
     if (!err && !g->user)
         err = open_way(g, e);
     if (!err)

@@ -49,7 +49,7 @@ static cmx_err read_target(struct gw *g, const char *text, struct gw_policy *p, 
 }
 
 /* Counts the devices to which the policy applies. A name that is neither a device's nor a group's is probably a typing
- * error: the devices that were meant would stay reachable without proof. */
+ * error, which would leave the intended devices reachable without evidence. */
 static cmx_err count_devices(struct gw *g, const char *text, const struct gw_policy *p, size_t *n, struct cmx_why *e)
 {
     cmx_err err;

@@ -17,11 +17,11 @@ int gw_status_ask(const struct gw *g, const char *request, char **answer)
     struct cmx_why e = {0};
 
     if (gw_control(g, request, answer, &e))
-        return gw_fail("the running gateway does not answer", &e);
+        return gw_fail("asking the running gateway failed", &e);
     (*answer)[strcspn(*answer, "\n")] = '\0';
     if ((*answer)[0] != '{' || !json_is_whole(*answer)) {
         cmx_why_set(&e, "its answer is malformed; restart it");
-        return gw_fail("the running gateway does not answer", &e);
+        return gw_fail("asking the running gateway failed", &e);
     }
     cmx_text_clean(*answer); /* a client's name may contain control characters in UTF-8 */
     return CLI_OK;
