@@ -63,8 +63,8 @@ void gw_folder_close(struct gw *g);
  * lock before it reads the registry, and hold it until the change is loaded into the kernel. CMX_EBUSY: another command
  * held it for GW_LOCK_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
-/* True if no process holds the lock, and an earlier holder was killed or called gw_folder_unsettle, and no holder has
- * called gw_folder_settle since. What is stored in the registry may not be in force yet. */
+/* True if no process holds the lock, and the registry may have changes that are not in force: an earlier holder was
+ * killed or called gw_folder_unsettle, and no holder has called gw_folder_settle since. */
 bool gw_folder_is_abandoned(const struct gw *g);
 /* Call this after a change of the registry was committed, before it is applied (gw_apply_change). */
 void gw_folder_unsettle(struct gw *g);

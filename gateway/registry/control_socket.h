@@ -4,11 +4,11 @@
 #include <stdbool.h>
 #include <sys/un.h>
 
-/* Writes the socket's address to *a. The address has room for a short path only, and folders may have long ones, so it
- * goes through a descriptor of the folder FOLDER/run: the caller closes *dir after bind or connect. False: the folder
- * can't be opened, as errno says. */
+/* Writes the socket's address to *a. An address has room only for a short path, so it refers to the descriptor *dir of
+ * FOLDER/run, which the caller closes after bind or connect. False: this folder can't be opened; errno is set. */
 bool gw_control_socket_address(const char *folder, struct sockaddr_un *a, int *dir);
 
-/* Connects to the socket. patience_s: how long the connection and each later call on it may wait; 0: not at all. Returns
- * the connection. -1: no gateway is running or, with errno EAGAIN, the gateway accepts no connection in time. */
+/* Connects to the socket. patience_s: limit for connecting and for each later call on the connection; 0: no call waits.
+ * Returns the connection. -1: errno is EAGAIN if the gateway accepts no connection in time, EACCES if the caller may
+ * not connect; otherwise no gateway is running. */
 int gw_control_socket_connect(const char *folder, int patience_s);

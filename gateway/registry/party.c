@@ -412,7 +412,7 @@ static cmx_err allow_group(struct each_allowed *job, const char *group, struct g
     err = derive_name(job->f, CMX_DOMAIN_GROUP_ADDRESS, name, a->source, job->e);
     if (!err)
         err = allow(job, a);
-    gr = gw_party_group(group); /* not of `name`: two groups with the same gid may have different members */
+    gr = gw_party_group(group); /* `name` may be another group with the same gid, but other members */
     for (char **m = gr ? gr->gr_mem : NULL; !err && m && *m; m++) {
         char user[GW_CONSUMER_MAX];
         snprintf(user, sizeof user, "%.190s", *m); /* cut, if necessary, so that the name fits */

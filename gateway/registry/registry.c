@@ -170,7 +170,7 @@ static cmx_err run_schemas(struct gw_registry *r, int64_t from, struct cmx_why *
 }
 
 /* Copies the registry to PATH.vN. Replaces an existing copy, which is from an upgrade that did not complete. Reads
- * through another connection, because the caller's has a transaction. */
+ * through a connection of its own, because the caller's connection is in a transaction. */
 static cmx_err backup_before_upgrade(const char *path, int64_t version, struct cmx_why *e)
 {
     struct gw_registry now;
@@ -321,7 +321,8 @@ static cmx_err open_tables(struct gw_registry *r, const char *path, bool write, 
     return err;
 }
 
-/* A registry that can't be read now is not a stale copy, on which the server would end every session. */
+/* Sets r->stale. A registry that can't be read is an error and does not count as a stale copy, because the server ends
+ * every session if the copy is stale. */
 static cmx_err note_staleness(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
     struct gw_copy_state state;

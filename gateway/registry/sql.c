@@ -7,8 +7,8 @@
 
 #define DAMAGED "the registry is damaged (%s); restore it from a backup (docs/GATEWAY.md)"
 
-/* SQLITE_ERROR has no code of its own for a table or column that another program removed. Its other causes are faults
- * of cmxsafe, such as a wrong statement. */
+/* Only the text of an SQLITE_ERROR tells whether another program has removed a table or column. All other causes are
+ * faults of cmxsafe, such as a wrong statement. */
 static cmx_err statement_failed(const char *text, struct cmx_why *e)
 {
     if (strstr(text, "no such table:") || strstr(text, "no such column:") || strstr(text, "has no column named"))

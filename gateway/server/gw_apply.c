@@ -39,8 +39,8 @@ struct generated {
     bool in_place; /* a system gateway overwrites the file instead of replacing it, because it is mounted elsewhere */
 };
 
-/* Removes rules that do not match the registry. They may have grants that were removed, and if they were loaded again,
- * the timeouts of grants that have ended would begin again. */
+/* Removes a file of rules that does not match the registry. It may contain grants that were removed, and loading it
+ * again would restart the timeouts of grants that have ended. */
 static void remove_stale_rules(const struct gw *g, const struct generated *what)
 {
     char path[GW_PATH_MAX];

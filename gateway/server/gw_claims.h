@@ -37,7 +37,7 @@ struct gw_remote {
 unsigned gw_remote_node(const uint8_t address[16]);
 
 /* Returns a descriptor that is readable when other gateways have announced claims, including claims from before the
- * call. -1: error. */
+ * call, or when routes were removed. -1: error. */
 int gw_remote_watch(void);
 /* Reads the announced claims and the removals of this gateway's own routes, and calls fn for each. */
 typedef void (*gw_remote_fn)(void *arg, const uint8_t address[16], const struct gw_remote *claim);

@@ -38,7 +38,7 @@
 
 bool gw_control_open(struct gw_server *s)
 {
-    const mode_t mode = s->g->user ? 0666 : 0600; /* in --user mode, the owner is not the account, even outside */
+    const mode_t mode = s->g->user ? 0666 : 0600; /* in --user mode, the owner and the account are different users */
     struct sockaddr_un a;
     int dir;
     bool ok;
@@ -54,7 +54,7 @@ bool gw_control_open(struct gw_server *s)
     return ok && gw_watch_add(s->epoll, &s->control);
 }
 
-/* Counts the connections from a session's processes. 0: those of processes that belong to no session. */
+/* Counts the connections from a session's processes. session 0: from processes that belong to no session. */
 static size_t clients_of(const struct gw_server *s, uint64_t session)
 {
     size_t n = 0;
@@ -64,7 +64,7 @@ static size_t clients_of(const struct gw_server *s, uint64_t session)
     return n;
 }
 
-/* Finds the session only once: after the process has ended, its number may belong to a process of another session. */
+/* Looks the session up only here: once the process has ended, its pid may belong to a process of another session. */
 static void control_take(struct gw_server *s, int fd)
 {
     struct ucred peer = {.uid = (uid_t)-1};

@@ -9,8 +9,8 @@
 
 #define NOTE_MS 60000 /* interval of storing the present time in the registry while a grant or evidence has an end */
 #define RETRY_MS 1000
-/* While this process waits to commit, no other can begin to read, and a login waits for GW_READ_PATIENCE_MS. The caller
- * also watches the rules. */
+/* Short, because no other process can begin to read while this one waits to commit, and a login is refused after
+ * GW_READ_PATIENCE_MS. The caller also has to watch the rules. */
 #define COMMIT_PATIENCE_MS (GW_READ_PATIENCE_MS / 2)
 
 /* Computes when the rules must be rendered again: when the next grant or evidence ends or, if this is earlier, when the
@@ -76,8 +76,7 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
     if (!err) {
         *what = "ended grants can't be removed from the registry, or the present time can't be stored in it";
         err = remove_ended(g, n, e);
-        /* The rules are rendered without what has ended, even if another process prevents the change of the registry.
-         */
+        /* Render the rules without ended grants even if another process keeps the registry from being changed. */
         *changed = *n || g->unsettled || (due && (err || g->registry.sharing));
     }
     if (*changed) {

@@ -56,7 +56,7 @@ static const char *const account_files[] = {"/etc/passwd", "/etc/group"};
 
 struct sysctl_values {
     char fixed[GW_NETWORK_SYSCTLS_TEXT];
-    char nodes[GW_NETWORK_SYSCTLS_TEXT]; /* of those that are set for links to other gateways */
+    char nodes[GW_NETWORK_SYSCTLS_TEXT]; /* those that links to other gateways need */
 };
 
 struct guard {
@@ -66,7 +66,7 @@ struct guard {
     size_t n_tables;
     int host_ns;
     int sysctls[GW_NETWORK_SYSCTLS]; /* descriptors */
-    struct sysctl_values values;     /* when the network was last read */
+    struct sysctl_values values;     /* values of the sysctls when the network was last read */
     dev_t netns_dev;
     ino_t netns_ino;
     struct gw_netstate network;       /* state of the network after the last restore */
@@ -177,7 +177,7 @@ static bool read_sysctls(const struct guard *d, struct sysctl_values *out)
                                    out->nodes);
 }
 
-/* The kernel does not report these changes. */
+/* The kernel sends no event when a sysctl changes, so the guard compares the values. */
 static bool sysctls_changed(const struct guard *d)
 {
     struct sysctl_values now;
@@ -343,7 +343,7 @@ static void check_table(struct guard *d, struct guarded *t)
     }
 }
 
-/* Reports the state that lasts. */
+/* Reports what is wrong and could not be repaired, or that the network is as configured. */
 static void report_state(struct guard *d)
 {
     static const char added[] =

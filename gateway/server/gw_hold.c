@@ -164,8 +164,8 @@ static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t addr
     return h;
 }
 
-/* Sets a claim's route again if another program removed it. If the loopback was down, this fails, so gw_hold_tick sets
- * all routes once more. */
+/* Sets a claim's route again if another program removed it. While the loopback is down, this fails; gw_hold_tick
+ * therefore sets all routes once more. */
 static void claim_removed(struct gw_server *s, const uint8_t address[16], unsigned metric)
 {
     const struct gw_hold *h = hold_find(s, address);

@@ -36,7 +36,7 @@ void gw_hold_end(struct gw_server *s, const struct gw_session *x);
 void gw_hold_recheck(struct gw_server *s, struct gw_registry *r);
 /* Call this when other gateways' routes have changed, or routes of this gateway were removed. */
 void gw_hold_routes(struct gw_server *s);
-/* Call this about every second. */
+/* Call this about every second. A few seconds after routes of this gateway were removed, sets all its routes again. */
 void gw_hold_tick(struct gw_server *s);
 /* Adds the members "next", "sessions" and "claims" to the JSON object that is being written. claims: the claims whose
  * last change has the number `from` or a higher one. The member "node" of a claim is "" if this gateway has released

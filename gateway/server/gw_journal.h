@@ -29,10 +29,10 @@ struct gw_journal {
     uint64_t next; /* number of the next entry; the last GW_JOURNAL_MAX entries are stored */
 };
 
-/* Returns a number above those that every earlier gateway process since the machine was booted gave to its entries or
- * to its changes of claims. A reader that sends such a number then gets everything from this process. */
+/* Returns a number above all that earlier gateway processes gave to entries or changes of claims since the machine was
+ * booted. A reader that sends a number of an earlier process then gets everything from this process. */
 uint64_t gw_journal_first_number(void);
-/* Call it first. The numbers of the entries begin with gw_journal_first_number. */
+/* Call this first. The first entry gets the number that gw_journal_first_number returns now. */
 void gw_journal_begin(struct gw_journal *j);
 void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name, const char *from);
 /* Adds a GW_JOURNAL_UP. */

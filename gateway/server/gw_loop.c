@@ -34,7 +34,7 @@
 #define CROWDED_NOTE_MS 60000
 #define CLOSING_MS 3000
 
-/* True if a further connection leaves SPARE_DESCRIPTORS. Each session has two descriptors. */
+/* True if SPARE_DESCRIPTORS stay free with a further connection. Each session uses two descriptors. */
 static bool has_descriptors(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();

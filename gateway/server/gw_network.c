@@ -18,8 +18,8 @@
 #define GW_LOCALS_PREF "1130"
 #define IN_NETNS "ip -n " GW_NETNS " "
 
-/* A namespace inherits disable_ipv6 from the machine, so IPv6 is turned on here. The packet filter's resets are routed
- * like the packets that they answer (fwmark_reflect). */
+/* A namespace inherits disable_ipv6 from the machine, so IPv6 is turned on here. With fwmark_reflect, the packet
+ * filter's resets are routed like the packets that they answer. gw_links.c sets the last two. */
 static const struct {
     const char *path, *value;
 } sysctls[GW_NETWORK_SYSCTLS] = {

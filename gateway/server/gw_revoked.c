@@ -22,7 +22,7 @@ struct batch {
 
 static struct batch batch;
 
-/* CMX_ENOENT: the registry does not have the session's key, so that the session is not added. */
+/* CMX_ENOENT: the registry does not have the session's key, so the session is not added. */
 static cmx_err add_session(struct gw_registry *r, struct gw_session *x, struct cmx_why *e)
 {
     char *plain = batch.plain[batch.n];

@@ -203,7 +203,7 @@ struct gw_server {
     uint64_t registry_checked_ms;
     uint64_t unchecked_ms; /* when the last check of the sessions failed because the registry couldn't be read; 0: it
                               succeeded */
-    uint64_t unchecked_since_ms; /* when it failed first since a check succeeded; 0: the last check succeeded */
+    uint64_t unchecked_since_ms; /* when the first check failed after the last success; 0: the last check succeeded */
     struct timespec registry_mtime;
     int64_t registry_inode;
     uint64_t end_ms;   /* cmx_port_now_ms: when the next grant or evidence ends or the copy becomes stale; 0: never */

@@ -490,7 +490,7 @@ static void end_revoked(struct gw_server *s)
         }
 }
 
-/* Ends sessions of which the gateway has not known for GW_UNREAD_MAX_MS whether they are still permitted. */
+/* Ends a session whose rights could not be checked for GW_UNREAD_MAX_MS. */
 static void end_unchecked(struct gw_server *s, struct gw_session *x)
 {
     gw_session_end(s, x, "its rights could not be read from the registry for a minute");

@@ -8,5 +8,6 @@
  * returns EXIT_SUCCESS or EXIT_FAILURE. */
 int gw_start(struct gw *g, bool inside);
 
-/* Fails if a gateway that starts now could not listen on its address, for example because another program does. */
+/* Fails if a gateway that is started now could not listen on its address, for example because another program listens
+ * there. */
 CMX_MUST_USE cmx_err gw_start_check_listen(const struct gw *g, struct cmx_why *e);

@@ -1,4 +1,4 @@
-/* gw_unread.h - closes access while the registry can't be read: a revocation could not take effect then. Runs in the
+/* gw_unread.h - closes access while the registry can't be read, because a revocation could not take effect. Runs in the
  * guard. The server ends the sessions (gw_sessions_recheck). */
 #pragma once
 
@@ -9,11 +9,12 @@
 /* Must be zeroed before the first call. */
 struct gw_unread {
     uint64_t checked_ms; /* when the registry was last opened */
-    uint64_t since_ms;   /* when it could first not be read since it was last read; 0: it could be read */
-    bool closed;         /* all grants were removed since then */
+    uint64_t since_ms;   /* when it first could not be read; 0: it could be read at the last attempt */
+    bool closed;         /* the grants were removed from the rules, and the registry could not be read since */
 };
 
 /* Call often, with g's registry closed; opens the registry every few seconds. If it could not be read for
- * GW_UNREAD_MAX_MS, removes all grants from the rules in the fleet's namespace, to which nft belongs. Returns true, with
- * the reason in wrong, if this call has removed them: then load the rules again once the registry can be read. */
+ * GW_UNREAD_MAX_MS, removes all grants from the rules in the fleet's namespace, to which nft belongs. Returns true,
+ * with the reason in wrong, if this call has removed them; the caller loads the rules again once the registry can be
+ * read. */
 bool gw_unread_check(struct gw_unread *u, const struct gw *g, struct nft_ctx *nft, char *wrong, size_t size);
