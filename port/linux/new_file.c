@@ -109,7 +109,7 @@ cmx_err cmx_file_replace(int folder, const char *name, const void *data, size_t 
         errno = ENAMETOOLONG;
         return CMX_EIO;
     }
-    (void)unlinkat(folder, temp, 0); /* what a process that was killed has left, or a link */
+    (void)unlinkat(folder, temp, 0); /* a killed process may have left this file */
     fd = openat(folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return CMX_EIO;

@@ -21,7 +21,7 @@ static void write_line(const char *prefix, const char *line)
 }
 
 /* Linux reports a pipe or socket as writable only if two lines fit into it. Under the mutex no other thread can fill it
- * between ppoll and write. ppoll and not poll, which board/lwip/sockets.c and libc/read_ahead.c replace. */
+ * between ppoll and write. Calls ppoll because board/lwip/sockets.c and libc/read_ahead.c replace poll. */
 void cmx_stderr_line(const char *prefix, const char *line)
 {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;

@@ -44,8 +44,8 @@ def open_streams():
         sys.stderr = open(os.devnull, "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if stream:
-            # The encoding and the line ends are the same everywhere, because JSON and manifests have to be. The name of a file may
-            # have bytes that are not UTF-8; they are printed as they are.
+            # The same encoding and line ends on every system, because JSON and manifests must not differ. Bytes in a file's name
+            # that are not UTF-8 are printed as they are.
             stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
 
 

@@ -20,9 +20,9 @@ extern "C" {
 void cmx_device_set_updates(const struct cmx_ota_config *config, const char *public_key);
 
 /* Starts the service, which continues to run. If the running image is on trial, returns when the trial is over or after
- * cmx_device_update_stop; after a rollback the device restarts instead. Errors are logged; after the last two an
- * image on trial is rolled back. CMX_ENOTSUP: the platform has no slots; CMX_EINVAL: the key cannot be read; errors of
- * cmx_ota_start. */
+ * cmx_device_update_stop; after a rollback the device restarts instead. Errors are logged. CMX_ENOTSUP: the
+ * platform has no slots. CMX_EINVAL if the key cannot be read, and errors of cmx_ota_start: an image on trial was
+ * rolled back. */
 CMX_MUST_USE cmx_err cmx_device_update_run(const struct cmx_settings *settings);
 
 /* Returns the platform's slots, or NULL before cmx_device_set_updates. */

@@ -11,8 +11,8 @@ bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cm
 
 void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f);
 
-/* Returns the flow with these ends, or NULL. A local address that is not known (:: or 0.0.0.0), the flow's or *local's,
- * matches every address: the engine closes a socket by the address that it had before it connected. */
+/* Returns the flow with these ends, or NULL. An unknown local address (:: or 0.0.0.0), in the flow or in *local,
+ * matches any: when a socket closes, the engine gives the address that the socket had before it connected. */
 struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *local, const struct cmx_end *peer,
                                uint32_t now_s);
 

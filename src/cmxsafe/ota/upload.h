@@ -17,8 +17,8 @@
 #define CMX_UPLOAD_CHUNK 1024  /* bytes per write to storage */
 #define CMX_UPLOAD_WITHHELD 32 /* header and first segment's header; a multiple of flash encryption's 16 */
 
-/* Invariant: received == written + buffered; bytes below `erased` were erased (the rest is erased last, without
- * advancing it); only bytes from CMX_UPLOAD_WITHHELD up to `written` were written. */
+/* Invariant: received == written + buffered; bytes below `erased` were erased (the rest of the slot is erased
+ * last, and `erased` then stays as it is); only bytes from CMX_UPLOAD_WITHHELD up to `written` were written. */
 struct cmx_upload {
     const struct cmx_slots *slots; /* borrowed */
     uint32_t slot_size;

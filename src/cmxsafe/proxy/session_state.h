@@ -141,8 +141,8 @@ void cmx_session_forward_failed(struct run *r, cmx_err err, const char *fmt, ...
 const char *cmx_session_listen_address(const struct run *r);
 /* Copies r->live to r->shared. */
 void cmx_session_publish(struct run *r);
-/* True if fewer than `least` bytes of heap are free. Logs then what becomes of a connection of r: "refused", "closed".
- */
+/* True if fewer than `least` bytes of heap are free. Then logs the outcome for a connection of r: "refused" or
+ * "closed". */
 bool cmx_session_lacks_heap(const struct run *r, size_t least, const char *outcome);
 /* Frees r, which must not be in a list. NULL is fine. */
 void cmx_session_free_context(struct run *r);
