@@ -77,7 +77,7 @@ end_agent
 ok "a silent gateway"
 
 # ---- a spool on a full disk, and one that reaches the limit for the size of a file ----
-# full COMMAND...: runs the agent with COMMAND in front. The spool can take 256 KB.
+# full COMMAND...: runs the agent with COMMAND as its prefix. The spool can hold 256 KB.
 full() {
     local port gate
     AGENT_PREFIX=("$@")

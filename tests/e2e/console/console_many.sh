@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tests the console with 10,000 enrolled devices. The registry was tampered with: some names contain HTML and script,
-# which the page must not interpret. Prints the time until the list of devices can be used. Then cmxsafe's answers are wrong.
+# which the page must not interpret. Prints the time until the list of devices can be used. Then a program
+# that replaces cmxsafe gives wrong answers.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../console_lib.sh"
@@ -23,7 +24,7 @@ sql "$GW/registry.db" "UPDATE device SET name = '<img src=x onerror=window.injec
 start_cockpit
 test_page many
 
-# A program in place of the gateway's answers with wrong values, and its access log ends at first.
+# A program that replaces cmxsafe prints wrong values, and its first `access --follow` ends.
 mkdir "$TMP/path"
 cat >"$TMP/path/cmxsafe" <<SH
 #!/bin/sh

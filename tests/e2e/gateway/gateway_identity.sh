@@ -188,7 +188,7 @@ try:
     t.connect((other, port)); bad.append("a wildcard listener takes another's port %d" % port)
 except OSError:
     pass
-# It holds a few connections to the gateway's control socket, and the gateway closes the others.
+# The gateway closes all but a few of this process's connections to the control socket.
 held = [socket.socket(socket.AF_UNIX) for i in range(20)]
 for h in held: h.connect(sys.argv[6])
 time.sleep(1)

@@ -7,7 +7,8 @@ S=$(free_port) STREAM=$(free_port) WEB=$(free_port)
 start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
-# With an idle timeout no connection rests: a resting one is not closed for lack of memory. On a device none rests.
+# The idle timeout keeps connections in the event loop. A connection that was taken out of the loop is not closed for lack of
+# memory; on a device all connections stay in the loop.
 start_proxy events=1 -- "stream,$S,$STREAM,high=1,idle=600" "web,$S,$WEB"
 up
 client() { timeout 30 python3 "$ROOT/tests/e2e/client.py" "$@"; }

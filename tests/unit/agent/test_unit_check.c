@@ -96,7 +96,7 @@ static void test_unit_files(void **state)
     unlink(path_of("y.service"));
 }
 
-/* A capability of the unit counts only if the bounding set has it too, and outside a user namespace. */
+/* A capability of the unit counts only if the bounding set has it too, and if the unit has no user namespace. */
 static void test_capabilities_of_the_unit(void **state)
 {
     static const char config[] = GATEWAY "key_file = /proc/self/status\n" CONTEXT "[agent]\ncontrol_socket = /tmp/s\n"

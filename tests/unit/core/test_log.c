@@ -140,8 +140,8 @@ static void a_limited_line_above_the_level_is_not_counted(void **state)
     assert_string_equal(logged(), "D proxy: x\n");
 }
 
-/* Logs more lines than fit into the pipe. The alarm ends a test whose log waits. */
-static void a_full_pipe_delays_nobody(void **state)
+/* Logs more lines than fit into the pipe. If the log waited, the alarm would end the test. */
+static void a_full_pipe_does_not_block(void **state)
 {
     static char text[1 << 20];
     const char *lost;
@@ -172,7 +172,7 @@ static void a_full_pipe_delays_nobody(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_full_pipe_delays_nobody, take, give_back),
+        cmocka_unit_test_setup_teardown(a_full_pipe_does_not_block, take, give_back),
         cmocka_unit_test_setup_teardown(a_line_has_its_level_and_tag, take, give_back),
         cmocka_unit_test_setup_teardown(lines_above_the_level_are_dropped, take, give_back),
         cmocka_unit_test_setup_teardown(control_characters_are_replaced, take, give_back),

@@ -254,8 +254,7 @@ static void test_line(void **state)
     cmx_buf_clear(&b);
     registry.stale = false;
     assert_int_equal(gw_authline(&registry, AUTHORITY, &b, NULL, &e), CMX_ENOENT);
-    /* A registry that can't be read refuses no certificate: the sessions with certificates continue, like the others.
-     */
+    /* If the registry can't be read, the certificate is not refused, so its sessions continue. */
     assert_int_equal(sqlite3_exec(registry.db, "DROP TABLE group_grants", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(gw_authline_certificate(&registry, &certificate, &b, name, &e), CMX_EFORMAT);
 }

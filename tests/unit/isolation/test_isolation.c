@@ -122,7 +122,7 @@ static void open_session(uint16_t port)
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, port, &gw, 22, now), CMX_OK);
 }
 
-/* Adds a neighbour, from gw_mac, that the network stack knew before the policy came into force. */
+/* Adds a neighbour with the hardware address gw_mac, which the network stack knew before the policy came into force. */
 static void known_to_the_stack(const struct cmx_ip *ip, uint32_t lifetime_s)
 {
     struct cmx_filter_neighbour n = {.ip = *ip, .lifetime_s = lifetime_s};

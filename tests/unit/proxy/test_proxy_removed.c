@@ -1,5 +1,5 @@
-/* A context that is removed while its session is up ends: its connections too, even if its forward is not granted at
- * that moment because a probe has failed and the listener is being replaced. */
+/* Removing a context while its session is up also ends its connections, even while its listener is being replaced after
+ * a failed probe. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -102,9 +102,8 @@ static void a_pin_of_another_type_never_needs_it(void **state)
     assert_false(cmx_session_login_lacks_stack(&session));
 }
 
-/* A reload can remove the pins of the types that this round has left. The round then starts again with all pinned
- * types.
- */
+/* A reload can remove all pins of the types that the round has not requested yet. The round then starts again with all
+ * pinned types. */
 static void pins_that_change_during_a_round_are_requested(void **state)
 {
     (void)state;
