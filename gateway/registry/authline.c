@@ -128,6 +128,17 @@ cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_b
     return err ? err : cmx_buf_printf(out, " %s %s %s\n", o.type, o.blob, o.name);
 }
 
+/* A certificate does not make a revoked key valid again. */
+static cmx_err check_key(struct gw_registry *r, const struct gw_certificate *c, struct cmx_why *e)
+{
+    cmx_err err = gw_device_find_retired_key(r, c->fingerprint, e);
+
+    if (!err)
+        return cmx_why_fail(e, CMX_EAUTH, "the key of the certificate '%s', %s, was revoked or replaced", c->id,
+                            c->fingerprint);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
 /* sshd also checks the CA, the signature, the validity and the principal. It permits only what both this line and the
  * certificate permit (auth_check_authkey_line in OpenSSH's auth2-pubkeyfile.c). */
 cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out, char *name,
@@ -142,9 +153,8 @@ cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certifica
         err = gw_registry_need_views(r, e);
     if (!err)
         err = gw_authority_accept(r, c, (int64_t)time(NULL), &a, &who, e);
-    if (!err && gw_device_key_is_retired(r, c->fingerprint))
-        err = cmx_why_fail(e, CMX_EPERM, "the key of the certificate '%s', %s, was revoked or replaced", c->id,
-                           c->fingerprint);
+    if (!err)
+        err = check_key(r, c, e);
     if (!err)
         err = gw_consumer_id(r, &who, &id, e);
     if (err)

@@ -451,13 +451,13 @@ cmx_err gw_device_key_line(struct gw_registry *r, const struct gw_device *d, cha
     return err;
 }
 
-bool gw_device_key_is_retired(struct gw_registry *r, const char *fingerprint)
+cmx_err gw_device_find_retired_key(struct gw_registry *r, const char *fingerprint, struct cmx_why *e)
 {
-    return gw_sql_number(r, NULL, NULL,
+    return gw_sql_number(r, NULL, e,
                          "SELECT 1 FROM key k LEFT JOIN device d ON d.id = k.device WHERE k.fingerprint = ?1"
                          " AND (k.retired IS NOT NULL OR d.revoked IS NOT NULL)"
                          " UNION ALL SELECT 1 FROM tombstone WHERE fingerprint = ?1",
-                         "t", fingerprint) != CMX_ENOENT;
+                         "t", fingerprint);
 }
 
 bool gw_device_is_quarantined(struct gw_registry *r, const char *address)

@@ -51,8 +51,8 @@ CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, const struct gw_d
 /* Checks whether k can be enrolled. CMX_EEXIST: k is or was the key of a device or platform, or is the key of a CA. */
 CMX_MUST_USE cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e);
 
-/* True for a key that was revoked or replaced, also if its device was deleted. An error counts as true. */
-bool gw_device_key_is_retired(struct gw_registry *r, const char *fingerprint);
+/* CMX_OK: the key was revoked or replaced, perhaps of a device that was deleted. CMX_ENOENT: it was not. */
+CMX_MUST_USE cmx_err gw_device_find_retired_key(struct gw_registry *r, const char *fingerprint, struct cmx_why *e);
 
 /* Finds the name of the active device that has this address. CMX_ENOENT: no device has it. */
 CMX_MUST_USE cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX]);

@@ -310,7 +310,7 @@ static bool key_is_retired(struct gw_server *s, const char *fingerprint)
 
     if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, NULL))
         return false;
-    retired = gw_device_key_is_retired(&r, fingerprint);
+    retired = gw_device_find_retired_key(&r, fingerprint, NULL) == CMX_OK;
     gw_registry_close(&r);
     return retired;
 }
