@@ -240,7 +240,7 @@ cmx_err config_read_text(const char *file, struct config_report *r, struct agent
     *out = NULL;
     if (err) {
         config_error(r, 0, "%s%s", why.text,
-                     err == CMX_EPERM ? "; run the command as root, or let this user read the file" : "");
+                     err == CMX_EPERM ? "; let this user read the file, or run the command as root" : "");
         return err;
     }
     err = config_parse(text, len, r, out);

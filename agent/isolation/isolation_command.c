@@ -103,12 +103,15 @@ static void print_line(void *arg, const char *text)
 }
 
 /* With the default file, the rules permit the user of cmxsafed.service, not the caller, who may be root. */
-static void set_agent_user(const char *file, struct isolation_section *s)
+static cmx_err set_agent_user(const char *file, struct isolation_section *s)
 {
     struct unit_sandbox unit;
 
-    if (!s->agent_user && strcmp(file, CONFIG_FILE_DEFAULT) == 0 && unit_sandbox_read(&unit, unit_files, unit_drop_ins))
-        s->agent_user = cmx_mem_strdup(unit.user);
+    if (s->agent_user || strcmp(file, CONFIG_FILE_DEFAULT) != 0 ||
+        !unit_sandbox_read(&unit, unit_files, unit_drop_ins))
+        return CMX_OK;
+    s->agent_user = cmx_mem_strdup(unit.user);
+    return s->agent_user ? CMX_OK : CMX_ENOMEM;
 }
 
 /* Permits the addresses that the gateways' names have now, because an agent without `enabled = yes` does not add them
@@ -158,9 +161,11 @@ static int compile(const char *file, bool dry, struct cmx_buf *out, const char *
         (void)cli_fail(file, "not usable", "correct the errors listed above");
         goto out;
     }
-    set_agent_user(file, &c->isolation);
-    if (isolation_compile(c, false, n, &why) != CMX_OK) {
-        (void)cli_fail(file, why.text, "correct the configuration");
+    err = set_agent_user(file, &c->isolation);
+    if (!err)
+        err = isolation_compile(c, false, n, &why);
+    if (err) {
+        (void)cli_fail(file, cmx_why_text(&why, err), "correct the configuration");
         goto out;
     }
     err = cmx_nft_ruleset(n, out);

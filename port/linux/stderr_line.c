@@ -39,7 +39,8 @@ void cmx_stderr_line(const char *prefix, const char *line)
     if (rc == 0) {
         lost++;
     } else {
-        snprintf(words, sizeof words, "%u lines were lost because nothing read stderr", lost);
+        snprintf(words, sizeof words, "%u line%s lost because nothing read stderr", lost,
+                 lost == 1 ? " was" : "s were");
         if (lost)
             write_line(prefix, words);
         lost = 0;
