@@ -11,11 +11,19 @@
 #define PARAMETERS_MAX 16
 #define LOCK_NOT_AVAILABLE "55P03" /* PostgreSQL's error code when lock_timeout expires (manual, appendix A) */
 
-/* Runs once for each connection. lock_timeout is long enough for another gateway's long change (an import). A gateway
- * that is cut off while it holds the lock loses it after idle_in_transaction_session_timeout. */
+/* A gateway that is cut off while it holds the lock loses it after IDLE_MAX_S. Another gateway's command, such as a
+ * revocation, waits for longer than that. This is also long enough for a long change (an import). */
+#define IDLE_MAX_S 10
+#define LOCK_PATIENCE_S 15
+_Static_assert(LOCK_PATIENCE_S > IDLE_MAX_S, "a gateway that is cut off would make the commands of others fail");
+
+#define TEXT_OF(number) #number
+#define SECONDS(number) "'" TEXT_OF(number) "s'"
+
+/* Runs once for each connection. */
 static const char session_setup[] =
-    "SET search_path = cmxsafe; SET lock_timeout = '12s'; SET statement_timeout = '60s';"
-    "SET idle_in_transaction_session_timeout = '15s'; SET client_min_messages = warning";
+    "SET search_path = cmxsafe; SET lock_timeout = " SECONDS(LOCK_PATIENCE_S) "; SET statement_timeout = '60s';"
+    "SET idle_in_transaction_session_timeout = " SECONDS(IDLE_MAX_S) "; SET client_min_messages = warning";
 
 /* Defaults for parameters that the URL does not set: a lost server is detected within seconds, and a standby server is
  * not used. */
