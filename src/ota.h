@@ -45,6 +45,6 @@ static inline void setup_ota(void *parameter)
     (void)parameter;
     cmx_settings_capture(&settings);
     err = cmx_device_update_run(&settings);
-    (void)err; /* logged; a task has no caller to return it to */
+    (void)err; /* cmx_device_update_run has logged the error, and a task cannot return one */
     vTaskDelete(NULL);
 }

@@ -31,7 +31,9 @@ CMX_MUST_USE cmx_err cmx_cbor_put_bool(struct cmx_buf *b, bool value);
 
 struct cmx_cbor_item {
     cmx_cbor_major major;
-    uint64_t value;      /* number, tag or simple value; length of a string in bytes; count of elements or pairs */
+    /* Depends on major. UINT, NINT, TAG, SIMPLE: the number; BYTES, TEXT: length in bytes; ARRAY, MAP: count of
+     * elements or pairs. */
+    uint64_t value;
     const uint8_t *data; /* only for strings: their `value` bytes, in the buffer */
 };
 

@@ -2,8 +2,8 @@
  * which order. Pure: the caller reads flash and computes the MACs.
  *
  * The value is the one that the original CMXsafe-ESP32 computes: H0 = 32 zero bytes; for each chunk of 4,096 bytes (the
- * last of a range may be shorter) H = HMAC-SHA256(key, H || chunk || challenge). Several ranges form one chain, in the
- * order in which they are given.
+ * last chunk of a range may be shorter) H = HMAC-SHA256(key, H || chunk || challenge). Several ranges form one chain,
+ * in the order in which they are given.
  *
  *     while (cmx_chain_want(&c, &offset, &dst, &len)) {
  *         read flash at offset, len bytes, to dst;
@@ -27,7 +27,7 @@ extern "C" {
 /* A position in a list of ranges that is read chunk by chunk. */
 struct cmx_walk {
     const struct cmx_range *at, *end;
-    uint32_t done; /* how much of *at the earlier chunks cover, in bytes */
+    uint32_t done; /* bytes of *at that the earlier chunks cover */
 };
 
 /* Borrows the ranges. */

@@ -21,8 +21,8 @@ static cmx_err read_exact(struct cmx_buf *in, uint8_t *out, size_t len)
     return read_bytes(in, out, len, len, &len);
 }
 
-/* Reads a name. major: how it is encoded, as a text string or as a byte string. Accepts only printable ASCII, because
- * people read these names on terminals. */
+/* Reads a name. major: CMX_CBOR_TEXT or CMX_CBOR_BYTES, according to the name's encoding. Accepts only printable ASCII,
+ * because people read these names on terminals. */
 static cmx_err read_name(struct cmx_buf *in, cmx_cbor_major major, char out[CMX_EVIDENCE_NAME_MAX])
 {
     struct cmx_cbor_item item;

@@ -6,8 +6,8 @@
 
 typedef enum {
     CMX_FIELD_BYTES,      /* len bytes */
-    CMX_FIELD_BYTES_N,    /* the size_t at `more` is the number of bytes, at most len; 0: the claim is absent */
-    CMX_FIELD_BYTES_IF,   /* len bytes if the bool at `more` is set, else the claim is absent */
+    CMX_FIELD_BYTES_N,    /* at most len bytes; the size_t at offset `more` is their number; 0: the claim is absent */
+    CMX_FIELD_BYTES_IF,   /* len bytes; the claim is absent if the bool at offset `more` is false */
     CMX_FIELD_NAME_IF,    /* a string; empty: the claim is absent */
     CMX_FIELD_NAME,       /* a string */
     CMX_FIELD_NAME_BYTES, /* a string that CBOR encodes as bytes (RFC 9711 section 4.2.4) */
@@ -25,7 +25,7 @@ struct cmx_claim_field {
     const char *json;
     int16_t claim; /* the claim's number; if negative, cmx_claim_number adds CMX_CLAIM_OWN */
     uint16_t at;   /* offset of the member in struct cmx_evidence */
-    uint8_t more;  /* BYTES_N, BYTES_IF: offset of the length, or of the bool; other kinds: 0 */
+    uint8_t more;  /* BYTES_N: offset of the length; BYTES_IF: offset of the bool; other kinds: 0 */
     uint8_t len;   /* size of the member in bytes */
     uint8_t kind;  /* cmx_field_kind */
 };

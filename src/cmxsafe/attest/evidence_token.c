@@ -8,7 +8,7 @@
 #define PROTECTED(alg) 0xa1, COSE_ALG, alg /* { 1: alg }, the whole protected header */
 #define PROTECTED_LEN 3
 
-/* 61(TAG([ protected, { 4: ueid }, payload, proof ])): the encoding up to the ueid's bytes. */
+/* The beginning of the encoding of 61(TAG([ protected, { 4: ueid }, payload, proof ])), up to the ueid's bytes. */
 #define ENVELOPE(tag, alg)                                                                                             \
     {                                                                                                                  \
         0xd8, TAG_CWT, 0xc0 | (tag), 0x84, 0x40 | PROTECTED_LEN, PROTECTED(alg), 0xa1, COSE_KID, 0x58,                 \
@@ -16,7 +16,7 @@
     }
 
 /* RFC 9052 sections 6.3 and 4.4: the MAC or signature covers [ context, protected, external_aad (empty), payload ].
- * This is the encoding up to the payload. */
+ * Each of the two arrays is the encoding up to the payload, for one of the forms. */
 static const uint8_t mac_structure[] = {0x84, 0x64, 'M', 'A', 'C', '0', 0x43, PROTECTED(COSE_HMAC_256_256), 0x40};
 static const uint8_t sig_structure[] = {
     0x84, 0x6a, 'S', 'i', 'g', 'n', 'a', 't', 'u', 'r', 'e', '1', 0x43, PROTECTED(COSE_ES256), 0x40};
@@ -33,7 +33,7 @@ static const struct form {
                              sig_structure},
 };
 
-/* Writes the beginning of what the MAC or signature covers into mem: everything before the payload's bytes. */
+/* Writes to mem everything that the MAC or signature covers before the payload's bytes. */
 static cmx_err put_structure(const struct form *f, size_t payload_len, struct cmx_buf *out, uint8_t mem[32])
 {
     cmx_err err;
@@ -70,8 +70,9 @@ static cmx_err sign(const uint8_t scalar[32], const void *payload, size_t len, u
     return err ? err : cmx_p256_sign(scalar, digest, sig);
 }
 
-/* Appends the claims as a byte string. Its head contains the claims' length, so the claims are encoded twice: first
- * into the free space of out, only to count their bytes. *payload stays valid: a buffer never moves its content. */
+/* Appends the claims as a byte string. The head of this byte string contains the claims' length, so the claims are
+ * encoded twice: first into the free space of out, only to count their bytes. *payload stays valid: a buffer never
+ * moves its content. */
 static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, const uint8_t **payload, size_t *len)
 {
     struct cmx_buf trial = *out;

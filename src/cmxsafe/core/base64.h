@@ -9,8 +9,8 @@
 
 #include "cmxsafe/core/buf.h"
 
-/* Appends the encoding of RFC 4648 section 4, padded. line: characters per line, and each line ends with a newline; 0:
- * no newlines. CMX_ENOSPC: out is too small, and may now contain a part of the text. */
+/* Appends the encoding of RFC 4648 section 4, padded. line: maximum number of characters in a line; each line ends with
+ * a newline. line 0: no newlines. CMX_ENOSPC: out is too small, and may now contain a part of the text. */
 CMX_MUST_USE cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line);
 
 /* Like cmx_base64_encode, in the URL-safe alphabet of section 5, unpadded and without newlines. */
@@ -23,6 +23,6 @@ void cmx_base64_fingerprint(char out[CMX_FINGERPRINT_LEN], const uint8_t digest[
 /* True if the len chars have the form of a fingerprint. */
 bool cmx_base64_is_fingerprint(const char *text, size_t len);
 
-/* Decodes len chars, padded or not, into out, at most cap bytes. CMX_EFORMAT: a char outside the alphabet, an
+/* Decodes len chars, with or without padding, to at most cap bytes at out. CMX_EFORMAT: a char outside the alphabet, an
  * impossible length, or unused bits that are not zero. CMX_ENOSPC: out is too small. */
 CMX_MUST_USE cmx_err cmx_base64_decode(uint8_t *out, size_t cap, const char *text, size_t len, size_t *out_len);

@@ -5,5 +5,5 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* True if the len bytes, at least one, are all 0xff. */
+/* True if all len bytes are 0xff. len > 0. */
 bool cmx_erased_check(const uint8_t *data, size_t len);

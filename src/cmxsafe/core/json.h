@@ -40,7 +40,7 @@ struct cmx_json {
     unsigned depth;
     bool started;     /* the top-level value has begun */
     uint32_t array;   /* one bit for each open container, the lowest bit for the innermost; 1: an array, 0: an object */
-    uint32_t element; /* one bit for each open container, as above; 1: it is not empty */
+    uint32_t element; /* one bit for each open container, as above; 1: the container is not empty */
 };
 
 /* Begins a document, which is appended to `out`. `out` is borrowed until cmx_json_finish. */

@@ -1,10 +1,10 @@
 /* label.h - every label that separates one use of a key or hash from another, in one list. Pure.
  * A label never changes its meaning: when the derived or hashed data changes, the label gets a new number.
  *
- * The hardware key computes HMAC-SHA256 for two kinds of messages: attestation chunks
- * (H || chunk || challenge: 32 bytes, then at least one byte of flash and one of the challenge, so at least 34) and
- * these labels (exactly CMX_LABEL_LEN = 32 bytes). No message can be both, whatever the flash and the challenge
- * contain. docs/ATTESTATION.md has the table. */
+ * The hardware key computes HMAC-SHA256 for two kinds of messages: attestation chunks (H || chunk || challenge: 32
+ * bytes, then at least one byte of flash and one of the challenge, so at least 34 bytes) and the messages of these
+ * labels (exactly CMX_LABEL_LEN = 32 bytes). No message can be both, whatever the flash and the challenge contain.
+ * docs/ATTESTATION.md has the table. */
 #pragma once
 
 #include <stddef.h>
@@ -44,8 +44,8 @@ typedef enum {
 /* Writes the message: the label's text, zeros, and counter in the last byte. */
 void cmx_label_message(cmx_label label, uint8_t counter, uint8_t out[CMX_LABEL_LEN]);
 
-/* A function that computes HMAC-SHA256 with the hardware key, as cmx_port_hw_hmac does. arg: the caller's, passed
- * through. */
+/* A function that computes HMAC-SHA256 with the hardware key, as cmx_port_hw_hmac does. arg: the caller's argument,
+ * passed through. */
 typedef cmx_err (*cmx_hmac_fn)(void *arg, const void *msg, size_t len, uint8_t out[32]);
 
 #ifdef __cplusplus

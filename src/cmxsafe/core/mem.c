@@ -6,8 +6,8 @@
 
 #include "cmxsafe/core/secret.h"
 
-/* The header of each block: its size, which cmx_mem_free and cmx_mem_free_secret need for counting and wiping. Has
- * malloc's alignment. */
+/* The header of each block. It stores the block's size, which cmx_mem_free and cmx_mem_free_secret need for counting
+ * and wiping, and has malloc's alignment. */
 union header {
     size_t size;
     max_align_t align;

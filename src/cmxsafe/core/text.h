@@ -41,7 +41,7 @@ CMX_MUST_USE cmx_err cmx_text_copy(char *out, size_t cap, const char *s);
  * written to a terminal or a log. Other UTF-8 text is kept. */
 void cmx_text_clean(char *s);
 
-/* For texts whose format allows only printable ASCII: returns c, or '?' for any other character. */
+/* Returns c if it is printable ASCII, otherwise '?'. For texts whose format allows only printable ASCII. */
 char cmx_text_printable(char c);
 
 /* Copies len bytes, at most cap - 1, each through cmx_text_printable, and appends a NUL. */

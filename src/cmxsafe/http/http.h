@@ -35,7 +35,7 @@ typedef cmx_err (*cmx_http_next_fn)(void *state, uint8_t *out, size_t cap, size_
 typedef void (*cmx_http_done_fn)(void *state);
 
 struct cmx_http_route {
-    const char *method; /* "GET": also for HEAD, which the server answers without the body */
+    const char *method; /* a route for "GET" also serves HEAD; the server then sends no body */
     const char *path;   /* compared without decoding and without the query: "/%61" is not "/a" */
 
     /* *state is NULL when `begin` is called; the other functions get what `begin` stores in it. If a function returns

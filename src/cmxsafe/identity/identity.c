@@ -108,7 +108,8 @@ cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out
     return err;
 }
 
-/* PROTOCOL.key: cipher, key derivation and its options, the number of keys, and the length of the public key. */
+/* The beginning of a key file (PROTOCOL.key): magic, cipher, key derivation and its options, the number of keys, and
+ * the length of the public key. */
 #define PRIVATE_HEAD "openssh-key-v1\0\0\0\0\x04none\0\0\0\x04none\0\0\0\0\0\0\0\x01\0\0\0\x68"
 _Static_assert(sizeof(struct public_key) == 0x68, "the length in PRIVATE_HEAD");
 

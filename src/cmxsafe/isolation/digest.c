@@ -31,7 +31,7 @@ static void add_be16(struct digest *d, size_t v)
     add_u8(d, v);
 }
 
-/* struct cmx_ip holds IPv4 addresses in their mapped form (RFC 4291 section 2.5.5.2), so each has 16 bytes. */
+/* struct cmx_ip holds IPv4 addresses in their mapped form (RFC 4291 section 2.5.5.2), so every address has 16 bytes. */
 static void add_ip(struct digest *d, const struct cmx_ip *ip)
 {
     add(d, ip->w, sizeof ip->w);

@@ -1,5 +1,5 @@
-/* digest.h - one SHA-256 over a policy's rules, for evidence: equal rules give equal digests, different rules different
- * ones. Pure.
+/* digest.h - computes one SHA-256 over a policy's rules, for evidence. Equal rules give equal digests, and different
+ * rules give different digests. Pure.
  *
  * The hash covers the following, with lists in the configuration's order and numbers big-endian. The sizes in bytes are
  * in parentheses.
@@ -9,7 +9,7 @@
  *     three lists of addresses, each a count (1) and 16 bytes per address (IPv4 as ::ffff:a.b.c.d):
  *         the first gateway's address (count 0 or 1), the resolvers, the time servers
  *     three names, each a length (2) and the text (length 0: no name):
- *         the first gateway's, then those of two time servers
+ *         the first gateway's name, then the names of two time servers
  *     dhcp4 (1), dhcp6 (1), ipv6 (1)
  *     the four control ports (2 each)
  *     the number of contexts (1), then for each: direct (1), restricted (1), port (2), local (16),

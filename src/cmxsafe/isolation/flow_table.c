@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* How far before the window's left edge a retransmission may end: this many bytes, shifted left by the window scale.
+/* A retransmission may end at most this many bytes, shifted left by the window scale, before the window's left edge.
  * The value is the largest window without scaling. TCP uses only the acknowledgement of such a retransmission (RFC 9293
  * section 3.10.7.4). */
 #define TCP_BACK 65535u
@@ -125,7 +125,7 @@ cmx_reason cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
 {
     const uint32_t kind = p->tcp_flags;
 
-    f->local.ip = p->src.ip; /* not known before the first segment */
+    f->local.ip = p->src.ip; /* the address is not known before the first segment */
     if (kind & CMX_TCP_SYN) {
         if (kind != CMX_TCP_SYN || f->closing || f->state == CMX_TCP_UP)
             return CMX_REASON_TCP_STATE;

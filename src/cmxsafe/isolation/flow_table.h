@@ -12,11 +12,12 @@ bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cm
 void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f);
 
 /* Returns the flow with these ends, or NULL. An unknown local address (:: or 0.0.0.0), in the flow or in *local,
- * matches any: when a socket closes, the engine gives the address that the socket had before it connected. */
+ * matches any address, because when a socket closes, the engine passes the address that the socket had before it
+ * connected. */
 struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *local, const struct cmx_end *peer,
                                uint32_t now_s);
 
-/* True if any session with that peer is open. Slow; used for ARP and neighbour discovery only. */
+/* True if a session with this peer is open or closing. Slow; used for ARP and neighbour discovery only. */
 bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *peer, uint32_t now_s);
 
 /* Judge a TCP segment of the session f that the device sends (out) or receives (in). Return CMX_REASON_SESSION if it

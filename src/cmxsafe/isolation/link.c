@@ -32,8 +32,8 @@ static struct cmx_neighbour *find(const struct cmx_question *q, const struct cmx
     return cmx_neighbour_find(q->iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, q->iface->index, ip);
 }
 
-/* Returns the interface's entry for ip. If there is none, makes one in place of an unused entry, or of the one that
- * expires first. */
+/* Returns the interface's entry for ip. If there is none, makes one: in an unused entry or, if all are in use, in the
+ * one that expires first. */
 static struct cmx_neighbour *enter(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip)
 {
     struct cmx_neighbour *place = cmx_neighbour_find(list, n, iface, ip), *o;
@@ -65,7 +65,7 @@ void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip)
 }
 
 /* Handles an answer that states mac as the hardware address of ip. If we requested that address, stores mac and returns
- * true. closes: refuse later answers to the same request. */
+ * true. closes: later answers to the same request are refused. */
 static bool take_answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6], bool closes)
 {
     struct cmx_neighbour *n = find(q, ip);
@@ -107,8 +107,9 @@ static cmx_reason asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_
 
     if (mac && n && n->state == CMX_NEIGHBOUR_ANSWERED && !cmx_packet_mac_equal(n->mac, mac))
         return CMX_REASON_WRONG_SERVER;
-    /* A peer may also send requests from its link-local address; its hardware address then identifies the peer. After
-     * our DHCPv6 request any server may ask too, because it must resolve our address before it can answer. */
+    /* A peer may also send requests from its link-local address; the hardware address then identifies the peer. After
+     * our DHCPv6 request any DHCPv6 server may request our address, because it must resolve the address before it can
+     * answer. */
     if (mac && link_local && (is_known_mac(q, mac) || take_answer(q, &cmx_link_dhcp6_servers.ip, mac, false)))
         return passes;
     if (!cmx_question_is_peer(q, from))
@@ -116,7 +117,7 @@ static cmx_reason asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_
     return !mac || (n && n->state == CMX_NEIGHBOUR_ANSWERED) ? passes : CMX_REASON_UNASKED;
 }
 
-/* Judges our own request for an address. We may request a peer's address, and our own to detect a duplicate. */
+/* Judges our own request for an address. We may request a peer's address, and our own address to detect a duplicate. */
 static cmx_reason we_ask(const struct cmx_question *q, const struct cmx_ip *target, cmx_reason passes)
 {
     if (cmx_iface_owns(q->iface, target))
@@ -165,8 +166,8 @@ cmx_reason cmx_link_arp(const struct cmx_question *q)
     return q->dir == CMX_IN ? arp_in(q, op == ARP_REQUEST) : arp_out(q, op == ARP_REQUEST);
 }
 
-/* Checks the options (RFC 4861 section 4.6): none is empty or exceeds the packet. *mac is the link-layer address in the
- * option of this type, or NULL. A source link-layer address must equal the frame's source. */
+/* Checks the options (RFC 4861 section 4.6): no option may be empty or exceed the packet. Sets *mac to the link-layer
+ * address in the option of this type, or to NULL. A source link-layer address must equal the frame's source. */
 static bool nd_options(const struct cmx_packet *p, uint32_t at, uint8_t type, const uint8_t **mac)
 {
     *mac = NULL;
@@ -195,8 +196,8 @@ static struct cmx_neighbour *known_router(const struct cmx_question *q)
     return r && cmx_after(r->expires, q->now_s) ? r : NULL;
 }
 
-/* Stores the first router of an interface. Another one is accepted only after the stored router's lifetime has ended.
- * NULL: there is a router, or all entries belong to other interfaces. */
+/* Stores the first router of an interface. Another router is accepted only after the stored router's lifetime has
+ * ended. NULL: the interface has a router already, or all entries belong to routers of other interfaces. */
 static struct cmx_neighbour *learn_router(const struct cmx_question *q)
 {
     struct cmx_neighbour *r = q->iso->routers;

@@ -8,12 +8,12 @@
 cmx_reason cmx_link_arp(const struct cmx_question *q);   /* RFC 826 */
 cmx_reason cmx_link_icmp6(const struct cmx_question *q); /* neighbour discovery (RFC 4861), MLD, ICMPv6 errors */
 
-/* Remembers a request for ip; answers pass for CMX_ISO_NEIGHBOUR_S. If the table is full, the oldest request is
- * replaced. A peer's earlier answer is kept until the peer answers again. */
+/* Remembers a request for ip. Answers to the request pass for CMX_ISO_NEIGHBOUR_S seconds. If the table is full, the
+ * oldest request is replaced. A peer's earlier answer is kept until the peer answers again. */
 void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip);
 
-/* ff02::1:2, the destination of DHCPv6 requests. After a request it is stored as a requested neighbour, so that a
- * server's request for our address passes. */
+/* ff02::1:2, the destination of DHCPv6 requests. After such a request the policy stores this address as a requested
+ * neighbour, so that a server's request for our address passes. */
 extern const union cmx_known_ip {
     uint8_t bytes[16];
     struct cmx_ip ip;

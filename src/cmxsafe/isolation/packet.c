@@ -131,7 +131,7 @@ static cmx_reason check_options4(const uint8_t *d, size_t end)
 {
     size_t at = IPV4_HEADER;
 
-    if (cmx_packet_u16(d + 6) & 0x3fff) /* more fragments, or an offset */
+    if (cmx_packet_u16(d + 6) & 0x3fff) /* the flag `more fragments` is set, or there is an offset */
         return CMX_REASON_FRAGMENT;
     while (at < end && d[at] == 1)
         at++;
@@ -139,7 +139,7 @@ static cmx_reason check_options4(const uint8_t *d, size_t end)
 }
 
 /* Only one extension header (RFC 8200 section 4) is needed: the hop-by-hop header of a listener report. It must come
- * first, hold a router alert and padding, and be followed by ICMPv6. *at is moved past it. */
+ * first, contain one router alert and otherwise only padding, and be followed by ICMPv6. *at is moved past it. */
 static cmx_reason check_extensions6(struct cmx_packet *p, const uint8_t *d, size_t have, size_t *at)
 {
     const uint8_t *header = d + *at, *option;

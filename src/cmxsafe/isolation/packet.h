@@ -34,14 +34,14 @@ extern "C" {
 
 typedef enum { CMX_FRAME_ETHERNET, CMX_FRAME_IP } cmx_frame_kind;
 
-/* One end of a connection or exchange. port is 0 if the protocol has none. */
+/* One end of a connection or exchange. port is 0 if the protocol has no ports. */
 struct cmx_end {
     struct cmx_ip ip;
     uint32_t port;
 };
 
-/* A frame in memory. data holds its first len bytes; the frame may be longer. A frame is refused if a decision needs
- * a byte beyond those. */
+/* A frame in memory. data holds its first len bytes; the frame may be longer. A frame is refused if a decision needs a
+ * byte that is not at data. */
 struct cmx_frame {
     cmx_frame_kind kind;
     const uint8_t *data;
@@ -49,8 +49,8 @@ struct cmx_frame {
     size_t total; /* bytes of the whole frame, >= len */
 };
 
-/* All pointers point into the frame. Numbers are 32-bit words, because that gives shorter code on small devices. Valid
- * only after cmx_packet_parse returned CMX_REASON_NONE. */
+/* All pointers point into the frame. Numbers are 32-bit words, because that gives shorter code on small devices. The
+ * fields are valid only after cmx_packet_parse returned CMX_REASON_NONE. */
 struct cmx_packet {
     const uint8_t *eth; /* the 14 bytes of the Ethernet header, or NULL */
     uint32_t ethertype; /* 0 for CMX_FRAME_IP */
@@ -58,7 +58,8 @@ struct cmx_packet {
     uint32_t proto;     /* protocol of the last header of the chain */
     uint32_t hops;      /* TTL or hop limit */
     uint32_t tcp_flags; /* the flags in CMX_TCP_KIND */
-    bool router_alert;  /* ICMPv6 after a hop-by-hop header with only a router alert (RFC 2711) and padding */
+    /* The packet is ICMPv6, and follows a hop-by-hop header that has only a router alert (RFC 2711) and padding. */
+    bool router_alert;
     struct cmx_end src, dst;
     uint32_t seq, ack; /* only TCP */
     uint32_t window;
@@ -73,20 +74,20 @@ struct cmx_options {
     const uint8_t *at;
     uint32_t left;
     uint8_t pad;    /* the padding code, which has no length */
-    uint8_t end;    /* the code that ends the list; the same value as pad: there is no such code */
-    uint8_t header; /* 2: an option's length counts only its data; 0: also its code and length */
+    uint8_t end;    /* the code that ends the list; equal to pad if there is no such code */
+    uint8_t header; /* 2: an option's length counts only its data; 0: it also counts code and length */
     bool broken;    /* set by cmx_options_next: an option is malformed or exceeds the list */
 };
 
 /* Returns the next complete option, or NULL. */
 const uint8_t *cmx_options_next(struct cmx_options *o);
 
-/* Returns CMX_REASON_NONE, or why the frame is refused; *p then has the fields parsed so far, for the log only. Any
- * thread. */
+/* Returns CMX_REASON_NONE, or why the frame is refused. After a refusal *p has the fields parsed so far, for the log
+ * only. Any thread. */
 CMX_MUST_USE cmx_reason cmx_packet_parse(struct cmx_packet *p, const struct cmx_frame *f);
 
-/* Reads the addresses and ports of the TCP packet that an ICMP or ICMPv6 error quotes (RFC 792, RFC 4443). Needs at
- * least 8 bytes of IP payload. */
+/* Reads the addresses, ports and sequence number of the TCP packet that an ICMP or ICMPv6 error quotes (RFC 792, RFC
+ * 4443). Needs at least 8 bytes of IP payload. */
 CMX_MUST_USE cmx_reason cmx_packet_parse_quoted(struct cmx_packet *p, const uint8_t *data, size_t len,
                                                 uint32_t version);
 

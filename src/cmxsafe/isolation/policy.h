@@ -1,7 +1,7 @@
 /* policy.h - decides whether a packet may pass: inbound, outbound or on loopback. The default is to deny. Decides from
- * the packet's bytes, the interface, the given time and the device's outstanding requests: no I/O, clock, lock or
- * allocation. The caller serialises the calls (the filter holds one short lock); they may come from the network stack's
- * own thread.
+ * the packet's bytes, the interface, the given time and the device's outstanding requests. Does no I/O, and uses no
+ * clock, lock or allocation. The caller serialises the calls (the filter holds one short lock); they may come from the
+ * network stack's own thread.
  *
  * now_s: seconds on a clock that never goes back, such as cmx_port_now_ms() / 1000.
  *
@@ -38,13 +38,13 @@ CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct 
 CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const struct cmx_iso_config *config);
 
 /* Records that the engine is about to connect or listen with this local address and port. The address is :: or 0.0.0.0
- * if it is not known yet; the socket's first packet then fixes it. peer: NULL for a listener. CMX_EPERM: no context has
- * such a socket. CMX_ENOSPC: no flow is free. */
+ * if it is not known yet; the socket's first packet then fixes it. peer: NULL for a listener. CMX_EPERM: the
+ * configuration has no gateway or context for such a socket. CMX_ENOSPC: no flow is free. */
 CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind,
                                                const struct cmx_end *local, const struct cmx_end *peer, uint32_t now_s);
 
 /* Records that the socket was closed. local, peer: as in cmx_isolation_socket_open. Its FIN exchange still passes for
- * CMX_ISO_CLOSING_S. Unknown sockets are ignored. */
+ * CMX_ISO_CLOSING_S seconds. Unknown sockets are ignored. */
 void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
                                 const struct cmx_end *peer, uint32_t now_s);
 

@@ -29,7 +29,7 @@
 /* Times are in whole seconds: a 32-bit time in milliseconds would wrap, and then make an old request valid again. */
 #define CMX_ISO_REQUEST_S 15u  /* a request expires after this long */
 #define CMX_ISO_NEIGHBOUR_S 5u /* a request of ARP or neighbour discovery expires after this long */
-#define CMX_ISO_CLOSING_S 30u  /* how long the FIN exchange of a closed socket passes */
+#define CMX_ISO_CLOSING_S 30u  /* the FIN exchange of a closed socket passes for this long */
 #define CMX_ISO_PORT_DNS 53
 #define CMX_ISO_PORT_SNTP 123
 
@@ -37,7 +37,7 @@
 
 /* The local port of one context. */
 struct cmx_iso_context {
-    bool direct;         /* false: a service that the proxy connects to; true: the proxy's own listener */
+    bool direct;         /* true: the proxy listens on port; false: a service does, and the proxy connects to it */
     uint16_t port;       /* port of the service or of the listener */
     struct cmx_ip local; /* address of that port; :: means 127.0.0.1 */
     const char *tasks;   /* direct: the tasks that may connect; their connect() first records a claim (CMX_FLOW_CLAIM).
@@ -63,7 +63,7 @@ struct cmx_iso_config {
                                                     unused */
 
     struct cmx_iso_gateway gateways[CMX_ISO_GATEWAYS_MAX];
-    struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* if n_resolvers is 0, those of the interface */
+    struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* if n_resolvers is 0, the interface's resolvers are used */
     struct cmx_ip time_servers[CMX_ISO_ADDRESSES_MAX];
     struct cmx_iso_context contexts[CMX_ISO_CONTEXTS_MAX];
 };
@@ -77,7 +77,7 @@ typedef enum { CMX_FLOW_SESSION, CMX_FLOW_RELAY, CMX_FLOW_LISTEN, CMX_FLOW_PAIR,
 typedef enum { CMX_TCP_OPENING, CMX_TCP_SYN_SENT, CMX_TCP_UP, CMX_TCP_PICKUP } cmx_tcp_state;
 
 /* A socket of the proxy engine, or a permitted task's socket (CMX_FLOW_CLAIM). Invariants: a used flow is in exactly
- * one bucket's list; snd_max is valid from SYN_SENT on, rcv_* only in the state UP. */
+ * one bucket's list; snd_max is valid in the states SYN_SENT and UP, rcv_* only in the state UP. */
 struct cmx_flow {
     struct cmx_end local, peer; /* local.port 0: free */
     struct cmx_flow *next;      /* the next flow in the bucket's list */
@@ -105,8 +105,8 @@ struct cmx_request {
 
 typedef enum { CMX_NEIGHBOUR_FREE, CMX_NEIGHBOUR_ASKED, CMX_NEIGHBOUR_ANSWERED } cmx_neighbour_state;
 
-/* A neighbour whose hardware address we requested, and the address in its answer; or a router, and the hardware address
- * that sent its advertisement. */
+/* A neighbour whose hardware address we requested, with the address from its answer; or a router, with the hardware
+ * address from which its advertisement came. */
 struct cmx_neighbour {
     struct cmx_ip ip;
     uint32_t expires; /* end of the request, or of the router's lifetime */
@@ -133,7 +133,7 @@ struct cmx_isolation {
 
 typedef enum { CMX_IN, CMX_OUT } cmx_direction;
 
-/* True if a is after b; sequence numbers wrap, and times after 136 years. */
+/* True if a is after b. Sequence numbers wrap; times wrap after 136 years. */
 static inline bool cmx_after(uint32_t a, uint32_t b)
 {
     return (int32_t)(a - b) > 0;

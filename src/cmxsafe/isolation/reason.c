@@ -1,6 +1,6 @@
 #include "cmxsafe/isolation/reason.h"
 
-/* Two tables, because a firmware names only denials: it logs them. */
+/* Two tables: a firmware logs only denials, so it needs only the first table. */
 static const char denials[CMX_REASON_FIRST_ALLOWED][sizeof "wrong-server"] = {
     [CMX_REASON_NONE] = "no-rule",
     [CMX_REASON_TRUNCATED] = "truncated",

@@ -21,11 +21,14 @@ typedef enum {
     CMX_REASON_ETHERTYPE, /* neither ARP nor IP */
     CMX_REASON_VLAN,      /* an 802.1Q tag, even a priority tag (VLAN 0) */
     CMX_REASON_PROTOCOL,  /* a transport protocol without a rule */
-    CMX_REASON_MARTIAN,   /* an impossible address, e.g. loopback, a multicast source, or our own source from outside */
-    CMX_REASON_NOT_FOR_US, /* the destination (inbound) or source (outbound) is not our hardware address */
+    CMX_REASON_MARTIAN,   /* an impossible address, e.g. loopback, a multicast source, or our own address as an inbound
+                             source */
+    /* Inbound: a frame to another hardware address, or an ARP packet or neighbour solicitation about another host;
+     * outbound: a frame that is not from our hardware address */
+    CMX_REASON_NOT_FOR_US,
     /* Denied because of the policy's state: */
     CMX_REASON_NO_FLOW,      /* TCP outside any live session or relay, or loopback UDP without a declared port */
-    CMX_REASON_TCP_STATE,    /* TCP of a known session or relay, but not valid in its state or outside its window */
+    CMX_REASON_TCP_STATE,    /* TCP of a known session or relay that the connection's state or window does not allow */
     CMX_REASON_UNASKED,      /* an answer without a request */
     CMX_REASON_NOT_PEER,     /* a host that the device does not need, or a task that the direct context does not name */
     CMX_REASON_WRONG_SERVER, /* a server or router other than the one that answered first */
@@ -55,7 +58,7 @@ typedef enum {
 /* Returns one word such as "no-flow", for logs, JSON and tests; never NULL. */
 const char *cmx_reason_name(cmx_reason why);
 
-/* Like cmx_reason_name, for a reason to deny; "unknown" for others. */
+/* Like cmx_reason_name, for a reason to deny; "unknown" for any other value. */
 const char *cmx_reason_denial_name(cmx_reason why);
 
 /* Returns CMX_ALLOW exactly for the values from CMX_REASON_FIRST_ALLOWED on. */

@@ -3,8 +3,8 @@
 
 #include "cmxsafe/isolation/policy_state.h"
 
-/* A successfully parsed packet and what else a rule needs to judge it. A rule returns why the packet passes or is
- * refused. */
+/* A successfully parsed packet, and everything else that a rule needs to judge it. A rule returns why the packet passes
+ * or is refused. */
 struct cmx_question {
     struct cmx_isolation *iso;
     const struct cmx_iface *iface;

@@ -35,7 +35,7 @@ struct protocol {
     bool once; /* only one answer passes, and only from the address that the request went to */
 };
 
-/* `payload` returns the UDP payload, `in_reach` the number of its contiguous bytes. */
+/* `payload` returns the UDP payload. `in_reach` returns how many of its bytes are contiguous. */
 static const uint8_t *payload(const struct cmx_packet *p)
 {
     return p->l4 + 8;
@@ -46,7 +46,7 @@ static uint32_t in_reach(const struct cmx_packet *p)
     return p->l4_have - 8;
 }
 
-/* Returns the request with that number that was sent from lport, or NULL. */
+/* Returns the request that has the number id and was sent from lport, or NULL. */
 static struct cmx_request *find(const struct cmx_question *q, const struct protocol *s, uint32_t id, uint32_t lport)
 {
     struct cmx_request *r = q->iso->requests;
@@ -57,7 +57,7 @@ static struct cmx_request *find(const struct cmx_question *q, const struct proto
     return NULL;
 }
 
-/* Returns a free entry, or that of the oldest request. */
+/* Returns a free entry or, if all are in use, the entry of the oldest request. */
 static struct cmx_request *place(struct cmx_isolation *iso)
 {
     struct cmx_request *r = iso->requests, *o;
@@ -147,7 +147,8 @@ static cmx_reason dhcp6_out(const struct cmx_question *q)
 {
     if (!cmx_ip_equal(&q->p->dst.ip, &cmx_link_dhcp6_servers.ip))
         return CMX_REASON_FORM;
-    cmx_link_ask(q, &q->p->dst.ip); /* lets the server resolve our address, which it does before it answers */
+    /* The server resolves our address before it answers. This call lets the server's request pass. */
+    cmx_link_ask(q, &q->p->dst.ip);
     if (payload(q->p)[0] == DHCP6_SOLICIT)
         memset(&q->iso->dhcp6_server[q->iface->index], 0, sizeof q->iso->dhcp6_server[0]);
     return CMX_REASON_DHCP6;
@@ -204,7 +205,7 @@ static bool query_ends(const uint8_t *d, uint32_t len, uint32_t additional)
            (cmx_packet_u32(d) >> 8 == DNS_TYPE_OPT && !cmx_packet_u16(d + 9)); /* the name is the root; no data */
 }
 
-/* True if the question begins with a name that may be looked up now. *used: its length. */
+/* True if the question begins with a name that may be looked up now. *used: the name's length. */
 static bool is_known_name(const struct cmx_question *q, const uint8_t *d, uint32_t len, uint32_t *used)
 {
     const struct cmx_iso_config *c = &q->iso->config;

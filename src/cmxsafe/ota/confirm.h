@@ -1,5 +1,5 @@
-/* confirm.h - decides whether a new image is confirmed or rolled back. It is confirmed once the device has reached its
- * gateway and isolation is in force, and rolled back if that has not happened by the deadline. Pure. */
+/* confirm.h - decides whether a new image is confirmed or rolled back. An image is confirmed once the device has
+ * reached its gateway and isolation is in force, and rolled back if that has not happened by the deadline. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,8 +23,8 @@ typedef enum { CMX_CONFIRM_WAIT = 0, CMX_CONFIRM_NOW, CMX_CONFIRM_ROLLBACK } cmx
  * CMX_CONFIRM_DEADLINE_MS. */
 cmx_confirm_decision cmx_confirm_decide(uint32_t trial_ms, uint32_t deadline_ms, const struct cmx_confirm_facts *facts);
 
-/* Returns which condition was not met when cmx_confirm_decide returned ROLLBACK: a static text, short enough for an
- * otadata label. */
+/* Returns which condition was not met when cmx_confirm_decide returned ROLLBACK: a static text of at most 20
+ * characters, the size of the label in an otadata entry. */
 const char *cmx_confirm_unmet(const struct cmx_confirm_facts *facts);
 
 #ifdef __cplusplus

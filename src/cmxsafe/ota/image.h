@@ -35,12 +35,12 @@ struct cmx_image_policy {
     uint16_t chip_id;            /* esp_chip_id_t: 5 ESP32-C3, 9 ESP32-S3, ...; CMX_IMAGE_CHIP_ANY for tools */
     uint32_t max_len;            /* maximum size of a file, trailer included: the slot's size */
     uint32_t secure_version_min; /* an image with a lower secure version is a downgrade */
-    bool secure_boot;            /* the bootloader verifies Secure Boot v2: an image with its sector needs no trailer */
+    bool secure_boot;            /* the bootloader verifies Secure Boot v2: an image signed that way needs no trailer */
     struct cmx_ota_keys keys;    /* if there are none, no signature is required */
 };
 #define CMX_IMAGE_CHIP_ANY 0xffff
 
-/* The descriptor's content, made printable. */
+/* What the image's header and application descriptor contain, with texts made printable. */
 struct cmx_image_info {
     uint16_t chip_id;
     uint8_t segments;
@@ -67,7 +67,7 @@ struct cmx_image {
     uint8_t segments_left;
     uint8_t checksum;
     bool hashing;       /* signed_sha holds resources */
-    bool hashing_image; /* sha holds resources; never with CMX_IMAGE_OPAQUE */
+    bool hashing_image; /* sha holds resources; always false for CMX_IMAGE_OPAQUE */
 
     /* Results. They are valid once cmx_image_finish has returned CMX_OK; `why` is valid once the image was refused. */
     bool has_secure_boot;
@@ -89,8 +89,8 @@ struct cmx_image {
 CMX_MUST_USE cmx_err cmx_image_init(struct cmx_image *c, const struct cmx_image_policy *policy);
 
 /* Consumes the next bytes. On an error the image is refused, and c->why is the reason. CMX_EFORMAT: malformed;
- * CMX_ENOSPC: too large; CMX_EDOWNGRADE: the secure version is too low; CMX_EPERM: for another chip; CMX_ESIG: the
- * checksum or SHA-256 does not match; CMX_ENOTSUP: unknown trailer version; CMX_EIO: hashing failed. */
+ * CMX_ENOSPC: too large; CMX_EDOWNGRADE: the secure version is too low; CMX_EPERM: the image is for another chip;
+ * CMX_ESIG: the checksum or SHA-256 does not match; CMX_ENOTSUP: unknown trailer version; CMX_EIO: hashing failed. */
 CMX_MUST_USE cmx_err cmx_image_feed(struct cmx_image *c, const void *data, size_t len);
 
 /* True once the first CMX_IMAGE_HEAD_LEN bytes have been accepted; info is valid then. For CMX_IMAGE_OPAQUE, which has
@@ -110,10 +110,10 @@ CMX_MUST_USE cmx_err cmx_image_describe(const uint8_t head[CMX_IMAGE_HEAD_LEN], 
 /* Reads the build time and ESP-IDF version from the head of an application image. */
 void cmx_image_built(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_build *out);
 
-/* Finds a chip by its name, "ESP32-C3" or "esp32c3". CMX_ENOENT: unknown name. */
+/* Finds a chip by its name, such as "ESP32-C3" or "esp32c3". CMX_ENOENT: unknown name. */
 CMX_MUST_USE cmx_err cmx_image_chip_id(const char *name, uint16_t *id);
 
-/* Returns "ESP32-C3", or "unknown chip". Static. */
+/* Returns a name such as "ESP32-C3", or "unknown chip". Static. */
 const char *cmx_image_chip_name(uint16_t chip_id);
 
 #ifdef __cplusplus

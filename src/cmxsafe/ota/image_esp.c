@@ -254,8 +254,9 @@ static cmx_err tail(struct cmx_image *c, uint8_t first)
     return CMX_OK;
 }
 
-/* esp_secure_boot's ets_secure_boot_sig_block_t: magic, version 2 (RSA) or 3 (ECDSA), ..., CRC-32 at 1196. The
- * bootloader verifies the signature. `part` holds the block's first bytes, then its CRC. */
+/* Checks the sector's signature block. Its format is esp_secure_boot's ets_secure_boot_sig_block_t: magic, version 2
+ * (RSA) or 3 (ECDSA), ..., CRC-32 at 1196. The bootloader verifies the signature. `part` holds the block's first bytes,
+ * then its CRC. */
 static cmx_err sector(struct cmx_image *c)
 {
     if (c->part[0] != SIGNATURE_BLOCK_MAGIC || (c->part[1] != 2 && c->part[1] != 3) || cmx_le32(c->part + 4) != c->crc)
@@ -338,7 +339,7 @@ static cmx_err take(struct cmx_image *c, const uint8_t *p, uint32_t n)
     return CMX_OK;
 }
 
-/* Leaves the current state, whose bytes are complete. */
+/* Leaves the current state, all of whose bytes have arrived. */
 static cmx_err step(struct cmx_image *c)
 {
     switch (c->state) {

@@ -1,5 +1,5 @@
-/* image_format.h - shared by the image formats: image_esp.c (ESP-IDF's, and the choice of a format) and image_opaque.c.
- * Private to them. */
+/* image_format.h - the declarations that image_esp.c (ESP-IDF's format, and the choice of a format) and image_opaque.c
+ * share. Private to these two files. */
 #pragma once
 
 #include "cmxsafe/ota/image.h"

@@ -4,7 +4,8 @@
 
 #include "cmxsafe/ota/image_format.h"
 
-/* Which bytes are the trailer is known only at the end, so the last CMX_TRAILER_LEN bytes are kept out of the hash. */
+/* The trailer can be recognised only at the end of the file, so the last CMX_TRAILER_LEN bytes are kept out of the
+ * hash. */
 static cmx_err feed(struct cmx_image *c, const uint8_t *p, uint32_t len)
 {
     cmx_err err = CMX_OK;

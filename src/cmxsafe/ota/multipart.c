@@ -52,8 +52,9 @@ static bool parameter(const char *header, const char *name, char *out, size_t ca
     return false;
 }
 
-/* Enters PREAMBLE or BODY. The delimiter may follow at once, so its CRLF counts as received: after an empty preamble it
- * has none, and in an empty part the blank line before it has already ended with this CRLF. */
+/* Enters PREAMBLE or BODY. The delimiter may follow at once, so the CRLF with which it begins counts as received: after
+ * an empty preamble the delimiter has no CRLF, and in an empty part its CRLF is the one that ended the blank line
+ * before it. */
 static void seek_delimiter(struct cmx_multipart *m, int state)
 {
     m->state = state;
@@ -64,7 +65,7 @@ static void seek_delimiter(struct cmx_multipart *m, int state)
 cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type)
 {
     static const char type[] = "multipart/form-data";
-    char boundary[CMX_MULTIPART_BOUNDARY_MAX + 2]; /* room for one char too many, to detect a longer one */
+    char boundary[CMX_MULTIPART_BOUNDARY_MAX + 2]; /* room for one more char, to detect a boundary that is too long */
     size_t len;
 
     memset(m, 0, sizeof *m);
@@ -107,7 +108,8 @@ static void mismatch(struct cmx_multipart *m, struct cmx_multipart_event *ev)
 }
 
 /* Searches preamble and bodies for the delimiter. The delimiter has a CR only as its first byte, so after a mismatch
- * only the current byte can begin a new match. Returns when there is an event or all input is consumed. */
+ * only the current byte can begin a new match. Returns at an event, after a mismatch, at a complete delimiter, or when
+ * all input is consumed. */
 static void scan(struct cmx_multipart *m, struct cmx_buf *in, struct cmx_multipart_event *ev)
 {
     const uint8_t *p = cmx_buf_data(in);

@@ -35,9 +35,10 @@ struct cmx_multipart {
     int state;
     size_t delimiter_len;
     size_t matched;
-    size_t assumed; /* matched bytes that were not received: a delimiter at the body's start has no CRLF */
+    size_t assumed; /* how many of the matched bytes are assumed and not received: the CRLF of a delimiter that follows
+                       at once */
     size_t line_len;
-    unsigned lines; /* lines since the last delimiter, its own included */
+    unsigned lines; /* lines since the last delimiter, the delimiter's own line included */
     bool has_name;
     char name[CMX_MULTIPART_NAME_MAX];
     char delimiter[4 + CMX_MULTIPART_BOUNDARY_MAX]; /* CR LF - - boundary */

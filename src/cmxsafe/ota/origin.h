@@ -9,8 +9,8 @@
 #include "cmxsafe/http/http.h"
 
 /* True if the Host header has an address, `localhost`, a name under .cmx (a gateway's name for a device; not a public
- * domain) or one of `names`. None of these can be used for DNS rebinding, because that needs a name that an attacker's
- * DNS server resolves. header NULL: false. */
+ * domain) or one of `names`. None of these can be used for DNS rebinding, because DNS rebinding needs a name that an
+ * attacker's DNS server resolves. header NULL: false. */
 bool cmx_origin_host_ok(const char *header, const char *const *names, size_t n);
 
 /* True when the page that a browser names as the origin is ours, or no page is named (a program such as curl). origin,

@@ -4,7 +4,7 @@
  *
  *     GET  /             the page; /serverIndex redirects to it
  *     GET  /update       the state as JSON; `from`: the client that last began or continued an upload
- *     POST /update       multipart field `update`, or the raw file; Content-Range: the rest of an upload
+ *     POST /update       multipart field `update`, or the raw file; with Content-Range: a part of the raw file
  *     POST /restart      restarts into an update that is ready
  *
  * Memory: one struct cmx_upload from an update's first byte to its end, and one struct for its request. Together they
@@ -43,7 +43,7 @@ typedef enum {
     CMX_OTA_EVENT_ROLLBACK /* the running image was rolled back, or the service starts after a rollback */
 } cmx_ota_event;
 
-#define CMX_OTA_PAST 4 /* how many of the last uploads are kept */
+#define CMX_OTA_PAST 4 /* how many past uploads GET /update shows */
 
 /* An upload that ended. */
 struct cmx_ota_past {
@@ -75,7 +75,7 @@ struct cmx_ota_config {
     void (*event)(cmx_ota_event event, const char *text);
     /* Called after the end of an upload, from the same threads as event. May block. May be NULL. */
     void (*ended)(const struct cmx_ota_past *p);
-    struct cmx_image_policy policy; /* without a key each start logs a warning */
+    struct cmx_image_policy policy; /* without a key and without Secure Boot, each start logs a warning */
 };
 
 struct cmx_json;
@@ -92,9 +92,10 @@ void cmx_ota_past_add(struct cmx_ota_service *s, const struct cmx_ota_past *p);
 uint16_t cmx_ota_port(const struct cmx_ota_service *s);
 
 /* Decides the trial of the running image: confirms it when the facts permit, or rolls it back and restarts the device
- * at the deadline. A step that fails is tried again after a pause. Call it about once a second, always from the same
- * task; it blocks while a function of the slots does. Returns WAIT: call again; NOW: nothing is left to decide;
- * ROLLBACK: the image was rolled back and a restart requested; call again in case the device does not restart. */
+ * at the deadline. A step that fails is tried again after a pause. Call this function about once a second, always from
+ * the same task. It blocks as long as the functions of the slots block. Returns WAIT: call again; NOW: nothing is left
+ * to decide; ROLLBACK: the image was rolled back and a restart requested; call again in case the device does not
+ * restart. */
 cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts);
 
 /* Adds the members of GET /update's answer to the object that is open in j. Any thread. */

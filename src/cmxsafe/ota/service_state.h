@@ -63,7 +63,7 @@ struct cmx_ota_service {
     struct cmx_slots_status slots;
     struct cmx_http_service http;
     struct cmx_ota_past past[CMX_OTA_PAST];
-    unsigned n_past;      /* uploads that were added; the last is past[(n_past - 1) % CMX_OTA_PAST] */
+    unsigned n_past;      /* how many uploads were added; the last is past[(n_past - 1) % CMX_OTA_PAST] */
     struct cmx_why error; /* why the last upload, restart, confirmation or rollback failed; empty: no failure */
 };
 
@@ -75,8 +75,9 @@ struct cmx_ota_request {
     bool in_field; /* the current part is the field `update` */
     bool had_field;
     uint32_t range_end; /* raw upload: offset in the file at which this request's body ends; 0: not known */
-    uint32_t since_ms;  /* start of the window that measures the upload rate; our processing time moves it forward */
-    uint32_t came;      /* bytes that arrived in that window */
+    /* Start of the window in which the upload rate is measured. Our processing time moves the start forward. */
+    uint32_t since_ms;
+    uint32_t came; /* bytes that arrived in that window */
     struct cmx_multipart parts;
 };
 

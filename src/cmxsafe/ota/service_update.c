@@ -12,7 +12,7 @@
 #include "cmxsafe/ota/service_state.h"
 
 #define TAG "ota"
-#define FRAMING_MAX 4096 /* the multipart framing around a file has fewer bytes */
+#define FRAMING_MAX 4096 /* the multipart framing around a file is shorter than this many bytes */
 
 static int status_of(cmx_err err)
 {

@@ -11,11 +11,11 @@ enum { VERSION = 1, ECDSA_P256_SHA256 = 1 };
 
 const uint8_t cmx_trailer_magic[CMX_TRAILER_MAGIC_LEN] = {'C', 'M', 'X', 'S', 'I', 'G', '\r', '\n'};
 
-/* SubjectPublicKeyInfo of a P-256 key up to the point itself (RFC 5480 section 2): always these bytes. */
+/* The SubjectPublicKeyInfo of a P-256 key (RFC 5480 section 2) consists of these bytes and the point. */
 static const uint8_t spki[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
                                0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00};
 
-/* Writes the signed part of the trailer: everything before the signature. */
+/* Writes the part of the trailer that the signature covers: everything before the signature. */
 static void put_head(const struct cmx_trailer *t, uint8_t out[CMX_TRAILER_SIGNED_LEN])
 {
     memset(out, 0, CMX_TRAILER_SIGNED_LEN);
@@ -92,8 +92,8 @@ cmx_err cmx_trailer_verify(const struct cmx_trailer *t, const struct cmx_ota_key
 
 /* ---- public keys as text ---- */
 
-/* Decodes base64 (RFC 4648 section 4). Skips white space, and each dash with the rest of its line. The result must have
- * exactly cap bytes. */
+/* Decodes base64 (RFC 4648 section 4). Skips white space and '=', and each dash with the rest of its line. The result
+ * must have exactly cap bytes. */
 static cmx_err pem_decode(const char *s, uint8_t *out, size_t cap)
 {
     char plain[(sizeof spki + CMX_P256_PUBLIC_LEN + 2) / 3 * 4 + 1];

@@ -1,6 +1,7 @@
 /* trailer.h - the signature appended to an image: the last CMX_TRAILER_LEN bytes of the file. Decides whether one of
- * the configured keys signed exactly these bytes. Pure: no I/O. The format is docs/OTA.md's, version 1. All numbers are
- * little-endian, as in the image. Each row below has a field's offset, its length in bytes and its content:
+ * the configured keys signed exactly the bytes before the trailer. Pure: no I/O. The format is docs/OTA.md's, version
+ * 1. All numbers are little-endian, as in the image. Each row below has a field's offset, its length in bytes and its
+ * content:
  *
  *     0  8  magic  "CMXSIG\r\n" (a transfer that converts line endings breaks it)
  *     8  1  version 1
@@ -25,7 +26,7 @@ extern "C" {
 
 #define CMX_TRAILER_LEN 96
 #define CMX_TRAILER_MAGIC_LEN 8
-#define CMX_TRAILER_SIGNED_LEN 32 /* bytes of the trailer that are signed */
+#define CMX_TRAILER_SIGNED_LEN 32 /* the trailer's first 32 bytes, which the signature covers */
 #define CMX_TRAILER_MESSAGE_LEN (CMX_TRAILER_SIGNED_LEN + CMX_SHA256_LEN)
 #define CMX_TRAILER_KEY_ID_LEN 8
 #define CMX_OTA_KEYS_MAX 2 /* the current key and its successor */
@@ -38,7 +39,7 @@ struct cmx_ota_keys {
 };
 
 struct cmx_trailer {
-    uint32_t signed_len;
+    uint32_t signed_len; /* length of everything before the trailer */
     uint8_t key_id[CMX_TRAILER_KEY_ID_LEN];
     uint8_t signature[CMX_P256_SIG_LEN];
 };
@@ -53,7 +54,8 @@ void cmx_trailer_write(const struct cmx_trailer *t, uint8_t *out);
 
 CMX_MUST_USE cmx_err cmx_trailer_key_id(const uint8_t pub[CMX_P256_PUBLIC_LEN], uint8_t id[CMX_TRAILER_KEY_ID_LEN]);
 
-/* Writes the message that is signed with ECDSA and SHA-256. image_sha: SHA-256 of the signed bytes. */
+/* Writes the message for ECDSA with SHA-256: the trailer's first 32 bytes, then image_sha. image_sha: SHA-256 of
+ * everything before the trailer. */
 void cmx_trailer_message(const struct cmx_trailer *t, const uint8_t image_sha[CMX_SHA256_LEN],
                          uint8_t out[CMX_TRAILER_MESSAGE_LEN]);
 

@@ -130,7 +130,7 @@ static cmx_err erase_rest(struct cmx_upload *u)
             return fail(u, CMX_EIO, "reading the slot failed");
         if (!cmx_erased_check(u->buffer, sizeof u->buffer)) {
             err = erase_sector(u, at & ~(CMX_FLASH_SECTOR - 1u));
-            /* The next read is in the next sector: with flash encryption an erased sector does not read as 0xff. */
+            /* Continue in the next sector, because with flash encryption an erased sector does not read as 0xff. */
             at |= CMX_FLASH_SECTOR - (uint32_t)sizeof u->buffer;
         }
     }
@@ -149,7 +149,7 @@ static cmx_err read_piece(struct cmx_upload *u, uint32_t at, uint32_t n)
     return err;
 }
 
-/* Checks the image a second time, as storage returns it. */
+/* Checks the image again, this time as it is read back from storage. */
 static cmx_err verify_stored(struct cmx_upload *u)
 {
     uint8_t digest[CMX_SHA256_LEN];

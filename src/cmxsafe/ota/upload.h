@@ -14,8 +14,9 @@
 #include "cmxsafe/ota/image.h"
 #include "cmxsafe/ota/slots.h"
 
-#define CMX_UPLOAD_CHUNK 1024  /* bytes per write to storage */
-#define CMX_UPLOAD_WITHHELD 32 /* header and first segment's header; a multiple of flash encryption's 16 */
+#define CMX_UPLOAD_CHUNK 1024 /* bytes per write to storage */
+/* The image header and the first segment's header; a multiple of flash encryption's block of 16 bytes. */
+#define CMX_UPLOAD_WITHHELD 32
 
 /* Invariant: received == written + buffered; bytes below `erased` were erased (the rest of the slot is erased
  * last, and `erased` then stays as it is); only bytes from CMX_UPLOAD_WITHHELD up to `written` were written. */
