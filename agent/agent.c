@@ -32,7 +32,7 @@
 #include "port/linux/notify.h"
 
 #define TAG "agent"
-#define AGENT_READY_MS 30000 /* READY=1 is sent after this time at the latest */
+#define AGENT_READY_MS 30000 /* maximum time from the start until READY=1 is sent to systemd */
 #define AGENT_TICK_MS 1000
 #define AGENT_SESSION_FDS 4 /* descriptors of a session: socket, wake-up, listener, one spare */
 #define AGENT_OWN_FDS 128   /* descriptors for control clients, services and their clients, modules, libraries */
@@ -53,12 +53,12 @@ struct agent {
     uint64_t fed_ms; /* when the watchdog was last fed */
     uint64_t reload_failed_ms;
     char reload_error[256];
-    char status_line[256]; /* STATUS= as sent to systemd */
+    char status_line[256]; /* the last STATUS= that was sent to systemd */
     bool ready;
     bool serves;  /* attestation or updates are served; a reload neither starts nor stops these services */
     bool resting; /* all contexts are up, no data is moving, and all free memory was given back to the system */
     bool stopping;
-    bool starved; /* the watchdog is not fed; logged once */
+    bool starved; /* the watchdog is not being fed, and this was logged */
 };
 
 static void feed(void *arg, uint32_t rest_ms)
@@ -107,7 +107,8 @@ static bool in(const uint16_t *ports, size_t n, uint64_t port)
     return false;
 }
 
-/* A confined process cannot permit itself another port: refuse the configuration before any of it is applied. */
+/* Reports each port of a gateway or context in `next` that the confined process may not use. The process cannot permit
+ * itself another port, so the configuration is refused before any of it is applied. */
 static void check_ports(const struct agent *a, const struct agent_config *next, struct config_report *r)
 {
     const struct confine_plan *p = &a->plan;
@@ -200,7 +201,8 @@ static size_t connections_of(const struct agent_config *c)
     return connections;
 }
 
-/* The process that runs hooks must not inherit the limits: start it before calling this and raise_descriptors. */
+/* Call this and raise_descriptors only after the process that runs hooks was started, because that process must not
+ * inherit the limits. */
 static void limit_heap(const struct agent_config *c)
 {
     if (memory_limit(connections_of(c)))
@@ -320,7 +322,7 @@ static const struct control_command commands[] = {
 
 /* ---- each turn of the loop ---- */
 
-/* Feeds the watchdog unless a session's task has not run for half of the watchdog's timeout. */
+/* Feeds the watchdog. Does not feed it if a session's task has not reported for half of the watchdog's timeout. */
 static void feed_watchdog(struct agent *a, const struct status_view *v)
 {
     uint64_t now = v->now_ms;
@@ -513,7 +515,8 @@ static void end(struct agent *a)
     cmx_mem_free(a);
 }
 
-/* A core file would write passwords and keys to disk. The process that runs hooks inherits the limit. */
+/* Limits core files to 0 bytes, because a core file would contain passwords and keys. The process that runs hooks
+ * inherits this limit. */
 static void forbid_core_files(void)
 {
     const struct rlimit none = {0};

@@ -28,8 +28,8 @@
 static struct {
     struct isolation *isolation;
     struct cmx_proxy *proxy;
-    struct cmx_hw_key *key; /* NULL: none */
-    int image;              /* descriptor; open if image_size is not 0 */
+    struct cmx_hw_key *key; /* NULL: no key is configured */
+    int image;              /* descriptor of the image; open if image_size is not 0 */
     uint32_t image_size;
     char image_path[4096];
     bool has_policy;
@@ -58,7 +58,8 @@ static uint64_t size_of(int fd, const struct stat *st)
     return end > 0 ? (uint64_t)end : 0;
 }
 
-/* Returns why the open file is no longer the image at its path; NULL: it is, or the path cannot be examined. */
+/* Returns why the open file is no longer the image at image_path. NULL: the open file is still this image, or the path
+ * cannot be examined. */
 static const char *image_changed(void)
 {
     struct stat opened, now;
@@ -127,7 +128,8 @@ static cmx_err open_key(const struct identity_section *s, struct cmx_why *why)
 
 static cmx_err image_open(const char *path, int *out, uint32_t *size, struct cmx_why *why)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: does not wait for a FIFO's writer */
+    /* O_NONBLOCK: open does not wait for the writer of a FIFO. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     uint64_t bytes;
 
@@ -203,8 +205,8 @@ static cmx_err attest_prepare(struct wiring *w, struct cmx_why *why)
     return err;
 }
 
-/* Permits the TPM's device or ports: if the connection to the TPM breaks, the next use of the key connects again
- * (port/linux/tpm_hmac.c). */
+/* Permits the TPM's device or ports, because the agent may have to connect to the TPM again. It does so at the next use
+ * of the key after the connection to the TPM has broken (port/linux/tpm_hmac.c). */
 static void plan_tpm(const char *tcti, struct confine_plan *p)
 {
     const char *port = tcti ? strstr(tcti, "port=") : NULL;
@@ -215,7 +217,7 @@ static void plan_tpm(const char *tcti, struct confine_plan *p)
     if (tcti && strncmp(tcti, "device:/", strlen("device:/")) == 0)
         confine_write(p, tcti + strlen("device:"));
     if (number > 0 && number < UINT16_MAX) {
-        confine_connect(p, number);     /* "swtpm:host=...,port=N" */
+        confine_connect(p, number);     /* N in "swtpm:host=...,port=N" */
         confine_connect(p, number + 1); /* the TPM simulator's control channel */
     }
 }

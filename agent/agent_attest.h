@@ -8,7 +8,7 @@
 /* Makes the key and the image available through port.h. Call before any task starts. */
 void attest_set_device(struct cmx_linux_device *d);
 
-/* For --check, after unit_check found no error: checks that the key file and the image can be used. */
+/* Checks that the key file and the image can be used. `--check` calls this after unit_check has found no error. */
 CMX_MUST_USE cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why);
 
 /* Opens the key and the image before the agent confines itself, then serves /hash and /evidence. The confined

@@ -12,7 +12,7 @@
 void liveness_feed(uint64_t now_ms);
 
 /* False if a task has not reported for limit_ms, or if there have been fewer than `expected` tasks for longer than
- * limit_ms (one ended or never started). One caller only. */
+ * limit_ms (a task ended or never started). Only one thread may call it. */
 bool liveness_ok(uint64_t now_ms, uint64_t limit_ms, unsigned expected);
 
 unsigned liveness_tasks(void);

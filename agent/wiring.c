@@ -26,7 +26,7 @@ static void on_session(void *arg, const char *session, const char *gateway, bool
     (void)gateway;
     (void)up;
     (void)err;
-    credentials_forget(); /* runs in the session's own thread, after a login that succeeded or failed */
+    credentials_forget(); /* the session's own thread calls this hook, after a login that succeeded or failed */
     if (write(w->wake, &one, sizeof one) < 0)
         return; /* the counter is full, so the loop will wake up anyway */
 }
@@ -127,7 +127,7 @@ static cmx_err proxy_start(struct wiring *w, struct cmx_why *why)
     return err;
 }
 
-/* permitted: sessions may exist. */
+/* Gives the engine the settings of c. permitted false: no session may exist, so the engine gets no contexts. */
 static cmx_err proxy_change(struct wiring *w, const struct agent_config *c, bool permitted, struct cmx_why *why)
 {
     struct cmx_gateway gateway;

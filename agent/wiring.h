@@ -18,7 +18,7 @@ CMX_MUST_USE cmx_err wiring_start(struct wiring *w, struct cmx_why *why);
 CMX_MUST_USE cmx_err wiring_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
 void wiring_stop(struct wiring *w);
 
-/* Fills fds for poll; returns how many. */
+/* Fills fds for poll. Returns the number of entries. */
 size_t wiring_polls(const struct wiring *w, struct pollfd fds[WIRING_POLLS_MAX]);
 /* Call at each turn of the agent's loop: at least once a minute, and at once when a descriptor of wiring_polls is
  * readable. */

@@ -21,10 +21,11 @@
 #define CONFIG_LIST_MAX 32    /* maximum number of values of a repeated key */
 #define CONFIG_ERRORS_MAX 100 /* maximum number of errors reported for a file */
 
-/* The line numbers of a section and of its keys; 0: not in the file. First member of every section's struct. */
+/* The line numbers of a section and of its keys. 0: the file does not contain the section or key. This struct is the
+ * first member of every section's struct. */
 struct config_head {
     unsigned line;
-    unsigned key_line[CONFIG_KEYS_MAX]; /* index: config_key_place */
+    unsigned key_line[CONFIG_KEYS_MAX]; /* config_key_place returns the index of a key */
 };
 
 struct config_list {
@@ -37,8 +38,8 @@ struct config_list {
 struct agent_section {
     struct config_head head;
     char *control_socket;
-    uint64_t log_level; /* cmx_log_level */
-    uint64_t confine;   /* enum agent_confine */
+    uint64_t log_level; /* a cmx_log_level */
+    uint64_t confine;   /* an enum agent_confine */
     uint64_t confine_ports;
 };
 
@@ -75,7 +76,7 @@ struct identity_section {
     struct config_head head;
     char *key_file;
     char *tpm;
-    char *tpm_handle; /* "0x81000100" */
+    char *tpm_handle; /* for example "0x81000100" */
 };
 
 struct attest_section {
@@ -108,7 +109,7 @@ struct ota_section {
     uint64_t version_timeout_ms;
 };
 
-/* Owns every string in it. */
+/* The whole configuration. Owns all its strings. */
 struct agent_config {
     struct agent_section agent;
     struct gateway_section gateway;
@@ -121,13 +122,14 @@ struct agent_config {
 
     struct cmx_gateway_list gateways; /* parsed from gateway.options.host */
 
-    /* Set by config_load. The last two are secrets, which are wiped when freed. */
+    /* config_load sets the following members. The memory of key_passphrase and password is wiped before it is freed. */
     struct config_list pins; /* values of host_key, and the gateways' lines of known_hosts_file */
     char *key_passphrase;
     char *password;
 };
 
-/* Receives errors: each as `file:line: what`, or `file: what` for the whole file, without a newline. */
+/* Receives the errors. Each text is `file:line: what`, or `file: what` for an error of the whole file, without a
+ * newline. */
 struct config_report {
     const char *file;
     void (*line)(void *arg, const char *text); /* NULL: errors are only counted */
@@ -135,7 +137,7 @@ struct config_report {
     unsigned errors; /* errors reported so far */
 };
 
-/* Reports an error in a line; line 0: in the file as a whole. */
+/* Reports an error in a line of the file. line 0: the error concerns the whole file. */
 void config_error(struct config_report *r, unsigned line, const char *fmt, ...) CMX_PRINTF(3, 4);
 
 /* Reads and checks a file and the files that it names, and reports all errors. On error *out is NULL. CMX_ENOENT,

@@ -29,7 +29,7 @@ static void check_identity(const struct agent_config *c, struct config_report *r
                      "attestation needs a key: give key_file or tpm_handle in [identity]");
 }
 
-/* True if the file has the key, even with an invalid value, which is already reported. */
+/* True if the file contains the key. An invalid value counts too, because its error was already reported. */
 static bool key_is_given(const struct config_head *head, const char *section, const char *key)
 {
     return head->key_line[config_key_place(config_key_find(section, key))] != 0;

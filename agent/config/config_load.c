@@ -50,8 +50,8 @@ static cmx_err each_line(char *text, line_fn fn, struct agent_config *c, void *a
     return err;
 }
 
-/* If revoked is NULL: true if the line is a pin for one of the gateways. Otherwise: true if the line revokes a key of
- * one of the gateways; *revoked is then that key. */
+/* With revoked NULL, returns true if the line is a pin for one of the gateways. Otherwise returns true if the line
+ * revokes a key of one of the gateways; *revoked is then that key. */
 static bool names_gateway(const struct agent_config *c, const char *line, const char **revoked)
 {
     for (size_t i = 0; i < c->gateways.n; i++) {
@@ -104,8 +104,9 @@ struct revocation {
     bool applied; /* a revocation removed or replaced a pin */
 };
 
-/* If the known_hosts line revokes a key of a gateway: drops the key's pins that come from known_hosts_file. Replaces
- * the key's pins from host_key with the line, so that the engine refuses the key and reports the revocation. */
+/* Does nothing unless the known_hosts line revokes a key of a gateway. Drops the pins of this key that come from
+ * known_hosts_file. Replaces the pins of this key that come from host_key with the line, so that the engine refuses the
+ * key and reports the revocation. */
 static cmx_err unpin_line(struct agent_config *c, const char *line, void *arg)
 {
     struct revocation *found = arg;
@@ -148,7 +149,7 @@ static cmx_err read_known_hosts(struct agent_config *c, struct config_report *r)
     struct cmx_why why = {""};
     cmx_err err = cmx_file_read(path, KNOWN_HOSTS_MAX, false, &text, &len, &why);
 
-    if (!err && memchr(text, 0, len)) { /* revocations in the lines after it would be lost */
+    if (!err && memchr(text, 0, len)) { /* revocations in the lines after the NUL would be lost */
         cmx_mem_free_secret(text);
         err = cmx_why_fail(&why, CMX_EFORMAT, "a NUL byte in the file");
     }

@@ -33,7 +33,7 @@ void config_error(struct config_report *r, unsigned line, const char *fmt, ...)
     va_start(ap, fmt);
     cmx_text_format(text + n, sizeof text - (size_t)n, fmt, ap);
     va_end(ap);
-    cmx_text_clean(text); /* the file's name comes from the command line */
+    cmx_text_clean(text); /* the file's name comes from the command line, and may contain control characters */
     r->line(r->arg, text);
 }
 
@@ -78,7 +78,7 @@ static void on_pair(void *arg, unsigned line, const char *key, const char *value
         return;
     }
     err = config_set(k, p->instance, value, &why);
-    head->key_line[place] = line; /* even after an error, so that the key is not also reported as missing */
+    head->key_line[place] = line; /* set even after an error, so that the key is not also reported as missing */
     if (err == CMX_ENOMEM)
         p->no_memory = true;
     if (err)

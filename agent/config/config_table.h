@@ -9,15 +9,15 @@
 #include "cmxsafe/core/why.h"
 
 typedef enum {
-    CONFIG_TEXT,     /* char *: printable, at most max chars (0: 255) */
+    CONFIG_TEXT,     /* char *: printable text of at most `max` chars; max 0 means 255 */
     CONFIG_NAME,     /* char *: letters, digits, '.', '_', '-'; at most CMX_PROXY_NAME_MAX - 1 chars */
     CONFIG_HOST,     /* char *: host name, IPv4 address or IPv6 address with or without brackets */
     CONFIG_GATEWAYS, /* char *: a list as in proxy/gateways.h */
-    CONFIG_PATH,     /* char *: absolute */
-    CONFIG_PIN_LIST, /* config_list: repeatable, "SHA256:<base64>" or a known_hosts line */
+    CONFIG_PATH,     /* char *: an absolute path */
+    CONFIG_PIN_LIST, /* config_list: the key may be repeated; each value is "SHA256:<base64>" or a known_hosts line */
     CONFIG_NUMBER,   /* a number in [min, max], stored in `size` bytes */
     CONFIG_BYTES,    /* like CONFIG_NUMBER; a suffix k, M or G multiplies by 1024, 1024^2 or 1024^3 */
-    CONFIG_DURATION, /* in [min, max] ms, a multiple of `step`; suffix ms, s, m, h or d, default s */
+    CONFIG_DURATION, /* a duration in [min, max] ms, a multiple of `step`; suffix ms, s, m, h or d, default s */
     CONFIG_BOOL,     /* bool: yes, true, on, 1, no, false, off, 0 */
     CONFIG_CHOICE    /* an index into choices, stored in `size` bytes */
 } config_type;
@@ -32,14 +32,14 @@ struct config_key {
     uint64_t step;              /* durations: the value must be a multiple of this, in ms; 0 means 1000 */
     uint64_t unit;              /* durations: ms per unit of the stored number; 0 means 1 */
     const char *const *choices; /* NULL-terminated */
-    const char *fallback;       /* the default as a file would state it; NULL: none */
+    const char *fallback;       /* the default, written as in a configuration file; NULL: no default */
     unsigned creates;  /* paths: S_IFREG or S_IFSOCK if the agent creates the file; 0: a regular file must exist */
     bool block_device; /* paths: an existing file may also be a block device */
     bool required;
     bool restart;        /* a reload keeps the old value until the agent is restarted */
     uint8_t direction;   /* contexts: 1 + the cmx_proxy_direction that uses the key; 0: both directions use it */
-    const char *without; /* for the reference: the effect of leaving the key out, if there is no default */
-    const char *help;    /* the meaning, in one line */
+    const char *without; /* text for the reference: what happens without the key, if there is no default */
+    const char *help;    /* what the key means, in one line */
 };
 
 struct config_section {
@@ -67,8 +67,8 @@ unsigned config_line(const struct config_head *head, const char *section, const 
  * of range: 1 to 65535". CMX_EINVAL: text is not a valid value; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err config_set(const struct config_key *k, void *section, const char *text, struct cmx_why *why);
 
-/* Iterates over the keys that need a restart and differ between a and b, except contexts' keys. after: the key
- * that the last call returned; NULL: returns the first key. Returns NULL at the end. */
+/* Iterates over the keys that need a restart and differ between a and b, except contexts' keys. after: the key that the
+ * previous call returned, or NULL to get the first key. Returns NULL after the last key. */
 const struct config_key *config_next_restart(const struct agent_config *a, const struct agent_config *b,
                                              const struct config_key *after);
 

@@ -8,7 +8,7 @@
 
 #include "cmxsafe/core/secret.h"
 
-#define SHA1_LEN 20 /* the format prescribes SHA-1, which only hides host names here */
+#define SHA1_LEN 20 /* the file's format prescribes SHA-1, which only hides host names here */
 #define NAME_MAX_LEN 320
 #define REVOKED "@revoked"
 

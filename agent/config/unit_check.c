@@ -21,7 +21,7 @@
 
 /* ---- the unit ---- */
 
-/* systemd's folders for units (systemd.unit(5)), the ones with the lowest priority first. */
+/* The unit and its drop-ins in systemd's folders (systemd.unit(5)). The folder with the lowest priority comes first. */
 const char *const unit_files[] = {"/lib/systemd/system/cmxsafed.service",
                                   "/usr/local/lib/systemd/system/cmxsafed.service",
                                   "/run/systemd/system/cmxsafed.service", "/etc/systemd/system/cmxsafed.service", NULL};
@@ -32,7 +32,7 @@ const char *const unit_drop_ins[] = {
 static void add_writable(struct unit_sandbox *s, const char *root, const char *folders)
 {
     for (folders += strspn(folders, " "); *folders; folders += strspn(folders, " ")) {
-        const char *folder = folders + strspn(folders, "-+"); /* prefixes of ReadWritePaths= */
+        const char *folder = folders + strspn(folders, "-+"); /* ReadWritePaths= allows these prefixes */
         size_t have = strlen(s->writable), n = strcspn(folder, " ");
 
         snprintf(s->writable + have, sizeof s->writable - have, " %s%.*s", root, (int)n, folder);
@@ -62,7 +62,7 @@ static void add_capabilities(uint64_t *set, const char *value)
     else if (*value == '~')
         *set &= ~named;
     else
-        *set = (*set == UINT64_MAX ? 0 : *set) | named; /* the first list replaces the default, which is all */
+        *set = (*set == UINT64_MAX ? 0 : *set) | named; /* the first list replaces the default: all capabilities */
 }
 
 static bool on_section(void *arg, unsigned line, const char *text, size_t len)
@@ -103,7 +103,7 @@ static void on_error(void *arg, unsigned line, const char *what)
 {
     (void)arg;
     (void)line;
-    (void)what; /* systemd ignores the line too */
+    (void)what; /* systemd also ignores a line with an error */
 }
 
 /* A file that cannot be read has no settings: a link to /dev/null disables a unit or a drop-in. */
@@ -131,8 +131,8 @@ static int compare_names(const void *a, const void *b)
     return strcmp(name_of(*(char *const *)a), name_of(*(char *const *)b));
 }
 
-/* Reads the drop-ins as systemd does: in the order of their names, whatever their folder is. Of several with the same
- * name, only the last one found has an effect. */
+/* Reads the drop-ins as systemd does: in the order of their names, whatever their folder is. If several drop-ins have
+ * the same name, only the last one found has an effect. */
 static void read_drop_ins(struct unit_sandbox *s, const char *const *patterns)
 {
     glob_t found = {.gl_pathc = 0};
@@ -145,7 +145,8 @@ static void read_drop_ins(struct unit_sandbox *s, const char *const *patterns)
 
         while (later < found.gl_pathc && compare_names(&found.gl_pathv[i], &found.gl_pathv[later]) != 0)
             later++;
-        if (later == found.gl_pathc) { /* swaps, because globfree frees every path */
+        /* Swap the paths instead of overwriting one, because globfree frees every path. */
+        if (later == found.gl_pathc) {
             char *kept = found.gl_pathv[i];
 
             found.gl_pathv[i] = found.gl_pathv[n];

@@ -14,8 +14,8 @@ struct unit_sandbox {
     bool hides_tmp;     /* PrivateTmp= is yes */
     bool read_only;     /* ProtectSystem= is strict */
     bool own_users;     /* PrivateUsers= is on: capabilities have no effect outside the unit's user namespace */
-    uint64_t ambient;   /* AmbientCapabilities=, as 1 << CAP_NET_ADMIN and 1 << CAP_NET_BIND_SERVICE; no others */
-    uint64_t bounds;    /* CapabilityBoundingSet=, likewise; all bits if the unit does not set it */
+    uint64_t ambient;   /* bits 1 << CAP_NET_ADMIN and 1 << CAP_NET_BIND_SERVICE of AmbientCapabilities=; no others */
+    uint64_t bounds;    /* the same bits of CapabilityBoundingSet=; all bits if the unit does not set it */
     char writable[512]; /* ReadWritePaths, StateDirectory and RuntimeDirectory: absolute folders, separated by blanks */
 };
 
@@ -28,7 +28,7 @@ extern const char *const unit_drop_ins[];
  * drop-in replaces an earlier one of the same name. False: there is no unit, or it names no user. */
 bool unit_sandbox_read(struct unit_sandbox *s, const char *const *units, const char *const *drop_ins);
 
-/* Reports each file and port of c that this process cannot use, and isolation if this process cannot install rules,
- * each with the line of its key. If s is not NULL, takes the capabilities from s, and also reports files that the
+/* Reports each file and port of c that this process cannot use. Reports isolation if this process cannot install rules.
+ * Each report has the line of its key. If s is not NULL, takes the capabilities from s, and also reports files that the
  * unit's settings hide or protect. */
 void unit_check(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r);

@@ -25,7 +25,7 @@ static const char *const base_paths[] = {
     "/dev/urandom",
     "/dev/random",
     "/dev/null",
-    "/tmp/resolv.conf", /* OpenWrt's resolv.conf is a link to here */
+    "/tmp/resolv.conf", /* OpenWrt's resolv.conf is a link to this file */
     "/tmp/resolv.conf.d",
 };
 

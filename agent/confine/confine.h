@@ -12,18 +12,20 @@
 #define CONFINE_ITEMS_MAX 4
 #define CONFINE_DETAIL_MAX 128
 #define CONFINE_PATHS_MAX 48
-#define CONFINE_PORTS_MAX 640 /* enough for every context, gateway and service (agent.c) */
+#define CONFINE_PORTS_MAX 640 /* enough for every context, gateway and service; agent.c asserts this */
 
-/* A plan: what stays permitted. */
+/* A plan: the access that stays permitted. */
 struct confine_plan {
     size_t n_read, n_write;
-    char *read[CONFINE_PATHS_MAX];  /* files, and folders with all that is below; owned */
-    char *write[CONFINE_PATHS_MAX]; /* folders where files may be created, written and removed; owned */
-    bool limit_ports;               /* false: any TCP port is permitted */
+    /* Files and folders that may be read. A folder includes all that is below it. Owned. */
+    char *read[CONFINE_PATHS_MAX];
+    /* Devices that may be written, and folders where files may be created, written and removed. Owned. */
+    char *write[CONFINE_PATHS_MAX];
+    bool limit_ports; /* false: any TCP port is permitted */
     size_t n_connect, n_bind;
     uint16_t connect[CONFINE_PORTS_MAX];
     uint16_t bind[CONFINE_PORTS_MAX];
-    bool abstract_sockets; /* permit abstract UNIX sockets, since systemd's notify socket can be abstract */
+    bool abstract_sockets; /* abstract UNIX sockets are permitted, because systemd's notify socket can be abstract */
 };
 
 struct confine_report {
@@ -36,7 +38,8 @@ struct confine_report {
     } item[CONFINE_ITEMS_MAX];
 };
 
-/* Add a path. They ignore NULL, and a path for which there is no room or memory; the plan then permits less. */
+/* Add a path to the plan. They do nothing if the path is NULL, or if there is no room or memory for it. The plan then
+ * permits less. */
 void confine_read(struct confine_plan *p, const char *path);
 void confine_write(struct confine_plan *p, const char *path);
 
@@ -47,7 +50,7 @@ void confine_write(struct confine_plan *p, const char *path);
 void confine_read_folder(struct confine_plan *p, const char *file);
 void confine_write_folder(struct confine_plan *p, const char *file);
 
-/* Permit TCP connect or bind to a port (1 to 65535). They ignore a port for which there is no room. */
+/* Permit TCP connect or bind to a port (1 to 65535). They do nothing if there is no room for the port. */
 void confine_connect(struct confine_plan *p, uint64_t port);
 void confine_bind(struct confine_plan *p, uint64_t port);
 
@@ -67,7 +70,7 @@ CMX_MUST_USE cmx_err confine_apply(const struct confine_plan *p, struct confine_
  * the kernel refused a rule; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap,
                                       char *ports_detail, size_t ports_cap);
-/* Returns what that version of Landlock does not limit, to be appended to a detail; "" if it limits all that the agent
- * requests. */
+/* Returns a text that names what version `abi` of Landlock does not limit. The text is appended to a detail. "": the
+ * version limits all that the agent requests. */
 const char *confine_landlock_gaps(int abi);
 CMX_MUST_USE cmx_err confine_seccomp(char *detail, size_t cap);

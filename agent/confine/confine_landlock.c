@@ -17,14 +17,14 @@
 #define FS_WRITE                                                                                                       \
     (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |                    \
      LANDLOCK_ACCESS_FS_MAKE_SOCK | FS_TRUNCATE)
-#define FS_V1 ((1ull << 13) - 1) /* EXECUTE to MAKE_SYM */
-#define FS_REFER (1ull << 13)    /* ABI 2 */
-#define FS_TRUNCATE (1ull << 14) /* ABI 3 */
-#define FS_IOCTL (1ull << 15)    /* ABI 5 */
+#define FS_V1 ((1ull << 13) - 1) /* ABI 1: LANDLOCK_ACCESS_FS_EXECUTE to LANDLOCK_ACCESS_FS_MAKE_SYM */
+#define FS_REFER (1ull << 13)    /* since ABI 2 */
+#define FS_TRUNCATE (1ull << 14) /* since ABI 3 */
+#define FS_IOCTL (1ull << 15)    /* since ABI 5 */
 #define FS_OF_FILES (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE)
-#define NET_BIND (1ull << 0) /* ABI 4 */
+#define NET_BIND (1ull << 0) /* since ABI 4 */
 #define NET_CONNECT (1ull << 1)
-#define SCOPE_ABSTRACT (1ull << 0) /* ABI 6 */
+#define SCOPE_ABSTRACT (1ull << 0) /* since ABI 6 */
 #define SCOPE_SIGNAL (1ull << 1)
 #define RULE_NET_PORT 2
 
@@ -101,7 +101,7 @@ static cmx_err allow_ports(int ruleset, const uint16_t *ports, size_t n, __u64 a
 
 static cmx_err add_rules(const struct confine_plan *p, int ruleset, const struct ruleset_attr *a)
 {
-    static const uint16_t any_free = 0; /* bind to port 0: the kernel chooses a port */
+    static const uint16_t any_free = 0; /* a program binds to port 0 to let the kernel choose a free port */
     cmx_err err = CMX_OK;
 
     for (size_t i = 0; i < p->n_read && !err; i++)

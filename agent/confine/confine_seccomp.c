@@ -101,8 +101,8 @@ static int add_names(scmp_filter_ctx f, uint32_t action, const char *names)
     return 0;
 }
 
-/* Permits a call whose third argument has the bits `prot` and no other bits of PROT_WRITE and PROT_EXEC. maps: whether
- * the fourth argument must have the bit MAP_ANONYMOUS (MAP_ANONYMOUS), must not have it (0), or is not checked (-1). */
+/* Permits a call whose third argument has the bits `prot` and no other bits of PROT_WRITE and PROT_EXEC. maps describes
+ * the fourth argument. MAP_ANONYMOUS: it must have this bit; 0: it must not have this bit; -1: it is not checked. */
 static int add_memory_call(scmp_filter_ctx f, const char *name, scmp_datum_t prot, int maps)
 {
     const struct scmp_arg_cmp args[] = {SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_WRITE | PROT_EXEC, prot),
@@ -191,7 +191,7 @@ static cmx_err apply(char *detail, size_t cap)
     return CMX_OK;
 }
 
-/* Unloads libseccomp afterwards, which frees its tables of system calls. */
+/* Applies the filter. Then unloads libseccomp, because the library's tables of system calls need memory. */
 cmx_err confine_seccomp(char *detail, size_t cap)
 {
     struct cmx_why why = {""};

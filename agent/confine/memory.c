@@ -4,7 +4,8 @@
 
 #include "port/linux/libc/heap.h"
 
-/* Heap of one connection in bytes: a channel window in libssh, and as much for the local socket. */
+/* Heap that one connection may need, in bytes: libssh's channel window (up to 2 MB), and as much again for bytes that
+ * wait for the local socket. */
 #define EACH ((rlim_t)4 << 20)
 #define REST_MS 2000 /* sessions that did no work for this long are idle */
 

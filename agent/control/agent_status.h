@@ -14,7 +14,7 @@
 /* Maximum length of an answer in bytes: 48 KB for the confinement and the modules, and 1,536 bytes for each context. */
 #define STATUS_MAX (48 * 1024 + CMX_PROXY_CONTEXTS_MAX * 1536)
 
-/* A snapshot. Strings are borrowed. Times are those of cmx_port_now_ms. */
+/* A snapshot of the agent's state. Strings are borrowed. Times are those of cmx_port_now_ms. */
 struct status_view {
     uint64_t now_ms;
     uint64_t started_ms;
@@ -23,7 +23,7 @@ struct status_view {
     const char *reload_error;
     const char *config_file;
     const char *gateways;     /* the configured list of gateways */
-    const char *gateway_host; /* the gateway in use, or being tried */
+    const char *gateway_host; /* the gateway that is in use or is being tried */
     uint16_t gateway_port;
     const char *gateway_user;
     const struct confine_report *confinement;

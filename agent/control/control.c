@@ -14,8 +14,8 @@
 #include "cmxsafe/port/port.h"
 #include "port/linux/unix_listen.h"
 
-#define DISCARD_MAX 128      /* maximum number of reads: a client might never stop sending */
-#define CONTROL_PATH_MAX 108 /* sun_path of unix(7) */
+#define DISCARD_MAX 128      /* maximum number of reads in discard_input, because a client might never stop sending */
+#define CONTROL_PATH_MAX 108 /* size of sun_path (unix(7)) */
 #define TAG "control"
 
 /* Invariants: fd is negative in a free slot; answer is NULL until the request has been read. */
@@ -30,9 +30,11 @@ struct client {
 
 struct control {
     int listener;
-    int spare; /* kept for a client that arrives while the process has no other descriptor left; -1: in use */
+    /* An open descriptor, which is closed to make room for a client if the process has no other descriptor left. -1: it
+     * is closed. */
+    int spare;
     int watch; /* inotify descriptor of the socket's folder; -1: none (only control_serve notices a removed socket) */
-    bool lost; /* the socket was removed and could not be created again; logged once */
+    bool lost; /* the socket was removed and could not be created again; this was logged */
     char path[CONTROL_PATH_MAX];
     const struct control_command *commands;
     size_t n_commands;
@@ -115,7 +117,8 @@ static void restore_socket(struct control *c)
     c->lost = err != CMX_OK;
 }
 
-/* Closing with unread bytes would reset the connection before the client has read the answer. */
+/* Reads and discards what the client has sent. Otherwise close would reset the connection before the client has read
+ * the answer. */
 static void discard_input(int fd)
 {
     uint8_t bytes[512];
@@ -133,7 +136,8 @@ static void drop(struct client *k)
     k->fd = -1;
 }
 
-/* Without the spare descriptor, `status` would get no answer once connections have used up all other descriptors. */
+/* Accepts a client. If the process has no other descriptor left, closes the spare and uses its place. This way `status`
+ * works even when connections have used up all other descriptors. */
 static int accept_client(struct control *c)
 {
     int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -196,7 +200,7 @@ static bool write_answer(struct client *k)
         if (cmx_buf_skip(&k->out, (size_t)n))
             return false;
     }
-    return false; /* all is sent: closing marks the end of the answer */
+    return false; /* all is sent; the caller closes the connection, which marks the end of the answer */
 }
 
 int control_watch(const struct control *c)
@@ -216,7 +220,7 @@ size_t control_polls(const struct control *c, struct pollfd *fds)
         if (k->fd >= 0)
             fds[n++] = (struct pollfd){.fd = k->fd, .events = k->answer ? POLLOUT : POLLIN};
     }
-    /* Without the spare, accept could fail, and poll would then return at once, again and again. */
+    /* Poll the listener only while the spare is open. Otherwise accept could fail, and poll would never wait. */
     if (room && c->spare >= 0)
         fds[n++] = (struct pollfd){.fd = c->listener, .events = POLLIN};
     return n;

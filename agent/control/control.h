@@ -44,14 +44,14 @@ CMX_MUST_USE cmx_err control_open(struct control **out, const char *path, const 
  * -1: there is no such descriptor. */
 int control_watch(const struct control *c);
 
-/* Fills fds for poll; returns how many, at most CONTROL_CLIENTS_MAX + 1. */
+/* Fills fds for poll. Returns the number of entries, at most CONTROL_CLIENTS_MAX + 1. */
 size_t control_polls(const struct control *c, struct pollfd *fds);
 
-/* False: control_serve must be called every second, even if no descriptor is ready. */
+/* True if control_serve needs to be called only when a descriptor is ready. False: it must be called every second. */
 bool control_rests(const struct control *c);
 
-/* Call it after poll: accepts and answers clients, drops those that are late, and creates the socket again if it was
- * removed. Never blocks. */
+/* Call it after poll: accepts and answers clients, drops clients that exceed CONTROL_CLIENT_MS, and creates the socket
+ * again if it was removed. Never blocks. */
 void control_serve(struct control *c, const struct pollfd *fds, size_t n, uint64_t now_ms);
 
 /* Removes the socket and frees c, which may be NULL. */

@@ -72,7 +72,7 @@ static int ask_agent(const char *path, int fd, const char *line, FILE *to)
         return cli_fail(path, "the agent gave no answer", "see its log: journalctl -u cmxsafed");
     }
     error = len > strlen(ERROR_START) && strncmp(answer, ERROR_START, strlen(ERROR_START)) == 0;
-    (void)fwrite(answer, 1, len, error ? stderr : to); /* the caller checks `to` */
+    (void)fwrite(answer, 1, len, error ? stderr : to); /* the caller checks `to` for errors */
     cmx_mem_free(answer);
     return error ? 1 : 0;
 }

@@ -47,7 +47,7 @@ bool isolation_permits_sessions(struct isolation *s)
 
 /* ---- installation ---- */
 
-/* Cuts a listing of one set down to the text between the inner braces. NULL: the set is empty. */
+/* Cuts the listing of one set down to the text between the inner braces. Returns NULL if the set is empty. */
 static const char *elements(char *listing)
 {
     static const char before[] = "elements = {";
@@ -126,7 +126,8 @@ static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, bool learned
     if (learned)
         keep_learned(s, c, text + CMX_NFT_TEXT_MAX);
     err = install_text(s, c, text, &said);
-    if (learned && (err == CMX_EINVAL || err == CMX_ENOSPC)) { /* learned elements refused: install without them */
+    /* The learned elements may be the cause: install the rules without them. */
+    if (learned && (err == CMX_EINVAL || err == CMX_ENOSPC)) {
         memset(c->kept, 0, sizeof c->kept);
         err = install_text(s, c, text, &said);
     }
@@ -157,7 +158,7 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
     if (!err) {
         s->rules = *n;
         for (size_t i = 0; i < n->policy.n_contexts; i++)
-            s->rules.contexts[i].name = NULL; /* borrowed from c */
+            s->rules.contexts[i].name = NULL; /* not kept, because the name is borrowed from c */
         for (size_t i = 0; i < n->policy.n_gateways; i++)
             s->rules.policy.gateways[i].name = NULL;
         isolation_set_state(s, ISOLATION_IN_FORCE, "");

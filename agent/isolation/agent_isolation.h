@@ -25,14 +25,15 @@ CMX_MUST_USE cmx_err isolation_compile(const struct agent_config *c, bool follow
  * configuration cannot be turned into rules; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32]);
 
-/* For --check: CMX_EINVAL if the gateway's name cannot be looked up with isolation in force; why says what to do. */
+/* Checks that the gateways' names can be looked up while isolation is in force. CMX_EINVAL: they cannot; why says what
+ * to do. */
 CMX_MUST_USE cmx_err isolation_check_names(const struct agent_config *c, struct cmx_why *why);
 
 /* Installs the rules before the agent confines itself, and keeps them in force. Sets w->isolation; NULL if isolation is
  * not enabled. The functions below accept this NULL, except those for the engine's hooks. */
 extern const struct module isolation_module;
 
-/* The parts of isolation_module that isolation_status.c has. */
+/* Functions of isolation_module that isolation_status.c defines. */
 void isolation_json(const struct wiring *w, struct cmx_json *j);
 void isolation_text(const struct wiring *w, struct cmx_buf *out);
 

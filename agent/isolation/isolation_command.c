@@ -79,7 +79,7 @@ static int parse(int argc, char **argv, struct options *o, bool *done)
     return CLI_OK;
 }
 
-/* Appends a listing of each of the two tables that exists. *missing: how many do not exist. */
+/* Appends a listing of each table. Skips a table that does not exist. *missing: the number of skipped tables. */
 static cmx_err list_tables(struct nft *n, struct cmx_buf *out, unsigned *missing)
 {
     static const char *const commands[] = {"list table inet cmxsafe", "list table arp cmxsafe"};
@@ -115,7 +115,7 @@ static cmx_err set_agent_user(const char *file, struct isolation_section *s)
 }
 
 /* Permits the addresses that the gateways' names have now, because an agent without `enabled = yes` does not add them
- * to the rules. A name that cannot be looked up is an error; if `lenient` is set, it is left out. */
+ * to the rules. A name that cannot be looked up is an error. If `lenient` is set, such a name is left out. */
 static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient, struct cmx_buf *out,
                                      struct cmx_why *why)
 {
@@ -146,8 +146,8 @@ static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient,
     return err;
 }
 
-/* Writes the ruleset for the configuration file to out, and sets *text to it. With dry, and with
- * `enabled = yes`, names that cannot be looked up are left out. Returns the exit code. */
+/* Writes the ruleset for the configuration file to out, and sets *text to it. Leaves out names that cannot be looked up
+ * if `dry` is set or the file has `enabled = yes`. Returns the exit code. */
 static int compile(const char *file, bool dry, struct cmx_buf *out, const char **text)
 {
     struct config_report report = {.file = file, .line = print_line};
@@ -238,7 +238,7 @@ static void guard(uint64_t seconds, int pending, const sigset_t *ends, const cha
     _exit(0);
 }
 
-/* Starts the guard. Returns as fork(2). */
+/* Starts the guard. Returns the result of fork(2). */
 static pid_t start_guard(uint64_t seconds, int pending, const char *before)
 {
     sigset_t ends, was;
@@ -294,7 +294,8 @@ static int apply_unless(struct nft *n, const char *text, uint64_t seconds, struc
         return errno == EEXIST ? cli_fail("apply", "other rules are waiting for confirmation",
                                           "first run 'cmxsafed isolation --confirm' or '--remove'; nothing was changed")
                                : cli_fail(PENDING, strerror(errno), "nothing was changed");
-    pid = start_guard(seconds, fd, back); /* before the change, so that nothing can prevent the rollback */
+    /* The guard starts before the change, so that nothing can prevent the rollback. */
+    pid = start_guard(seconds, fd, back);
     close(fd);
     code = pid < 0 ? cli_fail("fork", strerror(errno), "nothing was changed") : run(n, text, false);
     if (code)
@@ -356,8 +357,8 @@ static int dry_run(struct nft *n, const char *text)
     return code;
 }
 
-/* True if isolation is enabled. Also true if the configuration cannot be read; *readable is then false. line: gets the
- * errors, as in struct config_report. */
+/* True if isolation is enabled. Also true if the configuration cannot be read; *readable is then false. line: receives
+ * the errors, as in struct config_report. */
 static bool is_enabled(const char *file, void (*line)(void *arg, const char *text), bool *readable)
 {
     struct config_report report = {.file = file, .line = line};

@@ -15,7 +15,7 @@ typedef enum {
     ISOLATION_RELEASED /* no longer enabled: the rules are left as they are and no longer observed */
 } isolation_state;
 
-/* An address in use by current sessions, for a gateway that is configured by name. */
+/* An address that sessions use now, of a gateway that is configured by name. */
 struct live_gateway {
     struct cmx_end end;
     unsigned sessions;

@@ -83,7 +83,7 @@ static void add_counter(void *arg, const char *name, unsigned long long packets)
     *(drop ? &s->denied : &s->passed) += packets;
 }
 
-/* Writes a line under the table, or nothing if the table is full. */
+/* Appends a line below the table. Appends nothing if out has no room for the line. */
 static void put_line(struct cmx_buf *out, const char *what)
 {
     if (cmx_buf_printf(out, "isolation: %s\n", what) != CMX_OK)

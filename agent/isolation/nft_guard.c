@@ -19,7 +19,8 @@
 #define TABLE "cmxsafe"
 #define ATTRIBUTE_HEAD sizeof(struct nlattr)
 #define ATTRIBUTE_ALIGN(n) (((size_t)(n) + 3) & ~(size_t)3)
-#define LISTING_MAX (64 * 1024) /* maximum length of both tables' listing without elements; isolation.nft has 14 KB */
+/* Maximum length of a listing of both tables without elements. isolation.nft has 14 KB. */
+#define LISTING_MAX (64 * 1024)
 #define MESSAGE_MAX (64 * 1024)
 #define QUEUE_BYTES (4 * 1024 * 1024) /* room for the events of one installation, a few hundred messages */
 #define INSTALL_ATTEMPTS 5
@@ -28,7 +29,7 @@
 struct nft_guard {
     struct nft *nft;
     int monitor, query;  /* netlink sockets */
-    char *room;          /* LISTING_MAX bytes, for a listing or a netlink message */
+    char *room;          /* buffer of LISTING_MAX bytes, for a listing or a netlink message */
     uint32_t generation; /* the kernel's generation number when the rules were last known to be as installed */
     bool changed;        /* another program has changed the rules since the last install */
     char who[NFT_PROGRAM_MAX];
@@ -48,7 +49,7 @@ static int open_netlink(bool monitor)
 
     if (ok && monitor) {
         if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) != 0)
-            (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes); /* reduced to the permitted size */
+            (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes); /* the kernel limits the size */
         ok = setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) == 0;
     }
     if (ok)
@@ -58,7 +59,7 @@ static int open_netlink(bool monitor)
     return -1;
 }
 
-/* Returns the attribute of that type in a message from nfnetlink, or NULL. */
+/* Returns the message's first attribute of that type, or NULL. */
 static const struct nlattr *attribute(const struct nlmsghdr *m, unsigned type)
 {
     const char *at = (const char *)m + NLMSG_HDRLEN + sizeof(struct nfgenmsg);
@@ -158,7 +159,7 @@ static void read_events(struct nft_guard *g, struct events *e)
         for (const struct nlmsghdr *m = (const void *)g->room; NLMSG_OK(m, left); m = NLMSG_NEXT(m, left))
             take_event(e, m);
     }
-    e->lost = e->lost || e->touched; /* the end of the transaction is missing */
+    e->lost = e->lost || e->touched; /* the transaction's last event did not arrive */
 }
 
 /* ---- rules ---- */
@@ -202,7 +203,7 @@ static cmx_err run_own(struct nft_guard *g, const char *text, struct cmx_why *wh
     if (after - before != 1 && (e.ours > 1 || e.lost))
         note_change(g, "");
     else if (after - before == 1 && before == g->generation)
-        g->generation = after; /* otherwise the next check lists the rules */
+        g->generation = after; /* if g->generation is not updated, the next check lists the rules */
     return CMX_OK;
 }
 

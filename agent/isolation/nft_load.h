@@ -11,7 +11,7 @@ struct nft;
 
 /* Loads libnftables. CMX_ENOTSUP: the library is missing; why names its package. CMX_ENOMEM. */
 CMX_MUST_USE cmx_err nft_open(struct nft **out, struct cmx_why *why);
-void nft_close(struct nft *n); /* NULL is fine */
+void nft_close(struct nft *n); /* n may be NULL */
 
 /* True if the process had CAP_NET_ADMIN at nft_open. Without it the calls below return CMX_EPERM. */
 bool nft_permitted(const struct nft *n);

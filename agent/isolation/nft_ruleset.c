@@ -13,13 +13,13 @@
 
 extern const char cmx_isolation_nft[];
 
-/* Writes until something fails; the caller checks err once, at the end. */
+/* A text that is being written. After an error nothing more is written; the caller checks err once, at the end. */
 struct text {
     struct cmx_buf *out;
     cmx_err err;
 };
 
-/* Appends one line or less, at most LINE_MAX_LEN bytes. */
+/* Appends a whole line or a part of a line, at most LINE_MAX_LEN bytes. */
 CMX_PRINTF(2, 3) static void put(struct text *t, const char *fmt, ...)
 {
     char line[LINE_MAX_LEN + 1];
@@ -49,7 +49,8 @@ static void put_rules(struct text *t, unsigned idle_s)
 
 /* ---- elements: one command each ---- */
 
-/* Sets for addresses exist once for each family: "gateways" means gateways4 or gateways6. */
+/* Returns the last character of a set's name. Each set of addresses exists twice, once for each family: for example,
+ * gateways4 and gateways6. */
 static char family(const struct cmx_ip *ip)
 {
     return cmx_ip_is_v4(ip) ? '4' : '6';
@@ -94,7 +95,7 @@ static void clean_name(const char *name, char out[COMMENT_MAX])
     out[n] = '\0';
 }
 
-/* user: "" or "UID . ". */
+/* Adds an address and port to a set. user: the start of the element, "" or "UID . ". */
 static void add_place(struct text *t, const char *set, const char *user, const struct cmx_iso_context *x,
                       const char *name)
 {

@@ -8,7 +8,7 @@
 #include "cmxsafe/core/text.h"
 
 #define RESOLV_CONF "/etc/resolv.conf"
-/* systemd-resolved(8): the servers that its stub forwards to, and its user. */
+/* systemd-resolved(8): the file with the servers that its stub forwards to, and its user. */
 #define RESOLVED_CONF "/run/systemd/resolve/resolv.conf"
 #define RESOLVED_USER "systemd-resolve"
 
@@ -146,7 +146,7 @@ cmx_err resolvers_find(const struct agent_config *c, struct resolvers *r, struct
         return cmx_why_fail(why, CMX_EINVAL,
                             "[isolation] forwarder: root may not query name servers; run the name server as another "
                             "user");
-    if (!any_name(&c->gateways)) /* nothing is looked up */
+    if (!any_name(&c->gateways)) /* no gateway is configured by name, so nothing is looked up */
         return CMX_OK;
     if (!r->n)
         add_file(r, RESOLV_CONF);

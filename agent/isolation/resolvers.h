@@ -1,8 +1,9 @@
 /* resolvers.h - finds the name servers that the agent may query: those in [isolation] resolvers or, if none are given
- * there, those in /etc/resolv.conf. That file can change while the agent runs (DHCP, another network).
+ * there, those in /etc/resolv.conf. The latter file can change while the agent runs (DHCP, another network).
  *
  * A name server on this machine (systemd-resolved's stub, dnsmasq) sends queries of its own, as another user. This
- * module finds the user and the upstream servers of systemd-resolved. Those of another forwarder must be configured. */
+ * module finds the user and the upstream servers of systemd-resolved. The user and the upstream servers of any other
+ * forwarder must be configured. */
 #pragma once
 
 #include <stdint.h>

@@ -16,7 +16,8 @@ const char *saved_rules_folder(void)
 {
     const char *folder = getenv("STATE_DIRECTORY");
 
-    return folder && folder[0] == '/' && !strchr(folder, ':') ? folder : NULL; /* a colon separates several folders */
+    /* Several folders, which a colon separates, are not supported. */
+    return folder && folder[0] == '/' && !strchr(folder, ':') ? folder : NULL;
 }
 
 static cmx_err path_of(char path[PATH_MAX])
@@ -44,7 +45,7 @@ cmx_err saved_rules_read(struct cmx_buf *out)
 
     if (err)
         return err;
-    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK); /* a FIFO reads as empty */
+    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: a FIFO reads as empty */
     if (fd < 0)
         return errno == ENOENT ? CMX_ENOENT : CMX_EIO;
     while (!err && (n = read(fd, chunk, sizeof chunk)) > 0)

@@ -20,7 +20,7 @@ struct isolation;
 struct wiring {
     struct agent_config *config; /* the configuration in force; owned by the agent */
     int wake;                    /* eventfd of the agent's loop, written when a session or the rules changed */
-    struct isolation *isolation; /* NULL: not enabled at the start */
+    struct isolation *isolation; /* NULL: isolation was not enabled at the start */
     struct cmx_proxy *proxy;
     bool sessions_held; /* the engine has no contexts, because the rules of isolation cannot be installed */
 };
@@ -40,7 +40,7 @@ struct module {
     cmx_err (*reload)(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
     /* Called at each turn of the agent's loop: at least once a minute, and at once when fd is readable. */
     void (*turn)(struct wiring *w);
-    int (*fd)(const struct wiring *w); /* -1: none */
+    int (*fd)(const struct wiring *w); /* returns a descriptor to poll, or -1 */
     void (*stop)(struct wiring *w);
     /* Write the module's part of the status: a member of "modules" in JSON, or lines under the table. */
     void (*json)(const struct wiring *w, struct cmx_json *j);

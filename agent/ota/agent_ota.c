@@ -91,7 +91,7 @@ static void ota_plan(const struct wiring *w, struct confine_plan *p)
     if (!wanted(w->config))
         return;
     confine_bind(p, w->config->ota.port);
-    confine_read_folder(p, w->config->ota.key_file); /* each reload checks the keys */
+    confine_read_folder(p, w->config->ota.key_file); /* each reload reads and checks the keys */
     confine_read_folder(p, w->config->ota.next_key_file);
     confine_write_folder(p, w->config->ota.spool); /* the agent replaces the update's record in this folder */
 }
@@ -178,7 +178,7 @@ static cmx_err keep_boot(void)
     return err;
 }
 
-/* On CMX_ENOMEM ota_stop frees the copies. */
+/* Copies the texts that the service needs. ota_stop frees the copies, also after CMX_ENOMEM. */
 static cmx_err keep_texts(const struct agent_config *c)
 {
     ota.name = cmx_mem_strdup(c->gateway.options.user);
@@ -189,7 +189,7 @@ static cmx_err keep_texts(const struct agent_config *c)
 static cmx_err ota_start(struct wiring *w, struct cmx_why *why)
 {
     const struct ota_section *o = &w->config->ota;
-    static struct cmx_ota_config config; /* the service borrows it */
+    static struct cmx_ota_config config; /* static, because the service borrows it */
     char name[OTA_HISTORY_NAME_MAX];
     cmx_err err;
 
@@ -236,7 +236,7 @@ static void ota_stop(struct wiring *w)
 {
     (void)w;
     ota.stopping = true;
-    ota_runner_abort(&ota.runner); /* a running hook would delay the stop */
+    ota_runner_abort(&ota.runner); /* otherwise a running hook would delay the stop */
     while (ota.watching)
         cmx_port_sleep_ms(10);
     cmx_ota_stop(ota.service);

@@ -11,7 +11,7 @@
 #include "cmxsafe/port/port.h"
 #include "port/linux/new_file.h"
 
-#define FILE_MAX 1024 /* CMX_OTA_PAST lines */
+#define FILE_MAX 1024 /* enough for CMX_OTA_PAST lines */
 
 static bool parse_line(const char *line, struct cmx_ota_past *p)
 {

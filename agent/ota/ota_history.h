@@ -8,7 +8,7 @@
 
 /* No lock: the caller calls one function at a time. */
 struct ota_history {
-    int folder; /* borrowed */
+    int folder; /* descriptor of the folder; borrowed */
     char name[OTA_HISTORY_NAME_MAX];
     struct cmx_ota_past past[CMX_OTA_PAST]; /* the oldest first */
     size_t n;

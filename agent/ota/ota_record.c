@@ -70,7 +70,7 @@ ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const 
     const bool can_tell = r->old_version[0] && version[0];
     const bool is_same = can_tell && strcmp(r->old_version, version) == 0;
     const bool reinstalled = r->image[0] && strcmp(r->image, r->last_image) == 0 &&
-                             strcmp(r->last_version, r->old_version) == 0; /* both systems have the old version */
+                             strcmp(r->last_version, r->old_version) == 0; /* then both systems have the old version */
     const bool is_old = is_same && !reinstalled;
 
     if (r->phase == OTA_NONE || r->phase == OTA_ROLLED_BACK)
@@ -114,7 +114,7 @@ ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const 
     return OTA_RESOLVED;
 }
 
-/* ---- the file: lines of a key and a value; the last one is `end` ---- */
+/* ---- the file: each line has a key and a value; the last line is `end` ---- */
 
 #define TEXT(key, member)                                                                                              \
     {                                                                                                                  \
@@ -122,7 +122,7 @@ ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const 
     }
 static const struct {
     const char *key;
-    size_t at, size; /* place of the text in struct ota_record */
+    size_t at, size; /* offset and size of the text in struct ota_record */
 } texts[] = {
     TEXT("boot", boot),   TEXT("old", old_version),       TEXT("new", new_version),           TEXT("why", why),
     TEXT("image", image), TEXT("last-image", last_image), TEXT("last-version", last_version),

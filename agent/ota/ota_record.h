@@ -29,12 +29,13 @@ typedef enum {
 
 struct ota_record {
     ota_phase phase;
-    char boot[OTA_BOOT_ID_MAX];            /* identifier of the boot in which the phase began */
-    char old_version[CMX_IMAGE_TEXT_MAX];  /* version before the update; empty: not known */
-    char new_version[CMX_IMAGE_TEXT_MAX];  /* version of the system on trial; empty: not known */
-    unsigned boots;                        /* boots of the new system since the update; in a rollback: since it began */
+    char boot[OTA_BOOT_ID_MAX];           /* identifier of the boot in which the phase began */
+    char old_version[CMX_IMAGE_TEXT_MAX]; /* version before the update; empty: not known */
+    char new_version[CMX_IMAGE_TEXT_MAX]; /* version of the system on trial; empty: not known */
+    /* Boots of the new system since the update. During a rollback: boots of the new system since the rollback began. */
+    unsigned boots;
     bool stuck;                            /* the new system is on trial and cannot be rolled back */
-    uint64_t since_ms;                     /* OTA_TRIAL: cmx_port_now_ms when the trial began in this boot */
+    uint64_t since_ms;                     /* in OTA_TRIAL: cmx_port_now_ms when the trial began in this boot */
     char why[OTA_WHY_MAX];                 /* reason for the rollback, without a newline */
     char image[OTA_IMAGE_MAX];             /* digest of the update's image */
     char last_image[OTA_IMAGE_MAX];        /* digest of the last image that was confirmed; empty: none */
@@ -47,8 +48,8 @@ typedef enum {
     OTA_INTERRUPTED_INSTALL /* the last update was interrupted during its installation */
 } ota_resolution;
 
-/* Moves the record to the phase of this start. boot: this boot's identifier; version: version of the running system,
- * empty: not known; has_version: a version hook is configured. Pure.
+/* Sets the record's phase for this start of the agent. boot: this boot's identifier; version: version of the running
+ * system, empty: not known; has_version: a version hook is configured. Pure.
  *
  * If the old version is running after a new boot, the system was rolled back. Exception: the update was the image that
  * was confirmed last, and the old version came from it. Both systems then have the same version, so the boot counts as

@@ -103,7 +103,7 @@ static void exec_command(const char *command, pid_t runner, int in, int out)
 {
     if (!cmx_child_end_with(runner, SIGKILL))
         _exit(126);
-    (void)setsid(); /* a process group to signal, and no terminal to read from */
+    (void)setsid(); /* gives the hook its own process group, which can be signalled, and takes away the terminal */
     unlimited_heap();
     if (in < 0)
         in = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -321,7 +321,8 @@ static void serve(int fd, const struct runner_command command[RUNNER_HOOKS])
             end_all(group);
         if (send(AGENT_FD, &reply, sizeof reply, MSG_NOSIGNAL) != (ssize_t)sizeof reply)
             break;
-        /* After a success the caller need not wait for processes that the hook left behind. */
+        /* After a success the reply comes first, so that the caller does not wait for processes that the hook left
+         * behind. */
         if (group > 0 && reply.err == CMX_OK)
             end_all(group);
     }
@@ -408,7 +409,7 @@ void ota_runner_abort(struct runner *r)
 {
     r->aborted = true;
     if (r->fd >= 0)
-        (void)shutdown(r->fd, SHUT_WR); /* the runner reads an end of file */
+        (void)shutdown(r->fd, SHUT_WR); /* the runner reads an end of file and ends the hook */
 }
 
 void ota_runner_stop(struct runner *r)

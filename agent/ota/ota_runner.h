@@ -25,7 +25,7 @@ typedef enum {
     RUNNER_HOOKS
 } runner_hook;
 
-#define RUNNER_LINE_MAX 160 /* maximum length of a line that is kept of a hook's output, with its NUL */
+#define RUNNER_LINE_MAX 160 /* maximum length of the line that is kept from a hook's output, with its NUL */
 
 struct runner_command {
     const char *text;  /* NULL: the hook does nothing and succeeds; borrowed until ota_runner_start returns */
@@ -42,10 +42,10 @@ struct runner {
 /* Forks: call it before any thread starts. CMX_EIO: the process could not be started. */
 CMX_MUST_USE cmx_err ota_runner_start(struct runner *r, const struct runner_command command[RUNNER_HOOKS]);
 
-/* Runs one hook and waits for its end. in: its standard input, or -1. CMX_OK: exit status 0, and line is the last line
- * of output, printable. On an error, line is a sentence for people, which ends with the hook's own last line.
- * CMX_EPERM: another exit status or a signal; CMX_ETIMEOUT: ended at its limit; CMX_EIO: the runner is gone. One caller
- * at a time. */
+/* Runs one hook and waits for its end. in: descriptor of the hook's standard input, or -1. CMX_OK: the exit status is
+ * 0, and line is the last line of output, printable. On an error, line is a sentence for people, which ends with the
+ * hook's own last line. CMX_EPERM: another exit status or a signal; CMX_ETIMEOUT: the hook was ended at its limit;
+ * CMX_EIO: the runner is gone. One caller at a time. */
 CMX_MUST_USE cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, size_t cap);
 
 /* Ends the hook that is running, if any; ota_runner_call then returns within seconds, and later calls fail. Any thread.

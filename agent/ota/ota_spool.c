@@ -103,7 +103,7 @@ static cmx_err erase(void *arg, uint32_t offset, uint32_t len)
     (void)arg;
     (void)offset;
     (void)len;
-    return CMX_OK; /* a file needs no erase */
+    return CMX_OK; /* a file does not need to be erased */
 }
 
 static cmx_err write_at(void *arg, uint32_t offset, const void *data, size_t len)
@@ -166,7 +166,7 @@ static void record_confirmed(struct ota_spool *s)
     snprintf(s->record.last_version, sizeof s->record.last_version, "%s", s->version);
 }
 
-/* The hook gets the signed bytes, without the trailer. */
+/* Runs the install hook. The hook gets the signed bytes, without the trailer. */
 static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_why *why)
 {
     struct ota_spool *s = arg;
@@ -220,7 +220,7 @@ static cmx_err confirm(void *arg, struct cmx_why *why)
     record_confirmed(s);
     err = record_keep(s, why);
     if (err)
-        s->record.phase = OTA_TRIAL; /* so that the next call runs the hook again */
+        s->record.phase = OTA_TRIAL; /* so that the next call of confirm runs the hook again */
     return err;
 }
 
@@ -272,7 +272,7 @@ static cmx_err open_files(struct ota_spool *s, const char *path)
     }
     s->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (s->fd >= 0 && (fstat(s->fd, &st) != 0 || !S_ISREG(st.st_mode))) {
-        errno = EINVAL; /* a device, for example, cannot be emptied for the next update */
+        errno = EINVAL; /* only a regular file can be emptied for the next update */
         return CMX_EIO;
     }
     if (s->fd >= 0)
@@ -305,13 +305,14 @@ cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *confi
                     "%s is damaged or unreadable: it is not known whether an update is on trial, "
                     "so nothing is confirmed",
                     s->record_name);
-    /* A hook that outlives a killed agent may still read the file. It then holds this lock, which belongs to the open
-     * file that the hook inherited. */
+    /* A hook that outlives a killed agent may still read the file. Such a hook holds this lock, because the lock
+     * belongs to the open file that the hook inherited. */
     if (flock(s->fd, LOCK_EX | LOCK_NB) == 0)
         ota_spool_empty(s);
     if (config->has_version)
         ask_version(s);
-    if (resolve(s, &s->problem) != CMX_OK) /* a full disk must not keep the agent from its gateway */
+    /* An error is only logged, because a full disk must not keep the agent from its gateway. */
+    if (resolve(s, &s->problem) != CMX_OK)
         cmx_log(CMX_LOG_ERROR, TAG, "%s; nothing is confirmed or rolled back until the record can be written",
                 s->problem.text);
     return CMX_OK;

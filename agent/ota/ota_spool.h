@@ -21,7 +21,7 @@ struct ota_spool_config {
 struct ota_spool {
     struct ota_spool_config config;
     int fd;     /* descriptor of the spool file */
-    int folder; /* descriptor of its folder */
+    int folder; /* descriptor of the spool file's folder */
     char record_name[256];
     struct ota_record record;
     bool undecided;         /* the version hook has not succeeded since the boot; until it does, nothing is confirmed */
@@ -32,9 +32,10 @@ struct ota_spool {
     char version[CMX_IMAGE_TEXT_MAX];
 };
 
-/* Opens or creates the file, and empties it, because a killed agent may have left an upload there. Reads the record,
- * runs the version hook, and writes the record; if this fails, the status shows it as the problem. CMX_EIO: a file
- * cannot be opened, or the boot is not known. CMX_EBUSY: another agent uses the file. *why has the reason. */
+/* Opens or creates the file. Empties it, because a killed agent may have left an upload there, unless a hook of that
+ * agent still reads it. Reads the record, runs the version hook, and writes the record. If the record cannot be read or
+ * written, the status shows this as the problem. CMX_EIO: a file cannot be opened, or the boot is not known. CMX_EBUSY:
+ * another agent uses the file. *why has the reason. */
 CMX_MUST_USE cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *config, struct cmx_why *why);
 void ota_spool_close(struct ota_spool *s);
 
