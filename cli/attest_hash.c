@@ -93,8 +93,8 @@ static int compare(const struct job *j, const struct cmx_ranges *ranges, bool *s
     return rc;
 }
 
-/* Bisects the span until it has found the chunks that differ. Each step takes one or two requests, so a single
- * differing chunk in 4 GB is found with at most 40 requests. */
+/* Finds the chunks of the span that differ, by bisection. Each step takes one or two requests, so a single differing
+ * chunk in 4 GB is found with at most 40 requests. */
 static int locate(struct job *j, struct cmx_range span)
 {
     uint32_t chunks = (span.end - span.begin + CMX_CHUNK - 1) / CMX_CHUNK;
@@ -115,7 +115,7 @@ static int locate(struct job *j, struct cmx_range span)
     if (!rc && !same)
         rc = locate(j, half.r[0]);
     half.r[0] = (struct cmx_range){half.r[0].end, span.end};
-    if (!rc && !same) /* the second half may still be equal */
+    if (!rc && !same) /* the first half differs; the second half may still be equal */
         rc = compare(j, &half, &same);
     else
         same = false; /* the first half was equal, so the second half differs */

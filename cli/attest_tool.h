@@ -16,12 +16,12 @@ struct attest_options {
     const char *attest_key; /* path of the device's attestation key; NULL: key_path is used */
     const char *image_path;
     const char *manifest_path;
-    const char *challenge; /* text; NULL: a random challenge */
+    const char *challenge; /* challenge as text; NULL: a random challenge */
     const char *ranges;
-    const char *nonce;   /* hex; NULL: a random nonce */
+    const char *nonce;   /* nonce in hex; NULL: a random nonce */
     const char *gateway; /* pin of the gateway's host key */
     const char *session; /* SSH session identifier in hex */
-    const char *token;   /* path of a saved token, verified instead of a device's answer */
+    const char *token;   /* path of a saved token, which is verified instead of a device's answer */
     const char *save;    /* path where the token is saved; NULL: the token is not saved */
     uint64_t at;         /* offset in flash at which the image begins */
     bool evidence;

@@ -36,10 +36,12 @@ static const char about[] =
 
 /* The outcome, for --json. */
 enum outcome {
-    OUTCOME_NOT_SENT, /* not sent; with --look: the device is running another version. The update can be tried again */
-    OUTCOME_REFUSED,  /* the device does not accept the image */
-    OUTCOME_LOST,     /* the device has the image; this command saw no confirmation */
-    OUTCOME_SENT,     /* --no-wait: the device has the image; this command did not wait for the confirmation */
+    /* The image was not sent. With --look: the device is not running the image, or has not confirmed it. In both cases
+     * the update can be tried again. */
+    OUTCOME_NOT_SENT,
+    OUTCOME_REFUSED, /* the device does not accept the image */
+    OUTCOME_LOST,    /* the device has the image; this command saw no confirmation */
+    OUTCOME_SENT,    /* --no-wait: the device has the image; this command did not wait for the confirmation */
     OUTCOME_ROLLED_BACK,
     OUTCOME_OTHER_VERSION, /* the device confirmed an update, but reports a version other than the expected one */
     OUTCOME_UPDATED,       /* the device is running the image and has confirmed it */
@@ -51,7 +53,9 @@ struct update {
     const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
     uint64_t port, wait_s, limit_kbps;
     bool no_wait, opaque, quiet, look, json;
-    const char *since;   /* the boot identifier before the update that an earlier run began; NULL: no earlier run */
+    /* --since: the boot identifier that the device had when an earlier run of this command began the update; NULL: no
+     * earlier run */
+    const char *since;
     const char *version; /* the version that the device reports once it runs the image; "": not known */
     FILE *words;         /* the stream for text that people read */
     enum outcome outcome;
@@ -154,7 +158,7 @@ static int check_file(struct update *u)
     return CLI_OK;
 }
 
-/* Call before the update, so that a wrong key file is found then and not after it. */
+/* Call this before the update, so that a wrong key file is reported before the update and not after it. */
 static int check_attest_key(const struct update *u)
 {
     struct cmx_why why = {""};

@@ -26,7 +26,7 @@ struct job {
     const uint8_t *data;
     size_t len;
     uint32_t at;
-    uint32_t end; /* 0: the end of flash */
+    uint32_t end; /* offset at which the described part of flash ends; 0: at the end of flash */
     bool any_version;
     struct cmx_manifest m;
 };

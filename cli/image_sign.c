@@ -39,7 +39,7 @@ static int write_signed(const char *in, const char *out, const char *key, uint32
     char buf[16384];
     FILE *from = cmx_file_open(in);
     struct cmx_new_file to;
-    int unreadable = 0; /* errno of a failed read */
+    int unreadable = 0; /* errno of a failed read; 0: no read failed */
     bool ok = true, whole = true;
 
     if (!from)
@@ -81,7 +81,7 @@ static int sign_with(const struct sign_options *o, const struct cmx_image *image
         cmx_trailer_message(&t, image->digest, message);
         err = signing_key_sign(key, message, sizeof message, t.signature);
     }
-    if (!err) { /* verify before writing: a PKCS#11 token may be faulty */
+    if (!err) { /* a PKCS#11 token may be faulty, so verify the signature before writing it */
         memcpy(keys.key[0], pub, sizeof pub);
         err = cmx_trailer_verify(&t, &keys, t.signed_len, image->digest);
     }

@@ -47,7 +47,7 @@ static cmx_err place_of(struct place *p, const char *where)
     if (cmx_text_url_decode(pin, len, 0, (uint8_t *)p->pin, sizeof p->pin - 1, &used) != CMX_OK)
         return CMX_EFORMAT;
     p->pin[used] = '\0';
-    p->uri[before - 1] = '\0'; /* removes the separator in front of pin-value too */
+    p->uri[before - 1] = '\0'; /* cuts the URI before the separator in front of pin-value */
     if (pin[len])
         snprintf(p->uri + before - 1, sizeof p->uri - before + 1, "%c%s", where[before - 1], pin + len + 1);
     return CMX_OK;
@@ -185,7 +185,7 @@ cmx_err signing_key_public(struct signing_key *key, uint8_t pub[CMX_P256_PUBLIC_
         return CMX_OK;
     }
     OPENSSL_free(encoded);
-    /* An engine's key supports only the old interface. */
+    /* A key from an engine supports only OpenSSL's old interface. */
     ERR_clear_error();
     ec = EVP_PKEY_get0_EC_KEY((EVP_PKEY *)key);
     if (!ec || EC_POINT_point2oct(EC_KEY_get0_group(ec), EC_KEY_get0_public_key(ec), POINT_CONVERSION_UNCOMPRESSED, pub,

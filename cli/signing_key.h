@@ -12,7 +12,7 @@ struct signing_key; /* an EVP_PKEY */
 /* Opens a key. where: a file or a URI. Prompts on the terminal for a file's passphrase, and for a token's PIN unless
  * the URI contains it. On failure prints the error and returns CMX_ENOKEY. */
 CMX_MUST_USE cmx_err signing_key_open(struct signing_key **out, const char *where);
-void signing_key_close(struct signing_key *key); /* NULL is fine */
+void signing_key_close(struct signing_key *key); /* key may be NULL */
 
 CMX_MUST_USE cmx_err signing_key_public(struct signing_key *key, uint8_t pub[CMX_P256_PUBLIC_LEN]);
 

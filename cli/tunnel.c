@@ -115,7 +115,7 @@ static void run_ssh(const struct tunnel *t)
     _exit(127);
 }
 
-/* Runs in the child. */
+/* Runs in the child process. Does not return. */
 static void become_ssh(const struct tunnel *t, pid_t parent)
 {
     if (cmx_child_end_with(parent, SIGTERM))

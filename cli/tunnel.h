@@ -11,13 +11,14 @@
 #include "cmxsafe/core/err.h"
 
 struct tunnel {
-    const char *gateway;               /* "[user@]host[:port]" or a Host alias from ssh_config; borrowed */
-    const char *config;                /* ssh's -F; NULL: the operator's own; borrowed */
-    const char *device;                /* host name or address, resolved by the gateway; borrowed */
-    uint16_t remote[2];                /* the device's ports; 0: none */
-    uint16_t local[2];                 /* the forwards' ports on our loopback */
-    const volatile sig_atomic_t *stop; /* *stop not 0: give up; the caller's signal handler sets it */
-    pid_t pid;                         /* 0: not running */
+    const char *gateway; /* "[user@]host[:port]" or a Host alias from ssh_config; borrowed */
+    const char *config;  /* path of ssh's configuration (-F); NULL: the operator's own; borrowed */
+    const char *device;  /* host name or address, resolved by the gateway; borrowed */
+    uint16_t remote[2];  /* ports of the device's services; 0: no forward */
+    uint16_t local[2];   /* the forwards' ports on our loopback */
+    /* The caller's signal handler sets *stop. If *stop is not 0, tunnel_open and tunnel_keep give up. */
+    const volatile sig_atomic_t *stop;
+    pid_t pid; /* process of ssh; 0: ssh is not running */
 };
 
 /* The caller has set gateway, config, device, remote and stop. Waits until ssh accepts connections on local[0];

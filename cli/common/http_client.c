@@ -60,7 +60,7 @@ static cmx_err error_of(CURLcode rc)
         return CMX_ETRUNC;
     case CURLE_WRITE_ERROR:
         return CMX_ENOSPC;
-    case CURLE_UNSUPPORTED_PROTOCOL: /* no status line: libcurl takes the answer for HTTP/0.9 */
+    case CURLE_UNSUPPORTED_PROTOCOL: /* the answer has no status line, so libcurl takes it for HTTP/0.9 */
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
         return CMX_EPROTO;
@@ -120,7 +120,7 @@ static void set_options(CURL *c, const struct http_request *q, struct http_answe
 
     if (from && from[0]) {
         snprintf(source, sizeof source, "host!%s", from);
-        curl_easy_setopt(c, CURLOPT_INTERFACE, source); /* curl copies it */
+        curl_easy_setopt(c, CURLOPT_INTERFACE, source); /* libcurl copies the string */
     }
     curl_easy_setopt(c, CURLOPT_PROXY, "");
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http");

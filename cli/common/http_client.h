@@ -12,11 +12,12 @@
 
 #define HTTP_ANSWER_MAX (64 * 1024)
 #define HTTP_URL_MAX 4096
-#define HTTP_SOURCE_VARIABLE "CMXSAFE_SOURCE" /* environment variable: the source address of requests that set none */
+/* Name of the environment variable with the source address for requests whose `source` is NULL. */
+#define HTTP_SOURCE_VARIABLE "CMXSAFE_SOURCE"
 
-/* The body of a POST: the bytes of a file from `first` on, at most kbps KB a second (0: no limit). */
+/* The body of a POST: the bytes of a file from offset `first` on. kbps: maximum rate in KB a second; 0: no limit. */
 struct http_upload {
-    FILE *file; /* positioned at first */
+    FILE *file; /* positioned at offset `first` */
     uint64_t first, total;
     unsigned kbps;
     /* Called during the upload. `sent` includes the bytes before `first`. If it returns false, the request ends. */
@@ -26,19 +27,19 @@ struct http_upload {
 
 struct http_request {
     const char *base;                 /* "http://host[:port]"; slashes at its end are ignored */
-    const char *target;               /* "/evidence?nonce=..." */
+    const char *target;               /* for example "/evidence?nonce=..." */
     const char *accept;               /* NULL: no Accept header */
     const char *source;               /* connect from this address; NULL: see HTTP_SOURCE_VARIABLE */
     unsigned silence_ms;              /* give up after this long without a byte in either direction */
     unsigned total_ms;                /* give up after this long in total; 0: no limit */
     bool post;                        /* the method is POST; without upload, the body is empty */
-    const struct http_upload *upload; /* NULL: none */
+    const struct http_upload *upload; /* NULL: no body */
 };
 
 struct http_answer {
-    int status;       /* 0: no answer */
+    int status;       /* HTTP status; 0: no answer */
     char type[64];    /* Content-Type without parameters, lower case */
-    unsigned retry_s; /* Retry-After; 0: none */
+    unsigned retry_s; /* value of Retry-After; 0: none */
     size_t len;
     uint8_t *body; /* owned; a NUL follows the len bytes */
 };

@@ -12,8 +12,8 @@
 /* Reads the value at a path. path: member names joined by dots, such as "running.version". out: the text of a string,
  * or a number, true, false or null as written. In a string, '?' replaces bytes that are not printable ASCII, and all
  * escapes except \", \\ and \/. CMX_ENOENT: there is no such member, or its value is an object or array. CMX_EFORMAT:
- * the text is not JSON. CMX_ENOSPC: out is too small; it holds the beginning of a string, or "" for another value.
- * After the other errors out is "". */
+ * the text is not JSON. CMX_ENOSPC: out is too small. It then holds the beginning of a string, or "" for a value of
+ * another type. After the other errors out is "". */
 CMX_MUST_USE cmx_err json_get(const char *text, const char *path, char *out, size_t cap);
 
 /* Like json_get, for a member that may be missing. False: json_get failed; out is as json_get left it. */
