@@ -85,7 +85,7 @@ int image_fill(int argc, char **argv)
     const struct cli_option options[] = {
         CLI_TEXT("key", "FILE", "16 bytes or more, made with: openssl rand -out fill.key 32", &j.key_path,
                  .required = true),
-        CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "where in flash IMAGE begins", &j.at, .hex = true),
+        CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "the offset in flash at which IMAGE begins", &j.at, .hex = true),
         CLI_NUMBER("end", "OFFSET", 0, UINT32_MAX, "where the filler ends", &j.end, .hex = true),
     };
     struct cli_line line = CLI_LINE("cmxsafe image fill", "IMAGE OUTPUT", about, 2, 2, options);

@@ -421,7 +421,7 @@ def _mask_option(text):
 def add_command(p):
     p.add_argument("image", type=Path, metavar="IMAGE", help="an application image or a dump of flash")
     p.add_argument("--at", type=number_option(), default=0x10000, metavar="OFFSET",
-                   help="where in flash IMAGE begins (default: 0x10000)")
+                   help="the offset in flash at which IMAGE begins (default: 0x10000)")
     p.add_argument("--flash-size", type=parse_size, default=4 << 20, metavar="BYTES", help="4MB, 8MB, 0x400000, ...")
     p.add_argument("--end", type=parse_size, metavar="OFFSET",
                    help="where the described part of flash ends; without it, at the end of flash")
@@ -446,5 +446,6 @@ def add_fill_command(p):
     p.add_argument("image", type=Path, metavar="IMAGE")
     p.add_argument("output", type=Path, metavar="OUTPUT")
     p.add_argument("--key", type=Path, required=True, metavar="FILE", help="16 bytes or more; secret, not the device's key")
-    p.add_argument("--at", type=number_option(), default=0x10000, metavar="OFFSET", help="where in flash IMAGE begins")
+    p.add_argument("--at", type=number_option(), default=0x10000, metavar="OFFSET",
+                   help="the offset in flash at which IMAGE begins")
     p.add_argument("--end", type=number_option(), default=0x400000, metavar="OFFSET", help="where the filler ends")
