@@ -41,13 +41,14 @@ struct gw {
     char fleet_text[GW_ADDRESS_MAX + 4];
     char domain[GW_NAME_MAX];
     char account[GW_NAME_MAX];
-    char listen[GW_HOST_MAX];     /* "[::]:2222" */
+    char listen[GW_HOST_MAX];     /* address and port on which devices' connections are accepted, such as "[::]:2222" */
     char proxies[GW_PROXIES_MAX]; /* addresses and prefixes of load balancers that send PROXY headers; "": none */
     char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
-    bool locked;    /* this process holds the gateway's lock */
-    bool unsettled; /* what this or an earlier holder of the lock stored may not be in force (gw_folder_settle) */
-    int lock;       /* the lock file's descriptor, if locked */
+    bool locked; /* this process holds the gateway's lock */
+    /* A change that this process or an earlier holder of the lock stored may not be in force (gw_folder_settle). */
+    bool unsettled;
+    int lock; /* the lock file's descriptor, if locked */
 };
 
 /* Sets g->dir and clears the rest of g. dir: the folder that the operator named. If dir is NULL, uses $CMXSAFE_GATEWAY.

@@ -14,7 +14,8 @@ static size_t prefix_len(const char *folder)
     return slash ? (size_t)(slash - folder) : 0;
 }
 
-/* The helper is beside this program (a build tree), or in PREFIX/lib/cmxsafe if this program is PREFIX/bin/cmxsafe. */
+/* In a build tree, the helper is beside this program. If this program is installed as PREFIX/bin/cmxsafe, the helper is
+ * in PREFIX/lib/cmxsafe. */
 cmx_err gw_helper_source(char out[GW_PATH_MAX], struct cmx_why *e)
 {
     char folder[GW_PATH_MAX - 48];

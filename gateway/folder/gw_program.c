@@ -17,7 +17,7 @@
 #define ERRORS_MAX ((size_t)16 << 10)
 #define WORDS_MAX 32
 #define LINE_CHARS_MAX 512
-#define SEPARATOR '\x1f' /* no name, address or path has it */
+#define SEPARATOR '\x1f' /* names, addresses and paths do not contain this character */
 
 static mode_t callers_umask = 022;
 
@@ -119,7 +119,7 @@ static void stream_take(struct program_stream *s)
         return;
     if (n > 0)
         s->len += (size_t)n;
-    if (n <= 0 || s->len > s->max) /* if the program writes more, it gets SIGPIPE */
+    if (n <= 0 || s->len > s->max) /* after this, a program that writes more gets SIGPIPE */
         stream_end(s);
     else
         (void)fwrite(piece, 1, (size_t)n, s->out); /* fclose fails if memory ran out */

@@ -40,7 +40,8 @@ static cmx_err find_owner(struct gw_registry *r, const char *fingerprint, struct
     return err;
 }
 
-/* Appends option="HOST:PORT" for each row (host, port) of the query; if there is none, for NOWHERE. */
+/* Appends option="HOST:PORT" for each row (host, port) of the query. If the query has no row, appends the option once,
+ * with NOWHERE. */
 static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *option, const char *sql, int64_t id,
                         struct cmx_why *e)
 {
@@ -70,14 +71,14 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
 /* The hosts on which a small deployment's services listen. */
 #define LOOPBACK "(SELECT 'localhost' AS host UNION ALL SELECT '127.0.0.1')"
 
-/* The services that a device's direct contexts may use, and its own listeners, because the agent (probe_interval)
- * checks them end to end. */
+/* Selects the services that a device's direct contexts may use, and the device's own listeners. The
+ * listeners are included because the agent (probe_interval) checks them end to end. */
 static const char device_opens[] = "SELECT host, port FROM direct WHERE device = ?1 UNION ALL"
                                    " SELECT address, port FROM port WHERE device = ?1 AND address <> '' UNION ALL"
                                    " SELECT host, port FROM port JOIN " LOOPBACK " WHERE device = ?1 AND address = ''";
 
-/* The services that the platform's grants permit: each with the device's address and with its name or, in a small
- * deployment, with the hosts of the loopback. */
+/* Selects the services that the platform's grants permit. Each service is listed with the device's address and again
+ * with its name. A small deployment lists it with the hosts of the loopback instead. */
 #define PLATFORMS_DEVICES                                                                                              \
     "active_grants p JOIN device d ON d.id = p.device AND d.revoked IS NULL WHERE p.consumer = ?1 AND d.address IS "
 static const char platform_opens[] =

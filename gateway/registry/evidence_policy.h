@@ -74,7 +74,7 @@ struct gw_standing {
     bool quarantined;
     int64_t max_age_s;
     int64_t at;        /* Unix time of the last verdict; 0: none */
-    int64_t left;      /* seconds until its trusted evidence is too old; 0: none is fresh */
+    int64_t left;      /* seconds until its trusted evidence is too old; 0: it has no fresh, trusted evidence */
     bool trusted;      /* the last verdict was "trusted", and gw_grant_expire has not marked it as too old */
     char manifest[65]; /* digest of the manifest that the evidence matched; "": none */
     char reason[GW_REASON_MAX];

@@ -425,7 +425,7 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
     return gw_sql_end(stmt, err);
 }
 
-/* All grants, with the columns that read_record reads. */
+/* Selects all grants, with the columns that read_record reads. */
 #define RECORDS                                                                                                        \
     "SELECT * FROM (SELECT c.kind, c.name, coalesce(d.name, '@' || g.team) AS target, g.port, g.ends, g.left,"         \
     " g.glass, g.why FROM given_grants g JOIN consumer c ON c.id = g.consumer LEFT JOIN device d ON d.id = g.device"   \
@@ -494,8 +494,8 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
 }
 
 /* Stores the present time if a grant has an end, or if there is trusted evidence. After a reboot, grants with an end do
- * not count while the clock is behind the stored time. forward true: does not replace a later stored time. forward
- * false: replaces any stored time. An operator's command passes false, because the operator is trusted to have set the
+ * not count while the clock is behind the stored time. forward: if true, a later stored time is not replaced; if false,
+ * any stored time is replaced. An operator's command passes false, because the operator is trusted to have set the
  * clock correctly. */
 static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e)
 {

@@ -81,7 +81,7 @@ CMX_MUST_USE cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_g
 struct gw_grant_record {
     struct gw_consumer consumer;
     char target[GW_NAME_MAX + 1]; /* a device, or "@GROUP" */
-    uint16_t port;                /* 0, for a group only: all ports of its devices */
+    uint16_t port;                /* 0: all ports of the group's devices; a grant to a device always names a port */
     int64_t ends;                 /* Unix time; 0: never */
     int64_t left;                 /* seconds until the end; 0: it has ended, or it never ends */
     bool break_glass;
@@ -99,9 +99,9 @@ CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_c
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 
-/* Computes the seconds until the next grant or trusted evidence ends. ended true: one that has ended, but that
- * gw_grant_expire has not processed yet, counts as 0 seconds; false: it is ignored. CMX_ENOENT: there is no such grant
- * or evidence. */
+/* Computes the seconds until the next grant or trusted evidence ends. ended: true if a grant or evidence that has
+ * ended, but that gw_grant_expire has not processed yet, counts as 0 seconds; otherwise it is ignored. CMX_ENOENT:
+ * there is no such grant or evidence. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
 /* Stores the present time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);

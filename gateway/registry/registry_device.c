@@ -212,7 +212,8 @@ static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, s
     return err;
 }
 
-/* Enrols a device. d->id 0: a new one; otherwise a revoked device, which was repaired or replaced and has a new key. */
+/* Enrols a device. If d->id is 0, adds a new device. Otherwise d->id is that of a revoked device, which was repaired
+ * or replaced and has a new key. */
 static cmx_err enroll_row(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, struct cmx_why *e)
 {
     const char *address = d->address[0] ? d->address : NULL;
@@ -230,8 +231,8 @@ static cmx_err enroll_row(struct gw_registry *r, struct gw_device *d, const stru
     if (err)
         return err;
     if (d->id)
-        err =
-            gw_sql_run(r, e, "DELETE FROM evidence WHERE device = ?", "i", d->id); /* of the device before its repair */
+        /* Delete the evidence that the device gave before its repair. */
+        err = gw_sql_run(r, e, "DELETE FROM evidence WHERE device = ?", "i", d->id);
     else
         d->id = sqlite3_last_insert_rowid(r->db);
     if (!err)
@@ -383,7 +384,7 @@ cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why
                      "tii", d.name, (int64_t)time(NULL), d.id);
     for (size_t i = 0; !err && i < sizeof rows / sizeof rows[0]; i++)
         err = gw_sql_run(r, e, rows[i], "i", d.id);
-    /* Otherwise a later device with this name would get the policy. */
+    /* Delete the device's policy. Otherwise a later device with this name would get it. */
     if (!err)
         err = gw_sql_run(r, e,
                          "DELETE FROM policy_manifest WHERE policy IN (SELECT id FROM policy WHERE kind = 'device' AND"

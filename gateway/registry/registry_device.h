@@ -40,7 +40,8 @@ CMX_MUST_USE cmx_err gw_device_revoke(struct gw_registry *r, const char *name, g
  * CMX_EINVAL: the device is active. */
 CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e);
-/* Replaces the device's key. Consumers use the address, so it does not change. The old key can never log in again. */
+/* Replaces the device's key. The address does not change, because consumers use it. The old key can never log in
+ * again. */
 CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
                                       struct cmx_why *e);
 
@@ -51,7 +52,8 @@ CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, const struct gw_d
 /* Checks whether k can be enrolled. CMX_EEXIST: k is or was the key of a device or platform, or is the key of a CA. */
 CMX_MUST_USE cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e);
 
-/* CMX_OK: the key was revoked or replaced, perhaps of a device that was deleted. CMX_ENOENT: it was not. */
+/* Looks for a key that was revoked or replaced, including the keys of deleted devices. CMX_OK: the key is such a key.
+ * CMX_ENOENT: it is not. */
 CMX_MUST_USE cmx_err gw_device_find_retired_key(struct gw_registry *r, const char *fingerprint, struct cmx_why *e);
 
 /* Finds the name of the active device that has this address. CMX_ENOENT: no device has it. */

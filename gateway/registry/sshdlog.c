@@ -80,8 +80,8 @@ static void set_detail(struct gw_log_line *out, const char *text, size_t len)
     cmx_text_clean_ascii(out->detail, sizeof out->detail, text, len < 120 ? len : 120);
 }
 
-/* "Received request from A port N to remote forward to host H port P, but the request was denied.", and the same line
- * with "to connect to host" instead of "to remote forward to host". */
+/* Parses "Received request from A port N to remote forward to host H port P, but the request was denied.", and the same
+ * line with "to connect to host" instead of "to remote forward to host". */
 static void parse_denied(struct gw_log_line *out, const char *line)
 {
     static const char end[] = ", but the request was denied.";

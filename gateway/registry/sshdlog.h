@@ -11,7 +11,7 @@ typedef enum {
     GW_LOG_OTHER,
     GW_LOG_ACCEPTED, /* a peer logged in. Sets fingerprint; for a certificate also authority and serial */
     GW_LOG_CHILD,    /* sshd started the process that serves the session's forwards. number: its pid */
-    GW_LOG_FAILED,   /* wrong key or user, or the login took too long. fingerprint: of the key, or "" */
+    GW_LOG_FAILED,   /* wrong key or user, or the login took too long. fingerprint: the key's fingerprint, or "" */
     GW_LOG_DENIED,   /* sshd refused a forward that the key does not permit. detail: the forward */
     GW_LOG_IN_USE,   /* another process listens on the requested port. number: the port */
     GW_LOG_FATAL,    /* sshd exits after a fatal error. detail: its message */

@@ -50,12 +50,13 @@ static cmx_err end_elements(struct nft_job *job, cmx_err err)
     return err;
 }
 
-/* What the elements of a set or map contain: uids or, with BY_GROUP, gids; with IDENTITIES, also the identities of
- * these users or groups. */
+/* Flags for the elements of a set or map. An element has a uid or, with BY_GROUP, a gid. With IDENTITIES it also has
+ * the identity of this user or group. */
 #define BY_GROUP 1u
 #define IDENTITIES 2u
 
-/* Returns the uid of entry *a as seen in the namespace or, with BY_GROUP, its gid. -1: none. */
+/* Returns the uid of entry *a as it is seen in the gateway's namespace. With BY_GROUP, returns the gid instead. -1: the
+ * entry has no such id. */
 static long socket_id(const struct nft_job *job, const struct gw_allowed *a, uint64_t what)
 {
     if (what & BY_GROUP)
@@ -67,8 +68,8 @@ static long socket_id(const struct nft_job *job, const struct gw_allowed *a, uin
     return a->by_number ? a->uid : -1;
 }
 
-/* Writes "ID : MARK". Writes each id only once, because nft queries the user database for each uid and gid that it
- * loads. */
+/* Writes the elements "ID : MARK"; the mark equals the id. Writes each id only once, because nft queries the user
+ * database for each uid and gid that it loads. */
 static cmx_err put_id_marks(void *arg, uint64_t what)
 {
     struct nft_job *job = arg;
@@ -160,8 +161,8 @@ static cmx_err put_local_elements(void *arg, uint64_t number)
     return end_elements(job, err);
 }
 
-/* Writes, for each other gateway, one rule that marks the packets from that gateway; only_locals: only those from local
- * users and units. */
+/* Writes, for each other gateway, one rule that marks the packets from that gateway. only_locals: if true, the rule
+ * marks only packets from local users and units. */
 static cmx_err put_node_marks(void *arg, uint64_t only_locals)
 {
     const struct nft_job *job = arg;

@@ -103,7 +103,8 @@ static void write_line(struct gw_access_log *l, struct cmx_json *j, struct cmx_b
     if (fstat(l->fd, &st) != 0)
         return;
     if (fails && n > 0)
-        (void)!ftruncate(l->fd, st.st_size - n); /* the next line must not follow a part of this one */
+        /* Remove the incomplete line, so that the next line does not follow it. */
+        (void)!ftruncate(l->fd, st.st_size - n);
     else if (st.st_size > GW_ACCESS_FILE_MAX)
         rotate(l);
 }
@@ -172,8 +173,8 @@ struct gw_access_log *gw_access_open(const struct gw *g, const char *own)
         cmx_mem_free(l);
         return NULL;
     }
-    write_note(l, "start", "pid",
-               (uint64_t)getpid()); /* tells readers that connections of an earlier process have ended */
+    /* This line tells readers that the connections of an earlier process have ended. */
+    write_note(l, "start", "pid", (uint64_t)getpid());
     return l;
 }
 

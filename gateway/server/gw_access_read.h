@@ -8,11 +8,12 @@
 
 struct gw_access_reader {
     const struct gw *g;
-    FILE *files[GW_ACCESS_FILES]; /* NULL: no such file, or read to its end; files[0] stays open at its end */
+    /* An element is NULL if its file does not exist or was read to its end. files[0] stays open at its end. */
+    FILE *files[GW_ACCESS_FILES];
 };
 
 /* Opens all files of the log at once, because the server may rotate them meanwhile. */
 void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g);
-/* Reads the next complete line. False: there is none now; there may be one later. */
+/* Reads the next complete line. False: there is no further line now, but the server may write one later. */
 bool gw_access_read_line(struct gw_access_reader *r, char line[GW_ACCESS_LINE_MAX]);
 void gw_access_read_end(struct gw_access_reader *r);

@@ -24,7 +24,8 @@
 #include "gateway/server/gw_sweep.h"
 
 #define ETC_HOSTS "/etc/hosts"
-#define START_TRIES 30 /* with START_PAUSE_MS 3 s in all, which a gateway may need to start */
+/* A gateway may need up to 3 s (START_TRIES * START_PAUSE_MS) to start. */
+#define START_TRIES 30
 #define START_PAUSE_MS 100
 
 typedef cmx_err (*rules_fn)(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
@@ -33,7 +34,7 @@ typedef cmx_err (*text_fn)(FILE *f, struct gw *g, struct cmx_why *e);
 
 /* A file that is generated from the registry. */
 struct generated {
-    const char *name; /* NULL: no file */
+    const char *name; /* NULL: the step generates no file */
     rules_fn rules;   /* exactly one of `rules` and `text` is set */
     text_fn text;
     bool in_place; /* a system gateway overwrites the file instead of replacing it, because it is mounted elsewhere */
@@ -283,7 +284,7 @@ static cmx_err apply_nodes(struct gw *g, const struct gw_allowed_list *allowed, 
     return err;
 }
 
-/* First generates the file, if there is one, and then calls `then`, if it is set. */
+/* A step first generates its file, if it has one. It then calls `then`, if that is set. */
 static const struct step {
     struct generated file;
     cmx_err (*then)(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);

@@ -113,8 +113,8 @@ _Noreturn static void keep_routes(int inherited, const struct gw_fleet *f, uid_t
         if (error)
             gw_note("an identity's route could not be set: %s", strerror(-error));
         if (c.remove && c.remove != c.add)
-            (void)change_route(netlink, false, c.address,
-                               c.remove); /* ignores errors, because another program may have removed the route */
+            /* Ignore errors, because another program may have removed the route. */
+            (void)change_route(netlink, false, c.address, c.remove);
     }
     execlp("ip", "ip", "-6", "route", "flush", "table", NUMBER(GW_CLAIMS_TABLE), "proto", NUMBER(GW_CLAIMS_PROTOCOL),
            (char *)NULL);
@@ -169,8 +169,8 @@ struct remote_route {
     struct gw_remote claim;
 };
 
-/* Parses a message about a route to a single address: one that this gateway set (claim.node 0), or one through a link
- * to another gateway. False: the message is not about such a route. */
+/* Parses a message about a route to a single address. The route was set by this gateway (claim.node is then 0), or it
+ * leads through a link to another gateway. False: the message is not about such a route. */
 static bool parse_route(const struct nlmsghdr *head, struct remote_route *out)
 {
     const struct rtmsg *route = NLMSG_DATA(head);

@@ -33,7 +33,8 @@ struct gw_remote {
     unsigned metric; /* metric of the claim */
 };
 
-/* Returns the number of the gateway to which packets for this address are routed; 0: this gateway. */
+/* Returns the number of the gateway to which packets for this address are routed; 0: they stay on this gateway, or the
+ * route can't be read. */
 unsigned gw_remote_node(const uint8_t address[16]);
 
 /* Returns a descriptor that is readable when other gateways have announced claims, including claims from before the

@@ -39,8 +39,8 @@ int gw_confine_ruleset(void)
                                                   .parent_fd = open(writable[i], O_PATH | O_CLOEXEC)};
         if (rule.parent_fd < 0)
             continue; /* a path that does not exist needs no rule */
-        (void)syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule,
-                      0); /* if this fails, the process may write less than intended */
+        /* If this fails, the process may write less than intended. */
+        (void)syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
         close(rule.parent_fd);
     }
     if (fd >= 0)

@@ -28,11 +28,11 @@
 
 #define ANSWER_S 30            /* a running gateway that sends nothing for this time counts as hung */
 #define ANSWER_MAX (64u << 20) /* larger than a list of all sessions */
-#define HELPER_MS 10000        /* sshd's helper waits less long for an answer */
+#define HELPER_MS 10000        /* limit of a connection from sshd's helper, which stops waiting for an answer earlier */
 #define HELPERS_PER_SESSION 4  /* sshd runs one helper at a time, and an earlier one may not be closed yet */
-#define TELL_S 1               /* limit of the wait for a gateway that has much to accept */
-#define SEND_MS 5000           /* the server spends at most this time on sending an answer */
-#define SEND_PIECE_S 1         /* and at most this time on waiting for the client to read */
+#define TELL_S 1               /* limit of the wait for a gateway that is busy or hung */
+#define SEND_MS 5000           /* the server stops sending an answer after this time */
+#define SEND_PIECE_S 1         /* limit of each wait for the client to read */
 
 #define UNREAD "unread\n" /* the answer to `reload` if the registry can't be read */
 
@@ -78,7 +78,8 @@ static void control_take(struct gw_server *s, int fd)
     }
     if (peer.uid != 0)
         x = gw_session_of_process(s, peer.pid);
-    /* A compromised sshd must not use up the connections of the other sessions and of root, or keep one forever. */
+    /* A compromised sshd must not use up the connections of the other sessions and of root, or keep a connection
+     * forever. */
     if (peer.uid != 0 && clients_of(s, x ? x->number : 0) >= HELPERS_PER_SESSION) {
         close(fd);
         return;
@@ -272,7 +273,8 @@ static bool serve_report(struct gw_server *s, const struct gw_client *c)
     gw_report_text(c, text ? text : "", len);
 }
 
-/* Sends the answer. Blocks while the client does not read, which is acceptable because the client is root. */
+/* Sends the answer. Blocks while the client does not read, but not much longer than SEND_MS. This is acceptable,
+ * because the client is root. */
 static void send_answer(struct gw_server *s, struct gw_client *c, put_fn put, uint64_t from)
 {
     static const struct timeval patience = {.tv_sec = SEND_PIECE_S};
@@ -293,7 +295,7 @@ static void send_line(const struct gw_client *c, const char *line)
     (void)send(c->watch.fd, line, strlen(line), MSG_NOSIGNAL); /* a caller that left needs no answer */
 }
 
-/* ---- one function for each request; text: the rest of the line ---- */
+/* ---- one function for each request; the argument `text` is what follows the verb ---- */
 
 static void take_login(struct gw_server *s, struct gw_client *c, const char *text)
 {
@@ -401,12 +403,14 @@ static void answer_forget(struct gw_server *s, struct gw_client *c, const char *
 }
 
 static const struct {
-    const char *verb; /* with a blank at its end if a text follows */
-    bool root;        /* only root may send it */
+    /* The first word of the request. It ends with a blank here if more text follows it in the request. */
+    const char *verb;
+    bool root;                                                                 /* only root may send this request */
     void (*serve)(struct gw_server *s, struct gw_client *c, const char *text); /* NULL: `put` writes the answer */
     put_fn put;
 } requests[] = {
-    /* From sshd's helper. A session whose sshd is compromised may send these too: they concern that session. */
+    /* sshd's helper sends these requests. A compromised sshd can send them, too, but it can neither end a live session
+     * with them nor change the identity of another session. */
     {"login ", false, take_login, NULL},
     {"certificate ", false, take_certificate, NULL},
     {"refused ", false, take_refused, NULL},

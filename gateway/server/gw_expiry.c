@@ -9,7 +9,7 @@
 
 #define NOTE_MS 60000 /* interval of storing the present time in the registry while a grant or evidence has an end */
 #define RETRY_MS 1000
-/* Short, because no other process can begin to read while this one waits to commit, and a login is refused after
+/* The wait for a commit must be short. No other process can begin to read during the wait, and a login is refused after
  * GW_READ_PATIENCE_MS. The caller also has to watch the rules. */
 #define COMMIT_PATIENCE_MS (GW_READ_PATIENCE_MS / 2)
 

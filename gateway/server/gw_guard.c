@@ -48,7 +48,7 @@ struct guarded {
     int route;   /* socket that reads links, addresses, routes and routing rules */
     uint32_t generation;
     char *reference; /* the table as it was listed after it was loaded */
-    char *found;     /* the table before the last restore; NULL: no table, or no restore yet */
+    char *found;     /* the table before the last restore; NULL: there was no table, or no restore yet */
 };
 
 /* The files that define this machine's users and groups. */
@@ -56,7 +56,7 @@ static const char *const account_files[] = {"/etc/passwd", "/etc/group"};
 
 struct sysctl_values {
     char fixed[GW_NETWORK_SYSCTLS_TEXT];
-    char nodes[GW_NETWORK_SYSCTLS_TEXT]; /* those that links to other gateways need */
+    char nodes[GW_NETWORK_SYSCTLS_TEXT]; /* values of the sysctls that links to other gateways need */
 };
 
 struct guard {
@@ -259,11 +259,11 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
         if (network && read_network(d, &d->network_found))
             d->network_found = (struct gw_netstate){0}; /* makes the network count as changed */
         err = gw_apply_access(d->g, e);
-        network = network && access(gw_path(d->g, "fleet.nft", path), F_OK) == 0; /* else there are no rules to load */
+        network = network && access(gw_path(d->g, "fleet.nft", path), F_OK) == 0; /* without it, there are no rules */
         if (network && gw_network_up(d->g) != EXIT_SUCCESS)
             err = cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
         else if (network && err)
-            err = gw_apply_access(d->g, e); /* if the link or routes were missing, the first attempt failed */
+            err = gw_apply_access(d->g, e); /* the first attempt fails if the link or routes were missing */
     }
     gw_folder_close(d->g);
     return err;

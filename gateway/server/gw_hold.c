@@ -58,8 +58,8 @@ static void hold_changed(struct gw_server *s, struct gw_hold *h)
     h->changed = s->hold_changes++;
 }
 
-/* Changes the route of an identity. If this is no longer possible, stops the gateway, because other gateways could not
- * reach its sessions. */
+/* Changes the route of an identity. Stops the gateway if the process that sets the routes has ended, because other
+ * gateways could then not reach the identity's sessions. */
 static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned add, unsigned remove)
 {
     if (gw_claims_change(&s->claims, h->address, add, remove))
@@ -153,7 +153,7 @@ static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t addr
     if (h || s->holds_from[node] > GW_NODE_CLAIMS_MAX)
         return h;
     if (s->holds_from[node] == GW_NODE_CLAIMS_MAX) {
-        s->holds_from[node]++; /* logs this once */
+        s->holds_from[node]++; /* makes the message below appear only once */
         gw_note("gateway %s has announced more than %d identities: ignoring its announcements of others",
                 node_name(s, node), GW_NODE_CLAIMS_MAX);
         return NULL;
@@ -229,8 +229,9 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
             if (node[0])
                 hold_lost(s, h, node);
             else
-                hold_claim(s, h); /* another gateway released an older claim, but its release has a sequence that is not
-                                     lower than this claim's; claim again with a higher one */
+                /* Another gateway released an older claim, but the sequence of this release is not lower than this
+                 * gateway's. Claim the identity again, with a higher sequence. */
+                hold_claim(s, h);
         }
     }
 }

@@ -39,7 +39,8 @@ CMX_MUST_USE cmx_err gw_idsock_session_add(struct gw_idsock *s, uint64_t number,
 /* Sets the session's identity: the address and ports of d. */
 CMX_MUST_USE cmx_err gw_idsock_session_set(struct gw_idsock *s, uint64_t number, const struct gw_device *d,
                                            struct cmx_why *e);
-/* Removes the session's identity and kills the processes in its cgroup. It may be called repeatedly. */
+/* Removes the session's identity and kills the processes in its cgroup. Further calls for the same session do no
+ * harm. */
 void gw_idsock_session_end(struct gw_idsock *s, uint64_t number);
 /* Like gw_idsock_session_end, and also removes the cgroup if all its processes have ended. */
 void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number);

@@ -124,7 +124,8 @@ pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char
     if (!gw_inside_enter(g, drop ? GW_NOBODY : -1, drop || g->simple ? -1 : gw_account_gid(g)) ||
         !cmx_child_end_with(parent, SIGTERM))
         _exit(GW_COULD_NOT);
-    /* Not by its path: after an upgrade of the package, the file of the running program no longer exists. */
+    /* Do not start the program by its path: after an upgrade of the package, the file of the running program no longer
+     * exists. */
     exec_inside("/proc/self/exe", out, err, argv);
 }
 

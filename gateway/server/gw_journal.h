@@ -16,7 +16,8 @@ typedef enum {
 } gw_journal_kind;
 
 struct gw_journal_entry {
-    char name[GW_NAME_MAX]; /* of the device or platform; in a GW_JOURNAL_REFUSED, it may be an identity */
+    /* Name of a device or platform. In an entry GW_JOURNAL_REFUSED, it may be an identity instead. */
+    char name[GW_NAME_MAX];
     char from[96];
     char client[64]; /* GW_JOURNAL_UP: the peer's SSH software */
     int64_t at;      /* Unix time */
@@ -35,9 +36,9 @@ uint64_t gw_journal_first_number(void);
 /* Call this first. The first entry gets the number that gw_journal_first_number returns now. */
 void gw_journal_begin(struct gw_journal *j);
 void gw_journal_add(struct gw_journal *j, gw_journal_kind kind, const char *name, const char *from);
-/* Adds a GW_JOURNAL_UP. */
+/* Adds an entry GW_JOURNAL_UP. */
 void gw_journal_add_login(struct gw_journal *j, const char *name, const char *from, const char *client);
-/* Adds a GW_JOURNAL_REFUSED: `who` tried to reach this port of the device at host without a grant. */
+/* Adds an entry GW_JOURNAL_REFUSED: `who` tried to reach this port of the device at host without a grant. */
 void gw_journal_add_refusal(struct gw_journal *j, const char *who, const char *host, unsigned port);
 /* Adds the members "next", "lost" and "events" to the JSON object that is being written. events: the stored entries
  * whose number is at least `from`; 0: all. lost: how many such entries were overwritten. If `from` is a number of

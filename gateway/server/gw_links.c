@@ -205,7 +205,7 @@ cmx_err gw_links_up(struct gw *g, struct cmx_why *e)
         job.peer = &nodes.list[i];
         if (job.peer != job.own)
             one = link_up(&job, &now);
-        if (one && !err) { /* after an error, still sets up the other links */
+        if (one && !err) { /* keeps only the first error; the loop still sets up the other links */
             err = one;
             *e = now;
         }

@@ -150,7 +150,7 @@ static void watch_folder(struct gw_server *s)
               (int64_t)st.st_ino != s->registry_inode;
     if (changed || (s->end_ms && (now >= s->end_ms || (int64_t)time(NULL) >= s->end_wall)) ||
         (s->unchecked_ms && now - s->unchecked_ms >= GW_RECHECK_MS))
-        (void)gw_sessions_recheck(s); /* after a failure it is repeated */
+        (void)gw_sessions_recheck(s); /* if this fails, the loop repeats it after GW_RECHECK_MS */
     s->registry_mtime = st.st_mtim;
     s->registry_inode = (int64_t)st.st_ino;
 }

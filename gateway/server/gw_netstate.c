@@ -134,7 +134,7 @@ static uint32_t attribute_number(const struct netstate_attribute *a)
     return number;
 }
 
-/* True for a routing table with a route to another gateway. */
+/* True if the attribute is the number of a routing table for packets to another gateway. */
 static bool is_node_table(const struct netstate_attribute *a)
 {
     return attribute_number(a) - GW_NODE_TABLE_FIRST <= GW_NODES_MAX;
@@ -276,7 +276,8 @@ static void read_route(struct netstate_reader *r, const uint8_t *message, size_t
         add_item(r, &x);
 }
 
-/* Adds a routing rule to the digest. On the host, only one rule belongs to the gateway; in the namespace, all do. */
+/* Adds a routing rule to the digest. On the host, only one rule belongs to the gateway; in the namespace, all rules
+ * do. */
 static void read_rule(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};

@@ -82,13 +82,14 @@ static bool configure_nowhere(void)
            gw_program_runf(false, "ip link set nowhere1 mtu 65535 arp off up");
 }
 
-/* Creates the interface, which is one of a pair. A pair that can't be configured is replaced: one of the two may have
- * been renamed or moved, for example. */
+/* Creates the pair of interfaces `nowhere` and `nowhere1`. Replaces an existing pair that can't be configured, for
+ * example because one of the two interfaces was renamed or moved. */
 static bool make_nowhere(void)
 {
     if (has_ipv6("nowhere") && configure_nowhere())
         return true;
-    /* Each fails if there is no such interface; the kernel removes both of a pair together. */
+    /* The kernel deletes both interfaces of a pair when one is deleted, so the second command usually fails. Either
+     * command fails if its interface does not exist. Both failures are harmless. */
     (void)gw_program_runf(true, "ip link delete nowhere");
     (void)gw_program_runf(true, "ip link delete nowhere1");
     return gw_program_runf(false, "ip link add nowhere type veth peer name nowhere1") && configure_nowhere();
@@ -176,8 +177,8 @@ static bool configure_link(const char *link)
            gw_program_runf(false, IN_NETNS "-6 route replace %s/64 dev nowhere", link);
 }
 
-/* Creates the link, or replaces it like make_nowhere. As with the fleet's addresses, only marked packets are routed to
- * the host's address. */
+/* Creates the link. Replaces an existing link that can't be configured, as make_nowhere does. As with the fleet's
+ * addresses, only marked packets are routed to the host's address. */
 static bool make_link(const char *link)
 {
     if (has_ipv6("cmxsafe0") && configure_link(link))
@@ -227,9 +228,9 @@ int gw_network_down(void)
 {
     bool ok = access("/sys/class/net/cmxsafe0", F_OK) != 0 || gw_program_runf(false, "ip link delete cmxsafe0");
 
-    /* Fails if there is no rule; without the link, a rule that stays is harmless. */
+    /* This command fails if there is no rule. A rule that stays is harmless once the link is removed. */
     (void)gw_program_runf(true, "ip -6 rule delete pref " GW_RULE_PREF);
-    /* The host's rules guard the link, so they are removed after it. */
+    /* The host's rules guard the link. They are therefore removed after the link. */
     ok = ok && (!gw_program_runf(true, "nft list table inet " GW_NFT_HOST_TABLE) ||
                 gw_program_runf(false, "nft delete table inet " GW_NFT_HOST_TABLE));
     ok = ok && (!netns_exists() || gw_program_runf(false, "ip netns delete " GW_NETNS));

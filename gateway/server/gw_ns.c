@@ -30,8 +30,9 @@
 #include "gateway/server/gw_worker_child.h"
 #include "port/linux/child.h"
 
-#define ROOT_RUN_FIRST                                                                                                 \
-    1000000 /* if root runs the gateway, id N > 0 inside is id ROOT_RUN_FIRST + N outside; no account has such ids */
+/* If root runs the gateway, the id N > 0 inside the user namespace is the id ROOT_RUN_FIRST + N outside. No account has
+ * such an id. */
+#define ROOT_RUN_FIRST 1000000
 #define MAP_COUNT 65535
 #define EXPIRY_CHECK_MS 250
 #define HOST_ETC "/.host-etc" /* where the system's /etc is mounted within the new root folder */
@@ -114,8 +115,8 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
     if (write(up, "u", 1) != 1 || read(go, &byte, 1) != 1)
         _exit(EXIT_FAILURE);
     for (size_t i = 0; i < n; i++)
-        dup2(listeners[i],
-             3 + (int)i); /* dup2 clears close-on-exec; there is only one listener, so nothing is overwritten */
+        /* dup2 clears close-on-exec. There is only one listener, so no other listener is overwritten. */
+        dup2(listeners[i], 3 + (int)i);
     snprintf(count, sizeof count, "%zu", n);
     setenv("LISTEN_FDS", count, 1);
     unsetenv("LISTEN_PID");

@@ -18,7 +18,7 @@
 #define ASK "takeover "
 #define HELD "held\n"
 #define FREE "free\n"
-#define ANSWER_LEN 5 /* of either answer */
+#define ANSWER_LEN 5 /* length of HELD and of FREE */
 
 /* Creates a socket, and writes the link's address to *a. If `port` is true, *a has the port for requests between
  * gateways. Otherwise its port is 0, and the kernel chooses one. */

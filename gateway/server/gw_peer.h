@@ -1,4 +1,4 @@
-/* gw_peer.h - requests between running gateways over their links: one line with the request, one with the answer. This
+/* gw_peer.h - requests between running gateways over their links. A request and its answer are one line each. This
  * file has the request "takeover ADDRESS". The answer is "held" if the gateway has a live session that holds ports of
  * that identity, and "free" otherwise. gw_report.h has the requests of operators. The packet filter accepts requests
  * only from the node at the other end of the link.

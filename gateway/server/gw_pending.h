@@ -7,7 +7,8 @@
 #include "gateway/registry/sshkey.h"
 
 #define GW_PENDING_MAX 128
-#define GW_PENDING_PER_SOURCE 4 /* limit; further keys from a source replace that source's oldest keys */
+/* Limit of the keys of one source. A further key replaces the key of this source that was tried least recently. */
+#define GW_PENDING_PER_SOURCE 4
 
 struct gw_pending_key {
     char fingerprint[GW_FINGERPRINT_MAX]; /* "": the entry is free */

@@ -22,7 +22,7 @@ struct batch {
 
 static struct batch batch;
 
-/* CMX_ENOENT: the registry does not have the session's key, so the session is not added. */
+/* Adds the session to the batch. CMX_ENOENT: the session is not added, because the registry does not have its key. */
 static cmx_err add_session(struct gw_registry *r, struct gw_session *x, struct cmx_why *e)
 {
     char *plain = batch.plain[batch.n];

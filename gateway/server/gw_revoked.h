@@ -4,8 +4,8 @@
 
 #include "gateway/server/gw_server.h"
 
-/* If the KRL in r has changed since the last call, marks the sessions that it revokes. After an error the KRL could not
- * be read: call this again. */
+/* If the KRL in r has changed since the last call, marks the sessions that it revokes. After an error, call this again:
+ * not all sessions were checked. */
 CMX_MUST_USE cmx_err gw_revoked_check(struct gw_server *s, struct gw_registry *r, struct cmx_why *e);
 
 /* True if sshd may have checked x's login with another KRL than the registry's: the file that sshd reads is written

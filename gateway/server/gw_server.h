@@ -30,7 +30,7 @@
 #define GW_RECHECK_MS 3000        /* interval of checks of the sessions while the registry can't be read */
 #define GW_UNREAD_MAX_MS 60000    /* if the registry can't be read for this long, sessions and connections end */
 #define ACCEPTS_AT_ONCE 16
-#define ACCEPT_PAUSE_MS 200       /* after an accept that failed */
+#define ACCEPT_PAUSE_MS 200       /* after an accept has failed, no connection is accepted for this time */
 #define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
 #define GW_PROBE_MAX_MS 2500      /* a probed session has at most this long to answer */
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests them twice */
@@ -80,7 +80,8 @@ struct gw_session {
     bool ending;
     bool revoked;        /* the KRL revokes the session's key or certificate */
     uint64_t penalty_ms; /* penalty for its source if it ends without a login; 0: GW_PENALTY_NO_LOGIN_MS */
-    char from[64];       /* "[2001:db8::7]:50412" */
+    /* Source of the connection, such as "[2001:db8::7]:50412". */
+    char from[64];
     uint8_t source[16];
     char name[GW_NAME_MAX]; /* name of the device or platform */
     char fingerprint[GW_FINGERPRINT_MAX];
@@ -96,7 +97,7 @@ struct gw_session {
     unsigned held_by;                   /* number of the gateway where a session of this identity answers; 0: none */
     uint64_t started_ms;
     int64_t since;              /* Unix time of the login */
-    uint64_t denied;            /* forwards requested and refused */
+    uint64_t denied;            /* number of forwards that sshd refused */
     struct gw_history *history; /* counters of its party; NULL until the login */
     size_t header_len;          /* length of a load balancer's header, which `line` holds until sshd runs */
     char line[GW_LOG_LINE_MAX];
@@ -113,9 +114,10 @@ struct gw_history {
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX]; /* the party's identity; "": none */
     uint64_t ended_in, ended_out; /* bytes of the sessions that have ended */
-    uint64_t in, out, sessions;   /* at the last refresh: bytes of all sessions, ended or live; number of live ones */
-    uint64_t refused;             /* forwards requested and not permitted */
-    uint64_t denied;              /* packets to it that the packet filter refused */
+    /* At the last refresh: the bytes of all sessions, ended and live, and the number of live sessions. */
+    uint64_t in, out, sessions;
+    uint64_t refused; /* number of forwards that sshd refused because the key does not permit them */
+    uint64_t denied;  /* packets to it that the packet filter refused */
     uint64_t takeovers_refused;
     uint64_t probed_ms; /* gw_takeover.c: when its sessions were last probed */
     uint64_t window_ms; /* gw_takeover.c: start of the present minute */
@@ -304,7 +306,7 @@ void gw_control_readable(struct gw_server *s, struct gw_client *c);
 /* Continues the probes under way. Returns the ms until the next call is needed; -1: no probe is under way. */
 int gw_takeover_tick(struct gw_server *s);
 /* Begins the takeover for a device that logs in. The client gets its answer once the device's old sessions have ended
- * or have answered a probe; at once if there is no probe and no question to wait for. */
+ * or have answered a probe. If there is neither a probe nor a question to wait for, it gets its answer at once. */
 void gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
 
 struct gw_probe {

@@ -96,7 +96,8 @@ static bool spawn(struct gw_server *s, struct gw_session *x)
             gw_idsock_session_remove(s->idsock, x->number);
         return false;
     }
-    setpgid(x->pid, x->pid); /* parent and child both set it, because either may run first */
+    /* Parent and child both set the process group, because either process may run first. */
+    setpgid(x->pid, x->pid);
     fcntl(pipe_fd[0], F_SETFL, O_NONBLOCK);
     x->watch.fd = pipe_fd[0];
     return true;
@@ -287,8 +288,8 @@ static void now_up(struct gw_server *s, struct gw_session *x, const struct gw_lo
     else if (err && (s->idsock || l->authority[0]))
         gw_session_end(s, x, e.text);
     else if (err)
-        gw_note("%s from %s: %s", x->fingerprint, x->from,
-                e.text); /* its rights are unknown; they are read again at the next change */
+        /* The session's rights are unknown. They are read again at the next change of the registry. */
+        gw_note("%s from %s: %s", x->fingerprint, x->from, e.text);
     else if (gw_revoked_may_be(s, x) && gw_revoked_session(s, x))
         gw_session_end(s, x, "its key or certificate was revoked while it logged in");
     else if (!gw_hold_begin(s, x))

@@ -67,7 +67,7 @@ static cmx_err keep_certificate(struct gw_session *x, const char *text, const st
     return CMX_OK;
 }
 
-/* The caller has parsed text into the global `certificate`. */
+/* Gives x the certificate `text` and its identity. The caller has parsed `text` into the global `certificate`. */
 static cmx_err set_certificate(struct gw_server *s, struct gw_session *x, const char *text, struct cmx_why *e)
 {
     struct gw_registry r;

@@ -54,8 +54,8 @@ static int listen_on(const struct addrinfo *ai)
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one,
-               sizeof one); /* accepted sockets inherit it, and sshd does not set it */
+    /* Accepted sockets inherit TCP_NODELAY. sshd does not set it. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one); /* the address may be assigned later (DHCP) */
     if (ai->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero); /* [::] accepts IPv4 too */
@@ -103,7 +103,8 @@ cmx_err gw_start_check_listen(const struct gw *g, struct cmx_why *e)
 }
 
 /* Ensures that at most one gateway runs in each folder: this process holds the lock until it ends. A command that tests
- * the lock (gw_control_is_serving) and a gateway that is ending hold it for a moment, so this retries. */
+ * the lock (gw_control_is_serving) and a gateway that is ending hold it for a moment. Therefore this function tries
+ * repeatedly. */
 static bool lock_folder(const struct gw *g)
 {
     char path[GW_PATH_MAX];
@@ -117,8 +118,8 @@ static bool lock_folder(const struct gw *g)
     return false;
 }
 
-/* Runs the server in the fleet's namespace. As root, becomes the account. guard: pid of the parent; the server ends
- * when the parent ends. 0: none. */
+/* Runs the server in the current network namespace. If this process is root, it first switches to uid and gid. guard:
+ * pid of the parent; the server ends when this parent ends. guard 0: the server does not depend on a parent. */
 static int serve_here(struct gw *g, uid_t uid, gid_t gid, pid_t guard, const int *listeners, size_t n)
 {
     struct gw_claims claims = {-1};

@@ -167,7 +167,7 @@ static bool find_doomed(struct sweep *s, int fd)
     void *piece = cmx_mem_alloc(PIECE);
     int more = -1;
 
-    /* All states except those of listeners and closed connections. */
+    /* Request the connections in all states except CLOSE and TIME_WAIT, and no listeners. */
     dump.req.idiag_states = ~(1u << TCP_LISTEN | 1u << TCP_CLOSE | 1u << TCP_TIME_WAIT);
     if (piece && send(fd, &dump, sizeof dump, 0) == sizeof dump)
         do

@@ -14,7 +14,7 @@ struct gw_unread {
 };
 
 /* Call often, with g's registry closed; opens the registry every few seconds. If it could not be read for
- * GW_UNREAD_MAX_MS, removes all grants from the rules in the fleet's namespace, to which nft belongs. Returns true,
- * with the reason in wrong, if this call has removed them; the caller loads the rules again once the registry can be
- * read. */
+ * GW_UNREAD_MAX_MS, removes all grants from the rules in the fleet's namespace. nft: a context that was created in that
+ * namespace. Returns true if this call has removed the grants; `wrong` then has the reason. The caller loads the rules
+ * again once the registry can be read. */
 bool gw_unread_check(struct gw_unread *u, const struct gw *g, struct nft_ctx *nft, char *wrong, size_t size);

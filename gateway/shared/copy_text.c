@@ -16,7 +16,7 @@
 #define REASON_MAX 1024 /* maximum bytes of a text without its own limit, and of a column that is not in `rules` */
 
 static const struct {
-    const char *table; /* NULL: any */
+    const char *table; /* NULL: any table */
     const char *column;
     struct gw_copy_rule rule;
 } rules[] = {

@@ -60,7 +60,7 @@ CMX_MUST_USE cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e
 /* Calls gw_shared_run_schema if PostgreSQL's tables have an older version. */
 CMX_MUST_USE cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e);
 
-/* Sends rows of t: all, or if `observed`, only the observations since the time `since`. */
+/* Sends the rows of t. observed: if true, sends only the observations since the time `since`. */
 CMX_MUST_USE cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const struct gw_copy_table *t,
                                          bool observed, int64_t since, struct cmx_why *e);
 
