@@ -136,7 +136,7 @@ static cmx_err check_validity(const struct gw_certificate *c, int64_t now, struc
     return CMX_OK;
 }
 
-/* CMX_ENOENT: the consumer has no grant. */
+/* Checks that the consumer has a grant. CMX_ENOENT: it has none. */
 static cmx_err find_grant(struct gw_registry *r, const char *name, struct cmx_why *e)
 {
     return gw_sql_number(r, NULL, e,

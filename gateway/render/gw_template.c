@@ -24,7 +24,7 @@ static size_t placeholder_len(const char *s)
     return n > 0 && s[n + 1] == '@' ? n + 2 : 0;
 }
 
-/* Returns NULL if the template names an unknown value. */
+/* Finds the value with this name. NULL: there is no such value. */
 static const struct gw_template_value *find_value(const struct writer *w, const char *name, size_t len)
 {
     for (const struct gw_template_value *v = w->values; v->name; v++)

@@ -55,8 +55,8 @@ static cmx_err take_quoted(const char **s, const char *end, char **dst)
  * CMX_ENOSPC: the line is too long, or has too many words. */
 static cmx_err split(struct words *out, const char *line, size_t len)
 {
-    bool whole = len <= LINE_MAX_LEN; /* false: the line is too long; it is accepted only if a comment begins within its
-                                         first LINE_MAX_LEN bytes */
+    /* A line that is too long is accepted only if a comment begins within its first LINE_MAX_LEN bytes. */
+    bool whole = len <= LINE_MAX_LEN;
     const char *s = line, *end = line + (whole ? len : LINE_MAX_LEN);
     char *dst = out->mem;
     cmx_err err = CMX_OK;
@@ -99,8 +99,8 @@ static cmx_err read_range(const struct words *w, struct cmx_range *out)
     return err;
 }
 
-/* A kind of statement. `offset`: where in struct cmx_manifest the value is stored. `has`: where the flag is that says
- * that there is a value; 0: there is no flag. */
+/* A kind of statement. `offset` is the offset in struct cmx_manifest at which the value is stored. `has` is the offset
+ * of the flag that says whether there is a value; 0: there is no flag. */
 struct statement {
     const char *word;
     cmx_err (*take)(struct cmx_manifest *m, const struct statement *s, const struct words *w);
@@ -162,7 +162,8 @@ static cmx_err take_require(struct cmx_manifest *m, const struct statement *s, c
     return CMX_EFORMAT;
 }
 
-/* Refuses a name that leaves the manifest's directory: a leading '/' or "..". */
+/* Stores the name of a file. Refuses a name that leaves the manifest's directory: one that begins with '/' or contains
+ * "..". */
 static cmx_err set_file(char out[CMX_MANIFEST_FILE_MAX], const char *name)
 {
     if (!name[0] || name[0] == '/' || strstr(name, ".."))
@@ -244,7 +245,7 @@ static cmx_err take_first(const struct words *w, struct cmx_why *why)
     return cmx_why_fail(why, CMX_EFORMAT, "the first line must be 'cmxsafe-manifest 1'");
 }
 
-/* *seen: a bit for each statement that occurred. */
+/* Parses one line. *seen has a bit for each statement that has occurred. */
 static cmx_err take_line(struct cmx_manifest *m, const struct words *w, uint32_t *seen, struct cmx_why *why)
 {
     for (size_t i = 0; i < N_STATEMENTS; i++) {
