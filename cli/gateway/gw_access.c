@@ -16,7 +16,7 @@
 #include "gateway/server/gw_access_read.h"
 
 #define FOLLOW_MS 300
-#define HISTORY_MS 20 /* polling interval until the other gateways have sent their logs */
+#define HISTORY_MS 20 /* polling interval while the other gateways send their logs */
 
 static const char about[] =
     "Prints connections to devices' services (source, target, begin, end, bytes) and refused connections, from all "
@@ -29,14 +29,14 @@ static const char about[] =
 #define OTHERS_MS 10000
 
 struct names {
-    struct gw_party *parties; /* the registered ones, sorted by address */
+    struct gw_party *parties; /* the registered parties, sorted by address */
     size_t n, cap;
     /* The owners of other addresses, such as local users and parties that were registered after this command began. A
      * search is slow, so there are at most OTHERS_MAX searches in OTHERS_MS. kind "": the address has no owner. */
     struct gw_party others[OTHERS_MAX];
     size_t n_others;
     uint64_t others_ms;
-    bool warned; /* the warning of too many searches was printed */
+    bool warned; /* the warning about too many searches was printed */
 };
 
 struct access_job {
@@ -141,7 +141,7 @@ static bool names_party(const char *wanted, const char *name, const char *addres
 {
     const char *colon = strchr(name, ':');
 
-    /* a device's name has no colon, and may be given in any case */
+    /* a device's name has no colon, and is compared without regard to case */
     return (colon ? strcmp(wanted, name) : strcasecmp(wanted, name)) == 0 || strcmp(wanted, address) == 0 ||
            (colon && strcmp(wanted, colon + 1) == 0);
 }

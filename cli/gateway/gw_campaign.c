@@ -183,7 +183,7 @@ static const struct action {
     const char *about;
     const char *failed;
     gw_campaign_state to;
-    unsigned from; /* bits: states in which the action is allowed; 0: the action removes the campaign */
+    unsigned from; /* bit mask of the states in which the action is allowed; 0: the action removes the campaign */
 } actions[] = {
 #define FROM(s) (1u << (s))
     {"pause", "Starts no more updates. Updates that have begun are completed.", "the campaign was not paused",

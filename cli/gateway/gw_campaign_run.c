@@ -40,8 +40,8 @@ struct tick {
     int64_t now;
 };
 
-/* Finds the child that updates the device. It may belong to a campaign that was stopped, because an update that has
- * begun is completed. */
+/* Finds the child that updates the device. The child may belong to a stopped campaign, because an update that has begun
+ * is completed. */
 static struct gw_campaign_child *find_child(const struct gw_campaigns *w, int64_t device)
 {
     struct gw_campaign_child *x = w->children;
@@ -150,8 +150,8 @@ static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
     if (strcmp(outcome, "updated") == 0) {
         u->state = must_attest(&t->g->registry, u->name) ? GW_UPDATE_ATTESTING : GW_UPDATE_DONE;
     } else if (x->looks && has_boot && strcmp(outcome, "not-sent") == 0) {
-        /* A stopped campaign looks only at updates that have begun. The device is not running the image, so the update
-         * waits again. */
+        /* In a stopped campaign, children look only at devices whose update has begun. This device is not running the
+         * image, so its update waits again. */
         u->state = x->campaign.state == GW_CAMPAIGN_STOPPED ? GW_UPDATE_WAITING : GW_UPDATE_BEGUN;
         snprintf(u->boot, sizeof u->boot, "%s", boot);
     } else if (outcome[0] && strcmp(outcome, "not-sent") != 0) {
@@ -176,7 +176,7 @@ static void reap_children(struct tick *t)
 
 /* ---- a campaign's progress ---- */
 
-/* Updates that ended because of the devices' evidence. */
+/* The updates to store: those that the devices' evidence has ended, and those with a time in the future. */
 struct settled {
     struct tick *t;
     const struct gw_campaign *campaign; /* the campaign whose devices are collected */
@@ -353,7 +353,7 @@ static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
     bool open = u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN;
-    bool runs = open && find_child(k->t->w, u->device); /* if `open` is false, the child is another campaign's */
+    bool runs = open && find_child(k->t->w, u->device); /* if `open` is false, a child belongs to another campaign */
     bool strict = done_of(k->campaign) < k->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {
@@ -385,8 +385,8 @@ static cmx_err choose_devices(struct tick *t, const struct gw_campaign *c)
     char image[GW_STORE_PATH_MAX];
     cmx_err err;
 
-    /* Gateways that share a registry share its campaigns. Each of these gateways that has the image updates its own
-     * connected devices. */
+    /* Gateways that share a registry share its campaigns. Each gateway updates the devices that are connected to it,
+     * provided that it has the image. */
     gw_store_path(t->g, c->image, image);
     if ((active ? c->begins > t->now : !c->count[GW_UPDATE_BEGUN]) || is_over(c) || access(image, R_OK) != 0)
         return CMX_OK;

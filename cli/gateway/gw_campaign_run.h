@@ -17,9 +17,9 @@
 #include "cli/gateway/gw_child.h"
 #include "gateway/registry/campaign.h"
 
-#define GW_CAMPAIGN_TRIES_MAX 5      /* an update fails after this many attempts to reach the connected device */
+#define GW_CAMPAIGN_TRIES_MAX 5      /* an update fails after this many failed attempts on a connected device */
 #define GW_CAMPAIGN_EVIDENCE_S 600   /* an update fails if no evidence arrives in this time */
-#define GW_CAMPAIGN_RETRY_S 5        /* seconds until the next try, multiplied by the number of tries so far */
+#define GW_CAMPAIGN_RETRY_S 5        /* the wait before attempt N + 1 is N times this many seconds */
 #define GW_CAMPAIGN_CHILDREN_MAX 128 /* limit of running children, over all campaigns */
 
 struct gw_campaigns {
@@ -30,5 +30,5 @@ struct gw_campaigns {
     void *arg;                       /* argument of demand */
 };
 
-/* Call it several times a second; g is open for writing. After a failure the next call tries again. */
+/* Call this several times a second, with g open for writing. After a failure the next call tries again. */
 CMX_MUST_USE cmx_err gw_campaigns_tick(struct gw_campaigns *w, struct gw *g, struct cmx_why *e);

@@ -34,7 +34,7 @@ int gw_command_open(struct gw *g, const struct gw_common *c, bool write);
 
 /* A command that only reads the registry. Zero it and set `what`. */
 struct gw_read {
-    const char *what; /* begins each error message: "listing the names failed" */
+    const char *what; /* the beginning of error messages, such as "listing the names failed" */
     struct gw_common common;
     struct gw g;
     struct cmx_why e;
@@ -55,7 +55,7 @@ int gw_read_finish(struct gw_read *x, cmx_err err);
 
 /* A command that changes the registry. Zero it and set `what`. */
 struct gw_change {
-    const char *what; /* begins each error message: "renaming failed" */
+    const char *what; /* the beginning of error messages, such as "renaming failed" */
     struct gw_common common;
     struct gw g;
     struct cmx_why e;

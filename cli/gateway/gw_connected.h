@@ -8,7 +8,7 @@ struct gw_connected {
     size_t n;
 };
 
-/* Collects the names in the running gateway's answer to `status`. answer NULL: no session. */
+/* Collects the names in the running gateway's answer to `status`. If answer is NULL, there are no names. */
 void gw_connected_parse(struct gw_connected *c, const char *answer);
 bool gw_connected_has(const struct gw_connected *c, const char *name);
 void gw_connected_free(struct gw_connected *c);

@@ -83,7 +83,7 @@ static void say_reason(struct doctor *d, finding f, const char *what, const stru
     say(d, f, what, why, todo ? todo + 2 : "see docs/GATEWAY.md");
 }
 
-/* Runs a script in the gateway's namespaces. uid: see gw_inside. True: its exit status is 0. */
+/* Runs a script in the gateway's namespaces. uid: see gw_inside. Returns true if the script's exit status is 0. */
 static bool inside_says(struct doctor *d, long uid, const char *script)
 {
     char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script, NULL};
@@ -164,14 +164,14 @@ static void check_consumers(struct doctor *d)
 
 /* ---- checks that each consist of a shell script ---- */
 
-/* In which gateways a check is made, and in which network namespace. */
+/* Where a check is made: in which kind of gateway, and in which network namespace. */
 enum where {
     EVERYWHERE,
     NOT_SIMPLE,   /* not in a small deployment */
     USER_NO_ROOT, /* in --user mode, if the operator is not root */
-    HOST,         /* a system gateway, on the host */
-    FLEET,        /* a system gateway, in the fleet's namespace */
-    USER_FLEET,   /* --user mode, in the fleet's namespace, while the gateway runs */
+    HOST,         /* in a system gateway, on the host */
+    FLEET,        /* in a system gateway, in the fleet's namespace */
+    USER_FLEET,   /* in --user mode, in the fleet's namespace, while the gateway runs */
 };
 
 struct script_check {
@@ -409,7 +409,8 @@ static void check_running(struct doctor *d)
     free(answer); /* allocated by open_memstream */
 }
 
-/* Checks that the gateway, which does not run, could listen. Its unit's socket may already listen for it. */
+/* Checks that the gateway could listen on its port. Called while the gateway is not running; systemd may then already
+ * listen on the port for it (cmxsafe-gateway.socket). */
 static void check_port_is_free(struct doctor *d)
 {
     const char *argv[] = {"systemctl", "--quiet", "is-active", "cmxsafe-gateway.socket", NULL};
@@ -435,7 +436,7 @@ static void check_port(struct doctor *d)
     check(d, gw_program_run(true, argv), "the gateway listens on its port", "nothing listens there", todo);
 }
 
-/* Runs a script as the gateway's account, in the host's namespaces. True: its exit status is 0. */
+/* Runs a script as the gateway's account, in the host's namespaces. Returns true if the script's exit status is 0. */
 static bool account_may(const struct doctor *d, const char *script)
 {
     const struct passwd *pw = getpwnam(d->g.account);

@@ -41,7 +41,7 @@ struct check {
 static void set_result(struct gw_check_result *r, gw_check_verdict verdict, const char *reason)
 {
     r->verdict = (uint32_t)verdict;
-    snprintf(r->reason, sizeof r->reason, "%.*s", (int)sizeof r->reason - 1, reason); /* it may be cut */
+    snprintf(r->reason, sizeof r->reason, "%.*s", (int)sizeof r->reason - 1, reason); /* a long reason is cut */
 }
 
 /* ---- before privileges are dropped: only the operator's own files are read ---- */
@@ -170,7 +170,8 @@ static void judge_answer(const struct check *k, const struct gw_manifest *m, con
         describe_failure(r, &verdict);
 }
 
-/* Requests evidence and compares it with one manifest. True: it does not match, but another manifest may. */
+/* Requests evidence and compares it with one manifest. Returns true if the evidence was received but does not match
+ * this manifest; the caller then tries the next one. */
 static bool check_manifest(const struct check *k, const struct reference_value *v)
 {
     uint8_t nonce[32];

@@ -149,7 +149,7 @@ static bool put_forwards(struct cmx_json *j, const char *object)
     return true;
 }
 
-/* A list of an answer. */
+/* A list in a gateway's answer. */
 struct list {
     const char *key;
     const struct member *members; /* the members of each object in the list */

@@ -16,7 +16,7 @@
 #include "gateway/server/gw_report.h"
 
 #define RETRY_MS 2000
-#define LOG_MS 30000 /* longest time in which a gateway sends the lines that its log has */
+#define LOG_MS 30000 /* time limit for a gateway to send the lines that its log has already */
 #define LOG_MAX ((GW_ACCESS_FILES + 1) * (size_t)GW_ACCESS_FILE_MAX)
 #define PIECES_MAX 64 /* limit of pieces read in one step, so that one gateway does not delay the others */
 
@@ -143,7 +143,7 @@ static void followed_read(const struct gw_fleet_follow *f, struct gw_fleet_follo
         x->answered = true;
         x->received += (size_t)n;
         for (ssize_t i = 0; i < n; i++) {
-            if (x->len == sizeof x->line || (!f->live && x->received > LOG_MAX)) { /* this is not a log */
+            if (x->len == sizeof x->line || (!f->live && x->received > LOG_MAX)) { /* too long for a line or a log */
                 followed_drop(x);
                 return;
             }

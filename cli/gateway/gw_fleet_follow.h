@@ -1,6 +1,6 @@
 /* gw_fleet_follow.h - follows the access logs of the other gateways of the fleet (gw_report.h). If a gateway does not
- * answer or closes the connection, the request is repeated for the lines since the time of the last line. The lines
- * with that time that arrived before are skipped. */
+ * answer or closes the connection, the request is repeated from the time of the last line that arrived. The gateway
+ * then sends the lines with that time again; those that had already arrived are skipped. */
 #pragma once
 
 #include "gateway/registry/node.h"
@@ -16,8 +16,8 @@ struct gw_fleet_followed {
     bool refused;     /* the operator was warned that this gateway closes connections without an answer */
     bool malformed;   /* the operator was warned that this gateway sends malformed records */
     int64_t at_ms;    /* time of the last line */
-    size_t n;         /* number of lines with that time that have arrived */
-    size_t skip;      /* how many of those lines the gateway has yet to repeat on this connection */
+    size_t n;         /* number of lines with the time at_ms that have arrived */
+    size_t skip;      /* how many of these n lines the gateway will still send again on this connection */
     uint64_t next_ms; /* while connected, the time at which the connection counts as dead if nothing arrives; otherwise
                          the time of the next attempt to connect */
     size_t received;  /* bytes that have arrived, over all connections */
@@ -28,7 +28,7 @@ struct gw_fleet_followed {
 struct gw_fleet_follow {
     const struct gw_nodes *nodes;
     uint64_t begun_ms;
-    bool live; /* the logs have arrived; set by gw_fleet_follow_caught_up */
+    bool live; /* what gw_fleet_follow_caught_up last returned */
     struct gw_fleet_followed list[GW_NODES_MAX];
 };
 

@@ -28,7 +28,7 @@ struct follower {
     int wait_ms;                        /* longest wait for the next change */
     bool unapplied;                     /* the copy has changes that were not applied yet */
     bool claims;                        /* the copy has claims that were not applied yet */
-    char left_out[GW_COPY_WARNING_MAX]; /* the message about rows that were left out, as last logged */
+    char left_out[GW_COPY_WARNING_MAX]; /* the last message about rows that were left out */
 };
 
 static void disconnect(struct follower *f)
@@ -151,7 +151,7 @@ static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
     return err;
 }
 
-/* Applies the copy as a command applies its change. */
+/* Applies the copy in the same way as a command applies its change. */
 static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
 {
     cmx_err err;
@@ -212,10 +212,11 @@ static bool follow_tick(struct follower *f)
         choose_wait(f);
         err = follow(f, url, &e);
         if (err)
-            (void)!gw_copy_note(&f->g, e.text,
-                                &ignored); /* if this fails, the recorded state stays, and the copy becomes stale */
+            /* If the note can't be written, the recorded state stays, and the copy becomes stale. */
+            (void)!gw_copy_note(&f->g, e.text, &ignored);
         if (err && !f->retry_ms)
-            (void)!gw_apply_claims(&f->g, &ignored); /* if this fails: repeated when the registry is followed again */
+            /* The claims are applied again as soon as the registry is followed again, so a failure is ignored. */
+            (void)!gw_apply_claims(&f->g, &ignored);
     }
     gw_folder_close(&f->g);
     if (err && !f->retry_ms)

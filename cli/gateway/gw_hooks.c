@@ -71,7 +71,7 @@ static bool is_hook(int dir, const char *name)
            st.st_uid == geteuid() && (st.st_mode & 0022) == 0 && (st.st_mode & 0100) != 0;
 }
 
-/* Finds the hook that follows `last` by name; false: there is none. */
+/* Finds the next hook after `last`, in the order of the names. Returns false if there is none. */
 static bool next_hook(const struct gw *g, const char *last, char out[NAME_MAX + 1])
 {
     char path[GW_PATH_MAX];

@@ -14,7 +14,7 @@ struct gw_hooks {
         char text[GW_HOOK_TEXT_MAX];
     } queue[GW_HOOKS_QUEUE];
     size_t first, n;
-    pid_t running[GW_HOOKS_AT_ONCE]; /* 0: none */
+    pid_t running[GW_HOOKS_AT_ONCE]; /* process ids of the programs that are running; 0: none */
     char last[NAME_MAX + 1];         /* the last hook that received the event queue[first]; "": none yet */
     uint64_t dropped;
     int64_t event; /* id of the last entry that was read from the audit trail; -1: not known yet */

@@ -22,10 +22,10 @@ static const char *const column_names[COLUMNS] = {"name", "key", "ports", "direc
 struct import_job {
     struct gw *g;
     const char *path;   /* path of the CSV file; "-": standard input */
-    int place[COLUMNS]; /* for each column the index of its field; -1: none */
-    size_t columns;     /* fields in the first line */
-    size_t counts[3];   /* devices by outcome (gw_outcome) */
-    size_t former_keys; /* devices whose key in the file has been replaced in the registry */
+    int place[COLUMNS]; /* for each column, the index of its field in a line; -1: the file lacks the column */
+    size_t columns;     /* number of fields in the first line */
+    size_t counts[3];   /* number of devices for each outcome (gw_outcome) */
+    size_t former_keys; /* number of devices whose key in the file has been replaced in the registry */
 };
 
 static cmx_err read_header(struct import_job *job, struct gw_csv *csv, struct cmx_why *e)
@@ -71,8 +71,8 @@ static const char *field(const struct import_job *job, char **fields, size_t n, 
     return at < 0 ? NULL : (size_t)at < n ? fields[at] : "";
 }
 
-/* Fails if a field belongs to no column. Usually it is part of a list of ports that was written without quotes. If the
- * line were accepted, these ports would be lost. */
+/* Fails if a field belongs to no column, or if the group is a number. Such a field is usually part of a list of ports
+ * that was written without quotes. If the line were accepted, these ports would be lost. */
 static cmx_err check_fields(const struct import_job *job, char **fields, size_t n, struct cmx_why *e)
 {
     const char *group = field(job, fields, n, COL_GROUP);
@@ -120,8 +120,8 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, stru
         .name = field(job, fields, n, COL_NAME),
         .ports = field(job, fields, n, COL_PORTS),
         .directs = field(job, fields, n, COL_DIRECT),
-        .address =
-            or_null(field(job, fields, n, COL_ADDRESS)), /* "" does not clear it: a device always has an address */
+        /* An empty field does not clear the address, because a device always has one. */
+        .address = or_null(field(job, fields, n, COL_ADDRESS)),
         .mac = or_null(field(job, fields, n, COL_MAC)),
         .group = field(job, fields, n, COL_GROUP),
         .former_key = true,

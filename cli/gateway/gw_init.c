@@ -247,7 +247,7 @@ static cmx_err settle_all(struct gw *g, const struct init_job *job, struct cmx_w
 }
 
 /* Opens the registry. If there is none, creates it; in a dry run, creates it in memory only. Locks the folder, except
- * in a dry run. *created: a file was created. */
+ * in a dry run. Sets *created to true if it created the file. */
 static cmx_err open_or_create(struct gw *g, const struct init_job *job, bool *created, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -273,8 +273,8 @@ static bool is_fresh(struct gw *g)
     return gw_meta_get(&g->registry, "mode", mode, sizeof mode) == CMX_ENOENT;
 }
 
-/* Begins the transaction. For a shared registry it connects to PostgreSQL only if the fleet's settings may change, so
- * that a gateway can be repaired while PostgreSQL can't be reached. */
+/* Begins the transaction. If the registry is shared, this function connects to PostgreSQL only if the fleet's settings
+ * may change. So a gateway can be repaired while PostgreSQL can't be reached. */
 static cmx_err begin_settings(struct gw *g, const struct init_job *job, bool fresh, struct cmx_why *e)
 {
     struct gw_registry *r = &g->registry;

@@ -175,7 +175,7 @@ static cmx_err write_units(struct gw *g, struct cmx_why *e)
 {
     static const struct {
         const char *file;
-        bool fleet; /* not installed in a small deployment */
+        bool fleet; /* for a fleet: the unit is not installed in a small deployment */
     } units[] = {
         {"cmxsafe-gateway-net.service", true},    {"cmxsafe-gateway-guard.service", true},
         {"cmxsafe-gateway-bird.service", true},   {"cmxsafe-gateway.socket", false},
@@ -195,7 +195,7 @@ static cmx_err write_units(struct gw *g, struct cmx_why *e)
         if (!g->simple || !units[i].fleet)
             err = write_unit(g, dir ? dir : "/etc/systemd/system", units[i].file, program, e);
     if (!err && !dir && access("/run/systemd/system", F_OK) == 0)
-        (void)gw_program_run(true, reload); /* if it fails, systemd warns at the next start */
+        (void)gw_program_run(true, reload); /* on failure, systemd warns when a unit is next started */
     return err;
 }
 

@@ -107,10 +107,11 @@ struct device {
     char name[GW_NAME_MAX];
     char group[GW_NAME_MAX];
     char firmware[sizeof((struct gw_seen *)0)->firmware];
-    const char *verdict; /* not freed */
+    const char *verdict; /* a constant string, not freed */
     int64_t seen, attested, has_policy, quarantined, evidence_ends;
-    int64_t claims_isolation, isolated;                  /* isolation claim: 1 if present; 1 if it says "active" */
-    int64_t up;                                          /* it has a session at this gateway or at another one */
+    /* claims_isolation: 1 if the evidence has a claim about isolation; isolated: 1 if this claim says "active" */
+    int64_t claims_isolation, isolated;
+    int64_t up;                                          /* 1 if the device has a session at any gateway */
     int64_t in, out, refused, denied, takeovers_refused; /* counted by this gateway */
 };
 
@@ -256,13 +257,13 @@ static void add_traffic(struct fleet *l, const char *answer)
 /* ---- the metrics of a device: a table with one row for each metric ---- */
 
 #define OF(member) offsetof(struct device, member)
-#define ALWAYS 0 /* no number has this offset */
+#define ALWAYS 0 /* value of `shown`: the metric is always shown; no number in struct device has this offset */
 
 static const struct {
-    const char *name, *kind, *help; /* help NULL: another value of the metric above */
+    const char *name, *kind, *help; /* help NULL: this row is another value of the metric above */
     const char *direction;          /* value of the label "direction"; NULL: no such label */
-    size_t value;                   /* which number of struct device */
-    size_t shown;                   /* the metric is shown if this number is not 0 */
+    size_t value;                   /* offset of the metric's number in struct device */
+    size_t shown;                   /* offset of a number: the metric is shown if that number is not 0 */
 } device_metrics[] = {
     {"device_up", "gauge", "Whether the device has a session, at any gateway of the fleet.", NULL, OF(up), ALWAYS},
     {"device_last_seen_timestamp_seconds", "gauge", "When a session of the device last began or ended.", NULL, OF(seen),

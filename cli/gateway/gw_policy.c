@@ -42,14 +42,14 @@ static cmx_err read_target(struct gw *g, const char *text, struct gw_policy *p, 
     cmx_err err = text[0] == '@' ? CMX_ENOENT : gw_device_get(&g->registry, text, &d, NULL);
 
     p->is_device = !err;
-    text = p->is_device ? d.name : text + (text[0] == '@'); /* a policy has the device's name as it is registered */
+    text = p->is_device ? d.name : text + (text[0] == '@'); /* the device's name as registered, not as typed */
     if (cmx_text_copy(p->target, sizeof p->target, text))
         return cmx_why_fail(e, CMX_EINVAL, "the name is too long");
     return err && err != CMX_ENOENT ? err : gw_device_check_name(p->target, e);
 }
 
-/* Counts the devices to which the policy applies. A name that is neither a device's nor a group's is probably a typing
- * error, which would leave the intended devices reachable without evidence. */
+/* Counts the devices to which the policy applies. Fails if the name belongs to no device and to no group. It is then
+ * probably a typing error, which would leave the intended devices reachable without evidence. */
 static cmx_err count_devices(struct gw *g, const char *text, const struct gw_policy *p, size_t *n, struct cmx_why *e)
 {
     cmx_err err;

@@ -26,8 +26,8 @@ struct gw_reached {
     struct gw_grant_record former;
 };
 
-/* Reads whether the device is quarantined, and the operator's stored grant. *granted: the operator may reach the device
- * already. */
+/* Reads whether the device is quarantined, and the operator's stored grant. Sets *granted to true if the operator has
+ * an active grant for the device already. */
 static cmx_err look(const struct gw_reach *r, struct gw *g, const struct gw_device *d, struct gw_reached *x,
                     bool *granted, struct cmx_why *e)
 {

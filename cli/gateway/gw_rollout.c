@@ -67,7 +67,7 @@ static bool is_among(const int64_t *ids, size_t n, int64_t id)
 
 cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_fn fn, void *arg, struct cmx_why *e)
 {
-    int64_t ids[CLI_OPERANDS_MAX]; /* the devices that were selected by name: one may be named twice */
+    int64_t ids[CLI_OPERANDS_MAX]; /* the devices selected so far; a device that is named twice is selected once */
     size_t n = 0;
     struct gw_device d;
     cmx_err err = CMX_OK;
@@ -130,8 +130,8 @@ static const char *start(struct run *r, struct one *x)
     return NULL;
 }
 
-/* Returns the device's outcome, from the exit status and the JSON that attest printed. detail: text for the
- * operator. problem: why the child did not run; NULL: it did. */
+/* Returns the device's outcome, which follows from the child's exit status and from the JSON that attest printed.
+ * Writes a text for the operator to detail. problem says why the child did not run; NULL: it ran. */
 static const char *read_outcome(const struct run *r, const struct one *x, int exit_status, const char *problem,
                                 char detail[OUTPUT_MAX])
 {

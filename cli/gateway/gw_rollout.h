@@ -10,7 +10,7 @@
 struct gw_selection {
     bool all;
     const char *group;
-    const char *const *names; /* devices named one by one */
+    const char *const *names; /* names of single devices */
     size_t n_names;
 };
 #define GW_SELECTION_OPTIONS(s)                                                                                        \
@@ -34,9 +34,9 @@ struct gw_rollout {
     bool record;      /* store the verdict in the registry */
 };
 
-/* Parses the command line into job, which holds the defaults, and runs the subcommand for each selected device. For
- * the help, rest names the arguments after "--", and about is a paragraph. Prints a line for each device that is done.
- * CLI_OK: every device succeeded. */
+/* Parses the command line into job, which holds the defaults, and runs the subcommand for each selected device. Prints
+ * a line for each device that is done. Returns CLI_OK if every device succeeded. Two parameters are texts for --help:
+ * rest names the arguments after "--", and about describes the command. */
 int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv);
 
 /* Checks that s selects devices in one way only. CLI_OK, or CLI_USAGE after it has printed the error. command: the

@@ -23,7 +23,7 @@ static const char *const party_keys[] = {"sessions", "bytes_in", "bytes_out", "r
 /* The counts for a minute or a party, from one gateway or added up over all gateways. */
 struct traffic_row {
     char name[GW_NAME_MAX]; /* name of the party; "": the row is a minute */
-    int64_t at;             /* Unix time of the minute's end, a whole minute */
+    int64_t at;             /* Unix time of the minute's end, a multiple of 60 */
     uint64_t length_ms;
     uint64_t counts[COUNTS_MAX]; /* in the order of the keys */
 };

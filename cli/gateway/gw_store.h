@@ -12,7 +12,7 @@
 
 struct gw_manifest {
     struct cmx_manifest manifest;
-    struct reference reference; /* mapped files */
+    struct reference reference; /* the manifest's files, mapped into memory */
 };
 
 /* Writes the path of a copy: DIR/store/DIGEST. */
@@ -40,8 +40,8 @@ void gw_manifest_free(struct gw_manifest *m);
 
 /* Adds an image to the list of kept images. The caller has stored it with gw_store_file. */
 CMX_MUST_USE cmx_err gw_store_keep(const struct gw *g, const char *digest, const char *label, struct cmx_why *e);
-/* Removes an image from the list of kept images; its copy stays while a campaign needs it. store false: only checks
- * that the image is on the list. CMX_ENOENT: it is not on the list. */
+/* Removes an image from the list of kept images; its copy stays while a campaign needs it. If store is false, only
+ * checks that the image is on the list. CMX_ENOENT: the image is not on the list. */
 CMX_MUST_USE cmx_err gw_store_forget(const struct gw *g, const char *digest, bool store, struct cmx_why *e);
 /* Calls fn for each kept image, in the order of the digests; at: the Unix time at which it was added. If fn
  * returns an error, stops and returns that error. */
@@ -51,6 +51,6 @@ CMX_MUST_USE cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void 
 /* Removes files from the store, except kept images and copies that a policy or campaign in the registry needs. Call it
  * with the folder locked, before storing files. If a file can't be removed, the next call tries again. */
 void gw_store_collect(struct gw *g);
-/* Checks the copies that policies need, and the images of unfinished campaigns. The reason in e says which is missing
- * or was changed, and what to do. */
+/* Checks the copies that policies need, and the images of unfinished campaigns. The reason in e names the policy or
+ * campaign whose file is missing or was changed, and says what to do. */
 CMX_MUST_USE cmx_err gw_store_check(struct gw *g, struct cmx_why *e);

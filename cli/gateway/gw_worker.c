@@ -25,8 +25,8 @@
 
 #define CHECKS_AT_ONCE 8
 #define TICK_MS 500
-#define SEEN_MS 10000   /* how often the ends of sessions are written; logins are written at once */
-#define QUEUES_MS 10000 /* time after which unchanged lengths of the queues are reported again */
+#define SEEN_MS 10000   /* interval at which ends of sessions are written; logins are written at once */
+#define QUEUES_MS 10000 /* the queues' lengths are reported when they change, and at least this often */
 #define AWAY_MS 10000
 #define VERDICTS_MS 250 /* verdicts within this time are stored together */
 #define RETRY_MIN_MS 1000
@@ -36,14 +36,15 @@
 struct known {
     struct known *next;
     struct gw_standing standing;
-    bool logged_in;         /* check it again: it logged in, or may have changed, since its last check began */
+    /* The device must be checked again: since its last check began, it has logged in or may have changed. */
+    bool logged_in;
     bool present;           /* the device still has a policy */
-    uint64_t retry_ms;      /* the wait after a check that did not find it trusted; 0: none */
+    uint64_t retry_ms;      /* delay after the last check, which did not find the device trusted; 0: none */
     uint64_t next_ms;       /* no check before this time */
     pid_t pid;              /* child that checks the device; 0: none */
-    uint64_t check_ends_ms; /* the check is ended at this time unless the child has already ended */
+    uint64_t check_ends_ms; /* time limit of the check: a child that is still running is killed */
     int fd;
-    struct gw_basis basis; /* inputs of the check */
+    struct gw_basis basis; /* inputs of the check when it began */
     struct gw_check_result result;
     bool decided; /* the check has given a verdict, which is not stored yet */
 };
@@ -65,7 +66,7 @@ struct worker {
     struct gw_incidents incidents;
     uint64_t started_ms;
     uint64_t away_ms; /* when the worker last looked for devices that are away */
-    uint64_t journal; /* number of the next entry to read */
+    uint64_t journal; /* number of the next entry to read from the gateway's journal */
     uint64_t seen_ms;
     uint64_t decided_ms; /* since when a verdict has been waiting to be stored; 0: none is waiting */
     uint64_t queues_ms;
@@ -161,8 +162,8 @@ static cmx_err write_seen(struct worker *w, struct cmx_why *e)
         const struct seen *x = &w->seen[i];
         const struct known *k = find_known(w, x->name);
 
-        err = gw_seen_set(&w->g.registry, x->name, &x->last,
-                          e); /* stores nothing for a platform, which has no row in table device */
+        /* Stores nothing for a platform, which has no row in table device. */
+        err = gw_seen_set(&w->g.registry, x->name, &x->last, e);
         if (!err && x->login && k)
             err = gw_evidence_login(&w->g.registry, k->standing.device, e);
     }
@@ -319,8 +320,8 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
 
 static void end_check(struct worker *w, struct known *k)
 {
-    /* If the child has a result, it is in the pipe already. A child that a device has taken over may still be running.
-     */
+    /* A child that a device has taken over may still be running, so kill it. If the child has a result, the result is
+     * in the pipe already. */
     kill(k->pid, SIGKILL);
     gw_check_read(k->fd, &k->result);
     close(k->fd);
@@ -373,8 +374,8 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
     if (gw_evidence_basis(&w->g.registry, k->standing.device, &k->basis, &e) ||
         find_policy(w, k->standing.policy, p, &e))
         return;
-    (void)!gw_evidence_key_get(&w->g.registry, k->standing.device, key, sizeof key,
-                               &e); /* if there is no key, the verdict is untrusted */
+    /* If the device has no attestation key, the verdict is untrusted. */
+    (void)!gw_evidence_key_get(&w->g.registry, k->standing.device, key, sizeof key, &e);
     k->pid = gw_check_start(&w->g, &k->standing, p, key, &k->fd);
     if (k->pid < 0) {
         k->pid = 0;
@@ -398,7 +399,8 @@ static cmx_err update_known(void *arg, const struct gw_standing *s)
         k->next = w->devices;
         w->devices = k;
     }
-    /* If the operator set a new key or manifest, the device is checked at once. */
+    /* Check the device at once if another policy applies now, or if its evidence was removed because of a new key or
+     * manifest. */
     if (k->standing.policy != s->policy || (k->standing.at && !s->at))
         k->next_ms = k->retry_ms = 0;
     k->standing = *s;
