@@ -1,7 +1,8 @@
-/* attest_bare.c - does only the necessary work of /hash. For each 4 KB chunk of an image in memory, OpenSSL computes
- * HMAC-SHA256 over H || chunk || challenge, where H is the previous result. One keyed context is restarted for each
- * message. copy: the same, but each chunk is copied into the message first, as a device does when it reads its flash.
- * sha256: the necessary work of /evidence, one SHA-256 by OpenSSL over the image.
+/* attest_bare.c - does only the necessary work of a device's attestation service. For /hash, OpenSSL computes
+ * HMAC-SHA256 over H || chunk || challenge for each 4 KB chunk of an image in memory, where H is the previous result.
+ * One keyed context is restarted for each message. With the argument copy, each chunk is first copied into the message,
+ * as a device does when it reads its flash. With the argument sha256, OpenSSL instead computes one SHA-256 over the
+ * image, which is the necessary work of /evidence.
  *
  *     attest_bare ROUNDS KEY IMAGE [copy|sha256]
  *

@@ -4,12 +4,12 @@
  *   mqtt_load PUBLISH_PORT SUBSCRIBE_PORT CA.pem|- each|spaced|kept N [IPV4-ADDRESS, default 127.0.0.1]
  *
  *   each    the publisher connects, sends CONNECT, publishes and disconnects for every message
- *   spaced  like each, but pauses for PAUSE_US after each message, as a sensor does; the connection closes meanwhile
+ *   spaced  like each, but pauses for PAUSE_US after each message, as a sensor does; meanwhile it is not connected
  *   kept    the publisher stays connected; N messages one at a time give the latency, then 4 N messages with at most
  *           WINDOW in flight give the rate
  *
- * Prints the median latency in us (kept: from publish; otherwise from before connect), its 99th percentile, and the
- * number of messages a second. */
+ * Prints the median and the 99th percentile of the latency in us, and the number of messages a second. With kept, the
+ * latency is measured from publish; otherwise it also includes the publisher's connect. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>

@@ -40,7 +40,7 @@
 #define LOGIN_S 60
 #define TRIES 40
 #define PORT_ON_DEVICE 81
-#define RETURN_STACK (512 * 1024) /* bytes; each session that was lost has a thread of its own */
+#define RETURN_STACK (512 * 1024) /* stack size in bytes; one thread for each lost session logs it in again */
 
 static struct device {
     char name[64];
@@ -54,10 +54,11 @@ static struct device {
 static struct keeper {
     pthread_t thread;
     pthread_mutex_t lock;
+    /* Only the keeper's thread uses the first n_served entries. The lock guards n and the new entries after them. */
     struct kept {
         ssh_session session;
         struct device *device;
-    } * kept; /* the first n_served belong to the thread; new ones follow them, guarded by the lock */
+    } * kept;
     int n, n_served;
 } keepers[KEEPERS];
 

@@ -1,6 +1,7 @@
 /* Verifies any bytes as a device's evidence. Also decodes the input as claims, because a random token never has a valid
- * proof. Claims that can be decoded must encode to the same bytes, and a token of them must verify, in both forms. Also
- * parses the input as the line of an attestation key; a printed key must parse to the same key. */
+ * proof. Claims that can be decoded must encode to the same bytes. If their nonce is long enough, a token made from
+ * them must verify in both forms. Also parses the input as the line of an attestation key; a printed key must parse to
+ * the same key. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* Runs the gateway's parsers of external text (public keys, CSV, sshd's log, names, ports, prefixes) on any text. The
- * first byte chooses the parser. Accepted text must be valid for the registry, without characters that could end a
- * quoted option. */
+/* Runs the gateway's text parsers (public keys, CSV, sshd's log, names, ports, prefixes, the state of the registry's
+ * copy) on any text. The first byte chooses the parser. Accepted text must be valid for the registry, and must not
+ * contain a character that could end a quoted option. */
 #include <stdlib.h>
 #include <string.h>
 

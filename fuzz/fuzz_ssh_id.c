@@ -1,5 +1,5 @@
-/* Parses any bytes as a request from libssh to our ssh-agent: the SSH session identifier in it must fit into its
- * buffer. Also parses them as an eFuse file: its values must be within their ranges. */
+/* Parses any bytes as a request from libssh to our ssh-agent. The SSH session identifier in the request must fit into
+ * its buffer. Also parses the bytes as an eFuse file. The values in this file must be within their ranges. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -9,7 +9,7 @@
 struct test_frame {
     uint8_t d[1600];
     size_t len;
-    size_t l3, l4; /* offsets */
+    size_t l3, l4; /* offsets of the IP header and of the transport header in d */
 };
 
 static inline void put16(uint8_t *p, unsigned v)

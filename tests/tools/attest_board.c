@@ -3,7 +3,7 @@
  *     attest_board FLASH PORT (--efuse FILE [--silicon FILE] | --keyfile FILE | --tpm TCTI HANDLE)
  *                  [--gateway PORT USER PIN REMOTE_PORT]
  *
- * --silicon FILE: the bits of a read-protected key, because the eFuse file lacks them (default: private_key.bin).
+ * --silicon: FILE has the bits of a read-protected key, which the eFuse file lacks (default: private_key.bin).
  * --gateway: logs in to an sshd on 127.0.0.1 with the key derived from the hardware key and forwards REMOTE_PORT to the
  * service. Environment: BULK="LOCAL REMOTE" forwards one more port in the same session; FLASH_US=N delays each flash
  * read by N us, as on a real chip. Prints "listening PORT" when the service accepts connections, and at exit "heap

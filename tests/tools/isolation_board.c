@@ -10,7 +10,8 @@
  *   udp IP PORT                 sends a datagram: "answered" or "silent"
  *   lookup NAME                 resolves a name: "found" or "nothing"
  *   ping IP                     sends an echo request: "answered" or "silent"
- *   as TASK tcp|fetch IP PORT   connects in a task with this name; fetch: prints the last line of an HTTP answer, or
+ *   as TASK tcp IP PORT         does the same as tcp, in a task named TASK
+ *   as TASK fetch IP PORT       sends an HTTP request in a task named TASK, and prints the last line of the answer, or
  *                               "nothing"
  *   dhcp                        sends discover and request: "bound IP" or "nothing"
  *   renew                       sends a request by unicast to the server of the last `dhcp`: "bound IP" or "nothing"
@@ -226,7 +227,7 @@ static bool dhcp_step(int fd, const struct cmx_ip *to_ip, uint8_t type, uint32_t
     memcpy(&to.sin_addr, to_ip ? (const uint8_t *)&to_ip->w[3] : everyone, 4);
     dhcp_message(d, 1, type, xid, netif_default->hwaddr, type == 3 && !to_ip ? &dhcp_server : NULL);
     if (to_ip)
-        memcpy(d + 12, &dhcp_address.w[3], 4); /* ciaddr: a renewal */
+        memcpy(d + 12, &dhcp_address.w[3], 4); /* ciaddr: the address to renew */
     else if (type == 3) {                      /* adds the option "requested address" */
         memcpy(d + 249, (const uint8_t[]){50, 4}, 2);
         memcpy(d + 251, &dhcp_address.w[3], 4);
@@ -530,7 +531,7 @@ static void start_device(char **argv, const char *how)
     if (cmx_port_task_start("echo", 0, echo, NULL) != CMX_OK || cmx_device_forward(&s, &stream) != CMX_OK ||
         cmx_device_forward(&s, &broker) != CMX_OK)
         exit(1);
-    cmx_device_set_hooks(&hooks); /* the engine is running */
+    cmx_device_set_hooks(&hooks); /* hooks may be set while the engine is running */
     no_memory = strcmp(how, "no-memory") == 0;
     if (strcmp(how, "open") != 0 && (cmx_device_isolate() == CMX_OK) == no_memory)
         exit(1);

@@ -141,7 +141,7 @@ static void set_up(const char *device)
     dev.own[dev.n_own++] = us6;
 }
 
-/* Returns the number of packets that the rules have passed in or out. */
+/* Returns the number of packets that the rules have let through, the sum of both directions. */
 static unsigned long long passed(void)
 {
     static const char *const drops[] = {"denied_", "fragment", "ip_option", "tcp_state", "martian"};
@@ -430,10 +430,11 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
     switch (d.why) {
     case CMX_REASON_TCP_STATE: /* after the rules, the kernel's TCP checks the window */
         return true;
-    case CMX_REASON_SESSION: /* compares only bare ACKs: the kernel's TCP checks all others, and some end the session */
+    /* Only bare ACKs are compared: the kernel's TCP checks all other segments, and some of them end the session. */
+    case CMX_REASON_SESSION:
         return (p.tcp_flags & ~(CMX_TCP_ACK | 8u)) || p.seq != rcv_next || p.ack != snd_next || p.payload ||
                f->d[14] != 0x45;
-    case CMX_REASON_ARP: /* the rules also count the kernel's answer */
+    case CMX_REASON_ARP: /* the counters also include the kernel's answer to the frame */
     case CMX_REASON_ND:
         return true;
     case CMX_REASON_NOT_FOR_US: /* the ARP rules do not check our address; the kernel does later */
@@ -443,7 +444,7 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
     default:
         break;
     }
-    if (p.proto == CMX_IP_ICMP && d.why == CMX_REASON_FORM) /* the rules check less of the quoted packet */
+    if (p.proto == CMX_IP_ICMP && d.why == CMX_REASON_FORM) /* the rules check less of the packet in the ICMP error */
         return true;
     /* In neighbour discovery the rules check only the sender; the kernel's stack checks the rest. */
     return p.proto == CMX_IP_ICMP6 && d.why != CMX_REASON_ICMP && d.verdict == CMX_DENY;

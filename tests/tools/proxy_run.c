@@ -3,8 +3,8 @@
  *   proxy_run HOST PORT USER KEYFILE PIN [option=value ...] -- CONTEXT ...
  *   CONTEXT: name,local_port,remote_port[,key=value ...]
  *   input:   status | mem | peak (resets the peak that mem prints) | up (waits until all contexts are up)
- *            | fail N (the N-th allocation from now on fails) | heap BYTES (free on the device) | updating 0|1
- *            | set CONTEXT ... | host GATEWAYS | quit
+ *            | fail N (the N-th allocation from now on fails) | heap BYTES (sets the device's free heap)
+ *            | updating 0|1 | set CONTEXT ... | host GATEWAYS | quit
  * A line with a dot ends each answer. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,7 +212,7 @@ static void set_host(struct cmx_proxy *p, const char *text)
     printf("host %s\n", cmx_err_name(cmx_proxy_reconfigure(p, &gateway, contexts, n_contexts, &why)));
 }
 
-/* The free bytes of heap that the engine sees. The command heap sets them. */
+/* The free heap in bytes that the engine sees. The command `heap` sets it. */
 static size_t heap = SIZE_MAX;
 
 static size_t heap_free(void *arg)
