@@ -75,5 +75,6 @@ CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_
                                          size_t *len);
 
 /* Boots as ESP-IDF's bootloader does, from the flash of port.h: decides about a pending image, chooses a slot and
- * checks its image. Then passes slots and chip to the update service. Errors are logged. CMX_ENOENT: no whole image. */
+ * checks its image. Then passes slots and chip to the update service. Errors are logged. CMX_ENOENT: there is no whole
+ * image. */
 CMX_MUST_USE cmx_err board_boot(const struct board_config *config);

@@ -29,9 +29,10 @@ struct board_config {
     struct board_net net;  /* the board's own network, used with "tap:NAME" */
     struct cmx_settings settings;
     const char *pins[CMX_PROXY_HOST_KEYS_MAX];
-    TaskParameters contexts[BOARD_CONTEXTS_MAX]; /* these override the application's (cmx_merge_context) */
+    TaskParameters contexts[BOARD_CONTEXTS_MAX]; /* their values override those of the application's contexts
+                                                    (cmx_merge_context) */
     size_t n_contexts;
-    char *strings[BOARD_STRINGS_MAX]; /* all values, owned */
+    char *strings[BOARD_STRINGS_MAX]; /* all values that were read; owned */
     size_t n_strings;
 };
 

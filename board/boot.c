@@ -7,7 +7,7 @@
 
 #define TAG "boot"
 
-static struct cmx_slots_flash slots; /* valid as long as the program runs */
+static struct cmx_slots_flash slots; /* static, because the update service borrows it for the life of the program */
 
 static void hand_to_updates(const struct board_config *config, uint16_t chip_id)
 {

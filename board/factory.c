@@ -13,9 +13,9 @@ enum { HEADER_LEN = 24, SEGMENT_HEADER_LEN = 8, DESC_LEN = 256, CHECKSUM_SEED = 
 static void header(uint8_t *p, uint16_t chip_id)
 {
     p[0] = 0xe9; /* ESP_IMAGE_HEADER_MAGIC */
-    p[1] = 1;    /* segments */
-    p[2] = 2;    /* DIO */
-    p[3] = 0x2f; /* 80 MHz, 4 MB */
+    p[1] = 1;    /* number of segments */
+    p[2] = 2;    /* SPI mode: DIO */
+    p[3] = 0x2f; /* flash frequency 80 MHz, flash size 4 MB */
     cmx_put_le32(p + 4, 0x40380000);
     p[8] = 0xee; /* no WP pin */
     cmx_put_le16(p + 12, chip_id);

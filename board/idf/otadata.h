@@ -89,7 +89,7 @@ CMX_MUST_USE cmx_err cmx_otadata_plan_rollback(const struct cmx_otadata *d, cons
 struct cmx_boot {
     struct cmx_otadata_plan plan; /* operations to execute before the image starts */
     int first;                    /* the first candidate */
-    bool initial;                 /* there is no record: execute plan_initial once an image is chosen */
+    bool initial;                 /* there is no record: once an image is chosen, execute cmx_otadata_plan_initial */
     bool aborted;                 /* an image restarted before it was confirmed; this boot gives it up */
 };
 

@@ -16,7 +16,7 @@
 
 struct cmx_region {
     uint32_t offset;
-    uint32_t size; /* 0: there is none */
+    uint32_t size; /* in bytes; 0: the table has no such partition */
 };
 
 struct cmx_partitions {
@@ -26,8 +26,8 @@ struct cmx_partitions {
     unsigned slots;
 };
 
-/* Reads the next entry of the table; call it until *done. CMX_EFORMAT: the entry has a wrong magic, or its region is
- * empty, lies beyond flash_size, is not aligned to sectors, or is the second of its kind. */
+/* Reads the next entry of the table; call it until *done is true. CMX_EFORMAT: the entry has a wrong magic, or its
+ * region is empty, lies beyond flash_size, is not aligned to sectors, or is the second of its kind. */
 CMX_MUST_USE cmx_err cmx_partition_entry(struct cmx_partitions *p, const uint8_t entry[CMX_PARTITION_ENTRY_LEN],
                                          uint32_t flash_size, bool *done);
 

@@ -16,8 +16,8 @@ pid_t cmx_child_fork(void);
  * then exits. */
 bool cmx_child_end_with(pid_t parent, int signo);
 
-/* Waits for the end of a child. Returns its exit status, 128 plus the number of the signal that ended it, or -1: there
- * is no such child, or pid is not above 0. */
+/* Waits for the end of a child. Returns its exit status, or 128 plus the number of the signal that ended it. Returns
+ * -1 if there is no such child, or if pid is not above 0. */
 int cmx_child_wait(pid_t pid);
 
 /* Waits for children that have ended, except for the n children in `own`. Call it regularly in a process that may be

@@ -358,8 +358,8 @@ static void roff_options(const struct cli_line *line)
     }
 }
 
-/* Prints the sections of a manual page. part: prints them without headings, because the command is one part of its
- * program's page. */
+/* Prints the sections of a manual page. part true: prints them without headings, because the command is one part of
+ * its program's page. */
 static void print_man(const struct cli_line *line, bool part)
 {
     printf(part ? ".PP\n.nf\n" : ".SH SYNOPSIS\n.nf\n");

@@ -90,7 +90,7 @@ struct cli_line {
     const char *rest_form; /* the arguments after "--" as the help shows them: "COMMAND ..."; NULL: they are operands */
     const struct cli_option *options;
     size_t n_options;
-    const struct cli_command *commands; /* listed in the help */
+    const struct cli_command *commands; /* the subcommands, which the help lists; NULL if n_commands is 0 */
     size_t n_commands;
     const char *operand[CLI_OPERANDS_MAX]; /* filled by cli_parse */
     size_t n_operands;
@@ -123,8 +123,8 @@ int cli_fail(const char *what, const char *why, const char *todo);
  * beyond the limit for the size of a file (ulimit -f) fails, and does not end the program. */
 void cli_begin(void);
 
-/* Writes what the command has printed so far. False: this failed, so a command that prints repeatedly ends; cli_end
- * then reports the failure. */
+/* Writes what the command has printed so far. False: writing failed. A command that prints repeatedly then ends, and
+ * cli_end reports the failure. */
 bool cli_flush(void);
 
 /* For the end of main: returns status, or CLI_FAILED with a message if the output could not be written. */

@@ -11,9 +11,9 @@
 struct stat;
 
 /* Reads a regular file of at most max bytes; *out gets a NUL after the content; free it with cmx_mem_free_secret.
- * secret: refuses a file that group or others can access (CMX_EPERM). why: one phrase, such as "Permission denied".
- * CMX_ENOENT: there is no such file; CMX_EPERM also: no permission to read it; CMX_EIO: not a regular file, or reading
- * failed; CMX_ENOSPC: longer than max; CMX_ENOMEM: out of memory. */
+ * secret: refuses a file that group or others can access. why: one phrase, such as "Permission denied". CMX_ENOENT:
+ * there is no such file; CMX_EPERM: no permission to read it, or it was refused because of `secret`; CMX_EIO: not a
+ * regular file, or reading failed; CMX_ENOSPC: longer than max; CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err cmx_file_read(const char *path, size_t max, bool secret, char **out, size_t *len,
                                    struct cmx_why *why);
 

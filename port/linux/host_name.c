@@ -12,7 +12,8 @@
 #define DIGITS "0123456789"
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
 
-/* Returns what is wrong with text as an IPv6 address such as "fe80::1%eth0", with or without brackets; NULL: nothing. */
+/* Returns what is wrong with text as an IPv6 address such as "fe80::1%eth0", with or without brackets. NULL: it is
+ * one. */
 static const char *ipv6_fault(const char *text)
 {
     static const char no_address[] = "is neither a host name nor an address (give the port separately)";

@@ -34,10 +34,10 @@
 #define STREAM_BLOCK (16 * 1024)
 #define DRAIN_MAX (64u * 1024 * 1024) /* maximum bytes of a body to drain; a longer one closes the connection */
 #define DRAIN_TIMEOUTS 4              /* time limit for draining, in idle timeouts */
-#define ANSWER_TIMEOUTS 2             /* idle timeouts for sending an answer, or STREAM_BLOCK bytes of a stream */
+#define ANSWER_TIMEOUTS 2             /* time limit for an answer or STREAM_BLOCK bytes of a stream, in idle timeouts */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
-/* cmx_linux_http_feed limits the connections. The library's own limit, at which it would reset new ones and, up to
- * version 1.0.1, not release a lock, is higher by this number. So connections that are being closed do not reach it. */
+/* cmx_linux_http_feed limits the connections. The library's limit is higher by this number, so that closing connections
+ * do not reach it: it would then reset new connections and, up to version 1.0.1, not release a lock. */
 #define LIBRARY_SLACK 1024
 
 #define FUNCTIONS(X)                                                                                                   \

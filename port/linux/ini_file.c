@@ -1,5 +1,6 @@
-/* Written here because libinih gives its handler no line number, cuts lines at 200 bytes, silently drops a line without
- * '=' and takes an indented key for a continuation. To work around that would need more code than this file has. */
+/* This parser exists because libinih gives its handler no line number, cuts lines at 200 bytes, silently drops a line
+ * without '=' and takes an indented key for a continuation. To work around that would need more code than this file
+ * has. */
 #include "port/linux/ini_file.h"
 
 #include <ctype.h>

@@ -34,8 +34,9 @@ struct cmx_library {
     void *handle; /* NULL: not loaded */
 };
 
-/* Loads the library unless it is loaded, and sets the pointers. purpose: the feature that needs it ("isolation").
- * CMX_ENOTSUP: it is not installed, or lacks a function; why (may be NULL) names the package to install. Any thread. */
+/* Loads the library unless it is already loaded, and sets the pointers. purpose: the feature that needs it
+ * ("isolation"). CMX_ENOTSUP: it is not installed, or lacks a function; why (may be NULL) names the package to install.
+ * Any thread. */
 CMX_MUST_USE cmx_err cmx_library_load(struct cmx_library *l, const char *purpose, struct cmx_why *why);
 
 /* Unloads the library; the pointers are then invalid. */

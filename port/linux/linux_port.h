@@ -22,7 +22,8 @@ struct cmx_linux_device {
     cmx_err (*secret_read)(void *arg, uint8_t out[CMX_PORT_SECRET_LEN]);
     cmx_err (*secret_create)(void *arg, const uint8_t secret[CMX_PORT_SECRET_LEN]);
     size_t (*heap_free)(void *arg);
-    void (*watchdog_feed)(void *arg, uint32_t rest_ms); /* the calling task is alive, and may sleep for rest_ms */
+    /* Reports that the calling task is alive, and may sleep for rest_ms. */
+    void (*watchdog_feed)(void *arg, uint32_t rest_ms);
     bool wakes; /* the sockets are the kernel's, so sessions may poll an eventfd or an epoll set too */
     void (*restart)(void *arg);
 };

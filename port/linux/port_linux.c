@@ -127,7 +127,8 @@ _Static_assert(sizeof(pthread_mutex_t) <= sizeof(struct cmx_mutex), "a cmx_mutex
 
 void cmx_port_mutex_init(struct cmx_mutex *m)
 {
-    (void)pthread_mutex_init((pthread_mutex_t *)m->opaque, NULL); /* allocates nothing: always 0 in glibc and musl */
+    /* In glibc and musl this call allocates nothing and returns 0. */
+    (void)pthread_mutex_init((pthread_mutex_t *)m->opaque, NULL);
 }
 
 void cmx_port_mutex_lock(struct cmx_mutex *m)

@@ -14,7 +14,8 @@ struct cmx_device_platform_facts {
     bool secure_boot;
     cmx_debug_state debug;
     cmx_flash_encryption flash_encryption;
-    uint32_t secure_version; /* from the eFuse; evidence reports the larger of this and the running image's */
+    /* The secure version in the eFuse. If the running image has a larger one, evidence reports that of the image. */
+    uint32_t secure_version;
     uint32_t boot_count;
 };
 

@@ -72,8 +72,8 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 /* The next functions return true if they could read the parameter. Otherwise they send 400 or 404, and *err is the
  * result of sending it. */
 
-/* Decodes a parameter. The request must contain it exactly once, and its value must have min to max bytes. unit: what a
- * byte of the value is, for the message. */
+/* Decodes a parameter. The request must contain it exactly once, and its value must have min to max bytes. unit: the
+ * noun for the value's bytes in the message, such as "bytes". */
 static bool take_param(struct cmx_http_request *r, const char *name, const char *unit, uint8_t *out, size_t min,
                        size_t max, size_t *len, cmx_err *err)
 {

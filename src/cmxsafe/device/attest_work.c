@@ -102,8 +102,8 @@ static cmx_err write_answer(struct cmx_evidence_job *j, cmx_evidence_form form, 
     return err;
 }
 
-/* A cmx_key_kind is cast to a cmx_key_holder, so the two enums must have the same values. The token format fixes those
- * of cmx_key_holder. */
+/* A cmx_key_kind is cast to a cmx_key_holder, so the two enums must have the same values. The token format fixes the
+ * values of cmx_key_holder. */
 _Static_assert((int)CMX_HELD_NONE == (int)CMX_KEY_NONE && (int)CMX_HELD_EFUSE == (int)CMX_KEY_EFUSE &&
                    (int)CMX_HELD_TPM == (int)CMX_KEY_TPM && (int)CMX_HELD_SOFTWARE == (int)CMX_KEY_SOFTWARE,
                "the key's kind is converted by a cast");
@@ -128,7 +128,8 @@ cmx_err cmx_attest_evidence(struct cmx_evidence_job *j, const struct cmx_ranges 
         err = derive_digest_key(j, form);
     if (!err)
         err = measure_all(j, ranges);
-    if (!err && form == CMX_EVIDENCE_SIGNED) /* the MAC uses the digests' key, which is already in j->key */
+    /* A MAC over the token uses the same key as the digests, which is already in j->key. */
+    if (!err && form == CMX_EVIDENCE_SIGNED)
         err = cmx_identity_attest_key(cmx_identity_hw_hmac, NULL, j->key, pub);
     if (!err)
         err = write_answer(j, form, json);

@@ -17,14 +17,15 @@ extern "C" {
 
 /* Registers the context and starts its session, or adds the context to a shared session. A device has one gateway: the
  * settings of the first call name it. Any task. Errors are logged. CMX_EINVAL: no gateway, no SSH_HOST_KEY, no
- * credential, a port out of range. CMX_EEXIST: the context is registered already. CMX_ENOSPC: more than
- * CMX_PROXY_CONTEXTS_MAX. CMX_EPERM: isolation could not be installed. CMX_ENOMEM: out of memory. */
+ * credential, a port out of range. CMX_EEXIST: the context is registered already. CMX_ENOSPC: there are
+ * CMX_PROXY_CONTEXTS_MAX contexts already. CMX_EPERM: isolation could not be installed. CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParameters *context);
 
 /* ---- functions to call before the first context ---- */
 
-/* Values in settings replace the sketch's, unless they are zero or "". settings must stay valid; NULL: none. adapt:
- * called with each context before it is registered, to change it; NULL: none (cmx_merge_context, merge.h). */
+/* Values in settings replace the sketch's, unless they are zero or "". settings must stay valid; NULL: none. adapt: a
+ * function that may change each context before it is registered, for example with cmx_merge_context (merge.h); NULL:
+ * none. */
 void cmx_device_override(const struct cmx_settings *settings, void (*adapt)(TaskParameters *context));
 
 /* ---- functions that may be called at any time ---- */

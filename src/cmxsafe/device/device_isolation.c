@@ -113,7 +113,7 @@ static void compile_rules(struct cmx_iso_config *c, struct cmx_device_isolation_
         add_context(c, &contexts[i]);
 }
 
-/* gateway NULL: there is none. Call with isolation.lock held. */
+/* gateway is NULL if there is no gateway. Call with isolation.lock held. */
 static cmx_err configure(const struct cmx_filter *filter, const struct cmx_gateway *gateway,
                          const struct cmx_context *contexts, size_t n)
 {
@@ -188,7 +188,7 @@ static void note_neighbour(const struct cmx_filter_neighbour *n)
 
 static const struct cmx_filter_calls calls = {.judge = judge_packet, .neighbour = note_neighbour};
 
-/* Logs drops, in a task of its own, because the task that drops a packet may be a driver's with a small stack. */
+/* Logs drops, in a task of its own, because the task that drops a packet may be a driver's task with a small stack. */
 static void log_drops(void *arg)
 {
     struct cmx_device_isolation_state *s;
@@ -222,7 +222,7 @@ static cmx_err install_filter(void)
     installed = filter->install(&calls);
     if (err || installed)
         return err ? err : installed;
-    /* Sessions may have opened their connections, or sent a SYN, before the filter was installed. */
+    /* Sessions may have opened connections, or sent a SYN, before the filter was installed. The policy adopts them. */
     filter->lock();
     cmx_isolation_adopt(&cmx_device_isolation_state()->iso);
     filter->unlock();

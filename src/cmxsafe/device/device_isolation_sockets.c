@@ -95,7 +95,8 @@ cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *pe
     if (!s)
         return CMX_ENOENT;
     context = cmx_isolation_context(&s->iso, true, &place);
-    tasks = context ? context->tasks : NULL; /* NULL: peer is not such a listener, or every task may connect */
+    /* tasks is NULL if peer is not the listener of a direct context, or if every task may connect to it. */
+    tasks = context ? context->tasks : NULL;
     if (tasks && is_listed(tasks, task)) {
         err = CMX_OK;
     } else if (tasks && cmx_device_isolation_active()) {

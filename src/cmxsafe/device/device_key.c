@@ -32,7 +32,7 @@ void cmx_device_key_choose(const struct cmx_settings *settings, struct cmx_gatew
         cmx_log(CMX_LOG_ERROR, TAG, "SSH_CLIENT_KEY_DERIVED: eFuse has no HMAC_UP key; burn one, or clear the setting");
 }
 
-/* Whether the device logs in with its own key; set before log_key starts. */
+/* True if the device logs in with its own key; set before log_key starts. */
 static bool own;
 
 static void log_key(void *arg)

@@ -61,17 +61,17 @@ typedef struct TaskParameters {
         /* The address on which the gateway listens; on a CMX-GW, the device's address. Default SSH_REMOTE_ADDRESS. */
         CMX_ZERO;
     int direction CMX_ZERO;           /* CMX_TASK_REVERSE, CMX_TASK_DIRECT */
-    const char *remote_host CMX_ZERO; /* direct: the service's host, as the gateway names it */
-    int max_connections CMX_ZERO;     /* the most connections at the same time; default 8 */
+    const char *remote_host CMX_ZERO; /* direct: the service's host; the gateway resolves the name */
+    int max_connections CMX_ZERO;     /* maximum number of connections at the same time; default 8 */
     int idle_timeout_s CMX_ZERO;      /* close a connection after this long without traffic; default never */
-    const char *session CMX_ZERO;     /* contexts with the same name here share an SSH session; default: not shared */
+    const char *session CMX_ZERO;     /* contexts with the same value here share an SSH session; default: not shared */
     int probe_interval_s CMX_ZERO;    /* time between two tests of the gateway's listener; default: no tests */
     const char *name CMX_ZERO;        /* name in the log and status; default "port-N" */
     int connect_timeout_s CMX_ZERO;   /* how long connecting to the service may take; default 10 s */
     const char *local_host CMX_ZERO;  /* default SSH_LOCAL_HOST */
     const char *tasks CMX_ZERO; /* direct, with setup_sm(): names of the tasks that may connect, separated by commas
                                    (the first 15 characters are compared); default all */
-    int peer CMX_ZERO;          /* how the service learns the client's address: CMX_TASK_PEER_...; default not at all */
+    int peer CMX_ZERO;          /* how the service learns the client's address; default CMX_TASK_PEER_NONE */
     const char *allow_from CMX_ZERO; /* identities or prefixes that may connect, separated by commas; default all */
 } TaskParameters;
 

@@ -14,7 +14,7 @@ enum { WATCH_MS = 500, KEY_TEXT_MAX = 200 };
 
 static struct {
     const char *public_key;
-    void (*event)(cmx_ota_event event, const char *text); /* the platform's, or NULL */
+    void (*event)(cmx_ota_event event, const char *text); /* the platform's callback, or NULL */
     struct cmx_ota_service *service;
     atomic_bool stopping;
     atomic_bool running; /* cmx_device_update_run is still using `service` */
@@ -107,8 +107,8 @@ static cmx_err no_service(cmx_err err, const char *why)
     return err;
 }
 
-/* Without the update service, a new image on trial could be neither confirmed nor replaced: returns to the previous
- * image. */
+/* Returns to the previous image if the running image is on trial: without the update service, the running image could
+ * be neither confirmed nor replaced. */
 static void end_trial(void)
 {
     const struct cmx_slots *slots = &update.config.slots;

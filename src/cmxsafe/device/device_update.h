@@ -13,16 +13,17 @@
 extern "C" {
 #endif
 
-/* Call it before setup_ota. The platform sets slots and policy.chip_id; the eFuse's secure version and Secure Boot if
- * it has them; and anything else that differs from the defaults. port 0 means CMX_OTA_PORT here. The device sets
- * policy.keys and `restart`. *config is copied; what it points to is borrowed for the life of the program. public_key:
- * overrides OTA_PUBLIC_KEY unless NULL or "": one key, or two in hex separated by comma or space. */
+/* Call it before setup_ota. The platform sets slots, policy.chip_id and every member whose default does not fit. A
+ * platform with eFuses also sets policy.secure_version_min and policy.secure_boot. The device sets policy.keys and
+ * `restart`. port 0 means CMX_OTA_PORT here. *config is copied; what it points to is borrowed for the life of the
+ * program. public_key replaces OTA_PUBLIC_KEY unless it is NULL or "". It has one key, or two keys in hex, separated by
+ * a comma or a space. */
 void cmx_device_set_updates(const struct cmx_ota_config *config, const char *public_key);
 
 /* Starts the service, which continues to run. If the running image is on trial, returns when the trial is over or after
  * cmx_device_update_stop; after a rollback the device restarts instead. Errors are logged. CMX_ENOTSUP: the
- * platform has no slots. CMX_EINVAL if the key cannot be read, and errors of cmx_ota_start: an image on trial was
- * rolled back. */
+ * platform has no slots. CMX_EINVAL: the key cannot be read. Other errors are those of cmx_port_device_start and
+ * cmx_ota_start. If the key cannot be read or cmx_ota_start fails, an image on trial is rolled back. */
 CMX_MUST_USE cmx_err cmx_device_update_run(const struct cmx_settings *settings);
 
 /* Returns the platform's slots, or NULL before cmx_device_set_updates. */

@@ -27,8 +27,8 @@ void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, cons
         d->left_out++;
         return;
     }
-    drop->whole =
-        cmx_packet_parse(&drop->packet, f) == CMX_REASON_NONE; /* else packet has the fields before the error */
+    /* If parsing fails, packet has only the fields before the error. */
+    drop->whole = cmx_packet_parse(&drop->packet, f) == CMX_REASON_NONE;
     drop->left_out = d->left_out;
     drop->why = why;
     drop->loopback = q->iface->class_ == CMX_IFACE_LOOPBACK;

@@ -1,7 +1,7 @@
 /* drops.h - keeps the packets that isolation dropped until they are logged. The task that drops a packet only notes it
- * here, because it may be a driver's task with a stack of 2 KB; another task logs it. At most CMX_DROPS_LINES lines are
- * logged in quick succession, and then one line in each CMX_DROPS_LINE_S. Each line says how many drops before it were
- * not logged. The caller serialises the calls (the filter's lock). */
+ * here, because it may be a driver's task with a stack of 2 KB; another task logs it. At most CMX_DROPS_LINES lines
+ * are logged in quick succession, and then one line every CMX_DROPS_LINE_S seconds. Each line says how many drops
+ * before it were not logged. The caller serialises the calls (the filter's lock). */
 #pragma once
 
 #include "cmxsafe/isolation/policy.h"

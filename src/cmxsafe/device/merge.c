@@ -13,7 +13,7 @@ static const char *set_or_null(const char *s)
     return s && s[0] ? s : NULL;
 }
 
-/* ---- merging: a value that is set in `over` replaces the other; zero and "" mean: not set ---- */
+/* ---- merging: a value that is set in `over` replaces the value in the other struct; zero and "" are not set ---- */
 
 typedef enum { TEXT, NUMBER, SWITCH } field_kind;
 
@@ -140,7 +140,7 @@ void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out)
         .fleet_address = cmx_fleet_device_address,
         .ciphers = set_or_null(s->ciphers),
         .require_pq = s->require_pq,
-        .login_timeout_s = (unsigned)s->timeout_s, /* a negative number is then too large, and refused */
+        .login_timeout_s = (unsigned)s->timeout_s, /* makes a negative number too large, so that it is refused */
         .keepalive_s = (unsigned)s->keepalive_s,
     };
 }

@@ -20,7 +20,7 @@ void cmx_merge_context(TaskParameters *t, const TaskParameters *over);
  * info. */
 cmx_log_level cmx_settings_log_level(const struct cmx_settings *s);
 
-/* Converts the settings of the gateway; "" becomes NULL, and host keys that are all "" become none. The caller sets
+/* Converts the settings of the gateway; "" becomes NULL. If all host keys are "", *out has none. The caller sets
  * key_load. */
 void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out);
 

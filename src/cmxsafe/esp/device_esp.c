@@ -40,8 +40,8 @@
 #define NETWORK_UP BIT0
 #define PINS_MAX 8
 
-/* `settings` points to the strings here, which are read from NVS (pins also from Kconfig). Nothing here is ever
- * freed. */
+/* `settings` points to the strings in this struct. They are read from NVS, and the pins also from Kconfig. The struct
+ * is never freed. */
 static struct {
     struct cmx_mutex lock; /* guards `started` and everything that start_device sets */
     bool started;
@@ -247,7 +247,7 @@ static void set_isolation(void)
 
 static esp_err_t start_platform(void)
 {
-    esp_err_t rc = esp_netif_init(); /* harmless if the application called it before */
+    esp_err_t rc = esp_netif_init(); /* harmless if the application has called it already */
 
     if (rc == ESP_OK)
         rc = esp_event_loop_create_default();
@@ -379,7 +379,7 @@ __attribute__((constructor)) static void make_lock(void)
     cmx_port_mutex_init(&esp.lock);
 }
 
-/* *first: whether this call started the device. */
+/* Sets *first to true if this call started the device. */
 static esp_err_t start_once(const struct cmx_settings *own, bool *first)
 {
     esp_err_t rc = ESP_OK;

@@ -23,20 +23,21 @@ extern "C" {
 ESP_EVENT_DECLARE_BASE(CMX_EVENT);
 
 typedef enum {
-    CMX_EVENT_SESSION_UP,    /* name: the session; all its forwards are granted */
-    CMX_EVENT_SESSION_DOWN,  /* name: the session; err says why */
-    CMX_EVENT_RELAY_OPEN,    /* name: the context */
-    CMX_EVENT_RELAY_CLOSED,  /* name: the context; err CMX_OK: both sides closed it normally */
-    CMX_EVENT_UPDATE_READY,  /* a verified image is in the other slot; the device restarts soon. name: its version */
-    CMX_EVENT_UPDATE_FAILED, /* err CMX_ECLOSED: interrupted; CMX_EFORMAT: refused, name: the reason, cut to fit */
-    CMX_EVENT_CONFIRMED,     /* the running image reached its gateway and is kept. name: its version */
+    CMX_EVENT_SESSION_UP,   /* name: the session; all its forwards are granted */
+    CMX_EVENT_SESSION_DOWN, /* name: the session; err says why */
+    CMX_EVENT_RELAY_OPEN,   /* name: the context */
+    CMX_EVENT_RELAY_CLOSED, /* name: the context; err CMX_OK: both sides closed it normally */
+    CMX_EVENT_UPDATE_READY, /* a verified image is in the other slot; the device restarts soon. name: its version */
+    /* err CMX_ECLOSED: the upload was interrupted. err CMX_EFORMAT: it was refused; name: the reason, cut to fit */
+    CMX_EVENT_UPDATE_FAILED,
+    CMX_EVENT_CONFIRMED,    /* the running image reached its gateway and is kept. name: its version */
     CMX_EVENT_ROLLBACK,     /* the device returns or has returned to the previous image. name: the reason, cut to fit */
     CMX_EVENT_RELAY_REFUSED /* name: the context, or "" if none has the port that the gateway named; err says why */
 } cmx_event_id;
 
 struct cmx_event_data {
     char name[CMX_PROXY_NAME_MAX];
-    char gateway[64]; /* the gateway's host, cut to fit, in events of a session; otherwise "" */
+    char gateway[64]; /* in events of a session, the gateway's host, cut to fit; otherwise "" */
     cmx_err err;
 };
 

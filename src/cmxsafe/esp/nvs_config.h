@@ -19,15 +19,16 @@ extern "C" {
  * nothing if the application called nvs_flash_init before. CMX_EIO: no usable "nvs" partition. */
 CMX_MUST_USE cmx_err cmx_nvs_init(void);
 
-/* Reads a setting. key: at most 15 chars ("gateway", "port", "user", "host_key", "key", "password", "address",
- * "contexts" (context_list.h), "update_key" (as OTA_PUBLIC_KEY)). out: cap bytes with the NUL. CMX_ENOENT: not set; out
- * is then unchanged. CMX_ENOSPC: longer than cap. */
+/* Reads a setting. key has at most 15 characters. The keys are "gateway", "port", "user", "host_key", "key",
+ * "password", "address", "contexts" (context_list.h) and "update_key" (as OTA_PUBLIC_KEY). out: cap bytes with the NUL.
+ * CMX_ENOENT: the setting is not set, and out is unchanged. CMX_ENOSPC: the value is longer than cap. */
 CMX_MUST_USE cmx_err cmx_nvs_get(const char *key, char *out, size_t cap);
 
 /* Stores value before it returns; NULL erases the key. CMX_ENOSPC: the partition is full. */
 CMX_MUST_USE cmx_err cmx_nvs_set(const char *key, const char *value);
 
-/* Increments and stores the number of this device's starts; call it once per start. 0: it cannot be stored. */
+/* Increments and stores the number of this device's starts; call it once per start. Returns 0 if the number cannot be
+ * stored. */
 uint32_t cmx_nvs_count_boot(void);
 
 #ifdef __cplusplus

@@ -11,7 +11,7 @@
 #include "esp_ota_ops.h"
 #include "esp_partition.h"
 
-#define WHY_KEY "rollback_why" /* key in NVS: why the last image was rolled back */
+#define WHY_KEY "rollback_why" /* the key in NVS of the reason for the last rollback */
 
 #ifdef CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE
 #define CONFIRMABLE true
@@ -128,7 +128,7 @@ static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_
         cmx_why_set(why, "ESP-IDF does not accept the image: %s", esp_err_to_name(rc));
         return from_esp(rc);
     }
-    err = cmx_nvs_set(WHY_KEY, NULL); /* deletes the last failure's reason */
+    err = cmx_nvs_set(WHY_KEY, NULL); /* deletes the reason for the last rollback */
     (void)err;
     return CMX_OK;
 }
@@ -148,7 +148,7 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
 
     (void)arg;
     (void)why;
-    (void)err;               /* after an error only the reason is missing */
+    (void)err;               /* without a stored reason, the status says "did not come up" */
     if (is_pending(running)) /* the bootloader does not start a pending image twice */
         return esp_ota_check_rollback_is_possible() ? CMX_OK : CMX_ENOENT;
     return other && other != running && esp_ota_set_boot_partition(other) == ESP_OK ? CMX_OK : CMX_ENOENT;

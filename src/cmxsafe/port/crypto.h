@@ -36,7 +36,8 @@ CMX_MUST_USE cmx_err cmx_sha256_update(struct cmx_sha256 *h, const void *data, s
 CMX_MUST_USE cmx_err cmx_sha256_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN]);
 void cmx_sha256_abort(struct cmx_sha256 *h); /* safe after a failed init, and when called twice */
 
-/* Compute the SHA-256 of one buffer, or of head followed by data, with the functions above (port/sha256.c). */
+/* These functions compute the SHA-256 of one buffer, or of head followed by data, with the functions above
+ * (port/sha256.c). */
 CMX_MUST_USE cmx_err cmx_sha256_of(const void *data, size_t len, uint8_t out[CMX_SHA256_LEN]);
 CMX_MUST_USE cmx_err cmx_sha256_of_two(const void *head, size_t head_len, const void *data, size_t len,
                                        uint8_t out[CMX_SHA256_LEN]);

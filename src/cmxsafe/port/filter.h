@@ -30,7 +30,7 @@ struct cmx_iface {
     uint8_t index; /* below CMX_IFACES_MAX, stable while the interface exists */
     uint8_t mac[6];
     uint8_t n_own, n_resolvers;
-    struct cmx_ip router4;                            /* IPv4 next hop; all zeros: none */
+    struct cmx_ip router4;                            /* the IPv4 router; all zeros: there is none */
     struct cmx_ip own[CMX_IFACE_OWN_MAX];             /* own addresses, tentative ones included */
     struct cmx_ip resolvers[CMX_IFACE_RESOLVERS_MAX]; /* resolvers that the stack uses */
 };
@@ -39,10 +39,10 @@ struct cmx_iface {
 struct cmx_filter_packet {
     const struct cmx_iface *iface;
     bool out;            /* the packet leaves the device */
-    bool ethernet;       /* data begins with an Ethernet header; false: with IP */
+    bool ethernet;       /* true: data begins with an Ethernet header; false: with an IP header */
     const uint8_t *data; /* the head of the frame */
-    size_t len;          /* bytes at data */
-    size_t total;        /* bytes of the frame */
+    size_t len;          /* number of bytes at data */
+    size_t total;        /* length of the whole frame, in bytes */
 };
 
 /* A neighbour whose hardware address the stack has resolved. */

@@ -28,7 +28,8 @@ void cmx_port_sleep_ms(uint32_t ms);
 typedef void (*cmx_task_fn)(void *arg);
 
 /* Starts a detached task that ends when fn returns. stack_bytes: 0 for the platform's default; Linux treats it as a
- * lower bound. name: cut to 15 chars. CMX_ENOMEM: out of memory. (xTaskCreatePinnedToCore, pthread_create) */
+ * lower bound. name: cut to 15 chars. CMX_ENOMEM: out of memory. Implementations call xTaskCreatePinnedToCore or
+ * pthread_create. */
 CMX_MUST_USE cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, cmx_task_fn fn, void *arg);
 
 #define CMX_PORT_TASK_NAME 16
@@ -121,9 +122,9 @@ CMX_MUST_USE cmx_err cmx_port_flash_erase(uint32_t offset, size_t len);
 typedef enum { CMX_KEY_NONE, CMX_KEY_EFUSE, CMX_KEY_TPM, CMX_KEY_SOFTWARE } cmx_key_kind;
 cmx_key_kind cmx_port_hw_key_kind(void);
 
-/* Computes HMAC-SHA256 with the hardware key (eFuse HMAC_KEY3 by default, purpose HMAC_UP; esp_hmac_calculate). len is
- * bounded only by memory. CMX_ENOKEY: there is no key, or it has another purpose or no read protection. CMX_EIO: the
- * hardware failed. Calls are serialised. */
+/* Computes HMAC-SHA256 with the hardware key. An ESP32 calls esp_hmac_calculate with eFuse HMAC_KEY3 (the default),
+ * whose purpose must be HMAC_UP. len is bounded only by memory. CMX_ENOKEY: there is no key, or it has another purpose
+ * or no read protection. CMX_EIO: the hardware failed. Calls are serialised. */
 CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32]);
 
 /* ---- a secret of the device's own, for a device without a hardware key ---- */

@@ -1,6 +1,6 @@
-/* crypto_psa.c - crypto.h over the PSA Crypto API only: mbedTLS's own API has been private since ESP-IDF 6. The size of
- * a PSA operation object depends on the version and on hardware acceleration, so each object is allocated; the object
- * of crypto.h holds the pointer. */
+/* crypto_psa.c - implements crypto.h with the PSA Crypto API alone: mbedTLS's own API is private since ESP-IDF 6. The
+ * size of a PSA operation object depends on the version and on hardware acceleration, so each object is allocated; the
+ * object of crypto.h holds the pointer. */
 #ifdef ESP_PLATFORM
 
 #include <psa/crypto.h>
@@ -26,7 +26,7 @@ static cmx_err from_psa(psa_status_t status)
     }
 }
 
-/* ESP-IDF 6 and later do this at start; a second call costs nothing. */
+/* Initialises PSA Crypto. ESP-IDF 6 and later have already done so at start; a further call costs nothing. */
 static cmx_err ready(void)
 {
     return from_psa(psa_crypto_init());
@@ -60,7 +60,7 @@ cmx_err cmx_sha256_init(struct cmx_sha256 *h)
     psa_hash_operation_t **op = hash_of(h);
     cmx_err err = ready();
 
-    *op = err ? NULL : cmx_mem_alloc(sizeof **op); /* zero is PSA_HASH_OPERATION_INIT */
+    *op = err ? NULL : cmx_mem_alloc(sizeof **op); /* zeroed, which equals PSA_HASH_OPERATION_INIT */
     if (!*op)
         return err ? err : CMX_ENOMEM;
     err = from_psa(psa_hash_setup(*op, PSA_ALG_SHA_256));
@@ -179,7 +179,7 @@ cmx_err cmx_p256_verify(const uint8_t pub[CMX_P256_PUBLIC_LEN], const uint8_t di
     psa_set_key_bits(&attributes, 256);
     psa_set_key_usage_flags(&attributes, PSA_KEY_USAGE_VERIFY_HASH);
     psa_set_key_algorithm(&attributes, PSA_ALG_ECDSA(PSA_ALG_SHA_256));
-    /* Checks that the point is on the curve. */
+    /* psa_import_key checks that the point is on the curve. */
     err = from_psa(psa_import_key(&attributes, pub, CMX_P256_PUBLIC_LEN, &key));
     if (err)
         return err == CMX_ENOMEM ? err : CMX_EINVAL;

@@ -1,6 +1,6 @@
-/* flash_esp.c - port.h's flash: the whole chip. Reads are raw, as attestation needs them: with flash encryption they
- * return ciphertext. Writes and erases use the partition API, which encrypts where it must, and fail outside partitions
- * (bootloader, partition table). */
+/* flash_esp.c - implements the flash functions of port.h for the whole chip. Reads are raw, as attestation needs them:
+ * with flash encryption they return ciphertext. Writes and erases use the partition API, which encrypts where it must.
+ * They fail outside partitions, for example in the bootloader and the partition table. */
 #ifdef ESP_PLATFORM
 
 #include "cmxsafe/port/esp/esp_defaults.h"
@@ -40,7 +40,7 @@ cmx_err cmx_port_flash_read(uint32_t offset, void *out, size_t len)
     return from_esp(esp_flash_read(NULL, out, offset, (uint32_t)len));
 }
 
-/* Returns the partition that holds all of the range, or NULL. Owned by ESP-IDF. */
+/* Returns the partition that contains the whole range, or NULL. ESP-IDF owns it. */
 static const esp_partition_t *partition_of(uint32_t offset, size_t len)
 {
     esp_partition_iterator_t it = esp_partition_find(ESP_PARTITION_TYPE_ANY, ESP_PARTITION_SUBTYPE_ANY, NULL);

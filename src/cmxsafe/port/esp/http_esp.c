@@ -22,8 +22,8 @@
 #include "esp_idf_version.h"
 
 #define HAVE_ASYNC (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 0))
-/* The versions in which another task can read a request's body. In other versions the server's task continues to read
- * the body. */
+/* True for the versions of ESP-IDF in which another task can read a request's body. In other versions the server's task
+ * reads it. */
 #define HAVE_ASYNC_BODIES                                                                                              \
     (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 3, 2) ||                                                                \
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
@@ -55,7 +55,7 @@ struct cmx_http_server {
     bool here;                 /* a request is being served in the server's own task */
     int head_fd;               /* the connection whose head is being read; -1: none */
     uint64_t head_since_ms;    /* when reading that head began */
-    struct binding bindings[]; /* one for each route */
+    struct binding bindings[]; /* one binding for each route */
 };
 
 struct cmx_http_request {
@@ -132,7 +132,7 @@ cmx_err cmx_http_reply(struct cmx_http_request *q, int status, const char *conte
 cmx_err cmx_http_reply_static(struct cmx_http_request *q, int status, const char *content_type, const void *body,
                               size_t len, const struct cmx_http_header *headers, size_t n_headers)
 {
-    return cmx_http_reply(q, status, content_type, body, len, headers, n_headers); /* does not copy the body */
+    return cmx_http_reply(q, status, content_type, body, len, headers, n_headers); /* sends without copying the body */
 }
 
 cmx_err cmx_http_reply_stream(struct cmx_http_request *q, int status, const char *content_type, cmx_http_next_fn next,
@@ -207,7 +207,7 @@ void cmx_http_client(const struct cmx_http_request *q, char out[CMX_IP_TEXT_MAX]
 bool cmx_http_content_length(const struct cmx_http_request *q, uint32_t *len)
 {
     *len = q->r->content_len;
-    return true; /* chunked requests were refused */
+    return true; /* chunked requests are refused before their route is called */
 }
 
 bool cmx_http_client_gone(const struct cmx_http_request *q)
@@ -493,7 +493,7 @@ static esp_err_t on_open(httpd_handle_t httpd, int fd)
 
     s->task = xTaskGetCurrentTaskHandle();
     s->head_fd = -1;
-    (void)httpd_sess_set_recv_override(httpd, fd, receive); /* these fail only for an unknown fd */
+    (void)httpd_sess_set_recv_override(httpd, fd, receive); /* the two calls fail only for an unknown fd */
     (void)httpd_sess_set_send_override(httpd, fd, transmit);
     if (address && strcmp(address, "127.0.0.1") != 0 && strcmp(address, "::1") != 0)
         return ESP_OK; /* the application offers the service to the network */
@@ -575,7 +575,7 @@ cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_s
     if (rc == ESP_OK)
         (void)httpd_stop(s->httpd); /* cannot fail for a server that has just started */
     cmx_mem_free(s);
-    return rc == ESP_FAIL ? CMX_EBUSY : CMX_ENOMEM; /* httpd_start: ESP_FAIL when bind or listen failed */
+    return rc == ESP_FAIL ? CMX_EBUSY : CMX_ENOMEM; /* httpd_start returns ESP_FAIL if bind or listen failed */
 }
 
 uint16_t cmx_http_port(const struct cmx_http_server *s)

@@ -1,6 +1,6 @@
-/* hw_key_esp.c - port.h's hardware key: an eFuse block with purpose HMAC_UP, which only the HMAC peripheral can read.
- * ESP32-S2, S3, C3, C5, C6, H2, P4. The first ESP32 has no HMAC peripheral: the second half of this file reports that
- * there is no key. */
+/* hw_key_esp.c - implements port.h's hardware key: an eFuse block with purpose HMAC_UP, which only the HMAC peripheral
+ * can read. The ESP32-S2, S3, C3, C5, C6, H2 and P4 have this peripheral. The first ESP32 has no HMAC peripheral: the
+ * second half of this file reports that there is no key. */
 #ifdef ESP_PLATFORM
 
 #include "cmxsafe/port/port.h"
@@ -16,8 +16,8 @@
 #define KEY_BLOCK ((esp_efuse_block_t)(EFUSE_BLK_KEY0 + CONFIG_CMX_HMAC_KEY))
 
 #if CONFIG_CMX_HMAC_KEY_READABLE
-/* For development, and for emulators that read a protected key as zeros: a key without read protection is accepted, and
- * evidence calls it a software key. */
+/* Accepts a key without read protection; evidence calls it a software key. This is only for development and for
+ * emulators. Some emulators read a read-protected key as zeros. */
 static const cmx_key_kind readable = CMX_KEY_SOFTWARE;
 #else
 static const cmx_key_kind readable = CMX_KEY_NONE;

@@ -17,10 +17,10 @@
 
 #define ETHERNET_HEADER 14
 #define MSS_ANY_PATH (1280 - 40 - 20)
-#define HEAD_MAX 640 /* maximum of contiguous bytes that a decision needs; no more are copied */
+#define HEAD_MAX 640 /* maximum number of contiguous bytes that a decision needs; no more are copied */
 
-/* An interface, and its original functions, which were replaced by the guards below. Invariant: netif is on
- * netif_list, or the next scan frees the entry. */
+/* An interface and its original functions, which the guards below replace. Invariant: netif is on netif_list, or the
+ * next scan frees the entry. */
 struct wrapped {
     struct netif *netif;
     netif_input_fn input;
@@ -32,7 +32,7 @@ struct wrapped {
 static struct {
     const struct cmx_filter_calls *calls; /* NULL: not installed */
     struct wrapped wrapped[CMX_IFACES_MAX];
-    struct wrapped closed; /* for all interfaces beyond CMX_IFACES_MAX: the guards drop their packets */
+    struct wrapped closed; /* stands for all interfaces beyond CMX_IFACES_MAX; the guards drop their packets */
     struct raw_pcb *raw[6];
     sys_prot_t level;
 } filter;
@@ -96,7 +96,8 @@ static void fill_iface(struct cmx_iface *iface, const struct wrapped *w)
     put_resolvers(iface);
 }
 
-/* Sets the packet's contiguous head: in place, or copied to head. */
+/* Points q to the head of the packet, which must be contiguous: to the first buffer of p, or, if that buffer is too
+ * short, to a copy in `head`. */
 static void put_bytes(struct cmx_filter_packet *q, const struct pbuf *p, uint8_t head[HEAD_MAX])
 {
     q->total = p->tot_len;
@@ -378,7 +379,7 @@ static err_t add_raw(void)
         filter.raw[i] = raw_new_ip_type(IPADDR_TYPE_ANY, protocols[i]);
         if (!filter.raw[i])
             return ERR_MEM;
-        /* Without this option IP_SOF_BROADCAST_RECV would keep broadcasts from this control block. */
+        /* If lwIP is built with IP_SOF_BROADCAST_RECV, a control block without this option receives no broadcasts. */
         ip_set_option(filter.raw[i], SOF_BROADCAST);
         raw_recv(filter.raw[i], guard_raw, NULL);
     }
