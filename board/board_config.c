@@ -90,7 +90,8 @@ static const struct key keys[] = {
     {"gateway", "key_passphrase", TEXT, 0, 0, AT(settings.client_key_passphrase), .doc = "passphrase of `key_file`"},
     {"gateway", "key_derived", YESNO, 0, 0, AT(settings.client_key_derived),
      .doc = "`yes`: the key is derived from the hardware key at each login"},
-    {"gateway", "password", TEXT, 0, 0, AT(settings.password), .doc = "offered last; default: never"},
+    {"gateway", "password", TEXT, 0, 0, AT(settings.password),
+     .doc = "password for the login, offered after the keys; default: no password is offered"},
     {"gateway", "remote_address", TEXT, 0, 0, AT(settings.remote_address),
      .doc = "address to listen on at the gateway; on a CMX-GW, the device's virtual IPv6 address; default: the "
             "gateway's loopback"},
@@ -310,7 +311,7 @@ struct reading {
     struct cmx_why *why;
     cmx_err err; /* the first error; later keys are ignored */
     char section[64];
-    char *seen; /* each key that was read, as a line 'section]key'; owned */
+    char *seen; /* all keys that were read, one per line, as 'section]key'; owned */
 };
 
 static bool is_section(const char *section)

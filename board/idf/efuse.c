@@ -83,8 +83,8 @@ cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[3
     if (purpose != PURPOSE_HMAC_UP)
         return refuse(
             why,
-            "BLOCK_KEY3 was burned for a purpose other than HMAC_UP and cannot be changed: use another chip (a "
-            "new file)",
+            "BLOCK_KEY3 was burned for a purpose other than HMAC_UP and cannot be changed; move this eFuse file away, "
+            "then make a new one",
             path, burn);
     if (!guarded)
         return refuse(why, "BLOCK_KEY3 is not read-protected: software could read the key", path,
@@ -113,11 +113,12 @@ cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f)
 }
 
 /* Debugging is disabled permanently if eFuses disable pad JTAG and, on a chip with USB JTAG, also USB JTAG. If pad
- * JTAG is disabled only by SOFT_DIS_JTAG (`soft`), an HMAC key can enable it again: CMX_DEBUG_DISABLED. */
+ * JTAG is disabled only by SOFT_DIS_JTAG (`soft`), an HMAC key can enable it again: the state is then
+ * CMX_DEBUG_DISABLED. */
 cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip)
 {
     bool pad = field(f, 1, chip == CMX_EFUSE_ESP32S2 ? 18 : 19, 1);
-    bool usb = true; /* the S2 has no USB JTAG */
+    bool usb = true; /* USB JTAG is disabled; true for the S2, which has no USB JTAG */
     uint32_t soft = chip == CMX_EFUSE_ESP32S2 ? field(f, 1, 17, 1) : field(f, 1, 16, 3);
 
     if (chip == CMX_EFUSE_ESP32S3)

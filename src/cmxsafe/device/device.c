@@ -14,7 +14,7 @@
 
 struct entry {
     struct entry *next;
-    struct cmx_context context; /* its strings are borrowed; a default name is in `name` */
+    struct cmx_context context; /* borrows its strings; a default name is stored in `name` */
     char name[CMX_PROXY_NAME_MAX];
 };
 
@@ -220,7 +220,7 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
         return CMX_OK;
     drop_first();
     if (device.entries && apply() != CMX_OK) /* removes the rules of the failed context */
-        cmx_log(CMX_LOG_ERROR, TAG, "other contexts not restored");
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot restore the contexts that were set before");
     return err;
 }
 

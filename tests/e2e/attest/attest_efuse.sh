@@ -43,7 +43,11 @@ start_board --efuse efuse.bin
 stop_board
 rm -f "$TMP/efuse.bin"
 fuse esp32s3 burn_key BLOCK_KEY3 private_key.bin HMAC_DOWN_JTAG
-refused 'a purpose other than HMAC_UP'
+refused 'a purpose other than HMAC_UP and cannot be changed; move this eFuse file away, then make a new one; espefuse '
+mv "$TMP/efuse.bin" "$TMP/spoiled.bin"
+fuse esp32s3 burn_key BLOCK_KEY3 private_key.bin HMAC_UP # the message named this command
+start_board --efuse efuse.bin
+stop_board
 rm -f "$TMP/efuse.bin"
 fuse esp32s3 burn_key BLOCK_KEY2 private_key.bin HMAC_UP
 refused 'BLOCK_KEY3 holds no key'
