@@ -64,7 +64,7 @@ void cmx_proxy_destroy(struct cmx_proxy *p);
  * thread. */
 void cmx_proxy_watch(struct cmx_proxy *p);
 
-/* Records whether an update is being received: see CMX_RELAY_HEAP_UPDATE in proxy_limits.h. Any thread. */
+/* Records whether an update is being received: see CMX_RELAY_HEAP_BULK in proxy_limits.h. Any thread. */
 void cmx_proxy_set_updating(struct cmx_proxy *p, bool updating);
 
 /* Writes the status of at most cap contexts to out; returns the number of all contexts. Each entry is a consistent

@@ -116,11 +116,13 @@
 #define CMX_RELAY_HEAP_LOW 12288
 #endif
 
-/* While an update is being received and less heap than this is free, the connections of high_bw contexts are closed,
- * the newest first, and new ones are refused, so that the update has enough memory. */
-#ifndef CMX_RELAY_HEAP_UPDATE
-#define CMX_RELAY_HEAP_UPDATE 32768
+/* A connection of a high_bw context takes up to this much memory, most of it in the first CMX_RELAY_BULK_MS. A new one
+ * is refused while less heap is free than it and the context's other connections of that age may need. While an update
+ * is being received and less heap than this is free, these connections are closed, the newest first. */
+#ifndef CMX_RELAY_HEAP_BULK
+#define CMX_RELAY_HEAP_BULK 32768
 #endif
+#define CMX_RELAY_BULK_MS 2000
 
 /* After this long without a byte, a relay is logged as stalled. */
 #define CMX_RELAY_STALL_MS 5000

@@ -260,10 +260,17 @@ static bool has_place(struct run *r, unsigned extra)
     return r->live.relays_open < max && !r->pressed;
 }
 
-/* Returns how many bytes of heap must be free for a connection of r. */
+/* Returns how many bytes of heap must be free for a connection of r. 32 bits are enough to compare ages. */
 static size_t heap_floor(const struct session *s, const struct run *r)
 {
-    return r->cfg.high_bw && atomic_load(&s->engine->updating) ? CMX_RELAY_HEAP_UPDATE : CMX_RELAY_HEAP_FLOOR;
+    size_t floor = CMX_RELAY_HEAP_BULK;
+
+    if (!r->cfg.high_bw)
+        return CMX_RELAY_HEAP_FLOOR;
+    for (const struct relay *x = s->relays; x; x = x->next)
+        if (x->run == r && (uint32_t)(s->now_ms - x->created_ms) < CMX_RELAY_BULK_MS)
+            floor += CMX_RELAY_HEAP_BULK;
+    return floor;
 }
 
 /* Creates a relay for a connection from the client with the address `from`. If the connection must be refused, counts

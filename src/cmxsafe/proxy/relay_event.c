@@ -18,7 +18,7 @@ static void report_relay(const struct relay *x, const struct session *s, cmx_rel
                                 .number = x->number,
                                 .bytes_in = x->bytes_in,
                                 .bytes_out = x->bytes_out,
-                                .lasted_ms = cmx_port_now_ms() - x->opened_ms,
+                                .lasted_ms = cmx_port_now_ms() - x->created_ms,
                                 .cause = cause};
 
     report(s, &e);
@@ -27,7 +27,6 @@ static void report_relay(const struct relay *x, const struct session *s, cmx_rel
 void cmx_relay_event_opened(struct relay *x, struct session *s)
 {
     x->number = x->run->live.relays_total;
-    x->opened_ms = s->now_ms;
     report_relay(x, s, CMX_RELAY_OPENED, CMX_OK);
 }
 

@@ -55,7 +55,7 @@ struct relay *cmx_relay_state_new(struct session *s, struct run *r, relay_phase 
     x->fd = -1;
     x->poll_index = -1;
     x->id = ++s->last_relay;
-    x->active_ms = s->now_ms;
+    x->active_ms = x->created_ms = s->now_ms;
     x->next = s->relays;
     s->relays = x;
     s->n_relays++;

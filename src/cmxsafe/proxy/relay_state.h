@@ -67,7 +67,7 @@ struct relay {
     uint64_t active_ms;             /* time of the last byte in either direction */
     uint64_t stall_ms;              /* value of active_ms when a stall was last logged */
     uint64_t number; /* the connection's number in events; 0: not open yet, or its end has been reported */
-    uint64_t opened_ms;
+    uint64_t created_ms;
     uint64_t bytes_in, bytes_out;
     bool rests, stirs;     /* rests: the relay is in s->resting; stirs: also in s->stirred */
     struct relay *before;  /* the previous relay in s->resting */

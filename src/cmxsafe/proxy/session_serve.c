@@ -196,7 +196,7 @@ static void yield_memory(struct session *s)
     for (struct relay *x = s->relays; x; x = x->next)
         if (x->phase == RELAY_OPEN && x->run->cfg.high_bw && (!newest || x->id > newest->id))
             newest = x;
-    if (newest && cmx_session_lacks_heap(newest->run, updating ? CMX_RELAY_HEAP_UPDATE : CMX_RELAY_HEAP_LOW, "closed"))
+    if (newest && cmx_session_lacks_heap(newest->run, updating ? CMX_RELAY_HEAP_BULK : CMX_RELAY_HEAP_LOW, "closed"))
         cmx_relay_abort(newest, s, CMX_ENOMEM);
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A device that is short of heap refuses new connections, so that libssh still has memory. If open connections use even
-# more, it closes streams, the newest first. During an update it closes streams and refuses new ones at a higher limit, so
-# that other connections are still accepted.
+# A device that is short of heap refuses new connections, so that libssh still has memory. A stream needs more, and
+# streams that begin at the same time need it together. If open connections use even more, the device closes streams, the
+# newest first; during an update it closes them at a higher limit.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) STREAM=$(free_port) WEB=$(free_port)
 start_sshd </dev/null
@@ -34,10 +34,13 @@ ask heap 16383 >/dev/null
 ! echoes "$STREAM" && ! echoes "$WEB" || fail "a connection was accepted below the floor"
 kill -0 "$HOLD" || fail "an open connection was closed"
 ask heap 16384 >/dev/null
-echoes "$STREAM" && echoes "$WEB" || fail "no connection at the floor"
+echoes "$WEB" || fail "no connection at the floor"
+! echoes "$STREAM" || fail "a stream was accepted with too little heap for it"
 ok "below the floor new connections are refused, and the open one stays"
 
 FIRST=$HOLD
+ask heap 50000 >/dev/null
+sleep 2.1 # until the first stream has taken its memory
 hold "$STREAM"
 wait_for 10 status_is stream open 2 || fail "the second stream does not open"
 SECOND=$HOLD
@@ -55,18 +58,30 @@ closed=$(sed -n 's/^event relay .* stream reverse closed number=\([0-9]*\) .*cau
 [ "$closed" = "$second_number $first_number" ] || fail "streams closed in this order: $closed"
 ok "while the heap runs out, streams are closed and other connections stay"
 
-ask heap 16384 >/dev/null
-hold "$STREAM"
-wait_for 10 status_is stream open 1 || fail "no stream once there is memory again"
+ask heap 100000 >/dev/null
+refused=$(status_of stream refused)
+for _ in 1 2 3 4 5; do hold "$STREAM"; done
+wait_for 10 status_is stream refused "$((refused + 2))" || fail "of five streams at the same time, $(($(status_of stream refused) - refused)) were refused"
+wait_for 10 status_is stream open 3 || fail "$(status_of stream open) of five streams are open"
+echoes "$WEB" || fail "new streams keep out other connections"
+sleep 2.1
+ask heap 32768 >/dev/null
+echoes "$STREAM" || fail "no further stream once the others have taken their memory"
+ok "streams that begin at the same time are limited by what they will need"
+
 ask heap 32767 >/dev/null
 ask updating 1 >/dev/null
-wait_for 10 ends "$HOLD" || fail "the stream stays while an update needs the memory"
+wait_for 10 status_is stream open 0 || fail "a stream stays while an update needs the memory"
 ! echoes "$STREAM" || fail "a new stream was accepted"
 echoes "$WEB" || fail "the update's kind of connection is refused"
 ask heap 32768 >/dev/null
 echoes "$STREAM" || fail "no stream with enough heap beside an update"
-ask heap 32767 >/dev/null
 ask updating 0 >/dev/null
-echoes "$STREAM" || fail "no stream after the update"
+ask heap 100000 >/dev/null
+hold "$STREAM"
+wait_for 10 status_is stream open 1 || fail "no stream after the update"
+ask heap 32767 >/dev/null
+sleep 1
+kill -0 "$HOLD" || fail "a stream was closed after the update"
 ok "an update takes precedence over streams"
 quit_proxy
