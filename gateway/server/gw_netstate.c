@@ -191,6 +191,7 @@ static void read_link(struct netstate_reader *r, const uint8_t *message, size_t 
     add_item(r, &x);
 }
 
+/* Adds an address, but no link-local address that the kernel generated: it changes with the link's hardware address. */
 static void read_address(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
@@ -203,7 +204,7 @@ static void read_address(struct netstate_reader *r, const uint8_t *message, size
         return;
     memcpy(&head, message, sizeof head);
     link = link_name(r, head.ifa_index);
-    if (head.ifa_scope != RT_SCOPE_UNIVERSE || !link)
+    if (!link || (head.ifa_scope != RT_SCOPE_UNIVERSE && !(head.ifa_flags & IFA_F_NODAD)))
         return;
     x.of_node = is_to_node(link);
     put_bytes(&x, link, strlen(link) + 1);

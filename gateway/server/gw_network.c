@@ -167,11 +167,15 @@ static bool configure_netns(struct gw *g)
     return cmx_child_wait(pid) == EXIT_SUCCESS;
 }
 
+/* An end looks for the other end's hardware address from its own link-local address. The kernel generates one, but the
+ * address can't be used for seconds, until duplicate address detection has ended. The fixed addresses work at once. */
 static bool configure_link(const char *link)
 {
     return enable_ipv6("cmxsafe0") && gw_program_runf(false, "ip -6 address replace %s1/64 dev cmxsafe0 nodad", link) &&
+           gw_program_runf(false, "ip -6 address replace fe80::1/64 dev cmxsafe0 nodad") &&
            gw_program_runf(false, "ip link set cmxsafe0 arp on multicast on up") &&
            gw_program_runf(false, IN_NETNS "-6 address replace %s2/64 dev cmxsafe1 nodad noprefixroute", link) &&
+           gw_program_runf(false, IN_NETNS "-6 address replace fe80::2/64 dev cmxsafe1 nodad") &&
            gw_program_runf(false, IN_NETNS "link set cmxsafe1 arp on multicast on up") &&
            gw_program_runf(false, IN_NETNS "-6 route replace %s/64 dev cmxsafe1 table " GW_FLEET_TABLE, link) &&
            gw_program_runf(false, IN_NETNS "-6 route replace %s/64 dev nowhere", link);
@@ -189,14 +193,15 @@ static bool make_link(const char *link)
            configure_link(link);
 }
 
-/* Sets the routes into the namespace and back. No local process may send from a fleet address, but IPV6_FREEBIND lets
- * any process bind to one. A routing rule therefore refuses packets between two fleet addresses, even if the packet
- * filter is missing. */
+/* Sets the routes into the namespace and back. The host's rules drop packets from any other address than the link's, so
+ * the route names it: cmxsafe0 may have further addresses, such as those of a former gateway. No local process may send
+ * from a fleet address, but IPV6_FREEBIND lets any process bind to one. A routing rule therefore refuses packets
+ * between two fleet addresses, even if the packet filter is missing. */
 static bool lead_into(const char *fleet, const char *link)
 {
     (void)gw_program_runf(true, "ip -6 rule delete pref " GW_RULE_PREF); /* the rule of an earlier 'net up' */
     return gw_program_runf(false, "ip -6 rule add pref " GW_RULE_PREF " from %s to %s prohibit", fleet, fleet) &&
-           gw_program_runf(false, "ip -6 route replace %s via %s2 dev cmxsafe0", fleet, link) &&
+           gw_program_runf(false, "ip -6 route replace %s via %s2 dev cmxsafe0 src %s1", fleet, link, link) &&
            gw_program_runf(false, IN_NETNS "-6 route replace %s/64 dev cmxsafe1 table " GW_LOCALS_TABLE, link) &&
            gw_program_runf(false, IN_NETNS "-6 route replace %s via %s1 dev cmxsafe1 table " GW_LOCALS_TABLE, fleet,
                            link);

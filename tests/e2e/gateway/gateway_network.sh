@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# The fleet's network lets packets through as soon as `gateway net up` ends, also beside the leftovers of another
+# network. The doctor notices a network that lets none through.
+. "$(dirname "$0")/../gateway_system_lib.sh"
+# Duplicate address detection takes minutes here, so that an address that has to wait for it is seen to be unusable.
+sysctl -q -w net.ipv6.conf.default.dad_transmits=200 || skip "no sysctl of IPv6 here"
+system_gateway
+key a
+gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null && gw grant user:1234 cam-17:81 >/dev/null || fail "enroll, grant"
+A=$(address_of cam-17)
+LINK=$(ip -6 -o address show dev cmxsafe0 scope global | awk '{sub("1/64", "", $4); print $4}')
+[ -n "$LINK" ] || fail "the link has no address"
+# The device is not connected. If the packets of the permitted user pass, the namespace therefore refuses the connection.
+# Otherwise nobody answers.
+answered() { as 1234 curl -sv -m 20 "http://[$A]:81/" 2>&1 | grep -q 'Connection refused'; }
+answered || fail "no answer after the first 'net up'"
+ip link delete cmxsafe0 && gw net up || fail "net up without a link"
+answered || fail "no answer after the link was created again"
+ok "packets pass as soon as the network is up"
+
+# The other network's address resembles the fleet's most, so the kernel would choose it as the packets' source.
+ip -6 address add fd12:3456:789b::1/64 dev cmxsafe0 nodad && gw net up || fail "net up beside an address of another network"
+answered || fail "no answer beside an address of another network"
+ip -6 address delete fd12:3456:789b::1/64 dev cmxsafe0 || fail "the address can't be removed"
+ok "the source of local users' packets is the link's address"
+
+# finds TEXT COMMAND...: the doctor reports TEXT as bad after the command, and no longer after 'net up'.
+reports() { gw doctor 2>/dev/null | grep -q "^bad .*$1"; }
+finds() {
+    local text=$1
+    shift
+    ! reports "$text" || fail "the doctor reports '$text' too early"
+    "$@" || fail "$*"
+    reports "$text" || fail "the doctor does not report '$text': $(gw doctor | grep -v '^ok')"
+    gw net up || fail "net up after: $*"
+    ! reports "$text" || fail "after 'net up', the doctor still reports '$text'"
+}
+finds "the fleet's route leads into the namespace" ip -n cmxsafe -6 address delete "${LINK}2/64" dev cmxsafe1
+finds "the host has the fleet's route" ip -6 route replace "$FLEET" via "${LINK}2" dev cmxsafe0
+finds "each end of the link can find the other" ip -6 address flush dev cmxsafe0 scope link
+finds "each end of the link can find the other" ip -n cmxsafe -6 address flush dev cmxsafe1 scope link
+finds "the fleet has its routes" ip -n cmxsafe -6 route delete "$FLEET" table 1129143
+finds "the fleet has its routing rules" ip -n cmxsafe -6 rule delete pref 1130
+ok "the doctor notices a network that lets no packets through"
+
+# ---- the guard ----
+mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/ip.log" "$(command -v ip)" >"$TMP/path/ip" && chmod 755 "$TMP/path/ip" || fail "ip"
+# watch: starts the guard, and waits until it says, as to systemd, that it is ready.
+watch() {
+    rm -f "$TMP/notify"
+    timeout 60 python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); s.recv(100)' "$TMP/notify" & local ready=$!; PIDS+=("$ready")
+    wait_for 20 test -S "$TMP/notify" || fail "no socket for the guard's notice"
+    NOTIFY_SOCKET=$TMP/notify PATH=$TMP/path:$PATH "$BIN/cmxsafe" gateway net watch 2>>"$TMP/watch.log" & GUARD=$!; PIDS+=("$GUARD")
+    wait "$ready" || fail "the guard does not start: $(cat "$TMP/watch.log")"
+}
+prints() { local text=$1; shift; "$@" | grep -q "$text"; }
+ended() { ! kill -0 "$GUARD" 2>/dev/null; }
+watch
+ip -6 address flush dev cmxsafe0 scope link || fail "the link-local address can't be removed"
+wait_for 20 prints fe80::1/ ip -6 address show dev cmxsafe0 || fail "the guard does not restore the link-local address"
+ok "the guard restores the link-local address"
