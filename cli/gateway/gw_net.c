@@ -22,6 +22,11 @@ static int up(struct gw *g, struct cmx_why *e)
     return gw_folder_lock(g, e) || gw_apply(g, e) ? gw_fail("net up failed", e) : gw_network_up(g);
 }
 
+static int down(struct gw *g, struct cmx_why *e)
+{
+    return gw_folder_lock(g, e) ? gw_fail("net down failed", e) : gw_network_down();
+}
+
 int gw_cmd_net(int argc, char **argv)
 {
     struct gw_common c = {0};
@@ -50,7 +55,7 @@ int gw_cmd_net(int argc, char **argv)
         gw_folder_close(&g);
         return gw_guard_run(&g, 0, gw_server_tell_ready);
     } else if (strcmp(verb, "down") == 0)
-        status = gw_network_down();
+        status = down(&g, &e);
     else
         status = gw_folder_lock(&g, &e) || gw_apply(&g, &e) ? gw_fail("the rules can't be loaded", &e) : CLI_OK;
     gw_folder_close(&g);

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_fail.h"
 #include "gateway/render/gw_nft.h"
@@ -27,7 +26,7 @@
 #include "gateway/server/gw_expiry.h"
 #include "gateway/server/gw_netstate.h"
 #include "gateway/server/gw_network.h"
-#include "gateway/server/gw_server.h"
+#include "gateway/server/gw_note.h"
 #include "gateway/server/gw_unread.h"
 #include "gateway/server/gw_worker_child.h"
 #include "port/linux/child.h"
@@ -249,9 +248,10 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
     if (err)
         return err;
     err = gw_folder_lock(d->g, e);
-    if (!err) {
-        /* A command holds the lock until it has loaded the rules. So these tables match the registry, unless another
-         * program changed them. */
+    if (!err && !same_namespace(d)) /* 'net down' removed it before this process got the lock */
+        err = cmx_why_fail(e, CMX_ENOENT, "the network namespace " GW_NETNS " was removed");
+    else if (!err) {
+        /* Commands unlock once the rules are loaded: any difference comes from another program. */
         for (size_t i = 0; i < d->n_tables; i++) {
             cmx_mem_free(d->tables[i].found);
             d->tables[i].found = table_text(&d->tables[i]);
@@ -548,7 +548,7 @@ static int give_up_namespace(struct guard *d, pid_t child)
         kill(child, SIGTERM);
     else
         report(d, "stop", "the network namespace was replaced");
-    (void)gw_network_down(); /* removes the host's end of the old link */
+    gw_network_forget(d->g);
     return EXIT_FAILURE;
 }
 

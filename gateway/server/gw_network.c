@@ -243,3 +243,14 @@ int gw_network_down(void)
               : cli_fail("net down failed", "the link, the host's rules or the namespace could not be removed",
                          "see above; run it as root, with iproute2 and nftables installed");
 }
+
+void gw_network_forget(struct gw *g)
+{
+    struct cmx_why e = {0};
+
+    if (gw_folder_lock(g, &e))
+        (void)gw_fail("the former network remains", &e);
+    else if (!gw_program_runf(true, IN_NETNS "link show dev cmxsafe1"))
+        (void)gw_network_down();
+    gw_folder_close(g);
+}

@@ -16,6 +16,10 @@ void gw_network_open_sysctls(int fds[GW_NETWORK_SYSCTLS]);
 /* Reads the values of n sysctls that gw_network_open_sysctls opened. False: one can't be read. */
 bool gw_network_read_sysctls(const int *fds, size_t n, char out[GW_NETWORK_SYSCTLS_TEXT]);
 /* gw_network_up and gw_network_down set up and remove the namespace and link of system mode. gw_network_up loads files
- * that gw_apply has generated. Both functions print what failed, and return EXIT_SUCCESS or EXIT_FAILURE. */
+ * that gw_apply has generated. Both functions print what failed, and return EXIT_SUCCESS or EXIT_FAILURE. The caller
+ * holds the folder's lock. */
 int gw_network_up(struct gw *g);
 int gw_network_down(void);
+/* Locks the folder, and calls gw_network_down if the link leads into a former namespace. Leaves the network alone if
+ * gw_network_up has set up the present namespace. Prints what failed. */
+void gw_network_forget(struct gw *g);

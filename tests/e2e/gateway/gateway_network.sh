@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The fleet's network lets packets through as soon as `gateway net up` ends, also beside the leftovers of another
-# network. The doctor notices a network that lets none through.
+# network. The doctor notices a network that lets none through. A guard that outlives its network leaves the next one
+# alone.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 # Duplicate address detection takes minutes here, so that an address that has to wait for it is seen to be unusable.
 sysctl -q -w net.ipv6.conf.default.dad_transmits=200 || skip "no sysctl of IPv6 here"
@@ -11,7 +12,7 @@ A=$(address_of cam-17)
 LINK=$(ip -6 -o address show dev cmxsafe0 scope global | awk '{sub("1/64", "", $4); print $4}')
 [ -n "$LINK" ] || fail "the link has no address"
 # The device is not connected. If the packets of the permitted user pass, the namespace therefore refuses the connection.
-# Otherwise nobody answers.
+# Otherwise there is no answer.
 answered() { as 1234 curl -sv -m 20 "http://[$A]:81/" 2>&1 | grep -q 'Connection refused'; }
 answered || fail "no answer after the first 'net up'"
 ip link delete cmxsafe0 && gw net up || fail "net up without a link"
@@ -59,3 +60,38 @@ watch
 ip -6 address flush dev cmxsafe0 scope link || fail "the link-local address can't be removed"
 wait_for 20 prints fe80::1/ ip -6 address show dev cmxsafe0 || fail "the guard does not restore the link-local address"
 ok "the guard restores the link-local address"
+
+pause "$GUARD" || fail "the guard can't be stopped"
+CLEANUP+=("kill -CONT $GUARD 2>/dev/null")
+gw net down && gw net up || fail "another network while the guard does not run"
+kill -CONT "$GUARD"
+wait_for 20 ended || fail "the guard does not notice that the namespace was replaced"
+answered || fail "the guard of the former network has removed the present one: $(ip -6 -o address; cat "$TMP/ip.log")"
+ok "the guard of a former network leaves the present one alone"
+
+# The guard waits for the folder's lock to repair the network. Meanwhile the namespace is removed.
+watch
+exec 9>>"$GW/apply.lock" && flock 9 || fail "the folder can't be locked"
+: >"$TMP/ip.log"
+ip -6 rule delete pref 1129 || fail "the routing rule can't be removed"
+waits() { prints apply.lock ls -l "/proc/$GUARD/fd"; }
+wait_for 20 waits || fail "the guard does not want to repair the network"
+ip netns delete cmxsafe || fail "the namespace can't be removed"
+flock -u 9 && exec 9>&-
+wait_for 20 ended || fail "the guard does not notice that the namespace is gone"
+lacks -q 'netns add' "$TMP/ip.log" || fail "the guard sets up a network again that was removed: $(cat "$TMP/ip.log")"
+prints_no cmxsafe0 ip link || fail "the guard leaves the link without a namespace in place"
+ok "the guard does not set up a network again that was removed"
+
+gw net up || fail "net up"
+flock "$GW/apply.lock" sleep 3 & PIDS+=("$!")
+locked() { ! flock -n "$GW/apply.lock" true; }
+wait_for 10 locked || fail "the folder is not locked"
+gw net down & DOWN=$!; PIDS+=("$DOWN")
+while locked; do
+    [ -e /run/netns/cmxsafe ] || fail "'net down' does not wait for a command that changes the network"
+    sleep 0.1
+done
+wait "$DOWN" || fail "net down"
+prints_no cmxsafe0 ip link && [ ! -e /run/netns/cmxsafe ] || fail "'net down' leaves the network in place"
+ok "'net down' waits for other commands"
