@@ -45,8 +45,8 @@ void board_config_free(struct board_config *c);
 CMX_MUST_USE cmx_err board_config_set(struct board_config *c, const char *section, const char *key, const char *value,
                                       struct cmx_why *why);
 
-/* Reads path into c. why: "file:line: what". Errors as for board_config_set and
- * cmx_file_read; CMX_EFORMAT: a line is not valid; CMX_EEXIST: a key is set twice. */
+/* Reads the file path into c. why: the file, the line if the file could be read, and the reason. Returns the errors of
+ * board_config_set and cmx_file_read; CMX_EFORMAT: a line is not valid; CMX_EEXIST: a key is set twice. */
 CMX_MUST_USE cmx_err board_config_load(struct board_config *c, const char *path, struct cmx_why *why);
 
 /* Writes all keys in Markdown, for docs/BOARD.md. */

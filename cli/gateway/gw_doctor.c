@@ -423,8 +423,8 @@ static void check_port_is_free(struct doctor *d)
 /* Checks the socket that devices connect to. */
 static void check_port(struct doctor *d)
 {
+    const char *todo = has_units(d) ? gw_install_restart(&d->g) : "restart the gateway";
     char script[120];
-    char todo[160];
     const char *argv[] = {"sh", "-c", script, NULL};
 
     if (!d->running) {
@@ -432,7 +432,6 @@ static void check_port(struct doctor *d)
         return;
     }
     snprintf(script, sizeof script, "ss -Hltn 'sport = :%u' | grep -q .", d->g.port);
-    snprintf(todo, sizeof todo, "%s", has_units(d) ? gw_install_restart(&d->g) : "restart the gateway");
     check(d, gw_program_run(true, argv), "the gateway listens on its port", "nothing listens there", todo);
 }
 

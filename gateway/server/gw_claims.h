@@ -29,7 +29,7 @@ void gw_claims_close(struct gw_claims *c);
 /* ---- routes that other gateways announced; these functions need no capability ---- */
 
 struct gw_remote {
-    unsigned node;   /* number of the gateway that announced the address; 0: a route of this gateway was removed */
+    unsigned node;   /* number of the announcing gateway; 0: a route of this gateway was removed */
     unsigned metric; /* metric of the claim */
 };
 

@@ -41,8 +41,9 @@ static bool read_next(struct gw_expiry *x, struct gw *g)
     return !err || err == CMX_ENOENT;
 }
 
-/* If the registry is shared, only stores the present time: the process that follows the registry (gw_follow.c) removes
- * the grants that have ended, and the caller renders the rules without them. This needs no connection to PostgreSQL. */
+/* Removes the grants that have ended. If the registry is shared, only stores the present time, which needs no
+ * connection to PostgreSQL. The process that follows the registry (gw_follow.c) then removes the grants. The caller
+ * renders the rules without them. */
 static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 {
     struct gw_registry *r = &g->registry;

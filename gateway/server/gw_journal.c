@@ -47,7 +47,7 @@ void gw_journal_json(struct cmx_json *out, const struct gw_journal *j, uint64_t 
 {
     static const char *const kinds[] = {"up", "down", "key-conflict", "refused"};
     uint64_t oldest = j->next - j->base > GW_JOURNAL_MAX ? j->next - GW_JOURNAL_MAX : j->base;
-    bool restarted = from && (from < j->base || from > j->next); /* `from` is a number of another gateway process */
+    bool restarted = from && (from < j->base || from > j->next); /* another process gave this number to an entry */
     uint64_t begin = from && !restarted ? from : j->base;
     uint64_t first = begin < oldest ? oldest : begin;
 

@@ -3,8 +3,8 @@
  * that identity, and "free" otherwise. gw_report.h has the requests of operators. The packet filter accepts requests
  * only from the node at the other end of the link.
  *
- * The request is sent before the login is verified. This is safe, because a probe can't end a live session
- * (gw_takeover.c). */
+ * The request is sent before the new login of the device is verified. On the request, the other gateway probes its
+ * session. This is safe, because a probe never ends a live session (gw_takeover.c). */
 #pragma once
 
 #include "gateway/server/gw_server.h"
