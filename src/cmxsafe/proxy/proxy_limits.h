@@ -117,8 +117,9 @@
 #endif
 
 /* A connection of a high_bw context takes up to this much memory, most of it in the first CMX_RELAY_BULK_MS. A new one
- * is refused while less heap is free than it and the context's other connections of that age may need. While an update
- * is being received and less heap than this is free, these connections are closed, the newest first. */
+ * is refused unless CMX_RELAY_HEAP_FLOOR remains free after it and the context's other connections of that age have
+ * taken so much. While an update is being received and less heap than this is free, these connections are closed, the
+ * newest first. */
 #ifndef CMX_RELAY_HEAP_BULK
 #define CMX_RELAY_HEAP_BULK 32768
 #endif

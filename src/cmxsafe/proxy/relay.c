@@ -263,10 +263,11 @@ static bool has_place(struct run *r, unsigned extra)
 /* Returns how many bytes of heap must be free for a connection of r. 32 bits are enough to compare ages. */
 static size_t heap_floor(const struct session *s, const struct run *r)
 {
-    size_t floor = CMX_RELAY_HEAP_BULK;
+    size_t floor = CMX_RELAY_HEAP_FLOOR;
 
     if (!r->cfg.high_bw)
-        return CMX_RELAY_HEAP_FLOOR;
+        return floor;
+    floor += CMX_RELAY_HEAP_BULK;
     for (const struct relay *x = s->relays; x; x = x->next)
         if (x->run == r && (uint32_t)(s->now_ms - x->created_ms) < CMX_RELAY_BULK_MS)
             floor += CMX_RELAY_HEAP_BULK;
