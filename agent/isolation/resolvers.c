@@ -2,6 +2,7 @@
 
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -93,17 +94,19 @@ static bool is_known(const struct resolvers *r, const struct cmx_ip *ip)
 /* Adds the servers of a file in resolv.conf(5)'s form. A scope such as "%eth0" is not part of the address. */
 static void add_file(struct resolvers *r, const char *path)
 {
-    char line[256], word[64];
+    char *line = NULL, word[64];
+    size_t cap = 0;
     struct cmx_ip ip;
     FILE *f = fopen(path, "re");
 
-    while (f && r->n < CMX_ISO_ADDRESSES_MAX && fgets(line, sizeof line, f)) {
-        if (sscanf(line, "nameserver %63s", word) != 1)
+    while (f && r->n < CMX_ISO_ADDRESSES_MAX && getline(&line, &cap, f) > 0) {
+        if (sscanf(line, "nameserver%*1[ \t]%63s", word) != 1)
             continue;
         word[strcspn(word, "%")] = 0;
         if (cmx_ip_parse(&ip, word) && !is_known(r, &ip))
             r->ip[r->n++] = ip;
     }
+    free(line); /* allocated by getline */
     if (f)
         fclose(f);
 }
