@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Tests the example secure_services on an emulated ESP32-C3 or ESP32-S3 with the product's gateway. CMX_ESP_BUILD names
 # the folder where ESP-IDF built the example with sdkconfig.ci.qemu (examples/esp-idf/secure_services). CMX_QEMU_ESP
-# names Espressif's qemu-system-riscv32 or qemu-system-xtensa. With CMX_ESP_ROLLBACK=1 the scenario also waits, about
-# five minutes, until an image that cannot reach its gateway is rolled back.
+# names Espressif's qemu-system-riscv32 or qemu-system-xtensa. With CMX_ESP_LOGINS=1 the scenario also takes about five
+# minutes to end the chip's sessions 20 times. With CMX_ESP_ROLLBACK=1 it also waits, again about five minutes, until an
+# image that cannot reach its gateway is rolled back.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../desk_lib.sh"
@@ -87,6 +88,20 @@ esp_logs two "running version 9.9.1 from ota_1" || fail "the new version does no
 esp_silent two
 ok "an update is confirmed; the ports still do not answer"
 
+if [ -n "${CMX_ESP_LOGINS:-}" ]; then # 60 logins are more than isolation has flows
+    sessions() { gw status --json | jq '.sessions[] | select(.name == "cam-18") | .pid'; }
+    three() { [ "$(sessions | grep -cvxF "${1:-none}")" = 3 ]; } # three GONE: three sessions, and none of the lines GONE
+    wait_for 60 three || fail "the chip does not have three sessions after the update"
+    for round in $(seq 20); do
+        sleep 11 # a session that lasted 10 s does not increase the wait before the next login
+        before=$(sessions)
+        # shellcheck disable=SC2086 # one process per word
+        kill $before || fail "no sessions to end"
+        wait_for 60 three "$before" || fail "the chip does not log in again after round $round: $(gw status)"
+    done
+    esp_silent two
+    ok "the chip logs in 60 times more; the ports still do not answer"
+fi
 if [ -n "${CMX_ESP_ROLLBACK:-}" ]; then
     python3 "$ROOT/tests/tools/esp_image.py" "$app" "$TMP/lost.bin" --version 9.9.2 --replace host_key=host_kez || fail "no third version"
     wait_for 60 connected cam-18 || fail "the chip is not back after the update"
