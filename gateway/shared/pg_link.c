@@ -14,8 +14,9 @@
 /* A gateway that is cut off while it holds the lock loses it after IDLE_MAX_S. Another gateway's command, such as a
  * revocation, waits for longer than that. This is also long enough for a long change (an import). */
 #define IDLE_MAX_S 10
-#define LOCK_PATIENCE_S 15
+#define LOCK_PATIENCE_S 12
 _Static_assert(LOCK_PATIENCE_S > IDLE_MAX_S, "a gateway that is cut off would make the commands of others fail");
+_Static_assert(LOCK_PATIENCE_S * 1000 < GW_PG_PATIENCE_MS, "a held lock would look like a lost connection");
 
 #define TEXT_OF(number) #number
 #define SECONDS(number) "'" TEXT_OF(number) "s'"

@@ -10,8 +10,8 @@
 #define GW_PG_PATIENCE_MS 15000
 
 /* Connects. CMX_EINVAL: as for gw_pg_url_check; CMX_ECLOSED: PostgreSQL can't be reached; CMX_ENOTSUP: its version is
- * too old. The connection's search path is the schema "cmxsafe". If this program sends nothing for GW_PG_PATIENCE_MS
- * during a transaction, PostgreSQL aborts the transaction and closes the connection. */
+ * too old. The connection's search path is the schema "cmxsafe". If this program sends nothing for 10 s during a
+ * transaction, PostgreSQL aborts the transaction and closes the connection. */
 CMX_MUST_USE cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e);
 
 /* Checks a URL. CMX_EINVAL: it is not "postgresql://...", or holds a password. */
