@@ -220,7 +220,7 @@ static cmx_err forward(const struct cmx_settings *settings, const TaskParameters
         return CMX_OK;
     drop_first();
     if (device.entries && apply() != CMX_OK) /* removes the rules of the failed context */
-        cmx_log(CMX_LOG_ERROR, TAG, "cannot restore the contexts that were set before");
+        cmx_log(CMX_LOG_ERROR, TAG, "cannot restore the former contexts");
     return err;
 }
 

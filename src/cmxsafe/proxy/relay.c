@@ -205,7 +205,7 @@ static void settle_lookup(struct relay *x, struct session *s)
         return;
     }
     if (err == CMX_EAGAIN)
-        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: the name servers do not answer", r->cfg.name);
+        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: no name server answers", r->cfg.name);
     if (err) {
         service_refused(x, s, CMX_EDNS);
         return;

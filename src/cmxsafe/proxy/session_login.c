@@ -24,7 +24,7 @@ static cmx_err look_up_gateway(struct session *s, const struct addrinfo **list)
         if (cmx_session_stopping(s))
             return CMX_ECLOSED;
         if (cmx_port_now_ms() >= deadline) {
-            cmx_session_say(s, "gateway name: ", "the name servers do not answer");
+            cmx_session_say(s, "gateway name: ", "no name server answers");
             return CMX_EDNS;
         }
         cmx_session_alive(s);
@@ -139,7 +139,8 @@ static cmx_err drive(struct session *s, step_fn step, uint64_t deadline)
 
 static cmx_err mismatch(struct session *s)
 {
-    snprintf(s->text, sizeof s->text, "HOST KEY %s: gateway shows %s", s->revoked ? "REVOKED" : "NOT PINNED", s->shown);
+    snprintf(s->text, sizeof s->text,
+             s->revoked ? "HOST KEY REVOKED: gateway shows %s" : "HOST KEY NOT PINNED: gateway shows %s", s->shown);
     return CMX_EHOSTKEY;
 }
 

@@ -68,4 +68,4 @@ export GATEWAY=dead.test
 start_proxy -- "fast,$S,$F"
 wait_for 10 status_is fast state resolving || fail "$(ask status)"
 quit_proxy
-ok "the engine ends while the name servers do not answer"
+ok "the engine ends while no name server answers"
