@@ -26,7 +26,7 @@ test_page() {
     local axe shots=${CMX_BUILD:-$ROOT/build}/console-screenshots
     axe=$(axe) || fail "axe-core cannot be fetched"
     mkdir -p "$shots"
-    PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" "$1" "${2:-$COCKPIT_URL}" "$(free_port)" "$TMP" "$shots" "$axe" || fail "the page: $1"
+    TMPDIR=$TMP PATH=$BIN:$PATH python3 "$ROOT/tests/tools/console_page.py" "$1" "${2:-$COCKPIT_URL}" "$(free_port)" "$TMP" "$shots" "$axe" || fail "the page: $1"
 }
 
 # boards NAME...: creates the signed images v1.bin and v2.bin, and bare.bin without a signature. Creates boards that run
