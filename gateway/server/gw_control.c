@@ -405,7 +405,8 @@ static void answer_forget(struct gw_server *s, struct gw_client *c, const char *
 static const struct {
     /* The first word of the request. It ends with a blank here if more text follows it in the request. */
     const char *verb;
-    bool root;                                                                 /* only root may send this request */
+    /* True: only root may send this request. */
+    bool root;
     void (*serve)(struct gw_server *s, struct gw_client *c, const char *text); /* NULL: `put` writes the answer */
     put_fn put;
 } requests[] = {
