@@ -9,13 +9,7 @@
 #include "cli/common/json_get.h"
 #include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
-
-/* assert() is off in some builds. */
-static void must(int condition)
-{
-    if (!condition)
-        abort();
-}
+#include "fuzz/must.h"
 
 static cmx_err read_record(const char *line, FILE *out, size_t *malformed)
 {

@@ -2,10 +2,10 @@
  * to print, and its principals must be within the certificate. The first byte of the input chooses the type; the others
  * are the certificate. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cmxsafe/core/base64.h"
+#include "fuzz/must.h"
 #include "gateway/registry/certificate.h"
 
 static const char *const types[] = {
@@ -15,13 +15,6 @@ static const char *const types[] = {
     "sk-ssh-ed25519-cert-v01@openssh.com",
     "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
 };
-
-/* assert() is off in some builds. */
-static void must(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

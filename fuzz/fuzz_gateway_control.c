@@ -5,13 +5,13 @@
  * client; the second byte is the length of the first piece. */
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "cli/common/json_get.h"
 #include "cmxsafe/core/mem.h"
+#include "fuzz/must.h"
 #include "gateway/server/gw_client.h"
 #include "gateway/server/gw_peer.h"
 #include "port/linux/stderr_line.h"
@@ -26,19 +26,6 @@ enum { LOGGING_IN = 1, LIVE, SESSIONS = LIVE };
 static struct gw folder = {.dir = "/nonexistent-cmxsafe", .simple = true};
 static struct gw_server server;
 static struct gw_session sessions[SESSIONS];
-
-/* assert() is off in some builds. */
-static void must(int condition)
-{
-    if (!condition)
-        abort();
-}
-
-static void must_print(const char *text)
-{
-    for (const char *p = text; *p; p++)
-        must((unsigned char)*p >= 0x20 && *p != 0x7f);
-}
 
 void __wrap_cmx_stderr_line(const char *prefix, const char *line);
 

@@ -3,10 +3,10 @@
  * rows that exist. What it says about rows that it left out must be printable. A second pull of the same rows must give
  * the same copy. The input is a list of rows that each end with a NUL: "TABLE|VALUE|...|REMOVED". A value "~" is NULL,
  * and a missing value is "". */
-#include <stdlib.h>
 #include <string.h>
 
 #include "cmxsafe/core/mem.h"
+#include "fuzz/must.h"
 #include "gateway/shared/pg_link.h"
 #include "gateway/shared/pg_pull.h"
 
@@ -14,19 +14,6 @@ static struct gw_registry registry;
 static struct gw_copy_tables tables;
 static char input[8192]; /* the rows as texts */
 static size_t input_len;
-
-/* assert() is off in some builds. */
-static void must(int condition)
-{
-    if (!condition)
-        abort();
-}
-
-static void must_print(const char *text)
-{
-    for (const char *p = text; *p; p++)
-        must((unsigned char)*p >= 0x20 && *p != 0x7f);
-}
 
 static void run(const char *sql)
 {

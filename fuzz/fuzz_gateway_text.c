@@ -1,22 +1,15 @@
 /* Runs the gateway's text parsers (public keys, CSV, sshd's log, names, ports, prefixes, the state of the registry's
  * copy) on any text. The first byte chooses the parser. Accepted text must be valid for the registry, and must not
  * contain a character that could end a quoted option. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/must.h"
 #include "gateway/registry/address.h"
 #include "gateway/registry/copy_state.h"
 #include "gateway/registry/csv.h"
 #include "gateway/registry/grant.h"
 #include "gateway/registry/registry_device.h"
 #include "gateway/registry/sshdlog.h"
-
-/* assert() is off in some builds. */
-static void must(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_key(const char *text)
 {

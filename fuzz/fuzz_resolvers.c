@@ -2,22 +2,15 @@
  * it finds there, so each of them must come from a line of its own that begins with the word "nameserver". The servers
  * are then written as a file. Reading that file must give the same servers. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "agent/isolation/resolvers.h"
+#include "fuzz/must.h"
 
 #define KEYWORD "nameserver"
 
 static const char *file;
 static size_t file_len;
-
-/* assert() is off in some builds. */
-static void must(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 FILE *__wrap_fopen(const char *path, const char *mode);
 FILE *__real_fopen(const char *path, const char *mode);
