@@ -117,6 +117,17 @@ static cmx_reason tcp_out(const struct cmx_ip *to, unsigned sport, unsigned dpor
     return OUT(&f);
 }
 
+/* gw_sends and we_send judge a segment of the session from port 50000. */
+static cmx_reason gw_sends(uint8_t flags, uint32_t seq, uint32_t ack)
+{
+    return tcp_in(&gw, 22, 50000, flags, seq, ack);
+}
+
+static cmx_reason we_send(uint8_t flags, uint32_t seq, uint32_t ack)
+{
+    return tcp_out(&gw, 50000, 22, flags, seq, ack);
+}
+
 static void open_session(uint16_t port)
 {
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, port, &gw, 22, now), CMX_OK);
@@ -135,9 +146,9 @@ static void known_to_the_stack(const struct cmx_ip *ip, uint32_t lifetime_s)
 static void session_up(void)
 {
     open_session(50000);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_REASON_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
+    assert_int_equal(we_send(CMX_TCP_SYN, 1000, 0), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
+    assert_int_equal(we_send(CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
 }
 
 static void zeroed_policy_denies(void **state)
@@ -165,9 +176,9 @@ static void session_passes_and_nothing_beside_it(void **state)
 
     (void)state;
     /* No packet of the session passes before the engine announces the session. */
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_REASON_NO_FLOW);
+    assert_int_equal(we_send(CMX_TCP_SYN, 1000, 0), CMX_REASON_NO_FLOW);
     session_up();
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
     /* Packets from the gateway's address and port reach no other port of the device. */
     for (port = 1; port < 65536; port++)
         if (port != 50000)
@@ -184,47 +195,47 @@ static void gateway_cannot_open(void **state)
 {
     (void)state;
     open_session(50000);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1000, 0), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_SYN, 9000, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9000, 1), CMX_REASON_TCP_STATE);
+    assert_int_equal(we_send(CMX_TCP_SYN, 1000, 0), CMX_REASON_SESSION);
     /* A simultaneous open, a wrong acknowledgement, and data before the handshake are dropped. */
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1002), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9000, 0), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_SYN, 9000, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1002), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_RST, 9000, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_FIN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_TCP_STATE);
     /* If the gateway still has an old connection on these ports, a segment of that connection passes, and so does
      * our reset. */
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 77, 88), CMX_REASON_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_RST, 88, 0), CMX_REASON_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 0, 1001), CMX_REASON_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 77, 88), CMX_REASON_SESSION);
+    assert_int_equal(we_send(CMX_TCP_RST, 88, 0), CMX_REASON_SESSION);
+    assert_int_equal(we_send(CMX_TCP_ACK, 1001, 9001), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_RST | CMX_TCP_ACK, 0, 1001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
     /* In an established connection a SYN is dropped, except a repeated SYN+ACK. */
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9001, 0), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9001, 1001), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN | CMX_TCP_ACK, 1000, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_SYN, 9001, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_SYN | CMX_TCP_ACK, 9001, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(we_send(CMX_TCP_SYN | CMX_TCP_ACK, 1000, 0), CMX_REASON_TCP_STATE);
 }
 
 static void window_is_kept(void **state)
 {
     (void)state;
     session_up();
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 + 5000, 1001), CMX_REASON_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 + 200000, 1001), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION); /* a keepalive */
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001 - 100000, 1001), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1002),
-                     CMX_REASON_TCP_STATE); /* acknowledges a byte that was never sent */
-    assert_int_equal(tcp_in(&gw, 22, 50000, 0, 9001, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9001 + 5000, 1001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9001 + 200000, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION); /* a keepalive */
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9001 - 100000, 1001), CMX_REASON_TCP_STATE);
+    /* An acknowledgement of a byte that was never sent is dropped. */
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9001, 1002), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(0, 9001, 1001), CMX_REASON_TCP_STATE);
     /* A reset without ACK passes only with exactly the next sequence number. A reset with ACK passes anywhere in the
      * window if it acknowledges what was sent.
      */
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9001, 0), CMX_REASON_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 9002, 0), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9000, 1001), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_RST, 9001, 0), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_RST, 9002, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_RST | CMX_TCP_ACK, 9000, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
 }
 
 static void closed_socket_says_farewell_then_is_gone(void **state)
@@ -232,14 +243,14 @@ static void closed_socket_says_farewell_then_is_gone(void **state)
     (void)state;
     session_up();
     flow_close(&iso, CMX_FLOW_SESSION, &none4, 50000, &gw, 22, now);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_FIN | CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_FIN | CMX_TCP_ACK, 9001, 1002), CMX_REASON_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 1, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(we_send(CMX_TCP_FIN | CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_FIN | CMX_TCP_ACK, 9001, 1002), CMX_REASON_SESSION);
+    assert_int_equal(we_send(CMX_TCP_SYN, 1, 0), CMX_REASON_TCP_STATE);
     now += CMX_ISO_CLOSING_S;
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9002, 1002), CMX_REASON_NO_FLOW);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9002, 1002), CMX_REASON_NO_FLOW);
     assert_int_equal(cmx_isolation_flows(&iso), 0);
     open_session(50000); /* the port may be used again */
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_SYN, 5, 0), CMX_REASON_SESSION);
+    assert_int_equal(we_send(CMX_TCP_SYN, 5, 0), CMX_REASON_SESSION);
 }
 
 static void engine_is_held_to_the_configuration(void **state)
@@ -306,12 +317,12 @@ static void adopted_session_is_picked_up(void **state)
     (void)state;
     open_session(50000); /* the session was established before isolation began */
     cmx_isolation_adopt(&iso);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_RST, 123456789, 0), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 5000), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_RST | CMX_TCP_ACK, 9001, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
+    assert_int_equal(we_send(CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_RST, 123456789, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9001, 5000), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
 }
 
 /* The session's SYN was sent before isolation began. Then the answer arrives, or the SYN is repeated. */
@@ -320,11 +331,11 @@ static void adopted_session_may_still_be_connecting(void **state)
     (void)state;
     open_session(50000);
     cmx_isolation_adopt(&iso);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN, 9000, 0), CMX_REASON_TCP_STATE);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
-    assert_int_equal(tcp_out(&gw, 50000, 22, CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
-    assert_int_equal(tcp_in(&gw, 22, 50000, CMX_TCP_SYN | CMX_TCP_ACK, 123456, 1001), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_SYN, 9000, 0), CMX_REASON_TCP_STATE);
+    assert_int_equal(gw_sends(CMX_TCP_SYN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_SESSION);
+    assert_int_equal(we_send(CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_ACK, 9001, 1001), CMX_REASON_SESSION);
+    assert_int_equal(gw_sends(CMX_TCP_SYN | CMX_TCP_ACK, 123456, 1001), CMX_REASON_TCP_STATE);
 
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &us, 50001, &gw, 22, now), CMX_OK);
     cmx_isolation_adopt(&iso);
@@ -727,8 +738,7 @@ static void dns_only_for_the_gateway_and_only_now(void **state)
     cmx_isolation_resolving(&iso, true);
     assert_int_equal(dns(8, "GW.example.ORG", 1, 0), CMX_REASON_DNS);
     assert_int_equal(dns(9, "gw.example.org", 28, 0), CMX_REASON_DNS);
-    assert_int_equal(dns(10, "gw.example.org", 16, 0),
-                     CMX_REASON_NAME); /* a TXT query, which nothing needs, is dropped */
+    assert_int_equal(dns(10, "gw.example.org", 16, 0), CMX_REASON_NAME); /* a TXT query, which nothing needs */
     assert_int_equal(dns(10, "secret.gw.example.org", 1, 0), CMX_REASON_NAME);
     assert_int_equal(dns(10, "gw.example.or", 1, 0), CMX_REASON_NAME);
     assert_int_equal(dns(10, "gw.example.orgs", 1, 0), CMX_REASON_NAME);
