@@ -130,8 +130,8 @@ static cmx_reason decide_listener(const struct cmx_question *q)
     c = f ? cmx_isolation_context(q->iso, true, &f->local) : NULL;
     if (!c)
         return CMX_REASON_NO_FLOW;
-    return c->tasks ? CMX_REASON_NOT_PEER
-                    : CMX_REASON_DIRECT; /* a claimed connection never comes here: it has a flow */
+    /* The connection of a permitted task never comes here: it has a flow of its own (CMX_FLOW_CLAIM). */
+    return c->tasks ? CMX_REASON_NOT_PEER : CMX_REASON_DIRECT;
 }
 
 /* Judges loopback, and traffic from the device to its own addresses. */
