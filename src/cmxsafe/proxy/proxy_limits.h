@@ -116,10 +116,10 @@
 #define CMX_RELAY_HEAP_LOW 12288
 #endif
 
-/* A connection of a high_bw context takes up to this much memory, most of it in the first CMX_RELAY_BULK_MS. A new one
- * is refused unless CMX_RELAY_HEAP_FLOOR remains free after it and the context's other connections of that age have
- * taken so much. While an update is being received and less heap than this is free, these connections are closed, the
- * newest first. */
+/* A connection of a high_bw context takes up to this much memory, most of it in its first CMX_RELAY_BULK_MS. A new one
+ * is accepted only if this much memory is free above CMX_RELAY_HEAP_FLOOR for it, and as much again for each such
+ * connection of the session that is younger than that. While an update is being received and less heap than this is
+ * free, connections of high_bw contexts are closed, the newest first. */
 #ifndef CMX_RELAY_HEAP_BULK
 #define CMX_RELAY_HEAP_BULK 32768
 #endif

@@ -269,7 +269,7 @@ static size_t heap_floor(const struct session *s, const struct run *r)
         return floor;
     floor += CMX_RELAY_HEAP_BULK;
     for (const struct relay *x = s->relays; x; x = x->next)
-        if (x->run == r && (uint32_t)(s->now_ms - x->created_ms) < CMX_RELAY_BULK_MS)
+        if (x->run->cfg.high_bw && (uint32_t)(s->now_ms - x->created_ms) < CMX_RELAY_BULK_MS)
             floor += CMX_RELAY_HEAP_BULK;
     return floor;
 }

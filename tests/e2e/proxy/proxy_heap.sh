@@ -3,13 +3,13 @@
 # streams that begin at the same time need it together. If open connections use even more, the device closes streams, the
 # newest first; during an update it closes them at a higher limit.
 . "$(dirname "$0")/../lib.sh"
-S=$(free_port) STREAM=$(free_port) WEB=$(free_port)
+S=$(free_port) STREAM=$(free_port) SOUND=$(free_port) WEB=$(free_port)
 start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
 # The idle timeout keeps connections in the event loop. A connection that was taken out of the loop is not closed for lack of
 # memory; on a device all connections stay in the loop.
-start_proxy events=1 -- "stream,$S,$STREAM,high=1,idle=600" "web,$S,$WEB"
+start_proxy events=1 -- "stream,$S,$STREAM,high=1,idle=600,session=camera" "sound,$S,$SOUND,high=1,idle=600,session=camera" "web,$S,$WEB"
 up
 client() { timeout 30 python3 "$ROOT/tests/e2e/client.py" "$@"; }
 echoes() { client "$1" sink 1000 >/dev/null 2>&1; }
@@ -24,6 +24,9 @@ except ConnectionError: pass' "$1" &
     PIDS+=("$HOLD")
 }
 ends() { ! kill -0 "$1" 2>/dev/null; }
+# streams FIELD: prints the sum of a field of the status of the two contexts with streams, which share a session.
+streams() { echo $(($(status_of stream "$1") + $(status_of sound "$1"))); }
+streams_are() { [ "$(streams "$1")" = "$2" ]; }
 
 echoes "$STREAM" && echoes "$WEB" || fail "no connection with enough heap"
 hold "$STREAM"
@@ -60,10 +63,10 @@ closed=$(sed -n 's/^event relay .* stream reverse closed number=\([0-9]*\) .*cau
 ok "while the heap runs out, streams are closed and other connections stay"
 
 ask heap 147455 >/dev/null # one byte too few for four streams and the floor
-refused=$(status_of stream refused)
-for _ in 1 2 3 4 5; do hold "$STREAM"; done
-wait_for 10 status_is stream refused "$((refused + 2))" || fail "of five streams at the same time, $(($(status_of stream refused) - refused)) were refused"
-wait_for 10 status_is stream open 3 || fail "$(status_of stream open) of five streams are open"
+refused=$(streams refused)
+for port in "$STREAM" "$SOUND" "$STREAM" "$SOUND" "$STREAM"; do hold "$port"; done
+wait_for 10 streams_are refused "$((refused + 2))" || fail "of five streams at the same time, $(($(streams refused) - refused)) were refused"
+wait_for 10 streams_are open 3 || fail "$(streams open) of five streams are open"
 echoes "$WEB" || fail "new streams keep out other connections"
 sleep 2.1
 ask heap 49152 >/dev/null
@@ -72,7 +75,7 @@ ok "streams that begin at the same time are limited by what they will need"
 
 ask heap 32767 >/dev/null
 ask updating 1 >/dev/null
-wait_for 10 status_is stream open 0 || fail "a stream stays while an update needs the memory"
+wait_for 10 streams_are open 0 || fail "a stream stays while an update needs the memory"
 ! echoes "$STREAM" || fail "a new stream was accepted"
 echoes "$WEB" || fail "the update's kind of connection is refused"
 ask heap 49152 >/dev/null
