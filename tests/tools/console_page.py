@@ -100,6 +100,7 @@ def dialog_open():
 
 
 def confirm(verb):
+    """Clicks the button, and waits until the dialog has closed."""
     click(verb, "dialog")
     wait(lambda: not dialog_open(), f"the dialog stays open after {verb}")
 
@@ -108,8 +109,7 @@ def refused(verb, message):
     """Submits the dialog. The dialog must show the command's own message and stay open."""
     click(verb, "dialog")
     wait(lambda: texts("dialog .failure") == [message], f"the dialog does not show the command's message {message!r} but {texts('dialog .failure')}")
-    click("Cancel", "dialog")
-    wait(lambda: not dialog_open(), "Cancel does not close the dialog")
+    confirm("Cancel")
 
 
 def look(width, height, style):
@@ -458,7 +458,7 @@ def images():
     choose(f"{folder}/huge.bin")
     click("Upload", "dialog")
     says("are accepted", "dialog .failure")
-    click("Cancel", "dialog")
+    confirm("Cancel")
     click("Upload an image")
     choose(f"{folder}/slow.bin")
     click("Upload", "dialog")
