@@ -1,11 +1,8 @@
 # Tests the Python tools with faults: endless and missing files, closed streams, a full disk, broken files of a batch,
 # wrong options, and a device whose answers are hostile. Each command ends with one line that says what failed.
 . "$(dirname "$0")/../lib.sh"
-. "$ROOT/tests/tools/ota_image.sh"
 . "$(dirname "$0")/../desk_lib.sh"
-esptool_ready
-desk_tools
-cd "$TMP" || exit 1
+desk_ready
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pem 2>/dev/null || fail "openssl"
 head -c 32 /dev/urandom >private_key.bin
 make_image app.bin 1.0.0

@@ -2,11 +2,8 @@
 # Each program accepts the files that the other signs. Both refuse the same files with the same messages.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../attest_lib.sh"
-. "$ROOT/tests/tools/ota_image.sh"
 . "$(dirname "$0")/../desk_lib.sh"
-esptool_ready
-desk_tools
-cd "$TMP" || exit 1
+desk_ready
 
 # both ARGUMENT...: runs both programs with these arguments; they must have the same output, messages and exit status.
 # Sets $status.

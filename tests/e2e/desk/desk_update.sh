@@ -1,11 +1,8 @@
 # Tests `cmxsafe-tools update` through a real sshd to the virtual board: a lost connection, a refusal, SIGTERM, and an
 # image that cannot reach its gateway.
 . "$(dirname "$0")/../lib.sh"
-. "$ROOT/tests/tools/ota_image.sh"
 . "$(dirname "$0")/../desk_lib.sh"
-esptool_ready
-desk_tools
-cd "$TMP" || exit 1
+desk_ready
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pem 2>/dev/null
 signed() { make_image "$@" && tools image sign --key k.pem "$1" >/dev/null || fail "image $1"; }
 signed v1.bin 1.0.0
