@@ -99,7 +99,7 @@ static int approve(struct gw_change *x, const char *fingerprint, const struct gw
     if (!err)
         err = gw_enroll_fields(&x->g, fields, &k, &d, &x->outcome, &x->e);
     if (!err && (fields->address || fields->mac))
-        err = gw_enroll_check(&x->g, &x->e);
+        err = gw_command_check_identities(&x->g, NULL, &x->e);
     if (status) {
         gw_folder_close(&x->g);
         return status;

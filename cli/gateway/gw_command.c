@@ -8,6 +8,7 @@
 
 #include "gateway/registry/node.h"
 #include "gateway/registry/party.h"
+#include "gateway/registry/party_unique.h"
 #include "gateway/server/gw_apply.h"
 
 /* True if the operator gave no folder and the default is the user's own folder. */
@@ -123,6 +124,11 @@ int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...)
     va_end(ap);
     printf("%s\n", gw_command_dry_run(&x->common));
     return CLI_OK;
+}
+
+cmx_err gw_command_check_identities(struct gw *g, const struct gw_consumer *c, struct cmx_why *e)
+{
+    return g->simple ? CMX_OK : gw_party_unique_check(&g->registry, &g->fleet, c, e);
 }
 
 static cmx_err count_device(void *arg, const struct gw_device *d)

@@ -74,6 +74,10 @@ int gw_change_finish(struct gw_change *x, cmx_err err);
 /* Like gw_change_finish, but on success also prints the result: the text of fmt, or with --json the outcome. */
 int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
 
+/* Call this before the transaction ends, after a device got an address or a party was added. Returns CMX_EEXIST if a
+ * device has the identity of another party as its address. c: the added party; NULL: any party may be affected. */
+CMX_MUST_USE cmx_err gw_command_check_identities(struct gw *g, const struct gw_consumer *c, struct cmx_why *e);
+
 /* Counts the devices of a group that are not revoked. */
 CMX_MUST_USE cmx_err gw_command_count_group(struct gw *g, const char *group, size_t *n, struct cmx_why *e);
 /* Prints a note that a group has no devices: its name may be a typing error. This is not an error, because devices may

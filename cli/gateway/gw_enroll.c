@@ -3,7 +3,6 @@
 #include "cli/common/key_file.h"
 #include "cli/gateway/gw_enroll.h"
 #include "cli/gateway/gw_hwkey.h"
-#include "gateway/registry/party_unique.h"
 #include "gateway/render/gw_snippet.h"
 
 static const char about[] =
@@ -63,11 +62,6 @@ cmx_err gw_enroll_get_key(struct gw_registry *r, const char *name, struct gw_key
     if (!err)
         err = gw_device_key_line(r, &d, line, sizeof line, e);
     return err ? err : gw_key_parse(k, line, e);
-}
-
-cmx_err gw_enroll_check(struct gw *g, struct cmx_why *e)
-{
-    return g->simple ? CMX_OK : gw_party_unique_check(&g->registry, &g->fleet, NULL, e);
 }
 
 struct enroll_job {
@@ -192,7 +186,7 @@ static int run(struct enroll_job *job)
     if (!err)
         err = store_attest_port(job);
     if (!err && (job->fields.address || job->fields.mac))
-        err = gw_enroll_check(&x->g, &x->e);
+        err = gw_command_check_identities(&x->g, NULL, &x->e);
     status = gw_change_finish(x, err);
     if (!status)
         print_result(job, &d);

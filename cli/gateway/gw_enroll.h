@@ -16,9 +16,6 @@ struct gw_enroll_fields {
 
 /* Reads the present key of an enrolled device. CMX_ENOENT: there is no such device. */
 CMX_MUST_USE cmx_err gw_enroll_get_key(struct gw_registry *r, const char *name, struct gw_key *k, struct cmx_why *e);
-/* Call this after devices were enrolled, before the transaction ends. Returns CMX_EEXIST if the operator gave a device
- * the identity of another party as its address. */
-CMX_MUST_USE cmx_err gw_enroll_check(struct gw *g, struct cmx_why *e);
 
 /* Enrols the device in the open transaction, and reads it back into d. */
 CMX_MUST_USE cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const struct gw_key *k,

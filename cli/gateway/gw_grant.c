@@ -5,7 +5,6 @@
 #include "cli/gateway/gw_command.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/party.h"
-#include "gateway/registry/party_unique.h"
 #include "gateway/registry/term.h"
 
 static const char about[] =
@@ -184,8 +183,8 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
         err = cmx_why_fail(e, CMX_ENOTSUP,
                            "in a small deployment, ports are on the loopback, where every local user can reach them; "
                            "grant the port to a platform, or set up a gateway with addresses");
-    if (!err && !remove && !x->g.simple)
-        err = gw_party_unique_check(&x->g.registry, &x->g.fleet, &consumer, e);
+    if (!err && !remove)
+        err = gw_command_check_identities(&x->g, &consumer, e);
     if (!err && !remove && device[0] == '@')
         err = gw_command_count_group(&x->g, device + 1, &devices, e);
     status = gw_change_report(x, err, "%s:%s %s %s (%s)", consumer.kind, consumer.name,

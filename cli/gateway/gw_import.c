@@ -175,7 +175,7 @@ static cmx_err import_all(struct import_job *job, char *text, size_t len, struct
             return err;
         }
     }
-    return err == CMX_ENOENT ? gw_enroll_check(job->g, e) : err;
+    return err == CMX_ENOENT ? gw_command_check_identities(job->g, NULL, e) : err;
 }
 
 static void print_result(const struct gw_common *c, const struct import_job *job)

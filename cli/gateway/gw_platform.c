@@ -1,6 +1,6 @@
 #include "cli/gateway/gw_command.h"
 #include "gateway/registry/authority.h"
-#include "gateway/registry/party_unique.h"
+#include "gateway/registry/party.h"
 
 static const char about[] =
     "Registers a platform: a consumer that logs in to this gateway with a key of its own. It reaches the "
@@ -91,7 +91,7 @@ int gw_cmd_platform(int argc, char **argv)
         err = key ? gw_consumer_set_platform(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e)
                   : gw_authority_set(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e);
     snprintf(platform.name, sizeof platform.name, "%s", line.operand[0]);
-    if (!err && key && !x.g.simple)
-        err = gw_party_unique_check(&x.g.registry, &x.g.fleet, &platform, &x.e);
+    if (!err && key)
+        err = gw_command_check_identities(&x.g, &platform, &x.e);
     return gw_change_report(&x, err, "%s: %s", line.operand[0], gw_outcome_text(x.outcome));
 }
