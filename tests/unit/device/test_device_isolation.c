@@ -82,19 +82,24 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Announces to isolation, as the engine does, a connection to this host and port, then ends it. Returns the result of
- * the announcement. */
-static cmx_err connects(const char *host, uint16_t port)
+/* Announces to isolation, as the engine does, a connection of this kind to this host and port, then ends it. Returns
+ * the result of the announcement. */
+static cmx_err connects_as(cmx_socket_kind kind, const char *host, uint16_t port)
 {
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(50000)};
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     cmx_err err;
 
     assert_int_equal(inet_pton(AF_INET, host, &to.sin_addr), 1);
-    err = cmx_device_isolation_socket(CMX_SOCKET_SESSION, (struct sockaddr *)&from, (struct sockaddr *)&to, true);
+    err = cmx_device_isolation_socket(kind, (struct sockaddr *)&from, (struct sockaddr *)&to, true);
     if (err == CMX_OK)
-        (void)cmx_device_isolation_socket(CMX_SOCKET_SESSION, (struct sockaddr *)&from, (struct sockaddr *)&to, false);
+        (void)cmx_device_isolation_socket(kind, (struct sockaddr *)&from, (struct sockaddr *)&to, false);
     return err;
+}
+
+static cmx_err connects(const char *host, uint16_t port)
+{
+    return connects_as(CMX_SOCKET_SESSION, host, port);
 }
 
 /* ---- tests ---- */
@@ -191,8 +196,10 @@ static void test_no_context_no_rule(void **state)
     settings.n_host_keys = 1;
     assert_int_equal(cmx_device_forward(&settings, &task), CMX_OK);
     assert_int_equal(connects("10.77.0.1", 2222), CMX_OK);
+    assert_int_equal(connects_as(CMX_SOCKET_RELAY, "127.0.0.1", 81), CMX_OK);
     cmx_device_stop();
     assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM);
+    assert_int_equal(connects_as(CMX_SOCKET_RELAY, "127.0.0.1", 81), CMX_EPERM);
 }
 
 static void test_no_filter(void **state)

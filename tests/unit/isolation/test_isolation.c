@@ -171,7 +171,8 @@ static void zeroed_policy_denies(void **state)
 
 static void session_passes_and_nothing_beside_it(void **state)
 {
-    struct cmx_ip gw2 = ip4(10, 0, 0, 2);
+    const struct cmx_ip gw2 = ip4(10, 0, 0, 2), us2 = ip4(10, 0, 0, 6);
+    struct test_frame f;
     unsigned port;
 
     (void)state;
@@ -189,6 +190,11 @@ static void session_passes_and_nothing_beside_it(void **state)
     /* The device sends from no other port, and to no other port of the gateway. */
     assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_SYN, 1, 0), CMX_REASON_NO_FLOW);
     assert_int_equal(tcp_out(&gw, 50000, 23, CMX_TCP_SYN, 1, 0), CMX_REASON_NO_FLOW);
+    /* The session's first segment fixed its local address. */
+    frame_tcp(&f, gw_mac, our_mac, &us2, 50000, &gw, 22, CMX_TCP_ACK, 1001, 9001, 0);
+    assert_int_equal(OUT(&f), CMX_REASON_NO_FLOW);
+    frame_tcp(&f, our_mac, gw_mac, &gw, 22, &us2, 50000, CMX_TCP_ACK, 9001, 1001, 0);
+    assert_int_equal(IN(&f), CMX_REASON_NO_FLOW);
 }
 
 static void gateway_cannot_open(void **state)
