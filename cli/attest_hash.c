@@ -35,11 +35,9 @@ static cmx_err put_escaped(struct cmx_buf *b, const char *s)
 {
     cmx_err err = CMX_OK;
 
-    for (; *s && !err; s++) {
-        bool plain = (*s >= '0' && *s <= '9') || (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z');
-
-        err = plain ? cmx_buf_put_u8(b, (uint8_t)*s) : cmx_buf_printf(b, "%%%02x", (unsigned)(uint8_t)*s);
-    }
+    for (; *s && !err; s++)
+        err =
+            cmx_text_is_alnum(*s) ? cmx_buf_put_u8(b, (uint8_t)*s) : cmx_buf_printf(b, "%%%02x", (unsigned)(uint8_t)*s);
     return err;
 }
 
