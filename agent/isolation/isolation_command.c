@@ -1,10 +1,8 @@
 #include "agent/isolation/isolation_command.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +17,7 @@
 #include "agent/isolation/saved_rules.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/why.h"
+#include "cmxsafe/proxy/net.h"
 #include "port/linux/cli.h"
 
 /* The file exists while applied rules are waiting for --confirm. The agent has no permission to write to the file's
@@ -107,43 +106,36 @@ static cmx_err set_agent_user(const char *file, struct isolation_section *s)
 {
     struct unit_sandbox unit;
 
-    if (s->agent_user || strcmp(file, CONFIG_FILE_DEFAULT) != 0 ||
-        !unit_sandbox_read(&unit, unit_files, unit_drop_ins))
+    if (s->agent_user || strcmp(file, CONFIG_FILE_DEFAULT) != 0 || !unit_sandbox_read(&unit, unit_files, unit_drop_ins))
         return CMX_OK;
     s->agent_user = cmx_mem_strdup(unit.user);
     return s->agent_user ? CMX_OK : CMX_ENOMEM;
 }
 
 /* Permits the addresses that the gateways' names have now, because an agent without `enabled = yes` does not add them
- * to the rules. A name that cannot be looked up is an error. If `lenient` is set, such a name is left out. */
-static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient, struct cmx_buf *out,
+ * to the rules. A name that cannot be looked up is an error (CMX_EDNS). If `lenient` is set, such a name is left out.
+ */
+static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient, struct cmx_nft_config *n,
                                      struct cmx_why *why)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    cmx_err err = CMX_OK;
-
-    for (size_t i = 0; i < c->gateways.n && !err; i++) {
+    for (size_t i = 0; i < c->gateways.n; i++) {
         const struct cmx_gateway_host *g = &c->gateways.at[i];
-        struct addrinfo *list = NULL;
+        struct addrinfo *list = NULL, *a;
         struct cmx_ip ip;
-        char text[INET6_ADDRSTRLEN];
-        int failed = cmx_ip_parse(&ip, g->host) ? 0 : getaddrinfo(g->host, NULL, &hints, &list);
+        uint16_t port;
+        cmx_err err = cmx_ip_parse(&ip, g->host) ? CMX_OK : cmx_net_resolve(g->host, g->port, 0, &list);
 
-        if (failed && !lenient)
-            return cmx_why_fail(why, CMX_ENOENT, "gateway name %.60s: %s", g->host, gai_strerror(failed));
-        for (const struct addrinfo *a = list; a && !err; a = a->ai_next) {
-            const bool v4 = a->ai_family == AF_INET;
-            const void *address = v4 ? (const void *)&((const struct sockaddr_in *)(const void *)a->ai_addr)->sin_addr
-                                     : &((const struct sockaddr_in6 *)(const void *)a->ai_addr)->sin6_addr;
-
-            inet_ntop(a->ai_family, address, text, sizeof text);
-            err = cmx_buf_printf(out, "add element inet cmxsafe gateways%c { %s . %u }\n", v4 ? '4' : '6', text,
-                                 (unsigned)g->port);
-        }
+        if (err && !lenient)
+            return cmx_why_fail(why, err, "gateway name %.60s: %s", g->host, cmx_err_text(err));
+        for (a = list; a && n->n_live < CMX_NFT_LIVE_MAX; a = a->ai_next)
+            if (cmx_net_ip(a->ai_addr, &ip, &port))
+                n->live[n->n_live++] = (struct cmx_end){ip, port};
         if (list)
             freeaddrinfo(list);
+        if (a)
+            return cmx_why_fail(why, CMX_ENOSPC, "the gateways' names have more than %d addresses", CMX_NFT_LIVE_MAX);
     }
-    return err;
+    return CMX_OK;
 }
 
 /* Writes the ruleset for the configuration file to out, and sets *text to it. Leaves out names that cannot be looked up
@@ -164,16 +156,13 @@ static int compile(const char *file, bool dry, struct cmx_buf *out, const char *
     err = set_agent_user(file, &c->isolation);
     if (!err)
         err = isolation_compile(c, false, n, &why);
-    if (err) {
-        (void)cli_fail(file, cmx_why_text(&why, err), "correct the configuration");
-        goto out;
-    }
-    err = cmx_nft_ruleset(n, out);
     if (!err)
-        err = permit_named_gateways(c, dry || c->isolation.enabled, out, &why);
-    if (err == CMX_ENOENT)
-        (void)cli_fail("isolation", why.text, "correct [gateway] host, or the name resolution; nothing was changed");
-    else if (err || cmx_buf_cstr(out, text) != CMX_OK)
+        err = permit_named_gateways(c, dry || c->isolation.enabled, n, &why);
+    if (err == CMX_EDNS)
+        (void)cli_fail(file, why.text, "correct [gateway] host, or the name resolution; nothing was changed");
+    else if (err)
+        (void)cli_fail(file, cmx_why_text(&why, err), "correct the configuration");
+    else if (cmx_nft_ruleset(n, out) != CMX_OK || cmx_buf_cstr(out, text) != CMX_OK)
         (void)cli_fail(file, "the ruleset is too long", "configure fewer contexts");
     else
         code = 0;
