@@ -62,9 +62,18 @@ static uint32_t trial_ms(const struct ota_spool *s)
     return s->record.phase != OTA_TRIAL || took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
 }
 
+/* False while a hook that outlived a killed agent may still read the file. Such a hook holds this lock, because the
+ * lock belongs to the open file that the hook inherited. It must not get the bytes of another update, which are not
+ * verified yet, or an early end of the file. */
+static bool hook_is_gone(const struct ota_spool *s)
+{
+    return flock(s->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+}
+
 void ota_spool_empty(struct ota_spool *s)
 {
-    (void)!ftruncate(s->fd, 0); /* if this fails, only the disk space stays in use */
+    if (hook_is_gone(s))
+        (void)!ftruncate(s->fd, 0); /* if this fails, only the disk space stays in use */
 }
 
 /* ---- struct cmx_slots ---- */
@@ -95,6 +104,12 @@ static cmx_err begin(void *arg)
 
     if (on_trial(s))
         return CMX_EBUSY;
+    if (!hook_is_gone(s)) {
+        cmx_log_limited(CMX_LOG_ERROR, TAG,
+                        "no update can begin: a hook of an agent that was killed still reads the spool file; end it, "
+                        "or try again later");
+        return CMX_EIO;
+    }
     return ftruncate(s->fd, 0) == 0 ? CMX_OK : CMX_EIO;
 }
 
@@ -305,10 +320,7 @@ cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *confi
                     "%s is damaged or unreadable: it is not known whether an update is on trial, "
                     "so nothing is confirmed",
                     s->record_name);
-    /* A hook that outlives a killed agent may still read the file. Such a hook holds this lock, because the lock
-     * belongs to the open file that the hook inherited. */
-    if (flock(s->fd, LOCK_EX | LOCK_NB) == 0)
-        ota_spool_empty(s);
+    ota_spool_empty(s);
     if (config->has_version)
         ask_version(s);
     /* An error is only logged, because a full disk must not keep the agent from its gateway. */

@@ -32,14 +32,15 @@ struct ota_spool {
     char version[CMX_IMAGE_TEXT_MAX];
 };
 
-/* Opens or creates the file. Empties it, because a killed agent may have left an upload there, unless a hook of that
- * agent still reads it. Reads the record, runs the version hook, and writes the record. If the record cannot be read or
- * written, the status shows this as the problem. CMX_EIO: a file cannot be opened, or the boot is not known. CMX_EBUSY:
- * another agent uses the file. *why has the reason. */
+/* Opens or creates the file. Empties it, because a killed agent may have left an upload there. Reads the record, runs
+ * the version hook, and writes the record. If the record cannot be read or written, the status shows this as the
+ * problem. CMX_EIO: a file cannot be opened, or the boot is not known. CMX_EBUSY: another agent uses the file. *why has
+ * the reason. */
 CMX_MUST_USE cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *config, struct cmx_why *why);
 void ota_spool_close(struct ota_spool *s);
 
-/* Empties the file, so that an update that was refused does not occupy the disk. Call it between two updates. */
+/* Empties the file, so that an update that was refused does not occupy the disk. Does nothing while a hook of a killed
+ * agent still reads the file. Call it between two updates. */
 void ota_spool_empty(struct ota_spool *s);
 
 /* s is borrowed. */
