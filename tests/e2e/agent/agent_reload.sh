@@ -80,9 +80,9 @@ cmp "$TMP/www/big" "$TMP/got" || fail "the transfer is damaged"
 ok "untouched transfer"
 
 # ---- a file that the agent would not start with, or that needs a restart, changes nothing ----
-head -c 2000000 /dev/urandom >"$TMP/other/part"
+head -c 24000000 /dev/urandom >"$TMP/other/part" # much more than the buffers between the service and curl hold
 (umask 077; head -c 32 /dev/urandom >"$TMP/hw.key")
-curl -sS --limit-rate 400k -o "$TMP/got" "http://127.0.0.1:$THIRD/part" &
+curl -sS --limit-rate 4M -o "$TMP/got" "http://127.0.0.1:$THIRD/part" &
 TRANSFER=$!
 PIDS+=("$TRANSFER")
 wait_for 20 context_is third .relays.open 1 || fail "the transfer does not start"
