@@ -171,7 +171,7 @@ static void warn_of_restarts(const struct agent *a, const struct agent_config *n
 static void check_fixed(const struct agent *a, const struct agent_config *next, struct config_report *r)
 {
     for (const struct config_key *k = NULL; (k = config_next_restart(a->wiring.config, next, k)) != NULL;)
-        if (config_section_find(k->section, strlen(k->section))->fixed)
+        if (config_section_find(k->section, strlen(k->section))->reload == CONFIG_REFUSED)
             config_error(r, 0, "[%s] %s: a change needs a restart of the agent", k->section, k->key);
 }
 

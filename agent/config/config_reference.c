@@ -15,7 +15,7 @@ static const char *restart_text(const struct config_key *k)
 
 static const char *section_restart_text(const struct config_section *s)
 {
-    return s->restart ? " A change needs a restart." : "";
+    return s->reload != CONFIG_APPLIED ? " A change needs a restart." : "";
 }
 
 static void markdown_section(FILE *out, const struct config_section *s)

@@ -27,14 +27,14 @@ const struct config_section config_sections[] = {
     {"identity", false, offsetof(struct agent_config, identity),
      .help = "The device's key, from which its SSH key and its name are derived, and which authenticates evidence. See "
              "docs/ATTESTATION.md. May be left out.",
-     .restart = true, .fixed = true},
+     .reload = CONFIG_REFUSED},
     {"attest", false, offsetof(struct agent_config, attest),
      .help = "The attestation service, with /hash and /evidence. Make it reachable with a context. May be left out.",
-     .restart = true, .fixed = true},
+     .reload = CONFIG_REFUSED},
     {"ota", false, offsetof(struct agent_config, ota),
      .help = "Updates over the air: a page and `POST /update` on the loopback; make them reachable with a context for "
              "`port`. A command installs each verified upload. May be left out; `install` turns it on.",
-     .restart = true},
+     .reload = CONFIG_DELAYED},
     {"context", true, offsetof(struct agent_config, contexts),
      .help = "One service's declaration. `NAME` may contain letters, digits, '.', '_' and '-'. A reverse context makes "
              "a local service reachable at the gateway; a direct context makes a service behind the gateway reachable "

@@ -42,13 +42,19 @@ struct config_key {
     const char *help;    /* what the key means, in one line */
 };
 
+/* What a reload does if a key of the section has changed. */
+typedef enum {
+    CONFIG_APPLIED, /* the reload applies the new value, unless the key has `restart` */
+    CONFIG_DELAYED, /* the reload keeps the old value until the agent is restarted */
+    CONFIG_REFUSED  /* the reload is refused, and the whole old configuration stays in force */
+} config_reload;
+
 struct config_section {
     const char *name;
     bool named;    /* the header is [name NAME]; a file may have several of these sections */
     size_t offset; /* offset of the section's struct, or of the array of named sections, in struct agent_config */
     const char *help;
-    bool restart; /* a change to any of its keys takes effect only when the agent restarts */
-    bool fixed;   /* a reload that changes any of its keys is refused; restart is set too */
+    config_reload reload;
 };
 
 extern const struct config_section config_sections[];

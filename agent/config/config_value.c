@@ -293,7 +293,8 @@ const struct config_key *config_next_restart(const struct agent_config *a, const
         const struct config_section *s = config_section_find(k->section, strlen(k->section));
         size_t at = s->offset + k->offset;
 
-        if (!s->named && (k->restart || s->restart) && !same_value(k, (const char *)a + at, (const char *)b + at))
+        if (!s->named && (k->restart || s->reload != CONFIG_APPLIED) &&
+            !same_value(k, (const char *)a + at, (const char *)b + at))
             return k;
     }
     return NULL;
