@@ -40,14 +40,26 @@ static void add_writable(struct unit_sandbox *s, const char *root, const char *f
     }
 }
 
-static bool is_yes(const char *value)
+static bool is_one_of(const char *value, const char *const *words)
 {
-    static const char *const words[] = {"yes", "y", "true", "t", "on", "1"};
-
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strcasecmp(value, words[i]) == 0)
+    for (; *words; words++)
+        if (strcasecmp(value, *words) == 0)
             return true;
     return false;
+}
+
+static bool is_yes(const char *value)
+{
+    static const char *const words[] = {"yes", "y", "true", "t", "on", "1", NULL};
+
+    return is_one_of(value, words);
+}
+
+static bool is_no(const char *value)
+{
+    static const char *const words[] = {"no", "n", "false", "f", "off", "0", NULL};
+
+    return is_one_of(value, words);
 }
 
 /* Applies the value of a list of capabilities to *set, as systemd does: an empty value clears the set, and "~" removes
@@ -86,7 +98,7 @@ static void on_setting(void *arg, unsigned line, const char *name, const char *v
     else if (strcmp(name, "ProtectSystem") == 0)
         s->read_only = strcmp(value, "strict") == 0;
     else if (strcmp(name, "PrivateUsers") == 0)
-        s->own_users = is_yes(value) || strcmp(value, "self") == 0 || strcmp(value, "identity") == 0;
+        s->own_users = !is_no(value); /* every other value names a kind of user namespace: self, identity, full, ... */
     else if (strcmp(name, "AmbientCapabilities") == 0)
         add_capabilities(&s->ambient, value);
     else if (strcmp(name, "CapabilityBoundingSet") == 0)

@@ -115,6 +115,7 @@ static void test_capabilities_of_the_unit(void **state)
          "AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\n",
          false},
         {"AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\nPrivateUsers=yes\n", false},
+        {"AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\nPrivateUsers=full\n", false},
         {"AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_ADMIN\nAmbientCapabilities=\n", false},
         {"", false},
     };
