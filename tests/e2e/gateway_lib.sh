@@ -35,6 +35,17 @@ client() {
         -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -o ExitOnForwardFailure=yes -o ConnectTimeout=20 \
         -F none -l cmxsafe-gw 127.0.0.1 "$@"
 }
+# keep_client KEY [ssh arguments]: starts a client in the background, and starts it again whenever it has ended.
+keep_client() {
+    (
+        trap 'kill "$c" 2>/dev/null; exit' TERM
+        while :; do
+            client "$@" & c=$!
+            wait "$c"
+            sleep 0.2
+        done
+    ) >/dev/null 2>&1 & PIDS+=("$!")
+}
 # try_client KEY [ssh arguments]: like client, but in the foreground and for at most 20 s. Also fails if the login
 # succeeds and the session lasts 20 s, so use the functions below for logins that must be refused.
 try_client() {

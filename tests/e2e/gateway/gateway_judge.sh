@@ -39,14 +39,7 @@ mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/
     done
 ) 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
 wait_for 20 gw status || fail "the gateway does not come up"
-(
-    trap 'kill "$c" 2>/dev/null; exit' TERM
-    while :; do
-        client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8080:127.0.0.1:$WEB" -R "[$A]:9000:127.0.0.1:$ECHO" & c=$!
-        wait "$c"
-        sleep 0.2
-    done
-) >/dev/null 2>&1 & PIDS+=("$!")
+keep_client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8080:127.0.0.1:$WEB" -R "[$A]:9000:127.0.0.1:$ECHO"
 wait_for 20 connected cam-17 || fail "cam-17 does not connect"
 wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
 

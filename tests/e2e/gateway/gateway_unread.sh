@@ -8,14 +8,7 @@ web one
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null && gw grant user:1234 cam-17 >/dev/null || fail "set-up"
 A=$(address_of cam-17)
 serve_system
-(
-    trap 'kill "$c" 2>/dev/null; exit' TERM
-    while :; do
-        client a -N -R "[$A]:81:127.0.0.1:$WEB" & c=$!
-        wait "$c"
-        sleep 0.2
-    done
-) >/dev/null 2>&1 & PIDS+=("$!")
+keep_client a -N -R "[$A]:81:127.0.0.1:$WEB"
 wait_for 20 connected cam-17 || fail "cam-17 does not connect"
 wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
 # A connection that the user opened before the registry was lost.
