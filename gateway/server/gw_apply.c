@@ -360,6 +360,19 @@ cmx_err gw_apply_access(struct gw *g, struct cmx_why *e)
     return apply(g, true, e);
 }
 
+cmx_err gw_apply_check(struct gw *g, struct cmx_why *e)
+{
+    struct gw_allowed_list allowed = {0};
+    cmx_err err = gw_folder_open(g, false, e);
+
+    if (err)
+        return err;
+    err = read_allowed(g, &allowed, e);
+    gw_allowed_free(&allowed);
+    gw_folder_close(g);
+    return err;
+}
+
 cmx_err gw_apply_change(struct gw *g, bool only_access, struct cmx_why *e)
 {
     struct cmx_why now = {0};

@@ -20,6 +20,10 @@ CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
  * applying failed. After an error the running gateway tries again (gw_expiry.h). */
 CMX_MUST_USE cmx_err gw_apply_change(struct gw *g, bool only_access, struct cmx_why *e);
 
+/* Opens the registry and reads everything on which the rules depend, without applying it. After an error, no change
+ * of the registry can come into force. g's registry must be closed, and is closed again. */
+CMX_MUST_USE cmx_err gw_apply_check(struct gw *g, struct cmx_why *e);
+
 /* Applies only the claims, which limit what the other gateways may announce. */
 CMX_MUST_USE cmx_err gw_apply_claims(struct gw *g, struct cmx_why *e);
 

@@ -4,6 +4,7 @@
 
 #include "cmxsafe/port/port.h"
 #include "gateway/render/gw_nft.h"
+#include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_server.h"
 
 #define CHECK_MS 3000
@@ -13,18 +14,35 @@ static const char close_all[] = "flush set inet " GW_NFT_TABLE " grants\n"
                                 "flush set inet " GW_NFT_TABLE " by_user\n"
                                 "flush set inet " GW_NFT_TABLE " by_group\n";
 
-bool gw_unread_check(struct gw_unread *u, const struct gw *g, struct nft_ctx *nft, char *wrong, size_t size)
+/* Checks the registry. Reads everything only while a change is not in force: this takes long, and otherwise the rules
+ * match the registry. */
+static cmx_err check_registry(struct gw *g, struct cmx_why *e)
+{
+    struct gw_registry r;
+    char path[GW_PATH_MAX];
+    cmx_err err;
+
+    if (gw_folder_is_abandoned(g))
+        return gw_apply_check(g, e);
+    err = gw_registry_open(&r, gw_path(g, "registry.db", path), false, e);
+    if (!err)
+        gw_registry_close(&r);
+    return err;
+}
+
+bool gw_unread_check(struct gw_unread *u, struct gw *g, struct nft_ctx *nft, char *wrong, size_t size)
 {
     uint64_t now = cmx_port_now_ms();
     struct cmx_why e = {0};
-    struct gw_registry r;
-    char path[GW_PATH_MAX];
 
+    if (u->closed && !wrong[0]) { /* the rules were loaded again */
+        u->since_ms = 0;
+        u->closed = false;
+    }
     if (now - u->checked_ms < CHECK_MS)
         return false;
     u->checked_ms = now;
-    if (gw_registry_open(&r, gw_path(g, "registry.db", path), false, &e) == CMX_OK) {
-        gw_registry_close(&r);
+    if (check_registry(g, &e) == CMX_OK) {
         u->since_ms = 0;
         u->closed = false;
         return false;

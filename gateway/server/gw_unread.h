@@ -10,11 +10,12 @@
 struct gw_unread {
     uint64_t checked_ms; /* when the registry was last opened */
     uint64_t since_ms;   /* when it first could not be read; 0: it could be read at the last attempt */
-    bool closed;         /* the grants were removed from the rules, and the registry could not be read since */
+    bool closed;         /* the grants were removed from the rules, and the rules were not loaded since */
 };
 
-/* Call often, with g's registry closed; opens the registry every few seconds. If it could not be read for
- * GW_UNREAD_MAX_MS, removes all grants from the rules in the fleet's namespace. nft: a context that was created in that
- * namespace. Returns true if this call has removed the grants; `wrong` then has the reason. The caller loads the rules
- * again once the registry can be read. */
-bool gw_unread_check(struct gw_unread *u, const struct gw *g, struct nft_ctx *nft, char *wrong, size_t size);
+/* Call often, with g's registry closed; opens the registry every few seconds. While a change is not in force, also
+ * reads everything on which the rules depend. If this has failed for GW_UNREAD_MAX_MS, removes all grants from the
+ * rules in the fleet's namespace. nft: a context that was created in that namespace. wrong: why the rules can't be
+ * loaded; "": they are loaded. Returns true if this call has removed the grants; `wrong` then has the reason. The
+ * caller loads the rules again once the registry can be read. */
+bool gw_unread_check(struct gw_unread *u, struct gw *g, struct nft_ctx *nft, char *wrong, size_t size);

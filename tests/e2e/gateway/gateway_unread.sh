@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The registry of a running gateway is lost. After a minute no grant is in force, all sessions have ended, and `status`
-# gives the reason. Once the registry is back, devices and users connect again by themselves.
+# gives the reason. Once the registry is back, devices and users connect again by themselves. Grants also end if the
+# registry can be opened, but the rules can't be rendered from it.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 key a
@@ -37,3 +38,18 @@ wait_for 30 gets 1234 http://cam-17.cmx:81/ one || fail "the grant does not coun
 repaired() { gw status --json | json_is '.judge == ""'; }
 wait_for 20 repaired || fail "status reports trouble after the repair"
 ok "with the registry back, access is back"
+
+# A removed grant that can't be removed from the rules: the registry can be opened, but lacks a value that the rules need.
+LINK=$(sql "$GW/registry.db" "SELECT value FROM meta WHERE key = 'link'")
+[ -n "$LINK" ] && sql "$GW/registry.db" "DELETE FROM meta WHERE key = 'link'" || fail "the link's addresses"
+! gw grant --remove user:1234 cam-17 2>"$TMP/remove.err" && grep -q "applying it failed" "$TMP/remove.err" || fail "grant --remove: $(cat "$TMP/remove.err")"
+equal "$(grants)" 1 || fail "the rules do not have the removed grant, so the check below proves nothing"
+wait_for 120 none_in_force || fail "a removed grant remains in force, because the rules can't be rendered"
+wait_for 10 logged "no grant is in force, .* for a minute: the registry lacks the link's addresses" || fail "the reason is not logged"
+ok "if a change can't come into force for a minute, grants end"
+
+sql "$GW/registry.db" "INSERT INTO meta(key, value) VALUES('link', '$LINK')" || fail "the link's addresses"
+wait_for 20 repaired || fail "status reports trouble after the repair"
+denied 1234 "http://[$A]:81/" || fail "the grant was not removed"
+gw grant user:1234 cam-17 >/dev/null && gets 1234 http://cam-17.cmx:81/ one || fail "no access with a new grant"
+ok "once the change is in force, access is back"
