@@ -222,25 +222,20 @@ static int sweep_in_namespace(struct sweep *s)
     return pid < 0 ? errno : cmx_child_wait(pid);
 }
 
-cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+/* host: the host's address on the link; "::": connections to the host are not checked. */
+static cmx_err sweep(const struct gw *g, const struct gw_allowed_list *allowed, const char *host, struct cmx_why *e)
 {
     struct pair_list pairs;
     struct sweep s = {.allowed = &pairs, .fleet = &g->fleet};
     char gateway[GW_ADDRESS_MAX];
-    struct gw_link link;
     int failed;
-    cmx_err err;
+    cmx_err err = gw_party_gateway_identity(&g->fleet, gateway, e);
 
-    if (access("/run/netns/" GW_NETNS, F_OK) != 0)
-        return CMX_OK;
-    err = gw_link_get(g, &link, e);
-    if (!err)
-        err = gw_party_gateway_identity(&g->fleet, gateway, e);
     if (!err && make_pairs(&pairs, allowed))
         err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     if (err)
         return err;
-    inet_pton(AF_INET6, link.host, s.host);
+    inet_pton(AF_INET6, host, s.host);
     inet_pton(AF_INET6, gateway, s.gateway);
     failed = sweep_in_namespace(&s);
     cmx_mem_free(pairs.pairs);
@@ -250,4 +245,22 @@ cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx
                             "them at their next packet",
                             failed > 0 && failed < 128 ? strerror(failed) : "the process that ends them was killed");
     return CMX_OK;
+}
+
+cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
+{
+    struct gw_link link;
+    cmx_err err;
+
+    if (access("/run/netns/" GW_NETNS, F_OK) != 0)
+        return CMX_OK;
+    err = gw_link_get(g, &link, e);
+    return err ? err : sweep(g, allowed, link.host, e);
+}
+
+cmx_err gw_sweep_fleet(const struct gw *g, struct cmx_why *e)
+{
+    const struct gw_allowed_list none = {0};
+
+    return sweep(g, &none, "::", e);
 }

@@ -7,3 +7,7 @@
 
 /* Checks every connection in the fleet's network namespace. Call it as root. */
 CMX_MUST_USE cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
+
+/* Ends all connections between addresses of the fleet, as gw_sweep does if none is allowed. Does not read the
+ * registry. */
+CMX_MUST_USE cmx_err gw_sweep_fleet(const struct gw *g, struct cmx_why *e);

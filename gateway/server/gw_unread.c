@@ -5,11 +5,13 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_apply.h"
+#include "gateway/server/gw_note.h"
 #include "gateway/server/gw_server.h"
+#include "gateway/server/gw_sweep.h"
 
 #define CHECK_MS 3000
 
-/* The sets of fleet.nft that permit connections. Live connections end too, because the rules judge every packet. */
+/* The sets of fleet.nft that permit connections. The rules also reset live connections at their next packet. */
 static const char close_all[] = "flush set inet " GW_NFT_TABLE " grants\n"
                                 "flush set inet " GW_NFT_TABLE " by_user\n"
                                 "flush set inet " GW_NFT_TABLE " by_group\n";
@@ -34,6 +36,7 @@ bool gw_unread_check(struct gw_unread *u, struct gw *g, struct nft_ctx *nft, cha
 {
     uint64_t now = cmx_port_now_ms();
     struct cmx_why e = {0};
+    struct cmx_why unswept = {0};
 
     if (u->closed && !wrong[0]) { /* the rules were loaded again */
         u->since_ms = 0;
@@ -52,6 +55,8 @@ bool gw_unread_check(struct gw_unread *u, struct gw *g, struct nft_ctx *nft, cha
     if (u->closed || now - u->since_ms < GW_UNREAD_MAX_MS)
         return false;
     u->closed = nft_run_cmd_from_buffer(nft, close_all) == 0;
+    if (u->closed && gw_sweep_fleet(g, &unswept))
+        gw_note("%s", unswept.text);
     if (u->closed)
         snprintf(wrong, size, "no grant is in force, because the registry could not be read for a minute: %s", e.text);
     return u->closed;

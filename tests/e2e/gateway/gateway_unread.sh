@@ -14,10 +14,14 @@ wait_for 20 connected cam-17 || fail "cam-17 does not connect"
 wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
 # A connection that the user opened before the registry was lost.
 mkfifo "$TMP/hold"
-as 1234 nc "$A" 81 <"$TMP/hold" >/dev/null 2>&1 & PIDS+=("$!")
-exec 7>"$TMP/hold"
 holds() { ss -Htn state established dst "[$A]:81" | grep -q .; }
-wait_for 10 holds || fail "the user's connection"
+# hold: opens an idle connection of the user.
+hold() {
+    as 1234 nc "$A" 81 <"$TMP/hold" >/dev/null 2>&1 & PIDS+=("$!")
+    exec 7>"$TMP/hold"
+    wait_for 10 holds || fail "the user's connection"
+}
+hold
 grants() { nsenter --net=/run/netns/cmxsafe nft list set inet cmxsafe grants | grep -c " \. .* \. 81"; }
 equal "$(grants)" 1 || fail "the rules have no grant"
 
@@ -40,11 +44,14 @@ wait_for 20 repaired || fail "status reports trouble after the repair"
 ok "with the registry back, access is back"
 
 # A removed grant that can't be removed from the rules: the registry can be opened, but lacks a value that the rules need.
+hold
 LINK=$(sql "$GW/registry.db" "SELECT value FROM meta WHERE key = 'link'")
 [ -n "$LINK" ] && sql "$GW/registry.db" "DELETE FROM meta WHERE key = 'link'" || fail "the link's addresses"
 ! gw grant --remove user:1234 cam-17 2>"$TMP/remove.err" && grep -q "applying it failed" "$TMP/remove.err" || fail "grant --remove: $(cat "$TMP/remove.err")"
 equal "$(grants)" 1 || fail "the rules do not have the removed grant, so the check below proves nothing"
 wait_for 120 none_in_force || fail "a removed grant remains in force, because the rules can't be rendered"
+wait_for 10 ended || fail "the user's idle connection remains"
+connected cam-17 || fail "the session ended, so the check above proves nothing"
 wait_for 10 logged "no grant is in force, .* for a minute: the registry lacks the link's addresses" || fail "the reason is not logged"
 ok "if a change can't come into force for a minute, grants end"
 
