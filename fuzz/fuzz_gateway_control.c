@@ -170,6 +170,7 @@ static void check_request(const struct gw_client *who, const uint8_t *data, size
     must(memcmp(before, sessions, sizeof before) == 0);
     must(!server.stopping && !server.failed && !server.judged_ms && !server.queues.reported_ms);
     must(strlen(server.trouble) < sizeof server.trouble);
+    must(!server.trouble[0] || who->session == LOGGING_IN);
     must(!server.pending.order || strncmp(line, "unknown ", 8) == 0);
     check_operator("pending\n");
     check_operator("traffic\n");
