@@ -8,6 +8,7 @@
 
 #include "cli/attest_tool.h"
 #include "cli/common/key_file.h"
+#include "cli/common/output_file.h"
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/secret.h"
@@ -16,7 +17,6 @@
 #include "cmxsafe/proxy/pin.h"
 #include "gateway/folder/gw_json.h"
 #include "port/linux/cli.h"
-#include "port/linux/new_file.h"
 
 struct job {
     const struct attest_options *o;
@@ -145,15 +145,11 @@ static int fetch_token(struct job *j)
 static int save_token(const struct job *j)
 {
     struct cmx_new_file to;
-    cmx_err err = cmx_new_file_open(&to, j->o->save, j->o->attest_key ? j->o->attest_key : j->o->key_path);
 
-    if (err && errno == EEXIST)
-        return cli_fail(j->o->save, "is the key", "choose another file");
-    if (!err) {
-        (void)fwrite(j->token, 1, j->token_len, to.f); /* cmx_new_file_close reports a failed write */
-        err = cmx_new_file_close(&to, true);
-    }
-    return err ? cli_fail(j->o->save, strerror(errno), NULL) : CLI_OK;
+    if (output_file_open(&to, j->o->save, j->o->attest_key ? j->o->attest_key : j->o->key_path))
+        return CLI_FAILED;
+    (void)fwrite(j->token, 1, j->token_len, to.f); /* cmx_new_file_close reports a failed write */
+    return cmx_new_file_close(&to, true) ? cli_fail(j->o->save, strerror(errno), NULL) : CLI_OK;
 }
 
 /* ---- the verdict ---- */

@@ -7,12 +7,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cli/common/output_file.h"
 #include "cli/image_tool.h"
 #include "cmxsafe/core/why.h"
 #include "gateway/verify/manifest.h"
 #include "gateway/verify/reference.h"
 #include "port/linux/cli.h"
-#include "port/linux/new_file.h"
 
 static const char about[] =
     "Writes IMAGE to OUTPUT, followed by filler up to --end, the end of the flash or of the partition. Flash OUTPUT at "
@@ -48,9 +48,8 @@ static int write_output(const struct job *j, const char *path)
     struct cmx_new_file to;
     cmx_err err = CMX_OK;
 
-    if (cmx_new_file_open(&to, path, j->key_path))
-        return errno == EEXIST ? cli_fail(path, "is the key", "choose another file")
-                               : cli_fail(path, strerror(errno), NULL);
+    if (output_file_open(&to, path, j->key_path))
+        return CLI_FAILED;
     if (fwrite(j->image, 1, j->image_len, to.f) == j->image_len)
         err = write_filler(j, to.f);
     if (cmx_new_file_close(&to, err == CMX_OK) || err == CMX_EIO)

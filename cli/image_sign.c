@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 #include "cli/common/image_file.h"
+#include "cli/common/output_file.h"
 #include "cli/image_tool.h"
 #include "cli/signing_key.h"
 #include "cmxsafe/core/text.h"
 #include "port/linux/cli.h"
 #include "port/linux/file_read.h"
-#include "port/linux/new_file.h"
 
 static const char sign_about[] = "Checks IMAGE and appends a signature trailer (docs/OTA.md). Without --out the signed "
                                  "image replaces IMAGE in one step.";
@@ -44,10 +44,9 @@ static int write_signed(const char *in, const char *out, const char *key, uint32
 
     if (!from)
         return cli_fail(in, strerror(errno), NULL);
-    if (cmx_new_file_open(&to, out, key)) {
+    if (output_file_open(&to, out, key)) {
         fclose(from);
-        return errno == EEXIST ? cli_fail(out, "is the key", "choose another file")
-                               : cli_fail(out, strerror(errno), NULL);
+        return CLI_FAILED;
     }
     while (ok && len > 0) {
         size_t n = fread(buf, 1, len < sizeof buf ? len : sizeof buf, from);

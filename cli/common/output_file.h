@@ -1,0 +1,8 @@
+/* output_file.h - opens the file that a command writes. */
+#pragma once
+
+#include "port/linux/new_file.h"
+
+/* Opens the file with cmx_new_file_open. key: the file that must not be replaced. CLI_OK, or CLI_FAILED after it has
+ * printed the reason. */
+int output_file_open(struct cmx_new_file *to, const char *path, const char *key);
