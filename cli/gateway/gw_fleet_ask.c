@@ -197,8 +197,8 @@ void gw_fleet_warn(const struct gw_fleet_answers *a, const char *what)
         const char *name = a->list[i].node->name;
 
         if (a->list[i].text && a->list[i].malformed)
-            fprintf(stderr, "cmxsafe: the gateway %s sent %zu malformed %s, which are left out; %s\n", name,
-                    a->list[i].malformed, what, todo);
+            fprintf(stderr, "cmxsafe: %s of the gateway %s are left out because they are malformed (%zu); %s\n", what,
+                    name, a->list[i].malformed, todo);
         else if (a->list[i].malformed)
             fprintf(stderr, "cmxsafe: the answer from the gateway %s is malformed, so its %s are missing; %s\n", name,
                     what, todo);

@@ -485,7 +485,7 @@ cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, const char *ve
                            const char *claims, struct cmx_why *e)
 {
     char text[sizeof((struct gw_attestation *)0)->detail + GW_CLAIMS_MAX];
-    const size_t line = strcspn(detail, "\n"); /* further lines would be read as claims */
+    const size_t line = strcspn(detail, "\n"); /* further lines of detail would be read as claims */
 
     snprintf(text, sizeof text, "%.*s%s%s", line < 500 ? (int)line : 500, detail, claims[0] ? "\n" : "", claims);
     return gw_sql_run(

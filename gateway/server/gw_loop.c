@@ -125,7 +125,7 @@ static void keep_control(struct gw_server *s)
     }
     if (had)
         gw_note("the control socket was removed and can't be created again (%s): new sessions get no identity, and "
-                "commands can't reach this gateway; run 'cmxsafe gateway init', which creates the folder run",
+                "commands can't reach this gateway; run 'cmxsafe gateway init', which creates the folder 'run'",
                 strerror(errno));
     if (s->control.fd >= 0)
         close(s->control.fd);

@@ -366,7 +366,7 @@ int gw_ns_inside(struct gw *g, const int *listeners, size_t n)
         return gw_fail("the gateway can't start", &e);
     if (!give_to_account() || !write_pid())
         return cli_fail("the gateway can't start",
-                        "registry.db, the folder run or a host key is missing, or can't be given to the account",
+                        "registry.db, the folder 'run' or a host key is missing, or can't be given to the account",
                         "see 'cmxsafe gateway doctor'");
     fflush(NULL);
     child_pid = fork();

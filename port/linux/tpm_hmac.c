@@ -1,8 +1,8 @@
 /* tpm_hmac.c - uses an HMAC key of a TPM 2.0 as the hardware key, through tpm2-tss's Enhanced System API. The key was
  * created or imported as a persistent keyed-hash object (docs/ATTESTATION.md); its bytes never leave the TPM.
  *
- * A connection to a TPM can break, for example when tpm2-abrmd restarts. A use that fails therefore connects again and
- * tries once more. */
+ * A connection to a TPM can break, for example when tpm2-abrmd restarts. After a failure, the code therefore
+ * connects again and tries once more. */
 #include <stdio.h>
 #include <string.h>
 #include <tss2/tss2_esys.h>

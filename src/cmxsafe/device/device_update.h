@@ -16,8 +16,8 @@ extern "C" {
 /* Call it before setup_ota. The platform sets slots, policy.chip_id and every member whose default does not fit. A
  * platform with eFuses also sets policy.secure_version_min and policy.secure_boot. The device sets policy.keys and
  * `restart`. port 0 means CMX_OTA_PORT here. *config is copied; what it points to is borrowed for the life of the
- * program. public_key replaces OTA_PUBLIC_KEY unless it is NULL or "". It has one key, or two keys in hex, separated by
- * a comma or a space. */
+ * program. public_key replaces OTA_PUBLIC_KEY unless it is NULL or "". It is one key in PEM form, or one or two keys in
+ * hex that are separated by a comma or a space. */
 void cmx_device_set_updates(const struct cmx_ota_config *config, const char *public_key);
 
 /* Starts the service, which continues to run. If the running image is on trial, returns when the trial is over or after

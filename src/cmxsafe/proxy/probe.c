@@ -120,8 +120,8 @@ static void probe_start(struct session *s, struct run *r)
     probe_set_state(r, PROBE_OPENING, "interval over");
 }
 
-/* Called when the listener did not forward to this device. After the first failure only the listener is requested
- * again. After a second failure in a row the session ends, and a new one replaces it. */
+/* Called when the listener did not forward to this device. After the first failure the session stays, and the
+ * listener is requested again. After a second failure in a row the session ends, and a new one replaces it. */
 static cmx_err probe_failed(struct session *s, struct run *r, const char *why)
 {
     probe_wait(r, why);

@@ -68,7 +68,7 @@ gw init --etc-hosts >/dev/null && grep -q ' cam-18.cmx$' /etc/hosts || fail "--e
 gw init >/dev/null && grep -q ' cam-18.cmx$' /etc/hosts || fail "init forgets --etc-hosts"
 ok "/etc/hosts in every state"
 
-# The namespace is set up even if PATH does not contain sbin; a change that cannot be undone is a failure.
+# The namespace is set up even if PATH does not contain sbin. A command whose ip or nft fails reports a failure.
 PATH=/usr/bin:/bin "$BIN/cmxsafe" gateway net up >"$TMP/up.out" 2>&1 || fail "net up: $(cat "$TMP/up.out")"
 mkdir "$TMP/fake"; printf '#!/bin/sh\nexit 1\n' >"$TMP/fake/ip"; chmod 755 "$TMP/fake/ip"
 ! PATH=$TMP/fake:$PATH "$BIN/cmxsafe" gateway net down 2>"$TMP/down.err" || fail "net down did nothing but reports success"

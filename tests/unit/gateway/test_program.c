@@ -24,7 +24,7 @@ static void test_line(void **state)
     assert_false(gw_program_runf(true, "test a = a%s",
                                  "\x1f-o\x1f"
                                  "a"));
-    /* A word that is empty does not shift the words after it. */
+    /* If a word is empty, the program is not run. */
     assert_false(gw_program_runf(true, "test a = a%s -o %s", "", ""));
     assert_false(gw_program_runf(true, "true %s", ""));
     memset(longer, 'x', sizeof longer - 1);
