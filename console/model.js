@@ -77,8 +77,8 @@ function deviceState(device) {
     return device.session || device.at ? "connected" : "away";
 }
 
-// Returns the name of the gateway that has the device's session; "": not known, or the fleet has only one gateway. A device without a
-// listed session may have one at the gateway in device.node, which comes from the registry, unless that is this gateway or is away.
+// Returns the name of the gateway that has the device's session; "": not known, or the fleet has only one gateway. If no session is
+// listed, returns the gateway that the registry names (device.node), unless this is our own gateway or one of the gateways in `away`.
 function nodeOf(device, own, away) {
     if (model.nodes.length < 2)
         return "";

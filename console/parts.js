@@ -9,7 +9,7 @@ const { cockpit } = window;
 export const badge = (word, kind = word) => el("span", { class: `badge ${kind}` }, el("span", { "aria-hidden": "true" }, sign(kind)), ` ${word}`);
 export const deviceLink = name => el("a", { href: `#${cockpit.location.encode(["device", name])}`, "data-key": `device ${name}` }, name);
 export const link = (path, options, text, attributes) => el("a", { href: `#${cockpit.location.encode(path, options)}`, ...attributes }, text);
-// Draws a time as the time since then; nothing for 0 and for a number that is not a valid time.
+// Draws how long ago `at` was; nothing for 0 and for a number that is not a valid time.
 export const moment = at => (at && isTime(at) ? el("time", { title: time(at), datetime: new Date(at * 1000).toISOString() }, `${ago(at)} ago`) : "");
 
 // Returns the certificate of a session (model.js) as text: "alice-1, serial 1 of corp, until 2026-11-29 18:00:00".
