@@ -1,8 +1,8 @@
-/* Sends any bytes to the running gateway as a client of its control socket that is not root (a compromised sshd) and as
- * another gateway, both as a request and as the answer to a question. Such a client must not change a session or what
- * only root may change. It must get the answer that its first line deserves, no matter how the bytes arrive. What the
+/* Sends any bytes to the running gateway: as the request of a client that is not root (a compromised sshd), as the
+ * request of another gateway, or as another gateway's answer. A request must not change a session, or anything that
+ * only root may change. Its first line alone decides which answer it gets, no matter how the bytes arrive. What the
  * gateway logs and what it then answers to the operator must be printable. The first byte of the input chooses the
- * client; the second byte is the length of the first piece. */
+ * sender; the second byte is the length of the first piece. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <string.h>
@@ -58,7 +58,7 @@ static void set_up(void)
     server.epoll = epoll;
     server.ruleset = -1;
     server.sessions = sessions;
-    /* All processes that send long answers are busy, so the gateway starts none. */
+    /* All processes that send long answers are busy, so the gateway starts no other. */
     for (size_t i = 0; i < GW_COUNT(server.reports); i++)
         server.reports[i] = NO_PROCESS;
     for (size_t i = 0; i < SESSIONS; i++) {
@@ -134,7 +134,7 @@ static const char *expected_answer(bool node, const char *line)
     return strcmp(line + 9, ADDRESS) == 0 ? "held\n" : "free\n";
 }
 
-/* Copies the first line. A line with a NUL is none. */
+/* Copies the first line. Copies nothing if the line has no end or contains a NUL. */
 static void first_line(const uint8_t *data, size_t size, char *out, size_t cap)
 {
     const uint8_t *end = memchr(data, '\n', size < cap - 1 ? size : cap - 1);

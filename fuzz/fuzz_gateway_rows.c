@@ -78,7 +78,8 @@ static cmx_err pull(struct gw_copy_changes *out, struct cmx_why *e)
     return err ? err : gw_pg_pull_end(&registry, false, out, e);
 }
 
-/* An address follows its rule. Any other text is as gw_copy_text_clean leaves it, which may contain replacements. */
+/* Cleaning must not change a text of the copy. A text may contain characters that cleaning put there, but an address
+ * may not. */
 static void check_text(const char *text, int type, const struct gw_copy_rule *rule)
 {
     char *clean = gw_copy_text_clean(text, rule);

@@ -1,7 +1,8 @@
 /* fuzz_isolation.c - checks frames of any bytes, in both directions and on loopback, against a policy with a live
  * session. Nothing may crash, and each packet that passes as part of the session must be TCP between the session's
  * ports. The input is a list of records. The first byte of a record chooses the direction, the interface, the frame's
- * kind, whether the frame is cut, and the time that has passed. Two bytes for the length and the frame follow. */
+ * kind, whether the frame is cut, and the time that has passed. Then come two bytes with the length of the frame, and
+ * the frame. */
 #include <stdlib.h>
 #include <string.h>
 
