@@ -21,8 +21,8 @@ cleanup() {
     for c in "${CLEANUP[@]+"${CLEANUP[@]}"}"; do eval "$c"; done
     # A function in the background runs in a subshell, and its programs are children of the subshell: end both.
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do PIDS+=($(descendants "$p")); done
-    # A stopped process handles SIGTERM only when it continues. SIGCONT comes first: in a process that is ending it would remove
-    # the SIGSTOP with which LeakSanitizer attaches, and LeakSanitizer would wait for ever.
+    # A stopped process handles SIGTERM only when it continues. Send SIGCONT before SIGTERM: while a process ends, LeakSanitizer stops
+    # it with SIGSTOP. A later SIGCONT would remove this SIGSTOP, and LeakSanitizer would wait for ever.
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill -CONT "$p" 2>/dev/null; done
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill "$p" 2>/dev/null; done
     for p in "${PIDS[@]+"${PIDS[@]}"}"; do wait "$p" 2>/dev/null; done

@@ -48,7 +48,7 @@ usage "unknown option '-x'" -x
 usage "--config needs a value" -c
 usage "--unit needs --check" --unit
 config key
-# A check that was requested and could not be made must not end as a success.
+# If a check that the command line requests can't be made, the command fails.
 if [ "$(id -u)" != 0 ] || ! [ -e /lib/systemd/system/cmxsafed.service ]; then
     "$BIN/cmxsafed" --check --unit -c conf >out 2>&1
     [ $? = 1 ] && grep -q '^cmxsafe: --unit: .*; leave out --unit' out || { cat out; fail "--unit without a unit"; }
@@ -73,7 +73,7 @@ no_fifo "\[ota\] key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $T
 no_fifo "next_key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub\nnext_key_file = $TMP/fifo"
 ok "no FIFO"
 
-# The check accepts the names that resolvers and servers accept.
+# The check accepts the host names that resolvers accept, and the user names that servers accept.
 names() { # names HOST USER: expects that --check accepts both
     config key
     sed -i "s|^host = .*|host = $1|; s|^user = .*|user = $2|" conf
@@ -121,7 +121,7 @@ done
 ok "no control characters"
 
 start_sshd </dev/null
-# --check reports what would fail only when the rules are installed: a ruleset that is too long.
+# --check also reports a ruleset that is too long, although it installs no rules.
 config client_key
 printf '[isolation]\nenabled = yes\n' >>conf
 for i in $(seq 500); do

@@ -1,5 +1,5 @@
 # Updates a Linux device through a real sshd: the confined agent passes a verified file to the install hook. Also tests
-# the result and the end of each hook, and the trial, confirmation and rollback of an update.
+# hooks that fail or do not end, and the trial, confirmation and rollback of an update.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 command -v jq >/dev/null || skip "no jq"

@@ -127,7 +127,8 @@ cmxsafed isolation --remove || fail "isolation --remove"
 wait_for 30 serves || fail "the service is not reachable after isolation was removed"
 echo "ok: isolation.conf"
 
-# --check finds that the unit lacks a capability; the drop-in that it names gives it.
+# For a local port below 1024 the unit lacks a capability: --check reports this and names a drop-in. With this drop-in the agent opens
+# the port.
 printf '[context low]\ndirection = direct\nlocal_port = 81\nremote_host = 127.0.0.1\nremote_port = 9\n' >>/etc/cmxsafe/cmxsafed.conf
 ! cmxsafed --check >check 2>&1 && grep -q 'local_port 81: .*/examples/low-ports.conf' check || fail "a port below 1024: $(cat check)"
 cp /usr/share/doc/cmxsafe-agent/examples/low-ports.conf /etc/systemd/system/cmxsafed.service.d/

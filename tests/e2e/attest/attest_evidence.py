@@ -42,7 +42,7 @@ def verify_mac(message, key):
 
 
 def verify_signature(message, line):
-    """Verifies the signature. Returns the key of the flash digests and the ueid, which are both in line."""
+    """Verifies the signature. Returns the key of the flash digests and the ueid; the text `line` contains both."""
     assert isinstance(message, Sign1Message)
     assert next(iter(message.phdr.values())).identifier == -7, "not ES256"
     blob = base64.b64decode(line.split()[1])

@@ -158,8 +158,8 @@ usage "--attest-url needs --attest-key" update --attest-url http://127.0.0.1:888
 for option in --device --ssh-config --port; do usage "--device, --port and --ssh-config need --gateway" update $option 1 image; done
 usage "give --fleet or --prefix, not both" gateway init --user --fleet fd00::/48 --prefix fd00 --mac 02:00:00:00:00:01
 
-# The gateway's account is less privileged than the operator. A program in its place answers with what the file `answer` holds, or
-# without an end.
+# The gateway's account is less privileged than the operator. A program that replaces the gateway sends the content of the
+# file `answer`; if this is "endless", its answer never ends.
 mkdir -p gateway/run && python3 - gateway/run/control answer 2>fake.err <<'PY' &
 import contextlib, os, socket, sys
 listener = socket.socket(socket.AF_UNIX)

@@ -112,7 +112,7 @@ client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 && wait_for 10 reaches || fail "the grant was lost with a restart"
 sql "$GW/registry.db" "UPDATE grants SET given = given - 3600, ends = ends - 3600" || fail "sqlite3"
 wait_for 20 reaches_not || fail "a clock that was set forward keeps the grant open"
-# The clock is set back by a day in the same boot: the grant still ends after its duration.
+# The clock is set back by a day without a reboot: the grant still ends after its duration.
 gw grant "$WHO" cam-17:81 --for 20s >/dev/null || fail "grant"
 sql "$GW/registry.db" "UPDATE grants SET given = given + 86400, ends = ends + 86400" || fail "sqlite3"
 reaches || fail "the grant ended too early"

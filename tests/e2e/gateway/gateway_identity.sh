@@ -226,7 +226,8 @@ try:
 except PermissionError:
     sys.exit(3)
 PY
-# The gateway removes control groups that it does not know, and may kill their processes before this check.
+# The gateway removes control groups that it does not know, and kills their processes. If this happens before the connection, try
+# again.
 for _ in $(seq 50); do
     nsenter --net=/run/netns/cmxsafe python3 "$TMP/orphan.py" "$orphan" "$A"
     rc=$?

@@ -131,7 +131,7 @@ ok "whatever is removed, no access opens, and the gateway repairs it"
 server=$(server_pid)
 pause "$server" || fail "the server cannot be stopped"
 CLEANUP+=("kill -CONT $server 2>/dev/null")
-sleep 3 # until the guard has reported to it
+sleep 3 # until the guard has reported to the server
 inside_ns nft flush ruleset
 restored() { inside_ns nft list chain inet cmxsafe judge 2>/dev/null | grep -q @grants; }
 wait_for 20 restored || fail "while the server hangs, the rules are not restored"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The fleet's network lets packets through as soon as `gateway net up` ends, also beside the leftovers of another
-# network. The doctor notices a network that lets none through. A guard that outlives its network leaves the next one
-# alone.
+# As soon as `gateway net up` ends, the fleet's network lets packets through, even if the link also has an address of
+# another network. The doctor reports a network that lets no packets through. If a network is removed while its guard
+# runs, the guard ends and does not change the network that replaces it.
 . "$(dirname "$0")/../gateway_system_lib.sh"
-# Duplicate address detection takes minutes here, so that an address that has to wait for it is seen to be unusable.
+# Duplicate address detection takes minutes here, so the scenario fails if 'net up' adds an address that has to wait for it.
 sysctl -q -w net.ipv6.conf.default.dad_transmits=200 || skip "no sysctl of IPv6 here"
 system_gateway
 key a
@@ -46,7 +46,7 @@ ok "the doctor notices a network that lets no packets through"
 
 # ---- the guard ----
 mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/ip.log" "$(command -v ip)" >"$TMP/path/ip" && chmod 755 "$TMP/path/ip" || fail "ip"
-# watch: starts the guard, and waits until it says, as to systemd, that it is ready.
+# watch: starts the guard, and waits until it reports that it is ready, as systemd would.
 watch() {
     rm -f "$TMP/notify"
     timeout 60 python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); s.recv(100)' "$TMP/notify" & local ready=$!; PIDS+=("$ready")
@@ -69,7 +69,7 @@ wait_for 20 ended || fail "the guard does not notice that the namespace was repl
 answered || fail "the guard of the former network has removed the present one: $(ip -6 -o address; cat "$TMP/ip.log")"
 ok "the guard of a former network leaves the present one alone"
 
-# The guard waits for the folder's lock to repair the network. Meanwhile the namespace is removed.
+# To repair the network, the guard waits for the folder's lock. Meanwhile the namespace is removed.
 watch
 exec 9>>"$GW/apply.lock" && flock 9 || fail "the folder can't be locked"
 : >"$TMP/ip.log"

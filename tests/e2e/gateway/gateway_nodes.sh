@@ -57,8 +57,8 @@ wait_for 10 logged_at_2 user:1234 3 || fail "the device's gateway does not know 
 wait_for 10 logged_at_2 "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" 1 || fail "the device's gateway does not know which unit it was: $(gwn 2 access)"
 ok "local users and units of each gateway reach a device at another one, with their identities"
 
-# A grant to a group permits a user only if both gateways list the user as a member, because each gateway uses its own
-# user database.
+# A grant to a group permits a user if both the user's gateway and the device's gateway list the user as a member. Each
+# gateway uses its own user database.
 for n in 1 2 3; do
     { cat /etc/passwd; echo "alice:x:1236:1236::/:/bin/false"; echo "bob:x:1237:1237::/:/bin/false"; } >"$TMP/passwd$n"
     { cat /etc/group; case $n in 1) echo ops:x:4321:alice,bob ;; 2) echo ops:x:4321:alice ;; 3) echo ops:x:4321:bob ;; esac; } >"$TMP/group$n"
@@ -75,7 +75,7 @@ no_longer() { ! user_gets 1 1236 && ! primary_gets 1; }
 wait_for 20 no_longer || fail "reached after the group's grant was removed"
 ok "a grant to a group holds for members at both gateways"
 
-# A stream to a user on node 1 ends when the rules of either gateway are lost, and when the grant is removed.
+# A stream from the device at node 2 to a user on node 1 ends when either node loses its rules, and when the grant is removed.
 stream() { # a user of node 1 receives an endless stream from the device
     printf D | user_at 1 1234 socat -t 1000 - "TCP6:[$A]:82" >/dev/null 2>"$TMP/stream.err" & STREAM=$!; PIDS+=("$STREAM")
 }

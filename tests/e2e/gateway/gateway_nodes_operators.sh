@@ -198,8 +198,8 @@ while True:
         try:
             question = asking.recv(100)
             answer = answer.read()
-            # A file that begins with "endless" is repeated, without this word, until the other side disconnects. The
-            # operators who follow the log, and have read some of it, get no answer meanwhile.
+            # If the file begins with "endless", the rest of the file is sent again and again until the other side
+            # disconnects. A request to continue the log (follow N, N > 0) then gets no answer.
             endless = answer.startswith(b"endless") and (answer[7:] or b" ") * 1000
             if endless and question.startswith(b"follow") and question != b"follow 0\n":
                 continue

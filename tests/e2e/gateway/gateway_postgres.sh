@@ -166,7 +166,8 @@ wait_for 20 has three more || fail "the other gateway does not follow the replac
 stop "$GW_PID_one"; stop "$GW_PID_two"; stop "$GW_PID_three"
 
 # migrate is killed while its commit in PostgreSQL waits for a standby that does not exist. PostgreSQL still gets the
-# rows, but the gateway keeps using its own registry. After a change there, migrate is repeated and replaces the rows.
+# rows, but the gateway keeps using its own registry. After a change in this registry, migrate is
+# repeated and replaces the rows.
 on two gw migrate sqlite >/dev/null && pg_sql db 'CREATE DATABASE fourth' || fail "migrate sqlite"
 pg_sql db "ALTER SYSTEM SET synchronous_standby_names = 'none'" && pg_sql db "SELECT pg_reload_conf()" >/dev/null || fail "standby"
 on two timeout -s KILL 5 "$BIN/cmxsafe" gateway migrate "${URL%/*}/fourth" >/dev/null 2>&1

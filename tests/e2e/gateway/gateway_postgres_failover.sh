@@ -65,7 +65,7 @@ wait_for 30 by_hand one || fail "node one does not find the difference"
 wait_for 30 by_hand two || fail "two does not find the difference"
 ok "differences are found"
 
-# A gateway restarts with an old copy of the registry that was also changed by hand. It brings the copy up to date.
+# A gateway restarts with an old copy of the registry, which was also changed by hand. The gateway brings the copy up to date.
 stop "$GW_PID_two"
 cp "$TMP/two/registry.db" "$TMP/old.db"
 on one gw revoke cam-b >/dev/null || fail "revoke"

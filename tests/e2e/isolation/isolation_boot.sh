@@ -68,7 +68,7 @@ has services4 127.0.0.1 && has gateways4 10.99.0.1 || fail "the agent did not in
 rules >agent.rules
 systemctl stop cmxsafed
 
-# reboot: the kernel forgets the rules, and the unit runs again.
+# reboot: simulates a reboot: removes the rules from the kernel, and runs the unit again.
 reboot() { nft flush ruleset; systemctl restart cmxsafed-isolation; }
 rm /etc/cmxsafe/key
 reboot || fail "loading the saved rules"

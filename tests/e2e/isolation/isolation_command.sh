@@ -117,7 +117,7 @@ in_force && fail "the rules are still in force"
 nft list chain inet other c >/dev/null || fail "the table of another program was changed"
 ok "remove; other tables do not change"
 
-# --boot says that everything is denied only if it is.
+# If --boot cannot load the rules, it must not report that everything is denied.
 sed 's/^time_servers.*/&\nenabled = yes/' "$CONF" >"$TMP/boot.conf"
 setpriv --bounding-set=-net_admin --inh-caps=-net_admin "$BIN/cmxsafed" isolation -c "$TMP/boot.conf" --boot 2>"$TMP/err" &&
     fail "--boot without permission"

@@ -96,7 +96,8 @@ export ASAN_OPTIONS=detect_leaks=0
 refused "no such key" sign --key "${uri/object=sign/object=none}" --out x a.bin
 lacks 4711 err || fail "the PIN is printed"
 refused "no such key, a wrong PIN" sign --key "${uri/4711/0000}" --out x a.bin
-# The token holds a private key, and the public key of another pair under the same name: its signature does not verify.
+# The token holds a private key and, under the same name, the public key of another pair. This public key does not verify the
+# private key's signatures.
 openssl pkey -in k.pem -outform DER -out k.der && openssl pkey -in other.pem -pubout -outform DER -out other.der || fail "openssl pkey"
 for object in "k.der --type privkey" "other.der --type pubkey"; do
     # shellcheck disable=SC2086

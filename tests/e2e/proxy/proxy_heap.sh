@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# A device that is short of heap refuses new connections, so that libssh still has memory. A stream needs more, and
-# streams that begin at the same time need it together. If open connections use even more, the device closes streams, the
-# newest first; during an update it closes them at a higher limit.
+# A device that is short of heap refuses new connections, so that libssh still has memory. A new stream needs more free
+# heap than another new connection does. Streams that begin at the same time need this amount for each of them. If open
+# connections use up the heap, the device closes streams, the newest first. During an update it closes them earlier, while
+# more heap is free.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) STREAM=$(free_port) SOUND=$(free_port) WEB=$(free_port)
 start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
-# The idle timeout keeps connections in the event loop. A connection that was taken out of the loop is not closed for lack of
-# memory; on a device all connections stay in the loop.
+# With an idle timeout all connections stay in the event loop, as they do on a device. For lack of memory, the
+# engine closes only connections in the loop.
 start_proxy events=1 -- "stream,$S,$STREAM,high=1,idle=600,session=camera" "sound,$S,$SOUND,high=1,idle=600,session=camera" "web,$S,$WEB"
 up
 client() { timeout 30 python3 "$ROOT/tests/e2e/client.py" "$@"; }
