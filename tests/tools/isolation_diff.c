@@ -444,7 +444,7 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
     default:
         break;
     }
-    if (p.proto == CMX_IP_ICMP && d.why == CMX_REASON_FORM) /* the rules check less of the packet in the ICMP error */
+    if (p.proto == CMX_IP_ICMP && d.why == CMX_REASON_FORM) /* the rules do not check all of the quoted packet */
         return true;
     /* In neighbour discovery the rules check only the sender; the kernel's stack checks the rest. */
     return p.proto == CMX_IP_ICMP6 && d.why != CMX_REASON_ICMP && d.verdict == CMX_DENY;

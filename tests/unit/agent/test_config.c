@@ -794,7 +794,7 @@ static void test_known_hosts_file(void **state)
     assert_non_null(strstr(reported, "no line for nobody port 22; see: ssh-keyscan -p 22 nobody"));
 }
 
-/* The host key that the pin unit tests use: key type and base64, without a host name. */
+/* A host key, as in the unit tests of pins: key type and base64, without a host name. */
 #define ED25519 "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 
 static void test_revocation_wins_over_a_fingerprint(void **state)

@@ -130,8 +130,9 @@ static off_t spool_size(void)
     return st.st_size;
 }
 
-/* A process that is killed while it stores an upload leaves a part of it in the file. The file is not emptied or
- * overwritten while a hook reads it: the hook would take other bytes, or a part of the update, for the update. */
+/* A process that is killed while it stores an upload leaves a part of the upload in the file, which the next start
+ * empties. While a hook reads the file, nothing empties or overwrites it: otherwise the hook would install a part of
+ * the update, or other bytes. */
 static void test_an_upload_that_was_cut(void **state)
 {
     const char part[] = "a part of an update";

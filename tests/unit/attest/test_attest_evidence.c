@@ -249,8 +249,8 @@ static void test_json(void **state)
     assert_non_null(strstr(s, "],\"key_exchange\":null}"));
 }
 
-/* The key exchange claim, which follows the measurements, is refused if it is empty, truncated, repeated or not a text
- * string without control characters. */
+/* The key exchange claim, which follows the measurements, must be a text string without control characters. It is
+ * refused if it is empty, truncated or repeated. */
 static void test_key_exchange_is_strict(void **state)
 {
     static const struct {

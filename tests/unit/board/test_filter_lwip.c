@@ -121,7 +121,8 @@ static void output(size_t i)
     UNLOCK_TCPIP_CORE();
 }
 
-/* The driver's buffers may be as small as a pool's. A decision about DHCP then needs more than the first buffer. */
+/* A driver may split a packet over small buffers, such as those of lwIP's pool. A decision about DHCP then needs more
+ * bytes than the first buffer holds. */
 static void test_the_judge_sees_enough(void **state)
 {
     static const struct {

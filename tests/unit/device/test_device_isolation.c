@@ -176,11 +176,11 @@ static void test_what_cannot_be_installed_ends_all(void **state)
     assert_int_equal(cmx_device_isolate(), CMX_EIO);
     assert_false(cmx_device_isolation_active() || cmx_device_isolation_settled());
     assert_int_equal(cmx_device_isolation_configure(&gateway, &stream, 1), CMX_EPERM);
-    assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM); /* neither may a proxy that runs already connect again */
+    assert_int_equal(connects("10.77.0.1", 2222), CMX_EPERM); /* a proxy that is already running cannot connect */
 }
 
-/* Without a context the device needs no gateway: neither after its only context was refused, nor after it was stopped.
- * The first gateway of the list refuses the connection, so the test sends no packet to the second. */
+/* Without a context no gateway is permitted: neither after the only context was refused, nor after cmx_device_stop. The
+ * first gateway of the list refuses the connection, so the test sends no packet to the second. */
 static void test_no_context_no_rule(void **state)
 {
     static const char *const pins[] = {"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};

@@ -216,7 +216,7 @@ static void a_line_without_an_end_is_left_out(void **state)
     memcpy(line, head, sizeof head - 1);
     assert_int_equal(reads_record(line), CMX_EFORMAT);
     assert_string_equal(made, "");
-    memcpy(line + sizeof line - 3, "\"}", 2); /* with an end, it is a record with an unknown member */
+    memcpy(line + sizeof line - 3, "\"}", 2); /* now the record is complete, and has an unknown member */
     assert_int_equal(reads_record(line), CMX_OK);
     assert_string_equal(made, "{\"event\":\"open\",\"at\":1}\n");
 }

@@ -466,7 +466,8 @@ static void test_grants(void **state)
     assert_int_not_equal(gw_consumer_parse(&c, "robot:x", &e), CMX_OK);
 }
 
-/* Nothing on a device without ports can be reached. A grant for it must fail, not look as if it already existed. */
+/* Nothing on a device without ports can be reached. A grant for such a device must fail. It must not be reported as a
+ * grant that already exists. */
 static void test_grant_without_ports(void **state)
 {
     struct gw_device d = {.name = "cam-17"};
@@ -1023,8 +1024,8 @@ static void test_policy(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
 }
 
-/* Trusted evidence counts only under the policy that applies now: whether the device's own policy is removed, the
- * device changes its group, or the policy changes while a check runs. */
+/* Trusted evidence counts only under the policy that applies now. It no longer counts after the device's own policy is
+ * removed, after the device changes its group, or if the policy changed while a check ran. */
 static void test_evidence_fits(void **state)
 {
     struct cmx_why e = {0};
@@ -1064,8 +1065,8 @@ static void test_evidence_fits(void **state)
     assert_true(quarantined("cam-17"));
 }
 
-/* The policy of one device changes no evidence of others: of a device that has the name of the policy's group, and of a
- * device whose group has the name of the policy's device. */
+/* A device's policy does not apply to a group with the same name, and a group's policy does not apply to a device with
+ * the same name. */
 static void test_evidence_fits_each(void **state)
 {
     struct cmx_why e = {0};
@@ -1488,7 +1489,7 @@ static void test_broken(void **state)
     snprintf(text, sizeof text, "PRAGMA application_id = %d; PRAGMA user_version = %d; DROP TABLE meta",
              GW_APPLICATION_ID, GW_SCHEMA_VERSION);
     sql(text);
-    reopen_fails(CMX_EFORMAT, "no such table: meta"); /* otherwise it would seem to be a stale copy */
+    reopen_fails(CMX_EFORMAT, "no such table: meta"); /* must not be reported as a stale copy */
     gw_registry_close(&gateway.registry);
     memset(noise, 0x5a, sizeof noise);
     fd = open(db, O_WRONLY);
@@ -1764,8 +1765,8 @@ static void test_golden(void **state)
     free(text);
 }
 
-/* A group that was granted by its number has the same members as by its name. Packets to the members stay marked after
- * the grant was removed. */
+/* A grant to a group by its number applies to the same members as a grant by its name. After the grant was removed, the
+ * rules still contain each member's identity. */
 static void test_group_members(void **state)
 {
     static const char *const names[] = {"group:viewers", "group:64003"};

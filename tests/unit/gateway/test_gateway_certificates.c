@@ -150,7 +150,7 @@ static void test_parse(void **state)
     assert_int_equal(gw_certificate_parse(&certificate, lines[HOST], &e), CMX_OK);
     assert_false(certificate.user);
     /* A certificate that is truncated anywhere is refused. */
-    n = strlen(lines[ALICE]) - 1; /* cutting only the last character, which is padding, is not tried */
+    n = strlen(lines[ALICE]) - 1; /* the last character is padding: at least two are cut */
     while (--n > 0) {
         memcpy(line, lines[ALICE], n);
         line[n] = '\0';
@@ -362,8 +362,8 @@ static void write_krl(const char *text)
     assert_int_equal(gw_file_write(path, text, strlen(text), 0600, &e), CMX_OK);
 }
 
-/* If the command that stores a KRL is killed before it writes the file that sshd reads, the gateway checks every login
- * itself, however long ago that was. If the registry can't be read, the check is repeated. */
+/* If the command that stores a KRL is killed before it writes the file that sshd reads, the gateway itself checks every
+ * login until the file is written. If the registry can't be read, the check is repeated. */
 static void test_krl_file(void **state)
 {
     static struct gw g;

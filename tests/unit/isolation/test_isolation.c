@@ -302,8 +302,8 @@ static void closing_flows_make_room(void **state)
     }
 }
 
-/* A device logs in again and again, each time from another port. Each session ends as the engine ends it: with the
- * address that the socket had before it connected. No session keeps its flow. */
+/* A device logs in again and again, each time from another port. The engine announces the end of a session with the
+ * address that the socket had before it connected, which is unspecified. No session keeps its flow. */
 static void each_session_gives_its_flow_back(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Uploads to storage whose erased sectors do not read as 0xff, as with ESP-IDF's flash encryption: an image that is
- * shorter than the old one erases each sector of the slot once. */
+/* Uploads to storage whose erased sectors do not read as 0xff, as with ESP-IDF's flash encryption. If the new image is
+ * shorter than the old one, the upload erases each sector of the slot once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

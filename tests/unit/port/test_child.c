@@ -103,7 +103,8 @@ static void test_end_with_parent(void **state)
     assert_true(cmx_child_end_with(getppid(), 0));
 }
 
-/* The first process of a container gets the orphans. It waits for them, and leaves its own child alone. */
+/* The first process of a container becomes the parent of every orphan. cmx_child_reap_others waits for the orphans and
+ * not for the process's own child. */
 static void test_orphans(void **state)
 {
     siginfo_t si = {0};

@@ -178,7 +178,7 @@ static void test_refusals(void **state)
     expect_refused(&g, two, 2, "same listener");
     two[0].direction = two[1].direction = CMX_DIRECT;
     two[0].remote_host = two[1].remote_host = "h";
-    two[0].local_host = "127.0.0.1"; /* the default, which the other one uses */
+    two[0].local_host = "127.0.0.1"; /* the default, which the other context has */
     expect_refused(&g, two, 2, "same listener");
 }
 
