@@ -220,7 +220,7 @@ gw platform corp --ca "$TMP/new_ca.pub" >/dev/null || fail "platform --ca"
 refused alice "not registered"
 CA=new_ca certificate renewed -n alice
 reaches renewed || fail "a certificate of the CA's new key: $(cat "$TMP/ssh.err")"
-ok "grants and CAs that go"
+ok "removed grants and CAs, and a CA with a new key"
 
 # A certificate that expires while the gateway is stopped is refused after the restart.
 CA=new_ca certificate brief -n alice -V -1m:+5s

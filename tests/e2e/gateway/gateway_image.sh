@@ -77,7 +77,7 @@ kill "$ADD"; wait "$ADD" 2>/dev/null
 exec 8>&-
 [ -z "$(find "$GW" -name '.image*')" ] || fail "an upload that was ended left a file"
 [ "$(kept '.images | length')" = 4 ] || fail "four images: $(kept .)"
-ok "standard input: progress, a limit, and nothing is left of what ends early"
+ok "standard input: progress, a limit; an upload that ends early leaves no file"
 
 # A campaign uses a stored image; removing the image leaves the campaign's copy, which is removed with the campaign.
 key a

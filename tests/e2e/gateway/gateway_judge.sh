@@ -255,7 +255,7 @@ kill "$L"
 ip -6 rule del pref 1129 || fail "the host's rule" # once the guard has repaired this, it has also seen the grants
 wait_for 15 repaired "$repairs" || fail "the host's rule is not repaired"
 equal "$(gw status --json | jq .counters.judge_repairs)" $((repairs + 1)) || fail "grants count as repairs: $(grep repaired "$TMP/gateway.log")"
-ok "grants that come and go leave other connections alone, and are no repairs"
+ok "changes of grants disturb no other connection, and do not count as repairs"
 
 # While grants come and go, new connections succeed: a user, a platform and a unit that keep their grants connect again
 # and again.
@@ -290,7 +290,7 @@ touch "$TMP/stop"
 wait "$U" "$V" "$W"
 [ "$(grep -c '^worked [1-9]' "$TMP/again.log")" = 3 ] && lacks failed "$TMP/again.log" || fail "new connections while other grants change: $(cat "$TMP/again.log")"
 echo "new connections beside changing grants: $(sed -n 's/^worked //p' "$TMP/again.log" | tr '\n' ' ')"
-ok "grants that come and go leave new connections alone"
+ok "changes of grants disturb no new connection"
 
 # Of two grants for the same service, one to a user and one to the user's group, the kernel keeps the one that ends
 # later.

@@ -168,7 +168,7 @@ forgotten() { [ -n "$(sql /var/lib/node3/gateway/registry.db "SELECT revoked FRO
 wait_for 30 forgotten || fail "an old copy is not brought up to date"
 timeout 10 bash -c "$(declare -f client_at); TMP=$TMP GW_PORT=$GW_PORT; client_at 3 d -N" 2>/dev/null
 gone_at 3 cam-1 || fail "an old copy lets a revoked device in"
-ok "a gateway that is back with an old copy learns what it missed"
+ok "a gateway that returns with an old copy gets the changes that it missed"
 
 # ---- a BIRD that hangs ----
 kill -STOP $(descendants "${BIRD_PID[1]}") || fail "BIRD is not there"

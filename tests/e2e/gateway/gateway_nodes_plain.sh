@@ -52,5 +52,5 @@ mkdir "$TMP/evil" && printf '#!/bin/sh\nprintf "\\033]0;x\\007no\\n" >&2\nexec c
 ! on 3 env PATH="$TMP/evil:$PATH" timeout 120 "$BIN/cmxsafe" gateway join --from 10.9.0.1 --name gw3 2>"$TMP/join.err" || fail "joined a gateway that gives zeros"
 grep -q "join failed: 10.9.0.1 sent no settings" "$TMP/join.err" && grep -q '^?]0;x?no$' "$TMP/join.err" && ! LC_ALL=C grep '[^[:print:]]' "$TMP/join.err" || fail "the errors: $(cat -v "$TMP/join.err")"
 [ ! -e /var/lib/node3/gateway/hostkey_ed25519 ] || fail "a failed join leaves a key"
-ok "what another gateway says while this one joins is bounded, and clean"
+ok "the other gateway's output during a join is bounded, and has no control characters"
 for n in 1 2; do no_sanitizer_report "$TMP/node$n.log" || fail "a sanitizer complains"; done

@@ -28,7 +28,7 @@ openssl rand -out "$TMP/hardware.bin" 32 && chmod 600 "$TMP/hardware.bin"
 "$BIN/cmxsafe" identity public --key "$TMP/hardware.bin" >"$TMP/attest.pub" || fail "identity public"
 on two gw enroll cam-18 --key "$TMP/b.pub" --attest-key "$TMP/attest.pub" --ports 81,8888 >/dev/null || fail "enroll at the other gateway"
 wait_for 20 has one cam-18 || fail "the first gateway does not know the second's device"
-ok "what one enrols, the other knows"
+ok "a device that one gateway enrols is known to the other"
 
 # A revocation at one gateway ends the device's session at the other gateway.
 GW_PORT=$GW_PORT_two
@@ -52,7 +52,7 @@ grants_are() { on "$1" gw grant --json | json_is "length == $2" >/dev/null; }
 wait_for 20 grants_are two 1 || fail "the other gateway does not know the grant"
 wait_for 30 grants_are two 0 || fail "the grant does not end at the other gateway"
 wait_for 30 grants_are one 0 || fail "the grant does not end"
-ok "a grant opens and ends at both"
+ok "a grant begins and ends at both gateways"
 
 # A CA and a KRL that one gateway installs take effect at the other, even for live sessions.
 key ca; key ann; key bo
@@ -118,7 +118,7 @@ wait "$A"; a=$?
 wait "$B"; b=$?
 [ $((a + b)) = 1 ] || fail "both or none enrolled the name: $a $b"
 grep -qh "rival" "$TMP/rival-one.out" "$TMP/rival-two.out" || fail "the second gateway has no message"
-ok "one of two rivals wins, the other gets a message"
+ok "of two enrolments of one name, one succeeds and the other prints why it failed"
 
 # The registry moves back to SQLite, and to PostgreSQL again: nothing is lost.
 on two gw export >"$TMP/before.csv"

@@ -109,7 +109,7 @@ start_sshd <<<'Ciphers chacha20-poly1305@openssh.com'
 start_proxy ciphers=aes256-ctr -- "echo,$S,$R"
 wait_for 20 status_is echo error protocol || fail "no common cipher: $(ask status)"
 ask status | grep -q "no match for method encryption" || fail "no common cipher: $(ask status)"
-quit_proxy; ok "nothing in common: reported as such"
+quit_proxy; ok "no common cipher: reported as such"
 
 # The gateway has no host key of the pinned type: the engine recognises this failure by libssh's error text.
 stop_sshd
