@@ -117,7 +117,7 @@ struct gw_history {
     /* At the last refresh: the bytes of all sessions, ended and live, and the number of live sessions. */
     uint64_t in, out, sessions;
     uint64_t refused; /* number of forwards that sshd refused because the key does not permit them */
-    uint64_t denied;  /* packets to the party that the packet filter refused */
+    uint64_t denied;  /* number of packets to this address that the packet filter refused */
     uint64_t takeovers_refused;
     uint64_t probed_ms; /* gw_takeover.c: when its sessions were last probed */
     uint64_t window_ms; /* gw_takeover.c: start of the present minute */
