@@ -1,8 +1,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/common/output_file.h"
 #include "cli/gateway/gw_metrics_text.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/http/http.h"
@@ -32,18 +34,20 @@ static cmx_err make_text(const char *dir, char **text, size_t *len, bool *readab
 
 static int print_once(const char *dir, const char *file)
 {
+    int status = CLI_OK;
     struct cmx_why e = {0};
     char *text = NULL;
     size_t len = 0;
     bool readable;
     cmx_err err = make_text(dir, &text, &len, &readable, &e);
 
-    if (!err && file)
-        err = gw_file_write(file, text, len, 0644, &e);
-    else if (!err)
+    if (!err && file) {
+        umask(022); /* another user's collector reads the file */
+        status = output_file_write(file, text, len, NULL);
+    } else if (!err)
         fputs(text, stdout);
     free(text); /* allocated by open_memstream */
-    return err || !readable ? gw_fail("metrics failed", &e) : CLI_OK;
+    return err || !readable ? gw_fail("metrics failed", &e) : status;
 }
 
 /* ---- serving the metrics over HTTP ---- */
