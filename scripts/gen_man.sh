@@ -26,19 +26,33 @@ for command in attest identity image update; do
 END
 done
 page cmxsafe-gateway "$(summary_of gateway)" "$bin/cmxsafe" gateway >"$out/cmxsafe-gateway.1" <<'END'
-.SH ENVIRONMENT
+.SH COMMON OPTIONS
 .TP
-.B CMXSAFE_GATEWAY
-The gateway's folder, where \-\-dir does not name it. Default: /var/lib/cmxsafe/gateway for root and
-~/.local/share/cmxsafe/gateway for others.
+.B \-\-dir \fIFOLDER\fR
+Each command takes it: the gateway's folder. Default: the environment variable CMXSAFE_GATEWAY, or else /var/lib/cmxsafe/gateway
+for root and ~/.local/share/cmxsafe/gateway for others.
 .SH FILES
+In the gateway's folder:
 .TP
 .I registry.db
-Devices, keys, grants, audit trail: an SQLite database that sshd asks at every login through
-.BR cmxsafe\-authkeys .
+Devices, keys, grants, audit trail: an SQLite database, in which
+.B cmxsafe\-authkeys
+looks up each key that a client offers to sshd.
 .TP
 .I hostkey_ed25519 hostkey_ecdsa
-What devices pin.
+The host keys, which devices pin.
+.TP
+.I link.key
+The private key of the links to other gateways.
+.TP
+.I store/
+Copies of images and manifests.
+.TP
+.I hooks.d/
+Programs that run at events.
+.TP
+.I run/access/
+The access log.
 .TP
 .I sshd_config fleet.nft host.nft hosts
 Written from the registry; not to be edited.

@@ -21,7 +21,7 @@ struct gw_common {
     CLI_TEXT("dir", "FOLDER",                                                                                          \
              "the gateway's folder; without it, $CMXSAFE_GATEWAY, or else /var/lib/cmxsafe/gateway for root and "      \
              "~/.local/share/cmxsafe/gateway for others",                                                              \
-             &(c).dir)
+             &(c).dir, .common = true)
 #define GW_JSON_OPTION(c) CLI_FLAG("json", "print JSON", &(c).json)
 #define GW_DRY_RUN_OPTION(c) CLI_FLAG("dry-run", "print what would change, and change nothing", &(c).dry_run)
 #define GW_CHANGE_OPTIONS(c) GW_DIR_OPTION(c), GW_JSON_OPTION(c), GW_DRY_RUN_OPTION(c)

@@ -394,7 +394,7 @@ int gw_cmd_init(int argc, char **argv)
                  "report an event when a device has been away for this long (default 1h); 0: never",
                  &job.offline_after),
         CLI_FLAG("etc-hosts", "write the devices' names to /etc/hosts (default for a system gateway)", &job.etc_hosts),
-        CLI_FLAG("no-etc-hosts", "keep the devices' names out of /etc/hosts (platforms then use addresses)",
+        CLI_FLAG("no-etc-hosts", "keep the devices' names out of /etc/hosts; local consumers then use addresses",
                  &job.no_etc_hosts),
         CLI_TEXT("registry", "URL", "share the registry in PostgreSQL: postgresql://... (docs/SCALE_OUT.md)",
                  &job.registry),

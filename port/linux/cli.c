@@ -333,13 +333,15 @@ static void roff_prose(const char *text)
     }
 }
 
-static void roff_options(const struct cli_line *line)
+static void roff_options(const struct cli_line *line, bool part)
 {
     char words[120];
 
     for (size_t i = 0; i < line->n_options; i++) {
         const struct cli_option *o = &line->options[i];
 
+        if (part && o->common)
+            continue;
         printf(".TP\n\\fB");
         if (o->short_name)
             printf("\\-%c\\fR, \\fB", o->short_name);
@@ -370,23 +372,26 @@ static void print_man(const struct cli_line *line, bool part)
     roff_prose(line->about);
     if (line->n_options && !part)
         printf(".SH OPTIONS\n");
-    roff_options(line);
-    if (line->notes) {
+    roff_options(line, part);
+    if (line->notes && !line->n_commands) {
         printf(part ? ".PP\n" : ".SH NOTES\n");
         roff_prose(line->notes);
     }
 }
 
-static void print_man_of_commands(const struct cli_line *line)
+/* Prints the page of line and its commands. part true: line is itself one of a page's commands. */
+static void print_man_of_commands(const struct cli_line *line, bool part)
 {
-    static char part[] = "--help=man-part";
+    static char word[] = "--help=man-part";
+    const char *group = part ? strrchr(line->command, ' ') + 1 : "";
 
-    print_man(line, false);
-    printf(".SH COMMANDS\n");
+    print_man(line, part);
+    if (!part)
+        printf(".SH COMMANDS\n");
     for (size_t i = 0; i < line->n_commands; i++) {
-        char *argv[] = {(char *)(uintptr_t)line->commands[i].name, part, NULL};
+        char *argv[] = {(char *)(uintptr_t)line->commands[i].name, word, NULL};
 
-        printf(".SS %s\n", line->commands[i].name);
+        printf(".SS %s%s%s\n", group, part ? " " : "", line->commands[i].name);
         put_roff(line->commands[i].summary);
         printf(".\n");
         (void)line->commands[i].run(2, argv);
@@ -398,10 +403,8 @@ static bool help_wanted(const struct cli_line *line, const char *word)
 {
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
         print_help(line);
-    else if (strcmp(word, "--help=man") == 0 && line->n_commands)
-        print_man_of_commands(line);
     else if (strcmp(word, "--help=man") == 0 || strcmp(word, "--help=man-part") == 0)
-        print_man(line, strcmp(word, "--help=man") != 0);
+        (line->n_commands ? print_man_of_commands : print_man)(line, strcmp(word, "--help=man") != 0);
     else
         return false;
     return true;

@@ -51,6 +51,7 @@ struct cli_option {
     const char *const *choices; /* permitted values of a text, NULL-terminated; NULL: any text */
     const char *implied;        /* value of --name alone; any other value is given as --name=VALUE. NULL: none */
     const char *former;         /* the option's name in an earlier version, accepted but not in the help; NULL: none */
+    bool common;                /* all commands have it: the page of all commands describes it once (gen_man.sh) */
 };
 
 /* Rows of a table. Further members may follow: CLI_TEXT("config", "FILE", "...", &file, .short_name = 'c'). */

@@ -28,7 +28,7 @@ static int run_sample(int argc, char **argv)
         CLI_TEXT("file", "FILE", "a file", &got.file, .short_name = 'f'),
         CLI_TEXT("colour", "C", "a colour", &got.colour, .choices = colours, .former = "tint"),
         CLI_TEXT("level", "N", "verbosity", &got.level, .implied = "2"),
-        CLI_FLAG("quiet", "print nothing", &got.quiet, .short_name = 'q'),
+        CLI_FLAG("quiet", "print nothing", &got.quiet, .short_name = 'q', .common = true),
         CLI_NUMBER("number", "N", 1, 300, "a number", &got.number, .hex = true),
         CLI_LIST("item", "TEXT", "an item", &got.items, .required = true),
     };
@@ -45,8 +45,16 @@ static int run_sample(int argc, char **argv)
     return err ? status : 10;
 }
 
+static int run_group(int argc, char **argv)
+{
+    static const struct cli_command leaves[] = {{"leaf", run_sample, "show a leaf"}};
+
+    return cli_dispatch("prog group", leaves, CLI_COUNT(leaves), argc, argv);
+}
+
 static const struct cli_command commands[] = {{"sample", run_sample, "show how it works"},
-                                              {"other", run_sample, "do something else"}};
+                                              {"other", run_sample, "do something else"},
+                                              {"group", run_group, "hold commands"}};
 
 /* Runs "prog WORD ..." and captures what it prints on descriptor fd (1 or 2). Returns the exit status. */
 static int run(int fd, char out[4096], const char *words)
@@ -179,7 +187,7 @@ static void help_derives_from_the_table(void **state)
     assert_string_equal(again, out);
     assert_int_equal(run(1, out, "--help"), CLI_OK);
     assert_string_equal(out, "usage: prog COMMAND [ARGUMENT ...]\n\ncommands:\n  sample  show how it works\n"
-                             "  other   do something else\n\n"
+                             "  other   do something else\n  group   hold commands\n\n"
                              "Run 'prog COMMAND --help' for the options of a command.\n");
     assert_int_equal(run(1, out, "sample --quiet --help --xyzzy"), CLI_OK); /* help ends parsing */
 }
@@ -197,6 +205,9 @@ static void the_manual_page_derives_from_the_table(void **state)
     assert_non_null(strstr(out, ".TP\n\\fB\\-\\-level\\fR[=\\fIN\\fR]\nverbosity\n"));
     assert_int_equal(run(1, out, "--help=man"), CLI_OK);
     assert_non_null(strstr(out, ".SH COMMANDS\n.SS sample\nshow how it works.\n.PP\n.nf\nprog sample "));
+    assert_non_null(strstr(out, ".SS group leaf\nshow a leaf.\n.PP\n.nf\nprog sample ")); /* a command's commands */
+    assert_null(strstr(out, "\\-\\-quiet"));      /* a common option */
+    assert_null(strstr(out, "for the options of a command")); /* the page has them */
 }
 
 int main(void)
