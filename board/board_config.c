@@ -93,8 +93,8 @@ static const struct key keys[] = {
     {"gateway", "password", TEXT, 0, 0, AT(settings.password),
      .doc = "password for the login, offered after the keys; default: no password is offered"},
     {"gateway", "remote_address", TEXT, 0, 0, AT(settings.remote_address),
-     .doc = "address to listen on at the gateway; on a CMX-GW, the device's virtual IPv6 address; default: the "
-            "gateway's loopback"},
+     .doc = "address to listen on at the gateway; on a CMX-GW, the device's virtual IPv6 address or "
+            "`fleet:PREFIX/48`; default: the gateway's loopback"},
     {"gateway", "ciphers", TEXT, 0, 0, AT(settings.ciphers),
      .doc = "OpenSSH names, separated by commas; default: current ciphers"},
     {"gateway", "require_pq", YESNO, 0, 0, AT(settings.require_pq),
@@ -104,13 +104,13 @@ static const struct key keys[] = {
     {"gateway", "keepalive_s", NUMBER, 1, 3600, AT(settings.keepalive_s),
      .doc = "send a keepalive after this long without traffic; three unanswered ones end the session (15)"},
     {"gateway", "share_session", YESNO, 0, 0, AT(settings.multichannel),
-     .doc = "`yes`: all contexts share one SSH session"},
+     .doc = "`yes`: all contexts share one SSH session (`no`)"},
     {"gateway", "verbosity", TEXT, 0, 0, AT(settings.verbosity), .doc = "`4` enables the debug log"},
     {"ota", "public_key", TEXT, 0, 0, AT(settings.ota_public_key),
      .doc = "the key that signs images, `04...` in hex; without it unsigned images are accepted"},
     {"ota", "host", TEXT, 0, 0, AT(ota_host), .doc = "a further host name by which browsers reach the update page"},
     {"ota", "confirm_s", NUMBER, 1, 86400, AT(ota_confirm_s),
-     .doc = "how long a new image may take to reach its gateway before the board rolls it back"},
+     .doc = "how long a new image may take to reach its gateway before the board rolls it back (300)"},
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
     OPTION_##kind(#member, task, min, max, fallback, help)
 #include "cmxsafe/proxy/context_options.h"
