@@ -35,7 +35,7 @@ ok "a service loads its libraries"
 # ---- a missing library, simulated by an empty file in a private overlay of the file system ----
 [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null || { skip_part "a missing library: needs root"; exit 0; }
 path=$(ldconfig -p | awk '/libmicrohttpd\.so\.[0-9]+ / { print $NF; exit }')
-[ -n "$path" ] || fail "where is libmicrohttpd?"
+[ -n "$path" ] || fail "ldconfig does not list libmicrohttpd"
 unshare -m sh -c 'mount --bind /dev/null "$(readlink -f "$1")" && exec "$2" -c "$3"' sh "$path" "$BIN/cmxsafed" "$CONF" >"$TMP/missing.log" 2>&1 &&
     fail "the agent starts without a library that its services need"
 grep -qE "^cmxsafe: start: an HTTP service needs a library: .*libmicrohttpd\.so.*; install .+; nothing was started" "$TMP/missing.log" || { cat "$TMP/missing.log" >&2; fail "the message"; }

@@ -64,7 +64,7 @@ ok "hash and evidence through the tunnel, confined; an image that is no longer t
 
 chmod 644 "$TMP/private_key.bin"
 configure "key_file = $TMP/private_key.bin"
-"$BIN/cmxsafed" -c "$CONF" >"$TMP/refused.log" 2>&1 && fail "starts with a key that others can read"
+"$BIN/cmxsafed" -c "$CONF" >"$TMP/refused.log" 2>&1 && fail "the agent starts with a key that others can read"
 grep -q 'chmod 600' "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say how to fix it"; }
 chmod 600 "$TMP/private_key.bin"
 refused() { # refused WORD IDENTITY-LINES: expects that --check fails and its message contains WORD

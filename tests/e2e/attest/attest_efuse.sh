@@ -8,7 +8,7 @@ make_key
 make_flash $((4 << 20))
 fuse() { (cd "$TMP" && "$espefuse" --chip "$1" --virt --path-efuse-file efuse.bin --do-not-confirm "${@:2}") >"$TMP/espefuse.log" 2>&1 || { tail -5 "$TMP/espefuse.log"; fail "espefuse $*"; }; }
 refused() { # refused WORD: expects that attest_board does not start and that its message contains WORD
-    (cd "$TMP" && timeout 20 "$BIN/attest_board" flash.bin 1 --efuse efuse.bin) >"$TMP/refused.log" 2>&1 && fail "starts"
+    (cd "$TMP" && timeout 20 "$BIN/attest_board" flash.bin 1 --efuse efuse.bin) >"$TMP/refused.log" 2>&1 && fail "attest_board starts"
     grep -q "$1" "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say '$1'"; }
 }
 

@@ -22,13 +22,13 @@ stop_board
 ok "attestation by a TPM 2.0"
 
 refused() { # refused WORD HANDLE: expects that the program does not start with the key at HANDLE, and that its message contains WORD
-    (cd "$TMP" && timeout 30 "$BIN/attest_board" flash.bin 1 --tpm "$TPM2TOOLS_TCTI" "$2") >"$TMP/refused.log" 2>&1 && fail "starts"
+    (cd "$TMP" && timeout 30 "$BIN/attest_board" flash.bin 1 --tpm "$TPM2TOOLS_TCTI" "$2") >"$TMP/refused.log" 2>&1 && fail "attest_board starts"
     grep -q "$1" "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say '$1'"; }
 }
 refused 'no object at handle 0x81000777' 0x81000777
 tpm tpm2_createprimary -C o -c other.ctx
 tpm tpm2_evictcontrol -C o -c other.ctx 0x81000200
 refused 'not an HMAC-SHA256 key' 0x81000200
-(cd "$TMP" && timeout 30 "$BIN/attest_board" flash.bin 1 --tpm "swtpm:host=127.0.0.1,port=1" 0x81000100) >"$TMP/refused.log" 2>&1 && fail "starts without a TPM"
+(cd "$TMP" && timeout 30 "$BIN/attest_board" flash.bin 1 --tpm "swtpm:host=127.0.0.1,port=1" 0x81000100) >"$TMP/refused.log" 2>&1 && fail "attest_board starts without a TPM"
 grep -q 'does not answer' "$TMP/refused.log" || fail "does not say that the TPM is missing"
 ok "no object, another object and no TPM are refused"

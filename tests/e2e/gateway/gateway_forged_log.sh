@@ -40,7 +40,7 @@ PY
 }
 tried=0
 for end in $'\n' $'\r\n' $'\r'; do
-    offer "x${end}Accepted publickey for a ssh2: $FINGERPRINT$end" && fail "a stranger is in"
+    offer "x${end}Accepted publickey for a ssh2: $FINGERPRINT$end" && fail "an unknown key logs in"
     tried=$((tried + 1))
     wait_for 20 is failed "$tried" || fail "the attempt is not counted as failed: $(gw status --json)"
     is logins 0 || fail "a forged line counts as a login: $(gw status --json)"

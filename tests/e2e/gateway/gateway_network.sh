@@ -75,7 +75,7 @@ exec 9>>"$GW/apply.lock" && flock 9 || fail "the folder can't be locked"
 : >"$TMP/ip.log"
 ip -6 rule delete pref 1129 || fail "the routing rule can't be removed"
 waits() { prints apply.lock ls -l "/proc/$GUARD/fd"; }
-wait_for 20 waits || fail "the guard does not want to repair the network"
+wait_for 20 waits || fail "the guard does not wait for the lock to repair the network"
 ip netns delete cmxsafe || fail "the namespace can't be removed"
 flock -u 9 && exec 9>&-
 wait_for 20 ended || fail "the guard does not notice that the namespace is gone"

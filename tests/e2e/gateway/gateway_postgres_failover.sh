@@ -49,8 +49,8 @@ ok "a restart"
 on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll"
 wait_for 10 has two cam-d || fail "node two does not have cam-d"
 "$PG_BIN/psql" -X -q -1 -v ON_ERROR_STOP=1 -f "$TMP/backup.sql" "$(pg_url second)" >"$TMP/restore.log" 2>&1 || fail "restore"
-wait_for 30 has_not one cam-d || fail "one keeps what the restored registry lacks"
-wait_for 30 has_not two cam-d || fail "two keeps what the restored registry lacks"
+wait_for 30 has_not one cam-d || fail "node one keeps what the restored registry lacks"
+wait_for 30 has_not two cam-d || fail "node two keeps what the restored registry lacks"
 on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll after the restore"
 wait_for 10 has two cam-d || fail "the registry is not followed after the restore"
 ok "a restored backup"
@@ -62,7 +62,7 @@ grep -q "changed the same entry" "$TMP/err" || fail "the message is not clear: $
 pg_sql second "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cmxsafe'" >/dev/null || fail "terminate"
 by_hand() { on "$1" gw show cam-a --json | json_is '.device.group == "byhand"' >/dev/null; }
 wait_for 30 by_hand one || fail "node one does not find the difference"
-wait_for 30 by_hand two || fail "two does not find the difference"
+wait_for 30 by_hand two || fail "node two does not find the difference"
 ok "differences are found"
 
 # A gateway restarts with an old copy of the registry, which was also changed by hand. The gateway brings the copy up to date.

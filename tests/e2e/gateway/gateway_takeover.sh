@@ -20,9 +20,9 @@ wait_for 20 answers http://cam-17.cmx:81/ one && wait_for 20 answers http://cam-
 ok "one device, two sessions with the same key"
 
 # Another client logs in with the same key while the device is alive: its request for the port is refused, and the device keeps the port.
-refused_listen a -N -R "[$A]:81:127.0.0.1:$WEB2" || fail "a second holder"
+refused_listen a -N -R "[$A]:81:127.0.0.1:$WEB2" || fail "a second holder of the key gets the port of a live session"
 answers http://cam-17.cmx:81/ one || fail "the live session lost its port"
-wait_for 10 logged "refused port 81: a live session holds it" || fail "it is not logged"
+wait_for 10 logged "refused port 81: a live session holds it" || fail "the refused port is not logged"
 kill -0 "$OLD" 2>/dev/null || fail "the live session was ended"
 ok "a live session keeps its port, and the attempt is logged"
 
@@ -59,7 +59,7 @@ take_over two "$WEB2"
 [ "$took" -le 2000 ] || take_over two "$WEB2"
 [ "$took" -le 2000 ] || fail "takeover took $took ms"
 answers http://cam-17.cmx:8989/ one || fail "the device's other session was ended although it is alive"
-wait_for 10 logged "takeover" || fail "it is not logged"
+wait_for 10 logged "takeover" || fail "the takeover is not logged"
 ok "a frozen session is taken over; the device's other session continues"
 
 # A takeover also ends a session whose sshd processes on the gateway are frozen.

@@ -47,7 +47,7 @@ ok "update --all: $(grep '^ok' update.out | head -n 1)"
 grep -q '"ok":0,"failed":1,"untouched":2' refused.out && grep -q 'not signed' refused.out || { cat refused.out; fail "a refusal does not stop the rollout"; }
 for n in b1 b2 b3; do runs $n 2.0.0 || fail "$n changed"; done
 after=$(for n in b1 b2 b3; do boots $n; done)
-[ "$before" != "$after" ] || fail "nobody restarted"
+[ "$before" != "$after" ] || fail "no board restarted"
 stop_gateway
 no_sanitizer_report b?.log || fail "a sanitizer complains"
 ok "a refused image stops the rollout at the first device; the others got no request"

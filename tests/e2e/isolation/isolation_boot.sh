@@ -71,23 +71,23 @@ systemctl stop cmxsafed
 # reboot: simulates a reboot: removes the rules from the kernel, and runs the unit again.
 reboot() { nft flush ruleset; systemctl restart cmxsafed-isolation; }
 rm /etc/cmxsafe/key
-reboot || fail "loading the saved rules"
+reboot || fail "the unit fails to load the saved rules"
 rules | cmp - agent.rules && has services4 127.0.0.1 || fail "other rules than the agent saved"
 echo "ok: with a missing key the saved rules are loaded"
 
 echo 'broken' >>/etc/cmxsafe/cmxsafed.conf
-reboot || fail "loading the saved rules"
+reboot || fail "the unit fails to load the saved rules"
 rules | cmp - agent.rules && has services4 127.0.0.1 || fail "other rules than the agent saved"
 echo "ok: with a broken configuration the saved rules are loaded"
 
 echo 'table inet cmxsafe { nonsense' >/var/lib/cmxsafed/isolation.nft
-reboot || fail "total deny instead of damaged rules"
+reboot || fail "the unit fails with damaged saved rules"
 grep -q 'policy drop' <(rules) && ! has services4 elements || fail "damaged saved rules leave the machine open"
 journalctl -u cmxsafed-isolation -o cat | grep -q 'everything is denied' || fail "the journal does not say that everything is denied"
 echo "ok: damaged saved rules mean total deny"
 
 sed -i 's/^enabled = yes/enabled = no/; /^broken/d' /etc/cmxsafe/cmxsafed.conf
-reboot || fail "without isolation"
+reboot || fail "the unit fails if isolation is not enabled"
 ! rules >/dev/null 2>&1 || fail "rules although isolation is not enabled"
 echo "ok: without isolation in the configuration nothing is loaded"
 echo DONE

@@ -139,9 +139,9 @@ for bad in "" "--apply --remove" "--commit-confirm 5 --show" "--apply --commit-c
     [ $? = 2 ] || fail "'$bad' is not refused as usage"
     grep -q '^cmxsafe\|unrecognized' "$TMP/err" || fail "'$bad': no message"
 done
-setpriv --reuid=nobody --regid=nogroup --clear-groups "$BIN/cmxsafed" isolation --remove 2>"$TMP/err" && fail "removed by nobody"
+setpriv --reuid=nobody --regid=nogroup --clear-groups "$BIN/cmxsafed" isolation --remove 2>"$TMP/err" && fail "the user nobody removed the rules"
 grep -q 'not permitted' "$TMP/err" || { cat "$TMP/err"; fail "does not say what is missing"; }
-setpriv --reuid=nobody --regid=nogroup --clear-groups "$BIN/cmxsafed" isolation --show 2>"$TMP/err" && fail "shown to nobody"
+setpriv --reuid=nobody --regid=nogroup --clear-groups "$BIN/cmxsafed" isolation --show 2>"$TMP/err" && fail "the user nobody is shown the rules"
 [ "$(grep -c . "$TMP/err")" = 1 ] && grep -q '^cmxsafe: .*not permitted' "$TMP/err" || { cat "$TMP/err"; fail "--show does not say what is missing, in a line"; }
 sed -i 's/^local_port.*/&\nlocal_host = 192.0.2.7/' "$CONF"
 iso --dry-run >/dev/null 2>"$TMP/err" && fail "accepts a service that is not on this machine"

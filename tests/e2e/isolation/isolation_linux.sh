@@ -126,18 +126,18 @@ ok "after a reload the router, the neighbours and the session are still known"
 # ---- from inside: other users try to reach the network ----
 quiet() { "$@" >/dev/null 2>&1; }
 ! quiet in_ns dev curl -s -m 2 http://127.0.0.1:8081/ || fail "another user reached a context's service"
-! quiet in_ns dev curl -s -m 2 http://127.0.0.1:8082/ || fail "loopback between tasks"
-! quiet in_ns dev curl -s -m 2 "http://$D4:8082/" || fail "the machine's own address"
-! quiet in_ns dev curl -s -m 2 "http://[::1]:8082/" || fail "loopback between tasks, IPv6"
+! quiet in_ns dev curl -s -m 2 http://127.0.0.1:8082/ || fail "a program reached another over loopback"
+! quiet in_ns dev curl -s -m 2 "http://$D4:8082/" || fail "a program reached another at the machine's own address"
+! quiet in_ns dev curl -s -m 2 "http://[::1]:8082/" || fail "a program reached another over loopback, IPv6"
 ! quiet in_ns dev nc -w 2 $G4 22 </dev/null || fail "another user reached the gateway"
-! quiet in_ns dev timeout 2 bash -c "exec 3<>/dev/tcp/$N4/80" || fail "TCP out"
-! in_ns dev bash -c "echo x >/dev/udp/$N4/9999" 2>/dev/null || fail "UDP out"
+! quiet in_ns dev timeout 2 bash -c "exec 3<>/dev/tcp/$N4/80" || fail "a program opened a TCP connection to the network"
+! in_ns dev bash -c "echo x >/dev/udp/$N4/9999" 2>/dev/null || fail "a program sent a datagram to the network"
 in_ns dev python3 - $G4 <<'P' && fail "a raw name look-up was sent"
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2)
 s.sendto(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\2gw\4test\0\0\1\0\1", (sys.argv[1], 53)); s.recv(512)
 P
-! quiet in_ns dev ping -c1 -W1 $G4 || fail "ping out"
+! quiet in_ns dev ping -c1 -W1 $G4 || fail "ping was sent"
 in_ns dev python3 - 2>/dev/null <<'P' && fail "a connection from a service's own port succeeds"
 import socket
 s = socket.socket(); s.bind(("127.0.0.1", 8085)); s.settimeout(2); s.connect(("127.0.0.1", 8082))
@@ -176,7 +176,7 @@ ok "the gateway's new address is permitted and the old one is not"
 # ---- isolation stays after the agent's end; --remove removes it ----
 end_agent
 in_ns dev nft list table inet cmxsafe >/dev/null 2>&1 || fail "isolation ended with the agent"
-! quiet in_ns dev timeout 2 bash -c "exec 3<>/dev/tcp/$N4/80" || fail "TCP out after the agent's end"
+! quiet in_ns dev timeout 2 bash -c "exec 3<>/dev/tcp/$N4/80" || fail "after the agent's end a program opened a TCP connection to the network"
 in_ns dev nft add table inet other
 in_ns dev "$BIN/cmxsafed" isolation --remove || fail "--remove"
 prints_no cmxsafe in_ns dev nft list tables || fail "tables are left"

@@ -72,7 +72,7 @@ stage() { # stage WHAT ERROR...: runs hostile.py WHAT and checks that the engine
     start_proxy login=2 -- "echo,$S,$R"
     seen() { e=$(status_of echo error); case " $* " in *" $e "*) return 0 ;; esac; return 1; }
     wait_for 20 seen "$@" || fail "$what: $(ask status)"
-    status_is echo sessions 0 || fail "$what: logged in?"
+    status_is echo sessions 0 || fail "$what: a session was counted"
     quit_proxy; stop "$HOSTILE"
     ok "$what: $e"
 }

@@ -31,7 +31,7 @@ client "$R" sink 100000 || fail "before"
 
 CUT=20; [ -z "${CMX_LONG:-}" ] || CUT=60
 ip -n "${N}d" link set d0 down
-wait_for 25 eval "! status_is echo state up" || fail "a cut link is noticed within keepalive 5 s x 3: $(ask status)"
+wait_for 25 eval "! status_is echo state up" || fail "a cut link is not noticed within keepalive 5 s x 3: $(ask status)"
 sleep "$CUT"
 ip -n "${N}d" link set d0 up
 wait_for 30 status_is echo state up || fail "healed: $(ask status)"
@@ -45,7 +45,7 @@ add chain ip cut in { type filter hook input priority 0; policy drop; }
 add chain ip cut out { type filter hook output priority 0; }
 add rule ip cut out ip daddr 192.0.2.1 drop
 NFT
-wait_for 25 eval "! status_is echo state up" || fail "silence is noticed"
+wait_for 25 eval "! status_is echo state up" || fail "silence is not noticed"
 ip netns exec "${N}d" nft delete table ip cut
 wait_for 60 status_is echo state up || fail "the device did not reconnect after the old listener's timeout: $(ask status)"
 wait_for 30 client "$R" sink 100000 || fail "the link works again, but no data passes"

@@ -11,7 +11,7 @@ works() { client "$R" sink 1000; }
 start_sshd </dev/null
 start_proxy keepalive=2 -- "echo,$S,$R,session=one" "back,$D,$S,direct=127.0.0.1,session=one"
 up
-client "$R" refused || fail "service down: the connection must be closed"
+client "$R" refused || fail "service down: the connection is not closed"
 status_is echo refused 1 || fail "the refusal is not counted: $(ask status)"
 start_service
 works || fail "service up again"; ok "service down, then up"
