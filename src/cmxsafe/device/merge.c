@@ -54,6 +54,25 @@ static const uint8_t task_at[CMX_CONTEXT_OPTIONS] = {
 #include "cmxsafe/proxy/context_options.h"
 };
 
+#define TASK_PORT int
+#define TASK_COUNT int
+#define TASK_SECONDS int
+#define TASK_DIRECTION int
+#define TASK_PEER int
+#define TASK_SWITCH bool
+#define TASK_ID const char *
+#define TASK_NAME const char *
+#define TASK_HOST const char *
+#define TASK_ADDRESSES const char *
+#define TASK_TEXT const char *
+
+/* Checks each row: its member of TaskParameters has the type of its kind, and no other row names the member. */
+#define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
+    _Static_assert(_Generic(((TaskParameters *)0)->task, TASK_##kind: 1, default: 0),                                  \
+                   #task ": its type is not that of its kind");                                                        \
+    enum { ROW_OF_##task };
+#include "cmxsafe/proxy/context_options.h"
+
 /* Has one value for each row of context_options.h. A compile error means that the rows and the members of
  * TaskParameters differ in number. */
 #pragma GCC diagnostic push

@@ -33,9 +33,25 @@ const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
 #include "cmxsafe/proxy/context_options.h"
 };
 
-/* The checks of a number compare it only with max: 0 means the default, so no value can be below a min of 0 or 1. */
+#define TYPE_PORT uint16_t
+#define TYPE_COUNT unsigned
+#define TYPE_SECONDS unsigned
+#define TYPE_DIRECTION cmx_proxy_direction
+#define TYPE_PEER cmx_proxy_peer
+#define TYPE_SWITCH bool
+#define TYPE_ID const char *
+#define TYPE_NAME const char *
+#define TYPE_HOST const char *
+#define TYPE_ADDRESSES const char *
+#define TYPE_TEXT const char *
+
+/* Checks each row. The code compares a number only with max: 0 means the default, so no value can be below a min of 0
+ * or 1. */
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
-    _Static_assert((min) <= 1, #member ": its min would not be checked");
+    _Static_assert((min) <= 1, #member ": its min would not be checked");                                              \
+    _Static_assert(NUMBER_##kind(fallback) <= (max), #member ": its default is above its max");                        \
+    _Static_assert(_Generic(((struct cmx_context *)0)->member, TYPE_##kind: 1, default: 0),                            \
+                   #member ": its type is not that of its kind");
 #include "cmxsafe/proxy/context_options.h"
 
 /* Initialises the members in their order, one for each row, so that a member without a row, or a row without a member,
