@@ -20,7 +20,7 @@
 #include "cmxsafe/ota/service_state.h"
 #include "tests/sim/flash_sim.h"
 #include "tests/support/ota_image.h"
-#include "tests/support/partition_table.h"
+#include "tests/support/partition_entry.h"
 
 enum { FLASH = 0x20000, SLOT0 = 0x10000, SLOT_LEN = 0x8000, IMAGES = 4, REQUESTS = 2 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmxsafe/core/log.h"
 #include "cmxsafe/core/text.h"
 #include "port/linux/new_file.h"
 
@@ -23,9 +24,17 @@ static void text_set(char *out, size_t cap, const char *s)
     snprintf(out, cap, "%.*s", (int)cap - 1, s);
 }
 
+void ota_record_set_phase(struct ota_record *r, ota_phase phase)
+{
+    if (r->phase == phase)
+        return;
+    cmx_log(CMX_LOG_DEBUG, "ota", "%s -> %s", phases[r->phase], phases[phase]);
+    r->phase = phase;
+}
+
 static void enter(struct ota_record *r, ota_phase phase, const char *boot)
 {
-    r->phase = phase;
+    ota_record_set_phase(r, phase);
     text_set(r->boot, sizeof r->boot, boot);
 }
 
@@ -139,7 +148,7 @@ static cmx_err put_field(struct ota_record *r, const char *key, const char *valu
             return cmx_text_copy((char *)r + texts[i].at, texts[i].size, value);
     for (int i = 0; i < OTA_PHASES && strcmp(key, "phase") == 0; i++)
         if (strcmp(value, phases[i]) == 0) {
-            r->phase = (ota_phase)i;
+            ota_record_set_phase(r, (ota_phase)i);
             return CMX_OK;
         }
     if (strcmp(key, "since") == 0)

@@ -28,7 +28,7 @@ typedef enum {
 } ota_phase;
 
 struct ota_record {
-    ota_phase phase;
+    ota_phase phase;                      /* set only by ota_record_set_phase */
     char boot[OTA_BOOT_ID_MAX];           /* identifier of the boot in which the phase began */
     char old_version[CMX_IMAGE_TEXT_MAX]; /* version before the update; empty: not known */
     char new_version[CMX_IMAGE_TEXT_MAX]; /* version of the system on trial; empty: not known */
@@ -48,8 +48,11 @@ typedef enum {
     OTA_INTERRUPTED_INSTALL /* the last update was interrupted during its installation */
 } ota_resolution;
 
+/* Sets the phase and logs the change. The only function that sets a phase. */
+void ota_record_set_phase(struct ota_record *r, ota_phase phase);
+
 /* Sets the record's phase for this start of the agent. boot: this boot's identifier; version: version of the running
- * system, empty: not known; has_version: a version hook is configured. Pure.
+ * system, empty: not known; has_version: a version hook is configured.
  *
  * If the old version is running after a new boot, the system was rolled back. Exception: the update was the image that
  * was confirmed last, and the old version came from it. Both systems then have the same version, so the boot counts as

@@ -166,7 +166,8 @@ static void record_begin(struct ota_spool *s, const struct cmx_image *verified)
 {
     const struct ota_record before = s->record;
 
-    s->record = (struct ota_record){.phase = OTA_INSTALLING};
+    s->record = (struct ota_record){.phase = before.phase};
+    ota_record_set_phase(&s->record, OTA_INSTALLING);
     snprintf(s->record.boot, sizeof s->record.boot, "%s", s->boot);
     snprintf(s->record.old_version, sizeof s->record.old_version, "%s", s->version);
     cmx_text_hex_encode(s->record.image, verified->digest, sizeof verified->digest);
@@ -176,7 +177,7 @@ static void record_begin(struct ota_spool *s, const struct cmx_image *verified)
 
 static void record_confirmed(struct ota_spool *s)
 {
-    s->record.phase = OTA_NONE;
+    ota_record_set_phase(&s->record, OTA_NONE);
     memcpy(s->record.last_image, s->record.image, sizeof s->record.image);
     snprintf(s->record.last_version, sizeof s->record.last_version, "%s", s->version);
 }
@@ -198,7 +199,7 @@ static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_
     if (!err)
         err = call(s, RUNNER_INSTALL, s->fd, why);
     ota_spool_empty(s);
-    s->record.phase = err || !s->config.restarts ? OTA_NONE : OTA_INSTALLED;
+    ota_record_set_phase(&s->record, err || !s->config.restarts ? OTA_NONE : OTA_INSTALLED);
     if (err) {
         if (record_keep(s, &unkept) != CMX_OK)
             cmx_log_limited(CMX_LOG_ERROR, TAG, "%s", unkept.text);
@@ -235,7 +236,7 @@ static cmx_err confirm(void *arg, struct cmx_why *why)
     record_confirmed(s);
     err = record_keep(s, why);
     if (err)
-        s->record.phase = OTA_TRIAL; /* so that the next call of confirm runs the hook again */
+        ota_record_set_phase(&s->record, OTA_TRIAL); /* so that the next call of confirm runs the hook again */
     return err;
 }
 
@@ -256,7 +257,7 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
         s->record.boots = 0;
         snprintf(s->record.why, sizeof s->record.why, "%.*s", OTA_WHY_MAX - 1, reason);
     }
-    s->record.phase = OTA_ROLLING_BACK;
+    ota_record_set_phase(&s->record, OTA_ROLLING_BACK);
     snprintf(s->record.boot, sizeof s->record.boot, "%s", s->boot);
     snprintf(s->record.new_version, sizeof s->record.new_version, "%s", s->version);
     err = record_keep(s, why);
@@ -264,7 +265,7 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
         err = call(s, RUNNER_ROLLBACK, -1, why);
     if (err)
         return err;
-    s->record.phase = OTA_GOING_BACK;
+    ota_record_set_phase(&s->record, OTA_GOING_BACK);
     return record_keep(s, why);
 }
 

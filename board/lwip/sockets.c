@@ -5,6 +5,8 @@
  * This file is compiled without _FILE_OFFSET_BITS and _TIME_BITS, so that it defines the functions under their plain
  * names. Where time_t has 32 bits, code that was compiled with a time_t of 64 bits calls the same functions under other
  * names, such as __fcntl_time64. These names are defined at the end. */
+#include "board/lwip/sockets.h"
+
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,7 +25,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "board/lwip/sockets.h"
 
 #include "board/lwip/quickack.h"
 #include "board/lwip/resolve.h"

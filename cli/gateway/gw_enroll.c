@@ -1,7 +1,8 @@
+#include "cli/gateway/gw_enroll.h"
+
 #include <string.h>
 
 #include "cli/common/key_file.h"
-#include "cli/gateway/gw_enroll.h"
 #include "cli/gateway/gw_hwkey.h"
 #include "gateway/render/gw_snippet.h"
 

@@ -1,3 +1,5 @@
+#include "cli/gateway/gw_status.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -5,7 +7,6 @@
 #include "cli/common/json_get.h"
 #include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
-#include "cli/gateway/gw_status.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/certificate.h"

@@ -56,7 +56,9 @@ static struct cached_user *cache_entry(const char *name)
     return &cache[hash % CACHE_ENTRIES];
 }
 
-bool gw_party_number(const char *name, uint64_t *id)
+/* True if the name of a user or group is a decimal number without leading zeros. "00" and "0x0" are not accepted as
+ * spellings of user 0: a grant to "00" would otherwise remain after the grant to "0" is removed. */
+static bool is_number(const char *name, uint64_t *id)
 {
     bool canonical = name[0] != '0' || name[1] == '\0';
 
@@ -67,7 +69,7 @@ const struct group *gw_party_group(const char *name)
 {
     uint64_t number;
 
-    return gw_party_number(name, &number) ? getgrgid((gid_t)number) : getgrnam(name);
+    return is_number(name, &number) ? getgrgid((gid_t)number) : getgrnam(name);
 }
 
 static long id_of_name(bool group, const char *name)
@@ -76,7 +78,7 @@ static long id_of_name(bool group, const char *name)
     const struct group *gr;
     uint64_t number;
 
-    if (gw_party_number(name, &number))
+    if (is_number(name, &number))
         return (long)number;
     if (group) {
         gr = gw_party_group(name);
@@ -395,7 +397,7 @@ static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_
     cmx_err err;
 
     a->uid = canonical_user(user, name);
-    a->by_number = gw_party_number(user, &number);
+    a->by_number = is_number(user, &number);
     err = derive_name(job->f, CMX_DOMAIN_USER_ADDRESS, name, a->source, job->e);
     return err ? err : allow(job, a);
 }

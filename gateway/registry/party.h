@@ -16,10 +16,6 @@ struct gw_party {
     bool revoked;
 };
 
-/* True if the name of a user or group is a decimal number without leading zeros. "00" and "0x0" are not accepted as
- * spellings of user 0: a grant to "00" would otherwise remain after the grant to "0" is removed. */
-bool gw_party_number(const char *name, uint64_t *id);
-
 /* Returns the local group with this name or number. The entry is valid until the next look-up of a group. NULL: this
  * machine has no such group. */
 const struct group *gw_party_group(const char *name);

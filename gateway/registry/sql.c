@@ -96,25 +96,16 @@ static cmx_err prepare_v(struct gw_registry *r, sqlite3_stmt **out, struct cmx_w
     return CMX_OK;
 }
 
-cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
-                       ...)
-{
-    va_list ap;
-    cmx_err err;
-
-    va_start(ap, types);
-    err = prepare_v(r, out, e, sql, types, ap);
-    va_end(ap);
-    return err;
-}
-
 cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **out, sqlite3_str *sql, struct cmx_why *e)
 {
     char *text = sqlite3_str_finish(sql);
-    cmx_err err;
+    cmx_err err = CMX_OK;
 
     *out = NULL;
-    err = text ? gw_sql_prepare(r, out, e, text, "") : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    if (!text)
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    else if (sqlite3_prepare_v2(r->db, text, -1, out, NULL) != SQLITE_OK)
+        err = gw_sql_failed(r->db, e);
     sqlite3_free(text);
     return err;
 }

@@ -22,16 +22,14 @@ struct gw_registry {
 };
 
 /* Returns SQLite's last error, with the message in e. db: NULL if the database could not be opened. */
-cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
 
-/* Prepares a statement and binds its arguments. types: one letter for each argument; 't': const char * (NULL binds
- * NULL), 'i': int64_t. The caller finalizes the statement. */
-CMX_MUST_USE cmx_err gw_sql_prepare(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
-                                    const char *types, ...);
-/* Like gw_sql_prepare, for a statement without arguments that was written to `sql`; frees `sql`. */
+/* Prepares a statement without arguments that was written to `sql`, and frees `sql`. The caller finalizes the
+ * statement. */
 CMX_MUST_USE cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **out, sqlite3_str *sql,
                                          struct cmx_why *e);
-/* Runs a statement that returns no rows. CMX_EEXIST: the statement breaks a constraint, such as a uniqueness
+/* Binds the arguments and runs a statement that returns no rows. types: one letter for each argument; 't': const char *
+ * (NULL binds NULL), 'i': int64_t. CMX_EEXIST: the statement breaks a constraint, such as a uniqueness
  * constraint. */
 CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);
 /* Steps to the next row. CMX_ENOENT: there are no more rows. */
@@ -49,7 +47,7 @@ CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct c
                                    const char *types, ...);
 /* Call this after a loop over rows. It finalizes the statement and returns err. After the last row, it returns CMX_OK
  * instead of gw_sql_step's CMX_ENOENT; a CMX_ENOENT from the processing of a row stays an error. */
-cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
+CMX_MUST_USE cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);
 /* Copies a text that identifies something, such as a name, an address or a key. If the text does not fit, sets out to

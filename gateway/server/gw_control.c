@@ -1,6 +1,8 @@
 /* The control socket, DIR/run/control. A client sends one line; the server answers and closes the connection. The table
  * `requests` lists who may send which request. The server checks a client's permissions by the ids that the kernel
  * reports (SO_PEERCRED). In system mode, the socket's mode also keeps other users from using up its queue. */
+#include "gateway/server/gw_control.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,7 +21,6 @@
 #include "gateway/registry/control_socket.h"
 #include "gateway/server/gw_access_log.h"
 #include "gateway/server/gw_client.h"
-#include "gateway/server/gw_control.h"
 #include "gateway/server/gw_hold.h"
 #include "gateway/server/gw_peer.h"
 #include "gateway/server/gw_report.h"

@@ -1,3 +1,5 @@
+#include "gateway/server/gw_start.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -21,7 +23,6 @@
 #include "gateway/server/gw_guard.h"
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_server.h"
-#include "gateway/server/gw_start.h"
 #include "port/linux/child.h"
 
 #define DESCRIPTORS_MIN 280 /* enough for a dozen sessions: gw_loop.c keeps 256 spare */

@@ -20,7 +20,7 @@
 #include "cmxsafe/ota/bytes.h"
 #include "cmxsafe/ota/service.h"
 #include "port/linux/linux_port.h"
-#include "tests/support/partition_table.h"
+#include "tests/support/partition_entry.h"
 
 enum { FLASH = 4 << 20, OTADATA = 0xe000, SLOT_0 = 0x10000, SLOT_LEN = 0x1e0000 };
 

@@ -117,16 +117,6 @@ cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out, size_t len)
     return CMX_OK;
 }
 
-cmx_err cmx_buf_get(struct cmx_buf *b, void *out, size_t len)
-{
-    const uint8_t *p;
-    cmx_err err = cmx_buf_get_ptr(b, &p, len);
-
-    if (err == CMX_OK && len > 0)
-        memcpy(out, p, len);
-    return err;
-}
-
 cmx_err cmx_buf_skip(struct cmx_buf *b, size_t len)
 {
     const uint8_t *p;
@@ -136,7 +126,12 @@ cmx_err cmx_buf_skip(struct cmx_buf *b, size_t len)
 
 cmx_err cmx_buf_get_u8(struct cmx_buf *b, uint8_t *out)
 {
-    return cmx_buf_get(b, out, 1);
+    const uint8_t *p;
+    cmx_err err = cmx_buf_get_ptr(b, &p, 1);
+
+    if (!err)
+        *out = *p;
+    return err;
 }
 
 cmx_err cmx_buf_get_be32(struct cmx_buf *b, uint32_t *out)

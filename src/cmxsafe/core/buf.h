@@ -44,7 +44,6 @@ CMX_MUST_USE cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v);
 CMX_MUST_USE cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v);
 
 /* The next functions read from b. CMX_ETRUNC: b has too few bytes; nothing is consumed. */
-CMX_MUST_USE cmx_err cmx_buf_get(struct cmx_buf *b, void *out, size_t len);
 CMX_MUST_USE cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out,
                                      size_t len); /* borrowed, until b changes */
 CMX_MUST_USE cmx_err cmx_buf_skip(struct cmx_buf *b, size_t len);

@@ -16,7 +16,7 @@ static struct cmx_flow **bucket_of(struct cmx_isolation *iso, const struct cmx_e
     return &iso->buckets[(local->port + peer->port) & (CMX_ISO_BUCKETS - 1)];
 }
 
-void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f)
+static void flow_remove(struct cmx_isolation *iso, struct cmx_flow *f)
 {
     struct cmx_flow **link = bucket_of(iso, &f->local, &f->peer);
 
@@ -39,7 +39,7 @@ static struct cmx_flow *place(struct cmx_isolation *iso)
             oldest = f;
     }
     if (oldest)
-        cmx_flow_remove(iso, oldest);
+        flow_remove(iso, oldest);
     return oldest;
 }
 
@@ -49,7 +49,7 @@ bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cm
     struct cmx_flow **bucket, *f = cmx_flow_find(iso, local, peer, now_s);
 
     if (f) /* the port was reused before the old flow expired */
-        cmx_flow_remove(iso, f);
+        flow_remove(iso, f);
     else
         f = place(iso);
     if (!f)
@@ -84,7 +84,7 @@ struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *
         f = f->next;
     if (!f || !is_over(f, now_s))
         return f;
-    cmx_flow_remove(iso, f); /* a search removes the expired flows that it finds */
+    flow_remove(iso, f); /* a search removes the expired flows that it finds */
     return NULL;
 }
 

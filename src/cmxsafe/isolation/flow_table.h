@@ -9,8 +9,6 @@
 bool cmx_flow_add(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
                   const struct cmx_end *peer, uint32_t now_s);
 
-void cmx_flow_remove(struct cmx_isolation *iso, struct cmx_flow *f);
-
 /* Returns the flow with these ends, or NULL. An unknown local address (:: or 0.0.0.0), in the flow or in *local,
  * matches any address, because when a socket closes, the engine passes the address that the socket had before it
  * connected. */

@@ -119,23 +119,23 @@ void cmx_ota_event_send(struct cmx_ota_service *s, cmx_ota_event e, const char *
 bool cmx_ota_refused(struct cmx_ota_service *s, struct cmx_http_request *r, cmx_err *err);
 
 /* Answers 503. */
-cmx_err cmx_ota_no_memory(struct cmx_http_request *r);
+CMX_MUST_USE cmx_err cmx_ota_no_memory(struct cmx_http_request *r);
 
-cmx_err cmx_ota_page_begin(struct cmx_http_request *r, void *ctx, void **state);
-cmx_err cmx_ota_index_begin(struct cmx_http_request *r, void *ctx, void **state);
-cmx_err cmx_ota_status_begin(struct cmx_http_request *r, void *ctx, void **state);
+CMX_MUST_USE cmx_err cmx_ota_page_begin(struct cmx_http_request *r, void *ctx, void **state);
+CMX_MUST_USE cmx_err cmx_ota_index_begin(struct cmx_http_request *r, void *ctx, void **state);
+CMX_MUST_USE cmx_err cmx_ota_status_begin(struct cmx_http_request *r, void *ctx, void **state);
 
 /* ---- service_restart.c: call without the lock ---- */
 
 /* In OTA_READY: restarts the device after the grace period. Does nothing in another state. */
 void cmx_ota_schedule_restart(struct cmx_ota_service *s);
 
-cmx_err cmx_ota_restart_begin(struct cmx_http_request *r, void *ctx, void **state);
+CMX_MUST_USE cmx_err cmx_ota_restart_begin(struct cmx_http_request *r, void *ctx, void **state);
 void cmx_ota_restart_done(void *ctx, void *state, bool complete);
 
 /* ---- service_update.c ---- */
 
-cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state);
-cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data, size_t len);
-cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state);
+CMX_MUST_USE cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state);
+CMX_MUST_USE cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data, size_t len);
+CMX_MUST_USE cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state);
 void cmx_ota_update_done(void *ctx, void *state, bool complete);

@@ -48,7 +48,9 @@ static const struct {
     {ENOBUFS, CMX_ENOMEM},
 };
 
-cmx_err cmx_net_cause(int error)
+/* Translates an errno value: CMX_OK for 0, CMX_EAGAIN for EINPROGRESS, EAGAIN and EINTR, CMX_ECLOSED for a value
+ * without an equivalent. */
+static cmx_err error_cause(int error)
 {
     for (size_t i = 0; i < sizeof causes / sizeof causes[0]; i++)
         if (causes[i].error == error)
@@ -75,7 +77,7 @@ static cmx_err make_nonblocking(int fd)
 /* Closes a socket that could not be set up; returns the cause. */
 static cmx_err close_failed(int fd)
 {
-    cmx_err err = cmx_net_cause(errno);
+    cmx_err err = error_cause(errno);
 
     close(fd);
     return err ? err : CMX_EIO;
@@ -95,7 +97,7 @@ static cmx_err open_bound(const struct sockaddr *a, socklen_t len, int backlog, 
     int fd = socket(a->sa_family, SOCK_STREAM, IPPROTO_TCP);
 
     if (fd < 0)
-        return cmx_net_cause(errno);
+        return error_cause(errno);
     if (backlog)
         set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     else
@@ -121,7 +123,7 @@ cmx_err cmx_net_socket(const struct sockaddr *peer, int *out, struct sockaddr_st
 
 cmx_err cmx_net_connect(int fd, const struct sockaddr *peer, socklen_t len)
 {
-    return connect(fd, peer, len) == 0 ? CMX_OK : cmx_net_cause(errno);
+    return connect(fd, peer, len) == 0 ? CMX_OK : error_cause(errno);
 }
 
 cmx_err cmx_net_connected(int fd)
@@ -130,8 +132,8 @@ cmx_err cmx_net_connected(int fd)
     socklen_t len = sizeof error;
 
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
-        return cmx_net_cause(errno);
-    return cmx_net_cause(error);
+        return error_cause(errno);
+    return error_cause(error);
 }
 
 cmx_err cmx_net_send_all(int fd, const void *data, size_t len)
@@ -157,7 +159,7 @@ cmx_err cmx_net_accept(int listener, int *out, struct sockaddr_storage *peer)
     int fd = accept(listener, (struct sockaddr *)peer, &len);
 
     if (fd < 0)
-        return cmx_net_cause(errno);
+        return error_cause(errno);
     if (make_nonblocking(fd))
         return close_failed(fd);
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);

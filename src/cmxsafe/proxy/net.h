@@ -54,7 +54,3 @@ void cmx_net_tune_session(int fd, unsigned dead_after_s);
 
 /* Closes fd with a TCP reset, which tells the peer that bytes are missing. */
 void cmx_net_abort(int fd);
-
-/* Translates an errno value: CMX_OK for 0, CMX_EAGAIN for EINPROGRESS, EAGAIN and EINTR, CMX_ECLOSED for a value
- * without an equivalent. */
-cmx_err cmx_net_cause(int error);

@@ -19,7 +19,7 @@
 #include "cmxsafe/ota/service.h"
 #include "tests/sim/flash_sim.h"
 #include "tests/support/ota_image.h"
-#include "tests/support/partition_table.h"
+#include "tests/support/partition_entry.h"
 
 static void test_hosts(void **state)
 {

@@ -1,4 +1,4 @@
-/* partition_table.h - for tests: writes entries of ESP-IDF's partition table, which board/idf/partition_table.h reads.
+/* partition_entry.h - for tests: writes entries of ESP-IDF's partition table, which board/idf/partition_table.h reads.
  */
 #pragma once
 
