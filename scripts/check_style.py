@@ -4,6 +4,7 @@
 usage: check_style.py [ROOT]
 """
 import collections
+import functools
 import os
 import re
 import subprocess
@@ -18,23 +19,37 @@ ROOT_FILES = {
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 90
 
-# The modules that each module of the device library may include, besides itself. A module that is not listed here may
-# include all.
+# The modules that each module of the device library, and each program, may use: by an #include or by a function's name.
+# A folder without a row is a violation. "src" stands for the whole device library with its public headers.
 CORE = {"core"}
+CONTRACTS = CORE | {"port", "http"}
 ALLOWED = {
     "core": set(),
     "http": CORE,
     "port": CORE | {"http"},
-    "proxy": CORE | {"port", "http"},
-    "isolation": CORE | {"port", "http"},
-    "ota": CORE | {"port", "http"},
-    "attest": CORE | {"port", "http"},
-    "identity": CORE | {"port", "http"},
+    "proxy": CONTRACTS,
+    "isolation": CONTRACTS,
+    "ota": CONTRACTS,
+    "attest": CONTRACTS,
+    "identity": CONTRACTS,
+    "device": CONTRACTS | {"src", "proxy", "isolation", "ota", "attest", "identity"},
+    "port/lwip": CONTRACTS | {"port/esp"},
+    "port/esp": CONTRACTS | {"port/lwip", "proxy", "device"},
+    "esp": CONTRACTS | {"src", "proxy", "isolation", "ota", "attest", "identity", "device", "port/esp", "port/lwip"},
+    "src": {"src", "core", "device", "proxy"},
+    "port/linux": {"src"},
+    "agent": {"src", "port/linux"},
+    "board": {"src", "port/linux"},
+    "gateway": {"src", "port/linux"},
+    "cli": {"src", "port/linux", "gateway"},
 }
-# These modules compute only from their arguments: no I/O, no clock, no lock, no allocation. The update service (ota/service*, ota/upload*) is not one of them.
-PURE = re.compile(r"src/cmxsafe/(isolation|attest|ota)/(?!service|upload)")
-IMPURE = re.compile(r'#include (<(unistd|fcntl|pthread|poll|netdb|time|sys/(socket|stat|mman|select|time))\.h>'
-                    r'|"cmxsafe/core/mem\.h"|"cmxsafe/port/port\.h")|\b(f?printf|puts|fopen|fread|fwrite)\(')
+# These modules compute only from their arguments: no I/O, no clock, no lock, no allocation, no log, no variables that
+# outlive a call. The update service (ota/service*, ota/upload*) is not one of them.
+PURE = re.compile(r"src/cmxsafe/(isolation|attest|ota)/(?!service(_\w+)?\.[ch]$|upload\.[ch]$)")
+PURE_SYSTEM = {"inttypes.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h", "string.h", "strings.h"}
+IMPURE = re.compile(r'"cmxsafe/(core/(mem|log|backoff)|port/(port|poll))\.h"|\bcmx_(port|log|mem)(_\w+)?\('
+                    r"|\b(f?printf|puts|putchar|perror|f(open|read|write|puts|putc)|getenv|time|rand|free|abort|exit)\("
+                    r"|^\s*static (?!.*\bconst\b)[^()]*(;|=.*)$|^\s*static const [\w ]+ \*\w+( =|;)")
 # The contract with a platform: callers depend on these headers, not on the files that implement them.
 CONTRACT = re.compile(r"src/cmxsafe/(port/[a-z]+\.h|http/http\.h)$")
 # These files define names of libc, lwIP and FreeRTOS.
@@ -44,23 +59,42 @@ PUBLIC_HEADER = re.compile(r"src/[^/]+\.h$|src/cmxsafe/esp/device_esp\.h$")
 # Features with one implementation each: name, a pattern in the code without comments, and the only files that may
 # match.
 ONE_PLACE = (
-    ("the parser of command lines", r"\bgetopt", r"$^"),
-    ("the HTTP client", r"\bcurl_easy_", r"cli/common/http_client\.c"),
-    ("the INI reader", r"#include <ini\.h>", r"port/linux/ini_file\.c"),
-    ("the notification of systemd", r"sd_notify|getenv\(\"NOTIFY_SOCKET", r"port/linux/notify\.c"),
-    ("the list of labels", r'"@?cmxsafe [a-z0-9 -]+ \d+"', r"src/cmxsafe/core/label\.[ch]"),
+    ("the parser of command lines", r"\bgetopt|\bstrn?(case)?cmp\(argv\[\d\], \"-(?!-version)", r"$^"),
+    ("the HTTP client", r"\bcurl_(?!version_info)\w+\(|\"(GET|POST|PUT|HEAD) [^\"]*HTTP/", r"cli/common/http_client\.c"),
+    ("the INI reader", r"#include <ini\.h>|\bline(\[0\]) == '\['|\*line == '\['", r"port/linux/ini_file\.c"),
+    ("the notification of systemd", r"sd_notify|NOTIFY_SOCKET", r"port/linux/notify\.c"),
+    ("the list of labels", r'"@?(?i:cmx(safe)?)[ -]([a-z0-9-]+[ -])*v?\d+"|\b(cmx_hmac|cmx_sha256)_\w+\([^"]*"\w', r"src/cmxsafe/(core/label\.[ch]|identity/attest_key\.h)|gateway/registry/copy_state\.c"),  # the last two name file formats
     # gw_status.c joins the JSON answers of several gateways as text, because no JSON parser is linked. The pattern
     # leaves out code that reads JSON.
-    ("the JSON writer", r'^(?!.*(str(str|len|cmp)\(|answer_is\(|_array\(|#define|CLI_\w+\()).*"(\\.|[^"\\])*\\"\w+\\":', r"cli/gateway/gw_status\.c"),
+    ("the JSON writer", r'^(?!.*(str(str|len|cmp)\(|answer_is\(|_array\(|#define|CLI_\w+\()).*"(\\.|[^"\\])*\\"(\w+|%s)\\": ?(?!:)', r"cli/gateway/gw_status\.c"),
+    # The others refuse control characters in their input; they clean no text.
+    ("the cleaner of control characters", r"\b(iscntrl|isprint)\(|(?<!<)< (0x20\b|' ')|<= (' '|0x1f\b)|== 0x7f\b|> 0x7e\b|\*\w+ (< 32|== 127)\b|\w\] < 32\b",
+     r"src/cmxsafe/(core/(text|json)|attest/claims_decode)\.c|port/linux/ini_file\.c|agent/control/control_parse\.c|gateway/folder/gw_folder\.c"),
+    ("the log", r"\bESP_LOG[EWIDV]\(|\b(v?syslog|sd_journal_\w+)\(", r"src/cmxsafe/port/esp/port_esp\.c|gateway/authkeys/main\.c"),
+    ("the text of a reason (struct cmx_why)", r"\bchar \*why, size_t", r"src/cmxsafe/core/why\.[ch]"),
+    ("the packet filter's rules (a .nft file)", r'"[^"]*\b(ct state|policy (drop|accept)|hook (input|output|forward)|(add|insert) (rule|chain)|[sd](addr|port) [^"]*(accept|drop))\b',
+     r"gateway/render/gw_nft\.c"),
 )
-# Each state has one setter, which logs; a constructor may set the first state. `out` and `v` are copies for status.
-STATE = re.compile(r"\b(?!out\b|v\b)\w+->(state|phase|to_gateway|to_local) = ")
-STATE_FOLDERS = re.compile(r"src/cmxsafe/proxy/|agent/isolation/")
-STATE_SETTERS = re.compile(r"(set_(state|phase|half)|enter_state|_new|_open)$")
+# Each state has one setter, which logs; a constructor may set the first state. A state is a member whose type is an enum
+# named *_state or *_phase. The states of parsers, of packet flows and of the registry's rows have no log.
+STATE_FOLDERS = re.compile(r"src/cmxsafe/(proxy|device|esp)/|src/cmxsafe/ota/service|agent/|board/|gateway/server/")
+STATE_MEMBER = re.compile(r"^\s+(?:enum )?(?!cmx_debug_state)\w+_(?:state|phase)(?:_name)? (\w+(?:\[\w+\])?(?:, \w+)*);", re.M)
+STATE_SETTERS = re.compile(r"(?:^|_)(?:set|enter)_(\w+)$")
+CONSTRUCTORS = re.compile(r"(_new|_open)$")
 OURS = ("cmx_", "gw_", "agent_", "board_", "cmd_")
 # Files of other projects that comments name as their source.
 FOREIGN_FILES = {"auth.c", "bootloader_utility.c", "capability.h", "esp_app_desc.h", "esp_app_format.h", "esp_flash_partitions.h",
                  "esp_ota_ops.c", "kex.c", "nchan.c", "options.c", "serverloop.c", "sshd.c"}
+# Structs whose members tables copy, compare or merge: the header, the struct, and the files with the tables.
+MEMBERS = (
+    ("src/cmxsafe/proxy/context.h", "cmx_gateway", ("src/cmxsafe/proxy/gateway_options.h", "src/cmxsafe/proxy/proxy_config.c"),
+     {"want_session_id"}),  # does not change while the program runs
+    ("src/cmxsafe/device/device_settings.h", "cmx_settings", ("src/cmxsafe/device/merge.c",), set()),
+)
+# The caller may ignore the result: of a close, which cannot fail.
+MAY_IGNORE = {"cmx_device_isolation_socket"}
+# Names that several files must have: each program's main.c, and headers that a build finds by their name.
+SAME_NAMES = {"main", "settings", "freertos"}
 # Functions that only tests call.
 TEST_HOOKS = {"cmx_mem_fail_at", "cmx_mem_reset_peak", "cmx_device_isolation_end"}
 
@@ -78,6 +112,9 @@ def tracked():
 TOKENS = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.S)
 
 
+INCLUDE = re.compile(r'\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>|(\w+))')
+
+
 def blank(text):
     """Returns the code without comments and string contents; lines keep their numbers. #include lines keep their path."""
     def keep(match):
@@ -85,7 +122,7 @@ def blank(text):
         if token[0] in "\"'":
             return token[0] + token[0]
         return "\n" * token.count("\n") or " "
-    includes = {i: line for i, line in enumerate(text.split("\n")) if line.startswith("#include")}
+    includes = {i: line for i, line in enumerate(text.split("\n")) if INCLUDE.match(line)}
     lines = TOKENS.sub(keep, text).split("\n")
     for i, line in includes.items():
         lines[i] = line
@@ -115,7 +152,7 @@ class Source:
             elif line.startswith("}"):
                 if start is not None:
                     declaration = re.sub(r"\((\w+)\)\(", r" \1(", " ".join(head))  # void(name)(...): a function whose name is also a macro
-                    name = re.search(r"(\w+)\s*\(", re.sub(r"__attribute__\s*\(\(.*?\)\)", "", declaration))
+                    name = re.search(r"(\w+)\s*\(", re.sub(r"__attribute__\s*\(\(.*?\)\)|\bCMX_[A-Z]+\(.*?\)", "", declaration))
                     if name:
                         self.functions.append(Function(name.group(1), declaration, start, number))
                 head, start = [], None
@@ -124,14 +161,24 @@ class Source:
                     head = []
                 else:
                     head.append(line.strip())
-        self.includes = re.findall(r'^#include "([^"]+)"', "\n".join(self.lines), re.M)
-        self.system_includes = re.findall(r"^#include <([^>]+)>", "\n".join(self.lines), re.M)
+        found = [m.groups() for m in map(INCLUDE.match, self.lines) if m]
+        self.includes = [quoted for quoted, _, _ in found if quoted]
+        self.system_includes = [angle for _, angle, _ in found if angle]
+        self.computed_includes = [macro for _, _, macro in found if macro]
 
     @property
     def module(self):
         """Returns the folder, without src/cmxsafe/: core, proxy, port/esp, agent/config, ..."""
         folder = os.path.dirname(self.path)
         return folder[len("src/cmxsafe/"):] if folder.startswith("src/cmxsafe/") else folder
+
+    @property
+    def rank(self):
+        """Returns the row of ALLOWED for this file: the module of the device library, or the program's folder."""
+        parts = self.module.split("/")
+        if self.path.startswith("src/cmxsafe/") and parts[0] != "port" or parts[0] in ("agent", "board", "cli", "gateway", "src"):
+            return "src" if self.path == "src/cmxsafe/version.h" else parts[0]
+        return "/".join(parts[:2])
 
     @property
     def unit(self):
@@ -145,8 +192,9 @@ class Source:
         found += re.findall(r"^\}\s*(\w+);|^typedef enum \{.*\} (\w+);|^typedef [^\n]*\(\*(\w+)\)", text, re.M)
         return {re.sub("_fn$", "", n) for f in found for n in ([f] if isinstance(f, str) else f) if n}
 
+    @functools.cached_property
     def identifiers(self):
-        return set(re.findall(r"\b[A-Za-z_]\w+\b", "\n".join(l for l in self.lines if not l.startswith("#include"))))
+        return set(re.findall(r"\b[A-Za-z_]\w+\b", "\n".join(l for l in self.lines if not INCLUDE.match(l))))
 
 
 def cycles(graph):
@@ -199,6 +247,11 @@ class Style:
             for f in s.functions:
                 if not f.static and s.path.endswith(".c") and f.name != "main":
                     self.defined[f.name].add(s)
+        self.contract = collections.defaultdict(set)  # name of a function of the contract -> the headers that declare it
+        for s in self.sources:
+            if CONTRACT.match(s.path):
+                for name in s.identifiers & self.defined.keys():
+                    self.contract[name].add(s)
 
     def complain(self, rule, text):
         self.bad.append(f"{rule}: {text}")
@@ -231,11 +284,27 @@ class Style:
                          "memcmp on a secret; use cmx_secret_equal")
 
     def rule_if_in_function(self):
-        for s in self.sources:
-            for f in s.functions:
-                for number in range(f.first, f.last + 1):
-                    if re.match(r"\s*#\s*(if|ifdef|ifndef|elif)\b", s.lines[number - 1]):
-                        self.complain("if-in-function", f"{s.path}:{number}: conditional compilation inside {f.name}; choose files instead")
+        """No conditional compilation inside a function, nor between its head and its body: at a directive, every open
+        brace belongs to a type, an initializer, a namespace or extern "C"."""
+        for path in self.files:
+            if not path.startswith(PRODUCT + ("examples/",)) or not re.search(r"\.(c|h|cpp|ino)$", path):
+                continue
+            opened, head, directive = [], "", False  # for each open brace: does it open code?; the text since the last ; { or }
+            for number, line in enumerate(blank(read(path)), 1):
+                if re.match(r"\s*(#|%:)\s*(if|el|endif)", line):
+                    if any(opened):
+                        self.complain("if-in-function", f"{path}:{number}: conditional compilation inside a function; choose files instead")
+                    elif re.search(r"\)\s*$", head):
+                        self.complain("if-in-function", f"{path}:{number}: conditional compilation between a function's head and its body")
+                skip = directive or bool(re.match(r"\s*(#|%:)", line))
+                directive = skip and line.endswith("\\")
+                if not skip:
+                    for c in line + " ":
+                        if c == "{":
+                            opened.append(any(opened) or bool(re.search(r"\)[\s\w]*$", head)) and "=" not in head)
+                        elif c == "}" and opened:
+                            opened.pop()
+                        head = "" if c in ";{}" else head + c
 
     def rule_once(self):
         """Every header has #pragma once, except lists of rows, whose comment has the words No include guard."""
@@ -244,30 +313,55 @@ class Style:
                 self.complain("once", f"{s.path} has no #pragma once")
 
     def rule_libssh(self):
+        """Only proxy/ssh*.c include or call libssh. cmxsafe.h names libssh_esp32.h for the Arduino builder."""
+        use = re.compile(r"\b(?!ssh_port_forwarding_task\b)ssh_\w+\(|\bstruct ssh_\w+_struct\b|\bssh_(session|channel|key|event|message)\b")
         for s in self.sources:
-            if any(i.startswith("libssh/") for i in s.system_includes) and \
-                    not re.fullmatch(r"src/cmxsafe/proxy/ssh(_[a-z]+)?\.c", s.path):
+            if re.fullmatch(r"src/cmxsafe/proxy/ssh(_[a-z]+)?\.c", s.path):
+                continue
+            if any("libssh" in i for i in s.includes + s.system_includes) and s.path != "src/cmxsafe.h":
                 self.complain("libssh", f"{s.path} includes libssh; only proxy/ssh*.c may, and no header")
+            for number, line in enumerate(s.lines, 1):
+                if use.search(line) and not re.fullmatch(r"src/cmxsafe/proxy/ssh(_[a-z]+)?\.h", s.path):
+                    self.complain("libssh", f"{s.path}:{number}: only proxy/ssh*.c may use libssh: {line.strip()}")
+
+    @functools.cached_property
+    def users(self):
+        """Returns each source, each module that it uses, and by what: an #include or the name of a function."""
+        found = []
+        for s in self.sources:
+            own = {f.name for f in s.functions}
+            for include in s.includes:
+                target = self.resolve(s, include)
+                if target and not include.startswith("freertos/"):  # FreeRTOS's own headers, except on the virtual board
+                    found.append((s, target, include))
+            for name in s.identifiers & self.defined.keys() if s.path.endswith(".c") else ():
+                if name not in own and name.startswith(OURS) and (name in self.contract or len(self.defined[name]) == 1):
+                    for target in self.contract.get(name) or self.defined[name]:
+                        found.append((s, target, name))
+        return found
 
     def rule_modules(self):
         for s in self.sources:
-            if s.path.startswith("src/cmxsafe/"):
-                module = s.module.split("/")[0]
-                for include in s.includes:
-                    if not include.startswith("cmxsafe/"):
-                        if module in ALLOWED and s.module == module:
-                            self.complain("include-path", f"{s.path}: {include} is not relative to src/")
-                        continue
-                    other = include.split("/")[1]
-                    if module in ALLOWED and s.module == module and "/" in include[8:] and \
-                            other != module and other not in ALLOWED[module]:
-                        self.complain("module", f"{s.path}: {module} may not depend on {other}")
-                if PURE.match(s.path):
-                    for line in s.lines:
-                        if IMPURE.search(line):
-                            self.complain("pure", f"{s.path}: a pure module has {line.strip()}")
-        self.lines_match("socket-names", r"\blwip_(socket|connect|bind|listen|accept|send|recv|read|write|close|poll|select)\(",
-                         "sockets keep their POSIX names", lambda s: s.path.startswith("src/cmxsafe/"))
+            if s.rank not in ALLOWED:
+                self.complain("module", f"{s.path}: the folder {s.rank} has no row in ALLOWED")
+            for include in s.computed_includes + [i for i in s.system_includes if i.startswith(("cmxsafe/",) + PRODUCT)]:
+                self.complain("include-path", f"{s.path}: write #include \"PATH\", not {include}")
+            for include in s.includes:
+                if ALLOWED.get(s.rank, CONTRACTS) <= CONTRACTS and not include.startswith("cmxsafe/"):
+                    self.complain("include-path", f"{s.path}: {include} is not relative to src/")
+        for s, target, by in self.users:
+            allowed = ALLOWED.get(s.rank, set())
+            if target.rank != s.rank and target.rank not in allowed and not (target.path.startswith("src/") and "src" in allowed):
+                self.complain("module", f"{s.path}: {s.rank} may not depend on {target.rank} ({by})")
+        for s in self.sources:
+            if PURE.match(s.path):
+                for line in s.lines:
+                    if IMPURE.search(line):
+                        self.complain("pure", f"{s.path}: a pure module has {line.strip()}")
+                for header in set(s.system_includes) - PURE_SYSTEM:
+                    self.complain("pure", f"{s.path}: a pure module includes <{header}>")
+        self.lines_match("socket-names", r"\b(lwip_[a-z]+|closesocket|ioctlsocket)\(", "sockets keep their POSIX names",
+                         lambda s: s.path.startswith("src/") and "/port/" not in s.path)
 
     def rule_prefix(self):
         """After the prefix (cmx_, gw_, agent_ or board_), a public function's name begins with a word of its file's name, the
@@ -275,7 +369,7 @@ class Style:
         given = set()  # names that a contract, an application or another project chose
         for s in self.sources:
             if CONTRACT.match(s.path) or PUBLIC_HEADER.match(s.path):
-                given |= s.identifiers()
+                given |= s.identifiers
         for s in self.sources:
             if not s.path.endswith(".c") or OTHERS_NAMES.match(s.path):
                 continue
@@ -294,43 +388,43 @@ class Style:
 
     def rule_cycles(self):
         graphs = {"cycle": collections.defaultdict(set), "module-cycle": collections.defaultdict(set)}
-        contract = collections.defaultdict(set)
-        for s in self.sources:
-            if CONTRACT.match(s.path):
-                for name in s.identifiers() & set(self.defined):
-                    contract[name].add(s)
-        for s in self.sources:
-            if PUBLIC_HEADER.match(s.path):
-                continue
-            targets = {self.resolve(s, i) for i in s.includes} - {None}
-            if s.path.endswith(".c"):
-                own = {f.name for f in s.functions}
-                for name in s.identifiers() & set(self.defined):
-                    if name not in own and name.startswith(OURS) and len(self.defined[name]) == 1:
-                        targets |= contract[name] if name in contract else self.defined[name]
-            graphs["cycle"][s.unit] |= {t.unit for t in targets if t.unit != s.unit}
-            graphs["module-cycle"][s.module] |= {t.module for t in targets if t.module not in (s.module, "src")}
+        for s, t, _ in self.users:
+            if not PUBLIC_HEADER.match(s.path):
+                graphs["cycle"][s.unit] |= {t.unit} - {s.unit}
+                graphs["module-cycle"][s.module] |= {t.module} - {s.module, "src"}
         for rule, graph in graphs.items():
             for component in cycles(graph):
                 for node in component:
                     self.complain(rule, f"{node} is in a cycle: {' '.join(component)}")
 
     def rule_cmake_cycles(self):
+        """The CMake targets of the product. cmx_program(NAME) links NAME with NAME_parts, and that with cmxsafe_linux."""
+        text = "\n".join(re.sub(r"#.*", "", read(p)) for p in self.files
+                         if p.endswith((".cmake", "CMakeLists.txt")) and not p.startswith(("tests/", "fuzz/", "examples/", "cmake/esp", "cmake/libssh")))
         graph = collections.defaultdict(set)
-        for p in self.files:
-            if (p.startswith(("cmake/host",) + PRODUCT) or p == "CMakeLists.txt") and p.endswith((".cmake", "CMakeLists.txt")):
-                for target, libraries in re.findall(r"target_link_libraries\((\S+)([^)]*)\)", read(p)):
-                    graph[target] |= set(libraries.split()) - {"PUBLIC", "PRIVATE", "INTERFACE"}
+        for program in re.findall(r"\bcmx_program\((\S+) ", text) + ["${name}"]:
+            for target, libraries in re.findall(r"\b(?:target_link_libraries|add_dependencies)\((\S+)([^)]*)\)", text):
+                libraries = libraries.replace("${name}", program).split()
+                graph[target.replace("${name}", program)] |= set(libraries) - {"PUBLIC", "PRIVATE", "INTERFACE"}
+        for path in self.files:
+            if path.startswith(("tests/", "fuzz/")) and path.endswith((".cmake", "CMakeLists.txt")):
+                for target in re.findall(r"\b(?:target_link_libraries|add_dependencies)\((\S+)", read(path)):
+                    if target in graph and target != "${name}":
+                        self.complain("cmake-cycle", f"{path} links the product's target {target}")
         for component in cycles(graph):
             self.complain("cmake-cycle", f"CMake targets link each other: {' '.join(component)}")
 
     def rule_names(self):
-        seen = collections.defaultdict(list)
-        for s in self.sources:
-            seen[os.path.basename(s.path)].append(s.path)
-        for name, paths in seen.items():
-            if len(paths) > 1 and name != "main.c":
-                self.complain("duplicate-name", f"{name} exists more than once: {' '.join(paths)}")
+        """No two C files have the same name, except a source and its header. Letter case does not count, nor does the
+        ending, nor the folder: the unit tests and fuzzers are included."""
+        seen = collections.defaultdict(set)
+        for p in self.files:
+            if p.startswith(PRODUCT + ("tests/unit/", "tests/tools/", "tests/support/", "fuzz/")) and re.search(r"\.(c|h|cpp)$", p):
+                unit = os.path.splitext(p)[0]
+                seen[os.path.basename(unit).lower()].add(unit)
+        for name, units in sorted(seen.items()):
+            if len(units) > 1 and name not in SAME_NAMES:
+                self.complain("duplicate-name", f"{name} exists more than once: {' '.join(sorted(units))}")
 
     def rule_one_place(self):
         for what, pattern, files in ONE_PLACE:
@@ -355,12 +449,21 @@ class Style:
                         self.complain("named-files", f"{s.path}: a comment names {name}, which does not exist")
 
     def rule_states(self):
-        for s in self.sources:
+        stateful = [s for s in self.sources if STATE_FOLDERS.match(s.path)]
+        members = {re.match(r"\w+", m).group(0) for s in stateful for names in STATE_MEMBER.findall("\n".join(s.lines)) for m in names.split(", ")}
+        assigned = re.compile(rf"(->|\.)({'|'.join(sorted(members))})(\[\w+\])? ?([-+|&]?=(?!=)|\+\+|--)|&(?!out\b)\w+(->|\.)({'|'.join(sorted(members))})\b(?!\.)")
+        for s in stateful:
             for f in s.functions:
-                if STATE_FOLDERS.match(s.path) and not STATE_SETTERS.search(f.name):
-                    for number in range(f.first, f.last + 1):
-                        if STATE.search(s.lines[number - 1]):
-                            self.complain("state", f"{s.path}:{number}: {f.name} sets a state without its setter")
+                body = s.lines[f.first - 1:f.last]
+                setter = STATE_SETTERS.search(f.name)
+                if setter and setter.group(1) in members | {"half"}:
+                    if not re.search(r"\bcmx_log|(\b|_)(set|enter)_\w+\(", "\n".join(body)):
+                        self.complain("state", f"{s.path}: {f.name} sets a state and does not log it")
+                elif not CONSTRUCTORS.search(f.name):
+                    for number, line in enumerate(body, f.first):
+                        for m in assigned.finditer(line):
+                            if not re.search(r"\b(out|v|facts)$|[{,] ?$", line[:m.start()]):
+                                self.complain("state", f"{s.path}:{number}: {f.name} sets a state without its setter")
 
     def rule_map(self):
         """docs/ARCHITECTURE.md names files that exist."""
@@ -383,22 +486,96 @@ class Style:
                     self.complain("function-size", f"{s.path}:{f.first}: {f.name} has {f.last - f.first - 1} lines ({MAX_FUNCTION_LINES} is the limit)")
 
     def rule_unused(self):
-        """Every exported function has a caller in the product or in an example, or docs/ documents it for applications.
-        Callers in tests do not count."""
+        """Every exported function is reachable from a main function, an example, a table, a function that another project
+        calls, or one that docs/ documents for applications. Callers in tests do not count. The function has a caller in
+        another file, or its contract or another project names it; otherwise it is static."""
         words = re.compile(r"\b[A-Za-z_]\w+\b")
-        used = collections.Counter()
+        statics = {s.path: {f.name for f in s.functions if f.static} for s in self.sources}
+        calls = collections.defaultdict(set)  # (file or "", function) -> the functions that it names
+        used = collections.defaultdict(set)   # name -> the files that name it, other than in a declaration
+        todo = set()
+
+        def key(path, name):
+            return (path, name) if name in statics.get(path, ()) else ("", name)
+
         for p in self.files:
-            if p.startswith(PRODUCT + ("examples/",)) and p.endswith((".c", ".cpp", ".h", ".ino")):
-                declaration = p.endswith(".h") and not PUBLIC_HEADER.match(p)
-                for line in blank(read(p)):
-                    # In a header, a line at column 0 is a declaration; calls are in indented lines and in macros.
-                    if not declaration or re.match(r"\s|#", line):
-                        used.update(words.findall(line))
-        documented = set(words.findall("\n".join(read(p) for p in self.files if re.fullmatch(r"docs/\w+\.md", p))))
-        for name, sources in self.defined.items():
-            if name.startswith(OURS) and name not in TEST_HOOKS | documented and used[name] <= len(sources):
-                path = sorted(s.path for s in sources)[0]
+            if p.startswith("examples/") and re.search(r"\.(c|cpp|h|ino)$", p):
+                todo |= {("", name) for name in words.findall("\n".join(blank(read(p))))}
+        for p in self.files:
+            if re.fullmatch(r"docs/\w+\.md", p):
+                todo |= {("", name) for name in words.findall(read(p))}
+        for s in self.sources:
+            inside = {}
+            for f in s.functions:
+                inside.update((number, f) for number in range(f.first, f.last + 1))
+            declares = not PUBLIC_HEADER.match(s.path)
+            for number, line in enumerate(s.lines, 1):
+                f = inside.get(number)
+                # Outside functions, a line at column 0 declares; tables, macros and parameter lists are indented.
+                if not f and declares and not re.match(r"\s|#|static (const |struct )|const |_Static", line):
+                    continue
+                for name in words.findall(line):
+                    used[name].add(s.path)
+                    if f:
+                        calls[key(s.path, f.name)].add(key(s.path, name))
+                    else:
+                        todo.add(key(s.path, name))
+        todo |= {("", "main")} | {("", name) for name in TEST_HOOKS}
+        todo |= {("", f.name) for s in self.sources for f in s.functions if f.name.startswith(("__", "lwip_hook_")) or OTHERS_NAMES.match(s.path)}
+        reached = set()
+        while todo:
+            node = todo.pop()
+            if node not in reached:
+                reached.add(node)
+                todo |= calls[node] - reached
+        tests = set()
+        for p in self.files:
+            if p.startswith(("tests/", "fuzz/")) and re.search(r"\.(c|h)$", p):
+                tests |= set(words.findall(read(p)))
+        documented = tests | TEST_HOOKS | set(words.findall("\n".join(read(p) for p in self.files if re.fullmatch(r"docs/\w+\.md", p))))
+        for name, sources in sorted(self.defined.items()):
+            path = sorted(s.path for s in sources)[0]
+            if ("", name) not in reached:
                 self.complain("unused", f"{path}: nothing but tests calls {name}")
+            elif name.startswith(OURS) and not self.contract[name] and name not in documented and used[name] <= {s.path for s in sources} \
+                    and not OTHERS_NAMES.match(path):
+                self.complain("static", f"{path}: no other file calls {name}; make it static")
+        # A declaration without a definition.
+        for s in self.sources:
+            if s.path.endswith(".h") and not CONTRACT.match(s.path):
+                for name in re.findall(r"^(?!static|typedef|#)\w[\w *]*?\b(\w+)\([^;]*\)[^;()]*;", "\n".join(s.lines), re.M):
+                    if name.startswith(OURS) and name not in self.defined:
+                        self.complain("undefined", f"{s.path}: no file defines {name}")
+
+    def rule_headers(self):
+        """A header begins with a comment. A source includes its own header first. A function that returns cmx_err is
+        declared CMX_MUST_USE."""
+        for s in self.sources:
+            if s.path.endswith(".h") and not s.text.startswith("/*"):
+                self.complain("headers", f"{s.path} has no comment that says what it is for")
+            for name in re.findall(r"^cmx_err (\w+)\(", "\n".join(s.lines), re.M) if s.path.endswith(".h") else ():
+                if name not in MAY_IGNORE:
+                    self.complain("must-use", f"{s.path}: {name} returns cmx_err without CMX_MUST_USE")
+            own = s.path[:-2] + ".h"
+            first = INCLUDE.search("\n".join(s.lines))
+            if s.path.endswith(".c") and own in self.by_path and not first.group(0).endswith(own.removeprefix("src/") + '"'):
+                self.complain("headers", f"{s.path} does not include its own header first")
+
+    def rule_members(self):
+        """The tables that copy, compare or merge a struct name each of its members."""
+        for header, struct, tables, allowed in MEMBERS:
+            body = re.search(rf"^struct {struct} \{{\n(.*?)^\}}", "\n".join(blank(read(header))), re.M | re.S).group(1)
+            text = "\n".join("\n".join(blank(read(t))) for t in tables)
+            for member in re.findall(r"\(\*(\w+)\)|(\w+)(?:\[\w+\])?(?: CMX_ZERO)?;", body):
+                name = member[0] or member[1]
+                if name and name not in allowed and not re.search(rf"\b{name}\b", text):
+                    self.complain("members", f"{header}: no row of {' '.join(tables)} has {struct}.{name}")
+
+    def rule_python_options(self):
+        for p in self.files:
+            if p.startswith("python/") and p.endswith(".py") or p == "remote_attestation.py":
+                if re.search(r"\bsys\.argv|\bgetopt\b|\boptparse\b", read(p)):
+                    self.complain("one-place", f"{p}: python/cmxsafe_tools/main.py parses the command line, with argparse")
 
     def run(self):
         for name in sorted(vars(Style)):

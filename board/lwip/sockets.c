@@ -25,7 +25,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-
 #include "board/lwip/quickack.h"
 #include "board/lwip/resolve.h"
 #include "cmxsafe/device/claim.h"

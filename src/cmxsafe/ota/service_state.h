@@ -136,6 +136,7 @@ void cmx_ota_restart_done(void *ctx, void *state, bool complete);
 /* ---- service_update.c ---- */
 
 CMX_MUST_USE cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state);
-CMX_MUST_USE cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data, size_t len);
+CMX_MUST_USE cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, const uint8_t *data,
+                                         size_t len);
 CMX_MUST_USE cmx_err cmx_ota_update_end(struct cmx_http_request *r, void *ctx, void *state);
 void cmx_ota_update_done(void *ctx, void *state, bool complete);

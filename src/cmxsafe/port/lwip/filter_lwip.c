@@ -15,7 +15,6 @@
 #include "lwip/tcpip.h"
 #include "lwip/timeouts.h"
 
-#define ETHERNET_HEADER 14
 #define MSS_ANY_PATH (1280 - 40 - 20)
 #define HEAD_MAX 640 /* maximum number of contiguous bytes that a decision needs; no more are copied */
 
