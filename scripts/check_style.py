@@ -18,6 +18,7 @@ ROOT_FILES = {
 }
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 90
+COPIED_LINES = 12
 
 # The modules that each module of the device library, and each program, may use: by an #include or by a function's name.
 # A folder without a row is a violation. "src" stands for the whole device library with its public headers.
@@ -307,7 +308,7 @@ class Style:
                         head = "" if c in ";{}" else head + c
 
     def rule_once(self):
-        """Every header has #pragma once, except lists of rows, whose comment has the words No include guard."""
+        """Headers have #pragma once, except lists of rows, whose comment has the words No include guard."""
         for s in self.sources:
             if s.path.endswith(".h") and "#pragma once" not in s.lines and "No include guard" not in s.text:
                 self.complain("once", f"{s.path} has no #pragma once")
@@ -501,7 +502,6 @@ class Style:
         for p in self.files:
             if p.startswith("examples/") and re.search(r"\.(c|cpp|h|ino)$", p):
                 todo |= {("", name) for name in words.findall("\n".join(blank(read(p))))}
-        for p in self.files:
             if re.fullmatch(r"docs/\w+\.md", p):
                 todo |= {("", name) for name in words.findall(read(p))}
         for s in self.sources:
@@ -540,7 +540,6 @@ class Style:
             elif name.startswith(OURS) and not self.contract[name] and name not in documented and used[name] <= {s.path for s in sources} \
                     and not OTHERS_NAMES.match(path):
                 self.complain("static", f"{path}: no other file calls {name}; make it static")
-        # A declaration without a definition.
         for s in self.sources:
             if s.path.endswith(".h") and not CONTRACT.match(s.path):
                 for name in re.findall(r"^(?!static|typedef|#)\w[\w *]*?\b(\w+)\([^;]*\)[^;()]*;", "\n".join(s.lines), re.M):
@@ -570,6 +569,17 @@ class Style:
                 name = member[0] or member[1]
                 if name and name not in allowed and not re.search(rf"\b{name}\b", text):
                     self.complain("members", f"{header}: no row of {' '.join(tables)} has {struct}.{name}")
+
+    def rule_copies(self):
+        """No COPIED_LINES lines of code in a row occur twice: one table or function serves both places."""
+        seen = {}
+        for s in self.sources:
+            code = [(n, " ".join(line.split())) for n, line in enumerate(re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), s.text, flags=re.S).split("\n"), 1)]
+            code = [c for c in code if c[1].strip("{}; ") and not c[1].startswith("#include")]
+            for i in range(len(code) - COPIED_LINES + 1):
+                first = seen.setdefault(tuple(line for _, line in code[i:i + COPIED_LINES]), (s.path, code[i][0], i))
+                if first[0] != s.path or i - first[2] >= COPIED_LINES:
+                    self.complain("copies", f"{s.path}:{code[i][0]}: the same {COPIED_LINES} lines are in {first[0]}:{first[1]}")
 
     def rule_python_options(self):
         for p in self.files:
