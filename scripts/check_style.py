@@ -145,6 +145,7 @@ class Source:
         self.path = path
         self.text = read(path)
         self.lines = blank(self.text)
+        self.code = re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), self.text, flags=re.S).split("\n")  # with its strings
         self.functions = []
         head, start = [], None
         for number, line in enumerate(self.lines, 1):
@@ -432,8 +433,7 @@ class Style:
             expression = re.compile(pattern)
             for s in self.sources:
                 if not re.fullmatch(files, s.path):
-                    code = re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), s.text, flags=re.S)
-                    for number, line in enumerate(code.split("\n"), 1):
+                    for number, line in enumerate(s.code, 1):
                         if expression.search(line):
                             self.complain("one-place", f"{s.path}:{number}: {what} is elsewhere: {line.strip()}")
 
@@ -467,8 +467,13 @@ class Style:
                                 self.complain("state", f"{s.path}:{number}: {f.name} sets a state without its setter")
 
     def rule_map(self):
-        """docs/ARCHITECTURE.md names files that exist."""
-        for path in set(re.findall(r"`([a-z0-9_/]+\.(?:c|h|nft))`", read("docs/ARCHITECTURE.md"))):
+        """docs/ARCHITECTURE.md names files that exist, and each folder of the code."""
+        text = read("docs/ARCHITECTURE.md")
+        rows = dict(re.findall(r"^\| `([^`]+)` \| (.*)$", text, re.M))
+        for module, path in {os.path.dirname(s.path): s.path for s in self.sources}.items():
+            if module not in {*rows, "src", "src/cmxsafe"} and not any(module.startswith(r + "/") and re.search(rf"`(\w+/)?{module[len(r) + 1:]}/?`", rows[r]) for r in rows):
+                self.complain("map", f"docs/ARCHITECTURE.md: no folder {module} of {path}")
+        for path in set(re.findall(r"`([a-z0-9_/]+\.(?:c|h|nft))`", text)):
             if not any(p == path or p.endswith("/" + path) for p in self.files):
                 self.complain("map", f"docs/ARCHITECTURE.md: no file {path}")
 
@@ -520,7 +525,7 @@ class Style:
                         calls[key(s.path, f.name)].add(key(s.path, name))
                     else:
                         todo.add(key(s.path, name))
-        todo |= {("", "main")} | {("", name) for name in TEST_HOOKS}
+        todo |= {("", name) for name in TEST_HOOKS | {"main"}}
         todo |= {("", f.name) for s in self.sources for f in s.functions if f.name.startswith(("__", "lwip_hook_")) or OTHERS_NAMES.match(s.path)}
         reached = set()
         while todo:
@@ -528,10 +533,7 @@ class Style:
             if node not in reached:
                 reached.add(node)
                 todo |= calls[node] - reached
-        tests = set()
-        for p in self.files:
-            if p.startswith(("tests/", "fuzz/")) and re.search(r"\.(c|h)$", p):
-                tests |= set(words.findall(read(p)))
+        tests = set().union(*(words.findall(read(p)) for p in self.files if re.search(r"^(tests|fuzz)/.*\.[ch]$", p)))
         documented = tests | TEST_HOOKS | set(words.findall("\n".join(read(p) for p in self.files if re.fullmatch(r"docs/\w+\.md", p))))
         for name, sources in sorted(self.defined.items()):
             path = sorted(s.path for s in sources)[0]
@@ -574,8 +576,7 @@ class Style:
         """No COPIED_LINES lines of code in a row occur twice: one table or function serves both places."""
         seen = {}
         for s in self.sources:
-            code = [(n, " ".join(line.split())) for n, line in enumerate(re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), s.text, flags=re.S).split("\n"), 1)]
-            code = [c for c in code if c[1].strip("{}; ") and not c[1].startswith("#include")]
+            code = [(n, " ".join(line.split())) for n, line in enumerate(s.code, 1) if line.strip("{}; ") and not line.startswith("#include")]
             for i in range(len(code) - COPIED_LINES + 1):
                 first = seen.setdefault(tuple(line for _, line in code[i:i + COPIED_LINES]), (s.path, code[i][0], i))
                 if first[0] != s.path or i - first[2] >= COPIED_LINES:
@@ -583,9 +584,8 @@ class Style:
 
     def rule_python_options(self):
         for p in self.files:
-            if p.startswith("python/") and p.endswith(".py") or p == "remote_attestation.py":
-                if re.search(r"\bsys\.argv|\bgetopt\b|\boptparse\b", read(p)):
-                    self.complain("one-place", f"{p}: python/cmxsafe_tools/main.py parses the command line, with argparse")
+            if (p.startswith("python/") and p.endswith(".py") or p == "remote_attestation.py") and re.search(r"\bsys\.argv|\b(getopt|optparse)\b", read(p)):
+                self.complain("one-place", f"{p}: python/cmxsafe_tools/main.py parses the command line, with argparse")
 
     def run(self):
         for name in sorted(vars(Style)):
