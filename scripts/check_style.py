@@ -91,6 +91,7 @@ MEMBERS = (
     ("src/cmxsafe/proxy/context.h", "cmx_gateway", ("src/cmxsafe/proxy/gateway_options.h", "src/cmxsafe/proxy/proxy_config.c"),
      {"want_session_id"}),  # does not change while the program runs
     ("src/cmxsafe/device/device_settings.h", "cmx_settings", ("src/cmxsafe/device/merge.c",), set()),
+    *(("agent/config/agent_config.h", f"{s}_section", ("agent/config/config_table.c",), {"head"}) for s in ("agent", "gateway", "isolation", "identity", "attest", "ota")),
 )
 # The caller may ignore the result: of a close, which cannot fail.
 MAY_IGNORE = {"cmx_device_isolation_socket"}

@@ -22,9 +22,11 @@ _Static_assert(LOCK_PATIENCE_S * 1000 < GW_PG_PATIENCE_MS, "a held lock would lo
 #define SECONDS(number) "'" TEXT_OF(number) "s'"
 
 /* Runs once for each connection. */
+/* clang-format off */
 static const char session_setup[] =
     "SET search_path = cmxsafe; SET lock_timeout = " SECONDS(LOCK_PATIENCE_S) "; SET statement_timeout = '60s';"
     "SET idle_in_transaction_session_timeout = " SECONDS(IDLE_MAX_S) "; SET client_min_messages = warning";
+/* clang-format on */
 
 /* Defaults for parameters that the URL does not set: a lost server is detected within seconds, and a standby server is
  * not used. */

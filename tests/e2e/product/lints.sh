@@ -14,6 +14,14 @@ bash scripts/check_style.sh >"$TMP/style.log" 2>&1 || fail "the tree itself viol
 bash scripts/check_language.sh >"$TMP/language.log" 2>&1 || fail "the tree itself violates scripts/check_language.sh"
 bash scripts/check_tests.sh >"$TMP/tests.log" 2>&1 || fail "the tree itself violates scripts/check_tests.sh"
 
+# Other versions of clang-format than Debian 12's format some lines differently.
+if clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
+    git ls-files -z '*.c' '*.h' '*.cpp' | xargs -0 clang-format --dry-run -Werror 2>"$TMP/format.log" || fail "not formatted: $(grep -m 5 error: "$TMP/format.log")"
+    ok "clang-format"
+else
+    skip_part "no clang-format 14"
+fi
+
 restore() { git add -A && git reset -q --hard HEAD; }
 # refused RULE FILE TEXT: appends TEXT to FILE and checks that check_style.sh fails and names RULE.
 refused() {
