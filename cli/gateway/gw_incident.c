@@ -42,8 +42,8 @@ static cmx_err write_once(struct gw *g, const char *what, const char *who, const
 static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, unsigned *port)
 {
     char host[GW_NAME_MAX];
+    char name[GW_NAME_MAX];
     uint8_t raw[16];
-    sqlite3_stmt *stmt;
     cmx_err err;
 
     if (sscanf(text, "%63s %u", host, port) != 2)
@@ -52,11 +52,8 @@ static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, 
         host[strcspn(host, ".")] = '\0';
         return gw_device_get(&g->registry, host, d, NULL);
     }
-    err = gw_sql_row(&g->registry, &stmt, NULL, "SELECT name FROM device WHERE address = ?", "t", host);
-    if (!err)
-        err = gw_device_get(&g->registry, gw_sql_text(stmt, 0), d, NULL);
-    sqlite3_finalize(stmt);
-    return err;
+    err = gw_sql_get(&g->registry, NULL, "SELECT name FROM device WHERE address = ?", "t>t", host, name, sizeof name);
+    return err ? err : gw_device_get(&g->registry, name, d, NULL);
 }
 
 /* True if the grant covered this service. grant: the grant's target in the audit trail, such as "cam-17:81", "@cameras"
@@ -105,7 +102,7 @@ static cmx_err write_refusal(struct gw *g, const struct gw_incident *x, struct c
                      "i", (int64_t)time(NULL) - GW_INCIDENT_GRANT_S);
     for (; !err && !who[0]; err = gw_sql_step(&g->registry, stmt, e))
         if (covers(gw_sql_text(stmt, 1), &d, port) && is_consumer(g, gw_sql_text(stmt, 0), x->name)) {
-            gw_sql_copy(stmt, 0, who, sizeof who);
+            gw_sql_columns(stmt, "t", who, sizeof who);
             snprintf(grant, sizeof grant, "%s:%u", d.name, port);
         }
     err = gw_sql_end(stmt, err);
@@ -182,8 +179,8 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
         if (!more)
             break; /* the next call handles the others */
         list = more;
-        list[n].device = sqlite3_column_int64(stmt, 0);
-        gw_sql_copy(stmt, 1, list[n++].name, sizeof list->name);
+        gw_sql_columns(stmt, "it", &list[n].device, list[n].name, sizeof list->name);
+        n++;
     }
     err = gw_sql_end(stmt, err);
     gw_connected_free(&connected);

@@ -352,16 +352,11 @@ static bool is_due(const struct known *k, uint64_t now)
 
 static cmx_err find_policy(struct worker *w, int64_t id, struct gw_policy *out, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    char target[GW_NAME_MAX] = "";
-    bool is_device = false;
-    cmx_err err = gw_sql_row(&w->g.registry, &stmt, e, "SELECT kind, target FROM policy WHERE id = ?", "i", id);
+    char target[GW_NAME_MAX];
+    bool is_device;
+    cmx_err err = gw_sql_get(&w->g.registry, e, "SELECT kind = 'device', target FROM policy WHERE id = ?", "i>bt", id,
+                             &is_device, target, sizeof target);
 
-    if (!err) {
-        is_device = strcmp(gw_sql_text(stmt, 0), "device") == 0;
-        gw_sql_copy(stmt, 1, target, sizeof target);
-    }
-    sqlite3_finalize(stmt);
     return err ? err : gw_policy_get(&w->g.registry, target, is_device, out, e);
 }
 

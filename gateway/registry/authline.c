@@ -21,22 +21,15 @@ struct owner {
 
 static cmx_err find_owner(struct gw_registry *r, const char *fingerprint, struct owner *o, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, e,
+    cmx_err err = gw_sql_get(r, e,
                              "SELECT coalesce(k.device, 0), coalesce(k.consumer, 0), coalesce(d.name, c.name), k.type,"
                              " k.blob FROM key k LEFT JOIN device d ON d.id = k.device LEFT JOIN consumer c ON"
                              " c.id = k.consumer WHERE k.fingerprint = ? AND k.retired IS NULL AND d.revoked IS NULL",
-                             "t", fingerprint);
-    if (!err) {
-        o->device = sqlite3_column_int64(stmt, 0);
-        o->consumer = sqlite3_column_int64(stmt, 1);
-        gw_sql_copy(stmt, 2, o->name, sizeof o->name);
-        gw_sql_copy(stmt, 3, o->type, sizeof o->type);
-        gw_sql_copy(stmt, 4, o->blob, sizeof o->blob);
-    } else if (err == CMX_ENOENT) {
+                             "t>iittt", fingerprint, &o->device, &o->consumer, o->name, sizeof o->name, o->type,
+                             sizeof o->type, o->blob, sizeof o->blob);
+
+    if (err == CMX_ENOENT)
         cmx_why_set(e, "no device or platform has the key %s", fingerprint);
-    }
-    sqlite3_finalize(stmt);
     return err;
 }
 

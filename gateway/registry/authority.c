@@ -13,11 +13,8 @@
 
 static void read_authority(sqlite3_stmt *stmt, struct gw_authority *a)
 {
-    gw_sql_copy(stmt, 0, a->name, sizeof a->name);
-    gw_sql_copy(stmt, 1, a->fingerprint, sizeof a->fingerprint);
-    gw_sql_copy(stmt, 2, a->type, sizeof a->type);
-    gw_sql_copy(stmt, 3, a->blob, sizeof a->blob);
-    a->added = sqlite3_column_int64(stmt, 4);
+    gw_sql_columns(stmt, "tttti", a->name, sizeof a->name, a->fingerprint, sizeof a->fingerprint, a->type,
+                   sizeof a->type, a->blob, sizeof a->blob, &a->added);
 }
 
 /* Finds a CA by its name or its fingerprint. CMX_ENOENT: there is none. */
@@ -273,8 +270,7 @@ cmx_err gw_krl_get(struct gw_registry *r, bool content, struct gw_krl *out, stru
     memset(out, 0, sizeof *out);
     err = gw_sql_row(r, &stmt, e, "SELECT digest, at, content FROM krl WHERE id = 1", "");
     if (!err) {
-        gw_sql_copy(stmt, 0, out->digest, sizeof out->digest);
-        out->at = sqlite3_column_int64(stmt, 1);
+        gw_sql_columns(stmt, "ti", out->digest, sizeof out->digest, &out->at);
         err = content ? decode_krl(gw_sql_text(stmt, 2), out, e) : CMX_OK;
     } else if (err == CMX_ENOENT) {
         err = CMX_OK;

@@ -87,7 +87,7 @@ cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *
 }
 
 #define CAMPAIGN_COLUMNS                                                                                               \
-    "SELECT id, name, state, reason, image, version, opaque, manifests, begins, made, parallel, first, stop_at, port"  \
+    "SELECT id, name, reason, image, version, opaque, begins, made, parallel, first, stop_at, port, state, manifests"  \
     " FROM campaign "
 
 static cmx_err read_counts(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e)
@@ -119,23 +119,14 @@ static void read_manifests(struct gw_campaign *c, const char *text)
 
 static cmx_err read_campaign(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_campaign *c, struct cmx_why *e)
 {
-    int state = find_text(campaign_states, sizeof campaign_states / sizeof campaign_states[0], gw_sql_text(stmt, 2));
+    int state = find_text(campaign_states, sizeof campaign_states / sizeof campaign_states[0], gw_sql_text(stmt, 12));
 
     memset(c, 0, sizeof *c);
-    c->id = sqlite3_column_int64(stmt, 0);
-    gw_sql_copy(stmt, 1, c->name, sizeof c->name);
+    gw_sql_columns(stmt, "itctcbiiiiii", &c->id, c->name, sizeof c->name, c->reason, sizeof c->reason, c->image,
+                   sizeof c->image, c->version, sizeof c->version, &c->opaque, &c->begins, &c->made, &c->parallel,
+                   &c->first, &c->stop_at, &c->port);
     c->state = state < 0 ? GW_CAMPAIGN_STOPPED : (gw_campaign_state)state;
-    gw_sql_cut(stmt, 3, c->reason, sizeof c->reason);
-    gw_sql_copy(stmt, 4, c->image, sizeof c->image);
-    gw_sql_cut(stmt, 5, c->version, sizeof c->version);
-    c->opaque = sqlite3_column_int(stmt, 6) != 0;
-    read_manifests(c, gw_sql_text(stmt, 7));
-    c->begins = sqlite3_column_int64(stmt, 8);
-    c->made = sqlite3_column_int64(stmt, 9);
-    c->parallel = sqlite3_column_int64(stmt, 10);
-    c->first = sqlite3_column_int64(stmt, 11);
-    c->stop_at = sqlite3_column_int64(stmt, 12);
-    c->port = sqlite3_column_int64(stmt, 13);
+    read_manifests(c, gw_sql_text(stmt, 13));
     return read_counts(r, c, e);
 }
 
@@ -204,17 +195,12 @@ cmx_err gw_campaign_remove(struct gw_registry *r, const char *name, struct cmx_w
 
 static void read_update(sqlite3_stmt *stmt, struct gw_update *u)
 {
-    int state = find_text(update_states, GW_UPDATE_STATES, gw_sql_text(stmt, 3));
+    int state = find_text(update_states, GW_UPDATE_STATES, gw_sql_text(stmt, 7));
 
     memset(u, 0, sizeof *u);
-    u->device = sqlite3_column_int64(stmt, 0);
-    gw_sql_copy(stmt, 1, u->name, sizeof u->name);
-    gw_sql_copy(stmt, 2, u->address, sizeof u->address);
+    gw_sql_columns(stmt, "itttiic", &u->device, u->name, sizeof u->name, u->address, sizeof u->address, u->boot,
+                   sizeof u->boot, &u->tries, &u->at, u->detail, sizeof u->detail);
     u->state = state < 0 ? GW_UPDATE_FAILED : (gw_update_state)state;
-    gw_sql_copy(stmt, 4, u->boot, sizeof u->boot);
-    u->tries = sqlite3_column_int64(stmt, 5);
-    u->at = sqlite3_column_int64(stmt, 6);
-    gw_sql_cut(stmt, 7, u->detail, sizeof u->detail);
 }
 
 cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn, void *arg, struct cmx_why *e)
@@ -222,8 +208,8 @@ cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn,
     struct gw_update u;
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(r, &stmt, e,
-                             "SELECT d.id, d.name, coalesce(d.address, ''), u.state, u.boot, u.tries, u.at,"
-                             " u.detail FROM campaign_device u JOIN device d ON d.id = u.device WHERE"
+                             "SELECT d.id, d.name, coalesce(d.address, ''), u.boot, u.tries, u.at, u.detail,"
+                             " u.state FROM campaign_device u JOIN device d ON d.id = u.device WHERE"
                              " u.campaign = ? AND d.revoked IS NULL ORDER BY u.place",
                              "i", campaign);
 

@@ -23,8 +23,7 @@ static cmx_err read_manifests(struct gw_registry *r, struct gw_policy *p, struct
 
     for (p->n_manifests = 0; !err && p->n_manifests < GW_POLICY_MANIFESTS_MAX; err = gw_sql_step(r, stmt, e)) {
         struct gw_manifest_file *m = &p->manifests[p->n_manifests++];
-        gw_sql_copy(stmt, 0, m->path, sizeof m->path);
-        gw_sql_copy(stmt, 1, m->digest, sizeof m->digest);
+        gw_sql_columns(stmt, "tt", m->path, sizeof m->path, m->digest, sizeof m->digest);
     }
     return gw_sql_end(stmt, err);
 }
@@ -32,15 +31,11 @@ static cmx_err read_manifests(struct gw_registry *r, struct gw_policy *p, struct
 static cmx_err read_policy(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_policy *p, struct cmx_why *e)
 {
     memset(p, 0, sizeof *p);
-    p->id = sqlite3_column_int64(stmt, 0);
-    p->is_device = strcmp(gw_sql_text(stmt, 1), "device") == 0;
-    gw_sql_copy(stmt, 2, p->target, sizeof p->target);
-    p->max_age_s = sqlite3_column_int64(stmt, 3);
-    p->enforce = sqlite3_column_int(stmt, 4) != 0;
+    gw_sql_columns(stmt, "ibtib", &p->id, &p->is_device, p->target, sizeof p->target, &p->max_age_s, &p->enforce);
     return read_manifests(r, p, e);
 }
 
-#define POLICY_COLUMNS "SELECT id, kind, target, max_age, enforce FROM policy "
+#define POLICY_COLUMNS "SELECT id, kind = 'device', target, max_age, enforce FROM policy "
 
 cmx_err gw_policy_get(struct gw_registry *r, const char *target, bool is_device, struct gw_policy *p, struct cmx_why *e)
 {
@@ -223,13 +218,10 @@ cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const cha
 
 cmx_err gw_evidence_key_get(struct gw_registry *r, int64_t device, char *line, size_t cap, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, e, "SELECT attest_key FROM device WHERE id = ?", "i", device);
+    cmx_err err;
 
     line[0] = '\0';
-    if (!err)
-        err = cmx_text_copy(line, cap, gw_sql_text(stmt, 0));
-    sqlite3_finalize(stmt);
+    err = gw_sql_get(r, e, "SELECT attest_key FROM device WHERE id = ?", "i>x", device, line, cap);
     return !err && !line[0] ? CMX_ENOENT : err;
 }
 
@@ -263,32 +255,18 @@ cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t
 #define STANDING_COLUMNS                                                                                               \
     "SELECT d.id, d.name, coalesce(d.address, ''), coalesce(p.id, 0), coalesce(p.enforce, 0), d.exempt,"               \
     " EXISTS (SELECT 1 FROM quarantined q WHERE q.device = d.id), coalesce(p.max_age, 0), coalesce(v.given, 0),"       \
-    " CASE WHEN v.trusted = 1 THEN " GW_SQL_LEFT                                                                       \
-    " ELSE 0 END, coalesce(v.trusted, 0), coalesce(v.reason, ''), coalesce(v.manifest, ''), "                          \
-    "d.attest_port" STANDING_FROM
+    " CASE WHEN v.trusted = 1 THEN max(" GW_SQL_LEFT ", 0) ELSE 0 END, coalesce(v.trusted, 0), d.attest_port, "        \
+                                                     "coalesce(v.reason, ''), coalesce(v.manifest, '')" STANDING_FROM
 
 static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)
 {
-    int64_t left = sqlite3_column_int64(stmt, 9);
-
     memset(s, 0, sizeof *s);
-    s->device = sqlite3_column_int64(stmt, 0);
-    gw_sql_copy(stmt, 1, s->name, sizeof s->name);
-    gw_sql_copy(stmt, 2, s->address, sizeof s->address);
-    s->policy = sqlite3_column_int64(stmt, 3);
-    s->is_enforced = sqlite3_column_int(stmt, 4) != 0;
-    s->exempt = sqlite3_column_int(stmt, 5) != 0;
-    s->quarantined = sqlite3_column_int(stmt, 6) != 0;
-    s->max_age_s = sqlite3_column_int64(stmt, 7);
-    s->at = sqlite3_column_int64(stmt, 8);
-    s->left = left > 0 ? left : 0;
-    s->trusted = sqlite3_column_int(stmt, 10) != 0;
-    s->port = (uint16_t)sqlite3_column_int(stmt, 13);
+    gw_sql_columns(stmt, "ittibbbiiibpct", &s->device, s->name, sizeof s->name, s->address, sizeof s->address,
+                   &s->policy, &s->is_enforced, &s->exempt, &s->quarantined, &s->max_age_s, &s->at, &s->left,
+                   &s->trusted, &s->port, s->reason, sizeof s->reason, s->manifest, sizeof s->manifest);
     if (!s->policy)
-        return;
-    gw_sql_copy(stmt, 12, s->manifest, sizeof s->manifest);
-    gw_sql_cut(stmt, 11, s->reason, sizeof s->reason);
-    if (!s->at)
+        s->reason[0] = s->manifest[0] = '\0';
+    else if (!s->at)
         snprintf(s->reason, sizeof s->reason, "it has not yet proved which firmware it runs");
     else if (s->trusted && !s->left)
         snprintf(s->reason, sizeof s->reason, "its evidence is older than the policy allows");
@@ -383,14 +361,8 @@ cmx_err gw_seen_set(struct gw_registry *r, const char *device, const struct gw_s
 
 void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s)
 {
-    sqlite3_stmt *stmt;
-
     memset(s, 0, sizeof *s);
-    if (!gw_sql_row(r, &stmt, NULL, "SELECT at, source, firmware, client FROM seen WHERE device = ?", "i", device)) {
-        s->at = sqlite3_column_int64(stmt, 0);
-        gw_sql_cut(stmt, 1, s->source, sizeof s->source);
-        gw_sql_cut(stmt, 2, s->firmware, sizeof s->firmware);
-        gw_sql_cut(stmt, 3, s->client, sizeof s->client);
-    }
-    sqlite3_finalize(stmt);
+    (void)!gw_sql_get(r, NULL, "SELECT at, source, firmware, client FROM seen WHERE device = ?", "i>iccc", device,
+                      &s->at, s->source, sizeof s->source, s->firmware, sizeof s->firmware, s->client,
+                      sizeof s->client);
 }

@@ -160,8 +160,7 @@ cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void
         "");
 
     while (!err) {
-        gw_sql_copy(stmt, 0, c.kind, sizeof c.kind);
-        gw_sql_copy(stmt, 1, c.name, sizeof c.name);
+        gw_sql_columns(stmt, "tt", c.kind, sizeof c.kind, c.name, sizeof c.name);
         err = gw_sql_next(r, stmt, fn(arg, &c, gw_sql_text(stmt, 2)), e);
     }
     return gw_sql_end(stmt, err);
@@ -402,24 +401,20 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
 {
     struct gw_grant p;
     sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_row(r, &stmt, e,
-                   "SELECT c.kind, c.name, d.name, coalesce(d.address, ''), p.port, min(p.ends_in), max(p.ends_in),"
-                   " c.id FROM active_grants p JOIN consumer c ON c.id = p.consumer JOIN device d ON d.id = p.device"
-                   " WHERE NOT ?2 AND d.revoked IS NULL AND (?1 = '' OR c.kind = ?1)"
-                   " GROUP BY c.kind, c.name, d.name, p.port ORDER BY c.kind, c.name, d.name, p.port",
-                   "ti", kind ? kind : "", (int64_t)r->stale);
+    /* Several grants may permit a service. Report the one that lasts longest: one without an end or, if each has an
+     * end, the one that ends last. */
+    cmx_err err = gw_sql_row(r, &stmt, e,
+                             "SELECT c.kind, c.name, d.name, coalesce(d.address, ''), p.port,"
+                             " iif(min(p.ends_in), max(p.ends_in), 0), c.id FROM active_grants p JOIN consumer c ON "
+                             "c.id = p.consumer JOIN device d ON d.id = p.device"
+                             " WHERE NOT ?2 AND d.revoked IS NULL AND (?1 = '' OR c.kind = ?1)"
+                             " GROUP BY c.kind, c.name, d.name, p.port ORDER BY c.kind, c.name, d.name, p.port",
+                             "ti", kind ? kind : "", (int64_t)r->stale);
 
     while (!err) {
-        gw_sql_copy(stmt, 0, p.consumer.kind, sizeof p.consumer.kind);
-        gw_sql_copy(stmt, 1, p.consumer.name, sizeof p.consumer.name);
-        gw_sql_copy(stmt, 2, p.device, sizeof p.device);
-        gw_sql_copy(stmt, 3, p.address, sizeof p.address);
-        p.port = (uint16_t)sqlite3_column_int(stmt, 4);
-        /* Several grants may permit this service. Report the one that lasts longest: one without an end or, if each has
-         * an end, the one that ends last. */
-        p.ends_in = sqlite3_column_int64(stmt, 5) ? sqlite3_column_int64(stmt, 6) : 0;
-        p.consumer_id = sqlite3_column_int64(stmt, 7);
+        gw_sql_columns(stmt, "ttttpii", p.consumer.kind, sizeof p.consumer.kind, p.consumer.name,
+                       sizeof p.consumer.name, p.device, sizeof p.device, p.address, sizeof p.address, &p.port,
+                       &p.ends_in, &p.consumer_id);
         err = gw_sql_next(r, stmt, fn(arg, &p), e);
     }
     return gw_sql_end(stmt, err);
@@ -433,16 +428,11 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
 
 static void read_record(sqlite3_stmt *stmt, struct gw_grant_record *g)
 {
-    int64_t left = sqlite3_column_int64(stmt, 5);
-
-    gw_sql_copy(stmt, 0, g->consumer.kind, sizeof g->consumer.kind);
-    gw_sql_copy(stmt, 1, g->consumer.name, sizeof g->consumer.name);
-    gw_sql_copy(stmt, 2, g->target, sizeof g->target);
-    g->port = (uint16_t)sqlite3_column_int(stmt, 3);
-    g->ends = sqlite3_column_int64(stmt, 4);
-    g->left = left > 0 ? left : 0;
-    g->break_glass = sqlite3_column_int(stmt, 6) != 0;
-    gw_sql_cut(stmt, 7, g->why, sizeof g->why);
+    gw_sql_columns(stmt, "tttpiibc", g->consumer.kind, sizeof g->consumer.kind, g->consumer.name,
+                   sizeof g->consumer.name, g->target, sizeof g->target, &g->port, &g->ends, &g->left, &g->break_glass,
+                   g->why, sizeof g->why);
+    if (g->left < 0)
+        g->left = 0;
 }
 
 cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record_fn fn, void *arg, struct cmx_why *e)

@@ -2,14 +2,8 @@
 
 cmx_err gw_meta_get(struct gw_registry *r, const char *key, char *out, size_t cap)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, NULL, "SELECT value FROM meta WHERE key = ?", "t", key);
-
     out[0] = '\0';
-    if (!err && !gw_sql_copy(stmt, 0, out, cap))
-        err = CMX_ENOSPC;
-    sqlite3_finalize(stmt);
-    return err;
+    return gw_sql_get(r, NULL, "SELECT value FROM meta WHERE key = ?", "t>x", key, out, cap);
 }
 
 cmx_err gw_meta_set(struct gw_registry *r, const char *key, const char *value, struct cmx_why *e)

@@ -60,15 +60,9 @@ static cmx_err read_row(struct gw_nodes *out, const struct gw_fleet *f, sqlite3_
 
     if (out->n == GW_NODES_MAX)
         return cmx_why_fail(e, CMX_EFORMAT, "the registry has more than %d gateways", GW_NODES_MAX);
-    gw_sql_copy(stmt, 0, n->name, sizeof n->name);
-    n->number = (unsigned)sqlite3_column_int(stmt, 1);
-    gw_sql_copy(stmt, 2, n->ssh, sizeof n->ssh);
-    gw_sql_copy(stmt, 3, n->underlay, sizeof n->underlay);
-    gw_sql_copy(stmt, 4, n->link_key, sizeof n->link_key);
-    n->joined = sqlite3_column_int64(stmt, 5);
-    n->seen = sqlite3_column_int64(stmt, 6);
-    n->sessions = sqlite3_column_int64(stmt, 7);
-    gw_sql_cut(stmt, 8, n->version, sizeof n->version);
+    gw_sql_columns(stmt, "ttttiiic", n->name, sizeof n->name, n->ssh, sizeof n->ssh, n->underlay, sizeof n->underlay,
+                   n->link_key, sizeof n->link_key, &n->joined, &n->seen, &n->sessions, n->version, sizeof n->version);
+    n->number = (unsigned)sqlite3_column_int(stmt, 8);
     if (check_node(n, NULL))
         return CMX_OK;
     out->n++;
@@ -86,8 +80,8 @@ cmx_err gw_nodes_read(struct gw_registry *r, const struct gw_fleet *f, struct gw
     if (gw_meta_get(r, "node", own, sizeof own))
         return CMX_OK;
     err = gw_sql_row(r, &stmt, e,
-                     "SELECT n.name, n.number, n.ssh, n.underlay, n.link_key, n.joined, s.seen, s.sessions,"
-                     " s.version FROM node n LEFT JOIN node_state s ON s.node = n.name ORDER BY n.number",
+                     "SELECT n.name, n.ssh, n.underlay, n.link_key, n.joined, s.seen, s.sessions, s.version,"
+                     " n.number FROM node n LEFT JOIN node_state s ON s.node = n.name ORDER BY n.number",
                      "");
     while (!err)
         err = gw_sql_next(r, stmt, read_row(out, f, stmt, e), e);
@@ -179,17 +173,10 @@ cmx_err gw_claim_put(struct gw_registry *r, const char *address, const char *nod
 cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NAME_MAX], int64_t *sequence,
                      struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, e, "SELECT node, sequence FROM claim WHERE address = ?", "t", address);
-
     node[0] = '\0';
     *sequence = 0;
-    if (!err) {
-        gw_sql_copy(stmt, 0, node, GW_NAME_MAX);
-        *sequence = sqlite3_column_int64(stmt, 1);
-    }
-    sqlite3_finalize(stmt);
-    return err;
+    return gw_sql_get(r, e, "SELECT node, sequence FROM claim WHERE address = ?", "t>ti", address, node,
+                      (size_t)GW_NAME_MAX, sequence);
 }
 
 cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e)

@@ -12,18 +12,17 @@ struct unique_check {
 static cmx_err check_unique(void *arg, const struct gw_party *p)
 {
     const struct unique_check *job = arg;
-    sqlite3_stmt *stmt;
+    char name[GW_NAME_MAX];
     cmx_err err;
 
     if (strcmp(p->kind, "device") == 0)
         return CMX_OK;
-    err = gw_sql_row(job->r, &stmt, job->e, "SELECT name FROM device WHERE address = ?", "t", p->address);
-    if (!err)
-        err = cmx_why_fail(job->e, CMX_EEXIST,
-                           "the address %s of %s is the identity of %s:%.80s; give the device another address",
-                           p->address, gw_sql_text(stmt, 0), p->kind, p->name);
-    sqlite3_finalize(stmt);
-    return err == CMX_ENOENT ? CMX_OK : err;
+    err = gw_sql_get(job->r, job->e, "SELECT name FROM device WHERE address = ?", "t>t", p->address, name, sizeof name);
+    if (err)
+        return err == CMX_ENOENT ? CMX_OK : err;
+    return cmx_why_fail(job->e, CMX_EEXIST,
+                        "the address %s of %s is the identity of %s:%.80s; give the device another address", p->address,
+                        name, p->kind, p->name);
 }
 
 static cmx_err check_consumer(struct unique_check *job, const struct gw_fleet *f, const struct gw_consumer *c)

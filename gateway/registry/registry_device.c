@@ -26,8 +26,7 @@ static cmx_err read_directs(struct gw_registry *r, struct gw_device *d, struct c
 
     for (d->n_directs = 0; !err && d->n_directs < GW_DIRECTS_MAX; err = gw_sql_step(r, stmt, e)) {
         struct gw_direct *x = &d->directs[d->n_directs++];
-        gw_sql_copy(stmt, 0, x->host, sizeof x->host);
-        x->port = (uint16_t)sqlite3_column_int(stmt, 1);
+        gw_sql_columns(stmt, "tp", x->host, sizeof x->host, &x->port);
     }
     return gw_sql_end(stmt, err);
 }
@@ -42,14 +41,9 @@ static cmx_err read_device(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_
     cmx_err err;
 
     memset(d, 0, sizeof *d);
-    d->id = sqlite3_column_int64(stmt, 0);
-    gw_sql_copy(stmt, 1, d->name, sizeof d->name);
-    gw_sql_copy(stmt, 2, d->address, sizeof d->address);
-    gw_sql_copy(stmt, 3, d->group, sizeof d->group);
-    gw_sql_copy(stmt, 4, d->fingerprint, sizeof d->fingerprint);
-    gw_sql_copy(stmt, 5, d->key_type, sizeof d->key_type);
-    d->enrolled = sqlite3_column_int64(stmt, 6);
-    d->revoked = sqlite3_column_int64(stmt, 7);
+    gw_sql_columns(stmt, "itttttii", &d->id, d->name, sizeof d->name, d->address, sizeof d->address, d->group,
+                   sizeof d->group, d->fingerprint, sizeof d->fingerprint, d->key_type, sizeof d->key_type,
+                   &d->enrolled, &d->revoked);
     err = read_ports(r, d, e);
     return err ? err : read_directs(r, d, e);
 }
@@ -93,16 +87,7 @@ cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn
 static cmx_err key_owner(struct gw_registry *r, const struct gw_key *k, char *name, size_t cap, int64_t *device,
                          bool *retired, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, e, KEY_OWNER, "t", k->fingerprint);
-
-    if (!err) {
-        gw_sql_copy(stmt, 0, name, cap);
-        *retired = sqlite3_column_int(stmt, 1) != 0;
-        *device = sqlite3_column_int64(stmt, 2);
-    }
-    sqlite3_finalize(stmt);
-    return err;
+    return gw_sql_get(r, e, KEY_OWNER, "t>tbi", k->fingerprint, name, cap, retired, device);
 }
 
 cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e)
@@ -197,19 +182,19 @@ static bool same_services(const struct gw_device *a, const struct gw_device *b)
 /* Call this if d's address belongs to another device. Returns CMX_EEXIST, with a message in e that names the owner. */
 static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_row(r, &stmt, e, "SELECT name, revoked IS NOT NULL FROM device WHERE address = ?", "t", d->address);
+    char name[GW_NAME_MAX];
+    bool revoked;
+    cmx_err err = gw_sql_get(r, e, "SELECT name, revoked IS NOT NULL FROM device WHERE address = ?", "t>tb", d->address,
+                             name, sizeof name, &revoked);
 
-    if (!err && sqlite3_column_int(stmt, 1))
-        err = cmx_why_fail(e, CMX_EEXIST,
-                           "the address %s belongs to %s, which is revoked; free it with 'cmxsafe gateway delete %s'",
-                           d->address, gw_sql_text(stmt, 0), gw_sql_text(stmt, 0));
-    else if (!err)
-        err = cmx_why_fail(e, CMX_EEXIST, "the address %s belongs to another device (%s); see 'cmxsafe gateway list'",
-                           d->address, gw_sql_text(stmt, 0));
-    sqlite3_finalize(stmt);
-    return err;
+    if (err)
+        return err;
+    if (revoked)
+        return cmx_why_fail(e, CMX_EEXIST,
+                            "the address %s belongs to %s, which is revoked; free it with 'cmxsafe gateway delete %s'",
+                            d->address, name, name);
+    return cmx_why_fail(e, CMX_EEXIST, "the address %s belongs to another device (%s); see 'cmxsafe gateway list'",
+                        d->address, name);
 }
 
 /* Enrols a device. If d->id is 0, adds a new device. Otherwise d->id is that of a revoked device, which was repaired
@@ -440,15 +425,11 @@ cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct g
 
 cmx_err gw_device_key_line(struct gw_registry *r, const struct gw_device *d, char *out, size_t cap, struct cmx_why *e)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_row(r, &stmt, e, "SELECT type || ' ' || blob FROM key WHERE device = ? AND retired IS NULL", "i", d->id);
+    cmx_err err = gw_sql_get(r, e, "SELECT type || ' ' || blob FROM key WHERE device = ? AND retired IS NULL", "i>x",
+                             d->id, out, cap);
 
     if (err == CMX_ENOENT)
         cmx_why_set(e, "%s has no key; give it one with 'cmxsafe gateway rotate'", d->name);
-    if (!err)
-        err = cmx_text_copy(out, cap, gw_sql_text(stmt, 0));
-    sqlite3_finalize(stmt);
     return err;
 }
 
@@ -470,14 +451,8 @@ bool gw_device_is_quarantined(struct gw_registry *r, const char *address)
 
 cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX])
 {
-    sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_row(r, &stmt, NULL, "SELECT name FROM device WHERE address = ? AND revoked IS NULL", "t", address);
-
-    if (!err)
-        gw_sql_copy(stmt, 0, name, GW_NAME_MAX);
-    sqlite3_finalize(stmt);
-    return err;
+    return gw_sql_get(r, NULL, "SELECT name FROM device WHERE address = ? AND revoked IS NULL", "t>t", address, name,
+                      (size_t)GW_NAME_MAX);
 }
 
 /* Stores the reason in the first line of the column detail, and one claim in each further line. */
@@ -497,18 +472,10 @@ cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, const char *ve
 
 void gw_attestation_get(struct gw_registry *r, int64_t device, struct gw_attestation *out)
 {
-    sqlite3_stmt *stmt;
-    const char *text;
-    size_t line;
-
     memset(out, 0, sizeof *out);
-    if (!gw_sql_row(r, &stmt, NULL, "SELECT at, verdict, detail FROM attestation WHERE device = ?", "i", device)) {
-        out->at = sqlite3_column_int64(stmt, 0);
-        gw_sql_copy(stmt, 1, out->verdict, sizeof out->verdict);
-        text = gw_sql_text(stmt, 2);
-        line = strcspn(text, "\n");
-        snprintf(out->detail, sizeof out->detail, "%.*s", (int)line, text);
-        snprintf(out->claims, sizeof out->claims, "%s", text[line] ? text + line + 1 : "");
-    }
-    sqlite3_finalize(stmt);
+    (void)!gw_sql_get(r, NULL,
+                      "SELECT at, verdict, substr(detail, 1, instr(detail || char(10), char(10)) - 1),"
+                      " substr(detail, instr(detail || char(10), char(10)) + 1) FROM attestation WHERE device = ?",
+                      "i>itcc", device, &out->at, out->verdict, sizeof out->verdict, out->detail, sizeof out->detail,
+                      out->claims, sizeof out->claims);
 }

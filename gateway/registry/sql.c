@@ -71,11 +71,11 @@ cmx_err gw_sql_next(struct gw_registry *r, sqlite3_stmt *stmt, cmx_err err, stru
     return err ? err : gw_sql_step(r, stmt, e);
 }
 
-static cmx_err bind_all(sqlite3_stmt *stmt, const char *types, va_list ap)
+static cmx_err bind_all(sqlite3_stmt *stmt, const char *types, va_list *ap)
 {
-    for (int i = 1; *types; i++, types++) {
-        int rc = *types == 'i' ? sqlite3_bind_int64(stmt, i, va_arg(ap, int64_t))
-                               : sqlite3_bind_text(stmt, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
+    for (int i = 1; *types && *types != '>'; i++, types++) {
+        int rc = *types == 'i' ? sqlite3_bind_int64(stmt, i, va_arg(*ap, int64_t))
+                               : sqlite3_bind_text(stmt, i, va_arg(*ap, const char *), -1, SQLITE_TRANSIENT);
         if (rc != SQLITE_OK)
             return CMX_ENOMEM;
     }
@@ -83,7 +83,7 @@ static cmx_err bind_all(sqlite3_stmt *stmt, const char *types, va_list ap)
 }
 
 static cmx_err prepare_v(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
-                         const char *types, va_list ap)
+                         const char *types, va_list *ap)
 {
     *out = NULL;
     if (sqlite3_prepare_v2(r->db, sql, -1, out, NULL) != SQLITE_OK)
@@ -111,7 +111,7 @@ cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **out, sqlite3_s
 }
 
 static cmx_err row_v(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
-                     va_list ap)
+                     va_list *ap)
 {
     cmx_err err = prepare_v(r, out, e, sql, types, ap);
 
@@ -125,7 +125,7 @@ cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, co
     cmx_err err;
 
     va_start(ap, types);
-    err = row_v(r, &stmt, e, sql, types, ap);
+    err = row_v(r, &stmt, e, sql, types, &ap);
     va_end(ap);
     return gw_sql_end(stmt, err);
 }
@@ -137,7 +137,7 @@ cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e,
     cmx_err err;
 
     va_start(ap, types);
-    err = row_v(r, out, e, sql, types, ap);
+    err = row_v(r, out, e, sql, types, &ap);
     va_end(ap);
     return err;
 }
@@ -149,7 +149,7 @@ cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, co
     cmx_err err;
 
     va_start(ap, types);
-    err = row_v(r, &stmt, e, sql, types, ap);
+    err = row_v(r, &stmt, e, sql, types, &ap);
     va_end(ap);
     if (!err && sqlite3_column_type(stmt, 0) == SQLITE_NULL)
         err = CMX_ENOENT;
@@ -173,15 +173,49 @@ const char *gw_sql_text(sqlite3_stmt *stmt, int column)
     return s ? s : "";
 }
 
-void gw_sql_cut(sqlite3_stmt *stmt, int column, char *out, size_t cap)
+/* False: a text 'x' does not fit. */
+static bool columns_v(sqlite3_stmt *stmt, const char *types, va_list *ap)
 {
-    snprintf(out, cap, "%s", gw_sql_text(stmt, column));
+    bool all_fit = true;
+
+    for (int i = 0; types[i]; i++) {
+        void *out = va_arg(*ap, void *);
+        size_t cap = strchr("tcx", types[i]) ? va_arg(*ap, size_t) : 0;
+        bool fits = types[i] == 'c' || !cap || (size_t)sqlite3_column_bytes(stmt, i) < cap;
+
+        if (cap)
+            snprintf(out, fits ? cap : 1, "%s", gw_sql_text(stmt, i));
+        else if (types[i] == 'i')
+            *(int64_t *)out = sqlite3_column_int64(stmt, i);
+        else if (types[i] == 'b')
+            *(bool *)out = sqlite3_column_int(stmt, i) != 0;
+        else
+            *(uint16_t *)out = (uint16_t)sqlite3_column_int(stmt, i);
+        all_fit &= fits || types[i] == 't';
+    }
+    return all_fit;
 }
 
-bool gw_sql_copy(sqlite3_stmt *stmt, int column, char *out, size_t cap)
+void gw_sql_columns(sqlite3_stmt *stmt, const char *types, ...)
 {
-    bool fits = (size_t)sqlite3_column_bytes(stmt, column) < cap;
+    va_list ap;
 
-    gw_sql_cut(stmt, column, out, fits ? cap : 1);
-    return fits;
+    va_start(ap, types);
+    (void)columns_v(stmt, types, &ap);
+    va_end(ap);
+}
+
+cmx_err gw_sql_get(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...)
+{
+    sqlite3_stmt *stmt;
+    va_list ap;
+    cmx_err err;
+
+    va_start(ap, types);
+    err = row_v(r, &stmt, e, sql, types, &ap);
+    if (!err && !columns_v(stmt, strchr(types, '>') + 1, &ap))
+        err = CMX_ENOSPC;
+    va_end(ap);
+    sqlite3_finalize(stmt);
+    return err;
 }

@@ -50,8 +50,12 @@ CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct c
 CMX_MUST_USE cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);
-/* Copies a text that identifies something, such as a name, an address or a key. If the text does not fit, sets out to
- * "" and returns false, because a cut text would identify something else. */
-bool gw_sql_copy(sqlite3_stmt *stmt, int column, char *out, size_t cap);
-/* Copies a text for people, such as a reason. A text that does not fit is cut. */
-void gw_sql_cut(sqlite3_stmt *stmt, int column, char *out, size_t cap);
+/* Copies the first columns of the present row. types: one letter for each column, which says what its argument is; 'i':
+ * int64_t *, 'b': bool *, 'p': uint16_t *, 't': char * and size_t, for a text that identifies something, such as a name
+ * or a key, 'c': char * and size_t, for a text for people, such as a reason. If a text 't' does not fit, copies "",
+ * because a cut text would identify something else; a text 'c' is cut. */
+void gw_sql_columns(sqlite3_stmt *stmt, const char *types, ...);
+/* Copies columns of the first row. types: the letters of gw_sql_prepare, '>', and the letters of gw_sql_columns; also
+ * 'x', which is like 't' for a text that must fit. CMX_ENOENT: there is no row, and nothing is copied; CMX_ENOSPC: a
+ * text 'x' does not fit. */
+CMX_MUST_USE cmx_err gw_sql_get(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);

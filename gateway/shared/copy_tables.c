@@ -31,8 +31,8 @@ static cmx_err read_columns(struct gw_registry *r, struct gw_copy_table *t, stru
 {
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(r, &stmt, e,
-                             "SELECT name, type, \"notnull\", coalesce(dflt_value, ''), pk FROM"
-                             " pragma_table_info(?) ORDER BY cid",
+                             "SELECT name, type = 'INTEGER', pk > 0 OR \"notnull\", coalesce(dflt_value, ''), pk > 0"
+                             " FROM pragma_table_info(?) ORDER BY cid",
                              "t", t->name);
 
     for (; !err; err = gw_sql_step(r, stmt, e)) {
@@ -43,12 +43,9 @@ static cmx_err read_columns(struct gw_registry *r, struct gw_copy_table *t, stru
             break;
         }
         t->n++;
-        gw_sql_copy(stmt, 0, c->name, sizeof c->name);
-        c->integer = strcmp(gw_sql_text(stmt, 1), "INTEGER") == 0;
+        gw_sql_columns(stmt, "tbbtb", c->name, sizeof c->name, &c->integer, &c->not_null, c->fallback,
+                       sizeof c->fallback, &c->key);
         c->rule = gw_copy_rule_of(t->name, c->name);
-        c->key = sqlite3_column_int(stmt, 4) > 0;
-        c->not_null = c->key || sqlite3_column_int(stmt, 2) != 0;
-        gw_sql_copy(stmt, 3, c->fallback, sizeof c->fallback);
     }
     return gw_sql_end(stmt, err);
 }
@@ -85,7 +82,7 @@ cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_tables *out, s
             break;
         }
         out->n++;
-        gw_sql_copy(stmt, 0, t->name, sizeof t->name);
+        gw_sql_columns(stmt, "t", t->name, sizeof t->name);
         describe(t);
         err = gw_sql_next(r, stmt, read_columns(r, t, e), e);
     }

@@ -1925,19 +1925,34 @@ static void test_long_texts(void **state)
 {
     struct cmx_why e = {0};
     sqlite3_stmt *stmt;
-    char out[8];
+    char out[4][8];
+    int64_t number = 0;
+    uint16_t port = 0;
+    bool flag = false;
 
     (void)state;
-    assert_int_equal(gw_sql_row(&gateway.registry, &stmt, &e, "SELECT '1234567', '12345678', NULL", ""), CMX_OK);
-    assert_true(gw_sql_copy(stmt, 0, out, sizeof out));
-    assert_string_equal(out, "1234567");
-    assert_false(gw_sql_copy(stmt, 1, out, sizeof out));
-    assert_string_equal(out, "");
-    gw_sql_cut(stmt, 1, out, sizeof out);
-    assert_string_equal(out, "1234567");
-    assert_true(gw_sql_copy(stmt, 2, out, sizeof out));
-    assert_string_equal(out, "");
+    assert_int_equal(
+        gw_sql_row(&gateway.registry, &stmt, &e, "SELECT '1234567', '12345678', '12345678', NULL, -5, 81, 2", ""),
+        CMX_OK);
+    gw_sql_columns(stmt, "ttctipb", out[0], sizeof out[0], out[1], sizeof out[1], out[2], sizeof out[2], out[3],
+                   sizeof out[3], &number, &port, &flag);
+    assert_string_equal(out[0], "1234567");
+    assert_string_equal(out[1], "");
+    assert_string_equal(out[2], "1234567");
+    assert_string_equal(out[3], "");
+    assert_int_equal(number, -5);
+    assert_int_equal(port, 81);
+    assert_true(flag);
     assert_int_equal(gw_sql_end(stmt, CMX_OK), CMX_OK);
+    assert_int_equal(gw_sql_get(&gateway.registry, &e, "SELECT ?, ?", "ti>xi", "1234567", INT64_C(7), out[1],
+                                sizeof out[1], &number),
+                     CMX_OK);
+    assert_string_equal(out[1], "1234567");
+    assert_int_equal(number, 7);
+    assert_int_equal(gw_sql_get(&gateway.registry, &e, "SELECT '12345678'", ">x", out[1], sizeof out[1]), CMX_ENOSPC);
+    assert_string_equal(out[1], "");
+    assert_int_equal(gw_sql_get(&gateway.registry, &e, "SELECT 1 WHERE 0", ">i", &number), CMX_ENOENT);
+    assert_int_equal(number, 7);
 }
 
 /* Of two claims to an address, the one with the higher sequence number stays. No two pairs of gateways use the same
