@@ -81,9 +81,7 @@ static cmx_err take_unapplied(struct follower *f, struct cmx_why *e)
     claims = gw_meta_get(r, "unapplied_claims", value, sizeof value) != CMX_ENOENT;
     if (gw_meta_get(r, "unclean", value, sizeof value) == CMX_OK)
         note_unclean(strtoul(value, NULL, 10));
-    err = gw_sql_run(r, e, "DELETE FROM meta WHERE key IN (" MARKS ")", "");
-    if (!err)
-        err = gw_sql_run(r, e, "COMMIT", "");
+    err = gw_sql_run(r, e, "DELETE FROM meta WHERE key IN (" MARKS "); COMMIT", "");
     if (err)
         gw_registry_rollback(r);
     f->unapplied |= rights;

@@ -81,11 +81,10 @@ cmx_err gw_authority_remove(struct gw_registry *r, const char *name, struct cmx_
     if (err == CMX_ENOENT)
         return cmx_why_fail(e, err, "no CA '%.80s'", name);
     if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM grants" ITS_CONSUMERS, "t", name);
-    if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM group_grants" ITS_CONSUMERS, "t", name);
-    if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM authority WHERE name = ?", "t", name);
+        err = gw_sql_run(r, e,
+                         "DELETE FROM grants" ITS_CONSUMERS "; DELETE FROM group_grants" ITS_CONSUMERS
+                         "; DELETE FROM authority WHERE name = ?1",
+                         "t", name);
     return err ? err : gw_event(r, "revoke-ca", name, a.fingerprint, e);
 }
 

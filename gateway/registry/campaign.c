@@ -185,9 +185,8 @@ cmx_err gw_campaign_remove(struct gw_registry *r, const char *name, struct cmx_w
         return err;
     if (c.state != GW_CAMPAIGN_STOPPED && c.state != GW_CAMPAIGN_DONE)
         return cmx_why_fail(e, CMX_EBUSY, "the campaign is %s; stop it first", campaign_states[c.state]);
-    err = gw_sql_run(r, e, "DELETE FROM campaign_device WHERE campaign = ?", "i", c.id);
-    if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM campaign WHERE id = ?", "i", c.id);
+    err = gw_sql_run(r, e, "DELETE FROM campaign_device WHERE campaign = ?1; DELETE FROM campaign WHERE id = ?1", "i",
+                     c.id);
     return err ? err : gw_event(r, "campaign-removed", name, "", e);
 }
 

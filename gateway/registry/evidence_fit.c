@@ -9,15 +9,10 @@
 
 cmx_err gw_evidence_fit(struct gw_registry *r, struct cmx_why *e)
 {
-    cmx_err err =
-        gw_sql_run(r, e,
-                   "DELETE FROM evidence WHERE trusted = 1 AND " POLICY_OF_EVIDENCE " IS NOT NULL AND manifest"
-                   " NOT IN (SELECT digest FROM policy_manifest WHERE policy = " POLICY_OF_EVIDENCE ")",
-                   "");
-
-    return err ? err
-               : gw_sql_run(r, e,
-                            "UPDATE evidence SET boot_ends = boot_ends - (ends - given - " AGE_OF_EVIDENCE "),"
-                            " ends = given + " AGE_OF_EVIDENCE " WHERE ends - given > " AGE_OF_EVIDENCE,
-                            "");
+    return gw_sql_run(r, e,
+                      "DELETE FROM evidence WHERE trusted = 1 AND " POLICY_OF_EVIDENCE " IS NOT NULL AND manifest"
+                      " NOT IN (SELECT digest FROM policy_manifest WHERE policy = " POLICY_OF_EVIDENCE ");"
+                      "UPDATE evidence SET boot_ends = boot_ends - (ends - given - " AGE_OF_EVIDENCE "),"
+                      " ends = given + " AGE_OF_EVIDENCE " WHERE ends - given > " AGE_OF_EVIDENCE,
+                      "");
 }

@@ -147,9 +147,8 @@ cmx_err gw_policy_remove(struct gw_registry *r, const char *target, bool is_devi
     if (err)
         return err == CMX_ENOENT ? CMX_OK : err;
     *out = GW_CHANGED;
-    err = gw_sql_run(r, e, "DELETE FROM policy_manifest WHERE policy = ?", "i", p.id);
-    if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM policy WHERE id = ?", "i", p.id);
+    err =
+        gw_sql_run(r, e, "DELETE FROM policy_manifest WHERE policy = ?1; DELETE FROM policy WHERE id = ?1", "i", p.id);
     if (!err)
         err = gw_evidence_fit(r, e);
     return err ? err : gw_event(r, "policy-remove", target, "", e);
@@ -256,7 +255,7 @@ cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t
     "SELECT d.id, d.name, coalesce(d.address, ''), coalesce(p.id, 0), coalesce(p.enforce, 0), d.exempt,"               \
     " EXISTS (SELECT 1 FROM quarantined q WHERE q.device = d.id), coalesce(p.max_age, 0), coalesce(v.given, 0),"       \
     " CASE WHEN v.trusted = 1 THEN max(" GW_SQL_LEFT ", 0) ELSE 0 END, coalesce(v.trusted, 0), d.attest_port, "        \
-                                                     "coalesce(v.reason, ''), coalesce(v.manifest, '')" STANDING_FROM
+    "coalesce(v.reason, ''), coalesce(v.manifest, '')" STANDING_FROM
 
 static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)
 {

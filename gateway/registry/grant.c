@@ -9,6 +9,9 @@
 #include "gateway/registry/plain_text.h"
 #include "gateway/registry/term.h"
 
+/* Retires the keys of the consumer ?1 at the time ?2. */
+#define RETIRE_KEYS "UPDATE key SET retired = ?2 WHERE consumer = ?1 AND retired IS NULL;"
+
 static const char name_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/";
 
 /* Changes a path such as "/a//b/" to "a/b": the packet filter counts the levels of the path, and two spellings of a
@@ -84,12 +87,6 @@ static bool has_key(struct gw_registry *r, int64_t consumer, const char *fingerp
                          "it", consumer, fingerprint) == CMX_OK;
 }
 
-static cmx_err retire_keys(struct gw_registry *r, int64_t consumer, struct cmx_why *e)
-{
-    return gw_sql_run(r, e, "UPDATE key SET retired = ? WHERE consumer = ? AND retired IS NULL", "ii",
-                      (int64_t)time(NULL), consumer);
-}
-
 static bool is_authority(struct gw_registry *r, const char *name)
 {
     return gw_sql_number(r, NULL, NULL, "SELECT 1 FROM authority WHERE name = ?", "t", name) == CMX_OK;
@@ -119,10 +116,9 @@ cmx_err gw_consumer_set_platform(struct gw_registry *r, const char *name, const 
     }
     err = gw_device_key_is_free(r, k, e);
     if (!err)
-        err = retire_keys(r, id, e);
-    if (!err)
-        err = gw_sql_run(r, e, "INSERT INTO key(fingerprint, consumer, type, blob, added) VALUES(?, ?, ?, ?, ?)",
-                         "titti", k->fingerprint, id, k->type, k->blob, (int64_t)time(NULL));
+        err = gw_sql_run(
+            r, e, RETIRE_KEYS "INSERT INTO key(consumer, added, fingerprint, type, blob) VALUES(?1, ?2, ?3, ?4, ?5)",
+            "iittt", id, (int64_t)time(NULL), k->fingerprint, k->type, k->blob);
     return err ? err : gw_event(r, "platform", name, k->fingerprint, e);
 }
 
@@ -139,11 +135,9 @@ cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_
     if (err == CMX_ENOENT)
         return cmx_why_fail(e, err, "no platform '%.80s'", name);
     if (!err)
-        err = retire_keys(r, id, e);
-    if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM grants WHERE consumer = ?", "i", id);
-    if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM group_grants WHERE consumer = ?", "i", id);
+        err = gw_sql_run(
+            r, e, RETIRE_KEYS "DELETE FROM grants WHERE consumer = ?1; DELETE FROM group_grants WHERE consumer = ?1",
+            "ii", id, (int64_t)time(NULL));
     *out = sqlite3_total_changes(r->db) > before ? GW_CHANGED : GW_UNCHANGED;
     return err || *out == GW_UNCHANGED ? err : gw_event(r, "revoke-platform", name, "", e);
 }
@@ -507,13 +501,6 @@ cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e)
 
 cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
 {
-    static const char *const rows[] = {
-        "DELETE FROM grants WHERE ends <> 0 AND " GW_SQL_LEFT " < 0",
-        "DELETE FROM group_grants WHERE ends <> 0 AND " GW_SQL_LEFT " < 0",
-        /* Evidence that is too old remains stored as the device's last verdict, but never counts again. */
-        "UPDATE evidence SET trusted = 0, reason = 'its evidence is older than the policy allows' WHERE trusted = 1 AND"
-        " " GW_SQL_LEFT " < 0",
-    };
     struct gw_grant_record g;
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(r, &stmt, e, RECORDS " WHERE ends <> 0 AND left < 0", "");
@@ -523,10 +510,16 @@ cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
         err = gw_sql_next(r, stmt, grant_event(r, "expire", &g.consumer, g.target, g.port, "", e), e);
     }
     err = gw_sql_end(stmt, err);
-    for (size_t i = 0; !err && i < sizeof rows / sizeof rows[0]; i++) {
-        err = gw_sql_run(r, e, rows[i], "");
-        if (i == 2 && !err)
-            *n += (size_t)sqlite3_changes(r->db);
-    }
-    return err ? err : note_time(r, true, e);
+    /* Evidence that is too old remains stored as the device's last verdict, but never counts again. */
+    if (!err)
+        err = gw_sql_run(r, e,
+                         "DELETE FROM grants WHERE ends <> 0 AND " GW_SQL_LEFT " < 0;"
+                         "DELETE FROM group_grants WHERE ends <> 0 AND " GW_SQL_LEFT " < 0;"
+                         "UPDATE evidence SET trusted = 0, reason = 'its evidence is older than the policy allows'"
+                         " WHERE trusted = 1 AND " GW_SQL_LEFT " < 0",
+                         "");
+    if (err)
+        return err;
+    *n += (size_t)sqlite3_changes(r->db);
+    return note_time(r, true, e);
 }

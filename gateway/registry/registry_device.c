@@ -320,11 +320,8 @@ cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struc
     return err ? err : enroll_known(r, d, &old, k, given, out, e);
 }
 
-static cmx_err retire_keys(struct gw_registry *r, int64_t device, struct cmx_why *e)
-{
-    return gw_sql_run(r, e, "UPDATE key SET retired = ? WHERE device = ? AND retired IS NULL", "ii",
-                      (int64_t)time(NULL), device);
-}
+/* Retires the keys of the device ?1 at the time ?2. */
+#define RETIRE_KEYS "UPDATE key SET retired = ?2 WHERE device = ?1 AND retired IS NULL;"
 
 cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e)
 {
@@ -336,25 +333,16 @@ cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *ou
     *out = d.revoked ? GW_UNCHANGED : GW_CHANGED;
     if (d.revoked)
         return CMX_OK;
-    err = gw_sql_run(r, e, "UPDATE device SET revoked = ? WHERE id = ?", "ii", (int64_t)time(NULL), d.id);
-    if (!err)
-        err = retire_keys(r, d.id, e);
-    /* Remove the grants to the device and free its ports: other devices of a small deployment may use the ports. */
-    if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM grants WHERE device = ?", "i", d.id);
-    if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM port WHERE device = ?", "i", d.id);
+    /* Also frees the device's ports, because other devices of a small deployment may use them. */
+    err = gw_sql_run(r, e,
+                     "UPDATE device SET revoked = ?2 WHERE id = ?1;" RETIRE_KEYS
+                     "DELETE FROM grants WHERE device = ?1; DELETE FROM port WHERE device = ?1",
+                     "ii", d.id, (int64_t)time(NULL));
     return err ? err : gw_event(r, "revoke", d.name, d.fingerprint, e);
 }
 
 cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e)
 {
-    static const char *const rows[] = {
-        "DELETE FROM key WHERE device = ?",    "DELETE FROM attestation WHERE device = ?",
-        "DELETE FROM seen WHERE device = ?",   "DELETE FROM evidence WHERE device = ?",
-        "DELETE FROM grants WHERE device = ?", "DELETE FROM port WHERE device = ?",
-        "DELETE FROM direct WHERE device = ?", "DELETE FROM campaign_device WHERE device = ?",
-        "DELETE FROM device WHERE id = ?"};
     struct gw_device d;
     cmx_err err = gw_device_get(r, name, &d, e);
 
@@ -363,20 +351,19 @@ cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why
     if (!d.revoked)
         return cmx_why_fail(e, CMX_EINVAL, "%s is active; revoke it first with 'cmxsafe gateway revoke %s'", d.name,
                             d.name);
+    /* Also deletes the device's policy. Otherwise a later device with this name would get it. */
     err = gw_sql_run(r, e,
-                     "INSERT INTO tombstone(fingerprint, name, deleted) SELECT fingerprint, ?, ? FROM key WHERE"
-                     " device = ?",
-                     "tii", d.name, (int64_t)time(NULL), d.id);
-    for (size_t i = 0; !err && i < sizeof rows / sizeof rows[0]; i++)
-        err = gw_sql_run(r, e, rows[i], "i", d.id);
-    /* Delete the device's policy. Otherwise a later device with this name would get it. */
-    if (!err)
-        err = gw_sql_run(r, e,
-                         "DELETE FROM policy_manifest WHERE policy IN (SELECT id FROM policy WHERE kind = 'device' AND"
-                         " target = ?)",
-                         "t", d.name);
-    if (!err)
-        err = gw_sql_run(r, e, "DELETE FROM policy WHERE kind = 'device' AND target = ?", "t", d.name);
+                     "INSERT INTO tombstone(fingerprint, name, deleted) SELECT fingerprint, ?2, ?3 FROM key WHERE"
+                     " device = ?1;"
+                     "DELETE FROM key WHERE device = ?1; DELETE FROM attestation WHERE device = ?1;"
+                     "DELETE FROM seen WHERE device = ?1; DELETE FROM evidence WHERE device = ?1;"
+                     "DELETE FROM grants WHERE device = ?1; DELETE FROM port WHERE device = ?1;"
+                     "DELETE FROM direct WHERE device = ?1; DELETE FROM campaign_device WHERE device = ?1;"
+                     "DELETE FROM device WHERE id = ?1;"
+                     "DELETE FROM policy_manifest WHERE policy IN (SELECT id FROM policy WHERE kind = 'device' AND"
+                     " target = ?2);"
+                     "DELETE FROM policy WHERE kind = 'device' AND target = ?2",
+                     "iti", d.id, d.name, (int64_t)time(NULL));
     return err ? err : gw_event(r, "delete", d.name, d.address, e);
 }
 
@@ -417,7 +404,7 @@ cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct g
     *out = GW_CHANGED;
     err = check_new_key(r, k, e);
     if (!err)
-        err = retire_keys(r, d.id, e);
+        err = gw_sql_run(r, e, RETIRE_KEYS, "ii", d.id, (int64_t)time(NULL));
     if (!err)
         err = add_key(r, d.id, k, e);
     return err ? err : gw_event(r, "rotate", d.name, k->fingerprint, e);

@@ -73,27 +73,26 @@ cmx_err gw_sql_next(struct gw_registry *r, sqlite3_stmt *stmt, cmx_err err, stru
 
 static cmx_err bind_all(sqlite3_stmt *stmt, const char *types, va_list *ap)
 {
+    int used = sqlite3_bind_parameter_count(stmt);
+
     for (int i = 1; *types && *types != '>'; i++, types++) {
-        int rc = *types == 'i' ? sqlite3_bind_int64(stmt, i, va_arg(*ap, int64_t))
-                               : sqlite3_bind_text(stmt, i, va_arg(*ap, const char *), -1, SQLITE_TRANSIENT);
-        if (rc != SQLITE_OK)
+        int64_t number = *types == 'i' ? va_arg(*ap, int64_t) : 0;
+        const char *text = *types == 'i' ? NULL : va_arg(*ap, const char *);
+
+        if (i <= used && (*types == 'i' ? sqlite3_bind_int64(stmt, i, number)
+                                        : sqlite3_bind_text(stmt, i, text, -1, SQLITE_TRANSIENT)) != SQLITE_OK)
             return CMX_ENOMEM;
     }
     return CMX_OK;
 }
 
-static cmx_err prepare_v(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql,
-                         const char *types, va_list *ap)
+/* Sets *sql to the text after the first statement. */
+static cmx_err row_v(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char **sql, const char *types,
+                     va_list *ap)
 {
-    *out = NULL;
-    if (sqlite3_prepare_v2(r->db, sql, -1, out, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(r->db, *sql, -1, out, sql) != SQLITE_OK || bind_all(*out, types, ap))
         return gw_sql_failed(r->db, e);
-    if (bind_all(*out, types, ap)) {
-        sqlite3_finalize(*out);
-        *out = NULL;
-        return gw_sql_failed(r->db, e);
-    }
-    return CMX_OK;
+    return gw_sql_step(r, *out, e);
 }
 
 cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **out, sqlite3_str *sql, struct cmx_why *e)
@@ -110,24 +109,19 @@ cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **out, sqlite3_s
     return err;
 }
 
-static cmx_err row_v(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
-                     va_list *ap)
-{
-    cmx_err err = prepare_v(r, out, e, sql, types, ap);
-
-    return err ? err : gw_sql_step(r, *out, e);
-}
-
 cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...)
 {
     sqlite3_stmt *stmt;
     va_list ap;
     cmx_err err;
 
-    va_start(ap, types);
-    err = row_v(r, &stmt, e, sql, types, &ap);
-    va_end(ap);
-    return gw_sql_end(stmt, err);
+    do {
+        va_start(ap, types);
+        err = row_v(r, &stmt, e, &sql, types, &ap);
+        va_end(ap);
+        err = gw_sql_end(stmt, err);
+    } while (!err && *sql);
+    return err;
 }
 
 cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e, const char *sql, const char *types,
@@ -137,7 +131,7 @@ cmx_err gw_sql_row(struct gw_registry *r, sqlite3_stmt **out, struct cmx_why *e,
     cmx_err err;
 
     va_start(ap, types);
-    err = row_v(r, out, e, sql, types, &ap);
+    err = row_v(r, out, e, &sql, types, &ap);
     va_end(ap);
     return err;
 }
@@ -149,7 +143,7 @@ cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct cmx_why *e, co
     cmx_err err;
 
     va_start(ap, types);
-    err = row_v(r, &stmt, e, sql, types, &ap);
+    err = row_v(r, &stmt, e, &sql, types, &ap);
     va_end(ap);
     if (!err && sqlite3_column_type(stmt, 0) == SQLITE_NULL)
         err = CMX_ENOENT;
@@ -212,7 +206,7 @@ cmx_err gw_sql_get(struct gw_registry *r, struct cmx_why *e, const char *sql, co
     cmx_err err;
 
     va_start(ap, types);
-    err = row_v(r, &stmt, e, sql, types, &ap);
+    err = row_v(r, &stmt, e, &sql, types, &ap);
     if (!err && !columns_v(stmt, strchr(types, '>') + 1, &ap))
         err = CMX_ENOSPC;
     va_end(ap);

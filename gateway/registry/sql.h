@@ -24,13 +24,15 @@ struct gw_registry {
 /* Returns SQLite's last error, with the message in e. db: NULL if the database could not be opened. */
 CMX_MUST_USE cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
 
+/* The functions below prepare a statement and bind its arguments. types: one letter for each argument; 't': const char
+ * * (NULL binds NULL), 'i': int64_t. */
+
 /* Prepares a statement without arguments that was written to `sql`, and frees `sql`. The caller finalizes the
  * statement. */
 CMX_MUST_USE cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **out, sqlite3_str *sql,
                                          struct cmx_why *e);
-/* Binds the arguments and runs a statement that returns no rows. types: one letter for each argument; 't': const char *
- * (NULL binds NULL), 'i': int64_t. CMX_EEXIST: the statement breaks a constraint, such as a uniqueness
- * constraint. */
+/* Runs one or more statements that return no rows, each with the same arguments (?1, ?2 and so on); stops after an
+ * error. CMX_EEXIST: a statement breaks a constraint, such as a uniqueness constraint. */
 CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);
 /* Steps to the next row. CMX_ENOENT: there are no more rows. */
 CMX_MUST_USE cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct cmx_why *e);
@@ -55,7 +57,7 @@ const char *gw_sql_text(sqlite3_stmt *stmt, int column);
  * or a key, 'c': char * and size_t, for a text for people, such as a reason. If a text 't' does not fit, copies "",
  * because a cut text would identify something else; a text 'c' is cut. */
 void gw_sql_columns(sqlite3_stmt *stmt, const char *types, ...);
-/* Copies columns of the first row. types: the letters of gw_sql_prepare, '>', and the letters of gw_sql_columns; also
+/* Copies columns of the first row. types: the letters of the arguments, '>', and the letters of gw_sql_columns; also
  * 'x', which is like 't' for a text that must fit. CMX_ENOENT: there is no row, and nothing is copied; CMX_ENOSPC: a
  * text 'x' does not fit. */
 CMX_MUST_USE cmx_err gw_sql_get(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);

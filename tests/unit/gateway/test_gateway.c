@@ -1953,6 +1953,17 @@ static void test_long_texts(void **state)
     assert_string_equal(out[1], "");
     assert_int_equal(gw_sql_get(&gateway.registry, &e, "SELECT 1 WHERE 0", ">i", &number), CMX_ENOENT);
     assert_int_equal(number, 7);
+    assert_int_equal(gw_sql_run(&gateway.registry, &e,
+                                "CREATE TEMP TABLE some(a UNIQUE, b); INSERT INTO some VALUES(?1, ?2);"
+                                "INSERT INTO some(a) VALUES(?1 + 1)",
+                                "it", INT64_C(1), "x"),
+                     CMX_OK);
+    assert_int_equal(gw_sql_run(&gateway.registry, &e,
+                                "DELETE FROM some WHERE a = ?1 + 1; INSERT INTO some(a) VALUES(?1); DELETE FROM some",
+                                "i", INT64_C(1)),
+                     CMX_EEXIST);
+    assert_int_equal(gw_sql_number(&gateway.registry, &number, &e, "SELECT count(*) FROM some", ""), CMX_OK);
+    assert_int_equal(number, 1);
 }
 
 /* Of two claims to an address, the one with the higher sequence number stays. No two pairs of gateways use the same
