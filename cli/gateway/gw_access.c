@@ -10,6 +10,7 @@
 #include "cli/gateway/gw_fleet_follow.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
+#include "gateway/registry/list.h"
 #include "gateway/registry/node.h"
 #include "gateway/registry/party.h"
 #include "gateway/registry/term.h"
@@ -67,13 +68,8 @@ struct access_lines {
 static cmx_err add_party(void *arg, const struct gw_party *p)
 {
     struct names *names = arg;
-    void *more = cmx_mem_grow(names->parties, names->n, &names->cap, sizeof names->parties[0]);
 
-    if (!more)
-        return CMX_ENOMEM;
-    names->parties = more;
-    names->parties[names->n++] = *p;
-    return CMX_OK;
+    return gw_list_add(&names->parties, &names->n, &names->cap, p, sizeof *p);
 }
 
 /* Compares addresses. Of two parties with the same address, the active one comes before the revoked one. */
@@ -268,17 +264,12 @@ static void print_here(struct access_job *job)
 static void keep_line(void *arg, const struct gw_node *node, char *line)
 {
     struct access_lines *l = arg;
-    char *text = l->full ? NULL : cmx_mem_strdup(line);
-    void *more = text ? cmx_mem_grow(l->list, l->n, &l->cap, sizeof l->list[0]) : NULL;
+    struct access_line x = {json_number(line, "at"), l->n, node->name, l->full ? NULL : cmx_mem_strdup(line)};
 
-    if (!more) {
-        cmx_mem_free(text);
-        l->full = true;
+    if (x.text && !gw_list_add(&l->list, &l->n, &l->cap, &x, sizeof x))
         return;
-    }
-    l->list = more;
-    l->list[l->n] = (struct access_line){json_number(text, "at"), l->n, node->name, text};
-    l->n++;
+    cmx_mem_free(x.text);
+    l->full = true;
 }
 
 static int compare_lines(const void *a, const void *b)

@@ -12,6 +12,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/evidence_policy.h"
+#include "gateway/registry/list.h"
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_inside.h"
@@ -180,7 +181,7 @@ static void reap_children(struct tick *t)
 struct settled {
     struct tick *t;
     const struct gw_campaign *campaign; /* the campaign whose devices are collected */
-    struct {
+    struct settled_update {
         const struct gw_campaign *campaign;
         struct gw_update update;
     } * list;
@@ -232,23 +233,16 @@ static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct g
 static cmx_err collect_attesting(void *arg, const struct gw_update *u)
 {
     struct settled *s = arg;
-    struct gw_update x = *u;
+    struct settled_update x = {s->campaign, *u};
     bool set_back = u->at > s->t->now; /* the clock was set back; storing the update sets u->at to the present time */
-    void *more;
 
     if (u->state != GW_UPDATE_ATTESTING)
         return CMX_OK;
     if (!set_back)
-        judge_evidence(s->t, s->campaign, &x);
-    if (!set_back && x.state == GW_UPDATE_ATTESTING)
+        judge_evidence(s->t, s->campaign, &x.update);
+    if (!set_back && x.update.state == GW_UPDATE_ATTESTING)
         return CMX_OK;
-    more = cmx_mem_grow(s->list, s->n, &s->cap, sizeof s->list[0]);
-    if (!more)
-        return CMX_ENOMEM;
-    s->list = more;
-    s->list[s->n].campaign = s->campaign;
-    s->list[s->n++].update = x;
-    return CMX_OK;
+    return gw_list_add(&s->list, &s->n, &s->cap, &x, sizeof x);
 }
 
 static uint64_t done_of(const struct gw_campaign *c)
@@ -401,18 +395,12 @@ static cmx_err choose_devices(struct tick *t, const struct gw_campaign *c)
 static cmx_err collect_campaign(void *arg, const struct gw_campaign *c)
 {
     struct tick *t = arg;
-    void *more;
 
     /* A paused campaign still completes updates that have begun; a stopped one finds out how they ended. */
     if ((c->state != GW_CAMPAIGN_ACTIVE || c->begins > t->now) && !c->count[GW_UPDATE_BEGUN] &&
         !c->count[GW_UPDATE_ATTESTING])
         return CMX_OK;
-    more = cmx_mem_grow(t->due, t->n_due, &t->cap_due, sizeof *c);
-    if (!more)
-        return CMX_ENOMEM;
-    t->due = more;
-    t->due[t->n_due++] = *c;
-    return CMX_OK;
+    return gw_list_add(&t->due, &t->n_due, &t->cap_due, c, sizeof *c);
 }
 
 /* Frees the children that ended. Their results must have been stored. */

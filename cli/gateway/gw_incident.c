@@ -9,6 +9,7 @@
 #include "cli/gateway/gw_connected.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/list.h"
 #include "gateway/registry/party.h"
 #include "gateway/registry/term.h"
 
@@ -166,7 +167,8 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
 {
     int64_t after = away_after(g);
     struct gw_connected connected = {0};
-    struct away *list = NULL, *more;
+    struct away *list = NULL;
+    struct away x;
     size_t n = 0, cap = 0;
     sqlite3_stmt *stmt;
     cmx_err err = gw_sql_row(&g->registry, &stmt, e, "SELECT d.id, d.name" AWAY, "i", (int64_t)time(NULL) - after);
@@ -175,12 +177,9 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
     for (; !err; err = gw_sql_step(&g->registry, stmt, e)) {
         if (gw_connected_has(&connected, gw_sql_text(stmt, 1)))
             continue;
-        more = cmx_mem_grow(list, n, &cap, sizeof *list);
-        if (!more)
+        gw_sql_columns(stmt, "it", &x.device, x.name, sizeof x.name);
+        if (gw_list_add(&list, &n, &cap, &x, sizeof x))
             break; /* the next call handles the others */
-        list = more;
-        gw_sql_columns(stmt, "it", &list[n].device, list[n].name, sizeof list->name);
-        n++;
     }
     err = gw_sql_end(stmt, err);
     gw_connected_free(&connected);

@@ -9,6 +9,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/version.h"
 #include "gateway/folder/gw_copy.h"
+#include "gateway/registry/list.h"
 #include "gateway/registry/node.h"
 #include "gateway/server/gw_control.h"
 
@@ -149,8 +150,7 @@ static void read_isolation(struct device *x, const char *claims)
 static cmx_err fleet_add(void *arg, const struct gw_device *d)
 {
     struct fleet *l = arg;
-    struct device *x;
-    void *more;
+    struct device x = {0};
     struct gw_seen seen;
     struct gw_attestation attested = {0};
 
@@ -158,22 +158,16 @@ static cmx_err fleet_add(void *arg, const struct gw_device *d)
         return CMX_OK;
     if (l->enrolled++ >= GW_METRICS_DEVICES_MAX)
         return CMX_OK;
-    more = cmx_mem_grow(l->devices, l->n, &l->cap, sizeof l->devices[0]);
-    if (!more)
-        return CMX_ENOMEM;
-    l->devices = more;
-    x = &l->devices[l->n++];
-    memset(x, 0, sizeof *x);
     gw_seen_get(&l->g->registry, d->id, &seen);
     gw_attestation_get(&l->g->registry, d->id, &attested);
-    snprintf(x->name, sizeof x->name, "%s", d->name);
-    snprintf(x->group, sizeof x->group, "%s", d->group);
-    snprintf(x->firmware, sizeof x->firmware, "%s", seen.firmware);
-    x->seen = seen.at;
-    x->attested = attested.at;
-    x->verdict = known_verdict(attested.verdict);
-    read_isolation(x, attested.claims);
-    return CMX_OK;
+    snprintf(x.name, sizeof x.name, "%s", d->name);
+    snprintf(x.group, sizeof x.group, "%s", d->group);
+    snprintf(x.firmware, sizeof x.firmware, "%s", seen.firmware);
+    x.seen = seen.at;
+    x.attested = attested.at;
+    x.verdict = known_verdict(attested.verdict);
+    read_isolation(&x, attested.claims);
+    return gw_list_add(&l->devices, &l->n, &l->cap, &x, sizeof x);
 }
 
 static int compare_names(const void *a, const void *b)

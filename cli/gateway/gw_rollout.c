@@ -12,6 +12,7 @@
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/list.h"
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_inside.h"
 
@@ -38,16 +39,9 @@ struct run {
 static cmx_err add_device(void *arg, const struct gw_device *d)
 {
     struct run *r = arg;
-    struct one *more;
+    const struct one x = {.device = *d};
 
-    if (d->revoked)
-        return CMX_OK;
-    more = cmx_mem_grow(r->list, r->n, &r->cap, sizeof *more);
-    if (!more)
-        return CMX_ENOMEM;
-    r->list = more;
-    r->list[r->n++] = (struct one){.device = *d};
-    return CMX_OK;
+    return d->revoked ? CMX_OK : gw_list_add(&r->list, &r->n, &r->cap, &x, sizeof x);
 }
 
 int gw_selection_check(const struct gw_selection *s, const char *command)

@@ -8,7 +8,7 @@
 #include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
 #include "cli/gateway/gw_status.h"
-#include "cmxsafe/core/mem.h"
+#include "gateway/registry/list.h"
 #include "gateway/server/gw_report.h"
 
 static const char about_status[] =
@@ -36,29 +36,18 @@ struct traffic_rows {
     size_t n, cap;
 };
 
-static struct traffic_row *rows_grow(struct traffic_rows *rows)
-{
-    void *more = cmx_mem_grow(rows->list, rows->n, &rows->cap, sizeof rows->list[0]);
-
-    if (!more)
-        return NULL;
-    rows->list = more;
-    return memset(&rows->list[rows->n++], 0, sizeof rows->list[0]);
-}
-
 /* Reads one list from a gateway's answer. False: out of memory. */
 static bool rows_read(struct traffic_rows *rows, const char *answer)
 {
     for (const char *object = json_first(answer, rows->list_key); object; object = json_next(object)) {
-        struct traffic_row *row = rows_grow(rows);
+        struct traffic_row row = {.at = json_number(object, "at"),
+                                  .length_ms = (uint64_t)json_number(object, "length_ms")};
 
-        if (!row)
-            return false;
-        json_text(object, "name", row->name, sizeof row->name);
-        row->at = json_number(object, "at");
-        row->length_ms = (uint64_t)json_number(object, "length_ms");
+        json_text(object, "name", row.name, sizeof row.name);
         for (size_t i = 0; i < rows->n_keys; i++)
-            row->counts[i] = (uint64_t)json_number(object, rows->keys[i]);
+            row.counts[i] = (uint64_t)json_number(object, rows->keys[i]);
+        if (gw_list_add(&rows->list, &rows->n, &rows->cap, &row, sizeof row))
+            return false;
     }
     return true;
 }

@@ -16,6 +16,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/crypto.h"
 #include "gateway/folder/gw_files.h"
+#include "gateway/registry/list.h"
 #include "gateway/registry/plain_text.h"
 
 #define FILE_MODE 0640
@@ -306,13 +307,10 @@ struct collecting {
 
 static cmx_err need(struct collecting *k, const char *digest)
 {
-    void *more = cmx_mem_grow(k->needed, k->n, &k->cap, sizeof k->needed[0]);
+    char copy[GW_DIGEST_MAX];
 
-    if (!more)
-        return CMX_ENOMEM;
-    k->needed = more;
-    snprintf(k->needed[k->n++], sizeof k->needed[0], "%s", digest);
-    return CMX_OK;
+    snprintf(copy, sizeof copy, "%s", digest);
+    return gw_list_add(&k->needed, &k->n, &k->cap, copy, sizeof copy);
 }
 
 static bool is_needed(const struct collecting *k, const char *digest)

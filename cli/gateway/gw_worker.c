@@ -18,6 +18,7 @@
 #include "cli/gateway/gw_publish.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
+#include "gateway/registry/list.h"
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
@@ -89,18 +90,13 @@ static struct known *find_known(struct worker *w, const char *name)
 /* Returns the entry for this device or platform. NULL: out of memory. */
 static struct seen *seen_of(struct worker *w, const char *name)
 {
-    void *more;
+    struct seen x = {.login = false};
 
     for (size_t i = 0; i < w->n_seen; i++)
         if (strcmp(w->seen[i].name, name) == 0)
             return &w->seen[i];
-    more = cmx_mem_grow(w->seen, w->n_seen, &w->cap_seen, sizeof w->seen[0]);
-    if (!more)
-        return NULL;
-    w->seen = more;
-    w->seen[w->n_seen] = (struct seen){.login = false};
-    snprintf(w->seen[w->n_seen].name, sizeof w->seen[0].name, "%s", name);
-    return &w->seen[w->n_seen++];
+    snprintf(x.name, sizeof x.name, "%s", name);
+    return gw_list_add(&w->seen, &w->n_seen, &w->cap_seen, &x, sizeof x) ? NULL : &w->seen[w->n_seen - 1];
 }
 
 static void take_entry(struct worker *w, const char *object)

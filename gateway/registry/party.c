@@ -12,6 +12,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/port/port.h"
+#include "gateway/registry/list.h"
 
 static cmx_err derive(const struct gw_fleet *f, const char *label, const void *data, size_t len,
                       char out[GW_ADDRESS_MAX], struct cmx_why *e)
@@ -370,13 +371,9 @@ struct each_allowed {
 static cmx_err allow(struct each_allowed *job, const struct gw_allowed *a)
 {
     struct gw_allowed_list *l = job->list;
-    void *more = cmx_mem_grow(l->entries, l->n, &l->cap, sizeof l->entries[0]);
+    cmx_err err = gw_list_add(&l->entries, &l->n, &l->cap, a, sizeof *a);
 
-    if (!more)
-        return cmx_why_fail(job->e, CMX_ENOMEM, "out of memory");
-    l->entries = more;
-    l->entries[l->n++] = *a;
-    return CMX_OK;
+    return err ? cmx_why_fail(job->e, err, "out of memory") : CMX_OK;
 }
 
 static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_allowed *a)

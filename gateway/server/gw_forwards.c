@@ -11,6 +11,7 @@
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/list.h"
 #include "gateway/server/gw_server.h"
 
 #define SOCKETS_MAX 256 /* maximum number of sockets that are read for one sshd; the first ones are its listeners */
@@ -66,17 +67,6 @@ static int by_inode(const void *a, const void *b)
     return (x->inode > y->inode) - (x->inode < y->inode);
 }
 
-static bool add_listener(struct gw_listeners *l, const struct gw_listener *one)
-{
-    void *more = cmx_mem_grow(l->list, l->n, &l->cap, sizeof l->list[0]);
-
-    if (!more)
-        return false;
-    l->list = more;
-    l->list[l->n++] = *one;
-    return true;
-}
-
 static void read_table(const char *path, struct gw_listeners *l)
 {
     FILE *f = fopen(path, "re");
@@ -93,7 +83,7 @@ static void read_table(const char *path, struct gw_listeners *l)
                    &one.inode) == 4 &&
             state == TCP_LISTEN_STATE && parse_address(hex, &one.at)) {
             one.at.port = (uint16_t)port;
-            room = add_listener(l, &one);
+            room = gw_list_add(&l->list, &l->n, &l->cap, &one, sizeof one) == CMX_OK;
         }
     }
     if (f)

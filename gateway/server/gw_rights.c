@@ -5,6 +5,7 @@
 
 #include "cmxsafe/core/mem.h"
 #include "gateway/registry/authline.h"
+#include "gateway/registry/list.h"
 
 #define NOWHERE "none.invalid" /* the destination that authline.c writes for a key that may open no port */
 
@@ -37,17 +38,6 @@ static int compare_digests(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-static bool add_open(struct gw_rights *r, size_t *cap, uint64_t digest)
-{
-    void *more = cmx_mem_grow(r->opens, r->n, cap, sizeof r->opens[0]);
-
-    if (!more)
-        return false;
-    r->opens = more;
-    r->opens[r->n++] = digest;
-    return true;
-}
-
 void gw_rights_free(struct gw_rights *r)
 {
     cmx_mem_free(r->opens);
@@ -64,9 +54,10 @@ static cmx_err rights_parse(struct gw_rights *r, const uint8_t *p, size_t len)
     while (len) {
         size_t n = option_length(p, len);
         bool is_open = n > sizeof open && memcmp(p, open, sizeof open - 1) == 0;
+        const uint64_t digest = digest_more(0xcbf29ce484222325u, p, n);
 
         if (is_open && !memmem(p, n, NOWHERE, sizeof NOWHERE - 1) &&
-            !add_open(r, &cap, digest_more(0xcbf29ce484222325u, p, n))) {
+            gw_list_add(&r->opens, &r->n, &cap, &digest, sizeof digest)) {
             gw_rights_free(r);
             return CMX_ENOMEM;
         }

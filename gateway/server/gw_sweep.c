@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
+#include "gateway/registry/list.h"
 #include "gateway/registry/party.h"
 #include "port/linux/child.h"
 
@@ -100,17 +101,6 @@ static bool is_doomed(const struct sweep *s, const struct inet_diag_sockid *id)
     return !allows(s->allowed, local, remote, id->idiag_dport) && !allows(s->allowed, remote, local, id->idiag_sport);
 }
 
-static bool id_add(struct id_list *l, const struct inet_diag_sockid *id)
-{
-    void *more = cmx_mem_grow(l->ids, l->n, &l->cap, sizeof l->ids[0]);
-
-    if (!more)
-        return false;
-    l->ids = more;
-    l->ids[l->n++] = *id;
-    return true;
-}
-
 /* True if id is the other end of an operator's connection. */
 static bool serves_operator(const struct sweep *s, const struct inet_diag_sockid *id)
 {
@@ -146,14 +136,18 @@ static int read_piece(struct sweep *s, int fd, void *piece)
     for (struct nlmsghdr *h = piece; len > 0 && NLMSG_OK(h, (size_t)len); h = NLMSG_NEXT(h, len)) {
         const struct inet_diag_msg *m = NLMSG_DATA(h);
         const struct nlmsgerr *error = NLMSG_DATA(h);
+        struct id_list *l;
+
         if (h->nlmsg_type == NLMSG_DONE)
             return 0;
         if (h->nlmsg_type == NLMSG_ERROR) {
             errno = -error->error;
             return -1;
         }
-        if (m->idiag_family == AF_INET6 && is_doomed(s, &m->id) &&
-            !id_add(m->idiag_uid == 0 ? &s->operators : &s->doomed, &m->id)) {
+        if (m->idiag_family != AF_INET6 || !is_doomed(s, &m->id))
+            continue;
+        l = m->idiag_uid == 0 ? &s->operators : &s->doomed;
+        if (gw_list_add(&l->ids, &l->n, &l->cap, &m->id, sizeof m->id)) {
             errno = ENOMEM;
             return -1;
         }
