@@ -291,11 +291,7 @@ static cmx_err write_all(struct tick *t, const struct settled *settled)
     for (size_t i = 0; !err && i < t->n_due; i++)
         if (is_over(&t->due[i]))
             err = end_campaign(t, &t->due[i]);
-    if (!err)
-        err = gw_registry_commit(&t->g->registry, t->e);
-    if (err)
-        gw_registry_rollback(&t->g->registry);
-    return err;
+    return gw_registry_end(&t->g->registry, err, t->e);
 }
 
 static bool any_ended(const struct gw_campaigns *w)

@@ -141,10 +141,7 @@ static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
         err = gw_registry_begin(r, e);
     if (!err)
         err = gw_grant_expire(r, &n, e);
-    if (!err)
-        err = gw_registry_commit(r, e);
-    if (err)
-        gw_registry_rollback(r);
+    err = gw_registry_end(r, err, e);
     f->unapplied |= n > 0;
     return err;
 }

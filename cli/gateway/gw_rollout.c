@@ -157,10 +157,11 @@ static cmx_err write_outcome(struct run *r, const struct one *x, const char *ver
 static void record(struct run *r, const struct one *x, const char *verdict, const char *detail)
 {
     struct cmx_why e = {0};
+    cmx_err err = gw_registry_begin_observed(&r->g.registry, &e);
 
-    if (gw_registry_begin_observed(&r->g.registry, &e) || write_outcome(r, x, verdict, detail, &e) ||
-        gw_registry_commit(&r->g.registry, &e)) {
-        gw_registry_rollback(&r->g.registry);
+    if (!err)
+        err = write_outcome(r, x, verdict, detail, &e);
+    if (gw_registry_end(&r->g.registry, err, &e)) {
         r->not_recorded++;
         (void)gw_fail("the outcome could not be stored", &e); /* the exit status will be 1 (summarize) */
     }
@@ -307,10 +308,7 @@ static cmx_err take_identity(struct run *r, struct cmx_why *e)
     err = gw_registry_begin(&r->g.registry, e);
     if (!err)
         err = gw_consumer_note(&r->g.registry, operator, e);
-    if (!err)
-        err = gw_registry_commit(&r->g.registry, e);
-    if (err)
-        gw_registry_rollback(&r->g.registry);
+    err = gw_registry_end(&r->g.registry, err, e);
     if (!err)
         err = gw_party_identity(&r->g.registry, &r->g.fleet, operator, r->reach.source, e);
     if (!err)

@@ -247,11 +247,7 @@ static cmx_err write_all(struct worker *w, bool *changed, struct cmx_why *e)
         err = gw_publish_write(&w->publish, &w->g, e);
     if (!err)
         err = gw_incidents_write(&w->incidents, &w->g, e);
-    if (!err)
-        err = gw_registry_commit(&w->g.registry, e);
-    if (err)
-        gw_registry_rollback(&w->g.registry);
-    return err;
+    return gw_registry_end(&w->g.registry, err, e);
 }
 
 static cmx_err store(struct worker *w, struct cmx_why *e)
@@ -302,11 +298,8 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
         err = write_seen(w, e);
     if (!err)
         err = gw_incident_write_away(&w->g, status, e);
+    err = gw_registry_end(&w->g.registry, err, e);
     if (!err)
-        err = gw_registry_commit(&w->g.registry, e);
-    if (err)
-        gw_registry_rollback(&w->g.registry);
-    else
         drop_seen(w);
     free(status);
     return err;

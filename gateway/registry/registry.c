@@ -203,11 +203,7 @@ static cmx_err upgrade(struct gw_registry *r, const char *path, struct cmx_why *
         if (!err)
             err = run_schemas(r, version, e);
     }
-    if (err) {
-        gw_registry_rollback(r);
-        return err;
-    }
-    return gw_registry_commit(r, e);
+    return gw_registry_end(r, err, e);
 }
 
 /* A reader can't upgrade the file, so this replaces r's database with an upgraded copy in memory. */
@@ -475,6 +471,14 @@ void gw_registry_rollback(struct gw_registry *r)
         r->sharing->rollback(r);
     if (r->db && !sqlite3_get_autocommit(r->db))
         sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+cmx_err gw_registry_end(struct gw_registry *r, cmx_err err, struct cmx_why *e)
+{
+    if (!err)
+        return gw_registry_commit(r, e);
+    gw_registry_rollback(r);
+    return err;
 }
 
 cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)

@@ -51,11 +51,7 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 
     if (!err)
         err = r->sharing ? gw_grant_note_time(r, e) : gw_grant_expire(r, n, e);
-    if (!err)
-        err = gw_registry_commit(r, e);
-    if (err)
-        gw_registry_rollback(r);
-    return err;
+    return gw_registry_end(r, err, e);
 }
 
 /* *n: how many grants were removed, plus how many pieces of evidence were marked as not trusted; not set for a shared

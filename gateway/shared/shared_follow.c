@@ -27,10 +27,7 @@ static cmx_err settle_there(struct gw_shared *s, struct gw_registry *r, struct c
     err = gw_shared_lock(s, r, e);
     if (!err)
         err = gw_shared_begin_on_copy(s, r, e);
-    if (err)
-        gw_registry_rollback(r);
-    else
-        err = gw_registry_commit(r, e);
+    err = gw_registry_end(r, err, e);
     r->sharing = own_sharing;
     r->shared = own_shared;
     return err;
@@ -144,10 +141,7 @@ static cmx_err follow_snapshot(struct gw_shared *s, struct gw_registry *r, enum 
         err = gw_sql_run(r, e, "PRAGMA defer_foreign_keys = ON", "");
     if (!err)
         err = take_changes(s, r, check, out, e);
-    if (!err)
-        err = gw_registry_commit(r, e);
-    else
-        gw_registry_rollback(r);
+    err = gw_registry_end(r, err, e);
     ended = err == CMX_ECLOSED ? CMX_OK : gw_pg_run(s->c, "ROLLBACK", NULL, NULL, err ? &ignored : e);
     return err ? err : ended;
 }

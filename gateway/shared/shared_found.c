@@ -137,11 +137,7 @@ cmx_err gw_shared_found_prepare(struct gw_registry *r, struct cmx_why *e)
         err = gw_registry_begin_own(r, e);
     if (!err)
         err = gw_meta_set(r, FOUNDING, id, e);
-    if (!err)
-        err = gw_registry_commit(r, e);
-    if (err)
-        gw_registry_rollback(r);
-    return err;
+    return gw_registry_end(r, err, e);
 }
 
 cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e)
