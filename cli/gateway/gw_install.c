@@ -140,11 +140,7 @@ static cmx_err write_sshd_config(struct gw *g, struct cmx_why *e)
     if (err)
         return err;
     f = open_memstream(&text, &len);
-    if (!f)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    err = gw_sshd_config(f, g, helper, e);
-    if (fclose(f) != 0 && !err)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    err = gw_file_end_text(f, f ? gw_sshd_config(f, g, helper, e) : CMX_OK, e);
     if (!err)
         err = gw_file_write(gw_path(g, "sshd_config", path), text, len, 0644, e);
     free(text); /* allocated by open_memstream */
@@ -157,13 +153,8 @@ static cmx_err write_unit(const struct gw *g, const char *dir, const char *file,
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
-    cmx_err err;
+    cmx_err err = gw_file_end_text(f, f ? gw_unit_text(f, g, file, program, e) : CMX_OK, e);
 
-    if (!f)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    err = gw_unit_text(f, g, file, program, e);
-    if (fclose(f) != 0 && !err)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     snprintf(path, sizeof path, "%s/%s", dir, file);
     if (!err)
         err = gw_file_write(path, text, len, 0644, e);

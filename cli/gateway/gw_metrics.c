@@ -27,9 +27,7 @@ static cmx_err make_text(const char *dir, char **text, size_t *len, bool *readab
     if (g && f)
         *readable = gw_metrics_put(f, g, dir, e);
     cmx_mem_free(g);
-    if (!f || fclose(f) != 0 || !g)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    return CMX_OK;
+    return gw_file_end_text(f, g ? CMX_OK : CMX_ENOMEM, e);
 }
 
 static int print_once(const char *dir, const char *file)

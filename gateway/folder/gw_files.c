@@ -105,6 +105,13 @@ cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct c
     return err == CMX_EBUSY || err == CMX_EPERM ? gw_file_write_in_place(target, text, len, 0, e) : err;
 }
 
+cmx_err gw_file_end_text(FILE *f, cmx_err err, struct cmx_why *e)
+{
+    if (!f || (fclose(f) != 0 && !err))
+        err = CMX_ENOMEM;
+    return err == CMX_ENOMEM ? cmx_why_fail(e, err, "out of memory") : err;
+}
+
 cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e)
 {
     char chunk[4096];

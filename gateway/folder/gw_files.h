@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "gateway/registry/registry.h"
 
@@ -19,6 +20,9 @@ CMX_MUST_USE cmx_err gw_file_rewrite(const char *path, const char *text, size_t 
 /* Removes the temporary files that gw_file_write left in the folder when a process was killed while it wrote one of
  * these n files. Files younger than a minute stay, because a writer may still use them. */
 void gw_file_remove_temporary(const char *folder, const char *const names[], size_t n);
+/* Ends a text that was written to f, which open_memstream returned; f NULL: open_memstream failed. err: the result of
+ * writing the text. Closes f. Returns err, or CMX_ENOMEM if memory ran out. */
+CMX_MUST_USE cmx_err gw_file_end_text(FILE *f, cmx_err err, struct cmx_why *e);
 /* Reads the whole file into *text; free it with free(), even after a failure. A missing file counts as empty. */
 CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, struct cmx_why *e);
 /* Creates the folder path with this mode, and the missing folders above it with mode 0755. If path exists, changes its

@@ -57,13 +57,11 @@ static cmx_err generate(struct gw *g, const struct generated *what, const struct
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
-    cmx_err err;
+    cmx_err err = CMX_OK;
 
-    if (!f)
-        return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    err = what->rules ? what->rules(f, g, allowed, e) : what->text(f, g, e);
-    if (fclose(f) != 0 && !err)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+    if (f)
+        err = what->rules ? what->rules(f, g, allowed, e) : what->text(f, g, e);
+    err = gw_file_end_text(f, err, e);
     gw_path(g, what->name, path);
     if (!err)
         err = what->in_place && !g->user && !g->simple ? gw_file_write_in_place(path, text, len, 0644, e)
@@ -120,18 +118,6 @@ static cmx_err load_host(struct gw *g, const struct gw_allowed_list *allowed, st
                : cmx_why_fail(e, CMX_EPERM, "the host's rules could not be loaded; see nft's message above");
 }
 
-static cmx_err names_text(struct gw *g, char **text, size_t *len, struct cmx_why *e)
-{
-    FILE *f = open_memstream(text, len);
-    cmx_err err = f ? gw_hosts_names(f, g, e) : CMX_ENOMEM;
-
-    if (f && fclose(f) != 0)
-        err = CMX_ENOMEM;
-    if (err == CMX_ENOMEM)
-        cmx_why_set(e, "out of memory");
-    return err;
-}
-
 /* Updates the block in /etc/hosts. If differs is not NULL, writes nothing, but sets *differs to whether the file would
  * change. */
 static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, bool *differs, struct cmx_why *e)
@@ -147,8 +133,7 @@ static cmx_err merge_etc_hosts(const struct gw *g, const char *lines, bool *diff
         f = open_memstream(&merged, &len);
         if (f)
             gw_etc_hosts_merge(f, g, old, old_len, lines);
-        if (!f || fclose(f) != 0)
-            err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
+        err = gw_file_end_text(f, CMX_OK, e);
     }
     if (!err && differs)
         *differs = len != old_len || memcmp(old, merged, len) != 0;
@@ -169,8 +154,11 @@ static cmx_err write_etc_hosts(struct gw *g, bool *differs, struct cmx_why *e)
     cmx_err err = CMX_OK;
     bool write = gw_meta_get(&g->registry, "etc_hosts", wanted, sizeof wanted) == CMX_OK && strcmp(wanted, "1") == 0;
 
-    if (write)
-        err = names_text(g, &lines, &len, e);
+    if (write) {
+        FILE *f = open_memstream(&lines, &len);
+
+        err = gw_file_end_text(f, f ? gw_hosts_names(f, g, e) : CMX_OK, e);
+    }
     if (!err) {
         err = merge_etc_hosts(g, lines, differs, e);
         if (err)

@@ -17,6 +17,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_copy.h"
+#include "gateway/folder/gw_files.h"
 #include "gateway/registry/authline.h"
 #include "gateway/registry/control_socket.h"
 #include "gateway/server/gw_access_log.h"
@@ -586,12 +587,12 @@ cmx_err gw_control(const struct gw *g, const char *request, char **answer, struc
     char *text = NULL;
     size_t len = 0;
     FILE *out = answer ? open_memstream(&text, &len) : NULL;
-    cmx_err err = answer && !out ? cmx_why_fail(e, CMX_ENOMEM, "out of memory") : ask(g, request, out, e);
+    cmx_err err = answer && !out ? CMX_OK : ask(g, request, out, e);
 
-    if (out && fclose(out) != 0 && !err)
-        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
-    if (answer)
+    if (answer) {
+        err = gw_file_end_text(out, err, e);
         *answer = err ? NULL : text;
+    }
     if (err)
         free(text); /* allocated by open_memstream */
     return err;
