@@ -1,6 +1,5 @@
 /* cmxsafe attest - verifies a device's identity and flash content: the options, and the exchange with the device. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/attest_tool.h"

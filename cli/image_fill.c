@@ -1,11 +1,9 @@
 /* image_fill.c - `cmxsafe image fill`: appends keyed, incompressible filler to an image, so that free flash has no room
  * for a copy of the expected content. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "cli/common/output_file.h"
 #include "cli/image_tool.h"

@@ -1,5 +1,4 @@
 /* cmxsafe - the operator's command. */
-#include <stdio.h>
 #include <string.h>
 
 #include "cli/cmd.h"

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/common/json_get.h"
 #include "cmxsafe/core/text.h"

@@ -1,6 +1,5 @@
 #include "cli/gateway/gw_evidence_check.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,7 +12,6 @@
 
 #include "cli/common/http_client.h"
 #include "cli/gateway/gw_store.h"
-#include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_account.h"

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "cli/gateway/gw_command.h"
-#include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/grant.h"

@@ -1,6 +1,5 @@
 /* `cmxsafe gateway image`: keeps firmware images for updates, and checks them with the fleet's update key. */
 #include <libgen.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 

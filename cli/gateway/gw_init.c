@@ -1,10 +1,6 @@
 #include <arpa/inet.h>
-#include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/gateway/gw_command.h"

@@ -1,7 +1,6 @@
 /* `cmxsafe gateway join`: makes this machine one more gateway of a fleet. Over SSH, it runs 'join --give' on a gateway
  * of the fleet; that command prints the settings that all gateways share. Then it runs 'init' with these settings and
  * adds this machine to the registry. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

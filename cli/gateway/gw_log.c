@@ -1,6 +1,5 @@
 /* `cmxsafe gateway log`: prints the registry's audit trail. */
 #include "cli/gateway/gw_command.h"
-#include "cmxsafe/core/text.h"
 
 static const char about[] =
     "Prints the registry's audit trail, the oldest entry first: enrolments, changes, rotations, revocations, "

@@ -2,8 +2,6 @@
 
 #include "cli/gateway/gw_command.h"
 #include "gateway/folder/gw_copy.h"
-#include "gateway/server/gw_apply.h"
-#include "gateway/server/gw_control.h"
 #include "gateway/shared/shared.h"
 
 static const char about[] =

@@ -8,7 +8,6 @@
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/node.h"
 #include "gateway/render/gw_bird.h"
-#include "gateway/server/gw_apply.h"
 
 /* Returns BIRD's list of its neighbours; NULL if BIRD is not running. Free with free(). */
 static char *ask_bird(const struct gw *g)

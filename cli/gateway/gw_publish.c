@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/common/json_get.h"
 #include "cmxsafe/port/port.h"

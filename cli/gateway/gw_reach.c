@@ -10,7 +10,6 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/evidence_policy.h"
 #include "gateway/registry/node.h"
-#include "gateway/server/gw_account.h"
 
 #define KNOWN_MS 10000 /* wait at most this long for other gateways; applying a change usually takes 1 s */
 #define TRY_MS 2000

@@ -2,7 +2,6 @@
  * gateways. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/common/json_get.h"
 #include "cli/gateway/gw_fleet_answer.h"

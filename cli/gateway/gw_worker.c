@@ -5,13 +5,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "cli/common/json_get.h"
 #include "cli/gateway/gw_campaign_run.h"
 #include "cli/gateway/gw_command.h"
-#include "cli/gateway/gw_connected.h"
 #include "cli/gateway/gw_evidence_check.h"
 #include "cli/gateway/gw_hooks.h"
 #include "cli/gateway/gw_incident.h"

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "cmxsafe/core/text.h"
 #include "gateway/registry/evidence_fit.h"
 #include "gateway/registry/grant.h"
 

@@ -1,6 +1,5 @@
 #include "gateway/registry/grant.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

@@ -5,8 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "cmxsafe/core/text.h"
-
 /* ---- addresses and ports of the links ---- */
 
 /* All nodes derive the same link prefix from the fleet's prefix. The link prefix is outside the fleet's prefix. */

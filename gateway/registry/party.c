@@ -10,7 +10,6 @@
 #include "cmxsafe/core/label.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/port/crypto.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/list.h"
 

@@ -1,11 +1,9 @@
 #include "gateway/registry/registry_device.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "cmxsafe/core/text.h"
 #include "gateway/registry/evidence_fit.h"
 
 static cmx_err read_ports(struct gw_registry *r, struct gw_device *d, struct cmx_why *e)

@@ -1,11 +1,9 @@
 #include "gateway/render/gw_nft.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cmxsafe/core/text.h"
 #include "gateway/registry/node.h"
 #include "gateway/registry/party.h"
 #include "gateway/render/gw_template.h"

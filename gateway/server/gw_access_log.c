@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -11,7 +10,6 @@
 
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_note.h"

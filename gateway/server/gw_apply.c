@@ -1,10 +1,7 @@
 #include "gateway/server/gw_apply.h"
 
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
-#include "gateway/folder/gw_folder.h"
 #include "gateway/folder/gw_program.h"
 #include "gateway/registry/node.h"
 #include "gateway/render/gw_bird.h"

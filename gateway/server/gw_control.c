@@ -7,14 +7,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_copy.h"
 #include "gateway/folder/gw_files.h"

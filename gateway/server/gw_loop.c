@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_fail.h"
 #include "gateway/registry/party.h"
@@ -26,7 +25,6 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_peer.h"
 #include "gateway/server/gw_server.h"
-#include "gateway/server/gw_session_identity.h"
 #include "port/linux/notify.h"
 
 #define EVENTS_AT_ONCE 64

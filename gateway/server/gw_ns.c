@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,7 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_fail.h"
 #include "gateway/folder/gw_files.h"

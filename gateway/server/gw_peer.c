@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_client.h"

@@ -12,9 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
-#include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_peer.h"
 #include "gateway/server/gw_server.h"
 
