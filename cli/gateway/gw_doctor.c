@@ -83,6 +83,14 @@ static void say_reason(struct doctor *d, finding f, const char *what, const stru
     say(d, f, what, why, todo ? todo + 2 : "see docs/GATEWAY.md");
 }
 
+static void check_call(struct doctor *d, const char *what, cmx_err (*call)(struct gw *g, struct cmx_why *e))
+{
+    struct cmx_why e = {0};
+    cmx_err err = call(&d->g, &e);
+
+    say_reason(d, err ? BAD : FINE, what, &e);
+}
+
 /* Runs a script in the gateway's namespaces. uid: see gw_inside. Returns true if the script's exit status is 0. */
 static bool inside_says(struct doctor *d, long uid, const char *script)
 {
@@ -269,27 +277,10 @@ static void check_key(struct doctor *d, const char *name)
 
 static void check_keys(struct doctor *d)
 {
-    struct cmx_why e = {0};
-
     check_key(d, "hostkey_ed25519");
     check_key(d, "hostkey_ecdsa");
     if (geteuid() == 0 && !d->g.user && !d->g.simple)
-        say_reason(d, gw_links_check_key(&d->g, &e) ? BAD : FINE, "the link key is the registered one", &e);
-}
-
-static void check_owners(struct doctor *d)
-{
-    struct cmx_why e = {0};
-
-    say_reason(d, gw_install_check_owners(&d->g, &e) ? BAD : FINE, "only the gateway's owner can change its files", &e);
-}
-
-static void check_store(struct doctor *d)
-{
-    struct cmx_why e = {0};
-    cmx_err err = gw_store_check(&d->g, &e);
-
-    say_reason(d, err ? BAD : FINE, "the policy and campaign files are intact", &e);
+        check_call(d, "the link key is the registered one", gw_links_check_key);
 }
 
 /* Without the file krl, sshd refuses every login. With a wrong file, it accepts revoked keys or refuses valid ones. */
@@ -311,13 +302,11 @@ static void check_krl(struct doctor *d)
     cmx_mem_free(krl.bytes);
 }
 
-static void check_helper(struct doctor *d)
+static cmx_err find_helper(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
-    struct cmx_why e = {0};
-    cmx_err err = d->g.user ? gw_helper_source(path, &e) : gw_helper_path(&d->g, path, &e);
 
-    say_reason(d, err ? BAD : FINE, "sshd can run the look-up helper", &e);
+    return g->user ? gw_helper_source(path, e) : gw_helper_path(g, path, e);
 }
 
 static bool can_unshare(int what)
@@ -360,9 +349,9 @@ static void check_limits(struct doctor *d)
 }
 
 /* True if the machine runs systemd, and this gateway has units. */
-static bool has_units(const struct doctor *d)
+static bool has_units(const struct gw *g)
 {
-    return !d->g.user && access("/run/systemd/system", F_OK) == 0 &&
+    return !g->user && access("/run/systemd/system", F_OK) == 0 &&
            access("/etc/systemd/system/cmxsafe-gateway.service", F_OK) == 0;
 }
 
@@ -403,7 +392,7 @@ static void check_running(struct doctor *d)
         free(answer); /* allocated by open_memstream */
         d->running = gw_control(&d->g, "status", &answer, &e) == CMX_OK;
     }
-    say_reason(d, d->running ? FINE : has_units(d) ? BAD : HINT, "the gateway is running", &e);
+    say_reason(d, d->running ? FINE : has_units(&d->g) ? BAD : HINT, "the gateway is running", &e);
     if (d->running)
         check_answer(d, answer);
     free(answer); /* allocated by open_memstream */
@@ -411,24 +400,22 @@ static void check_running(struct doctor *d)
 
 /* Checks that the gateway could listen on its port. Called while the gateway is not running; systemd may then already
  * listen on the port for it (cmxsafe-gateway.socket). */
-static void check_port_is_free(struct doctor *d)
+static cmx_err check_port_is_free(struct gw *g, struct cmx_why *e)
 {
     const char *argv[] = {"systemctl", "--quiet", "is-active", "cmxsafe-gateway.socket", NULL};
-    struct cmx_why e = {0};
-    cmx_err err = has_units(d) && gw_program_run(true, argv) ? CMX_OK : gw_start_check_listen(&d->g, &e);
 
-    say_reason(d, err ? BAD : FINE, "the gateway can listen on its port", &e);
+    return has_units(g) && gw_program_run(true, argv) ? CMX_OK : gw_start_check_listen(g, e);
 }
 
 /* Checks the socket that devices connect to. */
 static void check_port(struct doctor *d)
 {
-    const char *todo = has_units(d) ? gw_install_restart(&d->g) : "restart the gateway";
+    const char *todo = has_units(&d->g) ? gw_install_restart(&d->g) : "restart the gateway";
     char script[120];
     const char *argv[] = {"sh", "-c", script, NULL};
 
     if (!d->running) {
-        check_port_is_free(d);
+        check_call(d, "the gateway can listen on its port", check_port_is_free);
         return;
     }
     snprintf(script, sizeof script, "ss -Hltn 'sport = :%u' | grep -q .", d->g.port);
@@ -478,20 +465,17 @@ static void check_account(struct doctor *d)
     check(d, account_may(d, script), "sshd, run as the account, accepts its configuration", "sshd -T complains",
           "run 'cmxsafe gateway init' again; do not edit sshd_config");
     if (gw_helper_path(&d->g, helper, &e))
-        return; /* check_helper has reported this */
+        return; /* find_helper has reported this */
     snprintf(script, sizeof script, "'%.4000s' '%.4000s' SHA256:doctor", helper, d->g.dir);
     check(d, account_may(d, script), "the look-up helper, run as the account, can read the registry", "it fails",
           again);
 }
 
 /* Without the identity programs the gateway does not start, so there are no sessions. */
-static void check_identity(struct doctor *d)
+static cmx_err probe_identity(struct gw *g, struct cmx_why *e)
 {
-    struct cmx_why e = {0};
-
-    if (geteuid() == 0)
-        say_reason(d, gw_idsock_probe(&e) ? BAD : FINE,
-                   "identity programs can be attached (no session starts without them)", &e);
+    (void)g;
+    return gw_idsock_probe(e);
 }
 
 #define NET_UP "run 'cmxsafe gateway net up'"
@@ -547,7 +531,7 @@ static void check_network(struct doctor *d)
         check(d, inside_says(d, GW_USER_UID, sshd), "sshd accepts its configuration", "sshd -T complains",
               "run 'cmxsafe gateway init' again; do not edit sshd_config");
     if (applies(d, HOST) && access("/run/netns/" GW_NETNS, F_OK) != 0)
-        say(d, d->running || has_units(d) ? BAD : HINT, "the fleet's namespace exists", "it is missing",
+        say(d, d->running || has_units(&d->g) ? BAD : HINT, "the fleet's namespace exists", "it is missing",
             "run 'cmxsafe gateway net up', then restart the gateway");
     else
         check_scripts(d, network, GW_COUNT(network));
@@ -576,9 +560,9 @@ int gw_cmd_doctor(int argc, char **argv)
     check_scripts(&d, programs, GW_COUNT(programs));
     check_keys(&d);
     check_krl(&d);
-    check_owners(&d);
-    check_store(&d);
-    check_helper(&d);
+    check_call(&d, "only the gateway's owner can change its files", gw_install_check_owners);
+    check_call(&d, "the policy and campaign files are intact", gw_store_check);
+    check_call(&d, "sshd can run the look-up helper", find_helper);
     check_namespaces(&d);
     check_time(&d);
     check_limits(&d);
@@ -589,7 +573,8 @@ int gw_cmd_doctor(int argc, char **argv)
     if (applies(&d, HOST)) {
         check(&d, gw_apply_has_etc_hosts(&d.g), "/etc/hosts has the devices' names", "it was changed",
               "run 'cmxsafe gateway init'");
-        check_identity(&d);
+        if (geteuid() == 0)
+            check_call(&d, "identity programs can be attached (no session starts without them)", probe_identity);
     }
     check_network(&d);
     cmx_json_end(&d.json.j);

@@ -191,7 +191,7 @@ static cmx_err write_units(struct gw *g, struct cmx_why *e)
 }
 
 /* With write access to one of these files, a user can grant access or run commands as root. */
-cmx_err gw_install_check_owners(const struct gw *g, struct cmx_why *e)
+cmx_err gw_install_check_owners(struct gw *g, struct cmx_why *e)
 {
     static const char *const names[] = {".",   "run",   "store",     "registry.db", "sshd_config",
                                         "krl", "hosts", "fleet.nft", "host.nft"};

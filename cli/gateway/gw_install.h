@@ -8,7 +8,7 @@
 CMX_MUST_USE cmx_err gw_install(struct gw *g, struct cmx_why *e);
 
 /* CMX_EPERM: a user other than the gateway's owner can change one of its files. */
-CMX_MUST_USE cmx_err gw_install_check_owners(const struct gw *g, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_install_check_owners(struct gw *g, struct cmx_why *e);
 
 /* Computes the public part of the host key at path. */
 CMX_MUST_USE cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *e);
