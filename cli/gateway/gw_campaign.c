@@ -132,9 +132,7 @@ static int store_campaign(struct start_options *o, const char *name, struct gw_c
         status = gw_change_begin(x);
     if (status)
         return status;
-    c->parallel = (int64_t)o->pace.parallel;
-    c->first = (int64_t)o->pace.first;
-    c->stop_at = (int64_t)o->pace.stop_at;
+    c->pace = o->pace;
     c->port = (int64_t)o->port;
     x->outcome = GW_ADDED;
     err = cmx_text_copy(c->name, sizeof c->name, name) ? cmx_why_fail(&x->e, CMX_EINVAL, "the name is too long")
@@ -255,7 +253,7 @@ static void campaign_json(struct cmx_json *j, const struct gw_campaign *c)
     cmx_json_end(j);
     cmx_json_i64(j, "begins", c->begins);
     cmx_json_i64(j, "made", c->made);
-    cmx_json_i64(j, "first", c->first);
+    cmx_json_u64(j, "first", c->pace.first);
     for (int s = 0; s < GW_UPDATE_STATES; s++)
         cmx_json_i64(j, gw_update_state_text((gw_update_state)s), c->count[s]);
 }

@@ -250,12 +250,6 @@ static uint64_t done_of(const struct gw_campaign *c)
     return (uint64_t)(c->count[GW_UPDATE_DONE] + c->count[GW_UPDATE_FAILED]);
 }
 
-static struct gw_pace pace_of(const struct gw_campaign *c)
-{
-    return (struct gw_pace){
-        .parallel = (uint64_t)c->parallel, .first = (uint64_t)c->first, .stop_at = (uint64_t)c->stop_at};
-}
-
 static bool is_left(const struct gw_campaign *c)
 {
     return c->count[GW_UPDATE_WAITING] || c->count[GW_UPDATE_BEGUN] || c->count[GW_UPDATE_ATTESTING];
@@ -263,10 +257,8 @@ static bool is_left(const struct gw_campaign *c)
 
 static bool is_over(const struct gw_campaign *c)
 {
-    struct gw_pace pace = pace_of(c);
-
     return c->state == GW_CAMPAIGN_ACTIVE &&
-           (!is_left(c) || gw_pace_must_stop(&pace, done_of(c), (uint64_t)c->count[GW_UPDATE_FAILED]));
+           (!is_left(c) || gw_pace_must_stop(&c->pace, done_of(c), (uint64_t)c->count[GW_UPDATE_FAILED]));
 }
 
 static cmx_err end_campaign(struct tick *t, const struct gw_campaign *c)
@@ -326,7 +318,6 @@ static cmx_err write_progress(struct tick *t)
 struct choice {
     struct tick *t;
     const struct gw_campaign *campaign;
-    struct gw_pace pace;
     uint64_t running;
 };
 
@@ -344,7 +335,7 @@ static cmx_err start_begun(void *arg, const struct gw_update *u)
     struct choice *k = arg;
     bool open = u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN;
     bool runs = open && find_child(k->t->w, u->device); /* if `open` is false, a child belongs to another campaign */
-    bool strict = done_of(k->campaign) < k->pace.first;
+    bool strict = done_of(k->campaign) < k->campaign->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {
         add_child(k->t, k->campaign, u);
@@ -358,7 +349,7 @@ static cmx_err start_waiting(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
 
-    if (!gw_pace_may_start(&k->pace, done_of(k->campaign), k->running) ||
+    if (!gw_pace_may_start(&k->campaign->pace, done_of(k->campaign), k->running) ||
         k->t->w->n_children >= GW_CAMPAIGN_CHILDREN_MAX)
         return CMX_ECLOSED; /* no further update may start now */
     if (u->state == GW_UPDATE_WAITING && is_ripe(k, u)) {
@@ -370,7 +361,7 @@ static cmx_err start_waiting(void *arg, const struct gw_update *u)
 
 static cmx_err choose_devices(struct tick *t, const struct gw_campaign *c)
 {
-    struct choice k = {.t = t, .campaign = c, .pace = pace_of(c)};
+    struct choice k = {.t = t, .campaign = c};
     const bool active = c->state == GW_CAMPAIGN_ACTIVE;
     char image[GW_STORE_PATH_MAX];
     cmx_err err;

@@ -43,7 +43,7 @@ cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx
                      "INSERT INTO campaign(name, state, reason, image, version, opaque, manifests, begins, made,"
                      " parallel, first, stop_at, port) VALUES(?, 'active', '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                      "tttitiiiiii", c->name, c->image, c->version, (int64_t)c->opaque, manifests, c->begins, c->made,
-                     c->parallel, c->first, c->stop_at, c->port);
+                     (int64_t)c->pace.parallel, (int64_t)c->pace.first, (int64_t)c->pace.stop_at, c->port);
     if (err == CMX_EEXIST)
         return cmx_why_fail(e, err, "there is a campaign '%s' already; choose another name", c->name);
     if (err)
@@ -123,8 +123,8 @@ static cmx_err read_campaign(struct gw_registry *r, sqlite3_stmt *stmt, struct g
 
     memset(c, 0, sizeof *c);
     gw_sql_columns(stmt, "itctcbiiiiii", &c->id, c->name, sizeof c->name, c->reason, sizeof c->reason, c->image,
-                   sizeof c->image, c->version, sizeof c->version, &c->opaque, &c->begins, &c->made, &c->parallel,
-                   &c->first, &c->stop_at, &c->port);
+                   sizeof c->image, c->version, sizeof c->version, &c->opaque, &c->begins, &c->made, &c->pace.parallel,
+                   &c->pace.first, &c->pace.stop_at, &c->port);
     c->state = state < 0 ? GW_CAMPAIGN_STOPPED : (gw_campaign_state)state;
     read_manifests(c, gw_sql_text(stmt, 13));
     return read_counts(r, c, e);

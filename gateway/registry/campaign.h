@@ -27,6 +27,13 @@ typedef enum {
     GW_UPDATE_STATES, /* the number of states */
 } gw_update_state;
 
+/* When the update of another device may start. */
+struct gw_pace {
+    uint64_t parallel; /* maximum number of devices that are updated at the same time */
+    uint64_t first;    /* number of devices to update one by one at first; if one fails, no other update starts */
+    uint64_t stop_at;  /* stop when this percentage of the finished devices has failed; 100: never stop */
+};
+
 struct gw_campaign {
     int64_t id;
     char name[GW_NAME_MAX];
@@ -40,7 +47,7 @@ struct gw_campaign {
     size_t n_manifests;
     int64_t begins; /* Unix time */
     int64_t made;
-    int64_t parallel, first, stop_at; /* see struct gw_pace */
+    struct gw_pace pace;
     int64_t port;
     int64_t count[GW_UPDATE_STATES]; /* devices in each state */
 };
@@ -88,12 +95,6 @@ const char *gw_campaign_state_text(gw_campaign_state s);
 const char *gw_update_state_text(gw_update_state s);
 
 /* ---- when the update of another device may start, in campaigns and in rollouts from a terminal ---- */
-
-struct gw_pace {
-    uint64_t parallel; /* maximum number of devices that are updated at the same time */
-    uint64_t first;    /* number of devices to update one by one at first; if one fails, no other update starts */
-    uint64_t stop_at;  /* stop when this percentage of the finished devices has failed; 100: never stop */
-};
 
 /* True if the update of another device may start. done: number of devices that have finished, including failed ones. */
 bool gw_pace_may_start(const struct gw_pace *p, uint64_t done, uint64_t running);
