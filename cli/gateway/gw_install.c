@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "gateway/folder/gw_helper.h"
-#include "gateway/render/gw_sshd_config.h"
 #include "gateway/render/gw_units.h"
 #include "gateway/server/gw_control.h"
 
@@ -140,22 +139,23 @@ static cmx_err write_sshd_config(struct gw *g, struct cmx_why *e)
     if (err)
         return err;
     f = open_memstream(&text, &len);
-    err = gw_file_end_text(f, f ? gw_sshd_config(f, g, helper, e) : CMX_OK, e);
+    err = gw_file_end_text(f, f ? gw_units_sshd_config(f, g, helper, e) : CMX_OK, e);
     if (!err)
         err = gw_file_write(gw_path(g, "sshd_config", path), text, len, 0644, e);
     free(text); /* allocated by open_memstream */
     return err;
 }
 
-static cmx_err write_unit(const struct gw *g, const char *dir, const char *file, const char *program, struct cmx_why *e)
+static cmx_err write_unit(const struct gw *g, const char *dir, const struct gw_unit *unit, const char *program,
+                          struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
-    cmx_err err = gw_file_end_text(f, f ? gw_unit_text(f, g, file, program, e) : CMX_OK, e);
+    cmx_err err = gw_file_end_text(f, f ? gw_unit_text(f, g, unit, program, e) : CMX_OK, e);
 
-    snprintf(path, sizeof path, "%s/%s", dir, file);
+    snprintf(path, sizeof path, "%s/%s", dir, unit->file);
     if (!err)
         err = gw_file_write(path, text, len, 0644, e);
     free(text); /* allocated by open_memstream */
@@ -164,15 +164,6 @@ static cmx_err write_unit(const struct gw *g, const char *dir, const char *file,
 
 static cmx_err write_units(struct gw *g, struct cmx_why *e)
 {
-    static const struct {
-        const char *file;
-        bool fleet; /* for a fleet: the unit is not installed in a small deployment */
-    } units[] = {
-        {"cmxsafe-gateway-net.service", true},    {"cmxsafe-gateway-guard.service", true},
-        {"cmxsafe-gateway-bird.service", true},   {"cmxsafe-gateway.socket", false},
-        {"cmxsafe-gateway.service", false},       {"cmxsafe-gateway-metrics.service", false},
-        {"cmxsafe-gateway-metrics.timer", false},
-    };
     const char *dir = getenv("CMXSAFE_UNIT_DIR");
     char program[GW_PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
@@ -182,9 +173,9 @@ static cmx_err write_units(struct gw *g, struct cmx_why *e)
     if (g->user || n <= 0 || (!dir && access("/etc/systemd/system", W_OK) != 0))
         return CMX_OK;
     program[n] = '\0';
-    for (size_t i = 0; !err && i < GW_COUNT(units); i++)
-        if (!g->simple || !units[i].fleet)
-            err = write_unit(g, dir ? dir : "/etc/systemd/system", units[i].file, program, e);
+    for (size_t i = 0; !err && i < GW_UNITS; i++)
+        if (!g->simple || !gw_units[i].fleet)
+            err = write_unit(g, dir ? dir : "/etc/systemd/system", &gw_units[i], program, e);
     if (!err && !dir && access("/run/systemd/system", F_OK) == 0)
         (void)gw_program_run(true, reload); /* on failure, systemd warns when a unit is next started */
     return err;

@@ -6,6 +6,7 @@
 #include "gateway/render/gw_template.h"
 
 /* Templates of gateway/render/templates. */
+extern const char gw_template_sshd_config[];
 extern const char gw_template_unit_net[];
 extern const char gw_template_unit_guard[];
 extern const char gw_template_unit_bird[];
@@ -14,20 +15,17 @@ extern const char gw_template_unit_service[];
 extern const char gw_template_unit_metrics[];
 extern const char gw_template_unit_metrics_timer[];
 
-static const struct {
-    const char *file;
-    const char *text;
-} units[] = {
-    {"cmxsafe-gateway-net.service", gw_template_unit_net},
-    {"cmxsafe-gateway-guard.service", gw_template_unit_guard},
-    {"cmxsafe-gateway-bird.service", gw_template_unit_bird},
-    {"cmxsafe-gateway.socket", gw_template_unit_socket},
-    {"cmxsafe-gateway.service", gw_template_unit_service},
-    {"cmxsafe-gateway-metrics.service", gw_template_unit_metrics},
-    {"cmxsafe-gateway-metrics.timer", gw_template_unit_metrics_timer},
+const struct gw_unit gw_units[GW_UNITS] = {
+    {"cmxsafe-gateway-net.service", gw_template_unit_net, true},
+    {"cmxsafe-gateway-guard.service", gw_template_unit_guard, true},
+    {"cmxsafe-gateway-bird.service", gw_template_unit_bird, true},
+    {"cmxsafe-gateway.socket", gw_template_unit_socket, false},
+    {"cmxsafe-gateway.service", gw_template_unit_service, false},
+    {"cmxsafe-gateway-metrics.service", gw_template_unit_metrics, false},
+    {"cmxsafe-gateway-metrics.timer", gw_template_unit_metrics_timer, false},
 };
 
-cmx_err gw_unit_text(FILE *f, const struct gw *g, const char *file, const char *program, struct cmx_why *e)
+cmx_err gw_unit_text(FILE *f, const struct gw *g, const struct gw_unit *unit, const char *program, struct cmx_why *e)
 {
     const struct gw_template_value values[] = {
         {"program", .text = program},
@@ -45,10 +43,21 @@ cmx_err gw_unit_text(FILE *f, const struct gw *g, const char *file, const char *
 
     if (!err)
         err = gw_path_check(g->dir, e);
-    if (err)
-        return err;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-        if (strcmp(units[i].file, file) == 0)
-            return gw_template_write(f, units[i].text, values, NULL, e);
-    return cmx_why_fail(e, CMX_EINTERNAL, "there is no unit '%s'", file);
+    return err ? err : gw_template_write(f, unit->text, values, NULL, e);
+}
+
+cmx_err gw_units_sshd_config(FILE *f, const struct gw *g, const char *helper, struct cmx_why *e)
+{
+    const struct gw_template_value values[] = {
+        {"account", .text = g->account},
+        {"helper", .text = helper},
+        {"dir", .text = gw_inside_dir(g)},
+        {"gateway_ports", .text = g->simple ? "no" : "clientspecified"},
+        {0},
+    };
+    cmx_err err = gw_path_check(gw_inside_dir(g), e);
+
+    if (!err)
+        err = gw_path_check(helper, e);
+    return err ? err : gw_template_write(f, gw_template_sshd_config, values, NULL, e);
 }

@@ -31,7 +31,6 @@
 #include "gateway/render/gw_hosts_file.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/render/gw_snippet.h"
-#include "gateway/render/gw_sshd_config.h"
 #include "gateway/render/gw_template.h"
 #include "gateway/render/gw_units.h"
 #include "gateway/server/gw_pending.h"
@@ -1697,38 +1696,21 @@ static void test_golden(void **state)
         fclose(f);                                                                                                     \
     } while (0)
     gateway.user = false;
-    GENERATE(assert_int_equal(gw_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys", &e), CMX_OK));
+    GENERATE(assert_int_equal(gw_units_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys", &e), CMX_OK));
     golden("sshd_config", text);
     free(text);
     gateway.simple = true;
-    GENERATE(assert_int_equal(gw_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys", &e), CMX_OK));
+    GENERATE(assert_int_equal(gw_units_sshd_config(f, &gateway, "/usr/lib/cmxsafe/cmxsafe-authkeys", &e), CMX_OK));
     golden("sshd_config.simple", text);
     free(text);
-    GENERATE(assert_int_equal(gw_sshd_config(f, &gateway, "/opt/my tools/cmxsafe-authkeys", &e), CMX_EINVAL));
+    GENERATE(assert_int_equal(gw_units_sshd_config(f, &gateway, "/opt/my tools/cmxsafe-authkeys", &e), CMX_EINVAL));
     free(text);
     gateway.simple = false;
-    GENERATE(assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway.service", "/usr/bin/cmxsafe", &e), CMX_OK));
-    golden("cmxsafe-gateway.service", text);
-    free(text);
-    GENERATE(assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway.socket", "/usr/bin/cmxsafe", &e), CMX_OK));
-    golden("cmxsafe-gateway.socket", text);
-    free(text);
-    GENERATE(
-        assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-net.service", "/usr/bin/cmxsafe", &e), CMX_OK));
-    golden("cmxsafe-gateway-net.service", text);
-    free(text);
-    GENERATE(
-        assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-guard.service", "/usr/bin/cmxsafe", &e), CMX_OK));
-    golden("cmxsafe-gateway-guard.service", text);
-    free(text);
-    GENERATE(
-        assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-metrics.service", "/usr/bin/cmxsafe", &e), CMX_OK));
-    golden("cmxsafe-gateway-metrics.service", text);
-    free(text);
-    GENERATE(
-        assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-metrics.timer", "/usr/bin/cmxsafe", &e), CMX_OK));
-    golden("cmxsafe-gateway-metrics.timer", text);
-    free(text);
+    for (size_t i = 0; i < GW_UNITS; i++) {
+        GENERATE(assert_int_equal(gw_unit_text(f, &gateway, &gw_units[i], "/usr/bin/cmxsafe", &e), CMX_OK));
+        golden(gw_units[i].file, text);
+        free(text);
+    }
     snprintf(gateway.account, sizeof gateway.account, "daemon"); /* exists on every machine, with gid 1 */
     assert_int_equal(gw_meta_set(&gateway.registry, "link", "fdaa:bbbb:cccc::", &e), CMX_OK);
     assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
@@ -2026,10 +2008,6 @@ static void test_golden_nodes(void **state)
     free(text);
     GENERATE(assert_int_equal(gw_nft_fleet(f, &gateway, &allowed, &e), CMX_OK));
     golden("fleet.nodes.nft", text);
-    free(text);
-    GENERATE(
-        assert_int_equal(gw_unit_text(f, &gateway, "cmxsafe-gateway-bird.service", "/usr/bin/cmxsafe", &e), CMX_OK));
-    golden("cmxsafe-gateway-bird.service", text);
     free(text);
 }
 
