@@ -89,7 +89,7 @@ static cmx_err show_device(struct gw_read *x, const struct gw_device *d)
         put_claims(j, attested.claims);
         cmx_json_end(j);
         cmx_json_array(j, "grants");
-        err = gw_grant_each(&g->registry, NULL, print_grant, &job, &x->e);
+        err = gw_grant_each(&g->registry, print_grant, &job, &x->e);
         cmx_json_end(j);
         return err;
     }
@@ -110,7 +110,7 @@ static cmx_err show_device(struct gw_read *x, const struct gw_device *d)
            attested.verdict);
     printf(attested.detail[0] ? " (%s)\n" : "%s\n", attested.detail);
     printf("reached by     ");
-    err = gw_grant_each(&g->registry, NULL, print_grant, &job, &x->e);
+    err = gw_grant_each(&g->registry, print_grant, &job, &x->e);
     if (job.n == 0)
         printf("nobody\n");
     return err;

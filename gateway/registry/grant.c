@@ -390,7 +390,7 @@ cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_consumer *c, cons
     return grant_event(r, "ungrant", c, device, port, "", e);
 }
 
-cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, void *arg, struct cmx_why *e)
+cmx_err gw_grant_each(struct gw_registry *r, gw_grant_fn fn, void *arg, struct cmx_why *e)
 {
     struct gw_grant p;
     sqlite3_stmt *stmt;
@@ -400,9 +400,9 @@ cmx_err gw_grant_each(struct gw_registry *r, const char *kind, gw_grant_fn fn, v
                              "SELECT c.kind, c.name, d.name, coalesce(d.address, ''), p.port,"
                              " iif(min(p.ends_in), max(p.ends_in), 0), c.id FROM active_grants p JOIN consumer c ON "
                              "c.id = p.consumer JOIN device d ON d.id = p.device"
-                             " WHERE NOT ?2 AND d.revoked IS NULL AND (?1 = '' OR c.kind = ?1)"
+                             " WHERE NOT ? AND d.revoked IS NULL"
                              " GROUP BY c.kind, c.name, d.name, p.port ORDER BY c.kind, c.name, d.name, p.port",
-                             "ti", kind ? kind : "", (int64_t)r->stale);
+                             "i", (int64_t)r->stale);
 
     while (!err) {
         gw_sql_columns(stmt, "ttttpii", p.consumer.kind, sizeof p.consumer.kind, p.consumer.name,

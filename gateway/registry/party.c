@@ -525,7 +525,7 @@ cmx_err gw_allowed_read(struct gw_registry *r, const struct gw_fleet *f, const c
     *out = (struct gw_allowed_list){0};
     if (r->stale)
         return CMX_OK;
-    err = gw_grant_each(r, NULL, allow_grant, &job, e);
+    err = gw_grant_each(r, allow_grant, &job, e);
     if (!err)
         err = gw_device_each(r, NULL, allow_directs, &job, e);
     merge_allowed(out);

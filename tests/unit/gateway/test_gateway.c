@@ -706,7 +706,7 @@ static size_t active_grants(struct gw_registry *r)
     struct cmx_why e = {0};
 
     n_grants = 0;
-    assert_int_equal(gw_grant_each(r, NULL, count_grant, NULL, &e), CMX_OK);
+    assert_int_equal(gw_grant_each(r, count_grant, NULL, &e), CMX_OK);
     return n_grants;
 }
 
