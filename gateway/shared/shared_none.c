@@ -20,43 +20,18 @@ void gw_shared_close(struct gw_shared *s)
 {
 }
 
-cmx_err gw_shared_attach(struct gw_registry *r, const char *url, struct cmx_why *e)
-{
-    return unsupported(e);
-}
+#define UNSUPPORTED(name, ...)                                                                                         \
+    cmx_err name(__VA_ARGS__, struct cmx_why *e)                                                                       \
+    {                                                                                                                  \
+        return unsupported(e);                                                                                         \
+    }
 
-cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, struct cmx_why *e)
-{
-    return unsupported(e);
-}
-
-cmx_err gw_shared_found_prepare(struct gw_registry *r, struct cmx_why *e)
-{
-    return unsupported(e);
-}
-
-cmx_err gw_shared_behind(struct gw_shared *s, struct gw_registry *r, bool *behind, struct cmx_why *e)
-{
-    return unsupported(e);
-}
-
-cmx_err gw_shared_check_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
-{
-    return unsupported(e);
-}
-
-cmx_err gw_shared_follow(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
-                         struct gw_copy_changes *out, struct cmx_why *e)
-{
-    return unsupported(e);
-}
-
-cmx_err gw_shared_wait(struct gw_shared *s, int timeout_ms, struct cmx_why *e)
-{
-    return unsupported(e);
-}
-
-cmx_err gw_shared_prune(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
-{
-    return unsupported(e);
-}
+UNSUPPORTED(gw_shared_attach, struct gw_registry *r, const char *url)
+UNSUPPORTED(gw_shared_found, struct gw_registry *r, const char *url, bool adopt)
+UNSUPPORTED(gw_shared_found_prepare, struct gw_registry *r)
+UNSUPPORTED(gw_shared_behind, struct gw_shared *s, struct gw_registry *r, bool *behind)
+UNSUPPORTED(gw_shared_check_tables, struct gw_shared *s, struct gw_registry *r)
+UNSUPPORTED(gw_shared_follow, struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,
+            struct gw_copy_changes *out)
+UNSUPPORTED(gw_shared_wait, struct gw_shared *s, int timeout_ms)
+UNSUPPORTED(gw_shared_prune, struct gw_shared *s, struct gw_registry *r)
