@@ -61,14 +61,14 @@ struct cmx_json *gw_read_object(struct gw_read *x)
     return read_begin_json(x, cmx_json_object);
 }
 
-int gw_read_finish(struct gw_read *x, cmx_err err)
+int gw_read_finish(struct gw_read *x, bool failed)
 {
     if (x->printing) {
         cmx_json_end(&x->json.j);
         (void)gw_json_end(&x->json); /* main reports a failed write to stdout */
     }
     gw_folder_close(&x->g);
-    return err ? gw_fail(x->what, &x->e) : CLI_OK;
+    return failed ? gw_fail(x->what, &x->e) : CLI_OK;
 }
 
 int gw_change_begin(struct gw_change *x)
@@ -96,21 +96,21 @@ static int apply_changes(struct gw *g, struct cmx_why *e)
     return gw_fail("the registry was updated but applying it failed", e);
 }
 
-int gw_change_finish(struct gw_change *x, cmx_err err)
+int gw_change_finish(struct gw_change *x, bool failed)
 {
-    if (err || x->common.dry_run)
+    if (failed || x->common.dry_run)
         gw_registry_rollback(&x->g.registry);
     else
-        err = gw_registry_commit(&x->g.registry, &x->e);
-    if (!err && !x->common.dry_run)
+        failed = gw_registry_commit(&x->g.registry, &x->e) != CMX_OK;
+    if (!failed && !x->common.dry_run)
         return apply_changes(&x->g, &x->e);
     gw_folder_close(&x->g);
-    return err ? gw_fail(x->what, &x->e) : CLI_OK;
+    return failed ? gw_fail(x->what, &x->e) : CLI_OK;
 }
 
-int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...)
+int gw_change_report(struct gw_change *x, bool failed, const char *fmt, ...)
 {
-    int status = gw_change_finish(x, err);
+    int status = gw_change_finish(x, failed);
     va_list ap;
 
     if (status)

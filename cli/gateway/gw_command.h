@@ -49,9 +49,9 @@ int gw_read_begin(struct gw_read *x);
  * returns NULL. */
 struct cmx_json *gw_read_array(struct gw_read *x);
 struct cmx_json *gw_read_object(struct gw_read *x);
-/* Ends the document and closes g. If err is not CMX_OK, prints the error, with x->e as the reason. CLI_OK or
+/* Ends the document and closes g. If the command has failed, prints the error, with x->e as the reason. CLI_OK or
  * CLI_FAILED. */
-int gw_read_finish(struct gw_read *x, cmx_err err);
+int gw_read_finish(struct gw_read *x, bool failed);
 
 /* A command that changes the registry. Zero it and set `what`. */
 struct gw_change {
@@ -67,12 +67,12 @@ struct gw_change {
  * status: the error was printed. */
 int gw_change_begin(struct gw_change *x);
 
-/* If err is set or in a dry run, rolls back. Otherwise commits, and then applies the registry: writes the hosts file,
- * writes and loads the packet filter, and has the running gateway check its sessions. Closes g. Prints errors, with
- * x->e as the reason. CLI_OK or CLI_FAILED. */
-int gw_change_finish(struct gw_change *x, cmx_err err);
+/* If the command has failed or in a dry run, rolls back. Otherwise commits, and then applies the registry: writes the
+ * hosts file, writes and loads the packet filter, and has the running gateway check its sessions. Closes g. Prints
+ * errors, with x->e as the reason. CLI_OK or CLI_FAILED. */
+int gw_change_finish(struct gw_change *x, bool failed);
 /* Like gw_change_finish, but on success also prints the result: the text of fmt, or with --json the outcome. */
-int gw_change_report(struct gw_change *x, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
+int gw_change_report(struct gw_change *x, bool failed, const char *fmt, ...) CMX_PRINTF(3, 4);
 
 /* Call this before the transaction ends, after a device got an address or a party was added. Returns CMX_EEXIST if a
  * device has the identity of another party as its address. c: the added party; NULL: any party may be affected. */

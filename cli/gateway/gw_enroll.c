@@ -174,21 +174,14 @@ static int run(struct enroll_job *job)
     struct gw_change *x = &job->x;
     struct gw_device d;
     struct gw_key k;
-    cmx_err err;
     int status = gw_change_begin(x);
 
     if (status)
         return status;
-    err = read_key(job, &k);
-    if (!err)
-        err = gw_enroll_fields(&x->g, &job->fields, &k, &d, &x->outcome, &x->e);
-    if (!err)
-        err = store_attest_key(job);
-    if (!err)
-        err = store_attest_port(job);
-    if (!err && (job->fields.address || job->fields.mac))
-        err = gw_command_check_identities(&x->g, NULL, &x->e);
-    status = gw_change_finish(x, err);
+    status = gw_change_finish(
+        x, read_key(job, &k) || gw_enroll_fields(&x->g, &job->fields, &k, &d, &x->outcome, &x->e) ||
+               store_attest_key(job) || store_attest_port(job) ||
+               ((job->fields.address || job->fields.mac) && gw_command_check_identities(&x->g, NULL, &x->e)));
     if (!status)
         print_result(job, &d);
     return status;

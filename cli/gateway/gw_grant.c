@@ -166,28 +166,23 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
     struct gw_grant_terms terms;
     bool remove = o->remove;
     size_t devices = 1;
-    cmx_err err;
+    bool failed;
     int status = gw_change_begin(x);
 
     if (status)
         return status;
-    err = gw_consumer_parse(&consumer, who, e);
-    if (!err)
-        err = parse_target(&x->g, target, device, &port, e);
-    if (!err)
-        err = read_terms(o, &terms, e);
-    if (!err)
-        err = remove ? remove_grant(x, &consumer, device, port)
-                     : gw_grant_set(&x->g.registry, &consumer, device, port, &terms, &x->outcome, e);
-    if (!err && x->g.simple && strcmp(consumer.kind, "platform") != 0)
-        err = cmx_why_fail(e, CMX_ENOTSUP,
-                           "in a small deployment, ports are on the loopback, where every local user can reach them; "
-                           "grant the port to a platform, or set up a gateway with addresses");
-    if (!err && !remove)
-        err = gw_command_check_identities(&x->g, &consumer, e);
-    if (!err && !remove && device[0] == '@')
-        err = gw_command_count_group(&x->g, device + 1, &devices, e);
-    status = gw_change_report(x, err, "%s:%s %s %s (%s)", consumer.kind, consumer.name,
+    failed = gw_consumer_parse(&consumer, who, e) || parse_target(&x->g, target, device, &port, e) ||
+             read_terms(o, &terms, e) ||
+             (remove ? remove_grant(x, &consumer, device, port)
+                     : gw_grant_set(&x->g.registry, &consumer, device, port, &terms, &x->outcome, e));
+    if (!failed && x->g.simple && strcmp(consumer.kind, "platform") != 0)
+        failed = cmx_why_fail(e, CMX_ENOTSUP,
+                              "in a small deployment, ports are on the loopback, where every local user can reach "
+                              "them; grant the port to a platform, or set up a gateway with addresses");
+    if (!failed && !remove)
+        failed = gw_command_check_identities(&x->g, &consumer, e) ||
+                 (device[0] == '@' && gw_command_count_group(&x->g, device + 1, &devices, e));
+    status = gw_change_report(x, failed, "%s:%s %s %s (%s)", consumer.kind, consumer.name,
                               remove ? "no longer reaches" : "may reach", target, gw_outcome_text(x->outcome));
     if (!status && !remove)
         note_unknown_name(&consumer);

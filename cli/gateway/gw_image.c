@@ -106,7 +106,7 @@ static int image_key(int argc, char **argv)
                  "ids of the keys.",
                  0, CMX_OTA_KEYS_MAX, options);
     struct cmx_ota_keys keys = {0};
-    cmx_err err;
+    bool failed;
 
     if (cli_parse(&line, argc, argv, &x.status))
         return x.status;
@@ -119,10 +119,9 @@ static int image_key(int argc, char **argv)
             return CLI_FAILED;
     if (gw_change_begin(&x))
         return x.status;
-    err = write_keys(&x.g, &keys, &x.e);
-    if (!err)
-        err = gw_event(&x.g.registry, "update-key", "", keys.n ? "set" : "removed", &x.e);
-    return gw_change_report(&x, err, keys.n ? "images are checked with %zu update key%s" : "no update key", keys.n,
+    failed =
+        write_keys(&x.g, &keys, &x.e) || gw_event(&x.g.registry, "update-key", "", keys.n ? "set" : "removed", &x.e);
+    return gw_change_report(&x, failed, keys.n ? "images are checked with %zu update key%s" : "no update key", keys.n,
                             keys.n == 1 ? "" : "s");
 }
 
@@ -288,18 +287,13 @@ static int add_checked(struct adding *a, const char *path)
     char digest[GW_DIGEST_MAX] = "";
     struct gw_json json;
     struct kept kept = {.digest = digest, .label = a->label, .at = (int64_t)time(NULL)};
-    cmx_err err;
+    bool failed;
 
     if (gw_change_begin(x))
         return x->status;
-    err = read_keys(&x->g, &keys, &x->e);
-    if (!err)
-        err = check_image(&k, path, &keys, &x->e);
-    if (!err)
-        err = refuse_image(&k, &keys, &x->e);
-    if (!err && !x->common.dry_run)
-        err = keep_image(a, &k, path, digest);
-    x->status = gw_change_finish(x, err); /* closes x->g, whose dir stays valid */
+    failed = read_keys(&x->g, &keys, &x->e) || check_image(&k, path, &keys, &x->e) || refuse_image(&k, &keys, &x->e) ||
+             (!x->common.dry_run && keep_image(a, &k, path, digest));
+    x->status = gw_change_finish(x, failed); /* closes x->g, whose dir stays valid */
     if (x->status)
         return x->status;
     if (x->common.json) {
@@ -446,7 +440,7 @@ static int image_remove(int argc, char **argv)
                  "Removes an image. Campaigns that were started with it keep their copy.", 1, 1, options);
     uint8_t raw[CMX_SHA256_LEN];
     char digest[GW_DIGEST_MAX];
-    cmx_err err;
+    bool failed;
     int status;
 
     if (cli_parse(&line, argc, argv, &x.status))
@@ -456,10 +450,8 @@ static int image_remove(int argc, char **argv)
     if (gw_change_begin(&x))
         return x.status;
     cmx_text_hex_encode(digest, raw, sizeof raw);
-    err = gw_store_forget(&x.g, digest, false, &x.e);
-    if (!err)
-        err = gw_event(&x.g.registry, "image-remove", "", digest, &x.e);
-    status = gw_change_report(&x, err, "%s: removed", digest);
+    failed = gw_store_forget(&x.g, digest, false, &x.e) || gw_event(&x.g.registry, "image-remove", "", digest, &x.e);
+    status = gw_change_report(&x, failed, "%s: removed", digest);
     return status || x.common.dry_run ? status : drop_image(&x.g, digest);
 }
 

@@ -28,13 +28,6 @@ struct init_job {
     bool user, simple, etc_hosts, no_etc_hosts;
 };
 
-static int give_up(struct gw *g, struct cmx_why *e)
-{
-    gw_registry_rollback(&g->registry);
-    gw_folder_close(g);
-    return gw_fail("init failed", e);
-}
-
 /* Sets the key to the given value. given NULL: sets the key to fallback if it has no value yet. */
 static cmx_err settle(struct gw *g, const char *key, const char *given, const char *fallback, struct cmx_why *e)
 {
@@ -301,14 +294,11 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, bool cre
 
     if (err && created)
         unlink(gw_path(g, "registry.db", path)); /* removes the incomplete gateway */
-    if (!err && confirmed)
-        err = gw_copy_confirm(g, e);
-    if (!err)
-        err = gw_install(g, e);
-    if (!err)
-        err = gw_apply_change(g, false, e);
-    if (err)
-        return give_up(g, e);
+    if (err || (confirmed && gw_copy_confirm(g, e)) || gw_install(g, e) || gw_apply_change(g, false, e)) {
+        gw_registry_rollback(&g->registry);
+        gw_folder_close(g);
+        return gw_fail("init failed", e);
+    }
     /* If the network is up, configure it again: after an upgrade, it may still be the network of the former version. */
     if (!g->user && !g->simple && gw_apply_is_up(g) && gw_network_up(g) != EXIT_SUCCESS) {
         gw_folder_close(g);
@@ -337,23 +327,11 @@ static int run(const struct init_job *job)
     struct gw g;
     char path[GW_PATH_MAX];
     bool created = false;
-    bool fresh = false;
-    cmx_err err;
+    bool failed = gw_folder_find(&g, job->common.dir, &e) || (!job->user && gw_path_check(g.dir, &e)) ||
+                  open_or_create(&g, job, &created, &e);
+    bool fresh = !failed && is_fresh(&g);
 
-    err = gw_folder_find(&g, job->common.dir, &e);
-    if (!err && !job->user)
-        err = gw_path_check(g.dir, &e);
-    if (!err)
-        err = open_or_create(&g, job, &created, &e);
-    if (!err) {
-        fresh = is_fresh(&g);
-        err = begin_settings(&g, job, fresh, &e);
-    }
-    if (!err)
-        err = settle_all(&g, job, &e);
-    if (!err)
-        err = gw_folder_load(&g, &e);
-    if (err) {
+    if (failed || begin_settings(&g, job, fresh, &e) || settle_all(&g, job, &e) || gw_folder_load(&g, &e)) {
         gw_registry_rollback(&g.registry);
         if (created)
             unlink(gw_path(&g, "registry.db", path)); /* removes the incomplete gateway */

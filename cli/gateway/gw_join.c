@@ -15,6 +15,7 @@
 #define GIFT_MAX 32768
 #define REGISTRY_ID_MAX 64
 #define KEY_END "END\n" /* the line after a host key */
+#define NO_CONNECTION "SSH_CONNECTION is not set; run 'cmxsafe gateway join --from' on the machine that joins"
 
 static const char about[] =
     "Makes this machine one more gateway of the fleet to which the gateway at --from belongs. It fetches the host "
@@ -147,8 +148,7 @@ static cmx_err give_all(struct gw *g, const char *connection, struct cmx_why *e)
     if (err)
         return cmx_why_fail(e, err, "the id of its registry can't be read");
     if (!connection_field(connection, 0, client))
-        return cmx_why_fail(e, CMX_EINVAL,
-                            "SSH_CONNECTION is not set; run 'cmxsafe gateway join --from' on the machine that joins");
+        return cmx_why_fail(e, CMX_EINVAL, NO_CONNECTION);
     if (gw_meta_get(&g->registry, "link_interface", interface, sizeof interface))
         interface[0] = '\0';
     err = gw_meta_get(&g->registry, "node", own, sizeof own);
@@ -178,17 +178,14 @@ static int give_registered(const struct join_job *job)
 {
     struct gw_change x = {.what = "this gateway can't be joined", .common = job->common};
     char address[GW_ADDRESS_MAX] = "";
-    cmx_err err;
+    bool failed;
 
     if (gw_change_begin(&x))
         return x.status;
-    err = check_shared(&x.g, &x.e);
-    if (!err && !connection_field(job->give, 2, address))
-        err = cmx_why_fail(&x.e, CMX_EINVAL,
-                           "SSH_CONNECTION is not set; run 'cmxsafe gateway join --from' on the machine that joins");
-    if (!err)
-        err = register_self(&x.g, job, job->address ? job->address : address, "", &x.e);
-    return gw_change_finish(&x, err);
+    failed = check_shared(&x.g, &x.e);
+    if (!failed && !connection_field(job->give, 2, address))
+        failed = cmx_why_fail(&x.e, CMX_EINVAL, NO_CONNECTION);
+    return gw_change_finish(&x, failed || register_self(&x.g, job, job->address ? job->address : address, "", &x.e));
 }
 
 static int give(const struct join_job *job)
@@ -382,33 +379,27 @@ static int join(const struct join_job *job)
     char links[16];
     char key[48];
     bool set_up = false;
-    cmx_err err;
+    bool failed =
+        gw_folder_find(&g, job->common.dir, &e) || receive(job, gift, &e) || check_repeated(&g, gift, &set_up, &e);
 
-    err = gw_folder_find(&g, job->common.dir, &e);
-    if (!err)
-        err = receive(job, gift, &e);
-    if (!err)
-        err = check_repeated(&g, gift, &set_up, &e);
-    if (!err && gift_value(gift, "links", links, sizeof links) &&
+    if (!failed && gift_value(gift, "links", links, sizeof links) &&
         (strcmp(links, "plain") == 0) != (job->interface != NULL))
-        err = cmx_why_fail(&e, CMX_EINVAL, "the fleet's links are %s; %s", links,
-                           job->interface ? "join without --interface" : "name their interface with --interface");
-    if (!err)
-        err = keep_keys(&g, gift, set_up, &e);
-    if (!err && !gift_value(gift, "client", address, sizeof address))
-        err = cmx_why_fail(&e, CMX_EPROTO, "the other gateway did not report this machine's address");
-    if (!err && !job->interface)
-        err = gw_links_key(&g, key, &e); /* init needs the key's file to set up the links */
-    if (!err && !run_init(&g, job, gift, set_up))
-        err = cmx_why_fail(&e, CMX_EIO, "this gateway could not be set up; see above");
+        failed = cmx_why_fail(&e, CMX_EINVAL, "the fleet's links are %s; %s", links,
+                              job->interface ? "join without --interface" : "name their interface with --interface");
+    failed = failed || keep_keys(&g, gift, set_up, &e);
+    if (!failed && !gift_value(gift, "client", address, sizeof address))
+        failed = cmx_why_fail(&e, CMX_EPROTO, "the other gateway did not report this machine's address");
+    if (!failed && !job->interface)
+        failed = gw_links_key(&g, key, &e); /* init needs the key's file to set up the links */
+    if (!failed && !run_init(&g, job, gift, set_up))
+        failed = cmx_why_fail(&e, CMX_EIO, "this gateway could not be set up; see above");
     explicit_bzero(gift, sizeof gift);
-    if (err)
+    if (failed)
         return gw_fail("join failed", &e);
-    err = gw_change_begin(&x) ? CMX_EIO
-                              : register_self(&x.g, job, job->address ? job->address : address, job->from, &x.e);
+    failed = gw_change_begin(&x) || register_self(&x.g, job, job->address ? job->address : address, job->from, &x.e);
     if (!x.status)
-        x.status = gw_change_finish(&x, err);
-    if (err && !set_up)
+        x.status = gw_change_finish(&x, failed);
+    if (failed && !set_up)
         forget(&g);
     if (x.status)
         return CLI_FAILED;

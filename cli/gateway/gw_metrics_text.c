@@ -384,26 +384,20 @@ static void put_totals(FILE *f, const struct fleet *l, const struct grant_ends *
               (long long)l->quarantined);
 }
 
-static cmx_err read_registry(struct fleet *l, struct grant_ends *grants, struct cmx_why *e)
+/* False: the registry can't be read; e has the reason. */
+static bool read_registry(struct fleet *l, struct grant_ends *grants, struct cmx_why *e)
 {
-    cmx_err err = gw_folder_open(l->g, false, e);
+    struct gw_registry *r = &l->g->registry;
+    bool failed = gw_folder_open(l->g, false, e) || gw_device_each(r, NULL, fleet_add, l, e);
 
-    if (!err)
-        err = gw_device_each(&l->g->registry, NULL, fleet_add, l, e);
-    if (!err && l->n)
+    if (!failed && l->n)
         qsort(l->devices, l->n, sizeof l->devices[0], compare_names);
-    if (!err)
-        err = gw_standing_each(&l->g->registry, add_standing, l, e);
-    if (!err)
-        err = gw_grant_record_each(&l->g->registry, count_grant, grants, e);
-    if (!err)
-        err = gw_nodes_read(&l->g->registry, &l->g->fleet, l->nodes, e);
-    if (!err) {
+    if (!failed)
         gw_copy_look(l->g, &l->copy);
-        err = gw_claim_each(&l->g->registry, add_claim, l, e);
-    }
+    failed = failed || gw_standing_each(r, add_standing, l, e) || gw_grant_record_each(r, count_grant, grants, e) ||
+             gw_nodes_read(r, &l->g->fleet, l->nodes, e) || gw_claim_each(r, add_claim, l, e);
     gw_folder_close(l->g);
-    return err;
+    return !failed;
 }
 
 /* Writes metrics of a registry that several gateways share. */
@@ -420,7 +414,7 @@ bool gw_metrics_put(FILE *f, struct gw *g, const char *dir, struct cmx_why *e)
 {
     struct fleet fleet = {.g = g, .nodes = cmx_mem_alloc(sizeof *fleet.nodes)};
     struct grant_ends grants = {0};
-    bool readable = fleet.nodes && gw_folder_find(g, dir, e) == CMX_OK && read_registry(&fleet, &grants, e) == CMX_OK;
+    bool readable = fleet.nodes && gw_folder_find(g, dir, e) == CMX_OK && read_registry(&fleet, &grants, e);
     char *answer;
     bool up = gw_control(g, "traffic", &answer, NULL) == CMX_OK;
 

@@ -128,18 +128,16 @@ int gw_cmd_leave(int argc, char **argv)
         0, 1, options);
     char own[GW_NAME_MAX];
     const char *name;
-    cmx_err err = CMX_OK;
+    bool failed;
 
     if (cli_parse(&line, argc, argv, &x.status) || gw_change_begin(&x))
         return x.status;
     if (gw_meta_get(&x.g.registry, "node", own, sizeof own))
         own[0] = '\0';
     name = line.n_operands ? line.operand[0] : own;
-    if (!name[0])
-        err = cmx_why_fail(&x.e, CMX_ENOENT, "this gateway is not part of a fleet of several gateways");
-    if (!err)
-        err = gw_node_remove(&x.g.registry, name, &x.e);
-    if (!err && strcmp(name, own) == 0)
-        err = gw_sql_run(&x.g.registry, &x.e, "DELETE FROM meta WHERE key IN ('node', 'link_interface')", "");
-    return gw_change_report(&x, err, "%s: left the fleet", name);
+    failed = name[0] ? gw_node_remove(&x.g.registry, name, &x.e)
+                     : cmx_why_fail(&x.e, CMX_ENOENT, "this gateway is not part of a fleet of several gateways");
+    if (!failed && strcmp(name, own) == 0)
+        failed = gw_sql_run(&x.g.registry, &x.e, "DELETE FROM meta WHERE key IN ('node', 'link_interface')", "");
+    return gw_change_report(&x, failed, "%s: left the fleet", name);
 }

@@ -50,17 +50,14 @@ static int list(const struct gw_common *c)
 {
     struct gw_read x = {.what = "listing platforms failed", .common = *c};
     struct list_job job = {.g = &x.g};
-    cmx_err err;
 
     if (gw_read_begin(&x))
         return x.status;
     job.json = gw_read_array(&x);
     if (!job.json)
         printf("%-32s %-10s %-40s %s\n", "NAME", "KIND", "IDENTITY", "KEY");
-    err = gw_authority_each(&x.g.registry, print_authority, &job, &x.e);
-    if (!err)
-        err = gw_consumer_each_platform(&x.g.registry, print_consumer, &job, &x.e);
-    return gw_read_finish(&x, err);
+    return gw_read_finish(&x, gw_authority_each(&x.g.registry, print_authority, &job, &x.e) ||
+                                  gw_consumer_each_platform(&x.g.registry, print_consumer, &job, &x.e));
 }
 
 int gw_cmd_platform(int argc, char **argv)
@@ -76,7 +73,7 @@ int gw_cmd_platform(int argc, char **argv)
     struct cli_line line = CLI_LINE("cmxsafe gateway platform", "[NAME]", about, 0, 1, options);
     struct gw_consumer platform = {.kind = "platform"};
     struct gw_key k;
-    cmx_err err;
+    bool failed;
 
     if (cli_parse(&line, argc, argv, &x.status))
         return x.status;
@@ -86,12 +83,10 @@ int gw_cmd_platform(int argc, char **argv)
         return cli_usage("cmxsafe gateway platform", key ? "give --key or --ca, not both" : "--key or --ca is missing");
     if (gw_change_begin(&x))
         return x.status;
-    err = gw_key_read(&k, key ? key : ca, &x.e);
-    if (!err)
-        err = key ? gw_consumer_set_platform(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e)
-                  : gw_authority_set(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e);
     snprintf(platform.name, sizeof platform.name, "%s", line.operand[0]);
-    if (!err && key)
-        err = gw_command_check_identities(&x.g, &platform, &x.e);
-    return gw_change_report(&x, err, "%s: %s", line.operand[0], gw_outcome_text(x.outcome));
+    failed = gw_key_read(&k, key ? key : ca, &x.e) ||
+             (key ? gw_consumer_set_platform(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e)
+                  : gw_authority_set(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e)) ||
+             (key && gw_command_check_identities(&x.g, &platform, &x.e));
+    return gw_change_report(&x, failed, "%s: %s", line.operand[0], gw_outcome_text(x.outcome));
 }

@@ -84,7 +84,7 @@ static int policy_set(int argc, char **argv)
     struct cli_line line = CLI_LINE("cmxsafe gateway policy set", "DEVICE|@GROUP", about_set, 1, 1, options);
     struct gw_policy *p;
     size_t devices = 1;
-    cmx_err err;
+    bool failed;
 
     if (cli_parse(&line, argc, argv, &x.status))
         return x.status;
@@ -93,19 +93,16 @@ static int policy_set(int argc, char **argv)
         return cli_fail("policy set", "out of memory", NULL);
     if (!gw_change_begin(&x)) {
         p->enforce = strcmp(enforce, "yes") == 0;
-        err = gw_term_parse_length(age, &p->max_age_s, &x.e);
-        if (!err && x.g.simple)
-            err = cmx_why_fail(&x.e, CMX_ENOTSUP, "a small deployment has no policies; its ports are on the loopback");
-        if (!err)
-            err = read_target(&x.g, line.operand[0], p, &x.e);
-        if (!err)
-            err = count_devices(&x.g, line.operand[0], p, &devices, &x.e);
-        if (!err)
-            err = read_manifests(&x.g, x.common.dry_run, p, &manifests, &x.e);
-        if (!err)
-            err = gw_policy_set(&x.g.registry, p, &x.outcome, &x.e);
+        failed = gw_term_parse_length(age, &p->max_age_s, &x.e);
+        if (!failed && x.g.simple)
+            failed =
+                cmx_why_fail(&x.e, CMX_ENOTSUP, "a small deployment has no policies; its ports are on the loopback");
+        failed = failed || read_target(&x.g, line.operand[0], p, &x.e) ||
+                 count_devices(&x.g, line.operand[0], p, &devices, &x.e) ||
+                 read_manifests(&x.g, x.common.dry_run, p, &manifests, &x.e) ||
+                 gw_policy_set(&x.g.registry, p, &x.outcome, &x.e);
         x.status =
-            gw_change_report(&x, err, "%s: %s (%s)", line.operand[0],
+            gw_change_report(&x, failed, "%s: %s (%s)", line.operand[0],
                              p->enforce ? "must attest, or is quarantined" : "must attest; failures are only reported",
                              gw_outcome_text(x.outcome));
         if (!x.status && devices == 0)
@@ -123,14 +120,13 @@ static int policy_remove(int argc, char **argv)
         "cmxsafe gateway policy remove", "DEVICE|@GROUP",
         "Removes a policy. Its devices then need no evidence, unless they have another policy.", 1, 1, options);
     struct gw_policy p = {0};
-    cmx_err err;
+    bool failed;
 
     if (cli_parse(&line, argc, argv, &x.status) || gw_change_begin(&x))
         return x.status;
-    err = read_target(&x.g, line.operand[0], &p, &x.e);
-    if (!err)
-        err = gw_policy_remove(&x.g.registry, p.target, p.is_device, &x.outcome, &x.e);
-    return gw_change_report(&x, err, "%s: has no policy (%s)", line.operand[0], gw_outcome_text(x.outcome));
+    failed = read_target(&x.g, line.operand[0], &p, &x.e) ||
+             gw_policy_remove(&x.g.registry, p.target, p.is_device, &x.outcome, &x.e);
+    return gw_change_report(&x, failed, "%s: has no policy (%s)", line.operand[0], gw_outcome_text(x.outcome));
 }
 
 static int policy_exempt(int argc, char **argv)

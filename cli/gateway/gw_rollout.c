@@ -347,19 +347,13 @@ static int run_job(const struct gw_rollout *job)
     struct run *r = cmx_mem_alloc(sizeof *r);
     struct cmx_why e = {0};
     int status;
-    cmx_err err;
 
     if (!r)
         return cli_fail(job->command, "out of memory", NULL);
     r->job = job;
     status = gw_command_open(&r->g, &job->common, !job->common.dry_run);
     if (status == CLI_OK) {
-        err = take_identity(r, &e);
-        if (!err)
-            err = gw_rollout_select(&r->g, &job->selection, add_device, r, &e);
-        if (!err)
-            err = find_far(r, &e);
-        if (err)
+        if (take_identity(r, &e) || gw_rollout_select(&r->g, &job->selection, add_device, r, &e) || find_far(r, &e))
             status = gw_fail(job->command, &e);
         else if (r->n == 0)
             status = cli_fail(job->command, "no device was selected", "name devices, or give --all or --group");

@@ -16,7 +16,7 @@ int gw_cmd_rotate(int argc, char **argv)
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway rotate", "NAME", about, 1, 1, options);
     struct gw_key k;
-    cmx_err err;
+    bool failed;
 
     if (cli_parse(&line, argc, argv, &x.status))
         return x.status;
@@ -24,9 +24,8 @@ int gw_cmd_rotate(int argc, char **argv)
         return cli_usage("cmxsafe gateway rotate", "give --key or --hwkey");
     if (gw_change_begin(&x))
         return x.status;
-    err = hwkey ? gw_hwkey_login(&k, hwkey, &x.e) : gw_key_read(&k, key, &x.e);
-    if (!err)
-        err = gw_device_rotate(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e);
-    return gw_change_report(&x, err, "%s: key %s", line.operand[0],
+    failed = (hwkey ? gw_hwkey_login(&k, hwkey, &x.e) : gw_key_read(&k, key, &x.e)) ||
+             gw_device_rotate(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e);
+    return gw_change_report(&x, failed, "%s: key %s", line.operand[0],
                             x.outcome == GW_UNCHANGED ? "unchanged" : k.fingerprint);
 }
