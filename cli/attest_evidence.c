@@ -3,7 +3,6 @@
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cli/attest_tool.h"
 #include "cli/common/key_file.h"
@@ -50,7 +49,7 @@ static int load_manifest(struct job *j)
         return cli_fail(path, reason.text, "make one with: cmxsafe image manifest firmware.bin");
     err = len > CMX_MANIFEST_TEXT_MAX ? CMX_ENOSPC
                                       : cmx_manifest_parse(&j->manifest, (const char *)text, len, &line, &reason);
-    (void)munmap((void *)(uintptr_t)text, len);
+    reference_unmap(text, len);
     if (err) {
         snprintf(copy, sizeof copy, "%.1000s:%u", path, line);
         return cli_fail(copy, reason.text[0] ? reason.text : "too long", NULL);
@@ -110,7 +109,7 @@ static int read_token(struct job *j)
     if (reference_map(j->o->token, &data, &len, &why))
         return cli_fail(j->o->token, why.text, NULL);
     rc = keep_token(j, data, len, j->o->token);
-    (void)munmap((void *)(uintptr_t)data, len);
+    reference_unmap(data, len);
     return rc;
 }
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cli/common/output_file.h"
 #include "cli/image_tool.h"
@@ -71,8 +70,8 @@ static int fill(struct job *j, const char *image, const char *output)
         rc = cli_fail(image, "is longer than the space up to --end", NULL);
     else
         rc = write_output(j, output);
-    (void)munmap((void *)(uintptr_t)j->image, j->image_len);
-    (void)munmap((void *)(uintptr_t)j->key, j->key_len);
+    reference_unmap(j->image, j->image_len);
+    reference_unmap(j->key, j->key_len);
     return rc;
 }
 

@@ -2,7 +2,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cli/image_tool.h"
 #include "cmxsafe/core/mem.h"
@@ -185,7 +184,7 @@ static cmx_err add_fill_region(struct job *j, uint32_t end, size_t *image_len, s
     if (!err && r->range.begin < end)
         err = cmx_sha256_of(filler + (r->range.begin - j->at), end - r->range.begin, r->sha256);
     if (key)
-        (void)munmap((void *)(uintptr_t)key, key_len);
+        reference_unmap(key, key_len);
     cmx_mem_free(filler);
     return err;
 }
@@ -273,6 +272,6 @@ int image_manifest(int argc, char **argv)
     set_version(&j);
     err = build(&j, &why);
     rc = err ? cli_fail(j.path, cmx_why_text(&why, err), NULL) : print(&j);
-    (void)munmap((void *)(uintptr_t)j.data, j.len);
+    reference_unmap(j.data, j.len);
     return rc;
 }

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,11 +53,6 @@ static cmx_err map_named(const char *path, const uint8_t **data, size_t *len, st
     return err ? cmx_why_fail(e, err, "%.120s: %s", path, cmx_why_text(&why, err)) : CMX_OK;
 }
 
-static void unmap(const uint8_t *data, size_t len)
-{
-    (void)munmap((void *)(uintptr_t)data, len);
-}
-
 /* True if the file at path exists and has exactly these bytes. */
 static bool is_copy(const char *path, const uint8_t *data, size_t len)
 {
@@ -70,7 +64,7 @@ static bool is_copy(const char *path, const uint8_t *data, size_t len)
     if (map_named(path, &is, &is_len, &e))
         return false;
     same = is_len == len && memcmp(is, data, len) == 0;
-    unmap(is, is_len);
+    reference_unmap(is, is_len);
     return same;
 }
 
@@ -100,7 +94,7 @@ cmx_err gw_store_file(const struct gw *g, const char *path, char digest[GW_DIGES
     if (err)
         return err;
     err = put_bytes(g, data, len, digest, e);
-    unmap(data, len);
+    reference_unmap(data, len);
     return err;
 }
 
@@ -128,7 +122,7 @@ static cmx_err read_manifest(struct gw_manifest *m, const char *path, const char
         if (err)
             cmx_why_set(e, "%.120s:%u: %s", path, line, reason.text);
     }
-    unmap(text, len);
+    reference_unmap(text, len);
     if (err)
         return err;
     snprintf(folder, sizeof folder, "%s", path);
@@ -424,7 +418,7 @@ static cmx_err check_campaign(void *arg, const struct gw_campaign *c)
     err = map_named(path, &data, &len, k->e);
     if (!err) {
         err = hash_text(data, len, is, k->e);
-        unmap(data, len);
+        reference_unmap(data, len);
     }
     if (!err && strcmp(is, c->image) == 0)
         return CMX_OK;

@@ -47,6 +47,11 @@ cmx_err reference_map(const char *path, const uint8_t **data, size_t *len, struc
     return CMX_OK;
 }
 
+void reference_unmap(const uint8_t *data, size_t len)
+{
+    (void)munmap((void *)(uintptr_t)data, len);
+}
+
 cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why)
 {
     struct reference_part *p = &r->part[0];
@@ -78,7 +83,7 @@ static cmx_err open_filler(struct reference_part *p, const char *path, struct cm
     if (err)
         return err;
     err = cmx_fill(key, key_len, p->range.begin, filler, p->range.end - p->range.begin);
-    (void)munmap((void *)(uintptr_t)key, key_len);
+    reference_unmap(key, key_len);
     if (err)
         cmx_why_set(why, "is not a key of at least %d bytes", CMX_FILL_KEY_MIN);
     return err;

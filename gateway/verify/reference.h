@@ -42,6 +42,8 @@ CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_
 CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32],
                                        const void *nonce, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
-/* Maps a whole file for reading; the caller unmaps it with munmap. CMX_ENOENT: there is no such file; CMX_EPERM: no
- * permission to read it; CMX_EIO: it can't be opened or mapped; CMX_EINVAL: not a regular file of 1 byte to 4 GB. */
+/* Maps a whole file for reading; the caller unmaps it with reference_unmap. CMX_ENOENT: there is no such file;
+ * CMX_EPERM: no permission to read it; CMX_EIO: it can't be opened or mapped; CMX_EINVAL: not a regular file of 1 byte
+ * to 4 GB. */
 CMX_MUST_USE cmx_err reference_map(const char *path, const uint8_t **data, size_t *len, struct cmx_why *why);
+void reference_unmap(const uint8_t *data, size_t len);
