@@ -77,13 +77,7 @@ static bool add_requirement(struct cmx_manifest *m, const char *word)
 
     if (n < 0 || (size_t)n >= sizeof text || cmx_manifest_parse(&one, text, (size_t)n, &line, NULL))
         return false;
-    m->require_secure_boot |= one.require_secure_boot;
-    m->require_flash_encryption |= one.require_flash_encryption;
-    m->require_debug_off |= one.require_debug_off;
-    m->require_isolation |= one.require_isolation;
-    m->require_hardware_key |= one.require_hardware_key;
-    m->require_confirmed |= one.require_confirmed;
-    m->require_post_quantum |= one.require_post_quantum;
+    m->require |= one.require;
     return true;
 }
 

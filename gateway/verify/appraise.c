@@ -54,7 +54,7 @@ static void check_identity(struct cmx_verdict *v, const struct cmx_evidence *e, 
 
     add_bytes(v, "nonce", e->nonce, e->nonce_len, x->nonce, x->nonce_len);
     add_bytes(v, "ueid", e->ueid, sizeof e->ueid, x->ueid, CMX_EVIDENCE_UEID_LEN);
-    add(v, "key", m->require_hardware_key, hardware, cmx_evidence_key_holder_name(e->key));
+    add(v, "key", m->require & CMX_REQUIRE_HARDWARE_KEY, hardware, cmx_evidence_key_holder_name(e->key));
     add_text(v, "hardware", e->hw_model, m->hardware);
     add_bytes(v, "gateway", e->gateway, e->has_gateway ? sizeof e->gateway : 0,
               x->gateway       ? x->gateway
@@ -62,7 +62,7 @@ static void check_identity(struct cmx_verdict *v, const struct cmx_evidence *e, 
                                : NULL,
               CMX_SHA256_LEN);
     add_bytes(v, "session", e->session, e->session_len, x->session, x->session_len);
-    add(v, "key-exchange", m->require_post_quantum, is_post_quantum(e->key_exchange),
+    add(v, "key-exchange", m->require & CMX_REQUIRE_POST_QUANTUM, is_post_quantum(e->key_exchange),
         e->key_exchange[0] ? e->key_exchange : "absent");
 }
 
@@ -74,16 +74,17 @@ static void check_software(struct cmx_verdict *v, const struct cmx_evidence *e, 
     add_text(v, "version", e->sw_version, m->version);
     snprintf(number, sizeof number, "%lu", (unsigned long)e->secure_version);
     add(v, "secure-version", m->secure_version > 0, e->secure_version >= m->secure_version, number);
-    add(v, "slot-state", m->require_confirmed, strcmp(e->slot_state, "valid") == 0, e->slot_state);
+    add(v, "slot-state", m->require & CMX_REQUIRE_CONFIRMED, strcmp(e->slot_state, "valid") == 0, e->slot_state);
 }
 
 static void check_platform(struct cmx_verdict *v, const struct cmx_evidence *e, const struct cmx_manifest *m)
 {
-    add(v, "secure-boot", m->require_secure_boot, e->secure_boot, e->secure_boot ? "on" : "off");
-    add(v, "flash-encryption", m->require_flash_encryption, e->flash_encryption == CMX_FLASH_RELEASE,
+    add(v, "secure-boot", m->require & CMX_REQUIRE_SECURE_BOOT, e->secure_boot, e->secure_boot ? "on" : "off");
+    add(v, "flash-encryption", m->require & CMX_REQUIRE_FLASH_ENCRYPTION, e->flash_encryption == CMX_FLASH_RELEASE,
         cmx_evidence_flash_encryption_name(e->flash_encryption));
-    add(v, "debug", m->require_debug_off, e->debug != CMX_DEBUG_ENABLED, cmx_evidence_debug_state_name(e->debug));
-    add(v, "isolation", m->require_isolation, e->isolation, e->isolation ? "active" : "off");
+    add(v, "debug", m->require & CMX_REQUIRE_DEBUG_OFF, e->debug != CMX_DEBUG_ENABLED,
+        cmx_evidence_debug_state_name(e->debug));
+    add(v, "isolation", m->require & CMX_REQUIRE_ISOLATION, e->isolation, e->isolation ? "active" : "off");
     add_bytes(v, "policy", e->policy, e->has_policy ? sizeof e->policy : 0, m->has_policy ? m->policy : NULL,
               sizeof e->policy);
 }

@@ -131,32 +131,17 @@ static cmx_err take_digest(struct cmx_manifest *m, const struct statement *s, co
     return w->n == 2 ? cmx_text_hex_decode(member(m, s->offset), CMX_SHA256_LEN, w->w[1]) : CMX_EFORMAT;
 }
 
-/* The words of `require`, and the member that each sets. */
-static const struct {
-    const char *word;
-    size_t offset;
-} requirements[] = {
-    {"secure-boot", offsetof(struct cmx_manifest, require_secure_boot)},
-    {"flash-encryption", offsetof(struct cmx_manifest, require_flash_encryption)},
-    {"debug-off", offsetof(struct cmx_manifest, require_debug_off)},
-    {"isolation", offsetof(struct cmx_manifest, require_isolation)},
-    {"hardware-key", offsetof(struct cmx_manifest, require_hardware_key)},
-    {"confirmed", offsetof(struct cmx_manifest, require_confirmed)},
-    {"post-quantum", offsetof(struct cmx_manifest, require_post_quantum)},
-};
+/* The words of `require`, in the order of the bits CMX_REQUIRE_*. */
+static const char *const requirements[] = {"secure-boot",  "flash-encryption", "debug-off",   "isolation",
+                                           "hardware-key", "confirmed",        "post-quantum"};
 #define N_REQUIREMENTS (sizeof requirements / sizeof requirements[0])
-
-static bool *requirement(const struct cmx_manifest *m, size_t i)
-{
-    return member(m, requirements[i].offset);
-}
 
 static cmx_err take_require(struct cmx_manifest *m, const struct statement *s, const struct words *w)
 {
     (void)s;
     for (size_t i = 0; w->n == 2 && i < N_REQUIREMENTS; i++)
-        if (strcmp(w->w[1], requirements[i].word) == 0) {
-            *requirement(m, i) = true;
+        if (strcmp(w->w[1], requirements[i]) == 0) {
+            m->require |= 1u << i;
             return CMX_OK;
         }
     return CMX_EFORMAT;
@@ -411,8 +396,8 @@ static cmx_err print_head(const struct cmx_manifest *m, struct cmx_buf *out)
     if (!err)
         err = cmx_buf_printf(out, "flash-size 0x%lx\n", (unsigned long)m->flash_size);
     for (size_t i = 0; i < N_REQUIREMENTS && !err; i++)
-        if (*requirement(m, i))
-            err = cmx_buf_printf(out, "require %s\n", requirements[i].word);
+        if (m->require & 1u << i)
+            err = cmx_buf_printf(out, "require %s\n", requirements[i]);
     if (!err && m->has_policy)
         err = print_digest(out, "policy", m->policy);
     if (!err && m->has_gateway)

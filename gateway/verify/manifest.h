@@ -44,19 +44,23 @@ struct cmx_mask {
     char name[32];
 };
 
+enum {
+    CMX_REQUIRE_SECURE_BOOT = 1 << 0,
+    CMX_REQUIRE_FLASH_ENCRYPTION = 1 << 1, /* flash encryption in release mode */
+    CMX_REQUIRE_DEBUG_OFF = 1 << 2,
+    CMX_REQUIRE_ISOLATION = 1 << 3,
+    CMX_REQUIRE_HARDWARE_KEY = 1 << 4,
+    CMX_REQUIRE_CONFIRMED = 1 << 5,    /* the slot's state is "valid" */
+    CMX_REQUIRE_POST_QUANTUM = 1 << 6, /* the session's key exchange resists a quantum computer */
+};
+
 struct cmx_manifest {
     char name[CMX_EVIDENCE_NAME_MAX]; /* "": any name; version and hardware likewise */
     char version[CMX_EVIDENCE_NAME_MAX];
     char hardware[CMX_EVIDENCE_NAME_MAX];
     uint32_t secure_version;
     uint32_t flash_size;
-    bool require_secure_boot;
-    bool require_flash_encryption; /* flash encryption in release mode */
-    bool require_debug_off;
-    bool require_isolation;
-    bool require_hardware_key;
-    bool require_confirmed;    /* the slot's state is "valid" */
-    bool require_post_quantum; /* the session's key exchange resists a quantum computer */
+    unsigned require; /* bits CMX_REQUIRE_* */
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
     bool has_gateway;

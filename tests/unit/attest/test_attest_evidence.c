@@ -423,8 +423,8 @@ static void manifest_for(const struct cmx_evidence *e, struct cmx_manifest *m)
     strcpy(m->hardware, e->hw_model);
     m->secure_version = 3;
     m->flash_size = e->flash_size;
-    m->require_secure_boot = m->require_flash_encryption = m->require_debug_off = true;
-    m->require_isolation = m->require_hardware_key = m->require_confirmed = m->require_post_quantum = true;
+    m->require = CMX_REQUIRE_SECURE_BOOT | CMX_REQUIRE_FLASH_ENCRYPTION | CMX_REQUIRE_DEBUG_OFF |
+                 CMX_REQUIRE_ISOLATION | CMX_REQUIRE_HARDWARE_KEY | CMX_REQUIRE_CONFIRMED | CMX_REQUIRE_POST_QUANTUM;
     m->has_policy = m->has_gateway = true;
     memcpy(m->policy, e->policy, 32);
     memcpy(m->gateway, e->gateway, 32);

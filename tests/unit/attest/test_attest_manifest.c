@@ -43,7 +43,8 @@ static void test_parse_and_print(void **state)
     assert_int_equal(cmx_manifest_parse(&m, whole, strlen(whole), &line, &why), CMX_OK);
     assert_string_equal(m.name, "secure_services");
     assert_int_equal(m.secure_version, 3);
-    assert_true(m.require_secure_boot && m.require_confirmed && !m.require_isolation);
+    assert_int_equal(m.require & (CMX_REQUIRE_SECURE_BOOT | CMX_REQUIRE_CONFIRMED | CMX_REQUIRE_ISOLATION),
+                     CMX_REQUIRE_SECURE_BOOT | CMX_REQUIRE_CONFIRMED);
     assert_true(m.has_policy && m.policy[1] == 0x11);
     assert_int_equal(m.n_regions, 3);
     assert_int_equal(m.regions[0].file_offset, 0x20);
