@@ -10,10 +10,20 @@
 
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/party.h"
-#include "gateway/render/gw_nft_marks.h"
 
 #define GW_NFT_TABLE "cmxsafe"           /* table in the fleet's network namespace */
 #define GW_NFT_HOST_TABLE "cmxsafe_host" /* table on the host */
+
+/* One port and the packet marks that the rules, the routes and the server of the fleet's network namespace share. */
+#define GW_NFT_MARK "0x434d58"
+#define GW_NFT_LOCALS_MARK "0x434d59" /* used instead of GW_NFT_MARK for packets to a local user or unit */
+/* GW_NFT_FROM_NODE_MARK | N marks packets from local users and units of node N. Sockets that accept connections from
+ * them get the same mark. With GW_NFT_TO_NODE_BIT added, the mark means a permitted answer. Only a mark with this bit
+ * selects a route, and only the rules set the bit. So the rules also decide which answers may pass. */
+#define GW_NFT_FROM_NODE_MARK 0x434d6000u
+#define GW_NFT_TO_NODE_BIT 0x100u
+#define GW_NFT_NODE_MASK 0xffffff00u
+#define GW_NFT_NODE_PORT "1129" /* TCP port on the links for requests between running gateways */
 
 /* Writes the rules of the fleet's network namespace. */
 CMX_MUST_USE cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
