@@ -193,7 +193,7 @@ static cmx_err settle_proxies(struct gw *g, const struct init_job *job, struct c
     return gw_meta_set(&g->registry, "proxy_protocol", none ? "" : job->proxies, e);
 }
 
-static cmx_err settle_all(struct gw *g, const struct init_job *job, struct cmx_why *e)
+static bool settle_all(struct gw *g, const struct init_job *job, struct cmx_why *e)
 {
     char host[GW_HOST_MAX];
     const bool no_etc_hosts = job->no_etc_hosts || job->user || job->simple;
@@ -211,28 +211,18 @@ static cmx_err settle_all(struct gw *g, const struct init_job *job, struct cmx_w
                           : NULL,
          "1"},
     };
-    cmx_err err = check_mode(g, job, e);
+    bool failed = check_mode(g, job, e) || (job->host && check_host(job->host, e)) ||
+                  (job->domain && gw_device_check_name(job->domain, e));
 
     if (gethostname(host, sizeof host) != 0)
         snprintf(host, sizeof host, "localhost");
     host[sizeof host - 1] = '\0';
-    if (!err && job->host)
-        err = check_host(job->host, e);
-    if (!err && job->domain)
-        err = gw_device_check_name(job->domain, e);
-    for (size_t i = 0; !err && i < GW_COUNT(settings); i++)
-        err = settle(g, settings[i].key, settings[i].given, settings[i].fallback, e);
-    if (!err)
-        err = settle_fleet(g, job, e);
-    if (!err)
-        err = settle_listen(g, job, e);
-    if (!err)
-        err = settle_length(g, "stale-after", "stale_after", job->stale_after, GW_STALE_AFTER_MIN_S, e);
-    if (!err)
-        err = settle_length(g, "offline-after", GW_AWAY_KEY, job->offline_after, 0, e);
-    if (!err)
-        err = settle_proxies(g, job, e);
-    return err ? err : settle_link(g, job, e);
+    for (size_t i = 0; !failed && i < GW_COUNT(settings); i++)
+        failed = settle(g, settings[i].key, settings[i].given, settings[i].fallback, e);
+    return !failed && !settle_fleet(g, job, e) && !settle_listen(g, job, e) &&
+           !settle_length(g, "stale-after", "stale_after", job->stale_after, GW_STALE_AFTER_MIN_S, e) &&
+           !settle_length(g, "offline-after", GW_AWAY_KEY, job->offline_after, 0, e) && !settle_proxies(g, job, e) &&
+           !settle_link(g, job, e);
 }
 
 /* Opens the registry. If there is none, creates it; in a dry run, creates it in memory only. Locks the folder, except
@@ -294,7 +284,7 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, bool cre
 
     if (err && created)
         unlink(gw_path(g, "registry.db", path)); /* removes the incomplete gateway */
-    if (err || (confirmed && gw_copy_confirm(g, e)) || gw_install(g, e) || gw_apply_change(g, false, e)) {
+    if (err || (confirmed && gw_copy_confirm(g, e)) || !gw_install(g, e) || gw_apply_change(g, false, e)) {
         gw_registry_rollback(&g->registry);
         gw_folder_close(g);
         return gw_fail("init failed", e);
@@ -331,7 +321,7 @@ static int run(const struct init_job *job)
                   open_or_create(&g, job, &created, &e);
     bool fresh = !failed && is_fresh(&g);
 
-    if (failed || begin_settings(&g, job, fresh, &e) || settle_all(&g, job, &e) || gw_folder_load(&g, &e)) {
+    if (failed || begin_settings(&g, job, fresh, &e) || !settle_all(&g, job, &e) || gw_folder_load(&g, &e)) {
         gw_registry_rollback(&g.registry);
         if (created)
             unlink(gw_path(&g, "registry.db", path)); /* removes the incomplete gateway */

@@ -215,28 +215,14 @@ static cmx_err repair_owners(const struct gw *g, struct cmx_why *e)
     return CMX_OK;
 }
 
-cmx_err gw_install(struct gw *g, struct cmx_why *e)
+bool gw_install(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
-    cmx_err err = g->user ? CMX_OK : make_account(g, e);
 
-    if (!err)
-        err = repair_owners(g, e);
-    if (!err && !g->user)
-        err = open_way(g, e);
-    if (!err)
-        err = gw_file_mkdir(gw_path(g, "run", path), 0755, e);
-    if (!err)
-        err = give_to_account(g, "run", 0775, e);
-    if (!err)
-        err = give_to_account(g, "registry.db", 0640, e);
-    if (!err)
-        err = make_host_key(g, "hostkey_ed25519", "ed25519", e);
-    if (!err)
-        err = make_host_key(g, "hostkey_ecdsa", "ecdsa", e);
-    if (!err)
-        err = write_sshd_config(g, e);
-    return err ? err : write_units(g, e);
+    return (g->user || !make_account(g, e)) && !repair_owners(g, e) && (g->user || !open_way(g, e)) &&
+           !gw_file_mkdir(gw_path(g, "run", path), 0755, e) && !give_to_account(g, "run", 0775, e) &&
+           !give_to_account(g, "registry.db", 0640, e) && !make_host_key(g, "hostkey_ed25519", "ed25519", e) &&
+           !make_host_key(g, "hostkey_ecdsa", "ecdsa", e) && !write_sshd_config(g, e) && !write_units(g, e);
 }
 
 static void print_json(const struct gw *g, const char *ed25519, const char *ecdsa)

@@ -4,8 +4,8 @@
 #include "cli/gateway/gw_command.h"
 
 /* Creates the host keys and sshd_config, and sets permissions. For a system gateway, also creates the account and the
- * systemd units. */
-CMX_MUST_USE cmx_err gw_install(struct gw *g, struct cmx_why *e);
+ * systemd units. False: e has the reason. */
+bool gw_install(struct gw *g, struct cmx_why *e);
 
 /* CMX_EPERM: a user other than the gateway's owner can change one of its files. */
 CMX_MUST_USE cmx_err gw_install_check_owners(struct gw *g, struct cmx_why *e);

@@ -75,31 +75,23 @@ static cmx_err check_name_free(struct gw *g, const struct gw_node *n, struct cmx
                         n->name, n->name);
 }
 
-/* Registers this gateway, inside the caller's transaction. */
-static cmx_err register_self(struct gw *g, const struct join_job *job, const char *address, const char *ssh,
-                             struct cmx_why *e)
+/* Registers this gateway, inside the caller's transaction. False: e has the reason. */
+static bool register_self(struct gw *g, const struct join_job *job, const char *address, const char *ssh,
+                          struct cmx_why *e)
 {
     struct gw_node n = {0};
-    cmx_err err = CMX_OK;
 
     if (gw_meta_get(&g->registry, "node", n.name, sizeof n.name))
         default_name(n.name);
     if ((job->name && cmx_text_copy(n.name, sizeof n.name, job->name)) ||
-        cmx_text_copy(n.underlay, sizeof n.underlay, address) || cmx_text_copy(n.ssh, sizeof n.ssh, ssh))
-        err = cmx_why_fail(e, CMX_EINVAL, "the value of --name, --address or --from is too long");
-    if (!err && !job->interface)
-        err = gw_links_key(g, n.link_key, e);
-    if (!err)
-        err = check_name_free(g, &n, e);
-    if (!err)
-        err = gw_node_put(&g->registry, &n, e);
-    if (!err)
-        err = gw_meta_set(&g->registry, "node", n.name, e);
-    if (!err && job->interface)
-        err = gw_meta_set(&g->registry, "link_interface", job->interface, e);
-    else if (!err)
-        err = gw_sql_run(&g->registry, e, "DELETE FROM meta WHERE key = 'link_interface'", "");
-    return err;
+        cmx_text_copy(n.underlay, sizeof n.underlay, address) || cmx_text_copy(n.ssh, sizeof n.ssh, ssh)) {
+        cmx_why_set(e, "the value of --name, --address or --from is too long");
+        return false;
+    }
+    return (job->interface || !gw_links_key(g, n.link_key, e)) && !check_name_free(g, &n, e) &&
+           !gw_node_put(&g->registry, &n, e) && !gw_meta_set(&g->registry, "node", n.name, e) &&
+           !(job->interface ? gw_meta_set(&g->registry, "link_interface", job->interface, e)
+                            : gw_sql_run(&g->registry, e, "DELETE FROM meta WHERE key = 'link_interface'", ""));
 }
 
 static void start_unit(const char *unit)
@@ -185,7 +177,7 @@ static int give_registered(const struct join_job *job)
     failed = check_shared(&x.g, &x.e);
     if (!failed && !connection_field(job->give, 2, address))
         failed = cmx_why_fail(&x.e, CMX_EINVAL, NO_CONNECTION);
-    return gw_change_finish(&x, failed || register_self(&x.g, job, job->address ? job->address : address, "", &x.e));
+    return gw_change_finish(&x, failed || !register_self(&x.g, job, job->address ? job->address : address, "", &x.e));
 }
 
 static int give(const struct join_job *job)
@@ -396,7 +388,7 @@ static int join(const struct join_job *job)
     explicit_bzero(gift, sizeof gift);
     if (failed)
         return gw_fail("join failed", &e);
-    failed = gw_change_begin(&x) || register_self(&x.g, job, job->address ? job->address : address, job->from, &x.e);
+    failed = gw_change_begin(&x) || !register_self(&x.g, job, job->address ? job->address : address, job->from, &x.e);
     if (!x.status)
         x.status = gw_change_finish(&x, failed);
     if (failed && !set_up)
