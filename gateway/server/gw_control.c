@@ -226,11 +226,6 @@ static void put_journal(struct cmx_json *j, struct gw_server *s, uint64_t from)
     gw_journal_json(j, &s->journal, from);
 }
 
-static void put_claims(struct cmx_json *j, struct gw_server *s, uint64_t from)
-{
-    gw_hold_json(j, s, from);
-}
-
 typedef void (*put_fn)(struct cmx_json *j, struct gw_server *s, uint64_t from);
 
 /* Returns one JSON object, to be freed with free(); NULL: out of memory. */
@@ -428,7 +423,7 @@ static const struct {
     {"forget ", true, answer_forget, NULL},
     /* From the worker. */
     {"journal ", true, NULL, put_journal},
-    {"claims ", true, NULL, put_claims},
+    {"claims ", true, NULL, gw_hold_json},
     {"queues ", true, take_queues, NULL},
 };
 

@@ -236,7 +236,7 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
     }
 }
 
-void gw_hold_json(struct cmx_json *j, const struct gw_server *s, uint64_t from)
+void gw_hold_json(struct cmx_json *j, struct gw_server *s, uint64_t from)
 {
     cmx_json_u64(j, "next", s->hold_changes);
     cmx_json_u64(j, "sessions", s->n_sessions - s->n_greeting);

@@ -41,4 +41,4 @@ void gw_hold_tick(struct gw_server *s);
 /* Adds the members "next", "sessions" and "claims" to the JSON object that is being written. claims: the claims whose
  * last change has the number `from` or a higher one. The member "node" of a claim is "" if this gateway has released
  * it. */
-void gw_hold_json(struct cmx_json *j, const struct gw_server *s, uint64_t from);
+void gw_hold_json(struct cmx_json *j, struct gw_server *s, uint64_t from);
