@@ -7,6 +7,7 @@
 #include "cli/gateway/gw_fleet_answer.h"
 #include "cli/gateway/gw_fleet_ask.h"
 #include "cli/gateway/gw_status.h"
+#include "cmxsafe/core/mem.h"
 #include "gateway/registry/list.h"
 #include "gateway/server/gw_report.h"
 

@@ -56,23 +56,6 @@ char *cmx_mem_strdup(const char *s)
     return copy;
 }
 
-void *cmx_mem_grow(void *list, size_t n, size_t *cap, size_t size)
-{
-    size_t larger = *cap ? *cap * 2 : 16;
-    void *more;
-
-    if (n < *cap)
-        return list;
-    more = larger > SIZE_MAX / size ? NULL : cmx_mem_alloc(larger * size);
-    if (!more)
-        return NULL;
-    if (n)
-        memcpy(more, list, n * size);
-    cmx_mem_free(list);
-    *cap = larger;
-    return more;
-}
-
 void cmx_mem_free(void *p)
 {
     union header *h = p;

@@ -13,11 +13,6 @@ CMX_MUST_USE void *cmx_mem_alloc(size_t size);
 /* Returns a copy of s, or NULL when there is no memory. */
 CMX_MUST_USE char *cmx_mem_strdup(const char *s);
 
-/* Returns the list, with room for one more element. list has n elements of `size` bytes, and room for *cap. A full list
- * is moved to a block twice as large. list may be NULL if *cap is 0. Returns NULL, and changes nothing, if there is no
- * memory. */
-CMX_MUST_USE void *cmx_mem_grow(void *list, size_t n, size_t *cap, size_t size);
-
 /* p may be NULL. */
 void cmx_mem_free(void *p);
 

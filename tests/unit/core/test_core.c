@@ -189,31 +189,6 @@ static void test_mem_counts_and_fails(void **state)
     cmx_mem_fail_at(0);
 }
 
-static void test_mem_grow(void **state)
-{
-    struct cmx_mem_stats before, after;
-    uint32_t *list = NULL;
-    size_t cap = 0;
-
-    (void)state;
-    cmx_mem_stats(&before);
-    for (uint32_t n = 0; n < 100; n++) {
-        list = cmx_mem_grow(list, n, &cap, sizeof list[0]);
-        assert_non_null(list);
-        assert_true(cap > n);
-        list[n] = n;
-    }
-    for (uint32_t n = 0; n < 100; n++)
-        assert_int_equal(list[n], n);
-    cmx_mem_fail_at(1);
-    assert_null(cmx_mem_grow(list, cap, &cap, sizeof list[0]));
-    assert_null(cmx_mem_grow(list, cap, &cap, SIZE_MAX / 2));
-    assert_int_equal(list[99], 99);
-    cmx_mem_free(list);
-    cmx_mem_stats(&after);
-    assert_int_equal(after.live_bytes, before.live_bytes);
-}
-
 static void test_http_param(void **state)
 {
     const char *v;
@@ -346,7 +321,6 @@ int main(void)
         cmocka_unit_test(test_text_clean),
         cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_mem_counts_and_fails),
-        cmocka_unit_test(test_mem_grow),
         cmocka_unit_test(test_http_param),
         cmocka_unit_test(test_secret_equal),
         cmocka_unit_test(test_fingerprint),

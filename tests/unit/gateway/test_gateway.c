@@ -17,11 +17,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cmxsafe/core/mem.h"
 #include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/authline.h"
 #include "gateway/registry/csv.h"
 #include "gateway/registry/evidence_policy.h"
+#include "gateway/registry/list.h"
 #include "gateway/registry/login_limits.h"
 #include "gateway/registry/node.h"
 #include "gateway/registry/sshdlog.h"
@@ -2050,6 +2052,28 @@ static void folder_is(const char *option, const char *variable, const char *expe
 }
 
 /* sshd and its helper need absolute paths. A folder that the operator named is never replaced by the default one. */
+static void test_list(void **state)
+{
+    struct cmx_mem_stats before, after;
+    uint32_t *list = NULL;
+    size_t n = 0, cap = 0;
+
+    (void)state;
+    cmx_mem_stats(&before);
+    for (uint32_t x = 0; x < 128; x++)
+        assert_int_equal(gw_list_add(&list, &n, &cap, &x, sizeof x), CMX_OK);
+    assert_int_equal(n, 128);
+    assert_int_equal(cap, 128);
+    cmx_mem_fail_at(1);
+    assert_int_equal(gw_list_add(&list, &n, &cap, &list[5], sizeof list[0]), CMX_ENOMEM);
+    assert_int_equal(n, 128);
+    for (uint32_t x = 0; x < n; x++)
+        assert_int_equal(list[x], x);
+    cmx_mem_free(list);
+    cmx_mem_stats(&after);
+    assert_int_equal(after.live_bytes, before.live_bytes);
+}
+
 static void test_folder(void **state)
 {
     char home[4096];
@@ -2183,6 +2207,7 @@ int main(void)
         TEST(test_allowed_gateway_host),
         TEST(test_no_account),
         TEST(test_reasons),
+        TEST(test_list),
         TEST(test_folder),
         TEST(test_temporary_files),
     };
