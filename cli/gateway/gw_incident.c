@@ -52,7 +52,8 @@ static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, 
         host[strcspn(host, ".")] = '\0';
         return gw_device_get(&g->registry, host, d, NULL);
     }
-    err = gw_sql_get(&g->registry, NULL, "SELECT name FROM device WHERE address = ?", "t>t", host, name, sizeof name);
+    err = gw_sql_get(&g->registry, NULL, GW_SQL_COLUMNS(GW_SQL_ID(name)), "SELECT name FROM device WHERE address = ?",
+                     "t", host);
     return err ? err : gw_device_get(&g->registry, name, d, NULL);
 }
 
@@ -102,7 +103,7 @@ static cmx_err write_refusal(struct gw *g, const struct gw_incident *x, struct c
                      "i", (int64_t)time(NULL) - GW_INCIDENT_GRANT_S);
     for (; !err && !who[0]; err = gw_sql_step(&g->registry, stmt, e))
         if (covers(gw_sql_text(stmt, 1), &d, port) && is_consumer(g, gw_sql_text(stmt, 0), x->name)) {
-            gw_sql_columns(stmt, "t", who, sizeof who);
+            gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(who)));
             snprintf(grant, sizeof grant, "%s:%u", d.name, port);
         }
     err = gw_sql_end(stmt, err);
@@ -176,7 +177,7 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
     for (; !err; err = gw_sql_step(&g->registry, stmt, e)) {
         if (gw_connected_has(&connected, gw_sql_text(stmt, 1)))
             continue;
-        gw_sql_columns(stmt, "it", &x.device, x.name, sizeof x.name);
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_NUMBER(&x.device), GW_SQL_ID(x.name)));
         if (gw_list_add(&list, &n, &cap, &x, sizeof x))
             break; /* the next call handles the others */
     }

@@ -341,8 +341,8 @@ static cmx_err find_policy(struct worker *w, int64_t id, struct gw_policy *out, 
 {
     char target[GW_NAME_MAX];
     bool is_device;
-    cmx_err err = gw_sql_get(&w->g.registry, e, "SELECT kind = 'device', target FROM policy WHERE id = ?", "i>bt", id,
-                             &is_device, target, sizeof target);
+    cmx_err err = gw_sql_get(&w->g.registry, e, GW_SQL_COLUMNS(GW_SQL_FLAG(&is_device), GW_SQL_ID(target)),
+                             "SELECT kind = 'device', target FROM policy WHERE id = ?", "i", id);
 
     return err ? err : gw_policy_get(&w->g.registry, target, is_device, out, e);
 }

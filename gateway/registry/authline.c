@@ -22,11 +22,12 @@ struct owner {
 static cmx_err find_owner(struct gw_registry *r, const char *fingerprint, struct owner *o, struct cmx_why *e)
 {
     cmx_err err = gw_sql_get(r, e,
+                             GW_SQL_COLUMNS(GW_SQL_NUMBER(&o->device), GW_SQL_NUMBER(&o->consumer), GW_SQL_ID(o->name),
+                                            GW_SQL_ID(o->type), GW_SQL_ID(o->blob)),
                              "SELECT coalesce(k.device, 0), coalesce(k.consumer, 0), coalesce(d.name, c.name), k.type,"
                              " k.blob FROM key k LEFT JOIN device d ON d.id = k.device LEFT JOIN consumer c ON"
                              " c.id = k.consumer WHERE k.fingerprint = ? AND k.retired IS NULL AND d.revoked IS NULL",
-                             "t>iittt", fingerprint, &o->device, &o->consumer, o->name, sizeof o->name, o->type,
-                             sizeof o->type, o->blob, sizeof o->blob);
+                             "t", fingerprint);
 
     if (err == CMX_ENOENT)
         cmx_why_set(e, "no device or platform has the key %s", fingerprint);

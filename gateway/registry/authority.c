@@ -13,8 +13,8 @@
 
 static void read_authority(sqlite3_stmt *stmt, struct gw_authority *a)
 {
-    gw_sql_columns(stmt, "tttti", a->name, sizeof a->name, a->fingerprint, sizeof a->fingerprint, a->type,
-                   sizeof a->type, a->blob, sizeof a->blob, &a->added);
+    gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(a->name), GW_SQL_ID(a->fingerprint), GW_SQL_ID(a->type),
+                                        GW_SQL_ID(a->blob), GW_SQL_NUMBER(&a->added)));
 }
 
 /* Finds a CA by its name or its fingerprint. CMX_ENOENT: there is none. */
@@ -269,7 +269,7 @@ cmx_err gw_krl_get(struct gw_registry *r, bool content, struct gw_krl *out, stru
     memset(out, 0, sizeof *out);
     err = gw_sql_row(r, &stmt, e, "SELECT digest, at, content FROM krl WHERE id = 1", "");
     if (!err) {
-        gw_sql_columns(stmt, "ti", out->digest, sizeof out->digest, &out->at);
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(out->digest), GW_SQL_NUMBER(&out->at)));
         err = content ? decode_krl(gw_sql_text(stmt, 2), out, e) : CMX_OK;
     } else if (err == CMX_ENOENT) {
         err = CMX_OK;

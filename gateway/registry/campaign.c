@@ -87,7 +87,7 @@ cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *
 }
 
 #define CAMPAIGN_COLUMNS                                                                                               \
-    "SELECT id, name, reason, image, version, opaque, begins, made, parallel, first, stop_at, port, state, manifests"  \
+    "SELECT id, name, reason, image, version, opaque, begins, made, port, parallel, first, stop_at, state, manifests"  \
     " FROM campaign "
 
 static cmx_err read_counts(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e)
@@ -122,9 +122,13 @@ static cmx_err read_campaign(struct gw_registry *r, sqlite3_stmt *stmt, struct g
     int state = find_text(campaign_states, sizeof campaign_states / sizeof campaign_states[0], gw_sql_text(stmt, 12));
 
     memset(c, 0, sizeof *c);
-    gw_sql_columns(stmt, "itctcbiiiiii", &c->id, c->name, sizeof c->name, c->reason, sizeof c->reason, c->image,
-                   sizeof c->image, c->version, sizeof c->version, &c->opaque, &c->begins, &c->made, &c->pace.parallel,
-                   &c->pace.first, &c->pace.stop_at, &c->port);
+    gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_NUMBER(&c->id), GW_SQL_ID(c->name), GW_SQL_TEXT(c->reason),
+                                        GW_SQL_ID(c->image), GW_SQL_TEXT(c->version), GW_SQL_FLAG(&c->opaque),
+                                        GW_SQL_NUMBER(&c->begins), GW_SQL_NUMBER(&c->made),
+                                        GW_SQL_NUMBER(&c->port)));
+    c->pace.parallel = (uint64_t)sqlite3_column_int64(stmt, 9);
+    c->pace.first = (uint64_t)sqlite3_column_int64(stmt, 10);
+    c->pace.stop_at = (uint64_t)sqlite3_column_int64(stmt, 11);
     c->state = state < 0 ? GW_CAMPAIGN_STOPPED : (gw_campaign_state)state;
     read_manifests(c, gw_sql_text(stmt, 13));
     return read_counts(r, c, e);
@@ -197,8 +201,9 @@ static void read_update(sqlite3_stmt *stmt, struct gw_update *u)
     int state = find_text(update_states, GW_UPDATE_STATES, gw_sql_text(stmt, 7));
 
     memset(u, 0, sizeof *u);
-    gw_sql_columns(stmt, "itttiic", &u->device, u->name, sizeof u->name, u->address, sizeof u->address, u->boot,
-                   sizeof u->boot, &u->tries, &u->at, u->detail, sizeof u->detail);
+    gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_NUMBER(&u->device), GW_SQL_ID(u->name), GW_SQL_ID(u->address),
+                                        GW_SQL_ID(u->boot), GW_SQL_NUMBER(&u->tries), GW_SQL_NUMBER(&u->at),
+                                        GW_SQL_TEXT(u->detail)));
     u->state = state < 0 ? GW_UPDATE_FAILED : (gw_update_state)state;
 }
 

@@ -22,7 +22,7 @@ static cmx_err read_manifests(struct gw_registry *r, struct gw_policy *p, struct
 
     for (p->n_manifests = 0; !err && p->n_manifests < GW_POLICY_MANIFESTS_MAX; err = gw_sql_step(r, stmt, e)) {
         struct gw_manifest_file *m = &p->manifests[p->n_manifests++];
-        gw_sql_columns(stmt, "tt", m->path, sizeof m->path, m->digest, sizeof m->digest);
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(m->path), GW_SQL_ID(m->digest)));
     }
     return gw_sql_end(stmt, err);
 }
@@ -30,7 +30,8 @@ static cmx_err read_manifests(struct gw_registry *r, struct gw_policy *p, struct
 static cmx_err read_policy(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_policy *p, struct cmx_why *e)
 {
     memset(p, 0, sizeof *p);
-    gw_sql_columns(stmt, "ibtib", &p->id, &p->is_device, p->target, sizeof p->target, &p->max_age_s, &p->enforce);
+    gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_NUMBER(&p->id), GW_SQL_FLAG(&p->is_device), GW_SQL_ID(p->target),
+                                        GW_SQL_NUMBER(&p->max_age_s), GW_SQL_FLAG(&p->enforce)));
     return read_manifests(r, p, e);
 }
 
@@ -219,7 +220,8 @@ cmx_err gw_evidence_key_get(struct gw_registry *r, int64_t device, char *line, s
     cmx_err err;
 
     line[0] = '\0';
-    err = gw_sql_get(r, e, "SELECT attest_key FROM device WHERE id = ?", "i>x", device, line, cap);
+    err = gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_WHOLE_AT(line, cap)), "SELECT attest_key FROM device WHERE id = ?",
+                     "i", device);
     return !err && !line[0] ? CMX_ENOENT : err;
 }
 
@@ -259,9 +261,12 @@ cmx_err gw_evidence_port_set(struct gw_registry *r, const char *device, uint16_t
 static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)
 {
     memset(s, 0, sizeof *s);
-    gw_sql_columns(stmt, "ittibbbiiibpct", &s->device, s->name, sizeof s->name, s->address, sizeof s->address,
-                   &s->policy, &s->is_enforced, &s->exempt, &s->quarantined, &s->max_age_s, &s->at, &s->left,
-                   &s->trusted, &s->port, s->reason, sizeof s->reason, s->manifest, sizeof s->manifest);
+    gw_sql_columns(stmt,
+                   GW_SQL_COLUMNS(GW_SQL_NUMBER(&s->device), GW_SQL_ID(s->name), GW_SQL_ID(s->address),
+                                  GW_SQL_NUMBER(&s->policy), GW_SQL_FLAG(&s->is_enforced), GW_SQL_FLAG(&s->exempt),
+                                  GW_SQL_FLAG(&s->quarantined), GW_SQL_NUMBER(&s->max_age_s), GW_SQL_NUMBER(&s->at),
+                                  GW_SQL_NUMBER(&s->left), GW_SQL_FLAG(&s->trusted), GW_SQL_PORT(&s->port),
+                                  GW_SQL_TEXT(s->reason), GW_SQL_ID(s->manifest)));
     if (!s->policy)
         s->reason[0] = s->manifest[0] = '\0';
     else if (!s->at)
@@ -360,7 +365,8 @@ cmx_err gw_seen_set(struct gw_registry *r, const char *device, const struct gw_s
 void gw_seen_get(struct gw_registry *r, int64_t device, struct gw_seen *s)
 {
     memset(s, 0, sizeof *s);
-    (void)!gw_sql_get(r, NULL, "SELECT at, source, firmware, client FROM seen WHERE device = ?", "i>iccc", device,
-                      &s->at, s->source, sizeof s->source, s->firmware, sizeof s->firmware, s->client,
-                      sizeof s->client);
+    (void)!gw_sql_get(
+        r, NULL,
+        GW_SQL_COLUMNS(GW_SQL_NUMBER(&s->at), GW_SQL_TEXT(s->source), GW_SQL_TEXT(s->firmware), GW_SQL_TEXT(s->client)),
+        "SELECT at, source, firmware, client FROM seen WHERE device = ?", "i", device);
 }

@@ -153,7 +153,7 @@ cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void
         "");
 
     while (!err) {
-        gw_sql_columns(stmt, "tt", c.kind, sizeof c.kind, c.name, sizeof c.name);
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(c.kind), GW_SQL_ID(c.name)));
         err = gw_sql_next(r, stmt, fn(arg, &c, gw_sql_text(stmt, 2)), e);
     }
     return gw_sql_end(stmt, err);
@@ -405,9 +405,9 @@ cmx_err gw_grant_each(struct gw_registry *r, gw_grant_fn fn, void *arg, struct c
                              "i", (int64_t)r->stale);
 
     while (!err) {
-        gw_sql_columns(stmt, "ttttpii", p.consumer.kind, sizeof p.consumer.kind, p.consumer.name,
-                       sizeof p.consumer.name, p.device, sizeof p.device, p.address, sizeof p.address, &p.port,
-                       &p.ends_in, &p.consumer_id);
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(p.consumer.kind), GW_SQL_ID(p.consumer.name), GW_SQL_ID(p.device),
+                                            GW_SQL_ID(p.address), GW_SQL_PORT(&p.port), GW_SQL_NUMBER(&p.ends_in),
+                                            GW_SQL_NUMBER(&p.consumer_id)));
         err = gw_sql_next(r, stmt, fn(arg, &p), e);
     }
     return gw_sql_end(stmt, err);
@@ -421,9 +421,9 @@ cmx_err gw_grant_each(struct gw_registry *r, gw_grant_fn fn, void *arg, struct c
 
 static void read_record(sqlite3_stmt *stmt, struct gw_grant_record *g)
 {
-    gw_sql_columns(stmt, "tttpiibc", g->consumer.kind, sizeof g->consumer.kind, g->consumer.name,
-                   sizeof g->consumer.name, g->target, sizeof g->target, &g->port, &g->ends, &g->left, &g->break_glass,
-                   g->why, sizeof g->why);
+    gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(g->consumer.kind), GW_SQL_ID(g->consumer.name), GW_SQL_ID(g->target),
+                                        GW_SQL_PORT(&g->port), GW_SQL_NUMBER(&g->ends), GW_SQL_NUMBER(&g->left),
+                                        GW_SQL_FLAG(&g->break_glass), GW_SQL_TEXT(g->why)));
     if (g->left < 0)
         g->left = 0;
 }

@@ -3,7 +3,8 @@
 cmx_err gw_meta_get(struct gw_registry *r, const char *key, char *out, size_t cap)
 {
     out[0] = '\0';
-    return gw_sql_get(r, NULL, "SELECT value FROM meta WHERE key = ?", "t>x", key, out, cap);
+    return gw_sql_get(r, NULL, GW_SQL_COLUMNS(GW_SQL_WHOLE_AT(out, cap)), "SELECT value FROM meta WHERE key = ?", "t",
+                      key);
 }
 
 cmx_err gw_meta_set(struct gw_registry *r, const char *key, const char *value, struct cmx_why *e)

@@ -58,8 +58,9 @@ static cmx_err read_row(struct gw_nodes *out, const struct gw_fleet *f, sqlite3_
 
     if (out->n == GW_NODES_MAX)
         return cmx_why_fail(e, CMX_EFORMAT, "the registry has more than %d gateways", GW_NODES_MAX);
-    gw_sql_columns(stmt, "ttttiiic", n->name, sizeof n->name, n->ssh, sizeof n->ssh, n->underlay, sizeof n->underlay,
-                   n->link_key, sizeof n->link_key, &n->joined, &n->seen, &n->sessions, n->version, sizeof n->version);
+    gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(n->name), GW_SQL_ID(n->ssh), GW_SQL_ID(n->underlay),
+                                        GW_SQL_ID(n->link_key), GW_SQL_NUMBER(&n->joined), GW_SQL_NUMBER(&n->seen),
+                                        GW_SQL_NUMBER(&n->sessions), GW_SQL_TEXT(n->version)));
     n->number = (unsigned)sqlite3_column_int(stmt, 8);
     if (check_node(n, NULL))
         return CMX_OK;
@@ -171,8 +172,8 @@ cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NA
 {
     node[0] = '\0';
     *sequence = 0;
-    return gw_sql_get(r, e, "SELECT node, sequence FROM claim WHERE address = ?", "t>ti", address, node,
-                      (size_t)GW_NAME_MAX, sequence);
+    return gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_ID_AT(node, GW_NAME_MAX), GW_SQL_NUMBER(sequence)),
+                      "SELECT node, sequence FROM claim WHERE address = ?", "t", address);
 }
 
 cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e)

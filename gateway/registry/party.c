@@ -149,7 +149,7 @@ cmx_err gw_party_each_spelling(struct gw_registry *r, const struct gw_consumer *
         return CMX_OK;
     err = gw_sql_row(r, &stmt, e, "SELECT name FROM consumer WHERE kind = ? AND name <> ?", "tt", c->kind, c->name);
     while (!err) {
-        gw_sql_columns(stmt, "t", other.name, sizeof other.name);
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(other.name)));
         err = gw_sql_next(r, stmt, gw_party_local_id(&other) == id ? fn(arg, &other) : CMX_OK, e);
     }
     return gw_sql_end(stmt, err);
@@ -161,10 +161,10 @@ static cmx_err platform_identity(struct gw_registry *r, const struct gw_fleet *f
 {
     struct gw_key k = {0};
     char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX + 2] = "";
-    cmx_err err = gw_sql_get(r, e,
+    cmx_err err = gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_TEXT(line)),
                              "SELECT k.type || ' ' || k.blob FROM key k JOIN consumer c ON c.id = k.consumer WHERE"
                              " c.kind = 'platform' AND c.name = ? ORDER BY k.added, k.fingerprint LIMIT 1",
-                             "t>c", name, line, sizeof line);
+                             "t", name);
 
     if (err)
         return err == CMX_ENOENT ? cmx_why_fail(e, err, "no platform '%.80s'", name) : err;
@@ -208,11 +208,11 @@ cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_fleet *f, const c
 {
     char name[GW_NAME_MAX] = "";
     bool device = false;
-    cmx_err err = gw_sql_get(r, e,
+    cmx_err err = gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_FLAG(&device), GW_SQL_WHOLE_AT(name, sizeof name)),
                              "SELECT d.name IS NOT NULL, coalesce(d.name, c.name) FROM key k LEFT JOIN device d ON"
                              " d.id = k.device LEFT JOIN consumer c ON c.id = k.consumer WHERE k.fingerprint = ? AND"
                              " k.retired IS NULL AND d.revoked IS NULL",
-                             "t>bx", fingerprint, &device, name, sizeof name);
+                             "t", fingerprint);
 
     if (err)
         return err == CMX_ENOENT ? cmx_why_fail(e, err, "no device or platform has the key %s", fingerprint) : err;
@@ -254,7 +254,7 @@ static cmx_err consumer_parties(struct gw_registry *r, const struct gw_fleet *f,
         struct gw_consumer c = {0};
         struct gw_party p = {.revoked = sqlite3_column_int(stmt, 2) != 0};
 
-        gw_sql_columns(stmt, "tt", c.kind, sizeof c.kind, c.name, sizeof c.name);
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(c.kind), GW_SQL_ID(c.name)));
         snprintf(p.kind, sizeof p.kind, "%s", c.kind);
         snprintf(p.name, sizeof p.name, "%s", c.name);
         err = gw_party_identity(r, f, &c, p.address, e);

@@ -17,7 +17,8 @@ static cmx_err check_unique(void *arg, const struct gw_party *p)
 
     if (strcmp(p->kind, "device") == 0)
         return CMX_OK;
-    err = gw_sql_get(job->r, job->e, "SELECT name FROM device WHERE address = ?", "t>t", p->address, name, sizeof name);
+    err = gw_sql_get(job->r, job->e, GW_SQL_COLUMNS(GW_SQL_ID(name)), "SELECT name FROM device WHERE address = ?", "t",
+                     p->address);
     if (err)
         return err == CMX_ENOENT ? CMX_OK : err;
     return cmx_why_fail(job->e, CMX_EEXIST,

@@ -24,7 +24,7 @@ static cmx_err read_directs(struct gw_registry *r, struct gw_device *d, struct c
 
     for (d->n_directs = 0; !err && d->n_directs < GW_DIRECTS_MAX; err = gw_sql_step(r, stmt, e)) {
         struct gw_direct *x = &d->directs[d->n_directs++];
-        gw_sql_columns(stmt, "tp", x->host, sizeof x->host, &x->port);
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(x->host), GW_SQL_PORT(&x->port)));
     }
     return gw_sql_end(stmt, err);
 }
@@ -39,9 +39,9 @@ static cmx_err read_device(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_
     cmx_err err;
 
     memset(d, 0, sizeof *d);
-    gw_sql_columns(stmt, "itttttii", &d->id, d->name, sizeof d->name, d->address, sizeof d->address, d->group,
-                   sizeof d->group, d->fingerprint, sizeof d->fingerprint, d->key_type, sizeof d->key_type,
-                   &d->enrolled, &d->revoked);
+    gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_NUMBER(&d->id), GW_SQL_ID(d->name), GW_SQL_ID(d->address),
+                                        GW_SQL_ID(d->group), GW_SQL_ID(d->fingerprint), GW_SQL_ID(d->key_type),
+                                        GW_SQL_NUMBER(&d->enrolled), GW_SQL_NUMBER(&d->revoked)));
     err = read_ports(r, d, e);
     return err ? err : read_directs(r, d, e);
 }
@@ -85,7 +85,8 @@ cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn
 static cmx_err key_owner(struct gw_registry *r, const struct gw_key *k, char *name, size_t cap, int64_t *device,
                          bool *retired, struct cmx_why *e)
 {
-    return gw_sql_get(r, e, KEY_OWNER, "t>tbi", k->fingerprint, name, cap, retired, device);
+    return gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_ID_AT(name, cap), GW_SQL_FLAG(retired), GW_SQL_NUMBER(device)),
+                      KEY_OWNER, "t", k->fingerprint);
 }
 
 cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e)
@@ -182,8 +183,8 @@ static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, s
 {
     char name[GW_NAME_MAX];
     bool revoked;
-    cmx_err err = gw_sql_get(r, e, "SELECT name, revoked IS NOT NULL FROM device WHERE address = ?", "t>tb", d->address,
-                             name, sizeof name, &revoked);
+    cmx_err err = gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_ID(name), GW_SQL_FLAG(&revoked)),
+                             "SELECT name, revoked IS NOT NULL FROM device WHERE address = ?", "t", d->address);
 
     if (err)
         return err;
@@ -410,8 +411,8 @@ cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct g
 
 cmx_err gw_device_key_line(struct gw_registry *r, const struct gw_device *d, char *out, size_t cap, struct cmx_why *e)
 {
-    cmx_err err = gw_sql_get(r, e, "SELECT type || ' ' || blob FROM key WHERE device = ? AND retired IS NULL", "i>x",
-                             d->id, out, cap);
+    cmx_err err = gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_WHOLE_AT(out, cap)),
+                             "SELECT type || ' ' || blob FROM key WHERE device = ? AND retired IS NULL", "i", d->id);
 
     if (err == CMX_ENOENT)
         cmx_why_set(e, "%s has no key; give it one with 'cmxsafe gateway rotate'", d->name);
@@ -436,8 +437,8 @@ bool gw_device_is_quarantined(struct gw_registry *r, const char *address)
 
 cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX])
 {
-    return gw_sql_get(r, NULL, "SELECT name FROM device WHERE address = ? AND revoked IS NULL", "t>t", address, name,
-                      (size_t)GW_NAME_MAX);
+    return gw_sql_get(r, NULL, GW_SQL_COLUMNS(GW_SQL_ID_AT(name, GW_NAME_MAX)),
+                      "SELECT name FROM device WHERE address = ? AND revoked IS NULL", "t", address);
 }
 
 /* Stores the reason in the first line of the column detail, and one claim in each further line. */
@@ -459,8 +460,9 @@ void gw_attestation_get(struct gw_registry *r, int64_t device, struct gw_attesta
 {
     memset(out, 0, sizeof *out);
     (void)!gw_sql_get(r, NULL,
+                      GW_SQL_COLUMNS(GW_SQL_NUMBER(&out->at), GW_SQL_ID(out->verdict), GW_SQL_TEXT(out->detail),
+                                     GW_SQL_TEXT(out->claims)),
                       "SELECT at, verdict, substr(detail, 1, instr(detail || char(10), char(10)) - 1),"
                       " substr(detail, instr(detail || char(10), char(10)) + 1) FROM attestation WHERE device = ?",
-                      "i>itcc", device, &out->at, out->verdict, sizeof out->verdict, out->detail, sizeof out->detail,
-                      out->claims, sizeof out->claims);
+                      "i", device);
 }

@@ -75,7 +75,7 @@ static cmx_err bind_all(sqlite3_stmt *stmt, const char *types, va_list *ap)
 {
     int used = sqlite3_bind_parameter_count(stmt);
 
-    for (int i = 1; *types && *types != '>'; i++, types++) {
+    for (int i = 1; *types; i++, types++) {
         int64_t number = *types == 'i' ? va_arg(*ap, int64_t) : 0;
         const char *text = *types == 'i' ? NULL : va_arg(*ap, const char *);
 
@@ -167,39 +167,34 @@ const char *gw_sql_text(sqlite3_stmt *stmt, int column)
     return s ? s : "";
 }
 
-/* False: a text 'x' does not fit. */
-static bool columns_v(sqlite3_stmt *stmt, const char *types, va_list *ap)
+/* False: a text that must fit does not. */
+static bool copy_columns(sqlite3_stmt *stmt, const struct gw_sql_column *c)
 {
     bool all_fit = true;
 
-    for (int i = 0; types[i]; i++) {
-        void *out = va_arg(*ap, void *);
-        size_t cap = strchr("tcx", types[i]) ? va_arg(*ap, size_t) : 0;
-        bool fits = types[i] == 'c' || !cap || (size_t)sqlite3_column_bytes(stmt, i) < cap;
+    for (int i = 0; c[i].text || c[i].number || c[i].flag || c[i].port; i++) {
+        bool fits = (size_t)sqlite3_column_bytes(stmt, i) < c[i].cap;
 
-        if (cap)
-            snprintf(out, fits ? cap : 1, "%s", gw_sql_text(stmt, i));
-        else if (types[i] == 'i')
-            *(int64_t *)out = sqlite3_column_int64(stmt, i);
-        else if (types[i] == 'b')
-            *(bool *)out = sqlite3_column_int(stmt, i) != 0;
+        if (c[i].text)
+            snprintf(c[i].text, fits || c[i].fit == GW_SQL_CUT ? c[i].cap : 1, "%s", gw_sql_text(stmt, i));
+        else if (c[i].number)
+            *c[i].number = sqlite3_column_int64(stmt, i);
+        else if (c[i].flag)
+            *c[i].flag = sqlite3_column_int(stmt, i) != 0;
         else
-            *(uint16_t *)out = (uint16_t)sqlite3_column_int(stmt, i);
-        all_fit &= fits || types[i] == 't';
+            *c[i].port = (uint16_t)sqlite3_column_int(stmt, i);
+        all_fit &= fits || c[i].fit != GW_SQL_FAIL;
     }
     return all_fit;
 }
 
-void gw_sql_columns(sqlite3_stmt *stmt, const char *types, ...)
+void gw_sql_columns(sqlite3_stmt *stmt, const struct gw_sql_column *columns)
 {
-    va_list ap;
-
-    va_start(ap, types);
-    (void)columns_v(stmt, types, &ap);
-    va_end(ap);
+    (void)copy_columns(stmt, columns);
 }
 
-cmx_err gw_sql_get(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...)
+cmx_err gw_sql_get(struct gw_registry *r, struct cmx_why *e, const struct gw_sql_column *columns, const char *sql,
+                   const char *types, ...)
 {
     sqlite3_stmt *stmt;
     va_list ap;
@@ -207,9 +202,9 @@ cmx_err gw_sql_get(struct gw_registry *r, struct cmx_why *e, const char *sql, co
 
     va_start(ap, types);
     err = row_v(r, &stmt, e, &sql, types, &ap);
-    if (!err && !columns_v(stmt, strchr(types, '>') + 1, &ap))
-        err = CMX_ENOSPC;
     va_end(ap);
+    if (!err && !copy_columns(stmt, columns))
+        err = CMX_ENOSPC;
     sqlite3_finalize(stmt);
     return err;
 }

@@ -21,6 +21,33 @@ struct gw_registry {
     bool stale; /* the copy was stale when it was opened (copy_state.h) */
 };
 
+/* Where a column is copied to. The macros below make one; the compiler checks the type of the place. */
+struct gw_sql_column {
+    int64_t *number;
+    bool *flag;
+    uint16_t *port;
+    char *text;
+    size_t cap;                                         /* bytes at text */
+    enum { GW_SQL_EMPTY, GW_SQL_CUT, GW_SQL_FAIL } fit; /* what is copied if the text does not fit */
+};
+
+/* The address of an array's first char; does not compile for a pointer, whose sizeof is not that of the text. */
+#define GW_SQL_ARRAY(a) *(1 ? &(a) : (char(*)[sizeof(a)])0)
+#define GW_SQL_NUMBER(at) ((struct gw_sql_column){.number = (at)})
+#define GW_SQL_FLAG(at) ((struct gw_sql_column){.flag = (at)})
+#define GW_SQL_PORT(at) ((struct gw_sql_column){.port = (at)})
+/* For a text that identifies something, such as a name or a key. If it does not fit, "" is copied, because a cut text
+ * would identify something else. */
+#define GW_SQL_ID(array) GW_SQL_ID_AT(GW_SQL_ARRAY(array), sizeof(array))
+#define GW_SQL_ID_AT(at, size) ((struct gw_sql_column){.text = (at), .cap = (size)})
+/* For a text that people read, such as a reason. If it does not fit, it is cut. */
+#define GW_SQL_TEXT(array)                                                                                             \
+    ((struct gw_sql_column){.text = GW_SQL_ARRAY(array), .cap = sizeof(array), .fit = GW_SQL_CUT})
+/* For a text that must fit. If it does not, "" is copied, and gw_sql_get fails. */
+#define GW_SQL_WHOLE_AT(at, size) ((struct gw_sql_column){.text = (at), .cap = (size), .fit = GW_SQL_FAIL})
+/* The places of the first columns of a row, in their order. */
+#define GW_SQL_COLUMNS(...) ((const struct gw_sql_column[]){__VA_ARGS__, (struct gw_sql_column){0}})
+
 /* Returns SQLite's last error, with the message in e. db: NULL if the database could not be opened. */
 CMX_MUST_USE cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
 
@@ -52,12 +79,9 @@ CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct c
 CMX_MUST_USE cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);
-/* Copies the first columns of the present row. types: one letter for each column, which says what its argument is; 'i':
- * int64_t *, 'b': bool *, 'p': uint16_t *, 't': char * and size_t, for a text that identifies something, such as a name
- * or a key, 'c': char * and size_t, for a text for people, such as a reason. If a text 't' does not fit, copies "",
- * because a cut text would identify something else; a text 'c' is cut. */
-void gw_sql_columns(sqlite3_stmt *stmt, const char *types, ...);
-/* Copies columns of the first row. types: the letters of the arguments, '>', and the letters of gw_sql_columns; also
- * 'x', which is like 't' for a text that must fit. CMX_ENOENT: there is no row, and nothing is copied; CMX_ENOSPC: a
- * text 'x' does not fit. */
-CMX_MUST_USE cmx_err gw_sql_get(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);
+/* Copies the first columns of the present row. */
+void gw_sql_columns(sqlite3_stmt *stmt, const struct gw_sql_column *columns);
+/* Copies columns of the first row. CMX_ENOENT: there is no row, and nothing is copied; CMX_ENOSPC: a text of
+ * GW_SQL_WHOLE_AT does not fit. */
+CMX_MUST_USE cmx_err gw_sql_get(struct gw_registry *r, struct cmx_why *e, const struct gw_sql_column *columns,
+                                const char *sql, const char *types, ...);

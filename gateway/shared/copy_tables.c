@@ -43,8 +43,8 @@ static cmx_err read_columns(struct gw_registry *r, struct gw_copy_table *t, stru
             break;
         }
         t->n++;
-        gw_sql_columns(stmt, "tbbtb", c->name, sizeof c->name, &c->integer, &c->not_null, c->fallback,
-                       sizeof c->fallback, &c->key);
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(c->name), GW_SQL_FLAG(&c->integer), GW_SQL_FLAG(&c->not_null),
+                                            GW_SQL_ID(c->fallback), GW_SQL_FLAG(&c->key)));
         c->rule = gw_copy_rule_of(t->name, c->name);
     }
     return gw_sql_end(stmt, err);
@@ -82,7 +82,7 @@ cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_tables *out, s
             break;
         }
         out->n++;
-        gw_sql_columns(stmt, "t", t->name, sizeof t->name);
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(t->name)));
         describe(t);
         err = gw_sql_next(r, stmt, read_columns(r, t, e), e);
     }

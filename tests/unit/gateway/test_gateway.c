@@ -1918,8 +1918,8 @@ static void test_long_texts(void **state)
     assert_int_equal(
         gw_sql_row(&gateway.registry, &stmt, &e, "SELECT '1234567', '12345678', '12345678', NULL, -5, 81, 2", ""),
         CMX_OK);
-    gw_sql_columns(stmt, "ttctipb", out[0], sizeof out[0], out[1], sizeof out[1], out[2], sizeof out[2], out[3],
-                   sizeof out[3], &number, &port, &flag);
+    gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(out[0]), GW_SQL_ID(out[1]), GW_SQL_TEXT(out[2]), GW_SQL_ID(out[3]),
+                                        GW_SQL_NUMBER(&number), GW_SQL_PORT(&port), GW_SQL_FLAG(&flag)));
     assert_string_equal(out[0], "1234567");
     assert_string_equal(out[1], "");
     assert_string_equal(out[2], "1234567");
@@ -1928,14 +1928,18 @@ static void test_long_texts(void **state)
     assert_int_equal(port, 81);
     assert_true(flag);
     assert_int_equal(gw_sql_end(stmt, CMX_OK), CMX_OK);
-    assert_int_equal(gw_sql_get(&gateway.registry, &e, "SELECT ?, ?", "ti>xi", "1234567", INT64_C(7), out[1],
-                                sizeof out[1], &number),
+    assert_int_equal(gw_sql_get(&gateway.registry, &e,
+                                GW_SQL_COLUMNS(GW_SQL_WHOLE_AT(out[1], sizeof out[1]), GW_SQL_NUMBER(&number)),
+                                "SELECT ?, ?", "ti", "1234567", INT64_C(7)),
                      CMX_OK);
     assert_string_equal(out[1], "1234567");
     assert_int_equal(number, 7);
-    assert_int_equal(gw_sql_get(&gateway.registry, &e, "SELECT '12345678'", ">x", out[1], sizeof out[1]), CMX_ENOSPC);
+    assert_int_equal(gw_sql_get(&gateway.registry, &e, GW_SQL_COLUMNS(GW_SQL_WHOLE_AT(out[1], sizeof out[1])),
+                                "SELECT '12345678'", ""),
+                     CMX_ENOSPC);
     assert_string_equal(out[1], "");
-    assert_int_equal(gw_sql_get(&gateway.registry, &e, "SELECT 1 WHERE 0", ">i", &number), CMX_ENOENT);
+    assert_int_equal(gw_sql_get(&gateway.registry, &e, GW_SQL_COLUMNS(GW_SQL_NUMBER(&number)), "SELECT 1 WHERE 0", ""),
+                     CMX_ENOENT);
     assert_int_equal(number, 7);
     assert_int_equal(gw_sql_run(&gateway.registry, &e,
                                 "CREATE TEMP TABLE some(a UNIQUE, b); INSERT INTO some VALUES(?1, ?2);"
