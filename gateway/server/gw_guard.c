@@ -22,11 +22,11 @@
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
-#include "gateway/server/gw_denied.h"
 #include "gateway/server/gw_expiry.h"
 #include "gateway/server/gw_netstate.h"
 #include "gateway/server/gw_network.h"
 #include "gateway/server/gw_note.h"
+#include "gateway/server/gw_refusals.h"
 #include "gateway/server/gw_unread.h"
 #include "gateway/server/gw_worker_child.h"
 #include "port/linux/child.h"
@@ -35,7 +35,7 @@
 #define NETWORK_CHECK_MS 10000 /* interval of network checks; a change that the kernel reports is checked at once */
 #define RETRY_MS 2000
 #define REPORT_MS 1000
-#define DENIED_MS 1000
+#define REFUSALS_MS 1000
 #define NETNS_PATH "/run/netns/" GW_NETNS
 
 /* A table of the packet filter, and sockets in its network namespace. */
@@ -73,7 +73,7 @@ struct guard {
     struct gw_netstate network_found; /* state of the network before the last restore */
     bool network_added;               /* the network has additions that the last restore did not remove */
     char wrong[160];                  /* what is wrong now and could not be repaired; "": nothing */
-    uint64_t network_ms, report_ms, denied_ms, retry_ms;
+    uint64_t network_ms, report_ms, refusals_ms, retry_ms;
     struct gw_expiry expiry;
     struct gw_unread unread;
     struct gw_worker_child worker;
@@ -397,65 +397,6 @@ static bool take_events(struct guard *d)
     return any;
 }
 
-/* ---- refused connections ---- */
-
-/* Removes the listed refusals from the set; newer ones stay for the next check. If a listed refusal has expired
- * meanwhile, the kernel rejects the whole command, and each refusal is then removed with a separate command. */
-static void remove_denied(struct guarded *t, const char *begin)
-{
-    static const char head[] = "delete element inet " GW_NFT_TABLE " denied { ";
-    char key[GW_DENIED_ELEMENT_MAX];
-    char one[sizeof head + sizeof key + 4];
-    struct gw_denied x;
-    char *all = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&all, &len);
-    const char *separator = head;
-
-    for (const char *at = begin; f && gw_denied_next(&at, &x); separator = ", ") {
-        gw_denied_key(&x, key);
-        fprintf(f, "%s%s", separator, key);
-    }
-    if (f)
-        fputs(" }", f);
-    if (!f || fclose(f) != 0 || nft_run_cmd_from_buffer(t->nft, all) != 0)
-        for (const char *at = begin; gw_denied_next(&at, &x);) {
-            gw_denied_key(&x, key);
-            snprintf(one, sizeof one, "%s%s }", head, key);
-            (void)nft_run_cmd_from_buffer(t->nft, one); /* fails if the element has expired */
-        }
-    free(all); /* allocated by open_memstream */
-}
-
-/* Reports the refusals in the set, and removes them from the set so that none is counted twice. */
-static void check_denied(struct guard *d)
-{
-    struct guarded *t = &d->tables[0];
-    struct gw_denied x;
-    uint32_t generation;
-    const char *begin;
-    char line[160];
-    char *text;
-
-    nft_ctx_output_set_flags(t->nft, 0); /* include the counters in listings */
-    text = nft_run_cmd_from_buffer(t->nft, "list set inet " GW_NFT_TABLE " denied") == 0
-               ? copy_text(nft_ctx_get_output_buffer(t->nft))
-               : NULL;
-    nft_ctx_output_set_flags(t->nft, NFT_CTX_OUTPUT_STATELESS);
-    begin = text ? gw_denied_begin(text) : NULL;
-    if (begin) {
-        remove_denied(t, begin);
-        if (gw_netstate_generation(t->netlink, &generation) && generation == t->generation + 1)
-            t->generation = generation;
-        for (const char *at = begin; gw_denied_next(&at, &x);) {
-            snprintf(line, sizeof line, "denied %s %s %u %llu", x.source, x.target, x.port, x.packets);
-            if (!gw_control_tell(d->g, line))
-                break; /* without a server there is no access log */
-        }
-    }
-    cmx_mem_free(text);
-}
-
 /* ---- the guard's loop ---- */
 
 static bool open_guard(struct guard *d)
@@ -505,6 +446,17 @@ static bool due(uint64_t *last, uint64_t every)
     return true;
 }
 
+/* Reports the refused connections. Removing them from the set changes the rules' generation number. */
+static void check_refusals(struct guard *d)
+{
+    struct guarded *t = &d->tables[0];
+    uint32_t generation;
+
+    if (due(&d->refusals_ms, REFUSALS_MS) && gw_refusals_report(d->g, t->nft) &&
+        gw_netstate_generation(t->netlink, &generation) && generation == t->generation + 1)
+        t->generation = generation;
+}
+
 static void check_all(struct guard *d, pid_t child)
 {
     bool look;
@@ -523,8 +475,7 @@ static void check_all(struct guard *d, pid_t child)
     look = !d->wrong[0] && due(&d->network_ms, NETWORK_CHECK_MS);
     if (!d->wrong[0] && (take_events(d) || sysctls_changed(d) || look))
         check_network(d, look);
-    if (due(&d->denied_ms, DENIED_MS))
-        check_denied(d);
+    check_refusals(d);
     if (due(&d->report_ms, REPORT_MS))
         report_state(d);
 }
