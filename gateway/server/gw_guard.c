@@ -16,7 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_fail.h"
 #include "gateway/render/gw_nft.h"
@@ -27,6 +26,7 @@
 #include "gateway/server/gw_network.h"
 #include "gateway/server/gw_note.h"
 #include "gateway/server/gw_refusals.h"
+#include "gateway/server/gw_table.h"
 #include "gateway/server/gw_unread.h"
 #include "gateway/server/gw_worker_child.h"
 #include "port/linux/child.h"
@@ -38,16 +38,11 @@
 #define REFUSALS_MS 1000
 #define NETNS_PATH "/run/netns/" GW_NETNS
 
-/* A table of the packet filter, and sockets in its network namespace. */
+/* The gateway's part of one network namespace: the fleet's or the host's. */
 struct guarded {
-    const char *table;
-    struct nft_ctx *nft;
-    int netlink; /* socket that reads the generation number of the rules */
-    int events;  /* socket on which the kernel reports changes to links, addresses, routes and routing rules */
-    int route;   /* socket that reads links, addresses, routes and routing rules */
-    uint32_t generation;
-    char *reference; /* the table as it was listed after it was loaded */
-    char *found;     /* the table before the last restore; NULL: there was no table, or no restore yet */
+    struct gw_table table;
+    int events; /* socket on which the kernel reports changes to links, addresses, routes and routing rules */
+    int route;  /* socket that reads links, addresses, routes and routing rules */
 };
 
 /* The files that define this machine's users and groups. */
@@ -61,15 +56,17 @@ struct sysctl_values {
 struct guard {
     struct gw *g;
     struct stat accounts[GW_COUNT(account_files)]; /* state of account_files before the rules were last loaded */
-    struct guarded tables[2];
-    size_t n_tables;
+    struct guarded sides[2];
+    size_t n_sides;
+    struct nft_ctx *scratch; /* a network namespace of this process alone, for listings of what the files define */
     int host_ns;
     int sysctls[GW_NETWORK_SYSCTLS]; /* descriptors */
     struct sysctl_values values;     /* values of the sysctls when the network was last read */
     dev_t netns_dev;
     ino_t netns_ino;
     struct gw_netstate network;       /* state of the network after the last restore */
-    struct gw_netstate network_first; /* state of the network when the guard started */
+    struct gw_netstate network_first; /* state of the network after the first restore */
+    bool network_complete;            /* network_first is set */
     struct gw_netstate network_found; /* state of the network before the last restore */
     bool network_added;               /* the network has additions that the last restore did not remove */
     char wrong[160];                  /* what is wrong now and could not be repaired; "": nothing */
@@ -79,92 +76,35 @@ struct guard {
     struct gw_worker_child worker;
 };
 
-/* ---- the packet filter ---- */
+/* ---- opening the namespaces ---- */
 
-static char *copy_text(const char *text)
-{
-    return cmx_mem_strdup(text ? text : "");
-}
-
-/* Removes each occurrence of word (" timeout " or " expires ") and the time after it. These times depend on when the
- * rules were loaded. */
-static void strip_times(char *text, const char *word)
-{
-    char *at = text;
-
-    while ((at = strstr(at, word)) != NULL) {
-        char *end = at + strlen(word);
-        end += strcspn(end, " ,}\n");
-        memmove(at, end, strlen(end) + 1);
-    }
-}
-
-/* Removes the elements of a set to which the kernel adds elements. nft lists the elements at the end of a set. */
-static void strip_elements(char *text, const char *set)
-{
-    char *at = strstr(text, set);
-    char *end = at ? strstr(at, "\n\t}") : NULL;
-    char *elements = at ? strstr(at, "\n\t\telements = {") : NULL;
-
-    if (elements && end && elements < end)
-        memmove(elements, end, strlen(end) + 1);
-}
-
-/* Returns nft's listing of the table, without times and without elements that the kernel added; free it with
- * cmx_mem_free. NULL: there is no such table. */
-static char *table_text(struct guarded *t)
-{
-    char command[64];
-    char *text;
-
-    snprintf(command, sizeof command, "list table inet %s", t->table);
-    if (nft_run_cmd_from_buffer(t->nft, command) != 0)
-        return NULL;
-    text = copy_text(nft_ctx_get_output_buffer(t->nft));
-    if (!text)
-        return NULL;
-    strip_times(text, " expires ");
-    strip_times(text, " timeout ");
-    strip_elements(text, "\tset denied {");
-    strip_elements(text, "\tset operators {");
-    return text;
-}
-
-static bool open_table(struct guarded *t, const char *table)
+static bool open_side(struct guarded *t, const char *table, const char *file)
 {
     struct timeval patience = {.tv_sec = 2};
     struct sockaddr_nl groups = {.nl_family = AF_NETLINK,
                                  .nl_groups = RTMGRP_LINK | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE |
                                               1u << (RTNLGRP_IPV6_RULE - 1)};
 
-    t->table = table;
-    t->nft = nft_ctx_new(NFT_CTX_DEFAULT);
-    t->netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
     t->route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     t->events = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-    if (!t->nft || t->netlink < 0 || t->route < 0 || t->events < 0 ||
-        bind(t->events, (const struct sockaddr *)&groups, sizeof groups) != 0 || nft_ctx_buffer_output(t->nft) ||
-        nft_ctx_buffer_error(t->nft))
+    if (t->route < 0 || t->events < 0 || bind(t->events, (const struct sockaddr *)&groups, sizeof groups) != 0)
         return false;
-    setsockopt(t->netlink, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(t->route, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    nft_ctx_output_set_flags(t->nft, NFT_CTX_OUTPUT_STATELESS);
-    return true;
+    return gw_table_open(&t->table, table, file);
 }
 
-static void close_table(struct guarded *t)
+static void close_side(struct guarded *t)
 {
-    if (t->nft)
-        nft_ctx_free(t->nft);
-    if (t->netlink >= 0)
-        close(t->netlink);
+    gw_table_close(&t->table);
     if (t->route >= 0)
         close(t->route);
     if (t->events >= 0)
         close(t->events);
-    cmx_mem_free(t->reference);
-    cmx_mem_free(t->found);
-    *t = (struct guarded){.netlink = -1, .events = -1, .route = -1};
+}
+
+static bool enter(int ns)
+{
+    return ns >= 0 && setns(ns, CLONE_NEWNET) == 0;
 }
 
 /* ---- the fleet's network ---- */
@@ -196,8 +136,8 @@ static cmx_err read_network(struct guard *d, struct gw_netstate *out)
     if (!err)
         err = gw_netstate_add_bytes(out->nodes, d->values.nodes, sizeof d->values.nodes);
     if (!err)
-        err = gw_netstate_add(out, GW_NETSTATE_FLEET, d->tables[0].route, &d->g->fleet);
-    return err ? err : gw_netstate_add(out, GW_NETSTATE_HOST, d->tables[1].route, &d->g->fleet);
+        err = gw_netstate_add(out, GW_NETSTATE_FLEET, d->sides[0].route, &d->g->fleet);
+    return err ? err : gw_netstate_add(out, GW_NETSTATE_HOST, d->sides[1].route, &d->g->fleet);
 }
 
 static bool same_namespace(const struct guard *d)
@@ -205,28 +145,6 @@ static bool same_namespace(const struct guard *d)
     struct stat st;
 
     return stat(NETNS_PATH, &st) == 0 && st.st_dev == d->netns_dev && st.st_ino == d->netns_ino;
-}
-
-static bool enter(int ns)
-{
-    return ns >= 0 && setns(ns, CLONE_NEWNET) == 0;
-}
-
-/* Stores the present tables as the reference for later checks. */
-static bool take_reference(struct guard *d)
-{
-    for (size_t i = 0; i < d->n_tables; i++) {
-        struct guarded *t = &d->tables[i];
-        char *text;
-        if (!gw_netstate_generation(t->netlink, &t->generation))
-            return false;
-        text = table_text(t);
-        if (!text)
-            return false;
-        cmx_mem_free(t->reference);
-        t->reference = text;
-    }
-    return true;
 }
 
 /* Reports "ok", "repaired WHAT", "bad WHAT" or "stop WHAT" to the server, which logs a report unless it is "ok" or the
@@ -240,9 +158,42 @@ static void report(struct guard *d, const char *state, const char *what)
         gw_note("%s: %s", state, what); /* no server logs it, so this process does */
 }
 
-static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
+/* Stores what later checks compare with. The caller holds the gateway's lock, so that no command is changing the rules
+ * or the network, and has just loaded and set up all of it. CMX_EBUSY: a table was changed meanwhile. */
+static cmx_err take_state(struct guard *d, bool network, struct cmx_why *e)
+{
+    for (size_t i = 0; i < d->n_sides; i++) {
+        struct gw_table *t = &d->sides[i].table;
+        if (!gw_table_take_reference(t, d->g, d->scratch))
+            return cmx_why_fail(e, CMX_EIO, "the rules in %s can't be read", t->file);
+        if (!gw_table_matches(t))
+            return cmx_why_fail(e, CMX_EBUSY, "the packet filter's table inet %s was changed at the same time",
+                                t->name);
+    }
+    if (network && read_network(d, &d->network))
+        return cmx_why_fail(e, CMX_EIO, "the fleet's network can't be read");
+    if (network && !d->network_complete) {
+        d->network_first = d->network;
+        d->network_complete = true;
+    }
+    return CMX_OK;
+}
+
+static cmx_err load(struct guard *d, bool network, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
+    cmx_err err = gw_apply_access(d->g, e);
+
+    network = network && access(gw_path(d->g, "fleet.nft", path), F_OK) == 0; /* without it, there are no rules */
+    if (network && gw_network_up(d->g) != EXIT_SUCCESS)
+        return cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
+    if (network && err)
+        err = gw_apply_access(d->g, e); /* the first attempt fails if the link or routes were missing */
+    return err ? err : take_state(d, network, e);
+}
+
+static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
+{
     cmx_err err = gw_folder_open(d->g, false, e);
 
     if (err)
@@ -252,18 +203,13 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
         err = cmx_why_fail(e, CMX_ENOENT, "the network namespace " GW_NETNS " was removed");
     else if (!err) {
         /* Commands unlock once the rules are loaded: any difference comes from another program. */
-        for (size_t i = 0; i < d->n_tables; i++) {
-            cmx_mem_free(d->tables[i].found);
-            d->tables[i].found = table_text(&d->tables[i]);
-        }
+        for (size_t i = 0; i < d->n_sides; i++)
+            gw_table_keep_found(&d->sides[i].table);
         if (network && read_network(d, &d->network_found))
             d->network_found = (struct gw_netstate){0}; /* makes the network count as changed */
-        err = gw_apply_access(d->g, e);
-        network = network && access(gw_path(d->g, "fleet.nft", path), F_OK) == 0; /* without it, there are no rules */
-        if (network && gw_network_up(d->g) != EXIT_SUCCESS)
-            err = cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
-        else if (network && err)
-            err = gw_apply_access(d->g, e); /* the first attempt fails if the link or routes were missing */
+        err = load(d, network, e);
+        if (err == CMX_EBUSY) /* a grant may have ended after the rules were rendered */
+            err = load(d, network, e);
     }
     gw_folder_close(d->g);
     return err;
@@ -285,10 +231,6 @@ static void restore(struct guard *d, bool network)
 
     read_accounts(accounts);
     err = apply_locked(d, network, &e);
-    if (!err && !take_reference(d))
-        err = cmx_why_fail(&e, CMX_EIO, "the rules could not be loaded again");
-    if (!err && network && read_network(d, &d->network))
-        err = cmx_why_fail(&e, CMX_EIO, "the fleet's network can't be read");
     if (!err)
         memcpy(d->accounts, accounts, sizeof accounts);
     snprintf(d->wrong, sizeof d->wrong, "%.150s", !err ? "" : e.text[0] ? e.text : "the rules can't be loaded");
@@ -317,28 +259,18 @@ static void check_accounts(struct guard *d)
 
 /* If the rules have changed, loads them again from the registry. If the loaded table equals the one that was found, a
  * cmxsafe command made the change. Otherwise another program changed the table, and the guard reports this. */
-static void check_table(struct guard *d, struct guarded *t)
+static void check_table(struct guard *d, struct gw_table *t)
 {
-    uint32_t generation;
-    char *text;
     char what[100];
-    bool same;
 
-    if (gw_netstate_generation(t->netlink, &generation) && generation == t->generation)
-        return;
-    text = table_text(t);
-    same = text && t->reference && strcmp(text, t->reference) == 0;
-    cmx_mem_free(text);
-    if (same) {
-        t->generation = generation; /* the change was in another table */
-        return;
-    }
+    if (gw_table_is_unchanged(t) || gw_table_matches(t))
+        return; /* a change in another table also changes the generation */
     restore(d, false);
-    for (size_t i = 0; i < d->n_tables; i++) {
-        t = &d->tables[i];
+    for (size_t i = 0; i < d->n_sides; i++) {
+        t = &d->sides[i].table;
         if (!d->wrong[0] && t->found && strcmp(t->found, t->reference) == 0)
             continue;
-        snprintf(what, sizeof what, "the packet filter's table inet %s was changed", t->table);
+        snprintf(what, sizeof what, "the packet filter's table inet %s was changed", t->name);
         report(d, d->wrong[0] ? "bad" : "repaired", what);
     }
 }
@@ -353,12 +285,19 @@ static void report_state(struct guard *d)
     report(d, d->wrong[0] || d->network_added ? "bad" : "ok", d->wrong[0] || !d->network_added ? d->wrong : added);
 }
 
-/* Checks the network, and repairs it. thorough: also compares the network with its state when the guard started, except
- * for the links to other gateways. */
+static gw_netstate_change restore_network(struct guard *d)
+{
+    restore(d, true);
+    return gw_netstate_compare(&d->network_first, &d->network_found, &d->network);
+}
+
+/* Checks the network, and repairs it. thorough: also compares the network with its state after the first restore,
+ * except for the links to other gateways. */
 static void check_network(struct guard *d, bool thorough)
 {
     static const char changed[] = "the fleet's link, routes or routing rules were changed";
     struct gw_netstate now;
+    gw_netstate_change change;
     cmx_err err = read_network(d, &now);
 
     if (err == CMX_EBUSY)
@@ -366,22 +305,17 @@ static void check_network(struct guard *d, bool thorough)
     if (err == CMX_EBUSY || (!err && gw_netstate_equal(&now, &d->network) &&
                              (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
-    restore(d, true);
-    d->network_added = false;
+    change = restore_network(d);
+    /* A program that changed the network during the repair may have added nothing. */
+    if (!d->wrong[0] && change == GW_NETSTATE_ADDED && !d->network_added)
+        change = restore_network(d);
+    d->network_added = !d->wrong[0] && change == GW_NETSTATE_ADDED;
     if (d->wrong[0])
         report(d, "bad", changed);
-    else
-        switch (gw_netstate_compare(&d->network_first, &d->network_found, &d->network)) {
-        case GW_NETSTATE_CHANGED_BY_US:
-            break;
-        case GW_NETSTATE_REPAIRED:
-            report(d, "repaired", changed);
-            break;
-        case GW_NETSTATE_ADDED:
-            d->network_added = true;
-            report_state(d);
-            break;
-        }
+    else if (d->network_added)
+        report_state(d);
+    else if (change == GW_NETSTATE_REPAIRED)
+        report(d, "repaired", changed);
 }
 
 /* Reads the kernel's reports of changes. True: something that the guard checks may have changed. */
@@ -391,8 +325,8 @@ static bool take_events(struct guard *d)
     char piece[8192];
     ssize_t n;
 
-    for (size_t i = 0; i < d->n_tables; i++)
-        while ((n = recv(d->tables[i].events, piece, sizeof piece, 0)) > 0 || errno == ENOBUFS)
+    for (size_t i = 0; i < d->n_sides; i++)
+        while ((n = recv(d->sides[i].events, piece, sizeof piece, 0)) > 0 || errno == ENOBUFS)
             any = any || n <= 0 || gw_netstate_concerned(piece, (size_t)n);
     return any;
 }
@@ -405,30 +339,33 @@ static bool open_guard(struct guard *d)
     int inside = open(NETNS_PATH, O_RDONLY | O_CLOEXEC);
     bool ok;
 
-    for (size_t i = 0; i < GW_COUNT(d->tables); i++)
-        d->tables[i].netlink = d->tables[i].events = d->tables[i].route = -1;
+    for (size_t i = 0; i < GW_COUNT(d->sides); i++)
+        d->sides[i].events = d->sides[i].route = -1;
     memset(d->sysctls, -1, sizeof d->sysctls);
     d->host_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (inside < 0 || fstat(inside, &st) != 0 || !enter(inside))
+    ok = inside >= 0 && fstat(inside, &st) == 0 && unshare(CLONE_NEWNET) == 0 &&
+         (d->scratch = gw_table_context()) != NULL;
+    if (!ok || !enter(inside))
         return false;
     d->netns_dev = st.st_dev;
     d->netns_ino = st.st_ino;
-    d->n_tables = GW_COUNT(d->tables);
-    ok = open_table(&d->tables[0], GW_NFT_TABLE);
+    d->n_sides = GW_COUNT(d->sides);
+    ok = open_side(&d->sides[0], GW_NFT_TABLE, "fleet.nft");
     gw_network_open_sysctls(d->sysctls);
     close(inside);
     if (!enter(d->host_ns))
         _exit(EXIT_FAILURE); /* never continue in the wrong namespace */
-    ok = open_table(&d->tables[1], GW_NFT_HOST_TABLE) && ok;
-    ok = ok && read_network(d, &d->network) == CMX_OK;
-    d->network_first = d->network;
-    return ok && take_reference(d);
+    /* Makes the first check restore everything: a command may be setting up the network at this moment. */
+    snprintf(d->wrong, sizeof d->wrong, "%s", "the fleet's network has not been checked yet");
+    return open_side(&d->sides[1], GW_NFT_HOST_TABLE, "host.nft") && ok;
 }
 
 static void close_guard(struct guard *d)
 {
-    for (size_t i = 0; i < d->n_tables; i++)
-        close_table(&d->tables[i]);
+    for (size_t i = 0; i < d->n_sides; i++)
+        close_side(&d->sides[i]);
+    if (d->scratch)
+        nft_ctx_free(d->scratch);
     if (d->host_ns >= 0)
         close(d->host_ns);
     for (size_t i = 0; i < GW_NETWORK_SYSCTLS; i++)
@@ -449,12 +386,10 @@ static bool due(uint64_t *last, uint64_t every)
 /* Reports the refused connections. Removing them from the set changes the rules' generation number. */
 static void check_refusals(struct guard *d)
 {
-    struct guarded *t = &d->tables[0];
-    uint32_t generation;
+    struct gw_table *t = &d->sides[0].table;
 
-    if (due(&d->refusals_ms, REFUSALS_MS) && gw_refusals_report(d->g, t->nft) &&
-        gw_netstate_generation(t->netlink, &generation) && generation == t->generation + 1)
-        t->generation = generation;
+    if (due(&d->refusals_ms, REFUSALS_MS))
+        gw_table_changed_here(t, gw_refusals_report(d->g, t->nft));
 }
 
 static void check_all(struct guard *d, pid_t child)
@@ -462,14 +397,14 @@ static void check_all(struct guard *d, pid_t child)
     bool look;
 
     gw_worker_watch(&d->worker, d->g, child);
-    if (gw_unread_check(&d->unread, d->g, d->tables[0].nft, d->wrong, sizeof d->wrong))
+    if (gw_unread_check(&d->unread, d->g, d->sides[0].table.nft, d->wrong, sizeof d->wrong))
         report(d, "bad", d->wrong);
-    if (!d->wrong[0] && gw_expiry_tick(&d->expiry, d->g) && !take_reference(d))
-        snprintf(d->wrong, sizeof d->wrong, "%s", "the rules could not be read");
+    if (!d->wrong[0])
+        (void)gw_expiry_tick(&d->expiry, d->g); /* check_table notices that it has changed the rules */
     if (d->wrong[0] && due(&d->retry_ms, RETRY_MS))
         restore(d, true);
-    for (size_t i = 0; i < d->n_tables && !d->wrong[0]; i++)
-        check_table(d, &d->tables[i]);
+    for (size_t i = 0; i < d->n_sides && !d->wrong[0]; i++)
+        check_table(d, &d->sides[i].table);
     if (!d->wrong[0])
         check_accounts(d);
     look = !d->wrong[0] && due(&d->network_ms, NETWORK_CHECK_MS);

@@ -1,5 +1,6 @@
 #include "gateway/server/gw_netstate.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
@@ -430,5 +431,6 @@ bool gw_netstate_generation(int fd, uint32_t *out)
     if (a->nla_type != NFTA_GEN_ID)
         return false;
     memcpy(out, (const uint8_t *)a + ATTRIBUTE_HEAD, 4);
+    *out = ntohl(*out);
     return true;
 }

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <nftables/libnftables.h>
-#include <stdbool.h>
+#include <stdint.h>
 
 #include "gateway/folder/gw_folder.h"
 
 /* Reports the refusals in the packet filter's set `denied`, and removes them from the set so that none is counted
  * twice. nft: a context of the fleet's namespace with buffered output; its flags are NFT_CTX_OUTPUT_STATELESS
- * afterwards. True: removed refusals from the set, in one transaction if none of them has expired meanwhile. */
-bool gw_refusals_report(const struct gw *g, struct nft_ctx *nft);
+ * afterwards. Returns how many transactions have changed the rules. */
+uint32_t gw_refusals_report(const struct gw *g, struct nft_ctx *nft);

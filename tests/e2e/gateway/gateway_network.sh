@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # As soon as `gateway net up` ends, the fleet's network lets packets through, even if the link also has an address of
 # another network. The doctor reports a network that lets no packets through. If a network is removed while its guard
-# runs, the guard ends and does not change the network that replaces it.
+# runs, the guard ends and does not change the network that replaces it. No change that another
+# program makes while the network is set up becomes what the guard compares with.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 # Duplicate address detection takes minutes here, so the scenario fails if 'net up' adds an address that has to wait for it.
 sysctl -q -w net.ipv6.conf.default.dad_transmits=200 || skip "no sysctl of IPv6 here"
@@ -45,21 +46,49 @@ finds "the fleet has its routing rules" ip -n cmxsafe -6 rule delete pref 1130
 ok "the doctor notices a network that lets no packets through"
 
 # ---- the guard ----
-mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/ip.log" "$(command -v ip)" >"$TMP/path/ip" && chmod 755 "$TMP/path/ip" || fail "ip"
-# watch: starts the guard, and waits until it reports that it is ready, as systemd would.
-watch() {
+# Records the `ip` commands that the guard runs. If $TMP/tamper exists, runs it once while the guard sets up the network: after
+# the guard has loaded the rules and set the addresses.
+mkdir "$TMP/path" && cat >"$TMP/path/ip" <<IP && chmod 755 "$TMP/path/ip" || fail "ip"
+#!/bin/sh
+echo "\$*" >>"$TMP/ip.log"
+case "\$*" in *"dev cmxsafe0 src"*) mv "$TMP/tamper" "$TMP/tampered" 2>/dev/null && sh "$TMP/tampered" ;; esac
+exec $(command -v ip) "\$@"
+IP
+# start_watch: starts the guard. watch: also waits until it says, as to systemd, that it is ready.
+start_watch() {
     rm -f "$TMP/notify"
     timeout 60 python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); s.recv(100)' "$TMP/notify" & local ready=$!; PIDS+=("$ready")
     wait_for 20 test -S "$TMP/notify" || fail "no socket for the guard's notice"
-    NOTIFY_SOCKET=$TMP/notify PATH=$TMP/path:$PATH "$BIN/cmxsafe" gateway net watch 2>>"$TMP/watch.log" & GUARD=$!; PIDS+=("$GUARD")
-    wait "$ready" || fail "the guard does not start: $(cat "$TMP/watch.log")"
+    NOTIFY_SOCKET=$TMP/notify PATH=$TMP/path:$PATH "$BIN/cmxsafe" gateway net watch 2>>"$TMP/watch.log" 9>&- & GUARD=$!; PIDS+=("$GUARD")
+    READY=$ready
+}
+watch() {
+    start_watch
+    wait "$READY" || fail "the guard does not start: $(cat "$TMP/watch.log")"
 }
 prints() { local text=$1; shift; "$@" | grep -q "$text"; }
 ended() { ! kill -0 "$GUARD" 2>/dev/null; }
 watch
 ip -6 address flush dev cmxsafe0 scope link || fail "the link-local address can't be removed"
-wait_for 20 prints fe80::1/ ip -6 address show dev cmxsafe0 || fail "the guard does not restore the link-local address"
+# repairs N: the guard has reported N repairs of the network, to its standard error because no gateway is running.
+repairs() { [ "$(grep -c "repaired: the fleet's link, routes or routing rules were changed" "$TMP/watch.log")" = "$1" ]; }
+wait_for 20 repairs 1 && ip -6 address show dev cmxsafe0 | grep -q fe80::1/ || fail "the guard does not restore the link-local address: $(cat "$TMP/watch.log")"
 ok "the guard restores the link-local address"
+
+rules() { nsenter --net=/run/netns/cmxsafe nft -s list table inet cmxsafe; }
+rules_are() { equal "$(rules)" "$1"; }
+# tamper COMMAND N: makes the guard repair the network for the Nth time, and runs the shell command meanwhile.
+tamper() {
+    echo "$1" >"$TMP/tamper" && ip -6 address flush dev cmxsafe0 scope link || fail "the link-local address can't be removed"
+    wait_for 20 repairs "$2" && [ ! -e "$TMP/tamper" ] || fail "the guard does not restore the link-local address: $(cat "$TMP/watch.log")"
+}
+before=$(rules)
+tamper "nsenter --net=/run/netns/cmxsafe nft insert rule inet cmxsafe output accept" 2
+wait_for 20 rules_are "$before" || fail "the guard keeps a rule that was added while it set up the link: $(diff <(echo "$before") <(rules))"
+ok "the guard removes a rule that another program adds while the guard sets up the network"
+tamper "ip -6 address flush dev cmxsafe0 scope link" 3
+ip -6 address show dev cmxsafe0 | grep -q fe80::1/ && lacks -q additions "$TMP/watch.log" || fail "the guard reports additions that are none: $(cat "$TMP/watch.log")"
+ok "the guard restores what another program removes while the guard sets up the network"
 
 pause "$GUARD" || fail "the guard can't be stopped"
 CLEANUP+=("kill -CONT $GUARD 2>/dev/null")
@@ -83,7 +112,23 @@ lacks -q 'netns add' "$TMP/ip.log" || fail "the guard sets up a network again th
 prints_no cmxsafe0 ip link || fail "the guard leaves the link without a namespace in place"
 ok "the guard does not set up a network again that was removed"
 
+# The guard starts while 'net up' runs: a part of the network is missing, and the folder is locked.
 gw net up || fail "net up"
+exec 9>>"$GW/apply.lock" && flock 9 || fail "the folder can't be locked"
+rule=$(ip -6 rule | sed -n 's/^1129:[[:space:]]*//p')
+[ -n "$rule" ] && ip -6 rule delete pref 1129 || fail "the routing rule can't be removed"
+: >"$TMP/watch.log"
+start_watch
+wait_for 20 waits || fail "the guard does not wait for 'net up'"
+ip -6 rule add pref 1129 $rule || fail "the routing rule can't be added"
+flock -u 9 && exec 9>&-
+wait "$READY" || fail "the guard does not start: $(cat "$TMP/watch.log")"
+ip -6 address flush dev cmxsafe0 scope link || fail "the link-local address can't be removed"
+wait_for 20 repairs 1 || fail "the guard does not report the repair: $(cat "$TMP/watch.log")"
+lacks -q additions "$TMP/watch.log" || fail "the guard reports additions that are none: $(cat "$TMP/watch.log")"
+stop "$GUARD"
+ok "a guard that starts while 'net up' runs waits for its end"
+
 flock "$GW/apply.lock" sleep 3 & PIDS+=("$!")
 locked() { ! flock -n "$GW/apply.lock" true; }
 wait_for 10 locked || fail "the folder is not locked"

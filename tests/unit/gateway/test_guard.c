@@ -9,10 +9,13 @@
 #include <cmocka.h>
 
 #include <linux/rtnetlink.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 #include "gateway/server/gw_denied.h"
 #include "gateway/server/gw_netstate.h"
+#include "gateway/server/gw_refusals.h"
+#include "gateway/server/gw_table.h"
 
 static const char listing[] = "table inet cmxsafe {\n"
                               "\tset denied {\n"
@@ -150,12 +153,51 @@ static void only_what_others_changed_is_a_repair(void **state)
     assert_int_equal(change("abcx", "d", "abcx", "d"), GW_NETSTATE_ADDED);
 }
 
+/* Loads a table whose set `denied` has these flags and two refusals, and reports them. */
+static uint32_t report_refusals(struct nft_ctx *nft, const char *flags)
+{
+    static const struct gw g = {.dir = "/nonexistent"}; /* without a gateway */
+    char rules[600];
+
+    snprintf(rules, sizeof rules,
+             "flush ruleset; table inet cmxsafe { set denied { typeof ip6 saddr . ip6 daddr . tcp dport; flags %s; "
+             "elements = { fd12::1 . fd12::2 . 81, fd12::3 . fd12::2 . 81 }; }; "
+             "chain c { ip6 saddr . ip6 daddr . tcp dport @denied accept; }; }",
+             flags);
+    assert_int_equal(nft_run_cmd_from_buffer(nft, rules), 0);
+    return gw_refusals_report(&g, nft);
+}
+
+/* The guard must not take another program's change of the rules for its own. */
+static void a_refused_removal_is_no_change(void **state)
+{
+    struct gw_table t;
+    struct nft_ctx *nft;
+
+    (void)state;
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+        skip();
+    nft = gw_table_context();
+    assert_non_null(nft);
+    assert_true(gw_table_open(&t, "cmxsafe", "fleet.nft"));
+    assert_int_equal(report_refusals(nft, "constant"), 0); /* the kernel removes no element of this set */
+    assert_int_equal(report_refusals(nft, "timeout"), 1);
+    assert_true(gw_netstate_generation(t.netlink, &t.generation));
+    assert_int_equal(nft_run_cmd_from_buffer(nft, "add rule inet cmxsafe c accept"), 0);
+    gw_table_changed_here(&t, 0);
+    assert_false(gw_table_is_unchanged(&t));
+    gw_table_changed_here(&t, 1);
+    assert_true(gw_table_is_unchanged(&t));
+    gw_table_close(&t);
+    nft_ctx_free(nft);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals_are_read_one_by_one),           cmocka_unit_test(every_cut_of_the_list_ends),
         cmocka_unit_test(the_route_of_a_session_concerns_nobody), cmocka_unit_test(the_order_of_a_list_does_not_matter),
-        cmocka_unit_test(only_what_others_changed_is_a_repair),
+        cmocka_unit_test(only_what_others_changed_is_a_repair),   cmocka_unit_test(a_refused_removal_is_no_change),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
