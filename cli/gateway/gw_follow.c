@@ -26,6 +26,7 @@ struct follower {
     uint64_t retry_ms;                  /* the wait after a failure; 0: none */
     int wait_ms;                        /* longest wait for the next change */
     bool unapplied;                     /* the copy has changes that were not applied yet */
+    bool incomplete;                    /* access was applied, but something else was not, which was logged */
     bool claims;                        /* the copy has claims that were not applied yet */
     char left_out[GW_COPY_WARNING_MAX]; /* the last message about rows that were left out */
 };
@@ -145,9 +146,11 @@ static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
     return err;
 }
 
-/* Applies the copy in the same way as a command applies its change. */
+/* Applies the copy in the same way as a command applies its change. If only a part fails on which access does not
+ * depend, such as a link to another gateway, returns CMX_OK, and the next tick tries again. */
 static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
 {
+    struct cmx_why why = {0};
     cmx_err err;
 
     gw_folder_close(&f->g);
@@ -155,8 +158,15 @@ static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
     if (!err)
         err = gw_folder_lock(&f->g, e);
     if (!err)
-        err = gw_apply_change(&f->g, false, e);
+        err = gw_apply_change(&f->g, false, &why);
     f->unapplied = err != CMX_OK;
+    f->incomplete = f->incomplete && err;
+    if (!err || !f->g.locked)
+        return err;
+    err = gw_apply_change(&f->g, true, e);
+    if (!err && !f->incomplete)
+        gw_note("not all of the shared registry could be applied: %s", why.text);
+    f->incomplete = !err;
     return err;
 }
 

@@ -22,6 +22,7 @@
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_expiry.h"
+#include "gateway/server/gw_links.h"
 #include "gateway/server/gw_netstate.h"
 #include "gateway/server/gw_network.h"
 #include "gateway/server/gw_note.h"
@@ -137,6 +138,8 @@ static cmx_err read_network(struct guard *d, struct gw_netstate *out)
         err = gw_netstate_add_bytes(out->nodes, d->values.nodes, sizeof d->values.nodes);
     if (!err)
         err = gw_netstate_add(out, GW_NETSTATE_FLEET, d->sides[0].route, &d->g->fleet);
+    if (!err)
+        err = gw_links_add_state(d->g, out->nodes);
     return err ? err : gw_netstate_add(out, GW_NETSTATE_HOST, d->sides[1].route, &d->g->fleet);
 }
 
@@ -257,22 +260,28 @@ static void check_accounts(struct guard *d)
         restore(d, false);
 }
 
-/* If the rules have changed, loads them again from the registry. If the loaded table equals the one that was found, a
- * cmxsafe command made the change. Otherwise another program changed the table, and the guard reports this. */
-static void check_table(struct guard *d, struct gw_table *t)
+/* Call after a restore. If the loaded table equals the one that was found, a cmxsafe command made the change, or there
+ * was none. Otherwise another program changed the table, and the guard reports this. */
+static void report_tables(struct guard *d)
 {
     char what[100];
 
-    if (gw_table_is_unchanged(t) || gw_table_matches(t))
-        return; /* a change in another table also changes the generation */
-    restore(d, false);
     for (size_t i = 0; i < d->n_sides; i++) {
-        t = &d->sides[i].table;
+        const struct gw_table *t = &d->sides[i].table;
         if (!d->wrong[0] && t->found && strcmp(t->found, t->reference) == 0)
             continue;
         snprintf(what, sizeof what, "the packet filter's table inet %s was changed", t->name);
         report(d, d->wrong[0] ? "bad" : "repaired", what);
     }
+}
+
+/* If the rules have changed, loads them again from the registry. */
+static void check_table(struct guard *d, struct gw_table *t)
+{
+    if (gw_table_is_unchanged(t) || gw_table_matches(t))
+        return; /* a change in another table also changes the generation */
+    restore(d, false);
+    report_tables(d);
 }
 
 /* Reports what is wrong and could not be repaired, or that the network is as configured. */
@@ -288,6 +297,8 @@ static void report_state(struct guard *d)
 static gw_netstate_change restore_network(struct guard *d)
 {
     restore(d, true);
+    if (!d->wrong[0])
+        report_tables(d);
     return gw_netstate_compare(&d->network_first, &d->network_found, &d->network);
 }
 

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cmxsafe/core/secret.h"
 #include "gateway/folder/gw_program.h"
 #include "gateway/registry/node.h"
 #include "gateway/render/gw_nft.h"
+#include "gateway/server/gw_netstate.h"
 
 #define NAME "cmxlink"
 #define MTU_WIREGUARD "1420"
@@ -15,6 +17,9 @@
 #define START_PAUSE_MS 50
 #define RULE_PREF "1131"
 #define IN_NETNS "ip -n " GW_NETNS " "
+/* wg waits for wireguard-go without a limit. The callers hold the gateway's lock. */
+#define WG_LIMIT_S "2"
+#define WG "timeout " WG_LIMIT_S " ip netns exec " GW_NETNS " wg "
 
 struct link_job {
     struct gw *g;
@@ -54,6 +59,24 @@ static bool wireguard_add(struct link_job *job)
     return !job->fresh_userspace || gw_program_runf(true, "wireguard-go %s", job->name);
 }
 
+/* Removes all peers except the other gateway: nobody else may send through the link. */
+static bool remove_other_peers(const struct link_job *job)
+{
+    const char *show[] = {"timeout", WG_LIMIT_S, "ip",      "netns", "exec", GW_NETNS,
+                          "wg",      "show",     job->name, "peers", NULL};
+    char *text = NULL;
+    size_t len = 0;
+    bool ok = gw_program_output(show, &text, &len);
+    char *rest = text;
+
+    for (char *key = NULL; ok && (key = strsep(&rest, "\n")) != NULL;)
+        if (key[0] && strcmp(key, job->peer->link_key) != 0)
+            ok = gw_program_runf(false, WG "set %s peer %s remove", job->name, key);
+    free(text); /* allocated by open_memstream */
+    return ok;
+}
+
+/* Sets all that gw_links_add_state reads. */
 static bool wireguard_configure(const struct link_job *job)
 {
     char key[GW_PATH_MAX];
@@ -63,9 +86,10 @@ static bool wireguard_configure(const struct link_job *job)
     snprintf(endpoint, sizeof endpoint, strchr(job->peer->underlay, ':') ? "[%s]:%s" : "%s:%s", job->peer->underlay,
              job->port);
     return gw_program_runf(false,
-                           "ip netns exec " GW_NETNS " wg set %s private-key %s listen-port %s peer %s endpoint %s "
-                           "allowed-ips ::/0",
-                           job->name, key, job->port, job->peer->link_key, endpoint);
+                           WG "set %s private-key %s listen-port %s fwmark 0 peer %s endpoint %s allowed-ips ::/0 "
+                              "preshared-key /dev/null persistent-keepalive 0",
+                           job->name, key, job->port, job->peer->link_key, endpoint) &&
+           remove_other_peers(job);
 }
 
 /* wireguard-go needs a moment after its start before it accepts a configuration. */
@@ -210,6 +234,52 @@ cmx_err gw_links_up(struct gw *g, struct cmx_why *e)
             *e = now;
         }
     }
+    return err;
+}
+
+/* Adds a line of 'wg show all dump': "LINK PRIVATE PUBLIC PORT FWMARK" or "LINK PUBLIC PRESHARED ENDPOINT ALLOWED
+ * HANDSHAKE IN OUT KEEPALIVE", separated by tabs. Leaves out what WireGuard itself changes, and the private key, since
+ * the public key depends on it. */
+static cmx_err add_dump_line(char *line, uint8_t sum[CMX_SHA256_LEN])
+{
+    static const char of_link[] = "x-xxx";
+    static const char of_peer[] = "xxx-x---x";
+    char *field[sizeof of_peer - 1];
+    char text[512] = "";
+    size_t n = 0;
+
+    if (strncmp(line, NAME, strlen(NAME)) != 0)
+        return CMX_OK;
+    for (char *rest = line; rest && n < GW_COUNT(field);)
+        field[n++] = strsep(&rest, "\t");
+    for (size_t i = 0; i < n; i++)
+        if ((n < sizeof of_link ? of_link : of_peer)[i] == 'x')
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%s\t", field[i]);
+    return gw_netstate_add_bytes(sum, text, strlen(text));
+}
+
+cmx_err gw_links_add_state(const struct gw *g, uint8_t sum[CMX_SHA256_LEN])
+{
+    static const char show[] = "ip netns exec " GW_NETNS " wg show all dump 2>/dev/null";
+    const char *argv[] = {"timeout", WG_LIMIT_S, "sh", "-c", show, NULL};
+    char path[GW_PATH_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    cmx_err err = CMX_OK;
+    char *rest;
+
+    if (access(gw_path(g, GW_LINK_KEY, path), F_OK) != 0)
+        return CMX_OK;
+    if (!gw_program_output(argv, &text, &len))
+        err = gw_netstate_add_bytes(sum, "?", 1);
+    else {
+        rest = text;
+        for (char *line = NULL; !err && (line = strsep(&rest, "\n")) != NULL;)
+            err = add_dump_line(line, sum);
+    }
+    if (text)
+        cmx_secret_wipe(text, len); /* has the private key */
+    free(text);                     /* allocated by open_memstream */
     return err;
 }
 

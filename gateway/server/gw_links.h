@@ -3,6 +3,7 @@
  * (WireGuard or VXLAN) is in the host's network. Runs ip, wg and wireguard-go as root. */
 #pragma once
 
+#include "cmxsafe/port/crypto.h"
 #include "gateway/folder/gw_folder.h"
 
 #define GW_LINK_KEY "link.key" /* WireGuard's private key, in the gateway's folder */
@@ -10,6 +11,10 @@
 /* Creates or updates the links to all other nodes, and removes links to nodes that have left the fleet. The namespace
  * must exist. */
 CMX_MUST_USE cmx_err gw_links_up(struct gw *g, struct cmx_why *e);
+
+/* Adds the keys, ports and peers of the WireGuard links to sum (gw_netstate_add_bytes). If wg can't read them, adds a
+ * fixed value instead. Adds nothing without DIR/link.key. */
+CMX_MUST_USE cmx_err gw_links_add_state(const struct gw *g, uint8_t sum[CMX_SHA256_LEN]);
 
 /* Reads the public key that belongs to DIR/link.key. If the file is missing, creates it with a new key. */
 CMX_MUST_USE cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e);

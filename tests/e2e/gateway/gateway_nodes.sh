@@ -141,6 +141,49 @@ for s in ipv6.conf.all.forwarding=0 ipv4.tcp_fwmark_accept=0; do
 done
 ok "routes of claims and sysctls that were changed by hand"
 
+# ---- WireGuard peers that are changed by hand ----
+WG=(on 3 ip netns exec cmxsafe wg)
+PEER=$("${WG[@]}" show cmxlink1 peers) && OTHER=$(on 3 wg genkey | on 3 wg pubkey) && on 3 wg genkey >"$TMP/psk" && equal "$(wc -w <<<"$PEER")" 1 || fail "the link to node 1 has no single peer: $PEER"
+# settings: prints what another program must not change.
+settings() { "${WG[@]}" show cmxlink1 dump | awk -F '\t' 'NR == 1 { print $2, $3, $4 } NR > 1 { print $1, $2, $4, $8 }'; }
+BEFORE=$(settings)
+for change in "peer $PEER remove" "peer $OTHER allowed-ips fd00::/8" "peer $PEER allowed-ips fd00::/8" "peer $PEER preshared-key $TMP/psk" "peer $PEER persistent-keepalive 25" \
+    "listen-port 1" "fwmark 1" "private-key $TMP/psk"; do
+    before=$(repairs)
+    "${WG[@]}" set cmxlink1 $change && differ "$(settings)" "$BEFORE" || fail "wg set $change"
+    restored() { [ "$(repairs)" -gt "$before" ] && equal "$(settings)" "$BEFORE"; }
+    wait_for 30 restored || fail "the link is not restored after 'wg set $change': $(settings), before: $BEFORE"
+done
+wait_for 30 consumer_gets 1 p one || fail "the links do not work after their repair"
+ok "WireGuard peers that were changed by hand"
+
+# ---- a wireguard-go that hangs ----
+GO=$(for p in $(pgrep -x wireguard-go); do [ "$(readlink "/proc/$p/ns/net")" = "$(readlink "/proc/${NODE_PID[3]}/ns/net")" ] && tr '\0' '\n' <"/proc/$p/cmdline" | grep -qx cmxlink1 && echo "$p"; done)
+if [ -n "$GO" ]; then
+    kill -STOP "$GO" || fail "wireguard-go can't be stopped"
+    CLEANUP+=("kill -CONT $GO 2>/dev/null")
+    for _ in 1 2; do
+        before=$(repairs)
+        on 3 nft flush ruleset || fail "flush"
+        restored() { [ "$(repairs)" -gt "$before" ] && on 3 nft list table inet cmxsafe_host; }
+        wait_for 30 restored || fail "while wireguard-go hangs, the guard does not restore the rules"
+    done
+    followed_before=$(grep -c 'the shared registry is not followed' "$TMP/node3.log")
+    gwn 1 grant user:4321 cam-1:81 >/dev/null || fail "grant"
+    granted() { gwn 3 grant --json | json_is 'any(.[]; .consumer == "user:4321")'; }
+    wait_for 10 granted || fail "while wireguard-go hangs, node 3 does not get a change"
+    [ "$(grep -c 'the shared registry is not followed' "$TMP/node3.log")" = "$followed_before" ] || fail "a link that hangs keeps node 3 from following the registry"
+    # The command reports that a link is missing, but the grant is in force.
+    ! gwn 3 grant user:4322 cam-1:81 >"$TMP/hangs.log" 2>&1 && grep -q "the link to gw1 can't be configured" "$TMP/hangs.log" || fail "a grant while wireguard-go hangs: $(cat "$TMP/hangs.log")"
+    on 3 ip netns exec cmxsafe nft list set inet cmxsafe grants | grep -qF "$(gwn 3 whois user:4322 --json | jq -r .address) . $A . 81" || fail "a grant is not in force while wireguard-go hangs"
+    kill -CONT "$GO"
+    wait_for 30 consumer_gets 1 p one || fail "a link does not work after its wireguard-go continued"
+    for u in 4321 4322; do gwn 3 grant --remove user:$u cam-1:81 >/dev/null || fail "grant --remove"; done
+    ok "a wireguard-go that hangs delays neither the guard nor commands for long"
+else
+    skip_part "no wireguard-go that could hang: the kernel has WireGuard"
+fi
+
 # ---- a gateway that is killed ----
 kill -KILL "$(gwn 3 status --here --json | jq -r .pid)"
 withdrawn() { [ -z "$(route_of 1 "$A")" ] && [ -z "$(route_of 2 "$A")" ]; }
