@@ -203,6 +203,15 @@ cmx_err gw_party_gateway_identity(const struct gw_fleet *f, char out[GW_ADDRESS_
     return derive_name(f, CMX_DOMAIN_GATEWAY_ADDRESS, "gateway", out, e);
 }
 
+bool gw_party_is_device(struct gw_registry *r, const char *address)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, NULL, "SELECT 1 FROM device WHERE address = ?", "t", address);
+
+    sqlite3_finalize(stmt);
+    return err != CMX_ENOENT;
+}
+
 cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_fleet *f, const char *fingerprint, struct gw_device *out,
                         struct cmx_why *e)
 {
@@ -375,6 +384,12 @@ static cmx_err allow(struct each_allowed *job, const struct gw_allowed *a)
     return err ? cmx_why_fail(job->e, err, "out of memory") : CMX_OK;
 }
 
+/* Adds a connection that a grant allows. */
+static cmx_err allow_consumer(struct each_allowed *job, const struct gw_allowed *a)
+{
+    return gw_party_is_device(job->r, a->source) ? CMX_OK : allow(job, a);
+}
+
 static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_allowed *a)
 {
     char name[GW_CONSUMER_MAX];
@@ -384,7 +399,7 @@ static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_
     a->uid = canonical_user(user, name);
     a->by_number = is_number(user, &number);
     err = derive_name(job->f, CMX_DOMAIN_USER_ADDRESS, name, a->source, job->e);
-    return err ? err : allow(job, a);
+    return err ? err : allow_consumer(job, a);
 }
 
 /* The rules see only the primary group of a socket's creator. So users who have this group as a supplementary
@@ -399,7 +414,7 @@ static cmx_err allow_group(struct each_allowed *job, const char *group, struct g
     a->gid = lookup_id(true, group, name);
     err = derive_name(job->f, CMX_DOMAIN_GROUP_ADDRESS, name, a->source, job->e);
     if (!err)
-        err = allow(job, a);
+        err = allow_consumer(job, a);
     gr = gw_party_group(group); /* `name` may be another group with the same gid, but other members */
     for (char **m = gr ? gr->gr_mem : NULL; !err && m && *m; m++) {
         char user[GW_CONSUMER_MAX];
@@ -435,7 +450,7 @@ static cmx_err allow_grant(void *arg, const struct gw_grant *p)
         snprintf(a.cgroup, sizeof a.cgroup, "%s", p->consumer.name);
         a.unit = (uint32_t)p->consumer_id;
     }
-    return allow(job, &a);
+    return allow_consumer(job, &a);
 }
 
 /* Writes the address of a direct context's host; "" when the host is neither a device nor the gateway's own host. */

@@ -42,6 +42,10 @@ CMX_MUST_USE cmx_err gw_party_user_identity(const struct gw_fleet *f, const char
                                             struct cmx_why *e);
 /* Writes the identity of the gateway's own connections (takeover probes). */
 CMX_MUST_USE cmx_err gw_party_gateway_identity(const struct gw_fleet *f, char out[GW_ADDRESS_MAX], struct cmx_why *e);
+/* True if a device has this address, or if the registry can't be read. Commands refuse a device or a grant that would
+ * give two parties the same address, but the members of a group can change at any time, and other gateways of the fleet
+ * have other users. So rules give no consumer the address of a device. */
+bool gw_party_is_device(struct gw_registry *r, const char *address);
 /* Finds the name, address and (for a device) ports of the party with this key. CMX_ENOENT: no party has it. */
 CMX_MUST_USE cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_fleet *f, const char *fingerprint,
                                      struct gw_device *out, struct cmx_why *e);
@@ -84,8 +88,8 @@ struct gw_allowed_list {
 /* Reads all connections that the registry allows. These are the connections that a grant permits, and a device's direct
  * contexts that lead to another device or to the gateway's host. host_link: the address of the host's end of the link.
  * A grant to a group counts for the group and for each of its members. If several grants allow the same connection, the
- * one that ends last counts. A stale copy (copy_state.h) allows nothing. Free the list with gw_allowed_free, even after
- * an error. */
+ * one that ends last counts. A consumer whose identity is the address of a device is left out. A stale copy
+ * (copy_state.h) allows nothing. Free the list with gw_allowed_free, even after an error. */
 CMX_MUST_USE cmx_err gw_allowed_read(struct gw_registry *r, const struct gw_fleet *f, const char *domain,
                                      const char *host_link, struct gw_allowed_list *out, struct cmx_why *e);
 void gw_allowed_free(struct gw_allowed_list *l);

@@ -124,6 +124,12 @@ static bool is_local(const struct gw_party *p)
     return strcmp(p->kind, "user") == 0 || strcmp(p->kind, "group") == 0 || strcmp(p->kind, "cgroup") == 0;
 }
 
+static void put_local(struct nft_job *job, const char *address)
+{
+    if (!gw_party_is_device(&job->g->registry, address))
+        put_element(job, "%s", address);
+}
+
 /* Writes the identity of a local party and, for a group, also the identities of its members. Whether the group still
  * has a grant does not matter: TCP resets for its last connections must still be routed to the members. */
 static cmx_err put_local_party(void *arg, const struct gw_party *p)
@@ -135,12 +141,12 @@ static cmx_err put_local_party(void *arg, const struct gw_party *p)
     cmx_err err = CMX_OK;
 
     if (is_local(p))
-        put_element(job, "%s", p->address);
+        put_local(job, p->address);
     for (char **member = gr ? gr->gr_mem : NULL; !err && member && *member; member++) {
         snprintf(user.name, sizeof user.name, "%.190s", *member);
         err = gw_party_identity(&job->g->registry, &job->g->fleet, &user, address, job->e);
         if (!err)
-            put_element(job, "%s", address);
+            put_local(job, address);
     }
     return err;
 }
@@ -230,7 +236,7 @@ static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
         return CMX_OK;
     snprintf(user.name, sizeof user.name, "%s", p->name);
     uid = gw_party_local_id(&user);
-    if (uid >= 0)
+    if (uid >= 0 && !gw_party_is_device(&job->g->registry, p->address))
         put_element(job, "%ld : %s", uid, p->address);
     return CMX_OK;
 }

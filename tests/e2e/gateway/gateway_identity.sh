@@ -351,6 +351,22 @@ rotated() { [ -s "$log.1" ] && [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -l
 wait_for 20 rotated || fail "the access log is not rotated: $(ls -l "$GW/run/access")"
 gw access --json | tail -n 1 | json_is '.at_ms > 0' || fail "no access log after its rotation"
 ok "the access log is bounded, and survives a restart"
+
+# The account of a group's member is created after a device got the address that is the account's identity. Neither the member
+# nor the device gets the grant of the group.
+key late
+LATE=$(gw whois user:late --json | jq -r .address)
+gw enroll late --key "$TMP/late.pub" --ports 81 --address "$LATE" >/dev/null || fail "a device with an address that nobody has"
+echo 'late:x:1777:1777::/nonexistent:/bin/false' >>/etc/passwd && echo 'staff2:x:4777:late,other' >>/etc/group || fail "no private /etc"
+gw grant group:staff2 cam-17:81 >/dev/null || fail "grant"
+OTHER=$(identity user:other) TARGET=$(address_of cam-17)
+has() { nsenter --net=/run/netns/cmxsafe nft -j list set inet cmxsafe "$1" | jq -c '.nftables[].set.elem? // empty | .[]' | grep -qF "$2"; }
+has grants "[\"$OTHER\",\"$TARGET\",81]" && has locals "\"$OTHER\"" || fail "another member of the group has no grant"
+! has grants "[\"$LATE\"," || fail "a device has the grant of a group's member: $(nsenter --net=/run/netns/cmxsafe nft list set inet cmxsafe grants)"
+! has locals "\"$LATE\"" || fail "a local user may send from a device's address"
+denied 1777 http://cam-17.cmx:81/ || fail "a user with the address of a device has a grant"
+ok "a consumer whose identity is a device's address has no grant"
+
 stop_gateway
 no_cgroups_left() { ! find "$CGROUP" -mindepth 1 -type d -name 'cmxsafe-gateway' | grep -q .; }
 no_cgroups_left || fail "control groups still exist: $(find "$CGROUP" -type d)"
