@@ -1,9 +1,15 @@
-/* Confines sessions with Landlock. The distribution's header may be older than the kernel, so this file defines the
- * numbers of later Landlock versions. Source: include/uapi/linux/landlock.h, landlock(7). */
+/* Confines sessions with Landlock and seccomp. The distribution's header may be older than the kernel, so this file
+ * defines the numbers of later Landlock versions. Source: include/uapi/linux/landlock.h, landlock(7). */
 #include "gateway/server/gw_confine.h"
 
+#include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,6 +28,48 @@ struct ruleset_attr { /* struct landlock_ruleset_attr of ABI 6 */
     __u64 net;
     __u64 scoped;
 };
+
+/* A process of another architecture has other numbers for system calls, so it may make none. */
+#if defined __x86_64__
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#define CALLS_END 0x40000000u /* the calls of the x32 ABI follow */
+#elif defined __aarch64__
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#define CALLS_END 0xffffffffu
+#elif defined __riscv && __riscv_xlen == 64
+#define NATIVE_ARCH AUDIT_ARCH_RISCV64
+#define CALLS_END 0xffffffffu
+#else
+#define NATIVE_ARCH 0u /* no filter */
+#define CALLS_END 0xffffffffu
+#endif
+#define ARGUMENT_LOW(n) (offsetof(struct seccomp_data, args[n]) + (__BYTE_ORDER == __BIG_ENDIAN ? 4 : 0))
+#define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (__u32)(offset))
+#define RETURN(value) BPF_STMT(BPF_RET | BPF_K, value)
+#define REFUSED (SECCOMP_RET_ERRNO | EPERM)
+
+/* Written by hand, because libseccomp allocates memory, and the child of a process with threads must not. */
+static struct sock_filter lock_filter[] = {
+    LOAD(offsetof(struct seccomp_data, arch)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, 5),
+    LOAD(offsetof(struct seccomp_data, nr)),
+    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, CALLS_END, 3, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_fcntl, 0, 3),
+    LOAD(ARGUMENT_LOW(1)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, F_OFD_SETLK, 0, 2),
+    RETURN(REFUSED),
+    RETURN(SECCOMP_RET_ALLOW),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, F_OFD_SETLKW, 0, 1),
+    RETURN(REFUSED),
+    RETURN(SECCOMP_RET_ALLOW),
+};
+
+static bool refuse_ofd_locks(void)
+{
+    const struct sock_fprog program = {.len = sizeof lock_filter / sizeof lock_filter[0], .filter = lock_filter};
+
+    return NATIVE_ARCH == 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
+}
 
 int gw_confine_ruleset(void)
 {
@@ -50,5 +98,6 @@ int gw_confine_ruleset(void)
 
 bool gw_confine(int ruleset)
 {
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0 &&
+           refuse_ofd_locks();
 }

@@ -23,6 +23,7 @@
 #include "gateway/server/gw_header.h"
 #include "gateway/server/gw_hold.h"
 #include "gateway/server/gw_idsock.h"
+#include "gateway/server/gw_locks.h"
 #include "gateway/server/gw_peer.h"
 #include "gateway/server/gw_server.h"
 #include "port/linux/notify.h"
@@ -285,6 +286,7 @@ static void loop(struct gw_server *s)
         gw_sessions_launch_held(s, cmx_port_now_ms());
         gw_sessions_end_silent(s, cmx_port_now_ms());
         gw_sessions_end_expired(s, cmx_port_now_ms());
+        gw_locks_check(s, cmx_port_now_ms());
         gw_hold_tick(s);
         end_lost(s);
         gw_peer_open(s);

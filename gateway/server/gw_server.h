@@ -195,6 +195,7 @@ struct gw_server {
     uint64_t rendered_ms; /* when the file that sshd reads was first seen to have this KRL; 0: not yet */
     uint64_t repairs;     /* how often the guard reported that it restored rules, routes or links */
     uint64_t silence_checked_ms;
+    uint64_t locks_checked_ms;
     uint64_t fatal_window_ms;
     unsigned fatals; /* log lines in this window that count towards GW_FATALS_PER_MINUTE */
     size_t slots;

@@ -367,6 +367,27 @@ has grants "[\"$OTHER\",\"$TARGET\",81]" && has locals "\"$OTHER\"" || fail "ano
 denied 1777 http://cam-17.cmx:81/ || fail "a user with the address of a device has a grant"
 ok "a consumer whose identity is a device's address has no grant"
 
+# A session whose sshd was taken over locks the registry: the gateway ends the session, and changes continue.
+client late -N & PIDS+=("$!")
+wait_for 20 connected late || fail "late does not connect"
+session=$(gw status --json | jq -r '.sessions[] | select(.name == "late") | .pid')
+cat >"$TMP/lock.py" <<'PY'
+import fcntl, os, sys, time
+open(sys.argv[1] + "/cgroup.procs", "w").write("0")
+os.setgid(int(sys.argv[3])); os.setgroups([]); os.setuid(int(sys.argv[2]))
+fd = os.open(sys.argv[4], os.O_RDONLY)
+fcntl.lockf(fd, fcntl.LOCK_SH, 510, 0x40000002)  # SQLite's shared lock
+print("locked", flush=True)
+time.sleep(600)
+PY
+python3 "$TMP/lock.py" "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$session/cgroup")" "$(id -u cmxsafe-gw)" "$(id -g cmxsafe-gw)" "$GW/registry.db" >"$TMP/lock.out" 2>&1 & LOCK=$!; PIDS+=("$LOCK")
+wait_for 10 grep -q locked "$TMP/lock.out" || fail "the lock: $(cat "$TMP/lock.out")"
+wait_for 20 logged "late from .*: ended: its sshd locks the registry" || fail "a session locks the registry"
+ended() { ! kill -0 "$LOCK" 2>/dev/null; }
+wait_for 20 ended || fail "the process that locks the registry continues"
+gw grant user:1299 cam-17:81 >/dev/null || fail "no change after a session locked the registry"
+ok "a session that locks the registry ends"
+
 stop_gateway
 no_cgroups_left() { ! find "$CGROUP" -mindepth 1 -type d -name 'cmxsafe-gateway' | grep -q .; }
 no_cgroups_left || fail "control groups still exist: $(find "$CGROUP" -type d)"

@@ -8,10 +8,15 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "gateway/server/gw_confine.h"
 #include "gateway/server/gw_denied.h"
 #include "gateway/server/gw_netstate.h"
 #include "gateway/server/gw_refusals.h"
@@ -192,12 +197,41 @@ static void a_refused_removal_is_no_change(void **state)
     nft_ctx_free(nft);
 }
 
+/* The gateway finds sessions that lock the registry by the process that has the lock. A lock of an open file
+ * description belongs to no process. */
+static void a_session_has_no_lock_without_a_process(void **state)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
+    int ruleset = gw_confine_ruleset();
+    int status;
+    pid_t pid;
+
+    (void)state;
+    if (ruleset < 0)
+        skip();
+    pid = fork();
+    if (pid == 0) {
+        int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+        bool before = fcntl(fd, F_OFD_SETLK, &lock) == 0;
+        if (!before || !gw_confine(ruleset) || fcntl(fd, F_SETLK, &lock) != 0)
+            _exit(2);
+        _exit(fcntl(fd, F_OFD_SETLK, &lock) == 0 || errno != EPERM || fcntl(fd, F_OFD_SETLKW, &lock) == 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(ruleset);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals_are_read_one_by_one),           cmocka_unit_test(every_cut_of_the_list_ends),
-        cmocka_unit_test(the_route_of_a_session_concerns_nobody), cmocka_unit_test(the_order_of_a_list_does_not_matter),
-        cmocka_unit_test(only_what_others_changed_is_a_repair),   cmocka_unit_test(a_refused_removal_is_no_change),
+        cmocka_unit_test(refusals_are_read_one_by_one),
+        cmocka_unit_test(every_cut_of_the_list_ends),
+        cmocka_unit_test(the_route_of_a_session_concerns_nobody),
+        cmocka_unit_test(the_order_of_a_list_does_not_matter),
+        cmocka_unit_test(only_what_others_changed_is_a_repair),
+        cmocka_unit_test(a_refused_removal_is_no_change),
+        cmocka_unit_test(a_session_has_no_lock_without_a_process),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
