@@ -59,7 +59,7 @@ static bool wireguard_add(struct link_job *job)
     return !job->fresh_userspace || gw_program_runf(true, "wireguard-go %s", job->name);
 }
 
-/* Removes all peers except the other gateway: nobody else may send through the link. */
+/* Removes all peers except the other gateway, so that no other machine can send through the link. */
 static bool remove_other_peers(const struct link_job *job)
 {
     const char *show[] = {"timeout", WG_LIMIT_S, "ip",      "netns", "exec", GW_NETNS,

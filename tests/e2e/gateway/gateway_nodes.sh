@@ -158,7 +158,7 @@ wait_for 30 consumer_gets 1 p one || fail "the links do not work after their rep
 ok "WireGuard peers that were changed by hand"
 
 # ---- a wireguard-go that hangs ----
-GO=$(for p in $(pgrep -x wireguard-go); do [ "$(readlink "/proc/$p/ns/net")" = "$(readlink "/proc/${NODE_PID[3]}/ns/net")" ] && tr '\0' '\n' <"/proc/$p/cmdline" | grep -qx cmxlink1 && echo "$p"; done)
+GO=$(for p in $(pgrep -x wireguard-go); do equal "$(readlink "/proc/$p/ns/net")" "$(readlink "/proc/${NODE_PID[3]}/ns/net")" && tr '\0' '\n' <"/proc/$p/cmdline" | grep -qx cmxlink1 && echo "$p"; done)
 if [ -n "$GO" ]; then
     kill -STOP "$GO" || fail "wireguard-go can't be stopped"
     CLEANUP+=("kill -CONT $GO 2>/dev/null")
