@@ -1,4 +1,5 @@
 /* cmxsafed - the Linux agent. */
+#include <openssl/ui.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,8 +64,27 @@ static int run(int argc, char **argv)
     return check ? agent_check(file, unit) : agent_run(file);
 }
 
+/* The reader of OpenSSL's prompts. Returns 0: the prompt fails. */
+static int refuse_prompt(UI *ui, UI_STRING *text)
+{
+    (void)ui;
+    (void)text;
+    return 0;
+}
+
+/* OpenSSL would ask for the passphrase of a key in PEM form on the terminal. The agent has no terminal when it runs, so
+ * that --check must not accept an answer either. */
+static void disable_prompts(void)
+{
+    UI_METHOD *method = UI_create_method("cmxsafed");
+
+    if (method && UI_method_set_reader(method, refuse_prompt) == 0)
+        UI_set_default_method(method);
+}
+
 int main(int argc, char **argv)
 {
     cli_begin();
+    disable_prompts();
     return cli_end(run(argc, argv));
 }

@@ -369,14 +369,18 @@ static bool on_section(void *arg, unsigned line, const char *text, size_t len)
     return true;
 }
 
-static void on_pair(void *arg, unsigned line, const char *key, const char *value)
+static void on_pair(void *arg, unsigned line, const char *key, const char *value, const char *comment)
 {
     struct reading *r = arg;
     struct cmx_why what = {""};
     cmx_err err = r->err || strcmp(key, "host_key") == 0 ? CMX_OK : remember(r, key);
 
+    (void)comment;
     if (err == CMX_EEXIST)
         cmx_why_set(&what, "%.40s is set twice in [%.40s]", key, r->section);
+    if (!err && !r->err && cmx_ini_hash(value) && strcmp(key, "host_key") != 0)
+        err = cmx_why_fail(&what, CMX_EINVAL, "%.40s: '%.20s' is no comment; within a line, a comment begins with ' ;'",
+                           key, cmx_ini_hash(value));
     if (!err && !r->err)
         err = board_config_set(r->config, r->section, key, value, &what);
     if (err)

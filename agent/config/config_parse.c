@@ -59,7 +59,21 @@ static void unknown_key(struct parse *p, unsigned line, const char *key)
         config_error(p->report, line, "unknown key '%s' in [%s]", key, p->section->name);
 }
 
-static void on_pair(void *arg, unsigned line, const char *key, const char *value)
+/* Refuses a value that would be cut, or would have a comment in it, and thus silently mean something else. */
+static cmx_err check_comment(const struct config_key *k, const char *value, const char *comment, struct cmx_why *why)
+{
+    const char *hash = cmx_ini_hash(value);
+
+    if (k->type == CONFIG_COMMAND && comment[0])
+        return cmx_why_fail(why, CMX_EINVAL,
+                            "'%.20s' begins a comment; remove the white space before the ';', or write a script",
+                            comment);
+    if ((k->type == CONFIG_TEXT || k->type == CONFIG_PATH) && hash)
+        return cmx_why_fail(why, CMX_EINVAL, "'%.20s' is no comment; within a line, a comment begins with ' ;'", hash);
+    return CMX_OK;
+}
+
+static void on_pair(void *arg, unsigned line, const char *key, const char *value, const char *comment)
 {
     struct parse *p = arg;
     const struct config_key *k = config_key_find(p->section->name, key);
@@ -77,7 +91,9 @@ static void on_pair(void *arg, unsigned line, const char *key, const char *value
         config_error(p->report, line, "%s is already given in line %u", k->key, head->key_line[place]);
         return;
     }
-    err = config_set(k, p->instance, value, &why);
+    err = check_comment(k, value, comment, &why);
+    if (!err)
+        err = config_set(k, p->instance, value, &why);
     head->key_line[place] = line; /* set even after an error, so that the key is not also reported as missing */
     if (err == CMX_ENOMEM)
         p->no_memory = true;

@@ -192,20 +192,20 @@ const struct config_key config_keys[] = {
      .without = "evidence without measurements, and no /hash",
      .help = "File or block device, at most 4 GB, that is measured like a device's flash; opened at start."},
 
-    {"ota", "install", CONFIG_TEXT, OTA(install), .max = 1000, .without = "no update service",
+    {"ota", "install", CONFIG_COMMAND, OTA(install), .max = 1000, .without = "no update service",
      .help = "Command that reads the update from its standard input, such as `swupdate-client`; exit status 0: "
              "installed. When it fails, its last line of output is sent to the client."},
-    {"ota", "confirm", CONFIG_TEXT, OTA(confirm), .max = 1000,
+    {"ota", "confirm", CONFIG_COMMAND, OTA(confirm), .max = 1000,
      .help = "Command that makes a new system permanent; run once the device has reached its gateway. When it fails, "
              "it is tried again until `confirm_within` has passed."},
-    {"ota", "rollback", CONFIG_TEXT, OTA(rollback), .max = 1000,
+    {"ota", "rollback", CONFIG_COMMAND, OTA(rollback), .max = 1000,
      .help = "Command after which the next boot runs the old system; run when the new one is not confirmed in time. "
              "`restart` follows."},
-    {"ota", "restart", CONFIG_TEXT, OTA(restart), .max = 1000,
+    {"ota", "restart", CONFIG_COMMAND, OTA(restart), .max = 1000,
      .without = "updates take effect at once, without a trial",
      .help = "Command that restarts the machine into the installed system, such as `touch /run/cmxsafe/reboot` (see "
              "docs/OTA.md); run after the answer was sent to the client."},
-    {"ota", "version", CONFIG_TEXT, OTA(version), .max = 1000,
+    {"ota", "version", CONFIG_COMMAND, OTA(version), .max = 1000,
      .help = "Command whose last line of output is the running version. The old and the new system must report "
              "different versions, so that the agent recognizes that the old system has booted again."},
     {"ota", "install_timeout", CONFIG_DURATION, OTA(install_timeout_ms), .min = SECOND, .max = DAY, .fallback = "30m",

@@ -230,6 +230,7 @@ static void clear_key(const struct config_key *k, void *at)
             cmx_mem_free(list->item[--list->n]);
         break;
     case CONFIG_TEXT:
+    case CONFIG_COMMAND:
     case CONFIG_NAME:
     case CONFIG_HOST:
     case CONFIG_GATEWAYS:
@@ -330,9 +331,13 @@ static void choice_values(const struct config_key *k, char *out, size_t cap)
 void config_values(const struct config_key *k, char *out, size_t cap)
 {
     static const char *const words[] = {
-        [CONFIG_TEXT] = "text",          [CONFIG_NAME] = "name",
-        [CONFIG_HOST] = "host",          [CONFIG_GATEWAYS] = "list of HOST[:PORT]",
-        [CONFIG_PATH] = "absolute path", [CONFIG_PIN_LIST] = "pin; repeatable",
+        [CONFIG_TEXT] = "text",
+        [CONFIG_COMMAND] = "command",
+        [CONFIG_NAME] = "name",
+        [CONFIG_HOST] = "host",
+        [CONFIG_GATEWAYS] = "list of HOST[:PORT]",
+        [CONFIG_PATH] = "absolute path",
+        [CONFIG_PIN_LIST] = "pin; repeatable",
         [CONFIG_BOOL] = "yes or no",
     };
     char low[24], high[24];

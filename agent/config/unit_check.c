@@ -84,11 +84,12 @@ static bool on_section(void *arg, unsigned line, const char *text, size_t len)
     return len == strlen("Service") && strncmp(text, "Service", len) == 0;
 }
 
-static void on_setting(void *arg, unsigned line, const char *name, const char *value)
+static void on_setting(void *arg, unsigned line, const char *name, const char *value, const char *comment)
 {
     struct unit_sandbox *s = arg;
 
     (void)line;
+    (void)comment;
     if (strcmp(name, "User") == 0)
         snprintf(s->user, sizeof s->user, "%s", value);
     else if (strcmp(name, "ProtectHome") == 0)

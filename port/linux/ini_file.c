@@ -9,7 +9,8 @@
 
 #include "cmxsafe/core/secret.h"
 
-#define KEY_MAX 63 /* a key is at most this long */
+#define KEY_MAX 63     /* a key is at most this long */
+#define COMMENT_MAX 63 /* a longer comment within a line is cut */
 
 struct ini {
     const struct cmx_ini_handler *handler;
@@ -18,6 +19,7 @@ struct ini {
     bool skip;         /* ignore the keys of this section */
     char key[KEY_MAX + 1];
     char value[CMX_INI_LINE_MAX];
+    char comment[COMMENT_MAX + 1];
 };
 
 static void ini_error(struct ini *p, const char *what)
@@ -80,7 +82,7 @@ static void pair_line(struct ini *p, const char *s, size_t len)
         snprintf(what, sizeof what, "key '%s' is before the first [section]", p->key);
         ini_error(p, what);
     } else if (!p->skip) {
-        p->handler->pair(p->handler->arg, p->line, p->key, p->value);
+        p->handler->pair(p->handler->arg, p->line, p->key, p->value, p->comment);
     }
 }
 
@@ -103,6 +105,8 @@ static bool has_control(const char *s, size_t len)
 
 static void read_line(struct ini *p, const char *s, size_t len)
 {
+    size_t text_len;
+
     if (p->line == 1 && len >= 3 && memcmp(s, "\xef\xbb\xbf", 3) == 0) {
         s += 3;
         len -= 3;
@@ -110,7 +114,9 @@ static void read_line(struct ini *p, const char *s, size_t len)
     trim(&s, &len);
     if (len == 0 || *s == '#' || *s == ';')
         return;
-    len = without_comment(s, len);
+    text_len = without_comment(s, len);
+    snprintf(p->comment, sizeof p->comment, "%.*s", (int)(len - text_len), s + text_len);
+    len = text_len;
     trim(&s, &len);
     if (len >= CMX_INI_LINE_MAX)
         ini_error(p, "the line is longer than 4095 bytes");
@@ -122,10 +128,23 @@ static void read_line(struct ini *p, const char *s, size_t len)
         pair_line(p, s, len);
 }
 
+const char *cmx_ini_hash(const char *value)
+{
+    for (const char *hash = strchr(value, '#'); hash; hash = strchr(hash + 1, '#'))
+        if (hash > value && isspace((unsigned char)hash[-1]))
+            return hash;
+    return NULL;
+}
+
 void cmx_ini_parse(const char *text, size_t len, const struct cmx_ini_handler *h)
 {
     struct ini p = {.handler = h, .before_first = true};
 
+    if (len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0)) {
+        p.line = 1;
+        ini_error(&p, "the file is UTF-16 text; save it as UTF-8");
+        return;
+    }
     for (const char *end = text + len; text < end;) {
         const char *eol = memchr(text, '\n', (size_t)(end - text));
         const size_t n = (size_t)((eol ? eol : end) - text);

@@ -17,9 +17,14 @@ struct cmx_ini_handler {
     void *arg;
     /* text: the text between the brackets, without white space around it. False: the section's keys are skipped. */
     bool (*section)(void *arg, unsigned line, const char *text, size_t len);
-    void (*pair)(void *arg, unsigned line, const char *key, const char *value);
+    /* comment: the comment after the value, with its ';'; "" if there is none. */
+    void (*pair)(void *arg, unsigned line, const char *key, const char *value, const char *comment);
     void (*error)(void *arg, unsigned line, const char *what);
 };
+
+/* Returns a '#' after white space in the value; NULL: there is none. Such a value was probably meant to have a comment.
+ */
+const char *cmx_ini_hash(const char *value);
 
 /* Reads the text. Reports errors in it to h->error, and continues with the next line. */
 void cmx_ini_parse(const char *text, size_t len, const struct cmx_ini_handler *h);

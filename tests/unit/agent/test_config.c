@@ -154,16 +154,16 @@ static void test_every_key_arrives(void **state)
 
 static void test_update_keys_arrive(void **state)
 {
-    struct agent_config *c =
-        parse_ok(GATEWAY CONTEXT "[ota]\ninstall = swupdate -i -\nconfirm = c\nrollback = r\nrestart = reboot\n"
-                                 "version = cat /v\nkey_file = /k\nnext_key_file = /n\nallow_unsigned = yes\n"
-                                 "spool = /s\nmax_size = 64M\nport = 8990\nhost = cam\nconfirm_within = 10m\n"
-                                 "install_timeout = 2h\nconfirm_timeout = 5s\nrollback_timeout = 6s\n"
-                                 "restart_timeout = 7s\nversion_timeout = 8s\n");
+    struct agent_config *c = parse_ok(
+        GATEWAY CONTEXT "[ota]\ninstall = cd /; swupdate -i - # it\nconfirm = c\nrollback = r\nrestart = reboot\n"
+                        "version = cat /v\nkey_file = /k\nnext_key_file = /n\nallow_unsigned = yes\n"
+                        "spool = /s\nmax_size = 64M\nport = 8990\nhost = cam\nconfirm_within = 10m\n"
+                        "install_timeout = 2h\nconfirm_timeout = 5s\nrollback_timeout = 6s\n"
+                        "restart_timeout = 7s\nversion_timeout = 8s\n");
     struct agent_config *none = parse_ok(GATEWAY CONTEXT);
 
     (void)state;
-    assert_string_equal(c->ota.install, "swupdate -i -");
+    assert_string_equal(c->ota.install, "cd /; swupdate -i - # it");
     assert_string_equal(c->ota.confirm, "c");
     assert_string_equal(c->ota.rollback, "r");
     assert_string_equal(c->ota.restart, "reboot");
@@ -452,6 +452,12 @@ static void test_errors(void **state)
                  "[context b]\nlocal_port=2\nremote_port=1\nremote_address=FD00:0::1\n",
          "f:12: remote_port 1 already belongs to [context a]"},
         {GATEWAY CONTEXT "max_connections = 1025\n", "out of range: 1 to 1024"},
+        {GATEWAY CONTEXT "[ota]\ninstall = cd /x ; ./install\n",
+         "f:10: install: '; ./install' begins a comment; remove the white space before the ';', or write a script\n"},
+        {"[gateway]\nhost = h\nuser = u\t# the account\n",
+         "f:3: user: '# the account' is no comment; within a line, a comment begins with ' ;'\n"},
+        {GATEWAY CONTEXT "[agent]\ncontrol_socket = /s # here\n", "f:10: control_socket: '# here' is no comment"},
+        {"\xff\xfe[\0g\0", "f:1: the file is UTF-16 text; save it as UTF-8\n"},
     };
 
     (void)state;

@@ -254,6 +254,8 @@ static void test_config_file_refuses(void **state)
         const char *text, *why;
     } bad[] = {
         {"[gateway]\nhost = a\nhost = b\n", ":3: host is set twice in [gateway]"},
+        {"[gateway]\nuser = a # me\n", ":2: user: '# me' is no comment; within a line, a comment begins with ' ;'"},
+        {"[gateway]\nuser = a#me ; me\nport = x\n", ":3:"},
         {"[context a]\nlocal_port = 1\n[net]\n[context a]\nlocal_port = 1\n", ":5: local_port is set twice"},
         {"[gatewai]\n", ":1: no section [gatewai]"},
         {"[context]\n", ":1: no section [context]"},
