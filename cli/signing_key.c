@@ -23,6 +23,8 @@
 #include "port/linux/cli.h"
 #include "port/linux/file_read.h"
 
+#define STORE_BLOCKS_MAX 8 /* how many blocks of a file are searched for the key */
+
 /* The PIN is removed from the URI, because a library may print the URI. The PIN is supplied when the library requests
  * it. */
 struct place {
@@ -71,6 +73,8 @@ static UI_METHOD *asker(const struct place *p)
     return method;
 }
 
+/* Returns the first private key. A file may have other blocks before it: `openssl ecparam -genkey` writes the curve
+ * first, which OSSL_STORE_load reports as an error. */
 static EVP_PKEY *from_store(struct place *p, const UI_METHOD *ask)
 {
     OSSL_STORE_CTX *ctx = OSSL_STORE_open(p->uri, ask, p, NULL, NULL);
@@ -79,11 +83,9 @@ static EVP_PKEY *from_store(struct place *p, const UI_METHOD *ask)
     if (!ctx)
         return NULL;
     (void)OSSL_STORE_expect(ctx, OSSL_STORE_INFO_PKEY);
-    while (!key && !OSSL_STORE_eof(ctx)) {
+    for (int i = 0; i < STORE_BLOCKS_MAX && !key && !OSSL_STORE_eof(ctx); i++) {
         OSSL_STORE_INFO *info = OSSL_STORE_load(ctx);
 
-        if (!info && OSSL_STORE_error(ctx))
-            break;
         if (info && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
             key = OSSL_STORE_INFO_get1_PKEY(info);
         OSSL_STORE_INFO_free(info);

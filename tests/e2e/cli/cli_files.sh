@@ -75,6 +75,7 @@ cmp private_key.bin private_key.was || fail "the hardware key was replaced by a 
 openssl pkey -in ota.pem -noout || fail "the signing key was replaced by an image"
 ln -s /dev/null sink
 "$BIN/cmxsafe" image sign --opaque --key ota.pem --out sink image.was >out && [ -L sink ] && [ -c /dev/null ] || fail "a device was replaced by an image"
+openssl ecparam -name prime256v1 -genkey -out curve_first.pem && cp image.was other && "$BIN/cmxsafe" image sign --opaque --key curve_first.pem other >out || fail "a key as 'openssl ecparam -genkey' writes it"
 sign() { "$BIN/cmxsafe" image sign --opaque --key ota.pem --out "$1" image.was; }
 signed() { cmp -n 100000 "$1" image.was && [ "$(stat -c %s "$1")" -gt 100000 ] || fail "$2"; }
 : >target && chmod 600 target && { [ "$(id -u)" != 0 ] || chown 65534:65534 target; } && owner=$(stat -c %u target)
@@ -156,6 +157,10 @@ usage() { # usage TEXT COMMAND...: expects an error in the command line with thi
 for option in --no-wait --look; do usage "--attest-key can't be used with --no-wait or --look" update $option --attest-key private_key.bin image; done
 usage "--attest-url needs --attest-key" update --attest-url http://127.0.0.1:8888 image
 for option in --device --ssh-config --port; do usage "--device, --port and --ssh-config need --gateway" update $option 1 image; done
+for option in --remove "--for 1h" "--until 2030-01-01" "--why x" --break-glass; do
+    # shellcheck disable=SC2086
+    usage "CONSUMER and DEVICE are missing" gateway grant $option
+done
 usage "give --fleet or --prefix, not both" gateway init --user --fleet fd00::/48 --prefix fd00 --mac 02:00:00:00:00:01
 
 # The gateway's account is less privileged than the operator. A program that replaces the gateway sends the content of the
