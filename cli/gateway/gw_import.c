@@ -100,7 +100,7 @@ static cmx_err read_key(const struct import_job *job, const char *text, struct g
 
     if (text[0] == '\0')
         return cmx_why_fail(e, CMX_EFORMAT, "the key is missing");
-    if (strchr(text, ' '))
+    if (gw_key_is_line(text))
         return gw_key_parse(k, text, e);
     if (text[0] == '/' || !slash)
         return gw_key_read(k, text, e);

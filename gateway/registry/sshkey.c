@@ -134,6 +134,29 @@ static cmx_err not_one_line(const char *title, struct cmx_why *e)
         "this is a private key; give the public key (the .pub file); a private one never leaves the device");
 }
 
+/* type: the first word of a line that begins with no supported type. */
+static cmx_err not_supported(const char *type, size_t len, struct cmx_why *e)
+{
+    const char *end = type + strcspn(type, "\r\n");
+    const char *blob = memmem(type, (size_t)(end - type), " AAAA", strlen(" AAAA"));
+
+    if (memmem(type, len, "-cert-v01@", strlen("-cert-v01@")))
+        return cmx_why_fail(e, CMX_ENOTSUP,
+                            "this is a certificate; give the public key that it was issued for (the .pub file)");
+    if (blob > type + len)
+        return cmx_why_fail(e, CMX_ENOTSUP,
+                            "options precede the key; remove them, because the registry decides what a key may do");
+    return cmx_why_fail(
+        e, CMX_ENOTSUP,
+        "no public key of a supported type; use an ed25519, ECDSA or RSA key in OpenSSH's one-line form");
+}
+
+/* A key's base64 part begins with the high bytes of a length, which are 0. */
+bool gw_key_is_line(const char *text)
+{
+    return strstr(text, " AAAA") || strncmp(text, "----", 4) == 0 || known_type(text, strcspn(text, " \t"));
+}
+
 cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
 {
     const char *blob;
@@ -148,9 +171,7 @@ cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
     if (strncmp(line, "----", 4) == 0)
         return not_one_line(line, e);
     if (!known_type(line, type_len))
-        return cmx_why_fail(
-            e, CMX_ENOTSUP,
-            "no public key of a supported type; use an ed25519, ECDSA or RSA key in OpenSSH's one-line form");
+        return not_supported(line, type_len, e);
     if (blob_len == 0 || blob_len >= sizeof k->blob)
         return cmx_why_fail(e, CMX_EFORMAT, "the key's base64 part is %s", blob_len ? "too long" : "missing");
     memcpy(k->type, line, type_len);
@@ -171,26 +192,42 @@ static bool is_comment(const char *line)
     return *line == '\0' || *line == '\r' || *line == '\n' || *line == '#';
 }
 
+static const char *next_line(const char *line)
+{
+    line += strcspn(line, "\r\n");
+    return line + (*line != '\0');
+}
+
+/* True if one of the lines is a key. Other lines may follow a key: 'cmxsafe identity public' prints three. */
+static bool has_key(const char *line)
+{
+    for (; *line; line = next_line(line))
+        if (known_type(line, strcspn(line, " \t\r\n")))
+            return true;
+    return false;
+}
+
 cmx_err gw_key_read(struct gw_key *k, const char *path, struct cmx_why *e)
 {
     struct cmx_why why = {0};
-    char *text = NULL, *line;
+    const char *line;
+    char *text = NULL;
     size_t len = 0;
     cmx_err err = cmx_file_read_any(path, GW_KEY_FILE_MAX, &text, &len, &why);
 
     if (err)
         return cmx_why_fail(e, err, "can't read the key file %s (%s)", path, why.text);
     line = strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
-    while (*line && is_comment(line)) {
-        line += strcspn(line, "\r\n");
-        line += *line != '\0';
-    }
+    while (*line && is_comment(line))
+        line = next_line(line);
     if (strncmp(text, "\xff\xfe", 2) == 0 || strncmp(text, "\xfe\xff", 2) == 0)
         err = cmx_why_fail(e, CMX_EFORMAT, "the key file %s is UTF-16 text; save it as UTF-8", path);
     else if (!*line)
         err = cmx_why_fail(e, CMX_EFORMAT, "the key file %s holds no key", path);
     else
         err = gw_key_parse(k, line, e);
+    if (!err && has_key(next_line(line)))
+        err = cmx_why_fail(e, CMX_EFORMAT, "%s holds more than one key; give a file with one key", path);
     cmx_mem_free_secret(text);
     return err;
 }

@@ -29,6 +29,9 @@ struct gw_key {
  * one-line form, or a key of a type or size that is not accepted. */
 CMX_MUST_USE cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e);
 
+/* True if text is a key or looks like one, rather than a path. */
+bool gw_key_is_line(const char *text);
+
 /* Reads a string of RFC 4251 section 5: its length in 4 bytes, then its bytes. *out is borrowed from b. CMX_ETRUNC: b
  * has too few bytes. */
 CMX_MUST_USE cmx_err gw_key_get_string(struct cmx_buf *b, const uint8_t **out, size_t *len);
@@ -36,5 +39,6 @@ CMX_MUST_USE cmx_err gw_key_get_string(struct cmx_buf *b, const uint8_t **out, s
 /* True for the key of a FIDO2 token, which a person must touch at each login. */
 bool gw_key_is_token(const struct gw_key *k);
 
-/* Reads the first key in a file, after blank lines and comments. path "-": standard input. */
+/* Reads the key in a file, after blank lines and comments. Refuses a file with another key after it. path "-": standard
+ * input. */
 CMX_MUST_USE cmx_err gw_key_read(struct gw_key *k, const char *path, struct cmx_why *e);

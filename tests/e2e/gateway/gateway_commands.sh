@@ -154,6 +154,13 @@ grep -q "cam-19: the file has a key that was replaced" "$TMP/import.err" || fail
 equal "$(gw show cam-19 --json | jq -r .device.key)" "$(ssh-keygen -lf "$TMP/d.pub" | awk '{print $2}')" || fail "import brought an old key back"
 printf 'name,key,ports\ncam-19,keys/c.pub,81,8989\n' >"$TMP/csv/bad.csv"
 fails "line 2: '8989' belongs to no column; put lists in quotes" gw import "$TMP/csv/bad.csv"
+mkdir "$TMP/csv/my keys" && key blanks && mv "$TMP/blanks.pub" "$TMP/csv/my keys/key of cam 30.pub"
+printf 'name,key,ports\ncam-30,my keys/key of cam 30.pub,81\n' >"$TMP/csv/path.csv"
+gw import "$TMP/csv/path.csv" | grep -q "added 1" || fail "the path of a key has blanks"
+printf 'name,key,ports\ncam-21,my keys/none.pub,81\n' >"$TMP/csv/none.csv"
+fails "line 2: can't read the key file $TMP/csv/my keys/none.pub" gw import "$TMP/csv/none.csv"
+cat "$TMP/c.pub" "$TMP/d.pub" >"$TMP/two.pub"
+fails "two.pub holds more than one key; give a file with one key" gw enroll cam-22 --key "$TMP/two.pub" --ports 81
 iconv -f UTF-8 -t UTF-16 "$TMP/csv/before.csv" >"$TMP/csv/utf16.csv"
 fails "save it as CSV in UTF-8" gw import "$TMP/csv/utf16.csv"
 ok "files in the forms that spreadsheets write"

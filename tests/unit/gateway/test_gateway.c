@@ -206,6 +206,12 @@ static void test_keys(void **state)
     assert_non_null(strstr(e.text, "ssh-keygen -i -m PKCS8"));
     assert_int_not_equal(gw_key_parse(&k, "---- BEGIN SSH2 PUBLIC KEY ----", &e), CMX_OK);
     assert_non_null(strstr(e.text, "ssh-keygen -i -m RFC4716"));
+    assert_int_not_equal(gw_key_parse(&k, "ssh-ed25519-cert-v01@openssh.com AAAAIHNz me", &e), CMX_OK);
+    assert_non_null(strstr(e.text, "this is a certificate"));
+    assert_int_not_equal(gw_key_parse(&k, "restrict,command=\"a b\" ssh-ed25519 AAAAC3Nz me", &e), CMX_OK);
+    assert_non_null(strstr(e.text, "options precede the key"));
+    assert_int_not_equal(gw_key_parse(&k, "ssh-dss AAAAB3Nz me", &e), CMX_OK);
+    assert_non_null(strstr(e.text, "no public key of a supported type"));
 }
 
 static void key_file_is(const char *content, size_t len, cmx_err expected)
@@ -234,6 +240,9 @@ static void test_key_files(void **state)
     KEY_FILE("\xef\xbb\xbf" KEY "\n", CMX_OK);
     KEY_FILE("# camera 17\n\n  \r\n" KEY "\n", CMX_OK);
     KEY_FILE(" \t" KEY "\n", CMX_OK);
+    KEY_FILE(KEY "\ncmxsafe-attest-1 AQ== x\nueid 01\n", CMX_OK);
+    KEY_FILE(KEY "\r\n" KEY "\r\n", CMX_EFORMAT);
+    KEY_FILE("# two\n" KEY "\n\n" KEY, CMX_EFORMAT);
     KEY_FILE("\xff\xfes\0s\0h\0", CMX_EFORMAT);
     KEY_FILE("# nothing\n", CMX_EFORMAT);
     KEY_FILE("", CMX_EFORMAT);
