@@ -118,10 +118,11 @@ int gw_cmd_approve(int argc, char **argv)
     struct gw_enroll_fields fields = {0};
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(x.common),
-        CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &fields.ports),
+        CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &fields.ports, .or_empty = true),
         GW_DIRECT_OPTION(fields),
         CLI_TEXT("address", "ADDRESS", "its address within the fleet, instead of the derived one", &fields.address),
-        CLI_TEXT("group", "NAME", "the device's group, for grants, policies and rollouts", &fields.group),
+        CLI_TEXT("group", "NAME", "the device's group, for grants, policies and rollouts", &fields.group,
+                 .or_empty = true),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway approve", "FINGERPRINT NAME", about_approve, 2, 2, options);
 

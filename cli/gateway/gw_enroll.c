@@ -200,11 +200,12 @@ int gw_cmd_enroll(int argc, char **argv)
                  &job.attest_key),
         CLI_NUMBER("attest-port", "PORT", 1, 65535,
                    "the port of its attestation service, one of its --ports (default 8888)", &job.attest_port),
-        CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &job.fields.ports),
+        CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &job.fields.ports, .or_empty = true),
         GW_DIRECT_OPTION(job.fields),
         CLI_TEXT("address", "ADDRESS", "its address within the fleet, instead of the derived one", &job.fields.address),
         CLI_TEXT("mac", "MAC", "as in published CMX-GWs: the address ends in the device's MAC", &job.fields.mac),
-        CLI_TEXT("group", "NAME", "the device's group, for grants, policies and rollouts", &job.fields.group),
+        CLI_TEXT("group", "NAME", "the device's group, for grants, policies and rollouts", &job.fields.group,
+                 .or_empty = true),
         CLI_TEXT("form", "FORM", "print one form only: agent, settings or kconfig", &job.form),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway enroll", "NAME", about, 1, 1, options);

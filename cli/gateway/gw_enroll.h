@@ -12,7 +12,7 @@ struct gw_enroll_fields {
 
 #define GW_DIRECT_OPTION(f)                                                                                            \
     CLI_TEXT("direct", "LIST", "services behind the gateway that it may reach: HOST:PORT,...", &(f).directs,           \
-             .former = "open")
+             .former = "open", .or_empty = true)
 
 /* Reads the present key of an enrolled device. CMX_ENOENT: there is no such device. */
 CMX_MUST_USE cmx_err gw_enroll_get_key(struct gw_registry *r, const char *name, struct gw_key *k, struct cmx_why *e);

@@ -63,8 +63,7 @@ cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn
 {
     struct gw_device d;
     sqlite3_stmt *stmt;
-    cmx_err err =
-        gw_sql_row(r, &stmt, e, DEVICE_COLUMNS "WHERE ?1 = '' OR d.team = ?1 ORDER BY d.name", "t", group ? group : "");
+    cmx_err err = gw_sql_row(r, &stmt, e, DEVICE_COLUMNS "WHERE ?1 IS NULL OR d.team = ?1 ORDER BY d.name", "t", group);
 
     while (!err) {
         err = read_device(r, stmt, &d, e);

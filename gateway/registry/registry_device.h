@@ -29,7 +29,7 @@ CMX_MUST_USE cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d
 CMX_MUST_USE cmx_err gw_device_get(struct gw_registry *r, const char *name, struct gw_device *d, struct cmx_why *e);
 
 /* Calls fn for each device, including revoked ones, in the order of their names. If fn returns an error, stops and
- * returns it. group: only devices of this group; NULL or "": all. */
+ * returns it. group: only devices of this group; NULL: all. */
 typedef cmx_err (*gw_device_fn)(void *arg, const struct gw_device *d);
 CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn, void *arg,
                                     struct cmx_why *e);

@@ -492,6 +492,9 @@ static int take_option(const struct cli_line *line, char **argv, int *i, bool gi
         value = o->implied ? o->implied : argv[*i + 1] ? argv[++*i] : NULL;
     if (o->type != CLI_TYPE_FLAG && !value)
         return cli_usage(line->command, "--%s needs a value", o->name);
+    /* "$NAME" of a variable that is not set is an empty argument. It must not count as "all", or as a file. */
+    if (value && !value[0] && !o->or_empty)
+        return cli_usage(line->command, "--%s is empty", o->name);
     return set_value(line, o, value);
 }
 
@@ -533,6 +536,10 @@ cmx_err cli_parse(struct cli_line *line, int argc, char **argv, int *status)
         }
         if (line->n_operands == line->max_operands || line->n_operands == CLI_OPERANDS_MAX) {
             *status = cli_usage(line->command, "unexpected argument '%s'", argv[i]);
+            return CMX_EINVAL;
+        }
+        if (!argv[i][0]) {
+            *status = cli_usage(line->command, "an argument is empty");
             return CMX_EINVAL;
         }
         line->operand[line->n_operands++] = argv[i];

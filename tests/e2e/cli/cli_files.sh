@@ -126,7 +126,7 @@ says() { # says STATUS TEXT COMMAND...: expects that `cmxsafe gateway COMMAND` e
 mkdir gone && cd gone && rmdir "$TMP/gone"
 for command in list "init --user" metrics worker follow; do says 1 "current folder can't be found" $command --dir gateway; done
 cd "$TMP" || exit 1
-says 1 "--dir is empty" init --user --dir ""
+says 2 "--dir is empty" init --user --dir ""
 says 1 "too long" list --dir "/$(printf 'x%.0s' {1..5000})"
 [ ! -e registry.db ] || fail "a gateway was set up in the current folder"
 if [ "$(id -u)" = 0 ]; then
@@ -145,15 +145,25 @@ for text in $'a\e[31mb' $'a\nb' $'a\xc2\x9bb' $'a\xffb' $'a\xe2\x80\xaeb'; do
 done
 says 1 "longer than" policy exempt cam-17 --why "$(printf 'x%.0s' {1..300})"
 says 1 "longer than" campaign start may --all --image image --opaque --expect "$(printf 'x%.0s' {1..300})"
-says 2 "give the reason" policy exempt cam-17 --why ""
+says 2 "give the reason" policy exempt cam-17
 "$BIN/cmxsafe" gateway policy exempt cam-17 --why "größere Prüfung" >out && "$BIN/cmxsafe" gateway log | grep -q "größere Prüfung" || fail "a reason in UTF-8"
-says 1 "'' is not the URL" migrate ""
 usage() { # usage TEXT COMMAND...: expects an error in the command line with this text
     local text=$1 rc=0
     shift
     "$BIN/cmxsafe" "$@" >"$TMP/out" 2>"$TMP/err" </dev/null || rc=$?
     [ "$rc" = 2 ] && grep -qF -- "$text" "$TMP/err" || { cat "$TMP/out" "$TMP/err"; fail "$rc: $*"; }
 }
+# An empty argument, such as "$NAME" of a variable that is not set, selects neither everything nor a file without a name.
+for command in "list --group" "export --group" "access --device" "access --consumer" "attest --all --group" "policy set cam-17 --enforce yes --manifest" \
+    "init --user --dir" "policy exempt cam-17 --why" "campaign start may --image image --group" "update --group"; do
+    # shellcheck disable=SC2086
+    usage "--${command##*--} is empty" gateway $command ""
+done
+for command in "gateway log" "gateway show" "gateway migrate" "gateway import" "gateway leave" "image info" "update"; do
+    # shellcheck disable=SC2086
+    usage "an argument is empty" $command ""
+done
+"$BIN/cmxsafe" gateway enroll cam-17 --group "" --direct "" --json | json_is '.outcome == "unchanged"' >out || fail "an option that may be empty"
 for option in --no-wait --look; do usage "--attest-key can't be used with --no-wait or --look" update $option --attest-key private_key.bin image; done
 usage "--attest-url needs --attest-key" update --attest-url http://127.0.0.1:8888 image
 for option in --device --ssh-config --port; do usage "--device, --port and --ssh-config need --gateway" update $option 1 image; done

@@ -30,7 +30,7 @@ static int run_sample(int argc, char **argv)
         CLI_TEXT("level", "N", "verbosity", &got.level, .implied = "2"),
         CLI_FLAG("quiet", "print nothing", &got.quiet, .short_name = 'q', .common = true),
         CLI_NUMBER("number", "N", 1, 300, "a number", &got.number, .hex = true),
-        CLI_LIST("item", "TEXT", "an item", &got.items, .required = true),
+        CLI_LIST("item", "TEXT", "an item", &got.items, .required = true, .or_empty = true),
     };
     struct cli_line line = CLI_LINE("prog sample", "A [B]", "First words.\n\n  $ verbatim  line", 1, 2, options);
     int status;
@@ -136,6 +136,7 @@ static void errors_use_one_sentence_each(void **state)
         {"sample -x", "unknown option '-x'; see 'prog sample --help'"},
         {"sample a --item", "--item needs a value; see 'prog sample --help'"},
         {"sample a -f", "--file needs a value; see 'prog sample --help'"},
+        {"sample a --file=", "--file is empty; see 'prog sample --help'"},
         {"sample --quiet=1", "--quiet takes no value; see 'prog sample --help'"},
         {"sample -qf", "--quiet takes no value; see 'prog sample --help'"},
         {"sample --number 0", "--number '0': give a number from 1 to 300; see 'prog sample --help'"},
