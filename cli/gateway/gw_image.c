@@ -321,7 +321,10 @@ static int add_spooled(struct adding *a)
         return status;
     gw_folder_close(&g); /* an upload may take a long time, so do not keep the registry open; g.dir stays valid */
     err = gw_spool_open(&spool, &g, &from, &e);
-    status = err ? gw_fail(a->x.what, &e) : add_checked(a, spool.path);
+    if (err)
+        status = cli_fail(strcmp(a->path, "-") == 0 ? a->x.what : a->path, e.text, NULL);
+    else
+        status = add_checked(a, spool.path);
     gw_spool_close(&spool);
     return status;
 }

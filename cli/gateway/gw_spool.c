@@ -65,7 +65,7 @@ cmx_err gw_spool_open(struct gw_spool *s, const struct gw *g, const struct gw_sp
 
     *s = (struct gw_spool){0};
     if (!in)
-        return cmx_why_fail(e, number == ENOENT ? CMX_ENOENT : CMX_EIO, "%.120s: %s", from->path, strerror(number));
+        return cmx_why_fail(e, number == ENOENT ? CMX_ENOENT : CMX_EIO, "%s", strerror(number));
     err = spool_create(s, g, e);
     if (!err)
         err = spool_copy(s->f, fileno(in), from, e);

@@ -19,8 +19,9 @@ struct gw_spool_source {
     void (*progress)(uint64_t received, uint64_t exactly); /* NULL: no reports */
 };
 
-/* Copies the file. CMX_ENOENT: there is no such file; CMX_ENOSPC: it is too long; CMX_ETRUNC: it is too short;
- * CMX_EPERM: the copy can't be created; CMX_EIO: any other failure; CMX_ENOMEM. Close s even after an error. */
+/* Copies the file. The reason of an error does not name the file. CMX_ENOENT: there is no such file; CMX_ENOSPC: it is
+ * too long; CMX_ETRUNC: it is too short; CMX_EPERM: the copy can't be created; CMX_EIO: any other failure; CMX_ENOMEM.
+ * Close s even after an error. */
 CMX_MUST_USE cmx_err gw_spool_open(struct gw_spool *s, const struct gw *g, const struct gw_spool_source *from,
                                    struct cmx_why *e);
 void gw_spool_close(struct gw_spool *s);

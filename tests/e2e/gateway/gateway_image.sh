@@ -33,8 +33,10 @@ cmp v1.bin "$(kept ".images[] | select(.name == \"v1.bin\") | .file")" || fail "
 refuses "the image was not stored: it is neither an ESP-IDF image nor signed; sign it with 'cmxsafe image sign'" gw image add bundle
 head -c 5000 v1.bin >short.bin
 ! gw image add short.bin >out 2>err || fail "a truncated image is stored"
-refuses "the image was not stored: missing.bin: No such file or directory" gw image add missing.bin
-refuses "the image was not stored: it has more than 512000000 bytes" gw image add /dev/zero
+refuses "missing.bin: No such file or directory" gw image add missing.bin
+refuses "/dev/zero: it has more than 512000000 bytes" gw image add /dev/zero
+refuses "no image: No such file or directory" gw image add "no image"
+refuses "no image: No such file or directory" gw campaign start may --all --image "no image"
 mkfifo nobody
 ! timeout 60 "$BIN/cmxsafe" gateway image add nobody >out 2>err || fail "a FIFO without a writer is stored"
 grep -q '^cmxsafe: the image was not stored: ' err || fail "a FIFO without a writer: $(cat err)"
