@@ -42,13 +42,16 @@ static bool ends_with(const char *word, const char *tail)
 }
 
 /* True for a line that the gateway writes: "ADDRESS NAME.DOMAIN ..." with an address of the fleet or another unique
- * local address. Also true for the two loopback lines that former versions wrote. */
-static bool is_written_by_gateway(const struct gw *g, const struct line *l)
+ * local address. Also true for the two loopback lines that former versions wrote. closed: the line is in a block with
+ * an end marker. There the domain may be a former one ('init --domain'); other lines of a person are then less likely.
+ */
+static bool is_written_by_gateway(const struct gw *g, const struct line *l, bool closed)
 {
     char text[256];
     char tail[GW_NAME_MAX + 2];
     uint8_t raw[16];
     char *name;
+    bool in_fleet;
 
     if (is(l, "127.0.0.1 localhost") || is(l, "::1 localhost"))
         return true;
@@ -62,8 +65,12 @@ static bool is_written_by_gateway(const struct gw *g, const struct line *l)
     *name++ = '\0';
     name[strcspn(name, " \t")] = '\0';
     snprintf(tail, sizeof tail, ".%s", g->domain);
-    return inet_pton(AF_INET6, text, raw) == 1 &&
-           (memcmp(raw, g->fleet.prefix, g->fleet.bits / 8) == 0 || (raw[0] & 0xfe) == 0xfc) && ends_with(name, tail);
+    if (inet_pton(AF_INET6, text, raw) != 1)
+        return false;
+    in_fleet = memcmp(raw, g->fleet.prefix, g->fleet.bits / 8) == 0;
+    if (!in_fleet && (raw[0] & 0xfe) != 0xfc)
+        return false;
+    return ends_with(name, tail) || (closed && strchr(name, '.') && (in_fleet || strncmp(name, "gateway.", 8) == 0));
 }
 
 static bool has_end(const char *at, const char *end)
@@ -106,7 +113,7 @@ void gw_etc_hosts_merge(FILE *out, const struct gw *g, const char *old, size_t l
             inside = false;
             continue;
         }
-        if (inside && is_written_by_gateway(g, &l))
+        if (inside && is_written_by_gateway(g, &l, closed))
             continue;
         inside = inside && closed;
         fwrite(l.text, 1, l.whole, out);

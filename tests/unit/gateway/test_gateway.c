@@ -1440,6 +1440,12 @@ static void test_etc_hosts(void **state)
                  NEW_BLOCK "1.2.3.4 a\nb\n");
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\n" HOSTS_BEGIN HOSTS_END, lines,
                  NEW_BLOCK "1.2.3.4 a\n");
+    /* After 'init --domain', the names in the block have the former domain. */
+    etc_hosts_is(HOSTS_BEGIN
+                 "fd99::1 gateway.lab gateway.cmx\nfd12:3456:789a::9 cam-9.lab\nfd99::5 nas.home\n" HOSTS_END,
+                 lines, NEW_BLOCK "fd99::5 nas.home\n");
+    etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\nfd12:3456:789a::5 my.camera\n", lines,
+                 NEW_BLOCK "fd12:3456:789a::5 my.camera\n");
     etc_hosts_is("1.2.3.4 a\n# cmxsafe gateway: end\nb\n", lines, "1.2.3.4 a\nb\n" NEW_BLOCK);
     /* The block is removed. */
     etc_hosts_is("1.2.3.4 a\n" NEW_BLOCK "b", NULL, "1.2.3.4 a\nb");
