@@ -5,6 +5,7 @@
 
 cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struct cmx_why *why)
 {
+    const char *head;
     size_t first;
 
     if (len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
@@ -16,10 +17,11 @@ cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struct cmx_why *wh
         len -= 3;
     }
     text[len] = '\0';
-    first = strcspn(text, "\r\n");
+    head = text + strspn(text, "\r\n"); /* empty lines may precede the names of the columns */
+    first = strcspn(head, "\r\n");
     c->at = text;
     c->end = text + len;
-    c->separator = memchr(text, ';', first) && !memchr(text, ',', first) ? ';' : ',';
+    c->separator = memchr(head, ';', first) && !memchr(head, ',', first) ? ';' : ',';
     c->line = 0;
     return CMX_OK;
 }

@@ -7,6 +7,7 @@ import copy
 import csv
 import hashlib
 import io
+import itertools
 import json
 import re
 import secrets
@@ -290,13 +291,21 @@ def check_device(args):
 
 
 def read_csv(path, columns):
-    """Returns the lines of a file as dictionaries. The first line names the columns."""
+    """Returns the lines of a file as dictionaries. The first line names the columns. Like `cmxsafe gateway import`, accepts what
+    spreadsheets write: commas or semicolons, any line end, blanks around fields, lines and columns without text."""
+    text = re.sub(r"\r\n?", "\n", read_text(path))
+    head = text.lstrip().split("\n", 1)[0]
+    separator = ";" if ";" in head and "," not in head else ","
     try:
-        rows = list(csv.DictReader(io.StringIO(read_text(path)), strict=True))
+        lines = [[field.strip() for field in line] for line in
+                 csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=True)]
     except csv.Error as error:
         raise Failure(path, f"is not CSV: {error}") from error
+    lines = [line for line in lines if any(line)]
+    names = [name.lower() for name in lines[0]] if lines else []
+    rows = [{name: field for name, field in itertools.zip_longest(names, line, fillvalue="") if name or field} for line in lines[1:]]
     for row in rows:
-        if not row.get("name") or not set(row) <= set(columns):  # a field without a column has the key None
+        if not row.get("name") or not set(row) <= set(columns):  # a field without a column has the key ""
             raise Failure(path, "a device has no name, or a field has no known column",
                           f"the first line names the columns: name, and optionally {','.join(columns[1:])}")
     return rows
@@ -308,6 +317,8 @@ def batch_devices(args):
     for row in read_csv(args.batch, BATCH_COLUMNS):
         one = copy.copy(args)
         for column, value in row.items():
+            if column in LISTS:
+                value = "".join(value.split())
             if value:
                 setattr(one, column, args.batch.parent / value if column == "key" else value)
         try:

@@ -111,10 +111,13 @@ no_sanitizer_report board.log || fail "a sanitizer complains"
 ok "the device logs in with its key, and its evidence is verified"
 
 # A batch stops at the first device that the operator does not confirm; the next run continues with this device.
-printf 'name,ports,group\nb-1,%s,lab\nb-2,%s,lab\n' "$(free_port)" "$(free_port)" >batch.csv
+# A spreadsheet wrote the files.
+printf '\xef\xbb\xbf\r\nName;ports ;group;\r\nb-1;"%s, %s";lab\r\n;;;\r\nb-2; %s ;lab;' "$(free_port)" "$(free_port)" "$(free_port)" >batch.csv
 batch() { provision --batch batch.csv --virt '{name}.bin' --enroll gw --dir fleet; }
 refused "b-2: not finished" batch <<<BURN
+sed -i 's/,/;/g; s/$/\r/' fleet/fleet.csv
 batch >out 2>err <<<BURN || { cat out err; fail "the second run"; }
 prints_no "b-1: the key is about" cat out || fail "b-1 is burned again"
 [ "$(wc -l <fleet/fleet.csv)" = 3 ] && gw show b-2 --json | json_is '.device.group == "lab"' >/dev/null || { gw show b-2 --json; fail "the fleet's file"; }
+gw import fleet/fleet.csv | grep -q "unchanged 2" || { cat fleet/fleet.csv; fail "import of the fleet's file"; }
 ok "a batch continues where it stopped"

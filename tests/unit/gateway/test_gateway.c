@@ -1384,6 +1384,7 @@ static void test_csv(void **state)
     CSV("a,b\rc,d\r", CMX_ENOENT, "/<a><b>/<c><d>");
     CSV("a;b\nc;\"d;e\"\n", CMX_ENOENT, "/<a><b>/<c><d;e>");
     CSV("a,b;c\n", CMX_ENOENT, "/<a><b;c>");
+    CSV("\n\r\na;b\nc;d\n", CMX_ENOENT, "/<a><b>/<c><d>");
     CSV(" a , \"b\" \n", CMX_ENOENT, "/<a><b>");
     CSV("a,b\n\n,,\n  \n\n", CMX_ENOENT, "/<a><b>");
     CSV("a,\"b\"\"c\"\n", CMX_ENOENT, "/<a><b\"c>");
