@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cli/common/json_get.h"
+#include "cli/gateway/gw_hooks.h"
 #include "cli/gateway/gw_install.h"
 #include "cli/gateway/gw_store.h"
 #include "cmxsafe/core/mem.h"
@@ -281,6 +282,13 @@ static void check_keys(struct doctor *d)
     check_key(d, "hostkey_ecdsa");
     if (geteuid() == 0 && !d->g.user && !d->g.simple)
         check_call(d, "the link key is the registered one", gw_links_check_key);
+}
+
+static void check_hooks(struct doctor *d)
+{
+    struct cmx_why e = {0};
+
+    say_reason(d, gw_hooks_check(&d->g, &e) ? HINT : FINE, "every file in hooks.d is run for events", &e);
 }
 
 /* Without the file krl, sshd refuses every login. With a wrong file, it accepts revoked keys or refuses valid ones. */
@@ -562,6 +570,7 @@ int gw_cmd_doctor(int argc, char **argv)
     check_krl(&d);
     check_call(&d, "only the gateway's owner can change its files", gw_install_check_owners);
     check_call(&d, "the policy and campaign files are intact", gw_store_check);
+    check_hooks(&d);
     check_call(&d, "sshd can run the look-up helper", find_helper);
     check_namespaces(&d);
     check_time(&d);

@@ -61,13 +61,19 @@ cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e)
     return gw_sql_end(stmt, err);
 }
 
-/* True if the entry is a program that only the gateway's owner may change. */
-static bool is_hook(int dir, const char *name)
+/* Returns NULL if the entry is a program that only the gateway's owner may change. Otherwise returns why it is not run,
+ * and what to do. */
+static const char *hook_fault(int dir, const char *name)
 {
     struct stat st;
 
-    return name[0] != '.' && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-           st.st_uid == geteuid() && (st.st_mode & 0022) == 0 && (st.st_mode & 0100) != 0;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
+        return "it is not a regular file; copy the program there";
+    if (st.st_uid != geteuid())
+        return "it belongs to another user; chown it";
+    if (st.st_mode & 0022)
+        return "it is writable by others; run 'chmod go-w' on it";
+    return st.st_mode & 0100 ? NULL : "it is not executable; run 'chmod u+x' on it, or remove it";
 }
 
 /* Finds the next hook after `last`, in the order of the names. Returns false if there is none. */
@@ -79,8 +85,8 @@ static bool next_hook(const struct gw *g, const char *last, char out[NAME_MAX + 
     DIR *d = opendir(gw_path(g, "hooks.d", path));
 
     while (d && (entry = readdir(d)) != NULL)
-        if (strcmp(entry->d_name, last) > 0 && (!found || strcmp(entry->d_name, out) < 0) &&
-            is_hook(dirfd(d), entry->d_name)) {
+        if (strcmp(entry->d_name, last) > 0 && (!found || strcmp(entry->d_name, out) < 0) && entry->d_name[0] != '.' &&
+            !hook_fault(dirfd(d), entry->d_name)) {
             snprintf(out, NAME_MAX + 1, "%s", entry->d_name);
             found = true;
         }
@@ -89,12 +95,31 @@ static bool next_hook(const struct gw *g, const char *last, char out[NAME_MAX + 
     return found;
 }
 
-_Noreturn static void exec_hook(const char *path, pid_t parent, int in)
+cmx_err gw_hooks_check(const struct gw *g, struct cmx_why *e)
+{
+    char path[GW_PATH_MAX];
+    const struct dirent *entry;
+    cmx_err err = CMX_OK;
+    DIR *d = opendir(gw_path(g, "hooks.d", path));
+
+    while (!err && d && (entry = readdir(d)) != NULL) {
+        const char *fault = entry->d_name[0] == '.' ? NULL : hook_fault(dirfd(d), entry->d_name);
+
+        if (fault)
+            err = cmx_why_fail(e, CMX_EINVAL, "hooks.d/%.80s: %s", entry->d_name, fault);
+    }
+    if (d)
+        closedir(d);
+    return err;
+}
+
+_Noreturn static void exec_hook(const char *path, const char *name, pid_t parent, int in)
 {
     alarm(GW_HOOK_MAX_S);
     if (cmx_child_end_with(parent, SIGKILL) && dup2(in, STDIN_FILENO) >= 0 &&
         close_range(STDERR_FILENO + 1, ~0U, 0) == 0)
         execl(path, path, (char *)NULL);
+    gw_note("hooks.d/%s: can't be executed (%s); check its first line, such as #!/bin/sh", name, strerror(errno));
     _exit(127);
 }
 
@@ -118,29 +143,46 @@ static pid_t start_hook(const struct gw *g, const char *name, const char *text)
     fflush(NULL);
     pid = cmx_child_fork();
     if (pid == 0)
-        exec_hook(path, parent, fd[0]);
+        exec_hook(path, name, parent, fd[0]);
     close(fd[0]);
     if (pid < 0)
         gw_note("hooks.d/%s: can't be started for an event (%s)", name, strerror(errno));
     return pid > 0 ? pid : 0;
 }
 
+/* Reaps the program if it has ended, and logs a failure. */
+static void reap_hook(struct gw_hook *hook)
+{
+    int status;
+
+    if (!hook->pid || waitpid(hook->pid, &status, WNOHANG) != hook->pid)
+        return;
+    hook->pid = 0;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        gw_note("hooks.d/%s: took longer than %d s and was ended", hook->name, GW_HOOK_MAX_S);
+    else if (WIFSIGNALED(status))
+        gw_note("hooks.d/%s: ended by signal %d", hook->name, WTERMSIG(status));
+    else if (WEXITSTATUS(status) != 0)
+        gw_note("hooks.d/%s: failed with exit status %d", hook->name, WEXITSTATUS(status));
+}
+
 void gw_hooks_run(struct gw_hooks *h, const struct gw *g)
 {
     for (size_t i = 0; i < GW_HOOKS_AT_ONCE; i++) {
+        struct gw_hook *hook = &h->running[i];
         char name[NAME_MAX + 1] = "";
 
-        if (h->running[i] && waitpid(h->running[i], NULL, WNOHANG) == h->running[i])
-            h->running[i] = 0;
+        reap_hook(hook);
         /* An event is finished once the last hook has received it. */
-        while (!h->running[i] && h->n && !next_hook(g, h->last, name)) {
+        while (!hook->pid && h->n && !next_hook(g, h->last, name)) {
             h->first = (h->first + 1) % GW_HOOKS_QUEUE;
             h->n--;
             h->last[0] = '\0';
         }
-        if (h->running[i] || !h->n)
+        if (hook->pid || !h->n)
             continue;
         snprintf(h->last, sizeof h->last, "%s", name);
-        h->running[i] = start_hook(g, name, h->queue[h->first].text);
+        snprintf(hook->name, sizeof hook->name, "%s", name);
+        hook->pid = start_hook(g, name, h->queue[h->first].text);
     }
 }

@@ -14,8 +14,11 @@ struct gw_hooks {
         char text[GW_HOOK_TEXT_MAX];
     } queue[GW_HOOKS_QUEUE];
     size_t first, n;
-    pid_t running[GW_HOOKS_AT_ONCE]; /* process ids of the programs that are running; 0: none */
-    char last[NAME_MAX + 1];         /* the last hook that received the event queue[first]; "": none yet */
+    struct gw_hook {
+        pid_t pid; /* 0: no program is running */
+        char name[NAME_MAX + 1];
+    } running[GW_HOOKS_AT_ONCE];
+    char last[NAME_MAX + 1]; /* the last hook that received the event queue[first]; "": none yet */
     uint64_t dropped;
     int64_t event; /* id of the last entry that was read from the audit trail; -1: not known yet */
 };
@@ -24,5 +27,8 @@ struct gw_hooks {
 void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const char *detail, int64_t at);
 /* Adds the new entries of the audit trail. g must be open. */
 CMX_MUST_USE cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e);
-/* Reaps programs that ended and starts others. */
+/* Reaps programs that ended, logs those that failed, and starts others. */
 void gw_hooks_run(struct gw_hooks *h, const struct gw *g);
+/* CMX_EINVAL: the folder has a file that is not run. e names the file, the reason, and after "; " what to do. Files
+ * whose names begin with '.' are never run. */
+CMX_MUST_USE cmx_err gw_hooks_check(const struct gw *g, struct cmx_why *e);

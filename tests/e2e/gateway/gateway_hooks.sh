@@ -54,12 +54,25 @@ sleep 12
 gw log cam-17 | grep -q 'offline .*for longer than 5s' || fail "log: $(gw log cam-17)"
 ok "conflicts, late uses, failed updates and absences are events"
 
+# A program that fails or cannot be executed is logged; doctor names the files that are not run.
+printf '#!/bin/sh\r\ntrue\r\n' >"$GW/hooks.d/15-crlf"; printf '#!/bin/sh\nexit 3\n' >"$GW/hooks.d/16-fails"; chmod 755 "$GW/hooks.d/"1?-*
+gw grant user:1 cam-17:81 >/dev/null || fail "grant"
+wait_for 20 logged 'hooks.d/15-crlf: can.t be executed (No such file or directory); check its first line' && wait_for 20 logged 'hooks.d/16-fails: failed with exit status 3' ||
+    fail "a hook that fails is not logged"
+doctor_says() { gw doctor | grep -q "^hint  every file in hooks.d is run for events: $1"; }
+doctor_says "hooks.d/30-foreign: it is writable by others; run 'chmod go-w' on it" || fail "doctor: $(gw doctor)"
+chmod 644 "$GW/hooks.d/30-foreign"; doctor_says "hooks.d/30-foreign: it is not executable; run 'chmod u+x' on it, or remove it" || fail "doctor: $(gw doctor)"
+rm "$GW/hooks.d/30-foreign"; ln -s 10-log "$GW/hooks.d/30-link"; doctor_says "hooks.d/30-link: it is not a regular file; copy the program there" || fail "doctor: $(gw doctor)"
+rm "$GW/hooks.d/30-link"; gw doctor | grep -q '^ok    every file in hooks.d is run' || fail "doctor: $(gw doctor)"
+ok "programs that fail, and files that are not run, are reported"
+
 printf '#!/bin/sh\nexec sleep 1000\n' >"$GW/hooks.d/20-hang"; chmod 755 "$GW/hooks.d/20-hang"
 client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 && stop "$DEVICE" || fail "login"
 sleep 2
 [ ! -e "$TMP/foreign" ] || fail "a program that everybody may change was run"
 [ "$(pgrep -cf '^sleep 1000$')" -le 4 ] || fail "too many hooks run at once"
+wait_for 40 logged 'hooks.d/20-hang: took longer than 10 s and was ended' || fail "a hook that is ended is not logged"
 gw list >/dev/null && client a -N -R "[$A]:81:127.0.0.1:9" & PIDS+=("$!")
 wait_for 20 connected cam-17 || fail "a hook that hangs keeps a device out"
 ok "hooks are bounded"
