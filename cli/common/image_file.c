@@ -79,7 +79,7 @@ cmx_err image_file_add_key(struct cmx_ota_keys *keys, const char *path)
     struct cmx_why why = {0};
     char *text;
     size_t n;
-    cmx_err err = cmx_file_read_any(path, KEY_MAX, &text, &n, &why);
+    cmx_err err = cmx_file_read_text(path, KEY_MAX, &text, &n, &why);
 
     if (err) {
         cli_fail(path, why.text, "give a file that holds a public key, in PEM or hex");

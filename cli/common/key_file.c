@@ -45,7 +45,7 @@ cmx_err key_file_read_attest(const char *path, struct cmx_attest_key *out, struc
 {
     size_t len = 0;
     char *text;
-    cmx_err err = cmx_file_read_any(path, KEY_FILE_MAX, &text, &len, why);
+    cmx_err err = cmx_file_read_text(path, KEY_FILE_MAX, &text, &len, why);
 
     if (err)
         return err;

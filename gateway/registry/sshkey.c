@@ -213,16 +213,13 @@ cmx_err gw_key_read(struct gw_key *k, const char *path, struct cmx_why *e)
     const char *line;
     char *text = NULL;
     size_t len = 0;
-    cmx_err err = cmx_file_read_any(path, GW_KEY_FILE_MAX, &text, &len, &why);
+    cmx_err err = cmx_file_read_text(path, GW_KEY_FILE_MAX, &text, &len, &why);
 
     if (err)
         return cmx_why_fail(e, err, "can't read the key file %s (%s)", path, why.text);
-    line = strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
-    while (*line && is_comment(line))
+    for (line = text; *line && is_comment(line);)
         line = next_line(line);
-    if (strncmp(text, "\xff\xfe", 2) == 0 || strncmp(text, "\xfe\xff", 2) == 0)
-        err = cmx_why_fail(e, CMX_EFORMAT, "the key file %s is UTF-16 text; save it as UTF-8", path);
-    else if (!*line)
+    if (!*line)
         err = cmx_why_fail(e, CMX_EFORMAT, "the key file %s holds no key", path);
     else
         err = gw_key_parse(k, line, e);

@@ -117,8 +117,20 @@ static cmx_err read_up_to(FILE *f, size_t max, char **text, size_t *len, struct 
     }
 }
 
+/* Removes the byte order mark that some editors write before the first character. */
+static cmx_err remove_mark(char *text, size_t *len, struct cmx_why *why)
+{
+    if (*len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
+        return fail(CMX_EFORMAT, why, "it is UTF-16 text; save it as UTF-8");
+    if (*len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        *len -= 3;
+        memmove(text, text + 3, *len + 1);
+    }
+    return CMX_OK;
+}
+
 /* Reads f up to its end, and closes it unless it is stdin. */
-static cmx_err read_all(FILE *f, size_t max, char **out, size_t *len, struct cmx_why *why)
+static cmx_err read_all(FILE *f, size_t max, bool is_text, char **out, size_t *len, struct cmx_why *why)
 {
     char *text;
     cmx_err err;
@@ -127,6 +139,8 @@ static cmx_err read_all(FILE *f, size_t max, char **out, size_t *len, struct cmx
     err = read_up_to(f, max, &text, len, why);
     if (f != stdin)
         fclose(f);
+    if (!err && is_text)
+        err = remove_mark(text, len, why);
     if (err)
         cmx_mem_free_secret(text);
     else
@@ -144,7 +158,7 @@ cmx_err cmx_file_read(const char *path, size_t max, bool secret, char **out, siz
         return err;
     f = fdopen(fd, "r");
     if (f)
-        return read_all(f, max, out, len, why);
+        return read_all(f, max, true, out, len, why);
     close(fd);
     return fail(CMX_ENOMEM, why, "out of memory");
 }
@@ -198,10 +212,20 @@ FILE *cmx_file_open(const char *path)
     return f;
 }
 
-cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why)
+static cmx_err read_named(const char *path, size_t max, bool is_text, char **out, size_t *len, struct cmx_why *why)
 {
     FILE *f = strcmp(path, "-") == 0 ? stdin : cmx_file_open(path);
     const int number = errno;
 
-    return f ? read_all(f, max, out, len, why) : fail(from_errno(number), why, strerror(number));
+    return f ? read_all(f, max, is_text, out, len, why) : fail(from_errno(number), why, strerror(number));
+}
+
+cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why)
+{
+    return read_named(path, max, false, out, len, why);
+}
+
+cmx_err cmx_file_read_text(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why)
+{
+    return read_named(path, max, true, out, len, why);
 }

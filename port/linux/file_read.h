@@ -10,10 +10,11 @@
 
 struct stat;
 
-/* Reads a regular file of at most max bytes; *out gets a NUL after the content; free it with cmx_mem_free_secret.
- * secret: refuses a file that group or others can access. why: one phrase, such as "Permission denied". CMX_ENOENT:
- * there is no such file; CMX_EPERM: no permission to read it, or it was refused because of `secret`; CMX_EIO: not a
- * regular file, or reading failed; CMX_ENOSPC: longer than max; CMX_ENOMEM: out of memory. */
+/* Reads a regular text file of at most max bytes, without a byte order mark; *out gets a NUL after the content; free it
+ * with cmx_mem_free_secret. secret: refuses a file that group or others can access. why: one phrase, such as
+ * "Permission denied". CMX_ENOENT: there is no such file; CMX_EPERM: no permission to read it, or it was refused
+ * because of `secret`; CMX_EIO: not a regular file, or reading failed; CMX_EFORMAT: UTF-16 text; CMX_ENOSPC: longer
+ * than max; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err cmx_file_read(const char *path, size_t max, bool secret, char **out, size_t *len,
                                    struct cmx_why *why);
 
@@ -34,3 +35,6 @@ FILE *cmx_file_open(const char *path);
 /* Reads a file, a pipe, or stdin (path "-") of at most max bytes; *out gets a NUL after the content; free it with
  * cmx_mem_free_secret. Errors as for cmx_file_read. */
 CMX_MUST_USE cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why);
+
+/* Like cmx_file_read_any, for text: without a byte order mark. CMX_EFORMAT: UTF-16 text. */
+CMX_MUST_USE cmx_err cmx_file_read_text(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why);

@@ -140,11 +140,6 @@ void cmx_ini_parse(const char *text, size_t len, const struct cmx_ini_handler *h
 {
     struct ini p = {.handler = h, .before_first = true};
 
-    if (len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0)) {
-        p.line = 1;
-        ini_error(&p, "the file is UTF-16 text; save it as UTF-8");
-        return;
-    }
     for (const char *end = text + len; text < end;) {
         const char *eol = memchr(text, '\n', (size_t)(end - text));
         const size_t n = (size_t)((eol ? eol : end) - text);

@@ -104,7 +104,7 @@ def read_hwkey(path):
 
 def read_attest_key(path):
     todo = "make it with: cmxsafe-tools identity public --key private_key.bin"
-    lines = read_small(path, KEY_FILE_MAX, todo).decode("ascii", "replace").split("\n")
+    lines = read_small(path, KEY_FILE_MAX, todo).decode("utf-8-sig", "replace").split("\n")
     found = next(filter(None, map(AttestKey.from_line, lines)), None)
     if not found:
         raise Failure(path, f"holds no line that begins with {ATTEST_KEY_TYPE}", todo)

@@ -76,6 +76,16 @@ no_fifo "\[ota\] key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $T
 no_fifo "next_key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub\nnext_key_file = $TMP/fifo"
 ok "no FIFO"
 
+# Editors write a byte order mark. Without its removal, a revocation in the first line would be lost, and a passphrase would be wrong.
+marked() { printf '\xef\xbb\xbf' | cat - "$1" >"$1.marked" && chmod 600 "$1.marked"; }
+echo "@revoked * $(cut -d' ' -f1,2 key.pub)" >revoked && marked revoked && marked phrase && marked update.pub
+takes locked "key_passphrase_file = $TMP/phrase.marked"
+takes key "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub.marked"
+PIN_TEXT=$(cut -d' ' -f1,2 key.pub) refuses "every pinned key is revoked" key "known_hosts_file = $TMP/revoked.marked"
+config key && iconv -f UTF-8 -t UTF-16 conf >conf16 && "$BIN/cmxsafed" --check -c conf16 >out 2>&1 && fail "UTF-16 is accepted"
+equal "$(cat out)" "conf16: it is UTF-16 text; save it as UTF-8" || fail "UTF-16"
+ok "byte order marks"
+
 # The check accepts the host names that resolvers accept, and the user names that servers accept.
 names() { # names HOST USER: expects that --check accepts both
     config key

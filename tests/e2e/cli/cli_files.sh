@@ -76,6 +76,7 @@ openssl pkey -in ota.pem -noout || fail "the signing key was replaced by an imag
 ln -s /dev/null sink
 "$BIN/cmxsafe" image sign --opaque --key ota.pem --out sink image.was >out && [ -L sink ] && [ -c /dev/null ] || fail "a device was replaced by an image"
 openssl ecparam -name prime256v1 -genkey -out curve_first.pem && cp image.was other && "$BIN/cmxsafe" image sign --opaque --key curve_first.pem other >out || fail "a key as 'openssl ecparam -genkey' writes it"
+"$BIN/cmxsafe" image key --key curve_first.pem | { printf '\xef\xbb\xbf'; cat; } >marked.pub && "$BIN/cmxsafe" image verify --opaque --key marked.pub other >out || fail "a public key with a byte order mark"
 sign() { "$BIN/cmxsafe" image sign --opaque --key ota.pem --out "$1" image.was; }
 signed() { cmp -n 100000 "$1" image.was && [ "$(stat -c %s "$1")" -gt 100000 ] || fail "$2"; }
 : >target && chmod 600 target && { [ "$(id -u)" != 0 ] || chown 65534:65534 target; } && owner=$(stat -c %u target)

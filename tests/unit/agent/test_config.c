@@ -457,7 +457,6 @@ static void test_errors(void **state)
         {"[gateway]\nhost = h\nuser = u\t# the account\n",
          "f:3: user: '# the account' is no comment; within a line, a comment begins with ' ;'\n"},
         {GATEWAY CONTEXT "[agent]\ncontrol_socket = /s # here\n", "f:10: control_socket: '# here' is no comment"},
-        {"\xff\xfe[\0g\0", "f:1: the file is UTF-16 text; save it as UTF-8\n"},
     };
 
     (void)state;
