@@ -262,8 +262,8 @@ void gw_install_print(struct gw *g, bool json, const char *done)
         printf("  ports        on the loopback, one device per port\n");
     else
         printf("  fleet        %s, in a network namespace of its own; rules in %s/fleet.nft\n", g->fleet_text, g->dir);
-    printf("  pin          %s (ed25519)\n", ed25519);
-    printf("               %s (ecdsa)\n", ecdsa);
+    printf("  pin          %s (ed25519)\n", ed25519[0] ? ed25519 : "missing; run 'cmxsafe gateway doctor'");
+    printf("               %s (ecdsa)\n", ecdsa[0] ? ecdsa : "missing; run 'cmxsafe gateway doctor'");
     if (!done)
         return;
     if (gw_control_is_serving(g))

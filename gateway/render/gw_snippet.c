@@ -2,15 +2,33 @@
 
 #include <string.h>
 
+#define PINS 2
+
+/* The gateway's host keys that can be read. Devices refuse an empty pin. */
 struct pins {
-    char ed25519[GW_FINGERPRINT_MAX];
-    char ecdsa[GW_FINGERPRINT_MAX];
+    char pin[PINS][GW_FINGERPRINT_MAX];
+    size_t n;
 };
 
 static void read_pins(const struct gw *g, struct pins *p)
 {
-    gw_pin(g, "hostkey_ed25519.pub", p->ed25519);
-    gw_pin(g, "hostkey_ecdsa.pub", p->ecdsa);
+    static const char *const names[PINS] = {"hostkey_ed25519.pub", "hostkey_ecdsa.pub"};
+
+    p->n = 0;
+    for (size_t i = 0; i < PINS; i++) {
+        gw_pin(g, names[i], p->pin[p->n]);
+        if (p->pin[p->n][0])
+            p->n++;
+        else
+            fprintf(stderr, "cmxsafe: note: %s/%s can't be read, so its pin is missing; run 'cmxsafe gateway doctor'\n",
+                    g->dir, names[i]);
+    }
+}
+
+static void put_pins(FILE *f, const struct pins *p, const char *before, const char *after, const char *between)
+{
+    for (size_t i = 0; i < p->n; i++)
+        fprintf(f, "%s%s%s%s", i ? between : "", before, p->pin[i], after);
 }
 
 static bool has_port(const uint16_t *ports, size_t n, unsigned port)
@@ -41,8 +59,9 @@ static void put_agent(FILE *f, const struct gw *g, const struct gw_device *d, co
     choose_local_ports(d, local);
     fprintf(f,
             "# cmxsafed.conf for %s\n"
-            "[gateway]\nhost = %s\nport = %u\nuser = %s\nhost_key = %s\nhost_key = %s\n",
-            d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa);
+            "[gateway]\nhost = %s\nport = %u\nuser = %s\n",
+            d->name, g->host, g->port, g->account);
+    put_pins(f, p, "host_key = ", "\n", "");
     fputs(hwkey ? "\n# The SSH key is derived from this file. With a TPM, set tpm_handle instead.\n"
                   "[identity]\nkey_file = /etc/cmxsafe/private_key.bin\n"
                 : "key_file = /etc/cmxsafe/key\n",
@@ -67,8 +86,10 @@ static void put_settings(FILE *f, const struct gw *g, const struct gw_device *d,
             "#define SSH_REMOTE_HOST \"%s\"\n"
             "#define SSH_REMOTE_PORT %u\n"
             "#define USERNAME1 \"%s\"\n"
-            "#define SSH_HOST_KEY \"%s\", \"%s\"\n",
-            d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa);
+            "#define SSH_HOST_KEY ",
+            d->name, g->host, g->port, g->account);
+    put_pins(f, p, "\"", "\"", ", ");
+    fputs("\n", f);
     if (d->address[0])
         fprintf(f, "#define SSH_REMOTE_ADDRESS \"%s\"\n", d->address);
     if (hwkey)
@@ -82,10 +103,14 @@ static void put_kconfig(FILE *f, const struct gw *g, const struct gw_device *d, 
             "CONFIG_CMX_GATEWAY_HOST=\"%s\"\n"
             "CONFIG_CMX_GATEWAY_PORT=%u\n"
             "CONFIG_CMX_USER=\"%s\"\n"
-            "CONFIG_CMX_HOST_KEYS=\"%s %s\"\n"
+            "CONFIG_CMX_HOST_KEYS=\"",
+            d->name, g->host, g->port, g->account);
+    put_pins(f, p, "", "", " ");
+    fprintf(f,
+            "\"\n"
             "CONFIG_CMX_CREDENTIAL_%s=y\n"
             "CONFIG_CMX_REMOTE_ADDRESS=\"%s\"\n",
-            d->name, g->host, g->port, g->account, p->ed25519, p->ecdsa, hwkey ? "HWKEY" : "KEY", d->address);
+            hwkey ? "HWKEY" : "KEY", d->address);
 }
 
 bool gw_snippet_form(const char *form)

@@ -165,6 +165,17 @@ iconv -f UTF-8 -t UTF-16 "$TMP/csv/before.csv" >"$TMP/csv/utf16.csv"
 fails "save it as CSV in UTF-8" gw import "$TMP/csv/utf16.csv"
 ok "files in the forms that spreadsheets write"
 
+# A host key that is missing leaves out its pin, and the configuration stays valid.
+mv "$GW/hostkey_ed25519.pub" "$TMP/hidden.pub"
+gw show cam-17 --form agent 2>"$TMP/pins.err" | sed "s|^key_file = .*|key_file = $TMP/a|" >"$TMP/pins.conf"
+grep -q "note: .*/hostkey_ed25519.pub can't be read, so its pin is missing; run 'cmxsafe gateway doctor'" "$TMP/pins.err" || fail "no note: $(cat "$TMP/pins.err")"
+"$BIN/cmxsafed" --check -c "$TMP/pins.conf" | grep -q "1 pinned host key" || fail "an empty pin: $(cat "$TMP/pins.conf")"
+gw show | grep -q "missing; run 'cmxsafe gateway doctor' (ed25519)" || fail "show: $(gw show)"
+equal "$(gw show cam-17 --form settings 2>/dev/null | grep -c 'SSH_HOST_KEY "SHA256:[^ ,]*"$')" 1 || fail "settings"
+equal "$(gw show cam-17 --form kconfig 2>/dev/null | grep -c 'HOST_KEYS="SHA256:[^ ]*"$')" 1 || fail "kconfig"
+mv "$TMP/hidden.pub" "$GW/hostkey_ed25519.pub"
+ok "a missing host key"
+
 # The name and the address of a revoked device are free once the device is deleted.
 C=$(address_of cam-19)
 fails "active; revoke it first" gw delete cam-19
