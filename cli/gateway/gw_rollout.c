@@ -46,7 +46,7 @@ static cmx_err add_device(void *arg, const struct gw_device *d)
 
 int gw_selection_check(const struct gw_selection *s, const char *command)
 {
-    return s->all + (s->group != NULL) + (s->n_names > 0) > 1
+    return s->all + (s->group != NULL) + (s->n_names > 0) != 1
                ? cli_usage(command, "give the names of devices, --all or --group, and only one of them")
                : CLI_OK;
 }

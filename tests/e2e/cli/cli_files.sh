@@ -204,7 +204,7 @@ echo '{"sessions":[]}' >answer
 rm gateway/run/control
 ok "answers of a program in place of the gateway are bounded and checked"
 
-for selection in "--all --group x" "cam-17 --all" "--group x cam-17"; do
+for selection in "" "--all --group x" "cam-17 --all" "--group x cam-17"; do
     # shellcheck disable=SC2086
     for command in attest "update -- image" "campaign start may --image image"; do usage "--all or --group, and only one of them" gateway ${command%% --*} $selection ${command#"${command%% --*}"}; done
 done
