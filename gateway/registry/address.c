@@ -39,10 +39,10 @@ static cmx_err parse_mac(uint8_t mac[6], const char *text, struct cmx_why *e)
         if (*p != ':' && *p != '-')
             digits[n++] = *p;
     if (n != 12)
-        return cmx_why_fail(e, CMX_EINVAL, "'%s' is not a MAC address", text);
+        return cmx_why_fail(e, CMX_EINVAL, "'%s' is not a MAC address; give one such as 24:6f:28:aa:bb:cc", text);
     digits[12] = '\0';
     return cmx_text_hex_decode(mac, 6, digits) || memcmp(mac, zero, 6) == 0
-               ? cmx_why_fail(e, CMX_EINVAL, "'%s' is not a MAC address", text)
+               ? cmx_why_fail(e, CMX_EINVAL, "'%s' is not a MAC address; give one such as 24:6f:28:aa:bb:cc", text)
                : CMX_OK;
 }
 
@@ -92,7 +92,8 @@ cmx_err gw_address_given(const struct gw_fleet *f, const char *text, char out[GW
     uint8_t address[16];
 
     if (inet_pton(AF_INET6, text, address) != 1)
-        return cmx_why_fail(e, CMX_EINVAL, "'%s' is not an IPv6 address", text);
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "'%s' is not an IPv6 address; give one without brackets, such as fd12:3456:789a::5", text);
     for (size_t i = 0; i < f->bits / 8; i++)
         if (address[i] != f->prefix[i])
             return cmx_why_fail(e, CMX_EINVAL, "%s is outside the fleet; see 'cmxsafe gateway show' for the prefix",

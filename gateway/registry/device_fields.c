@@ -82,7 +82,7 @@ cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_
         if (cmx_text_u64(piece, 1, 65535, &port))
             return cmx_why_fail(e, CMX_EINVAL, "'%s' is not a port; give ports such as 81,8989,8888", piece);
         if (gw_device_has_port(d, (unsigned)port))
-            return cmx_why_fail(e, CMX_EINVAL, "port %s is given twice", piece);
+            return cmx_why_fail(e, CMX_EINVAL, "port %s is given twice; name each port once", piece);
         if (d->n_ports == GW_PORTS_MAX)
             return cmx_why_fail(e, CMX_EINVAL, "more than %d ports", GW_PORTS_MAX);
         d->ports[d->n_ports++] = (uint16_t)port;
@@ -116,7 +116,7 @@ static cmx_err parse_direct(struct gw_direct *out, char *piece, struct cmx_why *
     if (host[0] == '[' && colon > host + 1 && colon[-1] == ']') {
         host++;
         colon[-1] = '\0';
-    } else if (strchr(host, ':')) {
+    } else if (strchr(host, ':') && !strchr(host, '/')) {
         return cmx_why_fail(e, CMX_EINVAL, "'%s' is an IPv6 address without brackets; write it as [ADDRESS]:PORT",
                             host);
     }

@@ -132,7 +132,7 @@ cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const char *name, gw_
         return cmx_why_fail(e, CMX_EINVAL, "the name is too long");
     err = gw_consumer_id(r, &c, &id, e);
     if (err == CMX_ENOENT)
-        return cmx_why_fail(e, err, "no platform '%.80s'", name);
+        return cmx_why_fail(e, err, "no platform '%.80s'; see 'cmxsafe gateway platform'", name);
     if (!err)
         err = gw_sql_run(
             r, e, RETIRE_KEYS "DELETE FROM grants WHERE consumer = ?1; DELETE FROM group_grants WHERE consumer = ?1",
@@ -256,7 +256,9 @@ static cmx_err check_terms(const struct gw_grant_terms *t, const struct gw_now *
         return cmx_why_fail(e, CMX_EINVAL, "give a length or an end, not both");
     *ends = t->length_s ? now->wall + t->length_s : t->until;
     if (*ends && (*ends <= now->wall || *ends - now->wall > GW_TERM_MAX_S))
-        return cmx_why_fail(e, CMX_EINVAL, "the grant would end in the past, or in more than ten years");
+        return cmx_why_fail(
+            e, CMX_EINVAL,
+            "the grant would end in the past, or in more than ten years; give a later or an earlier time, in UTC");
     if (t->break_glass && (!*ends || !why[0]))
         return cmx_why_fail(e, CMX_EINVAL,
                             "a break-glass grant needs an end and a reason; give --for or --until, and --why");

@@ -141,7 +141,7 @@ cmx_err gw_node_remove(struct gw_registry *r, const char *name, struct cmx_why *
     cmx_err err = gw_sql_run(r, e, "DELETE FROM node WHERE name = ?", "t", name);
 
     if (!err && sqlite3_changes(r->db) == 0)
-        err = cmx_why_fail(e, CMX_ENOENT, "no gateway '%.60s'", name);
+        err = cmx_why_fail(e, CMX_ENOENT, "no gateway '%.60s'; see 'cmxsafe gateway nodes'", name);
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM node_state WHERE node = ?1; DELETE FROM claim WHERE node = ?1", "t", name);
     return err ? err : gw_event(r, "leave", name, "", e);

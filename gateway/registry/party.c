@@ -167,7 +167,8 @@ static cmx_err platform_identity(struct gw_registry *r, const struct gw_fleet *f
                              "t", name);
 
     if (err)
-        return err == CMX_ENOENT ? cmx_why_fail(e, err, "no platform '%.80s'", name) : err;
+        return err == CMX_ENOENT ? cmx_why_fail(e, err, "no platform '%.80s'; see 'cmxsafe gateway platform'", name)
+                                 : err;
     err = gw_key_parse(&k, line, e);
     if (err == CMX_EFORMAT || err == CMX_ENOTSUP)
         return cmx_why_fail(e, CMX_ENOENT, "the key of the platform '%.80s' is malformed", name);

@@ -173,13 +173,15 @@ cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
     if (!known_type(line, type_len))
         return not_supported(line, type_len, e);
     if (blob_len == 0 || blob_len >= sizeof k->blob)
-        return cmx_why_fail(e, CMX_EFORMAT, "the key's base64 part is %s", blob_len ? "too long" : "missing");
+        return cmx_why_fail(e, CMX_EFORMAT,
+                            "the key's base64 part is %s; give the whole line of an ed25519, ECDSA or RSA key",
+                            blob_len ? "too long" : "missing");
     memcpy(k->type, line, type_len);
     memcpy(k->blob, blob, blob_len);
     /* Refuse base64 without padding, so that each key has only one spelling: sshd compares keys as text. */
     err = blob_len % 4 ? CMX_EFORMAT : cmx_base64_decode(k->raw, sizeof k->raw, k->blob, blob_len, &k->raw_len);
     if (err)
-        return cmx_why_fail(e, CMX_EFORMAT, "the key's base64 part is broken");
+        return cmx_why_fail(e, CMX_EFORMAT, "the key's base64 part is broken; copy the whole line of the .pub file");
     err = check_blob(k, e);
     return err ? err : set_fingerprint(k, e);
 }

@@ -148,6 +148,13 @@ says 1 "longer than" policy exempt cam-17 --why "$(printf 'x%.0s' {1..300})"
 says 1 "longer than" campaign start may --all --image image --opaque --expect "$(printf 'x%.0s' {1..300})"
 says 2 "give the reason" policy exempt cam-17
 "$BIN/cmxsafe" gateway policy exempt cam-17 --why "größere Prüfung" >out && "$BIN/cmxsafe" gateway log | grep -q "größere Prüfung" || fail "a reason in UTF-8"
+# A refusal of a value says what to give instead.
+ssh-keygen -q -t ed25519 -N '' -f new
+says 1 "the host 'http://h' of a direct service is neither a host name nor an address" enroll new --key new.pub --direct http://h:80
+says 1 "port 81 is given twice; name each port once" enroll new --key new.pub --ports 81,81
+says 1 "'[fd00::5]' is not an IPv6 address; give one without brackets" enroll new --key new.pub --ports 81 --address '[fd00::5]'
+says 1 "no platform 'none'; see 'cmxsafe gateway platform'" revoke --platform none
+says 1 "the grant would end in the past, or in more than ten years; give a later or an earlier time" grant user:root cam-17:81 --until 2020-01-01
 usage() { # usage TEXT COMMAND...: expects an error in the command line with this text
     local text=$1 rc=0
     shift
