@@ -414,7 +414,7 @@ int gw_cmd_join(int argc, char **argv)
         CLI_TEXT("listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen),
         CLI_TEXT("host", "NAME", "the name by which devices connect to this gateway (default: the host name)",
                  &job.host),
-        CLI_TEXT("give", "CONNECTION", "internal: join runs this on the other gateway", &job.give),
+        CLI_TEXT("give", "CONNECTION", "internal: join runs this on the other gateway", &job.give, .or_empty = true),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway join", "", about, 0, 0, options);
     int status;
