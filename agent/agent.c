@@ -406,7 +406,7 @@ static void loop(struct agent *a)
     struct pollfd fds[CONTROL_CLIENTS_MAX + 4 + WIRING_POLLS_MAX];
     uint64_t drained;
 
-    while (!a->stopping) {
+    while (!a->stopping && !a->wiring.failed) {
         const size_t clients = control_polls(a->control, fds + 3);
         size_t n = 3 + clients;
 
@@ -458,6 +458,7 @@ static cmx_err take_signals(struct agent *a)
      * would end the agent, so both signals are ignored. */
     signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN); /* the confined agent cannot wait for a child, so none may become a zombie */
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return CMX_EIO;
     a->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -553,8 +554,10 @@ int agent_run(const char *config_file)
         cmx_log(CMX_LOG_INFO, TAG, "cmxsafed %s (libssh %s): %zu context%s", CMX_VERSION, cmx_proxy_library(),
                 a->wiring.config->n_contexts, a->wiring.config->n_contexts == 1 ? "" : "s");
         code = start(a);
-        if (!code)
+        if (!code) {
             loop(a);
+            code = a->wiring.failed;
+        }
     }
     end(a);
     return code;

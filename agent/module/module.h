@@ -22,6 +22,7 @@ struct wiring {
     int wake;                    /* eventfd of the agent's loop, written when a session or the rules changed */
     struct isolation *isolation; /* NULL: isolation was not enabled at the start */
     struct cmx_proxy *proxy;
+    bool failed;        /* a module cannot continue: the agent ends with an error */
     bool sessions_held; /* the engine has no contexts, because the rules of isolation cannot be installed */
 };
 

@@ -36,7 +36,7 @@ static struct {
     char *name, *host; /* copies for the service, because a reload frees the configuration's strings */
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
-} ota = {.runner = {.fd = -1}, .spool = {.fd = -1, .folder = -1}};
+} ota = {.runner = RUNNER_NONE, .spool = {.fd = -1, .folder = -1}};
 
 static bool wanted(const struct agent_config *c)
 {
@@ -232,6 +232,16 @@ static cmx_err ota_start(struct wiring *w, struct cmx_why *why)
     return err;
 }
 
+static void ota_turn(struct wiring *w)
+{
+    if (!ota.service || ota_runner_restore(&ota.runner))
+        return;
+    cmx_log(CMX_LOG_ERROR, TAG,
+            "the processes that run the update hooks were killed, and the confined agent cannot "
+            "start them again: the agent ends, so that its service manager starts it again");
+    w->failed = true;
+}
+
 static void ota_stop(struct wiring *w)
 {
     (void)w;
@@ -266,5 +276,6 @@ const struct module ota_module = {.name = "ota",
                                   .prepare = ota_prepare,
                                   .plan = ota_plan,
                                   .start = ota_start,
+                                  .turn = ota_turn,
                                   .stop = ota_stop,
                                   .json = ota_json};

@@ -26,14 +26,85 @@ enum {
     TERM_MS = 2000, /* time from SIGTERM to SIGKILL */
     KILL_MS = 3000, /* longest wait after SIGKILL: a process in an uninterruptible call does not end */
     KILL_STEP_MS = 20,
-    DRAIN_MAX = 64 * 1024, /* maximum number of bytes of output read at once: a pipe's capacity */
-    AGENT_FD = 3           /* the runner's descriptor of the socket to the agent */
+    DRAIN_MAX = 64 * 1024,        /* maximum number of bytes of output read at once: a pipe's capacity */
+    AGENT_FD = 3,                 /* a runner's descriptor of the socket to the agent */
+    REQUEST_RUNNER = RUNNER_HOOKS /* a request that is no hook: start a runner, and reply with its socket */
 };
+
+enum { PARENT, CHILD }; /* indices of runner.fd */
 
 struct reply {
     cmx_err err;
+    int signo; /* the signal that ended the command; 0: none */
     char line[RUNNER_LINE_MAX];
 };
+
+/* A message with one descriptor, or none. */
+struct message {
+    struct iovec iov;
+    struct msghdr head;
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+};
+
+static void message_init(struct message *m, void *data, size_t len)
+{
+    memset(m, 0, sizeof *m);
+    m->iov = (struct iovec){data, len};
+    m->head = (struct msghdr){.msg_iov = &m->iov, .msg_iovlen = 1};
+}
+
+/* fd: the descriptor that goes with the message, or -1. False: the other side has ended. */
+static bool message_send(int socket, void *data, size_t len, int fd)
+{
+    struct message m;
+    struct cmsghdr *c;
+
+    message_init(&m, data, len);
+    if (fd >= 0) {
+        m.head.msg_control = m.control.bytes;
+        m.head.msg_controllen = sizeof m.control.bytes;
+        c = CMSG_FIRSTHDR(&m.head);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    return sendmsg(socket, &m.head, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+/* Sets *fd to the descriptor that came with the message, or to -1. False: the other side has ended. */
+static bool message_receive(int socket, void *data, size_t len, int *fd)
+{
+    struct message m;
+    const struct cmsghdr *c;
+    ssize_t n;
+
+    *fd = -1;
+    message_init(&m, data, len);
+    m.head.msg_control = m.control.bytes;
+    m.head.msg_controllen = sizeof m.control.bytes;
+    do
+        n = recvmsg(socket, &m.head, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)len)
+        return false;
+    c = CMSG_FIRSTHDR(&m.head);
+    if (c && c->cmsg_type == SCM_RIGHTS)
+        memcpy(fd, CMSG_DATA(c), sizeof *fd);
+    return true;
+}
+
+/* True if no process has the other end of the socket open. Takes no message from it. */
+static bool peer_gone(int socket)
+{
+    char byte;
+    ssize_t n = recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
 
 /* ---- in the runner: the output ---- */
 
@@ -133,15 +204,16 @@ static pid_t parent_of(const char *pid)
     return after && strlen(after) > 4 ? (pid_t)strtol(after + 4, NULL, 10) : 0;
 }
 
-/* Signals the hook's process group and every child of the runner. The runner is the subreaper, so it becomes the parent
- * of each descendant whose own parent has ended. */
+/* Signals the hook's process group, if it is not 0, and every child of the runner. The runner is the subreaper, so it
+ * becomes the parent of each descendant whose own parent has ended. */
 static void signal_all(pid_t group, int sig)
 {
     const pid_t self = getpid();
     const struct dirent *entry;
     DIR *proc;
 
-    (void)kill(-group, sig);
+    if (group > 0)
+        (void)kill(-group, sig);
     proc = opendir("/proc");
     while (proc && (entry = readdir(proc)) != NULL)
         if (isdigit((unsigned char)entry->d_name[0]) && parent_of(entry->d_name) == self)
@@ -164,7 +236,7 @@ static bool reap(pid_t pid, int *status, bool *ended)
     return p == 0;
 }
 
-/* Ends the remaining processes of a hook. */
+/* Ends the remaining processes of a hook. group 0: the hook of a child runner that was killed. */
 static void end_all(pid_t group)
 {
     int status, waited = 0;
@@ -182,14 +254,6 @@ static void end_all(pid_t group)
 }
 
 /* ---- in the runner: one hook ---- */
-
-static bool agent_gone(void)
-{
-    char byte;
-    ssize_t n = recv(AGENT_FD, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-
-    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
-}
 
 /* Waits until the command itself exits. CMX_ETIMEOUT: limit_ms has passed; CMX_ECLOSED: the agent has ended. */
 static cmx_err wait_for_exit(pid_t pid, int children, int out, uint64_t limit_ms, int *status, struct last_line *line)
@@ -214,12 +278,22 @@ static cmx_err wait_for_exit(pid_t pid, int children, int out, uint64_t limit_ms
             if (ended)
                 break;
         }
-        if (p[0].revents && agent_gone())
+        if (p[0].revents && peer_gone(AGENT_FD))
             return CMX_ECLOSED;
     }
     if (out >= 0)
         (void)line_read(line, out); /* reads only what is available: descendants may hold the pipe open */
     return CMX_OK;
+}
+
+/* Sets the outcome from the command's wait status. A shell exits with 128 + N if signal N has ended its command. */
+static void settle(int status, struct reply *reply)
+{
+    const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+
+    reply->signo = code > 128 ? code - 128 : 0;
+    if (code != 0)
+        reply->err = reply->signo ? CMX_ECLOSED : CMX_EPERM;
 }
 
 /* Runs one hook. Returns its process group, in which processes may still run; 0: no process was started. */
@@ -243,38 +317,13 @@ static pid_t run_hook(const struct runner_command *c, int children, int in, stru
     close(out[1]);
     if (pid > 0) {
         reply->err = wait_for_exit(pid, children, out[0], c->limit_ms, &status, &line);
-        if (!reply->err && status != 0)
-            reply->err = CMX_EPERM;
+        if (!reply->err)
+            settle(status, reply);
         line_end(&line);
         memcpy(reply->line, line.kept, sizeof reply->line);
     }
     close(out[0]);
     return pid > 0 ? pid : 0;
-}
-
-/* Receives one request: the hook's number, and perhaps a descriptor. False: the agent has ended. */
-static bool receive(uint8_t *hook, int *in)
-{
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {hook, 1};
-    struct msghdr m = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-    struct cmsghdr *c;
-    ssize_t n;
-
-    *in = -1;
-    do
-        n = recvmsg(AGENT_FD, &m, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
-    if (n != 1)
-        return false;
-    c = CMSG_FIRSTHDR(&m);
-    if (c && c->cmsg_type == SCM_RIGHTS)
-        memcpy(in, CMSG_DATA(c), sizeof *in);
-    return true;
 }
 
 /* Ignores SIGTERM, SIGINT and SIGHUP, which a terminal or systemd sends to both the agent and the runner. The runner
@@ -293,12 +342,63 @@ static int take_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static void serve(int fd, const struct runner_command command[RUNNER_HOOKS]);
+
+/* Ends the processes that a killed child runner left, then starts another child runner. Returns the agent's end of its
+ * socket, or -1. */
+static int start_child(const struct runner_command command[RUNNER_HOOKS])
+{
+    int pair[2];
+    pid_t pid;
+
+    end_all(0);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return -1;
+    pid = fork();
+    if (pid == 0)
+        serve(pair[1], command);
+    close(pair[1]);
+    if (pid > 0)
+        return pair[0];
+    close(pair[0]);
+    return -1;
+}
+
+static bool answer_with_runner(const struct runner_command command[RUNNER_HOOKS])
+{
+    struct reply reply = {.err = CMX_OK};
+    int fd = start_child(command);
+    bool sent = message_send(AGENT_FD, &reply, sizeof reply, fd);
+
+    if (fd >= 0)
+        close(fd);
+    return sent;
+}
+
+static bool answer_with_outcome(const struct runner_command *c, int children, int in)
+{
+    struct reply reply;
+    const pid_t group = run_hook(c, children, in, &reply);
+    bool sent;
+
+    if (in >= 0)
+        close(in);
+    if (group > 0 && reply.err != CMX_OK)
+        end_all(group);
+    sent = message_send(AGENT_FD, &reply, sizeof reply, -1);
+    /* After a success the reply comes first, so that the caller does not wait for processes that the hook left
+     * behind. */
+    if (sent && group > 0 && reply.err == CMX_OK)
+        end_all(group);
+    return sent;
+}
+
 /* The runner's main function; does not return. Closes all descriptors but the socket and the standard ones, because
  * copies of the agent's control socket and spool would outlive the agent. */
 static void serve(int fd, const struct runner_command command[RUNNER_HOOKS])
 {
-    struct reply reply;
-    uint8_t hook;
+    uint8_t request;
+    bool sent = true;
     int in, children;
 
     if (fd != AGENT_FD && dup2(fd, AGENT_FD) < 0)
@@ -308,115 +408,154 @@ static void serve(int fd, const struct runner_command command[RUNNER_HOOKS])
     (void)prctl(PR_SET_DUMPABLE, 0); /* the runner's memory is a copy of the agent's, which holds credentials */
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     children = take_signals();
-    while (children >= 0 && receive(&hook, &in)) {
-        pid_t group = 0;
-
-        if (hook < RUNNER_HOOKS)
-            group = run_hook(&command[hook], children, in, &reply);
-        else
-            reply = (struct reply){.err = CMX_EINVAL};
-        if (in >= 0)
-            close(in);
-        if (group > 0 && reply.err != CMX_OK)
-            end_all(group);
-        if (send(AGENT_FD, &reply, sizeof reply, MSG_NOSIGNAL) != (ssize_t)sizeof reply)
-            break;
-        /* After a success the reply comes first, so that the caller does not wait for processes that the hook left
-         * behind. */
-        if (group > 0 && reply.err == CMX_OK)
-            end_all(group);
-    }
+    while (sent && children >= 0 && message_receive(AGENT_FD, &request, sizeof request, &in))
+        sent =
+            request < RUNNER_HOOKS ? answer_with_outcome(&command[request], children, in) : answer_with_runner(command);
     _exit(0);
 }
 
 /* ---- in the agent ---- */
 
+static void runner_close(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* Starts another runner in place of one that has ended; the remaining one becomes its parent. Call with the lock held
+ * and while no hook runs. False: no runner is left. */
+static bool runners_restore(struct runner *r)
+{
+    uint8_t hook = REQUEST_RUNNER;
+    struct reply reply;
+
+    for (int i = PARENT; i <= CHILD; i++)
+        if (r->fd[i] >= 0 && peer_gone(r->fd[i]))
+            runner_close(&r->fd[i]);
+    if (r->fd[PARENT] < 0) {
+        r->fd[PARENT] = r->fd[CHILD];
+        r->fd[CHILD] = -1;
+    }
+    if (r->fd[PARENT] >= 0 && r->fd[CHILD] < 0 && !r->aborted &&
+        (!message_send(r->fd[PARENT], &hook, sizeof hook, -1) ||
+         !message_receive(r->fd[PARENT], &reply, sizeof reply, &r->fd[CHILD])))
+        runner_close(&r->fd[PARENT]);
+    return r->fd[PARENT] >= 0;
+}
+
 cmx_err ota_runner_start(struct runner *r, const struct runner_command command[RUNNER_HOOKS])
 {
     int pair[2];
+    pid_t pid;
 
-    *r = (struct runner){.fd = -1};
+    *r = (struct runner)RUNNER_NONE;
     for (int i = 0; i < RUNNER_HOOKS; i++)
         r->limit_ms[i] = command[i].limit_ms;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return CMX_EIO;
-    r->pid = fork();
-    if (r->pid == 0) {
-        close(pair[0]);
+    pid = fork();
+    if (pid == 0)
         serve(pair[1], command);
-    }
     close(pair[1]);
-    if (r->pid < 0) {
-        close(pair[0]);
-        r->pid = 0;
-        return CMX_EIO;
-    }
-    r->fd = pair[0];
-    return CMX_OK;
+    r->fd[PARENT] = pair[0];
+    if (pid > 0 && ota_runner_restore(r))
+        return CMX_OK;
+    runner_close(&r->fd[PARENT]);
+    return CMX_EIO;
 }
 
-static cmx_err request(int fd, uint8_t hook, int in)
+bool ota_runner_restore(struct runner *r)
 {
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {&hook, 1};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+    bool usable;
 
-    memset(&control, 0, sizeof control);
-    if (in >= 0) {
-        struct cmsghdr *c;
+    pthread_mutex_lock(&r->lock);
+    usable = r->calling || r->aborted || runners_restore(r);
+    pthread_mutex_unlock(&r->lock);
+    return usable;
+}
 
-        m.msg_control = control.bytes;
-        m.msg_controllen = sizeof control.bytes;
-        c = CMSG_FIRSTHDR(&m);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof in);
-        memcpy(CMSG_DATA(c), &in, sizeof in);
+/* Returns the socket for a call; it stays open until call_end. -1: no runner is left. */
+static int call_begin(struct runner *r)
+{
+    int fd = -1;
+
+    pthread_mutex_lock(&r->lock);
+    if (!r->aborted && runners_restore(r)) {
+        r->calling = true;
+        fd = r->fd[CHILD] >= 0 ? r->fd[CHILD] : r->fd[PARENT];
     }
-    return sendmsg(fd, &m, MSG_NOSIGNAL) == 1 ? CMX_OK : CMX_EIO;
+    pthread_mutex_unlock(&r->lock);
+    return fd;
+}
+
+/* If the runner was killed, runners_restore also ends the processes that its hook left. */
+static void call_end(struct runner *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->calling = false;
+    if (!r->aborted)
+        (void)runners_restore(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Says what happened to the hook, without its last line of output. */
+static void explain(const struct runner *r, runner_hook hook, const struct reply *reply, char *out, size_t cap)
+{
+    static const char *const names[RUNNER_HOOKS] = {"install", "confirm", "rollback", "restart", "version"};
+    const char *name = names[hook];
+
+    if (reply->err == CMX_ETIMEOUT)
+        snprintf(out, cap, "the %s hook was ended after %llu s", name, (unsigned long long)(r->limit_ms[hook] / 1000));
+    else if (reply->err != CMX_ECLOSED)
+        snprintf(out, cap, "the %s hook failed", name);
+    else if (reply->signo)
+        snprintf(out, cap, "the %s hook was ended by signal %d", name, reply->signo);
+    else if (r->aborted)
+        snprintf(out, cap, "the agent is stopping: the %s hook was ended or not run", name);
+    else
+        snprintf(out, cap, "the %s hook was ended: the process that ran it was killed", name);
 }
 
 cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, size_t cap)
 {
-    static const char *const names[RUNNER_HOOKS] = {"install", "confirm", "rollback", "restart", "version"};
-    struct reply reply = {.err = CMX_EIO};
-    ssize_t n = 0;
+    const int fd = call_begin(r);
+    uint8_t request = (uint8_t)hook;
+    struct reply reply;
+    char what[128];
+    int none;
 
-    if (r->fd >= 0 && request(r->fd, (uint8_t)hook, in) == CMX_OK)
-        do
-            n = recv(r->fd, &reply, sizeof reply, 0);
-        while (n < 0 && errno == EINTR);
-    if (n != (ssize_t)sizeof reply) {
-        snprintf(line, cap, "the %s hook was not run: %s", names[hook],
-                 r->aborted ? "the agent is stopping" : "the process for hooks has ended; restart the agent");
-        return CMX_EIO;
-    }
+    if (fd < 0 || !message_send(fd, &request, sizeof request, in) || !message_receive(fd, &reply, sizeof reply, &none))
+        reply = (struct reply){.err = CMX_ECLOSED};
+    call_end(r);
     reply.line[sizeof reply.line - 1] = '\0';
-    if (reply.err == CMX_OK)
-        snprintf(line, cap, "%s", reply.line);
-    else if (reply.err == CMX_ETIMEOUT)
-        snprintf(line, cap, "the %s hook was ended after %llu s%s%s", names[hook],
-                 (unsigned long long)(r->limit_ms[hook] / 1000), reply.line[0] ? ": " : "", reply.line);
+    explain(r, hook, &reply, what, sizeof what);
+    if (reply.err)
+        snprintf(line, cap, "%s%s%s", what, reply.line[0] ? ": " : "", reply.line);
     else
-        snprintf(line, cap, "the %s hook failed%s%s", names[hook], reply.line[0] ? ": " : "", reply.line);
-    return reply.err == CMX_ECLOSED ? CMX_EIO : reply.err;
+        snprintf(line, cap, "%s", reply.line);
+    return reply.err;
 }
 
 void ota_runner_abort(struct runner *r)
 {
     r->aborted = true;
-    if (r->fd >= 0)
-        (void)shutdown(r->fd, SHUT_WR); /* the runner reads an end of file and ends the hook */
+    pthread_mutex_lock(&r->lock);
+    for (int i = PARENT; i <= CHILD; i++)
+        if (r->fd[i] >= 0)
+            (void)shutdown(r->fd[i], SHUT_WR); /* the runner reads an end of file and ends the hook */
+    pthread_mutex_unlock(&r->lock);
 }
 
+/* The confined agent cannot wait for processes, so the end of file of its socket shows that a runner has ended. */
 void ota_runner_stop(struct runner *r)
 {
-    if (r->fd >= 0)
-        close(r->fd);
-    r->fd = -1;
-    (void)cmx_child_wait(r->pid);
-    r->pid = 0;
+    struct reply reply;
+
+    ota_runner_abort(r);
+    for (int i = CHILD; i >= PARENT; i--) {
+        while (r->fd[i] >= 0 && (recv(r->fd[i], &reply, sizeof reply, 0) > 0 || errno == EINTR))
+            errno = 0;
+        runner_close(&r->fd[i]);
+    }
 }

@@ -2,6 +2,10 @@
  * small process, the runner, before that. A request names a hook; the commands come from the configuration. Nothing
  * that a peer sends becomes part of a command.
  *
+ * There are two runners, so that one can be killed (for example by the kernel when memory is short): a parent, and its
+ * child, which runs the hooks. If one ends, the other one starts a new child. The parent also ends the processes that
+ * the hook of a killed child leaves.
+ *
  * A hook is its command, run by /bin/sh -c in a session of its own. The exit status of the command is the outcome.
  * Processes that the command leaves behind are ended (SIGTERM, then SIGKILL) when it exits. A hook that exceeds its
  * limit, or is still running when the agent stops or dies, is ended with all its descendants. A hook has default signal
@@ -9,10 +13,11 @@
  * standard output and standard error. */
 #pragma once
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "cmxsafe/core/err.h"
 
@@ -33,24 +38,37 @@ struct runner_command {
 };
 
 struct runner {
-    pid_t pid;
-    int fd; /* socket to the runner; -1: the runner is not running */
+    int fd[2];    /* sockets to the parent and to the child; -1: not running. Changed only with the lock held */
+    bool calling; /* a hook is running; protected by the lock */
+    pthread_mutex_t lock;
     atomic_bool aborted;
     uint64_t limit_ms[RUNNER_HOOKS];
 };
 
-/* Forks: call it before any thread starts. CMX_EIO: the process could not be started. */
+#define RUNNER_NONE                                                                                                    \
+    {                                                                                                                  \
+        .fd = {-1, -1}, .lock = PTHREAD_MUTEX_INITIALIZER                                                              \
+    }
+
+/* Forks: call it before any thread starts. CMX_EIO: the processes could not be started. */
 CMX_MUST_USE cmx_err ota_runner_start(struct runner *r, const struct runner_command command[RUNNER_HOOKS]);
 
 /* Runs one hook and waits for its end. in: descriptor of the hook's standard input, or -1. CMX_OK: the exit status is
  * 0, and line is the last line of output, printable. On an error, line is a sentence for people, which ends with the
- * hook's own last line. CMX_EPERM: another exit status or a signal; CMX_ETIMEOUT: the hook was ended at its limit;
- * CMX_EIO: the runner is gone. One caller at a time. */
+ * hook's own last line. CMX_EPERM: another exit status. After other errors it is not known what the hook has done:
+ * CMX_ETIMEOUT: the hook was ended at its limit; CMX_ECLOSED: the hook or its runner was killed, no runner is left, or
+ * ota_runner_abort was called; CMX_EIO: the hook could not be started. One caller at a time. */
 CMX_MUST_USE cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, size_t cap);
+
+/* Starts another runner in place of one that was killed; ota_runner_call does this too. Call it at intervals, so that
+ * two runners which are killed one after the other are both replaced. False: both were killed, and no hook can be run
+ * until the agent restarts. Any thread. */
+bool ota_runner_restore(struct runner *r);
 
 /* Ends the hook that is running, if any; ota_runner_call then returns within seconds, and later calls fail. Any thread.
  */
 void ota_runner_abort(struct runner *r);
 
-/* Ends the runner and waits for it. A running hook ends as with ota_runner_abort. Safe if the runner is not running. */
+/* Ends the runners and waits for their end. A running hook ends as with ota_runner_abort. Safe if no runner is running.
+ */
 void ota_runner_stop(struct runner *r);

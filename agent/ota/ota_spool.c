@@ -14,6 +14,11 @@
 
 #define TAG "ota"
 
+enum {
+    HOOK_END_MS = 6000, /* longer than the runner needs to end the processes that a hook left */
+    HOOK_STEP_MS = 50
+};
+
 static cmx_err record_keep(struct ota_spool *s, struct cmx_why *why)
 {
     cmx_err err = ota_record_write(s->folder, s->record_name, &s->record);
@@ -40,6 +45,8 @@ static cmx_err resolve(struct ota_spool *s, struct cmx_why *why)
     const ota_resolution r =
         ota_record_resolve(&s->record, s->boot, s->version, s->config.has_version, cmx_port_now_ms());
 
+    if (before.phase == OTA_INSTALLING && s->record.phase == OTA_TRIAL && !s->config.restarts)
+        ota_record_set_phase(&s->record, OTA_NONE); /* the update took effect when it was installed, without a trial */
     s->undecided = r == OTA_UNDECIDED;
     if (r == OTA_INTERRUPTED_INSTALL)
         cmx_why_set(&s->problem, "the last update was interrupted while its install hook ran");
@@ -62,12 +69,30 @@ static uint32_t trial_ms(const struct ota_spool *s)
     return s->record.phase != OTA_TRIAL || took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
 }
 
-/* False while a hook that outlived a killed agent may still read the file. Such a hook holds this lock, because the
- * lock belongs to the open file that the hook inherited. It must not get the bytes of another update, which are not
- * verified yet, or an early end of the file. */
+/* Opens the file for a hook, with a lock that lasts until the last process of the hook has closed it. Returns -1 on an
+ * error. */
+static int open_for_hook(const struct ota_spool *s)
+{
+    char path[40];
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", s->fd); /* the same file, even if its name has changed */
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+/* False while a process of a hook may still read the file: it outlived a killed agent or runner. It must not get the
+ * bytes of another update, which are not verified yet, or an early end of the file. */
 static bool hook_is_gone(const struct ota_spool *s)
 {
-    return flock(s->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    if (flock(s->fd, LOCK_EX | LOCK_NB) != 0)
+        return errno != EWOULDBLOCK;
+    (void)flock(s->fd, LOCK_UN);
+    return true;
 }
 
 void ota_spool_empty(struct ota_spool *s)
@@ -104,9 +129,11 @@ static cmx_err begin(void *arg)
 
     if (on_trial(s))
         return CMX_EBUSY;
+    for (int waited = 0; !hook_is_gone(s) && waited < HOOK_END_MS; waited += HOOK_STEP_MS)
+        cmx_port_sleep_ms(HOOK_STEP_MS);
     if (!hook_is_gone(s)) {
         cmx_log_limited(CMX_LOG_ERROR, TAG,
-                        "no update can begin: a hook of an agent that was killed still reads the spool file; end it, "
+                        "no update can begin: a process of an earlier install hook still reads the spool file; end it, "
                         "or try again later");
         return CMX_EIO;
     }
@@ -182,24 +209,38 @@ static void record_confirmed(struct ota_spool *s)
     snprintf(s->record.last_version, sizeof s->record.last_version, "%s", s->version);
 }
 
+/* If the hook was ended before it could report an outcome, the new system may be installed nevertheless. The record
+ * then stays at OTA_INSTALLING, and the version that the next boot runs decides. */
+static ota_phase phase_after_install(const struct ota_spool *s, cmx_err err)
+{
+    if (!s->config.restarts || err == CMX_EPERM)
+        return OTA_NONE;
+    return err ? OTA_INSTALLING : OTA_INSTALLED;
+}
+
 /* Runs the install hook. The hook gets the signed bytes, without the trailer. */
 static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_why *why)
 {
     struct ota_spool *s = arg;
     struct cmx_why unkept = {0};
     cmx_err err;
+    int in = ftruncate(s->fd, verified->signed_len) == 0 ? open_for_hook(s) : -1;
 
-    if (ftruncate(s->fd, verified->signed_len) != 0 || lseek(s->fd, 0, SEEK_SET) != 0)
+    if (in < 0)
         return cmx_why_fail(why, CMX_EIO, "the spool file: %s", strerror(errno));
     cmx_why_clear(&s->problem);
     if (s->config.has_version && !s->version[0])
         ask_version(s);
     record_begin(s, verified);
     err = record_keep(s, why);
-    if (!err)
-        err = call(s, RUNNER_INSTALL, s->fd, why);
+    if (err) {
+        ota_record_set_phase(&s->record, OTA_NONE);
+    } else {
+        err = call(s, RUNNER_INSTALL, in, why);
+        ota_record_set_phase(&s->record, phase_after_install(s, err));
+    }
+    close(in);
     ota_spool_empty(s);
-    ota_record_set_phase(&s->record, err || !s->config.restarts ? OTA_NONE : OTA_INSTALLED);
     if (err) {
         if (record_keep(s, &unkept) != CMX_OK)
             cmx_log_limited(CMX_LOG_ERROR, TAG, "%s", unkept.text);
@@ -297,12 +338,13 @@ static cmx_err open_files(struct ota_spool *s, const char *path)
 }
 
 /* Locks the file. False: another agent has locked it; two agents would overwrite each other's verified updates. The
- * lock belongs to this process, so a hook that outlives a killed agent does not hold it. */
+ * lock lasts until fd is closed. A hook does not hold it, because open_for_hook opens the file again; for the same
+ * reason this must not be a lock of the process, which ends when the process closes any descriptor of the file. */
 static bool lock_file(int fd)
 {
     struct flock whole = {.l_type = F_WRLCK};
 
-    return fcntl(fd, F_SETLK, &whole) == 0 || (errno != EAGAIN && errno != EACCES);
+    return fcntl(fd, F_OFD_SETLK, &whole) == 0 || (errno != EAGAIN && errno != EACCES);
 }
 
 cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *config, struct cmx_why *why)

@@ -1,10 +1,13 @@
 /* The process that runs the update hooks: results, time limits, what a hook inherits, and how a hook's processes end.
  */
+#include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -66,8 +69,8 @@ static pid_t await_pid(const char *name)
     return pid;
 }
 
-/* Returns true if the process no longer exists or is a zombie, which its parent has not collected. */
-static bool ended(pid_t pid)
+/* Returns the parent of a process; 0 if the process no longer exists or is a zombie. */
+static pid_t parent_of(pid_t pid)
 {
     char path[64], text[256] = "";
     const char *after;
@@ -76,12 +79,38 @@ static bool ended(pid_t pid)
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     f = fopen(path, "r");
     if (!f)
-        return true;
+        return 0;
     if (!fgets(text, sizeof text, f))
         text[0] = '\0';
     fclose(f);
     after = strrchr(text, ')');
-    return !after || after[2] == 'Z';
+    return after && after[2] != 'Z' ? (pid_t)strtol(after + 4, NULL, 10) : 0;
+}
+
+static bool ended(pid_t pid)
+{
+    return parent_of(pid) == 0;
+}
+
+/* Returns the only child of a process. */
+static pid_t child_of(pid_t parent)
+{
+    const struct dirent *entry;
+    DIR *proc = opendir("/proc");
+    pid_t child = 0;
+
+    assert_non_null(proc);
+    while ((entry = readdir(proc)) != NULL) {
+        pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? (pid_t)strtol(entry->d_name, NULL, 10) : 0;
+
+        if (pid > 0 && parent_of(pid) == parent) {
+            assert_int_equal(child, 0);
+            child = pid;
+        }
+    }
+    closedir(proc);
+    assert_true(child > 0);
+    return child;
 }
 
 static void assert_ends(pid_t pid)
@@ -103,8 +132,10 @@ static void test_the_outcome_is_the_exit_status(void **state)
     assert_string_equal(line, "last");
     assert_int_equal(run("echo 'a\tb\033[2J'; exit 3", 60000, -1, line), CMX_EPERM);
     assert_string_equal(line, "the install hook failed: a?b?[2J");
-    assert_int_equal(run("kill -9 $$", 60000, -1, line), CMX_EPERM);
-    assert_string_equal(line, "the install hook failed");
+    assert_int_equal(run("kill -9 $$", 60000, -1, line), CMX_ECLOSED);
+    assert_string_equal(line, "the install hook was ended by signal 9");
+    assert_int_equal(run("echo half; exit 143", 60000, -1, line), CMX_ECLOSED);
+    assert_string_equal(line, "the install hook was ended by signal 15: half");
     assert_int_equal(run(NULL, 60000, -1, line), CMX_OK);
     assert_string_equal(line, "");
     assert_int_equal(run("head -c 1000000 /dev/zero; echo; echo end", 60000, -1, line), CMX_OK);
@@ -195,24 +226,71 @@ static void test_abort_ends_the_hook_that_runs(void **state)
     pid = await_pid("aborted");
     ota_runner_abort(&r);
     pthread_join(thread, &result);
-    assert_int_equal((uintptr_t)result, CMX_EIO);
+    assert_int_equal((uintptr_t)result, CMX_ECLOSED);
     assert_true(ended(pid));
-    assert_int_equal(ota_runner_call(&r, RUNNER_INSTALL, -1, line, sizeof line), CMX_EIO);
-    assert_string_equal(line, "the install hook was not run: the agent is stopping");
+    assert_int_equal(ota_runner_call(&r, RUNNER_INSTALL, -1, line, sizeof line), CMX_ECLOSED);
+    assert_string_equal(line, "the agent is stopping: the install hook was ended or not run");
     ota_runner_stop(&r);
     ota_runner_stop(&r);
 }
 
-/* The runner may be killed, for example by the kernel when memory is short. */
+static void kill_runner(pid_t pid)
+{
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_ends(pid);
+}
+
+/* A runner may be killed, for example by the kernel when memory is short. The other one starts a new one. */
 static void test_a_runner_that_was_killed(void **state)
 {
-    struct runner r = start("true", 60000);
+    struct runner r = start("echo ran", 60000);
     char line[256];
+    pid_t parent = child_of(getpid()), child = child_of(parent);
 
     (void)state;
-    assert_int_equal(kill(r.pid, SIGKILL), 0);
-    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_EIO);
-    assert_string_equal(line, "the confirm hook was not run: the process for hooks has ended; restart the agent");
+    kill_runner(child);
+    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_OK);
+    assert_string_equal(line, "ran");
+    child = child_of(parent);
+    kill_runner(parent);
+    assert_true(ota_runner_restore(&r));
+    parent = child;
+    child = child_of(parent);
+    kill_runner(child);
+    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_OK);
+    child = child_of(parent);
+    kill_runner(parent);
+    kill_runner(child);
+    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_ECLOSED);
+    assert_string_equal(line, "the confirm hook was ended: the process that ran it was killed");
+    assert_false(ota_runner_restore(&r));
+    ota_runner_stop(&r);
+}
+
+/* The runner is killed while its hook runs: the call reports it, and no process of the hook is left. */
+static void test_a_runner_that_was_killed_with_a_hook(void **state)
+{
+    char command[256], line[256];
+    pthread_t thread;
+    struct runner r;
+    void *result;
+    pid_t parent, below;
+
+    (void)state;
+    snprintf(command, sizeof command,
+             "[ ! -e %s/deep ] || exec echo again; setsid sh -c 'trap \"\" TERM; echo $$ >%s/deep; sleep 300'; exit 0",
+             folder, folder);
+    r = start(command, 600000);
+    parent = child_of(getpid());
+    assert_int_equal(pthread_create(&thread, NULL, call_in_thread, &r), 0);
+    below = await_pid("deep");
+    assert_true(ota_runner_restore(&r)); /* disturbs no hook that runs */
+    kill_runner(child_of(parent));
+    pthread_join(thread, &result);
+    assert_int_equal((uintptr_t)result, CMX_ECLOSED);
+    assert_true(ended(below));
+    assert_int_equal(ota_runner_call(&r, RUNNER_INSTALL, -1, line, sizeof line), CMX_OK);
+    assert_string_equal(line, "again");
     ota_runner_stop(&r);
 }
 
@@ -220,28 +298,25 @@ static void test_a_runner_that_was_killed(void **state)
 static void test_a_hook_dies_with_the_agent(void **state)
 {
     char command[256];
-    int p[2];
-    pid_t agent, hook, runner = 0;
+    pid_t agent, hook, parent, child;
 
     (void)state;
-    assert_int_equal(pipe(p), 0);
     snprintf(command, sizeof command, "echo $$ >%s/orphan; sleep 300", folder);
     agent = fork();
     if (agent == 0) {
         struct runner r = start(command, 600000);
         char line[256];
 
-        (void)!write(p[1], &r.pid, sizeof r.pid);
         _exit(ota_runner_call(&r, RUNNER_INSTALL, -1, line, sizeof line) != CMX_OK);
     }
     hook = await_pid("orphan");
-    assert_int_equal(read(p[0], &runner, sizeof runner), sizeof runner);
+    parent = child_of(agent);
+    child = child_of(parent);
     kill(agent, SIGKILL);
     waitpid(agent, NULL, 0);
     assert_ends(hook);
-    assert_ends(runner);
-    close(p[0]);
-    close(p[1]);
+    assert_ends(parent);
+    assert_ends(child);
 }
 
 /* The hook runs grep, which inherits the hook's signal sets and prints them from its own /proc/self/status. */
@@ -279,15 +354,20 @@ static void test_what_the_runner_keeps(void **state)
 {
     char path[64];
     struct runner r;
+    pid_t runner;
     int fd = open("/dev/null", O_RDWR); /* this descriptor is open without close-on-exec */
 
     (void)state;
     assert_int_equal(dup2(fd, 78), 78);
     r = start("true", 60000);
-    snprintf(path, sizeof path, "/proc/%d/fd/78", (int)r.pid);
-    for (int i = 0; i < 500 && access(path, F_OK) == 0; i++)
-        cmx_port_sleep_ms(10);
-    assert_int_not_equal(access(path, F_OK), 0);
+    runner = getpid();
+    for (int n = 0; n < 2; n++) {
+        runner = child_of(runner);
+        snprintf(path, sizeof path, "/proc/%d/fd/78", (int)runner);
+        for (int i = 0; i < 500 && access(path, F_OK) == 0; i++)
+            cmx_port_sleep_ms(10);
+        assert_int_not_equal(access(path, F_OK), 0);
+    }
     ota_runner_stop(&r);
     close(78);
     close(fd);
@@ -301,7 +381,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"background", "escaped", "below", "slow", "aborted", "orphan", "held"};
+    static const char *const names[] = {"background", "escaped", "below", "slow", "aborted", "orphan", "held", "deep"};
     char path[128];
 
     (void)state;
@@ -322,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_a_hook_is_ended_at_its_limit),
         cmocka_unit_test(test_abort_ends_the_hook_that_runs),
         cmocka_unit_test(test_a_runner_that_was_killed),
+        cmocka_unit_test(test_a_runner_that_was_killed_with_a_hook),
         cmocka_unit_test(test_a_hook_dies_with_the_agent),
         cmocka_unit_test(test_what_a_hook_inherits),
         cmocka_unit_test(test_what_the_runner_keeps),

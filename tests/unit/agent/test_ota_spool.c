@@ -32,6 +32,14 @@ static void write_record(const struct ota_record *r)
     close(fd);
 }
 
+static void unlink_record(void)
+{
+    char file[96];
+
+    snprintf(file, sizeof file, "%s/update.state", folder);
+    assert_int_equal(unlink(file), 0);
+}
+
 static struct ota_record read_record(void)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY);
@@ -42,12 +50,16 @@ static struct ota_record read_record(void)
     return r;
 }
 
+static const char *install = "cat >/dev/null"; /* the install hook */
+static bool restarts = true;
+
 static cmx_err open_spool(const char *boot, const char *version)
 {
     char command[64];
-    const struct runner_command commands[RUNNER_HOOKS] = {[RUNNER_VERSION] = {command, 60000}};
+    const struct runner_command commands[RUNNER_HOOKS] = {
+        [RUNNER_VERSION] = {command, 60000}, [RUNNER_INSTALL] = {install, 60000}};
     const struct ota_spool_config config = {
-        .path = path, .max_len = 1000000, .restarts = true, .has_version = true, .runner = &runner};
+        .path = path, .max_len = 1000000, .restarts = restarts, .has_version = true, .runner = &runner};
     struct cmx_why why = {""};
 
     snprintf(command, sizeof command, "echo %s", version);
@@ -130,14 +142,12 @@ static off_t spool_size(void)
     return st.st_size;
 }
 
-/* A process that is killed while it stores an upload leaves a part of the upload in the file, which the next start
- * empties. While a hook reads the file, nothing empties or overwrites it: otherwise the hook would install a part of
- * the update, or other bytes. */
+/* A process that is killed while it stores an upload leaves a part of the upload in the file. */
 static void test_an_upload_that_was_cut(void **state)
 {
     const char part[] = "a part of an update";
     struct cmx_slots slots;
-    int ready[2], hook;
+    int ready[2];
     char byte;
     pid_t pid;
 
@@ -160,19 +170,124 @@ static void test_an_upload_that_was_cut(void **state)
     assert_int_equal(spool_size(), sizeof part);
     start("boot-1", "1.0");
     assert_int_equal(spool_size(), 0);
-    assert_int_equal(write(spool.fd, part, sizeof part), sizeof part);
-    hook = dup(spool.fd); /* what a hook gets as its standard input */
-    end();
-    start("boot-1", "1.0");
-    slots = ota_spool_slots(&spool);
-    assert_int_equal(slots.begin(slots.arg), CMX_EIO);
-    ota_spool_empty(&spool);
-    assert_int_equal(spool_size(), sizeof part);
-    close(hook);
-    assert_int_equal(slots.begin(slots.arg), CMX_OK);
-    assert_int_equal(spool_size(), 0);
     end();
     close(ready[0]);
+}
+
+static void update_write(const char *text)
+{
+    const struct cmx_slots slots = ota_spool_slots(&spool);
+
+    assert_int_equal(slots.begin(slots.arg), CMX_OK);
+    assert_int_equal(slots.write(slots.arg, 0, text, strlen(text)), CMX_OK);
+}
+
+static cmx_err update_install(const char *text, struct cmx_why *why)
+{
+    const struct cmx_slots slots = ota_spool_slots(&spool);
+    const struct cmx_image image = {.signed_len = (uint32_t)strlen(text)};
+
+    cmx_why_clear(why);
+    update_write(text);
+    return slots.activate(slots.arg, &image, why);
+}
+
+/* Installs and returns what the next boot finds: 2.0 is the new version. */
+static struct cmx_slots_status install_and_boot(const char *hook, cmx_err expected)
+{
+    struct cmx_why why;
+
+    install = hook;
+    start("boot-1", "1.0");
+    assert_int_equal(update_install("update", &why), expected);
+    end();
+    return start("boot-2", "2.0");
+}
+
+/* The agent was killed while the install hook ran. Returns what the next boot finds. */
+static struct cmx_slots_status boot_after_kill(void)
+{
+    const struct ota_record installing = {.phase = OTA_INSTALLING, .boot = "boot-1", .old_version = "1.0"};
+
+    write_record(&installing);
+    return start("boot-2", "2.0");
+}
+
+/* An installer that was killed may have installed the new system. If the next boot runs another version, that system is
+ * on trial, as after a success. An installer that reports a failure has installed nothing. */
+static void test_an_install_hook_without_outcome(void **state)
+{
+    (void)state;
+    assert_true(install_and_boot("true", CMX_OK).pending);
+    end();
+    unlink_record();
+    assert_true(install_and_boot("kill -9 $$", CMX_ECLOSED).pending);
+    end();
+    unlink_record();
+    assert_false(install_and_boot("exit 3", CMX_EPERM).pending);
+    end();
+    unlink_record();
+    restarts = false; /* an update takes effect at once: there is no trial */
+    assert_false(install_and_boot("kill -9 $$", CMX_ECLOSED).pending);
+    end();
+    unlink_record();
+    assert_false(boot_after_kill().pending);
+    end();
+    restarts = true;
+    unlink_record();
+    assert_true(boot_after_kill().pending);
+    end();
+    unlink_record();
+}
+
+static pid_t pid_in_file(void)
+{
+    char file[96], text[16] = "";
+    FILE *f;
+
+    snprintf(file, sizeof file, "%s/reader", folder);
+    f = fopen(file, "r");
+    if (!f)
+        return 0;
+    if (!fgets(text, sizeof text, f))
+        text[0] = '\0';
+    fclose(f);
+    unlink(file);
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+/* A process of the hook outlives both runners, for example because they were killed. It must not get the bytes of
+ * another update, nor an early end of the file. */
+static void test_a_process_that_still_reads_the_file(void **state)
+{
+    struct cmx_slots slots;
+    char command[256];
+    struct cmx_why why;
+    pid_t reader;
+
+    (void)state;
+    snprintf(command, sizeof command,
+             "parent=$(awk '{ print $4 }' /proc/$PPID/stat); "
+             "exec 3<&0; setsid sh -c 'echo $$ >%s/reader; exec sleep 300' <&3 & while ! [ -s %s/reader ]; do :; done; "
+             "kill -9 $parent $PPID",
+             folder, folder);
+    install = command;
+    start("boot-1", "1.0");
+    assert_int_equal(update_install("update", &why), CMX_ECLOSED);
+    reader = pid_in_file();
+    assert_true(reader > 0);
+    assert_false(ota_runner_restore(&runner));
+    slots = ota_spool_slots(&spool);
+    assert_int_equal(slots.begin(slots.arg), CMX_EIO);
+    assert_int_equal(spool_size(), strlen("update"));
+    end();
+    start("boot-1", "1.0"); /* the agent starts again */
+    assert_int_equal(spool_size(), strlen("update"));
+    assert_int_equal(kill(reader, SIGKILL), 0);
+    update_write("x");
+    assert_int_equal(spool_size(), 1);
+    end();
+    unlink_record();
 }
 
 static int setup(void **state)
@@ -203,6 +318,8 @@ int main(void)
         cmocka_unit_test(test_each_boot_of_a_trial_is_counted),
         cmocka_unit_test(test_a_disk_that_takes_no_record),
         cmocka_unit_test(test_an_upload_that_was_cut),
+        cmocka_unit_test(test_an_install_hook_without_outcome),
+        cmocka_unit_test(test_a_process_that_still_reads_the_file),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
