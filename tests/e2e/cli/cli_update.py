@@ -230,13 +230,23 @@ def look_succeeds_only_for_a_confirmed_image():
             fail(f"--look sent {Device.requests}")
 
 
+def look_succeeds_after_another_image_was_rolled_back():
+    state = json.loads(Device.idle[1]) | {"rolled_back": {"version": "2", "why": "no session"}}
+    for version, outcome in (("1", "updated"), ("2", "not-sent")):
+        Device.reset([(200, json.dumps(state))])
+        run = Run("client_key", "--expect", version, "--json", "--look")
+        if (run.wait() == 0) != (version == "1") or f'"outcome":"{outcome}"' not in run.output:
+            fail(f"--look at version {version} after a rollback", run.output)
+
+
 def main():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Device)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     for test in (passphrase_is_taken_and_not_echoed, interrupt_at_the_prompt_ends_everything, interrupt_during_the_upload_ends_everything,
                  missing_ssh_is_named, ssh_ends_with_a_killed_command, refusals_come_in_the_devices_words,
-                 another_version_than_expected_is_an_outcome_of_its_own, look_succeeds_only_for_a_confirmed_image):
+                 another_version_than_expected_is_an_outcome_of_its_own, look_succeeds_only_for_a_confirmed_image,
+                 look_succeeds_after_another_image_was_rolled_back):
         test()
         print("ok:", test.__name__.replace("_", " "), flush=True)
 
