@@ -38,7 +38,8 @@ static int run(int argc, char **argv)
     bool check = false, unit = false, foreground = false, version = false;
     const struct cli_option options[] = {
         CLI_TEXT("config", "FILE", "read the configuration from FILE", &file, .short_name = 'c'),
-        CLI_FLAG("check", "report every error in the configuration, and exit", &check),
+        CLI_FLAG("check", "report every error in the configuration, and exit", &check,
+                 .except = "config-reference version"),
         CLI_FLAG("unit", "with --check, as root: check as the user of cmxsafed.service, within its sandbox", &unit),
         CLI_TEXT("config-reference", "FORM", "print the reference of all configuration keys, and exit", &reference,
                  .choices = forms, .implied = "markdown"),

@@ -18,7 +18,7 @@ static const char about[] =
 static int read_options(struct attest_options *o, int argc, char **argv, bool *done)
 {
     const struct cli_option options[] = {
-        CLI_TEXT("url", "URL", "the device's attestation service", &o->url),
+        CLI_TEXT("url", "URL", "the device's attestation service", &o->url, .except = "compute token"),
         CLI_TEXT("key", "FILE", "the device's 32-byte hardware key; without it, private_key.bin", &o->key_path),
         CLI_TEXT(
             "attest-key", "FILE",
@@ -26,13 +26,14 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
             "key is not needed",
             &o->attest_key),
         CLI_TEXT("image", "FILE", "the expected content of flash; without it, firmware.bin", &o->image_path),
-        CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "where in flash the image begins", &o->at, .hex = true),
+        CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "where in flash the image begins", &o->at, .hex = true,
+                   .except = "evidence"),
         CLI_TEXT("challenge", "TEXT", "1 to 512 bytes; without it, 32 random hex digits", &o->challenge),
         CLI_TEXT("ranges", "LIST",
                  "such as 0x10000-0x200000,0x8000-0x9000; without it, everything from 0x10000, or with --at, the part "
                  "that the image covers",
                  &o->ranges),
-        CLI_FLAG("locate", "after a mismatch, find the 4 KB chunks that differ", &o->locate),
+        CLI_FLAG("locate", "after a mismatch, find the 4 KB chunks that differ", &o->locate, .except = "compute"),
         CLI_FLAG("compute", "print the expected value without contacting a device", &o->compute),
         CLI_FLAG("evidence", "request evidence (an Entity Attestation Token)", &o->evidence),
         CLI_TEXT("manifest", "FILE", "reference values from 'cmxsafe image manifest'", &o->manifest_path),
@@ -46,7 +47,8 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
         CLI_TEXT("token", "FILE", "verify this saved token instead of asking a device; needs --nonce", &o->token),
         CLI_TEXT("save", "FILE", "save the token", &o->save),
         CLI_FLAG("json", "print the outcome as one JSON object", &o->json),
-        CLI_NUMBER("timeout", "SECONDS", 1, 3600, "time limit for each step of the exchange", &o->timeout_s),
+        CLI_NUMBER("timeout", "SECONDS", 1, 3600, "time limit for each step of the exchange", &o->timeout_s,
+                   .except = "compute token"),
     };
     struct cli_line line = CLI_LINE(ATTEST_COMMAND, "", about, 0, 0, options);
     int status;

@@ -17,7 +17,7 @@ int cmd_status(int argc, char **argv)
         CLI_NUMBER("watch", "SECONDS", 1, 3600, "print the state again every 2 seconds, or every SECONDS", &watch_s,
                    .implied = "2"),
         CLI_TEXT("config", "FILE", "read the path of the control socket from this configuration file", &config,
-                 .short_name = 'c'),
+                 .short_name = 'c', .except = "socket"),
         CLI_TEXT("socket", "PATH", "use this control socket", &socket),
     };
     struct cli_line line =

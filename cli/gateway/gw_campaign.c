@@ -89,7 +89,7 @@ static cmx_err store_files(struct gw *g, const struct start_options *o, struct s
         return cmx_why_fail(e, CMX_EINVAL, "more than %d manifests", GW_CAMPAIGN_MANIFESTS_MAX);
     if (store)
         gw_store_collect(g);
-    err = store ? gw_store_file(g, o->spool.path, c->image, e) : CMX_OK;
+    err = gw_store_file(g, o->spool.path, store, c->image, e);
     for (size_t i = 0; !err && i < o->manifests.n; i++) {
         struct gw_manifest_file *m = &job->manifests[c->n_manifests];
 

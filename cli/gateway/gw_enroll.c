@@ -12,13 +12,15 @@ static const char about[] =
     "option replaces one value, and the other values, including the key, stay; --ports '', --direct '' and --group '' "
     "clear their values. On a --simple gateway each port belongs to one device.";
 
-/* Sets d->address from the MAC if a MAC is given, else to the given address. If neither is given, the device keeps its
+/* Sets d->address from the MAC, or to the given address. If neither is given, the device keeps its
  * present address; a new device gets an address derived from its key. A small deployment has no addresses. */
 static cmx_err set_address(const struct gw *g, struct gw_device *d, const struct gw_key *k, const char *address,
                            const char *mac, struct cmx_why *e)
 {
     if (g->simple)
         return address || mac ? cmx_why_fail(e, CMX_EINVAL, "a small deployment has no addresses") : CMX_OK;
+    if (mac && address)
+        return cmx_why_fail(e, CMX_EINVAL, "give an address or a MAC, not both");
     if (mac)
         return gw_address_from_mac(&g->fleet, mac, d->address, e);
     if (address)
@@ -206,7 +208,7 @@ int gw_cmd_enroll(int argc, char **argv)
         CLI_TEXT("mac", "MAC", "as in published CMX-GWs: the address ends in the device's MAC", &job.fields.mac),
         CLI_TEXT("group", "NAME", "the device's group, for grants, policies and rollouts", &job.fields.group,
                  .or_empty = true),
-        CLI_TEXT("form", "FORM", "print one form only: agent, settings or kconfig", &job.form),
+        CLI_TEXT("form", "FORM", "print one form only: agent, settings or kconfig", &job.form, .except = "json"),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway enroll", "NAME", about, 1, 1, options);
     int status;

@@ -112,6 +112,8 @@ static int image_key(int argc, char **argv)
         return x.status;
     if (remove && line.n_operands)
         return cli_usage(line.command, "--remove takes no FILE");
+    if (!remove && !line.n_operands && x.common.dry_run)
+        return cli_usage(line.command, "--dry-run needs FILE or --remove");
     if (!remove && !line.n_operands)
         return show_keys(&x.common);
     for (size_t i = 0; i < line.n_operands; i++)
@@ -218,8 +220,7 @@ static void image_text(const struct kept *kept, const struct checked *k, const c
     if (k)
         printf("%s, %lu bytes, signature: %s", k->esp ? "" : "  opaque", (unsigned long)k->image.signed_len,
                k->signature);
-    printf("%s%s%s%s\n", kept->label[0] ? "  " : "", kept->label, problem ? "  UNUSABLE: " : "",
-           problem ? problem : "");
+    printf("%s%s%s%s", kept->label[0] ? "  " : "", kept->label, problem ? "  UNUSABLE: " : "", problem ? problem : "");
 }
 
 /* ---- the command add ---- */
@@ -262,17 +263,19 @@ static cmx_err count_others(void *arg, const char *digest, const char *label, in
 static cmx_err keep_image(struct adding *a, const struct checked *k, const char *path, char digest[GW_DIGEST_MAX])
 {
     struct gw_change *x = &a->x;
+    const bool store = !x->common.dry_run;
     struct counting n = {.digest = digest};
     char detail[2 * CMX_IMAGE_TEXT_MAX + GW_DIGEST_MAX + 4];
     cmx_err err;
 
-    gw_store_collect(&x->g);
-    err = gw_store_file(&x->g, path, digest, &x->e);
+    if (store)
+        gw_store_collect(&x->g);
+    err = gw_store_file(&x->g, path, store, digest, &x->e);
     if (!err)
         err = gw_store_each_kept(&x->g, count_others, &n, &x->e);
     if (!err && n.others >= IMAGES_MAX)
         err = cmx_why_fail(&x->e, CMX_ENOSPC, "the gateway keeps %d images already; remove one", IMAGES_MAX);
-    if (!err)
+    if (!err && store)
         err = gw_store_keep(&x->g, digest, a->label, &x->e);
     snprintf(detail, sizeof detail, "%s %s %s", k->esp ? k->image.info.project : "opaque",
              k->esp ? k->image.info.version : "", digest);
@@ -292,16 +295,20 @@ static int add_checked(struct adding *a, const char *path)
     if (gw_change_begin(x))
         return x->status;
     failed = read_keys(&x->g, &keys, &x->e) || check_image(&k, path, &keys, &x->e) || refuse_image(&k, &keys, &x->e) ||
-             (!x->common.dry_run && keep_image(a, &k, path, digest));
+             keep_image(a, &k, path, digest);
     x->status = gw_change_finish(x, failed); /* closes x->g, whose dir stays valid */
     if (x->status)
         return x->status;
     if (x->common.json) {
         gw_json_begin_stdout(&json);
         image_json(&json.j, &x->g, &kept, &k, NULL);
+        if (x->common.dry_run)
+            cmx_json_bool(&json.j, "dry_run", true);
         gw_json_end_stdout(&json);
-    } else
+    } else {
         image_text(&kept, &k, NULL);
+        printf("%s\n", gw_command_dry_run(&x->common));
+    }
     return CLI_OK;
 }
 
@@ -380,6 +387,7 @@ static cmx_err list_image(void *arg, const char *digest, const char *label, int6
         cmx_why_set(&e, "%s", cmx_why_text(&e, err));
     if (!l->json) {
         image_text(&kept, err ? NULL : &k, e.text[0] ? e.text : NULL);
+        printf("\n");
         return CMX_OK;
     }
     cmx_json_object(l->json, NULL);

@@ -92,6 +92,8 @@ int gw_cmd_krl(int argc, char **argv)
         return x.status;
     if (remove && line.n_operands)
         return cli_usage("cmxsafe gateway krl", "give FILE or --remove, not both");
+    if (!remove && !line.n_operands && x.common.dry_run)
+        return cli_usage(line.command, "--dry-run needs FILE or --remove");
     if (!remove && !line.n_operands)
         return print_installed(&x.common);
     if (gw_change_begin(&x))

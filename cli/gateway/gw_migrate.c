@@ -57,21 +57,21 @@ static cmx_err to_sqlite(struct gw *g, bool offline, gw_outcome *o, struct cmx_w
     return err;
 }
 
-static cmx_err move_registry(struct gw *g, const struct gw_common *c, const char *where, bool offline, gw_outcome *o,
+/* url: the new place; NULL: back to SQLite. */
+static cmx_err move_registry(struct gw *g, const struct gw_common *c, const char *url, bool offline, gw_outcome *o,
                              struct cmx_why *e)
 {
-    bool back = strcmp(where, "sqlite") == 0;
     cmx_err err = gw_folder_lock(g, e);
 
     if (!err)
-        err = back ? to_sqlite(g, offline, o, e) : to_postgresql(g, where, c->dry_run, o, e);
+        err = url ? to_postgresql(g, url, c->dry_run, o, e) : to_sqlite(g, offline, o, e);
     if (err || c->dry_run || *o == GW_UNCHANGED) {
         gw_registry_rollback(&g->registry);
         return err;
     }
     err = gw_registry_commit(&g->registry, e);
     if (!err)
-        err = back ? gw_copy_forget(g, e) : gw_copy_confirm(g, e);
+        err = url ? gw_copy_confirm(g, e) : gw_copy_forget(g, e);
     return err;
 }
 
@@ -79,6 +79,7 @@ int gw_cmd_migrate(int argc, char **argv)
 {
     struct gw_common c = {0};
     bool offline = false;
+    bool back;
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(c),
         CLI_FLAG("offline", "with sqlite: PostgreSQL is lost; continue with this gateway's copy", &offline),
@@ -92,9 +93,13 @@ int gw_cmd_migrate(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &status))
         return status;
+    back = strcmp(line.operand[0], "sqlite") == 0;
+    if (offline && !back)
+        return cli_usage(line.command,
+                         "--offline is for 'sqlite'; PostgreSQL must answer when the registry moves there");
     if (gw_command_open(&g, &c, true))
         return CLI_FAILED;
-    err = move_registry(&g, &c, line.operand[0], offline, &outcome, &e);
+    err = move_registry(&g, &c, back ? NULL : line.operand[0], offline, &outcome, &e);
     gw_folder_close(&g);
     if (err)
         return gw_fail("the registry was not moved", &e);
@@ -102,7 +107,7 @@ int gw_cmd_migrate(int argc, char **argv)
         gw_command_print_outcome(&c, outcome);
     else
         printf("the registry %s in %s%s%s\n", c.dry_run && outcome != GW_UNCHANGED ? "would be" : "is",
-               strcmp(line.operand[0], "sqlite") == 0 ? "this gateway's own SQLite file" : "PostgreSQL",
-               outcome == GW_UNCHANGED ? " already" : "", gw_command_dry_run(&c));
+               back ? "this gateway's own SQLite file" : "PostgreSQL", outcome == GW_UNCHANGED ? " already" : "",
+               gw_command_dry_run(&c));
     return CLI_OK;
 }

@@ -78,7 +78,8 @@ int gw_cmd_platform(int argc, char **argv)
     if (cli_parse(&line, argc, argv, &x.status))
         return x.status;
     if (line.n_operands == 0)
-        return key || ca ? cli_usage("cmxsafe gateway platform", "NAME is missing") : list(&x.common);
+        return key || ca || x.common.dry_run ? cli_usage("cmxsafe gateway platform", "NAME is missing")
+                                             : list(&x.common);
     if (!key == !ca)
         return cli_usage("cmxsafe gateway platform", key ? "give --key or --ca, not both" : "--key or --ca is missing");
     if (gw_change_begin(&x))

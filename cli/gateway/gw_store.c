@@ -68,15 +68,17 @@ static bool is_copy(const char *path, const uint8_t *data, size_t len)
     return same;
 }
 
-static cmx_err put_bytes(const struct gw *g, const uint8_t *data, size_t len, char digest[GW_DIGEST_MAX],
+/* Computes the digest of the bytes and, if store is true, stores them under this name. */
+static cmx_err put_bytes(const struct gw *g, const uint8_t *data, size_t len, bool store, char digest[GW_DIGEST_MAX],
                          struct cmx_why *e)
 {
     char path[GW_STORE_PATH_MAX];
     cmx_err err = hash_text(data, len, digest, e);
 
+    if (err || !store)
+        return err;
     gw_store_path(g, "", path);
-    if (!err)
-        err = gw_file_mkdir(path, 0750, e);
+    err = gw_file_mkdir(path, 0750, e);
     if (!err)
         err = give_group(g, path, e);
     gw_store_path(g, digest, path);
@@ -85,7 +87,7 @@ static cmx_err put_bytes(const struct gw *g, const uint8_t *data, size_t len, ch
     return err ? err : give_group(g, path, e);
 }
 
-cmx_err gw_store_file(const struct gw *g, const char *path, char digest[GW_DIGEST_MAX], struct cmx_why *e)
+cmx_err gw_store_file(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX], struct cmx_why *e)
 {
     const uint8_t *data;
     size_t len;
@@ -93,7 +95,7 @@ cmx_err gw_store_file(const struct gw *g, const char *path, char digest[GW_DIGES
 
     if (err)
         return err;
-    err = put_bytes(g, data, len, digest, e);
+    err = put_bytes(g, data, len, store, digest, e);
     reference_unmap(data, len);
     return err;
 }
@@ -136,9 +138,9 @@ static cmx_err open_manifest(struct gw_manifest **out, const char *path, const c
     return *out ? read_manifest(*out, path, digest, e) : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
 }
 
-/* Stores the file that a region names, and puts the copy's name into the manifest. */
+/* Stores the file that a region names (if store is true), and puts the copy's name into the manifest. */
 static cmx_err put_region(const struct gw *g, struct cmx_region *region, const struct reference_part *part,
-                          const char *folder, struct cmx_why *e)
+                          const char *folder, bool store, struct cmx_why *e)
 {
     char path[GW_STORE_PATH_MAX + CMX_MANIFEST_FILE_MAX];
     char digest[GW_DIGEST_MAX] = "";
@@ -147,15 +149,16 @@ static cmx_err put_region(const struct gw *g, struct cmx_region *region, const s
     if (region->kind == CMX_REGION_ERASED)
         return CMX_OK;
     snprintf(path, sizeof path, "%s/%s", folder, region->file);
-    err = region->kind == CMX_REGION_FILE ? put_bytes(g, part->data, part->range.end - part->range.begin, digest, e)
-                                          : gw_store_file(g, path, digest, e);
+    err = region->kind == CMX_REGION_FILE
+              ? put_bytes(g, part->data, part->range.end - part->range.begin, store, digest, e)
+              : gw_store_file(g, path, store, digest, e);
     snprintf(region->file, sizeof region->file, "%s", digest);
     region->file_offset = 0;
     return err;
 }
 
-static cmx_err put_manifest(const struct gw *g, struct gw_manifest *m, const char *path, char digest[GW_DIGEST_MAX],
-                            struct cmx_why *e)
+static cmx_err put_manifest(const struct gw *g, struct gw_manifest *m, const char *path, bool store,
+                            char digest[GW_DIGEST_MAX], struct cmx_why *e)
 {
     static uint8_t text[CMX_MANIFEST_TEXT_MAX];
     char folder[GW_STORE_PATH_MAX];
@@ -166,13 +169,13 @@ static cmx_err put_manifest(const struct gw *g, struct gw_manifest *m, const cha
     snprintf(folder, sizeof folder, "%s", path);
     dir = dirname(folder);
     for (size_t i = 0; !err && i < m->manifest.n_regions; i++)
-        err = put_region(g, &m->manifest.regions[i], &m->reference.part[i], dir, e);
+        err = put_region(g, &m->manifest.regions[i], &m->reference.part[i], dir, store, e);
     if (err)
         return err;
     cmx_buf_init(&b, text, sizeof text);
     err = cmx_manifest_print(&m->manifest, &b);
     return err ? cmx_why_fail(e, err, "%.120s is too long", path)
-               : put_bytes(g, cmx_buf_data(&b), cmx_buf_len(&b), digest, e);
+               : put_bytes(g, cmx_buf_data(&b), cmx_buf_len(&b), store, digest, e);
 }
 
 cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, struct cmx_why *e)
@@ -195,8 +198,8 @@ cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char
     cmx_err err = open_manifest(&m, path, NULL, e);
 
     digest[0] = '\0';
-    if (!err && store)
-        err = put_manifest(g, m, path, digest, e);
+    if (!err)
+        err = put_manifest(g, m, path, store, digest, e);
     gw_manifest_free(m);
     return err;
 }

@@ -498,6 +498,32 @@ static int take_option(const struct cli_line *line, char **argv, int *i, bool gi
     return set_value(line, o, value);
 }
 
+/* True if the words, separated by blanks, contain this one. */
+static bool has_word(const char *words, const char *word)
+{
+    const size_t len = strlen(word);
+
+    for (const char *at = words; *at; at += strspn(at, " ")) {
+        const size_t n = strcspn(at, " ");
+
+        if (n == len && memcmp(at, word, len) == 0)
+            return true;
+        at += n;
+    }
+    return false;
+}
+
+/* Refuses an option that would have no effect. */
+static int check_effect(const struct cli_line *line, const bool given[])
+{
+    for (size_t i = 0; i < line->n_options; i++)
+        for (size_t k = 0; k < line->n_options && given[i] && line->options[i].except; k++)
+            if (given[k] && has_word(line->options[i].except, line->options[k].name))
+                return cli_usage(line->command, "--%s can't be used with --%s", line->options[i].name,
+                                 line->options[k].name);
+    return CLI_OK;
+}
+
 static int check_complete(const struct cli_line *line, const bool given[])
 {
     for (size_t i = 0; i < line->n_options; i++)
@@ -505,7 +531,7 @@ static int check_complete(const struct cli_line *line, const bool given[])
             return cli_usage(line->command, "--%s is missing", line->options[i].name);
     if (line->n_operands < line->min_operands)
         return cli_usage(line->command, "%s is missing", line->operands);
-    return CLI_OK;
+    return check_effect(line, given);
 }
 
 cmx_err cli_parse(struct cli_line *line, int argc, char **argv, int *status)

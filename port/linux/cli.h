@@ -51,6 +51,8 @@ struct cli_option {
     bool hex;                   /* the help prints the default number in hexadecimal */
     const char *const *choices; /* permitted values of a text, NULL-terminated; NULL: any text */
     const char *implied;        /* value of --name alone; any other value is given as --name=VALUE. NULL: none */
+    const char *except;         /* names of options with which this one would have no effect, separated by blanks: it is
+                                   then refused; NULL: none */
     const char *former;         /* the option's name in an earlier version, accepted but not in the help; NULL: none */
     bool common;                /* all commands have it: the page of all commands describes it once (gen_man.sh) */
 };

@@ -173,6 +173,21 @@ for command in "gateway log" "gateway show" "gateway migrate" "gateway import" "
 done
 "$BIN/cmxsafe" gateway enroll cam-17 --group "" --direct "" --json | json_is '.outcome == "unchanged"' >out || fail "an option that may be empty"
 for option in --no-wait --look; do usage "--attest-key can't be used with --no-wait or --look" update $option --attest-key private_key.bin image; done
+for option in "--no-wait" "--since x" "--wait 3" "--limit-rate 3"; do usage "${option% *} can't be used with --look" update --look $option image; done
+usage "--wait can't be used with --no-wait" update --no-wait --wait 3 image
+for option in "--url http://127.0.0.1" "--timeout 3" "--locate"; do usage "${option% *} can't be used with --compute" attest --compute --challenge x $option; done
+for option in "--url http://127.0.0.1" "--timeout 3"; do usage "${option% *} can't be used with --token" attest --evidence --manifest m --nonce 0011223344556677 --token t $option; done
+usage "--at can't be used with --evidence" attest --evidence --manifest m --at 0x10000
+for option in "--chip esp32" "--min-secure-version 1"; do usage "${option% *} can't be used with --opaque" image verify --key k --opaque $option image; done
+usage "--form can't be used with --json" gateway enroll cam-99 --form agent --json
+usage "--offline is for 'sqlite'" gateway migrate --offline postgresql://db.example/x
+for option in "--for 1h" "--until 2099-01-01" "--why x" --break-glass --remove --dry-run; do usage "CONSUMER and DEVICE are missing" gateway grant $option; done
+usage "NAME is missing" gateway platform --dry-run
+for command in krl "image key"; do usage "--dry-run needs FILE or --remove" gateway $command --dry-run; done
+says 1 "give an address or a MAC, not both" enroll cam-17 --mac 02:00:00:00:00:01 --address fd00::1
+! "$BIN/cmxsafed" status --socket s -c c 2>err && grep -q "config can't be used with --socket" err || fail "status with --socket and -c: $(cat err)"
+for option in --version --config-reference; do ! "$BIN/cmxsafed" --check $option 2>err && grep -q "check can't be used with $option" err || fail "--check $option: $(cat err)"; done
+ok "an option that would have no effect is refused"
 usage "--attest-url needs --attest-key" update --attest-url http://127.0.0.1:8888 image
 for option in --device --ssh-config --port; do usage "--device, --port and --ssh-config need --gateway" update $option 1 image; done
 for option in --remove "--for 1h" "--until 2030-01-01" "--why x" --break-glass; do

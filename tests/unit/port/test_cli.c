@@ -27,7 +27,7 @@ static int run_sample(int argc, char **argv)
     const struct cli_option options[] = {
         CLI_TEXT("file", "FILE", "a file", &got.file, .short_name = 'f'),
         CLI_TEXT("colour", "C", "a colour", &got.colour, .choices = colours, .former = "tint"),
-        CLI_TEXT("level", "N", "verbosity", &got.level, .implied = "2"),
+        CLI_TEXT("level", "N", "verbosity", &got.level, .implied = "2", .except = "quiet number"),
         CLI_FLAG("quiet", "print nothing", &got.quiet, .short_name = 'q', .common = true),
         CLI_NUMBER("number", "N", 1, 300, "a number", &got.number, .hex = true),
         CLI_LIST("item", "TEXT", "an item", &got.items, .required = true, .or_empty = true),
@@ -138,6 +138,9 @@ static void errors_use_one_sentence_each(void **state)
         {"sample a -f", "--file needs a value; see 'prog sample --help'"},
         {"sample a --file=", "--file is empty; see 'prog sample --help'"},
         {"sample --quiet=1", "--quiet takes no value; see 'prog sample --help'"},
+        {"sample a --item x --level --quiet", "--level can't be used with --quiet; see 'prog sample --help'"},
+        {"sample a --item x -q --number 3 --level=1", "--level can't be used with --quiet; see 'prog sample --help'"},
+        {"sample a --item x --number 3 --level=1", "--level can't be used with --number; see 'prog sample --help'"},
         {"sample -qf", "--quiet takes no value; see 'prog sample --help'"},
         {"sample --number 0", "--number '0': give a number from 1 to 300; see 'prog sample --help'"},
         {"sample --number 301", "--number '301': give a number from 1 to 300; see 'prog sample --help'"},
