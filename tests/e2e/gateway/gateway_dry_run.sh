@@ -32,7 +32,7 @@ agrees() { # agrees ARGUMENT...: runs the command of `cmxsafe gateway` as a dry 
     head -n 1 dry.txt | grep -q '(dry run)' || { cat dry.txt; fail "a dry run does not call itself one: $*"; }
     gw "$@" --json >real.json 2>err || { cat err; fail "$*"; }
     json_is '.dry_run == true' <dry.json >/dev/null || { cat dry.json; fail "a dry run does not call itself one in JSON: $*"; }
-    [ "$(plain dry.json)" = "$(plain real.json)" ] || { cat dry.json real.json; fail "the dry run prints another result: $*"; }
+    equal "$(plain dry.json)" "$(plain real.json)" || { cat dry.json real.json; fail "the dry run prints another result: $*"; }
 }
 fails_alike() { # fails_alike ARGUMENT...: the dry run fails with the command's message
     local before
@@ -63,7 +63,7 @@ ok "devices, consumers, grants and the KRL: a dry run prints what the command do
 
 agrees image key k.pub
 agrees image add v1.bin --name first
-[ "$(jq -r .image dry.json)" = "$(sha256sum <v1.bin | cut -d' ' -f1)" ] && grep -q "^$(jq -r .image dry.json) .* camera 1.0.0, .*  first (dry run)$" dry.txt ||
+equal "$(jq -r .image dry.json)" "$(sha256sum <v1.bin | cut -d' ' -f1)" && grep -q "^$(jq -r .image dry.json) .* camera 1.0.0, .*  first (dry run)$" dry.txt ||
     { cat dry.json dry.txt; fail "the digest of an image"; }
 agrees policy set @cameras --manifest manifest --enforce no; outcome_is added
 agrees policy set @cameras --manifest manifest --enforce no; outcome_is unchanged
