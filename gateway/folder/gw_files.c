@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #include "gateway/folder/gw_folder.h"
+#include "port/linux/new_file.h"
 
-#define TEMPORARY ".XXXXXX" /* what mkostemp replaces */
+#define TEMPORARY ".XXXXXX" /* the end of the names that cmx_file_temp_open and cmx_file_temp_keep choose */
 #define TEMPORARY_AGE_S 60
 
 static bool write_all(int fd, const char *text, size_t len)
@@ -47,25 +48,23 @@ static cmx_err write_error(void)
 static cmx_err replace(const char *path, const char *text, size_t len, unsigned mode, const struct stat *owner,
                        struct cmx_why *e)
 {
-    char temp[GW_PATH_MAX + sizeof TEMPORARY];
+    char temp[CMX_NEW_FILE_PATH_MAX];
+    int fd = cmx_file_temp_open(path, temp);
     cmx_err err;
     bool ok;
-    int fd;
 
-    snprintf(temp, sizeof temp, "%s" TEMPORARY, path);
-    fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
         return cmx_why_fail(e, write_error(), "can't write %s (%s); check the folder's permissions", path,
                             strerror(errno));
     ok = (!owner || fchown(fd, owner->st_uid, owner->st_gid) == 0) && fchmod(fd, mode) == 0 &&
-         write_all(fd, text, len) && fsync(fd) == 0;
-    ok = close(fd) == 0 && ok && rename(temp, path) == 0;
-    if (ok)
-        return CMX_OK;
-    err = write_error();
-    cmx_why_set(e, "can't write %s (%s)", path, strerror(errno));
-    unlink(temp);
-    return err;
+         write_all(fd, text, len) && fsync(fd) == 0 && cmx_file_temp_keep(fd, temp, path);
+    if (!ok) {
+        err = write_error();
+        cmx_why_set(e, "can't write %s (%s)", path, strerror(errno));
+        cmx_file_temp_drop(temp);
+    }
+    close(fd);
+    return ok ? CMX_OK : err;
 }
 
 cmx_err gw_file_write(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -493,22 +494,50 @@ cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)
     return err;
 }
 
-cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e)
+/* Opens and locks the file in which a backup is made; empties what a killed backup left there. Returns a descriptor, or
+ * -1. */
+static int open_backup(const char *new, struct cmx_why *e)
 {
     /* VACUUM INTO accepts an empty file as its target. Create the file here, so that the copy is private from the
-     * start. SQLite does not sync the copy, so a power cut could otherwise leave an incomplete one. */
-    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
-    cmx_err err;
+     * start. */
+    int fd = open(new, O_CREAT | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+    struct stat locked, named;
 
-    if (fd < 0)
-        return errno == EEXIST ? cmx_why_fail(e, CMX_EEXIST, "%s exists; give the name of a new file", path)
-                               : cmx_why_fail(e, CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
-    err = gw_sql_run(r, e, "VACUUM INTO ?", "t", path);
-    if (!err && fsync(fd) != 0)
-        err = cmx_why_fail(e, CMX_EIO, "can't write %s (%s)", path, strerror(errno));
+    if (fd < 0) {
+        cmx_why_set(e, "can't create %s (%s)", new, strerror(errno));
+        return -1;
+    }
+    /* Another backup may have renamed the file before it was locked here. */
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &locked) == 0 && stat(new, &named) == 0 &&
+        locked.st_ino == named.st_ino && locked.st_dev == named.st_dev && ftruncate(fd, 0) == 0)
+        return fd;
     close(fd);
+    cmx_why_set(e, "%s can't be locked; does another backup to this file run?", new);
+    return -1;
+}
+
+/* The copy gets its name only when it is complete. SQLite does not sync the copy, so a power cut could otherwise leave
+ * an incomplete one. */
+cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e)
+{
+    char new[4200];
+    struct stat st;
+    cmx_err err;
+    int fd;
+
+    if ((size_t)snprintf(new, sizeof new, "%s.new", path) >= sizeof new)
+        return cmx_why_fail(e, CMX_EINVAL, "the path of the copy is too long");
+    if (lstat(path, &st) == 0)
+        return cmx_why_fail(e, CMX_EEXIST, "%s exists; give the name of a new file", path);
+    fd = open_backup(new, e);
+    if (fd < 0)
+        return CMX_EPERM;
+    err = gw_sql_run(r, e, "VACUUM INTO ?", "t", new);
+    if (!err && (fsync(fd) != 0 || rename(new, path) != 0))
+        err = cmx_why_fail(e, CMX_EIO, "can't write %s (%s)", path, strerror(errno));
     if (err)
-        unlink(path);
+        unlink(new);
+    close(fd);
     return err;
 }
 

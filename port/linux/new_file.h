@@ -7,10 +7,25 @@
 
 #include "cmxsafe/core/err.h"
 
+#define CMX_NEW_FILE_PATH_MAX 4096
+
+/* Creates a file of mode 0600 in the folder of path. The file has no name if the file system permits that, so that
+ * nothing remains if the process is killed; temp is then empty, and otherwise the file's name. Returns a descriptor, or
+ * -1; errno has the reason. */
+int cmx_file_temp_open(const char *path, char temp[CMX_NEW_FILE_PATH_MAX]);
+
+/* Gives the file the name path, in place of the file that has it. False: path is unchanged, the file has no name any
+ * more, and errno has the reason. Does not close fd. */
+CMX_MUST_USE bool cmx_file_temp_keep(int fd, char temp[CMX_NEW_FILE_PATH_MAX], const char *path);
+
+/* Removes the file's name, if it has one. Keeps errno. */
+void cmx_file_temp_drop(const char *temp);
+
 struct cmx_new_file {
-    FILE *f;         /* write here */
-    char path[4096]; /* the file at the end of all symbolic links */
-    char temp[4096]; /* "": f writes directly to a device, a pipe or a link without target */
+    FILE *f;                          /* write here */
+    char path[CMX_NEW_FILE_PATH_MAX]; /* the file at the end of all symbolic links; "": f writes directly to a device, a
+                                         pipe or a link without target */
+    char temp[CMX_NEW_FILE_PATH_MAX]; /* as in cmx_file_temp_open */
 };
 
 /* Creates the file that will appear at path. Follows symbolic links. The new file gets the mode of the file that it

@@ -125,4 +125,17 @@ ok "an init that is killed, or runs beside another"
 gw backup "$TMP/backup.db" >/dev/null || fail "backup"
 equal "$(sql "$TMP/backup.db" 'SELECT count(*) FROM device')" "$(sql "$DB" 'SELECT count(*) FROM device')" || fail "the backup lacks devices"
 ! gw backup "$TMP/backup.db" 2>/dev/null || fail "a backup was overwritten"
+# A backup that is killed leaves no file with the name of a backup, and does not hinder the next one.
+cp -r "$GW" "$TMP/long" && rm -rf "$TMP/long/run" || fail "a copy of the gateway's folder"
+sql "$TMP/long/registry.db" "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)
+    INSERT INTO event(id, at, what, who, detail) SELECT (SELECT max(id) FROM event) + i, 1, 'x', 'x', hex(randomblob(40)) FROM n" || fail "many events"
+"$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/killed.db" >/dev/null 2>&1 & W=$!
+until [ -e "$TMP/killed.db.new" ] || [ -e "$TMP/killed.db" ]; do sleep 0.001; done
+! "$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/killed.db" 2>"$TMP/err" || fail "two backups to one file"
+kill -9 "$W" || fail "the backup ended before it was killed"
+wait "$W" 2>/dev/null
+[ ! -e "$TMP/killed.db" ] || fail "a backup that was killed left an incomplete copy"
+grep -q "does another backup to this file run" "$TMP/err" || fail "two backups to one file: $(cat "$TMP/err")"
+"$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/killed.db" >/dev/null || fail "a backup after one that was killed"
+[ "$(sql "$TMP/killed.db" 'PRAGMA integrity_check; SELECT count(*) > 300000 FROM event' | tr '\n' ' ')" = "ok 1 " ] && [ ! -e "$TMP/killed.db.new" ] || fail "the copy after a backup that was killed"
 stop_gateway
