@@ -36,6 +36,7 @@ static struct {
     char *name, *host; /* copies for the service, because a reload frees the configuration's strings */
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
+    struct cmx_why off; /* why there is no update service although it is configured; empty: there is one */
 } ota = {.runner = RUNNER_NONE, .spool = {.fd = -1, .folder = -1}};
 
 static bool wanted(const struct agent_config *c)
@@ -117,7 +118,6 @@ static cmx_err ota_prepare(struct wiring *w, struct cmx_why *why)
                                            .restarts = o->restart != NULL,
                                            .has_version = o->version != NULL,
                                            .runner = &ota.runner};
-    struct cmx_why spool_why = {0};
     cmx_err err;
 
     if (!wanted(w->config))
@@ -129,8 +129,16 @@ static cmx_err ota_prepare(struct wiring *w, struct cmx_why *why)
         err = start_runner(o);
     if (err)
         return err;
-    err = ota_spool_open(&ota.spool, &spool, &spool_why);
-    return err ? cmx_why_fail(why, err, "[ota]: %s", spool_why.text) : CMX_OK;
+    err = ota_spool_open(&ota.spool, &spool, &ota.off);
+    if (err == CMX_EBUSY)
+        return cmx_why_fail(why, err, "[ota]: %s", ota.off.text);
+    /* A folder that is missing or read-only must not keep the agent from its gateway. */
+    if (err) {
+        cmx_log(CMX_LOG_ERROR, TAG, "there is no update service: %s; correct this, then restart the agent",
+                ota.off.text);
+        ota_runner_stop(&ota.runner);
+    }
+    return CMX_OK;
 }
 
 static cmx_err restart(struct cmx_why *why)
@@ -202,7 +210,7 @@ static cmx_err ota_start(struct wiring *w, struct cmx_why *why)
                                      .no_restart = o->restart == NULL,
                                      .restart = restart,
                                      .ended = upload_ended};
-    if (!wanted(w->config))
+    if (!wanted(w->config) || ota.off.text[0])
         return CMX_OK;
     err = keep_texts(w->config);
     if (!err)
@@ -268,6 +276,8 @@ static void ota_json(const struct wiring *w, struct cmx_json *j)
     cmx_json_bool(j, "enabled", ota.service != NULL);
     if (ota.service)
         cmx_ota_json(ota.service, j);
+    else if (ota.off.text[0])
+        cmx_json_str(j, "error", ota.off.text);
     cmx_json_end(j);
 }
 

@@ -66,7 +66,11 @@ static uint32_t trial_ms(const struct ota_spool *s)
 
     if (s->undecided)
         return 0;
-    return s->record.phase != OTA_TRIAL || took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
+    if (s->record.phase != OTA_TRIAL)
+        return UINT32_MAX;
+    if (s->record.since_ms > s->now_ms) /* the clock has begun again, for example in another container */
+        return 0;
+    return took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
 }
 
 /* Opens the file for a hook, with a lock that lasts until the last process of the hook has closed it. Returns -1 on an

@@ -112,6 +112,23 @@ static void test_each_boot_of_a_trial_is_counted(void **state)
     assert_string_equal(read_record().why, "restarted too often");
 }
 
+/* A clock that begins again within a boot does not end the trial. */
+static void test_a_trial_that_began_in_the_future(void **state)
+{
+    struct ota_record trial = {.phase = OTA_TRIAL, .boot = "boot-1", .old_version = "1.0", .boots = 1};
+
+    (void)state;
+    trial.since_ms = cmx_port_now_ms() + 1000000;
+    write_record(&trial);
+    assert_int_equal(start("boot-1", "2.0").trial_ms, 0);
+    end();
+    trial.since_ms = 0;
+    write_record(&trial);
+    assert_true(start("boot-1", "2.0").trial_ms > 0);
+    end();
+    unlink_record();
+}
+
 static void test_a_disk_that_takes_no_record(void **state)
 {
     const struct ota_record installed = {.phase = OTA_INSTALLED, .boot = "boot-0", .old_version = "1.0"};
@@ -316,6 +333,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_boot_of_a_trial_is_counted),
+        cmocka_unit_test(test_a_trial_that_began_in_the_future),
         cmocka_unit_test(test_a_disk_that_takes_no_record),
         cmocka_unit_test(test_an_upload_that_was_cut),
         cmocka_unit_test(test_an_install_hook_without_outcome),
