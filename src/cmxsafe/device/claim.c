@@ -31,21 +31,22 @@ __attribute__((constructor)) static void make_lock(void)
 /* Finds the local address of fd; binds fd first unless it is bound already. */
 static cmx_err local_of(int fd, sa_family_t family, struct sockaddr_storage *local)
 {
-    socklen_t len = sizeof *local;
     const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)local;
 
-    memset(local, 0, sizeof *local);
-    if (getsockname(fd, (struct sockaddr *)local, &len) != 0)
-        return CMX_EIO;
-    if (local->ss_family == family && in->sin_port) /* sockaddr_in6 has the port at the same offset */
-        return CMX_OK;
-    memset(local, 0, sizeof *local);
-    local->ss_family = family;
-    len = family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-    if (bind(fd, (const struct sockaddr *)local, len) != 0)
-        return CMX_EIO;
-    len = sizeof *local;
-    return getsockname(fd, (struct sockaddr *)local, &len) == 0 ? CMX_OK : CMX_EIO;
+    for (bool bound = false;; bound = true) {
+        socklen_t len = sizeof *local;
+
+        memset(local, 0, sizeof *local);
+        if (getsockname(fd, (struct sockaddr *)local, &len) != 0)
+            return CMX_EIO;
+        if (bound || (local->ss_family == family && in->sin_port)) /* sockaddr_in6 has the port at the same offset */
+            return CMX_OK;
+        memset(local, 0, sizeof *local);
+        local->ss_family = family;
+        len = family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+        if (bind(fd, (const struct sockaddr *)local, len) != 0)
+            return CMX_EIO;
+    }
 }
 
 static cmx_err remember(int fd, const struct sockaddr *peer, socklen_t len)
@@ -106,19 +107,17 @@ int cmx_claim_connect(int fd, const struct sockaddr *peer, socklen_t len, cmx_co
 
 void cmx_claim_close(int fd)
 {
-    struct claim **at, *found = NULL;
+    struct claim **at = &claims.list, *found;
 
     if (!__atomic_load_n(&claims.list, __ATOMIC_ACQUIRE))
         return;
     cmx_port_mutex_lock(&claims.lock);
-    for (at = &claims.list; *at && !found;) {
-        if ((*at)->fd == fd) {
-            found = *at;
-            __atomic_store_n(at, found->next, __ATOMIC_RELEASE);
-            claims.n--;
-        } else {
-            at = &(*at)->next;
-        }
+    while (*at && (*at)->fd != fd)
+        at = &(*at)->next;
+    found = *at;
+    if (found) {
+        __atomic_store_n(at, found->next, __ATOMIC_RELEASE);
+        claims.n--;
     }
     cmx_port_mutex_unlock(&claims.lock);
     if (!found)

@@ -93,7 +93,7 @@ static cmx_err connect_any(struct session *s, const struct addrinfo *list, uint6
         if (now >= deadline || cmx_session_stopping(s))
             break;
         s->address = (uint8_t)at;
-        err = connect_one(s, ai, now + (deadline - now) / left, fd);
+        err = connect_one(s, ai, now + (uint32_t)(deadline - now) / left, fd);
         s->more_addresses = !err && left > 1;
     }
     if (err)
@@ -139,8 +139,7 @@ static cmx_err drive(struct session *s, step_fn step, uint64_t deadline)
 
 static cmx_err mismatch(struct session *s)
 {
-    snprintf(s->text, sizeof s->text,
-             s->revoked ? "HOST KEY REVOKED: gateway shows %s" : "HOST KEY NOT PINNED: gateway shows %s", s->shown);
+    snprintf(s->text, sizeof s->text, "HOST KEY %s: gateway shows %s", s->revoked ? "REVOKED" : "NOT PINNED", s->shown);
     return CMX_EHOSTKEY;
 }
 

@@ -8,13 +8,13 @@
 
 #define PAIR_MS 2000 /* time limit of a TCP handshake within the device */
 
+/* Both addresses are IPv4. */
 static bool same_end(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
     const struct sockaddr_in *x = (const struct sockaddr_in *)(const void *)a;
     const struct sockaddr_in *y = (const struct sockaddr_in *)(const void *)b;
 
-    return x->sin_family == AF_INET && y->sin_family == AF_INET && x->sin_port == y->sin_port &&
-           x->sin_addr.s_addr == y->sin_addr.s_addr;
+    return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
 }
 
 /* Connects fd, which is bound to *from, to the listener at *to. *other receives the other end; a connection from any

@@ -8,16 +8,17 @@
 
 #define TAG "proxy"
 
-static uint64_t keepalive_ms(const struct session *s)
+/* At most an hour, so that 32 bits are enough for dead_ms too. */
+static uint32_t keepalive_ms(const struct session *s)
 {
-    return s->config->gateway.keepalive_s * 1000ull;
+    return s->config->gateway.keepalive_s * 1000;
 }
 
 /* The gateway counts as dead after this long without a byte: keepalive_s * keepalive_max, less one second, so that the
  * session ends within the configured time. A time of at most two seconds is not shortened. */
-static uint64_t dead_ms(const struct session *s)
+static uint32_t dead_ms(const struct session *s)
 {
-    const uint64_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;
+    const uint32_t ms = keepalive_ms(s) * s->config->gateway.keepalive_max;
 
     return ms > 2000 ? ms - 1000 : ms;
 }

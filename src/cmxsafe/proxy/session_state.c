@@ -189,14 +189,14 @@ cmx_err cmx_session_wait_ready(struct session *s, int fd, short events, uint64_t
 {
     for (;;) {
         struct pollfd p = {.fd = fd, .events = events};
-        uint64_t now = cmx_port_now_ms();
+        int64_t left = (int64_t)(deadline - cmx_port_now_ms());
 
         if (cmx_session_stopping(s))
             return CMX_ECLOSED;
-        if (now >= deadline)
+        if (left <= 0)
             return CMX_ETIMEOUT;
         cmx_session_alive(s);
-        if (poll(&p, 1, deadline - now < CMX_SESSION_TICK_MS ? (int)(deadline - now) : CMX_SESSION_TICK_MS) > 0)
+        if (poll(&p, 1, left < CMX_SESSION_TICK_MS ? (int)left : CMX_SESSION_TICK_MS) > 0)
             return CMX_OK;
     }
 }
