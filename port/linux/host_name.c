@@ -78,7 +78,7 @@ const char *cmx_host_gateway_fault(const char *text)
     char address[CMX_IP_TEXT_MAX];
 
     snprintf(address, sizeof address, "%.*s", (int)strcspn(text, "%"), text);
-    if (cmx_ip_parse(&ip, address) && (cmx_ip_is_any(&ip) || cmx_ip_is_multicast(&ip)))
+    if (cmx_ip_parse(&ip, address) && !cmx_ip_is_host(&ip))
         return "is not the address of one host";
     return cmx_host_fault(text);
 }

@@ -1,10 +1,7 @@
 #include "cmxsafe/identity/fleet.h"
 
-#include <arpa/inet.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#include "cmxsafe/core/text.h"
 #include "cmxsafe/port/crypto.h"
 
 bool cmx_fleet_is_unicast(const uint8_t prefix[16])
@@ -14,18 +11,12 @@ bool cmx_fleet_is_unicast(const uint8_t prefix[16])
 
 cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[16], unsigned *bits)
 {
-    char address[CMX_FLEET_ADDRESS_MAX];
-    const size_t len = strcspn(text, "/");
+    struct cmx_ip ip;
     uint32_t n;
 
-    memset(prefix, 0, 16);
-    if (len >= sizeof address || !text[len])
+    if (!cmx_ip_parse_prefix(&ip, &n, text, strlen(text)) || n < 16 || n > 64 || n % 8)
         return CMX_EINVAL;
-    memcpy(address, text, len);
-    address[len] = '\0';
-    if (inet_pton(AF_INET6, address, prefix) != 1 ||
-        cmx_text_u32(text + len + 1, strlen(text + len + 1), &n) != CMX_OK || n < 16 || n > 64 || n % 8)
-        return CMX_EINVAL;
+    memcpy(prefix, ip.w, 16);
     for (size_t i = n / 8; i < 16; i++)
         if (prefix[i])
             return CMX_EINVAL;
@@ -37,14 +28,15 @@ cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, const char *l
                           char out[CMX_FLEET_ADDRESS_MAX])
 {
     uint8_t digest[CMX_SHA256_LEN];
-    uint8_t address[16];
+    struct cmx_ip ip;
     const size_t n = bits / 8;
 
     if (cmx_sha256_of_two(label, strlen(label), data, len, digest))
         return CMX_EIO;
-    memcpy(address, prefix, n);
-    memcpy(address + n, digest, 16 - n);
-    return inet_ntop(AF_INET6, address, out, CMX_FLEET_ADDRESS_MAX) ? CMX_OK : CMX_EIO;
+    memcpy(ip.w, prefix, n);
+    memcpy((uint8_t *)ip.w + n, digest, 16 - n);
+    cmx_ip_text(&ip, out);
+    return CMX_OK;
 }
 
 cmx_err cmx_fleet_device_address(const char *prefix, const void *blob, size_t len, char out[CMX_FLEET_ADDRESS_MAX])

@@ -9,9 +9,10 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/ip.h"
 #include "cmxsafe/core/label.h"
 
-#define CMX_FLEET_ADDRESS_MAX 46 /* the value of INET6_ADDRSTRLEN */
+#define CMX_FLEET_ADDRESS_MAX CMX_IP_TEXT_MAX
 
 /* Reads a prefix such as "fd12:3456:789a::/48". CMX_EINVAL: not a prefix, host bits set, not unicast, or a length that
  * is not a multiple of 8 from 16 to 64. */

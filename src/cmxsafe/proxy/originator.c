@@ -2,17 +2,14 @@
 
 #include <string.h>
 
-#include "cmxsafe/core/text.h"
 #include "cmxsafe/proxy/proxy_v2.h"
 
 #define V1_UNKNOWN "PROXY UNKNOWN\r\n"
-#define ENTRY_MAX (CMX_IP_TEXT_MAX + sizeof "/128")
 
 void cmx_originator_read(struct cmx_originator *o, const char *text, uint32_t port)
 {
     *o = (struct cmx_originator){.port = (uint16_t)port};
-    o->known =
-        port <= UINT16_MAX && cmx_ip_parse(&o->ip, text) && !cmx_ip_is_any(&o->ip) && !cmx_ip_is_multicast(&o->ip);
+    o->known = port <= UINT16_MAX && cmx_ip_parse(&o->ip, text) && cmx_ip_is_host(&o->ip);
 }
 
 bool cmx_originator_is_identity(const struct cmx_originator *o)
@@ -34,26 +31,11 @@ static cmx_err next_prefix(const char **list, struct prefix *p)
     static const char between[] = ", \t";
     const char *begin = *list + strspn(*list, between);
     const size_t len = strcspn(begin, between);
-    char text[ENTRY_MAX], *slash;
-    uint32_t max;
 
     if (!len)
         return CMX_ENOENT;
-    if (len >= sizeof text)
-        return CMX_EINVAL;
     *list = begin + len;
-    memcpy(text, begin, len);
-    text[len] = 0;
-    slash = strchr(text, '/');
-    if (slash)
-        *slash++ = 0;
-    if (!cmx_ip_parse(&p->ip, text))
-        return CMX_EINVAL;
-    max = cmx_ip_is_v4(&p->ip) ? 32 : 128;
-    p->bits = max;
-    if (slash && cmx_text_u32(slash, strlen(slash), &p->bits) != CMX_OK)
-        return CMX_EINVAL;
-    return p->bits <= max ? CMX_OK : CMX_EINVAL;
+    return cmx_ip_parse_prefix(&p->ip, &p->bits, begin, len) ? CMX_OK : CMX_EINVAL;
 }
 
 cmx_err cmx_originator_check_list(const char *list)

@@ -1,9 +1,7 @@
 #include "cmxsafe/proxy/proxy_config.h"
 
-#include <arpa/inet.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/proxy/originator.h"
@@ -460,10 +458,12 @@ bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struc
 
 bool cmx_proxy_address_canonical(const char *host, char out[CMX_PROXY_ADDRESS_MAX])
 {
-    uint8_t bytes[16];
-    int family = strchr(host, ':') ? AF_INET6 : AF_INET;
+    struct cmx_ip ip;
 
-    return inet_pton(family, host, bytes) == 1 && inet_ntop(family, bytes, out, CMX_PROXY_ADDRESS_MAX) != NULL;
+    if (!cmx_ip_parse(&ip, host))
+        return false;
+    cmx_ip_text(&ip, out);
+    return true;
 }
 
 cmx_err cmx_proxy_context_copy(struct cmx_context *out, const struct cmx_context *c)

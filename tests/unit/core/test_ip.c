@@ -10,9 +10,20 @@
 
 static void reads_what_it_writes(void **state)
 {
-    static const char *const same[] = {
-        "0.0.0.0", "10.0.0.1", "255.255.255.255",    "::",         "::1",
-        "1::",     "fd00::17", "fd00:1:2:3:4:5:6:7", "1:0:0:2::3", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"};
+    static const char *const same[] = {"0.0.0.0",
+                                       "10.0.0.1",
+                                       "255.255.255.255",
+                                       "::",
+                                       "::1",
+                                       "1::",
+                                       "fd00::17",
+                                       "fd00:1:2:3:4:5:6:7",
+                                       "1:0:0:2::3",
+                                       "1::2:0:0:3",
+                                       "1:0:2:0:3:0:4:0",
+                                       "::1:d",
+                                       "::ffff:0:a00:1",
+                                       "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"};
     char text[CMX_IP_TEXT_MAX];
     struct cmx_ip ip;
 
@@ -25,6 +36,51 @@ static void reads_what_it_writes(void **state)
     assert_true(cmx_ip_parse(&ip, "FD00:0:00:000:0000::0017"));
     cmx_ip_text(&ip, text);
     assert_string_equal(text, "fd00::17");
+}
+
+/* The bytes after the address are zeros, because a stack that reads them would take them for a part of it. */
+static void check_round_trip(const uint8_t *bytes, bool v4)
+{
+    struct cmx_ip ip[2] = {0}, again;
+    char text[CMX_IP_TEXT_MAX];
+
+    if (v4)
+        cmx_ip_v4(&ip[0], bytes);
+    else
+        cmx_ip_v6(&ip[0], bytes);
+    cmx_ip_text(&ip[0], text);
+    if (!cmx_ip_parse(&again, text) || !cmx_ip_equal(&ip[0], &again))
+        fail_msg("'%s' was not read as the address that it was written for", text);
+}
+
+/* Each address that cmx_ip_text writes is one that cmx_ip_parse reads: addresses with zeros in all possible places, and
+ * random ones. */
+static void every_text_is_read(void **state)
+{
+    static const uint16_t groups[] = {1, 0xd, 0xa0, 0x100, 0xabcd, 0xffff};
+    uint32_t random = 1;
+
+    (void)state;
+    for (unsigned i = 0; i < 256 * sizeof groups / sizeof groups[0]; i++) {
+        const uint16_t group = groups[i / 256];
+        uint8_t b[16];
+
+        for (unsigned k = 0; k < 8; k++) {
+            b[2 * k] = (uint8_t)((i >> k & 1) * (group >> 8));
+            b[2 * k + 1] = (uint8_t)((i >> k & 1) * (group & 0xff));
+        }
+        check_round_trip(b, false);
+        check_round_trip(b, true);
+    }
+    for (unsigned i = 0; i < 20000; i++) {
+        uint8_t b[16];
+
+        for (unsigned k = 0; k < sizeof b; k++) {
+            random = random * 1664525 + 1013904223;
+            b[k] = (uint8_t)(random >> 31 ? random >> 16 : 0);
+        }
+        check_round_trip(b, i & 1);
+    }
 }
 
 static void refuses_all_other_text(void **state)
@@ -110,6 +166,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_it_writes),
+        cmocka_unit_test(every_text_is_read),
         cmocka_unit_test(refuses_all_other_text),
         cmocka_unit_test(compares_prefixes_of_one_family),
     };

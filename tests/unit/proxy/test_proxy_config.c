@@ -249,9 +249,10 @@ static void test_addresses_are_canonical(void **state)
     static const char *const same[][2] = {{"FD00::0001", "fd00::1"},
                                           {"fd00:0:0:0:0:0:0:1", "fd00::1"},
                                           {"::", "::"},
-                                          {"::FFFF:1.2.3.4", "::ffff:1.2.3.4"},
+                                          {"::1:D", "::1:d"},
                                           {"127.0.0.1", "127.0.0.1"}};
-    static const char *const names[] = {"localhost", "cam.cmx", "1.2.3", "fd00::g", "fe80::1%eth0", ""};
+    static const char *const names[] = {"localhost",    "cam.cmx",        "1.2.3",     "fd00::g",
+                                        "fe80::1%eth0", "::ffff:1.2.3.4", "010.0.0.1", ""};
     struct cmx_context c = {.name = "c", .local_port = 1, .remote_port = 1}, copy;
     char out[CMX_PROXY_ADDRESS_MAX];
 
