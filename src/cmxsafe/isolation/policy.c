@@ -63,7 +63,7 @@ static cmx_reason check_addresses(const struct cmx_question *q)
         return CMX_REASON_NONE;
     if (cannot_be_on_a_wire(p) || (q->dir == CMX_IN && cmx_iface_owns(q->iface, &p->src.ip)))
         return CMX_REASON_MARTIAN;
-    if (p->proto == CMX_IP_TCP && (cmx_ip_is_multicast(&p->dst.ip) || (eth && (eth[0] & 1))))
+    if (p->proto == CMX_IP_TCP && eth && (eth[0] & 1))
         return CMX_REASON_MARTIAN;
     return CMX_REASON_NONE;
 }
@@ -221,7 +221,7 @@ static bool may_be_gateway(const struct cmx_isolation *iso, const struct cmx_end
 {
     const struct cmx_iso_gateway *g = iso->config.gateways;
 
-    if (cmx_ip_is_any(&peer->ip) || cmx_ip_is_multicast(&peer->ip) || cmx_ip_is_loopback(&peer->ip))
+    if (!cmx_ip_is_host(&peer->ip) || cmx_ip_is_loopback(&peer->ip))
         return false;
     for (; g < iso->config.gateways + iso->config.n_gateways; g++)
         if (peer->port == g->port && (cmx_ip_is_any(&g->ip) || cmx_ip_equal(&g->ip, &peer->ip)))

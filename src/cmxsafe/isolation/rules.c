@@ -45,7 +45,7 @@ bool cmx_question_is_peer(const struct cmx_question *q, const struct cmx_ip *ip)
 {
     const struct cmx_iso_config *c = &q->iso->config;
 
-    if (cmx_ip_is_any(ip) || cmx_ip_is_multicast(ip))
+    if (!cmx_ip_is_host(ip))
         return false;
     return cmx_ip_equal(&q->iface->router4, ip) || cmx_question_router(q, ip) || cmx_question_is_resolver(q, ip) ||
            is_gateway(c, ip) || cmx_ip_in(c->time_servers, c->n_time_servers, ip) ||

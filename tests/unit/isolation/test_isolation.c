@@ -383,6 +383,43 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(IN(&f), CMX_REASON_MARTIAN);
 }
 
+/* The policy's own way to say that a flow's address is not known yet is no address of a packet; nor is a group's. */
+static void an_end_of_tcp_is_one_host(void **state)
+{
+    const struct cmx_ip nobody[] = {none4, all4, ip4(224, 0, 0, 1)}, nobody6[] = {any6, ip6(0xff02, 1)};
+    struct test_frame f, q;
+
+    (void)state;
+    session_up();
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &any6, 50001, &gw6, 22, now), CMX_OK);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &none4, 40000, &localhost, 81, now), CMX_OK);
+    for (size_t i = 0; i < sizeof nobody / sizeof nobody[0]; i++) {
+        frame_tcp(&f, gw_mac, our_mac, &nobody[i], 50000, &gw, 22, CMX_TCP_ACK, 1001, 9001, 0);
+        assert_int_equal(OUT(&f), CMX_REASON_MARTIAN);
+        frame_tcp(&f, our_mac, gw_mac, &gw, 22, &nobody[i], 50000, CMX_TCP_ACK, 9001, 1001, 0);
+        assert_int_equal(IN(&f), CMX_REASON_MARTIAN);
+        frame_tcp(&f, our_mac, our_mac, &nobody[i], 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
+        assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_MARTIAN);
+        frame_tcp(&f, our_mac, our_mac, &localhost, 81, &nobody[i], 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
+        assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_MARTIAN);
+        /* An ICMP error quotes a segment from that address. */
+        frame_ip(&f, our_mac, gw_mac, &bad, &nobody[i], CMX_IP_ICMP);
+        f.d[f.l4] = 3;
+        frame_tcp(&q, gw_mac, our_mac, &nobody[i], 50000, &gw, 22, CMX_TCP_ACK, 1000, 9001, 0);
+        memcpy(f.d + f.l4 + 8, q.d + 14, 28);
+        f.len += 36;
+        frame_finish(&f);
+        assert_int_equal(IN(&f), CMX_REASON_FORM);
+    }
+    for (size_t i = 0; i < sizeof nobody6 / sizeof nobody6[0]; i++) {
+        frame_tcp(&f, gw_mac, our_mac, &nobody6[i], 50001, &gw6, 22, CMX_TCP_SYN, 1000, 0, 0);
+        assert_int_equal(OUT(&f), CMX_REASON_MARTIAN);
+    }
+    assert_int_equal(we_send(CMX_TCP_ACK, 1001, 9001), CMX_REASON_SESSION);
+    frame_tcp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
+    assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
+}
+
 /* A pair is a connection of the engine to itself. Both ends must be on loopback, and the addresses and ports of both
  * ends must match. No other connection reaches either end. */
 static void pair_is_the_engines_own(void **state)
@@ -1136,6 +1173,7 @@ int main(void)
         T(adopted_session_is_picked_up),
         T(adopted_session_may_still_be_connecting),
         T(loopback_is_the_proxys),
+        T(an_end_of_tcp_is_one_host),
         T(pair_is_the_engines_own),
         T(direct_listener_serves_those_it_is_declared_for),
         T(closed_ports_open_nothing),
