@@ -102,6 +102,7 @@ cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32])
     memset(p->resolvers, 0, sizeof p->resolvers); /* the digest covers only resolvers from the configuration */
     err = isolation_addresses("resolvers", c->isolation.resolvers, p->resolvers, &p->n_resolvers, NULL);
     p->time_names[0] = c->isolation.forwarder;
+    p->time_names[1] = c->isolation.agent_user;
     for (size_t i = 0; i < c->n_contexts; i++)
         p->contexts[i].tasks = p->contexts[i].direct ? c->contexts[i].options.tasks : NULL;
     if (!err)

@@ -18,17 +18,30 @@ static void add(struct digest *d, const void *data, size_t len)
         d->err = cmx_sha256_update(&d->sha, data, len);
 }
 
+/* A number that does not fit is an error. Otherwise two configurations could have the same digest. */
 static void add_u8(struct digest *d, size_t v)
 {
     const uint8_t byte = (uint8_t)v;
 
     add(d, &byte, 1);
+    if (v > UINT8_MAX)
+        d->err = CMX_EINVAL;
 }
 
 static void add_be16(struct digest *d, size_t v)
 {
     add_u8(d, v >> 8);
-    add_u8(d, v);
+    add_u8(d, v & UINT8_MAX);
+}
+
+/* Without this form a policy of 256 contexts could have the digest of one without contexts. */
+static void add_count(struct digest *d, size_t n)
+{
+    const bool is_long = CMX_ISO_CONTEXTS_MAX >= UINT8_MAX && n >= UINT8_MAX;
+
+    add_u8(d, is_long ? UINT8_MAX : n);
+    if (is_long)
+        add_be16(d, n);
 }
 
 /* struct cmx_ip holds IPv4 addresses in their mapped form (RFC 4291 section 2.5.5.2), so every address has 16 bytes. */
@@ -85,7 +98,7 @@ static void add_config(struct digest *d, const struct cmx_iso_config *c)
     add_u8(d, c->ipv6);
     for (size_t i = 0; i < CMX_ISO_CONTROL_MAX; i++)
         add_be16(d, c->control_ports[i]);
-    add_u8(d, c->n_contexts);
+    add_count(d, c->n_contexts);
     for (size_t i = 0; i < c->n_contexts; i++)
         add_context(d, &c->contexts[i]);
     for (size_t i = 1; i < c->n_gateways; i++) {

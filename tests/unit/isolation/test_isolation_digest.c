@@ -90,6 +90,103 @@ static void further_gateways_count(void **state)
     }
 }
 
+/* As many contexts as a configuration may have: the number of contexts does not fit in one byte. */
+static void fill_contexts(struct cmx_iso_config *c, size_t n)
+{
+    sample(c);
+    for (size_t i = 0; i < n; i++)
+        c->contexts[i] = (struct cmx_iso_context){.port = (uint16_t)(i + 1)};
+    c->n_contexts = n;
+}
+
+/* The expected digests were computed with Python's hashlib, as digest.h defines them. */
+static void counts_of_each_size(void **state)
+{
+    static const struct {
+        size_t n;
+        const char *digest;
+    } known[] = {{254, "00368c4ba76766e64809bdc2d0383f4bf54b5f25a67c044c82777b701d72f105"},
+                 {255, "b42f438503361dbe39dfa8dbc2dc0cbcbfdfb179867223849ea02e33e6929fec"},
+                 {CMX_ISO_CONTEXTS_MAX, "18d1e1209ce242987b16f19a26f0e4426ad6248dfbc7759e9d5889148fd97d0b"}};
+    static struct cmx_iso_config c;
+    uint8_t have[32];
+    char hex[65];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        fill_contexts(&c, known[i].n);
+        digest(&c, have);
+        cmx_text_hex_encode(hex, have, 32);
+        assert_string_equal(hex, known[i].digest);
+    }
+}
+
+#define TASKS 257 /* the length of the lists of tasks below; neither of its bytes is NUL */
+#define HASHED (20 + 2 + TASKS)
+
+/* Writes n contexts whose hashed bytes are those of a gateway given by name: `first` begins the gateway's port, address
+ * and name, and the hashed bytes of the others, none of which is NUL, continue the name. Writes the name to `name` and
+ * returns the number of its bytes. */
+static size_t disguise_gateway(struct cmx_iso_context *first, size_t n, const char *tasks, char *name)
+{
+    const size_t len = 15 + (n - 1) * HASHED;
+    char *at = name + 15;
+
+    first[0] = (struct cmx_iso_context){.direct = true, .port = (uint16_t)(len >> 8)}; /* the gateway's port is 256 */
+    memset(&first[0].local, 'a', sizeof first[0].local);
+    *(uint8_t *)&first[0].local = (uint8_t)len;
+    memset(name, 'a', 15);
+    for (size_t i = 1; i < n; i++, at += HASHED) {
+        first[i] = (struct cmx_iso_context){.direct = true, .port = 'a' << 8 | 'a', .tasks = tasks};
+        memset(&first[i].local, 'a', sizeof first[i].local);
+        memset(at, 'a', HASHED);
+        at[0] = at[1] = 1;
+        at[20] = TASKS >> 8;
+        at[21] = TASKS & 0xff;
+    }
+    *at = '\0';
+    return len;
+}
+
+/* 256 contexts, and no context but further gateways whose names look like contexts. */
+static void contexts_are_not_gateways(void **state)
+{
+    static struct cmx_iso_config many, none;
+    static char names[2][65536], tasks[TASKS + 1];
+    uint8_t one[32], two[32];
+
+    (void)state;
+    memset(tasks, 'a', TASKS);
+    sample(&many);
+    sample(&none);
+    assert_true(disguise_gateway(&many.contexts[0], 235, tasks, names[0]) == strlen(names[0]));
+    assert_true(disguise_gateway(&many.contexts[235], 21, tasks, names[1]) == strlen(names[1]));
+    many.n_contexts = 256;
+    none.n_contexts = 0;
+    none.n_gateways = 3;
+    none.gateways[1] = (struct cmx_iso_gateway){.port = 256, .name = names[0]};
+    none.gateways[2] = (struct cmx_iso_gateway){.port = 256, .name = names[1]};
+    digest(&many, one);
+    digest(&none, two);
+    assert_memory_not_equal(one, two, 32);
+}
+
+/* A text whose length does not fit in its two bytes has no digest. */
+static void refuses_a_longer_text(void **state)
+{
+    static char tasks[65537];
+    struct cmx_iso_config c;
+    uint8_t have[32];
+
+    (void)state;
+    memset(tasks, 'a', 65536);
+    sample(&c);
+    c.contexts[1].tasks = tasks;
+    assert_int_equal(cmx_iso_config_digest(&c, have), CMX_EINVAL);
+    tasks[65535] = '\0';
+    digest(&c, have);
+}
+
 static void test_every_rule_counts(void **state)
 {
     struct cmx_iso_config c;
@@ -133,6 +230,9 @@ int main(void)
         cmocka_unit_test(test_vector),
         cmocka_unit_test(test_every_rule_counts),
         cmocka_unit_test(further_gateways_count),
+        cmocka_unit_test(counts_of_each_size),
+        cmocka_unit_test(contexts_are_not_gateways),
+        cmocka_unit_test(refuses_a_longer_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
