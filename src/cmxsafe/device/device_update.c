@@ -34,23 +34,21 @@ static cmx_err add_keys(struct cmx_ota_keys *keys, const char *text)
 
     if (strstr(text, "PUBLIC KEY"))
         return cmx_ota_keys_add(keys, text);
-    while (*text) {
-        size_t n;
+    text += strspn(text, " ,");
+    do {
+        const size_t n = strcspn(text, " ,");
         cmx_err err;
 
-        text += strspn(text, " ,");
-        n = strcspn(text, " ,");
-        if (n == 0)
-            break;
         if (n >= sizeof one)
             return CMX_EFORMAT;
         memcpy(one, text, n);
         one[n] = '\0';
-        err = cmx_ota_keys_add(keys, one);
+        err = cmx_ota_keys_add(keys, one); /* a text without a key is an error too */
         if (err)
             return err;
         text += n;
-    }
+        text += strspn(text, " ,");
+    } while (*text);
     return CMX_OK;
 }
 
@@ -129,7 +127,8 @@ static cmx_err run_updates(const struct cmx_settings *settings)
         return no_service(CMX_ENOTSUP, "the platform has no slots");
     update.config.policy.keys.n = 0;
     update.running = true;
-    if (key && add_keys(&update.config.policy.keys, key)) /* a key that cannot be read must not turn the check off */
+    if (key && *key &&
+        add_keys(&update.config.policy.keys, key)) /* a key that cannot be read must not turn the check off */
         err = no_service(CMX_EINVAL, "the public key is not P-256; 'cmxsafe image key' prints one");
     else
         err = serve_and_watch();

@@ -95,12 +95,15 @@ static void no_service(const struct cmx_ota_config *config, const char *key, cmx
 /* A new image whose update service does not start could never be replaced, so the device returns to the old image. */
 static void test_an_image_without_updates_is_rolled_back(void **state)
 {
-    struct cmx_ota_config config = {.slots = {.status = get_status, .rollback = roll_back}};
+    static const char *const no_keys[] = {"not a key", " ", ",",
+                                          ", ,"}; /* a list without a key does not mean "no key" */
+    struct cmx_ota_config config = {.address = "no address", .slots = {.status = get_status, .rollback = roll_back}};
 
     (void)state;
-    no_service(&config, "not a key", CMX_EINVAL, "no update service: the public key is not P-256");
-    rollbacks = restarts = 0;
-    config.address = "no address";
+    for (size_t i = 0; i < sizeof no_keys / sizeof no_keys[0]; i++) {
+        no_service(&config, no_keys[i], CMX_EINVAL, "no update service: the public key is not P-256");
+        rollbacks = restarts = 0;
+    }
     no_service(&config, "", CMX_EINVAL, "cannot serve on port 8989");
 }
 
