@@ -260,18 +260,25 @@ static bool has_place(struct run *r, unsigned extra)
     return r->live.relays_open < max && !r->pressed;
 }
 
-/* Returns how many bytes of heap must be free for a connection of r. 32 bits are enough to compare ages. */
-static size_t heap_floor(const struct session *s, const struct run *r)
+/* Returns how many bytes of heap must be free for a connection of r, and counts the connection before the heap is
+ * checked, so that sessions that do this at the same time count each other's connections. cmx_relay_count_bulk corrects
+ * the number if the connection is then refused. */
+static size_t heap_floor(struct session *s, const struct run *r)
 {
-    size_t floor = CMX_RELAY_HEAP_FLOOR;
-
     if (!r->cfg.high_bw)
-        return floor;
-    floor += CMX_RELAY_HEAP_BULK;
+        return CMX_RELAY_HEAP_FLOOR;
+    s->bulk++;
+    return CMX_RELAY_HEAP_FLOOR + (atomic_fetch_add(&s->engine->bulk, 1) + 1) * CMX_RELAY_HEAP_BULK;
+}
+
+void cmx_relay_count_bulk(struct session *s)
+{
+    unsigned n = 0;
+
     for (const struct relay *x = s->relays; x; x = x->next)
-        if (x->run->cfg.high_bw && (uint32_t)(s->now_ms - x->created_ms) < CMX_RELAY_BULK_MS)
-            floor += CMX_RELAY_HEAP_BULK;
-    return floor;
+        n += x->run->cfg.high_bw && (uint32_t)(s->now_ms - x->created_ms) < CMX_RELAY_BULK_MS; /* 32 bits are enough */
+    atomic_fetch_add(&s->engine->bulk, n - s->bulk);
+    s->bulk = n;
 }
 
 /* Creates a relay for a connection from the client with the address `from`. If the connection must be refused, counts
@@ -288,9 +295,9 @@ static struct relay *relay_admit(struct session *s, struct run *r, unsigned extr
         return x;
     }
     if (!place)
-        cmx_log_limited(CMX_LOG_WARN, TAG, "%s: connection from %.46s refused: %u %s", r->cfg.name, from,
-                        r->pressed ? r->places - r->live.relays_open : r->live.relays_open,
-                        r->pressed ? "wait for the gateway's CLOSE" : "are open");
+        cmx_log_limited(CMX_LOG_WARN, TAG,
+                        "%s: connection from %.46s refused: %u are open, %u wait for the gateway's CLOSE", r->cfg.name,
+                        from, r->live.relays_open, r->places - r->live.relays_open);
     cmx_relay_event_refused(s, r, from, place ? CMX_ENOMEM : CMX_EBUSY);
     return NULL;
 }

@@ -11,6 +11,9 @@ void cmx_relay_accept_channel(struct session *s, struct run *r, cmx_ssh_open *o)
  * it; takes ownership of fd. */
 void cmx_relay_accept_local(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer);
 
+/* Updates s->bulk and engine->bulk. Call before each wait, and when the last relay has ended. */
+void cmx_relay_count_bulk(struct session *s);
+
 /* Returns the poll events to wait for on the local socket; 0: none. */
 short cmx_relay_events(const struct relay *x, const struct session *s);
 

@@ -180,6 +180,7 @@ void cmx_session_serve_end(struct session *s, cmx_err cause)
     for (struct relay *x = s->relays; x; x = x->next)
         cmx_relay_kill(x, s, cause ? cause : CMX_ENOENT);
     free_dead(s);
+    cmx_relay_count_bulk(s);
     for (struct run *r = s->runs; r; r = r->next) {
         close_listener(s, r);
         cmx_session_publish(r);
@@ -410,6 +411,7 @@ cmx_err cmx_session_serve(struct session *s)
         if (err)
             break;
         fill_polls(s);
+        cmx_relay_count_bulk(s);
         wait = more || s->stirred ? 0 : wait_ms(s);
         cmx_session_rests(s, (uint32_t)wait);
         wait_polls(s, wait);

@@ -62,6 +62,7 @@ struct engine {
     struct cmx_mutex lock;
     struct cmx_proxy_hooks hooks; /* constant after the start */
     atomic_bool updating;         /* set by cmx_proxy_set_updating */
+    atomic_uint bulk;             /* sum of the member `bulk` of all sessions */
     struct session *sessions;     /* the lock guards changes to the list */
     /* All sessions connect to the same gateway: in a fleet, only one gateway at a time holds the device's identity. The
      * lock guards `turn` and `n_up`. */
@@ -80,6 +81,7 @@ struct session {
     struct cmx_lookup *lookup; /* look-up of the gateway's name; NULL: none */
     struct relay *relays;
     size_t n_relays; /* number of relays in `relays` and in `resting` */
+    unsigned bulk;   /* number of relays of high_bw contexts that are younger than CMX_RELAY_BULK_MS */
     struct pollfd *polls;
     size_t n_polls, polls_cap;
     uint8_t *scratch; /* one chunk on its way from a local socket to libssh; NULL: not allocated */

@@ -10,7 +10,7 @@ python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
 # With an idle timeout all connections stay in the event loop, as they do on a device. For lack of memory, the
 # engine closes only connections in the loop.
-start_proxy events=1 -- "stream,$S,$STREAM,high=1,idle=600,session=camera" "sound,$S,$SOUND,high=1,idle=600,session=camera" "web,$S,$WEB"
+start_proxy events=1 -- "stream,$S,$STREAM,high=1,idle=600,session=camera" "sound,$S,$SOUND,high=1,idle=600,session=microphone" "web,$S,$WEB"
 up
 client() { timeout 30 python3 "$ROOT/tests/e2e/client.py" "$@"; }
 echoes() { client "$1" sink 1000 >/dev/null 2>&1; }
@@ -25,7 +25,7 @@ except ConnectionError: pass' "$1" &
     PIDS+=("$HOLD")
 }
 ends() { ! kill -0 "$1" 2>/dev/null; }
-# streams FIELD: prints the sum of a field of the status of the two contexts with streams, which share a session.
+# streams FIELD: prints the sum of a field of the status of the two contexts with streams, each of which has its own session.
 streams() { echo $(($(status_of stream "$1") + $(status_of sound "$1"))); }
 streams_are() { [ "$(streams "$1")" = "$2" ]; }
 
