@@ -279,13 +279,13 @@ static void on_update(cmx_ota_event event, const char *text)
     }
 }
 
-/* The keys in NVS replace the built-in ones. If the keys in NVS cannot be read, the device must not accept unsigned
- * images: "unreadable" is not a valid key, so the update service does not start. */
+/* The keys in NVS, unless the text is empty, replace the built-in ones. If the keys in NVS cannot be read, the device
+ * must not accept unsigned images: "unreadable" is not a valid key, so the update service does not start. */
 static const char *update_key(void)
 {
     cmx_err err = cmx_nvs_get("update_key", esp.update_key, sizeof esp.update_key);
 
-    if (err == CMX_ENOENT)
+    if (err == CMX_ENOENT || (!err && !esp.update_key[0]))
         return CONFIG_CMX_OTA_PUBLIC_KEY;
     return err ? "unreadable" : esp.update_key;
 }

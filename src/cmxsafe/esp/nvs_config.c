@@ -36,12 +36,10 @@ cmx_err cmx_nvs_init(void)
     esp_err_t rc = nvs_flash_init(); /* decrypts the storage if CONFIG_NVS_ENCRYPTION is set */
 
     if (rc == ESP_ERR_NVS_NO_FREE_PAGES || rc == ESP_ERR_NVS_NEW_VERSION_FOUND) {
-        cmx_log(CMX_LOG_WARN, "config",
-                "NVS is full or was written by a newer version: erasing it, with its settings and the SSH key; the "
-                "built-in settings apply");
-        rc = nvs_flash_erase();
-        if (rc == ESP_OK)
-            rc = nvs_flash_init();
+        cmx_log(CMX_LOG_ERROR, "config",
+                "NVS has no free page or was written by a newer version: the built-in settings apply, and no update is "
+                "accepted; erase the partition \"nvs\" and set its settings again");
+        return CMX_OK;
     }
     return from_nvs(rc);
 }

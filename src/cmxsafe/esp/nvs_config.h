@@ -15,8 +15,10 @@ extern "C" {
 
 #define CMX_NVS_NAMESPACE "cmxsafe"
 
-/* Opens the storage. Erases a partition that is full or was written by a newer version of NVS, and logs that. Does
- * nothing if the application called nvs_flash_init before. CMX_EIO: no usable "nvs" partition. */
+/* Opens the storage. Does nothing if the application called nvs_flash_init before. A partition without a free page, or
+ * written by a newer version of NVS, is not erased: it may have the only key that updates must be signed with, without
+ * which the device would accept unsigned images. CMX_OK is then returned too, so that the device starts and isolates
+ * itself, and each function below fails with CMX_EIO. CMX_EIO: no usable "nvs" partition. */
 CMX_MUST_USE cmx_err cmx_nvs_init(void);
 
 /* Reads a setting. key has at most 15 characters. The keys are "gateway", "port", "user", "host_key", "key",

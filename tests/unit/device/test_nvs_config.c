@@ -1,0 +1,179 @@
+/* The settings of an ESP32 in NVS, with a partition that holds one text. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* port/linux has these functions too. */
+#define cmx_port_secret_read nvs_secret_read
+#define cmx_port_secret_create nvs_secret_create
+#define cmx_port_secret_is_encrypted nvs_secret_is_encrypted
+#define CONFIG_NVS_ENCRYPTION 0
+#define ESP_PLATFORM
+#include "cmxsafe/esp/nvs_config.c"
+
+static esp_err_t state_of_flash; /* what nvs_flash_init finds */
+static bool initialized;
+static unsigned erased;
+static char stored_key[16], stored_text[32]; /* "": nothing is stored */
+
+esp_err_t nvs_flash_init(void)
+{
+    initialized = state_of_flash == ESP_OK;
+    return state_of_flash;
+}
+
+esp_err_t nvs_flash_erase(void)
+{
+    erased++;
+    stored_key[0] = 0;
+    state_of_flash = ESP_OK;
+    return ESP_OK;
+}
+
+esp_err_t nvs_open(const char *name, nvs_open_mode_t mode, nvs_handle_t *out)
+{
+    (void)mode;
+    assert_string_equal(name, "cmxsafe");
+    *out = 1;
+    return initialized ? ESP_OK : ESP_ERR_NVS_NOT_INITIALIZED;
+}
+
+void nvs_close(nvs_handle_t nvs)
+{
+    assert_int_equal(nvs, 1);
+}
+
+esp_err_t nvs_commit(nvs_handle_t nvs)
+{
+    assert_int_equal(nvs, 1);
+    return ESP_OK;
+}
+
+esp_err_t nvs_erase_key(nvs_handle_t nvs, const char *key)
+{
+    (void)nvs;
+    if (strcmp(key, stored_key) != 0)
+        return ESP_ERR_NVS_NOT_FOUND;
+    stored_key[0] = 0;
+    return ESP_OK;
+}
+
+esp_err_t nvs_get_blob(nvs_handle_t nvs, const char *key, void *out, size_t *len)
+{
+    const size_t cap = *len;
+
+    (void)nvs;
+    if (strcmp(key, stored_key) != 0)
+        return ESP_ERR_NVS_NOT_FOUND;
+    *len = strlen(stored_text) + 1;
+    if (out && *len > cap)
+        return ESP_ERR_NVS_INVALID_LENGTH;
+    if (out)
+        memcpy(out, stored_text, *len);
+    return ESP_OK;
+}
+
+esp_err_t nvs_get_str(nvs_handle_t nvs, const char *key, char *out, size_t *len)
+{
+    return nvs_get_blob(nvs, key, out, len);
+}
+
+esp_err_t nvs_set_str(nvs_handle_t nvs, const char *key, const char *value)
+{
+    (void)nvs;
+    if (strlen(value) >= sizeof stored_text)
+        return ESP_ERR_NVS_NOT_ENOUGH_SPACE;
+    strcpy(stored_key, key);
+    strcpy(stored_text, value);
+    return ESP_OK;
+}
+
+esp_err_t nvs_set_blob(nvs_handle_t nvs, const char *key, const void *value, size_t len)
+{
+    (void)nvs;
+    (void)key;
+    (void)value;
+    (void)len;
+    return ESP_ERR_NVS_NOT_ENOUGH_SPACE;
+}
+
+esp_err_t nvs_get_u32(nvs_handle_t nvs, const char *key, uint32_t *out)
+{
+    (void)nvs;
+    (void)key;
+    (void)out;
+    return ESP_ERR_NVS_NOT_FOUND;
+}
+
+esp_err_t nvs_set_u32(nvs_handle_t nvs, const char *key, uint32_t value)
+{
+    (void)nvs;
+    assert_string_equal(key, "boots");
+    assert_int_equal(value, 1);
+    return ESP_OK;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    state_of_flash = ESP_OK;
+    initialized = false;
+    erased = 0;
+    stored_key[0] = 0;
+    return 0;
+}
+
+static void stores_and_reads(void **state)
+{
+    char text[8];
+
+    (void)state;
+    assert_int_equal(cmx_nvs_init(), CMX_OK);
+    assert_int_equal(cmx_nvs_get("update_key", text, sizeof text), CMX_ENOENT);
+    assert_int_equal(cmx_nvs_set("update_key", "key"), CMX_OK);
+    assert_int_equal(cmx_nvs_get("update_key", text, sizeof text), CMX_OK);
+    assert_string_equal(text, "key");
+    assert_int_equal(cmx_nvs_set("update_key", "longer text"), CMX_OK);
+    assert_int_equal(cmx_nvs_get("update_key", text, sizeof text), CMX_ENOSPC);
+    assert_int_equal(cmx_nvs_set("update_key", NULL), CMX_OK);
+    assert_int_equal(cmx_nvs_get("update_key", text, sizeof text), CMX_ENOENT);
+    assert_int_equal(cmx_nvs_count_boot(), 1);
+}
+
+/* A partition that cannot be read is kept, and its settings are not taken for settings that are not there: the device
+ * would accept unsigned images, and make a new SSH key. */
+static void keeps_what_it_cannot_read(void **state)
+{
+    static const esp_err_t states[] = {ESP_ERR_NVS_NO_FREE_PAGES, ESP_ERR_NVS_NEW_VERSION_FOUND};
+    uint8_t secret[CMX_PORT_SECRET_LEN] = {1};
+    char text[8];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+        strcpy(stored_key, "update_key");
+        state_of_flash = states[i];
+        assert_int_equal(cmx_nvs_init(), CMX_OK); /* the device starts, with isolation */
+        assert_int_equal(erased, 0);
+        assert_int_equal(cmx_nvs_get("update_key", text, sizeof text), CMX_EIO);
+        assert_int_equal(cmx_nvs_set("update_key", "key"), CMX_EIO);
+        assert_int_equal(nvs_secret_read(secret), CMX_EIO);
+        assert_int_equal(nvs_secret_create(secret), CMX_EIO);
+        assert_int_equal(cmx_nvs_count_boot(), 0);
+    }
+    state_of_flash = ESP_ERR_NOT_FOUND; /* there is no partition */
+    assert_int_equal(cmx_nvs_init(), CMX_EIO);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(stores_and_reads, set_up),
+        cmocka_unit_test_setup(keeps_what_it_cannot_read, set_up),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
