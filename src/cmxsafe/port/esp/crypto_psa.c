@@ -200,8 +200,7 @@ static cmx_err import_scalar(const uint8_t scalar[CMX_P256_SCALAR_LEN], psa_key_
     psa_set_key_bits(&attributes, 256);
     psa_set_key_usage_flags(&attributes, usage);
     psa_set_key_algorithm(&attributes, PSA_ALG_ECDSA(PSA_ALG_SHA_256));
-    err = from_psa(psa_import_key(&attributes, scalar, CMX_P256_SCALAR_LEN, key));
-    return err && err != CMX_ENOMEM ? CMX_EINVAL : err;
+    return from_psa(psa_import_key(&attributes, scalar, CMX_P256_SCALAR_LEN, key));
 }
 
 cmx_err cmx_p256_public(const uint8_t scalar[CMX_P256_SCALAR_LEN], uint8_t pub[CMX_P256_PUBLIC_LEN])
