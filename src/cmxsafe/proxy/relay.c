@@ -309,6 +309,8 @@ void cmx_relay_accept_channel(struct session *s, struct run *r, cmx_ssh_open *o)
     struct relay *x = relay_admit(s, r, tentative, tentative ? RELAY_TENTATIVE : RELAY_LOOKUP, from);
 
     if (!x) {
+        if (tentative)
+            cmx_probe_excuse(r);
         cmx_ssh_refuse(o);
         return;
     }
@@ -319,8 +321,10 @@ void cmx_relay_accept_channel(struct session *s, struct run *r, cmx_ssh_open *o)
         return;
     }
     x->deadline_ms = cmx_session_in(s, TENTATIVE_MS);
-    if (cmx_ssh_accept(s->ssh, o, &cmx_relay_flow_handlers, x, &x->channel))
+    if (cmx_ssh_accept(s->ssh, o, &cmx_relay_flow_handlers, x, &x->channel)) {
+        cmx_probe_excuse(r);
         finish(x, s, CMX_ECLOSED);
+    }
 }
 
 void cmx_relay_accept_local(struct session *s, struct run *r, int fd, const struct sockaddr_storage *peer)

@@ -26,7 +26,7 @@ struct probe {
     struct cmx_ssh_channel *channel;
     uint64_t next_ms;  /* PROBE_WAITING: when the next probe starts; OPENING, SENT: when this step times out */
     unsigned failures; /* failed probes in a row */
-    bool seen;         /* the token came back */
+    bool seen;         /* the token, or a connection that could not be accepted, came back */
     bool gone;         /* the gateway closed the channel */
     uint8_t token[CMX_PROBE_TOKEN_LEN];
 };

@@ -21,6 +21,15 @@ counted=$(($(status_of echo total) - 35))
 [ "$counted" -ge 0 ] && [ "$counted" -le $(((SECONDS - began) / 2)) ] || fail "$counted probes are counted as connections: $(ask status)"
 ok "probes pass, clients notice nothing"
 
+ask heap 16383 >/dev/null # too little for a new connection, the probe's included
+refused=$(status_of echo refused)
+more_refused() { [ "$(status_of echo refused)" -ge $((refused + 3)) ]; }
+wait_for 30 more_refused || fail "the probes' connections are not refused: $(ask status)"
+ask heap 100000 >/dev/null
+lacks "replacing" "$TMP/proxy.log" && status_is echo sessions 1 || fail "a probe failed because its connection was refused: $(ask status)"
+client "$R" sink 1000 || fail "a client with enough heap again"
+ok "a lack of heap is no failure of the listener"
+
 # A rule on the gateway diverts the listener's port. The gateway needs its own network namespace for this, and therefore root.
 if [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null; then
     quit_proxy
