@@ -114,4 +114,27 @@ fi
 wait_for 40 grep -q "heap: .* free" "$TMP/two.log" || fail "no figures in the log"
 grep -hoE "heap: .*|task .*: stack .*" "$TMP/one.log" "$TMP/two.log" | sort | uniq -c | sort -k2 | tail -n 40
 esp_stop two
+
+# A chip whose NVS a newer version of ESP-IDF wrote must not lose it, nor accept unsigned images because it has no key.
+nvs() { tail -c +$((0x9001)) "$TMP/three.flash" | head -c $((0x5000)) | sha256sum; }
+esp_flash three
+esp_efuse three
+python3 - "$TMP/three.flash" <<'PY' || fail "NVS cannot be changed"
+import sys, zlib
+from pathlib import Path
+flash = bytearray(Path(sys.argv[1]).read_bytes())
+for page in range(0x9000, 0xE000, 0x1000):
+    if flash[page:page + 4] != b"\xff" * 4: # the page is in use
+        flash[page + 8] = 0xFD # the version; 0xfe is the present one
+        flash[page + 28:page + 32] = zlib.crc32(flash[page + 4:page + 28], 0xFFFFFFFF).to_bytes(4, "little")
+Path(sys.argv[1]).write_bytes(flash)
+PY
+before=$(nvs)
+esp_boot three
+esp_logs three "config: NVS has no free page or was written by a newer version" || fail "NVS is read"
+esp_logs three "ota: no update service" || fail "the update service starts"
+esp_silent three
+esp_stop three
+[ "$(nvs)" = "$before" ] || fail "NVS was changed"
+ok "an NVS that cannot be read is kept, and no update is accepted"
 stop_gateway
