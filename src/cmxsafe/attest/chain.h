@@ -17,10 +17,6 @@
 
 #include "cmxsafe/attest/ranges.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_CHUNK 4096
 #define CMX_CHALLENGE_MAX 512
 
@@ -53,7 +49,3 @@ CMX_MUST_USE cmx_err cmx_chain_init(struct cmx_chain *c, const struct cmx_ranges
                                     size_t challenge_len);
 bool cmx_chain_want(struct cmx_chain *c, uint32_t *offset, uint8_t **dst, size_t *len);
 void cmx_chain_message(struct cmx_chain *c, const uint8_t **msg, size_t *len);
-
-#ifdef __cplusplus
-}
-#endif

@@ -16,10 +16,6 @@
 #include "cmxsafe/attest/measure.h"
 #include "cmxsafe/attest/ranges.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_EVIDENCE_PROFILE "tag:cmxsafe.eu,2025:evidence-3" /* RFC 4151 */
 #define CMX_EVIDENCE_TYPE "application/eat+cwt"
 #define CMX_EVIDENCE_UEID_LEN 33
@@ -106,7 +102,3 @@ CMX_MUST_USE cmx_err cmx_evidence_verify_signed(const void *token, size_t len, c
 const char *cmx_evidence_key_holder_name(cmx_key_holder k);
 const char *cmx_evidence_flash_encryption_name(cmx_flash_encryption f);
 const char *cmx_evidence_debug_state_name(cmx_debug_state d);
-
-#ifdef __cplusplus
-}
-#endif

@@ -15,10 +15,6 @@
 #include "cmxsafe/attest/ranges.h"
 #include "cmxsafe/port/crypto.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_NONCE_MIN 8 /* RFC 9711 section 4.1 */
 #define CMX_NONCE_MAX 64
 
@@ -33,7 +29,3 @@ CMX_MUST_USE cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[3
 CMX_MUST_USE cmx_err cmx_measure_chunk(struct cmx_sha256 *h, const uint8_t *chunk, size_t len);
 
 CMX_MUST_USE cmx_err cmx_measure_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN]);
-
-#ifdef __cplusplus
-}
-#endif

@@ -8,10 +8,6 @@
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/why.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_RANGES_MAX 16
 #define CMX_RANGES_TEXT_MAX (CMX_RANGES_MAX * 22) /* "0x00000000-0x00000000," */
 #define CMX_ATTEST_START 0x10000u                 /* where applications begin, as in CMXsafe-ESP32 */
@@ -40,7 +36,3 @@ CMX_MUST_USE cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, 
 
 /* Appends the text form. CMX_ENOSPC: out is too small. */
 CMX_MUST_USE cmx_err cmx_ranges_print(const struct cmx_ranges *ranges, struct cmx_buf *out);
-
-#ifdef __cplusplus
-}
-#endif

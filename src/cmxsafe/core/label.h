@@ -12,10 +12,6 @@
 
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Labels with which the input of a hash or MAC begins. "NUL included": the input contains the label's NUL too. */
 #define CMX_DOMAIN_MEASUREMENT "cmxsafe measurement 3"       /* attest/measure.h; NUL included */
 #define CMX_DOMAIN_POLICY "cmxsafe policy 1"                 /* isolation/digest.h; NUL included */
@@ -47,7 +43,3 @@ void cmx_label_message(cmx_label label, uint8_t counter, uint8_t out[CMX_LABEL_L
 /* A function that computes HMAC-SHA256 with the hardware key, as cmx_port_hw_hmac does. arg: the caller's argument,
  * passed through. */
 typedef cmx_err (*cmx_hmac_fn)(void *arg, const void *msg, size_t len, uint8_t out[32]);
-
-#ifdef __cplusplus
-}
-#endif

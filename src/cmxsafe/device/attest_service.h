@@ -11,10 +11,6 @@
 #include "cmxsafe/attest/evidence.h"
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_ATTEST_PORT 8888
 #define CMX_ATTEST_QUEUE 2
 
@@ -36,7 +32,3 @@ uint16_t cmx_attest_port(void);
 
 /* Stops the service, and waits for running requests. Safe when the service is not running. */
 void cmx_attest_stop(void);
-
-#ifdef __cplusplus
-}
-#endif

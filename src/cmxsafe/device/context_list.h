@@ -6,14 +6,6 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/device/device_settings.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Reads the next word, and moves *text past it. CMX_ENOENT: there is no further word. CMX_EFORMAT: the word is not a
  * context; *text and *out are then unchanged. */
 CMX_MUST_USE cmx_err cmx_context_list_next(const char **text, TaskParameters *out);
-
-#ifdef __cplusplus
-}
-#endif

@@ -7,10 +7,6 @@
 #include "cmxsafe/isolation/policy.h"
 #include "cmxsafe/port/filter.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_DROPS_LINES 5
 #define CMX_DROPS_LINE_S 2
 
@@ -42,7 +38,3 @@ bool cmx_drops_take(struct cmx_drops *d, struct cmx_drop *out);
 
 /* Logs a drop. Must not be called while the filter's lock is held. */
 void cmx_drop_log(const struct cmx_drop *d);
-
-#ifdef __cplusplus
-}
-#endif

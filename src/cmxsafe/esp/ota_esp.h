@@ -4,15 +4,7 @@
 
 #include "cmxsafe/ota/slots.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Requires a partition table with two OTA slots and, for confirmation and rollback,
  * CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE.
  */
 struct cmx_slots cmx_esp_slots(void);
-
-#ifdef __cplusplus
-}
-#endif

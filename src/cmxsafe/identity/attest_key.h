@@ -10,10 +10,6 @@
 
 #include "cmxsafe/identity/identity.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_ATTEST_KEY_TYPE "cmxsafe-attest-1"
 #define CMX_ATTEST_KEY_LINE_MAX 256 /* bytes, NUL included */
 
@@ -34,7 +30,3 @@ CMX_MUST_USE cmx_err cmx_attest_key_print(const struct cmx_attest_key *k, struct
  * Does not check whether the point is on the curve: verifying a signature checks it, and fails with CMX_EINVAL if it is
  * not. */
 CMX_MUST_USE cmx_err cmx_attest_key_parse(const char *text, size_t len, struct cmx_attest_key *out);
-
-#ifdef __cplusplus
-}
-#endif

@@ -12,10 +12,6 @@
 #include "cmxsafe/core/label.h"
 #include "cmxsafe/port/crypto.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_UEID_LEN 33              /* 0x01 (RAND) and 256 bits, RFC 9711 section 4.2.1.1 */
 #define CMX_IDENTITY_PRIVATE_MAX 512 /* size of cmx_identity_ssh_private's buffer, in bytes */
 #define CMX_IDENTITY_PUBLIC_MAX 256
@@ -55,7 +51,3 @@ CMX_MUST_USE cmx_err cmx_identity_key_load(void *arg, struct cmx_buf *out);
 
 /* Calls cmx_port_hw_hmac; has the type cmx_hmac_fn. */
 CMX_MUST_USE cmx_err cmx_identity_hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
-
-#ifdef __cplusplus
-}
-#endif

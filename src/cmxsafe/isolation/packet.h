@@ -12,10 +12,6 @@
 #include "cmxsafe/core/ip.h"
 #include "cmxsafe/isolation/reason.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_ETH_IPV4 0x0800
 #define CMX_ETH_ARP 0x0806
 #define CMX_ETH_VLAN 0x8100
@@ -107,9 +103,5 @@ static inline uint32_t cmx_packet_u16(const uint8_t *p)
 static inline uint32_t cmx_packet_u32(const uint8_t *p)
 {
     return cmx_packet_u16(p) << 16 | cmx_packet_u16(p + 2);
-}
-#endif
-
-#ifdef __cplusplus
 }
 #endif

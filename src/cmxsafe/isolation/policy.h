@@ -18,10 +18,6 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/isolation/policy_state.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct cmx_decision {
     cmx_verdict verdict;
     cmx_reason why;
@@ -66,7 +62,3 @@ const struct cmx_iso_context *cmx_isolation_context(const struct cmx_isolation *
 
 /* Returns the number of open sockets. */
 size_t cmx_isolation_flows(const struct cmx_isolation *iso);
-
-#ifdef __cplusplus
-}
-#endif

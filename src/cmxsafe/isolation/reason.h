@@ -3,10 +3,6 @@
 
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 typedef enum { CMX_DENY = 0, CMX_ALLOW = 1 } cmx_verdict;
 
 /* The status has one counter for each value, in this order; reason.c has the names. */
@@ -63,7 +59,3 @@ const char *cmx_reason_denial_name(cmx_reason why);
 
 /* Returns CMX_ALLOW exactly for the values from CMX_REASON_FIRST_ALLOWED on. */
 cmx_verdict cmx_reason_verdict(cmx_reason why);
-
-#ifdef __cplusplus
-}
-#endif

@@ -17,10 +17,6 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/why.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_GATEWAYS_MAX 8
 #define CMX_GATEWAYS_TEXT_MAX 256 /* maximum size of the list in bytes, NUL included */
 
@@ -60,7 +56,3 @@ void cmx_gateway_turn_next(struct cmx_gateway_turn *t, const struct cmx_gateway_
 /* Call when the gateway t->at has worked: begins a new round. If t->at fails later, every other gateway is tried before
  * t->at is tried again. */
 void cmx_gateway_turn_worked(struct cmx_gateway_turn *t);
-
-#ifdef __cplusplus
-}
-#endif
