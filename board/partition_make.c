@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "board/board.h"
-#include "cmxsafe/core/buf.h"
+#include "cmxsafe/ota/bytes.h"
 
 #define SLOT_ALIGN 0x10000u /* an application begins on a page of the flash cache */
 
-enum { TYPE_APP = 0, TYPE_DATA = 1 };
+enum { TYPE_APP = 0, TYPE_DATA = 1, ENTRY_LEN = 32 };
 
 struct partition {
     const char *label;
@@ -15,38 +15,24 @@ struct partition {
     uint32_t offset, size;
 };
 
-static cmx_err put_le32(struct cmx_buf *b, uint32_t v)
+static void put_entry(uint8_t *at, const struct partition *p)
 {
-    uint8_t bytes[4] = {(uint8_t)v, (uint8_t)(v >> 8), (uint8_t)(v >> 16), (uint8_t)(v >> 24)};
-
-    return cmx_buf_put(b, bytes, sizeof bytes);
+    memset(at, 0, ENTRY_LEN);
+    cmx_put_le16(at, 0x50aa);
+    at[2] = p->type;
+    at[3] = p->subtype;
+    cmx_put_le32(at + 4, p->offset);
+    cmx_put_le32(at + 8, p->size);
+    memcpy(at + 12, p->label, strlen(p->label));
 }
 
-static cmx_err put_entry(struct cmx_buf *b, const struct partition *p)
+/* Writes to `at` the MD5 of the entries in out, which end there. */
+static cmx_err put_md5(const uint8_t *out, uint8_t *at)
 {
-    const uint8_t magic[2] = {0xaa, 0x50};
-    char label[16] = "";
-    cmx_err err = cmx_buf_put(b, magic, sizeof magic);
-
-    memcpy(label, p->label, strlen(p->label));
-    err = err ? err : cmx_buf_put_u8(b, p->type);
-    err = err ? err : cmx_buf_put_u8(b, p->subtype);
-    err = err ? err : put_le32(b, p->offset);
-    err = err ? err : put_le32(b, p->size);
-    err = err ? err : cmx_buf_put(b, label, sizeof label);
-    return err ? err : put_le32(b, 0); /* the entry's flags */
-}
-
-/* Appends the MD5 of the entries before it. */
-static cmx_err put_md5(struct cmx_buf *b)
-{
-    uint8_t entry[32] = {0xeb, 0xeb};
     unsigned len = 0;
 
-    memset(entry + 2, 0xff, 14);
-    if (EVP_Digest(cmx_buf_data(b), cmx_buf_len(b), entry + 16, &len, EVP_md5(), NULL) != 1 || len != 16)
-        return CMX_EIO;
-    return cmx_buf_put(b, entry, sizeof entry);
+    cmx_put_le16(at, 0xebeb);
+    return EVP_Digest(out, (size_t)(at - out), at + 16, &len, EVP_md5(), NULL) == 1 && len == 16 ? CMX_OK : CMX_EIO;
 }
 
 uint32_t board_slot_size(uint32_t flash_size)
@@ -64,14 +50,12 @@ cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t flash_size)
         {"ota_0", TYPE_APP, 0x10, BOARD_APP_AT, slot},
         {"ota_1", TYPE_APP, 0x11, BOARD_APP_AT + slot, slot},
     };
-    struct cmx_buf b;
-    cmx_err err = CMX_OK;
+    uint8_t *at = out;
 
     if (flash_size < 1u << 20 || flash_size > 128u << 20 || (flash_size & (flash_size - 1)))
         return CMX_EINVAL;
     memset(out, 0xff, BOARD_PTABLE_LEN);
-    cmx_buf_init(&b, out, BOARD_PTABLE_LEN);
-    for (size_t i = 0; i < sizeof table / sizeof table[0] && err == CMX_OK; i++)
-        err = put_entry(&b, &table[i]);
-    return err ? err : put_md5(&b);
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++, at += ENTRY_LEN)
+        put_entry(at, &table[i]);
+    return put_md5(out, at);
 }

@@ -111,15 +111,20 @@ void status_line(const struct status_view *v, char *out, size_t cap)
 
 /* ---- JSON ---- */
 
-static void json_refusal(struct cmx_json *j, const struct status_view *v, const struct cmx_context_status *c)
+/* Writes an error, or null if it never happened. at_ms: when it happened, 0: never. text NULL: the member is left
+ * out. */
+static void json_error(struct cmx_json *j, const struct status_view *v, const char *key, const char *code_key,
+                       const char *code, const char *text, uint64_t at_ms)
 {
-    if (!c->relays_refused) {
-        cmx_json_null(j, "last_refusal");
+    if (!at_ms) {
+        cmx_json_null(j, key);
         return;
     }
-    cmx_json_object(j, "last_refusal");
-    cmx_json_str(j, "code", cmx_err_name(c->last_refusal));
-    cmx_json_u64(j, "age_ms", age(v, c->last_refusal_ms));
+    cmx_json_object(j, key);
+    cmx_json_str(j, code_key, code);
+    if (text)
+        cmx_json_str(j, "text", text);
+    cmx_json_u64(j, "age_ms", age(v, at_ms));
     cmx_json_end(j);
 }
 
@@ -138,27 +143,16 @@ static void json_context(struct cmx_json *j, const struct status_view *v, const 
     else
         cmx_json_null(j, "retry_in_ms");
     cmx_json_u64(j, "sessions", c->sessions);
-    if (c->key_exchange)
-        cmx_json_str(j, "key_exchange", c->key_exchange);
-    else
-        cmx_json_null(j, "key_exchange");
+    cmx_json_str(j, "key_exchange", c->key_exchange);
     cmx_json_object(j, "relays");
     cmx_json_u64(j, "open", c->relays_open);
     cmx_json_u64(j, "total", c->relays_total);
     cmx_json_u64(j, "refused", c->relays_refused);
-    json_refusal(j, v, c);
+    json_error(j, v, "last_refusal", "code", cmx_err_name(c->last_refusal), NULL, c->last_refusal_ms);
     cmx_json_end(j);
     cmx_json_u64(j, "bytes_in", c->bytes_in);
     cmx_json_u64(j, "bytes_out", c->bytes_out);
-    if (c->last_error_ms) {
-        cmx_json_object(j, "last_error");
-        cmx_json_str(j, "code", cmx_err_name(c->last_error));
-        cmx_json_str(j, "text", c->last_error_text);
-        cmx_json_u64(j, "age_ms", age(v, c->last_error_ms));
-        cmx_json_end(j);
-    } else {
-        cmx_json_null(j, "last_error");
-    }
+    json_error(j, v, "last_error", "code", cmx_err_name(c->last_error), c->last_error_text, c->last_error_ms);
     cmx_json_end(j);
 }
 
@@ -167,14 +161,7 @@ static void json_config(struct cmx_json *j, const struct status_view *v)
     cmx_json_object(j, "config");
     cmx_json_str(j, "file", v->config_file);
     cmx_json_u64(j, "loaded_ms", age(v, v->loaded_ms));
-    if (v->reload_failed_ms) {
-        cmx_json_object(j, "reload_failed");
-        cmx_json_str(j, "error", v->reload_error);
-        cmx_json_u64(j, "age_ms", age(v, v->reload_failed_ms));
-        cmx_json_end(j);
-    } else {
-        cmx_json_null(j, "reload_failed");
-    }
+    json_error(j, v, "reload_failed", "error", v->reload_error, NULL, v->reload_failed_ms);
     cmx_json_end(j);
 }
 
@@ -283,80 +270,73 @@ static struct color color_of(const struct cmx_context_status *c, bool color)
     return (struct color){"\033[33m", "\033[0m"};
 }
 
-static cmx_err put_row(const struct status_view *v, const struct cmx_context_status *c, const size_t width[COLUMNS],
-                       bool color, struct cmx_buf *out)
+static void put_row(const struct status_view *v, const struct cmx_context_status *c, const size_t width[COLUMNS],
+                    bool color, struct cmx_buf *out)
 {
     struct row row;
-    cmx_err err = CMX_OK;
 
     fill_row(&row, v, c);
-    for (size_t i = 0; i < COLUMNS && !err; i++) {
+    for (size_t i = 0; i < COLUMNS; i++) {
         struct color k = color_of(c, color && i == 3);
 
         /* Text is aligned left, numbers right. */
-        err = cmx_buf_printf(out, "%s%s%*s%s", i ? "  " : "", k.on, i < 4 ? -(int)width[i] : (int)width[i], row.cell[i],
-                             k.off);
+        cmx_buf_printf(out, "%s%s%*s%s", i ? "  " : "", k.on, i < 4 ? -(int)width[i] : (int)width[i], row.cell[i],
+                       k.off);
     }
-    if (!err && c->last_error_ms) {
+    if (c->last_error_ms) {
         char ago[32], text[sizeof c->last_error_text];
 
         status_duration(age(v, c->last_error_ms), ago, sizeof ago);
         clean(text, sizeof text, c->last_error_text);
-        err = cmx_buf_printf(out, "\n  last error %s ago: %s", ago, text);
+        cmx_buf_printf(out, "\n  last error %s ago: %s", ago, text);
     }
-    if (!err && c->state == CMX_STATE_WAITING) {
+    if (c->state == CMX_STATE_WAITING) {
         char in[32];
 
         status_duration(c->retry_at_ms > v->now_ms ? c->retry_at_ms - v->now_ms : 0, in, sizeof in);
-        err = cmx_buf_printf(out, "; next attempt in %s", in);
+        cmx_buf_printf(out, "; next attempt in %s", in);
     }
-    return err ? err : cmx_buf_put_str(out, "\n");
+    cmx_buf_put_str(out, "\n");
 }
 
-static cmx_err put_head(const struct status_view *v, struct cmx_buf *out)
+static void put_head(const struct status_view *v, struct cmx_buf *out)
 {
     const bool several = strpbrk(v->gateways, ",>") != NULL;
     char up[32];
-    cmx_err err;
 
     status_duration(age(v, v->started_ms), up, sizeof up);
-    err = cmx_buf_printf(out, "gateway %s port %u%s%s as %s; %zu of %zu contexts up; agent %s, running for %s\n",
-                         v->gateway_host, (unsigned)v->gateway_port, several ? " of " : "", several ? v->gateways : "",
-                         v->gateway_user, count_up(v), v->n_contexts, CMX_VERSION, up);
-    if (!err && v->reload_failed_ms) {
+    cmx_buf_printf(out, "gateway %s port %u%s%s as %s; %zu of %zu contexts up; agent %s, running for %s\n",
+                   v->gateway_host, (unsigned)v->gateway_port, several ? " of " : "", several ? v->gateways : "",
+                   v->gateway_user, count_up(v), v->n_contexts, CMX_VERSION, up);
+    if (v->reload_failed_ms) {
         status_duration(age(v, v->reload_failed_ms), up, sizeof up);
-        err = cmx_buf_printf(out, "reload failed %s ago, the old configuration is in force: %s\n", up, v->reload_error);
+        cmx_buf_printf(out, "reload failed %s ago, the old configuration is in force: %s\n", up, v->reload_error);
     }
-    return err;
 }
 
-static cmx_err put_confinement(const struct confine_report *r, struct cmx_buf *out)
+static void put_confinement(const struct confine_report *r, struct cmx_buf *out)
 {
-    cmx_err err = CMX_OK;
-
-    for (size_t i = 0; r && i < r->n && !err; i++)
-        err = cmx_buf_printf(out, "%s%s: %s (%s)", i ? "; " : "\nconfinement: ", r->item[i].what,
-                             r->item[i].applied ? "yes" : "no", r->item[i].detail);
-    return err || !r || !r->n ? err : cmx_buf_put_str(out, "\n");
+    for (size_t i = 0; r && i < r->n; i++)
+        cmx_buf_printf(out, "%s%s: %s (%s)", i ? "; " : "\nconfinement: ", r->item[i].what,
+                       r->item[i].applied ? "yes" : "no", r->item[i].detail);
+    if (r && r->n)
+        cmx_buf_put_str(out, "\n");
 }
 
 cmx_err status_table(const struct status_view *v, bool color, struct cmx_buf *out)
 {
     size_t width[COLUMNS];
-    cmx_err err = put_head(v, out);
 
+    put_head(v, out);
     widths(v, width);
-    if (!err)
-        err = cmx_buf_put_str(out, "\n");
-    for (size_t i = 0; i < COLUMNS && !err; i++)
-        err = cmx_buf_printf(out, "%s%*s", i ? "  " : "", i < 4 ? -(int)width[i] : (int)width[i], titles[i]);
-    if (!err)
-        err = cmx_buf_put_str(out, "\n");
-    for (size_t i = 0; i < v->n_contexts && !err; i++)
-        err = put_row(v, &v->contexts[i], width, color, out);
-    if (!err)
-        err = put_confinement(v->confinement, out);
-    if (!err && v->modules_text)
+    cmx_buf_put_str(out, "\n");
+    for (size_t i = 0; i < COLUMNS; i++)
+        cmx_buf_printf(out, "%s%*s", i ? "  " : "", i < 4 ? -(int)width[i] : (int)width[i], titles[i]);
+    cmx_buf_put_str(out, "\n");
+    for (size_t i = 0; i < v->n_contexts; i++)
+        put_row(v, &v->contexts[i], width, color, out);
+    put_confinement(v->confinement, out);
+    if (v->modules_text)
         v->modules_text(v->modules_arg, out);
-    return err;
+    return cmx_buf_error(out);
 }

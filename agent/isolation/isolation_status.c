@@ -4,10 +4,8 @@
 
 #include "agent/isolation/agent_isolation.h"
 #include "agent/isolation/isolation_state.h"
-#include "cmxsafe/core/log.h"
 #include "cmxsafe/port/port.h"
 
-#define TAG ISOLATION_TAG
 #define LISTING_MAX 4096
 
 /* Calls the function `each` for every counter in a listing such as "counter session {\n packets 7 bytes 420\n}". */
@@ -83,33 +81,24 @@ static void add_counter(void *arg, const char *name, unsigned long long packets)
     *(drop ? &s->denied : &s->passed) += packets;
 }
 
-/* Appends a line below the table. Appends nothing if out has no room for the line. */
-static void put_line(struct cmx_buf *out, const char *what)
-{
-    if (cmx_buf_printf(out, "isolation: %s\n", what) != CMX_OK)
-        cmx_log(CMX_LOG_DEBUG, TAG, "no room in the status table");
-}
-
 void isolation_text(const struct wiring *w, struct cmx_buf *out)
 {
     struct view v = {.state = ISOLATION_RELEASED};
     struct sums n = {0};
-    char line[128];
 
     if (!w->isolation)
         return;
     take_view(w->isolation, &v);
     if (v.state != ISOLATION_IN_FORCE) {
-        put_line(out, v.state != ISOLATION_RELEASED
-                          ? "NOT IN FORCE: another program changed or removed the rules; the agent keeps restoring them"
-                          : "no longer enabled; 'cmxsafed isolation --remove' removes the remaining rules");
+        cmx_buf_printf(
+            out, "isolation: %s\n",
+            v.state != ISOLATION_RELEASED
+                ? "NOT IN FORCE: another program changed or removed the rules; the agent keeps restoring them"
+                : "no longer enabled; 'cmxsafed isolation --remove' removes the remaining rules");
         return;
     }
     each_counter(v.listing, add_counter, &n);
-    snprintf(line, sizeof line, "in force: %llu packets passed, %llu dropped", n.passed, n.denied);
-    put_line(out, line);
-    if (!v.repairs)
-        return;
-    snprintf(line, sizeof line, "restored %llu times after another program had changed the rules", v.repairs);
-    put_line(out, line);
+    cmx_buf_printf(out, "isolation: in force: %llu packets passed, %llu dropped\n", n.passed, n.denied);
+    if (v.repairs)
+        cmx_buf_printf(out, "isolation: restored %llu times after another program had changed the rules\n", v.repairs);
 }

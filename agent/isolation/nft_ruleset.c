@@ -1,6 +1,5 @@
 #include "agent/isolation/nft_ruleset.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,43 +7,20 @@
 
 #define IDLE "@idle@"     /* placeholder in isolation.nft */
 #define IDLE_WITHOUT_S 60 /* value of IDLE in the ruleset that denies everything */
-#define LINE_MAX_LEN 255
 #define COMMENT_MAX 64
 
 extern const char cmx_isolation_nft[];
 
-/* A text that is being written. After an error nothing more is written; the caller checks err once, at the end. */
-struct text {
-    struct cmx_buf *out;
-    cmx_err err;
-};
-
-/* Appends a whole line or a part of a line, at most LINE_MAX_LEN bytes. */
-CMX_PRINTF(2, 3) static void put(struct text *t, const char *fmt, ...)
-{
-    char line[LINE_MAX_LEN + 1];
-    va_list ap;
-    int len;
-
-    va_start(ap, fmt);
-    len = vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    if (!t->err)
-        t->err = len >= 0 && (size_t)len < sizeof line ? cmx_buf_put_str(t->out, line) : CMX_ENOSPC;
-}
-
 /* Writes isolation.nft, with its placeholder replaced. */
-static void put_rules(struct text *t, unsigned idle_s)
+static void put_rules(struct cmx_buf *out, unsigned idle_s)
 {
     const char *from = cmx_isolation_nft, *to;
 
     for (; (to = strstr(from, IDLE)) != NULL; from = to + strlen(IDLE)) {
-        if (!t->err)
-            t->err = cmx_buf_put(t->out, from, (size_t)(to - from));
-        put(t, "%u", idle_s);
+        cmx_buf_put(out, from, (size_t)(to - from));
+        cmx_buf_printf(out, "%u", idle_s);
     }
-    if (!t->err)
-        t->err = cmx_buf_put_str(t->out, from);
+    cmx_buf_put_str(out, from);
 }
 
 /* ---- elements: one command each ---- */
@@ -56,31 +32,32 @@ static char family(const struct cmx_ip *ip)
     return cmx_ip_is_v4(ip) ? '4' : '6';
 }
 
-static void add_ips(struct text *t, const char *set, const struct cmx_ip *ips, size_t n)
+static void add_ips(struct cmx_buf *out, const char *set, const struct cmx_ip *ips, size_t n)
 {
     char address[CMX_IP_TEXT_MAX];
 
     for (size_t i = 0; i < n; i++) {
         cmx_ip_text(&ips[i], address);
-        put(t, "add element inet cmxsafe %s%c { %s }\n", set, family(&ips[i]), address);
+        cmx_buf_printf(out, "add element inet cmxsafe %s%c { %s }\n", set, family(&ips[i]), address);
     }
 }
 
-static void put_gateway(struct text *t, const char *verb, const struct cmx_ip *ip, unsigned port, const char *timeout)
+static void put_gateway(struct cmx_buf *out, const char *verb, const struct cmx_ip *ip, unsigned port,
+                        const char *timeout)
 {
     char address[CMX_IP_TEXT_MAX];
 
     cmx_ip_text(ip, address);
-    put(t, "%s element inet cmxsafe gateways%c { %s . %u%s }\n", verb, family(ip), address, port, timeout);
+    cmx_buf_printf(out, "%s element inet cmxsafe gateways%c { %s . %u%s }\n", verb, family(ip), address, port, timeout);
 }
 
-static void add_gateways(struct text *t, const struct cmx_nft_config *c)
+static void add_gateways(struct cmx_buf *out, const struct cmx_nft_config *c)
 {
     for (size_t i = 0; i < c->policy.n_gateways; i++)
         if (!cmx_ip_is_any(&c->policy.gateways[i].ip))
-            put_gateway(t, "add", &c->policy.gateways[i].ip, c->policy.gateways[i].port, "");
+            put_gateway(out, "add", &c->policy.gateways[i].ip, c->policy.gateways[i].port, "");
     for (size_t i = 0; i < c->n_live; i++)
-        put_gateway(t, "add", &c->live[i].ip, c->live[i].port, "");
+        put_gateway(out, "add", &c->live[i].ip, c->live[i].port, "");
 }
 
 /* Copies a context's name for a quoted nft comment. Leaves out characters that could end the string. */
@@ -96,7 +73,7 @@ static void clean_name(const char *name, char out[COMMENT_MAX])
 }
 
 /* Adds an address and port to a set. user: the start of the element, "" or "UID . ". */
-static void add_place(struct text *t, const char *set, const char *user, const struct cmx_iso_context *x,
+static void add_place(struct cmx_buf *out, const char *set, const char *user, const struct cmx_iso_context *x,
                       const char *name)
 {
     static const uint8_t localhost[4] = {127, 0, 0, 1};
@@ -107,50 +84,50 @@ static void add_place(struct text *t, const char *set, const char *user, const s
         cmx_ip_v4(&ip, localhost);
     cmx_ip_text(&ip, address);
     clean_name(name, comment);
-    put(t, "add element inet cmxsafe %s%c { %s%s . %u comment \"context %s\" }\n", set, family(&ip), user, address,
-        x->port, comment);
+    cmx_buf_printf(out, "add element inet cmxsafe %s%c { %s%s . %u comment \"context %s\" }\n", set, family(&ip), user,
+                   address, x->port, comment);
 }
 
-static void add_listener(struct text *t, const struct cmx_iso_context *x, const struct cmx_nft_context *n)
+static void add_listener(struct cmx_buf *out, const struct cmx_iso_context *x, const struct cmx_nft_context *n)
 {
     char user[16];
 
-    add_place(t, "listeners", "", x, n->name);
+    add_place(out, "listeners", "", x, n->name);
     if (n->n_users == 0)
-        add_place(t, "open_listeners", "", x, n->name);
+        add_place(out, "open_listeners", "", x, n->name);
     for (size_t i = 0; i < n->n_users; i++) {
         snprintf(user, sizeof user, "%lu . ", (unsigned long)n->users[i]);
-        add_place(t, "listener_users", user, x, n->name);
+        add_place(out, "listener_users", user, x, n->name);
     }
 }
 
-static void add_contexts(struct text *t, const struct cmx_nft_config *c)
+static void add_contexts(struct cmx_buf *out, const struct cmx_nft_config *c)
 {
     for (size_t i = 0; i < c->policy.n_contexts; i++) {
         const struct cmx_iso_context *x = &c->policy.contexts[i];
 
         if (x->direct)
-            add_listener(t, x, &c->contexts[i]);
+            add_listener(out, x, &c->contexts[i]);
         else
-            add_place(t, "services", "", x, c->contexts[i].name);
+            add_place(out, "services", "", x, c->contexts[i].name);
     }
 }
 
 /* timeout: "" or " timeout 60s". */
-static void put_uid(struct text *t, const char *verb, const char *set, uint32_t uid, const char *timeout)
+static void put_uid(struct cmx_buf *out, const char *verb, const char *set, uint32_t uid, const char *timeout)
 {
-    put(t, "%s element inet cmxsafe %s { %lu%s }\n", verb, set, (unsigned long)uid, timeout);
+    cmx_buf_printf(out, "%s element inet cmxsafe %s { %lu%s }\n", verb, set, (unsigned long)uid, timeout);
 }
 
 /* Writes the elements that permit DHCP and IPv6 neighbour discovery, as the configuration says. */
-static void add_link(struct text *t, const struct cmx_iso_config *p)
+static void add_link(struct cmx_buf *out, const struct cmx_iso_config *p)
 {
     if (p->dhcp4)
-        put(t, "add element inet cmxsafe dhcp_ports { 68 . 67 }\n");
+        cmx_buf_printf(out, "add element inet cmxsafe dhcp_ports { 68 . 67 }\n");
     if (p->dhcp6 && p->ipv6)
-        put(t, "add element inet cmxsafe dhcp_ports { 546 . 547 }\n");
+        cmx_buf_printf(out, "add element inet cmxsafe dhcp_ports { 546 . 547 }\n");
     if (p->ipv6)
-        put(t, "add element inet cmxsafe link_families { ipv6 }\n");
+        cmx_buf_printf(out, "add element inet cmxsafe link_families { ipv6 }\n");
 }
 
 static const char *const memories[CMX_NFT_MEMORIES] = {
@@ -164,50 +141,42 @@ const char *cmx_nft_memory(enum cmx_nft_memory which)
     return memories[which];
 }
 
-static void add_memories(struct text *t, const struct cmx_nft_config *c)
+static void add_memories(struct cmx_buf *out, const struct cmx_nft_config *c)
 {
-    for (size_t i = 0; i < CMX_NFT_MEMORIES; i++) {
-        if (!c->kept[i])
-            continue;
-        put(t, "add element %s {", memories[i]);
-        if (!t->err)
-            t->err = cmx_buf_put_str(t->out, c->kept[i]);
-        put(t, "}\n");
-    }
+    for (size_t i = 0; i < CMX_NFT_MEMORIES; i++)
+        if (c->kept[i])
+            cmx_buf_printf(out, "add element %s {%s}\n", memories[i], c->kept[i]);
 }
 
 /* ---- whole texts ---- */
 
 cmx_err cmx_nft_ruleset(const struct cmx_nft_config *c, struct cmx_buf *out)
 {
-    struct text t = {.out = out};
     const struct cmx_iso_config *p = &c->policy;
 
     if (p->n_gateways > CMX_ISO_GATEWAYS_MAX || p->n_resolvers > CMX_ISO_ADDRESSES_MAX ||
         p->n_time_servers > CMX_ISO_ADDRESSES_MAX || p->n_contexts > CMX_ISO_CONTEXTS_MAX ||
         c->n_live > CMX_NFT_LIVE_MAX || !c->idle_s)
         return CMX_EINVAL;
-    put_rules(&t, c->idle_s);
-    put_uid(&t, "add", "agent", c->agent_uid, "");
-    add_gateways(&t, c);
-    add_ips(&t, "resolvers", p->resolvers, p->n_resolvers);
+    put_rules(out, c->idle_s);
+    put_uid(out, "add", "agent", c->agent_uid, "");
+    add_gateways(out, c);
+    add_ips(out, "resolvers", p->resolvers, p->n_resolvers);
     if (!c->follow)
-        put_uid(&t, "add", "resolving", c->agent_uid, "");
+        put_uid(out, "add", "resolving", c->agent_uid, "");
     if (!c->follow && c->forwarder_uid)
-        put_uid(&t, "add", "resolving", c->forwarder_uid, "");
-    add_ips(&t, "time_servers", p->time_servers, p->n_time_servers);
-    add_contexts(&t, c);
-    add_link(&t, p);
-    add_memories(&t, c);
-    return t.err;
+        put_uid(out, "add", "resolving", c->forwarder_uid, "");
+    add_ips(out, "time_servers", p->time_servers, p->n_time_servers);
+    add_contexts(out, c);
+    add_link(out, p);
+    add_memories(out, c);
+    return cmx_buf_error(out);
 }
 
 cmx_err cmx_nft_deny(struct cmx_buf *out)
 {
-    struct text t = {.out = out};
-
-    put_rules(&t, IDLE_WITHOUT_S);
-    return t.err;
+    put_rules(out, IDLE_WITHOUT_S);
+    return cmx_buf_error(out);
 }
 
 cmx_err cmx_nft_removal(struct cmx_buf *out)
@@ -222,38 +191,32 @@ cmx_err cmx_nft_removal(struct cmx_buf *out)
 
 cmx_err cmx_nft_gateway(struct cmx_buf *out, const struct cmx_end *gateway, bool begins)
 {
-    struct text t = {.out = out};
-
     /* Adding an existing element does not change its timeout, so the element is deleted and added again. Before that,
      * an add makes sure that there is an element to delete. */
-    put_gateway(&t, "add", &gateway->ip, gateway->port, "");
-    put_gateway(&t, "delete", &gateway->ip, gateway->port, "");
-    put_gateway(&t, "add", &gateway->ip, gateway->port, begins ? "" : " timeout 30s");
-    return t.err;
+    put_gateway(out, "add", &gateway->ip, gateway->port, "");
+    put_gateway(out, "delete", &gateway->ip, gateway->port, "");
+    put_gateway(out, "add", &gateway->ip, gateway->port, begins ? "" : " timeout 30s");
+    return cmx_buf_error(out);
 }
 
-static void put_resolving(struct text *t, uint32_t uid, bool begins)
+static void put_resolving(struct cmx_buf *out, uint32_t uid, bool begins)
 {
-    put_uid(t, "add", "resolving", uid, " timeout 60s");
+    put_uid(out, "add", "resolving", uid, " timeout 60s");
     if (!begins)
-        put_uid(t, "delete", "resolving", uid, "");
+        put_uid(out, "delete", "resolving", uid, "");
 }
 
 cmx_err cmx_nft_resolving(struct cmx_buf *out, const struct cmx_nft_config *c, bool begins)
 {
-    struct text t = {.out = out};
-
-    put_resolving(&t, c->agent_uid, begins);
+    put_resolving(out, c->agent_uid, begins);
     if (c->forwarder_uid)
-        put_resolving(&t, c->forwarder_uid, begins);
-    return t.err;
+        put_resolving(out, c->forwarder_uid, begins);
+    return cmx_buf_error(out);
 }
 
 cmx_err cmx_nft_resolvers(struct cmx_buf *out, const struct cmx_ip *ips, size_t n)
 {
-    struct text t = {.out = out};
-
-    put(&t, "flush set inet cmxsafe resolvers4\nflush set inet cmxsafe resolvers6\n");
-    add_ips(&t, "resolvers", ips, n);
-    return t.err;
+    cmx_buf_printf(out, "flush set inet cmxsafe resolvers4\nflush set inet cmxsafe resolvers6\n");
+    add_ips(out, "resolvers", ips, n);
+    return cmx_buf_error(out);
 }

@@ -5,13 +5,10 @@
 cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value)
 {
     uint8_t top = (uint8_t)((unsigned)major << 5);
-    cmx_err err;
 
     if (value < 24)
         return cmx_buf_put_u8(b, (uint8_t)(top | value));
-    err = cmx_buf_put_u8(b, value <= UINT8_MAX ? top | 24 : value <= UINT16_MAX ? top | 25 : top | 26);
-    if (err)
-        return err;
+    cmx_buf_put_u8(b, value <= UINT8_MAX ? top | 24 : value <= UINT16_MAX ? top | 25 : top | 26);
     if (value <= UINT8_MAX)
         return cmx_buf_put_u8(b, (uint8_t)value);
     return value <= UINT16_MAX ? cmx_buf_put_be16(b, (uint16_t)value) : cmx_buf_put_be32(b, value);
@@ -26,16 +23,14 @@ cmx_err cmx_cbor_put_int(struct cmx_buf *b, int32_t value)
 
 cmx_err cmx_cbor_put_bytes(struct cmx_buf *b, const void *data, size_t len)
 {
-    cmx_err err = cmx_cbor_put_head(b, CMX_CBOR_BYTES, (uint32_t)len);
-
-    return err ? err : cmx_buf_put(b, data, len);
+    cmx_cbor_put_head(b, CMX_CBOR_BYTES, (uint32_t)len);
+    return cmx_buf_put(b, data, len);
 }
 
 cmx_err cmx_cbor_put_text(struct cmx_buf *b, const char *text)
 {
-    cmx_err err = cmx_cbor_put_head(b, CMX_CBOR_TEXT, (uint32_t)strlen(text));
-
-    return err ? err : cmx_buf_put_str(b, text);
+    cmx_cbor_put_head(b, CMX_CBOR_TEXT, (uint32_t)strlen(text));
+    return cmx_buf_put_str(b, text);
 }
 
 cmx_err cmx_cbor_put_bool(struct cmx_buf *b, bool value)

@@ -22,12 +22,12 @@ typedef enum {
 #define CMX_CBOR_NULL 22
 
 /* The next functions append an item to b. Numbers have at most 32 bits. After CMX_ENOSPC the buffer may hold a part of
- * the item. */
-CMX_MUST_USE cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value);
-CMX_MUST_USE cmx_err cmx_cbor_put_int(struct cmx_buf *b, int32_t value);
-CMX_MUST_USE cmx_err cmx_cbor_put_bytes(struct cmx_buf *b, const void *data, size_t len);
-CMX_MUST_USE cmx_err cmx_cbor_put_text(struct cmx_buf *b, const char *text);
-CMX_MUST_USE cmx_err cmx_cbor_put_bool(struct cmx_buf *b, bool value);
+ * the item, and nothing more is appended (buf.h). */
+cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value);
+cmx_err cmx_cbor_put_int(struct cmx_buf *b, int32_t value);
+cmx_err cmx_cbor_put_bytes(struct cmx_buf *b, const void *data, size_t len);
+cmx_err cmx_cbor_put_text(struct cmx_buf *b, const char *text);
+cmx_err cmx_cbor_put_bool(struct cmx_buf *b, bool value);
 
 struct cmx_cbor_item {
     cmx_cbor_major major;

@@ -6,28 +6,23 @@ static cmx_err put_measurements(struct cmx_buf *b, const struct cmx_evidence *e)
 {
     cmx_err err = cmx_cbor_put_head(b, CMX_CBOR_ARRAY, (uint32_t)e->n_measurements);
 
-    for (size_t i = 0; i < e->n_measurements && !err; i++) {
+    for (size_t i = 0; i < e->n_measurements; i++) {
         const struct cmx_measurement *m = &e->measurements[i];
 
-        err = cmx_cbor_put_head(b, CMX_CBOR_ARRAY, 3);
-        if (!err)
-            err = cmx_cbor_put_head(b, CMX_CBOR_UINT, m->range.begin);
-        if (!err)
-            err = cmx_cbor_put_head(b, CMX_CBOR_UINT, m->range.end);
-        if (!err)
-            err = cmx_cbor_put_bytes(b, m->digest, sizeof m->digest);
+        cmx_cbor_put_head(b, CMX_CBOR_ARRAY, 3);
+        cmx_cbor_put_head(b, CMX_CBOR_UINT, m->range.begin);
+        cmx_cbor_put_head(b, CMX_CBOR_UINT, m->range.end);
+        err = cmx_cbor_put_bytes(b, m->digest, sizeof m->digest);
     }
     return err;
 }
 
 static cmx_err put_value(struct cmx_buf *b, cmx_field_kind kind, const struct cmx_claim_value *v)
 {
-    cmx_err err = CMX_OK;
-
     switch (kind) {
     case CMX_FIELD_VERSION:
-        err = cmx_cbor_put_head(b, CMX_CBOR_ARRAY, 1);
-        return err ? err : cmx_cbor_put_text(b, v->data);
+        cmx_cbor_put_head(b, CMX_CBOR_ARRAY, 1);
+        return cmx_cbor_put_text(b, v->data);
     case CMX_FIELD_NAME:
     case CMX_FIELD_NAME_IF:
     case CMX_FIELD_PROFILE:
@@ -57,15 +52,14 @@ cmx_err cmx_claims_encode(const struct cmx_evidence *e, struct cmx_buf *out)
 {
     cmx_err err = cmx_cbor_put_head(out, CMX_CBOR_MAP, count(e));
 
-    for (size_t i = 0; i < CMX_CLAIM_FIELDS && !err; i++) {
+    for (size_t i = 0; i < CMX_CLAIM_FIELDS; i++) {
         const struct cmx_claim_field *f = &cmx_claim_fields[i];
         const struct cmx_claim_value v = cmx_claim_value(e, f);
 
         if (f->kind <= CMX_FIELD_NAME_IF && v.len == 0)
             continue;
-        err = cmx_cbor_put_int(out, cmx_claim_number(f));
-        if (!err)
-            err = put_value(out, (cmx_field_kind)f->kind, &v);
+        cmx_cbor_put_int(out, cmx_claim_number(f));
+        err = put_value(out, (cmx_field_kind)f->kind, &v);
     }
     return err;
 }

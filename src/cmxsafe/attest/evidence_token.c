@@ -36,11 +36,9 @@ static const struct form {
 /* Writes to mem everything that the MAC or signature covers before the payload's bytes. */
 static cmx_err put_structure(const struct form *f, size_t payload_len, struct cmx_buf *out, uint8_t mem[32])
 {
-    cmx_err err;
-
     cmx_buf_init(out, mem, 32);
-    err = cmx_buf_put(out, f->structure, f->structure_len);
-    return err ? err : cmx_cbor_put_head(out, CMX_CBOR_BYTES, (uint32_t)payload_len);
+    cmx_buf_put(out, f->structure, f->structure_len);
+    return cmx_cbor_put_head(out, CMX_CBOR_BYTES, (uint32_t)payload_len);
 }
 
 static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t len, uint8_t tag[CMX_SHA256_LEN])
@@ -79,8 +77,7 @@ static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, co
     cmx_err err = cmx_claims_encode(e, &trial);
 
     *len = cmx_buf_len(&trial) - cmx_buf_len(out);
-    if (!err)
-        err = cmx_cbor_put_head(out, CMX_CBOR_BYTES, (uint32_t)*len);
+    cmx_cbor_put_head(out, CMX_CBOR_BYTES, (uint32_t)*len);
     *payload = cmx_buf_data(out) + cmx_buf_len(out);
     return err ? err : cmx_claims_encode(e, out);
 }
@@ -96,11 +93,9 @@ cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form
 
     if (e->nonce_len < CMX_NONCE_MIN || e->nonce_len > CMX_NONCE_MAX)
         return CMX_EINVAL;
-    err = cmx_buf_put(out, f->envelope, sizeof f->envelope);
-    if (!err)
-        err = cmx_buf_put(out, e->ueid, sizeof e->ueid);
-    if (!err)
-        err = put_payload(out, e, &payload, &len);
+    cmx_buf_put(out, f->envelope, sizeof f->envelope);
+    cmx_buf_put(out, e->ueid, sizeof e->ueid);
+    err = put_payload(out, e, &payload, &len);
     if (!err)
         err = form == CMX_EVIDENCE_MAC ? compute_tag(key, payload, len, proof) : sign(key, payload, len, proof);
     return err ? err : cmx_cbor_put_bytes(out, proof, f->proof_len);

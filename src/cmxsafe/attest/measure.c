@@ -20,11 +20,9 @@ cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const voi
     if (nonce_len < CMX_NONCE_MIN || nonce_len > CMX_NONCE_MAX)
         return CMX_EINVAL;
     cmx_buf_init(&b, mem, sizeof mem);
-    err = cmx_buf_put(&b, domain, sizeof domain);
-    if (!err)
-        err = cmx_buf_put_be32(&b, range.begin);
-    if (!err)
-        err = cmx_buf_put_be32(&b, range.end);
+    cmx_buf_put(&b, domain, sizeof domain);
+    cmx_buf_put_be32(&b, range.begin);
+    err = cmx_buf_put_be32(&b, range.end);
     if (!err)
         err = cmx_hmac_of_two(key, mem, sizeof mem, nonce, nonce_len, secret);
     if (!err)

@@ -11,7 +11,7 @@ static cmx_err encode(struct cmx_buf *out, const uint8_t *p, size_t len, size_t 
     size_t column = 0;
     cmx_err err = CMX_OK;
 
-    for (size_t i = 0; i < chars && !err; i++) {
+    for (size_t i = 0; i < chars; i++) {
         const size_t at = i * 6 / 8;
         char c = '=';
 
@@ -22,12 +22,12 @@ static cmx_err encode(struct cmx_buf *out, const uint8_t *p, size_t len, size_t 
             c = v < 62 ? standard[v] : ends[v - 62];
         }
         err = cmx_buf_put_u8(out, (uint8_t)c);
-        if (!err && ++column == line) {
+        if (++column == line) {
             column = 0;
             err = cmx_buf_put_u8(out, '\n');
         }
     }
-    return !err && line && column ? cmx_buf_put_u8(out, '\n') : err;
+    return line && column ? cmx_buf_put_u8(out, '\n') : err;
 }
 
 cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line)

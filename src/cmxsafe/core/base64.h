@@ -11,10 +11,10 @@
 
 /* Appends the encoding of RFC 4648 section 4, padded. line: maximum number of characters in a line; each line ends with
  * a newline. line 0: no newlines. CMX_ENOSPC: out is too small, and may now contain a part of the text. */
-CMX_MUST_USE cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line);
+cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line);
 
 /* Like cmx_base64_encode, in the URL-safe alphabet of section 5, unpadded and without newlines. */
-CMX_MUST_USE cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data, size_t len);
+cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data, size_t len);
 
 #define CMX_FINGERPRINT_LEN 51 /* "SHA256:", 43 digits, NUL */
 

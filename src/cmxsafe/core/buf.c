@@ -14,26 +14,19 @@ static void check(const struct cmx_buf *b)
 
 void cmx_buf_init(struct cmx_buf *b, void *mem, size_t cap)
 {
-    b->mem = mem;
-    b->cap = cap;
-    b->start = 0;
-    b->end = 0;
+    *b = (struct cmx_buf){.mem = mem, .cap = cap};
 }
 
 void cmx_buf_init_view(struct cmx_buf *b, const void *data, size_t len)
 {
     /* The cast removes const, but nothing is written: the owner of a view only consumes it, and never calls
      * cmx_buf_cstr or a function that appends. */
-    b->mem = (uint8_t *)(uintptr_t)data;
-    b->cap = len;
-    b->start = 0;
-    b->end = len;
+    *b = (struct cmx_buf){.mem = (uint8_t *)(uintptr_t)data, .cap = len, .end = len};
 }
 
 void cmx_buf_clear(struct cmx_buf *b)
 {
-    b->start = 0;
-    b->end = 0;
+    cmx_buf_init(b, b->mem, b->cap);
 }
 
 size_t cmx_buf_len(const struct cmx_buf *b)
@@ -56,7 +49,8 @@ const uint8_t *cmx_buf_data(const struct cmx_buf *b)
 
 cmx_err cmx_buf_put(struct cmx_buf *b, const void *data, size_t len)
 {
-    if (len > cmx_buf_room(b))
+    b->failed = b->failed || len > cmx_buf_room(b);
+    if (b->failed)
         return CMX_ENOSPC;
     if (len > 0)
         memcpy(b->mem + b->end, data, len);
@@ -78,7 +72,8 @@ cmx_err cmx_buf_printf(struct cmx_buf *b, const char *fmt, ...)
     va_start(ap, fmt);
     n = vsnprintf((char *)b->mem + b->end, room, fmt, ap);
     va_end(ap);
-    if (n < 0 || (size_t)n >= room)
+    b->failed = b->failed || n < 0 || (size_t)n >= room;
+    if (b->failed)
         return CMX_ENOSPC;
     b->end += (size_t)n;
     return CMX_OK;
@@ -106,6 +101,11 @@ cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v)
 cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v)
 {
     return put_be(b, v, 4);
+}
+
+cmx_err cmx_buf_error(const struct cmx_buf *b)
+{
+    return b->failed ? CMX_ENOSPC : CMX_OK;
 }
 
 cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out, size_t len)
@@ -148,7 +148,7 @@ cmx_err cmx_buf_cstr(struct cmx_buf *b, const char **out)
 {
     if (memchr(cmx_buf_data(b), 0, cmx_buf_len(b)))
         return CMX_EFORMAT;
-    if (cmx_buf_room(b) == 0)
+    if (b->failed || cmx_buf_room(b) == 0)
         return CMX_ENOSPC;
     b->mem[b->end] = 0;
     *out = (const char *)b->mem + b->start;

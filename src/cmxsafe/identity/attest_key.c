@@ -25,12 +25,11 @@ cmx_err cmx_attest_key_derive(cmx_hmac_fn hmac, void *arg, struct cmx_attest_key
 cmx_err cmx_attest_key_print(const struct cmx_attest_key *k, struct cmx_buf *out)
 {
     char name[13];
-    cmx_err err = cmx_buf_printf(out, "%s ", type);
 
-    if (!err)
-        err = cmx_base64_encode(out, k, sizeof *k, 0);
+    cmx_buf_printf(out, "%s ", type);
+    cmx_base64_encode(out, k, sizeof *k, 0);
     cmx_text_hex_encode(name, k->ueid + 1, 6);
-    return err ? err : cmx_buf_printf(out, " cmxsafe-%s", name);
+    return cmx_buf_printf(out, " cmxsafe-%s", name);
 }
 
 static bool is_blank(char c)

@@ -94,12 +94,11 @@ cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out
     memcpy(k.head, PUBLIC_HEAD, sizeof k.head);
     if (!err)
         err = make_comment(hmac, arg, comment);
-    if (!err)
-        err = cmx_buf_put_str(out, KEY_TYPE " ");
-    if (!err)
-        err = cmx_base64_encode(out, &k, sizeof k, 0);
-    if (!err)
-        err = cmx_buf_printf(out, " %s", comment);
+    if (err)
+        return err;
+    cmx_buf_put_str(out, KEY_TYPE " ");
+    cmx_base64_encode(out, &k, sizeof k, 0);
+    err = cmx_buf_printf(out, " %s", comment);
     if (!err && fingerprint) {
         err = cmx_sha256_of(&k, sizeof k, digest);
         if (!err)
@@ -121,28 +120,9 @@ struct workspace {
     uint8_t file[320];
 };
 
-/* A writer that keeps the first error and then writes nothing more. The code below therefore need not check each
- * call. */
-struct writer {
-    struct cmx_buf buf;
-    cmx_err err;
-};
-
-static void put(struct writer *w, const void *data, size_t len)
-{
-    if (!w->err)
-        w->err = cmx_buf_put(&w->buf, data, len);
-}
-
-static void put_number(struct writer *w, size_t v)
-{
-    if (!w->err)
-        w->err = cmx_buf_put_be32(&w->buf, (uint32_t)v);
-}
-
 /* Writes an unsigned big-endian number as an mpint of RFC 4251 section 5: without leading zeros, except one if the top
  * bit is set. */
-static void put_mpint(struct writer *w, const uint8_t *p, size_t len)
+static void put_mpint(struct cmx_buf *b, const uint8_t *p, size_t len)
 {
     bool zero;
 
@@ -151,45 +131,47 @@ static void put_mpint(struct writer *w, const uint8_t *p, size_t len)
         len--;
     }
     zero = len > 0 && *p & 0x80;
-    put_number(w, len + zero);
-    put(w, "", zero);
-    put(w, p, len);
+    cmx_buf_put_be32(b, (uint32_t)(len + zero));
+    cmx_buf_put(b, "", zero);
+    cmx_buf_put(b, p, len);
 }
 
 /* Writes the section that a passphrase would encrypt: the same check number twice, the key, no comment, and padding
  * 1 2 3 ... to a multiple of 8. */
-static void put_private_section(struct writer *w, const struct workspace *k)
+static cmx_err put_private_section(struct cmx_buf *b, const struct workspace *k)
 {
-    put(w, k->pub.point + 1, 4); /* the check number may have any value */
-    put(w, k->pub.point + 1, 4);
-    put(w, &k->pub, sizeof k->pub);
-    put_mpint(w, k->scalar, sizeof k->scalar);
-    put_number(w, 0);
-    for (uint8_t pad = 1; !w->err && cmx_buf_len(&w->buf) % 8; pad++)
-        put(w, &pad, 1);
+    cmx_err err;
+
+    cmx_buf_put(b, k->pub.point + 1, 4); /* the check number may have any value */
+    cmx_buf_put(b, k->pub.point + 1, 4);
+    cmx_buf_put(b, &k->pub, sizeof k->pub);
+    put_mpint(b, k->scalar, sizeof k->scalar);
+    err = cmx_buf_put_be32(b, 0);
+    for (uint8_t pad = 1; !err && cmx_buf_len(b) % 8; pad++)
+        err = cmx_buf_put_u8(b, pad);
+    return err;
 }
 
 cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out)
 {
     struct workspace k;
-    struct writer section = {.err = CMX_OK}, file = {.err = CMX_OK};
+    struct cmx_buf section, file;
     cmx_err err = cmx_identity_ssh_key(hmac, arg, k.scalar, k.pub.point);
 
     if (err)
         return err; /* cmx_identity_ssh_key wiped the scalar */
     memcpy(k.pub.head, PUBLIC_HEAD, sizeof k.pub.head);
-    cmx_buf_init(&section.buf, k.section, sizeof k.section);
-    put_private_section(&section, &k);
-    cmx_buf_init(&file.buf, k.file, sizeof k.file);
-    put(&file, PRIVATE_HEAD, sizeof PRIVATE_HEAD - 1);
-    put(&file, &k.pub, sizeof k.pub);
-    put_number(&file, cmx_buf_len(&section.buf));
-    put(&file, cmx_buf_data(&section.buf), cmx_buf_len(&section.buf));
-    err = section.err ? section.err : file.err;
+    cmx_buf_init(&section, k.section, sizeof k.section);
+    err = put_private_section(&section, &k);
+    cmx_buf_init(&file, k.file, sizeof k.file);
+    cmx_buf_put(&file, PRIVATE_HEAD, sizeof PRIVATE_HEAD - 1);
+    cmx_buf_put(&file, &k.pub, sizeof k.pub);
+    cmx_buf_put_be32(&file, (uint32_t)cmx_buf_len(&section));
     if (!err)
-        err = cmx_buf_put_str(out, "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+        err = cmx_buf_put(&file, cmx_buf_data(&section), cmx_buf_len(&section));
+    cmx_buf_put_str(out, "-----BEGIN OPENSSH PRIVATE KEY-----\n");
     if (!err)
-        err = cmx_base64_encode(out, cmx_buf_data(&file.buf), cmx_buf_len(&file.buf), 70);
+        err = cmx_base64_encode(out, cmx_buf_data(&file), cmx_buf_len(&file), 70);
     if (!err)
         err = cmx_buf_put_str(out, "-----END OPENSSH PRIVATE KEY-----\n");
     cmx_secret_wipe(&k, sizeof k);

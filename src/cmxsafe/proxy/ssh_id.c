@@ -18,6 +18,20 @@ enum { AGENT_FAILURE = 5, AGENT_REQUEST_IDENTITIES = 11, AGENT_IDENTITIES = 12, 
 #define ASKED_MAX 1536 /* bytes: enough for both requests; the second contains the key blob twice */
 #define ASKED_MS 1000  /* time limit for reading the requests, which libssh has already sent */
 
+/* Writes the agent's two answers: a list of one identity, and a failure in reply to the signature request. */
+static cmx_err put_answers(struct cmx_buf *b, const uint8_t *blob, size_t len)
+{
+    static const uint8_t one_identity[] = {AGENT_IDENTITIES, 0, 0, 0, 1};
+    static const uint8_t end[] = {0, 0, 0, 0, /* the identity's comment is empty */
+                                  0, 0, 0, 1, AGENT_FAILURE};
+
+    cmx_buf_put_be32(b, (uint32_t)(sizeof one_identity + 4 + len + 4));
+    cmx_buf_put(b, one_identity, sizeof one_identity);
+    cmx_buf_put_be32(b, (uint32_t)len);
+    cmx_buf_put(b, blob, len);
+    return cmx_buf_put(b, end, sizeof end);
+}
+
 static cmx_err public_blob(ssh_key key, uint8_t out[BLOB_MAX], size_t *len)
 {
     char *text = NULL;
@@ -29,56 +43,43 @@ static cmx_err public_blob(ssh_key key, uint8_t out[BLOB_MAX], size_t *len)
     return err;
 }
 
-/* The agent's two answers: a list of one identity, whose blob is the key's, and a failure in reply to the signature
- * request. */
-#define HEAD_LEN 13
-static const uint8_t answers_head[HEAD_LEN] = {0, 0, 0, 0, AGENT_IDENTITIES, 0, 0, 0, 1, 0, 0, 0, 0};
-static const uint8_t answers_end[] = {0, 0, 0, 0, /* the identity's comment is empty */
-                                      0, 0, 0, 1, AGENT_FAILURE};
-#define ANSWERS_MAX (HEAD_LEN + BLOB_MAX + sizeof answers_end)
+/* Memory of open_pair. It is on the heap, because a device's stack has no room for two RSA keys. */
+struct offer {
+    uint8_t blob[BLOB_MAX];
+    uint8_t mem[BLOB_MAX + 32];
+};
 
-/* Writes a length that is less than 64 KB. */
-static void put_length(uint8_t out[4], size_t len)
+/* Creates the pair of sockets, writes the answers to one end and passes the other end to libssh. */
+static cmx_err open_pair(struct cmx_ssh_id *s, ssh_session session, ssh_key key, struct offer *o)
 {
-    out[2] = (uint8_t)(len >> 8);
-    out[3] = (uint8_t)len;
-}
-
-static cmx_err put_answers(uint8_t out[ANSWERS_MAX], size_t *len, ssh_key key)
-{
-    size_t blob_len = 0;
-    cmx_err err = public_blob(key, out + HEAD_LEN, &blob_len);
-
-    memcpy(out, answers_head, HEAD_LEN);
-    put_length(out, HEAD_LEN + blob_len); /* the first answer without its length, and with its comment's */
-    put_length(out + HEAD_LEN - 4, blob_len);
-    memcpy(out + HEAD_LEN + blob_len, answers_end, sizeof answers_end);
-    *len = HEAD_LEN + blob_len + sizeof answers_end;
-    return err;
-}
-
-/* Creates the pair of sockets, writes the answers to one end and passes the other end to libssh. The answers are on the
- * heap, because a device's stack has no room for an RSA key. */
-static cmx_err open_agent(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
-{
-    uint8_t *answers = cmx_mem_alloc(ANSWERS_MAX);
-    size_t len;
+    struct cmx_buf b;
+    size_t len = 0;
     int pair[2];
-    cmx_err err = answers ? put_answers(answers, &len, key) : CMX_ENOMEM;
+    cmx_err err = public_blob(key, o->blob, &len);
 
+    cmx_buf_init(&b, o->mem, sizeof o->mem);
+    if (!err)
+        err = put_answers(&b, o->blob, len);
     if (!err)
         err = s->pair ? s->pair(s->pair_arg, pair) : CMX_ENOTSUP;
-    if (!err) {
-        s->fd = pair[0];
-        s->lent = pair[1];
-        s->asking = true;
-        if (send(s->fd, answers, len, 0) != (ssize_t)len || shutdown(s->fd, SHUT_WR) != 0 ||
-            ssh_set_agent_socket(session, s->lent) != SSH_OK) {
-            cmx_ssh_id_close(s, session);
-            err = CMX_EIO;
-        }
-    }
-    cmx_mem_free(answers);
+    if (err)
+        return err;
+    s->fd = pair[0];
+    s->lent = pair[1];
+    s->asking = true;
+    if (send(s->fd, cmx_buf_data(&b), cmx_buf_len(&b), 0) == (ssize_t)cmx_buf_len(&b) &&
+        shutdown(s->fd, SHUT_WR) == 0 && ssh_set_agent_socket(session, s->lent) == SSH_OK)
+        return CMX_OK;
+    cmx_ssh_id_close(s, session);
+    return CMX_EIO;
+}
+
+static cmx_err open_agent(struct cmx_ssh_id *s, ssh_session session, ssh_key key)
+{
+    struct offer *o = cmx_mem_alloc(sizeof *o);
+    cmx_err err = o ? open_pair(s, session, key, o) : CMX_ENOMEM;
+
+    cmx_mem_free(o);
     return err;
 }
 

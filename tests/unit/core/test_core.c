@@ -59,6 +59,30 @@ static void test_buf_bounds(void **state)
     assert_int_equal(cmx_buf_len(&b), 3);
 }
 
+static void test_buf_appends_nothing_after_a_failure(void **state)
+{
+    uint8_t mem[8];
+    struct cmx_buf b;
+    const char *s;
+
+    (void)state;
+    cmx_buf_init(&b, mem, sizeof mem);
+    cmx_buf_put_str(&b, "ab");
+    assert_int_equal(cmx_buf_error(&b), CMX_OK);
+    cmx_buf_put_str(&b, "longer than the room");
+    assert_int_equal(cmx_buf_put_u8(&b, 'c'), CMX_ENOSPC);
+    assert_int_equal(cmx_buf_put(&b, "", 0), CMX_ENOSPC);
+    assert_int_equal(cmx_buf_printf(&b, "c"), CMX_ENOSPC);
+    assert_int_equal(cmx_buf_error(&b), CMX_ENOSPC);
+    assert_int_equal(cmx_buf_cstr(&b, &s), CMX_ENOSPC);
+    assert_int_equal(cmx_buf_len(&b), 2);
+    cmx_buf_clear(&b);
+    assert_int_equal(cmx_buf_error(&b), CMX_OK);
+    assert_int_equal(cmx_buf_printf(&b, "c"), CMX_OK);
+    assert_int_equal(cmx_buf_cstr(&b, &s), CMX_OK);
+    assert_string_equal(s, "c");
+}
+
 static void test_buf_cstr(void **state)
 {
     uint8_t mem[4];
@@ -315,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_why),
         cmocka_unit_test(test_err_names),
         cmocka_unit_test(test_buf_bounds),
+        cmocka_unit_test(test_buf_appends_nothing_after_a_failure),
         cmocka_unit_test(test_buf_cstr),
         cmocka_unit_test(test_backoff_grows_and_stays_bounded),
         cmocka_unit_test(test_text),
