@@ -126,6 +126,15 @@ static void *next_of(_Atomic(void *) *known, const char *name)
     static _Atomic(void *) known;                                                                                      \
     __typeof__(&name) real = (__typeof__(&name))next_of(&known, #name)
 
+/* Defines the function `name`, whose first parameter is the descriptor fd: it returns the value of `ours` for a
+ * descriptor of lwIP, and otherwise calls the C library's function with the arguments `theirs`. */
+#define DISPATCH(type, name, parameters, ours, theirs)                                                                 \
+    type name parameters                                                                                               \
+    {                                                                                                                  \
+        REAL(name);                                                                                                    \
+        return is_ours(fd) ? ours : real theirs;                                                                       \
+    }
+
 /* ---- opening and closing ---- */
 
 int socket(int family, int type, int protocol)
@@ -152,34 +161,18 @@ int close(int fd)
     return rc;
 }
 
-int shutdown(int fd, int how)
-{
-    REAL(shutdown);
-    return is_ours(fd) ? lwip_shutdown(to_lwip(fd), how) : real(fd, how);
-}
+DISPATCH(int, shutdown, (int fd, int how), lwip_shutdown(to_lwip(fd), how), (fd, how))
 
 static int connect_by_lwip(int fd, const struct sockaddr *address, socklen_t len)
 {
     return lwip_connect(to_lwip(fd), address, len);
 }
 
-int connect(int fd, const struct sockaddr *address, socklen_t len)
-{
-    REAL(connect);
-    return is_ours(fd) ? cmx_claim_connect(fd, address, len, connect_by_lwip) : real(fd, address, len);
-}
-
-int bind(int fd, const struct sockaddr *address, socklen_t len)
-{
-    REAL(bind);
-    return is_ours(fd) ? lwip_bind(to_lwip(fd), address, len) : real(fd, address, len);
-}
-
-int listen(int fd, int backlog)
-{
-    REAL(listen);
-    return is_ours(fd) ? lwip_listen(to_lwip(fd), backlog) : real(fd, backlog);
-}
+DISPATCH(int, connect, (int fd, const struct sockaddr *address, socklen_t len),
+         cmx_claim_connect(fd, address, len, connect_by_lwip), (fd, address, len))
+DISPATCH(int, bind, (int fd, const struct sockaddr *address, socklen_t len), lwip_bind(to_lwip(fd), address, len),
+         (fd, address, len))
+DISPATCH(int, listen, (int fd, int backlog), lwip_listen(to_lwip(fd), backlog), (fd, backlog))
 
 static int accept_by_lwip(int fd, struct sockaddr *address, socklen_t *len, int flags)
 {
@@ -188,31 +181,17 @@ static int accept_by_lwip(int fd, struct sockaddr *address, socklen_t *len, int 
     return socket_created(lwip_accept(to_lwip(fd), address, len), flags);
 }
 
-int accept(int fd, struct sockaddr *address, socklen_t *len)
-{
-    REAL(accept);
-    return is_ours(fd) ? accept_by_lwip(fd, address, len, 0) : real(fd, address, len);
-}
-
-int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
-{
-    REAL(accept4);
-    return is_ours(fd) ? accept_by_lwip(fd, address, len, flags) : real(fd, address, len, flags);
-}
+DISPATCH(int, accept, (int fd, struct sockaddr *address, socklen_t *len), accept_by_lwip(fd, address, len, 0),
+         (fd, address, len))
+DISPATCH(int, accept4, (int fd, struct sockaddr *address, socklen_t *len, int flags),
+         accept_by_lwip(fd, address, len, flags), (fd, address, len, flags))
 
 /* ---- addresses and options ---- */
 
-int getsockname(int fd, struct sockaddr *address, socklen_t *len)
-{
-    REAL(getsockname);
-    return is_ours(fd) ? lwip_getsockname(to_lwip(fd), address, len) : real(fd, address, len);
-}
-
-int getpeername(int fd, struct sockaddr *address, socklen_t *len)
-{
-    REAL(getpeername);
-    return is_ours(fd) ? lwip_getpeername(to_lwip(fd), address, len) : real(fd, address, len);
-}
+DISPATCH(int, getsockname, (int fd, struct sockaddr *address, socklen_t *len),
+         lwip_getsockname(to_lwip(fd), address, len), (fd, address, len))
+DISPATCH(int, getpeername, (int fd, struct sockaddr *address, socklen_t *len),
+         lwip_getpeername(to_lwip(fd), address, len), (fd, address, len))
 
 int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
 {
@@ -224,11 +203,8 @@ int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
     return is_ours(fd) ? lwip_setsockopt(to_lwip(fd), level, option, value, len) : real(fd, level, option, value, len);
 }
 
-int getsockopt(int fd, int level, int option, void *value, socklen_t *len)
-{
-    REAL(getsockopt);
-    return is_ours(fd) ? lwip_getsockopt(to_lwip(fd), level, option, value, len) : real(fd, level, option, value, len);
-}
+DISPATCH(int, getsockopt, (int fd, int level, int option, void *value, socklen_t *len),
+         lwip_getsockopt(to_lwip(fd), level, option, value, len), (fd, level, option, value, len))
 
 static int lwip_fcntl_like_kernel(int fd, int command, long argument)
 {
@@ -283,67 +259,24 @@ int ioctl(int fd, unsigned long request, ...)
 
 /* ---- bytes ---- */
 
-ssize_t send(int fd, const void *data, size_t len, int flags)
-{
-    REAL(send);
-    return is_ours(fd) ? lwip_send(to_lwip(fd), data, len, flags & ~MSG_NOSIGNAL) : real(fd, data, len, flags);
-}
-
-ssize_t sendto(int fd, const void *data, size_t len, int flags, const struct sockaddr *to, socklen_t to_len)
-{
-    REAL(sendto);
-    return is_ours(fd) ? lwip_sendto(to_lwip(fd), data, len, flags & ~MSG_NOSIGNAL, to, to_len)
-                       : real(fd, data, len, flags, to, to_len);
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
-{
-    REAL(sendmsg);
-    return is_ours(fd) ? lwip_sendmsg(to_lwip(fd), message, flags & ~MSG_NOSIGNAL) : real(fd, message, flags);
-}
-
-ssize_t recv(int fd, void *out, size_t cap, int flags)
-{
-    REAL(recv);
-    return is_ours(fd) ? lwip_recv(to_lwip(fd), out, cap, flags) : real(fd, out, cap, flags);
-}
-
-ssize_t recvfrom(int fd, void *out, size_t cap, int flags, struct sockaddr *from, socklen_t *from_len)
-{
-    REAL(recvfrom);
-    return is_ours(fd) ? lwip_recvfrom(to_lwip(fd), out, cap, flags, from, from_len)
-                       : real(fd, out, cap, flags, from, from_len);
-}
-
-ssize_t recvmsg(int fd, struct msghdr *message, int flags)
-{
-    REAL(recvmsg);
-    return is_ours(fd) ? lwip_recvmsg(to_lwip(fd), message, flags) : real(fd, message, flags);
-}
-
-ssize_t read(int fd, void *out, size_t cap)
-{
-    REAL(read);
-    return is_ours(fd) ? lwip_read(to_lwip(fd), out, cap) : real(fd, out, cap);
-}
-
-ssize_t write(int fd, const void *data, size_t len)
-{
-    REAL(write);
-    return is_ours(fd) ? lwip_write(to_lwip(fd), data, len) : real(fd, data, len);
-}
-
-ssize_t readv(int fd, const struct iovec *parts, int n)
-{
-    REAL(readv);
-    return is_ours(fd) ? lwip_readv(to_lwip(fd), parts, n) : real(fd, parts, n);
-}
-
-ssize_t writev(int fd, const struct iovec *parts, int n)
-{
-    REAL(writev);
-    return is_ours(fd) ? lwip_writev(to_lwip(fd), parts, n) : real(fd, parts, n);
-}
+DISPATCH(ssize_t, send, (int fd, const void *data, size_t len, int flags),
+         lwip_send(to_lwip(fd), data, len, flags & ~MSG_NOSIGNAL), (fd, data, len, flags))
+DISPATCH(ssize_t, sendto,
+         (int fd, const void *data, size_t len, int flags, const struct sockaddr *to, socklen_t to_len),
+         lwip_sendto(to_lwip(fd), data, len, flags & ~MSG_NOSIGNAL, to, to_len), (fd, data, len, flags, to, to_len))
+DISPATCH(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags),
+         lwip_sendmsg(to_lwip(fd), message, flags & ~MSG_NOSIGNAL), (fd, message, flags))
+DISPATCH(ssize_t, recv, (int fd, void *out, size_t cap, int flags), lwip_recv(to_lwip(fd), out, cap, flags),
+         (fd, out, cap, flags))
+DISPATCH(ssize_t, recvfrom, (int fd, void *out, size_t cap, int flags, struct sockaddr *from, socklen_t *from_len),
+         lwip_recvfrom(to_lwip(fd), out, cap, flags, from, from_len), (fd, out, cap, flags, from, from_len))
+DISPATCH(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), lwip_recvmsg(to_lwip(fd), message, flags),
+         (fd, message, flags))
+DISPATCH(ssize_t, read, (int fd, void *out, size_t cap), lwip_read(to_lwip(fd), out, cap), (fd, out, cap))
+DISPATCH(ssize_t, write, (int fd, const void *data, size_t len), lwip_write(to_lwip(fd), data, len), (fd, data, len))
+DISPATCH(ssize_t, readv, (int fd, const struct iovec *parts, int n), lwip_readv(to_lwip(fd), parts, n), (fd, parts, n))
+DISPATCH(ssize_t, writev, (int fd, const struct iovec *parts, int n), lwip_writev(to_lwip(fd), parts, n),
+         (fd, parts, n))
 
 /* ---- waiting ---- */
 
