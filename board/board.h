@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "board/board_config.h"
+#include "board/idf/partition_table.h"
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/port/port.h"
 #include "port/linux/cli.h"
@@ -55,8 +56,6 @@ CMX_MUST_USE cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint
 
 /* ---- partition_make.c: ESP-IDF's partition table ---- */
 
-#define BOARD_PTABLE_AT 0x8000u
-#define BOARD_PTABLE_LEN 0xc00u
 #define BOARD_APP_AT 0x10000u
 
 /* Returns the size in bytes that ota_0 and ota_1 each have in a flash of flash_size bytes. */
@@ -64,7 +63,7 @@ uint32_t board_slot_size(uint32_t flash_size);
 
 /* Makes a table with nvs, otadata, phy_init, ota_0 and ota_1, in the binary form of gen_esp32part.py, with its MD5.
  * CMX_EINVAL: flash_size is not a power of two from 1 MB to 128 MB. */
-CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t flash_size);
+CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[CMX_PARTITION_TABLE_LEN], uint32_t flash_size);
 
 /* ---- factory.c: a new board's image; boot.c: the boot step of the bootloader ---- */
 

@@ -25,7 +25,6 @@ static void hand_to_updates(const struct board_config *config, uint16_t chip_id)
 
 cmx_err board_boot(const struct board_config *config)
 {
-    uint8_t scratch[1024];
     struct cmx_boot_report report;
     uint16_t chip_id;
     cmx_err err = cmx_image_chip_id(config->chip, &chip_id);
@@ -36,11 +35,11 @@ cmx_err board_boot(const struct board_config *config)
     }
     err = cmx_slots_flash_open(&slots);
     if (err != CMX_OK) {
-        cmx_log(CMX_LOG_ERROR, TAG, "no partition table with two slots at 0x%x: %s", BOARD_PTABLE_AT,
+        cmx_log(CMX_LOG_ERROR, TAG, "no partition table with two slots at 0x%x: %s", CMX_PARTITION_TABLE_AT,
                 cmx_err_text(err));
         return err;
     }
-    err = cmx_slots_flash_boot(&slots, chip_id, scratch, sizeof scratch, &report);
+    err = cmx_slots_flash_boot(&slots, chip_id, &report);
     if (err != CMX_OK) {
         cmx_log(CMX_LOG_ERROR, TAG, "no slot holds a whole image for %s: %s", config->chip, cmx_err_text(err));
         return err;

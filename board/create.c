@@ -145,7 +145,7 @@ static int write_flash(const struct options *o)
     if (!flash)
         return cli_fail("flash.bin", cmx_err_text(CMX_ENOMEM), NULL);
     memset(flash, 0xff, o->flash_size);
-    if (board_ptable_make(flash + BOARD_PTABLE_AT, o->flash_size) != CMX_OK)
+    if (board_ptable_make(flash + CMX_PARTITION_TABLE_AT, o->flash_size) != CMX_OK)
         rc = cli_fail("flash.bin", "no partition table for that size", "choose 4MB");
     if (rc == CLI_OK)
         rc = o->image ? place_image(flash, o->flash_size, o->image) : place_factory_image(flash, o->chip);

@@ -7,7 +7,7 @@
 
 #define SLOT_ALIGN 0x10000u /* an application begins on a page of the flash cache */
 
-enum { TYPE_APP = 0, TYPE_DATA = 1, ENTRY_LEN = 32 };
+enum { TYPE_APP = 0, TYPE_DATA = 1 };
 
 struct partition {
     const char *label;
@@ -17,7 +17,7 @@ struct partition {
 
 static void put_entry(uint8_t *at, const struct partition *p)
 {
-    memset(at, 0, ENTRY_LEN);
+    memset(at, 0, CMX_PARTITION_ENTRY_LEN);
     cmx_put_le16(at, 0x50aa);
     at[2] = p->type;
     at[3] = p->subtype;
@@ -40,7 +40,7 @@ uint32_t board_slot_size(uint32_t flash_size)
     return (flash_size - BOARD_APP_AT) / 2 / SLOT_ALIGN * SLOT_ALIGN;
 }
 
-cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t flash_size)
+cmx_err board_ptable_make(uint8_t out[CMX_PARTITION_TABLE_LEN], uint32_t flash_size)
 {
     const uint32_t slot = board_slot_size(flash_size);
     const struct partition table[] = {
@@ -54,8 +54,8 @@ cmx_err board_ptable_make(uint8_t out[BOARD_PTABLE_LEN], uint32_t flash_size)
 
     if (flash_size < 1u << 20 || flash_size > 128u << 20 || (flash_size & (flash_size - 1)))
         return CMX_EINVAL;
-    memset(out, 0xff, BOARD_PTABLE_LEN);
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++, at += ENTRY_LEN)
+    memset(out, 0xff, CMX_PARTITION_TABLE_LEN);
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++, at += CMX_PARTITION_ENTRY_LEN)
         put_entry(at, &table[i]);
     return put_md5(out, at);
 }

@@ -164,25 +164,24 @@ static bool faults(void)
 
 static void check(void)
 {
-    if (memcmp(before, slot_at(boot.running), SLOT_LEN) != 0 || (flash_sim.violations && !flipped))
+    if (memcmp(before, slot_at(slots.running), SLOT_LEN) != 0 || (flash_sim.violations && !flipped))
         abort();
 }
 
 static void start(bool at_once)
 {
     static struct cmx_ota_config config;
-    uint8_t scratch[1024];
 
     config = (struct cmx_ota_config){.policy = {.chip_id = TEST_CHIP}, .restart = restart_now, .restart_grace_ms = 1};
     config.no_restart = at_once;
     flash_sim_power_on();
-    if (cmx_slots_flash_open(&slots) || cmx_slots_flash_boot(&slots, TEST_CHIP, scratch, sizeof scratch, &boot))
+    if (cmx_slots_flash_open(&slots) || cmx_slots_flash_boot(&slots, TEST_CHIP, &boot))
         abort();
-    if (expected >= 0 && !flipped && boot.running != expected)
+    if (expected >= 0 && !flipped && slots.running != expected)
         abort();
-    memcpy(before, slot_at(boot.running), SLOT_LEN);
+    memcpy(before, slot_at(slots.running), SLOT_LEN);
     /* a restart before the new image is confirmed restores the old one */
-    expected = boot.pending ? 1 - boot.running : boot.running;
+    expected = boot.pending ? 1 - slots.running : slots.running;
     restart = false;
     cmx_slots_flash_interface(&slots, &config.slots);
     if (cmx_ota_start(&service, &config))
@@ -218,10 +217,10 @@ static void expect(void)
     if (boot.pending || expected < 0)
         return;
     if (service->state == OTA_READY || service->state == OTA_RESTARTING)
-        e = 1 - boot.running;
+        e = 1 - slots.running;
     else if (!service->upload || service->upload->begun)
-        e = boot.running;
-    expected = faults() && (e != boot.running || expected != boot.running) ? -1 : e;
+        e = slots.running;
+    expected = faults() && (e != slots.running || expected != slots.running) ? -1 : e;
 }
 
 /* ---- the steps that the input chooses ---- */
@@ -350,11 +349,11 @@ static void watch(struct input *in)
     switch (cmx_ota_watch(service, &facts)) {
     case CMX_CONFIRM_NOW:
         if (boot.pending)
-            expected = boot.running;
+            expected = slots.running;
         boot.pending = false;
         break;
     case CMX_CONFIRM_ROLLBACK:
-        expected = 1 - boot.running;
+        expected = 1 - slots.running;
         break;
     default:
         break;

@@ -84,11 +84,21 @@ static cmx_err execute(const struct cmx_slots_flash *s, const struct cmx_otadata
     return CMX_OK;
 }
 
+/* True while the running image is on trial. */
+static bool pending(const struct cmx_slots_flash *s, const struct cmx_otadata *d)
+{
+    int active = cmx_otadata_active(d);
+
+    return active >= 0 && (int)cmx_otadata_slot(d, active, s->partitions.slots) == s->running &&
+           cmx_otadata_state(d, active) == CMX_OTA_PENDING_VERIFY;
+}
+
 /* ---- the boot step ---- */
 
 /* Feeds the bytes at r to the checker until the checker has the whole image. */
-static cmx_err image_read(struct cmx_image *image, struct cmx_region r, uint8_t *scratch, size_t scratch_len)
+static cmx_err image_read(struct cmx_image *image, struct cmx_region r)
 {
+    uint8_t piece[1024];
     uint32_t at = 0;
 
     while (image->image_len == 0 && at < r.size) {
@@ -96,10 +106,10 @@ static cmx_err image_read(struct cmx_image *image, struct cmx_region r, uint8_t 
         cmx_err err;
 
         n = n < left ? n : left;
-        n = n < scratch_len ? n : (uint32_t)scratch_len;
-        err = cmx_port_flash_read(r.offset + at, scratch, n);
+        n = n < sizeof piece ? n : (uint32_t)sizeof piece;
+        err = cmx_port_flash_read(r.offset + at, piece, n);
         if (!err)
-            err = cmx_image_feed(image, scratch, n);
+            err = cmx_image_feed(image, piece, n);
         if (err)
             return err;
         at += n;
@@ -108,8 +118,7 @@ static cmx_err image_read(struct cmx_image *image, struct cmx_region r, uint8_t 
     return image->image_len ? CMX_OK : CMX_ETRUNC;
 }
 
-static cmx_err image_check(struct cmx_region r, uint16_t chip_id, uint8_t *scratch, size_t scratch_len,
-                           struct cmx_image_info *info)
+static cmx_err image_check(struct cmx_region r, uint16_t chip_id, struct cmx_image_info *info)
 {
     const struct cmx_image_policy policy = {.chip_id = chip_id, .max_len = r.size};
     struct cmx_image image;
@@ -117,40 +126,34 @@ static cmx_err image_check(struct cmx_region r, uint16_t chip_id, uint8_t *scrat
 
     if (err)
         return err;
-    err = image_read(&image, r, scratch, scratch_len);
+    err = image_read(&image, r);
     cmx_image_abort(&image);
     *info = image.info;
     return err;
 }
 
-static cmx_err choose(struct cmx_slots_flash *s, const struct cmx_boot *boot, uint16_t chip_id, uint8_t *scratch,
-                      size_t scratch_len, struct cmx_boot_report *out)
+static cmx_err choose(struct cmx_slots_flash *s, const struct cmx_boot *boot, uint16_t chip_id,
+                      struct cmx_boot_report *out)
 {
     bool has_factory = s->partitions.factory.size != 0;
-    int candidate;
 
-    for (unsigned k = 0; cmx_boot_candidate(boot->first, s->partitions.slots, has_factory, k, &candidate); k++) {
-        struct cmx_region r = region_of(s, candidate);
-        cmx_err err = image_check(r, chip_id, scratch, scratch_len, &out->info);
+    for (unsigned k = 0; cmx_boot_candidate(boot->first, s->partitions.slots, has_factory, k, &s->running); k++) {
+        struct cmx_region r = region_of(s, s->running);
+        cmx_err err = image_check(r, chip_id, &out->info);
 
-        if (err == CMX_OK) {
-            out->running = candidate;
-            out->offset = r.offset;
-            out->size = r.size;
+        out->offset = r.offset;
+        if (err == CMX_OK)
             return CMX_OK;
-        }
         cmx_log(CMX_LOG_WARN, tag, "boot: no whole image at 0x%06x: %s", (unsigned)r.offset, cmx_err_text(err));
     }
     return CMX_ENOENT;
 }
 
-cmx_err cmx_slots_flash_boot(struct cmx_slots_flash *s, uint16_t chip_id, void *scratch, size_t scratch_len,
-                             struct cmx_boot_report *out)
+cmx_err cmx_slots_flash_boot(struct cmx_slots_flash *s, uint16_t chip_id, struct cmx_boot_report *out)
 {
     struct cmx_otadata d;
     struct cmx_boot boot;
     cmx_err err = otadata_read(s, &d);
-    int active;
 
     memset(out, 0, sizeof *out);
     if (err)
@@ -158,34 +161,21 @@ cmx_err cmx_slots_flash_boot(struct cmx_slots_flash *s, uint16_t chip_id, void *
     cmx_boot_decide(&d, s->partitions.slots, s->partitions.factory.size != 0, &boot);
     err = execute(s, &boot.plan);
     if (!err)
-        err = choose(s, &boot, chip_id, scratch, scratch_len, out);
+        err = choose(s, &boot, chip_id, out);
     if (err)
         return err;
-    s->running = out->running;
     out->aborted = boot.aborted;
-    if (boot.initial && out->running >= 0) {
-        cmx_otadata_plan_initial((unsigned)out->running, &boot.plan);
+    if (boot.initial && s->running >= 0) {
+        cmx_otadata_plan_initial((unsigned)s->running, &boot.plan);
         err = execute(s, &boot.plan);
     }
     if (!err)
         err = otadata_read(s, &d);
-    if (err)
-        return err;
-    active = cmx_otadata_active(&d);
-    out->pending = active >= 0 && (int)cmx_otadata_slot(&d, active, s->partitions.slots) == out->running &&
-                   cmx_otadata_state(&d, active) == CMX_OTA_PENDING_VERIFY;
-    return CMX_OK;
+    out->pending = !err && pending(s, &d);
+    return err;
 }
 
 /* ---- struct cmx_slots ---- */
-
-static bool pending(const struct cmx_slots_flash *s, const struct cmx_otadata *d)
-{
-    int active = cmx_otadata_active(d);
-
-    return active >= 0 && (int)cmx_otadata_slot(d, active, s->partitions.slots) == s->running &&
-           cmx_otadata_state(d, active) == CMX_OTA_PENDING_VERIFY;
-}
 
 static cmx_err describe(const struct cmx_slots_flash *s, int candidate, struct cmx_image_info *info)
 {
@@ -229,34 +219,19 @@ static cmx_err door_status(void *arg, struct cmx_slots_status *out)
     return CMX_OK;
 }
 
-typedef cmx_err (*plan_fn)(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
-                           struct cmx_otadata_plan *out);
-
-/* Reads otadata, makes a plan, and executes it. */
-static cmx_err change(const struct cmx_slots_flash *s, plan_fn plan, const char *why)
-{
-    struct cmx_otadata d;
-    struct cmx_otadata_plan p = {.n = 0};
-    cmx_err err = otadata_read(s, &d);
-
-    if (!err)
-        err = plan(s, &d, why, &p);
-    return err ? err : execute(s, &p);
-}
-
-static cmx_err plan_begin(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
-                          struct cmx_otadata_plan *out)
-{
-    (void)why;
-    if (pending(s, d))
-        return CMX_EBUSY;
-    cmx_otadata_plan_release(d, target_of(s), s->partitions.slots, out);
-    return CMX_OK;
-}
-
 static cmx_err door_begin(void *arg)
 {
-    return change(arg, plan_begin, NULL);
+    struct cmx_slots_flash *s = arg;
+    struct cmx_otadata_plan plan;
+    struct cmx_otadata d;
+    cmx_err err = otadata_read(s, &d);
+
+    if (!err && pending(s, &d))
+        err = CMX_EBUSY;
+    if (err)
+        return err;
+    cmx_otadata_plan_release(&d, target_of(s), s->partitions.slots, &plan);
+    return execute(s, &plan);
 }
 
 /* Checks that [offset, offset + len) lies within the target slot. */
@@ -295,35 +270,32 @@ static cmx_err door_read(void *arg, uint32_t offset, void *out, size_t len)
     return err ? err : cmx_port_flash_read(at, out, len);
 }
 
-static cmx_err plan_activate(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
-                             struct cmx_otadata_plan *out)
-{
-    (void)why;
-    cmx_otadata_plan_activate(d, target_of(s), s->partitions.slots, out);
-    return CMX_OK;
-}
-
 static cmx_err door_activate(void *arg, const struct cmx_image *verified, struct cmx_why *why)
 {
-    cmx_err err = change(arg, plan_activate, NULL);
+    struct cmx_slots_flash *s = arg;
+    struct cmx_otadata_plan plan;
+    struct cmx_otadata d;
+    cmx_err err = otadata_read(s, &d);
 
     (void)verified;
-    if (err)
-        cmx_why_set(why, "writing otadata failed");
-    return err;
-}
-
-static cmx_err plan_confirm(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
-                            struct cmx_otadata_plan *out)
-{
-    (void)why;
-    return pending(s, d) ? cmx_otadata_plan_confirm(d, out) : CMX_OK;
+    if (!err) {
+        cmx_otadata_plan_activate(&d, target_of(s), s->partitions.slots, &plan);
+        err = execute(s, &plan);
+    }
+    return err ? cmx_why_fail(why, err, "writing otadata failed") : CMX_OK;
 }
 
 static cmx_err door_confirm(void *arg, struct cmx_why *why)
 {
-    const cmx_err err = change(arg, plan_confirm, NULL);
+    struct cmx_slots_flash *s = arg;
+    struct cmx_otadata_plan plan = {.n = 0};
+    struct cmx_otadata d;
+    cmx_err err = otadata_read(s, &d);
 
+    if (!err && pending(s, &d))
+        err = cmx_otadata_plan_confirm(&d, &plan);
+    if (!err)
+        err = execute(s, &plan);
     return err ? cmx_why_fail(why, err, "writing otadata failed") : CMX_OK;
 }
 
@@ -339,16 +311,17 @@ static bool has_other_image(const struct cmx_slots_flash *s)
     return false;
 }
 
-static cmx_err plan_rollback(const struct cmx_slots_flash *s, const struct cmx_otadata *d, const char *why,
-                             struct cmx_otadata_plan *out)
-{
-    return pending(s, d) && has_other_image(s) ? cmx_otadata_plan_rollback(d, why, out) : CMX_ENOENT;
-}
-
 static cmx_err door_rollback(void *arg, const char *reason, struct cmx_why *why)
 {
-    const cmx_err err = change(arg, plan_rollback, reason);
+    struct cmx_slots_flash *s = arg;
+    struct cmx_otadata_plan plan;
+    struct cmx_otadata d;
+    cmx_err err = otadata_read(s, &d);
 
+    if (!err)
+        err = pending(s, &d) && has_other_image(s) ? cmx_otadata_plan_rollback(&d, reason, &plan) : CMX_ENOENT;
+    if (!err)
+        err = execute(s, &plan);
     return err ? cmx_why_fail(why, err, "%s", err == CMX_ENOENT ? "no other image" : "writing otadata failed") : CMX_OK;
 }
 

@@ -106,12 +106,11 @@ static void run(const char *up, struct cmx_ota_config *config, uint16_t *port)
     struct cmx_boot_report report;
     struct cmx_ota_service *service;
     struct cmx_mem_stats mem;
-    uint8_t scratch[1024];
 
     if (cmx_slots_flash_open(&slots) != CMX_OK ||
-        cmx_slots_flash_boot(&slots, config->policy.chip_id, scratch, sizeof scratch, &report) != CMX_OK)
+        cmx_slots_flash_boot(&slots, config->policy.chip_id, &report) != CMX_OK)
         die("nothing boots");
-    printf("boot slot=%d version=%s pending=%d\n", report.running, report.info.version, report.pending);
+    printf("boot slot=%d version=%s pending=%d\n", slots.running, report.info.version, report.pending);
     cmx_slots_flash_interface(&slots, &config->slots);
     config->port = *port;
     cmx_mem_reset_peak();

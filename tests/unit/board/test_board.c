@@ -101,7 +101,7 @@ static const char golden_4mb[] = "aa50010200900000004000006e76730000000000000000
 
 static void test_ptable_is_gen_esp32part_s(void **state)
 {
-    uint8_t table[BOARD_PTABLE_LEN];
+    uint8_t table[CMX_PARTITION_TABLE_LEN];
     uint8_t golden[192];
 
     (void)state;
@@ -115,7 +115,7 @@ static void test_ptable_is_gen_esp32part_s(void **state)
 static void test_ptable_is_read_back(void **state)
 {
     const uint32_t sizes[] = {1u << 20, 2u << 20, 4u << 20, 8u << 20, 16u << 20, 128u << 20};
-    uint8_t table[BOARD_PTABLE_LEN];
+    uint8_t table[CMX_PARTITION_TABLE_LEN];
 
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {

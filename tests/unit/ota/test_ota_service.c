@@ -121,7 +121,6 @@ static struct cmx_ota_config board(void)
 {
     struct cmx_ota_config config = {.policy = {.chip_id = TEST_CHIP}, .restart = restart_never, .no_restart = true};
     struct cmx_boot_report report;
-    uint8_t scratch[1024];
 
     memset(flash_sim.mem, 0xff, FLASH);
     partition_entry(flash_sim.mem, 0, 1, 0, 0xe000, 0x2000);
@@ -129,7 +128,7 @@ static struct cmx_ota_config board(void)
     partition_entry(flash_sim.mem, 2, 0, 0x11, 0x18000, 0x8000);
     memcpy(flash_sim.mem + 0x10000, v1.data, v1.len);
     assert_int_equal(cmx_slots_flash_open(&slots), CMX_OK);
-    assert_int_equal(cmx_slots_flash_boot(&slots, TEST_CHIP, scratch, sizeof scratch, &report), CMX_OK);
+    assert_int_equal(cmx_slots_flash_boot(&slots, TEST_CHIP, &report), CMX_OK);
     cmx_slots_flash_interface(&slots, &config.slots);
     return config;
 }
