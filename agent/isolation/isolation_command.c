@@ -122,7 +122,7 @@ static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient,
         const struct cmx_gateway_host *g = &c->gateways.at[i];
         struct addrinfo *list = NULL, *a;
         struct cmx_ip ip;
-        uint16_t port;
+        uint32_t port;
         cmx_err err = cmx_ip_parse(&ip, g->host) ? CMX_OK : cmx_net_resolve(g->host, g->port, 0, &list);
 
         if (err && !lenient)

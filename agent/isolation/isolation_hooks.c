@@ -13,16 +13,6 @@
 #define TAG ISOLATION_TAG
 #define COMMAND_MAX 1024
 
-static bool end_of(const struct sockaddr *a, struct cmx_end *end)
-{
-    uint16_t port;
-
-    if (!cmx_net_ip(a, &end->ip, &port))
-        return false;
-    end->port = port;
-    return true;
-}
-
 static bool same_end(const struct cmx_end *a, const struct cmx_end *b)
 {
     return a->port == b->port && cmx_ip_equal(&a->ip, &b->ip);
@@ -109,7 +99,7 @@ cmx_err isolation_session_opens(struct isolation *s, const struct sockaddr *gate
     cmx_err err = CMX_OK;
     struct cmx_end end;
 
-    if (!end_of(gateway, &end))
+    if (!cmx_net_ip(gateway, &end.ip, &end.port))
         return CMX_EPERM;
     cmx_port_mutex_lock(&s->lock);
     if (s->state == ISOLATION_BROKEN)
@@ -125,7 +115,7 @@ void isolation_session_closed(struct isolation *s, const struct sockaddr *gatewa
     struct live_gateway *l;
     struct cmx_end end;
 
-    if (!end_of(gateway, &end))
+    if (!cmx_net_ip(gateway, &end.ip, &end.port))
         return;
     cmx_port_mutex_lock(&s->lock);
     l = find_live(s, &end);

@@ -16,7 +16,7 @@ socklen_t http_identity_address(int accepted, struct sockaddr_storage *out)
 void http_identity_text(const struct sockaddr *client, char out[CMX_IP_TEXT_MAX])
 {
     struct cmx_ip ip;
-    uint16_t port;
+    uint32_t port;
 
     out[0] = 0;
     if (cmx_net_ip(client, &ip, &port) && !cmx_ip_is_any(&ip))

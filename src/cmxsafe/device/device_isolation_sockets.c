@@ -11,16 +11,6 @@
 
 /* ---- the engine's sockets ---- */
 
-static bool end_of(const struct sockaddr *a, struct cmx_end *end)
-{
-    uint16_t port;
-
-    if (!cmx_net_ip(a, &end->ip, &port))
-        return false;
-    end->port = port;
-    return true;
-}
-
 /* The engine and the policy use the same numbers for the kinds of sockets. */
 _Static_assert((int)CMX_SOCKET_SESSION == (int)CMX_FLOW_SESSION && (int)CMX_SOCKET_RELAY == (int)CMX_FLOW_RELAY &&
                    (int)CMX_SOCKET_LISTEN == (int)CMX_FLOW_LISTEN && (int)CMX_SOCKET_PAIR == (int)CMX_FLOW_PAIR,
@@ -29,11 +19,11 @@ _Static_assert((int)CMX_SOCKET_SESSION == (int)CMX_FLOW_SESSION && (int)CMX_SOCK
 cmx_err cmx_device_isolation_socket(int kind, const struct sockaddr *local, const struct sockaddr *peer, bool opens)
 {
     struct cmx_end here, there;
-    const struct cmx_end *other = end_of(peer, &there) ? &there : NULL;
+    const struct cmx_end *other = cmx_net_ip(peer, &there.ip, &there.port) ? &there : NULL;
     struct cmx_device_isolation_state *s;
     cmx_err err = CMX_OK;
 
-    if (!end_of(local, &here))
+    if (!cmx_net_ip(local, &here.ip, &here.port))
         return CMX_EINVAL;
     if (opens && cmx_device_isolation_state_standing() == CMX_ISOLATION_FAILED)
         return CMX_EPERM;
@@ -89,7 +79,7 @@ cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *pe
     bool log = false;
     struct cmx_device_isolation_state *s;
 
-    if (!end_of(peer, &place))
+    if (!cmx_net_ip(peer, &place.ip, &place.port))
         return CMX_ENOENT;
     s = cmx_device_isolation_state_enter();
     if (!s)

@@ -167,7 +167,7 @@ cmx_err cmx_net_accept(int listener, int *out, struct sockaddr_storage *peer)
     return CMX_OK;
 }
 
-bool cmx_net_ip(const struct sockaddr *a, struct cmx_ip *ip, uint16_t *port)
+bool cmx_net_ip(const struct sockaddr *a, struct cmx_ip *ip, uint32_t *port)
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)a;
 
@@ -184,7 +184,7 @@ bool cmx_net_ip(const struct sockaddr *a, struct cmx_ip *ip, uint16_t *port)
 void cmx_net_text(const struct sockaddr_storage *a, char out[CMX_IP_TEXT_MAX])
 {
     struct cmx_ip ip;
-    uint16_t port;
+    uint32_t port;
 
     out[0] = 0;
     if (cmx_net_ip((const struct sockaddr *)a, &ip, &port))

@@ -43,7 +43,7 @@ CMX_MUST_USE cmx_err cmx_net_listen(const char *host, uint16_t port, int backlog
 CMX_MUST_USE cmx_err cmx_net_accept(int listener, int *fd, struct sockaddr_storage *peer);
 
 /* Reads an address and its port. False: a is NULL, or neither IPv4 nor IPv6. */
-bool cmx_net_ip(const struct sockaddr *a, struct cmx_ip *ip, uint16_t *port);
+bool cmx_net_ip(const struct sockaddr *a, struct cmx_ip *ip, uint32_t *port);
 
 /* Writes the address as text, without its port; "" if it is neither IPv4 nor IPv6. */
 void cmx_net_text(const struct sockaddr_storage *a, char out[CMX_IP_TEXT_MAX]);

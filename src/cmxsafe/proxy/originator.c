@@ -8,7 +8,7 @@
 
 void cmx_originator_read(struct cmx_originator *o, const char *text, uint32_t port)
 {
-    *o = (struct cmx_originator){.port = (uint16_t)port};
+    *o = (struct cmx_originator){.port = port};
     o->known = port <= UINT16_MAX && cmx_ip_parse(&o->ip, text) && cmx_ip_is_host(&o->ip);
 }
 
@@ -64,7 +64,7 @@ bool cmx_originator_allowed(const struct cmx_originator *o, const char *list)
 
 /* ---- the PROXY protocol ---- */
 
-static cmx_err put_v1(struct cmx_buf *out, const struct cmx_originator *from, const struct cmx_ip *to, uint16_t port)
+static cmx_err put_v1(struct cmx_buf *out, const struct cmx_originator *from, const struct cmx_ip *to, uint32_t port)
 {
     char source[CMX_IP_TEXT_MAX], destination[CMX_IP_TEXT_MAX];
 
@@ -75,7 +75,7 @@ static cmx_err put_v1(struct cmx_buf *out, const struct cmx_originator *from, co
 }
 
 /* Writes a header of version 2. to: NULL if the originator is unknown. */
-static cmx_err put_v2(struct cmx_buf *out, const struct cmx_originator *from, const struct cmx_ip *to, uint16_t port)
+static cmx_err put_v2(struct cmx_buf *out, const struct cmx_originator *from, const struct cmx_ip *to, uint32_t port)
 {
     static const char start[CMX_V2_HEAD] = CMX_V2_SIGNATURE "\x21"; /* version 2, command PROXY; the rest is 0 */
     uint8_t h[CMX_V2_HEAD + CMX_V2_TCP6_LEN];

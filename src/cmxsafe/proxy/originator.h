@@ -20,7 +20,7 @@
 /* The client of a connection. A zeroed struct is an unknown client. */
 struct cmx_originator {
     bool known;
-    uint16_t port;
+    uint32_t port;
     struct cmx_ip ip;
 };
 

@@ -62,7 +62,7 @@ static void put_address(struct sockaddr_storage *out, const struct cmx_originato
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
 
     memset(out, 0, sizeof *out);
-    v4->sin_port = htons(from->port); /* sin_port has the same offset in both families */
+    v4->sin_port = htons((uint16_t)from->port); /* sin_port has the same offset in both families */
     if (cmx_ip_is_v4(&from->ip)) {
         out->ss_family = AF_INET;
         memcpy(&v4->sin_addr, &from->ip.w[3], sizeof v4->sin_addr);
@@ -77,7 +77,7 @@ cmx_err cmx_peer(int fd, struct sockaddr_storage *out)
     struct sockaddr_storage service, client;
     socklen_t service_len = sizeof service, client_len = sizeof client;
     struct cmx_ip ip, service_ip;
-    uint16_t port, service_port;
+    uint32_t port, service_port;
     cmx_err err = CMX_ENOENT;
 
     if (getsockname(fd, (struct sockaddr *)&service, &service_len) != 0 ||

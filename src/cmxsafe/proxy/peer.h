@@ -35,7 +35,7 @@ void cmx_peer_text(int fd, char out[CMX_IP_TEXT_MAX]);
 struct cmx_peer_entry {
     struct cmx_peer_entry *next;
     bool listed;
-    uint16_t port, service_port;
+    uint32_t port, service_port;
     struct cmx_ip ip, service;
     struct cmx_originator from;
 };
