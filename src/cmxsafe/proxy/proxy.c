@@ -363,13 +363,10 @@ cmx_err cmx_proxy_reconfigure(struct cmx_proxy *p, const struct cmx_gateway *gat
 
     if (err)
         return err;
-    if (!cmx_proxy_config_same_gateway(p->config, c)) {
-        err = change_gateway(p, c);
-        if (err)
-            cmx_proxy_config_free(c);
-        return err;
-    }
-    err = change_contexts(p, c);
+    if (cmx_proxy_config_same_gateway(p->config, c))
+        err = change_contexts(p, c);
+    else if ((err = change_gateway(p, c)) == CMX_OK)
+        return CMX_OK; /* p owns c */
     cmx_proxy_config_free(c);
     return err;
 }

@@ -13,21 +13,12 @@
 /* ---- the options of a context ---- */
 
 #define ANY 0
-#define NUMBER_PORT(fallback) (fallback)
-#define NUMBER_COUNT(fallback) (fallback)
-#define NUMBER_SECONDS(fallback) (fallback)
-#define NUMBER_DIRECTION(fallback) (fallback)
-#define NUMBER_PEER(fallback) (fallback)
-#define NUMBER_SWITCH(fallback) (fallback)
-#define NUMBER_ID(fallback) 0
-#define NUMBER_NAME(fallback) 0
-#define NUMBER_HOST(fallback) 0
-#define NUMBER_ADDRESSES(fallback) 0
-#define NUMBER_TEXT(fallback) 0
+#define NUMBER(fallback)                                                                                               \
+    _Generic((fallback), int : (fallback), default : 0) /* the fallback of a text is not a number */
 
 const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
-    {key, max, NUMBER_##kind(fallback), offsetof(struct cmx_context, member), CMX_OPTION_##kind},
+    {key, max, NUMBER(fallback), offsetof(struct cmx_context, member), CMX_OPTION_##kind},
 #include "cmxsafe/proxy/context_options.h"
 };
 
@@ -119,29 +110,22 @@ struct field {
     uint8_t size; /* 0: a string */
 };
 
-#define STRING(member) {.at = offsetof(struct cmx_gateway, member)},
-#define VALUE(member) {.at = offsetof(struct cmx_gateway, member), .size = sizeof(((struct cmx_gateway *)0)->member)},
-#define FIELD_HOST STRING
-#define FIELD_ACCOUNT STRING
-#define FIELD_FILE STRING
-#define FIELD_TEXT STRING
-#define FIELD_PORT VALUE
-#define FIELD_SECONDS VALUE
-#define FIELD_COUNT VALUE
-#define FIELD_MS VALUE
-#define FIELD_BYTES VALUE
-#define FIELD_SWITCH VALUE
+#define MEMBER(name) (((struct cmx_gateway *)0)->name)
+#define FIELD(name)                                                                                                    \
+    {.at = offsetof(struct cmx_gateway, name),                                                                         \
+     .size = _Generic(MEMBER(name), const char * : 0, default                                                          \
+                      : sizeof MEMBER(name))},
 
 /* clang-format off */
 static const struct field gateway_fields[] = {
-#define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help) FIELD_##kind(member)
+#define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help) FIELD(member)
 #include "cmxsafe/proxy/gateway_options.h"
-    STRING(key_pem)
-    STRING(key_passphrase)
-    STRING(password)
-    VALUE(key_load)
-    VALUE(key_load_arg)
-    VALUE(fleet_address)
+    FIELD(key_pem)
+    FIELD(key_passphrase)
+    FIELD(password)
+    FIELD(key_load)
+    FIELD(key_load_arg)
+    FIELD(fleet_address)
 };
 
 #define ROW(member, key, max, fallback, kind) {key, max, fallback, offsetof(struct cmx_gateway, member), kind},

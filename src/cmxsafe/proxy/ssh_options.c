@@ -106,30 +106,21 @@ cmx_err cmx_ssh_options_set(ssh_session session, const struct cmx_gateway *g, un
 
 /* ---- checking the settings ---- */
 
-static cmx_err check_key_file(const struct cmx_gateway *g, struct cmx_why *why)
+static cmx_err check_keys(const struct cmx_gateway *g, struct cmx_why *why)
 {
-    ssh_key key = NULL;
-    int rc = ssh_pki_import_privkey_file(g->key_file, g->key_passphrase, NULL, NULL, &key);
+    ssh_key file = NULL, pem = NULL;
+    cmx_err err = CMX_OK;
 
-    ssh_key_free(key);
-    if (rc == SSH_OK)
-        return CMX_OK;
-    cmx_why_set(why, "key_file %s: %s", g->key_file,
-                g->key_passphrase ? "not a private key, or key_passphrase_file does not contain its passphrase"
-                                  : "not a private key; if it has a passphrase, set key_passphrase_file");
-    return CMX_EINVAL;
-}
-
-static cmx_err check_key_pem(const struct cmx_gateway *g, struct cmx_why *why)
-{
-    ssh_key key = NULL;
-    int rc = ssh_pki_import_privkey_base64(g->key_pem, g->key_passphrase, NULL, NULL, &key);
-
-    ssh_key_free(key);
-    if (rc == SSH_OK)
-        return CMX_OK;
-    cmx_why_set(why, "key_pem: not a private key, or its passphrase is missing or wrong");
-    return CMX_EINVAL;
+    if (g->key_file && ssh_pki_import_privkey_file(g->key_file, g->key_passphrase, NULL, NULL, &file) != SSH_OK)
+        err =
+            cmx_why_fail(why, CMX_EINVAL, "key_file %s: %s", g->key_file,
+                         g->key_passphrase ? "not a private key, or key_passphrase_file does not contain its passphrase"
+                                           : "not a private key; if it has a passphrase, set key_passphrase_file");
+    else if (g->key_pem && ssh_pki_import_privkey_base64(g->key_pem, g->key_passphrase, NULL, NULL, &pem) != SSH_OK)
+        err = cmx_why_fail(why, CMX_EINVAL, "key_pem: not a private key, or its passphrase is missing or wrong");
+    ssh_key_free(file);
+    ssh_key_free(pem);
+    return err;
 }
 
 /* libssh silently ignores unknown names in a list, so pass it one name at a time. */
@@ -141,10 +132,8 @@ static cmx_err check_ciphers(ssh_session session, const char *names, struct cmx_
         size_t len = strcspn(names, ",");
 
         snprintf(one, sizeof one, "%.*s", (int)len, names);
-        if (len == 0 || len >= sizeof one || ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, one) != SSH_OK) {
-            cmx_why_set(why, "ciphers: libssh does not support '%s'", one);
-            return CMX_EINVAL;
-        }
+        if (len == 0 || len >= sizeof one || ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, one) != SSH_OK)
+            return cmx_why_fail(why, CMX_EINVAL, "ciphers: libssh does not support '%s'", one);
         if (!names[len])
             return CMX_OK;
         names += len + 1;
@@ -160,18 +149,11 @@ cmx_err cmx_ssh_options_check(const struct cmx_gateway *g, struct cmx_why *why)
         return CMX_ENOMEM;
     if (g->ciphers)
         err = check_ciphers(session, g->ciphers, why);
-    if (!err && g->require_pq && ssh_options_set(session, SSH_OPTIONS_KEY_EXCHANGE, kex_pq) != SSH_OK) {
-        cmx_why_set(why, "require_pq: this libssh has no post-quantum key exchange; use 0.12 or later");
-        err = CMX_EINVAL;
-    }
-    if (!err && cmx_ssh_options_set(session, g, CMX_HOSTKEY_ANY)) {
-        cmx_why_set(why, "libssh refuses the settings: %s", ssh_get_error(session));
-        err = CMX_EINVAL;
-    }
+    if (!err && g->require_pq && ssh_options_set(session, SSH_OPTIONS_KEY_EXCHANGE, kex_pq) != SSH_OK)
+        err = cmx_why_fail(why, CMX_EINVAL,
+                           "require_pq: this libssh has no post-quantum key exchange; use 0.12 or later");
+    if (!err && cmx_ssh_options_set(session, g, CMX_HOSTKEY_ANY))
+        err = cmx_why_fail(why, CMX_EINVAL, "libssh refuses the settings: %s", ssh_get_error(session));
     ssh_free(session);
-    if (!err && g->key_file)
-        err = check_key_file(g, why);
-    if (!err && g->key_pem)
-        err = check_key_pem(g, why);
-    return err;
+    return err ? err : check_keys(g, why);
 }
