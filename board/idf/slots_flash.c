@@ -113,7 +113,7 @@ static cmx_err image_read(struct cmx_image *image, struct cmx_region r)
         if (err)
             return err;
         at += n;
-        cmx_port_watchdog_feed();
+        cmx_port_watchdog_feed(0);
     }
     return image->image_len ? CMX_OK : CMX_ETRUNC;
 }
@@ -250,7 +250,7 @@ static cmx_err door_erase(void *arg, uint32_t offset, uint32_t len)
     uint32_t at;
     cmx_err err = within(arg, offset, len, &at);
 
-    cmx_port_watchdog_feed();
+    cmx_port_watchdog_feed(0);
     return err ? err : cmx_port_flash_erase(at, len);
 }
 

@@ -242,7 +242,7 @@ cmx_err reference_measure(const struct reference *r, struct cmx_range range, con
         err = chunk ? cmx_measure_chunk(&h, chunk, n) : CMX_ENOENT;
     }
     if (!err)
-        return cmx_measure_finish(&h, out);
+        return cmx_sha256_finish(&h, out);
     cmx_sha256_abort(&h);
     return err;
 }

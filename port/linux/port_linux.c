@@ -146,15 +146,10 @@ void cmx_port_mutex_destroy(struct cmx_mutex *m)
     pthread_mutex_destroy((pthread_mutex_t *)m->opaque);
 }
 
-void cmx_port_watchdog_feed(void)
-{
-    cmx_port_watchdog_rest(0);
-}
-
-void cmx_port_watchdog_rest(uint32_t ms)
+void cmx_port_watchdog_feed(uint32_t rest_ms)
 {
     if (device.watchdog_feed)
-        device.watchdog_feed(device.arg, ms);
+        device.watchdog_feed(device.arg, rest_ms);
 }
 
 int cmx_port_wake_open(void)

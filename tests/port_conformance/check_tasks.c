@@ -57,7 +57,7 @@ static void count(void *arg)
             cmx_port_sleep_ms(1); /* holds the lock while other tasks run */
         atomic_fetch_sub(&s->inside, 1);
         cmx_port_mutex_unlock(&s->lock);
-        cmx_port_watchdog_feed();
+        cmx_port_watchdog_feed(0);
     }
     atomic_fetch_add(&s->ended, 1);
 }

@@ -43,8 +43,3 @@ cmx_err cmx_measure_chunk(struct cmx_sha256 *h, const uint8_t *chunk, size_t len
 
     return err || erased ? err : cmx_sha256_update(h, chunk, len);
 }
-
-cmx_err cmx_measure_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN])
-{
-    return cmx_sha256_finish(h, out);
-}

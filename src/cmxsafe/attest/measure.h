@@ -19,13 +19,10 @@
 #define CMX_NONCE_MAX 64
 
 /* Begins a measurement. key: cmx_identity_evidence_key or cmx_identity_appraisal_key. CMX_EINVAL: the nonce is not
- * CMX_NONCE_MIN to CMX_NONCE_MAX bytes long. After CMX_OK call cmx_measure_finish, or cmx_sha256_abort to give up;
- * after an error nothing needs to be released.
- */
+ * CMX_NONCE_MIN to CMX_NONCE_MAX bytes long. After CMX_OK the measurement is the digest that
+ * cmx_sha256_finish returns, or call cmx_sha256_abort to give up; after an error nothing needs to be released. */
 CMX_MUST_USE cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const void *nonce, size_t nonce_len,
                                        struct cmx_range range);
 
 /* Adds the next chunk of the range: cmx_chain_walk_next returns its offset and length. */
 CMX_MUST_USE cmx_err cmx_measure_chunk(struct cmx_sha256 *h, const uint8_t *chunk, size_t len);
-
-CMX_MUST_USE cmx_err cmx_measure_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN]);

@@ -23,7 +23,7 @@ static cmx_err run_chain(struct cmx_chain *c)
         err = cmx_port_hw_hmac(msg, len, c->h);
         if (err)
             return err;
-        cmx_port_watchdog_feed();
+        cmx_port_watchdog_feed(0);
     }
     return CMX_OK;
 }
@@ -63,10 +63,10 @@ static cmx_err measure(struct cmx_evidence_job *j, struct cmx_range range, uint8
         err = cmx_port_flash_read(offset, j->out, len);
         if (!err)
             err = cmx_measure_chunk(&h, j->out, len);
-        cmx_port_watchdog_feed();
+        cmx_port_watchdog_feed(0);
     }
     if (!err)
-        return cmx_measure_finish(&h, digest);
+        return cmx_sha256_finish(&h, digest);
     cmx_sha256_abort(&h);
     return err;
 }

@@ -104,7 +104,7 @@ static cmx_err begin(void *arg)
 static cmx_err erase(void *arg, uint32_t offset, uint32_t len)
 {
     (void)arg;
-    cmx_port_watchdog_feed(); /* an update may erase hundreds of sectors in a row */
+    cmx_port_watchdog_feed(0); /* an update may erase hundreds of sectors in a row */
     return from_esp(esp_partition_erase_range(esp_ota_get_next_update_partition(NULL), offset, len));
 }
 

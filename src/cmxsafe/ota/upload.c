@@ -164,7 +164,7 @@ static cmx_err verify_stored(struct cmx_upload *u)
         if (!err)
             err = cmx_image_feed(&u->image, u->buffer, n);
         at += n;
-        cmx_port_watchdog_feed();
+        cmx_port_watchdog_feed(0);
     }
     if (!err)
         err = cmx_image_finish(&u->image);

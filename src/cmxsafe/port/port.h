@@ -57,10 +57,9 @@ void cmx_port_mutex_lock(struct cmx_mutex *m);
 void cmx_port_mutex_unlock(struct cmx_mutex *m);
 void cmx_port_mutex_destroy(struct cmx_mutex *m);
 
-/* Feeds the platform's watchdog for the calling task, and lets other tasks run. Cheap. */
-void cmx_port_watchdog_feed(void);
-/* Feeds the watchdog before the calling task waits for up to ms milliseconds without feeding it. */
-void cmx_port_watchdog_rest(uint32_t ms);
+/* Feeds the platform's watchdog for the calling task, and lets other tasks run. Cheap. rest_ms: how long the task may
+ * now wait without feeding it, in milliseconds. */
+void cmx_port_watchdog_feed(uint32_t rest_ms);
 
 /* Opens a descriptor that ends the poll of one task when another task calls cmx_port_wake. -1: the platform's poll
  * accepts only sockets, so a waiting task must check for work at intervals. close() closes it. */

@@ -155,7 +155,7 @@ void cmx_session_alive(struct session *s)
 void cmx_session_rests(struct session *s, uint32_t ms)
 {
     atomic_store(&s->alive, (unsigned)cmx_port_now_ms() + ms);
-    cmx_port_watchdog_rest(ms);
+    cmx_port_watchdog_feed(ms);
 }
 
 void cmx_session_wake(struct session *s)

@@ -250,7 +250,7 @@ static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *r
             return false;
         }
         left -= (size_t)n;
-        cmx_port_watchdog_feed();
+        cmx_port_watchdog_feed(0);
         if (route && route->body && !q->answered && route->body(q, service->ctx, state, chunk, (size_t)n) != CMX_OK)
             route = NULL;
         if (end == UINT64_MAX && (!route || q->answered))

@@ -229,23 +229,18 @@ static void feed(void)
 }
 #endif
 
-void cmx_port_watchdog_feed(void)
+/* rest_ms does not matter: sessions wake up twice a second here, well within the watchdog's timeout. */
+void cmx_port_watchdog_feed(uint32_t rest_ms)
 {
     static _Thread_local uint32_t last_ms;
     uint32_t now = (uint32_t)cmx_port_now_ms();
 
+    (void)rest_ms;
     feed();
     if (now - last_ms < BREATHE_MS)
         return;
     vTaskDelay(1); /* taskYIELD would not let tasks of lower priority run */
     last_ms = (uint32_t)cmx_port_now_ms();
-}
-
-/* Only feeds the watchdog: on this platform sessions wake up twice a second, well within the watchdog's timeout. */
-void cmx_port_watchdog_rest(uint32_t ms)
-{
-    (void)ms;
-    cmx_port_watchdog_feed();
 }
 
 int cmx_port_wake_open(void)
