@@ -53,32 +53,24 @@ static void on_relay(void *arg, const struct cmx_relay_event *e)
     }
 }
 
-static cmx_err on_open(void *arg, cmx_socket_kind kind, const char *name, const struct sockaddr *local,
-                       const struct sockaddr *peer)
+static cmx_err on_socket(void *arg, cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer,
+                         bool opens)
 {
     const struct wiring *w = arg;
 
-    (void)name;
     (void)local;
-    return w->isolation && kind == CMX_SOCKET_SESSION ? isolation_session_opens(w->isolation, peer) : CMX_OK;
+    if (!w->isolation || kind != CMX_SOCKET_SESSION)
+        return CMX_OK;
+    if (opens)
+        return isolation_session_opens(w->isolation, peer);
+    isolation_session_closed(w->isolation, peer);
+    return CMX_OK;
 }
 
-static void on_close(void *arg, cmx_socket_kind kind, const char *name, const struct sockaddr *local,
-                     const struct sockaddr *peer)
+static void on_resolve(void *arg, bool begins)
 {
     const struct wiring *w = arg;
 
-    (void)name;
-    (void)local;
-    if (w->isolation && kind == CMX_SOCKET_SESSION)
-        isolation_session_closed(w->isolation, peer);
-}
-
-static void on_resolve(void *arg, const char *host, bool begins)
-{
-    const struct wiring *w = arg;
-
-    (void)host;
     if (w->isolation)
         isolation_resolve(w->isolation, begins);
 }
@@ -111,12 +103,8 @@ static cmx_err proxy_check(const struct agent_config *c, struct cmx_why *why)
 
 static cmx_err proxy_start(struct wiring *w, struct cmx_why *why)
 {
-    struct cmx_proxy_hooks hooks = {.arg = w,
-                                    .session = on_session,
-                                    .relay = on_relay,
-                                    .socket_open = on_open,
-                                    .socket_close = on_close,
-                                    .resolve = on_resolve};
+    struct cmx_proxy_hooks hooks = {
+        .arg = w, .session = on_session, .relay = on_relay, .socket_change = on_socket, .resolve = on_resolve};
     struct cmx_gateway gateway;
     struct cmx_context *contexts = engine_settings(w->config, &gateway);
     cmx_err err = CMX_ENOMEM;

@@ -49,26 +49,16 @@ static void unlock(void)
 
 /* ---- hooks of the engine ---- */
 
-static cmx_err on_socket_open(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
-                              const struct sockaddr *peer)
+static cmx_err on_socket(void *arg, cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer,
+                         bool opens)
 {
     (void)arg;
-    (void)context;
-    return cmx_device_isolation_socket((int)kind, local, peer, true);
+    return cmx_device_isolation_socket((int)kind, local, peer, opens);
 }
 
-static void on_socket_close(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
-                            const struct sockaddr *peer)
+static void on_resolve(void *arg, bool begins)
 {
     (void)arg;
-    (void)context;
-    (void)cmx_device_isolation_socket((int)kind, local, peer, false);
-}
-
-static void on_resolve(void *arg, const char *host, bool begins)
-{
-    (void)arg;
-    (void)host;
     cmx_device_isolation_resolve(begins);
 }
 
@@ -96,8 +86,7 @@ static void on_relay(void *arg, const struct cmx_relay_event *event)
 }
 
 static const struct cmx_proxy_hooks engine_hooks = {
-    .socket_open = on_socket_open,
-    .socket_close = on_socket_close,
+    .socket_change = on_socket,
     .resolve = on_resolve,
     .session = on_session,
     .relay = on_relay,

@@ -149,14 +149,13 @@ struct cmx_relay_event {
 /* Every hook may be NULL. Hooks are called from session tasks, never under a lock of the engine, and must not block. */
 struct cmx_proxy_hooks {
     void *arg;
-    /* Called between bind and connect; for a listener, after listen and with peer NULL. If the hook returns an error,
-     * the socket is closed unused. */
-    cmx_err (*socket_open)(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
-                           const struct sockaddr *peer);
-    void (*socket_close)(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
-                         const struct sockaddr *peer);
+    /* opens: called between bind and connect; for a listener, after listen and with peer NULL. If the hook returns an
+     * error, the socket is closed unused; otherwise the hook is called again when the socket is closed, with the same
+     * addresses, and its result is ignored. */
+    cmx_err (*socket_change)(void *arg, cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer,
+                             bool opens);
     /* Called when the look-up of a host name (of the gateway or of a local service) begins and when it ends. */
-    void (*resolve)(void *arg, const char *host, bool begins);
+    void (*resolve)(void *arg, bool begins);
     /* Called when all contexts of a session have become reachable (up), and when that session has ended; err is then
      * the cause. gateway: the host of the gateway as written in the gateway list. */
     void (*session)(void *arg, const char *session, const char *gateway, bool up, cmx_err err);

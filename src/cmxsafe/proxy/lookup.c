@@ -68,7 +68,7 @@ static void announce(struct cmx_lookup *l, bool begins)
         return;
     l->announced = begins;
     if (l->hooks->resolve)
-        l->hooks->resolve(l->hooks->arg, l->host, begins);
+        l->hooks->resolve(l->hooks->arg, begins);
 }
 
 cmx_err cmx_lookup_start(struct cmx_lookup **out, const char *host, uint16_t port, const struct cmx_proxy_hooks *hooks)

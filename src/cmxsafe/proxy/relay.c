@@ -19,7 +19,7 @@
 
 /* ---- ending a relay ---- */
 
-static void close_local(struct relay *x, struct session *s, bool reset)
+static void close_local(struct relay *x, bool reset)
 {
     if (x->fd < 0)
         return;
@@ -29,7 +29,7 @@ static void close_local(struct relay *x, struct session *s, bool reset)
         close(x->fd);
     x->fd = -1;
     cmx_peer_remove(&x->peer);
-    cmx_tracked_socket_close(&x->socket, &s->engine->hooks, x->run->cfg.name);
+    cmx_tracked_socket_close(&x->socket);
 }
 
 /* Ends the relay: closes the channel and the local socket, the latter with a reset unless cause is CMX_OK. A relay with
@@ -38,7 +38,7 @@ static void finish(struct relay *x, struct session *s, cmx_err cause)
 {
     const char *why = cause ? cmx_err_text(cause) : "in order";
 
-    close_local(x, s, cause != CMX_OK);
+    close_local(x, cause != CMX_OK);
     cmx_relay_event_closed(x, s, cause);
     cmx_lookup_release(x->lookup);
     x->lookup = NULL;
@@ -61,7 +61,7 @@ void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause)
     case RELAY_OPENING:
         /* The gateway has not assigned the channel's number yet, so CLOSE cannot be sent; cmx_relay_settle sends it
          * later. */
-        close_local(x, s, true);
+        close_local(x, true);
         cmx_relay_state_set_phase(x, RELAY_UNWANTED, cmx_err_text(cause));
         break;
     case RELAY_TENTATIVE:
@@ -159,8 +159,7 @@ static cmx_err connect_address(struct relay *x, struct session *s)
         x->fd = -1;
         return err;
     }
-    err = cmx_tracked_socket_open(&x->socket, &s->engine->hooks, CMX_SOCKET_RELAY, x->run->cfg.name, &local,
-                                  x->address->ai_addr);
+    err = cmx_tracked_socket_open(&x->socket, &s->engine->hooks, CMX_SOCKET_RELAY, &local, x->address->ai_addr);
     if (err)
         return err;
     cmx_peer_add(&x->peer, (const struct sockaddr *)&local, x->address->ai_addr, &x->originator);
@@ -181,14 +180,14 @@ static void try_addresses(struct relay *x, struct session *s, cmx_err err)
             x->deadline_ms = cmx_session_in(s, x->run->cfg.connect_timeout_s * 1000);
             return;
         }
-        close_local(x, s, false);
+        close_local(x, false);
     }
     service_refused(x, s, err);
 }
 
 static void address_failed(struct relay *x, struct session *s, cmx_err err)
 {
-    close_local(x, s, false);
+    close_local(x, false);
     x->address = x->address->ai_next;
     try_addresses(x, s, err);
 }

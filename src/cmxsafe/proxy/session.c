@@ -73,7 +73,7 @@ static void session_disconnect(struct session *s, cmx_err cause)
     if (s->authenticated)
         cmx_session_gateway_leave(s);
     s->authenticated = false;
-    cmx_tracked_socket_close(&s->socket, &s->engine->hooks, s->name);
+    cmx_tracked_socket_close(&s->socket);
 }
 
 static cmx_err serve_login(struct session *s)

@@ -49,7 +49,7 @@ static cmx_err connect_one(struct session *s, const struct addrinfo *ai, uint64_
 
     if (err)
         return err;
-    err = cmx_tracked_socket_open(&s->socket, &s->engine->hooks, CMX_SOCKET_SESSION, s->name, &local, ai->ai_addr);
+    err = cmx_tracked_socket_open(&s->socket, &s->engine->hooks, CMX_SOCKET_SESSION, &local, ai->ai_addr);
     if (!err)
         err = cmx_net_connect(fd, ai->ai_addr, ai->ai_addrlen);
     if (err == CMX_EAGAIN) {
@@ -59,7 +59,7 @@ static cmx_err connect_one(struct session *s, const struct addrinfo *ai, uint64_
     }
     if (err) {
         close(fd);
-        cmx_tracked_socket_close(&s->socket, &s->engine->hooks, s->name);
+        cmx_tracked_socket_close(&s->socket);
         return err;
     }
     *out = fd;
@@ -248,7 +248,7 @@ cmx_err cmx_session_login(struct session *s)
         return err;
     cmx_session_set_state(s, CMX_STATE_AUTH, CMX_OK, NULL);
     err = drive(s, cmx_ssh_authenticate, deadline);
-    cmx_tracked_socket_close(&s->pair, &s->engine->hooks, s->name);
+    cmx_tracked_socket_close(&s->pair);
     trouble = cmx_ssh_auth_trouble(s->ssh);
     if (trouble)
         cmx_session_say(s, "login: the gateway asks ", trouble);

@@ -52,13 +52,13 @@ static cmx_err over_loopback(struct session *s, int fd[2])
     err = cmx_net_socket((const struct sockaddr *)&to, &fd[0], &from);
     if (!err) {
         ((struct sockaddr_in *)(void *)&from)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        err = cmx_tracked_socket_open(&s->pair, &s->engine->hooks, CMX_SOCKET_PAIR, s->name, &from,
-                                      (const struct sockaddr *)&to);
+        err =
+            cmx_tracked_socket_open(&s->pair, &s->engine->hooks, CMX_SOCKET_PAIR, &from, (const struct sockaddr *)&to);
         if (!err)
             err = join(s, fd[0], &from, listener, &to, &fd[1]);
         if (err) {
             cmx_net_abort(fd[0]);
-            cmx_tracked_socket_close(&s->pair, &s->engine->hooks, s->name);
+            cmx_tracked_socket_close(&s->pair);
         }
     }
     close(listener);

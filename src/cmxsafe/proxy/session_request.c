@@ -109,8 +109,7 @@ static void open_listener(struct session *s, struct run *r)
     cmx_err err = cmx_net_listen(r->cfg.local_host, r->cfg.local_port, (int)r->cfg.max_connections, &fd, &local);
 
     if (!err) {
-        err = cmx_tracked_socket_open(&r->listener_socket, &s->engine->hooks, CMX_SOCKET_LISTEN, r->cfg.name, &local,
-                                      NULL);
+        err = cmx_tracked_socket_open(&r->listener_socket, &s->engine->hooks, CMX_SOCKET_LISTEN, &local, NULL);
         if (err)
             close(fd);
     }

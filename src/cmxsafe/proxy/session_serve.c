@@ -22,13 +22,13 @@ enum { POLL_SSH, POLL_WAKE, POLL_REST, POLL_FIXED };
 
 /* ---- contexts that are added and removed while the session is up ---- */
 
-static void close_listener(struct session *s, struct run *r)
+static void close_listener(struct run *r)
 {
     if (r->listener < 0)
         return;
     close(r->listener);
     r->listener = -1;
-    cmx_tracked_socket_close(&r->listener_socket, &s->engine->hooks, r->cfg.name);
+    cmx_tracked_socket_close(&r->listener_socket);
 }
 
 /* Ends a removed context. Called in each turn until its last relay has ended. */
@@ -38,7 +38,7 @@ static void retire_context(struct session *s, struct run *r)
     for (struct relay *x = s->relays; x; x = x->next)
         if (x->run == r)
             cmx_relay_abort(x, s, CMX_ENOENT);
-    close_listener(s, r);
+    close_listener(r);
     cmx_probe_reset(r);
     r->cancelling |= r->listening && r->cfg.direction == CMX_REVERSE;
     r->listening = false;
@@ -182,7 +182,7 @@ void cmx_session_serve_end(struct session *s, cmx_err cause)
     free_dead(s);
     cmx_relay_count_bulk(s);
     for (struct run *r = s->runs; r; r = r->next) {
-        close_listener(s, r);
+        close_listener(r);
         cmx_session_publish(r);
     }
 }

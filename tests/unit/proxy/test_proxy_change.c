@@ -180,16 +180,15 @@ static void a_session_without_contexts_ends(void **state)
 
 static atomic_bool block, blocked;
 
-static cmx_err blocking_open(void *arg, cmx_socket_kind kind, const char *context, const struct sockaddr *local,
-                             const struct sockaddr *peer)
+static cmx_err blocking_open(void *arg, cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer,
+                             bool opens)
 {
     (void)arg;
     (void)kind;
-    (void)context;
     (void)local;
     (void)peer;
     atomic_store(&blocked, true);
-    while (atomic_load(&block))
+    while (opens && atomic_load(&block))
         cmx_port_sleep_ms(5);
     return CMX_OK;
 }
@@ -205,7 +204,7 @@ static cmx_context_state state_of_first(struct cmx_proxy *p)
 
 static void a_stuck_session_is_reported(void **state)
 {
-    static const struct cmx_proxy_hooks hooks = {.socket_open = blocking_open};
+    static const struct cmx_proxy_hooks hooks = {.socket_change = blocking_open};
     struct cmx_context_status found;
     struct cmx_proxy *p;
 
