@@ -16,7 +16,7 @@ int board_cmd_create(int argc, char **argv);
 int board_cmd_run(int argc, char **argv);
 int board_cmd_image(int argc, char **argv);
 
-/* The chips that a board can have, NULL at the end (create.c). */
+/* The chips that a board can have, in the order of cmx_efuse_chip, NULL at the end (create.c). */
 extern const char *const board_chips[];
 
 /* ---- flash.c: NOR flash in a file; writes survive if the process is killed ---- */

@@ -7,13 +7,12 @@
 #include <unistd.h>
 
 #include "board/board.h"
+#include "board/idf/efuse.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/ota/image.h"
 #include "cmxsafe/version.h"
 #include "port/linux/file_read.h"
-
-#define EFUSE_LEN 512 /* the size of the file of `espefuse --virt --path-efuse-file`; zeros are blank */
 
 #define COMMAND "cmxsafe-board create"
 
@@ -25,7 +24,9 @@ static const char notes[] =
     "  openssl rand -out private_key.bin 32\n"
     "  espefuse --chip esp32s3 --virt --path-efuse-file efuse.bin burn_key BLOCK_KEY3 private_key.bin HMAC_UP";
 
-const char *const board_chips[] = {"esp32s2", "esp32s3", "esp32c3", "esp32c6", "esp32h2", NULL};
+const char *const board_chips[] = {
+    [CMX_EFUSE_ESP32S2] = "esp32s2", [CMX_EFUSE_ESP32S3] = "esp32s3", [CMX_EFUSE_ESP32C3] = "esp32c3",
+    [CMX_EFUSE_ESP32C6] = "esp32c6", [CMX_EFUSE_ESP32H2] = "esp32h2", NULL};
 
 static const char ini_template[] =
     "; board.ini - a virtual board. `cmxsafe-board run` reads it; docs/BOARD.md describes every key.\n"
@@ -166,7 +167,7 @@ static void remove_file(const char *dir, const char *name)
 /* A board that could not be completed is removed, so that the command can be repeated. */
 static int create(const struct options *o)
 {
-    static const uint8_t blank[EFUSE_LEN];
+    static const uint8_t blank[CMX_EFUSE_FILE_LEN]; /* zeros are not burned */
     char ini[sizeof ini_template + 32];
     int n = snprintf(ini, sizeof ini, ini_template, o->chip);
     bool made = mkdir(o->dir, 0700) == 0;

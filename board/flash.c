@@ -7,13 +7,9 @@
 
 #include "board/board.h"
 #include "cmxsafe/port/port.h"
+#include "port/linux/file_read.h"
 
 #define FLASH_MAX (128 << 20)
-
-static cmx_err open_error(void)
-{
-    return errno == ENOENT ? CMX_ENOENT : errno == EACCES ? CMX_EPERM : CMX_EIO;
-}
 
 cmx_err board_flash_open(struct board_flash *f, const char *path)
 {
@@ -22,7 +18,7 @@ cmx_err board_flash_open(struct board_flash *f, const char *path)
     void *mem;
 
     if (fd < 0)
-        return open_error();
+        return cmx_file_error(errno);
     if (fstat(fd, &st) || st.st_size == 0 || st.st_size % CMX_FLASH_SECTOR || st.st_size > FLASH_MAX) {
         close(fd);
         return CMX_EFORMAT;

@@ -43,11 +43,6 @@ void board_hardware_close(void)
 
 /* ---- the secret, in NVS on a chip ---- */
 
-static cmx_err err_of(int e)
-{
-    return e == ENOENT ? CMX_ENOENT : e == EEXIST ? CMX_EEXIST : e == EACCES ? CMX_EPERM : CMX_EIO;
-}
-
 cmx_err board_secret_read(void *arg, uint8_t out[CMX_PORT_SECRET_LEN])
 {
     int fd = open(SECRET_FILE, O_RDONLY | O_CLOEXEC);
@@ -55,7 +50,7 @@ cmx_err board_secret_read(void *arg, uint8_t out[CMX_PORT_SECRET_LEN])
 
     (void)arg;
     if (fd < 0)
-        return err_of(errno);
+        return cmx_file_error(errno);
     n = read(fd, out, CMX_PORT_SECRET_LEN);
     close(fd);
     if (n == CMX_PORT_SECRET_LEN)
@@ -73,12 +68,12 @@ cmx_err board_secret_create(void *arg, const uint8_t secret[CMX_PORT_SECRET_LEN]
 
     (void)arg;
     if (fd < 0)
-        return err_of(errno);
+        return cmx_file_error(errno);
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     if (write(fd, secret, CMX_PORT_SECRET_LEN) != CMX_PORT_SECRET_LEN || fsync(fd) != 0)
         err = CMX_EIO;
     else if (linkat(AT_FDCWD, name, AT_FDCWD, SECRET_FILE, AT_SYMLINK_FOLLOW) != 0)
-        err = err_of(errno);
+        err = cmx_file_error(errno);
     close(fd);
     return err;
 }
@@ -87,13 +82,8 @@ cmx_err board_secret_create(void *arg, const uint8_t secret[CMX_PORT_SECRET_LEN]
 
 static cmx_efuse_chip chip_of(const char *name)
 {
-    static const char *const names[] = {
-        [CMX_EFUSE_ESP32S2] = "esp32s2", [CMX_EFUSE_ESP32S3] = "esp32s3", [CMX_EFUSE_ESP32C3] = "esp32c3",
-        [CMX_EFUSE_ESP32C6] = "esp32c6", [CMX_EFUSE_ESP32H2] = "esp32h2",
-    };
-
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(name, names[i]) == 0)
+    for (unsigned i = 0; board_chips[i]; i++)
+        if (strcmp(name, board_chips[i]) == 0)
             return (cmx_efuse_chip)i;
     return CMX_EFUSE_ESP32S3;
 }

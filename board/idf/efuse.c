@@ -1,12 +1,10 @@
 #include "board/idf/efuse.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/secret.h"
+#include "port/linux/file_read.h"
 
 #define BLOCK0 0x02c /* EFUSE_RD_WR_DIS_REG */
 #define KEY3 0x0fc   /* EFUSE_RD_KEY3_DATA0_REG */
@@ -25,24 +23,20 @@ cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file, size_t len)
 
 cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *why)
 {
-    uint8_t file[CMX_EFUSE_FILE_LEN + 1];
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* does not wait for the writer of a FIFO */
-    ssize_t n = fd < 0 ? -1 : read(fd, file, sizeof file);
-    int number = errno;
-    cmx_err err;
+    struct cmx_why what = {""};
+    char *file = NULL;
+    size_t len = 0;
+    cmx_err err = cmx_file_read_any(path, CMX_EFUSE_FILE_LEN, &file, &len, &what);
 
-    if (fd >= 0)
-        close(fd);
-    if (n < 0) {
-        if (why)
-            cmx_why_set(why, "%s: %s", path, strerror(number));
-        return number == ENOENT ? CMX_ENOENT : number == EACCES ? CMX_EPERM : CMX_EIO;
-    }
-    err = cmx_efuse_parse(out, file, (size_t)n);
-    if (err && why)
-        cmx_why_set(why, "%s: not an eFuse file of %d bytes; create one with espefuse --virt --path-efuse-file", path,
-                    CMX_EFUSE_FILE_LEN);
-    return err;
+    if (err && err != CMX_ENOSPC)
+        return cmx_why_fail(why, err, "%s: %s", path, what.text);
+    if (!err)
+        err = cmx_efuse_parse(out, (const uint8_t *)file, len);
+    cmx_mem_free_secret(file);
+    return err ? cmx_why_fail(why, CMX_EFORMAT,
+                              "%s: not an eFuse file of %d bytes; create one with espefuse --virt --path-efuse-file",
+                              path, CMX_EFUSE_FILE_LEN)
+               : CMX_OK;
 }
 
 /* Returns a field of BLOCK0: `len` bits at bit `pos` of a 32-bit word. */
@@ -65,9 +59,8 @@ static bool all_zero(const uint8_t *p, size_t len)
 
 static cmx_err refuse(struct cmx_why *why, const char *what, const char *path, const char *command)
 {
-    if (why)
-        cmx_why_set(why, "%s; espefuse --chip CHIP --virt --path-efuse-file %s %s", what, path, command);
-    return CMX_ENOKEY;
+    return cmx_why_fail(why, CMX_ENOKEY, "%s; espefuse --chip CHIP --virt --path-efuse-file %s %s", what, path,
+                        command);
 }
 
 cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[32], struct cmx_why *why)
@@ -148,7 +141,7 @@ cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_
         err = cmx_efuse_key(&fuses, path, key, why);
     if (err == CMX_EAGAIN) {
         err = cmx_hw_key_read_file(silicon, false, key, why);
-        if (err && why) /* replaces the reason with one that names both files */
+        if (err) /* replaces the reason with one that names both files */
             cmx_why_set(why, "%s holds no bits of a read-protected key; make %s a copy of the key file that was burned",
                         path, silicon);
     }

@@ -15,9 +15,20 @@
 #define SECRET_FILE_MAX (64 * 1024)
 #define FIRST_READ 4096
 
-static cmx_err from_errno(int e)
+cmx_err cmx_file_error(int number)
 {
-    return e == ENOENT || e == ENOTDIR ? CMX_ENOENT : e == EACCES || e == EPERM ? CMX_EPERM : CMX_EIO;
+    switch (number) {
+    case ENOENT:
+    case ENOTDIR:
+        return CMX_ENOENT;
+    case EEXIST:
+        return CMX_EEXIST;
+    case EACCES:
+    case EPERM:
+        return CMX_EPERM;
+    default:
+        return CMX_EIO;
+    }
 }
 
 static cmx_err fail(cmx_err err, struct cmx_why *why, const char *text)
@@ -56,7 +67,7 @@ static cmx_err fail_to_open(int e, const char *path, bool secret, struct cmx_why
     const struct passwd *me = secret && e == EACCES ? getpwuid(geteuid()) : NULL;
 
     cmx_why_set(why, me ? "%s; run: chown %s: %s" : "%s", strerror(e), me ? me->pw_name : "", path);
-    return from_errno(e);
+    return cmx_file_error(e);
 }
 
 /* Checks the open descriptor, so that the file that is read is the file that was checked. */
@@ -217,7 +228,7 @@ static cmx_err read_named(const char *path, size_t max, bool is_text, char **out
     FILE *f = strcmp(path, "-") == 0 ? stdin : cmx_file_open(path);
     const int number = errno;
 
-    return f ? read_all(f, max, is_text, out, len, why) : fail(from_errno(number), why, strerror(number));
+    return f ? read_all(f, max, is_text, out, len, why) : fail(cmx_file_error(number), why, strerror(number));
 }
 
 cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why)
