@@ -5,10 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_CONFIRM_DEADLINE_MS (5u * 60 * 1000)
 
 struct cmx_confirm_facts {
@@ -26,7 +22,3 @@ cmx_confirm_decision cmx_confirm_decide(uint32_t trial_ms, uint32_t deadline_ms,
 /* Returns which condition was not met when cmx_confirm_decide returned ROLLBACK: a static text of at most 20
  * characters, the size of the label in an otadata entry. */
 const char *cmx_confirm_unmet(const struct cmx_confirm_facts *facts);
-
-#ifdef __cplusplus
-}
-#endif

@@ -13,10 +13,6 @@
 #include "cmxsafe/ota/trailer.h"
 #include "cmxsafe/port/crypto.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_IMAGE_HEAD_LEN 288 /* header 24, first segment's header 8, application descriptor 256 */
 #define CMX_IMAGE_SEGMENTS_MAX 16
 #define CMX_IMAGE_SEGMENT_LEN_MAX (16u << 20)
@@ -115,7 +111,3 @@ CMX_MUST_USE cmx_err cmx_image_chip_id(const char *name, uint16_t *id);
 
 /* Returns a name such as "ESP32-C3", or "unknown chip". Static. */
 const char *cmx_image_chip_name(uint16_t chip_id);
-
-#ifdef __cplusplus
-}
-#endif

@@ -20,10 +20,6 @@
 #include "cmxsafe/ota/image.h"
 #include "cmxsafe/ota/slots.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_OTA_PORT 8989
 #define CMX_OTA_HEAP_MAX 16384
 #define CMX_OTA_IDLE_TIMEOUT_S 30
@@ -104,7 +100,3 @@ void cmx_ota_json(struct cmx_ota_service *s, struct cmx_json *j);
 /* Stops the service: interrupts uploads, and waits for running requests and a running restart. Must not be called while
  * cmx_ota_watch runs. NULL is ignored. */
 void cmx_ota_stop(struct cmx_ota_service *s);
-
-#ifdef __cplusplus
-}
-#endif

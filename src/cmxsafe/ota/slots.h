@@ -15,10 +15,6 @@
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/ota/image.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_SLOT_NAME_MAX 12
 
 struct cmx_slots_status {
@@ -60,7 +56,3 @@ struct cmx_slots {
      * previous image can report them. CMX_ENOENT: there is no previous image. */
     cmx_err (*rollback)(void *arg, const char *reason, struct cmx_why *why);
 };
-
-#ifdef __cplusplus
-}
-#endif

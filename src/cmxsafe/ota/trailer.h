@@ -20,10 +20,6 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/port/crypto.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_TRAILER_LEN 96
 #define CMX_TRAILER_MAGIC_LEN 8
 #define CMX_TRAILER_SIGNED_LEN 32 /* the trailer's first 32 bytes, which the signature covers */
@@ -68,7 +64,3 @@ CMX_MUST_USE cmx_err cmx_trailer_verify(const struct cmx_trailer *t, const struc
  * without its BEGIN and END lines. CMX_EFORMAT: text has neither form; CMX_EINVAL: not a P-256 key; CMX_ENOSPC: there
  * are CMX_OTA_KEYS_MAX keys already. */
 CMX_MUST_USE cmx_err cmx_ota_keys_add(struct cmx_ota_keys *keys, const char *text);
-
-#ifdef __cplusplus
-}
-#endif

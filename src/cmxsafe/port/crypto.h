@@ -10,10 +10,6 @@
 
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define CMX_SHA256_LEN 32
 #define CMX_P256_PUBLIC_LEN 65 /* 0x04 || X || Y, SEC 1 section 2.3.3 */
 #define CMX_P256_SCALAR_LEN 32
@@ -69,7 +65,3 @@ CMX_MUST_USE cmx_err cmx_p256_sign(const uint8_t scalar[CMX_P256_SCALAR_LEN], co
 
 /* Computes the public point of a private scalar. CMX_EINVAL: the scalar is zero or not below the group's order. */
 CMX_MUST_USE cmx_err cmx_p256_public(const uint8_t scalar[CMX_P256_SCALAR_LEN], uint8_t pub[CMX_P256_PUBLIC_LEN]);
-
-#ifdef __cplusplus
-}
-#endif

@@ -27,10 +27,6 @@
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/proxy/context.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* ---- the engine ---- */
 
 struct cmx_proxy;
@@ -79,7 +75,3 @@ bool cmx_proxy_find(struct cmx_proxy *p, cmx_proxy_direction direction, uint16_t
 /* True if the device has reached its gateway: at least one context is CMX_STATE_UP, and every other context is up too
  * or had its forward refused by the gateway in a live session. Any thread. */
 bool cmx_proxy_reached(struct cmx_proxy *p);
-
-#ifdef __cplusplus
-}
-#endif
