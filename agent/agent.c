@@ -28,6 +28,7 @@
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/version.h"
 #include "port/linux/cli.h"
+#include "port/linux/libc/heap.h"
 #include "port/linux/linux_port.h"
 #include "port/linux/notify.h"
 
@@ -544,7 +545,7 @@ int agent_run(const char *config_file)
     }
     umask(077);
     forbid_core_files();
-    memory_setup();
+    cmx_heap_share();
     set_device();
     a->wiring.config = agent_check_load(config_file, cmx_notify_stderr_is_journal());
     if (!a->wiring.config) {

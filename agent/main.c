@@ -6,7 +6,7 @@
 #include "agent/agent.h"
 #include "agent/agent_check.h"
 #include "agent/config/config_table.h"
-#include "agent/control/control_client.h"
+#include "agent/control/status_command.h"
 #include "agent/isolation/isolation_command.h"
 #include "cmxsafe/version.h"
 #include "port/linux/cli.h"

@@ -16,11 +16,6 @@ static struct {
     rlim_t limit; /* the limit that this process set; 0: none */
 } memory;
 
-void memory_setup(void)
-{
-    cmx_heap_share();
-}
-
 cmx_err memory_limit(size_t connections)
 {
     struct rlimit limit;

@@ -1,5 +1,5 @@
-/* memory.h - keeps the agent's memory small: all threads share one heap, free memory is returned to the system when the
- * sessions are idle, and the heap has a limit. */
+/* memory.h - keeps the agent's memory small: free memory is returned to the system when the sessions are idle, and the
+ * heap has a limit. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,9 +8,6 @@
 #include <sys/resource.h>
 
 #include "cmxsafe/core/err.h"
-
-/* Call it before the first thread starts. */
-void memory_setup(void);
 
 /* The part of the limit, in bytes, that does not depend on the connections: stacks of threads, libraries, buffers. With
  * a sanitizer it includes the sanitizer's shadow memory. */

@@ -181,9 +181,8 @@ static void note_change(struct nft_guard *g, const char *who)
     snprintf(g->who, sizeof g->who, "%s", who);
 }
 
-/* Runs one of the agent's transactions. Records whether another program changed the agent's tables before or during
- * this transaction. */
-static cmx_err run_own(struct nft_guard *g, const char *text, struct cmx_why *why)
+/* Records whether another program changed the agent's tables before or during the transaction. */
+cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why)
 {
     uint32_t before = 0, after = 0;
     struct events e;
@@ -216,7 +215,7 @@ static cmx_err install_once(struct nft_guard *g, const char *text, struct cmx_wh
     g->changed = false;
     g->who[0] = 0;
     if (!err)
-        err = run_own(g, text, why);
+        err = nft_guard_change(g, text, why);
     if (!err)
         err = rules_digest(g, g->rules);
     if (err)
@@ -235,11 +234,6 @@ cmx_err nft_guard_install(struct nft_guard *g, const char *text, struct cmx_why 
         cmx_why_set(why, "other programs keep changing the tables named " TABLE);
     g->changed = err != CMX_OK;
     return err;
-}
-
-cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why)
-{
-    return run_own(g, text, why);
 }
 
 cmx_err nft_guard_check(struct nft_guard *g, char who[NFT_PROGRAM_MAX])

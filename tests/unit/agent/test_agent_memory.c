@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "agent/confine/memory.h"
+#include "port/linux/libc/heap.h"
 
 static unsigned trims, arenas_max;
 
@@ -31,7 +32,7 @@ int mallopt(int parameter, int value)
 static void test_one_heap(void **state)
 {
     (void)state;
-    memory_setup();
+    cmx_heap_share();
     assert_int_equal(arenas_max, 1);
 }
 
