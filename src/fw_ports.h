@@ -8,9 +8,7 @@
 /* A context is a weak symbol, so that several source files of a sketch may include this header. */
 #define CMX_CONTEXT __attribute__((weak)) TaskParameters
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Firmware update (ota.h). */
 CMX_CONTEXT otaPort = {
@@ -26,6 +24,4 @@ CMX_CONTEXT attestationPort = {
     .high_bw = false,
 };
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

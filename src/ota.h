@@ -17,9 +17,7 @@
 #include "cmxsafe/device/device_update.h"
 
 #ifdef ARDUINO
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Arduino's core calls this before setup(). If it returned false, as the core's own version does, the core would
  * confirm each new image at once, and an image that never reaches its gateway would not be rolled back. The symbol is
@@ -30,9 +28,7 @@ __attribute__((weak)) bool verifyRollbackLater(void)
     return true;
 }
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END
 #endif
 
 /* Task function: starts the service, confirms or rolls back a new image, then ends its task; the service continues to

@@ -11,9 +11,7 @@
 
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 struct cmx_buf {
     uint8_t *mem; /* borrowed */
@@ -58,6 +56,4 @@ CMX_MUST_USE cmx_err cmx_buf_get_be32(struct cmx_buf *b, uint32_t *out);
  * room, or something did not fit before; CMX_EFORMAT: the content contains a NUL. Borrowed. */
 CMX_MUST_USE cmx_err cmx_buf_cstr(struct cmx_buf *b, const char **out);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

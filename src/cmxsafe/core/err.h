@@ -2,9 +2,9 @@
  * The public ESP calls map a cmx_err to esp_err_t. */
 #pragma once
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include "cmxsafe/core/c_linkage.h"
+
+CMX_C_BEGIN
 
 #define CMX_MUST_USE __attribute__((warn_unused_result))
 #define CMX_CONST __attribute__((const)) /* the result depends only on the arguments */
@@ -21,6 +21,4 @@ CMX_CONST const char *cmx_err_name(cmx_err err);
 /* Returns a short text for a person, without a full stop. Never NULL. Any thread. */
 CMX_CONST const char *cmx_err_text(cmx_err err);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

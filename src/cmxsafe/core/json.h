@@ -23,9 +23,7 @@
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 #define CMX_JSON_DEPTH_MAX 16 /* limit of nesting; at most 31, because the masks below need one more bit */
 
@@ -69,6 +67,4 @@ void cmx_json_null(struct cmx_json *j, const char *key);
  * document. After an error the content of out is not JSON. */
 CMX_MUST_USE cmx_err cmx_json_finish(struct cmx_json *j);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -8,9 +8,7 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/platform.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Maximum size of a line, NUL included. Longer lines are cut and end in "...". */
 #define CMX_LOG_LINE_MAX 256
@@ -62,6 +60,4 @@ void cmx_log_within(struct cmx_log_limit *l, cmx_log_level level, const char *ta
  * out since the last written line; otherwise 0. Uses nothing but *l. */
 bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -3,9 +3,9 @@
 
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include "cmxsafe/core/c_linkage.h"
+
+CMX_C_BEGIN
 
 /* Returns the milliseconds since an arbitrary start; never goes back; does not block. (esp_timer_get_time,
  * CLOCK_MONOTONIC) */
@@ -16,6 +16,4 @@ typedef enum { CMX_LOG_ERROR, CMX_LOG_WARN, CMX_LOG_INFO, CMX_LOG_DEBUG } cmx_lo
 /* Writes one formatted line without control characters. Never blocks for long; called from any task. */
 void cmx_port_log(cmx_log_level level, const char *tag, const char *line);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -4,9 +4,7 @@
 
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Size of the text in bytes, NUL included. On a host, texts contain paths. On a microcontroller, texts are short
  * and stacks are small. */
@@ -38,6 +36,4 @@ CMX_MUST_USE cmx_err cmx_why_fail(struct cmx_why *w, cmx_err err, const char *fm
 /* Returns the text, or cmx_err_text(err) if it is empty. */
 const char *cmx_why_text(const struct cmx_why *w, cmx_err err);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -4,9 +4,7 @@
 
 #include "cmxsafe/attest/evidence.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Facts that the platform provides. A zeroed struct claims no protection. */
 struct cmx_device_platform_facts {
@@ -22,6 +20,4 @@ struct cmx_device_platform_facts {
 /* Copies *p for the attestation service. Call before setup_remoteAttest. */
 void cmx_device_set_platform_facts(const struct cmx_device_platform_facts *p);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -7,9 +7,9 @@
 
 #include <sys/socket.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include "cmxsafe/core/c_linkage.h"
+
+CMX_C_BEGIN
 
 /* Maximum number of claims at the same time. */
 #define CMX_CLAIMS_MAX 16
@@ -24,6 +24,4 @@ int cmx_claim_connect(int fd, const struct sockaddr *peer, socklen_t len, cmx_co
 /* Call before fd is closed. An fd without a claim is ignored. */
 void cmx_claim_close(int fd);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -11,9 +11,7 @@
 #include "cmxsafe/device/device_settings.h"
 #include "cmxsafe/proxy/proxy.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Registers the context and starts its session, or adds the context to a shared session. A device has one gateway: the
  * settings of the first call name it. Any task. Errors are logged. CMX_EINVAL: no gateway, no SSH_HOST_KEY, no
@@ -57,6 +55,4 @@ void cmx_device_set_updating(bool updating);
 /* Ends all sessions, and removes the contexts and their isolation rules. */
 void cmx_device_stop(void);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

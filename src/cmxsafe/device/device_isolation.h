@@ -14,9 +14,7 @@
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/proxy/proxy.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Values that only the platform can provide. Strings are addresses, borrowed for the life of the program; NULL:
  * none. */
@@ -79,6 +77,4 @@ void cmx_device_isolation_resolve(bool begins);
  * is not restricted, because peer is not such a listener, the listener names no tasks, or isolation is not active. */
 CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include "cmxsafe/core/c_linkage.h"
+
+CMX_C_BEGIN
 
 /* Strings must stay valid (literals). NULL, "" and 0 mean: not set. */
 struct cmx_settings {
@@ -75,6 +75,4 @@ typedef struct TaskParameters {
     const char *allow_from CMX_ZERO; /* identities or prefixes that may connect, separated by commas; default all */
 } TaskParameters;
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

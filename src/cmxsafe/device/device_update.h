@@ -9,9 +9,7 @@
 #include "cmxsafe/device/device_settings.h"
 #include "cmxsafe/ota/service.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Call it before setup_ota. The platform sets slots, policy.chip_id and every member whose default does not fit. A
  * platform with eFuses also sets policy.secure_version_min and policy.secure_boot. The device sets policy.keys and
@@ -32,6 +30,4 @@ const struct cmx_slots *cmx_device_slots(void);
 /* Stops the service, and waits for running requests. Safe when the service is not running. */
 void cmx_device_update_stop(void);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

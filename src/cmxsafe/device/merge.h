@@ -6,9 +6,7 @@
 #include "cmxsafe/device/device_settings.h"
 #include "cmxsafe/proxy/proxy.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Values that are set in `over` (may be NULL) replace those of s. */
 void cmx_settings_merge(struct cmx_settings *s, const struct cmx_settings *over);
@@ -30,6 +28,4 @@ void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out)
 CMX_MUST_USE cmx_err cmx_settings_context(const struct cmx_settings *s, const TaskParameters *t,
                                           struct cmx_context *out, char *name, size_t name_cap);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -16,9 +16,7 @@
 #include "cmxsafe/device/device_settings.h"
 #include "esp_err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Initialises NVS, esp_netif and the default event loop where the application did not, and reads the settings. own: the
  * application's settings, which must stay valid, or NULL. A member that is NULL or 0 is not set. Once the device has
@@ -37,7 +35,5 @@ esp_err_t cmx_esp_wait_network(uint32_t timeout_ms);
 /* Logs the heap (free, minimum, cmxsafe's share) and the stacks of cmxsafe's tasks. */
 void cmx_esp_log_memory(void);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END
 #endif

@@ -16,9 +16,7 @@
 #include "esp_err.h"
 #include "esp_event.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 ESP_EVENT_DECLARE_BASE(CMX_EVENT);
 
@@ -50,7 +48,5 @@ void cmx_esp_post(cmx_event_id id, const char *name, const char *gateway, cmx_er
 #define CMX_ESP_ERR_BASE 0x16000
 esp_err_t cmx_esp_err(cmx_err err);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END
 #endif

@@ -9,9 +9,7 @@
 
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 #define CMX_NVS_NAMESPACE "cmxsafe"
 
@@ -33,6 +31,4 @@ CMX_MUST_USE cmx_err cmx_nvs_set(const char *key, const char *value);
  * stored. */
 uint32_t cmx_nvs_count_boot(void);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -14,9 +14,7 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/ip.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 #define CMX_HTTP_URI_MAX 2048  /* longer request targets get 414 */
 #define CMX_HTTP_HEADERS_MAX 4 /* maximum number of an answer's headers besides Content-Type */
@@ -123,6 +121,4 @@ CMX_MUST_USE cmx_err cmx_http_reply_text(struct cmx_http_request *r, int status,
 CMX_MUST_USE cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int status, const char *content_type,
                                            cmx_http_next_fn next, cmx_http_done_fn done, void *state);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -13,9 +13,7 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/ip.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 #define CMX_IFACES_MAX 8
 #define CMX_IFACE_OWN_MAX 8
@@ -77,6 +75,4 @@ struct cmx_filter {
  * machine's sockets). Static. */
 const struct cmx_filter *cmx_port_filter(void);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

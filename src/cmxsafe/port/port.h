@@ -14,9 +14,7 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/platform.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* ---- time ---- */
 
@@ -152,6 +150,4 @@ CMX_MUST_USE cmx_err cmx_port_device_start(void);
  * without a handler it does nothing. */
 void cmx_port_restart(void);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

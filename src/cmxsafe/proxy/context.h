@@ -11,9 +11,7 @@
 
 struct sockaddr;
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* ---- bounds and defaults of the whole module ---- */
 
@@ -214,6 +212,4 @@ struct cmx_context_status {
 /* Returns libssh's version: "0.10.6/openssl/zlib". Static. */
 const char *cmx_proxy_library(void);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

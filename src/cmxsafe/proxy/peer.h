@@ -8,9 +8,7 @@
 struct sockaddr;
 struct sockaddr_storage;
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* Finds the client of fd, a connection that a service of this firmware or program has accepted. *out receives the
  * client's identity, an IPv6 address, if the gateway is a CMX-GW; with any other SSH server it receives the address
@@ -18,9 +16,7 @@ extern "C" {
  * open this connection; CMX_EFORMAT: the gateway reported no valid address. *out is unchanged after an error. */
 CMX_MUST_USE cmx_err cmx_peer(int fd, struct sockaddr_storage *out);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END
 
 /* ---- for the engine ---- */
 

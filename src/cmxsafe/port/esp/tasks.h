@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include "cmxsafe/core/c_linkage.h"
+
+CMX_C_BEGIN
 
 #define CMX_ESP_TASKS_MAX 12
 #define CMX_ESP_TASK_NAME 16
@@ -23,6 +23,4 @@ struct cmx_esp_task {
 /* Writes at most cap entries; returns how many. Any task. */
 size_t cmx_esp_tasks(struct cmx_esp_task *out, size_t cap);
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END
