@@ -6,7 +6,6 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/nearest.h"
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/proxy/gateways.h"
 #include "cmxsafe/proxy/proxy_config.h"
 #include "port/linux/file_read.h"
 #include "port/linux/host_name.h"
@@ -253,7 +252,6 @@ cmx_err board_config_set(struct board_config *c, const char *section, const char
                          struct cmx_why *why)
 {
     const struct key *k = find(section, key, why);
-    struct cmx_gateway_list gateways;
     void *base = c;
     cmx_err err = CMX_OK;
 
@@ -273,17 +271,13 @@ cmx_err board_config_set(struct board_config *c, const char *section, const char
     case PIN:
         return add_pin(c, value, why);
     case GATEWAYS:
-        if (cmx_gateway_list_parse(&gateways, value, 1, why) != CMX_OK)
+        if (cmx_host_check_gateways(value, why) != CMX_OK)
             return CMX_EINVAL;
-        for (size_t i = 0; i < gateways.n; i++)
-            if (cmx_host_gateway_fault(gateways.at[i].host))
-                return cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", gateways.at[i].host,
-                                    cmx_host_gateway_fault(gateways.at[i].host));
-        return keep(c, value, (const char **)(void *)((char *)base + k->at));
+        break;
     case TEXT:
-    default:
-        return keep(c, value, (const char **)(void *)((char *)base + k->at));
+        break;
     }
+    return keep(c, value, (const char **)(void *)((char *)base + k->at));
 }
 
 void board_config_reference(FILE *out)

@@ -171,7 +171,6 @@ static char *copy_text(const struct config_key *k, const char *text)
 
 static cmx_err set_text(const struct config_key *k, void *at, const char *text, struct cmx_why *why)
 {
-    struct cmx_gateway_list gateways;
     const char *fault = text[0] ? text_fault(k, text) : "is empty";
     struct config_list *list = at;
     char **single = at;
@@ -179,14 +178,8 @@ static cmx_err set_text(const struct config_key *k, void *at, const char *text, 
 
     if (fault)
         return cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", text, fault);
-    if (k->type == CONFIG_GATEWAYS) {
-        if (cmx_gateway_list_parse(&gateways, text, 1, why) != CMX_OK)
-            return CMX_EINVAL;
-        for (size_t i = 0; i < gateways.n; i++)
-            if (cmx_host_gateway_fault(gateways.at[i].host))
-                return cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", gateways.at[i].host,
-                                    cmx_host_gateway_fault(gateways.at[i].host));
-    }
+    if (k->type == CONFIG_GATEWAYS && cmx_host_check_gateways(text, why) != CMX_OK)
+        return CMX_EINVAL;
     if (k->type == CONFIG_PIN_LIST && list->n == CONFIG_LIST_MAX)
         return cmx_why_fail(why, CMX_EINVAL, "is given more than %d times", CONFIG_LIST_MAX);
     copy = copy_text(k, text);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cmxsafe/core/ip.h"
+#include "cmxsafe/proxy/gateways.h"
 
 #define LABEL_MAX 63 /* RFC 1035 section 2.3.4 */
 #define DIGITS "0123456789"
@@ -70,6 +71,20 @@ const char *cmx_host_fault(const char *text)
     if (!len)
         return "is empty";
     return is_number(label) ? "is not an IPv4 address" : NULL;
+}
+
+cmx_err cmx_host_check_gateways(const char *text, struct cmx_why *why)
+{
+    struct cmx_gateway_list gateways;
+    cmx_err err = cmx_gateway_list_parse(&gateways, text, 1, why);
+
+    for (size_t i = 0; !err && i < gateways.n; i++) {
+        const char *host = gateways.at[i].host, *fault = cmx_host_gateway_fault(host);
+
+        if (fault)
+            err = cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", host, fault);
+    }
+    return err;
 }
 
 const char *cmx_host_gateway_fault(const char *text)
