@@ -120,12 +120,6 @@ cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *conte
     return CMX_OK;
 }
 
-cmx_err cmx_http_reply_static(struct cmx_http_request *r, int status, const char *content_type, const void *body,
-                              size_t len, const struct cmx_http_header *headers, size_t n_headers)
-{
-    return cmx_http_reply(r, status, content_type, body, len, headers, n_headers);
-}
-
 cmx_err cmx_http_reply_stream(struct cmx_http_request *r, int status, const char *content_type, cmx_http_next_fn next,
                               cmx_http_done_fn done, void *state)
 {

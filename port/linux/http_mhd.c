@@ -177,35 +177,20 @@ static cmx_err answer(struct cmx_http_request *r, int status, struct MHD_Respons
     return CMX_OK;
 }
 
-static cmx_err reply_buffer(struct cmx_http_request *r, int status, const char *content_type, const void *body,
-                            size_t len, const struct cmx_http_header *headers, size_t n_headers,
-                            enum MHD_ResponseMemoryMode mode)
+cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body, size_t len,
+                       const struct cmx_http_header *headers, size_t n_headers)
 {
     struct MHD_Response *response;
 
     if (n_headers > CMX_HTTP_HEADERS_MAX)
         return CMX_EINVAL;
-    if (r->response)
-        return CMX_EEXIST;
-    response = lib.MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, mode);
+    response = lib.MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
     for (size_t i = 0; response && i < n_headers; i++)
         if (lib.MHD_add_response_header(response, headers[i].name, headers[i].value) != MHD_YES) {
             lib.MHD_destroy_response(response);
             return CMX_EINVAL;
         }
     return answer(r, status, response, content_type);
-}
-
-cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body, size_t len,
-                       const struct cmx_http_header *headers, size_t n_headers)
-{
-    return reply_buffer(r, status, content_type, body, len, headers, n_headers, MHD_RESPMEM_MUST_COPY);
-}
-
-cmx_err cmx_http_reply_static(struct cmx_http_request *r, int status, const char *content_type, const void *body,
-                              size_t len, const struct cmx_http_header *headers, size_t n_headers)
-{
-    return reply_buffer(r, status, content_type, body, len, headers, n_headers, MHD_RESPMEM_PERSISTENT);
 }
 
 struct stream {

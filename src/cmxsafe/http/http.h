@@ -108,11 +108,6 @@ bool cmx_http_client_gone(const struct cmx_http_request *r);
 CMX_MUST_USE cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body,
                                     size_t len, const struct cmx_http_header *headers, size_t n_headers);
 
-/* Like cmx_http_reply, but does not copy the body, which must live as long as the program (a page in flash). */
-CMX_MUST_USE cmx_err cmx_http_reply_static(struct cmx_http_request *r, int status, const char *content_type,
-                                           const void *body, size_t len, const struct cmx_http_header *headers,
-                                           size_t n_headers);
-
 /* Answers with text/plain of at most 511 bytes; longer text is cut (http.c). */
 CMX_MUST_USE cmx_err cmx_http_reply_text(struct cmx_http_request *r, int status, const char *fmt, ...) CMX_PRINTF(3, 4);
 

@@ -48,8 +48,8 @@ cmx_err cmx_ota_page_begin(struct cmx_http_request *r, void *ctx, void **state)
     (void)state;
     if (foreign_name(ctx, r, &err))
         return err;
-    return cmx_http_reply_static(r, 200, "text/html; charset=utf-8", cmx_ota_page, cmx_ota_page_len, headers,
-                                 sizeof headers / sizeof headers[0]);
+    return cmx_http_reply(r, 200, "text/html; charset=utf-8", cmx_ota_page, cmx_ota_page_len, headers,
+                          sizeof headers / sizeof headers[0]);
 }
 
 cmx_err cmx_ota_index_begin(struct cmx_http_request *r, void *ctx, void **state)
