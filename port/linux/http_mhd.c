@@ -6,6 +6,7 @@
  * answer instead of a reset. */
 #include <errno.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +22,8 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/http/http.h"
 #include "cmxsafe/port/port.h"
-#include "port/linux/http_identity.h"
+#include "cmxsafe/proxy/net.h"
+#include "cmxsafe/proxy/peer.h"
 #include "port/linux/http_peers.h"
 #include "port/linux/http_route.h"
 #include "port/linux/library.h"
@@ -157,8 +159,13 @@ bool cmx_http_client_gone(const struct cmx_http_request *r)
 void cmx_http_client(const struct cmx_http_request *r, char out[CMX_IP_TEXT_MAX])
 {
     const union MHD_ConnectionInfo *i = lib.MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *client = i ? i->client_addr : NULL;
+    struct cmx_ip ip;
+    uint32_t port;
 
-    http_identity_text(i ? i->client_addr : NULL, out);
+    out[0] = 0;
+    if (cmx_net_ip(client, &ip, &port) && !cmx_ip_is_any(&ip))
+        cmx_ip_text(&ip, out);
 }
 
 static cmx_err answer(struct cmx_http_request *r, int status, struct MHD_Response *response, const char *content_type)
@@ -410,13 +417,6 @@ CMX_PRINTF(2, 0) static void on_log(void *arg, const char *fmt, va_list ap)
     cmx_log(CMX_LOG_DEBUG, "http", "%s: %s", server->service->name, line);
 }
 
-static struct http_peer *peer_add(struct cmx_http_server *server, struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info = lib.MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-
-    return info ? http_peer_new(&server->peers, info->connect_fd) : NULL;
-}
-
 /* Frees p, which may be NULL, and makes room for another connection. */
 static void peer_remove(struct cmx_http_server *server, struct http_peer *p)
 {
@@ -430,10 +430,13 @@ static void peer_remove(struct cmx_http_server *server, struct http_peer *p)
 static void on_connection(void *arg, struct MHD_Connection *connection, void **own,
                           enum MHD_ConnectionNotificationCode what)
 {
+    struct cmx_http_server *server = arg;
+    const union MHD_ConnectionInfo *info = lib.MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
     if (what == MHD_CONNECTION_NOTIFY_CLOSED)
-        peer_remove(arg, *own);
+        peer_remove(server, *own);
     else
-        *own = peer_add(arg, connection);
+        *own = info ? http_peer_new(&server->peers, info->connect_fd) : NULL;
 }
 
 /* ---- the listener ---- */
@@ -546,10 +549,20 @@ static void wait_for_room(struct cmx_http_server *server)
     (void)pthread_cond_timedwait(&server->room, &server->lock, &until);
 }
 
+/* Writes the address of the client of an accepted socket (cmx_peer), or the unspecified address if the client has none:
+ * the library stores one address for each connection. Returns the length of *out. */
+static socklen_t client_address(int accepted, struct sockaddr_storage *out)
+{
+    *out = (struct sockaddr_storage){.ss_family = AF_INET};
+    if (cmx_peer(accepted, out) == CMX_OK && out->ss_family == AF_INET6)
+        return sizeof(struct sockaddr_in6);
+    return sizeof(struct sockaddr_in);
+}
+
 cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd, int accepted)
 {
     struct sockaddr_storage client;
-    const socklen_t client_len = http_identity_address(accepted, &client);
+    const socklen_t client_len = client_address(accepted, &client);
     bool stopping;
 
     pthread_mutex_lock(&server->lock);
