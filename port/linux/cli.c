@@ -177,24 +177,27 @@ static size_t paragraph(const char *text)
     return n;
 }
 
-static void print_prose(const char *text)
+/* Calls put for each paragraph of text. verbatim: its lines begin with two spaces. follows: another one follows after a
+ * blank line. */
+static void each_paragraph(const char *text, void (*put)(const char *text, size_t len, bool verbatim, bool follows))
 {
     while (*text) {
-        size_t n = paragraph(text);
+        const bool verbatim = strncmp(text, "  ", 2) == 0;
+        const size_t n = paragraph(text);
+        const char *rest = text + n + (text[n] == '\n');
 
-        if (strncmp(text, "  ", 2) == 0)
-            printf("%.*s", (int)n, text);
-        else
-            print_words(text, n, 0, 0);
-        putchar('\n');
-        text += n;
-        if (*text == '\n')
-            text++;
-        if (*text == '\n') {
-            putchar('\n');
-            text++;
-        }
+        put(text, n, verbatim, *rest == '\n');
+        text = rest + (*rest == '\n');
     }
+}
+
+static void print_paragraph(const char *text, size_t len, bool verbatim, bool follows)
+{
+    if (verbatim)
+        printf("%.*s", (int)len, text);
+    else
+        print_words(text, len, 0, 0);
+    printf(follows ? "\n\n" : "\n");
 }
 
 static void put_plain(const char *text)
@@ -273,7 +276,7 @@ static void print_help(const struct cli_line *line)
     print_synopsis(line, put_plain);
     if (line->about[0]) {
         putchar('\n');
-        print_prose(line->about);
+        each_paragraph(line->about, print_paragraph);
     }
     if (line->n_options) {
         printf("\noptions:\n");
@@ -285,7 +288,7 @@ static void print_help(const struct cli_line *line)
     }
     if (line->notes) {
         putchar('\n');
-        print_prose(line->notes);
+        each_paragraph(line->notes, print_paragraph);
     }
 }
 
@@ -311,26 +314,12 @@ static void put_roff(const char *text)
     put_roff_part(text, strlen(text));
 }
 
-static void roff_prose(const char *text)
+static void roff_paragraph(const char *text, size_t len, bool verbatim, bool follows)
 {
-    while (*text) {
-        size_t n = paragraph(text);
-
-        if (strncmp(text, "  ", 2) == 0) {
-            printf(".RS 2\n.nf\n");
-            put_roff_part(text, n);
-            printf("\n.fi\n.RE\n");
-        } else {
-            put_roff_part(text, n);
-            putchar('\n');
-        }
-        text += n;
-        text += *text == '\n';
-        if (*text == '\n') {
-            printf(".PP\n");
-            text++;
-        }
-    }
+    printf(verbatim ? ".RS 2\n.nf\n" : "");
+    put_roff_part(text, len);
+    printf(verbatim ? "\n.fi\n.RE\n" : "\n");
+    printf(follows ? ".PP\n" : "");
 }
 
 static void roff_options(const struct cli_line *line, bool part)
@@ -369,13 +358,13 @@ static void print_man(const struct cli_line *line, bool part)
     printf(".fi\n");
     if (line->about[0])
         printf(part ? ".PP\n" : ".SH DESCRIPTION\n");
-    roff_prose(line->about);
+    each_paragraph(line->about, roff_paragraph);
     if (line->n_options && !part)
         printf(".SH OPTIONS\n");
     roff_options(line, part);
     if (line->notes && !line->n_commands) {
         printf(part ? ".PP\n" : ".SH NOTES\n");
-        roff_prose(line->notes);
+        each_paragraph(line->notes, roff_paragraph);
     }
 }
 
