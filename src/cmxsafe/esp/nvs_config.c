@@ -105,20 +105,19 @@ cmx_err cmx_port_secret_create(const uint8_t secret[CMX_PORT_SECRET_LEN])
 {
     nvs_handle_t nvs;
     size_t len = 0;
+    bool exists;
     esp_err_t rc = nvs_open(CMX_NVS_NAMESPACE, NVS_READWRITE, &nvs);
 
     if (rc != ESP_OK)
         return from_nvs(rc);
     rc = nvs_get_blob(nvs, SECRET, NULL, &len);
-    if (rc == ESP_ERR_NVS_NOT_FOUND) {
+    exists = rc == ESP_OK;
+    if (rc == ESP_ERR_NVS_NOT_FOUND)
         rc = nvs_set_blob(nvs, SECRET, secret, CMX_PORT_SECRET_LEN);
-        if (rc == ESP_OK)
-            rc = nvs_commit(nvs);
-        nvs_close(nvs);
-        return from_nvs(rc);
-    }
+    if (rc == ESP_OK && !exists)
+        rc = nvs_commit(nvs);
     nvs_close(nvs);
-    return rc == ESP_OK ? CMX_EEXIST : from_nvs(rc);
+    return exists ? CMX_EEXIST : from_nvs(rc);
 }
 
 uint32_t cmx_nvs_count_boot(void)

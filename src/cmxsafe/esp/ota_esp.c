@@ -85,7 +85,6 @@ static cmx_err status(void *arg, struct cmx_slots_status *out)
 static cmx_err begin(void *arg)
 {
     const esp_partition_t *running = esp_ota_get_running_partition();
-    cmx_err err;
 
     (void)arg;
     if (is_pending(running))
@@ -124,7 +123,6 @@ static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_
 {
     /* This call verifies the image as the bootloader does, including the Secure Boot signature. */
     esp_err_t rc = esp_ota_set_boot_partition(esp_ota_get_next_update_partition(NULL));
-    cmx_err err;
 
     (void)arg;
     (void)verified;
@@ -132,8 +130,7 @@ static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_
         cmx_why_set(why, "ESP-IDF does not accept the image: %s", esp_err_to_name(rc));
         return from_esp(rc);
     }
-    err = cmx_nvs_set(WHY_KEY, NULL); /* deletes the reason for the last rollback */
-    (void)err;
+    (void)!cmx_nvs_set(WHY_KEY, NULL); /* deletes the reason for the last rollback */
     return CMX_OK;
 }
 
@@ -148,12 +145,11 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
 {
     const esp_partition_t *running = esp_ota_get_running_partition();
     const esp_partition_t *other = esp_ota_get_next_update_partition(NULL);
-    cmx_err err = cmx_nvs_set(WHY_KEY, reason);
 
     (void)arg;
     (void)why;
-    (void)err;               /* without a stored reason, the status says "did not come up" */
-    if (is_pending(running)) /* the bootloader does not start a pending image twice */
+    (void)!cmx_nvs_set(WHY_KEY, reason); /* without a stored reason, the status says "did not come up" */
+    if (is_pending(running))             /* the bootloader does not start a pending image twice */
         return esp_ota_check_rollback_is_possible() ? CMX_OK : CMX_ENOENT;
     return other && other != running && esp_ota_set_boot_partition(other) == ESP_OK ? CMX_OK : CMX_ENOENT;
 }

@@ -217,9 +217,7 @@ bool cmx_http_client_gone(const struct cmx_http_request *q)
 /* Sends an error. The connection closes afterwards, so a failure to send it changes nothing. */
 static void refuse(struct cmx_http_request *q, int status, const char *text)
 {
-    cmx_err err = cmx_http_reply_text(q, status, "%s\n", text);
-
-    (void)err;
+    (void)!cmx_http_reply_text(q, status, "%s\n", text);
 }
 
 static unsigned idle_s(const struct cmx_http_service *service)
