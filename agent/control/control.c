@@ -11,6 +11,7 @@
 
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/log.h"
+#include "cmxsafe/core/text.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/nearest.h"
 #include "cmxsafe/port/port.h"
@@ -298,7 +299,7 @@ cmx_err control_parse(const uint8_t *line, size_t len, struct control_request *r
     if (len >= sizeof r->text)
         return CMX_ENOSPC;
     for (size_t i = 0; i < len; i++) {
-        if (line[i] < 0x20 || line[i] > 0x7e)
+        if (cmx_text_printable((char)line[i]) != (char)line[i])
             return CMX_EFORMAT;
         r->text[i] = line[i] == ' ' ? 0 : (char)line[i];
         if (!r->text[i] || (i && r->text[i - 1]))

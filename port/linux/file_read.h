@@ -29,7 +29,7 @@ CMX_MUST_USE cmx_err cmx_file_check_secret(const char *path, struct cmx_why *why
 bool cmx_file_is_private(const struct stat *st, const char *path);
 
 /* Returns the error for an errno value of a call with a path: CMX_ENOENT, CMX_EEXIST, CMX_EPERM or CMX_EIO. */
-cmx_err cmx_file_error(int number);
+CMX_MUST_USE cmx_err cmx_file_error(int number);
 
 /* Opens a file or a pipe for reading; close it with fclose. Does not wait for a FIFO's writer: a FIFO without a writer
  * reads as empty. NULL: errno has the reason (EISDIR: it is a directory). */

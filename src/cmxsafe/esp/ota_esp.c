@@ -85,6 +85,7 @@ static cmx_err status(void *arg, struct cmx_slots_status *out)
 static cmx_err begin(void *arg)
 {
     const esp_partition_t *running = esp_ota_get_running_partition();
+    cmx_err err;
 
     (void)arg;
     if (is_pending(running))

@@ -38,7 +38,7 @@ const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
  * or 1. */
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
     _Static_assert((min) <= 1, #member ": its min would not be checked");                                              \
-    _Static_assert(NUMBER_##kind(fallback) <= (max), #member ": its default is above its max");                        \
+    _Static_assert(NUMBER(fallback) <= (max), #member ": its default is above its max");                               \
     _Static_assert(_Generic(((struct cmx_context *)0)->member, TYPE_##kind : 1, default : 0),                          \
                    #member ": its type is not that of its kind");
 #include "cmxsafe/proxy/context_options.h"
