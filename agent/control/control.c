@@ -11,9 +11,9 @@
 
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/log.h"
-#include "cmxsafe/core/text.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/nearest.h"
+#include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "port/linux/unix_listen.h"
 
