@@ -198,9 +198,7 @@ static const struct module *const modules[] = {&credentials_module, &isolation_m
 /* If a module gave no reason for its error, sets why to the module's name and the text of the error code. */
 static cmx_err explain(cmx_err err, const struct module *m, struct cmx_why *why)
 {
-    if (err && !why->text[0])
-        cmx_why_set(why, "%s: %s", m->name, cmx_err_text(err));
-    return err;
+    return err && !why->text[0] ? cmx_why_fail(why, err, "%s: %s", m->name, cmx_err_text(err)) : err;
 }
 
 cmx_err wiring_check(const struct agent_config *c, struct cmx_why *why)

@@ -37,12 +37,10 @@ static cmx_err context(const struct context_section *s, struct cmx_iso_context *
     x->direct = s->options.direction == CMX_DIRECT;
     x->port = s->options.local_port;
     n->name = s->name;
-    if (!cmx_ip_parse(&x->local, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host) ||
-        !cmx_ip_is_loopback(&x->local)) {
-        cmx_why_set(why, "[context %s] local_host: %.60s is not a loopback address, and isolation permits no other",
-                    s->name, host);
-        return CMX_EINVAL;
-    }
+    if (!cmx_ip_parse(&x->local, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host) || !cmx_ip_is_loopback(&x->local))
+        return cmx_why_fail(why, CMX_EINVAL,
+                            "[context %s] local_host: %.60s is not a loopback address, and isolation permits no other",
+                            s->name, host);
     return users(s, n, why);
 }
 
@@ -80,10 +78,8 @@ cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_
     out->follow = follow;
     out->idle_s = c->gateway.options.keepalive_s + IDLE_S; /* longer than the time between two keepalives */
     out->agent_uid = (uint32_t)geteuid();
-    if (c->isolation.agent_user && isolation_uid(c->isolation.agent_user, &out->agent_uid) != CMX_OK) {
-        cmx_why_set(why, "[isolation] agent_user: there is no user %.40s", c->isolation.agent_user);
-        return CMX_EINVAL;
-    }
+    if (c->isolation.agent_user && isolation_uid(c->isolation.agent_user, &out->agent_uid) != CMX_OK)
+        return cmx_why_fail(why, CMX_EINVAL, "[isolation] agent_user: there is no user %.40s", c->isolation.agent_user);
     err = peers(c, out, why);
     for (size_t i = 0; i < c->n_contexts && !err; i++)
         err = context(&c->contexts[i], &out->policy.contexts[i], &out->contexts[i], why);

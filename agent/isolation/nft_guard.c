@@ -287,10 +287,8 @@ cmx_err nft_guard_open(struct nft_guard **out, struct cmx_why *why)
     }
     g->monitor = open_netlink(true);
     g->query = open_netlink(false);
-    if (g->monitor < 0 || g->query < 0) {
-        cmx_why_set(why, "isolation cannot watch its rules: netlink: %s", strerror(errno));
-        err = CMX_EIO;
-    }
+    if (g->monitor < 0 || g->query < 0)
+        err = cmx_why_fail(why, CMX_EIO, "isolation cannot watch its rules: netlink: %s", strerror(errno));
 out:
     if (err)
         nft_guard_close(g);

@@ -42,14 +42,10 @@ cmx_err isolation_addresses(const char *key, const char *text, struct cmx_ip *ou
 
     *n = 0;
     while (text && (err = isolation_word(&text, word)) != CMX_ENOENT) {
-        if (err || !cmx_ip_parse(&out[*n], word)) {
-            cmx_why_set(why, "[isolation] %s: '%.40s' is not an address", key, err ? text : word);
-            return CMX_EINVAL;
-        }
-        if (++*n == CMX_ISO_ADDRESSES_MAX && text[strspn(text, ", \t")]) {
-            cmx_why_set(why, "[isolation] %s: more than %d addresses", key, CMX_ISO_ADDRESSES_MAX);
-            return CMX_EINVAL;
-        }
+        if (err || !cmx_ip_parse(&out[*n], word))
+            return cmx_why_fail(why, CMX_EINVAL, "[isolation] %s: '%.40s' is not an address", key, err ? text : word);
+        if (++*n == CMX_ISO_ADDRESSES_MAX && text[strspn(text, ", \t")])
+            return cmx_why_fail(why, CMX_EINVAL, "[isolation] %s: more than %d addresses", key, CMX_ISO_ADDRESSES_MAX);
     }
     return CMX_OK;
 }
@@ -141,10 +137,8 @@ cmx_err resolvers_find(const struct agent_config *c, struct resolvers *r, struct
     err = isolation_addresses("resolvers", c->isolation.resolvers, r->ip, &r->n, why);
     if (err)
         return err;
-    if (c->isolation.forwarder && isolation_uid(c->isolation.forwarder, &r->forwarder_uid) != CMX_OK) {
-        cmx_why_set(why, "[isolation] forwarder: there is no user %.40s", c->isolation.forwarder);
-        return CMX_EINVAL;
-    }
+    if (c->isolation.forwarder && isolation_uid(c->isolation.forwarder, &r->forwarder_uid) != CMX_OK)
+        return cmx_why_fail(why, CMX_EINVAL, "[isolation] forwarder: there is no user %.40s", c->isolation.forwarder);
     if (c->isolation.forwarder && r->forwarder_uid == 0) /* 0 means that there is no forwarder */
         return cmx_why_fail(why, CMX_EINVAL,
                             "[isolation] forwarder: root may not query name servers; run the name server as another "

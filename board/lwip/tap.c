@@ -19,12 +19,6 @@
 #define MTU 1500
 #define FRAME_MAX (MTU + 14 + 4) /* maximum length of a frame, with a VLAN tag */
 
-static cmx_err say(struct cmx_why *why, const char *name, cmx_err err)
-{
-    cmx_why_set(why, "TAP device %s: %s", name, strerror(errno));
-    return err;
-}
-
 static bool attach(const struct board_tap *tap)
 {
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
@@ -35,18 +29,19 @@ static bool attach(const struct board_tap *tap)
 
 cmx_err board_tap_open(struct board_tap *tap, const char *name, struct cmx_why *why)
 {
-    if (!name[0] || strlen(name) >= sizeof tap->name) {
-        cmx_why_set(why, "TAP device '%.40s': the name must have 1 to 15 characters", name);
-        return CMX_EINVAL;
-    }
+    cmx_err err;
+
+    if (!name[0] || strlen(name) >= sizeof tap->name)
+        return cmx_why_fail(why, CMX_EINVAL, "TAP device '%.40s': the name must have 1 to 15 characters", name);
     snprintf(tap->name, sizeof tap->name, "%s", name);
     tap->fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-    if (tap->fd < 0)
-        return say(why, name, errno == ENOENT ? CMX_ENOENT : CMX_EPERM);
-    if (attach(tap))
+    if (tap->fd >= 0 && attach(tap))
         return CMX_OK;
-    close(tap->fd);
-    return say(why, name, errno == EBUSY ? CMX_EBUSY : CMX_EPERM);
+    err = errno == ENOENT ? CMX_ENOENT : errno == EBUSY ? CMX_EBUSY : CMX_EPERM;
+    cmx_why_set(why, "TAP device %s: %s", name, strerror(errno));
+    if (tap->fd >= 0)
+        close(tap->fd);
+    return err;
 }
 
 static err_t transmit(struct netif *netif, struct pbuf *p)

@@ -31,12 +31,6 @@ cmx_err cmx_file_error(int number)
     }
 }
 
-static cmx_err fail(cmx_err err, struct cmx_why *why, const char *text)
-{
-    cmx_why_set(why, "%s", text);
-    return err;
-}
-
 /* True if path is a credential of this unit (LoadCredential=). systemd grants access to it by an ACL, whose mask
  * appears as the group's read bit. */
 static bool is_credential(const char *path)
@@ -80,11 +74,11 @@ static cmx_err open_checked(const char *path, size_t max, bool secret, int *fd, 
     if (*fd < 0)
         return fail_to_open(errno, path, secret, why);
     if (fstat(*fd, &st) != 0)
-        err = fail(CMX_EIO, why, strerror(errno));
+        err = cmx_why_fail(why, CMX_EIO, "%s", strerror(errno));
     else if (!S_ISREG(st.st_mode))
-        err = fail(CMX_EIO, why, "not a regular file");
+        err = cmx_why_fail(why, CMX_EIO, "not a regular file");
     else if (st.st_size < 0 || (size_t)st.st_size > max)
-        err = fail(CMX_ENOSPC, why, "too large");
+        err = cmx_why_fail(why, CMX_ENOSPC, "too large");
     else if (secret)
         err = check_mode(&st, path, why);
     if (err)
@@ -113,18 +107,18 @@ static cmx_err read_up_to(FILE *f, size_t max, char **text, size_t *len, struct 
         char *grown = text_grow(*text, n, size + 1);
 
         if (!grown)
-            return fail(CMX_ENOMEM, why, "out of memory");
+            return cmx_why_fail(why, CMX_ENOMEM, "out of memory");
         *text = grown;
         n += fread(grown + n, 1, size + 1 - n, f);
         if (ferror(f))
-            return fail(CMX_EIO, why, strerror(errno));
+            return cmx_why_fail(why, CMX_EIO, "%s", strerror(errno));
         if (n <= size) {
             grown[n] = 0;
             *len = n;
             return CMX_OK;
         }
         if (size == max)
-            return fail(CMX_ENOSPC, why, "too large");
+            return cmx_why_fail(why, CMX_ENOSPC, "too large");
     }
 }
 
@@ -171,7 +165,7 @@ cmx_err cmx_file_read(const char *path, size_t max, bool secret, char **out, siz
     if (f)
         return read_all(f, max, true, out, len, why);
     close(fd);
-    return fail(CMX_ENOMEM, why, "out of memory");
+    return cmx_why_fail(why, CMX_ENOMEM, "out of memory");
 }
 
 cmx_err cmx_file_read_secret_line(const char *path, char **out, struct cmx_why *why)
@@ -185,7 +179,7 @@ cmx_err cmx_file_read_secret_line(const char *path, char **out, struct cmx_why *
     line = strcspn(text, "\r\n");
     if (line == 0 || (line < len && text[line] == 0)) {
         cmx_mem_free_secret(text);
-        return fail(CMX_EFORMAT, why, line ? "a NUL byte in the first line" : "its first line is empty");
+        return cmx_why_fail(why, CMX_EFORMAT, "%s", line ? "a NUL byte in the first line" : "its first line is empty");
     }
     text[line] = 0;
     *out = text;
@@ -228,7 +222,8 @@ static cmx_err read_named(const char *path, size_t max, bool is_text, char **out
     FILE *f = strcmp(path, "-") == 0 ? stdin : cmx_file_open(path);
     const int number = errno;
 
-    return f ? read_all(f, max, is_text, out, len, why) : fail(cmx_file_error(number), why, strerror(number));
+    return f ? read_all(f, max, is_text, out, len, why)
+             : cmx_why_fail(why, cmx_file_error(number), "%s", strerror(number));
 }
 
 cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why)
