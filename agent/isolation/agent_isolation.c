@@ -15,7 +15,9 @@
 
 /* ---- state ---- */
 
-void isolation_set_state(struct isolation *s, isolation_state state, const char *who)
+/* Call with the lock held. Logs when the rules were changed and when they are in force again; the caller logs all other
+ * changes of the state. who: the program that caused the change; empty: not known. */
+static void set_state(struct isolation *s, isolation_state state, const char *who)
 {
     const isolation_state was = s->state;
 
@@ -44,7 +46,7 @@ void isolation_observe(struct isolation *s)
 
     if (s->state != ISOLATION_IN_FORCE || nft_guard_check(s->guard, who) == CMX_OK)
         return;
-    isolation_set_state(s, ISOLATION_CHANGED, who);
+    set_state(s, ISOLATION_CHANGED, who);
     if (write(s->wake, &one, sizeof one) < 0)
         return; /* the counter is full, so the loop will wake up anyway */
 }
@@ -195,7 +197,7 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
             s->rules.contexts[i].name = NULL; /* not kept, because the name is borrowed from c */
         for (size_t i = 0; i < n->policy.n_gateways; i++)
             s->rules.policy.gateways[i].name = NULL;
-        isolation_set_state(s, ISOLATION_IN_FORCE, "");
+        set_state(s, ISOLATION_IN_FORCE, "");
     }
     cmx_mem_free(n);
     return err;
@@ -316,7 +318,7 @@ static cmx_err isolation_reload(struct wiring *w, const struct agent_config *nex
     if (next->isolation.enabled) {
         err = install(s, next, why);
     } else {
-        isolation_set_state(s, ISOLATION_RELEASED, "");
+        set_state(s, ISOLATION_RELEASED, "");
         saved_rules_remove();
         cmx_log(CMX_LOG_WARN, TAG,
                 "no longer enabled, but the rules are left as they are: "
@@ -356,7 +358,7 @@ static void repair(struct isolation *s, const struct agent_config *c)
     }
     cmx_log_limited(CMX_LOG_ERROR, TAG, "%s; all sessions stay closed until isolation is restored",
                     cmx_why_text(&why, err));
-    isolation_set_state(s, ISOLATION_BROKEN, "");
+    set_state(s, ISOLATION_BROKEN, "");
 }
 
 /* Permits the new name servers if resolv.conf has changed, for example after a DHCP answer or on another network. */

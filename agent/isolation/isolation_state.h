@@ -24,7 +24,7 @@ struct live_gateway {
 struct isolation {
     struct nft_guard *guard;
     struct cmx_mutex lock;       /* guards all members: session tasks and HTTP threads use them too */
-    isolation_state state;       /* set only by isolation_set_state */
+    isolation_state state;       /* set only by set_state */
     int wake;                    /* eventfd of the agent's loop */
     struct cmx_nft_config rules; /* the rules in force, without the addresses in `live` */
     unsigned resolving;          /* look-ups of gateways' names in progress */
@@ -32,10 +32,6 @@ struct isolation {
     struct resolvers_stamp stamp;
     unsigned long long repairs; /* number of repairs since the start */
 };
-
-/* Call with the lock held. Sets the state. Logs when the rules were changed and when they are in force again; the
- * caller logs all other changes of the state. who: the program that caused the change; empty: not known. */
-void isolation_set_state(struct isolation *s, isolation_state state, const char *who);
 
 /* Call with the lock held. Checks the rules. If another program changed them, sets ISOLATION_CHANGED and wakes the
  * loop.

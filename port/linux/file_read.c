@@ -126,7 +126,7 @@ static cmx_err read_up_to(FILE *f, size_t max, char **text, size_t *len, struct 
 static cmx_err remove_mark(char *text, size_t *len, struct cmx_why *why)
 {
     if (*len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
-        return fail(CMX_EFORMAT, why, "it is UTF-16 text; save it as UTF-8");
+        return cmx_why_fail(why, CMX_EFORMAT, "it is UTF-16 text; save it as UTF-8");
     if (*len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
         *len -= 3;
         memmove(text, text + 3, *len + 1);
