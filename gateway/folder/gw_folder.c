@@ -200,6 +200,14 @@ bool gw_folder_is_abandoned(const struct gw *g)
     return abandoned;
 }
 
+bool gw_folder_is_settled(const struct gw *g)
+{
+    char path[GW_PATH_MAX];
+    struct stat st;
+
+    return stat(gw_path(g, "apply.lock", path), &st) != 0 || st.st_size == 0;
+}
+
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX])
 {
     if (g->simple)

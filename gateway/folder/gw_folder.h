@@ -67,6 +67,8 @@ CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
 /* True if no process holds the lock, and the registry may have changes that are not in force: an earlier holder was
  * killed or called gw_folder_unsettle, and no holder has called gw_folder_settle since. */
 bool gw_folder_is_abandoned(const struct gw *g);
+/* True if the whole registry is in force, and no process holds the lock. */
+bool gw_folder_is_settled(const struct gw *g);
 /* Call this after a change of the registry was committed, before it is applied (gw_apply_change). */
 void gw_folder_unsettle(struct gw *g);
 /* Call this when all of the registry is in force: applied, and the running gateway has checked its sessions. */

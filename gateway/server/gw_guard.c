@@ -186,12 +186,16 @@ static cmx_err load(struct guard *d, bool network, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
     cmx_err err = gw_apply_access(d->g, e);
+    bool up;
 
     network = network && access(gw_path(d->g, "fleet.nft", path), F_OK) == 0; /* without it, there are no rules */
-    if (network && gw_network_up(d->g) != EXIT_SUCCESS)
-        return cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
-    if (network && err)
+    up = !network || gw_network_up(d->g) == EXIT_SUCCESS;
+    if (network && up && err)
         err = gw_apply_access(d->g, e); /* the first attempt fails if the link or routes were missing */
+    if (err)
+        gw_folder_unsettle(d->g); /* for gw_unread.h: the former rules must not stay in force */
+    if (!up)
+        return cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
     return err ? err : take_state(d, network, e);
 }
 
@@ -466,7 +470,7 @@ int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
     p.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (p.fd < 0 || !open_guard(&d))
         status = cli_fail("the fleet's rules can't be watched",
-                          "the namespace is missing, or a table of the packet filter in it or on the host",
+                          "the network namespace is missing, or this process may not create one of its own",
                           "run 'cmxsafe gateway net up'");
     if (status == -1 && ready) {
         check_all(&d, child); /* send the first report to the server before the unit counts as started */

@@ -16,16 +16,18 @@ static const char close_all[] = "flush set inet " GW_NFT_TABLE " grants\n"
                                 "flush set inet " GW_NFT_TABLE " by_user\n"
                                 "flush set inet " GW_NFT_TABLE " by_group\n";
 
-/* Checks the registry. Reads everything only while a change is not in force: this takes long, and otherwise the rules
- * match the registry. */
+/* Checks whether the registry can be read and is in force. The reason is read only while a change is not in force: this
+ * takes long. */
 static cmx_err check_registry(struct gw *g, struct cmx_why *e)
 {
     struct gw_registry r;
     char path[GW_PATH_MAX];
     cmx_err err;
 
-    if (gw_folder_is_abandoned(g))
-        return gw_apply_check(g, e);
+    if (gw_folder_is_abandoned(g)) {
+        err = gw_apply_check(g, e);
+        return err ? err : cmx_why_fail(e, CMX_EIO, "the rules could not be written or loaded; see the messages above");
+    }
     err = gw_registry_open(&r, gw_path(g, "registry.db", path), false, e);
     if (!err)
         gw_registry_close(&r);
@@ -46,8 +48,10 @@ bool gw_unread_check(struct gw_unread *u, struct gw *g, struct nft_ctx *nft, cha
         return false;
     u->checked_ms = now;
     if (check_registry(g, &e) == CMX_OK) {
-        u->since_ms = 0;
-        u->closed = false;
+        if (gw_folder_is_settled(g)) { /* otherwise a command or the guard's own attempt has the lock at this moment */
+            u->since_ms = 0;
+            u->closed = false;
+        }
         return false;
     }
     if (!u->since_ms)
@@ -58,6 +62,7 @@ bool gw_unread_check(struct gw_unread *u, struct gw *g, struct nft_ctx *nft, cha
     if (u->closed && gw_sweep_fleet(g, &unswept))
         gw_note("%s", unswept.text);
     if (u->closed)
-        snprintf(wrong, size, "no grant is in force, because the registry could not be read for a minute: %s", e.text);
+        snprintf(wrong, size,
+                 "no grant is in force, because the registry could not be read or applied for a minute: %s", e.text);
     return u->closed;
 }

@@ -1,5 +1,5 @@
-/* gw_unread.h - closes access while the registry can't be read, because a revocation could not take effect. Runs in the
- * guard. The server ends the sessions (gw_sessions_recheck). */
+/* gw_unread.h - closes access while the registry can't be read or applied, because a revocation could not take effect.
+ * Runs in the guard. The server ends the sessions (gw_sessions_recheck). */
 #pragma once
 
 #include <nftables/libnftables.h>
@@ -9,13 +9,12 @@
 /* Must be zeroed before the first call. */
 struct gw_unread {
     uint64_t checked_ms; /* when the registry was last opened */
-    uint64_t since_ms;   /* when it first could not be read; 0: it could be read at the last attempt */
+    uint64_t since_ms;   /* when it first could not be read or was not in force; 0: it was at the last check */
     bool closed;         /* the grants were removed from the rules, and the rules were not loaded since */
 };
 
-/* Call often, with g's registry closed; opens the registry every few seconds. While a change is not in force, also
- * reads everything on which the rules depend. If this has failed for GW_UNREAD_MAX_MS, removes all grants from the
- * rules in the fleet's namespace. nft: a context that was created in that namespace. wrong: why the rules can't be
+/* Call often, with g's registry closed; opens the registry every few seconds. If this has failed, or if a change was not
+ * in force (gw_folder_is_abandoned), for GW_UNREAD_MAX_MS, removes all grants from the rules in the fleet's namespace. nft: a context that was created in that namespace. wrong: why the rules can't be
  * loaded; "": they are loaded. Returns true if this call has removed the grants; `wrong` then has the reason. The
  * caller loads the rules again once the registry can be read. */
 bool gw_unread_check(struct gw_unread *u, struct gw *g, struct nft_ctx *nft, char *wrong, size_t size);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The registry of a running gateway is lost. After a minute no grant is in force, all sessions have ended, and `status`
 # gives the reason. Once the registry is back, devices and users connect again by themselves. Grants also end if the
-# registry can be opened, but the rules can't be rendered from it.
+# registry can be opened, but the rules can't be rendered from it or written to the disk.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 system_gateway
 key a
@@ -33,7 +33,7 @@ wait_for 120 none_in_force || fail "the grant remains in force without a registr
 ended() { ! holds; }
 wait_for 30 ended || fail "the user's connection remains"
 denied 1234 "http://[$A]:81/" || fail "a user has access without a registry"
-wait_for 10 logged "no grant is in force, because the registry could not be read for a minute" || fail "the reason is not logged"
+wait_for 10 logged "no grant is in force, because the registry could not be read or applied for a minute" || fail "the reason is not logged"
 ok "without a registry for a minute, sessions and grants end"
 
 mv "$TMP/away.db" "$GW/registry.db" || fail "mv"
@@ -60,3 +60,17 @@ wait_for 20 repaired || fail "status reports trouble after the repair"
 denied 1234 "http://[$A]:81/" || fail "the grant was not removed"
 gw grant user:1234 cam-17 >/dev/null && gets 1234 http://cam-17.cmx:81/ one || fail "no access with a new grant"
 ok "once the change is in force, access is back"
+
+# A removed grant can't be removed from the rules, because their file can't be written, as on a full disk.
+hold
+touch "$TMP/rules" && mount --bind "$TMP/rules" "$GW/fleet.nft" || fail "the file of the rules"
+CLEANUP+=("umount '$GW/fleet.nft' 2>/dev/null")
+! gw grant --remove user:1234 cam-17 2>"$TMP/remove.err" && grep -q "applying it failed" "$TMP/remove.err" || fail "grant --remove: $(cat "$TMP/remove.err")"
+equal "$(grants)" 1 || fail "the rules do not have the removed grant, so the check below proves nothing"
+wait_for 120 none_in_force || fail "a removed grant remains in force, because the rules can't be written"
+wait_for 10 ended || fail "the user's idle connection remains"
+umount "$GW/fleet.nft" || fail "umount"
+wait_for 20 repaired || fail "status reports trouble after the repair"
+denied 1234 "http://[$A]:81/" || fail "the grant was not removed"
+gw grant user:1234 cam-17 >/dev/null && gets 1234 http://cam-17.cmx:81/ one || fail "no access with a new grant"
+ok "if the rules can't be written for a minute, grants end"
