@@ -76,11 +76,6 @@ probe_match cmx_probe_match(struct run *r, const uint8_t *data, size_t len)
     return PROBE_TOKEN;
 }
 
-void cmx_probe_excuse(struct run *r)
-{
-    r->probe.seen = true;
-}
-
 static void drop_channel(struct probe *p)
 {
     cmx_ssh_channel_free(p->channel);

@@ -18,7 +18,10 @@ probe_match cmx_probe_match(struct run *r, const uint8_t *data, size_t len);
 
 /* Call when a connection arrived during a probe but could not be accepted. It may be the probe; in any case it shows that
  * the listener forwards to this device. */
-void cmx_probe_excuse(struct run *r);
+static inline void cmx_probe_excuse(struct run *r)
+{
+    r->probe.seen = true;
+}
 
 /* Discards a probe that is under way. */
 void cmx_probe_reset(struct run *r);

@@ -11,8 +11,12 @@
 
 #include "cmxsafe/port/lwip/filter_lwip.h"
 #include "lwip/etharp.h"
+#include "lwip/inet_chksum.h"
+#include "lwip/ip.h"
 #include "lwip/netif.h"
+#include "lwip/raw.h"
 #include "lwip/tcpip.h"
+#include "lwip/udp.h"
 
 #define EXTRA 2 /* interfaces beyond CMX_IFACES_MAX */
 
@@ -20,7 +24,8 @@ static struct netif netifs[CMX_IFACES_MAX + EXTRA];
 static unsigned received, sent; /* packets that reached the driver's own functions */
 static unsigned judged;
 static size_t judged_len, judged_total;
-static bool intact; /* the last judged bytes were those of a test frame */
+static bool refuses; /* what the judge answers */
+static bool intact;  /* the last judged bytes were those of a test frame */
 
 static bool judge(const struct cmx_filter_packet *p)
 {
@@ -30,7 +35,7 @@ static bool judge(const struct cmx_filter_packet *p)
     intact = true;
     for (size_t i = 0; i < p->len; i++)
         intact = intact && p->data[i] == (uint8_t)i;
-    return true;
+    return !refuses;
 }
 
 static void neighbour(const struct cmx_filter_neighbour *n)
@@ -183,6 +188,99 @@ static void test_interfaces_beyond_the_limit_are_closed(void **state)
     passes(CMX_IFACES_MAX + 1, false);
 }
 
+/* ---- packets that do not come through netif->input ---- */
+
+static unsigned delivered; /* datagrams that reached port 9 */
+
+static void deliver(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from, u16_t port)
+{
+    (void)arg;
+    (void)pcb;
+    (void)from;
+    (void)port;
+    delivered++;
+    pbuf_free(p);
+}
+
+/* Returns a datagram from 192.0.2.9 to port 9 of 10.0.i.1, without checksums. header: space for the IP header. */
+static struct pbuf *datagram(size_t i, bool header)
+{
+    uint8_t d[32] = {0x45, [3] = sizeof d, [8] = 64, [9] = IP_PROTO_UDP, [12] = 192, 0,        2, 9, 10,
+                     0,    (uint8_t)i,     1,        [21] = 9,           [23] = 9,   [25] = 12};
+    const size_t skip = header ? 0 : 20;
+    struct pbuf *p = pbuf_alloc(header ? PBUF_LINK : PBUF_IP, (u16_t)(sizeof d - skip), PBUF_RAM);
+    const u16_t sum = inet_chksum(d, 20);
+
+    assert_non_null(p);
+    memcpy(d + 10, &sum, 2);
+    pbuf_take(p, d + skip, (u16_t)(sizeof d - skip));
+    return p;
+}
+
+/* A task may bind a raw socket to another host's address. lwIP passes its packet for the device's own address straight
+ * to IP, on the interface that has this address. */
+static void test_a_false_source_is_not_judged_already(void **state)
+{
+    struct udp_pcb *service;
+    struct raw_pcb *raw;
+    ip_addr_t from, to;
+
+    (void)state;
+    add(0);
+    IP_ADDR4(&from, 192, 0, 2, 9);
+    IP_ADDR4(&to, 10, 0, 0, 1);
+    LOCK_TCPIP_CORE();
+    netif_set_up(&netifs[0]);
+    netif_set_link_up(&netifs[0]);
+    service = udp_new();
+    assert_int_equal(udp_bind(service, IP_ANY_TYPE, 9), ERR_OK);
+    udp_recv(service, deliver, NULL);
+    raw = raw_new(IP_PROTO_UDP);
+    assert_int_equal(raw_bind(raw, &from), ERR_OK);
+    delivered = 0;
+    assert_int_equal(raw_sendto(raw, datagram(0, false), &to), ERR_OK);
+    netif_poll(&netifs[0]);
+    assert_int_equal(delivered, 0);
+    assert_int_equal(raw_bind(raw, &to), ERR_OK); /* with the device's own address the judge decides */
+    judged = 0;
+    assert_int_equal(raw_sendto(raw, datagram(0, false), &to), ERR_OK);
+    netif_poll(&netifs[0]);
+    assert_int_equal(judged, 1);
+    assert_int_equal(delivered, 1);
+    raw_remove(raw);
+    udp_remove(service);
+    UNLOCK_TCPIP_CORE();
+    take_away(0);
+}
+
+/* PPP passes what it receives straight to IP. */
+static void test_a_link_that_calls_ip_itself_is_judged(void **state)
+{
+    struct udp_pcb *service;
+
+    (void)state;
+    add(0);
+    LOCK_TCPIP_CORE();
+    netif_set_up(&netifs[0]);
+    netif_set_link_up(&netifs[0]);
+    netifs[0].flags = (u8_t)(netifs[0].flags & ~(NETIF_FLAG_ETHARP | NETIF_FLAG_BROADCAST));
+    service = udp_new();
+    assert_int_equal(udp_bind(service, IP_ANY_TYPE, 9), ERR_OK);
+    udp_recv(service, deliver, NULL);
+    judged = delivered = 0;
+    assert_int_equal(ip_input(datagram(0, true), &netifs[0]), ERR_OK);
+    assert_int_equal(judged, 1);
+    assert_int_equal(delivered, 1);
+    refuses = true;
+    assert_int_equal(ip_input(datagram(0, true), &netifs[0]), ERR_OK);
+    refuses = false;
+    assert_int_equal(judged, 2);
+    assert_int_equal(delivered, 1);
+    udp_remove(service);
+    UNLOCK_TCPIP_CORE();
+    take_away(0);
+}
+
 static void ready(void *arg)
 {
     sem_post(arg);
@@ -205,6 +303,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_judge_sees_enough),
         cmocka_unit_test(test_a_loopback_address_is_no_exception),
+        cmocka_unit_test(test_a_false_source_is_not_judged_already),
+        cmocka_unit_test(test_a_link_that_calls_ip_itself_is_judged),
         cmocka_unit_test(test_interfaces_beyond_the_limit_are_closed),
     };
 

@@ -16,6 +16,7 @@
 #include "lwip/timeouts.h"
 
 #define MSS_ANY_PATH (1280 - 40 - 20)
+#define PASSED 0x80 /* bit of pbuf.flags that lwIP does not use: the judge has passed this packet */
 #define HEAD_MAX 640 /* maximum number of contiguous bytes that a decision needs; no more are copied */
 
 /* An interface and its original functions, which the guards below replace. Invariant: netif is on netif_list, or the
@@ -159,8 +160,10 @@ static err_t guard_input(struct pbuf *p, struct netif *netif)
 {
     const struct wrapped *w = passage(netif, p, false, has_ethernet(netif));
 
-    if (w)
+    if (w) {
+        p->flags |= PASSED;
         return w->input(p, netif);
+    }
     pbuf_free(p);
     return ERR_OK;
 }
@@ -343,14 +346,18 @@ int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp)
 {
     bool passes;
 
-    if (!filter.calls)
+    if (!filter.calls || p->flags & PASSED)
         return 0;
+    /* Without Ethernet a driver may call IP itself, as PPP does. On Ethernet such a packet has a false source, or arrived
+     * before its interface was wrapped. */
     if (is_looped(p))
         passes = is_passed(NULL, p, false, false);
     else
-        passes = inp && inp->input == guard_input; /* the packet was judged on input, unless the interface is new */
-    if (passes)
+        passes = inp && !has_ethernet(inp) && passage(inp, p, false, false);
+    if (passes) {
+        p->flags |= PASSED;
         return 0;
+    }
     cmx_lwip_filter_scan();
     pbuf_free(p);
     return 1;
