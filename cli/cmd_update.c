@@ -30,14 +30,14 @@ static const char about[] =
     "Ctrl-C stops the upload; the device keeps its current firmware. A program can use --look and --since to update a "
     "device only once, even if the program is interrupted: the program stores the boot identifier that --look prints, "
     "and then runs the update with --since. The outcome that --json prints is one of: updated; sent (with --no-wait); "
-    "not-sent (try again; with --look: another version is running); refused; lost (the device has the image, but did "
-    "not confirm it in time); rolled-back; other-version (the device has confirmed the update, but reports a version "
-    "other than the expected one).";
+    "not-sent (try again; with --look: the device is not running IMAGE, or has not confirmed it); refused; lost (the "
+    "device has the image, but did not confirm it in time); rolled-back; other-version (the device has confirmed the "
+    "update, but reports a version other than the expected one).";
 
 /* The outcome, for --json. */
 enum outcome {
-    /* The image was not sent. With --look: the device is not running the image, or has not confirmed it. In both cases
-     * the update can be tried again. */
+    /* The update can be tried again: the image was not sent, or the device restarted with its former version. With
+     * --look: the device is not running the image, or has not confirmed it. */
     OUTCOME_NOT_SENT,
     OUTCOME_REFUSED, /* the device does not accept the image */
     OUTCOME_LOST,    /* the device has the image; this command saw no confirmation */
@@ -169,8 +169,7 @@ static int check_attest_key(const struct update *u)
     cmx_err err = key_file_read(u->attest_key, key, &why);
 
     cmx_secret_wipe(key, sizeof key);
-    return err ? cli_fail(u->attest_key, why.text, "--attest-key of update takes the device's private_key.bin")
-               : CLI_OK;
+    return err ? cli_fail(u->attest_key, why.text, "'update --attest-key' takes the device's private_key.bin") : CLI_OK;
 }
 
 /* Computes the CRC-32 of the file's first len bytes, as text. */

@@ -30,7 +30,7 @@ struct http_request {
     const char *target;               /* for example "/evidence?nonce=..." */
     const char *accept;               /* NULL: no Accept header */
     const char *source;               /* connect from this address; NULL: see HTTP_SOURCE_VARIABLE */
-    unsigned silence_ms;              /* give up after this long without a byte in either direction */
+    unsigned silence_ms;              /* give up after this long below 1 byte a second (64 in an upload) */
     unsigned total_ms;                /* give up after this long in total; 0: no limit */
     bool post;                        /* the method is POST; without upload, the body is empty */
     const struct http_upload *upload; /* NULL: no body */
@@ -39,7 +39,7 @@ struct http_request {
 struct http_answer {
     int status;       /* HTTP status; 0: no answer */
     char type[64];    /* Content-Type without parameters, lower case */
-    unsigned retry_s; /* value of Retry-After; 0: none */
+    unsigned retry_s; /* value of Retry-After; 0: none, or an hour or more */
     size_t len;
     uint8_t *body; /* owned; a NUL follows the len bytes */
 };

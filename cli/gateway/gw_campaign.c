@@ -117,7 +117,7 @@ static cmx_err make_campaign(struct gw *g, const struct start_options *o, struct
     if (!err)
         err = gw_rollout_select(g, &o->selection, add_device, job, e);
     if (!err && job->n == 0)
-        err = cmx_why_fail(e, CMX_ENOENT, "no device was selected; name devices, or give --all or --group");
+        err = cmx_why_fail(e, CMX_ENOENT, "no active device was selected; see 'cmxsafe gateway list'");
     return err;
 }
 

@@ -177,7 +177,7 @@ static void reap_children(struct tick *t)
 
 /* ---- a campaign's progress ---- */
 
-/* The updates to store: those that the devices' evidence has ended, and those with a time in the future. */
+/* The updates to store: those that judge_evidence has ended, and those with a time in the future. */
 struct settled {
     struct tick *t;
     const struct gw_campaign *campaign; /* the campaign whose devices are collected */
@@ -202,8 +202,9 @@ static bool matches_campaign(const struct gw_campaign *c, const char *manifest)
     return c->n_manifests == 0;
 }
 
-/* Ends the update of a device if its new evidence has arrived, or if no evidence arrived within GW_CAMPAIGN_EVIDENCE_S
- * seconds. Ignores evidence with a time in the future: it arrived before the clock was set back. */
+/* Ends the update of a device if it needs no evidence, if its new evidence has arrived, or if none arrived within
+ * GW_CAMPAIGN_EVIDENCE_S seconds. Ignores evidence with a time in the future: it arrived before the clock was set
+ * back. */
 static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct gw_update *u)
 {
     struct gw_standing s;
@@ -334,7 +335,7 @@ static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
     bool open = u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN;
-    bool runs = open && find_child(k->t->w, u->device); /* if `open` is false, a child belongs to another campaign */
+    bool runs = open && find_child(k->t->w, u->device); /* if `open` is false, the child belongs to another campaign */
     bool strict = done_of(k->campaign) < k->campaign->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {

@@ -39,7 +39,7 @@ struct gw_read {
     struct gw g;
     struct cmx_why e;
     struct gw_json json; /* valid with --json, after gw_read_array or gw_read_object */
-    bool printing;       /* the document in json has begun */
+    bool printing;       /* the document in `json` has begun */
     int status;          /* the result of gw_read_begin */
 };
 

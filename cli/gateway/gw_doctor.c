@@ -215,7 +215,7 @@ static const struct script_check machine[] = {
      "allow the port with 'semanage port -a -t ssh_port_t -p tcp PORT', and give the folder of sshd's helper the label "
      "bin_t"},
     {EVERYWHERE, HINT, "AppArmor", "! grep -q sshd /sys/kernel/security/apparmor/profiles", "a profile confines sshd",
-     "let it read the gateway's folder and run cmxsafe-authkeys"},
+     "let sshd read the gateway's folder and run cmxsafe-authkeys"},
 };
 
 static bool applies(const struct doctor *d, enum where where)

@@ -146,8 +146,8 @@ static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
     return err;
 }
 
-/* Applies the copy in the same way as a command applies its change. If only a part fails on which access does not
- * depend, such as a link to another gateway, returns CMX_OK, and the next tick tries again. */
+/* Applies the copy in the same way as a command applies its change. Returns CMX_OK if access was applied but
+ * something else was not, such as a link to another gateway; the next tick then tries again. */
 static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
 {
     struct cmx_why why = {0};

@@ -80,7 +80,7 @@ static const struct {
      "Certificates and revoked keys that were refused."},
     {"gateway_certificate_sessions", "gauge", "certificate_sessions", "Sessions that logged in with a certificate."},
     {"gateway_certificate_end_timestamp_seconds", "gauge", "certificate_first_end",
-     "When the first certificate of a live session expires; 0: none expires."},
+     "The earliest expiry of the live sessions' certificates; 0: none expires."},
     {"gateway_checks_waiting", "gauge", "worker.checks_waiting", "Devices that wait for attestation."},
     {"gateway_checks_running", "gauge", "worker.checks_running", "Attestations under way."},
     {"gateway_hook_events_waiting", "gauge", "worker.events_waiting", "Events that wait for a hook."},

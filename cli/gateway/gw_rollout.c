@@ -47,7 +47,7 @@ static cmx_err add_device(void *arg, const struct gw_device *d)
 int gw_selection_check(const struct gw_selection *s, const char *command)
 {
     return s->all + (s->group != NULL) + (s->n_names > 0) != 1
-               ? cli_usage(command, "give the names of devices, --all or --group, and only one of them")
+               ? cli_usage(command, "give one of these: names of devices, --all, --group")
                : CLI_OK;
 }
 
@@ -356,7 +356,7 @@ static int run_job(const struct gw_rollout *job)
         if (take_identity(r, &e) || gw_rollout_select(&r->g, &job->selection, add_device, r, &e) || find_far(r, &e))
             status = gw_fail(job->command, &e);
         else if (r->n == 0)
-            status = cli_fail(job->command, "no device was selected", "name devices, or give --all or --group");
+            status = cli_fail(job->command, "no active device was selected", "see 'cmxsafe gateway list'");
         else
             status = roll_within_reach(r);
         gw_folder_close(&r->g);

@@ -127,7 +127,7 @@ static cmx_err check_validity(const struct gw_certificate *c, int64_t now, struc
     }
     if ((uint64_t)now >= c->ends) {
         time_text(c->ends, when);
-        return cmx_why_fail(e, CMX_EAUTH, "the certificate '%s' ended at %s", c->id, when);
+        return cmx_why_fail(e, CMX_EAUTH, "the certificate '%s' expired at %s", c->id, when);
     }
     return CMX_OK;
 }

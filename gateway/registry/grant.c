@@ -279,7 +279,7 @@ static cmx_err store_terms(struct stored_terms *s, const struct gw_grant_terms *
     return err;
 }
 
-/* Writes " until 2026-11-28 18:30:00Z because REASON", or nothing. */
+/* Writes " until 2026-11-28 18:30:00Z even in quarantine because REASON", each part only if the terms have it. */
 static void terms_text(const struct stored_terms *s, char *out, size_t cap)
 {
     char when[40] = "";
@@ -288,7 +288,7 @@ static void terms_text(const struct stored_terms *s, char *out, size_t cap)
 
     if (s->ends && gmtime_r(&ends, &tm))
         (void)strftime(when, sizeof when, " until %Y-%m-%d %H:%M:%SZ", &tm); /* always fits */
-    snprintf(out, cap, "%s%s%s%s", when, s->glass ? " past a quarantine" : "", s->why[0] ? " because " : "", s->why);
+    snprintf(out, cap, "%s%s%s%s", when, s->glass ? " even in quarantine" : "", s->why[0] ? " because " : "", s->why);
 }
 
 #define SAME_TERMS " WHERE ends <> excluded.ends OR glass <> excluded.glass OR why <> excluded.why"

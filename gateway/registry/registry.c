@@ -512,7 +512,7 @@ static int open_backup(const char *new, struct cmx_why *e)
         locked.st_ino == named.st_ino && locked.st_dev == named.st_dev && ftruncate(fd, 0) == 0)
         return fd;
     close(fd);
-    cmx_why_set(e, "%s can't be locked; does another backup to this file run?", new);
+    cmx_why_set(e, "%s can't be locked; is another backup to this file running?", new);
     return -1;
 }
 

@@ -52,8 +52,8 @@ void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_c
 void gw_registry_close(struct gw_registry *r);
 
 /* Begins a transaction. Only one writer is active at a time; the others wait for up to GW_WRITE_PATIENCE_MS. A change
- * survives a power cut once gw_registry_commit has returned; after an earlier power cut, the previous content
- * remains. */
+ * survives a power cut once gw_registry_commit has returned; a power cut before that leaves the previous
+ * content. */
 CMX_MUST_USE cmx_err gw_registry_begin(struct gw_registry *r, struct cmx_why *e);
 /* Like gw_registry_begin, for a change that only records observations (last seen, evidence, the audit trail). If the
  * shared registry can't be reached, the change is stored in the local copy and sent to PostgreSQL later. */

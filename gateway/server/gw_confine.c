@@ -32,7 +32,7 @@ struct ruleset_attr { /* struct landlock_ruleset_attr of ABI 6 */
 /* A process of another architecture has other numbers for system calls, so it may make none. */
 #if defined __x86_64__
 #define NATIVE_ARCH AUDIT_ARCH_X86_64
-#define CALLS_END 0x40000000u /* the calls of the x32 ABI follow */
+#define CALLS_END 0x40000000u /* numbers from here on are calls of the x32 ABI */
 #elif defined __aarch64__
 #define NATIVE_ARCH AUDIT_ARCH_AARCH64
 #define CALLS_END 0xffffffffu

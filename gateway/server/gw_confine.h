@@ -1,7 +1,7 @@
 /* gw_confine.h - confines a session's sshd with Landlock and seccomp. All sessions run as the gateway's account.
  * Landlock prevents a session from writing to files (except /dev/null and /dev/tty), from tracing other sessions and
  * the server and, since Linux 6.12, from signalling them. Because control groups are files, a session also can't leave
- * its control group. seccomp refuses locks on files that belong to no process (F_OFD_SETLK), because gw_locks.h finds
+ * its control group. seccomp refuses F_OFD_SETLK, whose file locks belong to no process, because gw_locks.h finds
  * sessions by the process that has the lock. The confinement applies to the calling process and its descendants, and
  * can't be undone. */
 #pragma once

@@ -28,8 +28,8 @@
 
 #define ANSWER_S 30            /* a running gateway that sends nothing for this time counts as hung */
 #define ANSWER_MAX (64u << 20) /* larger than a list of all sessions */
-#define HELPER_MS 10000        /* limit of a connection from sshd's helper, which stops waiting for an answer earlier */
-#define HELPERS_PER_SESSION 4  /* sshd runs one helper at a time, and an earlier one may not be closed yet */
+#define HELPER_MS 10000        /* time limit of a connection from sshd's helper, which stops waiting earlier */
+#define HELPERS_PER_SESSION 4  /* sshd runs one helper at a time; an earlier helper's connection may still be open */
 #define TELL_S 1               /* limit of the wait for a gateway that is busy or hung */
 #define SEND_MS 5000           /* the server stops sending an answer after this time */
 #define SEND_PIECE_S 1         /* limit of each wait for the client to read */
@@ -64,7 +64,8 @@ static size_t clients_of(const struct gw_server *s, uint64_t session)
     return n;
 }
 
-/* Looks the session up only here: once the process has ended, its pid may belong to a process of another session. */
+/* Accepts a client. Looks up the client's session now, because the client's process may end, and another session's
+ * process may then get its pid. */
 static void control_take(struct gw_server *s, int fd)
 {
     struct ucred peer = {.uid = (uid_t)-1};

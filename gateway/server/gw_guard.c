@@ -321,7 +321,7 @@ static void check_network(struct guard *d, bool thorough)
                              (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
     change = restore_network(d);
-    /* A program that changed the network during the repair may have added nothing. */
+    /* Repair again: the difference may be a change that another program made during the repair, and no addition. */
     if (!d->wrong[0] && change == GW_NETSTATE_ADDED && !d->network_added)
         change = restore_network(d);
     d->network_added = !d->wrong[0] && change == GW_NETSTATE_ADDED;

@@ -154,7 +154,7 @@ static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t addr
         return h;
     if (s->holds_from[node] == GW_NODE_CLAIMS_MAX) {
         s->holds_from[node]++; /* makes the message below appear only once */
-        gw_note("gateway %s has announced more than %d identities: ignoring its announcements of others",
+        gw_note("gateway %s has announced more than %d identities: ignoring its announcements of further identities",
                 node_name(s, node), GW_NODE_CLAIMS_MAX);
         return NULL;
     }

@@ -306,8 +306,8 @@ void gw_control_accept(struct gw_server *s);
 void gw_control_readable(struct gw_server *s, struct gw_client *c);
 /* Continues the probes under way. Returns the ms until the next call is needed; -1: no probe is under way. */
 int gw_takeover_tick(struct gw_server *s);
-/* Begins the takeover for a device that logs in. The client gets its answer once the device's old sessions have ended
- * or have answered a probe. If there is neither a probe nor a question to wait for, it gets its answer at once. */
+/* Begins the takeover for a device that logs in. The client gets its answer once the probes of the device's old
+ * sessions and the request to another gateway (gw_peer.h) have ended; if there are none, at once. */
 void gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fingerprint);
 
 struct gw_probe {

@@ -219,7 +219,7 @@ void gw_sessions_end_expired(struct gw_server *s, uint64_t now_ms)
     for (struct gw_session *x = s->sessions; x; x = x->next) {
         const struct gw_session_certificate *k = &x->certificate;
         if (x->up && !x->ending && k->ends && (now >= k->ends || now_ms >= k->end_ms))
-            gw_session_end(s, x, "its certificate has ended");
+            gw_session_end(s, x, "its certificate has expired");
     }
 }
 
@@ -283,7 +283,7 @@ static void now_up(struct gw_server *s, struct gw_session *x, const struct gw_lo
     if (sessions_like(s, x) > GW_SESSIONS_PER_KEY)
         gw_session_end(s, x, "its key has too many sessions");
     else if (err == CMX_ENOENT)
-        gw_session_end(s, x, "revoked while it logged in");
+        gw_session_end(s, x, "its key was revoked while it logged in");
     else if (err && (s->idsock || l->authority[0]))
         gw_session_end(s, x, e.text);
     else if (err)

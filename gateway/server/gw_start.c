@@ -24,7 +24,7 @@
 #include "gateway/server/gw_server.h"
 #include "port/linux/child.h"
 
-#define DESCRIPTORS_MIN 280 /* enough for a dozen sessions: gw_loop.c keeps 256 spare */
+#define DESCRIPTORS_MIN 280 /* enough for a dozen sessions: gw_loop.c keeps 256 descriptors free */
 
 /* Finds the listening sockets that this process inherited. systemd passed them on; in --user mode, the process outside
  * the namespaces did. Their numbers start at 3 (sd_listen_fds(3)). */

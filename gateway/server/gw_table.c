@@ -105,7 +105,7 @@ bool gw_table_take_reference(struct gw_table *t, const struct gw *g, struct nft_
 
     cmx_mem_free(t->reference);
     t->reference = loaded ? table_text(scratch, t->name) : NULL;
-    (void)nft_run_cmd_from_buffer(scratch, "flush ruleset"); /* only saves memory */
+    (void)nft_run_cmd_from_buffer(scratch, "flush ruleset"); /* frees the kernel's memory; a failure does no harm */
     return t->reference != NULL;
 }
 

@@ -13,7 +13,7 @@ struct gw_table {
     const char *file;    /* the file in the gateway's folder that defines the table */
     struct nft_ctx *nft; /* works in the network namespace in which the table was opened */
     int netlink;         /* socket that reads the generation number of the rules */
-    uint32_t generation; /* number of the rules that were last found to match */
+    uint32_t generation; /* generation number of the rules when they last matched */
     char *reference;     /* the listing of the table that `file` defines; NULL: none yet */
     char *found;         /* the listing that gw_table_keep_found stored; NULL: there was no table */
 };

@@ -9,7 +9,7 @@
 #define ID_BYTES 16
 #define ID_LEN ((size_t)2 * ID_BYTES) /* hex digits */
 #define FOUNDING "founding_id"        /* key in table meta of the id that gw_shared_found_prepare stored */
-/* Added to r's revision. It is assumed that no other copy of a lost registry is further ahead of r. */
+/* Added to r's revision, on the assumption that no other copy of the lost registry is more than this ahead of r. */
 #define LOST_CHANGES_MAX 1000000
 
 static cmx_err read_exists(void *arg, const PGresult *rows, struct cmx_why *e)

@@ -228,7 +228,7 @@ ok "answers of a program in place of the gateway are bounded and checked"
 
 for selection in "" "--all --group x" "cam-17 --all" "--group x cam-17"; do
     # shellcheck disable=SC2086
-    for command in attest "update -- image" "campaign start may --image image"; do usage "--all or --group, and only one of them" gateway ${command%% --*} $selection ${command#"${command%% --*}"}; done
+    for command in attest "update -- image" "campaign start may --image image"; do usage "give one of these: names of devices, --all, --group" gateway ${command%% --*} $selection ${command#"${command%% --*}"}; done
 done
 "$BIN/cmxsafe" gateway attest --dry-run cam-17 CAM-17 cam-18 cam-17 >out && equal "$(cat out)" $'would attest cam-17\nwould attest cam-18' || fail "a device that is named twice is attested twice: $(cat out)"
 usage "--image, --ranges and --challenge can't be used with --evidence" attest --evidence --manifest manifest --image image

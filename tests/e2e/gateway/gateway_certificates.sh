@@ -100,7 +100,7 @@ refused none "names no principal"
 certificate bob -n bob
 refused bob "no principal of the certificate 'bob-.*' has a grant"
 certificate late -n alice -V -2h:-1h
-refused late "ended at "
+refused late "expired at "
 certificate early -n alice -V +1h:+2h
 refused early "is not valid before "
 # A stock client does not offer a host certificate, so call sshd's helper directly. It must print no line for a
@@ -153,7 +153,7 @@ gw metrics | grep -qx "cmxsafe_gateway_certificate_end_timestamp_seconds $(date 
 gw status | grep -q "by certificate 'brief-$SERIAL' (serial $SERIAL of corp) until " || fail "status: $(gw status)"
 wait_for 30 has_ended "$HELD" || fail "a session outlives its certificate"
 [ $(($(date +%s) - $(date -d "$ENDS" +%s))) -le 3 ] || fail "the session ended too late: $(date -Is), $ENDS"
-logged "alice@corp from .*: ended: its certificate has ended" || fail "the end of the session is not logged"
+logged "alice@corp from .*: ended: its certificate has expired" || fail "the end of the session is not logged"
 ok "a live session ends with its certificate"
 
 # An invalid KRL changes nothing. A KRL that revokes a serial number ends the session of that certificate and no other,
@@ -230,7 +230,7 @@ wait_for 20 sleep_until "$(date -d "$(ssh-keygen -L -f "$TMP/brief-cert.pub" | s
 serve_gateway
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 || fail "no login after the restart"
-refused brief "ended at "
+refused brief "expired at "
 reaches renewed || fail "a valid certificate after the restart: $(cat "$TMP/ssh.err")"
 
 # A backup of the registry contains the CAs, their grants and the KRL.

@@ -135,7 +135,7 @@ until [ -e "$TMP/killed.db.new" ] || [ -e "$TMP/killed.db" ]; do sleep 0.001; do
 kill -9 "$W" || fail "the backup ended before it was killed"
 wait "$W" 2>/dev/null
 [ ! -e "$TMP/killed.db" ] || fail "a backup that was killed left an incomplete copy"
-grep -q "does another backup to this file run" "$TMP/err" || fail "two backups to one file: $(cat "$TMP/err")"
+grep -q "is another backup to this file running" "$TMP/err" || fail "two backups to one file: $(cat "$TMP/err")"
 "$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/killed.db" >/dev/null || fail "a backup after one that was killed"
 [ "$(sql "$TMP/killed.db" 'PRAGMA integrity_check; SELECT count(*) > 300000 FROM event' | tr '\n' ' ')" = "ok 1 " ] && [ ! -e "$TMP/killed.db.new" ] || fail "the copy after a backup that was killed"
 stop_gateway

@@ -180,7 +180,7 @@ static void test_accept(void **state)
     refused(ALICE, 1767225599, "is not valid before 2026-01-01 00:00:00Z");
     assert_string_equal(accepted(ALICE, 1767225600), "alice@corp");
     assert_string_equal(accepted(ALICE, 1798761599), "alice@corp");
-    refused(ALICE, 1798761600, "ended at 2027-01-01 00:00:00Z");
+    refused(ALICE, 1798761600, "expired at 2027-01-01 00:00:00Z");
     refused(ALICE, -1, "is not valid before");
     assert_int_equal(give("root@corp", false, &e), CMX_OK);
     refused(ALICE, IN_2026, "is for both alice@corp and root@corp");
