@@ -124,8 +124,7 @@ static cmx_err read_campaign(struct gw_registry *r, sqlite3_stmt *stmt, struct g
     memset(c, 0, sizeof *c);
     gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_NUMBER(&c->id), GW_SQL_ID(c->name), GW_SQL_TEXT(c->reason),
                                         GW_SQL_ID(c->image), GW_SQL_TEXT(c->version), GW_SQL_FLAG(&c->opaque),
-                                        GW_SQL_NUMBER(&c->begins), GW_SQL_NUMBER(&c->made),
-                                        GW_SQL_NUMBER(&c->port)));
+                                        GW_SQL_NUMBER(&c->begins), GW_SQL_NUMBER(&c->made), GW_SQL_NUMBER(&c->port)));
     c->pace.parallel = (uint64_t)sqlite3_column_int64(stmt, 9);
     c->pace.first = (uint64_t)sqlite3_column_int64(stmt, 10);
     c->pace.stop_at = (uint64_t)sqlite3_column_int64(stmt, 11);

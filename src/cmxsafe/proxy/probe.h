@@ -16,8 +16,8 @@ bool cmx_probe_is_out(const struct run *r);
 typedef enum { PROBE_OTHER, PROBE_TOO_SHORT, PROBE_TOKEN } probe_match;
 probe_match cmx_probe_match(struct run *r, const uint8_t *data, size_t len);
 
-/* Call when a connection arrived during a probe but could not be accepted. It may be the probe; in any case it shows that
- * the listener forwards to this device. */
+/* Call when a connection arrived during a probe but could not be accepted. It may be the probe; in any case it shows
+ * that the listener forwards to this device. */
 static inline void cmx_probe_excuse(struct run *r)
 {
     r->probe.seen = true;

@@ -139,7 +139,8 @@ static cmx_err drive(struct session *s, step_fn step, uint64_t deadline)
 
 static cmx_err mismatch(struct session *s)
 {
-    snprintf(s->text, sizeof s->text, "HOST KEY %s: gateway shows %s", s->revoked ? "REVOKED" : "NOT PINNED", s->shown);
+    snprintf(s->text, sizeof s->text, "%s: gateway shows %s", s->revoked ? "HOST KEY REVOKED" : "HOST KEY NOT PINNED",
+             s->shown);
     return CMX_EHOSTKEY;
 }
 

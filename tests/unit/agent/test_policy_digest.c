@@ -44,18 +44,41 @@ static void each_setting_counts(void **state)
     for (n = 0; n < 12; n++) {
         configure();
         switch (n) {
-        case 1: c.gateways.at[0].port = 23; break;
-        case 2: c.gateways.at[0].host = "gateway.example"; break;
-        case 3: c.isolation.resolvers = (char *)"192.0.2.54"; break;
-        case 4: c.isolation.time_servers = (char *)"192.0.2.123"; break;
-        case 5: c.isolation.forwarder = (char *)"1"; break;
-        case 6: c.isolation.agent_user = (char *)"1"; break;
-        case 7: c.isolation.dhcp = false; break;
-        case 8: c.isolation.ipv6 = false; break;
-        case 9: c.contexts[0].options.local_port = 82; break;
-        case 10: c.contexts[1].options.tasks = "1"; break;
-        case 11: c.contexts[0].options.local_host = "::1"; break;
-        default: break;
+        case 1:
+            c.gateways.at[0].port = 23;
+            break;
+        case 2:
+            c.gateways.at[0].host = "gateway.example";
+            break;
+        case 3:
+            c.isolation.resolvers = (char *)"192.0.2.54";
+            break;
+        case 4:
+            c.isolation.time_servers = (char *)"192.0.2.123";
+            break;
+        case 5:
+            c.isolation.forwarder = (char *)"1";
+            break;
+        case 6:
+            c.isolation.agent_user = (char *)"1";
+            break;
+        case 7:
+            c.isolation.dhcp = false;
+            break;
+        case 8:
+            c.isolation.ipv6 = false;
+            break;
+        case 9:
+            c.contexts[0].options.local_port = 82;
+            break;
+        case 10:
+            c.contexts[1].options.tasks = "1";
+            break;
+        case 11:
+            c.contexts[0].options.local_host = "::1";
+            break;
+        default:
+            break;
         }
         digest(have[n]);
         for (size_t i = 0; i < n; i++)

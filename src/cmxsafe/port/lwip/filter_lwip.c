@@ -16,7 +16,7 @@
 #include "lwip/timeouts.h"
 
 #define MSS_ANY_PATH (1280 - 40 - 20)
-#define PASSED 0x80 /* bit of pbuf.flags that lwIP does not use: the judge has passed this packet */
+#define PASSED 0x80  /* bit of pbuf.flags that lwIP does not use: the judge has passed this packet */
 #define HEAD_MAX 640 /* maximum number of contiguous bytes that a decision needs; no more are copied */
 
 /* An interface and its original functions, which the guards below replace. Invariant: netif is on netif_list, or the
@@ -348,8 +348,8 @@ int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp)
 
     if (!filter.calls || p->flags & PASSED)
         return 0;
-    /* Without Ethernet a driver may call IP itself, as PPP does. On Ethernet such a packet has a false source, or arrived
-     * before its interface was wrapped. */
+    /* Without Ethernet a driver may call IP itself, as PPP does. On Ethernet such a packet has a false source, or
+     * arrived before its interface was wrapped. */
     if (is_looped(p))
         passes = is_passed(NULL, p, false, false);
     else
