@@ -75,7 +75,7 @@ compiles "$ROOT/examples/arduino/SecureServices/SecureServices.ino" "$ROOT/examp
     fail "SecureServices does not compile"
 ok "the sketches compile as C++"
 
-# Each part of a message in the README's table (parts end with ": " or "; ") begins a text in the sources. N, X, HOST and
+# Each part of a message in the README's table (parts end with ": " or "; ") begins a text in the sources. N, M, X, HOST and
 # SHA256:... are values.
 python3 - "$ROOT" <<'PY' || fail "the README names a message that no program prints"
 import glob, re, sys
@@ -85,7 +85,7 @@ messages = re.findall(r"^\| `(.*?)` \|", open(root + "/README.md").read().split(
 assert len(messages) >= 10, messages
 for message in messages:
     for part in re.split("; |: ", message):
-        words = re.split(r"\b(?:N|X|HOST(?= port)|SHA256:\.\.\.)(?!\w)", part.removeprefix("N "))
+        words = re.split(r"\b(?:N|M|X|HOST(?= port)|SHA256:\.\.\.)(?!\w)", part)
         text = r"(?:%[.0-9]*[a-z]|)".join(map(re.escape, words))
         if not re.search('(?:"|: |; )' + text, sources):
             sys.exit(f"no program prints '{part}' of '{message}'")
