@@ -1,4 +1,4 @@
-/* c_linkage.h - a header whose functions C++ programs call declares them between these two. */
+/* c_linkage.h - CMX_C_BEGIN and CMX_C_END enclose the declarations of functions that C++ programs call. */
 #pragma once
 
 #ifdef __cplusplus

@@ -64,7 +64,7 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 {
     cmx_log_limited(CMX_LOG_ERROR, "attest", "no answer: %s", cmx_err_text(err));
     return cmx_http_reply_text(r, err == CMX_ENOMEM ? 503 : 500, "attestation failed: %s%s\n", cmx_err_text(err),
-                               err == CMX_ENOKEY ? ": espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP" : "");
+                               err == CMX_ENOKEY ? "; espefuse burn_key BLOCK_KEY3 private_key.bin HMAC_UP" : "");
 }
 
 /* ---- parameters ---- */

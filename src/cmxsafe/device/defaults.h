@@ -110,8 +110,8 @@
 
 /* ---- firmware update ---- */
 
-/* The public key that images must be signed with: P-256, "04..." in hex, as `cmxsafe image key` prints it, or PEM. "":
- * images without a signature are accepted, and each start logs a warning. */
+/* The public key that verifies the signatures of images: P-256, "04..." in hex, as `cmxsafe image key` prints it, or
+ * PEM. "": images without a signature are accepted, and each start logs a warning. */
 #ifndef OTA_PUBLIC_KEY
 #define OTA_PUBLIC_KEY ""
 #endif

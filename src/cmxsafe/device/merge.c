@@ -159,7 +159,7 @@ void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out)
         .fleet_address = cmx_fleet_device_address,
         .ciphers = set_or_null(s->ciphers),
         .require_pq = s->require_pq,
-        .login_timeout_s = (unsigned)s->timeout_s, /* makes a negative number too large, so that it is refused */
+        .login_timeout_s = (unsigned)s->timeout_s, /* a negative number becomes too large, and is refused */
         .keepalive_s = (unsigned)s->keepalive_s,
     };
 }

@@ -34,7 +34,7 @@ static void add_be16(struct digest *d, size_t v)
     add_u8(d, v & UINT8_MAX);
 }
 
-/* Without this form a policy of 256 contexts could have the digest of one without contexts. */
+/* From 255 contexts on, the number takes three bytes: in a single byte, 256 would equal 0. */
 static void add_count(struct digest *d, size_t n)
 {
     const bool is_long = CMX_ISO_CONTEXTS_MAX >= UINT8_MAX && n >= UINT8_MAX;

@@ -28,7 +28,7 @@ CMX_C_BEGIN
 #define CMX_PROXY_FLEET "fleet:"         /* marks a remote_address that is a fleet's prefix */
 #define CMX_PROXY_CONNECTIONS_DEFAULT 8  /* default of max_connections */
 #define CMX_PROXY_CONNECTIONS_MAX 1024
-#define CMX_PROXY_ALLOW_MAX 64         /* entries of allow_from */
+#define CMX_PROXY_ALLOW_MAX 64         /* maximum number of entries in allow_from */
 #define CMX_PROXY_CONNECT_TIMEOUT_S 10 /* default of connect_timeout_s */
 #define CMX_PROXY_LOGIN_TIMEOUT_S 10   /* time limit of a login attempt, from TCP connect on */
 #define CMX_PROXY_KEEPALIVE_S 15       /* send a keepalive after this long without traffic */

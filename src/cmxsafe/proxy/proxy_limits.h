@@ -118,8 +118,8 @@
 
 /* A connection of a high_bw context takes up to this much memory, most of it in its first CMX_RELAY_BULK_MS. A new one
  * is accepted only if this much memory is free above CMX_RELAY_HEAP_FLOOR for it, and as much again for each such
- * connection of the device that is younger than that. While an update is being received and less heap than this is
- * free, connections of high_bw contexts are closed, the newest first. */
+ * connection of the device that is younger than CMX_RELAY_BULK_MS. While an update is being received and less heap than
+ * this is free, connections of high_bw contexts are closed, the newest first. */
 #ifndef CMX_RELAY_HEAP_BULK
 #define CMX_RELAY_HEAP_BULK 32768
 #endif

@@ -295,8 +295,8 @@ static cmx_err reserve(struct session *s)
     return CMX_OK;
 }
 
-/* Adds a descriptor, and returns its index. If there are no events to wait for, -1, which poll ignores, replaces the
- * descriptor. Otherwise poll would still report a hang-up, which cannot be handled now. */
+/* Adds a descriptor, and returns its index. If there are no events to wait for, adds -1 instead, which poll ignores:
+ * for the descriptor itself poll would still report a hang-up, which cannot be handled now. */
 static int add_poll(struct session *s, int fd, short events)
 {
     s->polls[s->n_polls].fd = events ? fd : -1;

@@ -64,7 +64,7 @@ static struct place *find_place(const struct start *s)
         struct place *p = &tasks.places[i];
 
         if (!p->task && is_kind(p, s))
-            return p; /* of an ended task of this kind; stack_free_min is the minimum over both tasks */
+            return p; /* of an ended task of this kind; stack_free_min becomes the minimum of both tasks */
         if (!p->task && (!free_one || !p->figures.name[0]))
             free_one = p;
     }
