@@ -71,7 +71,7 @@ static void feed(void *arg, uint32_t rest_ms)
 /* ---- confinement ---- */
 
 _Static_assert(CONFINE_PORTS_MAX >= CMX_PROXY_CONTEXTS_MAX + CMX_GATEWAYS_MAX + 5,
-               "a port for each context and gateway, and for DNS, a TPM and the services");
+               "a plan has room for the ports of all contexts and gateways, of DNS, a TPM and the services");
 
 static void make_plan(struct agent *a)
 {

@@ -74,7 +74,7 @@ static int refuse_prompt(UI *ui, UI_STRING *text)
 }
 
 /* OpenSSL would ask for the passphrase of a key in PEM form on the terminal. The agent has no terminal when it runs, so
- * that --check must not accept an answer either. */
+ * --check must not accept an answer either. */
 static void disable_prompts(void)
 {
     UI_METHOD *method = UI_create_method("cmxsafed");

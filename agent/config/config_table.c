@@ -159,7 +159,7 @@ const struct config_key config_keys[] = {
     {"isolation", "agent_user", CONFIG_TEXT, ISOLATION(agent_user), .max = 32,
      .without = "the agent's own; for `isolation --apply`, that of cmxsafed.service",
      .help = "Name or uid of the agent's user, the only one that may connect to the gateway and to the contexts' "
-             "services. Needed for `cmxsafed isolation --apply` with another file than the default one."},
+             "services. Needed for `cmxsafed isolation --apply` with a file other than the default."},
     {"isolation", "resolvers", CONFIG_TEXT, ISOLATION(resolvers), .without = "those of /etc/resolv.conf",
      .help =
          "Addresses of the name servers that the agent may query to look up the gateway's name; none are needed when "
@@ -200,7 +200,7 @@ const struct config_key config_keys[] = {
              "it is tried again until `confirm_within` has passed."},
     {"ota", "rollback", CONFIG_COMMAND, OTA(rollback), .max = 1000,
      .help = "Command after which the next boot runs the old system; run when the new one is not confirmed in time. "
-             "`restart` follows."},
+             "Then `restart` runs."},
     {"ota", "restart", CONFIG_COMMAND, OTA(restart), .max = 1000,
      .without = "updates take effect at once, without a trial",
      .help = "Command that restarts the machine into the installed system, such as `touch /run/cmxsafe/reboot` (see "
@@ -222,7 +222,7 @@ const struct config_key config_keys[] = {
      .help = "Public key (P-256, PEM or hex) that verifies updates; `cmxsafe image sign --opaque` signs them."},
     {"ota", "next_key_file", CONFIG_PATH, OTA(next_key_file), .help = "A second key, for key rotation."},
     {"ota", "allow_unsigned", CONFIG_BOOL, OTA(allow_unsigned), .fallback = "no",
-     .help = "Accept unsigned updates if there is no `key_file`, because the installer checks its own signature."},
+     .help = "Accept unsigned updates if there is no `key_file`; for an installer that checks signatures itself."},
     {"ota", "spool", CONFIG_PATH, OTA(spool), .creates = S_IFREG, .fallback = "/var/lib/cmxsafed/update",
      .help = "File that holds an update until it has been verified. The state of the update is kept beside it."},
     {"ota", "max_size", CONFIG_BYTES, OTA(max_size), .min = 1024, .max = 4000000000ull, .fallback = "1G",

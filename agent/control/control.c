@@ -223,7 +223,7 @@ size_t control_polls(const struct control *c, struct pollfd *fds)
         if (k->fd >= 0)
             fds[n++] = (struct pollfd){.fd = k->fd, .events = k->answer ? POLLOUT : POLLIN};
     }
-    /* Poll the listener only while the spare is open. Otherwise accept could fail, and poll would never wait. */
+    /* Poll the listener only while the spare is open: a client that cannot be accepted would end every poll at once. */
     if (room && c->spare >= 0)
         fds[n++] = (struct pollfd){.fd = c->listener, .events = POLLIN};
     return n;

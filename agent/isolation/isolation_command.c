@@ -138,8 +138,8 @@ static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient,
     return CMX_OK;
 }
 
-/* Writes the ruleset for the configuration file to out, and sets *text to it. Leaves out names that cannot be looked up
- * if `dry` is set or the file has `enabled = yes`. Returns the exit code. */
+/* Writes the ruleset for the configuration file to out, and sets *text to it. A name that cannot be looked up is an
+ * error; if `dry` is set or the file has `enabled = yes`, it is left out. Returns the exit code. */
 static int compile(const char *file, bool dry, struct cmx_buf *out, const char **text)
 {
     struct config_report report = {.file = file, .line = print_line};
@@ -366,7 +366,7 @@ static int remove_rules(struct nft *n, struct cmx_buf *b)
     const char *text = NULL;
 
     if (cmx_nft_removal(b) != CMX_OK || cmx_buf_cstr(b, &text) != CMX_OK)
-        return cli_fail("isolation", "internal", "use 'nft delete table inet cmxsafe'");
+        return cli_fail("isolation", "internal error", "use 'nft delete table inet cmxsafe'");
     return run_and_end_trial(n, text);
 }
 
@@ -403,7 +403,7 @@ static int boot(const char *file, struct nft *n, struct cmx_buf *b)
     fprintf(stderr, "cmxsafe: cannot load the saved rules: %s\n", cmx_why_text(&why, err));
     cmx_buf_clear(b);
     if (cmx_nft_deny(b) != CMX_OK || cmx_buf_cstr(b, &text) != CMX_OK)
-        return cli_fail("isolation", "internal", "the network is not isolated");
+        return cli_fail("isolation", "internal error", "the network is not isolated");
     code = run(n, text, false);
     fprintf(stderr,
             code ? "cmxsafe: the network is not isolated\n" : "cmxsafe: everything is denied until the agent starts\n");
