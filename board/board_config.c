@@ -106,7 +106,7 @@ static const struct key keys[] = {
      .doc = "`yes`: all contexts share one SSH session (`no`)"},
     {"gateway", "verbosity", TEXT, 0, 0, AT(settings.verbosity), .doc = "`4` enables the debug log"},
     {"ota", "public_key", TEXT, 0, 0, AT(settings.ota_public_key),
-     .doc = "the key that signs images, `04...` in hex; without it unsigned images are accepted"},
+     .doc = "the public key that verifies images, `04...` in hex; without it unsigned images are accepted"},
     {"ota", "host", TEXT, 0, 0, AT(ota_host), .doc = "a further host name by which browsers reach the update page"},
     {"ota", "confirm_s", NUMBER, 1, 86400, AT(ota_confirm_s),
      .doc = "how long a new image may take to reach its gateway before the board rolls it back (300)"},

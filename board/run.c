@@ -86,7 +86,7 @@ static int load_config(void)
 
     if (board_config_load(&board.config, "board.ini", &why) == CMX_OK)
         return CLI_OK;
-    return cli_fail("board", why.text, access("board.ini", F_OK) ? "make one with 'cmxsafe-board create'" : NULL);
+    return cli_fail("board", why.text, access("board.ini", F_OK) ? "make a board with 'cmxsafe-board create'" : NULL);
 }
 
 /* Changes to the board's folder, because file names in board.ini are relative to it. Locks the folder, so that only one
@@ -97,7 +97,7 @@ static int enter(const char *dir)
 
     board.start_folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (board.start_folder < 0 || chdir(dir))
-        return cli_fail(dir, strerror(errno), "make one with 'cmxsafe-board create'");
+        return cli_fail(dir, strerror(errno), "make a board with 'cmxsafe-board create'");
     fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return cli_fail(dir, strerror(errno), NULL);
