@@ -11,7 +11,7 @@
 struct unit_sandbox {
     char user[64];      /* value of User= */
     bool hides_home;    /* ProtectHome= is yes or tmpfs */
-    bool hides_tmp;     /* PrivateTmp= is yes */
+    bool hides_tmp;     /* PrivateTmp= is yes or disconnected */
     bool read_only;     /* ProtectSystem= is strict */
     bool own_users;     /* PrivateUsers= is on: capabilities have no effect outside the unit's user namespace */
     uint64_t ambient;   /* bits 1 << CAP_NET_ADMIN and 1 << CAP_NET_BIND_SERVICE of AmbientCapabilities=; no others */

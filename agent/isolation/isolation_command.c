@@ -266,7 +266,8 @@ static int write_way_back(struct nft *n, struct cmx_buf *before, const char **te
         return not_permitted();
     if (!err)
         err = nft_run(n, *text, true, &why);
-    return err ? cli_fail("the rules in force could not be restored", cmx_why_text(&why, err), "nothing was changed")
+    return err ? cli_fail("the rules in force cannot be saved for the rollback", cmx_why_text(&why, err),
+                          "nothing was changed")
                : 0;
 }
 

@@ -514,7 +514,7 @@ static void explain(const struct runner *r, runner_hook hook, const struct reply
     else if (r->aborted)
         snprintf(out, cap, "the agent is stopping: the %s hook was ended or not run", name);
     else
-        snprintf(out, cap, "the %s hook was ended: the process that ran it was killed", name);
+        snprintf(out, cap, "the %s hook was ended or not run: the process that runs hooks was killed", name);
 }
 
 cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, size_t cap)

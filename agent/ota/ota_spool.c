@@ -231,7 +231,7 @@ static cmx_err activate(void *arg, const struct cmx_image *verified, struct cmx_
     int in = ftruncate(s->fd, verified->signed_len) == 0 ? open_for_hook(s) : -1;
 
     if (in < 0)
-        return cmx_why_fail(why, CMX_EIO, "the spool file: %s", strerror(errno));
+        return cmx_why_fail(why, CMX_EIO, "the spool file cannot be opened for the install hook: %s", strerror(errno));
     cmx_why_clear(&s->problem);
     if (s->config.has_version && !s->version[0])
         ask_version(s);
