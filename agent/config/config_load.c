@@ -167,7 +167,7 @@ static cmx_err read_known_hosts(struct agent_config *c, struct config_report *r)
         config_error(r, line, "known_hosts_file %s: out of memory", path);
     else if (c->pins.n == 0 && revocation.applied)
         config_error(r, line, "known_hosts_file %s: every key of %s port %u%s is revoked", path, g->host,
-                     (unsigned)g->port, others);
+                     (unsigned)g->port, others[0] ? " and of the other gateways" : "");
     else if (c->pins.n == revocation.first && !(revocation.found && revocation.first > 0))
         config_error(r, line, "known_hosts_file %s: no line for %s port %u%s; see: ssh-keyscan -p %u %s", path, g->host,
                      (unsigned)g->port, others, (unsigned)g->port, g->host);

@@ -8,13 +8,14 @@
 
 static const char about[] = "The network of a system gateway: its namespace, the fleet's routes, the link from the "
                             "host, and the packet filter.\n"
-                            "The systemd units run these:\n"
+                            "The gateway's systemd units run up, watch, down and heal:\n"
                             "  up      sets all of it up, or repairs it\n"
                             "  watch   restores what is changed or removed by others, and reports it to the gateway\n"
                             "  down    removes all of it\n"
                             "  heal    before the gateway starts, finishes a registry write that was interrupted\n"
-                            "  rules   loads the rules again: for a unit with a grant by cgroup (ExecStartPre=+), "
-                            "since each start creates a new cgroup";
+                            "  rules   loads the rules again. Each start of a systemd unit creates a new cgroup, so a\n"
+                            "          unit that has a grant needs a line in its own file:\n"
+                            "          ExecStartPre=+/usr/bin/cmxsafe gateway net rules";
 
 /* Writes the rules again first, since nft refuses a file that names a cgroup which no longer exists. */
 static int up(struct gw *g, struct cmx_why *e)

@@ -96,15 +96,16 @@ struct session {
     uint64_t request_ms;  /* when the pending request was sent */
     uint64_t received;    /* cmx_ssh_received at the last check */
     uint64_t received_ms; /* when `received` last grew */
-    atomic_uint
-        alive;       /* low 32 bits of the time of the last cmx_session_alive, or of the end of the wait it announced */
-    int wake;        /* descriptor of cmx_port_wake_open, open as long as the task runs */
-    int fd;          /* under the lock: the SSH socket, for cmx_proxy_watch; -1: none */
-    bool hold;       /* under the lock: the task must not begin yet */
-    bool stop;       /* under the lock: the task must end */
-    bool finished;   /* under the lock: the task has ended, or never started */
-    bool broken;     /* under the lock: cmx_proxy_watch has broken the connection */
-    uint8_t gateway; /* index of this attempt's gateway, in the gateway list */
+    /* Low 32 bits of the time of the last cmx_session_alive, or of the end of the wait that cmx_session_rests
+     * announced. */
+    atomic_uint alive;
+    int wake;            /* descriptor of cmx_port_wake_open, open as long as the task runs */
+    int fd;              /* under the lock: the SSH socket, for cmx_proxy_watch; -1: none */
+    bool hold;           /* under the lock: the task must not begin yet */
+    bool stop;           /* under the lock: the task must end */
+    bool finished;       /* under the lock: the task has ended, or never started */
+    bool broken;         /* under the lock: cmx_proxy_watch has broken the connection */
+    uint8_t gateway;     /* index of this attempt's gateway, in the gateway list */
     uint8_t shut_out;    /* attempts in a row that failed on a gateway where other sessions are up */
     uint8_t search_from; /* the gateway on which the attempts failed before the search */
     struct cmx_gateway_turn search;
