@@ -34,8 +34,8 @@ static struct slot *take(uint64_t now_ms)
         /* Store the time before the slot is marked as used, so that other threads never see an old time. */
         atomic_store(&s->fed_ms, now_ms);
         if (atomic_compare_exchange_strong(&s->taken, &no, true)) {
-            /* If pthread_setspecific fails for lack of memory, the slot becomes stale, and systemd's watchdog restarts
-             * the agent. */
+            /* If pthread_setspecific fails for lack of memory, the task takes another slot at its next call. This slot
+             * is then never fed again, and systemd's watchdog restarts the agent. */
             (void)pthread_setspecific(key, s);
             return s;
         }

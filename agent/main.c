@@ -65,7 +65,7 @@ static int run(int argc, char **argv)
     return check ? agent_check(file, unit) : agent_run(file);
 }
 
-/* The reader of OpenSSL's prompts. Returns 0: the prompt fails. */
+/* OpenSSL calls this function to read the answer to a prompt. The result 0 makes the prompt fail. */
 static int refuse_prompt(UI *ui, UI_STRING *text)
 {
     (void)ui;

@@ -100,7 +100,7 @@ static bool is_revoked_pin(const char *line, const char *revoked, const char *pi
 
 struct revocation {
     size_t first; /* index of the first pin that comes from known_hosts_file */
-    bool found;   /* the file has a revocation for the gateway */
+    bool found;   /* the file revokes a key of a gateway */
     bool applied; /* a revocation removed or replaced a pin */
 };
 

@@ -59,7 +59,8 @@ static void unknown_key(struct parse *p, unsigned line, const char *key)
         config_error(p->report, line, "unknown key '%s' in [%s]", key, p->section->name);
 }
 
-/* Refuses a value that would be cut, or would have a comment in it, and thus silently mean something else. */
+/* Refuses a command that a comment would cut, and a text or path with a '#' that looks like the start of a comment
+ * but is part of the value. */
 static cmx_err check_comment(const struct config_key *k, const char *value, const char *comment, struct cmx_why *why)
 {
     const char *hash = cmx_ini_hash(value);

@@ -1,5 +1,5 @@
 /* confine_seccomp.c - limits system calls with libseccomp. A call that is not listed fails with ENOSYS, so that the C
- * library falls back to an older call. Calls that only an attacker would make end the process. */
+ * library falls back to an older call. A call that only an attacker would make kills the process. */
 #include <asm/termbits.h>
 #include <errno.h>
 #include <linux/sockios.h>

@@ -181,7 +181,7 @@ static void note_change(struct nft_guard *g, const char *who)
     snprintf(g->who, sizeof g->who, "%s", who);
 }
 
-/* Records whether another program changed the agent's tables before or during the transaction. */
+/* Runs text as one transaction, and records whether another program changed the agent's tables before or during it. */
 cmx_err nft_guard_change(struct nft_guard *g, const char *text, struct cmx_why *why)
 {
     uint32_t before = 0, after = 0;

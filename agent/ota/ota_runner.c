@@ -547,7 +547,8 @@ void ota_runner_abort(struct runner *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* The confined agent cannot wait for processes, so the end of file of its socket shows that a runner has ended. */
+/* The confined agent cannot wait for processes, so it reads from each runner's socket: the end of file shows that the
+ * runner has ended. */
 void ota_runner_stop(struct runner *r)
 {
     struct reply reply;

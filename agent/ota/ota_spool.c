@@ -89,8 +89,8 @@ static int open_for_hook(const struct ota_spool *s)
     return fd;
 }
 
-/* False while a process of a hook may still read the file: it outlived a killed agent or runner. It must not get the
- * bytes of another update, which are not verified yet, or an early end of the file. */
+/* False while a process of a hook may still read the file: the process may have outlived a killed agent or runner. It
+ * must not get the bytes of another update, which are not verified yet, or an early end of the file. */
 static bool hook_is_gone(const struct ota_spool *s)
 {
     if (flock(s->fd, LOCK_EX | LOCK_NB) != 0)
