@@ -26,8 +26,8 @@ struct cmx_partitions {
     unsigned slots;
 };
 
-/* Reads the next entry of the table; call it until *done is true. CMX_EFORMAT: the entry has a wrong magic, or its
- * region is empty, lies beyond flash_size, is not aligned to sectors, or is the second of its kind. */
+/* Reads the next entry of the table; call it until *done is true. CMX_EFORMAT: the entry has a wrong magic or is the
+ * second of its kind, or its region is empty, ends beyond flash_size, or is not aligned to sectors. */
 CMX_MUST_USE cmx_err cmx_partition_entry(struct cmx_partitions *p, const uint8_t entry[CMX_PARTITION_ENTRY_LEN],
                                          uint32_t flash_size, bool *done);
 

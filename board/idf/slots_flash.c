@@ -95,7 +95,7 @@ static bool pending(const struct cmx_slots_flash *s, const struct cmx_otadata *d
 
 /* ---- the boot step ---- */
 
-/* Feeds the bytes at r to the checker until the checker has the whole image. */
+/* Feeds the bytes of the region r to the checker until the checker has the whole image. */
 static cmx_err image_read(struct cmx_image *image, struct cmx_region r)
 {
     uint8_t piece[1024];
