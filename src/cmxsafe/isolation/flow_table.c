@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-/* The largest window without scaling. A segment other than a reset may end up to one such window (shifted left by the
- * window scale) before the window's left edge: the peer retransmits until our acknowledgement arrives. TCP does not use
- * the data of such a segment, and acknowledges again (RFC 9293 section 3.10.7.4). */
+/* The largest window without scaling, in bytes. A segment that is not a reset passes even if it ends before the left
+ * edge of the window, by at most TCP_BACK << scale bytes: the peer retransmits until our acknowledgement arrives. TCP
+ * does not use the data of such a segment, and acknowledges again (RFC 9293 section 3.10.7.4). */
 #define TCP_BACK 65535u
 /* A device never has more unacknowledged bytes than this. A segment that acknowledges a byte further back comes from an
  * attacker who guesses numbers. */
