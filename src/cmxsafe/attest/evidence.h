@@ -61,7 +61,7 @@ struct cmx_evidence {
     bool has_policy, has_gateway;
     uint8_t boot_seed[32]; /* random, drawn at each boot */
     uint8_t policy[CMX_SHA256_LEN];
-    uint8_t gateway[CMX_SHA256_LEN]; /* SHA-256 of the gateway's host key blob, as ssh-keygen -l prints it */
+    uint8_t gateway[CMX_SHA256_LEN]; /* SHA-256 of the gateway's host key blob; ssh-keygen -l prints it in base64 */
     uint8_t ueid[CMX_EVIDENCE_UEID_LEN];
     uint8_t nonce[CMX_NONCE_MAX];
     uint8_t session[CMX_EVIDENCE_SESSION_MAX]; /* the SSH session's identifier (RFC 4253 section 7.2) */

@@ -19,8 +19,8 @@
 #define CMX_NONCE_MAX 64
 
 /* Begins a measurement. key: cmx_identity_evidence_key or cmx_identity_appraisal_key. CMX_EINVAL: the nonce is not
- * CMX_NONCE_MIN to CMX_NONCE_MAX bytes long. After CMX_OK the measurement is the digest that
- * cmx_sha256_finish returns, or call cmx_sha256_abort to give up; after an error nothing needs to be released. */
+ * CMX_NONCE_MIN to CMX_NONCE_MAX bytes long. After CMX_OK the caller must call cmx_sha256_finish, whose digest is
+ * the measurement, or cmx_sha256_abort. After an error nothing needs to be released. */
 CMX_MUST_USE cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const void *nonce, size_t nonce_len,
                                        struct cmx_range range);
 
