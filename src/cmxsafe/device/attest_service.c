@@ -43,7 +43,7 @@ static bool enter(struct cmx_http_request *r, const char *what, cmx_err *err)
         *err = cmx_http_reply(r, 503, "text/plain", busy, sizeof busy - 1, headers, 1);
         return false;
     }
-    cmx_port_background(); /* this task serves only attestation requests */
+    cmx_port_background(); /* lowers this task's priority; the task serves only attestation requests */
     cmx_port_mutex_lock(&self.turn);
     cmx_http_client(r, client);
     cmx_log_limited(CMX_LOG_INFO, "attest", "%s for %s", what, client[0] ? client : "unknown");

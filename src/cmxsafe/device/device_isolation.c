@@ -217,7 +217,8 @@ static cmx_err install_filter(void)
 
     if (!filter)
         return CMX_ENOTSUP;
-    if (!cmx_device_isolation_state()) /* before the first context: only the link's own protocols pass */
+    /* Before the first context only packets that need no context pass, such as ARP and DHCP. */
+    if (!cmx_device_isolation_state())
         err = configure(filter, NULL, NULL, 0);
     installed = filter->install(&calls);
     if (err || installed)
