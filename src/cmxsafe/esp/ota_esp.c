@@ -90,9 +90,10 @@ static cmx_err begin(void *arg)
     (void)arg;
     if (is_pending(running))
         return CMX_EBUSY;
-    /* Cancels an update that was activated but has not booted yet. ESP-IDF puts each partition that it selects on
-     * trial, the confirmed one too: after two resets the bootloader would start the cancelled update. It keeps no state
-     * for the factory partition. */
+    /* Selects the running partition, which cancels an update that was activated but has not booted yet. ESP-IDF puts
+     * every partition that is selected on trial, even one that was confirmed before. Without a new confirmation the
+     * bootloader would start the cancelled update after two resets. ESP-IDF keeps no state for the factory partition,
+     * so that partition needs no confirmation. */
     if (esp_ota_get_boot_partition() == running)
         return CMX_OK;
     err = from_esp(esp_ota_set_boot_partition(running));
