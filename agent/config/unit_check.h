@@ -25,7 +25,7 @@ extern const char *const unit_files[];
 extern const char *const unit_drop_ins[];
 
 /* Reads one unit, the last of `units` that exists, and then the drop-ins in the order of their names. As in systemd, a
- * drop-in replaces an earlier one of the same name. False: there is no unit, or it names no user. */
+ * drop-in replaces an earlier one of the same name. False: neither the unit nor a drop-in names a user. */
 bool unit_sandbox_read(struct unit_sandbox *s, const char *const *units, const char *const *drop_ins);
 
 /* Reports each file and port of c that this process cannot use. Reports isolation if this process cannot install rules.
