@@ -34,7 +34,7 @@ typedef enum {
     CMX_OTA_EVENT_BEGIN,
     CMX_OTA_EVENT_REFUSED,
     CMX_OTA_EVENT_INTERRUPTED,
-    CMX_OTA_EVENT_READY, /* verified and activated; the restart follows */
+    CMX_OTA_EVENT_READY, /* verified and activated; the restart follows, unless no_restart is set */
     CMX_OTA_EVENT_CONFIRMED,
     CMX_OTA_EVENT_ROLLBACK /* the running image was rolled back, or the service starts after a rollback */
 } cmx_ota_event;
@@ -66,8 +66,8 @@ struct cmx_ota_config {
     /* Restarts the device; required. Called without a lock. On a device it does not return. Elsewhere CMX_OK means that
      * the restart was requested. On an error *why contains the reason. */
     cmx_err (*restart)(struct cmx_why *why);
-    /* Reports an event. May be NULL. text: the version or the reason, valid during the call. Called from the service's
-     * threads without a lock; must not block. */
+    /* Reports an event. May be NULL. text: the version, the reason or "", valid during the call. Called from the
+     * service's threads without a lock; must not block. */
     void (*event)(cmx_ota_event event, const char *text);
     /* Called after the end of an upload, from the same threads as event. May block. May be NULL. */
     void (*ended)(const struct cmx_ota_past *p);
