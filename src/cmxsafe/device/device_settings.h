@@ -66,7 +66,7 @@ typedef struct TaskParameters {
     int idle_timeout_s CMX_ZERO;      /* close a connection after this long without traffic; default never */
     const char *session CMX_ZERO;     /* contexts with the same value here share an SSH session; default: not shared */
     int probe_interval_s CMX_ZERO;    /* time between two tests of the gateway's listener; default: no tests */
-    const char *name CMX_ZERO;        /* name in the log and status; default "port-N" */
+    const char *name CMX_ZERO;        /* name in the log and status; default "port-N"; direct: "direct-N" */
     int connect_timeout_s CMX_ZERO;   /* how long connecting to the service may take; default 10 s */
     const char *local_host CMX_ZERO;  /* default SSH_LOCAL_HOST */
     const char *tasks CMX_ZERO; /* direct, with setup_sm(): names of the tasks that may connect, separated by commas

@@ -22,9 +22,9 @@ cmx_log_level cmx_settings_log_level(const struct cmx_settings *s);
  * key_load. */
 void cmx_settings_gateway(const struct cmx_settings *s, struct cmx_gateway *out);
 
-/* Converts a context. name: storage for the default name ("port-81"), used if the context has none; must live as long
- * as *out. CMX_EINVAL: a value is out of its option's range, a direct context has no remote_host, or local_port plus
- * s->local_port_offset is not a port. CMX_ENOTSUP: peer is CMX_PEER_MIRROR. */
+/* Converts a context. name: storage for the default name ("port-81" or "direct-81"), used if the context has none;
+ * must live as long as *out. CMX_EINVAL: a value is out of its option's range, a direct context has no remote_host, or
+ * local_port plus s->local_port_offset is not a port. CMX_ENOTSUP: peer is CMX_PEER_MIRROR. */
 CMX_MUST_USE cmx_err cmx_settings_context(const struct cmx_settings *s, const TaskParameters *t,
                                           struct cmx_context *out, char *name, size_t name_cap);
 
