@@ -26,8 +26,9 @@ enum {
     TERM_MS = 2000, /* time from SIGTERM to SIGKILL */
     KILL_MS = 3000, /* longest wait after SIGKILL: a process in an uninterruptible call does not end */
     KILL_STEP_MS = 20,
-    DRAIN_MAX = 64 * 1024,        /* maximum number of bytes of output read at once: a pipe's capacity */
-    AGENT_FD = 3,                 /* a runner's descriptor of the socket to the agent */
+    RESTORE_MS = 10000,    /* longest wait for a new runner: the remaining one first ends what the other hook left */
+    DRAIN_MAX = 64 * 1024, /* maximum number of bytes of output read at once: a pipe's capacity */
+    AGENT_FD = 3,          /* a runner's descriptor of the socket to the agent */
     REQUEST_RUNNER = RUNNER_HOOKS /* a request that is no hook: start a runner, and reply with its socket */
 };
 
@@ -286,12 +287,13 @@ static cmx_err wait_for_exit(pid_t pid, int children, int out, uint64_t limit_ms
     return CMX_OK;
 }
 
-/* Sets the outcome from the command's wait status. A shell exits with 128 + N if signal N has ended its command. */
+/* Sets the outcome from the command's wait status. A shell exits with 128 + N if signal N has ended its command; other
+ * statuses, such as 255, are the command's own. */
 static void settle(int status, struct reply *reply)
 {
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 
-    reply->signo = code > 128 ? code - 128 : 0;
+    reply->signo = code > 128 && code - 128 <= SIGRTMAX ? code - 128 : 0;
     if (code != 0)
         reply->err = reply->signo ? CMX_ECLOSED : CMX_EPERM;
 }
@@ -423,8 +425,15 @@ static void runner_close(int *fd)
     *fd = -1;
 }
 
+static bool readable_within(int fd, int ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return poll(&p, 1, ms) == 1;
+}
+
 /* Starts another runner in place of one that has ended; the remaining one becomes its parent. Call with the lock held
- * and while no hook runs. False: no runner is left. */
+ * and while no hook runs. False: no runner is left, or it does not answer. */
 static bool runners_restore(struct runner *r)
 {
     uint8_t hook = REQUEST_RUNNER;
@@ -438,7 +447,7 @@ static bool runners_restore(struct runner *r)
         r->fd[CHILD] = -1;
     }
     if (r->fd[PARENT] >= 0 && r->fd[CHILD] < 0 && !r->aborted &&
-        (!message_send(r->fd[PARENT], &hook, sizeof hook, -1) ||
+        (!message_send(r->fd[PARENT], &hook, sizeof hook, -1) || !readable_within(r->fd[PARENT], RESTORE_MS) ||
          !message_receive(r->fd[PARENT], &reply, sizeof reply, &r->fd[CHILD])))
         runner_close(&r->fd[PARENT]);
     return r->fd[PARENT] >= 0;
@@ -507,6 +516,9 @@ static void explain(const struct runner *r, runner_hook hook, const struct reply
 
     if (reply->err == CMX_ETIMEOUT)
         snprintf(out, cap, "the %s hook was ended after %llu s", name, (unsigned long long)(r->limit_ms[hook] / 1000));
+    else if (reply->err == CMX_EIO)
+        snprintf(out, cap, "%sthe %s hook was not run%s", r->aborted ? "the agent is stopping: " : "", name,
+                 r->fd[PARENT] < 0 && !r->aborted ? ": the processes that run hooks were killed" : "");
     else if (reply->err != CMX_ECLOSED)
         snprintf(out, cap, "the %s hook failed", name);
     else if (reply->signo)
@@ -525,7 +537,9 @@ cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, 
     char what[128];
     int none;
 
-    if (fd < 0 || !message_send(fd, &request, sizeof request, in) || !message_receive(fd, &reply, sizeof reply, &none))
+    if (fd < 0 || !message_send(fd, &request, sizeof request, in))
+        reply = (struct reply){.err = CMX_EIO};
+    else if (!message_receive(fd, &reply, sizeof reply, &none))
         reply = (struct reply){.err = CMX_ECLOSED};
     call_end(r);
     reply.line[sizeof reply.line - 1] = '\0';

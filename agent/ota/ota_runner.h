@@ -55,9 +55,9 @@ CMX_MUST_USE cmx_err ota_runner_start(struct runner *r, const struct runner_comm
 
 /* Runs one hook and waits for its end. in: descriptor of the hook's standard input, or -1. CMX_OK: the exit status is
  * 0, and line is the last line of output, printable. On an error, line is a sentence for people, which ends with the
- * hook's own last line. CMX_EPERM: another exit status. After other errors it is not known what the hook has done:
- * CMX_ETIMEOUT: the hook was ended at its limit; CMX_ECLOSED: the hook or its runner was killed, no runner is left, or
- * ota_runner_abort was called; CMX_EIO: the hook could not be started. One caller at a time. */
+ * hook's own last line. CMX_EPERM: another exit status. CMX_EIO: the hook was not run. After other errors it
+ * is not known what the hook has done: CMX_ETIMEOUT: the hook was ended at its limit; CMX_ECLOSED: the hook or its
+ * runner was killed, or ota_runner_abort was called. One caller at a time. */
 CMX_MUST_USE cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, size_t cap);
 
 /* Starts another runner in place of one that was killed; ota_runner_call does this too. Call it at intervals, so that

@@ -73,8 +73,8 @@ static uint32_t trial_ms(const struct ota_spool *s)
     return took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
 }
 
-/* Opens the file for a hook, with a lock that lasts until the last process of the hook has closed it. Returns -1 on an
- * error. */
+/* Opens the file for a hook, with a lock that lasts until the last process of the hook has closed it. Some file systems
+ * have no locks; the hook then runs without one. Returns -1 on an error. */
 static int open_for_hook(const struct ota_spool *s)
 {
     char path[40];
@@ -82,11 +82,11 @@ static int open_for_hook(const struct ota_spool *s)
 
     snprintf(path, sizeof path, "/proc/self/fd/%d", s->fd); /* the same file, even if its name has changed */
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
+    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return fd;
+    close(fd);
+    errno = EWOULDBLOCK;
+    return -1;
 }
 
 /* False while a process of a hook may still read the file: the process may have outlived a killed agent or runner. It
@@ -214,10 +214,11 @@ static void record_confirmed(struct ota_spool *s)
 }
 
 /* If the hook was ended before it could report an outcome, the new system may be installed nevertheless. The record
- * then stays at OTA_INSTALLING, and the version that the next boot runs decides. */
+ * then stays at OTA_INSTALLING, and the version that the next boot runs decides. CMX_EPERM: the hook failed; CMX_EIO:
+ * it was not run. */
 static ota_phase phase_after_install(const struct ota_spool *s, cmx_err err)
 {
-    if (!s->config.restarts || err == CMX_EPERM)
+    if (!s->config.restarts || err == CMX_EPERM || err == CMX_EIO)
         return OTA_NONE;
     return err ? OTA_INSTALLING : OTA_INSTALLED;
 }

@@ -136,6 +136,8 @@ static void test_the_outcome_is_the_exit_status(void **state)
     assert_string_equal(line, "the install hook was ended by signal 9");
     assert_int_equal(run("echo half; exit 143", 60000, -1, line), CMX_ECLOSED);
     assert_string_equal(line, "the install hook was ended by signal 15: half");
+    assert_int_equal(run("exit 255", 60000, -1, line), CMX_EPERM);
+    assert_string_equal(line, "the install hook failed");
     assert_int_equal(run(NULL, 60000, -1, line), CMX_OK);
     assert_string_equal(line, "");
     assert_int_equal(run("head -c 1000000 /dev/zero; echo; echo end", 60000, -1, line), CMX_OK);
@@ -228,8 +230,8 @@ static void test_abort_ends_the_hook_that_runs(void **state)
     pthread_join(thread, &result);
     assert_int_equal((uintptr_t)result, CMX_ECLOSED);
     assert_true(ended(pid));
-    assert_int_equal(ota_runner_call(&r, RUNNER_INSTALL, -1, line, sizeof line), CMX_ECLOSED);
-    assert_string_equal(line, "the agent is stopping: the install hook was ended or not run");
+    assert_int_equal(ota_runner_call(&r, RUNNER_INSTALL, -1, line, sizeof line), CMX_EIO);
+    assert_string_equal(line, "the agent is stopping: the install hook was not run");
     ota_runner_stop(&r);
     ota_runner_stop(&r);
 }
@@ -261,8 +263,8 @@ static void test_a_runner_that_was_killed(void **state)
     child = child_of(parent);
     kill_runner(parent);
     kill_runner(child);
-    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_ECLOSED);
-    assert_string_equal(line, "the confirm hook was ended or not run: the process that runs hooks was killed");
+    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_EIO);
+    assert_string_equal(line, "the confirm hook was not run: the processes that run hooks were killed");
     assert_false(ota_runner_restore(&r));
     ota_runner_stop(&r);
 }
