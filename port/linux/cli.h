@@ -51,10 +51,10 @@ struct cli_option {
     bool hex;                   /* the help prints the default number in hexadecimal */
     const char *const *choices; /* permitted values of a text, NULL-terminated; NULL: any text */
     const char *implied;        /* value of --name alone; any other value is given as --name=VALUE. NULL: none */
-    const char *except;         /* names of options with which this one would have no effect, separated by blanks: it is
-                                   then refused; NULL: none */
-    const char *former;         /* the option's name in an earlier version, accepted but not in the help; NULL: none */
-    bool common;                /* all commands have it: the page of all commands describes it once (gen_man.sh) */
+    const char *except; /* names of options, separated by blanks: beside one of them this option would have no effect,
+                           so it is refused; NULL: none */
+    const char *former; /* the option's name in an earlier version, accepted but not in the help; NULL: none */
+    bool common;        /* all commands have this option: their common manual page describes it once (gen_man.sh) */
 };
 
 /* Rows of a table. Further members may follow: CLI_TEXT("config", "FILE", "...", &file, .short_name = 'c'). */
@@ -123,8 +123,8 @@ int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, 
 int cli_fail(const char *what, const char *why, const char *todo);
 
 /* For the start of main: opens each standard stream that is closed, so that no file or socket takes its number and
- * receives the program's output. Writing to such a stream still fails; reading from it gives an end of file. A write
- * beyond the limit for the size of a file (ulimit -f) fails, and does not end the program. */
+ * receives the program's output. Writing to such a stream still fails; reading from it gives an end of file. Also makes
+ * a write beyond the file size limit (ulimit -f) fail instead of ending the program. */
 void cli_begin(void);
 
 /* Writes what the command has printed so far. False: writing failed. A command that prints repeatedly then ends, and

@@ -98,7 +98,8 @@ static char *text_grow(char *text, size_t n, size_t size)
     return grown;
 }
 
-/* Requests one byte more than expected, to detect a longer file. The caller frees *text, even after an error. */
+/* Reads f to its end. CMX_ENOSPC: it has more than max bytes. Each read requests one byte more than `size`, to detect a
+ * longer file. The caller frees *text, even after an error. */
 static cmx_err read_up_to(FILE *f, size_t max, char **text, size_t *len, struct cmx_why *why)
 {
     size_t size = max < FIRST_READ ? max : FIRST_READ, n = 0;

@@ -92,8 +92,8 @@ static cmx_err listen_on(const struct cmx_http_service *s, int *fd, uint16_t *po
     return CMX_OK;
 }
 
-/* Makes the descriptor blocking, like those of the other listeners: after a shutdown, accept on a non-blocking socket
- * fails with EAGAIN instead of EINVAL. */
+/* Listens at a UNIX socket, and makes it blocking, as the TCP listeners are: after a shutdown, accept on a non-blocking
+ * socket fails with EAGAIN instead of EINVAL. */
 static cmx_err listen_at(const char *path, int *fd)
 {
     cmx_err err = cmx_unix_listen(path, SOMAXCONN, fd);

@@ -38,8 +38,9 @@
 #define DRAIN_TIMEOUTS 4              /* time limit for draining, in idle timeouts */
 #define ANSWER_TIMEOUTS 2             /* time limit for an answer or STREAM_BLOCK bytes of a stream, in idle timeouts */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
-/* cmx_linux_http_feed limits the connections. The library's limit is higher by this number, so that closing connections
- * do not reach it: it would then reset new connections and, up to version 1.0.1, not release a lock. */
+/* cmx_linux_http_feed limits the connections. The library's limit is higher by this number, so that connections that
+ * are still closing do not use it up: at its limit the library resets new connections and, up to version 1.0.1, does
+ * not release a lock. */
 #define LIBRARY_SLACK 1024
 
 #define FUNCTIONS(X)                                                                                                   \
@@ -456,7 +457,7 @@ void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port)
 /* ---- the server ---- */
 
 /* The library's poll loop drops milliseconds and spins through the last second before a timeout. Its select loop does
- * not, but cannot handle descriptors above FD_SETSIZE. */
+ * neither, but cannot handle descriptors from FD_SETSIZE on; it is used if the limit of descriptors excludes them. */
 static unsigned poll_flags(void)
 {
     struct rlimit limit;
@@ -549,8 +550,8 @@ static void wait_for_room(struct cmx_http_server *server)
     (void)pthread_cond_timedwait(&server->room, &server->lock, &until);
 }
 
-/* Writes the address of the client of an accepted socket (cmx_peer), or the unspecified address if the client has none:
- * the library stores one address for each connection. Returns the length of *out. */
+/* The library stores a client address for each connection. Writes the one that cmx_peer finds for the accepted socket,
+ * or the unspecified address if it finds none. Returns the length of *out. */
 static socklen_t client_address(int accepted, struct sockaddr_storage *out)
 {
     *out = (struct sockaddr_storage){.ss_family = AF_INET};

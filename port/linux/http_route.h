@@ -1,5 +1,5 @@
-/* http_route.h - finds the route of a service for a request. Paths are compared raw, as esp_http_server does: a path
- * with an escape does not equal the path without it. */
+/* http_route.h - finds the route of a service for a request. Paths are compared raw, as esp_http_server does: the path
+ * "/%61" does not match a route for "/a". */
 #pragma once
 
 #include "cmxsafe/http/http.h"

@@ -22,8 +22,8 @@ struct cmx_ini_handler {
     void (*error)(void *arg, unsigned line, const char *what);
 };
 
-/* Returns a '#' after white space in the value; NULL: there is none. Such a value was probably meant to have a comment.
- */
+/* Returns the first '#' that follows white space in the value, or NULL. Such a '#' was probably meant to begin a
+ * comment. */
 const char *cmx_ini_hash(const char *value);
 
 /* Reads the text. Reports errors in it to h->error, and continues with the next line. */

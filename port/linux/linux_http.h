@@ -8,8 +8,7 @@
 
 struct cmx_linux_http_listener {
     /* Listens at the address and port of *service. A thread of the listener calls cmx_linux_http_feed for each
-     * connection until `stop` is called and has returned. *listening is passed to `stop`. Errors as for
-     * cmx_http_serve. */
+     * connection, but never after `stop` has returned. *listening is passed to `stop`. Errors as for cmx_http_serve. */
     cmx_err (*start)(const struct cmx_http_service *service, struct cmx_http_server *server, void **listening);
     void (*stop)(void *listening);
 };

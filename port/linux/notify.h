@@ -1,5 +1,5 @@
-/* notify.h - reports the state of a service to systemd, by the datagram protocol of sd_notify(3). libsystemd would load
- * a dozen libraries for this one message. Outside systemd these functions do nothing. */
+/* notify.h - reports the state of a service to systemd, by the datagram protocol of sd_notify(3). It does not use
+ * libsystemd, which would load a dozen libraries. Outside systemd these functions do nothing. */
 #pragma once
 
 #include <stdbool.h>

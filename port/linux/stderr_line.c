@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 100 }; /* a reader that is only slow loses nothing */
+enum { WAIT_MS = 100 }; /* how long a line waits for a slow reader before it is lost */
 
 /* One write, because other processes may write to the same file. */
 static void write_line(const char *prefix, const char *line)

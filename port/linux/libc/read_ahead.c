@@ -3,9 +3,9 @@
  * socket is read READ_AHEAD bytes at a time; later recv and poll calls are served from that buffer without a system
  * call. Other descriptors are passed to the kernel unchanged.
  *
- * A descriptor's entry belongs to the task that uses it. Any close() of the descriptor drops the entry, so that a new
- * socket with the same number never gets old data. To reach the kernel, this file uses other calls, which it does not
- * replace: recvfrom, ppoll and SYS_close. */
+ * A descriptor's entry belongs to the task that uses the descriptor. Any close() of the descriptor drops the entry, so
+ * that a new socket with the same number never gets old data. To reach the kernel, this file uses other calls, which it
+ * does not replace: recvfrom, ppoll and SYS_close. */
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -24,7 +24,7 @@
 #define DESCRIPTORS 1024 /* descriptors from this number on are not read ahead */
 
 struct ahead {
-    uint8_t *data; /* NULL until a read fills the caller's buffer, and after REST_MS without an event */
+    uint8_t *data; /* NULL until a read fills all the caller's memory, and after REST_MS without an event */
     size_t off, len;
     bool readable; /* the last poll reported POLLIN, and nothing has been read since */
 };
@@ -57,8 +57,8 @@ static ssize_t receive(struct ahead *a, int fd, void *out, size_t len, int flags
 }
 
 /* Call when the buffer is empty. If the buffer is allocated, an ordinary read (no flags, less than READ_AHEAD bytes)
- * reads into it. Any other read reads into out; if it fills out, the buffer is allocated. Returns recv's result. The
- * data is in the buffer if a->len > 0. */
+ * reads into it. Any other read reads into `out`, the caller's memory; if the data fills `out`, the buffer is allocated
+ * for the next read. Returns recv's result. The data is in the buffer if a->len > 0. */
 static ssize_t fetch(struct ahead *a, int fd, void *out, size_t len, int flags)
 {
     ssize_t n;
@@ -140,9 +140,9 @@ static int ask(struct pollfd *fds, nfds_t n, int timeout_ms)
     return rc;
 }
 
-/* Answers a poll of a single socket without a system call if the socket is readable. libssh polls that way, and asks
- * for POLLOUT too while it receives; POLLOUT is reported once the buffered bytes are read. Not inlined: glibc declares
- * that poll only writes *fds, so gcc would warn that *fds is read. */
+/* Answers a poll of a single socket without a system call if the socket is readable. libssh polls a single socket, and
+ * asks for POLLOUT too while it receives; POLLOUT is not reported before the buffered bytes have been read. Not
+ * inlined: glibc declares that poll only writes *fds, so gcc would warn that *fds is read. */
 static __attribute__((noinline)) int answer(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
     const struct ahead *a = n == 1 && fds[0].events & POLLIN ? find(fds[0].fd) : NULL;
