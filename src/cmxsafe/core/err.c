@@ -1,6 +1,6 @@
 #include "cmxsafe/core/err.h"
 
-/* Two tables, because a firmware needs only the texts. */
+/* Two tables, so that the linker leaves the names out of a firmware, which uses only the texts. */
 static const char *const names[] = {
 #define CMX_ERROR(code, name, text) [code] = name,
 #include "cmxsafe/core/errors.h"

@@ -139,7 +139,7 @@ bool cmx_ip_is_text6(const char *text)
     return inet_pton(AF_INET6, text, &ip) == 1;
 }
 
-/* Does not use inet_ntop for IPv6: lwIP's writes upper case and may leave out the last group, and that of the C library
+/* Does not use inet_ntop for IPv6: lwIP's writes upper case and may leave out the last group, and the C library's
  * writes some addresses in IPv4 notation. */
 void cmx_ip_text(const struct cmx_ip *a, char out[CMX_IP_TEXT_MAX])
 {

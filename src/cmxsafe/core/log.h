@@ -47,7 +47,7 @@ void cmx_log(cmx_log_level level, const char *tag, const char *fmt, ...) CMX_PRI
 
 /* The state of one call site. Zeroed before the first call. */
 struct cmx_log_limit {
-    uint32_t period; /* the number of the period in which lines were counted */
+    uint32_t period; /* the number of the period to which `lines` belongs */
     uint32_t lines;  /* lines counted in that period, including those left out */
 };
 

@@ -26,8 +26,8 @@ struct cmx_http_header {
     const char *value;
 };
 
-/* Writes at most cap bytes of a streamed answer to out and their number to *len, which is 0 before the call. If *len is
- * still 0 after the call, the stream ends. On an error the server closes the connection without the final chunk, so
+/* Writes at most cap bytes of a streamed answer to `out`, and their number to *len, which is 0 before the call. If *len
+ * is still 0 after the call, the stream ends. On an error the server closes the connection without the final chunk, so
  * that the client detects the error. May block. */
 typedef cmx_err (*cmx_http_next_fn)(void *state, uint8_t *out, size_t cap, size_t *len);
 typedef void (*cmx_http_done_fn)(void *state);
