@@ -1,9 +1,9 @@
-/* filter.h - the part of a platform's network stack that isolation needs: a filter that passes each packet to the
- * policy first.
+/* filter.h - the part of a platform's network stack that isolation needs: a filter that gives each packet to the
+ * policy before the stack handles it.
  * port/lwip implements it for lwIP (an ESP32, the virtual board on TAP). A platform without a filter has no isolation.
  *
- * The judge is the function that decides whether a packet passes. The filter calls it with the lock held, in any of the
- * stack's threads. It must return quickly and never call the stack. */
+ * The judge is the function that decides whether a packet passes. The filter calls it with the filter's own lock held,
+ * in any of the stack's threads. The judge must return quickly and never call the stack. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,6 +1,7 @@
-/* http_esp.c - http.h over esp_http_server. Each service is a server of its own, and each request runs in a task of its
- * own, so that a stream or an upload does not delay the next request (ESP-IDF 5.2 and later; in 5.1 a service serves
- * one request at a time). A connection serves one request, because sockets are few. Chunked requests get 411. */
+/* http_esp.c - implements http.h with esp_http_server. Each service is a server of its own, and each request runs in a
+ * task of its own, so that a stream or an upload does not delay the next request (ESP-IDF 5.2 and later; in 5.1 a
+ * service serves one request at a time). A connection serves one request, because sockets are few. Chunked requests get
+ * 411. */
 #ifdef ESP_PLATFORM
 
 #include "cmxsafe/http/http.h"
@@ -409,8 +410,8 @@ static bool crowded(const struct cmx_http_server *s)
     return httpd_get_client_list(s->httpd, &n, fds) != ESP_OK || n > 1;
 }
 
-/* False when the head on fd took too long. Without this limit, a client that sends a byte now and then would block the
- * server for hours. */
+/* False when the head that arrives on fd has taken too long. Without this limit, a client that sends a byte now and
+ * then would block the server for hours. */
 static bool head_in_time(struct cmx_http_server *s, int fd)
 {
     const uint64_t now = cmx_port_now_ms(), limit = crowded(s) ? HEAD_CROWDED_MS : HEAD_MS;

@@ -1,4 +1,4 @@
-/* port_esp.c - port.h for ESP-IDF: clock, tasks, locks, watchdog, log, restart. */
+/* port_esp.c - implements port.h for ESP-IDF: clock, tasks, locks, watchdog, log, restart. */
 #ifdef ESP_PLATFORM
 
 #include <freertos/FreeRTOS.h>
@@ -64,7 +64,7 @@ static struct place *find_place(const struct start *s)
         struct place *p = &tasks.places[i];
 
         if (!p->task && is_kind(p, s))
-            return p; /* of an ended task of this kind; stack_free_min becomes the minimum of both tasks */
+            return p; /* the entry of an ended task of this kind; its stack_free_min now covers both tasks */
         if (!p->task && (!free_one || !p->figures.name[0]))
             free_one = p;
     }

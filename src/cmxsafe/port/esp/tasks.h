@@ -16,7 +16,7 @@ CMX_C_BEGIN
 struct cmx_esp_task {
     char name[CMX_ESP_TASK_NAME];
     uint32_t stack;          /* bytes */
-    uint32_t stack_free_min; /* bytes of the stack that no task of that name has used since the device started */
+    uint32_t stack_free_min; /* bytes that no task of this name and stack size has used since the start */
     bool running;
 };
 

@@ -201,8 +201,8 @@ static bool is_listed(const struct netif *netif)
     return false;
 }
 
-/* True for the loopback interface, whose packets are judged when IP delivers them. Its address does not suffice: a DHCP
- * server may assign a loopback address to another interface. */
+/* True for the loopback interface, whose packets are judged when IP delivers them. An address does not identify it: a
+ * DHCP server may assign a loopback address to another interface. */
 static bool is_loopback(const struct netif *netif)
 {
     return netif->name[0] == 'l' && netif->name[1] == 'o' && ip4_addr_isloopback(netif_ip4_addr(netif));
@@ -322,7 +322,7 @@ static bool owns(const struct netif *netif, const struct cmx_ip *ip)
     return false;
 }
 
-/* True if the packet's source is one of the device's own addresses: it comes from the device itself. */
+/* True if the packet comes from the device itself: its source is one of the device's own addresses. */
 static bool is_looped(const struct pbuf *p)
 {
     const uint8_t *d = p->payload;
@@ -348,8 +348,9 @@ int cmx_lwip_ip_input_hook(struct pbuf *p, struct netif *inp)
 
     if (!filter.calls || p->flags & PASSED)
         return 0;
-    /* Without Ethernet a driver may call IP itself, as PPP does. On Ethernet such a packet has a false source, or
-     * arrived before its interface was wrapped. */
+    /* The packet has not been judged yet. On a link without Ethernet a driver may call IP itself, as PPP does: judge
+     * the packet here. On Ethernet the packet has a false source, or arrived before its interface was wrapped: refuse
+     * it. */
     if (is_looped(p))
         passes = is_passed(NULL, p, false, false);
     else
