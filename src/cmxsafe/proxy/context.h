@@ -147,9 +147,9 @@ struct cmx_relay_event {
 /* Every hook may be NULL. Hooks are called from session tasks, never under a lock of the engine, and must not block. */
 struct cmx_proxy_hooks {
     void *arg;
-    /* opens: called between bind and connect; for a listener, after listen and with peer NULL. If the hook returns an
-     * error, the socket is closed unused; otherwise the hook is called again when the socket is closed, with the same
-     * addresses, and its result is ignored. */
+    /* Called with `opens` true between bind and connect; for a listener, after listen and with peer NULL. If the hook
+     * returns an error, the socket is closed unused. Otherwise the hook is called again when the socket is closed, with
+     * `opens` false and the same addresses, and its result is then ignored. */
     cmx_err (*socket_change)(void *arg, cmx_socket_kind kind, const struct sockaddr *local, const struct sockaddr *peer,
                              bool opens);
     /* Called when the look-up of a host name (of the gateway or of a local service) begins and when it ends. */

@@ -68,7 +68,7 @@ cmx_err cmx_gateway_list_parse(struct cmx_gateway_list *l, const char *text, uin
 /* ---- choosing a gateway ---- */
 
 /* Finds the first group that has untried gateways, and returns how many of them it has. *first receives the index of
- * the first one. */
+ * the first of these gateways. */
 static unsigned count_untried(const struct cmx_gateway_turn *t, const struct cmx_gateway_list *l, size_t *first)
 {
     unsigned n = 0;

@@ -139,8 +139,8 @@ void cmx_lookup_release(struct cmx_lookup *l)
 {
     if (!l)
         return;
-    /* If the look-up is still running, the caller is its owner and gives it up, because relays hold only finished
-     * look-ups. Report the end to the resolve hook, unless it was reported before. */
+    /* Relays hold only finished look-ups, so if this one is still running, the caller is its owner and gives it up. In
+     * any case report its end to the resolve hook, unless that was reported before. */
     announce(l, false);
     unuse(l);
 }

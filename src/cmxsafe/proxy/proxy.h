@@ -56,8 +56,8 @@ CMX_MUST_USE cmx_err cmx_proxy_reconfigure(struct cmx_proxy *p, const struct cmx
 void cmx_proxy_destroy(struct cmx_proxy *p);
 
 /* Shuts down the gateway connection of each session whose task has not run for CMX_SESSION_STUCK_MS. If the task is
- * blocked in a call on that socket, the call fails and the session logs in again. Call it about once a second. Any
- * thread. */
+ * blocked in a call on that connection's socket, the call fails and the session logs in again. Call it about once a
+ * second. Any thread. */
 void cmx_proxy_watch(struct cmx_proxy *p);
 
 /* Records whether an update is being received: see CMX_RELAY_HEAP_BULK in proxy_limits.h. Any thread. */

@@ -88,8 +88,8 @@
 
 /* The stack that a session needs to verify an Ed25519 host key. libssh puts tables of 8 KB on the stack for this: the
  * session uses 12.7 KB on an ESP32-C3 and 13.2 KB on an ESP32-S3, but 5.5 KB for an ECDSA key (ESP32-S3). A session
- * with a smaller stack requests the gateway's host keys of other types first. If none of them is pinned, the session
- * continues in a task with a stack of this size. */
+ * with a smaller stack requests the gateway's host keys of other types first. If none of these is left to try, the
+ * session continues in a task with a stack of this size. */
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_ED25519_STACK 14848
 #else

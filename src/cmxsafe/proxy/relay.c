@@ -259,9 +259,9 @@ static bool has_place(struct run *r, unsigned extra)
     return r->live.relays_open < max && !r->pressed;
 }
 
-/* Returns how many bytes of heap must be free for a connection of r, and counts the connection before the heap is
- * checked, so that sessions that do this at the same time count each other's connections. cmx_relay_count_bulk corrects
- * the number if the connection is then refused. */
+/* Returns how many bytes of heap must be free for a connection of r. If r is a high_bw context, counts the connection
+ * before the heap is checked, so that sessions that check at the same time count each other's connections; if the
+ * connection is then refused, cmx_relay_count_bulk corrects the number. */
 static size_t heap_floor(struct session *s, const struct run *r)
 {
     if (!r->cfg.high_bw)
@@ -274,8 +274,9 @@ void cmx_relay_count_bulk(struct session *s)
 {
     unsigned n = 0;
 
+    /* 32 bits are enough for the age: an old relay then counts once in 49 days, for CMX_RELAY_BULK_MS. */
     for (const struct relay *x = s->relays; x; x = x->next)
-        n += x->run->cfg.high_bw && (uint32_t)(s->now_ms - x->created_ms) < CMX_RELAY_BULK_MS; /* 32 bits are enough */
+        n += x->run->cfg.high_bw && (uint32_t)(s->now_ms - x->created_ms) < CMX_RELAY_BULK_MS;
     atomic_fetch_add(&s->engine->bulk, n - s->bulk);
     s->bulk = n;
 }

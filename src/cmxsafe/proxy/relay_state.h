@@ -32,7 +32,7 @@ typedef enum { HALF_OPEN, HALF_DRAIN, HALF_SHUT } half_state;
 
 /* How the gateway ended the channel. */
 typedef enum {
-    END_IN_ORDER, /* the gateway sent CLOSE after EOF in both directions, or has not sent CLOSE yet */
+    END_IN_ORDER, /* the gateway sent CLOSE after both sides had sent EOF, or has not sent CLOSE yet */
     END_CUT,      /* the gateway sent EOF and CLOSE before the device had sent EOF */
     END_BROKEN    /* the gateway sent CLOSE without EOF */
 } relay_end;
@@ -75,7 +75,7 @@ struct relay {
     struct tracked_socket socket;
     struct cmx_originator originator; /* client of a reverse relay */
     struct cmx_peer_entry peer;       /* in the list of peer.c while fd is connected or connecting to the service */
-    char from[46];                    /* address of the client; reverse: as the gateway reports it, truncated */
+    char from[46];                    /* address of the client; reverse: as the gateway reports it, cut to this size */
 };
 
 /* Creates a relay of r, adds it to the list of s and counts it. NULL: no memory. */

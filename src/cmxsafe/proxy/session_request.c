@@ -8,7 +8,7 @@
 
 #define TAG "proxy"
 
-/* At most an hour, so that 32 bits are enough for dead_ms too. */
+/* The result is at most an hour (gateway_options.h), so 32 bits are enough for it and for dead_ms. */
 static uint32_t keepalive_ms(const struct session *s)
 {
     return s->config->gateway.keepalive_s * 1000;

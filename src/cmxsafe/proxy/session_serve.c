@@ -15,7 +15,7 @@
 
 #define TAG "proxy"
 #define SETTLE_ROUNDS 4
-#define BULK (16 * 1024) /* after this many bytes in one turn, the TCP stack sends an ACK by itself */
+#define BULK (16 * 1024) /* when this many bytes arrive in one turn, the TCP stack acknowledges them by itself */
 
 /* The first entries of `polls`: the SSH socket, the wake descriptor, and the set of resting relays. */
 enum { POLL_SSH, POLL_WAKE, POLL_REST, POLL_FIXED };

@@ -26,8 +26,8 @@ struct probe {
     struct cmx_ssh_channel *channel;
     uint64_t next_ms;  /* PROBE_WAITING: when the next probe starts; OPENING, SENT: when this step times out */
     unsigned failures; /* failed probes in a row */
-    bool seen;         /* the token, or a connection that could not be accepted, came back */
-    bool gone;         /* the gateway closed the channel */
+    bool seen;         /* the token arrived, or a connection arrived that could not be accepted */
+    bool gone;         /* the gateway closed the probe's channel */
     uint8_t token[CMX_PROBE_TOKEN_LEN];
 };
 
@@ -44,7 +44,7 @@ struct run {
     bool dirty;                /* `live` has changed since it was copied to `shared` */
     bool retired;              /* the task has seen `removed` */
     bool listening;            /* the gateway granted the forward, or the local listener is open */
-    bool cancelling;           /* the forward must be cancelled before anything else */
+    bool cancelling;           /* the forward must be cancelled before any other request is sent */
     uint64_t retry_ms;         /* do not try to listen or accept before this time */
     struct cmx_lookup *lookup; /* look-up of the local service's name, shared by the relays; NULL: none yet */
     struct cmx_context cfg;    /* own copy of the context's configuration */
@@ -144,7 +144,7 @@ void cmx_session_forward_failed(struct run *r, cmx_err err, const char *fmt, ...
 const char *cmx_session_listen_address(const struct run *r);
 /* Copies r->live to r->shared. */
 void cmx_session_publish(struct run *r);
-/* True if fewer than `least` bytes of heap are free. Then logs the outcome for a connection of r: "refused" or
+/* True if fewer than `least` bytes of heap are free. If so, logs the outcome for a connection of r: "refused" or
  * "closed". */
 bool cmx_session_lacks_heap(const struct run *r, size_t least, const char *outcome);
 /* Frees r, which must not be in a list. NULL is fine. */

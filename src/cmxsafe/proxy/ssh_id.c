@@ -113,8 +113,8 @@ size_t cmx_ssh_id_parse(const uint8_t *data, size_t len, uint8_t out[CMX_PROXY_S
     return n;
 }
 
-/* Removes the socket that was passed to libssh and closes it here, so that libssh does not close it again. Our socket
- * then delivers end of file after the requests. */
+/* Takes the socket that was passed to libssh away from libssh, and closes it here, so that libssh does not close it
+ * again. Our socket then delivers end of file after the requests. */
 static void take_back(struct cmx_ssh_id *s, ssh_session session)
 {
     if (s->lent < 0)

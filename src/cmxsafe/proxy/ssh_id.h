@@ -33,8 +33,8 @@ struct cmx_ssh_id {
     uint8_t id[CMX_PROXY_SESSION_ID_MAX];
 };
 
-/* Returns true if it must be called again once the session has input, and false when it is done. Afterwards s->len is 0
- * if the identifier could not be learned. */
+/* Continues the exchange. Returns true if it must be called again once the session has input, and false when the
+ * exchange is done. Afterwards s->len is 0 if the identifier could not be learned. */
 bool cmx_ssh_id_learn(struct cmx_ssh_id *s, struct ssh_session_struct *session, const char *user,
                       struct ssh_key_struct *key);
 
