@@ -7,7 +7,7 @@
 #include <sys/types.h>
 
 /* Forks. In the child no signal is blocked, and every signal has its default action. A SIGTERM that arrives before the
- * child's exec therefore ends the child; it does not run a handler of the parent, which would ignore it. Returns as
+ * child's exec therefore ends the child, instead of running a handler of the parent that would not end it. Returns as
  * fork(2). */
 pid_t cmx_child_fork(void);
 

@@ -368,7 +368,7 @@ static void print_man(const struct cli_line *line, bool part)
     }
 }
 
-/* Prints the page of line and its commands. part true: line is itself one of a page's commands. */
+/* Prints the page of line and its commands. part true: line is itself a command on its program's page. */
 static void print_man_of_commands(const struct cli_line *line, bool part)
 {
     static char word[] = "--help=man-part";

@@ -32,8 +32,8 @@ void http_peers_destroy(struct http_peers *s); /* call it when the list is empty
  * no deadlines. */
 struct http_peer *http_peer_new(struct http_peers *s, int fd);
 
-/* Call when the connection begins to await the head of a request, which it may do for one idle timeout. p may be NULL,
- * here and below. */
+/* Call when the connection begins to await the head of a request. It may wait for one idle timeout. p may be NULL, here
+ * and below. */
 void http_peer_head(struct http_peers *s, struct http_peer *p);
 
 /* Call when the head is complete, and before each further step. The step may take n idle timeouts; n 0: no deadline. */
