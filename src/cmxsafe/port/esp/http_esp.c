@@ -226,8 +226,8 @@ static unsigned idle_s(const struct cmx_http_service *service)
     return service->idle_timeout_s ? service->idle_timeout_s : IDLE_DEFAULT_S;
 }
 
-/* Reads the body, and passes it to `route` unless `route` is NULL. After the answer the rest is dropped, so that the
- * client reads the answer, but for at most DRAIN_IDLES idle timeouts. True if the whole body was read. */
+/* Reads the body, and passes it to `route` unless `route` is NULL. After the answer, drops the rest for at most
+ * DRAIN_IDLES idle timeouts, so that the client reads the answer. True if the whole body was read. */
 static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *route, void *state, uint8_t *chunk)
 {
     const struct cmx_http_service *service = q->server->service;
