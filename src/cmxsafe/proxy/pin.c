@@ -53,7 +53,8 @@ static size_t next_word(const char **p, const char **word)
     return n;
 }
 
-/* A key blob begins with the name of its type (RFC 4253 section 6.6). It must be the type that the line names. */
+/* A key blob begins with the name of its type (RFC 4253 section 6.6). The name in the blob must equal the type in the
+ * line. */
 static bool blob_is(const uint8_t *blob, size_t len, const char *type, size_t type_len)
 {
     return len > 4 + type_len && blob[0] == 0 && blob[1] == 0 && blob[2] == 0 && blob[3] == type_len &&

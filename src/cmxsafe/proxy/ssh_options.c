@@ -48,8 +48,8 @@ struct option {
 };
 
 /* These options keep libssh from reading files of the machine, such as ssh_config and known_hosts. Without
- * SSH_OPTIONS_SSH_DIR it would look for a home directory. The MACs are libssh's default: SHA-2 only, encrypt-then-MAC
- * first.
+ * SSH_OPTIONS_SSH_DIR libssh would look for a home directory. The MACs are libssh's default: SHA-2 only,
+ * encrypt-then-MAC first.
  *
  * SSH_OPTIONS_HOST is not set: libssh has a connected descriptor and would use the host name only for known_hosts, but
  * it refuses some names that resolvers accept ("my_gateway"). SSH_OPTIONS_USER is a dummy, because libssh also refuses
