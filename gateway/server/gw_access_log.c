@@ -66,7 +66,7 @@ static bool open_file(struct gw_access_log *l)
         return false;
     size = lseek(l->fd, 0, SEEK_END);
     if (size > 0 && pread(l->fd, &last, 1, size - 1) == 1 && last != '\n')
-        (void)!write(l->fd, "\n", 1); /* ends a line that a power cut left incomplete; a full disk is reported later */
+        (void)!write(l->fd, "\n", 1); /* ends a line that a power cut left incomplete; write_line reports failures */
     return true;
 }
 

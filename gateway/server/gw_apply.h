@@ -17,7 +17,7 @@ CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
 
 /* Call this with the gateway's lock held, after a change of the registry was committed. Applies the registry like
  * gw_apply or, with only_access, like gw_apply_access, and then makes the running gateway check its sessions, even if
- * applying failed. After an error the running gateway tries again (gw_expiry.h). */
+ * applying failed. After an error, gw_expiry_tick tries again while the gateway runs. */
 CMX_MUST_USE cmx_err gw_apply_change(struct gw *g, bool only_access, struct cmx_why *e);
 
 /* Opens the registry and reads everything on which the rules depend, without applying it. After an error, no change

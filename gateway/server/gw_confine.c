@@ -29,7 +29,7 @@ struct ruleset_attr { /* struct landlock_ruleset_attr of ABI 6 */
     __u64 scoped;
 };
 
-/* A process of another architecture has other numbers for system calls, so it may make none. */
+/* The filter refuses every system call of another architecture, because these calls have other numbers. */
 #if defined __x86_64__
 #define NATIVE_ARCH AUDIT_ARCH_X86_64
 #define CALLS_END 0x40000000u /* numbers from here on are calls of the x32 ABI */

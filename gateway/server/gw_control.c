@@ -288,7 +288,7 @@ static void send_answer(struct gw_server *s, struct gw_client *c, put_fn put, ui
 
 static void send_line(const struct gw_client *c, const char *line)
 {
-    (void)send(c->watch.fd, line, strlen(line), MSG_NOSIGNAL); /* a caller that left needs no answer */
+    (void)send(c->watch.fd, line, strlen(line), MSG_NOSIGNAL); /* a client that has disconnected needs no answer */
 }
 
 /* ---- one function for each request; the argument `text` is what follows the verb ---- */
@@ -331,7 +331,7 @@ static void take_trouble(struct gw_server *s, struct gw_client *c, const char *t
     const struct gw_session *x = gw_session_numbered(s, c->session);
 
     if (!x || x->up)
-        return; /* only a login reports trouble; a session that has logged in must not fill the log */
+        return; /* only reports about logins count: a session that has logged in must not fill the log */
     s->counters.trouble++;
     if (strcmp(s->trouble, text) != 0)
         gw_note("no login is possible: %s", text);

@@ -7,7 +7,8 @@
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_note.h"
 
-#define NOTE_MS 60000 /* interval of storing the present time in the registry while a grant or evidence has an end */
+/* While any grant or evidence has an end, the present time is stored in the registry at this interval. */
+#define NOTE_MS 60000
 #define RETRY_MS 1000
 /* The wait for a commit must be short. No other process can begin to read during the wait, and a login is refused after
  * GW_READ_PATIENCE_MS. The caller also has to watch the rules. */

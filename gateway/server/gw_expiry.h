@@ -1,5 +1,5 @@
-/* gw_expiry.h - ends grants whose term has ended, and evidence that is too old. Runs in a process that may write the
- * registry: the guard in system mode, or the process outside the namespaces in --user mode. */
+/* gw_expiry.h - removes grants that have ended, and marks evidence that is too old as not trusted. Runs in a process
+ * that may write the registry: the guard in system mode, or the process outside the namespaces in --user mode. */
 #pragma once
 
 #include <time.h>

@@ -14,7 +14,9 @@
 #include "gateway/registry/list.h"
 #include "gateway/server/gw_server.h"
 
-#define SOCKETS_MAX 256 /* maximum number of sockets that are read for one sshd; the first ones are its listeners */
+/* Limit of the sockets that are read for one sshd, beginning with the lowest descriptors: its listeners usually have
+ * these. */
+#define SOCKETS_MAX 256
 #define TCP_LISTEN_STATE 10
 
 struct inode_set {

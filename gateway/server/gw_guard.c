@@ -321,7 +321,7 @@ static void check_network(struct guard *d, bool thorough)
                              (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
     change = restore_network(d);
-    /* Repair again: the difference may be a change that another program made during the repair, and no addition. */
+    /* Repair again: what looks like an addition may be a change that another program made during the repair. */
     if (!d->wrong[0] && change == GW_NETSTATE_ADDED && !d->network_added)
         change = restore_network(d);
     d->network_added = !d->wrong[0] && change == GW_NETSTATE_ADDED;
@@ -415,7 +415,7 @@ static void check_all(struct guard *d, pid_t child)
     if (gw_unread_check(&d->unread, d->g, d->sides[0].table.nft, d->wrong, sizeof d->wrong))
         report(d, "bad", d->wrong);
     if (!d->wrong[0])
-        (void)gw_expiry_tick(&d->expiry, d->g); /* check_table notices that it has changed the rules */
+        (void)gw_expiry_tick(&d->expiry, d->g); /* if this changes the rules, check_table notices it */
     if (d->wrong[0] && due(&d->retry_ms, RETRY_MS))
         restore(d, true);
     for (size_t i = 0; i < d->n_sides && !d->wrong[0]; i++)

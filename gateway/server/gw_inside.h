@@ -5,7 +5,7 @@
 
 #define GW_COULD_NOT 127 /* exit status: the namespaces could not be entered, or the program could not be run */
 
-/* Runs argv and returns its exit status, or GW_COULD_NOT. uid < 0: does not change this process's ids. quiet: discards
+/* Runs argv in a child process and returns its exit status, or GW_COULD_NOT. uid: see gw_inside_enter. quiet: discards
  * the output. */
 int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[]);
 /* Starts this program with argv for attest or update, and does not wait for its end. It runs as root with the account's

@@ -30,8 +30,9 @@ struct gw_journal {
     uint64_t next; /* number of the next entry; the last GW_JOURNAL_MAX entries are stored */
 };
 
-/* Returns a number above all that earlier gateway processes gave to entries or changes of claims since the machine was
- * booted. A reader that sends a number of an earlier process then gets everything from this process. */
+/* Returns a number higher than every number that earlier gateway processes have given to entries or changes of claims
+ * since the machine was booted. A reader that sends a number of an earlier process then gets everything from this
+ * process. */
 uint64_t gw_journal_first_number(void);
 /* Call this first. The first entry gets the number that gw_journal_first_number returns now. */
 void gw_journal_begin(struct gw_journal *j);

@@ -18,6 +18,6 @@ CMX_MUST_USE cmx_err gw_links_add_state(const struct gw *g, uint8_t sum[CMX_SHA2
 
 /* Reads the public key that belongs to DIR/link.key. If the file is missing, creates it with a new key. */
 CMX_MUST_USE cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e);
-/* Checks that DIR/link.key is the key that the registry has for this gateway. Returns CMX_OK if this gateway has no
- * WireGuard links. */
+/* Checks that DIR/link.key is the key that the registry has for this gateway. Also returns CMX_OK if this gateway has
+ * no WireGuard links. */
 CMX_MUST_USE cmx_err gw_links_check_key(struct gw *g, struct cmx_why *e);

@@ -166,8 +166,9 @@ static bool configure_netns(struct gw *g)
     return cmx_child_wait(pid) == EXIT_SUCCESS;
 }
 
-/* An end looks for the other end's hardware address from its own link-local address. The kernel generates one, but the
- * address can't be used for seconds, until duplicate address detection has ended. The fixed addresses work at once. */
+/* Each end asks for the other end's hardware address with its own link-local address as source. The kernel generates
+ * link-local addresses, but these can't be used for seconds, until duplicate address detection has ended. The fixed
+ * addresses work at once. */
 static bool configure_link(const char *link)
 {
     return enable_ipv6("cmxsafe0") && gw_program_runf(false, "ip -6 address replace %s1/64 dev cmxsafe0 nodad", link) &&
@@ -193,9 +194,9 @@ static bool make_link(const char *link)
 }
 
 /* Sets the routes into the namespace and back. The host's rules drop packets from any other address than the link's, so
- * the route names it: cmxsafe0 may have further addresses, such as those of a former gateway. No local process may send
- * from a fleet address, but IPV6_FREEBIND lets any process bind to one. A routing rule therefore refuses packets
- * between two fleet addresses, even if the packet filter is missing. */
+ * the route names the link's address as source: cmxsafe0 may have further addresses, such as those of a former gateway.
+ * No local process may send from a fleet address, but IPV6_FREEBIND lets any process bind to one. A routing rule
+ * therefore refuses packets between two fleet addresses, even if the packet filter is missing. */
 static bool lead_into(const char *fleet, const char *link)
 {
     (void)gw_program_runf(true, "ip -6 rule delete pref " GW_RULE_PREF); /* the rule of an earlier 'net up' */

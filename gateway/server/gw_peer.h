@@ -16,8 +16,8 @@ void gw_peer_accept(struct gw_server *s);
 const struct gw_session *gw_peer_subject(const struct gw_server *s, const struct gw_client *c);
 /* Sends the answer to another node's request. */
 void gw_peer_answer(const struct gw_server *s, const struct gw_client *c);
-/* Asks the node that holds x's identity whether its session with this identity still answers. Does nothing if no other
- * node holds the identity, the node was asked before about this key, or the connection failed. */
+/* Asks the node that holds x's identity whether its session with this identity still answers. Sends no request if no
+ * other node holds the identity, if x has already caused a request about this key, or if the connection fails. */
 void gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x);
 /* Continues the exchange that gw_peer_ask began. False: it has ended. */
 bool gw_peer_tick(const struct gw_server *s, struct gw_client *c);

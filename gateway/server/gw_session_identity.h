@@ -6,12 +6,12 @@
 #include "gateway/registry/sshdlog.h"
 #include "gateway/server/gw_server.h"
 
-/* Call when sshd's helper looks up a key for x. Gives x the identity of the key. */
+/* Call when sshd's helper looks up a key for x. If x is not up yet, gives x the identity of the key. Logs failures. */
 void gw_session_identify(struct gw_server *s, struct gw_session *x, const char *fingerprint);
 /* Like gw_session_identify, for a certificate "TYPE BASE64". False: a login with this certificate is not permitted. */
 bool gw_session_certify(struct gw_server *s, struct gw_session *x, const char *text);
 
-/* Gives x the identity of the key. */
+/* Gives x the identity of the key, even if x is up. Unlike gw_session_identify, returns failures and logs none. */
 CMX_MUST_USE cmx_err gw_session_set_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint,
                                              struct cmx_why *e);
 /* Checks that x's certificate is the one that sshd accepted. l: sshd's log line about the accepted key. Drops x's

@@ -89,7 +89,7 @@ static bool in_fleet(const struct sweep *s, const void *address)
 
 /* True if the connection needs a grant and none allows it. Connections between two identities and connections to the
  * host need a grant, except the gateway's own. Any other connection belongs to a program that root started in the
- * namespace, and may continue. */
+ * namespace, and may continue. The caller also spares connections whose socket belongs to root. */
 static bool is_doomed(const struct sweep *s, const struct inet_diag_sockid *id)
 {
     const void *local = id->idiag_src;

@@ -16,7 +16,7 @@ static const char close_all[] = "flush set inet " GW_NFT_TABLE " grants\n"
                                 "flush set inet " GW_NFT_TABLE " by_user\n"
                                 "flush set inet " GW_NFT_TABLE " by_group\n";
 
-/* Checks whether the registry can be read and is in force. The reason is read only while a change is not in force: this
+/* Checks whether the registry can be read and is in force. If a change is not in force, also finds the reason, which
  * takes long. */
 static cmx_err check_registry(struct gw *g, struct cmx_why *e)
 {
