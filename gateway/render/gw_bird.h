@@ -4,9 +4,9 @@
  * The running gateway adds a route to table GW_CLAIMS_TABLE for each identity that it holds. BIRD announces this route
  * to the other gateways, with the claim's metric as LOCAL_PREF, and installs their routes into the fleet's table. If
  * several gateways announce an identity, the newest claim wins. The gateways use iBGP (RFC 4271) with one session per
- * link, and BFD (RFC 5880). BIRD rejects an announcement if, according to the registry, another gateway holds the
- * identity. For this check, bird.conf uses the registry's claims as a table of route origins (RFC 6811), with the
- * nodes' numbers as origins. */
+ * link, and BFD (RFC 5880). If the registry says that one gateway holds an identity, BIRD rejects announcements
+ * of the identity by other gateways. For this check, bird.conf uses the registry's claims as a table of route origins
+ * (RFC 6811), with the nodes' numbers as origins. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

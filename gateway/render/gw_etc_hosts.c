@@ -42,9 +42,9 @@ static bool ends_with(const char *word, const char *tail)
 }
 
 /* True for a line that the gateway writes: "ADDRESS NAME.DOMAIN ..." with an address of the fleet or another unique
- * local address. Also true for the two loopback lines that former versions wrote. closed: the line is in a block with
- * an end marker, which is unlikely to have lines of other programs or people. There the domain may also be a former one
- * ('init --domain'). */
+ * local address. Also true for the two loopback lines that former versions wrote. closed: the line is in a block that
+ * has an end marker. Such a block is unlikely to have lines of other programs or people, so the domain may then also be
+ * a former one ('init --domain'). */
 static bool is_written_by_gateway(const struct gw *g, const struct line *l, bool closed)
 {
     char text[256];

@@ -4,7 +4,7 @@
 
 #define PINS 2
 
-/* The gateway's host keys that can be read. Devices refuse an empty pin. */
+/* The pins of the gateway's host keys. A key that can't be read is left out, because devices refuse an empty pin. */
 struct pins {
     char pin[PINS][GW_FINGERPRINT_MAX];
     size_t n;
