@@ -169,7 +169,8 @@ static bool read_record(struct access_job *job, const char *line, struct record 
     return true;
 }
 
-/* True for a line that only counts what was not logged: refusals ("denied-more") or connections ("lost"). */
+/* True for a line that is not about one connection: a count of refusals ("denied-more") or connections ("lost") that
+ * were not logged, or the start of a gateway process ("start"). */
 static bool is_note(const struct record *r)
 {
     return !r->consumer[0];

@@ -335,7 +335,7 @@ static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
     bool open = u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN;
-    bool runs = open && find_child(k->t->w, u->device); /* if `open` is false, the child belongs to another campaign */
+    bool runs = open && find_child(k->t->w, u->device); /* if `open` is false, a child belongs to another campaign */
     bool strict = done_of(k->campaign) < k->campaign->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {

@@ -216,7 +216,7 @@ static bool follow_tick(struct follower *f)
         choose_wait(f);
         err = follow(f, url, &e);
         if (err)
-            /* If the note can't be written, the recorded state stays, and the copy becomes stale. */
+            /* If the reason can't be recorded, the former record stays, and the copy nevertheless becomes stale. */
             (void)!gw_copy_note(&f->g, e.text, &ignored);
         if (err && !f->retry_ms)
             /* The claims are applied again as soon as the registry is followed again, so a failure is ignored. */

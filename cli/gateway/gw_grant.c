@@ -147,8 +147,8 @@ static cmx_err remove_spelling(void *arg, const struct gw_consumer *c)
     return err;
 }
 
-/* A user can have grants by name and by number. Removes all of them, so that the printed "no longer reaches" is true.
- */
+/* The registry can have a user's grant under the user's name and under the user's number. Removes both, so that the
+ * printed "no longer reaches" is true. */
 static cmx_err remove_grant(struct gw_change *x, const struct gw_consumer *c, const char *device, uint16_t port)
 {
     struct remove_job job = {x, device, port};

@@ -48,8 +48,8 @@ static cmx_err read_target(struct gw *g, const char *text, struct gw_policy *p, 
     return err && err != CMX_ENOENT ? err : gw_device_check_name(p->target, e);
 }
 
-/* Counts the devices to which the policy applies. Fails if the name belongs to no device and to no group. It is then
- * probably a typing error, which would leave the intended devices reachable without evidence. */
+/* Counts the devices to which the policy applies. Fails if a name without "@" belongs to no device and to no group. The
+ * name is then probably a typing error, which would leave the intended devices reachable without evidence. */
 static cmx_err count_devices(struct gw *g, const char *text, const struct gw_policy *p, size_t *n, struct cmx_why *e)
 {
     cmx_err err;

@@ -68,7 +68,7 @@ static bool is_copy(const char *path, const uint8_t *data, size_t len)
     return same;
 }
 
-/* Computes the digest of the bytes and, if store is true, stores them under this name. */
+/* Computes the digest of the bytes and, if store is true, stores them in a file that has the digest as its name. */
 static cmx_err put_bytes(const struct gw *g, const uint8_t *data, size_t len, bool store, char digest[GW_DIGEST_MAX],
                          struct cmx_why *e)
 {
