@@ -32,7 +32,7 @@ typedef cmx_err (*text_fn)(FILE *f, struct gw *g, struct cmx_why *e);
 /* A file that is generated from the registry. */
 struct generated {
     const char *name; /* NULL: the step generates no file */
-    rules_fn rules;   /* exactly one of `rules` and `text` is set */
+    rules_fn rules;   /* with a name, exactly one of `rules` and `text` is set */
     text_fn text;
     bool in_place; /* a system gateway overwrites the file instead of replacing it, because it is mounted elsewhere */
 };

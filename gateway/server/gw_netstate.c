@@ -192,7 +192,8 @@ static void read_link(struct netstate_reader *r, const uint8_t *message, size_t 
     add_item(r, &x);
 }
 
-/* Adds an address, but no link-local address that the kernel generated: it changes with the link's hardware address. */
+/* Adds an address of one of the gateway's links. Ignores link-local addresses that the kernel generated, because they
+ * change with the link's hardware address. */
 static void read_address(struct netstate_reader *r, const uint8_t *message, size_t len)
 {
     struct netstate_item x = {.len = 0};

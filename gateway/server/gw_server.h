@@ -304,7 +304,8 @@ void gw_traffic_json(struct cmx_json *j, struct gw_server *s);
 bool gw_control_open(struct gw_server *s);
 void gw_control_accept(struct gw_server *s);
 void gw_control_readable(struct gw_server *s, struct gw_client *c);
-/* Continues the probes under way. Returns the ms until the next call is needed; -1: no probe is under way. */
+/* Continues the probes and the requests to other gateways. Returns the ms until the next call is needed; -1: no probe
+ * and no request is under way. */
 int gw_takeover_tick(struct gw_server *s);
 /* Begins the takeover for a device that logs in. The client gets its answer once the probes of the device's old
  * sessions and the request to another gateway (gw_peer.h) have ended; if there are none, at once. */

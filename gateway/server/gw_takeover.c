@@ -116,7 +116,7 @@ void gw_takeover_begin(struct gw_server *s, struct gw_client *c, const char *fin
         gw_peer_ask(s, c, x);
 }
 
-/* True if one more session of this device may be taken over in this minute. */
+/* Counts a takeover of one of this device's sessions. False: it exceeds the limit for this minute. */
 static bool within_rate(struct gw_server *s, const char *name)
 {
     struct gw_history *h = gw_traffic_of(s, name);
