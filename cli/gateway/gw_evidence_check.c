@@ -168,8 +168,8 @@ static void judge_answer(const struct check *k, const struct gw_manifest *m, con
         describe_failure(r, &verdict);
 }
 
-/* Requests evidence and compares it with one manifest. Returns true if the evidence was received but does not match
- * this manifest; the caller then tries the next one. */
+/* Requests evidence and compares it with one manifest. Returns true if the evidence was received but is not authentic
+ * or does not match this manifest; the caller then tries the next one. */
 static bool check_manifest(const struct check *k, const struct reference_value *v)
 {
     uint8_t nonce[32];

@@ -253,7 +253,7 @@ static bool is_fresh(struct gw *g)
 }
 
 /* Begins the transaction. If the registry is shared, this function connects to PostgreSQL only if the fleet's settings
- * may change. So a gateway can be repaired while PostgreSQL can't be reached. */
+ * or the registry's URL may change. So a gateway can be repaired while PostgreSQL can't be reached. */
 static cmx_err begin_settings(struct gw *g, const struct init_job *job, bool fresh, struct cmx_why *e)
 {
     struct gw_registry *r = &g->registry;
