@@ -18,7 +18,8 @@
 #define GW_NETNS "cmxsafe"       /* system mode's network namespace (ip netns) */
 #define GW_RULE_PREF "1129"      /* priority of the host's routing rule and of the namespace's first routing rule */
 #define GW_RULE_PREF_NUMBER 1129u
-#define GW_FLEET_TABLE "1129142" /* the namespace's routing table for permitted packets */
+/* The namespace's routing table for permitted packets, except those that the following tables are for. */
+#define GW_FLEET_TABLE "1129142"
 /* The namespace's routing table for permitted packets to local users and units of this host. */
 #define GW_LOCALS_TABLE "1129143"
 /* Table GW_NODE_TABLE_FIRST + N of the namespace has the routes for packets to local users and units of gateway N. */

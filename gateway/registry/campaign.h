@@ -42,7 +42,7 @@ struct gw_campaign {
     char image[GW_DIGEST_MAX];             /* digest of the image in the gateway's folder; see gw_store.h */
     char version[GW_CAMPAIGN_VERSION_MAX]; /* version of the image */
     bool opaque;                           /* the image is not an ESP-IDF image */
-    /* Evidence must match one of these manifests or, if there are none, one of the device's policy's manifests. */
+    /* Evidence must match one of these manifests or, if there are none, a manifest of the device's policy. */
     char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX];
     size_t n_manifests;
     int64_t begins; /* Unix time */

@@ -69,7 +69,7 @@ struct gw_standing {
     char address[GW_ADDRESS_MAX];
     uint16_t port;    /* port on which the device gives evidence */
     int64_t policy;   /* 0: no policy */
-    bool is_enforced; /* the policy is enforced; also true for an exempt device */
+    bool is_enforced; /* the policy is enforced; an exemption does not change this flag */
     bool exempt;
     bool quarantined;
     int64_t max_age_s;

@@ -98,9 +98,9 @@ CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_c
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 
-/* Computes the seconds until the next grant or trusted evidence ends. ended: true if a grant or evidence that has
- * ended, but that gw_grant_expire has not processed yet, counts as 0 seconds; otherwise it is ignored. CMX_ENOENT:
- * there is no such grant or evidence. */
+/* Computes the seconds until the next grant or trusted evidence ends. A grant or evidence that has ended, but that
+ * gw_grant_expire has not processed yet, counts as 0 seconds if `ended` is true, and is ignored otherwise. CMX_ENOENT:
+ * there is no grant with an end and no trusted evidence, or all of them are ignored. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
 /* Stores the present time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);

@@ -385,7 +385,7 @@ static cmx_err allow(struct each_allowed *job, const struct gw_allowed *a)
     return err ? cmx_why_fail(job->e, err, "out of memory") : CMX_OK;
 }
 
-/* Adds a connection that a grant allows. */
+/* Adds a connection that a grant allows, unless its source is the address of a device. */
 static cmx_err allow_consumer(struct each_allowed *job, const struct gw_allowed *a)
 {
     return gw_party_is_device(job->r, a->source) ? CMX_OK : allow(job, a);

@@ -158,7 +158,7 @@ static cmx_err check_version(struct gw_registry *r, const char *path, int64_t *v
     return CMX_OK;
 }
 
-/* Upgrades the tables from version `from` to this program's version, within the caller's transaction. */
+/* Upgrades the tables from version `from` to this program's version. For a file, the caller has begun a transaction. */
 static cmx_err run_schemas(struct gw_registry *r, int64_t from, struct cmx_why *e)
 {
     char sql[64];

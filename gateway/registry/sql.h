@@ -21,7 +21,8 @@ struct gw_registry {
     bool stale; /* the copy was stale when it was opened (copy_state.h) */
 };
 
-/* Where a column is copied to. The macros below make one; the compiler checks the type of the place. */
+/* Says where the value of a column is copied to. Create it with the macros below: the compiler then checks the type of
+ * the variable. */
 struct gw_sql_column {
     int64_t *number;
     bool *flag;
@@ -45,7 +46,7 @@ struct gw_sql_column {
     ((struct gw_sql_column){.text = GW_SQL_ARRAY(array), .cap = sizeof(array), .fit = GW_SQL_CUT})
 /* For a text that must fit. If it does not, "" is copied, and gw_sql_get fails. */
 #define GW_SQL_WHOLE_AT(at, size) ((struct gw_sql_column){.text = (at), .cap = (size), .fit = GW_SQL_FAIL})
-/* The places of the first columns of a row, in their order. */
+/* One struct gw_sql_column for each of the first columns of a row, in their order. */
 #define GW_SQL_COLUMNS(...) ((const struct gw_sql_column[]){__VA_ARGS__, (struct gw_sql_column){0}})
 
 /* Returns SQLite's last error, with the message in e. db: NULL if the database could not be opened. */
