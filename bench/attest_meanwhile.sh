@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# For bench/attest.sh: measures how much /hash requests slow down a bulk transfer in the same session. A ratio is the
-# rate of the transfer while such requests, each for 4 MB of flash, follow one another without a pause, divided by its
-# rate without them. Prints the ratios of five pairs, one per line.
+# For bench/attest.sh: measures how much /hash requests slow down a bulk transfer in the same session. Each request is for
+# 4 MB of flash, and the requests follow one another without a pause. A ratio is the rate of the transfer with these
+# requests, divided by its rate without them. Prints the ratios of five pairs of transfers, one per line.
 # attest_meanwhile.sh FLASH_US: the minimum time of each read of 4 KB of flash.
 . "$(dirname "$0")/../tests/e2e/lib.sh"
 . "$(dirname "$0")/../tests/e2e/attest_lib.sh"

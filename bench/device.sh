@@ -5,11 +5,11 @@
 #   device_static_ram   bytes of data and bss of this code
 #   device_stack_frame  bytes of the largest stack frame in src/
 #   device_es256_flash  bytes that only signed evidence (ES256) uses: its digest, the head of the signed data and the derivation of
-#                       its key. Does not count branches inside functions that MACs also use, nor the port's call to
-#                       PSA.
+#                       its key. Does not count branches inside functions that MACed evidence also uses, nor the port's
+#                       call to PSA.
 #   device_heap         bytes of our heap: three contexts up in separate sessions, 4 relays in each that wait for the
-#                       gateway, one upload and one attestation in progress. Standard error shows the parts, and the sum if
-#                       the services of all 12 relays stopped reading during bulk transfers.
+#                       gateway, one upload and one attestation in progress. Standard error shows the parts of this sum,
+#                       and what it would be if the services of all 12 relays stopped reading during bulk transfers.
 # This script cannot measure stacks, login time, or the memory of libssh, lwIP and the HTTP server: docs/ESP32.md has them for an
 # emulated ESP32-C3.
 set -u

@@ -84,7 +84,8 @@ a=$(count); s=$(date +%s%N); sleep 20; b=$(count)
 rest=$(awk -v a="$a" -v b="$b" -v t=$(($(date +%s%N) - s)) 'BEGIN { printf "%.0f\n", (b - a) / (t / 1e9) }')
 note ${chip}_rest_instructions_per_s "$rest"
 
-# net COMMAND...: sets NET to the instructions that the command causes, less those that the firmware executes at rest.
+# net COMMAND...: sets NET to the instructions that the command causes, less those that the firmware executes at rest
+# in the same time.
 net() {
     local a b s
     a=$(count) s=$(date +%s%N)

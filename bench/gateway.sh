@@ -19,8 +19,8 @@ ulimit -n "$(ulimit -Hn)"
 now_us() { date +%s%6N; }
 
 start_gateway --fleet fd12:3456:789a::/48
-# Enrols the devices from ROUNDS files. The time of a file multiplied by ROUNDS is the time that all devices would take
-# at this rate.
+# Enrols the devices from ROUNDS files with an equal share of the devices each. The time to import one file, multiplied
+# by ROUNDS, is the time that all devices would take at this rate.
 python3 - "$DEVICES" "$ROUNDS" "$TMP/many" <<'PY'
 import base64, os, struct, sys
 devices, rounds = int(sys.argv[1]), int(sys.argv[2])

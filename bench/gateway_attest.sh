@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Measures the gateway's worker: how fast it attests CMX_FLEET (1,000) devices, up to 8 at a time, and how soon a
-# stream ends after a verdict. Prints one line per figure: name value aim ok|short [rounds].
+# stream ends after its device's evidence expires. Prints one line per figure: name value aim ok|short [rounds].
 #
 #   gateway_attest_per_s       devices per second whose signed evidence over 4 MB of flash was checked and stored
 #   gateway_attest_worker_mb   the most memory that the worker itself used
-#   gateway_quarantine_s       from the verdict in the registry to the last byte of a stream (gateway_quarantine.sh; needs root)
+#   gateway_quarantine_s       from the moment the registry marks evidence as expired to the last byte of a stream
+#                              (gateway_quarantine.sh; needs root)
 #
 # One simulated board inside the gateway's namespace answers for all devices. It shares the machine with the worker, so a line that
 # begins with '#' gives the processor time of the worker.

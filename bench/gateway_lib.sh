@@ -29,8 +29,8 @@ mark_sessions() {
     IFS= read -r -t 30 -u "$SESSIONS_OUT" LOST || fail "ssh_sessions does not answer"
     LOST=${LOST#marked }
 }
-# return_sessions SECONDS: waits until each session has been closed since the mark and is back. Sets RETURN to "N
-# REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS".
+# return_sessions SECONDS: waits until each session has been closed after the mark and has logged in again. Sets RETURN to
+# "N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS".
 return_sessions() {
     echo "back $1" >&"$SESSIONS_IN"
     IFS= read -r -t $(($1 + 30)) -u "$SESSIONS_OUT" RETURN || fail "ssh_sessions does not answer"

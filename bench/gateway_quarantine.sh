@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures how soon a system gateway ends a stream after the evidence of its device has expired: the time from the verdict
-# in the registry to the last byte, in several rounds. Prints one line: name value aim ok|short rounds. gateway_attest.sh
-# runs it. Needs root. CMX_SHORT=1: fewer rounds.
+# Measures how soon a system gateway ends a stream after the evidence of the stream's device has expired: the time from
+# the moment the registry marks the evidence as not trusted to the last byte of the stream, in several rounds. Prints one
+# line: name value aim ok|short rounds. gateway_attest.sh runs it. Needs root. CMX_SHORT=1: fewer rounds.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}

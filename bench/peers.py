@@ -209,7 +209,7 @@ class Dbclient(Ssh):
         run('mkdir', '-p', str(self.dir / '.ssh'))
 
     def device(self):
-        # The process ends with its connection; systemd would start it again after 100 ms, the default.
+        # dbclient exits when its connection ends. The loop starts it again after 100 ms, as systemd does by default.
         return ('env', f'HOME={self.dir}', 'sh', '-c', 'while :; do "$@"; sleep 0.1; done', 'sh', 'dbclient', '-N', '-T', '-y', '-y', '-K', '15',
                 '-o', 'ExitOnForwardFailure=yes', '-i', str(self.dir / 'client.db'), '-p', str(self.control),
                 '-R', f'127.0.0.1:{self.port}:127.0.0.1:{SERVICE}', f'root@{GATEWAY}')

@@ -144,7 +144,7 @@ fi
 
 private_kb() { awk '/^Private_(Clean|Dirty):/ { n += $2 } END { print n }' "/proc/$1/smaps_rollup"; }
 live() { ask mem | sed -nE "s/.*$1=([0-9]+).*/\1/p"; }
-# hold PORT COUNT: opens connections that stay until close_held.
+# hold PORT COUNT: opens COUNT connections, which stay open until close_held.
 hold() {
     local i fd
     HELD=()

@@ -14,10 +14,10 @@
  * Commands are lines on standard input:
  *
  *   mark        prints "marked N": N sessions were closed since the last command
- *   back LIMIT  waits at most LIMIT seconds until every session has been closed since the mark and is back. Then prints
- *               "back N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS": N sessions are back; meanwhile REFUSED attempts
- *               failed at once and TIMEOUTS got no answer in time; SECONDS passed from the first loss to the last
- *               return; devices were away for P50_MS (median), P99_MS and MAX_MS */
+ *   back LIMIT  waits at most LIMIT seconds until every session has been closed after the mark and has logged in
+ *               again. Then prints "back N REFUSED TIMEOUTS SECONDS P50_MS P99_MS MAX_MS": N sessions have logged in
+ *               again; meanwhile REFUSED attempts failed at once and TIMEOUTS got no answer in time; SECONDS passed
+ *               from the first loss to the last return; devices were away for P50_MS (median), P99_MS and MAX_MS */
 #include <libssh/libssh.h>
 #include <pthread.h>
 #include <stdatomic.h>
