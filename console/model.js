@@ -88,7 +88,8 @@ function nodeOf(device, own, away) {
 // How grants and the access log name a platform.
 export const consumerOf = platform => `platform:${platform.name}`;
 
-// certificates: the certificates that the platform's sessions logged in with, each {id, serial, ca, ends}; ends 0: never.
+// Returns the platform with its sessions, added up (join), and its `certificates`: those that the sessions logged in with, each
+// {id, serial, ca, ends}; ends 0: never.
 function platformOf(platform, sessions, at) {
     const certificates = (sessions || []).filter(s => s.ca).map(s => ({ id: s.certificate, serial: s.serial, ca: s.ca, ends: s.certificate_ends }));
     return { ...platform, session: sessions ? join(sessions, at) : null, certificates };
@@ -219,7 +220,7 @@ export async function begin() {
 
 const connection = r => [r.consumer_identity, r.device_identity, r.port, r.since_ms].join(" ");
 
-// Returns when the command ends.
+// Adds the records of the access log to model.access: those of the last hour, then each new one. Returns when the command ends.
 async function followAccess() {
     const { access } = model;
     const works = setTimeout(() => { access.error = null; changed(); }, ACCESS_WORKS_MS);

@@ -6,7 +6,7 @@ function apply(chosen) {
     document.documentElement.classList.toggle("dark", style === "dark" || (style === "auto" && dark.matches));
 }
 
-// Calls read repeatedly, ms milliseconds after the last call ended. Does not call it while the page is hidden.
+// Calls `read` again and again; each call begins `ms` milliseconds after the last one has ended. Skips the calls while the page is hidden.
 export async function every(ms, read) {
     for (;;) {
         if (!document.hidden)

@@ -35,7 +35,7 @@ void __wrap_cmx_stderr_line(const char *prefix, const char *line)
     must_print(line);
 }
 
-/* Opens the port that the live session holds. */
+/* Opens a port in this process, which is the child of the live session: the session then holds the port. */
 static void open_port(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -58,7 +58,7 @@ static void set_up(void)
     server.epoll = epoll;
     server.ruleset = -1;
     server.sessions = sessions;
-    /* All processes that send long answers are busy, so the gateway starts no other. */
+    /* Marks all processes that send long answers as busy, so that the gateway starts none. */
     for (size_t i = 0; i < GW_COUNT(server.reports); i++)
         server.reports[i] = NO_PROCESS;
     for (size_t i = 0; i < SESSIONS; i++) {

@@ -1,8 +1,8 @@
 /* Gives the copy of the registry any rows as PostgreSQL's answer, since a compromised gateway may have written them.
  * The copy may then hold only texts that follow their columns' rules, integers in the other columns, and references to
- * rows that exist. What it says about rows that it left out must be printable. A second pull of the same rows must give
- * the same copy. The input is a list of rows that each end with a NUL: "TABLE|VALUE|...|REMOVED". A value "~" is NULL,
- * and a missing value is "". */
+ * rows that exist. The description of the first row that it left out must be printable. A second pull of the same rows
+ * must give the same copy. The input is a list of rows that each end with a NUL: "TABLE|VALUE|...|REMOVED". A value "~"
+ * is NULL, and a missing value is "". */
 #include <string.h>
 
 #include "cmxsafe/core/mem.h"

@@ -134,7 +134,7 @@ static struct test_image images[IMAGES];
 static struct cmx_slots_flash slots;
 static struct cmx_ota_service *service;
 static struct cmx_boot_report boot;
-static uint8_t before[SLOT_LEN]; /* the running image, as it was at the start */
+static uint8_t before[SLOT_LEN]; /* content of the running slot after the last start */
 static bool flipped;             /* the harness flipped a bit, so a write may set a bit */
 static int expected;             /* the slot that the next start must run; -1: either, if it holds a whole image */
 static bool restart;

@@ -68,7 +68,7 @@ ONE_PLACE = (
     # gw_status.c joins the JSON answers of several gateways as text, because no JSON parser is linked. The pattern
     # leaves out code that reads JSON.
     ("the JSON writer", r'^(?!.*(str(str|len|cmp)\(|answer_is\(|_array\(|#define|CLI_\w+\()).*"(\\.|[^"\\])*\\"(\w+|%s)\\": ?(?!:)', r"cli/gateway/gw_status\.c"),
-    # The others refuse control characters in their input; they clean no text.
+    # core/text.c and core/json.c clean text. The other files only refuse input with control characters.
     ("the cleaner of control characters", r"\b(iscntrl|isprint)\(|(?<!<)< (0x20\b|' ')|<= (' '|0x1f\b)|== 0x7f\b|> 0x7e\b|\*\w+ (< 32|== 127)\b|\w\] < 32\b",
      r"src/cmxsafe/(core/(text|json)|attest/claims_decode)\.c|port/linux/ini_file\.c|agent/control/control_parse\.c|gateway/folder/gw_folder\.c"),
     ("the log", r"\bESP_LOG[EWIDV]\(|\b(v?syslog|sd_journal_\w+)\(", r"src/cmxsafe/port/esp/port_esp\.c|gateway/authkeys/main\.c"),
@@ -93,7 +93,7 @@ MEMBERS = (
     ("src/cmxsafe/device/device_settings.h", "cmx_settings", ("src/cmxsafe/device/merge.c",), set()),
     *(("agent/config/agent_config.h", f"{s}_section", ("agent/config/config_table.c",), {"head"}) for s in ("agent", "gateway", "isolation", "identity", "attest", "ota")),
 )
-# The caller may ignore the result: of a close, which cannot fail.
+# Functions whose result a caller may ignore: reporting that a socket has closed cannot fail.
 MAY_IGNORE = {"cmx_device_isolation_socket"}
 # Names that several files must have: each program's main.c, and headers that a build finds by their name.
 SAME_NAMES = {"main", "settings", "freertos", "crypto"}

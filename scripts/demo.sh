@@ -146,7 +146,7 @@ recovers() {
     [ -z "${CMX_DEMO_INSIDE:-}" ] || { kill_sessions && wait_until 60 "waiting for the sessions" all_up; return; }
     before=$(logins)
     sessions=$(pgrep -P "${PIDS[0]}") || return 1
-    # In OpenSSH 9.8 and later a child of each of these processes holds the connection.
+    # sshd has one child for each connection. In OpenSSH 9.8 and later, a child of that child holds the connection.
     for child in $sessions; do sessions+=" $(pgrep -P "$child")"; done
     # shellcheck disable=SC2086
     kill -KILL $sessions

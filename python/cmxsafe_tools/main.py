@@ -44,7 +44,7 @@ def open_streams():
         sys.stderr = open(os.devnull, "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if stream:
-            # The same encoding and line ends on every system, because JSON and manifests must not differ. Bytes in a file's name
+            # Uses the same encoding and line ends on every system, because JSON and manifests must not differ. Bytes in a file's name
             # that are not UTF-8 are printed as they are.
             stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
 
