@@ -46,7 +46,7 @@ static struct idsock_identity *own_identity(void)
     return bpf_map_lookup_elem(&identities, &id);
 }
 
-/* Forwards need only TCP sockets; all other types are denied. */
+/* Forwards need only TCP sockets; all other IP sockets are denied. */
 SEC("cgroup/sock_create")
 int idsock_create(struct bpf_sock *sk)
 {

@@ -12,7 +12,7 @@
 struct gw_csv {
     char *at; /* points into the caller's text, which gw_csv_next modifies */
     char *end;
-    char separator; /* ',', or ';' if the first line has semicolons and no comma */
+    char separator; /* ',', or ';' if the first line that is not empty has semicolons and no comma */
     size_t line;    /* number of the line that gw_csv_next read last; the first is 1 */
 };
 
@@ -20,8 +20,8 @@ struct gw_csv {
  * order mark. CMX_EFORMAT: UTF-16 or binary data. */
 CMX_MUST_USE cmx_err gw_csv_init(struct gw_csv *c, char *text, size_t len, struct cmx_why *why);
 
-/* Reads the next line that is not empty. Its *n fields point into the text. Removes blanks around a field, but
- * not inside its quotes. Lines end with LF, CR LF or CR. A quoted field may hold separators and doubled quotes, but no
- * line end. CMX_ENOENT: there are no more lines; CMX_EFORMAT: a stray or missing quote, or more than GW_CSV_FIELDS_MAX
- * fields. */
+/* Reads the next line in which not all fields are empty. Its *n fields point into the text. Removes blanks around a
+ * field, but not inside its quotes. Lines end with LF, CR LF or CR. A quoted field may hold separators and doubled
+ * quotes, but no line end. CMX_ENOENT: there are no more lines; CMX_EFORMAT: a stray or missing quote, or more than
+ * GW_CSV_FIELDS_MAX fields. */
 CMX_MUST_USE cmx_err gw_csv_next(struct gw_csv *c, char *fields[GW_CSV_FIELDS_MAX], size_t *n, struct cmx_why *why);

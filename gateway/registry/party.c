@@ -88,10 +88,10 @@ static long id_of_name(bool group, const char *name)
     return pw ? (long)pw->pw_uid : -1;
 }
 
-/* Looks up a user or group by its name or number. Returns its id, or -1 if the machine does not know the name. Writes
- * the first name that the machine has for that id. If the id has no name or is -1, writes `name` unchanged. Two names
- * of one uid or gid thus become one party. This is necessary: the packet filter tells sockets apart by ids only, and
- * nft refuses rules that give an id two identities. */
+/* Looks up a user or group by its name or number. Returns its id, which for a number is the number itself, or -1 if the
+ * machine does not know the name. Writes the first name that the machine has for that id. If the id has no name or is
+ * -1, writes `name` unchanged. Two names of one uid or gid thus become one party. This is necessary: the packet filter
+ * tells sockets apart by ids only, and nft refuses rules that give an id two identities. */
 static long lookup_id(bool group, const char *name, char out[GW_CONSUMER_MAX])
 {
     long id = id_of_name(group, name);

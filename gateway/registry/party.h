@@ -21,7 +21,7 @@ struct gw_party {
 const struct group *gw_party_group(const char *name);
 
 /* Returns the uid or gid of the local user or group that c names, by name or by number. -1: c is neither a user nor a
- * group, or this machine does not have it. */
+ * group, or it is a name that this machine does not have. */
 long gw_party_local_id(const struct gw_consumer *c);
 
 /* False if c is the name of a user or group that this machine does not have. */
@@ -60,7 +60,8 @@ typedef cmx_err (*gw_party_fn)(void *arg, const struct gw_party *p);
 CMX_MUST_USE cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet *f, gw_party_fn fn, void *arg,
                                    struct cmx_why *e);
 
-/* Finds a party by address, by "KIND:NAME", or by the name of a device, platform or user. CMX_ENOENT: there is none. */
+/* Finds a party by address, by "KIND:NAME", or by the name of a party in the registry or of a local user. CMX_ENOENT:
+ * there is none. */
 CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const char *what,
                                    struct gw_party *out, struct cmx_why *e);
 

@@ -20,8 +20,8 @@ typedef enum { GW_UNCHANGED, GW_ADDED, GW_CHANGED } gw_outcome;
 CMX_MUST_USE cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d, unsigned given, struct cmx_why *e);
 
 /* Enrols d (name, address, group, ports, directs) with key k. A repeated call changes nothing; a call with the same
- * name and key but other ports changes the ports. CMX_EEXIST: the key, name, address or (small deployment) port belongs
- * to another device, or the key was revoked. */
+ * name and key but another group, other ports or other directs changes these. CMX_EEXIST: the key, name, address or
+ * (small deployment) port belongs to another device, or the key was revoked. */
 CMX_MUST_USE cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struct gw_key *k,
                                       unsigned given, gw_outcome *out, struct cmx_why *e);
 

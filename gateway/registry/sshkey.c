@@ -151,7 +151,7 @@ static cmx_err not_supported(const char *type, size_t len, struct cmx_why *e)
         "no public key of a supported type; use an ed25519, ECDSA or RSA key in OpenSSH's one-line form");
 }
 
-/* A key's base64 part begins with the high bytes of a length, which are 0. */
+/* The base64 part of a key begins with the high bytes of a length. They are 0, which is "AAAA" in base64. */
 bool gw_key_is_line(const char *text)
 {
     return strstr(text, " AAAA") || strncmp(text, "----", 4) == 0 || known_type(text, strcspn(text, " \t"));

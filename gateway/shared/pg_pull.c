@@ -51,9 +51,9 @@ static bool is_clean(const struct gw_copy_table *t, size_t i, const PGresult *ro
            gw_copy_text_is_clean(PQgetvalue(rows, row, (int)i), &t->columns[i].rule);
 }
 
-/* Returns why the copy can't store the row; NULL: it can. The key must be clean, because a key with replaced characters
- * would name another row. Addresses must be well-formed, because they are written into rules and BIRD's configuration.
- */
+/* Returns why the copy can't store the row; NULL: it can. key_only: checks only the key. The key must be clean, because
+ * a key with replaced characters would name another row. Addresses must be well-formed, because this gateway writes
+ * them into rules and BIRD's configuration. */
 static const char *find_fault(const struct gw_copy_table *t, bool key_only, const PGresult *rows, int row)
 {
     for (size_t i = 0; i < t->n; i++) {

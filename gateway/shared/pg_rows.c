@@ -68,8 +68,8 @@ static void put_value(struct gw_pg_writer *w, sqlite3_value *v)
 
 /* ---- sending ---- */
 
-/* The condition of each UPDATE contains the row's old values. If an UPDATE changes no row, another gateway has changed
- * the row meanwhile. */
+/* The condition of an UPDATE contains the old values of the columns that it changes (put_update). If an UPDATE changes
+ * no row, another gateway has changed or deleted the row meanwhile. */
 static cmx_err check_written(void *arg, const PGresult *result, struct cmx_why *e)
 {
     (void)arg;
@@ -223,7 +223,8 @@ static void put_update(struct gw_pg_writer *w, const struct gw_copy_table *t, sq
     sqlite3_str_appendall(w->sql, ";");
 }
 
-/* Keeps the row as a tombstone, so that the other gateways delete it too. The row may have been deleted already. */
+/* Keeps the row as a tombstone, so that the other gateways delete it too. The row may have been deleted already, so the
+ * statement is a SELECT: check_written would refuse an UPDATE that changes no row. */
 static void put_delete(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_changeset_iter *it)
 {
     sqlite3_str_appendf(w->sql, "WITH gone AS (UPDATE \"%s\" SET removed=true,revision=%lld WHERE ", t->name,

@@ -27,6 +27,7 @@ CMX_MUST_USE cmx_err gw_pg_writer_end(struct gw_pg_writer *w, struct cmx_why *e)
 void gw_pg_writer_row(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_stmt *stmt, bool merge,
                       struct cmx_why *e);
 
-/* Writes a changeset of SQLite's session extension. Rows are found by their key and their old values. */
+/* Writes a changeset of SQLite's session extension. The statement for a changed row finds the row by its key and by the
+ * old values of the changed columns. For a deleted row and for an observation, it uses the key alone. */
 CMX_MUST_USE cmx_err gw_pg_writer_changes(struct gw_pg_writer *w, const struct gw_copy_tables *t, void *changes,
                                           int len, struct cmx_why *e);

@@ -24,8 +24,8 @@ struct reference {
 CMX_MUST_USE cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why);
 
 /* Opens the manifest's regions, whose files are relative to `dir`. CMX_ESIG: the digest of a region's bytes is not the
- * manifest's; CMX_ETRUNC: a file is shorter than its region; CMX_ENOMEM: out of memory; other errors as for
- * reference_map. Call reference_close even after an error. */
+ * manifest's; CMX_ETRUNC: a file is shorter than its region; CMX_ENOMEM: out of memory; CMX_EINVAL: also if a
+ * filler's key is too short; other errors as for reference_map. Call reference_close even after an error. */
 CMX_MUST_USE cmx_err reference_open_manifest(struct reference *r, const struct cmx_manifest *m, const char *dir,
                                              struct cmx_why *why);
 void reference_close(struct reference *r);
