@@ -320,8 +320,8 @@ if wanted mqtt; then
     quit_proxy >/dev/null
 fi
 
-# Repeats the cases with a round-trip time of 20 ms between device and gateway: two network namespaces connected by a link that
-# delays frames.
+# Repeats the MQTT cases with a round-trip time of 20 ms between device and gateway: two network namespaces connected by a
+# link that delays frames.
 if wanted mqtt_link && [ "$(id -u)" = 0 ] && ip netns add "cmxg$$" 2>/dev/null; then
     CLEANUP+=("ip netns del cmxg$$; ip netns del cmxd$$")
     ip netns add "cmxd$$" || fail "network namespace"

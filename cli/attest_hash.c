@@ -91,8 +91,8 @@ static int compare(const struct job *j, const struct cmx_ranges *ranges, bool *s
     return rc;
 }
 
-/* Finds the chunks of the span that differ, by bisection. Each step takes one or two requests, so a single differing
- * chunk in 4 GB is found with at most 40 requests. */
+/* Finds the differing chunks of a span that is known to differ, by bisection. Each step takes one or two requests, so a
+ * single differing chunk in 4 GB is found with at most 40 requests. */
 static int locate(struct job *j, struct cmx_range span)
 {
     uint32_t chunks = (span.end - span.begin + CMX_CHUNK - 1) / CMX_CHUNK;

@@ -1,5 +1,6 @@
 /* Reads the lines of any text as the headers Host, Origin and Sec-Fetch-Site of a request. An accepted host must be an
- * address, or end with a name that no foreign DNS server resolves. An accepted origin must name the host. */
+ * address, localhost, the configured name, or a name under .cmx, which no public DNS server resolves. An accepted
+ * origin must name the host. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
