@@ -65,7 +65,8 @@ CMX_MUST_USE cmx_err gw_claim_get(struct gw_registry *r, const char *address, ch
  * identity has released it. */
 CMX_MUST_USE cmx_err gw_claim_put(struct gw_registry *r, const char *address, const char *node, int64_t sequence,
                                   int64_t since, struct cmx_why *e);
-/* Calls fn for each claim. If fn returns an error, stops and returns it. */
+/* Calls fn for each claim, in the order of the addresses; leaves out identities that were released. If fn returns an
+ * error, stops and returns it. */
 typedef cmx_err (*gw_claim_fn)(void *arg, const char *address, const char *node, int64_t since);
 CMX_MUST_USE cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e);
 

@@ -454,7 +454,8 @@ static cmx_err allow_grant(void *arg, const struct gw_grant *p)
     return allow_consumer(job, &a);
 }
 
-/* Writes the address of a direct context's host; "" when the host is neither a device nor the gateway's own host. */
+/* Writes the address of a direct context's host: an address inside the fleet's prefix, the name of an active device, or
+ * the name of the gateway's own host. Writes "" for any other host. */
 static void direct_target(struct each_allowed *job, const char *host, char out[GW_ADDRESS_MAX])
 {
     struct gw_device d;

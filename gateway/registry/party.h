@@ -68,7 +68,7 @@ CMX_MUST_USE cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet 
 /* An allowed connection: the identity `source` may open connections to `port` of the identity `target`. uid: on the
  * host, this local user's sockets get the identity `source`; -1: the source is not a local user. gid: the same for a
  * local group. cgroup: the source unit's cgroup; "": the source is not a unit. unit: the unit's number in the registry,
- * which never changes; 0: the source is not a unit. by_number: the grant names the user by number. */
+ * which never changes; 0: the source is not a unit. by_number: a grant names the user by number. */
 struct gw_allowed {
     char source[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];
@@ -87,10 +87,10 @@ struct gw_allowed_list {
 };
 
 /* Reads all connections that the registry allows. These are the connections that a grant permits, and a device's direct
- * contexts that lead to another device or to the gateway's host. host_link: the address of the host's end of the link.
- * A grant to a group counts for the group and for each of its members. If several grants allow the same connection, the
- * one that ends last counts. A consumer whose identity is the address of a device is left out. A stale copy
- * (copy_state.h) allows nothing. Free the list with gw_allowed_free, even after an error. */
+ * contexts that lead to the gateway's host or to another device that is not quarantined. host_link: the address of the
+ * host's end of the link. A grant to a group counts for the group and for each of its members. If several grants allow
+ * the same connection, the one that ends last counts. A consumer whose identity is the address of a device is left out.
+ * A stale copy (copy_state.h) allows nothing. Free the list with gw_allowed_free, even after an error. */
 CMX_MUST_USE cmx_err gw_allowed_read(struct gw_registry *r, const struct gw_fleet *f, const char *domain,
                                      const char *host_link, struct gw_allowed_list *out, struct cmx_why *e);
 void gw_allowed_free(struct gw_allowed_list *l);

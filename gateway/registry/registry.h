@@ -56,7 +56,8 @@ void gw_registry_close(struct gw_registry *r);
  * content. */
 CMX_MUST_USE cmx_err gw_registry_begin(struct gw_registry *r, struct cmx_why *e);
 /* Like gw_registry_begin, for a change that only records observations (last seen, evidence, the audit trail). If the
- * shared registry can't be reached, the change is stored in the local copy and sent to PostgreSQL later. */
+ * shared registry can't be reached, or its lock is not free in time, the change is stored in the local copy and sent to
+ * PostgreSQL later. */
 CMX_MUST_USE cmx_err gw_registry_begin_observed(struct gw_registry *r, struct cmx_why *e);
 /* Like gw_registry_begin, for settings that only this gateway has. Needs no connection to the shared registry. */
 CMX_MUST_USE cmx_err gw_registry_begin_own(struct gw_registry *r, struct cmx_why *e);
