@@ -10,7 +10,7 @@ const EXPIRES_SOON_S = 86400;
 const CERTIFICATE_SOON_S = 3600; // the same limit as in the alert CmxsafeCertificateEnding of packaging/monitoring
 const ALERTS_MAX = 50;
 
-// Each alert is {state, text, todo}: the problem, and what to do.
+// Each alert is {state, text, todo, device}: the problem, what to do, and the name of the device, if it concerns one.
 function alerts() {
     const list = [];
     const add = (state, text, todo, device) => list.push({ state, text, todo, device });
@@ -48,7 +48,7 @@ function alerts() {
 const drawAlert = a => el("li", { class: `alert is-${a.state}` }, badge(a.state), " ", a.device && [deviceLink(a.device), ": "], a.text,
                           a.todo && el("div", { class: "todo" }, a.todo));
 
-// Keys that are not enrolled, the latest first.
+// Draws a key that tried to log in but is not enrolled, an entry of `pending --json`.
 const drawPending = p => el("li", { class: "alert is-pending" }, badge("pending"), " ", el("code", {}, p.fingerprint),
     ` tried to log in from ${p.from}, ${count(p.tries, "time")}, last `, moment(p.last), ".",
     el("div", { class: "todo" }, "If this is a device of yours, compare the fingerprint with the one in the device's log, then ",

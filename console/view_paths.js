@@ -26,7 +26,8 @@ const GATHER = {
 
 // ---- the content of the map ----
 
-// Returns nodes {key, label, state, href, members, up, rate, at}: one for each device, or with `by` one for each group or gateway.
+// Returns nodes {key, label, state, href, options, members, up, rate, note, at}: one for each device, or with `by` one for each group or
+// gateway.
 function deviceNodes(devices, by) {
     if (!by)
         return devices.map(d => ({
@@ -51,7 +52,7 @@ function deviceNodes(devices, by) {
     });
 }
 
-// Returns the paths {consumer, node, state, ports, devices}: granted, in use ("active") or denied.
+// Returns the paths {key, consumer, node, state, ports, devices}: granted, in use ("active") or denied.
 function pathsBetween(nodes) {
     const nodeOf = new Map();
     const byGroup = new Map();

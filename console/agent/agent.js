@@ -1,5 +1,6 @@
 // agent.js - the agent of this device: contexts, sessions, isolation, update. Dropped packets come from the kernel's log (dmesg),
-// everything else from `cmxsafed status --json`. Cockpit runs both commands with the user's privileges. The page changes nothing.
+// everything else from `cmxsafed status --json`. Cockpit runs both commands with administrative access if the user has it. The page
+// changes nothing.
 import { el, facts, replace, section } from "./dom.js";
 import { beginPage, every } from "./page.js";
 import { createTable } from "./table.js";
