@@ -30,8 +30,8 @@ gateway_machine() {
 }
 in_gateway() { nsenter -t "$GATEWAY_NS" -n "$@"; }
 
-# boot_systemd SECONDS [NAME=VALUE ...]: runs inside.sh with these variables. Its output is $TMP/out/log; its last line must
-# be DONE.
+# boot_systemd SECONDS [NAME=VALUE ...]: boots the copy, which runs inside.sh with these variables, and kills it after
+# SECONDS. The output is $TMP/out/log; its last line must be DONE.
 boot_systemd() {
     local seconds=$1
     shift

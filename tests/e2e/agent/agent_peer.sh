@@ -14,8 +14,8 @@ wait_for 20 nc -z 10.99.0.1 "$SSHD_PORT" || fail "sshd does not listen"
 cp "$KEY" "$TMP/out/key"
 MIRROR=$(free_port) PROXY=$(free_port)
 
-# This client runs on the gateway's machine. For each line "SOURCE ADDRESS PORT" that the device writes, the client
-# connects from SOURCE and writes the service's answer.
+# This client runs on the gateway's machine. The device writes lines "SOURCE ADDRESS PORT" to the first FIFO. For each
+# line the client connects from SOURCE to ADDRESS and PORT, and writes the service's answer to the second FIFO.
 cat >"$TMP/client.py" <<'PY'
 import socket, sys
 asked, answered = sys.argv[1:]

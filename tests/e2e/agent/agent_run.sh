@@ -152,8 +152,8 @@ cp "$CONF" "$TMP/before.conf"
 kill -HUP "$AGENT"
 wait_for 20 soft_limit_is_at_least 300 || fail "a reload that permits more connections does not raise the limit"
 end_agent
-# Services that start under a limit of at most 1,024 open files cannot use higher descriptors later, so a reload does
-# not raise the limit above 1,024.
+# If the agent's HTTP services start while the limit on open files is at most 1,024 (FD_SETSIZE), they can never use
+# descriptors from 1,024 on. A reload therefore does not raise the limit above 1,024.
 head -c 32 /dev/urandom >"$TMP/hwkey" && chmod 600 "$TMP/hwkey"
 { cat "$TMP/before.conf"; printf '[identity]\nkey_file = %s\n[attest]\nenabled = yes\nport = %s\n' "$TMP/hwkey" "$(free_port)"; } >"$CONF"
 AGENT_PREFIX=(bash -c 'ulimit -Sn 64; exec "$@"' -)

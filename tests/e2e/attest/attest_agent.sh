@@ -37,8 +37,8 @@ sed -i 's/^port = '"$local_port"'/port = 1/' "$CONF"
 kill -HUP "$AGENT"
 wait_for 20 logged 'needs a restart' || fail "a reload changes attestation"
 cmx attest --url "$URL" | grep -qx MATCH || fail "after a refused reload"
-# changed WORDS REASON: expects that the agent does not answer, and logs REASON, because the flash image is no longer the file that it
-# opened. WORDS name the change.
+# changed WORDS REASON: checks that the agent does not answer, because the file of the flash image has changed since the
+# agent opened it, and that the agent logs REASON. WORDS name the change.
 changed() {
     curl -sf "$URL/hash?challenge=x" >/dev/null && fail "an answer for an image that was $1"
     wait_for 10 logged "image $TMP/flash.bin: $2" || fail "the log does not say that the image was $1"

@@ -28,7 +28,8 @@ curl -sf -D "$TMP/head" -o "$TMP/second" "$URL/evidence?nonce=$nonce"
 grep -qi '^content-type: application/eat+cwt' "$TMP/head" || fail "media type"
 "$python" "$ROOT/tests/e2e/attest/attest_evidence.py" "$TMP/second" "$TMP/private_key.bin" "$TMP/flash.bin" "$nonce" || fail "default ranges"
 
-# Signed evidence is verified without the hardware key: the verifier has only the lines that were computed at manufacture.
+# Signed evidence is verified without the hardware key: the verifier has only the public lines that `cmxsafe identity
+# public` prints when the device is made.
 cmx identity public --key private_key.bin >"$TMP/device.pub" || fail "identity public"
 grep -v '^cmxsafe-attest-1 ' "$TMP/device.pub" >"$TMP/no_attest.pub"
 mkdir "$TMP/secrets" && mv "$TMP/private_key.bin" "$TMP/secrets/"

@@ -9,7 +9,8 @@ make_image app.bin 1.0.0
 printf 'cmxsafe-manifest 1\nflash-size 0x1000\nregion 0 0x1000 erased\n' >manifest
 echo token >token
 
-# ends STATUS TEXT ARGUMENT...: adds a case: the command soon ends with this status, and with one line on stderr, which has the text
+# ends STATUS TEXT ARGUMENT...: adds a case: the command soon ends with STATUS and prints one line on stderr, which
+# contains TEXT.
 # check_cases: runs the cases in one process
 ends() { jq -nc --args '$ARGS.positional' -- "$@" >>cases; }
 check_cases() {

@@ -90,7 +90,7 @@ ok "an update is confirmed; the ports still do not answer"
 
 if [ -n "${CMX_ESP_LOGINS:-}" ]; then # 60 logins are more than isolation has flows
     sessions() { gw status --json | jq '.sessions[] | select(.name == "cam-18") | .pid'; }
-    three() { [ "$(sessions | grep -cvxF "${1:-none}")" = 3 ]; } # three GONE: three sessions, and none of the lines GONE
+    three() { [ "$(sessions | grep -cvxF "${1:-none}")" = 3 ]; } # three GONE: succeeds if there are three sessions besides those that GONE lists
     wait_for 60 three || fail "the chip does not have three sessions after the update"
     for round in $(seq 20); do
         sleep 11 # a session that lasted 10 s does not increase the wait before the next login
@@ -115,7 +115,8 @@ wait_for 40 grep -q "heap: .* free" "$TMP/two.log" || fail "no figures in the lo
 grep -hoE "heap: .*|task .*: stack .*" "$TMP/one.log" "$TMP/two.log" | sort | uniq -c | sort -k2 | tail -n 40
 esp_stop two
 
-# A chip whose NVS a newer version of ESP-IDF wrote must not lose it, nor accept unsigned images because it has no key.
+# If a newer version of ESP-IDF wrote the chip's NVS, the chip can't read it. The chip must not erase this NVS, nor
+# accept unsigned images because it finds no update key.
 nvs() { tail -c +$((0x9001)) "$TMP/three.flash" | head -c $((0x5000)) | sha256sum; }
 esp_flash three
 esp_efuse three

@@ -103,8 +103,8 @@ certificate late -n alice -V -2h:-1h
 refused late "expired at "
 certificate early -n alice -V +1h:+2h
 refused early "is not valid before "
-# A stock client does not offer a host certificate, so call sshd's helper directly. It must print no line for a
-# host certificate. No gateway runs on the helper's copy of the registry, so the helper asks none.
+# A stock client does not offer a host certificate, so call sshd's helper directly. It must print no line for a host
+# certificate. The helper reads a copy of the registry for which no gateway runs, so it queries no gateway.
 mkdir "$TMP/alone" && gw backup "$TMP/alone/registry.db" >/dev/null || fail "backup"
 helper() { "$BIN/cmxsafe-authkeys" "$TMP/alone" - $(cut -d' ' -f1,2 "$TMP/$1-cert.pub"); }
 certificate host -h -n alice

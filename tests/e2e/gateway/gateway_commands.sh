@@ -165,7 +165,7 @@ iconv -f UTF-8 -t UTF-16 "$TMP/csv/before.csv" >"$TMP/csv/utf16.csv"
 fails "save it as CSV in UTF-8" gw import "$TMP/csv/utf16.csv"
 ok "files in the forms that spreadsheets write"
 
-# A host key that is missing leaves out its pin, and the configuration stays valid.
+# If a host key is missing, the printed configuration lacks its pin but is still valid.
 mv "$GW/hostkey_ed25519.pub" "$TMP/hidden.pub"
 gw show cam-17 --form agent 2>"$TMP/pins.err" | sed "s|^key_file = .*|key_file = $TMP/a|" >"$TMP/pins.conf"
 grep -q "note: .*/hostkey_ed25519.pub can't be read, so its pin is missing; run 'cmxsafe gateway doctor'" "$TMP/pins.err" || fail "no note: $(cat "$TMP/pins.err")"

@@ -45,8 +45,8 @@ wait_for 10 logged "1 grant or verdict ended" || fail "the end is not logged"
 gw log CAM-17 | grep -q "expire .*cam-17:81" || fail "no end in the audit trail: $(gw log cam-17)"
 ok "a grant ends by itself"
 
-# A grant also ends while another process keeps the registry from being changed. A compromised sshd could do that, because
-# the account may read the file.
+# A grant also ends while another process keeps the registry from being changed. A compromised sshd could do that: it
+# runs under the gateway's account, which may read the file, and a reader can lock it.
 gw grant "$WHO" cam-17:81 --for 15s >/dev/null && reaches || fail "a short grant"
 python3 -c '
 import sqlite3, sys, time

@@ -141,7 +141,8 @@ closed "the server hung"
 ok "the guard works while the server hangs"
 
 # After faults that cannot be repaired in place, the gateway ends its sessions and starts again. bounded NAME START:
-# prints how long this has taken since START (in ms), and checks the limit.
+# prints how many milliseconds after START, the time of the fault NAME, the gateway is back. Fails if the limit is
+# exceeded.
 bounded() {
     local took=$(($(date +%s%3N) - $2))
     echo "$1: a new server after $took ms"
@@ -170,7 +171,8 @@ if command -v bpftool >/dev/null; then
     links=$(bpftool link show -j | jq --argjson c "$sessions" '.[] | select(.type == "cgroup" and .cgroup_id == $c) | .id')
     [ "$(wc -w <<<"$links")" -ge 8 ] || fail "attached to the sessions' control group: ${links:-nothing}"
     start=$(date +%s%3N)
-    # The gateway stops when the first program is detached, and then removes the other programs itself.
+    # The gateway stops when the first program is detached, and then removes the other programs itself. Links may
+    # therefore be gone before this loop reaches them.
     for id in $links; do bpftool link detach id "$id" || prints_no "^$id: " bpftool link show || fail "link $id can't be detached"; done
     wait_for 20 restarted "$p" || fail "the gateway is not back after the programs were detached"
     bounded "the programs are detached" "$start"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # As soon as `gateway net up` ends, the fleet's network lets packets through, even if the link also has an address of
 # another network. The doctor reports a network that lets no packets through. If a network is removed while its guard
-# runs, the guard ends and does not change the network that replaces it. No change that another
-# program makes while the network is set up becomes what the guard compares with.
+# runs, the guard ends and does not change the network that replaces it. If another program changes the network while
+# the guard sets it up, the guard repairs that change too and does not take it for the expected state.
 . "$(dirname "$0")/../gateway_system_lib.sh"
 # Duplicate address detection takes minutes here, so the scenario fails if 'net up' adds an address that has to wait for it.
 sysctl -q -w net.ipv6.conf.default.dad_transmits=200 || skip "no sysctl of IPv6 here"
@@ -20,13 +20,14 @@ ip link delete cmxsafe0 && gw net up || fail "net up without a link"
 answered || fail "no answer after the link was created again"
 ok "packets pass as soon as the network is up"
 
-# The other network's address resembles the fleet's most, so the kernel would choose it as the packets' source.
+# The other network's address has a longer prefix in common with the fleet's addresses than the link's own address has.
+# By default the kernel would therefore choose it as the packets' source.
 ip -6 address add fd12:3456:789b::1/64 dev cmxsafe0 nodad && gw net up || fail "net up beside an address of another network"
 answered || fail "no answer beside an address of another network"
 ip -6 address delete fd12:3456:789b::1/64 dev cmxsafe0 || fail "the address can't be removed"
 ok "the source of local users' packets is the link's address"
 
-# finds TEXT COMMAND...: the doctor reports TEXT as bad after the command, and no longer after 'net up'.
+# finds TEXT COMMAND...: checks that the doctor reports TEXT as bad after the command, and no longer after 'net up'.
 reports() { gw doctor 2>/dev/null | grep -q "^bad .*$1"; }
 finds() {
     local text=$1
@@ -54,7 +55,7 @@ echo "\$*" >>"$TMP/ip.log"
 case "\$*" in *"dev cmxsafe0 src"*) mv "$TMP/tamper" "$TMP/tampered" 2>/dev/null && sh "$TMP/tampered" ;; esac
 exec $(command -v ip) "\$@"
 IP
-# start_watch: starts the guard. watch: also waits until it says, as to systemd, that it is ready.
+# start_watch: starts the guard. watch: also waits until the guard reports that it is ready, as it reports to systemd.
 start_watch() {
     rm -f "$TMP/notify"
     timeout 60 python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); s.recv(100)' "$TMP/notify" & local ready=$!; PIDS+=("$ready")
@@ -70,7 +71,8 @@ prints() { local text=$1; shift; "$@" | grep -q "$text"; }
 ended() { ! kill -0 "$GUARD" 2>/dev/null; }
 watch
 ip -6 address flush dev cmxsafe0 scope link || fail "the link-local address can't be removed"
-# repairs N: the guard has reported N repairs of the network, to its standard error because no gateway is running.
+# repairs N: succeeds if the guard has reported exactly N repairs of the network. No gateway is running, so the guard
+# reports them on standard error.
 repairs() { [ "$(grep -c "repaired: the fleet's link, routes or routing rules were changed" "$TMP/watch.log")" = "$1" ]; }
 wait_for 20 repairs 1 && ip -6 address show dev cmxsafe0 | grep -q fe80::1/ || fail "the guard does not restore the link-local address: $(cat "$TMP/watch.log")"
 ok "the guard restores the link-local address"

@@ -213,7 +213,7 @@ equal "$(stat -c %a /var/lib/node4/gateway/hostkey_ed25519)" 640 || fail "sshd c
 cp /var/lib/node4/gateway/hostkey_ed25519 "$TMP/kept" && key other && cat "$TMP/other" >/var/lib/node4/gateway/hostkey_ed25519 || fail "another host key"
 ! again gw4 && grep -q "hostkey_ed25519 differs from the fleet's" "$TMP/again.log" || fail "a join replaces a host key: $(cat "$TMP/again.log")"
 cat "$TMP/kept" >/var/lib/node4/gateway/hostkey_ed25519
-# Another fleet may have the same prefix.
+# Gateway 4 belongs to another fleet with the same prefix: only the registry's identifier differs. Its join is refused.
 registry4() { sql /var/lib/node4/gateway/registry.db "$@" || fail "sqlite3"; }
 id=$(registry4 "SELECT value FROM meta WHERE key = 'registry_id'")
 registry4 "UPDATE meta SET value = 'another' WHERE key = 'registry_id'"

@@ -108,7 +108,7 @@ done
 ok "access --follow at each gateway prints the records of all, and ends when they cannot be written"
 
 # ---- the last hour ----
-# A minute counts both sessions, although each gateway has only one.
+# Each gateway has one session. Without --here, each minute counts the sessions of both gateways.
 minutes() { gwn "$1" status --traffic --json | json_is 'any(.minutes[]; .sessions == 2 and .bytes_in > 0) and .unanswered == [] and ([.parties[] | select(.name == "cam-1" or .name == "vms")] | length == 2 and all(.[]; .bytes_in > 0))' >/dev/null; }
 for n in 1 2; do wait_for 100 minutes $n || fail "status --traffic at node $n: $(gwn $n status --traffic --json)"; done
 gwn 1 status --traffic | grep -qE '^20[0-9-]+ [0-9]+:[0-9]+:00Z +2 ' || fail "status --traffic: $(gwn 1 status --traffic)"

@@ -23,8 +23,8 @@ logged '127.0.0.1: many of its logins failed; its connections are slowed' || fai
 ok "a source with a good login is slowed, never refused"
 stop_gateway
 
-# For a source without a successful login, a login with a device's replaced key counts much less than one with an
-# unknown key.
+# For a source without a successful login, a failed login with a device's replaced key adds much less to the source's
+# penalty than a login with an unknown key.
 serve_gateway
 for i in $(seq 10); do login old; done
 in_ good cam-1 || fail "ten logins with a replaced key kept a good device out"

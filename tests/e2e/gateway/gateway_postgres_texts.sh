@@ -70,7 +70,8 @@ sql "$TMP/one/registry.db" "SELECT count(*) FROM port WHERE port = 22" >"$TMP/po
 [ "$(sql "$TMP/one/registry.db" "SELECT count(*) FROM direct")" = 0 ] || fail "a host with quotes or lines is in the copy"
 ok "each text was written by another gateway: $(grep -c 'NOTICE:  text' "$TMP/hostile.log") columns"
 
-# Gateway two uses the same registry but is not started: its commands read only its copy. Its node name is gw1.
+# Gateway two uses the same registry but is not started: its commands read only its copy. It gets the node name gw1, for
+# which the registry has a row.
 on two gw init --user --listen 127.0.0.1:1 --host 127.0.0.1 --registry "$(pg_url db)" >"$TMP/init.out" || fail "init of two"
 sql "$TMP/two/registry.db" "INSERT INTO meta(key, value) VALUES('node', 'gw1')"
 NAME=$(on one gw list --json | jq -r '.[].name | select(startswith("cam-a"))')

@@ -26,7 +26,8 @@ in_force && fail "--dry-run changed something"
 nft -c -f "$TMP/dry" || fail "nft does not accept the output of --dry-run"
 ok "dry run"
 
-# With the default file, the rules are for the user of cmxsafed.service; agent_user overrides it.
+# Without -c the command reads the default configuration file. The rules are then for the user of cmxsafed.service,
+# unless the file sets agent_user.
 mkdir -p /run/systemd/system
 printf '[Service]\nUser=daemon\n' >/run/systemd/system/cmxsafed.service
 cp -a /etc "$TMP/etc" && mkdir -p "$TMP/etc/cmxsafe" && rm -rf "$TMP/etc/systemd/system/"cmxsafed.service* && mount --bind "$TMP/etc" /etc || fail "a copy of /etc"

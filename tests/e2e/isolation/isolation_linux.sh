@@ -59,7 +59,7 @@ fetch() { in_ns gw curl -s -m 10 http://localhost:9081/; }
 [ "$(fetch)" = hello ] || fail "the proxied service is not reachable"
 ok "the proxy works, with the gateway found by name"
 
-# ---- ARP and neighbour discovery: unsolicited replies arrive soon after the answer to our request ----
+# ---- ARP and neighbour discovery: unsolicited replies arrive soon after the answer to the device's request ----
 for _ in 1 2 3; do
     in_ns dev ip neigh flush dev eth0
     [ "$(fetch)" = hello ] || fail "the service is not reachable with an empty neighbour table"

@@ -38,7 +38,8 @@ sh -n "$sdk/root/etc/init.d/cmxsafed" || fail "the init script"
 ok "the recipe builds and installs the agent"
 
 if [ "$(id -u)" = 0 ]; then
-    # Earlier versions of the script made the agent the owner of the folder, so the agent could replace files in it by links.
+    # Earlier versions of the init script made the agent the owner of /etc/cmxsafe, so the agent could replace files in
+    # this folder with links.
     etc=$TMP/etc
     start() {
         { sed "s|/etc/cmxsafe|$etc|g; s|/var/run|$TMP/var|g; s|cmxsafed:cmxsafed|nobody:nogroup|; s|root:cmxsafed|root:nogroup|" "$sdk/root/etc/init.d/cmxsafed"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A device that is short of heap refuses new connections, so that libssh still has memory. A new stream needs more free
-# heap than another new connection does. Streams that begin at the same time need this amount for each of them. If open
-# connections use up the heap, the device closes streams, the newest first. During an update it closes them earlier, while
-# more heap is free.
+# heap than a new connection of another kind. Streams that begin at the same time each need this amount. If open
+# connections use up the heap, the device closes streams, the newest first. During an update it closes them earlier,
+# while more heap is free.
 . "$(dirname "$0")/../lib.sh"
 S=$(free_port) STREAM=$(free_port) SOUND=$(free_port) WEB=$(free_port)
 start_sshd </dev/null

@@ -15,8 +15,8 @@ for _ in 1 2 3 4 5; do client "$R" sink 200000 || fail "a client beside a probe"
 client "$R" many 30 || fail "many beside a probe"
 status_is echo sessions 1 || fail "a probe broke the session"
 lacks "replacing" "$TMP/proxy.log" || fail "a probe failed although the listener works"
-# One probe was sent per second. A probe that a busy machine delays by TENTATIVE_MS is counted as a client's connection.
-# This may happen to at most half of the probes.
+# One probe was sent per second. If a busy machine delays a probe by TENTATIVE_MS (relay.c) or more, the engine counts
+# it as a client's connection. This may happen to at most half of the probes.
 counted=$(($(status_of echo total) - 35))
 [ "$counted" -ge 0 ] && [ "$counted" -le $(((SECONDS - began) / 2)) ] || fail "$counted probes are counted as connections: $(ask status)"
 ok "probes pass, clients notice nothing"

@@ -33,8 +33,8 @@ done
 as_before() { [ "$(descriptors)" -le "$BEFORE" ]; }
 wait_for 10 as_before || fail "$BEFORE descriptors before three sessions were added and removed, $(descriptors) after"
 ok "contexts removed, added, refused; the connection on the unchanged context continued"
-# The gateway answers the CLOSE of a removed context only when its client has read all bytes. Until then the session waits
-# and uses no CPU time.
+# When a context is removed, the engine sends CLOSE for its connection. The gateway answers the CLOSE only after the
+# connection's client has read all bytes. Until then the session waits and uses no CPU time.
 python3 -c "
 import socket, time
 s = socket.create_connection(('127.0.0.1', $B)); s.sendall(b'G30000000'); s.recv(1); time.sleep(120)" & PIDS+=($!)
