@@ -238,7 +238,7 @@ static void connect_session(const char *device, const char *peer)
     watch(1000);
     if (write(client, "hello", 5) != 5)
         die("write");
-    watch(SETTLE_MS); /* requests sent during the handshake have expired on both sides by then */
+    watch(SETTLE_MS); /* afterwards the requests of the handshake have expired in the policy and in the rules */
     if (!rcv_next)
         die("no session");
 }
@@ -437,7 +437,7 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
     case CMX_REASON_ARP: /* the counters also include the kernel's answer to the frame */
     case CMX_REASON_ND:
         return true;
-    case CMX_REASON_NOT_FOR_US: /* the ARP rules do not check our address; the kernel does later */
+    case CMX_REASON_NOT_FOR_US: /* the ARP rules do not check the target address; the kernel does later */
         if (p.ethertype == CMX_ETH_ARP)
             return true;
         break;

@@ -339,7 +339,7 @@ static void test_report(void **state)
     expect_yes(all_child);
 }
 
-/* The longest detail fits in a report, so that no gap of Landlock is cut off. */
+/* The longest detail fits in a report, so the list of what Landlock does not limit is never truncated. */
 static void test_landlock_gaps(void **state)
 {
     struct confine_report r;

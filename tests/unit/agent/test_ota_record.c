@@ -76,7 +76,7 @@ static void test_the_same_image_installed_again(void **state)
     r.phase = OTA_GOING_BACK;
     assert_start(&r, "boot-4", "2.0", OTA_RESOLVED, OTA_ROLLING_BACK);
 
-    r = record(OTA_INSTALLED); /* a different image than the last one was installed */
+    r = record(OTA_INSTALLED); /* the image that was installed is not last_image */
     strcpy(r.image, "bb");
     strcpy(r.last_image, "aa");
     strcpy(r.last_version, "1.0");

@@ -1,5 +1,5 @@
-/* The process that runs the update hooks: results, time limits, what a hook inherits, and how a hook's processes end.
- */
+/* The runners, which are the processes that run the update hooks: results, time limits, what a hook inherits, and how a
+ * hook's processes end. */
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -242,7 +242,8 @@ static void kill_runner(pid_t pid)
     assert_ends(pid);
 }
 
-/* A runner may be killed, for example by the kernel when memory is short. The other one starts a new one. */
+/* There are two runners, a parent and its child. If one is killed, for example by the kernel when memory is short, the
+ * other one starts another runner. If both are killed, hooks no longer run. */
 static void test_a_runner_that_was_killed(void **state)
 {
     struct runner r = start("echo ran", 60000);

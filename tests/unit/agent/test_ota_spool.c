@@ -1,5 +1,5 @@
 /* The update's file and record across starts of the agent: every boot of a system on trial is counted, an upload that
- * was cut is removed, and a disk that takes no record does not stop the agent. */
+ * was cut is removed, and the agent continues if the record cannot be written to the disk. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -112,7 +112,7 @@ static void test_each_boot_of_a_trial_is_counted(void **state)
     assert_string_equal(read_record().why, "restarted too often");
 }
 
-/* A clock that begins again within a boot does not end the trial. */
+/* A trial that began in the future, because the clock was set back within the boot, does not end. */
 static void test_a_trial_that_began_in_the_future(void **state)
 {
     struct ota_record trial = {.phase = OTA_TRIAL, .boot = "boot-1", .old_version = "1.0", .boots = 1};
@@ -273,8 +273,8 @@ static pid_t pid_in_file(void)
     return (pid_t)strtol(text, NULL, 10);
 }
 
-/* A process of the hook outlives both runners, for example because they were killed. It must not get the bytes of
- * another update, nor an early end of the file. */
+/* A process of the hook outlives both runners (ota_runner.h), for example because they were killed. It must not get the
+ * bytes of another update, nor an early end of the file. */
 static void test_a_process_that_still_reads_the_file(void **state)
 {
     struct cmx_slots slots;

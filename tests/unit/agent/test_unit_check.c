@@ -135,8 +135,8 @@ static void test_capabilities_of_the_unit(void **state)
     }
 }
 
-/* Drop-ins take effect in the order of their names, not of their folders. A drop-in replaces the
- * drop-in of the same name in a folder of lower priority. A link to /dev/null thus disables that drop-in. */
+/* Drop-ins take effect in the order of their names, not of their folders. A drop-in replaces the drop-in of the same
+ * name in a folder of lower priority, so a link to /dev/null disables the drop-in that it replaces. */
 static void test_drop_ins_of_several_folders(void **state)
 {
     char unit[128], low[128], high[128], link[128];

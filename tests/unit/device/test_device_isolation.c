@@ -328,7 +328,8 @@ static void test_no_memory_for_the_rules(void **state)
     assert_true(cmx_device_isolation_active());
 }
 
-/* After a burst one line is logged in each CMX_DROPS_LINE_S; after a long pause a whole burst again. */
+/* After a burst of lines, one more line is logged every CMX_DROPS_LINE_S seconds. After a long pause, a whole burst is
+ * logged again. */
 static void test_drops_are_logged_at_a_bounded_rate(void **state)
 {
     struct cmx_drops d = {0};

@@ -96,7 +96,7 @@ static void no_service(const struct cmx_ota_config *config, const char *key, cmx
 static void test_an_image_without_updates_is_rolled_back(void **state)
 {
     static const char *const no_keys[] = {"not a key", " ", ",",
-                                          ", ,"}; /* a list without a key does not mean "no key" */
+                                          ", ,"}; /* unlike "", a list without a key is an error */
     struct cmx_ota_config config = {.address = "no address", .slots = {.status = get_status, .rollback = roll_back}};
 
     (void)state;

@@ -144,8 +144,8 @@ static void stores_and_reads(void **state)
     assert_int_equal(cmx_nvs_count_boot(), 1);
 }
 
-/* A partition that cannot be read is kept, and its settings are not taken for settings that are not there: the device
- * would accept unsigned images, and make a new SSH key. */
+/* A partition that cannot be read is not erased, and its settings do not count as missing. Otherwise the device would
+ * accept unsigned images and create a new SSH key. */
 static void keeps_what_it_cannot_read(void **state)
 {
     static const esp_err_t states[] = {ESP_ERR_NVS_NO_FREE_PAGES, ESP_ERR_NVS_NEW_VERSION_FOUND};

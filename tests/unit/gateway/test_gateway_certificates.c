@@ -141,7 +141,7 @@ static void test_parse(void **state)
     assert_true(gw_certificate_principal(&certificate, &at, principal, sizeof principal));
     assert_string_equal(principal, "root");
     assert_false(gw_certificate_principal(&certificate, &at, principal, sizeof principal));
-    /* A principal that does not fit is skipped, not cut. */
+    /* A principal that does not fit in the buffer is skipped, not truncated. */
     at = 0;
     assert_true(gw_certificate_principal(&certificate, &at, principal, 5));
     assert_string_equal(principal, "root");
@@ -385,7 +385,7 @@ static void test_krl_file(void **state)
     write_krl("new");
     assert_int_equal(gw_revoked_check(&s, &registry, &e), CMX_OK);
     assert_false(gw_revoked_may_be(&s, &later));
-    assert_true(gw_revoked_may_be(&s, &up)); /* it began before the file was written */
+    assert_true(gw_revoked_may_be(&s, &up)); /* this session began before the file was written */
     s.sessions = &up;
     assert_int_equal(gw_krl_set(&registry, (const uint8_t *)"newer", 5, &out, &e), CMX_OK);
     assert_int_equal(sqlite3_exec(registry.db, "ALTER TABLE key RENAME TO away", NULL, NULL, NULL), SQLITE_OK);

@@ -200,8 +200,8 @@ static void test_journal(void **state)
     journal_is(0, 2, GW_JOURNAL_MAX);
     journal_is(journal.base + 1, 1, GW_JOURNAL_MAX);
 
-    /* A new process may have more entries than the former one when the reader asks it for the first time. The reader
-     * still gets all of them. */
+    /* After a restart, a reader asks the new process for the first time. By then the new journal may have more entries
+     * than the former one had. The reader still gets all of them. */
     gw_journal_begin(&journal);
     gw_journal_add(&journal, GW_JOURNAL_UP, "cam-1", "from");
     former = journal.next;

@@ -158,10 +158,11 @@ static void only_what_others_changed_is_a_repair(void **state)
     assert_int_equal(change("abcx", "d", "abcx", "d"), GW_NETSTATE_ADDED);
 }
 
-/* Loads a table whose set `denied` has these flags and two refusals, and reports them. */
+/* Loads a table whose set `denied` has these flags and contains two refused connections. Returns the result of
+ * gw_refusals_report. */
 static uint32_t report_refusals(struct nft_ctx *nft, const char *flags)
 {
-    static const struct gw g = {.dir = "/nonexistent"}; /* without a gateway */
+    static const struct gw g = {.dir = "/nonexistent"}; /* no gateway runs in this folder */
     char rules[600];
 
     snprintf(rules, sizeof rules,

@@ -303,7 +303,8 @@ static void closing_flows_make_room(void **state)
 }
 
 /* A device logs in again and again, each time from another port. The engine announces the end of a session with the
- * address that the socket had before it connected, which is unspecified. No session keeps its flow. */
+ * address that the socket had before it connected, which is unspecified. The end of each session must nevertheless free
+ * its flow. */
 static void each_session_gives_its_flow_back(void **state)
 {
     (void)state;
@@ -383,7 +384,8 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(IN(&f), CMX_REASON_MARTIAN);
 }
 
-/* The policy's own way to say that a flow's address is not known yet is no address of a packet; nor is a group's. */
+/* A TCP packet is dropped if one of its addresses is unspecified, broadcast or multicast, even while the address of a
+ * flow is not known yet and the policy stores the unspecified address for it. */
 static void an_end_of_tcp_is_one_host(void **state)
 {
     const struct cmx_ip nobody[] = {none4, all4, ip4(224, 0, 0, 1)}, nobody6[] = {any6, ip6(0xff02, 1)};
@@ -402,7 +404,7 @@ static void an_end_of_tcp_is_one_host(void **state)
         assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_MARTIAN);
         frame_tcp(&f, our_mac, our_mac, &localhost, 81, &nobody[i], 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
         assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_MARTIAN);
-        /* An ICMP error quotes a segment from that address. */
+        /* An ICMP error that quotes a segment from such an address is dropped, too. */
         frame_ip(&f, our_mac, gw_mac, &bad, &nobody[i], CMX_IP_ICMP);
         f.d[f.l4] = 3;
         frame_tcp(&q, gw_mac, our_mac, &nobody[i], 50000, &gw, 22, CMX_TCP_ACK, 1000, 9001, 0);

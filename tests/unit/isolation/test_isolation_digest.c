@@ -124,9 +124,10 @@ static void counts_of_each_size(void **state)
 #define TASKS 257 /* the length of the lists of tasks below; neither of its bytes is NUL */
 #define HASHED (20 + 2 + TASKS)
 
-/* Writes n contexts whose hashed bytes are those of a gateway given by name: `first` begins the gateway's port, address
- * and name, and the hashed bytes of the others, none of which is NUL, continue the name. Writes the name to `name` and
- * returns the number of its bytes. */
+/* Writes n contexts, the first of them to *first. Their hashed bytes equal those of a gateway that is given by name:
+ * the bytes of the first context are the gateway's port, its empty list of addresses, the length of its name and the
+ * first 15 bytes of the name. The bytes of the other contexts, none of which is NUL, are the rest of the name. Writes
+ * the name to `name` and returns its length. */
 static size_t disguise_gateway(struct cmx_iso_context *first, size_t n, const char *tasks, char *name)
 {
     const size_t len = 15 + (n - 1) * HASHED;
@@ -148,7 +149,8 @@ static size_t disguise_gateway(struct cmx_iso_context *first, size_t n, const ch
     return len;
 }
 
-/* 256 contexts, and no context but further gateways whose names look like contexts. */
+/* Two configurations have different digests: one has 256 contexts; the other has no context, but further gateways whose
+ * hashed bytes equal those of the contexts. */
 static void contexts_are_not_gateways(void **state)
 {
     static struct cmx_iso_config many, none;

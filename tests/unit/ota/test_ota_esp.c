@@ -1,5 +1,5 @@
-/* The slots of an ESP32, with ESP-IDF's functions as its sources have them: a partition that is selected for the next
- * start is on trial there. */
+/* The slots of an ESP32. The functions below replace ESP-IDF's and set the same states: an image whose partition is
+ * selected for the next start is on trial. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

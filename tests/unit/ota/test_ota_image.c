@@ -248,7 +248,7 @@ static void test_signatures(void **state)
     test_image_free(&other);
 }
 
-/* A trailer of a later format version gives a different error from an invalid trailer. */
+/* A trailer of a later format version gives another error than an invalid trailer. */
 static void test_trailer_version(void **state)
 {
     struct cmx_image_policy p = policy(1);

@@ -63,7 +63,7 @@ static void test_wait(void **state)
     if (pid == 0)
         _exit(7);
     assert_int_equal(cmx_child_wait(pid), 7);
-    assert_int_equal(cmx_child_wait(pid), -1); /* it has been waited for */
+    assert_int_equal(cmx_child_wait(pid), -1); /* an earlier call has waited for this child */
     assert_int_equal(cmx_child_wait(0), -1);
     assert_int_equal(cmx_child_wait(-1), -1);
     pid = cmx_child_fork();

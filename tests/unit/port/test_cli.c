@@ -209,9 +209,10 @@ static void the_manual_page_derives_from_the_table(void **state)
     assert_non_null(strstr(out, ".TP\n\\fB\\-\\-level\\fR[=\\fIN\\fR]\nverbosity\n"));
     assert_int_equal(run(1, out, "--help=man"), CLI_OK);
     assert_non_null(strstr(out, ".SH COMMANDS\n.SS sample\nshow how it works.\n.PP\n.nf\nprog sample "));
-    assert_non_null(strstr(out, ".SS group leaf\nshow a leaf.\n.PP\n.nf\nprog sample ")); /* a command's commands */
-    assert_null(strstr(out, "\\-\\-quiet"));                                              /* a common option */
-    assert_null(strstr(out, "for the options of a command"));                             /* the page has them */
+    assert_non_null(
+        strstr(out, ".SS group leaf\nshow a leaf.\n.PP\n.nf\nprog sample ")); /* a command below another command */
+    assert_null(strstr(out, "\\-\\-quiet"));                                  /* the page omits common options */
+    assert_null(strstr(out, "for the options of a command")); /* the page itself lists the options of commands */
 }
 
 int main(void)

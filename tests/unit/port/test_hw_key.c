@@ -201,7 +201,7 @@ static void test_efuse_refused(void **state)
     struct cmx_why why = {""};
 
     (void)state;
-    write_file(key_path, key, 32, 0600); /* must not be used, even though the fuses hold no key */
+    write_file(key_path, key, 32, 0600); /* this key must not be used, even though the eFuse holds no key */
     expect_refusal(reg, "holds no key", "burn_key BLOCK_KEY3 private_key.bin HMAC_UP");
     memcpy(reg + 0xfc, key, 32);
     put_bits(reg, 3, 4, 8);

@@ -98,7 +98,7 @@ static void test_nothing_is_left_of_a_process_that_is_killed(void **state)
     close(ready[1]);
 }
 
-/* Where the file system has no files without a name, the file has one until it is complete. */
+/* If the file system does not support files without a name, an incomplete file has a temporary name. */
 static void test_a_file_with_a_temporary_name(void **state)
 {
     char temp[CMX_NEW_FILE_PATH_MAX];

@@ -288,7 +288,7 @@ static void all_move_once_another_gateway_works(void **state)
     assert_false(cmx_session_gateway_left(&two));
     wakes = 0;
     assert_int_equal(cmx_session_gateway_join(&one), CMX_OK);
-    assert_int_equal(wakes, 2); /* both sessions: session two may be at rest */
+    assert_int_equal(wakes, 2); /* both sessions are woken: session two may be at rest */
     assert_true(cmx_session_gateway_left(&two));
     cmx_session_gateway_leave(&two);
     assert_false(cmx_session_gateway_failed(&two, CMX_EBUSY));
