@@ -122,7 +122,7 @@ fleet() {
     printf '%s\n' "$line"
 }
 
-# Checks that every device is connected and listens on the port of its own address only.
+# Checks that every device is connected and has exactly one listener: on port 81 of its own address.
 listeners_right() {
     gw status --json | jq -r '.sessions[] | .name + " " + (.forwards | join(","))' | sort >"$TMP/listeners.is"
     sed -E 's/^([^ ]*) (.*)$/\1 [\2]:81/' "$TMP/fleet/addresses" | sort >"$TMP/listeners.should"

@@ -144,7 +144,7 @@ boot 7
 wait_for 40 is .rolled_back.version 6 || { get .; fail "not rolled back"; }
 ok "rollback: a killed runner does not prevent the rollback and the restart"
 
-# ---- the agent ends while the install hook runs, which has installed the new system ----
+# ---- the agent ends while the install hook still runs, although the hook has already installed the new system ----
 end_agent
 config 10m
 for sig in TERM KILL; do

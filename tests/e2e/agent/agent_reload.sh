@@ -122,7 +122,7 @@ else
 fi
 end_agent
 
-# All contexts that an agent may have can each have a port of their own.
+# Even with the maximum number of contexts, each context can have its own port.
 { AGENT_LINES='confine_ports = fixed' gateway_section | sed "s/^port = .*/port = $(free_port)/"
     for n in {1..512}; do reverse "c$n" $((10000 + n)) $((20000 + n)); echo "session = all"; done; } >"$CONF"
 start_agent

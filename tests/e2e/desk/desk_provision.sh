@@ -110,8 +110,8 @@ refused "NOT TRUSTED; do not deliver" cam1 --manifest manifest --evidence-url "h
 no_sanitizer_report board.log || fail "a sanitizer complains"
 ok "the device logs in with its key, and its evidence is verified"
 
-# A batch stops at the first device that the operator does not confirm; the next run continues with this device.
-# A spreadsheet wrote the files.
+# A batch stops at the first device that the operator does not confirm; the next run continues with this device. The CSV
+# files have the form in which a spreadsheet writes them.
 printf '\xef\xbb\xbf\r\nName;ports ;group;\r\nb-1;"%s, %s";lab\r\n;;;\r\nb-2; %s ;lab;' "$(free_port)" "$(free_port)" "$(free_port)" >batch.csv
 batch() { provision --batch batch.csv --virt '{name}.bin' --enroll gw --dir fleet; }
 refused "b-2: not finished" batch <<<BURN

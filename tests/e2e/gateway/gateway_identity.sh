@@ -352,8 +352,8 @@ wait_for 20 rotated || fail "the access log is not rotated: $(ls -l "$GW/run/acc
 gw access --json | tail -n 1 | json_is '.at_ms > 0' || fail "no access log after its rotation"
 ok "the access log is bounded, and survives a restart"
 
-# The account of a group's member is created after a device got the address that is the account's identity. Neither the member
-# nor the device gets the grant of the group.
+# Before the account of the user `late` is created, a device gets the address that is this user's identity. Neither the
+# user nor the device gets the grant of the user's group.
 key late
 LATE=$(gw whois user:late --json | jq -r .address)
 gw enroll late --key "$TMP/late.pub" --ports 81 --address "$LATE" >/dev/null || fail "a device with an address that nobody has"

@@ -81,7 +81,8 @@ exec 8>&-
 [ "$(kept '.images | length')" = 4 ] || fail "four images: $(kept .)"
 ok "standard input: progress, a limit; an upload that ends early leaves no file"
 
-# A campaign uses a stored image; removing the image leaves the campaign's copy, which is removed with the campaign.
+# A campaign that uses a stored image has its own copy. Removing the image leaves this copy, which is removed with the
+# campaign.
 key a
 gw enroll cam-1 --key "$TMP/a.pub" --ports 8989 >/dev/null || fail enroll
 D=$(digest v1.bin)

@@ -67,7 +67,7 @@ reader() {
     wait_for 10 grep -q first "$TMP/$2.out" || fail "no access: $(cat "$TMP/$2.err")"
 }
 ended() { ! kill -0 "$1" 2>/dev/null; }
-# admitted: a new connection of user 1234 to port 81 receives a byte.
+# admitted: succeeds if a new connection of user 1234 to port 81 receives a byte.
 admitted() { [ "$(as 1234 timeout 3 bash -c "exec 3<>/dev/tcp/$A/81 && head -c 1 <&3" 2>/dev/null)" = x ]; }
 closed() { ! admitted; }
 
