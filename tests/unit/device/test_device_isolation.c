@@ -140,8 +140,9 @@ static void *watches(void *arg)
     return NULL;
 }
 
-/* As in a sketch, setup_sm() runs while tasks register their contexts. Whichever comes first, the contexts use this
- * gateway. */
+/* As in a sketch, setup_sm() (cmx_device_isolate) runs while a task registers a context
+ * (cmx_device_isolation_configure). Whichever comes first, sessions to the configured gateway are permitted, and no
+ * others. */
 static void test_at_the_same_time(void **state)
 {
     size_t before = live_blocks();

@@ -2040,7 +2040,7 @@ static cmx_err put_two_lines(void *arg, uint64_t number)
     return CMX_OK;
 }
 
-/* Without the account, no group, not even root's, may use identities in the fleet's namespace. */
+/* If the gateway's account does not exist, no group, not even root's, may use identities in the fleet's namespace. */
 static void test_no_account(void **state)
 {
     struct gw_allowed_list allowed = {0};

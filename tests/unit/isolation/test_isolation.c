@@ -117,7 +117,8 @@ static cmx_reason tcp_out(const struct cmx_ip *to, unsigned sport, unsigned dpor
     return OUT(&f);
 }
 
-/* gw_sends and we_send judge a segment of the session from port 50000. */
+/* gw_sends and we_send return the policy's verdict on a segment of the session from port 50000, sent by the gateway or
+ * by the device. */
 static cmx_reason gw_sends(uint8_t flags, uint32_t seq, uint32_t ack)
 {
     return tcp_in(&gw, 22, 50000, flags, seq, ack);
