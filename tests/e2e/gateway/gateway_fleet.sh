@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# 500 devices connect to one gateway, and each has exactly its listener. After the gateway restarts, all reconnect.
+# 500 devices connect to one gateway, and each has exactly one listener, at its own address. After the gateway restarts,
+# all devices reconnect.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

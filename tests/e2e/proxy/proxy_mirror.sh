@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # peer = mirror: the service sees the client's address as the source of the connection, and the agent needs no
-# privilege. A connection reaches the service only if root has added the route and the client has an IPv6 identity.
-# Runs in its own network namespace.
+# privilege. A connection reaches the service only if root has added a local route for the client's address
+# (cmxsafed-mirror@) and the client has an IPv6 identity. Runs in its own network namespace.
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip "needs root for a network namespace"
 
@@ -56,8 +56,8 @@ ip -6 addr del fd00:1::18/128 dev lo
 ip -6 addr add fd00:3::1/128 dev lo
 quit_proxy
 
-# Here the device has its own network namespace: its kernel delivers the service's answers only after root has added the
-# route.
+# Here the device has its own network namespace. In it, the kernel delivers the service's answers to the agent only
+# after root has added the route.
 ip netns add "cmx-mir-$$" && CLEANUP+=("ip netns del cmx-mir-$$")
 ip link add mir0 type veth peer name mir1 netns "cmx-mir-$$"
 ip link set mir0 up; ip addr add 10.9.9.1/30 dev mir0
