@@ -437,7 +437,7 @@ static bool beyond_nft(const struct test_frame *f, struct cmx_decision d)
     case CMX_REASON_ARP: /* the counters also include the kernel's answer to the frame */
     case CMX_REASON_ND:
         return true;
-    case CMX_REASON_NOT_FOR_US: /* the ARP rules do not check the target address; the kernel does later */
+    case CMX_REASON_NOT_FOR_US: /* the ARP rules do not check for our own addresses; the kernel does later */
         if (p.ethertype == CMX_ETH_ARP)
             return true;
         break;

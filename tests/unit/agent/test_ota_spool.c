@@ -112,7 +112,8 @@ static void test_each_boot_of_a_trial_is_counted(void **state)
     assert_string_equal(read_record().why, "restarted too often");
 }
 
-/* A trial that began in the future, because the clock was set back within the boot, does not end. */
+/* A trial that, by the clock, began in the future does not end. The clock may have started again without a reboot, for
+ * example in another container. */
 static void test_a_trial_that_began_in_the_future(void **state)
 {
     struct ota_record trial = {.phase = OTA_TRIAL, .boot = "boot-1", .old_version = "1.0", .boots = 1};

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-/* port/linux has these functions too. */
+/* The test is linked with port/linux, which has functions of these names too. */
 #define cmx_port_secret_read nvs_secret_read
 #define cmx_port_secret_create nvs_secret_create
 #define cmx_port_secret_is_encrypted nvs_secret_is_encrypted
