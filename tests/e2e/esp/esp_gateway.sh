@@ -115,8 +115,8 @@ wait_for 40 grep -q "heap: .* free" "$TMP/two.log" || fail "no figures in the lo
 grep -hoE "heap: .*|task .*: stack .*" "$TMP/one.log" "$TMP/two.log" | sort | uniq -c | sort -k2 | tail -n 40
 esp_stop two
 
-# If a newer version of ESP-IDF wrote the chip's NVS, the chip can't read it. The chip must not erase this NVS, nor
-# accept unsigned images because it finds no update key.
+# If a newer version of ESP-IDF wrote the chip's NVS, the chip can't read it. The chip must not erase this NVS, and must
+# not accept unsigned images as if no update key were set.
 nvs() { tail -c +$((0x9001)) "$TMP/three.flash" | head -c $((0x5000)) | sha256sum; }
 esp_flash three
 esp_efuse three

@@ -156,8 +156,8 @@ wait_for 30 has_ended "$HELD" || fail "a session outlives its certificate"
 logged "alice@corp from .*: ended: its certificate has expired" || fail "the end of the session is not logged"
 ok "a live session ends with its certificate"
 
-# An invalid KRL changes nothing. A KRL that revokes a serial number ends the session of that certificate and no other,
-# and later logins with it are refused.
+# An invalid KRL changes nothing. A KRL that revokes a serial number ends the session of the certificate with this
+# number and no other session; later logins with this certificate are refused.
 certificate lost -n alice
 LOST=$SERIAL
 stays lost; FIRST=$HELD

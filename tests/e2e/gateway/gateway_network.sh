@@ -47,8 +47,8 @@ finds "the fleet has its routing rules" ip -n cmxsafe -6 rule delete pref 1130
 ok "the doctor notices a network that lets no packets through"
 
 # ---- the guard ----
-# Records the `ip` commands that the guard runs. If $TMP/tamper exists, runs it once while the guard sets up the network: after
-# the guard has loaded the rules and set the addresses.
+# This wrapper of `ip` records the commands that the guard runs. If $TMP/tamper exists, the wrapper runs it once while
+# the guard sets up the network: after the guard has loaded the rules and set the addresses.
 mkdir "$TMP/path" && cat >"$TMP/path/ip" <<IP && chmod 755 "$TMP/path/ip" || fail "ip"
 #!/bin/sh
 echo "\$*" >>"$TMP/ip.log"

@@ -117,9 +117,9 @@ stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
 ok "another device's evidence"
 
-# Recorded evidence of this device is refused, because its nonce is not the nonce of the new request. The device also
-# starts again after the recording, so that the evidence names an earlier boot (bootseed), but the nonce alone is a
-# sufficient reason.
+# Recorded evidence of this device is refused, because its nonce is not the nonce of the new request. The device has
+# restarted since the recording, so the evidence also names an earlier boot (bootseed), but the nonce alone is reason
+# enough.
 ranges=$(awk '$1 == "region" { printf "%s%s-%s", sep, $2, $3; sep = "," }' "$TMP/manifest")
 record() { curl -sf -H 'Accept: application/eat+cwt' -o "$TMP/$1" "http://127.0.0.1:$BOARD_PORT/evidence?nonce=$(openssl rand -hex 32)&alg=ES256&ranges=$ranges" || fail "no evidence to record"; }
 # bootseed FILE: prints the boot seed in the evidence: claim 268 of RFC 9711, 32 bytes in CBOR.

@@ -22,8 +22,8 @@ put_back() { cp "$TMP/good.db" "$TMP/copy.db"; cat "$TMP/copy.db" >"$DB"; }
 
 mv "$DB" "$TMP/away.db"; denied "no registry"; mv "$TMP/away.db" "$DB"
 chmod 000 "$DB"; denied "can't be opened"; chmod 640 "$DB"
-# damage COMMAND: runs COMMAND while no other program writes to the registry. Otherwise a write that had begun before
-# COMMAND could restore the first page.
+# damage COMMAND: runs COMMAND while no other program writes to the registry. Otherwise a write that began before
+# COMMAND could overwrite the damaged first page with a valid one.
 damage() { sql "$DB" <<<"BEGIN EXCLUSIVE;
 .shell $1
 ROLLBACK;" >"$TMP/damage.out" 2>&1; }
