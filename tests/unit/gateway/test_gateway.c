@@ -1228,8 +1228,8 @@ static void test_names(void **state)
     assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "gateway", &e), CMX_EINVAL);
 }
 
-/* Fields that the operator did not give keep their values. With GW_FIELD_FORMER_KEY, an earlier key of the device is
- * accepted instead of the present key. */
+/* Fields that the operator did not give keep their values. With GW_FIELD_FORMER_KEY, an enrolment may give an earlier
+ * key of the device; the device keeps its present key. */
 static void test_merge(void **state)
 {
     struct cmx_why e = {0};
