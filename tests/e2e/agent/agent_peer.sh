@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../systemd_lib.sh"
 [ -e /proc/net/if_inet6 ] || skip "no IPv6 here"
 systemd_package cmxsafe-agent agent
-# The addresses that identify the clients and the device are on the gateway.
+# The gateway's machine has the addresses that identify the clients and the device.
 gateway_machine
 in_gateway sh -c 'for a in fd00:1::17 fd00:1::18 fd00:3::1 fd00:2::99; do ip -6 addr add $a/128 dev lo nodad || exit 1; done' || fail "the identities"
 SSHD_ADDRESS=0.0.0.0 SSHD_PREFIX="nsenter -t $GATEWAY_NS -n" start_sshd <<<'GatewayPorts clientspecified'

@@ -22,7 +22,8 @@ head -c 2 "$TMP/work/frame.jpg" | xxd -p | grep -qx ffd8 || fail "no frame"
 no_sanitizer_report "$TMP/five_minutes.log" || fail "a sanitizer complains"
 ok "the introduction ends with a frame"
 
-# The files that README's commands name exist, and a board without a gateway reports this and keeps running.
+# The files that README's commands name exist, and a board without a gateway reports that the gateway is missing and
+# keeps running.
 readme() { sed -n '/<!-- test: board.sh -->/,/^```$/p' "$ROOT/README.md" | grep "^cmxsafe-board $1" | sed 's/ *#.*//'; }
 cd "$TMP" || exit 1
 PATH=$BIN:$PATH bash -eu -c "$(readme create)" >/dev/null || fail "README: create"

@@ -124,7 +124,8 @@ wait_for 60 through /frame.jpg || fail "does not use a TAP device that was remov
 ok "recovers from a removed TAP device"
 end_board
 
-# The board's contexts forward to nginx on the same link, which reads the PROXY protocol's header in versions 1 and 2.
+# Contexts of the board forward to an nginx on the same link. nginx reads the header of the PROXY protocol, in versions
+# 1 and 2.
 if command -v nginx >/dev/null; then
     start_nginx 'peer=$proxy_protocol_addr from=$remote_addr' 10.77.0.1:81 10.77.0.1:8989
     start_board --set 'context one.local_port=81' --set 'context one.local_host=10.77.0.1' --set 'context one.remote_port=8091' --set 'context one.peer=proxy-v1' \

@@ -36,7 +36,8 @@ sed "s/$SECRET/wrong/" "$TMP/pgpass" >"$TMP/badpass" && chmod 600 "$TMP/badpass"
 cp "$TMP/pgpass" "$TMP/openpass" && chmod 644 "$TMP/openpass"
 url() { echo "postgresql://cmxsafe@$1:$PG_PORT_db/postgres?sslmode=verify-full&sslrootcert=$TMP/$2.pem&passfile=$TMP/$3"; }
 
-# refused NAME CA PASSFILE TEXT: checks that init with this URL fails, prints TEXT, and leaves no registry.
+# refused NAME CA PASSFILE TEXT: checks that init with the URL of these three values fails, prints TEXT, and leaves no
+# registry.
 refused() {
     ! on one gw init --user --listen "127.0.0.1:$(free_port)" --host 127.0.0.1 --registry "$(url "$1" "$2" "$3")" >"$TMP/err" 2>&1 || fail "init succeeds: $*"
     grep -q -- "$4" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"

@@ -43,7 +43,8 @@ repaired() { gw status --json | json_is '.judge == ""'; }
 wait_for 20 repaired || fail "status reports trouble after the repair"
 ok "with the registry back, access is back"
 
-# A removed grant that can't be removed from the rules: the registry can be opened, but lacks a value that the rules need.
+# A grant is removed from the registry, but not from the rules: the registry can be opened, but lacks a value that the
+# rules need. After a minute no grant is in force.
 hold
 LINK=$(sql "$GW/registry.db" "SELECT value FROM meta WHERE key = 'link'")
 [ -n "$LINK" ] && sql "$GW/registry.db" "DELETE FROM meta WHERE key = 'link'" || fail "the link's addresses"
@@ -61,7 +62,8 @@ denied 1234 "http://[$A]:81/" || fail "the grant was not removed"
 gw grant user:1234 cam-17 >/dev/null && gets 1234 http://cam-17.cmx:81/ one || fail "no access with a new grant"
 ok "once the change is in force, access is back"
 
-# A removed grant can't be removed from the rules, because their file can't be written, as on a full disk.
+# A grant is removed from the registry, but not from the rules, because their file can't be written, as on a full disk.
+# After a minute no grant is in force.
 hold
 touch "$TMP/rules" && mount --bind "$TMP/rules" "$GW/fleet.nft" || fail "the file of the rules"
 CLEANUP+=("umount '$GW/fleet.nft' 2>/dev/null")
