@@ -411,7 +411,7 @@ static void test_directs(void **state)
     assert_string_equal(e.text, "the host '' of a direct service is empty; give HOST:PORT");
     assert_int_equal(gw_device_parse_directs(&d, "broker.example:1883,[fd00::1]:80", &e), CMX_OK);
     assert_string_equal(d.directs[1].host, "fd00::1");
-    /* Repeating an enrolment changes nothing, so a service that is given twice must count once. */
+    /* A service that is given twice counts once: otherwise the same enrolment, repeated, would be a change. */
     assert_int_equal(gw_device_parse_directs(&d, "broker.example:1883,Broker.example:1883,broker.example:1884", &e),
                      CMX_OK);
     assert_int_equal(d.n_directs, 2);
@@ -1441,7 +1441,7 @@ static void test_etc_hosts(void **state)
                  NEW_BLOCK "1.2.3.4 a\nb\n");
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\n" HOSTS_BEGIN HOSTS_END, lines,
                  NEW_BLOCK "1.2.3.4 a\n");
-    /* After 'init --domain', the names in the block have the former domain. */
+    /* After 'init --domain', cmxsafe's lines in the block still have the former domain. They are replaced, too. */
     etc_hosts_is(HOSTS_BEGIN
                  "fd99::1 gateway.lab gateway.cmx\nfd12:3456:789a::9 cam-9.lab\nfd99::5 nas.home\n" HOSTS_END,
                  lines, NEW_BLOCK "fd99::5 nas.home\n");

@@ -195,7 +195,8 @@ static void all_sessions_use_one_gateway(void **state)
     enter(&two, 1);
     assert_int_equal(cmx_session_gateway_join(&two), CMX_OK);
     enter(&one, 1);
-    /* A session whose login is refused tries no other gateway while another session is up on this one. */
+    /* A session whose login is refused tries no other gateway while another session is up on the gateway that refused
+     * it. */
     assert_true(cmx_session_gateway_failed(&one, CMX_EAUTH));
     enter(&one, 1);
     assert_int_equal(engine.n_up, 1);
