@@ -142,7 +142,12 @@ static int fetch_token(struct job *j)
 
 static int save_token(const struct job *j)
 {
-    return output_file_write(j->o->save, j->token, j->token_len, j->o->attest_key ? j->o->attest_key : j->o->key_path);
+    struct cmx_new_file to;
+
+    if (output_file_open(&to, j->o->save, j->o->attest_key ? j->o->attest_key : j->o->key_path))
+        return CLI_FAILED;
+    (void)fwrite(j->token, 1, j->token_len, to.f); /* cmx_new_file_close reports a failed write */
+    return cmx_new_file_close(&to, true) ? cli_fail(j->o->save, strerror(errno), NULL) : CLI_OK;
 }
 
 /* ---- the verdict ---- */

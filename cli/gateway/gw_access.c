@@ -170,7 +170,7 @@ static bool read_record(struct access_job *job, const char *line, struct record 
 }
 
 /* True for a line that is not about one connection: a count of refusals ("denied-more") or connections ("lost") that
- * were not logged, or the start of a gateway process ("start"). */
+ * were not logged. */
 static bool is_note(const struct record *r)
 {
     return !r->consumer[0];
@@ -231,8 +231,8 @@ static void take_line(struct access_job *job, const char *node, const char *line
 
     if (!read_record(job, line, &r) || r.at_ms < job->since_ms)
         return;
-    if (strcmp(r.event, "open") == 0 && !job->follow)
-        return;
+    if (strcmp(r.event, "start") == 0 || (strcmp(r.event, "open") == 0 && !job->follow))
+        return; /* "start" is for programs that read the log itself */
     if ((job->device && !names_party(job->device, r.target_name, r.target)) ||
         (job->consumer && !names_party(job->consumer, r.consumer_name, r.consumer)))
         return;

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/common/output_file.h"
 #include "cli/gateway/gw_metrics_text.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/http/http.h"
@@ -32,20 +31,23 @@ static cmx_err make_text(const char *dir, char **text, size_t *len, bool *readab
 
 static int print_once(const char *dir, const char *file)
 {
-    int status = CLI_OK;
     struct cmx_why e = {0};
     char *text = NULL;
     size_t len = 0;
     bool readable;
+    struct stat st;
     cmx_err err = make_text(dir, &text, &len, &readable, &e);
 
-    if (!err && file) {
-        umask(022); /* another user's collector reads the file */
-        status = output_file_write(file, text, len, NULL);
-    } else if (!err)
+    /* The new file takes the place of the old one, which must not be a device, a pipe or a link. A link is not
+     * followed, because root may write to a folder of another account. */
+    if (!err && file && lstat(file, &st) == 0 && !S_ISREG(st.st_mode))
+        err = cmx_why_fail(&e, CMX_EINVAL, "%s is not a regular file; give the path of one, or leave out --file", file);
+    if (!err && file)
+        err = gw_file_write(file, text, len, 0644, &e);
+    else if (!err)
         fputs(text, stdout);
     free(text); /* allocated by open_memstream */
-    return err || !readable ? gw_fail("metrics failed", &e) : status;
+    return err || !readable ? gw_fail("metrics failed", &e) : CLI_OK;
 }
 
 /* ---- serving the metrics over HTTP ---- */

@@ -120,7 +120,7 @@ cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, co
         err = row_v(r, &stmt, e, &sql, types, &ap);
         va_end(ap);
         err = gw_sql_end(stmt, err);
-    } while (!err && *sql);
+    } while (!err && sql[strspn(sql, " \n")]);
     return err;
 }
 

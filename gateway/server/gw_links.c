@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cmxsafe/core/secret.h"
 #include "gateway/folder/gw_program.h"
 #include "gateway/registry/node.h"
 #include "gateway/render/gw_nft.h"
@@ -238,8 +237,8 @@ cmx_err gw_links_up(struct gw *g, struct cmx_why *e)
 }
 
 /* Adds a line of 'wg show all dump': "LINK PRIVATE PUBLIC PORT FWMARK" or "LINK PUBLIC PRESHARED ENDPOINT ALLOWED
- * HANDSHAKE IN OUT KEEPALIVE", separated by tabs. Leaves out what WireGuard itself changes, and the private key, since
- * the public key depends on it. */
+ * HANDSHAKE IN OUT KEEPALIVE", separated by tabs; PRIVATE and PRESHARED are no keys (without_keys). Leaves out what
+ * WireGuard itself changes, and PRIVATE, since the public key depends on it. */
 static cmx_err add_dump_line(char *line, uint8_t sum[CMX_SHA256_LEN])
 {
     static const char of_link[] = "x-xxx";
@@ -260,8 +259,12 @@ static cmx_err add_dump_line(char *line, uint8_t sum[CMX_SHA256_LEN])
 
 cmx_err gw_links_add_state(const struct gw *g, uint8_t sum[CMX_SHA256_LEN])
 {
-    static const char show[] = "ip netns exec " GW_NETNS " wg show all dump 2>/dev/null";
-    const char *argv[] = {"timeout", WG_LIMIT_S, "sh", "-c", show, NULL};
+    /* Replaces the private and preshared keys, so that this process never has them. */
+    static const char without_keys[] =
+        "dump=$(ip netns exec " GW_NETNS " wg show all dump 2>/dev/null) && "
+        "printf '%s\\n' \"$dump\" | awk 'BEGIN { FS = OFS = \"\\t\" } NF == 5 { $2 = \"-\" } "
+        "NF == 9 && $3 != \"(none)\" { $3 = \"set\" } { print }'";
+    const char *argv[] = {"timeout", WG_LIMIT_S, "sh", "-c", without_keys, NULL};
     char path[GW_PATH_MAX];
     char *text = NULL;
     size_t len = 0;
@@ -277,9 +280,7 @@ cmx_err gw_links_add_state(const struct gw *g, uint8_t sum[CMX_SHA256_LEN])
         for (char *line = NULL; !err && (line = strsep(&rest, "\n")) != NULL;)
             err = add_dump_line(line, sum);
     }
-    if (text)
-        cmx_secret_wipe(text, len); /* has the private key */
-    free(text);                     /* allocated by open_memstream */
+    free(text); /* allocated by open_memstream */
     return err;
 }
 

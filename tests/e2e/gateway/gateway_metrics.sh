@@ -72,15 +72,13 @@ ok "metrics at a UNIX socket"
 # A real Prometheus reads the metrics from the socket, through socat, and from the file, over HTTP. The file is written
 # with the command that the timer unit uses.
 gw metrics --file "$TMP/www-$WEB/cmxsafe.prom" || fail "metrics in a file"
-ln -s "$TMP/linked.prom" "$TMP/link.prom"
-for there in no yes; do
-    (umask 077; gw metrics --file "$TMP/link.prom") && [ -L "$TMP/link.prom" ] && grep -q '^cmxsafe_gateway_up 1' "$TMP/linked.prom" || fail "--file does not follow a symbolic link (target exists: $there)"
-    touch "$TMP/linked.prom"
-done
 (umask 077; gw metrics --file "$TMP/mode.prom") && equal 644 "$(stat -c %a "$TMP/mode.prom")" || fail "other users can't read the metrics"
-mkfifo "$TMP/pipe"
-gw metrics --file "$TMP/pipe" & WRITER=$!
-grep -q '^cmxsafe_gateway_up 1' "$TMP/pipe" && wait "$WRITER" && [ -p "$TMP/pipe" ] || fail "--file replaces a pipe"
+mkfifo "$TMP/pipe.prom"; ln -s "$TMP/mode.prom" "$TMP/link.prom"; ln -s "$TMP/nothing" "$TMP/dangling.prom"
+for name in pipe link dangling; do
+    kind=$(stat -c %F "$TMP/$name.prom")
+    ! gw metrics --file "$TMP/$name.prom" 2>"$TMP/err" && grep -q "$name.prom is not a regular file; give the path of one, or leave out --file" "$TMP/err" && equal "$kind" "$(stat -c %F "$TMP/$name.prom")" || fail "--file with a $kind: $(cat "$TMP/err")"
+done
+[ ! -e "$TMP/nothing" ] || fail "--file wrote through a link"
 SCRAPED=$(free_port); PROMETHEUS=$(free_port)
 socat "TCP-LISTEN:$SCRAPED,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNECT:$SOCKET" 2>>"$TMP/socat.log" & PIDS+=("$!")
 cat >"$TMP/prometheus.yml" <<CONFIG

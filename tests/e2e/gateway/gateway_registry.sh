@@ -137,5 +137,14 @@ wait "$W" 2>/dev/null
 [ ! -e "$TMP/killed.db" ] || fail "a backup that was killed left an incomplete copy"
 grep -q "is another backup to this file running" "$TMP/err" || fail "two backups to one file: $(cat "$TMP/err")"
 "$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/killed.db" >/dev/null || fail "a backup after one that was killed"
+# A file that another user put in the place of the unfinished copy is refused, and no mode of it is kept.
+touch "$TMP/foreign.db.new" && chown 1234 "$TMP/foreign.db.new" && mkfifo -m 600 "$TMP/fifo.db.new" || fail "files"
+touch "$TMP/mine.db.new" && ln "$TMP/mine.db.new" "$TMP/linked" && mv "$TMP/mine.db.new" "$TMP/linked.db.new" || fail "files"
+for name in foreign fifo linked; do
+    ! timeout 20 "$BIN/cmxsafe" gateway backup --dir "$GW" "$TMP/$name.db" 2>"$TMP/err" || fail "a backup to the file of another: $name"
+    [ ! -e "$TMP/$name.db" ] || fail "an incomplete backup: $name"
+done
+(umask 0; touch "$TMP/open.db.new")
+gw backup "$TMP/open.db" >/dev/null && equal 600 "$(stat -c %a "$TMP/open.db")" || fail "a backup keeps the mode of the file in its place"
 [ "$(sql "$TMP/killed.db" 'PRAGMA integrity_check; SELECT count(*) > 300000 FROM event' | tr '\n' ' ')" = "ok 1 " ] && [ ! -e "$TMP/killed.db.new" ] || fail "the copy after a backup that was killed"
 stop_gateway
