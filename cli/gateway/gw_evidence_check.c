@@ -115,16 +115,20 @@ static void describe_claims(struct gw_check_result *r, const struct cmx_verdict 
 {
     static const char *const words[] = {
         [CMX_CHECK_FAILED] = "failed", [CMX_CHECK_PASSED] = "ok", [CMX_CHECK_SKIPPED] = "skipped"};
-    struct cmx_buf b;
-    const char *text;
+    size_t used = 0;
 
-    cmx_buf_init(&b, r->claims, sizeof r->claims);
-    for (size_t i = 0; i < v->n; i++)
-        if (cmx_buf_printf(&b, "%s%s %s %s", i ? "\n" : "", words[v->checks[i].result], v->checks[i].name,
-                           v->checks[i].found))
-            break; /* no room for more: the claims so far are kept */
-    if (cmx_buf_cstr(&b, &text))
-        r->claims[0] = '\0';
+    r->claims[0] = '\0';
+    for (size_t i = 0; i < v->n; i++) {
+        size_t room = sizeof r->claims - used;
+        int n = snprintf(r->claims + used, room, "%s%s %s %s", i ? "\n" : "", words[v->checks[i].result],
+                         v->checks[i].name, v->checks[i].found);
+
+        if (n < 0 || (size_t)n >= room) {
+            r->claims[used] = '\0'; /* no room for more: the claims so far are kept */
+            return;
+        }
+        used += (size_t)n;
+    }
 }
 
 static void describe_failure(struct gw_check_result *r, const struct cmx_verdict *v)
