@@ -91,8 +91,8 @@ static bool same_file(const char *a, const char *b)
     return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
-/* Reports a spool that is also another file of the agent. The agent empties the spool when it starts, and each upload
- * overwrites it. */
+/* Reports a spool path that leads to another file of the agent. The agent empties the spool when it starts, and each
+ * upload overwrites it. */
 static void check_spool(const struct agent_config *c, struct config_report *r)
 {
     const char *spool = c->ota.install ? c->ota.spool : NULL;

@@ -41,8 +41,8 @@ typedef void (*gw_fleet_line_fn)(void *arg, const struct gw_node *node, char *li
 void gw_fleet_follow_step(struct gw_fleet_follow *f, gw_fleet_line_fn fn, void *arg);
 
 /* True once each gateway that answers has sent the lines that its log had when following began. The other gateways are
- * not trusted: one that sends too much, or that takes longer than 30 s, is disconnected and counts as one that does not
- * answer. */
+ * not trusted: one that sends too much, or that needs longer than 30 s to send these lines, is disconnected and counts
+ * as one that does not answer. */
 bool gw_fleet_follow_caught_up(struct gw_fleet_follow *f);
 /* Closes the connections. */
 void gw_fleet_follow_end(struct gw_fleet_follow *f);

@@ -173,9 +173,9 @@ static void drop_seen(struct worker *w)
 
 /* ---- verdicts ---- */
 
-/* Sets *holds to true if the inputs of the check are unchanged: the check's verdict is then still valid. If the inputs
- * have changed, the device is checked again at once. A device that logged in since the check began may now run other
- * firmware, so it is trusted only after another check. */
+/* Sets *holds to true if the check's verdict is still valid: its inputs are unchanged, and the device has not logged in
+ * since the check began. After a login the device may run other firmware, so that only a verdict other than trusted
+ * still holds. If the verdict does not hold, the device is checked again at once. */
 static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, struct cmx_why *e)
 {
     struct gw_basis now;

@@ -20,8 +20,9 @@ CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
  * applying failed. After an error, gw_expiry_tick tries again while the gateway runs. */
 CMX_MUST_USE cmx_err gw_apply_change(struct gw *g, bool only_access, struct cmx_why *e);
 
-/* Opens the registry and reads everything on which the rules depend, without applying it. After an error, no change
- * of the registry can come into force. g's registry must be closed, and is closed again. */
+/* Checks whether the registry could be applied: opens it and reads everything on which the rules depend, but applies
+ * nothing. An error means that no change of the registry can come into force until its cause is removed. g's registry
+ * must be closed before the call; it is closed when the call returns. */
 CMX_MUST_USE cmx_err gw_apply_check(struct gw *g, struct cmx_why *e);
 
 /* Applies only the claims, which limit what the other gateways may announce. */

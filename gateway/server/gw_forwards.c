@@ -14,8 +14,8 @@
 #include "gateway/registry/list.h"
 #include "gateway/server/gw_server.h"
 
-/* Limit of the sockets that are read for one sshd, beginning with the lowest descriptors: its listeners usually have
- * these. */
+/* At most this many sockets are read for one sshd, from the lowest descriptor upwards: its listeners usually have low
+ * descriptors. */
 #define SOCKETS_MAX 256
 #define TCP_LISTEN_STATE 10
 

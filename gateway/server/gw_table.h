@@ -24,7 +24,7 @@ struct nft_ctx *gw_table_context(void);
 /* Opens a table of the present network namespace, which need not exist. False: failed. Call gw_table_close in either
  * case. */
 bool gw_table_open(struct gw_table *t, const char *name, const char *file);
-/* t may also be zeroed. */
+/* Does nothing if t is zeroed. */
 void gw_table_close(struct gw_table *t);
 
 /* Stores in t->found how the kernel lists the table now. */

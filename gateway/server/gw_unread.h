@@ -10,7 +10,7 @@
 struct gw_unread {
     uint64_t checked_ms; /* when the registry was last opened */
     uint64_t since_ms; /* since when the registry can't be read or is not in force; 0: it can be read and is in force */
-    bool closed;       /* the grants were removed from the rules, and the rules were not loaded since */
+    bool closed;       /* the grants were removed from the rules, and the rules have not been loaded since */
 };
 
 /* Call often, with g's registry closed; opens the registry every few seconds. If this has failed, or if a change was

@@ -216,9 +216,10 @@ static const struct statement statements[] = {
     {"require", take_require, 0, 0, true,
      "require must be secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or post-quantum"},
     {"region", take_region, 0, 0, true,
-     "region must be BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 (at most "
-     "16)"},
-    {"mask", take_mask, 0, 0, true, "mask must be BEGIN END NAME (at most 16)"},
+     "a region line must be 'region BEGIN END erased', 'region BEGIN END file NAME OFFSET SHA256' or "
+     "'region BEGIN END fill KEYFILE SHA256', and there may be at most 16 region lines"},
+    {"mask", take_mask, 0, 0, true,
+     "a mask line must be 'mask BEGIN END NAME', and there may be at most 16 mask lines"},
 };
 #define N_STATEMENTS (sizeof statements / sizeof statements[0])
 _Static_assert(N_STATEMENTS <= 32, "seen has a bit for each statement");

@@ -254,9 +254,9 @@ STATEMENTS = {
     "require": (_requirement,
                 "require must be secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or "
                 "post-quantum"),
-    "region": (_region, "region must be BEGIN END erased, BEGIN END file NAME OFFSET SHA256 or BEGIN END fill KEYFILE SHA256 "
-                        "(at most 16)"),
-    "mask": (_mask, "mask must be BEGIN END NAME (at most 16)"),
+    "region": (_region, "a region line must be 'region BEGIN END erased', 'region BEGIN END file NAME OFFSET SHA256' or "
+               "'region BEGIN END fill KEYFILE SHA256', and there may be at most 16 region lines"),
+    "mask": (_mask, "a mask line must be 'mask BEGIN END NAME', and there may be at most 16 mask lines"),
 }
 LISTS = {"require": "require", "region": "regions", "mask": "masks"}
 

@@ -21,7 +21,8 @@ typedef enum {
     CMX_OPTION_TEXT
 } cmx_option_kind;
 
-/* One row of context_options.h. proxy_config.c also describes the numbers of struct cmx_gateway with such rows. */
+/* One row of context_options.h. proxy_config.c also describes the numeric members of struct cmx_gateway with such rows.
+ */
 struct cmx_context_option {
     const char *key; /* NULL: the option is the context's name, which has no key */
     uint32_t max;

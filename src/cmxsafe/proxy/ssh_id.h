@@ -21,7 +21,7 @@
 struct ssh_session_struct;
 struct ssh_key_struct;
 
-/* Zero at first, except pair. */
+/* Zero it first, then set pair and pair_arg. */
 struct cmx_ssh_id {
     cmx_err (*pair)(void *arg, int fd[2]);
     void *pair_arg;
