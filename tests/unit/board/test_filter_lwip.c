@@ -217,6 +217,15 @@ static struct pbuf *datagram(size_t i, bool header)
     return p;
 }
 
+static void send_raw(struct raw_pcb *raw, const ip_addr_t *to)
+{
+    struct pbuf *p = datagram(0, false);
+
+    assert_int_equal(raw_sendto(raw, p, to), ERR_OK);
+    pbuf_free(p);
+    netif_poll(&netifs[0]);
+}
+
 /* A task may bind a raw socket to another host's address. lwIP passes its packet for the device's own address straight
  * to IP, on the interface that has this address. */
 static void test_a_false_source_is_not_judged_already(void **state)
@@ -238,13 +247,11 @@ static void test_a_false_source_is_not_judged_already(void **state)
     raw = raw_new(IP_PROTO_UDP);
     assert_int_equal(raw_bind(raw, &from), ERR_OK);
     delivered = 0;
-    assert_int_equal(raw_sendto(raw, datagram(0, false), &to), ERR_OK);
-    netif_poll(&netifs[0]);
+    send_raw(raw, &to);
     assert_int_equal(delivered, 0);
     assert_int_equal(raw_bind(raw, &to), ERR_OK); /* with the device's own address the judge decides */
     judged = 0;
-    assert_int_equal(raw_sendto(raw, datagram(0, false), &to), ERR_OK);
-    netif_poll(&netifs[0]);
+    send_raw(raw, &to);
     assert_int_equal(judged, 1);
     assert_int_equal(delivered, 1);
     raw_remove(raw);
