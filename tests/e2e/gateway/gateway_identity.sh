@@ -97,7 +97,7 @@ denied 1234 http://cam-18.cmx:81/ || fail "a user reaches a port without a grant
 wait_for 10 refused user:1234 || fail "the access log has no refusal: $(gw access)"
 gw access --device CAM-18 --since 1h | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --device: $(gw access --device cam-18)"
 [ -z "$(gw access --device cam-99)" ] || fail "access of a device that does not exist"
-[ -z "$(gw access --json | jq -r 'select(.event == "start")')" ] && ! gw access | grep -q '  start ' || fail "access shows the start of the gateway: $(gw access)"
+gw access --json | jq -s . | json_is 'length > 0 and all(.[]; .event != "start")' && prints_no '  start ' gw access || fail "access shows the start of the gateway: $(gw access)"
 wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not print a refusal: $(cat "$TMP/followed")"
 stop "$FOLLOW"
 ok "the access log names users, groups, platforms and devices, and who was refused"
