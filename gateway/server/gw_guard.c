@@ -321,7 +321,7 @@ static void check_network(struct guard *d, bool thorough)
                              (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
     change = restore_network(d);
-    /* Repair again: what looks like an addition may be a change that another program made during the repair. */
+    /* Repair again: the difference may be a change that another program made during the repair, and no addition. */
     if (!d->wrong[0] && change == GW_NETSTATE_ADDED && !d->network_added)
         change = restore_network(d);
     d->network_added = !d->wrong[0] && change == GW_NETSTATE_ADDED;
@@ -412,13 +412,12 @@ static void check_all(struct guard *d, pid_t child)
     bool look;
 
     gw_worker_watch(&d->worker, d->g, child);
-    if (d->wrong[0] && due(&d->retry_ms, RETRY_MS))
-        restore(d, true);
-    if (!d->wrong[0])
-        (void)gw_expiry_tick(&d->expiry, d->g); /* if this changes the rules, check_table notices it */
-    /* After the repair, which may have succeeded just in time. */
     if (gw_unread_check(&d->unread, d->g, d->sides[0].table.nft, d->wrong, sizeof d->wrong))
         report(d, "bad", d->wrong);
+    if (!d->wrong[0])
+        (void)gw_expiry_tick(&d->expiry, d->g); /* check_table notices that it has changed the rules */
+    if (d->wrong[0] && due(&d->retry_ms, RETRY_MS))
+        restore(d, true);
     for (size_t i = 0; i < d->n_sides && !d->wrong[0]; i++)
         check_table(d, &d->sides[i].table);
     if (!d->wrong[0])

@@ -42,6 +42,9 @@ wait_for 20 gw status || fail "the gateway does not come up"
 keep_client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8080:127.0.0.1:$WEB" -R "[$A]:9000:127.0.0.1:$ECHO"
 wait_for 20 connected cam-17 || fail "cam-17 does not connect"
 wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
+# The guard counts a repair only after its first check.
+judged() { gw status --json | json_is '.judge == ""'; }
+wait_for 20 judged || fail "the gateway does not report its rules as checked: $(gw status --json | jq .judge)"
 
 # ---- removals ----
 # Two clients that must never get a byte: a user without a grant, on the host and in the fleet's namespace.
