@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +16,12 @@
 enum {
     HOOK_END_MS = 6000, /* longer than the runner needs to end the processes that a hook left */
     HOOK_STEP_MS = 50
+};
+
+/* The bytes of the file that are locked. A lock does not depend on the file's content. */
+enum {
+    AGENT_BYTE, /* the agent that uses the file */
+    HOOK_BYTE   /* the hooks that read the file */
 };
 
 static cmx_err record_keep(struct ota_spool *s, struct cmx_why *why)
@@ -73,8 +78,18 @@ static uint32_t trial_ms(const struct ota_spool *s)
     return took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
 }
 
-/* Opens the file for a hook, with a lock that lasts until the last process of the hook has closed it. Some file systems
- * have no locks; the hook then runs without one. Returns -1 on an error. */
+/* Locks a byte of the file, or unlocks it (F_UNLCK). The lock lasts until the last copy of fd is closed. It must not be
+ * a lock of the process, which ends when the process closes any descriptor of the file. False: another open file has
+ * locked the byte. Some file systems have no locks; the result is then true. */
+static bool lock_byte(int fd, short type, off_t byte)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+
+    return fcntl(fd, F_OFD_SETLK, &lock) == 0 || (errno != EAGAIN && errno != EACCES);
+}
+
+/* Opens the file for a hook, with a lock that lasts until the last process of the hook has closed it. Returns -1 on an
+ * error. */
 static int open_for_hook(const struct ota_spool *s)
 {
     char path[40];
@@ -82,10 +97,10 @@ static int open_for_hook(const struct ota_spool *s)
 
     snprintf(path, sizeof path, "/proc/self/fd/%d", s->fd); /* the same file, even if its name has changed */
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+    if (fd < 0 || lock_byte(fd, F_RDLCK, HOOK_BYTE))
         return fd;
     close(fd);
-    errno = EWOULDBLOCK;
+    errno = EAGAIN;
     return -1;
 }
 
@@ -93,10 +108,7 @@ static int open_for_hook(const struct ota_spool *s)
  * must not get the bytes of another update, which are not verified yet, or an early end of the file. */
 static bool hook_is_gone(const struct ota_spool *s)
 {
-    if (flock(s->fd, LOCK_EX | LOCK_NB) != 0)
-        return errno != EWOULDBLOCK;
-    (void)flock(s->fd, LOCK_UN);
-    return true;
+    return lock_byte(s->fd, F_WRLCK, HOOK_BYTE) && lock_byte(s->fd, F_UNLCK, HOOK_BYTE);
 }
 
 void ota_spool_empty(struct ota_spool *s)
@@ -342,22 +354,12 @@ static cmx_err open_files(struct ota_spool *s, const char *path)
     return s->folder >= 0 ? CMX_OK : CMX_EIO;
 }
 
-/* Locks the file. False: another agent has locked it; two agents would overwrite each other's verified updates. The
- * lock lasts until fd is closed. A hook does not hold it, because open_for_hook opens the file again; for the same
- * reason this must not be a lock of the process, which ends when the process closes any descriptor of the file. */
-static bool lock_file(int fd)
-{
-    struct flock whole = {.l_type = F_WRLCK};
-
-    return fcntl(fd, F_OFD_SETLK, &whole) == 0 || (errno != EAGAIN && errno != EACCES);
-}
-
 cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *config, struct cmx_why *why)
 {
     *s = (struct ota_spool){.config = *config, .fd = -1, .folder = -1, .now_ms = cmx_port_now_ms()};
     if (open_files(s, config->path) != CMX_OK)
         return cmx_why_fail(why, CMX_EIO, "%s: %s", config->path, strerror(errno));
-    if (!lock_file(s->fd))
+    if (!lock_byte(s->fd, F_WRLCK, AGENT_BYTE)) /* two agents would overwrite each other's verified updates */
         return cmx_why_fail(why, CMX_EBUSY, "%s is in use by another agent; set another spool", config->path);
     if (ota_boot_id(s->boot) != CMX_OK)
         return cmx_why_fail(why, CMX_EIO,

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,6 +24,14 @@ static char folder[] = "/tmp/cmx-spool.XXXXXX";
 static char path[64];
 static struct runner runner;
 static struct ota_spool spool;
+
+/* In place of the C library's function: locks of flock and of fcntl exclude each other, as on NFS. */
+int flock(int fd, int operation)
+{
+    struct flock whole = {.l_type = operation & LOCK_EX ? F_WRLCK : operation & LOCK_SH ? F_RDLCK : F_UNLCK};
+
+    return fcntl(fd, F_OFD_SETLK, &whole);
+}
 
 static void write_record(const struct ota_record *r)
 {
@@ -308,6 +317,24 @@ static void test_a_process_that_still_reads_the_file(void **state)
     unlink_record();
 }
 
+/* Two agents would overwrite each other's verified updates. */
+static void test_another_agent(void **state)
+{
+    const struct ota_spool_config config = {.path = path, .max_len = 1000000, .runner = &runner};
+    struct ota_spool other;
+    struct cmx_why why = {""};
+
+    (void)state;
+    start("boot-1", "1.0");
+    for (int i = 0; i < 2; i++) { /* closing `other` does not end the lock */
+        assert_int_equal(ota_spool_open(&other, &config, &why), CMX_EBUSY);
+        ota_spool_close(&other);
+    }
+    end();
+    assert_int_equal(ota_spool_open(&other, &config, &why), CMX_OK);
+    ota_spool_close(&other);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -339,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_an_upload_that_was_cut),
         cmocka_unit_test(test_an_install_hook_without_outcome),
         cmocka_unit_test(test_a_process_that_still_reads_the_file),
+        cmocka_unit_test(test_another_agent),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
