@@ -498,18 +498,19 @@ static int call_begin(struct runner *r)
     return fd;
 }
 
-/* If the runner was killed, runners_restore also ends the processes that its hook left. */
-static void call_end(struct runner *r)
+/* If the runner was killed, this also ends the processes that its hook left. False: no runner is left. */
+static bool call_end(struct runner *r)
 {
     pthread_mutex_lock(&r->lock);
     r->calling = false;
-    if (!r->aborted)
-        (void)runners_restore(r);
     pthread_mutex_unlock(&r->lock);
+    return ota_runner_restore(r);
 }
 
-/* Says what happened to the hook, without its last line of output. */
-static void explain(const struct runner *r, runner_hook hook, const struct reply *reply, char *out, size_t cap)
+/* Says what happened to the hook, without its last line of output. usable: a runner is left, or the agent is stopping.
+ */
+static void explain(const struct runner *r, runner_hook hook, const struct reply *reply, bool usable, char *out,
+                    size_t cap)
 {
     static const char *const names[RUNNER_HOOKS] = {"install", "confirm", "rollback", "restart", "version"};
     const char *name = names[hook];
@@ -518,7 +519,7 @@ static void explain(const struct runner *r, runner_hook hook, const struct reply
         snprintf(out, cap, "the %s hook was ended after %llu s", name, (unsigned long long)(r->limit_ms[hook] / 1000));
     else if (reply->err == CMX_EIO)
         snprintf(out, cap, "%sthe %s hook was not run%s", r->aborted ? "the agent is stopping: " : "", name,
-                 r->fd[PARENT] < 0 && !r->aborted ? ": the processes that run hooks were killed" : "");
+                 usable ? "" : ": the processes that run hooks were killed");
     else if (reply->err != CMX_ECLOSED)
         snprintf(out, cap, "the %s hook failed", name);
     else if (reply->signo)
@@ -535,15 +536,16 @@ cmx_err ota_runner_call(struct runner *r, runner_hook hook, int in, char *line, 
     uint8_t request = (uint8_t)hook;
     struct reply reply;
     char what[128];
+    bool usable;
     int none;
 
     if (fd < 0 || !message_send(fd, &request, sizeof request, in))
         reply = (struct reply){.err = CMX_EIO};
     else if (!message_receive(fd, &reply, sizeof reply, &none))
         reply = (struct reply){.err = CMX_ECLOSED};
-    call_end(r);
+    usable = call_end(r);
     reply.line[sizeof reply.line - 1] = '\0';
-    explain(r, hook, &reply, what, sizeof what);
+    explain(r, hook, &reply, usable, what, sizeof what);
     if (reply.err)
         snprintf(line, cap, "%s%s%s", what, reply.line[0] ? ": " : "", reply.line);
     else
