@@ -107,10 +107,6 @@ static void read_line(struct ini *p, const char *s, size_t len)
 {
     size_t text_len;
 
-    if (p->line == 1 && len >= 3 && memcmp(s, "\xef\xbb\xbf", 3) == 0) {
-        s += 3;
-        len -= 3;
-    }
     trim(&s, &len);
     if (len == 0 || *s == '#' || *s == ';')
         return;
