@@ -67,6 +67,14 @@ killed_while_it_hangs() { # killed_while_it_hangs HOOK WHAT: kills the hook's ru
     kill -KILL "$victim"
     wait_for 20 gone "$sleeper" || fail "a process of the $1 hook outlives its killed $2"
 }
+install_killed() { # install_killed WHAT MESSAGE: expects that an update fails with MESSAGE if WHAT is killed while its hook runs
+    touch hang.install
+    upload bundle1 >code &
+    local uploading=$!
+    killed_while_it_hangs install "$1"
+    wait "$uploading"
+    [ "$(cat code)" = 500 ] && grep -q "$2" answer || { cat code answer; fail "install: the $1 was killed"; }
+}
 trial() { # trial BUNDLE N: installs the bundle, whose version is N, and boots it
     : >calls
     [ "$(upload "$1")" = 200 ] || { cat answer; fail "upload of $1"; }
@@ -83,18 +91,8 @@ echo 1 >version
 config 10m
 boot 1
 wait_for 40 is .running.version 1 || fail "start"
-touch hang.install
-upload bundle1 >code &
-uploading=$!
-killed_while_it_hangs install runner
-wait "$uploading"
-[ "$(cat code)" = 500 ] && grep -q "the install hook was ended or not run: the process that runs hooks was killed" answer || { cat code answer; fail "install: the runner was killed"; }
-touch hang.install
-upload bundle1 >code &
-uploading=$!
-killed_while_it_hangs install hook
-wait "$uploading"
-[ "$(cat code)" = 500 ] && grep -q "the install hook was ended by signal 9" answer || { cat code answer; fail "install: the hook was killed"; }
+install_killed runner "the install hook was ended or not run: the process that runs hooks was killed"
+install_killed hook "the install hook was ended by signal 9"
 ok "install: a killed hook or runner fails the update"
 
 # ---- confirm ----
