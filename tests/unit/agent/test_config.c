@@ -99,7 +99,7 @@ static void test_every_key_arrives(void **state)
     static const char text[] =
         "# a whole line as comment\r\n[agent]\r\n\tcontrol_socket = /s ; why not\r\n log_level: debug\n"
         "confine = required\nconfine_ports=fixed\n"
-        "[gateway]\n  host = [2001:db8::1]\n  port = 2222\n  user = d e\n  host_key = " PIN
+        "[gateway]\n  host = [2001:db8::1]\n  port = 2222\n  user = d# e\n  host_key = " PIN
         "\n  host_key = gw ssh-ed25519 AAAA\n  key_file = /k\n  key_passphrase_file = /p\n"
         "  password_file = /w\n  ciphers = aes128-gcm@openssh.com,aes256-ctr\n"
         "  login_timeout = 20\n  keepalive = 1m\n  keepalive_max = 5\n  backoff_min = 250ms\n"
@@ -122,7 +122,7 @@ static void test_every_key_arrives(void **state)
     assert_string_equal(g.host, "[2001:db8::1]");
     assert_string_equal(c->gateways.at[0].host, "2001:db8::1");
     assert_int_equal(g.port, 2222);
-    assert_string_equal(g.user, "d e");
+    assert_string_equal(g.user, "d# e"); /* a comment would follow white space */
     assert_int_equal(c->gateway.host_key.n, 2);
     assert_string_equal(c->gateway.host_key.item[1], "gw ssh-ed25519 AAAA");
     assert_string_equal(c->gateway.key_passphrase_file, "/p");
