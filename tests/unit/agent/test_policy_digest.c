@@ -37,11 +37,10 @@ static void digest(uint8_t out[CMX_SHA256_LEN])
 
 static void each_setting_counts(void **state)
 {
-    uint8_t have[12][CMX_SHA256_LEN];
-    size_t n = 0;
+    uint8_t have[15][CMX_SHA256_LEN];
 
     (void)state;
-    for (n = 0; n < 12; n++) {
+    for (size_t n = 0; n < sizeof have / sizeof have[0]; n++) {
         configure();
         switch (n) {
         case 1:
@@ -76,6 +75,17 @@ static void each_setting_counts(void **state)
             break;
         case 11:
             c.contexts[0].options.local_host = "::1";
+            break;
+        case 12:
+            c.gateways.at[0].host = "gateway2.example";
+            break;
+        case 13:
+            c.gateways.n = 2;
+            c.gateways.at[1].host = "192.0.2.2";
+            c.gateways.at[1].port = 22;
+            break;
+        case 14:
+            c.contexts[0].options.direction = CMX_DIRECT;
             break;
         default:
             break;

@@ -27,7 +27,7 @@ static int run_sample(int argc, char **argv)
     const struct cli_option options[] = {
         CLI_TEXT("file", "FILE", "a file", &got.file, .short_name = 'f'),
         CLI_TEXT("colour", "C", "a colour", &got.colour, .choices = colours, .former = "tint"),
-        CLI_TEXT("level", "N", "verbosity", &got.level, .implied = "2", .except = "quiet number"),
+        CLI_TEXT("level", "N", "verbosity", &got.level, .implied = "2", .except = "files quiet number"),
         CLI_FLAG("quiet", "print nothing", &got.quiet, .short_name = 'q', .common = true),
         CLI_NUMBER("number", "N", 1, 300, "a number", &got.number, .hex = true),
         CLI_LIST("item", "TEXT", "an item", &got.items, .required = true, .or_empty = true),
@@ -103,6 +103,7 @@ static void values_reach_their_targets(void **state)
     assert_string_equal(got.line.operand[1], "two");
     assert_string_equal(got.line.rest[1], "-l");
     assert_null(got.line.rest[2]);
+    assert_int_equal(run(2, out, "sample a --item 1 --file f --level"), 10); /* "file" is only a part of "files" */
     assert_string_equal(out, "");
 
     assert_int_equal(run(2, out, "sample --item= -fb.txt --level - --level=5"), 10);
@@ -206,6 +207,7 @@ static void the_manual_page_derives_from_the_table(void **state)
         strstr(out, ".SH SYNOPSIS\n.nf\nprog sample \\-\\-item TEXT [OPTION ...] A [B] \\-\\- COMMAND\n.fi\n"));
     assert_non_null(
         strstr(out, ".SH OPTIONS\n.TP\n\\fB\\-f\\fR, \\fB\\-\\-file\\fR \\fIFILE\\fR\na file (default: x.conf)\n"));
+    assert_non_null(strstr(out, ".SH DESCRIPTION\nFirst words.\n.PP\n.RS 2\n.nf\n  $ verbatim  line\n.fi\n.RE\n.SH"));
     assert_non_null(strstr(out, ".TP\n\\fB\\-\\-level\\fR[=\\fIN\\fR]\nverbosity\n"));
     assert_int_equal(run(1, out, "--help=man"), CLI_OK);
     assert_non_null(strstr(out, ".SH COMMANDS\n.SS sample\nshow how it works.\n.PP\n.nf\nprog sample "));
