@@ -21,8 +21,8 @@ typedef enum {
 #define CMX_CBOR_TRUE 21
 #define CMX_CBOR_NULL 22
 
-/* The next functions append an item to b. Numbers have at most 32 bits. After CMX_ENOSPC the buffer may hold a part of
- * the item, and nothing more is appended (buf.h). */
+/* The next functions append an item to b. Numbers have at most 32 bits. CMX_ENOSPC: the item does not fit, or something
+ * did not fit before (buf.h). */
 cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value);
 cmx_err cmx_cbor_put_int(struct cmx_buf *b, int32_t value);
 cmx_err cmx_cbor_put_bytes(struct cmx_buf *b, const void *data, size_t len);

@@ -9,7 +9,6 @@ static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 static cmx_err encode(struct cmx_buf *out, const uint8_t *p, size_t len, size_t chars, const char *ends, size_t line)
 {
     size_t column = 0;
-    cmx_err err = CMX_OK;
 
     for (size_t i = 0; i < chars; i++) {
         const size_t at = i * 6 / 8;
@@ -21,13 +20,15 @@ static cmx_err encode(struct cmx_buf *out, const uint8_t *p, size_t len, size_t 
 
             c = v < 62 ? standard[v] : ends[v - 62];
         }
-        err = cmx_buf_put_u8(out, (uint8_t)c);
+        cmx_buf_put_u8(out, (uint8_t)c);
         if (++column == line) {
             column = 0;
-            err = cmx_buf_put_u8(out, '\n');
+            cmx_buf_put_u8(out, '\n');
         }
     }
-    return line && column ? cmx_buf_put_u8(out, '\n') : err;
+    if (line && column)
+        cmx_buf_put_u8(out, '\n');
+    return cmx_buf_error(out);
 }
 
 cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line)

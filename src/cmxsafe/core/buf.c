@@ -32,7 +32,7 @@ void cmx_buf_clear(struct cmx_buf *b)
 size_t cmx_buf_len(const struct cmx_buf *b)
 {
     check(b);
-    return b->end - b->start;
+    return b->failed ? 0 : b->end - b->start;
 }
 
 size_t cmx_buf_room(const struct cmx_buf *b)

@@ -2,7 +2,7 @@
  * does I/O. Not thread-safe: one owner at a time.
  *
  * Bytes are written at `end` and read at `start`. The space of bytes that have been read is not used again. Invariant:
- * start <= end <= cap. A failed call changes no bytes. */
+ * start <= end <= cap. After a failed append the buffer reads as empty, so that nobody takes a part for the whole. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,7 +30,7 @@ void cmx_buf_init_view(struct cmx_buf *b, const void *data, size_t len);
 /* Drops the content. The buffer can then be written again, even after a failure. */
 void cmx_buf_clear(struct cmx_buf *b);
 
-size_t cmx_buf_len(const struct cmx_buf *b);          /* bytes to read */
+size_t cmx_buf_len(const struct cmx_buf *b);          /* bytes to read; 0 if something did not fit */
 size_t cmx_buf_room(const struct cmx_buf *b);         /* bytes that fit at the end */
 const uint8_t *cmx_buf_data(const struct cmx_buf *b); /* the first byte to read */
 

@@ -140,16 +140,14 @@ static void put_mpint(struct cmx_buf *b, const uint8_t *p, size_t len)
  * 1 2 3 ... to a multiple of 8. */
 static cmx_err put_private_section(struct cmx_buf *b, const struct workspace *k)
 {
-    cmx_err err;
-
     cmx_buf_put(b, k->pub.point + 1, 4); /* the check number may have any value */
     cmx_buf_put(b, k->pub.point + 1, 4);
     cmx_buf_put(b, &k->pub, sizeof k->pub);
     put_mpint(b, k->scalar, sizeof k->scalar);
-    err = cmx_buf_put_be32(b, 0);
-    for (uint8_t pad = 1; !err && cmx_buf_len(b) % 8; pad++)
-        err = cmx_buf_put_u8(b, pad);
-    return err;
+    cmx_buf_put_be32(b, 0);
+    for (uint8_t pad = 1; cmx_buf_len(b) % 8; pad++)
+        cmx_buf_put_u8(b, pad);
+    return cmx_buf_error(b);
 }
 
 cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out)
@@ -167,13 +165,14 @@ cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *ou
     cmx_buf_put(&file, PRIVATE_HEAD, sizeof PRIVATE_HEAD - 1);
     cmx_buf_put(&file, &k.pub, sizeof k.pub);
     cmx_buf_put_be32(&file, (uint32_t)cmx_buf_len(&section));
+    cmx_buf_put(&file, cmx_buf_data(&section), cmx_buf_len(&section));
     if (!err)
-        err = cmx_buf_put(&file, cmx_buf_data(&section), cmx_buf_len(&section));
-    cmx_buf_put_str(out, "-----BEGIN OPENSSH PRIVATE KEY-----\n");
-    if (!err)
-        err = cmx_base64_encode(out, cmx_buf_data(&file), cmx_buf_len(&file), 70);
-    if (!err)
+        err = cmx_buf_error(&file);
+    if (!err) {
+        cmx_buf_put_str(out, "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+        cmx_base64_encode(out, cmx_buf_data(&file), cmx_buf_len(&file), 70);
         err = cmx_buf_put_str(out, "-----END OPENSSH PRIVATE KEY-----\n");
+    }
     cmx_secret_wipe(&k, sizeof k);
     return err;
 }

@@ -245,6 +245,7 @@ static void test_base64(void **state)
     assert_string_equal(s, "-_8");
     cmx_buf_init(&b, mem, 7);
     assert_int_equal(cmx_base64_encode(&b, "foobar", 6, 0), CMX_ENOSPC);
+    assert_int_equal(cmx_base64_encode(&b, "", 0, 0), CMX_ENOSPC); /* b keeps its error */
 }
 
 /* The expected address was computed with Python's hashlib from PUBLIC_BLOB, like the fingerprint above. */

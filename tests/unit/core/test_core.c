@@ -48,18 +48,20 @@ static void test_buf_bounds(void **state)
     assert_int_equal(v32, 7);
     assert_int_equal(cmx_buf_put_be32(&b, 0x01020304), CMX_OK);
     assert_int_equal(cmx_buf_put_be32(&b, 0x05060708), CMX_OK);
-    assert_int_equal(cmx_buf_put_u8(&b, 1), CMX_ENOSPC);
     assert_int_equal(cmx_buf_get_u8(&b, &v8), CMX_OK);
     assert_int_equal(v8, 1);
-    assert_int_equal(cmx_buf_put_u8(&b, 9), CMX_ENOSPC); /* bytes that have been read still occupy space */
     assert_int_equal(cmx_buf_get_be32(&b, &v32), CMX_OK);
     assert_int_equal(v32, 0x02030405);
     assert_int_equal(cmx_buf_len(&b), 3);
-    assert_int_equal(cmx_buf_printf(&b, "%d", 12345), CMX_ENOSPC);
-    assert_int_equal(cmx_buf_len(&b), 3);
+    assert_int_equal(cmx_buf_put_u8(&b, 9), CMX_ENOSPC); /* bytes that have been read still occupy space */
+    cmx_buf_clear(&b);
+    assert_int_equal(cmx_buf_printf(&b, "%d", 1234567), CMX_OK); /* with its NUL, the text fills the buffer */
+    assert_int_equal(cmx_buf_len(&b), 7);
+    cmx_buf_clear(&b);
+    assert_int_equal(cmx_buf_printf(&b, "%d", 12345678), CMX_ENOSPC);
 }
 
-static void test_buf_appends_nothing_after_a_failure(void **state)
+static void test_buf_is_empty_after_a_failure(void **state)
 {
     uint8_t mem[8];
     struct cmx_buf b;
@@ -75,7 +77,8 @@ static void test_buf_appends_nothing_after_a_failure(void **state)
     assert_int_equal(cmx_buf_printf(&b, "c"), CMX_ENOSPC);
     assert_int_equal(cmx_buf_error(&b), CMX_ENOSPC);
     assert_int_equal(cmx_buf_cstr(&b, &s), CMX_ENOSPC);
-    assert_int_equal(cmx_buf_len(&b), 2);
+    assert_int_equal(cmx_buf_len(&b), 0);
+    assert_int_equal(cmx_buf_get_u8(&b, mem), CMX_ETRUNC);
     cmx_buf_clear(&b);
     assert_int_equal(cmx_buf_error(&b), CMX_OK);
     assert_int_equal(cmx_buf_printf(&b, "c"), CMX_OK);
@@ -339,7 +342,7 @@ int main(void)
         cmocka_unit_test(test_why),
         cmocka_unit_test(test_err_names),
         cmocka_unit_test(test_buf_bounds),
-        cmocka_unit_test(test_buf_appends_nothing_after_a_failure),
+        cmocka_unit_test(test_buf_is_empty_after_a_failure),
         cmocka_unit_test(test_buf_cstr),
         cmocka_unit_test(test_backoff_grows_and_stays_bounded),
         cmocka_unit_test(test_text),
