@@ -172,9 +172,12 @@ bool cmx_ip_in_prefix(const struct cmx_ip *a, const struct cmx_ip *prefix, unsig
 {
     const uint8_t *x = (const uint8_t *)a->w, *y = (const uint8_t *)prefix->w;
     const bool v4 = cmx_ip_is_v4(a);
+    const unsigned before = v4 ? 96 : 0; /* bits of struct cmx_ip that precede the address */
 
-    bits += v4 ? 96 : 0;
-    if (v4 != cmx_ip_is_v4(prefix) || bits > 128 || memcmp(x, y, bits / 8) != 0)
+    if (v4 != cmx_ip_is_v4(prefix) || bits > 128 - before)
+        return false;
+    bits += before;
+    if (memcmp(x, y, bits / 8) != 0)
         return false;
     return bits % 8 == 0 || (x[bits / 8] ^ y[bits / 8]) >> (8 - bits % 8) == 0;
 }

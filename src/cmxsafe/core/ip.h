@@ -7,9 +7,7 @@
 
 #include "cmxsafe/core/err.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+CMX_C_BEGIN
 
 /* An address of either family; IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). Bytes in network order. */
 struct cmx_ip {
@@ -56,6 +54,4 @@ static inline const uint8_t *cmx_ip_bytes(const struct cmx_ip *a, size_t *len)
     return (const uint8_t *)a->w + 16 - *len;
 }
 
-#ifdef __cplusplus
-}
-#endif
+CMX_C_END

@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -159,6 +160,7 @@ static void compares_prefixes_of_one_family(void **state)
     assert_false(in("10.1.2.3", "::", 0));
     assert_false(in("::1", "0.0.0.0", 0));
     assert_false(in("10.1.2.3", "10.1.2.3", 33));
+    assert_false(in("10.1.2.3", "10.9.9.9", UINT_MAX - 95)); /* 96 more would be 0 */
     assert_false(in("::1", "::1", 129));
 }
 
