@@ -39,6 +39,8 @@ const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
     _Static_assert((min) <= 1, #member ": its min would not be checked");                                              \
     _Static_assert(NUMBER(fallback) <= (max), #member ": its default is above its max");                               \
+    _Static_assert(_Generic((fallback), int : 1, default : 0) == (CMX_OPTION_##kind < CMX_OPTION_ID),                  \
+                   #member ": the default of a number is an int, that of a text is a text or NULL");                   \
     _Static_assert(_Generic(((struct cmx_context *)0)->member, TYPE_##kind : 1, default : 0),                          \
                    #member ": its type is not that of its kind");
 #include "cmxsafe/proxy/context_options.h"
@@ -127,6 +129,17 @@ static const struct field gateway_fields[] = {
     FIELD(key_load_arg)
     FIELD(fleet_address)
 };
+
+#define TYPE_MS uint32_t
+#define TYPE_BYTES uint64_t
+#define TYPE_ACCOUNT const char *
+#define TYPE_FILE const char *
+
+#define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)                                       \
+    _Static_assert(NUMBER(fallback) <= (max), #member ": its default is above its max");                               \
+    _Static_assert(_Generic(MEMBER(member), TYPE_##kind : 1, default : 0),                                             \
+                   #member ": its type is not that of its kind");
+#include "cmxsafe/proxy/gateway_options.h"
 
 #define ROW(member, key, max, fallback, kind) {key, max, fallback, offsetof(struct cmx_gateway, member), kind},
 #define ROW_PORT(member, key, max, fallback) ROW(member, key, max, fallback, CMX_OPTION_PORT)
