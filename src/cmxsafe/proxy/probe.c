@@ -178,7 +178,7 @@ cmx_err cmx_probe_step(struct session *s, struct run *r)
     case PROBE_SENT:
         if (p->seen) {
             p->failures = 0;
-            probe_wait(r, "token came back");
+            probe_wait(r, "the listener forwards");
         } else if (p->gone || cmx_session_past(s, p->next_ms)) {
             return probe_failed(s, r, "the token did not come back");
         }
