@@ -1,4 +1,4 @@
-/* The settings of an ESP32 in NVS, with a partition that holds one text. */
+/* The settings and the secret of an ESP32 in NVS, with a partition that holds one text and one secret. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,9 +16,12 @@
 #include "cmxsafe/esp/nvs_config.c"
 
 static esp_err_t state_of_flash; /* what nvs_flash_init finds */
-static bool initialized;
+static bool initialized, is_full;
 static unsigned erased;
 static char stored_key[16], stored_text[32]; /* "": nothing is stored */
+static uint8_t stored_secret[CMX_PORT_SECRET_LEN];
+static size_t stored_secret_len; /* 0: no secret is stored */
+static unsigned commits;
 
 esp_err_t nvs_flash_init(void)
 {
@@ -30,6 +33,7 @@ esp_err_t nvs_flash_erase(void)
 {
     erased++;
     stored_key[0] = 0;
+    stored_secret_len = 0;
     state_of_flash = ESP_OK;
     return ESP_OK;
 }
@@ -50,6 +54,7 @@ void nvs_close(nvs_handle_t nvs)
 esp_err_t nvs_commit(nvs_handle_t nvs)
 {
     assert_int_equal(nvs, 1);
+    commits++;
     return ESP_OK;
 }
 
@@ -62,24 +67,30 @@ esp_err_t nvs_erase_key(nvs_handle_t nvs, const char *key)
     return ESP_OK;
 }
 
-esp_err_t nvs_get_blob(nvs_handle_t nvs, const char *key, void *out, size_t *len)
+/* Copies a stored value as ESP-IDF does. out NULL: only tells its length. */
+static esp_err_t get(const void *value, size_t size, void *out, size_t *len)
 {
     const size_t cap = *len;
 
-    (void)nvs;
-    if (strcmp(key, stored_key) != 0)
-        return ESP_ERR_NVS_NOT_FOUND;
-    *len = strlen(stored_text) + 1;
-    if (out && *len > cap)
+    *len = size;
+    if (out && size > cap)
         return ESP_ERR_NVS_INVALID_LENGTH;
     if (out)
-        memcpy(out, stored_text, *len);
+        memcpy(out, value, size);
     return ESP_OK;
+}
+
+esp_err_t nvs_get_blob(nvs_handle_t nvs, const char *key, void *out, size_t *len)
+{
+    (void)nvs;
+    assert_string_equal(key, "ssh_secret");
+    return stored_secret_len ? get(stored_secret, stored_secret_len, out, len) : ESP_ERR_NVS_NOT_FOUND;
 }
 
 esp_err_t nvs_get_str(nvs_handle_t nvs, const char *key, char *out, size_t *len)
 {
-    return nvs_get_blob(nvs, key, out, len);
+    (void)nvs;
+    return strcmp(key, stored_key) == 0 ? get(stored_text, strlen(stored_text) + 1, out, len) : ESP_ERR_NVS_NOT_FOUND;
 }
 
 esp_err_t nvs_set_str(nvs_handle_t nvs, const char *key, const char *value)
@@ -95,10 +106,13 @@ esp_err_t nvs_set_str(nvs_handle_t nvs, const char *key, const char *value)
 esp_err_t nvs_set_blob(nvs_handle_t nvs, const char *key, const void *value, size_t len)
 {
     (void)nvs;
-    (void)key;
-    (void)value;
-    (void)len;
-    return ESP_ERR_NVS_NOT_ENOUGH_SPACE;
+    assert_string_equal(key, "ssh_secret");
+    if (is_full)
+        return ESP_ERR_NVS_NOT_ENOUGH_SPACE;
+    assert_true(len <= sizeof stored_secret);
+    memcpy(stored_secret, value, len);
+    stored_secret_len = len;
+    return ESP_OK;
 }
 
 esp_err_t nvs_get_u32(nvs_handle_t nvs, const char *key, uint32_t *out)
@@ -121,9 +135,10 @@ static int set_up(void **state)
 {
     (void)state;
     state_of_flash = ESP_OK;
-    initialized = false;
-    erased = 0;
+    initialized = is_full = false;
+    erased = commits = 0;
     stored_key[0] = 0;
+    stored_secret_len = 0;
     return 0;
 }
 
@@ -142,6 +157,29 @@ static void stores_and_reads(void **state)
     assert_int_equal(cmx_nvs_set("update_key", NULL), CMX_OK);
     assert_int_equal(cmx_nvs_get("update_key", text, sizeof text), CMX_ENOENT);
     assert_int_equal(cmx_nvs_count_boot(), 1);
+}
+
+/* The secret is created once. Another call neither replaces it nor pretends to have stored a new one. */
+static void creates_a_secret_once(void **state)
+{
+    const uint8_t first[CMX_PORT_SECRET_LEN] = {1}, second[CMX_PORT_SECRET_LEN] = {2};
+    uint8_t have[CMX_PORT_SECRET_LEN];
+
+    (void)state;
+    assert_int_equal(cmx_nvs_init(), CMX_OK);
+    assert_int_equal(nvs_secret_read(have), CMX_ENOENT);
+    is_full = true;
+    assert_int_equal(nvs_secret_create(first), CMX_ENOSPC);
+    assert_int_equal(nvs_secret_read(have), CMX_ENOENT);
+    is_full = false;
+    assert_int_equal(nvs_secret_create(first), CMX_OK);
+    assert_int_equal(commits, 1);
+    assert_int_equal(nvs_secret_create(second), CMX_EEXIST);
+    assert_int_equal(nvs_secret_read(have), CMX_OK);
+    assert_memory_equal(have, first, sizeof first);
+    stored_secret_len--; /* a secret of another length is an error, and not a missing one */
+    assert_int_equal(nvs_secret_read(have), CMX_EIO);
+    assert_int_equal(nvs_secret_create(second), CMX_EEXIST);
 }
 
 /* A partition that cannot be read is not erased, and its settings do not count as missing. Otherwise the device would
@@ -172,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(stores_and_reads, set_up),
+        cmocka_unit_test_setup(creates_a_secret_once, set_up),
         cmocka_unit_test_setup(keeps_what_it_cannot_read, set_up),
     };
 
