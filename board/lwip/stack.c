@@ -9,8 +9,8 @@
 #include "board/lwip/http_bridge.h"
 #include "board/lwip/sockets.h"
 #include "board/lwip/tap.h"
+#include "cmxsafe/core/ip.h"
 #include "cmxsafe/core/log.h"
-#include "cmxsafe/core/text.h"
 #include "lwip/netif.h"
 #include "lwip/tcpip.h"
 
@@ -26,32 +26,24 @@ struct addresses {
     bool has6;
 };
 
-/* Splits "ADDRESS/BITS". */
-static cmx_err split_prefix(const char *text, char *address, size_t cap, unsigned max, unsigned *bits)
+/* Reads "ADDRESS/BITS", with BITS above 0. False: text is anything else, or the address is of the other family. */
+static bool parse_prefix(const char *text, bool v4, struct cmx_ip *ip, uint32_t *bits)
 {
-    const char *slash = strchr(text, '/');
-    uint64_t n;
-
-    if (!slash || (size_t)(slash - text) >= cap || cmx_text_u64(slash + 1, 1, max, &n) != CMX_OK)
-        return CMX_EINVAL;
-    memcpy(address, text, (size_t)(slash - text));
-    address[slash - text] = '\0';
-    *bits = (unsigned)n;
-    return CMX_OK;
+    return strchr(text, '/') && cmx_ip_parse_prefix(ip, bits, text, strlen(text)) && *bits && cmx_ip_is_v4(ip) == v4;
 }
 
 static cmx_err parse4(const struct board_net *net, struct addresses *a, struct cmx_why *why)
 {
-    char text[INET_ADDRSTRLEN];
+    struct cmx_ip ip;
     struct in_addr dns;
-    unsigned bits;
+    uint32_t bits;
 
-    if (!net->address || split_prefix(net->address, text, sizeof text, 32, &bits) != CMX_OK ||
-        inet_pton(AF_INET, text, &a->address.addr) != 1)
+    if (!net->address || !parse_prefix(net->address, true, &ip, &bits))
         return cmx_why_fail(
             why, CMX_EINVAL,
             "[net] address: '%s' is not ADDRESS/BITS; give one, such as 10.0.0.2/24 (Debian's lwIP has no DHCP)",
             net->address ? net->address : "");
+    a->address.addr = ip.w[3];
     a->mask.addr = htonl(~0u << (32 - bits));
     if (net->gateway && inet_pton(AF_INET, net->gateway, &a->router.addr) != 1)
         return cmx_why_fail(why, CMX_EINVAL, "[net] gateway: '%s' is not an IPv4 address", net->gateway);
@@ -62,17 +54,17 @@ static cmx_err parse4(const struct board_net *net, struct addresses *a, struct c
 
 static cmx_err parse6(const struct board_net *net, struct addresses *a, struct cmx_why *why)
 {
-    char text[INET6_ADDRSTRLEN];
-    unsigned bits;
+    struct cmx_ip ip;
+    uint32_t bits;
 
     if (!net->address6)
         return CMX_OK;
     a->has6 = true;
     /* lwIP's on-link prefix is always 64 bits long. */
-    if (split_prefix(net->address6, text, sizeof text, 128, &bits) == CMX_OK && bits == 64 &&
-        inet_pton(AF_INET6, text, a->address6.addr) == 1)
-        return CMX_OK;
-    return cmx_why_fail(why, CMX_EINVAL, "[net] address6: '%s' is not ADDRESS/64", net->address6);
+    if (!parse_prefix(net->address6, false, &ip, &bits) || bits != 64)
+        return cmx_why_fail(why, CMX_EINVAL, "[net] address6: '%s' is not ADDRESS/64", net->address6);
+    memcpy(a->address6.addr, ip.w, sizeof ip.w);
+    return CMX_OK;
 }
 
 /* Reads the MAC address from board.ini. If it has none, computes a locally administered address from the TAP device's

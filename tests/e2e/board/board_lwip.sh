@@ -199,9 +199,12 @@ ok "all sessions leave a gateway that takes no new ones"
 "$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=dhcp 2>&1 | grep -q "not ADDRESS/BITS; give one, such as" || fail "dhcp is not refused"
 # wrong KEY VALUE REASON: expects that the board refuses the value of [net] KEY, and says why.
 wrong() { "$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=10.77.0.2/24 --set "net.$1=$2" 2>&1 | grep -qF "[net] $1: '$2' is not $3" || fail "$1 = $2"; }
-wrong address 10.77.0.2/33 ADDRESS/BITS
+for address in 10.77.0.2 10.77.0.2/ 10.77.0.2/0 10.77.0.2/33 fd00::2/24; do
+    wrong address "$address" ADDRESS/BITS
+done
 wrong gateway router "an IPv4 address"
 wrong dns ns.example "an IPv4 address"
+wrong address6 fd00::2 ADDRESS/64
 wrong address6 fd00::2/48 ADDRESS/64
 for mac in 02:00:00:00:00 02:00:00:00:00:01:02 02:00:00:00:00:0g 01:00:00:00:00:01 ' 2:00:00:00:00:01'; do
     wrong mac "$mac" "a unicast MAC address"
