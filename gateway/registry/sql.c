@@ -173,17 +173,17 @@ static bool copy_columns(sqlite3_stmt *stmt, const struct gw_sql_column *c)
     bool all_fit = true;
 
     for (int i = 0; c[i].text || c[i].number || c[i].flag || c[i].port; i++) {
-        bool fits = (size_t)sqlite3_column_bytes(stmt, i) < c[i].cap;
+        if (c[i].text) {
+            bool fits = (size_t)sqlite3_column_bytes(stmt, i) < c[i].cap;
 
-        if (c[i].text)
             snprintf(c[i].text, fits || c[i].fit == GW_SQL_CUT ? c[i].cap : 1, "%s", gw_sql_text(stmt, i));
-        else if (c[i].number)
+            all_fit &= fits || c[i].fit != GW_SQL_FAIL;
+        } else if (c[i].number)
             *c[i].number = sqlite3_column_int64(stmt, i);
         else if (c[i].flag)
             *c[i].flag = sqlite3_column_int(stmt, i) != 0;
         else
             *c[i].port = (uint16_t)sqlite3_column_int(stmt, i);
-        all_fit &= fits || c[i].fit != GW_SQL_FAIL;
     }
     return all_fit;
 }
