@@ -2071,7 +2071,7 @@ static void folder_is(const char *option, const char *variable, const char *expe
     assert_string_equal(g.dir, expected ? expected : "");
 }
 
-/* sshd and its helper need absolute paths. A folder that the operator named is never replaced by the default one. */
+/* A list keeps its elements when it grows, and when there is no memory for growing. */
 static void test_list(void **state)
 {
     struct cmx_mem_stats before, after;
@@ -2094,6 +2094,7 @@ static void test_list(void **state)
     assert_int_equal(after.live_bytes, before.live_bytes);
 }
 
+/* sshd and its helper need absolute paths. A folder that the operator named is never replaced by the default one. */
 static void test_folder(void **state)
 {
     char home[4096];
