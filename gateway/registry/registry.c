@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -494,66 +494,40 @@ cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)
     return err;
 }
 
-/* Opens and locks the file in which a backup is made; empties what a killed backup left there. Refuses a file of
- * another user, who could read or change the copy. Returns a descriptor, or -1. */
-static int open_backup(const char *new, struct cmx_why *e)
-{
-    /* VACUUM INTO accepts an empty file as its target. Create the file here, so that the copy is private from the
-     * start. */
-    int fd = open(new, O_CREAT | O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-    struct stat locked, named;
-
-    if (fd < 0) {
-        cmx_why_set(e, "can't create %s (%s)", new, strerror(errno));
-        return -1;
-    }
-    if (fstat(fd, &locked) != 0 || !S_ISREG(locked.st_mode) || locked.st_uid != geteuid() || locked.st_nlink > 1 ||
-        fchmod(fd, 0600) != 0) {
-        close(fd);
-        cmx_why_set(e, "%s is not a file of a former backup; remove it, or use a folder that only you can change", new);
-        return -1;
-    }
-    /* Another backup may have renamed the file before it was locked here. */
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &locked) == 0 && stat(new, &named) == 0 &&
-        locked.st_ino == named.st_ino && locked.st_dev == named.st_dev && ftruncate(fd, 0) == 0)
-        return fd;
-    close(fd);
-    cmx_why_set(e, "%s can't be locked; is another backup to this file running?", new);
-    return -1;
-}
-
 /* Gives the complete copy its name, unless there is a file of this name. */
-static bool name_backup(const char *new, const char *path)
+static bool name_backup(const char *temp, const char *path)
 {
     struct stat st;
 
-    if (renameat2(AT_FDCWD, new, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+    if (renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
         return true;
-    return errno == EINVAL && lstat(path, &st) != 0 && rename(new, path) == 0; /* the file system has no such call */
+    return errno == EINVAL && lstat(path, &st) != 0 && rename(temp, path) == 0; /* the file system has no such call */
 }
 
 /* The copy gets its name only when it is complete. SQLite does not sync the copy, so a power cut could otherwise leave
  * an incomplete one. */
 cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
-    char new[4200];
+    char temp[4200];
     struct stat st;
     cmx_err err;
     int fd;
 
-    if ((size_t)snprintf(new, sizeof new, "%s.new", path) >= sizeof new)
+    if ((size_t)snprintf(temp, sizeof temp, "%s.XXXXXX", path) >= sizeof temp)
         return cmx_why_fail(e, CMX_EINVAL, "the path of the copy is too long");
     if (lstat(path, &st) == 0)
         return cmx_why_fail(e, CMX_EEXIST, "%s exists; give the name of a new file", path);
-    fd = open_backup(new, e);
+    /* VACUUM INTO accepts an empty file as its target. Create the file here, so that the copy is private from the
+     * start. */
+    fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
-        return CMX_EPERM;
-    err = gw_sql_run(r, e, "VACUUM INTO ?", "t", new);
-    if (!err && (fsync(fd) != 0 || !name_backup(new, path)))
+        return cmx_why_fail(e, CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
+    err = gw_sql_run(r, e, "VACUUM INTO ?", "t", temp);
+    if (!err && (fsync(fd) != 0 || !name_backup(temp, path)))
         err = cmx_why_fail(e, CMX_EIO, "can't write %s (%s)", path, strerror(errno));
-    if (err)
-        unlink(new);
     close(fd);
+    if (err)
+        unlink(temp);
     return err;
 }
 
