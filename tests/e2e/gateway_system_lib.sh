@@ -46,6 +46,8 @@ serve_system() {
     wait_for 20 gw status || fail "the gateway does not come up"
 }
 server_pid() { gw status --json | jq -r .pid; }
+# judged: succeeds if the guard has checked the rules and the network, and found them as configured.
+judged() { gw status --json | json_is '.judge == ""'; }
 
 # as UID COMMAND: runs COMMAND as this local user, without supplementary groups.
 as() { local uid=$1; shift; setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }

@@ -102,8 +102,7 @@ for _ in $(seq 6); do
     sleep 0.5
 done
 mount -o remount,size="$size" /var/lib || fail "the disk stays full"
-sound() { gw status --json | json_is '.judge == ""'; }
-wait_for 15 sound || fail "the rules are not loaded again: $(gw status --json | jq .judge)"
+wait_for 15 judged || fail "the rules are not loaded again: $(gw status --json | jq .judge)"
 ok "with a full disk, access that has ended stays closed"
 
 # The policy requires evidence. The worker attests the device, and the grant takes effect. When the worker attests the device

@@ -55,7 +55,6 @@ wait_for 10 lost || fail "the lost folder run is not reported"
 gw init >/dev/null && wait_for 10 gw status || fail "init does not create the folder run again"
 ok "a control socket that was removed"
 wait_for 10 prints_no 5001 nft list table inet cmxsafe_host || fail "erin has dora's grant"
-judged() { gw status --json | json_is '.judge == ""'; }
 wait_for 10 judged || fail "the gateway does not report its rules as checked: $(gw status --json | jq .judge)"
 gw status --json | json_is '.counters.judge_repairs == 0' >/dev/null || fail "a change of accounts counts as a repair"
 userdel erin && gw grant --remove user:dora cam-17:81 >/dev/null || fail "grant --remove"

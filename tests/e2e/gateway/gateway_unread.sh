@@ -39,8 +39,7 @@ ok "without a registry for a minute, sessions and grants end"
 mv "$TMP/away.db" "$GW/registry.db" || fail "mv"
 wait_for 30 connected cam-17 || fail "cam-17 does not connect again"
 wait_for 30 gets 1234 http://cam-17.cmx:81/ one || fail "the grant does not count again"
-repaired() { gw status --json | json_is '.judge == ""'; }
-wait_for 20 repaired || fail "status reports trouble after the repair"
+wait_for 20 judged || fail "status reports trouble after the repair"
 ok "with the registry back, access is back"
 
 # A grant is removed from the registry, but not from the rules: the registry can be opened, but lacks a value that the
@@ -57,7 +56,7 @@ wait_for 10 logged "no grant is in force, .* for a minute: the registry lacks th
 ok "if a change can't come into force for a minute, grants end"
 
 sql "$GW/registry.db" "INSERT INTO meta(key, value) VALUES('link', '$LINK')" || fail "the link's addresses"
-wait_for 20 repaired || fail "status reports trouble after the repair"
+wait_for 20 judged || fail "status reports trouble after the repair"
 denied 1234 "http://[$A]:81/" || fail "the grant was not removed"
 gw grant user:1234 cam-17 >/dev/null && gets 1234 http://cam-17.cmx:81/ one || fail "no access with a new grant"
 ok "once the change is in force, access is back"
@@ -72,7 +71,7 @@ equal "$(grants)" 1 || fail "the rules do not have the removed grant, so the che
 wait_for 120 none_in_force || fail "a removed grant remains in force, because the rules can't be written"
 wait_for 10 ended || fail "the user's idle connection remains"
 umount "$GW/fleet.nft" || fail "umount"
-wait_for 20 repaired || fail "status reports trouble after the repair"
+wait_for 20 judged || fail "status reports trouble after the repair"
 denied 1234 "http://[$A]:81/" || fail "the grant was not removed"
 gw grant user:1234 cam-17 >/dev/null && gets 1234 http://cam-17.cmx:81/ one || fail "no access with a new grant"
 ok "if the rules can't be written for a minute, grants end"
