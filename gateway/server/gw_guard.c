@@ -214,6 +214,8 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
             gw_table_keep_found(&d->sides[i].table);
         if (network && read_network(d, &d->network_found))
             d->network_found = (struct gw_netstate){0}; /* makes the network count as changed */
+        /* Loading the rules empties the set of refusals. take_state reads the generation number again. */
+        (void)gw_refusals_report(d->g, d->sides[0].table.nft);
         err = load(d, network, e);
         if (err == CMX_EBUSY) /* a grant may have ended after the rules were rendered */
             err = load(d, network, e);

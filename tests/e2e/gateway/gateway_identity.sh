@@ -347,11 +347,26 @@ log=$GW/run/access/log
 [ ! -e "$log.1" ] || fail "the log is already in two files"
 line=$(grep -m 1 '"close"' "$log") || fail "no closed connection in the log"
 python3 -c 'import sys; open(sys.argv[1], "a").write((sys.argv[2] + "\n") * (int(sys.argv[3]) // len(sys.argv[2])))' "$log" "$line" $((8 << 20))
+# The guard loads the rules when it starts. It would not see a refusal that happens meanwhile.
+wait_for 20 judged || fail "the guard has not checked the rules: $(gw status --json | jq .judge)"
 denied 1235 http://cam-17.cmx:81/ || fail "a user without a grant"
 rotated() { [ -s "$log.1" ] && [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -lt 1000000 ]; }
 wait_for 20 rotated || fail "the access log is not rotated: $(ls -l "$GW/run/access")"
 gw access --json | tail -n 1 | json_is '.at_ms > 0' || fail "no access log after its rotation"
 ok "the access log is bounded, and survives a restart"
+
+# When the guard loads the rules again, the set of refused connections becomes empty. Before, the guard reports the
+# refusals in the set. The scenario holds the folder's lock, so that the guard waits to repair the network while a user is
+# refused.
+exec 9>>"$GW/apply.lock" && flock 9 || fail "the folder can't be locked"
+ip -6 rule delete pref 1129 || fail "the routing rule can't be removed"
+guard_waits() { ls -l "/proc/$GW_PID/fd" | grep -q apply.lock; }
+wait_for 20 guard_waits || fail "the guard does not wait for the lock"
+denied 1235 http://cam-17.cmx:83/ || fail "a user without a grant"
+flock -u 9 && exec 9>&-
+refused_there() { gw access --json | jq -s . | json_is 'any(.[]; .event == "denied" and .port == 83)'; }
+wait_for 20 refused_there || fail "a refusal is lost when the rules are loaded: $(gw access | tail -n 3)"
+ok "no refusal is lost when the guard loads the rules again"
 
 # Before the account of the user `late` is created, a device gets the address that is this user's identity. Neither the
 # user nor the device gets the grant of the user's group.
