@@ -87,7 +87,7 @@ int gw_change_begin(struct gw_change *x)
 /* Call it after the commit. Closes g. */
 static int apply_changes(struct gw *g, struct cmx_why *e)
 {
-    cmx_err err = gw_apply_change(g, false, e);
+    cmx_err err = gw_apply_change(g, NULL, e);
 
     gw_folder_close(g);
     if (!err)

@@ -14,6 +14,7 @@
 
 #define CONFIRM_MS 5000           /* interval between queries to PostgreSQL if nothing changes */
 #define CHECK_MS (10 * 60 * 1000) /* interval between comparisons of the tables of rights */
+#define REST_MS 60000             /* wait before the next attempt to apply what access does not depend on */
 #define RETRY_MIN_MS 500
 #define RETRY_MAX_MS 8000
 
@@ -23,11 +24,11 @@ struct follower {
     char url[GW_REGISTRY_URL_MAX];
     enum gw_shared_check check; /* tables that the next check compares */
     uint64_t checked_ms;
-    uint64_t retry_ms;                  /* the wait after a failure; 0: none */
-    int wait_ms;                        /* longest wait for the next change */
-    bool unapplied;                     /* the copy has changes that were not applied yet */
-    bool incomplete;                    /* access was applied, but something else was not, which was logged */
-    bool claims;                        /* the copy has claims that were not applied yet */
+    uint64_t retry_ms; /* the wait after a failure; 0: none */
+    int wait_ms;       /* longest wait for the next change */
+    bool unapplied;    /* the copy has changes that were not applied yet */
+    uint64_t rest_ms;  /* when to try again to apply what failed, but access does not depend on; 0: nothing */
+    bool claims;       /* the copy has claims that were not applied yet */
     char left_out[GW_COPY_WARNING_MAX]; /* the last message about rows that were left out */
 };
 
@@ -147,10 +148,10 @@ static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
 }
 
 /* Applies the copy in the same way as a command applies its change. Returns CMX_OK if access was applied but
- * something else was not, such as a link to another gateway; the next tick then tries again. */
+ * something else was not, such as a link to another gateway; this is tried again later. */
 static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
 {
-    struct cmx_why why = {0};
+    struct cmx_why rest = {0};
     cmx_err err;
 
     gw_folder_close(&f->g);
@@ -158,16 +159,17 @@ static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
     if (!err)
         err = gw_folder_lock(&f->g, e);
     if (!err)
-        err = gw_apply_change(&f->g, false, &why);
+        err = gw_apply_change(&f->g, &rest, e);
     f->unapplied = err != CMX_OK;
-    f->incomplete = f->incomplete && err;
-    if (!err || !f->g.locked)
-        return err;
-    err = gw_apply_change(&f->g, true, e);
-    if (!err && !f->incomplete)
-        gw_note("not all of the shared registry could be applied: %s", why.text);
-    f->incomplete = !err;
+    if (rest.text[0] && !f->rest_ms)
+        gw_note("not all of the shared registry could be applied: %s", rest.text);
+    f->rest_ms = rest.text[0] ? cmx_port_now_ms() + REST_MS : 0;
     return err;
+}
+
+static bool rest_is_due(const struct follower *f)
+{
+    return f->rest_ms && cmx_port_now_ms() >= f->rest_ms;
 }
 
 static void choose_wait(struct follower *f)
@@ -194,7 +196,7 @@ static cmx_err follow(struct follower *f, const char *url, struct cmx_why *e)
         err = remove_ended(f, e);
     if (!err)
         err = gw_copy_confirm(&f->g, e);
-    if (!err && (f->unapplied || f->g.registry.stale))
+    if (!err && (f->unapplied || f->g.registry.stale || rest_is_due(f)))
         err = apply_copy(f, e);
     else if (!err && (f->claims || f->retry_ms))
         err = gw_apply_claims(&f->g, e);

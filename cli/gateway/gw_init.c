@@ -284,7 +284,7 @@ static int finish(struct gw *g, const struct init_job *job, bool fresh, bool cre
 
     if (err && created)
         unlink(gw_path(g, "registry.db", path)); /* removes the incomplete gateway */
-    if (err || (confirmed && gw_copy_confirm(g, e)) || !gw_install(g, e) || gw_apply_change(g, false, e)) {
+    if (err || (confirmed && gw_copy_confirm(g, e)) || !gw_install(g, e) || gw_apply_change(g, NULL, e)) {
         gw_registry_rollback(&g->registry);
         gw_folder_close(g);
         return gw_fail("init failed", e);

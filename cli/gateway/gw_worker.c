@@ -272,7 +272,7 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
     w->decided_ms = 0;
     for (struct known *k = w->devices; k; k = k->next)
         k->decided = false;
-    return changed && !err ? gw_apply_change(&w->g, false, e) : err;
+    return changed && !err ? gw_apply_change(&w->g, NULL, e) : err;
 }
 
 /* ---- devices that are away ---- */

@@ -306,7 +306,8 @@ static void remove_temporary(const struct gw *g)
     gw_file_remove_temporary(g->dir, names, GW_COUNT(names));
 }
 
-static cmx_err apply(struct gw *g, bool only_access, struct cmx_why *e)
+/* rest: as for gw_apply_change. */
+static cmx_err apply(struct gw *g, struct cmx_why *rest, struct cmx_why *e)
 {
     struct gw_allowed_list allowed;
     cmx_err unread;
@@ -324,9 +325,10 @@ static cmx_err apply(struct gw *g, bool only_access, struct cmx_why *e)
 
         if (skip)
             remove_stale_rules(g, &steps[i].file);
-        if (err && only_access && steps[i].optional)
-            gw_note("%s", now.text);
-        else if (err && !first) {
+        if (err && rest && steps[i].optional) {
+            if (!rest->text[0])
+                *rest = now;
+        } else if (err && !first) {
             first = err;
             *e = now;
         }
@@ -337,12 +339,17 @@ static cmx_err apply(struct gw *g, bool only_access, struct cmx_why *e)
 
 cmx_err gw_apply(struct gw *g, struct cmx_why *e)
 {
-    return apply(g, false, e);
+    return apply(g, NULL, e);
 }
 
 cmx_err gw_apply_access(struct gw *g, struct cmx_why *e)
 {
-    return apply(g, true, e);
+    struct cmx_why rest = {0};
+    cmx_err err = apply(g, &rest, e);
+
+    if (rest.text[0])
+        gw_note("%s", rest.text);
+    return err;
 }
 
 cmx_err gw_apply_check(struct gw *g, struct cmx_why *e)
@@ -358,13 +365,13 @@ cmx_err gw_apply_check(struct gw *g, struct cmx_why *e)
     return err;
 }
 
-cmx_err gw_apply_change(struct gw *g, bool only_access, struct cmx_why *e)
+cmx_err gw_apply_change(struct gw *g, struct cmx_why *rest, struct cmx_why *e)
 {
     struct cmx_why now = {0};
     cmx_err err;
 
     gw_folder_unsettle(g);
-    err = apply(g, only_access, e);
+    err = apply(g, rest, e);
     if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) { /* CMX_ECLOSED: no gateway is running */
         err = CMX_EPERM;
         *e = now;

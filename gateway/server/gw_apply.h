@@ -11,14 +11,15 @@ bool gw_apply_is_up(const struct gw *g);
  * continues with the next one, and returns the first error at the end. */
 CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
 
-/* Like gw_apply, but ignores errors of steps on which access does not depend: the links to other gateways and
+/* Like gw_apply, but only logs errors of steps on which access does not depend: the links to other gateways and
  * /etc/hosts. */
 CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
 
 /* Call this with the gateway's lock held, after a change of the registry was committed. Applies the registry like
- * gw_apply or, with only_access, like gw_apply_access, and then makes the running gateway check its sessions, even if
- * applying failed. After an error, gw_expiry_tick tries again while the gateway runs. */
-CMX_MUST_USE cmx_err gw_apply_change(struct gw *g, bool only_access, struct cmx_why *e);
+ * gw_apply, and then makes the running gateway check its sessions, even if applying failed. rest: receives the first
+ * error of a step on which access does not depend, which then is no failure; NULL: it is a failure. After an error,
+ * gw_expiry_tick tries again while the gateway runs. */
+CMX_MUST_USE cmx_err gw_apply_change(struct gw *g, struct cmx_why *rest, struct cmx_why *e);
 
 /* Checks whether the registry could be applied: opens it and reads everything on which the rules depend, but applies
  * nothing. An error means that no change of the registry can come into force until its cause is removed. g's registry

@@ -62,6 +62,7 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
                       struct cmx_why *e)
 {
     struct cmx_why now = {0};
+    struct cmx_why rest = {0};
     cmx_err applied;
     cmx_err err;
 
@@ -78,7 +79,9 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
         *changed = *n || g->unsettled || (due && (err || g->registry.sharing));
     }
     if (*changed) {
-        applied = gw_apply_change(g, true, &now);
+        applied = gw_apply_change(g, &rest, &now);
+        if (rest.text[0])
+            gw_note("%s", rest.text);
         x->closed = !applied && g->registry.stale;
         if (applied && !err) {
             *what = "the registry can't be applied";
