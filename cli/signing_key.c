@@ -23,8 +23,6 @@
 #include "port/linux/cli.h"
 #include "port/linux/file_read.h"
 
-#define STORE_BLOCKS_MAX 8 /* how many blocks of a file are searched for the key */
-
 /* The PIN is removed from the URI, because a library may print the URI. The PIN is supplied when the library requests
  * it. */
 struct place {
@@ -74,18 +72,22 @@ static UI_METHOD *asker(const struct place *p)
 }
 
 /* Returns the first private key. A file may have other blocks before it: `openssl ecparam -genkey` writes the curve
- * first, which OSSL_STORE_load reports as an error. */
-static EVP_PKEY *from_store(struct place *p, const UI_METHOD *ask)
+ * first. Such a block would be an error if a private key were expected. After an error, such as a wrong PIN, tries
+ * nothing more, because a token counts wrong PINs. */
+static EVP_PKEY *from_store(struct place *p, const UI_METHOD *ask, bool token)
 {
     OSSL_STORE_CTX *ctx = OSSL_STORE_open(p->uri, ask, p, NULL, NULL);
     EVP_PKEY *key = NULL;
 
     if (!ctx)
         return NULL;
-    (void)OSSL_STORE_expect(ctx, OSSL_STORE_INFO_PKEY);
-    for (int i = 0; i < STORE_BLOCKS_MAX && !key && !OSSL_STORE_eof(ctx); i++) {
+    if (token)
+        (void)OSSL_STORE_expect(ctx, OSSL_STORE_INFO_PKEY);
+    while (!key && !OSSL_STORE_eof(ctx)) {
         OSSL_STORE_INFO *info = OSSL_STORE_load(ctx);
 
+        if (!info && OSSL_STORE_error(ctx))
+            break;
         if (info && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
             key = OSSL_STORE_INFO_get1_PKEY(info);
         OSSL_STORE_INFO_free(info);
@@ -137,7 +139,7 @@ static EVP_PKEY *load(struct place *p, bool token)
 {
     UI_METHOD *own = p->pin[0] ? asker(p) : NULL;
     UI_METHOD *ask = own ? own : (UI_METHOD *)(uintptr_t)UI_OpenSSL();
-    EVP_PKEY *key = from_store(p, ask);
+    EVP_PKEY *key = from_store(p, ask, token);
 
     if (!key && token)
         key = from_engine(p, ask);
