@@ -268,18 +268,19 @@ def add_commands(commands):
                             "device's token against the reference values of a manifest instead. The exit status is 0 only if "
                             "every check passed.")
     p.set_defaults(run=run, command="attest")
-    p.add_argument("--url", type=url_option, default="http://127.0.0.1:8888", help="the device's attestation service (default: %(default)s)")
+    p.add_argument("--url", type=url_option, not_with="--compute --token", default="http://127.0.0.1:8888",
+                   help="the device's attestation service (default: %(default)s)")
     p.add_argument("--key", type=Path, metavar="FILE", help="the device's 32-byte hardware key; without it, private_key.bin")
     p.add_argument("--attest-key", type=Path, metavar="FILE",
                    help="verify signed evidence with the attestation key in FILE, from 'cmxsafe-tools identity public'; the "
                         "hardware key is not needed")
     p.add_argument("--image", type=Path, metavar="FILE", help="the expected content of flash; without it, firmware.bin")
-    p.add_argument("--at", type=number_option(), metavar="OFFSET", default=ATTEST_START,
+    p.add_argument("--at", type=number_option(), not_with="--evidence", metavar="OFFSET", default=ATTEST_START,
                    help="where in flash the image begins (default: 0x10000)")
     p.add_argument("--challenge", metavar="TEXT", help="1 to 512 bytes; without it, 32 random hex digits")
     p.add_argument("--ranges", metavar="LIST", help="such as 0x10000-0x200000,0x8000-0x9000; without it, everything from "
                                                     "0x10000")
-    p.add_argument("--locate", action="store_true", help="after a mismatch, find the 4 KB chunks that differ")
+    p.add_argument("--locate", action="store_true", not_with="--compute", help="after a mismatch, find the 4 KB chunks that differ")
     p.add_argument("--compute", action="store_true", help="print the expected value without contacting a device")
     p.add_argument("--evidence", action="store_true", help="request evidence (an Entity Attestation Token)")
     p.add_argument("--manifest", type=Path, metavar="FILE", help="reference values from 'image manifest'")
@@ -292,5 +293,5 @@ def add_commands(commands):
                    help="verify this saved token instead of asking a device; needs --nonce")
     p.add_argument("--save", type=Path, metavar="FILE", help="save the token")
     p.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
-    p.add_argument("--timeout", type=number_option(1, 3600), metavar="SECONDS", default=30,
+    p.add_argument("--timeout", type=number_option(1, 3600), not_with="--compute --token", metavar="SECONDS", default=30,
                    help="time limit for each step of the exchange (default: %(default)s)")

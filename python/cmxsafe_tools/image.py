@@ -161,8 +161,8 @@ def add_commands(commands):
     p.add_argument("image", type=Path, metavar="IMAGE")
     p.add_argument("--key", required=True, action="append", type=Path, metavar="PUBLIC",
                    help="a file with a public key, PEM or hex; at most two")
-    p.add_argument("--chip", metavar="NAME", help="the device's chip, such as esp32c3; without it, any chip")
-    p.add_argument("--min-secure-version", type=number_option(), default=0, metavar="N",
+    p.add_argument("--chip", not_with="--opaque", metavar="NAME", help="the device's chip, such as esp32c3; without it, any chip")
+    p.add_argument("--min-secure-version", type=number_option(), not_with="--opaque", default=0, metavar="N",
                    help="the lowest secure version that the device accepts")
     p.add_argument("--opaque", action="store_true", help="treat IMAGE as a plain file, not as an ESP-IDF image")
 

@@ -14,6 +14,31 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
+    def add_argument(self, *names, not_with="", or_empty=False, **kwargs):
+        """not_with: options, separated by blanks: beside one of them this option would have no effect, so it is refused. or_empty: an
+        empty text has a meaning; otherwise it is refused, because it may come from `"$NAME"` of a variable that is not set."""
+        action = super().add_argument(*names, **kwargs)
+        action.not_with, action.or_empty = not_with.split(), or_empty
+        return action
+
+    def parse_known_args(self, args=None, namespace=None):
+        self.given = {}
+        result = super().parse_known_args(args, namespace)
+        for name, action in self.given.items():
+            for other in action.not_with:
+                if other in self.given:
+                    self.error(f"{name} can't be used with {other}")
+        return result
+
+    def _get_values(self, action, arg_strings):
+        """argparse calls this for each argument of the command line."""
+        name = action.option_strings[0] if action.option_strings else None
+        if "" in arg_strings and not getattr(action, "or_empty", True):  # a subcommand, with all that follows it, has no or_empty
+            self.error(f"{name or 'an argument'} is empty")
+        if name:
+            self.given[name] = action
+        return super()._get_values(action, arg_strings)
+
     def error(self, message):
         report(f"{message}; see '{self.prog} --help'")
         self.exit(USAGE)

@@ -267,6 +267,8 @@ def check_options(args):
         raise UsageError("give NAME or --batch")
     if args.manifest and not (args.enroll or args.evidence_url):
         raise UsageError("--manifest needs --enroll or --evidence-url")
+    if args.evidence_url and not args.manifest:
+        raise UsageError("--evidence-url needs reference values: --manifest FILE")
 
 
 def read_answer():
@@ -415,8 +417,8 @@ def add_commands(commands):
                    help="how cmxsafe is run at the gateway (default: %(default)s)")
     p.add_argument("--ssh-config", type=Path, metavar="FILE", help="ssh reads FILE instead of your configuration (ssh -F)")
     p.add_argument("--ports", default="81,8989,8888", metavar="LIST", help="its services (default: %(default)s)")
-    p.add_argument("--direct", default="", metavar="LIST", help="services behind the gateway that it may reach: HOST:PORT,...")
-    p.add_argument("--group", default="", metavar="NAME", help="the device's group, for grants, policies and rollouts")
+    p.add_argument("--direct", default="", or_empty=True, metavar="LIST", help="services behind the gateway that it may reach: HOST:PORT,...")
+    p.add_argument("--group", default="", or_empty=True, metavar="NAME", help="the device's group, for grants, policies and rollouts")
     p.add_argument("--contexts", type=contexts, metavar="LIST",
                    help="contexts in addition to the firmware's own: LOCAL[:REMOTE][+high_bw],...")
     p.add_argument("--update-key", type=update_key, metavar="HEX",

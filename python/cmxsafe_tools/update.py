@@ -280,7 +280,7 @@ def add_commands(commands):
     p.add_argument("--port", type=number_option(1, 65535), metavar="N",
                    help="the update service's port, to which the gateway connects; without it, 8989")
     p.add_argument("--url", type=url_option, help="reach the service directly; without --gateway and --url, http://127.0.0.1:8989")
-    p.add_argument("--wait", type=number_option(1, 86400), default=400, metavar="SECONDS",
+    p.add_argument("--wait", type=number_option(1, 86400), not_with="--no-wait", default=400, metavar="SECONDS",
                    help="how long to wait for restart and confirmation (default: %(default)s)")
     p.add_argument("--no-wait", action="store_true", help="only upload")
     p.add_argument("--opaque", action="store_true", help="IMAGE is not an ESP-IDF image, but for example a Linux device's bundle")

@@ -50,12 +50,13 @@ ends 2 "'2x' is not a number from 0 to 4294967295" attest --at 2x
 ends 2 "'0' is not a number from 1 to 3600" attest --timeout 0
 ends 2 "'4GB' is not a size such as 4MB" image manifest --end 4GB app.bin
 for mask in 1-2 2-1=x 1-2,3-4=x 1-2=; do ends 2 "'$mask' is not BEGIN-END=NAME" image manifest --mask "$mask" app.bin; done
-for url in "" host https://host http:// 'http://[' http://host:99999 http://host:0 'http://h st' http://hüte "http://$(printf 'a%.0s' {1..70})" http://h/?q; do
+for url in host https://host http:// 'http://[' http://host:99999 http://host:0 'http://h st' http://hüte "http://$(printf 'a%.0s' {1..70})" http://h/?q; do
     ends 2 "is not a URL of the form http://HOST[:PORT]" attest --url "$url"
     ends 2 "is not a URL of the form http://HOST[:PORT]" update --url "$url" app.bin
     ends 2 "is not a URL of the form http://HOST[:PORT]" update --attest-key private_key.bin --attest-url "$url" app.bin
 done
 ends 2 "--attest-key can't be used with --no-wait" update --no-wait --attest-key private_key.bin app.bin
+ends 2 "--evidence-url needs reference values: --manifest FILE" provision cam-1 --chip esp32c3 --virt efuse --settings file --evidence-url http://127.0.0.1:8888
 ends 2 "--attest-url needs --attest-key" update --attest-url http://127.0.0.1:8888 app.bin
 for option in --device --ssh-config --port; do ends 2 "--device, --port and --ssh-config need --gateway" update $option 1 app.bin; done
 ends 2 "--image, --ranges and --challenge can't be used with --evidence" attest --evidence --manifest manifest --image app.bin

@@ -20,6 +20,10 @@ both() {
 }
 same() { both "$@"; [ "$status" = 0 ] || { cat err.c; fail "$*: exit status $status"; }; }
 refused() { both "$@"; [ "$status" = 1 ] || fail "$*: exit status $status"; }
+misused() { # misused TEXT ARGUMENT...: both refuse the command line with this text
+    both "${@:2}"
+    [ "$status" = 2 ] && grep -qF -- "$1" err.c || { cat err.c; fail "${*:2}: exit status $status"; }
+}
 
 # The tools run on Windows, so they may import no module that only Unix has.
 lacks -rE '^ *(import|from) (fcntl|grp|mmap|posix|pty|pwd|resource|syslog|termios|tty)\b' "$ROOT/python/cmxsafe_tools" || fail "a module that Windows lacks"
@@ -125,6 +129,29 @@ refused attest --url "$URL" --evidence --manifest manifest --nonce "$nonce"
 stop_board
 refused attest --url "$URL" --challenge c --image nothing.bin
 ok "attest: the value of /hash, MACed and signed evidence"
+
+# An empty value and an option that would have no effect: without --gateway the evidence may come through any gateway.
+for option in gateway session nonce token save attest-key manifest; do misused "--$option is empty" attest --evidence --manifest manifest --nonce "$nonce" --token token --$option ""; done
+for option in gateway device ssh-config attest-key; do misused "--$option is empty" update a.bin --$option=; done
+for command in "image info" "image verify --key k.hex" update; do
+    # shellcheck disable=SC2086
+    misused "an argument is empty" $command ""
+done
+for option in "--url $URL" "--timeout 3"; do
+    # shellcheck disable=SC2086
+    misused "${option% *} can't be used with --token" attest --evidence --manifest manifest --nonce "$nonce" --token token $option
+done
+for option in "--url $URL" "--timeout 3" --locate; do
+    # shellcheck disable=SC2086
+    misused "${option% *} can't be used with --compute" attest --compute --challenge c $option
+done
+misused "--at can't be used with --evidence" attest --evidence --manifest manifest --at 0x10000
+for option in "--chip esp32" "--min-secure-version 1"; do
+    # shellcheck disable=SC2086
+    misused "${option% *} can't be used with --opaque" image verify --key k.hex --opaque $option plain.signed
+done
+misused "--wait can't be used with --no-wait" update --no-wait --wait 3 a.bin
+ok "command lines that are refused"
 
 # Compares the common output of both programs with golden files, so that a change to both programs at once is noticed.
 cp "$ROOT"/tests/golden/desk/* .
