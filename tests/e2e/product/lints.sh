@@ -59,6 +59,7 @@ violate function-size src/cmxsafe/core/erased.c "static void bad(void)\n{\n$(lin
 violate map docs/ARCHITECTURE.md 'Made by `proxy/nowhere.c`.'
 violate map gateway/newpart/part_new.c '/* A folder that the map does not have. */'
 violate named-files src/cmxsafe/core/backoff.c '/* see backof.c */'
+sed -i '1s/notify\.h/notif.h/' port/linux/notify.h && violate named-files port/linux/notify.h ''
 violate once src/cmxsafe/core/backoff_bad.h '/* backoff_bad.h - a header without a guard. */'
 violate headers src/cmxsafe/core/backoff_new.h '#pragma once'
 violate headers src/cmxsafe/core/backoff_new.c '#include <stdio.h>\n#include "cmxsafe/core/backoff_new.h"'
@@ -89,6 +90,8 @@ violate module src/cmxsafe/proxy/lookup.c "$(body 'cmx_crc32_esp(0, 0);')"
 violate module src/cmxsafe/proxy/part/part.c '#include "cmxsafe/ota/service.h"'
 violate module src/cmxsafe/shiny/shiny.c '/* A folder without rules. */'
 violate module board/run.c '#include "gateway/registry/csv.h"'
+violate module src/cmxsafe/device/claim.c '#include "cmxsafe/esp/device_esp.h"'
+violate module src/sm.h '#include "cmxsafe/isolation/policy.h"'
 violate include-path src/cmxsafe/ota/crc32.c '#include "range.h"'
 violate include-path src/cmxsafe/core/ip.c '#include <cmxsafe/proxy/proxy.h>'
 violate include-path src/cmxsafe/core/json.c '#define HEADER <libssh/libssh.h>\n#include HEADER'
@@ -124,11 +127,15 @@ violate one-place src/cmxsafe/identity/own_key.c "$(body 'cmx_hmac_update(h, "se
 violate one-place agent/wiring.c "$(body 'fputs("{\\"a\\":1}", f);')"
 violate one-place agent/agent_attest.c "$(body 'fprintf(f, "\\"%s\\":%u", a, b);')"
 violate one-place board/run.c '#include <ini.h>'
+violate one-place board/board_config.c "$(body "if (*s == '#' || *s == ';') return;")"
 violate one-place board/boot.c "$(body 'secure_getenv("NOTIFY_SOCKET");')"
 violate one-place gateway/server/gw_note.c "$(body 'if (*s < 0x20) *s = 32;')"
 violate one-place gateway/server/gw_peer.c "$(body 'isprint(*s);')"
 violate one-place agent/agent_check.c 'static int bad(char *why, size_t cap)\n{\n}'
 violate one-place src/cmxsafe/esp/ota_esp.c "$(body 'ESP_LOGI("x", "y");')"
+violate one-place src/cmxsafe/esp/device_esp.c "$(body 'ESP_LOG_LEVEL(1, "x", "y");')"
+violate one-place port/linux/notify.c ''
+sed -i 's/NOTIFY_SOCKET/NOTIFY_ADDRESS/' port/linux/notify.c # the pattern no longer finds the code that it is for
 violate one-place agent/isolation/nft_ruleset.c 'static const char rule[] = "ct state established accept";'
 
 violate state src/cmxsafe/proxy/relay.c "$(body 'x->phase = RELAY_DEAD;')"
@@ -142,7 +149,8 @@ violate state src/cmxsafe/proxy/probe.c 'static void bad_set_state(struct probe 
 git add -A
 ! bash scripts/check_style.sh >"$TMP/style.log" 2>&1 || fail "check_style.sh accepts all violations"
 while IFS=$'\t' read -r rule file; do
-    grep -qE "^$rule: .*${file//./\\.}" "$TMP/style.log" || grep -qE "^$rule: .*${file%.*}" "$TMP/style.log" || { echo "$rule: check_style.sh accepts the violation in $file"; missed=1; }
+    [ "$rule" != duplicate-name ] || file=${file%.*} # this rule names files without their endings
+    grep -qE "^$rule: .*${file//./\\.}\b" "$TMP/style.log" || { echo "$rule: check_style.sh accepts the violation in $file"; missed=1; }
 done <"$TMP/expected"
 restore
 [ -z "${missed:-}" ] || fail "check_style.sh accepts violations"
@@ -171,7 +179,6 @@ ok "check_tests.sh"
 # check_language.sh finds a phrase in a source file, a document and a script. Each phrase in its list is a valid regular
 # expression.
 for file in src/cmxsafe/version.h docs/PORTING.md scripts/lib.sh; do
-    sed -i "\\|^$file\$|d" scripts/language_exceptions.txt
     echo "# the caller is to""ld of it" >>"$file"
     ! bash scripts/check_language.sh >"$TMP/language.log" 2>&1 && grep -q "$file.*told" "$TMP/language.log" || fail "check_language.sh accepts a phrase in $file"
     restore
