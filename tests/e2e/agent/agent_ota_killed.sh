@@ -38,7 +38,7 @@ is() { [ "$(get "$1")" = "$2" ]; }
 boot() { export CMXSAFED_BOOT_ID=boot-$1; start_agent; } # boot N: starts the agent in the machine's boot N
 called() { [ "$(grep -cx "$1" calls)" -ge "${2:-1}" ]; }
 upload() { curl -sS -m 60 -o answer -w '%{http_code}' -F "update=@$1.signed" "$URL/update"; }
-runners() { pgrep -r R,S,D -g "$(ps -o pgid= $$ | tr -d ' ')" -x cmxsafed | grep -vx "$AGENT"; } # prints the two processes that can run hooks: a parent and its child
+runners() { pgrep -r R,S,D -f "^$BIN/cmxsafed -c $CONF\$" | grep -vx "$AGENT"; } # prints the two processes that can run hooks: a parent and its child
 runner() { # prints the one of them that runs the hooks: the child, or the only one that is left
     local all pid
     all=$(runners)
