@@ -161,7 +161,7 @@ static cmx_err platform_identity(struct gw_registry *r, const struct gw_fleet *f
 {
     struct gw_key k = {0};
     char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX + 2] = "";
-    cmx_err err = gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_TEXT(line)),
+    cmx_err err = gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_ID(line)),
                              "SELECT k.type || ' ' || k.blob FROM key k JOIN consumer c ON c.id = k.consumer WHERE"
                              " c.kind = 'platform' AND c.name = ? ORDER BY k.added, k.fingerprint LIMIT 1",
                              "t", name);
