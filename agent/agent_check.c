@@ -105,6 +105,6 @@ int agent_check(const char *config_file, bool as_unit)
     else if ((user = getpwnam(unit.user)) == NULL)
         why = "the user of cmxsafed.service does not exist";
     if (as_unit && why)
-        return cli_fail("--unit", why, "leave out --unit to check as the present user");
+        return cli_fail("--unit", why, "leave out --unit to check as the current user");
     return units && user ? check_as_unit(config_file, &unit, user) : check_here(config_file, NULL);
 }

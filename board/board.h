@@ -40,8 +40,8 @@ CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 
 /* ---- hardware.c: the eFuse, and the secret that a device without a hardware key stores ---- */
 
-/* Opens the hardware key and passes the facts about the chip to attestation. Call it before the application starts, in
- * the board's folder. A board without a usable key still runs; the log says why the key is unusable. */
+/* Opens the hardware key and passes the facts about the chip to attestation. Call this before the application starts,
+ * in the board's folder. A board without a usable key still runs; the log says why the key is unusable. */
 void board_hardware_open(const struct board_config *config);
 void board_hardware_close(void); /* call it after everything else has ended */
 
@@ -73,7 +73,7 @@ CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[CMX_PARTITION_TABLE_LEN], uin
 CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, const char *version,
                                          size_t *len);
 
-/* Boots as ESP-IDF's bootloader does, from the flash of port.h: decides about a pending image, chooses a slot and
- * checks its image. Then passes slots and chip to the update service. Errors are logged. CMX_ENOENT: there is no whole
- * image. */
+/* Boots as ESP-IDF's bootloader does, from the flash of port.h: starts a new image on trial or gives up one that
+ * restarted unconfirmed, chooses a slot and checks its image. Then passes slots and chip to the update service. Errors
+ * are logged. CMX_ENOENT: no slot holds a valid image for this chip. */
 CMX_MUST_USE cmx_err board_boot(const struct board_config *config);

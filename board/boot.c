@@ -41,7 +41,7 @@ cmx_err board_boot(const struct board_config *config)
     }
     err = cmx_slots_flash_boot(&slots, chip_id, &report);
     if (err != CMX_OK) {
-        cmx_log(CMX_LOG_ERROR, TAG, "no slot holds a whole image for %s: %s", config->chip, cmx_err_text(err));
+        cmx_log(CMX_LOG_ERROR, TAG, "no slot holds a valid image for %s: %s", config->chip, cmx_err_text(err));
         return err;
     }
     cmx_log(CMX_LOG_INFO, TAG, "%s, flash of %u KB, %s %s at 0x%06x%s", config->chip,

@@ -474,7 +474,7 @@ static bool began_before(struct update *u, int *rc)
 
     u->now = *now;
     if (strcmp(now->version, u->version) == 0) {
-        u->before.boot[0] = '\0'; /* so that the present boot counts as the restart into the new image */
+        u->before.boot[0] = '\0'; /* so that the current boot counts as the restart into the new image */
         *rc = CLI_OK;
     } else if (restarted && now->rolled_back && strcmp(now->rolled_back_version, u->version) == 0) {
         *rc = rolled_back(u);

@@ -50,7 +50,7 @@ export function rename(device) {
 export function rotate(device) {
     confirmChange({
         title: `Replace the key of ${device.name}`,
-        what: ["Sessions under the present key end at once, and that key can never be used again.",
+        what: ["Sessions under the current key end at once, and that key can never be used again.",
                "Name, address, ports and grants stay.", "The device connects again only with the new key."],
         fields: [KEY],
         command: v => ({ args: ["rotate", device.name, "--key", "-"], input: v.key || "KEY" }),
@@ -159,7 +159,7 @@ export async function update(device) {
     confirmChange({
         title: `Update ${device.name}`,
         what: ["The image is sent to the device, which checks it, restarts into it and confirms it.",
-               "If the new image cannot reach this gateway, the device goes back to the present one by itself.",
+               "If the new image cannot reach this gateway, the device goes back to the current one by itself.",
                "Keep this page open until it has ended."],
         fields,
         command: v => ({ args: ["update", device.name, "--json", "--", ...updateOptions(v)] }),

@@ -73,7 +73,7 @@ function upload() {
 
 const setKey = () => confirmChange({
     title: "Set the update key",
-    what: ["From now on, an image must be signed with this key, or it is refused.", "The key replaces the present one. Devices keep the key that their own configuration names."],
+    what: ["From now on, an image must be signed with this key, or it is refused.", "The key replaces the current one. Devices keep the key that their own configuration names."],
     fields: [{ name: "key", label: "Public key", rows: 5, required: true, hint: "PEM or hex, as 'cmxsafe image key' prints it." }],
     command: v => ({ args: ["image", "key", "-"], input: v.key || "KEY" }),
     verb: "Set the key", done: () => { reread(); },

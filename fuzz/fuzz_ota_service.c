@@ -203,7 +203,7 @@ static void new_board(void)
 }
 
 /* Updates `expected` after a step. If the service reports that the new image is ready, the next start must run the new
- * image; otherwise it must run the present one. After a flash fault, either image may run. */
+ * image; otherwise it must run the current one. After a flash fault, either image may run. */
 static void expect(void)
 {
     int e = expected;

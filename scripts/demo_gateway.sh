@@ -41,7 +41,7 @@ product_gateway() {
     for c in stream ota attest; do BOARD_GATEWAY+=(--set "context $c.remote_address=$address"); done
 }
 
-# Ends the gateway's network and waits for the gateway's processes. Call it after the demo's own processes have ended.
+# Ends the gateway's network and waits for the gateway's processes. Call this after the demo's own processes have ended.
 end_product_gateway() {
     gw net down >/dev/null 2>&1
     echo $$ >/sys/fs/cgroup/cgroup.procs

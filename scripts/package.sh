@@ -27,7 +27,8 @@ export SOURCE_DATE_EPOCH
 work=$(mktemp -d "$CMX_ROOT/build/package.XXXXXX")
 trap 'umount -l "$work/root" 2>/dev/null || :; rm -rf "$work"' EXIT
 
-# copy_source DIR: copies the files of the tree, as git lists them, with the version and the time in debian/changelog.
+# copy_source DIR: copies the files that git tracks to DIR; outside a clone, all files except build*. Writes the version
+# and the time into DIR/debian/changelog, and gives all files in DIR this time.
 copy_source() {
     mkdir -p "$1"
     { git ls-files -z 2>/dev/null || find . -path ./build\* -prune -o -type f -printf '%P\0'; } | xargs -0 cp -a --parents -t "$1"

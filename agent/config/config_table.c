@@ -32,8 +32,9 @@ const struct config_section config_sections[] = {
      .help = "The attestation service, with /hash and /evidence. Make it reachable with a context. May be left out.",
      .reload = CONFIG_REFUSED},
     {"ota", false, offsetof(struct agent_config, ota),
-     .help = "Updates over the air: a page and `POST /update` on the loopback; make them reachable with a context for "
-             "`port`. A command installs each verified upload. May be left out; `install` turns it on.",
+     .help = "The update service: a page and `POST /update` on loopback. Make it reachable with a context for `port`. "
+             "It runs "
+             "only if `install` is set, which is the command that installs each verified upload.",
      .reload = CONFIG_DELAYED},
     {"context", true, offsetof(struct agent_config, contexts),
      .help = "One service's declaration. `NAME` may contain letters, digits, '.', '_' and '-'. A reverse context makes "

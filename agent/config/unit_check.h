@@ -28,7 +28,7 @@ extern const char *const unit_drop_ins[];
  * drop-in replaces an earlier one of the same name. False: neither the unit nor a drop-in names a user. */
 bool unit_sandbox_read(struct unit_sandbox *s, const char *const *units, const char *const *drop_ins);
 
-/* Reports each file and port of c that this process cannot use. Reports isolation if this process cannot install rules.
- * Each report has the line of its key. If s is not NULL, takes the capabilities from s, and also reports files that the
- * unit's settings hide or protect. */
+/* Reports each file and port of c that this process cannot use, and isolation if this process cannot install rules.
+ * Each report names the line of the setting. If s is NULL, checks the capabilities of this process; otherwise checks
+ * those in s, and also reports files that the unit's settings hide or make read-only. */
 void unit_check(const struct agent_config *c, const struct unit_sandbox *s, struct config_report *r);

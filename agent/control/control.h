@@ -50,8 +50,8 @@ size_t control_polls(const struct control *c, struct pollfd *fds);
 /* True if control_serve needs to be called only when a descriptor is ready. False: it must be called every second. */
 bool control_rests(const struct control *c);
 
-/* Call it after poll: accepts and answers clients, drops clients that exceed CONTROL_CLIENT_MS, and creates the socket
- * again if it was removed. Never blocks. */
+/* Call this after poll: accepts and answers clients, drops clients that exceed CONTROL_CLIENT_MS, and creates the
+ * socket again if it was removed. Never blocks. */
 void control_serve(struct control *c, const struct pollfd *fds, size_t n, uint64_t now_ms);
 
 /* Removes the socket and frees c, which may be NULL. */

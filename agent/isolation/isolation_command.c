@@ -250,7 +250,7 @@ static pid_t start_guard(uint64_t seconds, int pending, const char *before)
     return pid;
 }
 
-/* Writes the ruleset that restores the present state, and checks it with a dry run, because nft 1.1 refuses some of its
+/* Writes the ruleset that restores the current state, and checks it with a dry run, because nft 1.1 refuses some of its
  * own listings. */
 static int write_way_back(struct nft *n, struct cmx_buf *before, const char **text)
 {

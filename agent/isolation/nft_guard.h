@@ -14,7 +14,7 @@
 
 struct nft_guard;
 
-/* Loads libnftables and joins the monitor. Call it before the agent confines itself. why: one sentence. CMX_ENOTSUP:
+/* Loads libnftables and joins the monitor. Call this before the agent confines itself. why: one sentence. CMX_ENOTSUP:
  * the library is missing; CMX_EPERM: the process lacks CAP_NET_ADMIN; CMX_EIO: netlink failed; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err nft_guard_open(struct nft_guard **out, struct cmx_why *why);
 void nft_guard_close(struct nft_guard *g); /* g may be NULL */

@@ -144,7 +144,7 @@ static cmx_err choose(struct cmx_slots_flash *s, const struct cmx_boot *boot, ui
         out->offset = r.offset;
         if (err == CMX_OK)
             return CMX_OK;
-        cmx_log(CMX_LOG_WARN, tag, "boot: no whole image at 0x%06x: %s", (unsigned)r.offset, cmx_err_text(err));
+        cmx_log(CMX_LOG_WARN, tag, "boot: no valid image at 0x%06x: %s", (unsigned)r.offset, cmx_err_text(err));
     }
     return CMX_ENOENT;
 }

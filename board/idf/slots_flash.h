@@ -26,7 +26,7 @@ CMX_MUST_USE cmx_err cmx_slots_flash_open(struct cmx_slots_flash *s);
 
 /* Boots as ESP-IDF's bootloader does: decides on pending images, chooses an image, checks all of it (chip id, checksum,
  * SHA-256, but not our signature), and falls back to another image. chip_id: the id of this board's chip.
- * CMX_ENOENT: no partition holds a whole image. */
+ * CMX_ENOENT: no partition holds a valid image. */
 CMX_MUST_USE cmx_err cmx_slots_flash_boot(struct cmx_slots_flash *s, uint16_t chip_id, struct cmx_boot_report *out);
 
 /* Fills out with the slots for the update service. s is borrowed; the boot step must have succeeded. */

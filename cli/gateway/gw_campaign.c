@@ -51,7 +51,7 @@ static cmx_err add_device(void *arg, const struct gw_device *d)
     return err;
 }
 
-/* Copies the image, and reads the copy's version. CLI_*; errors are printed. */
+/* Copies the image, and reads the copy's version. Returns CLI_*, and prints errors. */
 static int read_image(struct start_options *o, struct gw_campaign *c)
 {
     const struct gw_spool_source from = {.path = o->image, .most = UINT32_MAX};

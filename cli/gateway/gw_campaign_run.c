@@ -235,7 +235,7 @@ static cmx_err collect_attesting(void *arg, const struct gw_update *u)
 {
     struct settled *s = arg;
     struct settled_update x = {s->campaign, *u};
-    bool set_back = u->at > s->t->now; /* the clock was set back; storing the update sets u->at to the present time */
+    bool set_back = u->at > s->t->now; /* the clock was set back; storing the update sets u->at to the current time */
 
     if (u->state != GW_UPDATE_ATTESTING)
         return CMX_OK;

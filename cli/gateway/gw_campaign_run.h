@@ -20,7 +20,7 @@
 #define GW_CAMPAIGN_TRIES_MAX 5      /* an update fails after this many failed attempts on a connected device */
 #define GW_CAMPAIGN_EVIDENCE_S 600   /* an update fails if no evidence arrives in this time */
 #define GW_CAMPAIGN_RETRY_S 5        /* the wait before attempt N + 1 is N times this many seconds */
-#define GW_CAMPAIGN_CHILDREN_MAX 128 /* limit of running children, over all campaigns */
+#define GW_CAMPAIGN_CHILDREN_MAX 128 /* maximum number of running children, over all campaigns */
 
 struct gw_campaigns {
     struct gw_campaign_child *children; /* the running children */

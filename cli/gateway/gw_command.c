@@ -84,7 +84,7 @@ int gw_change_begin(struct gw_change *x)
     return x->status;
 }
 
-/* Call it after the commit. Closes g. */
+/* Call this after the commit. Closes g. */
 static int apply_changes(struct gw *g, struct cmx_why *e)
 {
     cmx_err err = gw_apply_change(g, NULL, e);

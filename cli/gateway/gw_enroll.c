@@ -13,7 +13,7 @@ static const char about[] =
     "clear their values. On a --simple gateway each port belongs to one device.";
 
 /* Sets d->address from the MAC, or to the given address. If neither is given, the device keeps its
- * present address; a new device gets an address derived from its key. A small deployment has no addresses. */
+ * current address; a new device gets an address derived from its key. A small deployment has no addresses. */
 static cmx_err set_address(const struct gw *g, struct gw_device *d, const struct gw_key *k, const char *address,
                            const char *mac, struct cmx_why *e)
 {

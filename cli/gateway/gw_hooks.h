@@ -4,8 +4,8 @@
 
 #include "gateway/folder/gw_folder.h"
 
-#define GW_HOOKS_QUEUE 256 /* limit of waiting events; further events are dropped and logged */
-#define GW_HOOKS_AT_ONCE 4 /* limit of programs that run at the same time */
+#define GW_HOOKS_QUEUE 256 /* maximum number of waiting events; further events are dropped and logged */
+#define GW_HOOKS_AT_ONCE 4 /* maximum number of programs that run at the same time */
 #define GW_HOOK_MAX_S 10   /* SIGALRM ends a program that takes longer */
 #define GW_HOOK_TEXT_MAX 700
 

@@ -101,7 +101,7 @@ static int image_key(int argc, char **argv)
     struct cli_line line =
         CLI_LINE("cmxsafe gateway image key", "[FILE [FILE]]",
                  "Sets the public key that the fleet's devices check updates with: PEM, or hex; - "
-                 "reads standard input. Two files name the present key and its successor. 'image add' "
+                 "reads standard input. Two files name the current key and its successor. 'image add' "
                  "then accepts only images that one of them signed. Without a file, it prints the "
                  "ids of the keys.",
                  0, CMX_OTA_KEYS_MAX, options);
@@ -402,7 +402,7 @@ static int image_list(int argc, char **argv)
     const struct cli_option options[] = {GW_DIR_OPTION(x.common), GW_JSON_OPTION(x.common)};
     struct cli_line line =
         CLI_LINE("cmxsafe gateway image list", "",
-                 "Lists the images that the gateway keeps, each checked with the present update key.", 0, 0, options);
+                 "Lists the images that the gateway keeps, each checked with the current update key.", 0, 0, options);
     struct listing l = {.g = &x.g};
     cmx_err err;
 

@@ -141,7 +141,7 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, stru
     if (strcmp(d.fingerprint, k.fingerprint) != 0) {
         job->former_keys++;
         fprintf(stderr,
-                "cmxsafe: note: %s: the file has a key that was replaced; the device keeps its present key %s\n",
+                "cmxsafe: note: %s: the file has a key that was replaced; the device keeps its current key %s\n",
                 d.name, d.fingerprint);
     }
     return CMX_OK;

@@ -4,7 +4,7 @@
 
 #include "gateway/folder/gw_folder.h"
 
-#define GW_INCIDENTS_MAX 64        /* limit of waiting incidents; further incidents are dropped */
+#define GW_INCIDENTS_MAX 64        /* maximum number of waiting incidents; further incidents are dropped */
 #define GW_INCIDENT_PAUSE_S 60     /* the same incident is written at most once in this many seconds */
 #define GW_INCIDENT_GRANT_S 604800 /* after a grant's end, attempts to use it are reported for this many seconds */
 /* Key in table meta. Its value is the number of seconds after which a device that is away is reported; 0: never. */

@@ -226,7 +226,7 @@ static cmx_err add_claim(void *arg, const char *address, const char *node, int64
     return CMX_OK;
 }
 
-/* Adds the numbers of each device, from "parties" in the running gateway's answer. */
+/* Counts the sessions, and sets each device's counters, from "parties" in the running gateway's answer. */
 static void add_traffic(struct fleet *l, const char *answer)
 {
     char name[GW_NAME_MAX];

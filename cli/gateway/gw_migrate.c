@@ -6,10 +6,9 @@
 
 static const char about[] =
     "Moves the registry to PostgreSQL, where several gateways share it, or back to a SQLite file of this gateway "
-    "alone. "
-    "The gateway may run meanwhile, and sessions stay. URL has libpq's form, such as "
-    "postgresql://cmxsafe@db.example/cmxsafe; "
-    "libpq handles passwords and TLS (passfile, service, sslmode). docs/SCALE_OUT.md describes both ways.";
+    "alone. The gateway can keep running, and its sessions stay connected. URL has libpq's form, such as "
+    "postgresql://cmxsafe@db.example/cmxsafe; libpq handles passwords and TLS (passfile, service, sslmode). "
+    "docs/SCALE_OUT.md describes both migrations.";
 
 static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_outcome *o, struct cmx_why *e)
 {

@@ -21,7 +21,7 @@ struct gw_reach {
 
 /* Adds the device if it is connected to another gateway and the operator has no active grant for it. g must be open. */
 CMX_MUST_USE cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d, struct cmx_why *e);
-/* Creates the grants, and waits until the other gateways have applied them. CLI_*; errors are printed. */
+/* Creates the grants, and waits until the other gateways have applied them. Returns CLI_*, and prints errors. */
 int gw_reach_open(struct gw_reach *r);
-/* Removes the grants, and frees the list. CLI_*; errors are printed. */
+/* Removes the grants, and frees the list. Returns CLI_*, and prints errors. */
 int gw_reach_close(struct gw_reach *r);

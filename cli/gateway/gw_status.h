@@ -5,7 +5,7 @@
 #include "cli/gateway/gw_fleet_ask.h"
 
 /* Sends a request, such as "status", to the running gateway. *answer: JSON without control characters, to be freed with
- * free(). CLI_*; errors are printed. */
+ * free(). Returns CLI_*, and prints errors. */
 int gw_status_ask(const struct gw *g, const char *request, char **answer);
 /* The requests that a command sends to the running gateway and to the other gateways of the fleet, and the function
  * that prints the answers. */
@@ -14,14 +14,15 @@ struct gw_status_view {
     const char *question;   /* the request to the other gateways (gw_report.h); NULL: none is sent */
     gw_fleet_reader reader; /* reads the other gateways' answers */
     const char *what;       /* what these answers list, such as "sessions"; for warnings */
-    /* Prints the answers. With json, it is called only if other gateways were asked. CLI_*; errors are printed. */
+    /* Prints the answers. Not called if json is set and there are no other gateways: the answer is then printed
+     * unchanged. Returns CLI_*, and prints errors. */
     int (*print)(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json);
 };
 
 extern const struct gw_status_view gw_status_sessions; /* who is connected */
 
 /* Sends the requests and prints the answers. With --json and without other gateways, this gateway's answer is printed
- * unchanged. here: the other gateways are not asked. CLI_*; errors are printed. */
+ * unchanged. here: the other gateways are not asked. Returns CLI_*, and prints errors. */
 int gw_status_show(const struct gw_common *c, bool here, const struct gw_status_view *view);
 
 /* Writes a number of bytes, such as "123M". */

@@ -10,7 +10,7 @@ CMX_MUST_USE cmx_err gw_copy_confirm(struct gw *g, struct cmx_why *e);
 /* Records why the registry can't be followed now: PostgreSQL can't be reached, or its changes can't be applied. Does
  * not change the recorded time of the last confirmation. */
 CMX_MUST_USE cmx_err gw_copy_note(struct gw *g, const char *reason, struct cmx_why *e);
-/* Removes the state file. Call it when this gateway's registry is no longer shared. */
+/* Removes the state file. Call this when this gateway's registry is no longer shared. */
 CMX_MUST_USE cmx_err gw_copy_forget(struct gw *g, struct cmx_why *e);
 
 /* Reads the state of the copy. g's registry must be open. */

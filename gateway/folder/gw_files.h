@@ -11,7 +11,7 @@
 CMX_MUST_USE cmx_err gw_file_write(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e);
 /* Overwrites the file. Use this if the file is mounted elsewhere: after a replacement, the mount would still show the
  * former file. A reader may see incomplete text. If the disk has no room for the text, the file stays as it is. mode 0:
- * keeps the present mode. */
+ * keeps the current mode. */
 CMX_MUST_USE cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode,
                                             struct cmx_why *e);
 /* Replaces a system file such as /etc/hosts. Follows links, and keeps mode and owner. The replacement is atomic. A file

@@ -47,7 +47,8 @@ struct gw {
     char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
     bool locked; /* this process holds the gateway's lock */
-    /* A change that this process or an earlier holder of the lock stored may not be in force (gw_folder_settle). */
+    /* The registry may have a change that is not in force, stored by this process or by an earlier holder of the lock
+     * (gw_folder_settle). */
     bool unsettled;
     int lock; /* the lock file's descriptor, if locked */
 };

@@ -86,7 +86,7 @@ struct gw_update {
 typedef cmx_err (*gw_update_fn)(void *arg, const struct gw_update *u);
 CMX_MUST_USE cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn, void *arg,
                                     struct cmx_why *e);
-/* Stores u->state, u->boot, u->tries, u->detail and the present time. Records an event for GW_UPDATE_DONE and
+/* Stores u->state, u->boot, u->tries, u->detail and the current time. Records an event for GW_UPDATE_DONE and
  * GW_UPDATE_FAILED. */
 CMX_MUST_USE cmx_err gw_update_set(struct gw_registry *r, const struct gw_campaign *c, const struct gw_update *u,
                                    struct cmx_why *e);

@@ -96,7 +96,7 @@ static cmx_err write_policy(struct gw_registry *r, const struct gw_policy *p, st
     return err;
 }
 
-/* For devices under this policy, discards all evidence that matches none of the policy's present manifests. */
+/* For devices under this policy, discards all evidence that matches none of the policy's current manifests. */
 static cmx_err drop_evidence(struct gw_registry *r, const struct gw_policy *p, struct cmx_why *e)
 {
     return gw_sql_run(

@@ -102,9 +102,9 @@ CMX_MUST_USE cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, cons
 struct gw_basis {
     uint8_t digest[CMX_SHA256_LEN];
 };
-/* Computes the digest of the present inputs. CMX_ENOENT: there is no such device, or it is revoked. */
+/* Computes the digest of the current inputs. CMX_ENOENT: there is no such device, or it is revoked. */
 CMX_MUST_USE cmx_err gw_evidence_basis(struct gw_registry *r, int64_t device, struct gw_basis *out, struct cmx_why *e);
-/* Call this when a device with a policy has logged in. Its present evidence then counts for at most GW_LOGIN_GRACE_S
+/* Call this when a device with a policy has logged in. Its current evidence then counts for at most GW_LOGIN_GRACE_S
  * more seconds. */
 CMX_MUST_USE cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, struct cmx_why *e);
 

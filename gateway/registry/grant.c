@@ -478,7 +478,7 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
         "i", (int64_t)ended);
 }
 
-/* Stores the present time if a grant has an end, or if there is trusted evidence. After a reboot, grants with an end do
+/* Stores the current time if a grant has an end, or if there is trusted evidence. After a reboot, grants with an end do
  * not count while the clock is behind the stored time. forward: if true, a later stored time is not replaced; if false,
  * any stored time is replaced. An operator's command passes false, because the operator is trusted to have set the
  * clock correctly. */

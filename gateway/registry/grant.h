@@ -62,7 +62,7 @@ CMX_MUST_USE cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_cons
 
 struct gw_grant {
     struct gw_consumer consumer;
-    int64_t consumer_id; /* the consumer's number in the registry, which never changes */
+    int64_t consumer_id; /* the consumer's ID in the registry, which never changes */
     char device[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX];
     uint16_t port;
@@ -102,9 +102,9 @@ CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_
  * gw_grant_expire has not processed yet, counts as 0 seconds if `ended` is true, and is ignored otherwise. CMX_ENOENT:
  * there is no grant with an end and no trusted evidence, or all of them are ignored. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
-/* Stores the present time as gw_grant_expire does, but removes nothing. */
+/* Stores the current time as gw_grant_expire does, but removes nothing. */
 CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);
 /* Removes the grants that have ended, and adds an entry to the audit trail for each. Marks evidence that is too old as
- * not trusted. Stores the present time (term.h). *n: the total number of grants removed and pieces of evidence
+ * not trusted. Stores the current time (term.h). *n: the total number of grants removed and pieces of evidence
  * marked. Runs inside the caller's transaction. */
 CMX_MUST_USE cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e);

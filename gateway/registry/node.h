@@ -14,8 +14,9 @@
 #define GW_NODE_PORT_FIRST 51820 /* UDP port of the link between nodes 1 and 2; each pair of nodes has its own port */
 #define GW_LINK_KEY_MAX 48       /* a WireGuard public key, base64 */
 #define GW_METRIC_MAX 32000
-#define GW_NODE_CLAIMS_MAX 100000 /* limit of the announced identities that a gateway stores from one other gateway */
-#define GW_NODE_STALE_S 15        /* a node that has not reported for this long is shown as away */
+#define GW_NODE_CLAIMS_MAX                                                                                             \
+    100000                 /* maximum number of the announced identities that a gateway stores from one other gateway */
+#define GW_NODE_STALE_S 15 /* a node that has not reported for this long is shown as away */
 
 struct gw_node {
     char name[GW_NAME_MAX];

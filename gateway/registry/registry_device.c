@@ -107,7 +107,7 @@ cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, str
     return cmx_why_fail(e, CMX_EEXIST, "this key belongs to %s; give each device a key of its own", owner);
 }
 
-/* Checks whether a device can get the key. */
+/* Checks whether the key can be given to a device. */
 static cmx_err check_new_key(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e)
 {
     if (gw_key_is_token(k))

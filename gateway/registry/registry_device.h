@@ -14,7 +14,7 @@ typedef enum { GW_UNCHANGED, GW_ADDED, GW_CHANGED } gw_outcome;
 #define GW_FIELD_DIRECTS 2u
 #define GW_FIELD_GROUP 4u
 #define GW_FIELD_ADDRESS 8u
-#define GW_FIELD_FORMER_KEY 16u /* not a field: accept a former key of the device, and keep its present key */
+#define GW_FIELD_FORMER_KEY 16u /* not a field: accept a former key of the device, and keep its current key */
 
 /* If there is an active device of the same name, copies from it the fields that the operator did not give. */
 CMX_MUST_USE cmx_err gw_device_merge(struct gw_registry *r, struct gw_device *d, unsigned given, struct cmx_why *e);

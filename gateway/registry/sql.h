@@ -64,7 +64,7 @@ CMX_MUST_USE cmx_err gw_sql_prepare_made(struct gw_registry *r, sqlite3_stmt **o
 CMX_MUST_USE cmx_err gw_sql_run(struct gw_registry *r, struct cmx_why *e, const char *sql, const char *types, ...);
 /* Steps to the next row. CMX_ENOENT: there are no more rows. */
 CMX_MUST_USE cmx_err gw_sql_step(struct gw_registry *r, sqlite3_stmt *stmt, struct cmx_why *e);
-/* Ends one round of a loop over rows. err: the result of processing the present row. If it is an error, returns it;
+/* Ends one round of a loop over rows. err: the result of processing the current row. If it is an error, returns it;
  * otherwise steps to the next row. */
 CMX_MUST_USE cmx_err gw_sql_next(struct gw_registry *r, sqlite3_stmt *stmt, cmx_err err, struct cmx_why *e);
 /* Prepares a statement and steps to its first row. CMX_ENOENT: there is no row. The caller finalizes *out, which is
@@ -80,7 +80,7 @@ CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct c
 CMX_MUST_USE cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
 /* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);
-/* Copies the first columns of the present row. */
+/* Copies the first columns of the current row. */
 void gw_sql_columns(sqlite3_stmt *stmt, const struct gw_sql_column *columns);
 /* Copies columns of the first row. CMX_ENOENT: there is no row, and nothing is copied; CMX_ENOSPC: a text of
  * GW_SQL_WHOLE_AT does not fit. */

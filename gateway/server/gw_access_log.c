@@ -14,7 +14,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_note.h"
 
-#define OPEN_MAX_ENTRIES 16384 /* limit of connections that are open at a time; further ones are not logged */
+#define OPEN_MAX_ENTRIES 16384 /* how many open connections the log can track; others are not logged */
 #define DENIED_LINES_PER_MINUTE 120
 
 struct open_entry {

@@ -7,7 +7,7 @@
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_note.h"
 
-/* While any grant or evidence has an end, the present time is stored in the registry at this interval. */
+/* While any grant or evidence has an end, the current time is stored in the registry at this interval. */
 #define NOTE_MS 60000
 #define RETRY_MS 1000
 /* The wait for a commit must be short. No other process can begin to read during the wait, and a login is refused after
@@ -42,7 +42,7 @@ static bool read_next(struct gw_expiry *x, struct gw *g)
     return !err || err == CMX_ENOENT;
 }
 
-/* Removes the grants that have ended. If the registry is shared, only stores the present time, which needs no
+/* Removes the grants that have ended. If the registry is shared, only stores the current time, which needs no
  * connection to PostgreSQL. The process that follows the registry (gw_follow.c) then removes the grants. The caller
  * renders the rules without them. */
 static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
@@ -73,7 +73,7 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
     sqlite3_busy_timeout(g->registry.db, COMMIT_PATIENCE_MS);
     err = gw_folder_lock(g, e);
     if (!err) {
-        *what = "ended grants can't be removed from the registry, or the present time can't be stored in it";
+        *what = "ended grants can't be removed from the registry, or the current time can't be stored in it";
         err = remove_ended(g, n, e);
         /* Render the rules without ended grants even if another process keeps the registry from being changed. */
         *changed = *n || g->unsettled || (due && (err || g->registry.sharing));

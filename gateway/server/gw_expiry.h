@@ -11,7 +11,7 @@ struct gw_expiry {
     struct timespec registry_mtime;
     struct timespec state_mtime; /* of the copy's state file (copy_state.h) */
     uint64_t due_ms;             /* when the rules must be rendered again (cmx_port_now_ms); 0: never */
-    uint64_t noted_ms;           /* when the time was last written into the registry */
+    uint64_t noted_ms;           /* when this process last tried to store the current time in the registry */
     int64_t wall_due;            /* due_ms as Unix time; needed because the wall clock may be set forward */
     bool closed;                 /* the rules were rendered from a stale copy, so they allow nothing */
     bool failed;                 /* the last attempt failed, and this was logged */

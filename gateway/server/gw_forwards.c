@@ -191,7 +191,8 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
 
 /* ---- refused forwards ---- */
 
-#define NOTED_MAX 5 /* limit of log lines about one session's refused forwards: a peer must not fill the journal */
+#define NOTED_MAX                                                                                                      \
+    5 /* maximum number of log lines about one session's refused forwards: a peer must not fill the journal */
 
 void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail)
 {

@@ -174,11 +174,12 @@ static cmx_err link_up(struct link_job *job, struct cmx_why *e)
     snprintf(job->name, sizeof job->name, NAME "%u", job->peer->number);
     snprintf(job->port, sizeof job->port, "%u", gw_node_port(job->own->number, job->peer->number));
     if (plain != (job->peer->link_key[0] == '\0'))
-        return cmx_why_fail(e, CMX_EINVAL,
-                            "the link to %s uses WireGuard at one end and is plain at the other; on one of the two "
-                            "gateways, run 'cmxsafe gateway leave', then 'join' again, with --interface only for plain "
-                            "links",
-                            job->peer->name);
+        return cmx_why_fail(
+            e, CMX_EINVAL,
+            "the link to %s uses WireGuard at one end and is plain at the other; on one of the two "
+            "gateways, run 'cmxsafe gateway leave', then 'cmxsafe gateway join': with --interface for plain "
+            "links, without it for WireGuard",
+            job->peer->name);
     if (!plain && access(gw_path(job->g, GW_LINK_KEY, key), F_OK) != 0)
         return key_lost(e, "is missing");
     if (!job->exists[job->peer->number] && !link_add(job))

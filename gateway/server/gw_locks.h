@@ -6,5 +6,5 @@
 
 #include "gateway/server/gw_server.h"
 
-/* Checks at most once a second. */
+/* Ends each session that locks the registry. May be called at any rate: reads /proc/locks at most once a second. */
 void gw_locks_check(struct gw_server *s, uint64_t now_ms);

@@ -347,7 +347,7 @@ static size_t raise_limits(void)
 
     (void)getrlimit(RLIMIT_NOFILE, &lim);
     lim.rlim_cur = lim.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &lim); /* can't fail: the hard limit stays */
+    (void)setrlimit(RLIMIT_NOFILE, &lim); /* can't fail: the hard limit is unchanged */
     return (size_t)lim.rlim_max;
 }
 

@@ -21,5 +21,5 @@ bool gw_network_read_sysctls(const int *fds, size_t n, char out[GW_NETWORK_SYSCT
 int gw_network_up(struct gw *g);
 int gw_network_down(void);
 /* Locks the folder, and calls gw_network_down if the link leads into a former namespace. Leaves the network alone if
- * gw_network_up has set up the present namespace. Prints what failed. */
+ * gw_network_up has set up the current namespace. Prints what failed. */
 void gw_network_forget(struct gw *g);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Returns the entry for a key from this source: the key's present entry, a free entry, or the entry to replace. */
+/* Returns the entry for a key from this source: the key's current entry, a free entry, or the entry to replace. */
 static struct gw_pending_key *pending_place(struct gw_pending *p, const char *fingerprint, const uint8_t source[16])
 {
     struct gw_pending_key *oldest = &p->keys[0];

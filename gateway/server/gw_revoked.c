@@ -63,7 +63,7 @@ static cmx_err check_sessions(struct gw_server *s, struct gw_registry *r, struct
             continue;
         err = add_session(r, x, e);
         if (err == CMX_ENOENT)
-            err = CMX_OK; /* the check of its rights ends this session */
+            err = CMX_OK; /* its key is no longer in the registry; recheck() in gw_session.c ends the session */
         if (batch.n == GW_REVOCATION_KEYS_MAX)
             mark_revoked(&krl);
     }

@@ -1,4 +1,4 @@
-/* gw_rights.h - the present rights of a session's key or certificate, from the registry. */
+/* gw_rights.h - the current rights of a session's key or certificate, from the registry. */
 #pragma once
 
 #include "gateway/server/gw_server.h"

@@ -36,17 +36,17 @@
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests them twice */
 #define GW_SESSIONS_PER_KEY 64    /* limit; a device uses one for each context, a platform's programs share the limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
-#define GW_HELD_MAX 256           /* limit of slowed connections that wait for their login */
+#define GW_HELD_MAX 256           /* maximum number of slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
 #define GW_TIDY_MS 500         /* interval between checks of the identity programs */
 #define GW_JUDGE_STALE_MS 5000 /* after this long without a guard's report, the rules count as unwatched */
 #define GW_WORKER_STALE_MS 30000
 #define GW_TRAFFIC_MINUTES 60
 #define GW_SILENCE_MAX_MS 32000    /* sshd sends two keepalives in 30 s; a peer that answers none is dead */
-#define GW_FATALS_PER_MINUTE 20    /* limit of log lines about events that any client can cause */
-#define GW_PEER_REPORTS_MAX 4      /* limit of concurrent answers to operators of other gateways */
-#define GW_PEER_FOLLOWS_MAX 16     /* limit of operators of other gateways who read the access log */
-#define GW_SESSION_FORWARDS_MAX 40 /* limit of listeners that are reported for one session */
+#define GW_FATALS_PER_MINUTE 20    /* maximum number of log lines about events that any client can cause */
+#define GW_PEER_REPORTS_MAX 4      /* maximum number of concurrent answers to operators of other gateways */
+#define GW_PEER_FOLLOWS_MAX 16     /* maximum number of operators of other gateways who read the access log */
+#define GW_SESSION_FORWARDS_MAX 40 /* maximum number of listeners that are reported for one session */
 
 struct gw_client;
 struct gw_idsock;
@@ -120,7 +120,7 @@ struct gw_history {
     uint64_t denied;  /* number of packets to this address that the packet filter refused */
     uint64_t takeovers_refused;
     uint64_t probed_ms; /* gw_takeover.c: when its sessions were last probed */
-    uint64_t window_ms; /* gw_takeover.c: start of the present minute */
+    uint64_t window_ms; /* gw_takeover.c: start of the current minute */
     unsigned takeovers; /* takeovers in that minute */
 };
 
@@ -199,14 +199,15 @@ struct gw_server {
     uint64_t fatal_window_ms;
     unsigned fatals; /* log lines in this window that count towards GW_FATALS_PER_MINUTE */
     size_t slots;
-    size_t max_descriptors; /* limit of this process */
+    size_t max_descriptors; /* the most descriptors that this process may open */
     uint64_t crowded_ms;    /* when it was last logged that the sessions use up the descriptors; 0: never */
     uint64_t accept_ms;     /* no connection is accepted before this time */
     bool paused;            /* connections to the control socket and from other gateways wait until accept_ms */
     uint64_t registry_checked_ms;
     uint64_t unchecked_ms; /* when the last check of the sessions failed because the registry couldn't be read; 0: it
                               succeeded */
-    uint64_t unchecked_since_ms; /* when the first check failed after the last success; 0: the last check succeeded */
+    uint64_t unchecked_since_ms; /* time of the first failed check since the last successful one; 0: the last check
+                                    succeeded */
     struct timespec registry_mtime;
     int64_t registry_inode;
     uint64_t end_ms;   /* cmx_port_now_ms: when the next grant or evidence ends or the copy becomes stale; 0: never */

@@ -18,10 +18,10 @@ struct gw_table {
     char *found;         /* the listing that gw_table_keep_found stored; NULL: there was no table */
 };
 
-/* Returns a context of the present network namespace, with buffered output and NFT_CTX_OUTPUT_STATELESS; free it with
- * nft_ctx_free. NULL: failed. */
+/* Returns an nft context of the current network namespace, with buffered output and NFT_CTX_OUTPUT_STATELESS; free it
+ * with nft_ctx_free. NULL: failed. */
 struct nft_ctx *gw_table_context(void);
-/* Opens a table of the present network namespace, which need not exist. False: failed. Call gw_table_close in either
+/* Opens a table of the current network namespace, which need not exist. False: failed. Call gw_table_close in either
  * case. */
 bool gw_table_open(struct gw_table *t, const char *name, const char *file);
 /* Does nothing if t is zeroed. */

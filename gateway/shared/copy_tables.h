@@ -27,11 +27,12 @@ struct gw_copy_table {
     struct gw_copy_column columns[GW_COPY_COLUMNS_MAX];
     size_t n;
     const char *filter; /* SQL condition that is true for the shared rows; "true": all rows are shared */
-    const char
-        *newest; /* the column that decides which of two observations is newer; NULL: not a table of observations */
-    const char *time; /* the column with the time of an observation */
-    bool rights;      /* the table's rows decide who may do what */
-    bool restricts;   /* if a row of the table is missing, more may be permitted */
+    /* Rows can be decisions of operators, or observations that gateways record. newest: the column that decides which
+     * of two observations is newer; NULL: the rows are decisions. time: the column with an observation's time. */
+    const char *newest;
+    const char *time;
+    bool rights;    /* the table's rows decide who may do what */
+    bool restricts; /* if a row of the table is missing, more may be permitted */
 };
 
 struct gw_copy_tables {

@@ -11,9 +11,9 @@
  * fork(2). */
 pid_t cmx_child_fork(void);
 
-/* Makes the kernel send the signal to this process when its parent ends. Call it after the last change of ids, because
- * such a change clears the setting. False: this process is no longer a child of `parent`, which has ended; the caller
- * then exits. */
+/* Makes the kernel send the signal to this process when its parent ends. Call this after the last change of ids,
+ * because such a change clears the setting. False: this process is no longer a child of `parent`, which has ended; the
+ * caller then exits. */
 bool cmx_child_end_with(pid_t parent, int signo);
 
 /* Waits for the end of a child. Returns its exit status, or 128 plus the number of the signal that ended it. Returns

@@ -14,7 +14,7 @@ struct cmx_linux_http_listener {
 };
 
 /* Sets the listener of servers that start from now on; *l is borrowed for the life of the program. NULL: the kernel's
- * sockets, the default. Call it before any server starts. */
+ * sockets, the default. Call this before any server starts. */
 void cmx_linux_http_set_listener(const struct cmx_linux_http_listener *l);
 
 /* Loads libmicrohttpd. Without this call the first server loads it, which is too late if the program has confined
@@ -28,7 +28,7 @@ extern const struct cmx_linux_http_listener cmx_linux_http_kernel;
 void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port);
 
 /* Services listen on their port plus offset: for a program that shares the loopback with others, or has no permission
- * to bind ports such as 80. Call it before any server starts. */
+ * to bind ports such as 80. Call this before any server starts. */
 void cmx_linux_http_set_port_offset(unsigned offset);
 
 /* Closes connections whose deadline has passed. A listener's thread calls it about once a second for as long as it

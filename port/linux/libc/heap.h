@@ -1,7 +1,7 @@
 /* heap.h - settings of the C library's heap that only some C libraries have. */
 #pragma once
 
-/* Makes all threads share one heap. Call it before the first thread starts. */
+/* Makes all threads share one heap. Call this before the first thread starts. */
 void cmx_heap_share(void);
 
 /* Returns free memory to the system. */

@@ -33,7 +33,7 @@ bool cmx_text_is_alnum(char c)
 cmx_err cmx_text_hex_decode(uint8_t *out, size_t len, const char *hex)
 {
     for (size_t i = 0; i < 2 * len; i++)
-        if (cmx_text_digit(hex[i]) > 15) /* the NUL is not a digit, so a shorter text is refused */
+        if (cmx_text_digit(hex[i]) > 15) /* the NUL is not a digit, so a shorter string is refused */
             return CMX_EFORMAT;
     if (hex[2 * len])
         return CMX_EFORMAT;

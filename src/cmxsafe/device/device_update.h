@@ -11,7 +11,7 @@
 
 CMX_C_BEGIN
 
-/* Call it before setup_ota. The platform sets slots, policy.chip_id and every member whose default does not fit. A
+/* Call this before setup_ota. The platform sets slots, policy.chip_id and every member whose default does not fit. A
  * platform with eFuses also sets policy.secure_version_min and policy.secure_boot. The device sets policy.keys and
  * `restart`. port 0 means CMX_OTA_PORT here. *config is copied; what it points to is borrowed for the life of the
  * program. public_key replaces OTA_PUBLIC_KEY unless it is NULL or "". It is one key in PEM form, or one or two keys in

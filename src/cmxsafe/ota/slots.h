@@ -2,9 +2,10 @@
  * over raw flash in ESP-IDF's layout (slots_flash.h, the virtual board), over esp_ota_* (ota_esp.h), and over a file
  * and hooks (the Linux agent).
  *
- * Only one task may call these functions at a time. The exception is `status` on a device: it only reads there, and any
- * task may call it, because evidence describes the running image. Every function may block; activate, confirm and
- * rollback may block for minutes: call these three without a lock. Errors are CMX_EIO unless stated otherwise. */
+ * Only one task may call these functions at a time. Exception: on an ESP32 and on the virtual board `status` only
+ * reads, and any task may call it, for instance to describe the running image in evidence. Every function may block;
+ * activate, confirm and rollback may block for minutes, so hold no lock while calling them. Errors are CMX_EIO unless
+ * stated otherwise. */
 #pragma once
 
 #include <stdbool.h>

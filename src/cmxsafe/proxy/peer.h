@@ -36,7 +36,7 @@ struct cmx_peer_entry {
     struct cmx_originator from;
 };
 
-/* Adds a connection from local to service, two addresses of the same family. Call it before the socket connects. */
+/* Adds a connection from local to service, two addresses of the same family. Call this before the socket connects. */
 void cmx_peer_add(struct cmx_peer_entry *e, const struct sockaddr *local, const struct sockaddr *service,
                   const struct cmx_originator *from);
 void cmx_peer_remove(struct cmx_peer_entry *e);

@@ -384,7 +384,7 @@ void cmx_proxy_destroy(struct cmx_proxy *p)
 
 /* ---- watching ---- */
 
-/* Call under the lock. */
+/* Call this with the lock held. */
 static bool is_stuck(struct session *s)
 {
     return !s->finished && cmx_session_silent_ms(s) >= CMX_SESSION_STUCK_MS;

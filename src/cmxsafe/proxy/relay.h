@@ -27,5 +27,5 @@ CMX_MUST_USE cmx_err cmx_relay_settle(struct relay *x, struct session *s);
  * remain until the gateway's CLOSE. */
 void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause);
 
-/* Like cmx_relay_abort, but the relay does not wait for the gateway. Call it when the session has ended. */
+/* Like cmx_relay_abort, but the relay does not wait for the gateway. Call this when the session has ended. */
 void cmx_relay_kill(struct relay *x, struct session *s, cmx_err cause);

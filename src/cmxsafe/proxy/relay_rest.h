@@ -10,7 +10,7 @@
 
 #include "cmxsafe/proxy/relay_state.h"
 
-/* Moves all relays that can rest out of the list. Call it after cmx_relay_settle has been called for all relays. */
+/* Moves all relays that can rest out of the list. Call this after cmx_relay_settle has been called for all relays. */
 void cmx_relay_rest_begin(struct session *s);
 /* Call when s->rest_set is readable: stirs the relays whose local socket is readable. */
 void cmx_relay_rest_ready(struct session *s);

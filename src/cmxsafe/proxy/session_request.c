@@ -64,7 +64,7 @@ static cmx_err request_advance(struct session *s)
     else if (s->request == REQUEST_LISTEN)
         came_up(r);
     else if (s->request == REQUEST_CANCEL)
-        r->cancelling = false; /* if the gateway refuses, the listener is already closed */
+        r->cancelling = false; /* even if the gateway refused: then it has no such listener */
     s->request = REQUEST_NONE;
     s->request_run = NULL;
     return CMX_OK;
@@ -140,7 +140,7 @@ static void request_choose(struct session *s)
         }
         err = derive_address(s, r);
         if (err) {
-            cmx_session_forward_failed(r, err, "no address from the login key: %s", cmx_err_text(err));
+            cmx_session_forward_failed(r, err, "can't derive the listen address: %s", cmx_err_text(err));
             continue;
         }
         request_begin(s, REQUEST_LISTEN, r);

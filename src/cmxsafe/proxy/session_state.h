@@ -35,12 +35,12 @@ struct probe {
 struct run {
     struct run *next;
     struct session *session;
-    size_t order; /* under the lock: index in the configuration, for status */
+    size_t order; /* protected by the lock: index in the configuration, for status */
     int listener; /* direct: the local listener's descriptor; otherwise -1 */
     int poll_index;
     unsigned places;           /* number of relays, those that wait for CLOSE included: at most 2 * max_connections */
     bool pressed;              /* the last connection was refused: too many relays wait for the gateway's CLOSE */
-    bool removed;              /* under the lock: the context is no longer in the configuration */
+    bool removed;              /* protected by the lock: the context is no longer in the configuration */
     bool dirty;                /* `live` has changed since it was copied to `shared` */
     bool retired;              /* the task has seen `removed` */
     bool listening;            /* the gateway granted the forward, or the local listener is open */
@@ -52,7 +52,7 @@ struct run {
     struct probe probe;
     struct tracked_socket listener_socket;
     char address[CMX_PROXY_ADDRESS_MAX]; /* derived from fleet prefix and login key; "": not yet, or no prefix */
-    struct cmx_context_status shared;    /* under the lock: copy of live */
+    struct cmx_context_status shared;    /* protected by the lock: copy of live */
 };
 
 typedef enum { REQUEST_NONE, REQUEST_LISTEN, REQUEST_CANCEL, REQUEST_KEEPALIVE } request_kind;
@@ -76,7 +76,7 @@ struct session {
     struct engine *engine;
     const struct cmx_proxy_config *config; /* the gateway and its pins; outlives the session */
     struct run *runs;
-    struct run *arrivals; /* under the lock: new contexts, to be moved to runs */
+    struct run *arrivals; /* protected by the lock: new contexts, to be moved to runs */
     struct cmx_ssh *ssh;
     struct cmx_lookup *lookup; /* look-up of the gateway's name; NULL: none */
     struct relay *relays;
@@ -100,11 +100,11 @@ struct session {
      * announced. */
     atomic_uint alive;
     int wake;            /* descriptor of cmx_port_wake_open, open as long as the task runs */
-    int fd;              /* under the lock: the SSH socket, for cmx_proxy_watch; -1: none */
-    bool hold;           /* under the lock: the task must not begin yet */
-    bool stop;           /* under the lock: the task must end */
-    bool finished;       /* under the lock: the task has ended, or never started */
-    bool broken;         /* under the lock: cmx_proxy_watch has broken the connection */
+    int fd;              /* protected by the lock: the SSH socket, for cmx_proxy_watch; -1: none */
+    bool hold;           /* protected by the lock: the task must not begin yet */
+    bool stop;           /* protected by the lock: the task must end */
+    bool finished;       /* protected by the lock: the task has ended, or never started */
+    bool broken;         /* protected by the lock: cmx_proxy_watch has broken the connection */
     uint8_t gateway;     /* index of this attempt's gateway, in the gateway list */
     uint8_t shut_out;    /* attempts in a row that failed on a gateway where other sessions are up */
     uint8_t search_from; /* the gateway on which the attempts failed before the search */

@@ -15,7 +15,7 @@
 #include "cmxsafe/proxy/ssh_id.h"
 #include "cmxsafe/proxy/ssh_options.h"
 
-#define READS_PER_PROCESS 16 /* limit of reads of the SSH socket before the local sockets are served */
+#define READS_PER_PROCESS 16 /* maximum number of reads of the SSH socket before the local sockets are served */
 
 struct cmx_ssh {
     ssh_session session;

@@ -7,7 +7,7 @@
 
 /* Zero at first. */
 struct tracked_socket {
-    const struct cmx_proxy_hooks *hooks; /* socket_change accepted the socket, so report its end; NULL: do not */
+    const struct cmx_proxy_hooks *hooks; /* where to report that the socket is closed; NULL: nowhere */
     cmx_socket_kind kind;
     struct sockaddr_storage local;
     struct sockaddr_storage peer; /* ss_family 0: a listener */

@@ -126,7 +126,7 @@ from pathlib import Path
 flash = bytearray(Path(sys.argv[1]).read_bytes())
 for page in range(0x9000, 0xE000, 0x1000):
     if flash[page:page + 4] != b"\xff" * 4: # the page is in use
-        flash[page + 8] = 0xFD # the version; 0xfe is the present one
+        flash[page + 8] = 0xFD # the version; 0xfe is the current one
         flash[page + 28:page + 32] = zlib.crc32(flash[page + 4:page + 28], 0xFFFFFFFF).to_bytes(4, "little")
 Path(sys.argv[1]).write_bytes(flash)
 PY

@@ -61,8 +61,8 @@ fault "the link into the namespace is up" "net up" ip link set cmxsafe0 down
 fault "the host has the fleet's route" "net up" ip -6 route del "$FLEET"
 fault "local users cannot use the fleet's addresses" "net up" ip -6 rule del pref 1129
 fault "the fleet's rules are loaded" "net up" inside_ns nft flush ruleset
-fault "the fleet has its routes" "net up" inside_ns ip -6 route del "$FLEET" dev nowhere
-fault "the fleet has its routing rules" "net up" inside_ns ip -6 rule del pref 1129
+fault "the namespace has the fleet's routes" "net up" inside_ns ip -6 route del "$FLEET" dev nowhere
+fault "the namespace has the fleet's routing rules" "net up" inside_ns ip -6 rule del pref 1129
 fault "the account can read the folder" "init" chmod 600 "$GW/registry.db"
 fault "the account can write to the run folder" "init" chmod 700 "$GW/run"
 owners="only the gateway's owner can change its files: "

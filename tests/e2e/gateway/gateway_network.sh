@@ -42,8 +42,8 @@ finds "the fleet's route leads into the namespace" ip -n cmxsafe -6 address dele
 finds "the host has the fleet's route" ip -6 route replace "$FLEET" via "${LINK}2" dev cmxsafe0
 finds "each end of the link can find the other" ip -6 address flush dev cmxsafe0 scope link
 finds "each end of the link can find the other" ip -n cmxsafe -6 address flush dev cmxsafe1 scope link
-finds "the fleet has its routes" ip -n cmxsafe -6 route delete "$FLEET" table 1129143
-finds "the fleet has its routing rules" ip -n cmxsafe -6 rule delete pref 1130
+finds "the namespace has the fleet's routes" ip -n cmxsafe -6 route delete "$FLEET" table 1129143
+finds "the namespace has the fleet's routing rules" ip -n cmxsafe -6 rule delete pref 1130
 ok "the doctor notices a network that lets no packets through"
 
 # ---- the guard ----
@@ -97,8 +97,8 @@ CLEANUP+=("kill -CONT $GUARD 2>/dev/null")
 gw net down && gw net up || fail "another network while the guard does not run"
 kill -CONT "$GUARD"
 wait_for 20 ended || fail "the guard does not notice that the namespace was replaced"
-answered || fail "the guard of the former network has removed the present one: $(ip -6 -o address; cat "$TMP/ip.log")"
-ok "the guard of a former network leaves the present one alone"
+answered || fail "the guard of the former network has removed the current one: $(ip -6 -o address; cat "$TMP/ip.log")"
+ok "the guard of a former network leaves the current one alone"
 
 # To repair the network, the guard waits for the folder's lock. Meanwhile the namespace is removed.
 watch

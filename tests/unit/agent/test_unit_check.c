@@ -1,5 +1,5 @@
-/* What --check reports about the systemd unit. It reads the settings in the unit's files and finds the configured paths
- * that these settings hide from the agent. */
+/* Tests what `cmxsafed --check` reports about the systemd unit: configured paths that the unit's settings hide from the
+ * agent, and capabilities that the unit lacks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

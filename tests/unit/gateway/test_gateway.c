@@ -1229,7 +1229,7 @@ static void test_names(void **state)
 }
 
 /* Fields that the operator did not give keep their values. With GW_FIELD_FORMER_KEY, an enrolment may give an earlier
- * key of the device; the device keeps its present key. */
+ * key of the device; the device keeps its current key. */
 static void test_merge(void **state)
 {
     struct cmx_why e = {0};

@@ -385,8 +385,8 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(IN(&f), CMX_REASON_MARTIAN);
 }
 
-/* A TCP packet is dropped if one of its addresses is unspecified, broadcast or multicast, even while the address of a
- * flow is not known yet and the policy stores the unspecified address for it. */
+/* A TCP packet is dropped if its source or destination is an unspecified, broadcast or multicast address. It must not
+ * match a flow whose local address is not known yet, although the policy stores that address as :: or 0.0.0.0. */
 static void an_end_of_tcp_is_one_host(void **state)
 {
     const struct cmx_ip nobody[] = {none4, all4, ip4(224, 0, 0, 1)}, nobody6[] = {any6, ip6(0xff02, 1)};

@@ -87,8 +87,9 @@ static void set_head(struct cmx_http_request *q, int status, const char *content
     q->answered = true;
 }
 
-/* Sends the head of an answer to HEAD; esp_http_server would send a Content-Length of 0. framing: the header that
- * would describe the body of the answer to GET (RFC 9110 section 9.3.2). */
+/* Sends the response to a HEAD request, that is, only the status line and the headers. esp_http_server itself would
+ * send "Content-Length: 0". framing: the Content-Length or Transfer-Encoding header that the response to GET would have
+ * (RFC 9110 section 9.3.2). */
 static esp_err_t send_head_only(struct cmx_http_request *q, const char *framing, const struct cmx_http_header *headers,
                                 size_t n)
 {
