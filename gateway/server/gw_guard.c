@@ -414,12 +414,13 @@ static void check_all(struct guard *d, pid_t child)
     bool look;
 
     gw_worker_watch(&d->worker, d->g, child);
-    if (gw_unread_check(&d->unread, d->g, d->sides[0].table.nft, d->wrong, sizeof d->wrong))
-        report(d, "bad", d->wrong);
-    if (!d->wrong[0])
-        (void)gw_expiry_tick(&d->expiry, d->g); /* check_table notices that it has changed the rules */
     if (d->wrong[0] && due(&d->retry_ms, RETRY_MS))
         restore(d, true);
+    if (!d->wrong[0])
+        (void)gw_expiry_tick(&d->expiry, d->g); /* check_table notices that it has changed the rules */
+    /* After the attempts to apply the registry: if one of them has just succeeded, no grant must end. */
+    if (gw_unread_check(&d->unread, d->g, d->sides[0].table.nft, d->wrong, sizeof d->wrong))
+        report(d, "bad", d->wrong);
     for (size_t i = 0; i < d->n_sides && !d->wrong[0]; i++)
         check_table(d, &d->sides[i].table);
     if (!d->wrong[0])
