@@ -37,6 +37,8 @@
 #define AGENT_TICK_MS 1000
 #define AGENT_SESSION_FDS 4 /* descriptors of a session: socket, wake-up, listener, one spare */
 #define AGENT_OWN_FDS 128   /* descriptors for control clients, services and their clients, modules, libraries */
+#define AGENT_ERROR_MAX 256
+#define AGENT_STATUS_LINE_MAX 256
 #define AGENT_REST_MS 60000 /* interval between checks while all contexts are up and nothing happens */
 
 struct agent {
@@ -53,8 +55,8 @@ struct agent {
     uint64_t loaded_ms;
     uint64_t fed_ms; /* when the watchdog was last fed */
     uint64_t reload_failed_ms;
-    char reload_error[256];
-    char status_line[256]; /* the last STATUS= that was sent to systemd */
+    char reload_error[AGENT_ERROR_MAX];
+    char status_line[AGENT_STATUS_LINE_MAX]; /* the last STATUS= that was sent to systemd */
     bool ready;
     bool serves;  /* attestation or updates are served; a reload neither starts nor stops these services */
     bool resting; /* all contexts are up, no data is moving, and all free memory was given back to the system */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@ static struct {
     struct cmx_hw_key *key; /* NULL: no key is configured */
     int image;              /* descriptor of the image; open if image_size is not 0 */
     uint32_t image_size;
-    char image_path[4096];
+    char image_path[PATH_MAX];
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
     struct cmx_mutex lock; /* guards policy, which a reload changes */
@@ -97,7 +98,7 @@ static cmx_key_kind key_kind(void *arg)
     return cmx_hw_key_kind(self.key);
 }
 
-static cmx_err key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
+static cmx_err key_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     (void)arg;
     return cmx_hw_key_hmac(self.key, msg, len, out);
@@ -175,7 +176,7 @@ static void read_identity(void)
 
 cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why)
 {
-    uint8_t key[32];
+    uint8_t key[CMX_HMAC_KEY_LEN];
     uint32_t size;
     int fd = -1;
     cmx_err err = c->identity.key_file ? cmx_hw_key_read_file(c->identity.key_file, true, key, why) : CMX_OK;

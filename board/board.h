@@ -52,7 +52,7 @@ CMX_MUST_USE cmx_err board_secret_create(void *arg, const uint8_t secret[CMX_POR
 
 /* These functions implement port.h's cmx_port_hw_*; the argument is not used. */
 cmx_key_kind board_key_kind(void *arg);
-CMX_MUST_USE cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
+CMX_MUST_USE cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* ---- partition_make.c: ESP-IDF's partition table ---- */
 

@@ -299,12 +299,14 @@ void board_config_reference(FILE *out)
 
 /* ---- the file ---- */
 
+#define SECTION_MAX 64
+
 struct reading {
     struct board_config *config;
     const char *path;
     struct cmx_why *why;
     cmx_err err; /* the first error; later keys are ignored */
-    char section[64];
+    char section[SECTION_MAX];
     char *seen; /* all keys that were read, one per line, as 'section]key'; owned */
 };
 

@@ -29,7 +29,7 @@ cmx_key_kind board_key_kind(void *arg)
     return cmx_hw_key_kind(key);
 }
 
-cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
+cmx_err board_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     (void)arg;
     return cmx_hw_key_hmac(key, msg, len, out);

@@ -127,7 +127,7 @@ static const char *text_fault(const struct config_key *k, const char *text)
 {
     size_t len = strlen(text);
     size_t max = k->max ? (size_t)k->max : TEXT_MAX_DEFAULT;
-    uint8_t prefix[16];
+    uint8_t prefix[CMX_IPV6_LEN];
     unsigned bits;
 
     switch (k->type) {

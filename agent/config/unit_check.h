@@ -7,16 +7,20 @@
 
 #include "agent/config/agent_config.h"
 
+#define UNIT_USER_MAX 64
+#define UNIT_WRITABLE_MAX 512
+
 /* The settings of a systemd unit that decide what its process can reach. */
 struct unit_sandbox {
-    char user[64];      /* value of User= */
-    bool hides_home;    /* ProtectHome= is yes or tmpfs */
-    bool hides_tmp;     /* PrivateTmp= is yes or disconnected */
-    bool read_only;     /* ProtectSystem= is strict */
-    bool own_users;     /* PrivateUsers= is on: capabilities have no effect outside the unit's user namespace */
-    uint64_t ambient;   /* bits 1 << CAP_NET_ADMIN and 1 << CAP_NET_BIND_SERVICE of AmbientCapabilities=; no others */
-    uint64_t bounds;    /* the same bits of CapabilityBoundingSet=; all bits if the unit does not set it */
-    char writable[512]; /* ReadWritePaths, StateDirectory and RuntimeDirectory: absolute folders, separated by blanks */
+    char user[UNIT_USER_MAX]; /* value of User= */
+    bool hides_home;          /* ProtectHome= is yes or tmpfs */
+    bool hides_tmp;           /* PrivateTmp= is yes or disconnected */
+    bool read_only;           /* ProtectSystem= is strict */
+    bool own_users;           /* PrivateUsers= is on: capabilities have no effect outside the unit's user namespace */
+    uint64_t ambient; /* bits 1 << CAP_NET_ADMIN and 1 << CAP_NET_BIND_SERVICE of AmbientCapabilities=; no others */
+    uint64_t bounds;  /* the same bits of CapabilityBoundingSet=; all bits if the unit does not set it */
+    char writable[UNIT_WRITABLE_MAX]; /* ReadWritePaths, StateDirectory and RuntimeDirectory: absolute folders,
+                                         separated by blanks */
 };
 
 /* The paths where cmxsafed.service can be, and glob(7) patterns for its drop-ins. Both lists are NULL-terminated and

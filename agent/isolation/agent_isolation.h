@@ -23,7 +23,7 @@ CMX_MUST_USE cmx_err isolation_compile(const struct agent_config *c, bool follow
 /* Computes the SHA-256 of the policy as configured, for evidence. It is equal on devices with the same [gateway],
  * [context] and [isolation]: the users' numeric ids and the name servers from DHCP do not affect it. CMX_EINVAL: the
  * configuration cannot be turned into rules; CMX_ENOMEM. */
-CMX_MUST_USE cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32]);
+CMX_MUST_USE cmx_err isolation_digest(const struct agent_config *c, uint8_t out[CMX_SHA256_LEN]);
 
 /* Checks that the gateways' names can be looked up while isolation is in force. CMX_EINVAL: they cannot; why says what
  * to do. */

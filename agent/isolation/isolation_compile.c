@@ -87,7 +87,7 @@ cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_
     return err;
 }
 
-cmx_err isolation_digest(const struct agent_config *c, uint8_t out[32])
+cmx_err isolation_digest(const struct agent_config *c, uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_nft_config *n = cmx_mem_alloc(sizeof *n);
     struct cmx_iso_config *p = n ? &n->policy : NULL;

@@ -8,10 +8,10 @@
 
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/ota/image.h"
+#include "cmxsafe/ota/slots.h"
 
-#define OTA_BOOT_ID_MAX 40 /* a UUID as text, with its NUL */
-#define OTA_WHY_MAX 24
-#define OTA_IMAGE_MAX (2 * CMX_SHA256_LEN + 1) /* SHA-256 in hexadecimal, with its NUL */
+#define OTA_BOOT_ID_MAX 40      /* a UUID as text, with its NUL */
+#define OTA_RECORD_NAME_MAX 256 /* name of the record's file, NUL included */
 /* A new system is rolled back if it boots more often than this without being confirmed. */
 #define OTA_TRIAL_BOOTS_MAX 3
 #define OTA_ROLLBACK_BOOTS_MAX 3 /* a rollback is given up if the new system still boots this many times */
@@ -36,9 +36,9 @@ struct ota_record {
     unsigned boots;
     bool stuck;                            /* the new system is on trial and cannot be rolled back */
     uint64_t since_ms;                     /* in OTA_TRIAL: cmx_port_now_ms when the trial began in this boot */
-    char why[OTA_WHY_MAX];                 /* reason for the rollback, without a newline */
-    char image[OTA_IMAGE_MAX];             /* digest of the update's image */
-    char last_image[OTA_IMAGE_MAX];        /* digest of the last image that was confirmed; empty: none */
+    char why[CMX_SLOT_WHY_MAX];            /* reason for the rollback, without a newline */
+    char image[CMX_SHA256_HEX];            /* digest of the update's image */
+    char last_image[CMX_SHA256_HEX];       /* digest of the last image that was confirmed; empty: none */
     char last_version[CMX_IMAGE_TEXT_MAX]; /* version of the system that last_image installed */
 };
 

@@ -313,7 +313,7 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
     if (s->record.phase != OTA_ROLLING_BACK) {
         s->undecided = false;
         s->record.boots = 0;
-        snprintf(s->record.why, sizeof s->record.why, "%.*s", OTA_WHY_MAX - 1, reason);
+        snprintf(s->record.why, sizeof s->record.why, "%.*s", CMX_SLOT_WHY_MAX - 1, reason);
     }
     ota_record_set_phase(&s->record, OTA_ROLLING_BACK);
     snprintf(s->record.boot, sizeof s->record.boot, "%s", s->boot);

@@ -22,7 +22,7 @@ struct ota_spool {
     struct ota_spool_config config;
     int fd;     /* descriptor of the spool file */
     int folder; /* descriptor of the spool file's folder */
-    char record_name[256];
+    char record_name[OTA_RECORD_NAME_MAX];
     struct ota_record record;
     bool undecided;         /* the version hook has not succeeded since the boot; until it does, nothing is confirmed */
     bool confirm_tried;     /* `confirm` was called while undecided: the device has reached its gateway */

@@ -63,14 +63,14 @@ static cmx_err refuse(struct cmx_why *why, const char *what, const char *path, c
                         command);
 }
 
-cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[32], struct cmx_why *why)
+cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[CMX_HMAC_KEY_LEN], struct cmx_why *why)
 {
     static const char burn[] = "burn_key BLOCK_KEY3 private_key.bin HMAC_UP";
     bool guarded = field(f, 1, 0, 7) & RD_DIS_KEY3;
-    bool empty = all_zero(f->reg + KEY3, 32);
+    bool empty = all_zero(f->reg + KEY3, CMX_HMAC_KEY_LEN);
     uint32_t purpose = field(f, 3, 4, 4);
 
-    memset(key, 0, 32);
+    memset(key, 0, CMX_HMAC_KEY_LEN);
     if (purpose == PURPOSE_USER && empty && !guarded)
         return refuse(why, "BLOCK_KEY3 holds no key", path, burn);
     if (purpose != PURPOSE_HMAC_UP)
@@ -84,7 +84,7 @@ cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[3
                       "read_protect_efuse BLOCK_KEY3");
     if (empty)
         return CMX_EAGAIN;
-    memcpy(key, f->reg + KEY3, 32);
+    memcpy(key, f->reg + KEY3, CMX_HMAC_KEY_LEN);
     return CMX_OK;
 }
 
@@ -134,7 +134,7 @@ uint32_t cmx_efuse_secure_version(const struct cmx_efuse *f, cmx_efuse_chip chip
 cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_hw_key **out, struct cmx_why *why)
 {
     struct cmx_efuse fuses;
-    uint8_t key[32];
+    uint8_t key[CMX_HMAC_KEY_LEN];
     cmx_err err = cmx_efuse_load(path, &fuses, why);
 
     if (!err)

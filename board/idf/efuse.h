@@ -36,7 +36,8 @@ CMX_MUST_USE cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file,
 /* Copies the key of BLOCK_KEY3, if its purpose is HMAC_UP and it is read-protected. CMX_ENOKEY: there is no key, it
  * has another purpose, or it is readable; *why then says how to correct it, with an espefuse command for the file
  * `path`. CMX_EAGAIN: a key was burned, but espefuse left no bits of it in the file. The caller wipes key. */
-CMX_MUST_USE cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[32], struct cmx_why *why);
+CMX_MUST_USE cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, uint8_t key[CMX_HMAC_KEY_LEN],
+                                   struct cmx_why *why);
 
 /* These functions return the chip's properties for evidence. */
 bool cmx_efuse_secure_boot(const struct cmx_efuse *f);

@@ -381,7 +381,7 @@ ssize_t __read_chk(int fd, void *out, size_t cap, size_t size)
 /* ---- host names ---- */
 
 /* Appends libc's addrinfo for the address to the list at *end. */
-static int add_numeric(const uint8_t address[16], const char *service, const struct addrinfo *hints,
+static int add_numeric(const uint8_t address[CMX_IPV6_LEN], const char *service, const struct addrinfo *hints,
                        struct addrinfo ***end)
 {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -401,7 +401,7 @@ static int add_numeric(const uint8_t address[16], const char *service, const str
 
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **out)
 {
-    uint8_t addresses[NAMES_MAX][16];
+    uint8_t addresses[NAMES_MAX][CMX_IPV6_LEN];
     struct addrinfo numeric = hints ? *hints : (struct addrinfo){0};
     struct addrinfo **end = out;
     size_t n;

@@ -1,6 +1,7 @@
 /* tap.h - an Ethernet interface of lwIP over a TAP device (Linux's tuntap.rst). */
 #pragma once
 
+#include <net/if.h>
 #include <stdint.h>
 
 #include "cmxsafe/core/why.h"
@@ -9,7 +10,7 @@ struct netif;
 
 struct board_tap {
     int fd;
-    char name[16];
+    char name[IFNAMSIZ];
     uint8_t mac[6];
     struct netif *netif; /* set by board_tap_init */
 };

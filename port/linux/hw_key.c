@@ -40,7 +40,7 @@ cmx_key_kind cmx_hw_key_kind(const struct cmx_hw_key *k)
     return k ? k->kind : CMX_KEY_NONE;
 }
 
-cmx_err cmx_hw_key_hmac(struct cmx_hw_key *k, const void *msg, size_t len, uint8_t out[32])
+cmx_err cmx_hw_key_hmac(struct cmx_hw_key *k, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     cmx_err err;
 
@@ -63,7 +63,7 @@ void cmx_hw_key_close(struct cmx_hw_key *k)
 
 /* ---- a key in memory: the HMAC state is keyed once and restarted for each message ---- */
 
-static cmx_err raw_hmac(void *state, const void *msg, size_t len, uint8_t out[32])
+static cmx_err raw_hmac(void *state, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_hmac *mac = state;
     cmx_err err = cmx_hmac_update(mac, msg, len);
@@ -77,7 +77,7 @@ static void raw_close(void *state)
     cmx_mem_free_secret(state);
 }
 
-cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[32], struct cmx_hw_key **out)
+cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[CMX_HMAC_KEY_LEN], struct cmx_hw_key **out)
 {
     static const struct cmx_hw_key_ops ops = {raw_hmac, raw_close};
     struct cmx_hmac *mac = cmx_mem_alloc(sizeof *mac);
@@ -85,7 +85,7 @@ cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[32], struct c
 
     if (!mac)
         return CMX_ENOMEM;
-    err = cmx_hmac_init(mac, key, 32);
+    err = cmx_hmac_init(mac, key, CMX_HMAC_KEY_LEN);
     if (err) {
         cmx_mem_free(mac);
         return err;
@@ -106,7 +106,7 @@ static cmx_err refuse(struct cmx_why *why, const char *path, const char *what)
     return cmx_why_fail(why, CMX_ENOKEY, "%s: %s", path, what);
 }
 
-cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[32], struct cmx_why *why)
+cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[CMX_HMAC_KEY_LEN], struct cmx_why *why)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     uint8_t more[33];
@@ -124,7 +124,7 @@ cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[32], str
     }
     close(fd);
     if (n == 32)
-        memcpy(key, more, 32);
+        memcpy(key, more, CMX_HMAC_KEY_LEN);
     cmx_secret_wipe(more, sizeof more);
     if (n != 32)
         return refuse(why, path, "is not a file of 32 bytes; make one with: openssl rand -out FILE 32");
@@ -135,7 +135,7 @@ cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[32], str
 
 cmx_err cmx_hw_key_open_file(const char *path, struct cmx_hw_key **out, struct cmx_why *why)
 {
-    uint8_t key[32];
+    uint8_t key[CMX_HMAC_KEY_LEN];
     cmx_err err = cmx_hw_key_read_file(path, true, key, why);
 
     if (!err)

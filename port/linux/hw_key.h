@@ -27,7 +27,7 @@ cmx_key_kind cmx_hw_key_kind(const struct cmx_hw_key *k);
 
 /* Computes the HMAC. Any thread; calls are serialised. CMX_EIO: the TPM or the cryptographic library failed;
  * CMX_ENOKEY: k is NULL. */
-CMX_MUST_USE cmx_err cmx_hw_key_hmac(struct cmx_hw_key *k, const void *msg, size_t len, uint8_t out[32]);
+CMX_MUST_USE cmx_err cmx_hw_key_hmac(struct cmx_hw_key *k, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* Wipes and frees k, which may be NULL. */
 void cmx_hw_key_close(struct cmx_hw_key *k);
@@ -35,7 +35,7 @@ void cmx_hw_key_close(struct cmx_hw_key *k);
 /* ---- for the functions that open a key ---- */
 
 struct cmx_hw_key_ops {
-    cmx_err (*hmac)(void *state, const void *msg, size_t len, uint8_t out[32]);
+    cmx_err (*hmac)(void *state, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN]);
     void (*close)(void *state);
 };
 
@@ -44,7 +44,9 @@ CMX_MUST_USE cmx_err cmx_hw_key_create(cmx_key_kind kind, const struct cmx_hw_ke
                                        struct cmx_hw_key **out);
 
 /* Reads a regular file of exactly 32 bytes. closed: refuses a file that anyone except this user or root can access. */
-CMX_MUST_USE cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[32], struct cmx_why *why);
+CMX_MUST_USE cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[CMX_HMAC_KEY_LEN],
+                                          struct cmx_why *why);
 
 /* Creates a key that stays in this program's memory. Copies the bytes of key. */
-CMX_MUST_USE cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[32], struct cmx_hw_key **out);
+CMX_MUST_USE cmx_err cmx_hw_key_create_raw(cmx_key_kind kind, const uint8_t key[CMX_HMAC_KEY_LEN],
+                                           struct cmx_hw_key **out);

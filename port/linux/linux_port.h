@@ -18,7 +18,7 @@ struct cmx_linux_device {
     cmx_err (*flash_write)(void *arg, uint32_t offset, const void *data, size_t len);
     cmx_err (*flash_erase)(void *arg, uint32_t offset, size_t len);
     cmx_key_kind (*hw_key_kind)(void *arg);
-    cmx_err (*hw_hmac)(void *arg, const void *msg, size_t len, uint8_t out[32]);
+    cmx_err (*hw_hmac)(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN]);
     cmx_err (*secret_read)(void *arg, uint8_t out[CMX_PORT_SECRET_LEN]);
     cmx_err (*secret_create)(void *arg, const uint8_t secret[CMX_PORT_SECRET_LEN]);
     size_t (*heap_free)(void *arg);

@@ -15,13 +15,13 @@
 
 /* True if a local route covers the address, so that the machine receives the packets that it sends to this address
  * (rtnetlink(7), RTM_GETROUTE). */
-static bool is_routed_here(const uint8_t address[16])
+static bool is_routed_here(const uint8_t address[CMX_IPV6_LEN])
 {
     struct {
         struct nlmsghdr head;
         struct rtmsg route;
         struct rtattr destination;
-        uint8_t address[16];
+        uint8_t address[CMX_IPV6_LEN];
     } ask = {.head = {.nlmsg_len = sizeof ask, .nlmsg_type = RTM_GETROUTE, .nlmsg_flags = NLM_F_REQUEST},
              .route = {.rtm_family = AF_INET6, .rtm_dst_len = 128},
              .destination = {.rta_len = RTA_LENGTH(sizeof ask.address), .rta_type = RTA_DST}};
@@ -48,7 +48,7 @@ static bool set_int(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value) == 0;
 }
 
-cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *out, struct sockaddr_storage *local)
+cmx_err cmx_port_mirror_socket(const uint8_t source[CMX_IPV6_LEN], int *out, struct sockaddr_storage *local)
 {
     struct sockaddr_in6 address = {.sin6_family = AF_INET6};
     socklen_t len = sizeof *local;

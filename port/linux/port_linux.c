@@ -58,7 +58,7 @@ void cmx_port_sleep_ms(uint32_t ms)
 struct start {
     cmx_task_fn fn;
     void *arg;
-    char name[16];
+    char name[CMX_PORT_TASK_NAME];
 };
 
 static void *run(void *p)
@@ -253,7 +253,7 @@ cmx_key_kind cmx_port_hw_key_kind(void)
     return device.hw_key_kind ? device.hw_key_kind(device.arg) : CMX_KEY_NONE;
 }
 
-cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32])
+cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     return device.hw_hmac ? device.hw_hmac(device.arg, msg, len, out) : CMX_ENOKEY;
 }

@@ -107,17 +107,17 @@ static TSS2_RC update(struct tpm *t, ESYS_TR sequence, const uint8_t **msg, size
     return TSS2_RC_SUCCESS;
 }
 
-static cmx_err take(TPM2B_DIGEST *digest, uint8_t out[32])
+static cmx_err take(TPM2B_DIGEST *digest, uint8_t out[CMX_SHA256_LEN])
 {
     cmx_err err = digest->size == 32 ? CMX_OK : CMX_EIO;
 
     if (!err)
-        memcpy(out, digest->buffer, 32);
+        memcpy(out, digest->buffer, CMX_SHA256_LEN);
     esys.Esys_Free(digest);
     return err;
 }
 
-static cmx_err hmac_once(struct tpm *t, const void *msg, size_t len, uint8_t out[32])
+static cmx_err hmac_once(struct tpm *t, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     const uint8_t *p = msg;
     TPM2B_MAX_BUFFER last = {.size = 0};
@@ -208,7 +208,7 @@ static cmx_err tpm_reconnect(struct tpm *t)
     return CMX_EIO;
 }
 
-static cmx_err tpm_hmac(void *state, const void *msg, size_t len, uint8_t out[32])
+static cmx_err tpm_hmac(void *state, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     struct tpm *t = state;
     cmx_err err = t->esys ? hmac_once(t, msg, len, out) : CMX_EIO;

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #include "cmxsafe/attest/ranges.h"
+#include "cmxsafe/core/hash_len.h"
 
 #define CMX_CHUNK 4096
 #define CMX_CHALLENGE_MAX 512
@@ -37,10 +38,10 @@ bool cmx_chain_walk_next(struct cmx_walk *w, uint32_t *offset, size_t *len);
 struct cmx_chain {
     size_t challenge_len;
     size_t chunk_len;
-    uint8_t h[32];
+    uint8_t h[CMX_SHA256_LEN];
     struct cmx_walk walk;
     uint8_t challenge[CMX_CHALLENGE_MAX];
-    uint8_t msg[32 + CMX_CHUNK + CMX_CHALLENGE_MAX];
+    uint8_t msg[CMX_SHA256_LEN + CMX_CHUNK + CMX_CHALLENGE_MAX];
 };
 
 /* Copies the challenge and borrows the ranges. CMX_EINVAL: the challenge does not have 1 to CMX_CHALLENGE_MAX bytes, or

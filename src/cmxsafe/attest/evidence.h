@@ -19,6 +19,8 @@
 #define CMX_EVIDENCE_PROFILE "tag:cmxsafe.eu,2025:evidence-3" /* RFC 4151 */
 #define CMX_EVIDENCE_TYPE "application/eat+cwt"
 #define CMX_EVIDENCE_UEID_LEN 33
+#define CMX_EVIDENCE_KEY_LEN CMX_HMAC_KEY_LEN /* or CMX_P256_SCALAR_LEN, which is equal */
+#define CMX_BOOT_SEED_LEN 32
 #define CMX_EVIDENCE_NAME_MAX 64    /* size of a text, NUL included */
 #define CMX_EVIDENCE_TOKEN_MAX 2048 /* maximum size of a token, in bytes */
 #define CMX_EVIDENCE_JSON_MAX 3584
@@ -59,7 +61,7 @@ struct cmx_evidence {
     bool secure_boot;
     bool isolation; /* isolation is installed and enforced */
     bool has_policy, has_gateway;
-    uint8_t boot_seed[32]; /* random, drawn at each boot */
+    uint8_t boot_seed[CMX_BOOT_SEED_LEN]; /* random, drawn at each boot */
     uint8_t policy[CMX_SHA256_LEN];
     uint8_t gateway[CMX_SHA256_LEN]; /* SHA-256 of the gateway's host key blob; ssh-keygen -l prints it in base64 */
     uint8_t ueid[CMX_EVIDENCE_UEID_LEN];
@@ -77,8 +79,8 @@ struct cmx_evidence {
 /* Appends the token. key: cmx_identity_evidence_key for CMX_EVIDENCE_MAC, the scalar of cmx_identity_attest_key for
  * CMX_EVIDENCE_SIGNED. CMX_ENOSPC: out is too small; CMX_EVIDENCE_TOKEN_MAX bytes are enough. CMX_EINVAL: the nonce has
  * a wrong length. */
-CMX_MUST_USE cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form, const uint8_t key[32],
-                                         struct cmx_buf *out);
+CMX_MUST_USE cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form,
+                                         const uint8_t key[CMX_EVIDENCE_KEY_LEN], struct cmx_buf *out);
 
 /* Appends the claims as one JSON object for people and scripts. Its member "token" (base64url) contains the token,
  * because only the token is authenticated. If token is NULL, the member is absent. CMX_ENOSPC: out is too small;
@@ -89,7 +91,7 @@ CMX_MUST_USE cmx_err cmx_evidence_json(const struct cmx_evidence *e, const void 
 /* Verifies the MAC, then decodes the claims. CMX_ESIG: the MAC was not computed with this key. CMX_EFORMAT or
  * CMX_ETRUNC: the bytes are not exactly one token of this profile and form, or claims are missing, repeated or out of
  * order. *out is valid only after CMX_OK. */
-CMX_MUST_USE cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[32],
+CMX_MUST_USE cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[CMX_HMAC_KEY_LEN],
                                          struct cmx_evidence *out);
 
 /* Like cmx_evidence_verify, for a signed token. CMX_ESIG: pub does not verify the signature. CMX_EINVAL: pub is not a

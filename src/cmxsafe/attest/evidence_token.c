@@ -7,6 +7,8 @@
 #define PROOF_MAX CMX_P256_SIG_LEN
 #define PROTECTED(alg) 0xa1, COSE_ALG, alg /* { 1: alg }, the whole protected header */
 #define PROTECTED_LEN 3
+#define ENVELOPE_LEN 12
+#define STRUCTURE_MAX 32 /* one of the structures below, and the head of the payload */
 
 /* The beginning of the encoding of 61(TAG([ protected, { 4: ueid }, payload, proof ])), up to the ueid's bytes. */
 #define ENVELOPE(tag, alg)                                                                                             \
@@ -22,7 +24,7 @@ static const uint8_t sig_structure[] = {
     0x84, 0x6a, 'S', 'i', 'g', 'n', 'a', 't', 'u', 'r', 'e', '1', 0x43, PROTECTED(COSE_ES256), 0x40};
 
 static const struct form {
-    uint8_t envelope[12];
+    uint8_t envelope[ENVELOPE_LEN];
     uint8_t structure_len;
     uint8_t proof_len;
     const uint8_t *structure;
@@ -34,16 +36,17 @@ static const struct form {
 };
 
 /* Writes to mem everything that the MAC or signature covers before the payload's bytes. */
-static cmx_err put_structure(const struct form *f, size_t payload_len, struct cmx_buf *out, uint8_t mem[32])
+static cmx_err put_structure(const struct form *f, size_t payload_len, struct cmx_buf *out, uint8_t mem[STRUCTURE_MAX])
 {
-    cmx_buf_init(out, mem, 32);
+    cmx_buf_init(out, mem, STRUCTURE_MAX);
     cmx_buf_put(out, f->structure, f->structure_len);
     return cmx_cbor_put_head(out, CMX_CBOR_BYTES, (uint32_t)payload_len);
 }
 
-static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t len, uint8_t tag[CMX_SHA256_LEN])
+static cmx_err compute_tag(const uint8_t key[CMX_HMAC_KEY_LEN], const void *payload, size_t len,
+                           uint8_t tag[CMX_SHA256_LEN])
 {
-    uint8_t mem[32];
+    uint8_t mem[STRUCTURE_MAX];
     struct cmx_buf head;
     cmx_err err = put_structure(&forms[CMX_EVIDENCE_MAC], len, &head, mem);
 
@@ -53,14 +56,17 @@ static cmx_err compute_tag(const uint8_t key[32], const void *payload, size_t le
 /* Computes the digest that ES256 signs. */
 static cmx_err compute_digest(const void *payload, size_t len, uint8_t digest[CMX_SHA256_LEN])
 {
-    uint8_t mem[32];
+    uint8_t mem[STRUCTURE_MAX];
     struct cmx_buf head;
     cmx_err err = put_structure(&forms[CMX_EVIDENCE_SIGNED], len, &head, mem);
 
     return err ? err : cmx_sha256_of_two(mem, cmx_buf_len(&head), payload, len, digest);
 }
 
-static cmx_err sign(const uint8_t scalar[32], const void *payload, size_t len, uint8_t sig[CMX_P256_SIG_LEN])
+_Static_assert(CMX_EVIDENCE_KEY_LEN == CMX_P256_SCALAR_LEN, "one buffer holds either key");
+
+static cmx_err sign(const uint8_t scalar[CMX_P256_SCALAR_LEN], const void *payload, size_t len,
+                    uint8_t sig[CMX_P256_SIG_LEN])
 {
     uint8_t digest[CMX_SHA256_LEN];
     cmx_err err = compute_digest(payload, len, digest);
@@ -82,8 +88,8 @@ static cmx_err put_payload(struct cmx_buf *out, const struct cmx_evidence *e, co
     return err ? err : cmx_claims_encode(e, out);
 }
 
-cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form, const uint8_t key[32],
-                            struct cmx_buf *out)
+cmx_err cmx_evidence_encode(const struct cmx_evidence *e, cmx_evidence_form form,
+                            const uint8_t key[CMX_EVIDENCE_KEY_LEN], struct cmx_buf *out)
 {
     const struct form *f = &forms[form];
     uint8_t proof[PROOF_MAX];
@@ -146,7 +152,8 @@ static cmx_err decode(const struct token *t, struct cmx_evidence *out)
     return CMX_OK;
 }
 
-cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[32], struct cmx_evidence *out)
+cmx_err cmx_evidence_verify(const void *token, size_t len, const uint8_t mac_key[CMX_HMAC_KEY_LEN],
+                            struct cmx_evidence *out)
 {
     uint8_t tag[CMX_SHA256_LEN];
     struct token t;

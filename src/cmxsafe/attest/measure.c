@@ -10,8 +10,8 @@
 
 static const char domain[] = CMX_DOMAIN_MEASUREMENT;
 
-cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const void *nonce, size_t nonce_len,
-                          struct cmx_range range)
+cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[CMX_HMAC_KEY_LEN], const void *nonce,
+                          size_t nonce_len, struct cmx_range range)
 {
     uint8_t mem[sizeof domain + 8], secret[CMX_SHA256_LEN];
     struct cmx_buf b;

@@ -21,8 +21,8 @@
 /* Begins a measurement. key: cmx_identity_evidence_key or cmx_identity_appraisal_key. CMX_EINVAL: the nonce is not
  * CMX_NONCE_MIN to CMX_NONCE_MAX bytes long. After CMX_OK the caller must call cmx_sha256_finish, whose digest is
  * the measurement, or cmx_sha256_abort. After an error nothing needs to be released. */
-CMX_MUST_USE cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[32], const void *nonce, size_t nonce_len,
-                                       struct cmx_range range);
+CMX_MUST_USE cmx_err cmx_measure_begin(struct cmx_sha256 *h, const uint8_t key[CMX_HMAC_KEY_LEN], const void *nonce,
+                                       size_t nonce_len, struct cmx_range range);
 
 /* Adds the next chunk of the range: cmx_chain_walk_next returns its offset and length. */
 CMX_MUST_USE cmx_err cmx_measure_chunk(struct cmx_sha256 *h, const uint8_t *chunk, size_t len);

@@ -44,7 +44,7 @@ cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data, size_t len)
 static const char fingerprint_head[] = "SHA256:";
 enum { HEAD_LEN = sizeof fingerprint_head - 1, FINGERPRINT_DIGITS = CMX_FINGERPRINT_LEN - 1 - HEAD_LEN };
 
-void cmx_base64_fingerprint(char out[CMX_FINGERPRINT_LEN], const uint8_t digest[32])
+void cmx_base64_fingerprint(char out[CMX_FINGERPRINT_LEN], const uint8_t digest[CMX_SHA256_LEN])
 {
     struct cmx_buf b;
 
@@ -93,7 +93,7 @@ cmx_err cmx_base64_decode(uint8_t *out, size_t cap, const char *text, size_t len
 
 bool cmx_base64_is_fingerprint(const char *text, size_t len)
 {
-    uint8_t digest[32];
+    uint8_t digest[CMX_SHA256_LEN];
     size_t n = 0;
 
     return len == CMX_FINGERPRINT_LEN - 1 && memcmp(text, fingerprint_head, HEAD_LEN) == 0 &&

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/hash_len.h"
 
 /* Appends the encoding of RFC 4648 section 4, padded. line: maximum number of characters in a line; each line ends with
  * a newline. line 0: no newlines. CMX_ENOSPC: out is too small. */
@@ -19,7 +20,7 @@ cmx_err cmx_base64_url_encode(struct cmx_buf *out, const void *data, size_t len)
 #define CMX_FINGERPRINT_LEN 51 /* "SHA256:", 43 digits, NUL */
 
 /* Writes the fingerprint of an SSH public key as `ssh-keygen -l` prints it. digest: SHA-256 of the key's blob. */
-void cmx_base64_fingerprint(char out[CMX_FINGERPRINT_LEN], const uint8_t digest[32]);
+void cmx_base64_fingerprint(char out[CMX_FINGERPRINT_LEN], const uint8_t digest[CMX_SHA256_LEN]);
 /* True if the len chars have the form of a fingerprint. */
 bool cmx_base64_is_fingerprint(const char *text, size_t len);
 

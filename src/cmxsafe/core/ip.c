@@ -7,28 +7,28 @@
 
 #include "cmxsafe/core/text.h"
 
-static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-static const uint8_t localhost6[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+static const uint8_t mapped[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+static const uint8_t localhost6[CMX_IPV6_LEN] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
 
 void cmx_ip_v4(struct cmx_ip *out, const uint8_t addr[4])
 {
-    memcpy(out->w, mapped, 12);
+    memcpy(out->w, mapped, sizeof mapped);
     memcpy(&out->w[3], addr, 4);
 }
 
-void cmx_ip_v6(struct cmx_ip *out, const uint8_t addr[16])
+void cmx_ip_v6(struct cmx_ip *out, const uint8_t addr[CMX_IPV6_LEN])
 {
-    memcpy(out->w, addr, 16);
+    memcpy(out->w, addr, CMX_IPV6_LEN);
 }
 
 bool cmx_ip_equal(const struct cmx_ip *a, const struct cmx_ip *b)
 {
-    return memcmp(a->w, b->w, 16) == 0;
+    return memcmp(a->w, b->w, CMX_IPV6_LEN) == 0;
 }
 
 bool cmx_ip_is_v4(const struct cmx_ip *a)
 {
-    return memcmp(a->w, mapped, 12) == 0;
+    return memcmp(a->w, mapped, sizeof mapped) == 0;
 }
 
 bool cmx_ip_is_any(const struct cmx_ip *a)
@@ -64,7 +64,7 @@ bool cmx_ip_is_host(const struct cmx_ip *a)
 
 /* ---- text ---- */
 
-static bool parse6(const char *s, uint8_t out[16])
+static bool parse6(const char *s, uint8_t out[CMX_IPV6_LEN])
 {
     size_t n = 0, gap = 17; /* n: bytes written so far; gap: bytes before the "::", 17: no "::" */
 

@@ -9,13 +9,15 @@
 
 CMX_C_BEGIN
 
+#define CMX_IPV6_LEN 16 /* bytes of an IPv6 address */
+
 /* An address of either family; IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). Bytes in network order. */
 struct cmx_ip {
     uint32_t w[4];
 };
 
 void cmx_ip_v4(struct cmx_ip *out, const uint8_t addr[4]);
-void cmx_ip_v6(struct cmx_ip *out, const uint8_t addr[16]);
+void cmx_ip_v6(struct cmx_ip *out, const uint8_t addr[CMX_IPV6_LEN]);
 bool cmx_ip_equal(const struct cmx_ip *a, const struct cmx_ip *b);
 bool cmx_ip_is_v4(const struct cmx_ip *a);
 bool cmx_ip_is_any(const struct cmx_ip *a); /* true for :: and 0.0.0.0 */

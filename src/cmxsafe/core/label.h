@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/hash_len.h"
 
 /* Labels with which the input of a hash or MAC begins. "NUL included": the input contains the label's NUL too. */
 #define CMX_DOMAIN_MEASUREMENT "cmxsafe measurement 3"       /* attest/measure.h; NUL included */
@@ -42,4 +43,4 @@ void cmx_label_message(cmx_label label, uint8_t counter, uint8_t out[CMX_LABEL_L
 
 /* A function that computes HMAC-SHA256 with the hardware key, as cmx_port_hw_hmac does. arg: the caller's argument,
  * passed through. */
-typedef cmx_err (*cmx_hmac_fn)(void *arg, const void *msg, size_t len, uint8_t out[32]);
+typedef cmx_err (*cmx_hmac_fn)(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN]);

@@ -19,7 +19,7 @@ static struct {
     struct cmx_http_server *server; /* NULL while the service is not running */
     cmx_attest_facts_fn facts;
     atomic_uint requests; /* requests whose computation is running or waiting */
-    uint8_t boot_seed[32];
+    uint8_t boot_seed[CMX_BOOT_SEED_LEN];
     struct cmx_mutex turn; /* locked by the request whose computation is running */
 } self;
 
@@ -122,7 +122,7 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
 {
     uint8_t challenge[CMX_CHALLENGE_MAX], value[32];
     struct cmx_ranges ranges;
-    char hex[65];
+    char hex[CMX_SHA256_HEX];
     size_t len;
     cmx_err err;
 

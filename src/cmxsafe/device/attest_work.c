@@ -28,7 +28,8 @@ static cmx_err run_chain(struct cmx_chain *c)
     return CMX_OK;
 }
 
-cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint8_t *challenge, size_t len, uint8_t out[32])
+cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint8_t *challenge, size_t len,
+                        uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_chain *c = cmx_mem_alloc(sizeof *c);
     cmx_err err;
@@ -39,7 +40,7 @@ cmx_err cmx_attest_hash(const struct cmx_ranges *ranges, const uint8_t *challeng
     if (!err)
         err = run_chain(c);
     if (!err)
-        memcpy(out, c->h, 32);
+        memcpy(out, c->h, CMX_SHA256_LEN);
     cmx_mem_free_secret(c); /* the memory contains flash content */
     return err;
 }

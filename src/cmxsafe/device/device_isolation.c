@@ -289,7 +289,7 @@ void cmx_device_isolation_end(void)
 
 /* ---- status ---- */
 
-cmx_err cmx_device_isolation_digest(uint8_t out[32])
+cmx_err cmx_device_isolation_digest(uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_device_isolation_state *s = cmx_device_isolation_active() ? cmx_device_isolation_state_enter() : NULL;
     cmx_err err;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/buf.h"
+#include "cmxsafe/core/hash_len.h"
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/proxy/proxy.h"
 
@@ -47,7 +48,7 @@ bool cmx_device_isolation_settled(void);
 
 /* Computes the digest of the rules in force (isolation/digest.h). CMX_ENOENT: isolation is not active. Must not be
  * called from the network stack's own task. */
-CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[32]);
+CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[CMX_SHA256_LEN]);
 
 /* For tests: forgets the configuration and the installation, so that a test can configure and install again. */
 void cmx_device_isolation_end(void);

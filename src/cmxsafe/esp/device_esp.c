@@ -39,6 +39,13 @@
 #define TAG "device"
 #define NETWORK_UP BIT0
 #define PINS_MAX 8
+/* Sizes of the texts in NVS, NUL included. */
+#define USER_TEXT_MAX 64
+#define PASSWORD_TEXT_MAX 64
+#define ADDRESS_TEXT_MAX 64
+#define PIN_TEXT_MAX 56     /* a fingerprint and a separator */
+#define KEY_TEXT_MAX 1200   /* the SSH key */
+#define UPDATE_KEYS_MAX 264 /* CMX_OTA_KEYS_MAX public keys in hexadecimal, with separators */
 
 /* `settings` points to the strings in this struct. They are read from NVS, and the pins also from Kconfig. The struct
  * is never freed. */
@@ -46,8 +53,9 @@ static struct {
     struct cmx_mutex lock; /* guards `started` and everything that start_device sets */
     bool started;
     struct cmx_settings settings;
-    char host[CMX_GATEWAYS_TEXT_MAX], user[64], password[64], address[64], pins[PINS_MAX * 56], key[1200];
-    char update_key[264];
+    char host[CMX_GATEWAYS_TEXT_MAX], user[USER_TEXT_MAX], password[PASSWORD_TEXT_MAX], address[ADDRESS_TEXT_MAX];
+    char pins[PINS_MAX * PIN_TEXT_MAX], key[KEY_TEXT_MAX];
+    char update_key[UPDATE_KEYS_MAX];
     const char *pin[PINS_MAX];
     EventGroupHandle_t network;
     StaticEventGroup_t network_storage;

@@ -33,9 +33,11 @@ typedef enum {
     CMX_EVENT_RELAY_REFUSED /* name: the context, or "" if none has the port that the gateway named; err says why */
 } cmx_event_id;
 
+#define CMX_EVENT_GATEWAY_MAX 64 /* bytes, NUL included */
+
 struct cmx_event_data {
     char name[CMX_PROXY_NAME_MAX];
-    char gateway[64]; /* in events of a session, the gateway's host, cut to fit; otherwise "" */
+    char gateway[CMX_EVENT_GATEWAY_MAX]; /* in events of a session, the gateway's host, cut to fit; otherwise "" */
     cmx_err err;
 };
 

@@ -16,7 +16,7 @@
 struct cmx_attest_key {
     uint8_t ueid[CMX_UEID_LEN];
     uint8_t pub[CMX_P256_PUBLIC_LEN];
-    uint8_t appraisal[32];
+    uint8_t appraisal[CMX_HMAC_KEY_LEN];
 };
 
 /* Computes the key from the hardware key, as cmx_identity_* do. */

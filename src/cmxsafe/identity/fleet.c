@@ -4,19 +4,19 @@
 
 #include "cmxsafe/port/crypto.h"
 
-bool cmx_fleet_is_unicast(const uint8_t prefix[16])
+bool cmx_fleet_is_unicast(const uint8_t prefix[CMX_IPV6_LEN])
 {
     return prefix[0] != 0xff && !(prefix[0] == 0xfe && (prefix[1] & 0xc0) == 0x80) && prefix[0] != 0;
 }
 
-cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[16], unsigned *bits)
+cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[CMX_IPV6_LEN], unsigned *bits)
 {
     struct cmx_ip ip;
     uint32_t n;
 
     if (!cmx_ip_parse_prefix(&ip, &n, text, strlen(text)) || n < 16 || n > 64 || n % 8)
         return CMX_EINVAL;
-    memcpy(prefix, ip.w, 16);
+    memcpy(prefix, ip.w, CMX_IPV6_LEN);
     for (size_t i = n / 8; i < 16; i++)
         if (prefix[i])
             return CMX_EINVAL;
@@ -24,8 +24,8 @@ cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[16], unsigned *bits)
     return cmx_fleet_is_unicast(prefix) ? CMX_OK : CMX_EINVAL;
 }
 
-cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, const char *label, const void *data, size_t len,
-                          char out[CMX_FLEET_ADDRESS_MAX])
+cmx_err cmx_fleet_address(const uint8_t prefix[CMX_IPV6_LEN], unsigned bits, const char *label, const void *data,
+                          size_t len, char out[CMX_FLEET_ADDRESS_MAX])
 {
     uint8_t digest[CMX_SHA256_LEN];
     struct cmx_ip ip;
@@ -41,7 +41,7 @@ cmx_err cmx_fleet_address(const uint8_t prefix[16], unsigned bits, const char *l
 
 cmx_err cmx_fleet_device_address(const char *prefix, const void *blob, size_t len, char out[CMX_FLEET_ADDRESS_MAX])
 {
-    uint8_t bytes[16];
+    uint8_t bytes[CMX_IPV6_LEN];
     unsigned bits;
     cmx_err err = cmx_fleet_parse(prefix, bytes, &bits);
 

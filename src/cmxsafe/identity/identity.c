@@ -9,7 +9,7 @@
 #define KEY_TYPE "ecdsa-sha2-nistp256"
 #define COMMENT_MAX 24
 
-static cmx_err derive(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t counter, uint8_t out[32])
+static cmx_err derive(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t counter, uint8_t out[CMX_SHA256_LEN])
 {
     uint8_t msg[CMX_LABEL_LEN];
 
@@ -23,12 +23,12 @@ cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_UEID_LEN]
     return derive(hmac, arg, CMX_LABEL_UEID, 0, out + 1);
 }
 
-cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32])
+cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_HMAC_KEY_LEN])
 {
     return derive(hmac, arg, CMX_LABEL_EVIDENCE, 0, out);
 }
 
-cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32])
+cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_HMAC_KEY_LEN])
 {
     return derive(hmac, arg, CMX_LABEL_APPRAISAL, 0, out);
 }
@@ -112,12 +112,15 @@ cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out
 #define PRIVATE_HEAD "openssh-key-v1\0\0\0\0\x04none\0\0\0\x04none\0\0\0\0\0\0\0\x01\0\0\0\x68"
 _Static_assert(sizeof(struct public_key) == 0x68, "the length in PRIVATE_HEAD");
 
+#define SECTION_MAX 160 /* bytes of put_private_section's output */
+#define FILE_MAX 320    /* bytes of the whole file, before it is encoded as base64 */
+
 /* All buffers with secrets, in one struct that is wiped after the key was written. */
 struct workspace {
     uint8_t scalar[CMX_P256_SCALAR_LEN];
     struct public_key pub;
-    uint8_t section[160];
-    uint8_t file[320];
+    uint8_t section[SECTION_MAX];
+    uint8_t file[FILE_MAX];
 };
 
 /* Writes an unsigned big-endian number as an mpint of RFC 4251 section 5: without leading zeros, except one if the top
@@ -177,7 +180,7 @@ cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *ou
     return err;
 }
 
-cmx_err cmx_identity_hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
+cmx_err cmx_identity_hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     (void)arg;
     return cmx_port_hw_hmac(msg, len, out);

@@ -21,11 +21,11 @@ CMX_MUST_USE cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[
 
 /* Derives the evidence key: the key for the MAC over evidence, and for the digests in MACed evidence. It can
  * also be used to forge such evidence. The caller wipes it. */
-CMX_MUST_USE cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
+CMX_MUST_USE cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_HMAC_KEY_LEN]);
 
 /* Derives the appraisal key: the key for the digests in signed evidence. Verifiers have it in order to compute the
  * expected digests. It cannot be used to forge evidence. The caller wipes it. */
-CMX_MUST_USE cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[32]);
+CMX_MUST_USE cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_HMAC_KEY_LEN]);
 
 /* Derives the device's SSH key, ECDSA P-256: private scalar (wiped by the caller) and public point. FIPS 186-5 A.2.2:
  * candidates are tested, counter 0 first, until one is in [1, n-1]. */
@@ -50,4 +50,4 @@ CMX_MUST_USE cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct
 CMX_MUST_USE cmx_err cmx_identity_key_load(void *arg, struct cmx_buf *out);
 
 /* Calls cmx_port_hw_hmac; has the type cmx_hmac_fn. */
-CMX_MUST_USE cmx_err cmx_identity_hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
+CMX_MUST_USE cmx_err cmx_identity_hw_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN]);

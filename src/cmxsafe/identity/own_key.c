@@ -19,7 +19,7 @@ cmx_err cmx_own_key_make(void)
     return err;
 }
 
-cmx_err cmx_own_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
+cmx_err cmx_own_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     uint8_t secret[CMX_PORT_SECRET_LEN];
     cmx_err err = cmx_port_secret_read(secret);

@@ -10,7 +10,7 @@
 CMX_MUST_USE cmx_err cmx_own_key_make(void);
 
 /* Computes HMAC-SHA256 under the secret, as a cmx_hmac_fn; arg is not used. CMX_ENOENT: there is no secret. */
-CMX_MUST_USE cmx_err cmx_own_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
+CMX_MUST_USE cmx_err cmx_own_key_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* Writes the private key; has the type of cmx_gateway.key_load. arg is not used. */
 CMX_MUST_USE cmx_err cmx_own_key_load(void *arg, struct cmx_buf *out);

@@ -15,7 +15,7 @@ void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip);
 /* ff02::1:2, the destination of DHCPv6 requests. After such a request the policy stores this address as a requested
  * neighbour, so that a server's request for our address passes. */
 extern const union cmx_known_ip {
-    uint8_t bytes[16];
+    uint8_t bytes[CMX_IPV6_LEN];
     struct cmx_ip ip;
 } cmx_link_dhcp6_servers;
 

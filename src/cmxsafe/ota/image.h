@@ -18,6 +18,7 @@
 #define CMX_IMAGE_SEGMENT_LEN_MAX (16u << 20)
 #define CMX_IMAGE_SECTOR 4096 /* alignment and length of a Secure Boot v2 signature sector */
 #define CMX_IMAGE_TEXT_MAX 33 /* a descriptor's text, NUL included */
+#define CMX_IMAGE_TIME_MAX 17 /* a descriptor's time or date, NUL included */
 
 /* The two image formats: ESP-IDF's, and any bytes with a trailer. */
 struct cmx_image_format;
@@ -47,8 +48,8 @@ struct cmx_image_info {
 
 /* An image's build time and ESP-IDF version, made printable. */
 struct cmx_image_build {
-    char time[17];
-    char date[17];
+    char time[CMX_IMAGE_TIME_MAX];
+    char date[CMX_IMAGE_TIME_MAX];
     char idf[CMX_IMAGE_TEXT_MAX];
 };
 

@@ -20,6 +20,7 @@ enum {
     SIGNATURE_BLOCK_CRC_AT = 1196,
     SIGNATURE_BLOCK_MAGIC = 0xe7
 };
+#define CHIP_NAME_MAX 10       /* NUL included */
 #define DESC_MAGIC 0xabcd5432u /* ESP_APP_DESC_MAGIC_WORD */
 
 enum { HEADER, SEGMENT, DATA, PADDING, HASH, TAIL, TAIL_PAD, SECTOR, AFTER_SECTOR, TRAILER, COMPLETE };
@@ -110,7 +111,7 @@ void cmx_image_built(const uint8_t head[CMX_IMAGE_HEAD_LEN], struct cmx_image_bu
 
 static const struct {
     uint8_t id;
-    char name[10];
+    char name[CHIP_NAME_MAX];
 } chips[] = {{0x00, "ESP32"},    {0x02, "ESP32-S2"},  {0x05, "ESP32-C3"},  {0x09, "ESP32-S3"},
              {0x0c, "ESP32-C2"}, {0x0d, "ESP32-C6"},  {0x10, "ESP32-H2"},  {0x12, "ESP32-P4"},
              {0x17, "ESP32-C5"}, {0x14, "ESP32-C61"}, {0x19, "ESP32-H21"}, {0x1c, "ESP32-H4"}};

@@ -40,14 +40,15 @@ typedef enum {
 } cmx_ota_event;
 
 #define CMX_OTA_PAST 4 /* how many past uploads GET /update shows */
+#define CMX_OTA_PAST_WHAT_MAX 48
 
 /* An upload that ended. */
 struct cmx_ota_past {
     uint64_t at_ms; /* when it ended (cmx_port_now_ms); a time before the device's start is negative, modulo 2^64 */
     uint32_t received;
     bool ok;
-    char from[CMX_IP_TEXT_MAX]; /* "": not known */
-    char what[48];              /* the version, or the beginning of the reason for the failure */
+    char from[CMX_IP_TEXT_MAX];       /* "": not known */
+    char what[CMX_OTA_PAST_WHAT_MAX]; /* the version, or the beginning of the reason for the failure */
 };
 
 /* Everything that the members point to must stay valid as long as the config. */

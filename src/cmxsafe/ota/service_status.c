@@ -5,6 +5,7 @@
 
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/ota/crc32.h"
 #include "cmxsafe/ota/origin.h"
 #include "cmxsafe/ota/page.h"
 #include "cmxsafe/ota/service_state.h"
@@ -65,7 +66,7 @@ cmx_err cmx_ota_index_begin(struct cmx_http_request *r, void *ctx, void **state)
 
 static void status_upload(struct cmx_ota_service *s, struct cmx_json *j)
 {
-    char crc[9];
+    char crc[CMX_CRC32_HEX];
 
     cmx_json_str(j, "state", cmx_ota_state_text(s->state));
     cmx_json_u64(j, "received", s->received);

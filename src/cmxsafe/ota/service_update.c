@@ -326,7 +326,7 @@ static bool part_of_file(struct cmx_ota_service *s, struct cmx_ota_request *q)
 static cmx_err activated(struct cmx_ota_service *s, struct cmx_http_request *r, struct cmx_ota_request *q)
 {
     const struct cmx_image *image = &s->upload->image;
-    char sha[2 * CMX_SHA256_LEN + 1], version[CMX_IMAGE_TEXT_MAX], text[160];
+    char sha[CMX_SHA256_HEX], version[CMX_IMAGE_TEXT_MAX], text[160];
 
     cmx_text_hex_encode(sha, image->digest, sizeof image->digest);
     snprintf(version, sizeof version, "%s", image->info.version);

@@ -17,6 +17,7 @@
 #include "cmxsafe/ota/image.h"
 
 #define CMX_SLOT_NAME_MAX 12
+#define CMX_SLOT_WHY_MAX 24 /* reason of a rollback, NUL included; see cmx_slots.rollback */
 
 struct cmx_slots_status {
     uint32_t running_offset; /* offset in flash; 0: the slots are not in flash */
@@ -34,7 +35,7 @@ struct cmx_slots_status {
     char version[CMX_IMAGE_TEXT_MAX]; /* version of the running image */
     char project[CMX_IMAGE_TEXT_MAX];
     char rolled_back_version[CMX_IMAGE_TEXT_MAX];
-    char rolled_back_why[24];
+    char rolled_back_why[CMX_SLOT_WHY_MAX];
 };
 
 struct cmx_slots {

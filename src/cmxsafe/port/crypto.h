@@ -9,11 +9,15 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/hash_len.h"
 
-#define CMX_SHA256_LEN 32
 #define CMX_P256_PUBLIC_LEN 65 /* 0x04 || X || Y, SEC 1 section 2.3.3 */
 #define CMX_P256_SCALAR_LEN 32
 #define CMX_P256_SIG_LEN 64 /* r || s, big-endian */
+
+/* Room for the state of the largest back end. */
+#define CMX_SHA256_WORDS 32
+#define CMX_HMAC_WORDS 48
 
 /* Fills out with uniform random bytes from the platform's CSPRNG. CMX_EIO: it failed; out is then zero. */
 CMX_MUST_USE cmx_err cmx_crypto_random(void *out, size_t len);
@@ -25,7 +29,7 @@ bool cmx_crypto_fast_aes(void);
 
 /* SHA-256, FIPS 180-4, streaming. Storage is in the object; finish or abort releases the back end's resources. */
 struct cmx_sha256 {
-    uintptr_t opaque[32];
+    uintptr_t opaque[CMX_SHA256_WORDS];
 };
 CMX_MUST_USE cmx_err cmx_sha256_init(struct cmx_sha256 *h);
 CMX_MUST_USE cmx_err cmx_sha256_update(struct cmx_sha256 *h, const void *data, size_t len);
@@ -40,7 +44,7 @@ CMX_MUST_USE cmx_err cmx_sha256_of_two(const void *head, size_t head_len, const 
 
 /* HMAC-SHA-256, RFC 2104, streaming. The key is copied, and the copy is wiped at the end. */
 struct cmx_hmac {
-    uintptr_t opaque[48];
+    uintptr_t opaque[CMX_HMAC_WORDS];
 };
 CMX_MUST_USE cmx_err cmx_hmac_init(struct cmx_hmac *h, const void *key, size_t key_len);
 CMX_MUST_USE cmx_err cmx_hmac_update(struct cmx_hmac *h, const void *data, size_t len);
@@ -50,8 +54,8 @@ CMX_MUST_USE cmx_err cmx_hmac_restart(struct cmx_hmac *h, uint8_t out[CMX_SHA256
 void cmx_hmac_abort(struct cmx_hmac *h);
 
 /* Computes the MAC of head followed by data, by the calls above (port/hmac.c). */
-CMX_MUST_USE cmx_err cmx_hmac_of_two(const uint8_t key[32], const void *head, size_t head_len, const void *data,
-                                     size_t len, uint8_t out[CMX_SHA256_LEN]);
+CMX_MUST_USE cmx_err cmx_hmac_of_two(const uint8_t key[CMX_HMAC_KEY_LEN], const void *head, size_t head_len,
+                                     const void *data, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* Verifies an ECDSA P-256 signature over a SHA-256 digest, FIPS 186-5. CMX_ESIG: the signature does not match;
  * CMX_EINVAL: pub is not a point on the curve. */

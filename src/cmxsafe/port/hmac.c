@@ -1,10 +1,10 @@
 #include "cmxsafe/port/crypto.h"
 
-cmx_err cmx_hmac_of_two(const uint8_t key[32], const void *head, size_t head_len, const void *data, size_t len,
-                        uint8_t out[CMX_SHA256_LEN])
+cmx_err cmx_hmac_of_two(const uint8_t key[CMX_HMAC_KEY_LEN], const void *head, size_t head_len, const void *data,
+                        size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_hmac mac;
-    cmx_err err = cmx_hmac_init(&mac, key, 32);
+    cmx_err err = cmx_hmac_init(&mac, key, CMX_HMAC_KEY_LEN);
 
     if (err)
         return err;

@@ -12,6 +12,8 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/hash_len.h"
+#include "cmxsafe/core/ip.h"
 #include "cmxsafe/core/platform.h"
 
 CMX_C_BEGIN
@@ -46,9 +48,12 @@ void cmx_port_background(void);
  * that a leak check at exit does not report it. May do nothing. */
 void cmx_port_task_done(void);
 
+/* Machine words. FreeRTOS's StaticSemaphore_t is the largest: 84 to 92 bytes on 32 bits. */
+#define CMX_MUTEX_WORDS 24
+
 /* A lock; not recursive. The object contains its storage, so that cmx_port_mutex_init cannot fail. */
 struct cmx_mutex {
-    uintptr_t opaque[24]; /* FreeRTOS's StaticSemaphore_t is the largest: 84 to 92 bytes on 32 bits */
+    uintptr_t opaque[CMX_MUTEX_WORDS];
 };
 void cmx_port_mutex_init(struct cmx_mutex *m);
 void cmx_port_mutex_lock(struct cmx_mutex *m);
@@ -90,7 +95,8 @@ CMX_MUST_USE cmx_err cmx_port_socket_pair(int fd[2]);
  * sockets. CMX_EUNREACH: answers to `source` would leave the device. CMX_EIO: binding failed. CMX_ENOMEM: out of memory
  * or sockets. */
 struct sockaddr_storage;
-CMX_MUST_USE cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *fd, struct sockaddr_storage *local);
+CMX_MUST_USE cmx_err cmx_port_mirror_socket(const uint8_t source[CMX_IPV6_LEN], int *fd,
+                                            struct sockaddr_storage *local);
 
 /* A hint that one task reads fd, a connected stream socket, in small pieces. A platform where system calls are
  * expensive may read more at once and serve later recv and poll calls from memory until fd is closed. May do
@@ -122,7 +128,7 @@ cmx_key_kind cmx_port_hw_key_kind(void);
 /* Computes HMAC-SHA256 with the hardware key. An ESP32 calls esp_hmac_calculate with eFuse HMAC_KEY3 (the default),
  * whose purpose must be HMAC_UP. len is bounded only by memory. CMX_ENOKEY: there is no key, or it has another purpose
  * or no read protection. CMX_EIO: the hardware failed. Calls are serialised. */
-CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32]);
+CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* ---- a secret of the device's own, for a device without a hardware key ---- */
 

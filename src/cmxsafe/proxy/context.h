@@ -8,6 +8,7 @@
 
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/hash_len.h"
 
 struct sockaddr;
 
@@ -24,6 +25,7 @@ CMX_C_BEGIN
 #define CMX_PROXY_SESSION_ID_MAX 64      /* bytes; the longest identifier is a SHA-512 hash */
 #define CMX_PROXY_NAME_MAX 32            /* a context's or session's name, NUL included */
 #define CMX_PROXY_ADDRESS_MAX 46         /* INET6_ADDRSTRLEN */
+#define CMX_PROXY_ERROR_MAX 96           /* the text of an error, NUL included; longer ones are cut */
 #define CMX_PROXY_LOCAL_HOST "127.0.0.1" /* default of local_host */
 #define CMX_PROXY_FLEET "fleet:"         /* marks a remote_address that is a fleet's prefix */
 #define CMX_PROXY_CONNECTIONS_DEFAULT 8  /* default of max_connections */
@@ -204,8 +206,8 @@ struct cmx_context_status {
     uint64_t last_error_ms; /* 0: never */
     char name[CMX_PROXY_NAME_MAX];
     char session[CMX_PROXY_NAME_MAX];
-    char last_error_text[96];
-    uint8_t host_key[32];                         /* while authenticated: SHA-256 of the gateway's host key */
+    char last_error_text[CMX_PROXY_ERROR_MAX];
+    uint8_t host_key[CMX_SHA256_LEN];             /* while authenticated: SHA-256 of the gateway's host key */
     uint8_t session_id[CMX_PROXY_SESSION_ID_MAX]; /* RFC 4253 section 7.2 */
 };
 

@@ -104,12 +104,12 @@ cmx_err cmx_pin_parse(struct cmx_pin *pin, const char *text)
     return parse_key(pin, type, type_len, word, n);
 }
 
-cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_t digest[32])
+cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_t digest[CMX_SHA256_LEN])
 {
     cmx_pin_verdict verdict = CMX_PIN_UNKNOWN;
 
     for (size_t i = 0; i < n; i++) {
-        if (!cmx_secret_equal(pins[i].digest, digest, 32))
+        if (!cmx_secret_equal(pins[i].digest, digest, CMX_SHA256_LEN))
             continue;
         if (pins[i].revoked)
             return CMX_PIN_REVOKED;

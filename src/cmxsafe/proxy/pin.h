@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/hash_len.h"
 
 #define CMX_PIN_BLOB_MAX 600 /* bytes; enough for an RSA key of 4,096 bits as RFC 4253 section 6.6 encodes it */
 
@@ -15,9 +16,9 @@ typedef enum { CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA, CMX_HOST
 #define CMX_HOSTKEY_ANY ((1u << CMX_HOSTKEY_TYPES) - 1)
 
 struct cmx_pin {
-    uint8_t digest[32]; /* SHA-256 of the public key blob */
-    unsigned types;     /* bit mask of cmx_hostkey_type; all bits for a fingerprint, which names no type */
-    bool revoked;       /* this key is never accepted, even if another pin has it */
+    uint8_t digest[CMX_SHA256_LEN]; /* SHA-256 of the public key blob */
+    unsigned types;                 /* bit mask of cmx_hostkey_type; all bits for a fingerprint, which names no type */
+    bool revoked;                   /* this key is never accepted, even if another pin has it */
 };
 
 /* Parses a pin. text: "SHA256:<base64>", a known_hosts line "names type base64[ comment]", or "type base64[ comment]"
@@ -29,7 +30,7 @@ typedef enum { CMX_PIN_UNKNOWN = 0, CMX_PIN_ACCEPTED, CMX_PIN_REVOKED } cmx_pin_
 
 /* Returns whether the pins accept or revoke the key with this digest; a revoked pin overrides the others. Each
  * comparison takes constant time. */
-cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_t digest[32]);
+cmx_pin_verdict cmx_pin_check(const struct cmx_pin *pins, size_t n, const uint8_t digest[CMX_SHA256_LEN]);
 
 /* Returns the key types of all pins that are not revoked, as one bit mask; 0: every pin is revoked. */
 unsigned cmx_pin_types(const struct cmx_pin *pins, size_t n);

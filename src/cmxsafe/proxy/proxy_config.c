@@ -448,7 +448,7 @@ bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struc
         return false;
     for (size_t i = 0; i < a->n_pins; i++)
         if (a->pins[i].types != b->pins[i].types || a->pins[i].revoked != b->pins[i].revoked ||
-            memcmp(a->pins[i].digest, b->pins[i].digest, 32) != 0)
+            memcmp(a->pins[i].digest, b->pins[i].digest, CMX_SHA256_LEN) != 0)
             return false;
     return true;
 }

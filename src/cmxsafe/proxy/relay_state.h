@@ -75,7 +75,7 @@ struct relay {
     struct tracked_socket socket;
     struct cmx_originator originator; /* client of a reverse relay */
     struct cmx_peer_entry peer;       /* in the list of peer.c while fd is connected or connecting to the service */
-    char from[46];                    /* address of the client; reverse: as the gateway reports it, cut to this size */
+    char from[CMX_PROXY_ADDRESS_MAX]; /* address of the client; reverse: as the gateway reports it, cut to this size */
 };
 
 /* Creates a relay of r, adds it to the list of s and counts it. NULL: no memory. */

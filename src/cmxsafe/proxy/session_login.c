@@ -146,7 +146,7 @@ static cmx_err mismatch(struct session *s)
 
 static cmx_err check_host_key(struct session *s)
 {
-    uint8_t digest[32];
+    uint8_t digest[CMX_SHA256_LEN];
     const char *type;
     cmx_hostkey_type t;
     cmx_pin_verdict verdict;

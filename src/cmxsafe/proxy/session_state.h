@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "cmxsafe/core/backoff.h"
+#include "cmxsafe/core/base64.h"
 #include "cmxsafe/port/poll.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/lookup.h"
@@ -123,12 +124,12 @@ struct session {
     struct relay *stirred; /* those relays of `resting` that must be served again */
     struct cmx_backoff backoff, slow;
     char name[CMX_PROXY_NAME_MAX];
-    char text[96]; /* why the last attempt failed */
+    char text[CMX_PROXY_ERROR_MAX]; /* why the last attempt failed */
     struct tracked_socket socket;
-    struct tracked_socket pair; /* the sockets of session_pair.c, on a platform without socketpair */
-    char shown[51];             /* fingerprint of the last host key without a pin; "": none in this round */
-    uint8_t host_key[32];       /* digest of the host key that the gateway last showed */
-    const char *key_exchange;   /* key exchange of the current or last session; static */
+    struct tracked_socket pair;       /* the sockets of session_pair.c, on a platform without socketpair */
+    char shown[CMX_FINGERPRINT_LEN];  /* fingerprint of the last host key without a pin; "": none in this round */
+    uint8_t host_key[CMX_SHA256_LEN]; /* digest of the host key that the gateway last showed */
+    const char *key_exchange;         /* key exchange of the current or last session; static */
     size_t id_len;
     uint8_t id[CMX_PROXY_SESSION_ID_MAX]; /* session identifier, while authenticated */
 };

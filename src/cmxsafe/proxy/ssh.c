@@ -162,7 +162,7 @@ cmx_err cmx_ssh_handshake(struct cmx_ssh *s)
     return ssh_event_add_session(s->event, s->session) == SSH_OK ? CMX_OK : CMX_ENOMEM;
 }
 
-cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[32], const char **type)
+cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[CMX_SHA256_LEN], const char **type)
 {
     ssh_key key = NULL;
     unsigned char *hash = NULL;
@@ -172,7 +172,7 @@ cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[32], const char **typ
     if (ssh_get_server_publickey(s->session, &key) != SSH_OK)
         return CMX_EPROTO;
     if (ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &len) == 0 && len == 32) {
-        memcpy(digest, hash, 32);
+        memcpy(digest, hash, CMX_SHA256_LEN);
         *type = ssh_key_type_to_char(ssh_key_type(key));
         err = CMX_OK;
     }

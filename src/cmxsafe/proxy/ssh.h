@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "cmxsafe/core/err.h"
+#include "cmxsafe/core/hash_len.h"
 #include "cmxsafe/proxy/context.h"
 
 struct cmx_ssh;
@@ -44,7 +45,7 @@ bool cmx_ssh_no_host_key(const struct cmx_ssh *s);
 
 /* Call after the handshake. digest receives the SHA-256 of the gateway's public key blob; *type the name of the key's
  * type (static). CMX_EPROTO: libssh cannot provide the key. */
-CMX_MUST_USE cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[32], const char **type);
+CMX_MUST_USE cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[CMX_SHA256_LEN], const char **type);
 
 /* Call after the handshake. Returns the name of the key exchange (static); NULL: not known. */
 const char *cmx_ssh_key_exchange(const struct cmx_ssh *s);

@@ -15,8 +15,9 @@
 enum { AGENT_FAILURE = 5, AGENT_REQUEST_IDENTITIES = 11, AGENT_IDENTITIES = 12, AGENT_SIGN_REQUEST = 13 };
 
 #define BLOB_MAX CMX_PIN_BLOB_MAX
-#define ASKED_MAX 1536 /* bytes: enough for both requests; the second contains the key blob twice */
-#define ASKED_MS 1000  /* time limit for reading the requests, which libssh has already sent */
+#define ANSWERS_MAX (BLOB_MAX + 32) /* bytes: enough for both answers of put_answers */
+#define ASKED_MAX 1536              /* bytes: enough for both requests; the second contains the key blob twice */
+#define ASKED_MS 1000               /* time limit for reading the requests, which libssh has already sent */
 
 /* Writes the agent's two answers: a list of one identity, and a failure in reply to the signature request. */
 static cmx_err put_answers(struct cmx_buf *b, const uint8_t *blob, size_t len)
@@ -46,7 +47,7 @@ static cmx_err public_blob(ssh_key key, uint8_t out[BLOB_MAX], size_t *len)
 /* Memory of open_pair. It is on the heap, because a device's stack has no room for two RSA keys. */
 struct offer {
     uint8_t blob[BLOB_MAX];
-    uint8_t mem[BLOB_MAX + 32];
+    uint8_t mem[ANSWERS_MAX];
 };
 
 /* Creates the pair of sockets, writes the answers to one end and passes the other end to libssh. */

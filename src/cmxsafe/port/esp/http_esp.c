@@ -29,10 +29,12 @@
     (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 3, 2) ||                                                                \
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
 
-#define CHUNK 1400        /* bytes of a body or stream handled at once */
-#define DRAIN_IDLES 4     /* maximum time for the rest of a body after an early answer, in idle timeouts */
-#define SERVER_STACK 3584 /* bytes; enough for parsing heads and starting tasks */
-#define HELD_MAX 8        /* maximum number of header values that a route may read */
+#define CHUNK 1400          /* bytes of a body or stream handled at once */
+#define DRAIN_IDLES 4       /* maximum time for the rest of a body after an early answer, in idle timeouts */
+#define SERVER_STACK 3584   /* bytes; enough for parsing heads and starting tasks */
+#define HELD_MAX 8          /* maximum number of header values that a route may read */
+#define STATUS_TEXT_MAX 40  /* status and reason, such as "404 Not Found", NUL included */
+#define CONTENT_TYPE_MAX 96 /* NUL included */
 #define IDLE_DEFAULT_S 30
 /* Time limit for receiving a head. If there is a body, the limit includes its first byte, because the parser reads that
  * byte too. The server's task does nothing else meanwhile. */
@@ -71,7 +73,7 @@ struct cmx_http_request {
     cmx_http_next_fn next;
     cmx_http_done_fn done;
     void *state;
-    char status[40], type[96];
+    char status[STATUS_TEXT_MAX], type[CONTENT_TYPE_MAX];
 };
 
 /* ---- answers ---- */
@@ -462,11 +464,12 @@ static int transmit(httpd_handle_t httpd, int fd, const char *data, size_t len, 
 
 static bool is_local6(const struct sockaddr_storage *at)
 {
-    static const uint8_t mapped[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
-    static const uint8_t loopback[16] = {[15] = 1};
+    static const uint8_t mapped[CMX_IPV6_LEN] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
+    static const uint8_t loopback[CMX_IPV6_LEN] = {[15] = 1};
     const uint8_t *a = ((const struct sockaddr_in6 *)at)->sin6_addr.s6_addr;
 
-    return at->ss_family == AF_INET6 && (memcmp(a, mapped, 16) == 0 || memcmp(a, loopback, 16) == 0);
+    return at->ss_family == AF_INET6 &&
+           (memcmp(a, mapped, CMX_IPV6_LEN) == 0 || memcmp(a, loopback, CMX_IPV6_LEN) == 0);
 }
 
 /* Before ESP-IDF 6.1 esp_http_server listens on every address. A service on loopback therefore closes a connection to

@@ -30,14 +30,14 @@ cmx_key_kind cmx_port_hw_key_kind(void)
     return esp_efuse_get_key_dis_read(KEY_BLOCK) ? CMX_KEY_EFUSE : readable;
 }
 
-cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32])
+cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     if (cmx_port_hw_key_kind() == CMX_KEY_NONE)
         return CMX_ENOKEY;
     /* The peripheral's lock in ESP-IDF serialises the calls. */
     if (esp_hmac_calculate((hmac_key_id_t)(HMAC_KEY0 + CONFIG_CMX_HMAC_KEY), msg, len, out) == ESP_OK)
         return CMX_OK;
-    cmx_secret_wipe(out, 32);
+    cmx_secret_wipe(out, CMX_SHA256_LEN);
     return CMX_EIO;
 }
 
@@ -48,7 +48,7 @@ cmx_key_kind cmx_port_hw_key_kind(void)
     return CMX_KEY_NONE;
 }
 
-cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[32])
+cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     (void)msg;
     (void)len;

@@ -300,7 +300,7 @@ cmx_err cmx_port_socket_pair(int fd[2])
     return CMX_ENOTSUP; /* lwIP has no socketpair */
 }
 
-cmx_err cmx_port_mirror_socket(const uint8_t source[16], int *fd, struct sockaddr_storage *local)
+cmx_err cmx_port_mirror_socket(const uint8_t source[CMX_IPV6_LEN], int *fd, struct sockaddr_storage *local)
 {
     (void)source;
     (void)fd;
