@@ -156,7 +156,7 @@ static int load_key(struct job *j)
 {
     struct cmx_attest_key k;
     struct cmx_why why = {""};
-    uint8_t key[32];
+    uint8_t key[CMX_HMAC_KEY_LEN];
     cmx_err err;
 
     if (j->o->attest_key) {

@@ -18,14 +18,14 @@ struct job {
     struct reference ref;
     struct cmx_ranges ranges;
     char challenge[CMX_CHALLENGE_MAX + 1];
-    uint8_t expected[32];
-    uint8_t answered[32];
+    uint8_t expected[CMX_SHA256_LEN];
+    uint8_t answered[CMX_SHA256_LEN];
     uint32_t differs[DIFFERENCES_MAX]; /* offsets of the chunks that differ */
     size_t n_differs;
     bool more; /* the list of chunks is full; more may differ */
 };
 
-static cmx_err expect(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[32])
+static cmx_err expect(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[CMX_SHA256_LEN])
 {
     return reference_hash(&j->ref, ranges, j->o->key, j->challenge, strlen(j->challenge), out);
 }
@@ -42,7 +42,7 @@ static cmx_err put_escaped(struct cmx_buf *b, const char *s)
 }
 
 /* Requests the value of /hash. ranges NULL: the device uses its default ranges. */
-static int ask(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[32])
+static int ask(const struct job *j, const struct cmx_ranges *ranges, uint8_t out[CMX_SHA256_LEN])
 {
     char mem[HTTP_URL_MAX], hex[65];
     struct http_answer a;
@@ -80,14 +80,14 @@ static int ask(const struct job *j, const struct cmx_ranges *ranges, uint8_t out
 
 static int compare(const struct job *j, const struct cmx_ranges *ranges, bool *same)
 {
-    uint8_t want[32], have[32];
+    uint8_t want[CMX_SHA256_LEN], have[CMX_SHA256_LEN];
     cmx_err err = expect(j, ranges, want);
     int rc;
 
     if (err)
         return cli_fail("computing the expected value", cmx_err_text(err), NULL);
     rc = ask(j, ranges, have);
-    *same = !rc && cmx_secret_equal(want, have, 32);
+    *same = !rc && cmx_secret_equal(want, have, CMX_SHA256_LEN);
     return rc;
 }
 
@@ -137,11 +137,11 @@ static int locate_all(struct job *j)
 
 static void print_text(const struct job *j, bool match)
 {
-    char hex[65];
+    char hex[CMX_SHA256_HEX];
 
-    cmx_text_hex_encode(hex, j->expected, 32);
+    cmx_text_hex_encode(hex, j->expected, CMX_SHA256_LEN);
     printf("expected %s\n", hex);
-    cmx_text_hex_encode(hex, j->answered, 32);
+    cmx_text_hex_encode(hex, j->answered, CMX_SHA256_LEN);
     printf("answered %s\n%s\n", hex, match ? "MATCH" : "DIFFERS");
     for (size_t i = 0; i < j->n_differs; i++)
         printf("differs at 0x%06lx (4 KB chunk)\n", (unsigned long)j->differs[i]);
@@ -154,16 +154,16 @@ static void print_text(const struct job *j, bool match)
 static void print_computed(const struct job *j)
 {
     struct gw_json out;
-    char hex[65];
+    char hex[CMX_SHA256_HEX];
 
     if (!j->o->json) {
-        cmx_text_hex_encode(hex, j->expected, 32);
+        cmx_text_hex_encode(hex, j->expected, CMX_SHA256_LEN);
         puts(hex);
         return;
     }
     gw_json_begin_stdout(&out);
     cmx_json_str(&out.j, "challenge", j->challenge);
-    cmx_json_hex(&out.j, "expected", j->expected, 32);
+    cmx_json_hex(&out.j, "expected", j->expected, CMX_SHA256_LEN);
     gw_json_end_stdout(&out);
 }
 
@@ -175,8 +175,8 @@ static void print_json(const struct job *j, bool match)
     cmx_json_bool(&out.j, "ok", match);
     cmx_json_str(&out.j, "verdict", match ? "MATCH" : "DIFFERS");
     cmx_json_str(&out.j, "challenge", j->challenge);
-    cmx_json_hex(&out.j, "expected", j->expected, 32);
-    cmx_json_hex(&out.j, "answered", j->answered, 32);
+    cmx_json_hex(&out.j, "expected", j->expected, CMX_SHA256_LEN);
+    cmx_json_hex(&out.j, "answered", j->answered, CMX_SHA256_LEN);
     cmx_json_array(&out.j, "differs");
     for (size_t i = 0; i < j->n_differs; i++)
         cmx_json_u64(&out.j, NULL, j->differs[i]);
@@ -230,7 +230,7 @@ static int run(struct job *j)
     rc = ask(j, by_default ? NULL : &j->ranges, j->answered);
     if (rc)
         return rc;
-    match = cmx_secret_equal(j->expected, j->answered, 32);
+    match = cmx_secret_equal(j->expected, j->answered, CMX_SHA256_LEN);
     if (!match && j->o->locate)
         rc = locate_all(j);
     if (rc)

@@ -29,7 +29,7 @@ struct attest_options {
     bool locate;
     bool json;
     uint64_t timeout_s;
-    uint8_t key[32]; /* wiped by cmd_attest */
+    uint8_t key[CMX_HMAC_KEY_LEN]; /* wiped by cmd_attest */
 };
 
 /* Sends a GET request for base + target. While the device answers 503, repeats the request, for at most a minute.

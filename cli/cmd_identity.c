@@ -28,7 +28,7 @@ struct lines {
     char ueid[2 * CMX_UEID_LEN + 1];
 };
 
-static cmx_err make_lines(uint8_t key[32], struct lines *l)
+static cmx_err make_lines(uint8_t key[CMX_HMAC_KEY_LEN], struct lines *l)
 {
     struct cmx_attest_key k;
     struct cmx_buf b;
@@ -71,7 +71,7 @@ static int identity_public(int argc, char **argv)
     };
     struct cli_line line = CLI_LINE("cmxsafe identity public", "", about, 0, 0, options);
     struct lines lines;
-    uint8_t key[32];
+    uint8_t key[CMX_HMAC_KEY_LEN];
     cmx_err err;
     struct cmx_why why = {""};
     int rc;

@@ -49,6 +49,9 @@ enum outcome {
 static const char *const outcomes[] = {"not-sent",    "refused",       "lost",   "sent",
                                        "rolled-back", "other-version", "updated"};
 
+#define LOCAL_URL_MAX 64 /* "http://127.0.0.1:PORT" */
+#define ATTEST_URL_MAX 300
+
 struct update {
     const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
     uint64_t port, wait_s, limit_kbps;
@@ -59,7 +62,7 @@ struct update {
     const char *version; /* the version that the device reports once it runs the image; "": not known */
     FILE *words;         /* the stream for text that people read */
     enum outcome outcome;
-    char url_mem[64], attest_mem[300];
+    char url_mem[LOCAL_URL_MAX], attest_mem[ATTEST_URL_MAX];
     struct tunnel tunnel;
     struct cmx_image image;
     uint64_t size;
@@ -165,7 +168,7 @@ static int check_file(struct update *u)
 static int check_attest_key(const struct update *u)
 {
     struct cmx_why why = {""};
-    uint8_t key[32];
+    uint8_t key[CMX_HMAC_KEY_LEN];
     cmx_err err = key_file_read(u->attest_key, key, &why);
 
     cmx_secret_wipe(key, sizeof key);
@@ -173,7 +176,7 @@ static int check_attest_key(const struct update *u)
 }
 
 /* Computes the CRC-32 of the file's first len bytes, as text. */
-static cmx_err prefix_crc(const char *path, uint64_t len, char out[9])
+static cmx_err prefix_crc(const char *path, uint64_t len, char out[CMX_CRC32_HEX])
 {
     uint8_t buf[16384];
     uint32_t crc = CMX_CRC32_INIT;
@@ -190,14 +193,14 @@ static cmx_err prefix_crc(const char *path, uint64_t len, char out[9])
         len -= n;
     }
     fclose(f);
-    snprintf(out, 9, "%08" PRIx32, crc);
+    snprintf(out, CMX_CRC32_HEX, "%08" PRIx32, crc);
     return len == 0 ? CMX_OK : CMX_ETRUNC;
 }
 
 /* Returns how many bytes of this file the device has already received. */
 static uint64_t held(const struct update *u, const struct update_status *s)
 {
-    char crc[9];
+    char crc[CMX_CRC32_HEX];
 
     if (strcmp(s->state, "interrupted") != 0 || s->received >= u->size || (s->total && s->total != u->size))
         return 0;

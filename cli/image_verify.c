@@ -76,7 +76,7 @@ static void info_json(const struct cmx_image *c, bool esp)
 
 static void info_text(const struct cmx_image *c, bool esp)
 {
-    char sha[2 * CMX_SHA256_LEN + 1], id[2 * CMX_TRAILER_KEY_ID_LEN + 1];
+    char sha[CMX_SHA256_HEX], id[2 * CMX_TRAILER_KEY_ID_LEN + 1];
     struct cmx_image_build build;
 
     if (esp) {

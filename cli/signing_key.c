@@ -23,11 +23,14 @@
 #include "port/linux/cli.h"
 #include "port/linux/file_read.h"
 
+#define URI_MAX 1024 /* a PKCS#11 URI (RFC 7512) or a path, NUL included */
+#define PIN_MAX 128
+
 /* The PIN is removed from the URI, because a library may print the URI. The PIN is supplied when the library requests
  * it. */
 struct place {
-    char uri[1024];
-    char pin[128]; /* "": ask on the terminal */
+    char uri[URI_MAX];
+    char pin[PIN_MAX]; /* "": ask on the terminal */
 };
 
 static cmx_err place_of(struct place *p, const char *where)

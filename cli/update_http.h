@@ -3,20 +3,28 @@
 
 #include "cli/common/http_client.h"
 
+/* Sizes of the texts in a device's answer, NUL included. Longer texts are cut. */
+#define UPDATE_STATE_MAX 16
+#define UPDATE_BOOT_MAX 20
+#define UPDATE_VERSION_MAX 40
+#define UPDATE_SLOT_MAX 16
+#define UPDATE_CRC32_MAX 12
+#define UPDATE_ROLLBACK_WHY_MAX 64
+
 struct update_status {
-    char state[16];
-    char boot[20];
-    char version[40];
-    char slot[16];
+    char state[UPDATE_STATE_MAX];
+    char boot[UPDATE_BOOT_MAX];
+    char version[UPDATE_VERSION_MAX];
+    char slot[UPDATE_SLOT_MAX];
     uint32_t slot_offset; /* offset of the running slot in flash; 0: not reported */
     uint32_t received;
     uint32_t total; /* 0: not reported */
-    char crc32[12];
+    char crc32[UPDATE_CRC32_MAX];
     char error[CMX_WHY_MAX]; /* why the last update failed; "": it did not fail */
     bool confirmed;
     bool rolled_back;
-    char rolled_back_version[40];
-    char rolled_back_why[64];
+    char rolled_back_version[UPDATE_VERSION_MAX];
+    char rolled_back_why[UPDATE_ROLLBACK_WHY_MAX];
 };
 
 typedef enum {

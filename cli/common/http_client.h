@@ -12,6 +12,7 @@
 
 #define HTTP_ANSWER_MAX (64 * 1024)
 #define HTTP_URL_MAX 4096
+#define HTTP_TYPE_MAX 64
 /* Name of the environment variable with the source address for requests whose `source` is NULL. */
 #define HTTP_SOURCE_VARIABLE "CMXSAFE_SOURCE"
 
@@ -37,9 +38,9 @@ struct http_request {
 };
 
 struct http_answer {
-    int status;       /* HTTP status; 0: no answer */
-    char type[64];    /* Content-Type without parameters, lower case */
-    unsigned retry_s; /* value of Retry-After; 0: none, or an hour or more */
+    int status;               /* HTTP status; 0: no answer */
+    char type[HTTP_TYPE_MAX]; /* Content-Type without parameters, lower case */
+    unsigned retry_s;         /* value of Retry-After; 0: none, or an hour or more */
     size_t len;
     uint8_t *body; /* owned; a NUL follows the len bytes */
 };

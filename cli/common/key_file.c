@@ -9,7 +9,7 @@
 
 #define KEY_FILE_MAX ((size_t)64 * 1024)
 
-cmx_err key_file_read(const char *path, uint8_t key[32], struct cmx_why *why)
+cmx_err key_file_read(const char *path, uint8_t key[CMX_HMAC_KEY_LEN], struct cmx_why *why)
 {
     size_t len = 0;
     char *bytes = NULL;
@@ -18,7 +18,7 @@ cmx_err key_file_read(const char *path, uint8_t key[32], struct cmx_why *why)
     if (err && err != CMX_ENOSPC)
         return err;
     if (!err && len == 32)
-        memcpy(key, bytes, 32);
+        memcpy(key, bytes, CMX_HMAC_KEY_LEN);
     else if (!err && memmem(bytes, len, CMX_ATTEST_KEY_TYPE " ", strlen(CMX_ATTEST_KEY_TYPE " ")))
         err = cmx_why_fail(why, CMX_EFORMAT, "holds public keys, not the device's 32-byte hardware key");
     else
@@ -27,10 +27,10 @@ cmx_err key_file_read(const char *path, uint8_t key[32], struct cmx_why *why)
     return err;
 }
 
-cmx_err key_file_hmac(void *arg, const void *msg, size_t len, uint8_t out[32])
+cmx_err key_file_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_hmac mac;
-    cmx_err err = cmx_hmac_init(&mac, arg, 32);
+    cmx_err err = cmx_hmac_init(&mac, arg, CMX_HMAC_KEY_LEN);
 
     if (err)
         return err;

@@ -11,11 +11,11 @@
 
 /* Reads a file of exactly 32 bytes. why: one phrase. The caller wipes key. CMX_ENOENT, CMX_EPERM, CMX_EIO: the file
  * can't be read; CMX_EFORMAT: it has another length. */
-CMX_MUST_USE cmx_err key_file_read(const char *path, uint8_t key[32], struct cmx_why *why);
+CMX_MUST_USE cmx_err key_file_read(const char *path, uint8_t key[CMX_HMAC_KEY_LEN], struct cmx_why *why);
 
 /* A cmx_hmac_fn: computes the HMAC-SHA256 that the device's hardware would compute. arg: the 32 bytes of the hardware
  * key. */
-CMX_MUST_USE cmx_err key_file_hmac(void *arg, const void *msg, size_t len, uint8_t out[32]);
+CMX_MUST_USE cmx_err key_file_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* Finds the first attestation key among the file's lines. Errors as for key_file_read; CMX_EFORMAT: the file has no
  * such key. */

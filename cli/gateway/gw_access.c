@@ -142,12 +142,15 @@ static bool names_party(const char *wanted, const char *name, const char *addres
            (colon && strcmp(wanted, colon + 1) == 0);
 }
 
+#define EVENT_MAX 16
+#define PARTY_TEXT_MAX (GW_CONSUMER_MAX + 16) /* "KIND:NAME" */
+
 struct record {
     const char *node; /* the gateway's name; NULL: not in the output */
-    char event[16];
+    char event[EVENT_MAX];
     int64_t at_ms, since_ms, bytes_in, bytes_out, count, port;
     char consumer[GW_ADDRESS_MAX], target[GW_ADDRESS_MAX];
-    char consumer_name[GW_CONSUMER_MAX + 16], target_name[GW_CONSUMER_MAX + 16];
+    char consumer_name[PARTY_TEXT_MAX], target_name[PARTY_TEXT_MAX];
 };
 
 static bool read_record(struct access_job *job, const char *line, struct record *r)
@@ -206,8 +209,8 @@ static void print_json(const struct record *r)
 
 static void print_text(const struct record *r)
 {
-    char from[32];
-    char to[32];
+    char from[GW_TIME_TEXT_MAX];
+    char to[GW_TIME_TEXT_MAX];
 
     gw_command_time(r->at_ms / 1000, to);
     if (strcmp(r->event, "denied-more") == 0)

@@ -18,9 +18,9 @@ static const char about_approve[] = "Enrols a device whose key tried to log in (
 static int print_pending(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json)
 {
     char fingerprint[GW_FINGERPRINT_MAX];
-    char from[64];
-    char first[32];
-    char last[32];
+    char from[GW_SOURCE_TEXT_MAX];
+    char first[GW_TIME_TEXT_MAX];
+    char last[GW_TIME_TEXT_MAX];
 
     (void)g;
     (void)others;

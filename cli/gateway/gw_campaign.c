@@ -96,7 +96,7 @@ static cmx_err store_files(struct gw *g, const struct start_options *o, struct s
         err = gw_manifest_file_find(m, o->manifests.item[i], e);
         if (!err)
             err = gw_store_manifest(g, m->path, store, m->digest, e);
-        snprintf(c->manifests[c->n_manifests++], GW_DIGEST_MAX, "%s", m->digest);
+        snprintf(c->manifests[c->n_manifests++], CMX_SHA256_HEX, "%s", m->digest);
     }
     return err;
 }
@@ -260,7 +260,7 @@ static void campaign_json(struct cmx_json *j, const struct gw_campaign *c)
 
 static void print_line(const struct gw_campaign *c)
 {
-    char begins[32];
+    char begins[GW_TIME_TEXT_MAX];
 
     printf("%-24s %-8s version %s", c->name, gw_campaign_state_text(c->state), c->version);
     for (int s = 0; s < GW_UPDATE_STATES; s++)
@@ -298,7 +298,7 @@ static int campaign_list(int argc, char **argv)
 static cmx_err print_update(void *arg, const struct gw_update *u)
 {
     struct cmx_json *json = arg; /* NULL: the output is text */
-    char at[32];
+    char at[GW_TIME_TEXT_MAX];
 
     if (!json) {
         printf("  %-24s %-9s %-20s %s\n", u->name, gw_update_state_text(u->state), gw_command_time(u->at, at),

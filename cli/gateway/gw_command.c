@@ -219,13 +219,13 @@ void gw_command_put_seen(struct cmx_json *j, const struct gw_seen *s)
     cmx_json_end(j);
 }
 
-const char *gw_command_time(int64_t at, char out[32])
+const char *gw_command_time(int64_t at, char out[GW_TIME_TEXT_MAX])
 {
     time_t t = (time_t)at;
     struct tm tm;
 
-    if (at == 0 || !gmtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M:%SZ", &tm) == 0)
-        snprintf(out, 32, "-");
+    if (at == 0 || !gmtime_r(&t, &tm) || strftime(out, GW_TIME_TEXT_MAX, "%Y-%m-%d %H:%M:%SZ", &tm) == 0)
+        snprintf(out, GW_TIME_TEXT_MAX, "-");
     return out;
 }
 

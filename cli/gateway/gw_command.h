@@ -103,7 +103,8 @@ void gw_policy_put_standing(struct cmx_json *j, const struct gw_standing *s);
 /* Returns the state of the evidence: "trusted", "untrusted", "QUARANTINED", "EXEMPT", or "-" without a policy. */
 const char *gw_standing_text(const struct gw_standing *s);
 /* Writes a Unix time: "2026-11-22 13:05:29Z", or "-" for 0. */
-const char *gw_command_time(int64_t at, char out[32]);
+#define GW_TIME_TEXT_MAX 32
+const char *gw_command_time(int64_t at, char out[GW_TIME_TEXT_MAX]);
 const char *gw_outcome_text(gw_outcome o);
 /* For --json: prints the result of a command that changes something, such as {"outcome":"changed"}; a dry run adds
  * "dry_run":true. */

@@ -16,10 +16,10 @@ typedef enum { GW_CHECK_UNKNOWN = 0, GW_CHECK_TRUSTED = 1, GW_CHECK_UNTRUSTED = 
 struct gw_check_result {
     uint32_t verdict; /* gw_check_verdict */
     char reason[GW_REASON_MAX];
-    char firmware[96];
-    char claims[GW_CLAIMS_MAX]; /* see struct gw_attestation */
-    char manifest[65];          /* digest of the manifest that was compared last: the matching one if the verdict is
-                                 * GW_CHECK_TRUSTED */
+    char firmware[GW_FIRMWARE_MAX];
+    char claims[GW_CLAIMS_MAX];    /* see struct gw_attestation */
+    char manifest[CMX_SHA256_HEX]; /* digest of the manifest that was compared last: the matching one if the verdict is
+                                    * GW_CHECK_TRUSTED */
 };
 
 /* Starts a check in a child process. key: the device's attestation line. Returns the child's process id, and sets

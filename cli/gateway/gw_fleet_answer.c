@@ -13,7 +13,6 @@
 #include "gateway/server/gw_server.h"
 
 #define VALUE_MAX 256
-#define FROM_MAX 64
 #define TIME_MAX_S UINT64_C(253402300799) /* the end of the year 9999 */
 #define TIME_MAX_MS (TIME_MAX_S * UINT64_C(1000) + UINT64_C(999))
 #define COUNT_MAX ((uint64_t)INT64_MAX)
@@ -30,7 +29,7 @@ struct member {
 static const struct member session_members[] = {
     {"name", NAME, GW_CONSUMER_MAX - 1, true},
     {"identity", ADDRESS, GW_ADDRESS_MAX - 1, false},
-    {"from", ENDPOINT, FROM_MAX - 1, false},
+    {"from", ENDPOINT, GW_SOURCE_TEXT_MAX - 1, false},
     {"key", FINGERPRINT, GW_FINGERPRINT_MAX - 1, false},
     {"client", TEXT, GW_CLIENT_MAX - 1, false},
     {"ca", NAME, GW_NAME_MAX - 1, false},
@@ -79,7 +78,7 @@ static bool consists_of(const char *text, const char *chars)
 static bool is_valid(value_type type, const char *text)
 {
     struct gw_consumer consumer;
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
 
     switch (type) {
     case NAME: /* the name of a device, a platform or a principal */

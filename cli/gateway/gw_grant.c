@@ -60,7 +60,7 @@ static cmx_err print_grant(void *arg, const struct gw_grant_record *p)
     char identity[GW_ADDRESS_MAX];
     char who[sizeof p->consumer.kind + sizeof p->consumer.name + 2];
     char target[sizeof p->target + 8];
-    char left[32] = "ended";
+    char left[GW_LENGTH_TEXT_MAX] = "ended";
 
     snprintf(who, sizeof who, "%s:%s", p->consumer.kind, p->consumer.name);
     gw_command_identity(job->g, &p->consumer, identity);

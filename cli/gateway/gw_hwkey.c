@@ -3,7 +3,7 @@
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/identity/identity.h"
 
-static cmx_err read_key(const char *path, uint8_t key[32], struct cmx_why *e)
+static cmx_err read_key(const char *path, uint8_t key[CMX_HMAC_KEY_LEN], struct cmx_why *e)
 {
     struct cmx_why why = {0};
     cmx_err err = key_file_read(path, key, &why);
@@ -19,7 +19,7 @@ cmx_err gw_hwkey_login(struct gw_key *k, const char *path, struct cmx_why *e)
     char text[CMX_IDENTITY_PUBLIC_MAX + 1];
     const char *line = NULL;
     struct cmx_buf b;
-    uint8_t key[32];
+    uint8_t key[CMX_HMAC_KEY_LEN];
     cmx_err err = read_key(path, key, e);
 
     cmx_buf_init(&b, text, sizeof text);
@@ -31,7 +31,7 @@ cmx_err gw_hwkey_login(struct gw_key *k, const char *path, struct cmx_why *e)
 
 cmx_err gw_hwkey_attest(struct cmx_attest_key *out, const char *path, struct cmx_why *e)
 {
-    uint8_t key[32];
+    uint8_t key[CMX_HMAC_KEY_LEN];
     cmx_err err = read_key(path, key, e);
 
     if (!err && cmx_attest_key_derive(key_file_hmac, key, out))

@@ -212,7 +212,7 @@ static void image_json(struct cmx_json *j, const struct gw *g, const struct kept
 
 static void image_text(const struct kept *kept, const struct checked *k, const char *problem)
 {
-    char at[32];
+    char at[GW_TIME_TEXT_MAX];
 
     printf("%s  %s", kept->digest, gw_command_time(kept->at, at));
     if (k && k->esp)
@@ -260,12 +260,12 @@ static cmx_err count_others(void *arg, const char *digest, const char *label, in
     return CMX_OK;
 }
 
-static cmx_err keep_image(struct adding *a, const struct checked *k, const char *path, char digest[GW_DIGEST_MAX])
+static cmx_err keep_image(struct adding *a, const struct checked *k, const char *path, char digest[CMX_SHA256_HEX])
 {
     struct gw_change *x = &a->x;
     const bool store = !x->common.dry_run;
     struct counting n = {.digest = digest};
-    char detail[2 * CMX_IMAGE_TEXT_MAX + GW_DIGEST_MAX + 4];
+    char detail[2 * CMX_IMAGE_TEXT_MAX + CMX_SHA256_HEX + 4];
     cmx_err err;
 
     if (store)
@@ -287,7 +287,7 @@ static int add_checked(struct adding *a, const char *path)
     struct gw_change *x = &a->x;
     struct cmx_ota_keys keys;
     struct checked k;
-    char digest[GW_DIGEST_MAX] = "";
+    char digest[CMX_SHA256_HEX] = "";
     struct gw_json json;
     struct kept kept = {.digest = digest, .label = a->label, .at = (int64_t)time(NULL)};
     bool failed;
@@ -450,7 +450,7 @@ static int image_remove(int argc, char **argv)
         CLI_LINE("cmxsafe gateway image remove", "DIGEST",
                  "Removes an image. Campaigns that were started with it keep their copy.", 1, 1, options);
     uint8_t raw[CMX_SHA256_LEN];
-    char digest[GW_DIGEST_MAX];
+    char digest[CMX_SHA256_HEX];
     bool failed;
     int status;
 

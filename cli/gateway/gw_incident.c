@@ -43,7 +43,7 @@ static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, 
 {
     char host[GW_NAME_MAX];
     char name[GW_NAME_MAX];
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
     cmx_err err;
 
     if (sscanf(text, "%63s %u", host, port) != 2)
@@ -154,7 +154,7 @@ struct away {
 
 static cmx_err write_away(struct gw *g, const struct away *a, int64_t after, struct cmx_why *e)
 {
-    char length[32];
+    char length[GW_LENGTH_TEXT_MAX];
     char detail[64];
     cmx_err err = gw_sql_run(&g->registry, e, "UPDATE seen SET told = 1 WHERE device = ?", "i", a->device);
 

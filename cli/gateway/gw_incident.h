@@ -3,6 +3,7 @@
 #pragma once
 
 #include "gateway/folder/gw_folder.h"
+#include "gateway/server/gw_journal.h"
 
 #define GW_INCIDENTS_MAX 64        /* maximum number of waiting incidents; further incidents are dropped */
 #define GW_INCIDENT_PAUSE_S 60     /* the same incident is written at most once in this many seconds */
@@ -15,7 +16,7 @@ struct gw_incidents {
     struct gw_incident {
         bool conflict; /* true: a key conflict; false: a refusal */
         char name[GW_NAME_MAX];
-        char detail[96];
+        char detail[GW_JOURNAL_FROM_MAX];
     } list[GW_INCIDENTS_MAX];
     size_t n;
 };

@@ -78,7 +78,7 @@ static cmx_err check_listen(const char *text, char out[GW_HOST_MAX], struct cmx_
     const char *colon = strrchr(text, ':');
     size_t len = colon ? (size_t)(colon - text) : 0;
     char host[GW_ADDRESS_MAX];
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
     uint64_t port;
     bool brackets;
 

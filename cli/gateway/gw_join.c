@@ -370,7 +370,7 @@ static int join(const struct join_job *job)
     struct gw g;
     char address[GW_ADDRESS_MAX];
     char links[16];
-    char key[48];
+    char key[GW_LINK_KEY_MAX];
     bool set_up = false;
     bool failed =
         gw_folder_find(&g, job->common.dir, &e) || receive(job, gift, &e) || check_repeated(&g, gift, &set_up, &e);

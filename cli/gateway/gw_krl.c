@@ -18,7 +18,7 @@ static int print_installed(const struct gw_common *c)
     struct gw_read x = {.what = "the KRL can't be read", .common = *c};
     struct cmx_json *j;
     struct gw_krl krl = {0};
-    char when[32];
+    char when[GW_TIME_TEXT_MAX];
     cmx_err err;
 
     if (gw_read_begin(&x))

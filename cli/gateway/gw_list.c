@@ -17,7 +17,7 @@ static cmx_err print_device(void *arg, const struct gw_device *d)
     struct gw_standing standing = {0};
     struct gw_attestation attested;
     struct gw_seen seen;
-    char when[32];
+    char when[GW_TIME_TEXT_MAX];
 
     if (d->revoked && !job->all)
         return CMX_OK;

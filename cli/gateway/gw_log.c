@@ -9,7 +9,7 @@ static const char about[] =
 static cmx_err print_event(void *arg, int64_t at, const char *what, const char *who, const char *detail)
 {
     struct cmx_json *json = arg; /* NULL: the output is text */
-    char when[32];
+    char when[GW_TIME_TEXT_MAX];
 
     if (json) {
         cmx_json_object(json, NULL);

@@ -69,7 +69,7 @@ static void print_json(struct cmx_json *j, const struct gw_nodes *nodes, const c
 
 static void print_text(const struct gw_nodes *nodes, const char *bird, const struct gw_copy_state *copy)
 {
-    char when[32];
+    char when[GW_TIME_TEXT_MAX];
 
     if (!nodes->own) {
         printf("this gateway is the only one; to add another, run 'cmxsafe gateway join --from THIS-MACHINE' there\n");

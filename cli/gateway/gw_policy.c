@@ -172,7 +172,7 @@ static void policy_json(struct cmx_json *j, const struct gw_policy *p)
 static cmx_err print_policy(void *arg, const struct gw_policy *p)
 {
     struct cmx_json *json = arg; /* NULL: the output is text */
-    char age[32];
+    char age[GW_LENGTH_TEXT_MAX];
 
     if (json) {
         policy_json(json, p);
@@ -199,7 +199,7 @@ const char *gw_standing_text(const struct gw_standing *s)
 static cmx_err print_standing(void *arg, const struct gw_standing *s)
 {
     struct cmx_json *json = arg; /* NULL: the output is text */
-    char left[32] = "-";
+    char left[GW_LENGTH_TEXT_MAX] = "-";
 
     if (json) {
         cmx_json_object(json, NULL);

@@ -61,7 +61,7 @@ static cmx_err show_device(struct gw_read *x, const struct gw_device *d)
     struct gw *g = &x->g;
     struct grants_job job = {g, d->name, NULL, 0};
     struct gw_attestation attested;
-    char when[32];
+    char when[GW_TIME_TEXT_MAX];
     char host[GW_HOST_MAX];
     struct gw_standing standing = {0};
     struct gw_seen seen;

@@ -6,9 +6,11 @@
 
 #include "gateway/folder/gw_folder.h"
 
+#define GW_SPOOL_PATH_MAX 40 /* "/proc/self/fd/N" */
+
 struct gw_spool {
     FILE *f;
-    char path[40]; /* path of the copy, valid in this process only */
+    char path[GW_SPOOL_PATH_MAX]; /* path of the copy, valid in this process only */
 };
 
 /* The file to copy. */

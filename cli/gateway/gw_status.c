@@ -54,7 +54,7 @@ int gw_status_show(const struct gw_common *c, bool here, const struct gw_status_
 
 /* ---- printing the sessions ---- */
 
-void gw_status_bytes(int64_t n, char out[16])
+void gw_status_bytes(int64_t n, char out[GW_BYTES_TEXT_MAX])
 {
     static const char units[] = "BkMGT";
     double v = (double)n;
@@ -64,7 +64,7 @@ void gw_status_bytes(int64_t n, char out[16])
         v /= 1000;
         u++;
     }
-    snprintf(out, 16, "%.0f%c", v, units[u]);
+    snprintf(out, GW_BYTES_TEXT_MAX, "%.0f%c", v, units[u]);
 }
 
 static void print_forwards(const char *object)
@@ -81,7 +81,7 @@ static void print_attested(struct gw *g, const char *name)
 {
     struct gw_device d;
     struct gw_attestation attested = {0};
-    char when[32];
+    char when[GW_TIME_TEXT_MAX];
 
     if (gw_device_get(&g->registry, name, &d, NULL) == CMX_OK)
         gw_attestation_get(&g->registry, d.id, &attested);
@@ -104,7 +104,7 @@ static void print_certificate(const char *object)
     char id[GW_CERTIFICATE_ID_MAX];
     char authority[GW_NAME_MAX];
     char serial[24];
-    char when[32];
+    char when[GW_TIME_TEXT_MAX];
     int64_t ends = json_number(object, "certificate_ends");
 
     if (!json_text(object, "ca", authority, sizeof authority))
@@ -119,10 +119,10 @@ static void print_certificate(const char *object)
 static void print_session(struct gw *g, const char *node, const char *object)
 {
     char name[GW_NAME_MAX];
-    char from[64];
-    char when[32];
-    char in[16];
-    char out[16];
+    char from[GW_SOURCE_TEXT_MAX];
+    char when[GW_TIME_TEXT_MAX];
+    char in[GW_BYTES_TEXT_MAX];
+    char out[GW_BYTES_TEXT_MAX];
 
     json_text(object, "name", name, sizeof name);
     json_text(object, "from", from, sizeof from);

@@ -26,4 +26,5 @@ extern const struct gw_status_view gw_status_sessions; /* who is connected */
 int gw_status_show(const struct gw_common *c, bool here, const struct gw_status_view *view);
 
 /* Writes a number of bytes, such as "123M". */
-void gw_status_bytes(int64_t n, char out[16]);
+#define GW_BYTES_TEXT_MAX 16
+void gw_status_bytes(int64_t n, char out[GW_BYTES_TEXT_MAX]);

@@ -91,9 +91,9 @@ static size_t first_minute(const struct traffic_rows *minutes)
 
 static void print_minutes(const struct traffic_rows *minutes)
 {
-    char when[32];
-    char in[16];
-    char out[16];
+    char when[GW_TIME_TEXT_MAX];
+    char in[GW_BYTES_TEXT_MAX];
+    char out[GW_BYTES_TEXT_MAX];
 
     printf("%-21s %8s %8s %8s %8s\n", "UNTIL", "SESSIONS", "IN", "OUT", "DENIED");
     for (size_t i = first_minute(minutes); i < minutes->n; i++) {

@@ -25,7 +25,7 @@ void gw_store_path(const struct gw *g, const char *digest, char out[GW_STORE_PAT
     snprintf(out, GW_STORE_PATH_MAX, "%s/store/%.64s", g->dir, digest);
 }
 
-static cmx_err hash_text(const uint8_t *data, size_t len, char digest[GW_DIGEST_MAX], struct cmx_why *e)
+static cmx_err hash_text(const uint8_t *data, size_t len, char digest[CMX_SHA256_HEX], struct cmx_why *e)
 {
     uint8_t raw[CMX_SHA256_LEN];
 
@@ -69,7 +69,7 @@ static bool is_copy(const char *path, const uint8_t *data, size_t len)
 }
 
 /* Computes the digest of the bytes and, if store is true, stores them in a file that has the digest as its name. */
-static cmx_err put_bytes(const struct gw *g, const uint8_t *data, size_t len, bool store, char digest[GW_DIGEST_MAX],
+static cmx_err put_bytes(const struct gw *g, const uint8_t *data, size_t len, bool store, char digest[CMX_SHA256_HEX],
                          struct cmx_why *e)
 {
     char path[GW_STORE_PATH_MAX];
@@ -87,7 +87,7 @@ static cmx_err put_bytes(const struct gw *g, const uint8_t *data, size_t len, bo
     return err ? err : give_group(g, path, e);
 }
 
-cmx_err gw_store_file(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX], struct cmx_why *e)
+cmx_err gw_store_file(const struct gw *g, const char *path, bool store, char digest[CMX_SHA256_HEX], struct cmx_why *e)
 {
     const uint8_t *data;
     size_t len;
@@ -105,7 +105,7 @@ cmx_err gw_store_file(const struct gw *g, const char *path, bool store, char dig
 static cmx_err read_manifest(struct gw_manifest *m, const char *path, const char *digest, struct cmx_why *e)
 {
     char folder[GW_STORE_PATH_MAX];
-    char is[GW_DIGEST_MAX];
+    char is[CMX_SHA256_HEX];
     const uint8_t *text;
     size_t len;
     unsigned line = 0;
@@ -143,7 +143,7 @@ static cmx_err put_region(const struct gw *g, struct cmx_region *region, const s
                           const char *folder, bool store, struct cmx_why *e)
 {
     char path[GW_STORE_PATH_MAX + CMX_MANIFEST_FILE_MAX];
-    char digest[GW_DIGEST_MAX] = "";
+    char digest[CMX_SHA256_HEX] = "";
     cmx_err err;
 
     if (region->kind == CMX_REGION_ERASED)
@@ -158,7 +158,7 @@ static cmx_err put_region(const struct gw *g, struct cmx_region *region, const s
 }
 
 static cmx_err put_manifest(const struct gw *g, struct gw_manifest *m, const char *path, bool store,
-                            char digest[GW_DIGEST_MAX], struct cmx_why *e)
+                            char digest[CMX_SHA256_HEX], struct cmx_why *e)
 {
     static uint8_t text[CMX_MANIFEST_TEXT_MAX];
     char folder[GW_STORE_PATH_MAX];
@@ -191,7 +191,7 @@ cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const char *path, stru
     return gw_text_check(what, m->path, sizeof m->path - 1, e);
 }
 
-cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX],
+cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char digest[CMX_SHA256_HEX],
                           struct cmx_why *e)
 {
     struct gw_manifest *m = NULL;
@@ -270,7 +270,7 @@ static cmx_err read_kept(const struct gw *g, const char *digest, gw_kept_fn fn, 
 
 static int is_digest(const struct dirent *entry)
 {
-    return strlen(entry->d_name) == GW_DIGEST_MAX - 1;
+    return strlen(entry->d_name) == CMX_SHA256_HEX - 1;
 }
 
 cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct cmx_why *e)
@@ -297,14 +297,14 @@ cmx_err gw_store_each_kept(const struct gw *g, gw_kept_fn fn, void *arg, struct 
 
 struct collecting {
     struct gw *g;
-    char (*needed)[GW_DIGEST_MAX];
+    char (*needed)[CMX_SHA256_HEX];
     size_t n, cap;
     struct cmx_why *e;
 };
 
 static cmx_err need(struct collecting *k, const char *digest)
 {
-    char copy[GW_DIGEST_MAX];
+    char copy[CMX_SHA256_HEX];
 
     snprintf(copy, sizeof copy, "%s", digest);
     return gw_list_add(&k->needed, &k->n, &k->cap, copy, sizeof copy);
@@ -410,7 +410,7 @@ static cmx_err check_campaign(void *arg, const struct gw_campaign *c)
 {
     struct collecting *k = arg;
     char path[GW_STORE_PATH_MAX];
-    char is[GW_DIGEST_MAX] = "";
+    char is[CMX_SHA256_HEX] = "";
     const uint8_t *data;
     size_t len;
     cmx_err err;

@@ -20,7 +20,7 @@ void gw_store_path(const struct gw *g, const char *digest, char out[GW_STORE_PAT
 
 /* Writes a file's SHA-256 to digest. store: also copies the file into the store. An earlier copy that was changed is
  * replaced. */
-CMX_MUST_USE cmx_err gw_store_file(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX],
+CMX_MUST_USE cmx_err gw_store_file(const struct gw *g, const char *path, bool store, char digest[CMX_SHA256_HEX],
                                    struct cmx_why *e);
 /* Sets m->path to the absolute form of the operator's path. Refuses a path that is not plain text (plain_text.h),
  * because commands show it and PostgreSQL stores only UTF-8. */
@@ -28,7 +28,7 @@ CMX_MUST_USE cmx_err gw_manifest_file_find(struct gw_manifest_file *m, const cha
 /* Reads a manifest, checks the files that it names, and writes the SHA-256 of its copy to digest. store: also stores
  * copies of the files and of the manifest. The stored manifest names the copies, so its digest is the same for equal
  * content, wherever the original files are. */
-CMX_MUST_USE cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char digest[GW_DIGEST_MAX],
+CMX_MUST_USE cmx_err gw_store_manifest(const struct gw *g, const char *path, bool store, char digest[CMX_SHA256_HEX],
                                        struct cmx_why *e);
 /* Reads a stored manifest and maps its files; CMX_ESIG: the manifest or one of its files was changed. The caller frees
  * *out, even after an error. */

@@ -31,6 +31,7 @@
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
 #define ATTEST_KEY_MAX 512
+#define QUEUES_TEXT_MAX 80
 
 struct known {
     struct known *next;
@@ -69,7 +70,7 @@ struct worker {
     uint64_t seen_ms;
     uint64_t decided_ms; /* since when a verdict has been waiting to be stored; 0: none is waiting */
     uint64_t queues_ms;
-    char queues[80]; /* last report of the queues' lengths */
+    char queues[QUEUES_TEXT_MAX]; /* last report of the queues' lengths */
     size_t running;
     bool any_login;
     bool failed; /* the last tick failed; only the first failure in a row is logged */
@@ -100,7 +101,7 @@ static struct seen *seen_of(struct worker *w, const char *name)
 static void take_entry(struct worker *w, const char *object)
 {
     char name[GW_NAME_MAX];
-    char from[96];
+    char from[GW_JOURNAL_FROM_MAX];
     char what[16];
     bool up;
     struct known *k;

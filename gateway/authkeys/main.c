@@ -31,7 +31,7 @@ static uint8_t line[GW_AUTHLINE_MAX];
  * if the gateway refuses the login. */
 static bool notify_gateway(const char *dir, const char *verb, const char *text)
 {
-    char message[GW_CERTIFICATE_TEXT_MAX + 32];
+    char message[GW_CONTROL_REQUEST_MAX];
     char answer[16] = "";
     size_t got = 0;
     ssize_t n;

@@ -61,7 +61,7 @@ int idsock_connect6(struct bpf_sock_addr *ctx)
         __u16 family;
         __be16 port;
         __be32 flowinfo;
-        __u8 address[16];
+        __u8 address[IDSOCK_ADDRESS_LEN];
         __u32 scope;
     } source = {.family = AF_INET6};
 

@@ -4,11 +4,12 @@
 
 #include <linux/types.h>
 
-#define IDSOCK_PORTS_MAX 32 /* maximum number of ports of a device */
+#define IDSOCK_ADDRESS_LEN 16 /* bytes of an IPv6 address */
+#define IDSOCK_PORTS_MAX 32   /* maximum number of ports of a device */
 
 /* Value of the map `identities`; the key is the id of a session's cgroup. */
 struct idsock_identity {
-    __u8 address[16];
+    __u8 address[IDSOCK_ADDRESS_LEN];
     __u32 n_ports;
     __u16 ports[IDSOCK_PORTS_MAX]; /* host byte order */
     __u32 end; /* unused; `ports` must not be the last member: without CAP_PERFMON the verifier rejects a pointer to the
@@ -20,8 +21,8 @@ struct idsock_event {
     __u64 cookie;   /* the kernel's cookie of the socket */
     __u64 received; /* bytes */
     __u64 sent;     /* bytes that the peer has acknowledged */
-    __u8 local[16];
-    __u8 remote[16];
+    __u8 local[IDSOCK_ADDRESS_LEN];
+    __u8 remote[IDSOCK_ADDRESS_LEN];
     __u16 local_port;  /* host byte order */
     __u16 remote_port; /* host byte order */
     __u8 active; /* 1: the session opened the connection. 0: the session accepted it. Always 0 if `closed` is set. */

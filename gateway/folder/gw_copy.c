@@ -21,8 +21,8 @@ const char *gw_copy_url(struct gw *g, char out[GW_REGISTRY_URL_MAX])
 void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX])
 {
     struct gw_copy_state s;
-    char age[32];
-    char left[32];
+    char age[GW_LENGTH_TEXT_MAX];
+    char left[GW_LENGTH_TEXT_MAX];
 
     gw_copy_look(g, &s);
     out[0] = '\0';

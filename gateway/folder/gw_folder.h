@@ -28,13 +28,14 @@
 #define GW_NOBODY 65534  /* user and group of the processes that verify evidence */
 #define GW_USER_UID 1000 /* the account's id inside --user mode's user namespace */
 #define GW_PATH_MAX 4096
+#define GW_DIR_MAX (GW_PATH_MAX - 64) /* leaves room for the paths of the folder's files */
 #define GW_PROXIES_MAX 512
 #define GW_LOCK_PATIENCE_MS 60000
 
 #define GW_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 struct gw {
-    char dir[GW_PATH_MAX - 64];
+    char dir[GW_DIR_MAX];
     struct gw_registry registry; /* open between gw_folder_open and gw_folder_close */
     bool user;                   /* --user mode, with user, mount and network namespaces of its own */
     bool simple;                 /* a small deployment, with loopback ports */

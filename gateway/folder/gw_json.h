@@ -5,11 +5,13 @@
 
 #include "cmxsafe/core/json.h"
 
+#define GW_JSON_CHUNK 1024 /* bytes that are written to the file at once */
+
 struct gw_json {
     struct cmx_json j;
     struct cmx_buf buf;
     FILE *f; /* borrowed */
-    char mem[1024];
+    char mem[GW_JSON_CHUNK];
 };
 
 void gw_json_begin(struct gw_json *o, FILE *f);

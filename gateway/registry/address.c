@@ -73,14 +73,14 @@ cmx_err gw_address_derive(const struct gw_fleet *f, const struct gw_key *k, char
 
 cmx_err gw_address_from_mac(const struct gw_fleet *f, const char *mac, char out[GW_ADDRESS_MAX], struct cmx_why *e)
 {
-    uint8_t address[16];
+    uint8_t address[CMX_IPV6_LEN];
     cmx_err err;
 
     if (f->bits != 64)
         return cmx_why_fail(e, CMX_EINVAL,
                             "addresses from MACs need a fleet of the PREFIX|MAC_GW form; set the gateway up with "
                             "--mac, or leave --mac out here");
-    memcpy(address, f->prefix, 16);
+    memcpy(address, f->prefix, CMX_IPV6_LEN);
     err = parse_mac(address + 10, mac, e);
     if (!err)
         inet_ntop(AF_INET6, address, out, GW_ADDRESS_MAX);
@@ -89,7 +89,7 @@ cmx_err gw_address_from_mac(const struct gw_fleet *f, const char *mac, char out[
 
 cmx_err gw_address_given(const struct gw_fleet *f, const char *text, char out[GW_ADDRESS_MAX], struct cmx_why *e)
 {
-    uint8_t address[16];
+    uint8_t address[CMX_IPV6_LEN];
 
     if (inet_pton(AF_INET6, text, address) != 1)
         return cmx_why_fail(e, CMX_EINVAL,

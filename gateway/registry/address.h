@@ -15,7 +15,7 @@
 #define GW_ADDRESS_MAX CMX_FLEET_ADDRESS_MAX
 
 struct gw_fleet {
-    uint8_t prefix[16];
+    uint8_t prefix[CMX_IPV6_LEN];
     unsigned bits; /* a multiple of 8, 16 to 64 */
 };
 

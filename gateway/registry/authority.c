@@ -104,18 +104,20 @@ cmx_err gw_authority_each(struct gw_registry *r, gw_authority_fn fn, void *arg, 
 
 /* ---- certificates ---- */
 
-static void time_text(uint64_t at, char out[32])
+#define TIME_TEXT_MAX 32
+
+static void time_text(uint64_t at, char out[TIME_TEXT_MAX])
 {
     time_t t = (time_t)at;
     struct tm tm;
 
-    if (at > INT64_MAX || !gmtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M:%SZ", &tm) == 0)
-        snprintf(out, 32, "an invalid time");
+    if (at > INT64_MAX || !gmtime_r(&t, &tm) || strftime(out, TIME_TEXT_MAX, "%Y-%m-%d %H:%M:%SZ", &tm) == 0)
+        snprintf(out, TIME_TEXT_MAX, "an invalid time");
 }
 
 static cmx_err check_validity(const struct gw_certificate *c, int64_t now, struct cmx_why *e)
 {
-    char when[32];
+    char when[TIME_TEXT_MAX];
 
     if (!c->user)
         return cmx_why_fail(e, CMX_EAUTH,

@@ -6,6 +6,7 @@
  * grant. Writers run inside the caller's transaction. */
 #pragma once
 
+#include "cmxsafe/core/hash_len.h"
 #include "gateway/registry/certificate.h"
 #include "gateway/registry/grant.h"
 
@@ -39,8 +40,8 @@ CMX_MUST_USE cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_
 struct gw_krl {
     uint8_t *bytes; /* owned, free with cmx_mem_free; NULL if len is 0 */
     size_t len;
-    char digest[65]; /* SHA-256, hex; "": no KRL is installed */
-    int64_t at;      /* Unix time of the installation */
+    char digest[CMX_SHA256_HEX]; /* SHA-256, hex; "": no KRL is installed */
+    int64_t at;                  /* Unix time of the installation */
 };
 
 /* Replaces the installed KRL; len 0: removes it. The caller must have checked that sshd can read the new KRL. */

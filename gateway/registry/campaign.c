@@ -30,7 +30,7 @@ static int find_text(const char *const *list, size_t n, const char *text)
 cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e)
 {
     char detail[GW_CAMPAIGN_DETAIL_MAX];
-    char manifests[GW_CAMPAIGN_MANIFESTS_MAX * (GW_DIGEST_MAX + 1)] = "";
+    char manifests[GW_CAMPAIGN_MANIFESTS_MAX * (CMX_SHA256_HEX + 1)] = "";
     size_t len = 0;
     cmx_err err = gw_device_check_name(c->name, e);
 
@@ -112,7 +112,7 @@ static void read_manifests(struct gw_campaign *c, const char *text)
     for (; *text && c->n_manifests < GW_CAMPAIGN_MANIFESTS_MAX; text += strspn(text, " ")) {
         size_t len = strcspn(text, " ");
 
-        snprintf(c->manifests[c->n_manifests++], GW_DIGEST_MAX, "%.*s", (int)len, text);
+        snprintf(c->manifests[c->n_manifests++], CMX_SHA256_HEX, "%.*s", (int)len, text);
         text += len;
     }
 }

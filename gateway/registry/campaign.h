@@ -3,13 +3,13 @@
  * killed, no progress is lost, and no device gets the image twice. Writers run inside the caller's transaction. */
 #pragma once
 
+#include "cmxsafe/core/hash_len.h"
 #include "gateway/registry/registry_device.h"
 
 #define GW_CAMPAIGN_DETAIL_MAX 200
 #define GW_CAMPAIGN_BOOT_MAX 20
 #define GW_CAMPAIGN_MANIFESTS_MAX 4 /* a firmware has a manifest for each slot from which it may run */
 #define GW_CAMPAIGN_VERSION_MAX 40
-#define GW_DIGEST_MAX 65 /* SHA-256, hex */
 
 typedef enum {
     GW_CAMPAIGN_ACTIVE,  /* the worker updates devices, but not before the time `begins` */
@@ -39,11 +39,11 @@ struct gw_campaign {
     char name[GW_NAME_MAX];
     gw_campaign_state state;
     char reason[GW_CAMPAIGN_DETAIL_MAX];   /* why the campaign has its state */
-    char image[GW_DIGEST_MAX];             /* digest of the image in the gateway's folder; see gw_store.h */
+    char image[CMX_SHA256_HEX];            /* digest of the image in the gateway's folder; see gw_store.h */
     char version[GW_CAMPAIGN_VERSION_MAX]; /* version of the image */
     bool opaque;                           /* the image is not an ESP-IDF image */
     /* Evidence must match one of these manifests or, if there are none, a manifest of the device's policy. */
-    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][GW_DIGEST_MAX];
+    char manifests[GW_CAMPAIGN_MANIFESTS_MAX][CMX_SHA256_HEX];
     size_t n_manifests;
     int64_t begins; /* Unix time */
     int64_t made;

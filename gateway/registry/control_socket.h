@@ -4,6 +4,10 @@
 #include <stdbool.h>
 #include <sys/un.h>
 
+#include "gateway/registry/certificate.h"
+
+#define GW_CONTROL_REQUEST_MAX (GW_CERTIFICATE_TEXT_MAX + 32) /* a word and a certificate */
+
 /* Writes the socket's address to *a. An address has room only for a short path, so it refers to the descriptor *dir of
  * FOLDER/run, which the caller closes after bind or connect. False: this folder can't be opened; errno is set. */
 bool gw_control_socket_address(const char *folder, struct sockaddr_un *a, int *dir);

@@ -14,6 +14,7 @@
 #define GW_COPY_SILENT_S 20
 #define GW_COPY_STATE_FILE "registry.state"
 #define GW_COPY_STATE_MAX 512
+#define GW_COPY_REASON_MAX 200
 /* This setting holds the number of rows of the shared registry that could not be stored in the copy, and says where the
  * first of them is. */
 #define GW_META_LEFT_OUT "left_out"
@@ -22,8 +23,8 @@ struct gw_copy_state {
     bool shared; /* false: the registry is not shared, so it is never stale */
     struct gw_now confirmed;
     int64_t stale_after;
-    int64_t left;     /* seconds until the copy is stale; 0: it is stale */
-    char reason[200]; /* why the registry is not followed now; "": it is followed */
+    int64_t left;                    /* seconds until the copy is stale; 0: it is stale */
+    char reason[GW_COPY_REASON_MAX]; /* why the registry is not followed now; "": it is followed */
 };
 
 /* Reads the state file in the folder of the copy: sets out->confirmed, reason and left. The caller has zeroed *out and

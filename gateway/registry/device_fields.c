@@ -93,7 +93,7 @@ cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_
 /* Rewrites an address in the form of RFC 5952 and a name in lower case, because sshd compares hosts as text. */
 static void canonical_host(char host[GW_HOST_MAX])
 {
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
 
     if (inet_pton(AF_INET6, host, raw) == 1)
         inet_ntop(AF_INET6, raw, host, GW_HOST_MAX);

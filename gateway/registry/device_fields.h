@@ -12,6 +12,8 @@
 #define GW_PORTS_MAX 32 /* a device needs at most one port for each of its contexts */
 #define GW_DIRECTS_MAX 16
 #define GW_HOST_MAX 128
+#define GW_SOURCE_TEXT_MAX 64 /* where a peer connected from, such as "[2001:db8::7]:50412" */
+#define GW_CLIENT_MAX 64      /* the SSH software that a peer announced; a longer text is cut */
 
 struct gw_direct {
     char host[GW_HOST_MAX];

@@ -12,11 +12,12 @@
 #define GW_POLICY_PATH_MAX 1024
 #define GW_POLICY_AGE_MIN_S 60
 #define GW_REASON_MAX 200
+#define GW_FIRMWARE_MAX 96  /* name, version and slot of the firmware, NUL included */
 #define GW_LOGIN_GRACE_S 30 /* a device must give new evidence within this many seconds after a login */
 
 struct gw_manifest_file {
     char path[GW_POLICY_PATH_MAX]; /* absolute path of the operator's file */
-    char digest[65];               /* SHA-256 of the gateway's copy, hex */
+    char digest[CMX_SHA256_HEX];   /* SHA-256 of the gateway's copy, hex */
 };
 
 struct gw_policy {
@@ -73,10 +74,10 @@ struct gw_standing {
     bool exempt;
     bool quarantined;
     int64_t max_age_s;
-    int64_t at;        /* Unix time of the last verdict; 0: none */
-    int64_t left;      /* seconds until its trusted evidence is too old; 0: it has no fresh, trusted evidence */
-    bool trusted;      /* the last verdict was "trusted", and gw_grant_expire has not marked it as too old */
-    char manifest[65]; /* digest of the manifest that the evidence matched; "": none */
+    int64_t at;   /* Unix time of the last verdict; 0: none */
+    int64_t left; /* seconds until its trusted evidence is too old; 0: it has no fresh, trusted evidence */
+    bool trusted; /* the last verdict was "trusted", and gw_grant_expire has not marked it as too old */
+    char manifest[CMX_SHA256_HEX]; /* digest of the manifest that the evidence matched; "": none */
     char reason[GW_REASON_MAX];
 };
 
@@ -112,9 +113,9 @@ CMX_MUST_USE cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, st
 
 struct gw_seen {
     int64_t at; /* Unix time of the last login or end of a session; 0: none */
-    char source[64];
-    char firmware[96]; /* name, version and slot, from its last evidence */
-    char client[64];   /* the SSH software that the device announced at the login */
+    char source[GW_SOURCE_TEXT_MAX];
+    char firmware[GW_FIRMWARE_MAX]; /* name, version and slot, from its last evidence */
+    char client[GW_CLIENT_MAX];     /* the SSH software that the device announced at the login */
 };
 
 /* Stores s->at and s->source, and also s->client unless it is "". */

@@ -6,10 +6,11 @@
 #include "gateway/registry/registry.h"
 #include "gateway/registry/registry_device.h"
 
+#define GW_KIND_MAX 12      /* a word such as "platform", NUL included */
 #define GW_CONSUMER_MAX 200 /* bytes, NUL included; a cgroup's path is the longest name */
 
 struct gw_consumer {
-    char kind[12]; /* "user", "group", "cgroup" or "platform" */
+    char kind[GW_KIND_MAX]; /* "user", "group", "cgroup" or "platform" */
     char name[GW_CONSUMER_MAX];
 };
 

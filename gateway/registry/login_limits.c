@@ -7,11 +7,11 @@
 
 #define NOTE_EVERY_MS 60000
 
-static const uint8_t v4_prefix[12] = {[10] = 0xff, [11] = 0xff};
+static const uint8_t v4_prefix[] = {[10] = 0xff, [11] = 0xff};
 
-void gw_limits_source(const struct sockaddr *peer, uint8_t source[16])
+void gw_limits_source(const struct sockaddr *peer, uint8_t source[CMX_IPV6_LEN])
 {
-    memset(source, 0, 16);
+    memset(source, 0, CMX_IPV6_LEN);
     if (peer->sa_family == AF_INET) {
         memcpy(source, v4_prefix, sizeof v4_prefix);
         memcpy(source + 12, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
@@ -21,7 +21,7 @@ void gw_limits_source(const struct sockaddr *peer, uint8_t source[16])
     }
 }
 
-void gw_limits_source_text(const uint8_t source[16], char *out, size_t cap)
+void gw_limits_source_text(const uint8_t source[CMX_IPV6_LEN], char *out, size_t cap)
 {
     char text[INET6_ADDRSTRLEN] = "?";
     bool v4 = memcmp(source, v4_prefix, sizeof v4_prefix) == 0;
@@ -30,10 +30,10 @@ void gw_limits_source_text(const uint8_t source[16], char *out, size_t cap)
     snprintf(out, cap, "%s%s", text, v4 ? "" : "/64");
 }
 
-static const struct gw_source *source_find(const struct gw_limits *l, const uint8_t source[16])
+static const struct gw_source *source_find(const struct gw_limits *l, const uint8_t source[CMX_IPV6_LEN])
 {
     for (size_t i = 0; i < GW_SOURCES_MAX; i++)
-        if (l->sources[i].used && memcmp(l->sources[i].address, source, 16) == 0)
+        if (l->sources[i].used && memcmp(l->sources[i].address, source, CMX_IPV6_LEN) == 0)
             return &l->sources[i];
     return NULL;
 }
@@ -47,7 +47,7 @@ static bool matters_less(const struct gw_source *a, const struct gw_source *b)
     return a->until_ms != b->until_ms ? a->until_ms < b->until_ms : a->good_until_ms < b->good_until_ms;
 }
 
-static struct gw_source *source_get(struct gw_limits *l, const uint8_t source[16])
+static struct gw_source *source_get(struct gw_limits *l, const uint8_t source[CMX_IPV6_LEN])
 {
     struct gw_source *best = (struct gw_source *)(uintptr_t)source_find(l, source);
 
@@ -58,11 +58,11 @@ static struct gw_source *source_get(struct gw_limits *l, const uint8_t source[16
         if (matters_less(&l->sources[i], best))
             best = &l->sources[i];
     *best = (struct gw_source){.used = true};
-    memcpy(best->address, source, 16);
+    memcpy(best->address, source, CMX_IPV6_LEN);
     return best;
 }
 
-gw_login_pace gw_limits_pace(const struct gw_limits *l, const uint8_t source[16], uint64_t now_ms)
+gw_login_pace gw_limits_pace(const struct gw_limits *l, const uint8_t source[CMX_IPV6_LEN], uint64_t now_ms)
 {
     const struct gw_source *s = source_find(l, source);
 
@@ -71,7 +71,7 @@ gw_login_pace gw_limits_pace(const struct gw_limits *l, const uint8_t source[16]
     return s->good_until_ms > now_ms ? GW_LOGIN_LATER : GW_LOGIN_REFUSED;
 }
 
-void gw_limits_failed(struct gw_limits *l, const uint8_t source[16], uint64_t penalty_ms, uint64_t now_ms)
+void gw_limits_failed(struct gw_limits *l, const uint8_t source[CMX_IPV6_LEN], uint64_t penalty_ms, uint64_t now_ms)
 {
     struct gw_source *s = source_get(l, source);
 
@@ -82,7 +82,7 @@ void gw_limits_failed(struct gw_limits *l, const uint8_t source[16], uint64_t pe
         s->until_ms = now_ms + GW_PENALTY_MAX_MS;
 }
 
-void gw_limits_succeeded(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms)
+void gw_limits_succeeded(struct gw_limits *l, const uint8_t source[CMX_IPV6_LEN], uint64_t now_ms)
 {
     struct gw_source *s = source_get(l, source);
 
@@ -90,7 +90,7 @@ void gw_limits_succeeded(struct gw_limits *l, const uint8_t source[16], uint64_t
     s->good_until_ms = now_ms + GW_GOOD_FOR_MS;
 }
 
-bool gw_limits_note(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms)
+bool gw_limits_note(struct gw_limits *l, const uint8_t source[CMX_IPV6_LEN], uint64_t now_ms)
 {
     struct gw_source *s = (struct gw_source *)(uintptr_t)source_find(l, source);
 

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "cmxsafe/core/ip.h"
+
 #define GW_SOURCES_MAX 1024
 #define GW_PENALTY_FAILED_MS 5000 /* a login that failed */
 /* A login with a revoked or replaced key comes from a forgotten device rather than from an attacker. */
@@ -27,7 +29,7 @@
 typedef enum { GW_LOGIN_NOW, GW_LOGIN_LATER, GW_LOGIN_REFUSED } gw_login_pace;
 
 struct gw_source {
-    uint8_t address[16];
+    uint8_t address[CMX_IPV6_LEN];
     bool used;
     uint64_t until_ms;      /* end of the penalty */
     uint64_t good_until_ms; /* until this time, the last successful login counts */
@@ -39,13 +41,13 @@ struct gw_limits {
 };
 
 /* Writes the source of a peer address; for an unknown family, zeros. */
-void gw_limits_source(const struct sockaddr *peer, uint8_t source[16]);
+void gw_limits_source(const struct sockaddr *peer, uint8_t source[CMX_IPV6_LEN]);
 /* Writes "192.0.2.7" or "2001:db8:1:2::/64". */
-void gw_limits_source_text(const uint8_t source[16], char *out, size_t cap);
+void gw_limits_source_text(const uint8_t source[CMX_IPV6_LEN], char *out, size_t cap);
 
-gw_login_pace gw_limits_pace(const struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);
-void gw_limits_failed(struct gw_limits *l, const uint8_t source[16], uint64_t penalty_ms, uint64_t now_ms);
-void gw_limits_succeeded(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);
+gw_login_pace gw_limits_pace(const struct gw_limits *l, const uint8_t source[CMX_IPV6_LEN], uint64_t now_ms);
+void gw_limits_failed(struct gw_limits *l, const uint8_t source[CMX_IPV6_LEN], uint64_t penalty_ms, uint64_t now_ms);
+void gw_limits_succeeded(struct gw_limits *l, const uint8_t source[CMX_IPV6_LEN], uint64_t now_ms);
 
 /* Returns true at most once a minute for each source. The caller then logs that the source is slowed or refused. */
-bool gw_limits_note(struct gw_limits *l, const uint8_t source[16], uint64_t now_ms);
+bool gw_limits_note(struct gw_limits *l, const uint8_t source[CMX_IPV6_LEN], uint64_t now_ms);

@@ -10,8 +10,8 @@
 /* All nodes derive the same link prefix from the fleet's prefix. The link prefix is outside the fleet's prefix. */
 static cmx_err link_address(const struct gw_fleet *f, unsigned number, char out[GW_ADDRESS_MAX], struct cmx_why *e)
 {
-    const uint8_t local[16] = {0xfd};
-    uint8_t raw[16];
+    const uint8_t local[CMX_IPV6_LEN] = {0xfd};
+    uint8_t raw[CMX_IPV6_LEN];
 
     if (cmx_fleet_address(local, 8, CMX_DOMAIN_LINK_PREFIX, f->prefix, f->bits / 8, out) ||
         inet_pton(AF_INET6, out, raw) != 1)
@@ -37,7 +37,7 @@ unsigned gw_node_port(unsigned a, unsigned b)
 static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
 {
     static const char key_chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
     cmx_err err = gw_device_check_name(n->name, e);
 
     if (err)

@@ -13,6 +13,7 @@
 #define GW_NODES_MAX 64
 #define GW_NODE_PORT_FIRST 51820 /* UDP port of the link between nodes 1 and 2; each pair of nodes has its own port */
 #define GW_LINK_KEY_MAX 48       /* a WireGuard public key, base64 */
+#define GW_NODE_VERSION_MAX 32
 #define GW_METRIC_MAX 32000
 #define GW_NODE_CLAIMS_MAX                                                                                             \
     100000                 /* maximum number of the announced identities that a gateway stores from one other gateway */
@@ -28,7 +29,7 @@ struct gw_node {
     int64_t joined;                 /* Unix time */
     int64_t seen;                   /* Unix time of the node's last report; 0: never */
     int64_t sessions;
-    char version[32];
+    char version[GW_NODE_VERSION_MAX];
 };
 
 struct gw_nodes {

@@ -342,7 +342,7 @@ cmx_err gw_party_find(struct gw_registry *r, const struct gw_fleet *f, const cha
     char canonical[GW_ADDRESS_MAX];
     struct party_search s = {what, out, false};
     struct gw_consumer c;
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
     cmx_err err;
 
     if (inet_pton(AF_INET6, what, raw) == 1) {
@@ -461,7 +461,7 @@ static void direct_target(struct each_allowed *job, const char *host, char out[G
     struct gw_device d;
     size_t len = strlen(host);
     size_t domain = strlen(job->domain);
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
     char name[GW_NAME_MAX];
 
     out[0] = '\0';

@@ -10,7 +10,7 @@
 
 /* A party: kind is "device", "platform", "user", "group", "cgroup" or "gateway". */
 struct gw_party {
-    char kind[12];
+    char kind[GW_KIND_MAX];
     char name[GW_CONSUMER_MAX];
     char address[GW_ADDRESS_MAX];
     bool revoked;

@@ -62,6 +62,8 @@ CMX_MUST_USE cmx_err gw_device_name_at(struct gw_registry *r, const char *addres
 /* True if the device with this address is quarantined (evidence_policy.h), or if the registry can't be read. */
 bool gw_device_is_quarantined(struct gw_registry *r, const char *address);
 
+#define GW_ATTESTATION_VERDICT_MAX 64
+#define GW_ATTESTATION_DETAIL_MAX 512
 #define GW_CLAIMS_MAX 3400
 
 /* Stores a verdict. detail: the reason for the verdict, one line. claims: see struct gw_attestation; "": none. */
@@ -71,8 +73,8 @@ CMX_MUST_USE cmx_err gw_attestation_set(struct gw_registry *r, int64_t device, c
  * 'cmxsafe attest' printed it. */
 struct gw_attestation {
     int64_t at;
-    char verdict[64];
-    char detail[512];
+    char verdict[GW_ATTESTATION_VERDICT_MAX];
+    char detail[GW_ATTESTATION_DETAIL_MAX];
     char claims[GW_CLAIMS_MAX]; /* one claim of the evidence in each line: RESULT NAME FOUND, where RESULT is ok, failed
                                    or skipped */
 };

@@ -7,6 +7,8 @@
 
 #include "gateway/registry/sshkey.h"
 
+#define GW_LOG_DETAIL_MAX 128
+
 typedef enum {
     GW_LOG_OTHER,
     GW_LOG_ACCEPTED, /* a peer logged in. Sets fingerprint; for a certificate also authority and serial */
@@ -25,7 +27,7 @@ struct gw_log_line {
     char authority[GW_FINGERPRINT_MAX]; /* fingerprint of the certificate's CA; "": a key without a certificate */
     uint64_t serial;
     unsigned long number;
-    char detail[128]; /* printable */
+    char detail[GW_LOG_DETAIL_MAX]; /* printable */
 };
 
 /* Parses one line: NUL-terminated, without the newline. */

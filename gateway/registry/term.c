@@ -92,14 +92,14 @@ cmx_err gw_term_parse_time(const char *text, int64_t *at, struct cmx_why *e)
     return cmx_why_fail(e, CMX_EINVAL, "'%.40s' is not a time; give a time in UTC such as '2026-11-28 18:30'", text);
 }
 
-void gw_term_length_text(int64_t s, char out[32])
+void gw_term_length_text(int64_t s, char out[GW_LENGTH_TEXT_MAX])
 {
     if (s >= 86400)
-        snprintf(out, 32, "%lldd %lldh", (long long)(s / 86400), (long long)(s % 86400 / 3600));
+        snprintf(out, GW_LENGTH_TEXT_MAX, "%lldd %lldh", (long long)(s / 86400), (long long)(s % 86400 / 3600));
     else if (s >= 3600)
-        snprintf(out, 32, "%lldh %lldm", (long long)(s / 3600), (long long)(s % 3600 / 60));
+        snprintf(out, GW_LENGTH_TEXT_MAX, "%lldh %lldm", (long long)(s / 3600), (long long)(s % 3600 / 60));
     else if (s >= 60)
-        snprintf(out, 32, "%lldm %llds", (long long)(s / 60), (long long)(s % 60));
+        snprintf(out, GW_LENGTH_TEXT_MAX, "%lldm %llds", (long long)(s / 60), (long long)(s % 60));
     else
-        snprintf(out, 32, "%llds", (long long)s);
+        snprintf(out, GW_LENGTH_TEXT_MAX, "%llds", (long long)s);
 }

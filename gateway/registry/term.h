@@ -37,4 +37,5 @@ CMX_MUST_USE cmx_err gw_term_parse_length(const char *text, int64_t *seconds, st
  * time. */
 CMX_MUST_USE cmx_err gw_term_parse_time(const char *text, int64_t *at, struct cmx_why *e);
 /* Writes a length of time as text, such as "7h 59m", "2d 3h" or "40s". */
-void gw_term_length_text(int64_t seconds, char out[32]);
+#define GW_LENGTH_TEXT_MAX 32
+void gw_term_length_text(int64_t seconds, char out[GW_LENGTH_TEXT_MAX]);

@@ -49,7 +49,7 @@ static bool is_written_by_gateway(const struct gw *g, const struct line *l, bool
 {
     char text[256];
     char tail[GW_NAME_MAX + 2];
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
     char *name;
     bool in_fleet;
 

@@ -20,15 +20,15 @@
 struct open_entry {
     uint64_t cookie; /* 0: free */
     int64_t since_ms;
-    uint8_t consumer[16];
-    uint8_t target[16];
+    uint8_t consumer[CMX_IPV6_LEN];
+    uint8_t target[CMX_IPV6_LEN];
     uint16_t port;
     bool active;
 };
 
 struct gw_access_log {
     const struct gw *g;
-    uint8_t own[16]; /* the gateway's identity, whose connections are not logged */
+    uint8_t own[CMX_IPV6_LEN]; /* the gateway's identity, whose connections are not logged */
     int fd;
     bool failing;  /* the last line could not be written, and this was logged */
     uint64_t lost; /* number of lost events (gw_idsock_events) that the log has already reported */
@@ -107,7 +107,7 @@ static void write_line(struct gw_access_log *l, struct cmx_json *j, struct cmx_b
         rotate(l);
 }
 
-static void put_address(struct cmx_json *j, const char *key, const uint8_t address[16])
+static void put_address(struct cmx_json *j, const char *key, const uint8_t address[CMX_IPV6_LEN])
 {
     char text[GW_ADDRESS_MAX] = "";
 
@@ -210,7 +210,7 @@ static struct open_entry *entry_of(struct gw_access_log *l, uint64_t cookie)
     return unused;
 }
 
-static bool in_fleet(const struct gw *g, const uint8_t address[16])
+static bool in_fleet(const struct gw *g, const uint8_t address[CMX_IPV6_LEN])
 {
     return memcmp(address, g->fleet.prefix, g->fleet.bits / 8) == 0;
 }
@@ -219,7 +219,7 @@ static bool in_fleet(const struct gw *g, const uint8_t address[16])
  * accepts. */
 static bool is_logged(const struct gw_access_log *l, const struct idsock_event *e)
 {
-    if (memcmp(e->remote, l->own, 16) == 0)
+    if (memcmp(e->remote, l->own, CMX_IPV6_LEN) == 0)
         return false;
     return e->active ? !in_fleet(l->g, e->remote) : in_fleet(l->g, e->remote);
 }
@@ -239,8 +239,8 @@ static void take_event(void *arg, const struct idsock_event *e)
     o->cookie = e->cookie;
     o->since_ms = unix_ms();
     o->active = e->active;
-    memcpy(o->consumer, e->active ? e->local : e->remote, 16);
-    memcpy(o->target, e->active ? e->remote : e->local, 16);
+    memcpy(o->consumer, e->active ? e->local : e->remote, CMX_IPV6_LEN);
+    memcpy(o->target, e->active ? e->remote : e->local, CMX_IPV6_LEN);
     o->port = e->active ? e->remote_port : e->local_port;
     write_connection(l, o, "open", 0, 0);
 }

@@ -24,16 +24,17 @@
 #define TEXT(n) #n
 #define NUMBER(n) TEXT(n)
 #define LINK "cmxlink"
+#define ATTRIBUTES_MAX 128 /* bytes; a request has at most two attributes: an address and a metric */
 
 struct change {
-    uint8_t address[16];
+    uint8_t address[CMX_IPV6_LEN];
     uint32_t add, remove; /* metrics of the routes to add and to remove; 0: no such route */
 };
 
 struct route_message {
     struct nlmsghdr head;
     struct rtmsg route;
-    uint8_t attributes[128];
+    uint8_t attributes[ATTRIBUTES_MAX];
 };
 
 static void put_attribute(struct route_message *m, uint16_t type, const void *data, size_t len)
@@ -48,7 +49,7 @@ static void put_attribute(struct route_message *m, uint16_t type, const void *da
 
 /* ---- the process that has CAP_NET_ADMIN ---- */
 
-static int change_route(int netlink, bool add, const uint8_t address[16], uint32_t metric)
+static int change_route(int netlink, bool add, const uint8_t address[CMX_IPV6_LEN], uint32_t metric)
 {
     struct route_message m = {
         .head = {.nlmsg_len = NLMSG_LENGTH(sizeof m.route),
@@ -65,7 +66,7 @@ static int change_route(int netlink, bool add, const uint8_t address[16], uint32
         uint8_t rest[512];
     } answer;
 
-    put_attribute(&m, RTA_DST, address, 16);
+    put_attribute(&m, RTA_DST, address, CMX_IPV6_LEN);
     put_attribute(&m, RTA_PRIORITY, &metric, sizeof metric);
     if (send(netlink, &m, m.head.nlmsg_len, 0) != (ssize_t)m.head.nlmsg_len ||
         recv(netlink, &answer, sizeof answer, 0) < (ssize_t)(sizeof answer.head + sizeof answer.error) ||
@@ -145,7 +146,7 @@ cmx_err gw_claims_open(struct gw_claims *c, const struct gw_fleet *f, uid_t uid,
     return CMX_OK;
 }
 
-bool gw_claims_change(struct gw_claims *c, const uint8_t address[16], unsigned add, unsigned remove)
+bool gw_claims_change(struct gw_claims *c, const uint8_t address[CMX_IPV6_LEN], unsigned add, unsigned remove)
 {
     struct change change = {.add = add, .remove = remove};
 
@@ -164,7 +165,7 @@ void gw_claims_close(struct gw_claims *c)
 
 struct remote_route {
     uint32_t table;
-    uint8_t address[16];
+    uint8_t address[CMX_IPV6_LEN];
     struct gw_remote claim;
 };
 
@@ -191,7 +192,7 @@ static bool parse_route(const struct nlmsghdr *head, struct remote_route *out)
         else if (a->rta_type == RTA_PRIORITY && RTA_PAYLOAD(a) == 4)
             memcpy(&out->claim.metric, RTA_DATA(a), 4);
         else if (a->rta_type == RTA_DST && RTA_PAYLOAD(a) == 16)
-            memcpy(out->address, RTA_DATA(a), 16);
+            memcpy(out->address, RTA_DATA(a), CMX_IPV6_LEN);
     }
     if (out->table == GW_CLAIMS_TABLE)
         return route->rtm_protocol == GW_CLAIMS_PROTOCOL;
@@ -202,7 +203,7 @@ static bool parse_route(const struct nlmsghdr *head, struct remote_route *out)
     return true;
 }
 
-unsigned gw_remote_node(const uint8_t address[16])
+unsigned gw_remote_node(const uint8_t address[CMX_IPV6_LEN])
 {
     static const struct timeval patience = {.tv_sec = 1};
     struct route_message m = {
@@ -212,14 +213,14 @@ unsigned gw_remote_node(const uint8_t address[16])
         struct nlmsghdr head;
         uint8_t bytes[2048];
     } answer;
-    uint32_t mark = (uint32_t)strtoul(GW_NFT_MARK, NULL, 16);
+    uint32_t mark = (uint32_t)strtoul(GW_NFT_MARK, NULL, CMX_IPV6_LEN);
     struct remote_route r;
     ssize_t len = -1;
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 
     if (fd < 0)
         return 0;
-    put_attribute(&m, RTA_DST, address, 16);
+    put_attribute(&m, RTA_DST, address, CMX_IPV6_LEN);
     put_attribute(&m, RTA_MARK, &mark, sizeof mark);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     if (send(fd, &m, m.head.nlmsg_len, 0) == (ssize_t)m.head.nlmsg_len)

@@ -23,7 +23,7 @@ CMX_MUST_USE cmx_err gw_claims_open(struct gw_claims *c, const struct gw_fleet *
                                     struct cmx_why *e);
 /* Adds the route to address with metric `add`, then removes its route with metric `remove`. `add` 0: adds no route;
  * `remove` 0: removes none. Returns false if the process that sets the routes has ended. */
-bool gw_claims_change(struct gw_claims *c, const uint8_t address[16], unsigned add, unsigned remove);
+bool gw_claims_change(struct gw_claims *c, const uint8_t address[CMX_IPV6_LEN], unsigned add, unsigned remove);
 void gw_claims_close(struct gw_claims *c);
 
 /* ---- routes that other gateways announced; these functions need no capability ---- */
@@ -35,11 +35,11 @@ struct gw_remote {
 
 /* Returns the number of the gateway to which packets for this address are routed; 0: they stay on this gateway, or the
  * route can't be read. */
-unsigned gw_remote_node(const uint8_t address[16]);
+unsigned gw_remote_node(const uint8_t address[CMX_IPV6_LEN]);
 
 /* Returns a descriptor that is readable when other gateways have announced claims, including claims from before the
  * call, or when routes were removed. -1: error. */
 int gw_remote_watch(void);
 /* Reads the announced claims and the removals of this gateway's own routes, and calls fn for each. */
-typedef void (*gw_remote_fn)(void *arg, const uint8_t address[16], const struct gw_remote *claim);
+typedef void (*gw_remote_fn)(void *arg, const uint8_t address[CMX_IPV6_LEN], const struct gw_remote *claim);
 void gw_remote_read(int fd, gw_remote_fn fn, void *arg);

@@ -49,7 +49,7 @@ static void read_inodes(pid_t pid, struct inode_set *set)
 /* Parses a hex address from /proc/net/tcp6 (four 32-bit words) or /proc/net/tcp (one), in the host's byte order. */
 static bool parse_address(const char *hex, struct gw_forward *out)
 {
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
     size_t len = strlen(hex) / 2;
 
     if ((len != 4 && len != 16) || cmx_text_hex_decode(raw, len, hex))

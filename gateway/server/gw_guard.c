@@ -37,6 +37,7 @@
 #define RETRY_MS 2000
 #define REPORT_MS 1000
 #define REFUSALS_MS 1000
+#define WRONG_MAX 160 /* size of the text that says what is wrong, NUL included */
 #define NETNS_PATH "/run/netns/" GW_NETNS
 
 /* The gateway's part of one network namespace: the fleet's or the host's. */
@@ -70,7 +71,7 @@ struct guard {
     bool network_complete;            /* network_first is set */
     struct gw_netstate network_found; /* state of the network before the last restore */
     bool network_added;               /* the network has additions that the last restore did not remove */
-    char wrong[160];                  /* what is wrong now and could not be repaired; "": nothing */
+    char wrong[WRONG_MAX];            /* what is wrong now and could not be repaired; "": nothing */
     uint64_t network_ms, report_ms, refusals_ms, retry_ms;
     struct gw_expiry expiry;
     struct gw_unread unread;

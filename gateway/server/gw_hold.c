@@ -18,7 +18,7 @@ static int compare_holds(const void *a, const void *b)
     return memcmp(x->address, y->address, sizeof x->address);
 }
 
-static struct gw_hold *hold_find(const struct gw_server *s, const uint8_t address[16])
+static struct gw_hold *hold_find(const struct gw_server *s, const uint8_t address[CMX_IPV6_LEN])
 {
     struct gw_hold key = {0};
     struct gw_hold **found;
@@ -28,7 +28,7 @@ static struct gw_hold *hold_find(const struct gw_server *s, const uint8_t addres
     return found ? *found : NULL;
 }
 
-static struct gw_hold *hold_make(struct gw_server *s, const uint8_t address[16])
+static struct gw_hold *hold_make(struct gw_server *s, const uint8_t address[CMX_IPV6_LEN])
 {
     struct gw_hold *h = hold_find(s, address);
 
@@ -47,7 +47,7 @@ static struct gw_hold *hold_make(struct gw_server *s, const uint8_t address[16])
 
 static struct gw_hold *hold_of(struct gw_server *s, const char *text)
 {
-    uint8_t address[16];
+    uint8_t address[CMX_IPV6_LEN];
 
     return inet_pton(AF_INET6, text, address) == 1 ? hold_make(s, address) : NULL;
 }
@@ -146,7 +146,7 @@ static const char *node_name(const struct gw_server *s, unsigned number)
 /* Returns the entry of an identity that another gateway announced. NULL: that gateway's announcements have
  * already added GW_NODE_CLAIMS_MAX entries, or there is no memory. Without an entry, a later claim by our own gateway
  * follows only the sequence in the registry. */
-static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t address[16], unsigned node)
+static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t address[CMX_IPV6_LEN], unsigned node)
 {
     struct gw_hold *h = hold_find(s, address);
 
@@ -166,7 +166,7 @@ static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t addr
 
 /* Sets a claim's route again if another program removed it. While the loopback is down, this fails; gw_hold_tick
  * therefore sets all routes once more. */
-static void claim_removed(struct gw_server *s, const uint8_t address[16], unsigned metric)
+static void claim_removed(struct gw_server *s, const uint8_t address[CMX_IPV6_LEN], unsigned metric)
 {
     const struct gw_hold *h = hold_find(s, address);
 
@@ -188,7 +188,7 @@ void gw_hold_tick(struct gw_server *s)
             hold_route(s, h, gw_claim_metric(h->sequence), 0);
 }
 
-static void take_claim(void *arg, const uint8_t address[16], const struct gw_remote *claim)
+static void take_claim(void *arg, const uint8_t address[CMX_IPV6_LEN], const struct gw_remote *claim)
 {
     struct gw_server *s = arg;
     struct gw_hold *h;

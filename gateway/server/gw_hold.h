@@ -13,7 +13,7 @@
  * GW_NODE_CLAIMS_MAX entries. */
 struct gw_hold {
     struct gw_hold *next;
-    uint8_t address[16];
+    uint8_t address[CMX_IPV6_LEN];
     char text[GW_ADDRESS_MAX];
     unsigned sessions;
     int64_t sequence; /* 0: never claimed */

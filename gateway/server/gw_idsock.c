@@ -20,7 +20,9 @@
 #define SESSIONS "sessions"
 #define PROBE "cmxsafe-probe"
 #define PROGRAMS_MAX 9
-#define REMOVE_TRIES 50 /* a killed process leaves its cgroup within milliseconds */
+#define CGROUP_PATH_MAX 512
+#define SESSION_NAME_MAX 24 /* a 64-bit number, NUL included */
+#define REMOVE_TRIES 50     /* a killed process leaves its cgroup within milliseconds */
 #define REMOVE_PAUSE_US 2000
 
 _Static_assert(IDSOCK_PORTS_MAX >= GW_PORTS_MAX, "the map has room for all ports of a device");
@@ -49,7 +51,7 @@ struct gw_idsock {
     int lost;
     int sessions; /* descriptor of the sessions' cgroup */
     bool untidy;  /* there may be cgroups of sessions that have ended */
-    char path[512];
+    char path[CGROUP_PATH_MAX];
 };
 
 /* todo: NULL if there is nothing that the operator can do. */
@@ -270,15 +272,15 @@ cmx_err gw_idsock_check(const struct gw_idsock *s, struct cmx_why *e)
 
 /* ---- sessions ---- */
 
-static void session_name(uint64_t number, char out[24])
+static void session_name(uint64_t number, char out[SESSION_NAME_MAX])
 {
-    snprintf(out, 24, "%llu", (unsigned long long)number);
+    snprintf(out, SESSION_NAME_MAX, "%llu", (unsigned long long)number);
 }
 
 /* In a control group's file system the inode number is the group's id. */
 static bool cgroup_id(const struct gw_idsock *s, uint64_t number, uint64_t *id)
 {
-    char name[24];
+    char name[SESSION_NAME_MAX];
     struct stat st;
 
     session_name(number, name);
@@ -291,7 +293,7 @@ static bool cgroup_id(const struct gw_idsock *s, uint64_t number, uint64_t *id)
 cmx_err gw_idsock_session_add(struct gw_idsock *s, uint64_t number, int *procs, struct cmx_why *e)
 {
     char file[48];
-    char name[24];
+    char name[SESSION_NAME_MAX];
 
     session_name(number, name);
     snprintf(file, sizeof file, "%s/cgroup.procs", name);
@@ -332,7 +334,7 @@ void gw_idsock_session_end(struct gw_idsock *s, uint64_t number)
 
 void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number)
 {
-    char name[24];
+    char name[SESSION_NAME_MAX];
 
     gw_idsock_session_end(s, number);
     session_name(number, name);
@@ -359,7 +361,7 @@ void gw_idsock_tidy(struct gw_idsock *s, gw_idsock_alive_fn alive, void *arg)
 
 void gw_idsock_forget_base(void)
 {
-    char path[512];
+    char path[CGROUP_PATH_MAX];
     char own[256];
     int base;
 
@@ -384,7 +386,7 @@ void gw_idsock_forget_base(void)
 uint64_t gw_idsock_session_of(const struct gw_idsock *s, pid_t pid)
 {
     char file[64];
-    char path[512];
+    char path[CGROUP_PATH_MAX];
     const char *own = strstr(s->path + strlen(gw_cgroup_root()), "/");
     uint64_t number = 0;
     size_t len;

@@ -6,6 +6,7 @@
 #include "gateway/registry/device_fields.h"
 
 #define GW_JOURNAL_MAX 2048
+#define GW_JOURNAL_FROM_MAX 96 /* a source or "HOST PORT", NUL included */
 
 typedef enum {
     GW_JOURNAL_UP,       /* a login */
@@ -18,9 +19,9 @@ typedef enum {
 struct gw_journal_entry {
     /* Name of a device or platform. In an entry GW_JOURNAL_REFUSED, it may be an identity instead. */
     char name[GW_NAME_MAX];
-    char from[96];
-    char client[64]; /* GW_JOURNAL_UP: the peer's SSH software */
-    int64_t at;      /* Unix time */
+    char from[GW_JOURNAL_FROM_MAX];
+    char client[GW_CLIENT_MAX]; /* GW_JOURNAL_UP: the peer's SSH software */
+    int64_t at;                 /* Unix time */
     gw_journal_kind kind;
 };
 

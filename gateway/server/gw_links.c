@@ -1,5 +1,6 @@
 #include "gateway/server/gw_links.h"
 
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,7 +25,7 @@ struct link_job {
     struct gw *g;
     const struct gw_node *own;
     const struct gw_node *peer;
-    char name[16];
+    char name[IFNAMSIZ];
     char port[8];
     bool fresh_userspace;          /* wireguard-go was just started for this link */
     char interface[GW_NAME_MAX];   /* the interface that the operator named for plain links; "": WireGuard */
@@ -265,7 +266,7 @@ cmx_err gw_links_add_state(const struct gw *g, uint8_t sum[CMX_SHA256_LEN])
     return err;
 }
 
-cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e)
+cmx_err gw_links_key(const struct gw *g, char out[GW_LINK_KEY_MAX], struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
     const char *make[] = {"sh", "-c", "umask 077 && wg genkey >\"$0\"", path, NULL};
@@ -280,7 +281,7 @@ cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e)
         return cmx_why_fail(e, CMX_EIO, "wg can't make a key; install wireguard-tools");
     }
     ok = gw_program_output(show, &text, &len) && strcspn(text, "\n") == 44;
-    snprintf(out, 48, "%.44s", ok ? text : "");
+    snprintf(out, GW_LINK_KEY_MAX, "%.44s", ok ? text : "");
     free(text); /* allocated by open_memstream */
     return ok ? CMX_OK : cmx_why_fail(e, CMX_EIO, "wg can't read %s; restore it from a backup, or remove it", path);
 }
@@ -289,7 +290,7 @@ cmx_err gw_links_check_key(struct gw *g, struct cmx_why *e)
 {
     struct gw_nodes nodes;
     char path[GW_PATH_MAX];
-    char key[48];
+    char key[GW_LINK_KEY_MAX];
     cmx_err err = gw_nodes_read(&g->registry, &g->fleet, &nodes, e);
 
     if (err || !nodes.own || !nodes.own->link_key[0])

@@ -5,6 +5,7 @@
 
 #include "cmxsafe/port/crypto.h"
 #include "gateway/folder/gw_folder.h"
+#include "gateway/registry/node.h"
 
 #define GW_LINK_KEY "link.key" /* WireGuard's private key, in the gateway's folder */
 
@@ -17,7 +18,7 @@ CMX_MUST_USE cmx_err gw_links_up(struct gw *g, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_links_add_state(const struct gw *g, uint8_t sum[CMX_SHA256_LEN]);
 
 /* Reads the public key that belongs to DIR/link.key. If the file is missing, creates it with a new key. */
-CMX_MUST_USE cmx_err gw_links_key(const struct gw *g, char out[48], struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_links_key(const struct gw *g, char out[GW_LINK_KEY_MAX], struct cmx_why *e);
 /* Checks that DIR/link.key is the key that the registry has for this gateway. Also returns CMX_OK if this gateway has
  * no WireGuard links. */
 CMX_MUST_USE cmx_err gw_links_check_key(struct gw *g, struct cmx_why *e);

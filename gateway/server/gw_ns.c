@@ -52,9 +52,11 @@ static bool map_as_root(pid_t pid)
     return gw_file_put(AT_FDCWD, path, map);
 }
 
+#define ID_TEXT_MAX 24
+
 /* Reads the first id range of this process's user from /etc/subuid or /etc/subgid, whose lines are "name:first:count"
  * (subuid(5)). */
-static bool sub_range(const char *file, char first[24], char count[24])
+static bool sub_range(const char *file, char first[ID_TEXT_MAX], char count[ID_TEXT_MAX])
 {
     const struct passwd *pw = getpwuid(getuid());
     char number[24];
@@ -72,8 +74,8 @@ static bool sub_range(const char *file, char first[24], char count[24])
         b[1 + strcspn(b + 1, "\n")] = '\0';
         if (strcmp(line, number) != 0 && (!pw || strcmp(line, pw->pw_name) != 0))
             continue;
-        snprintf(first, 24, "%.20s", a + 1);
-        snprintf(count, 24, "%.20s", b + 1);
+        snprintf(first, ID_TEXT_MAX, "%.20s", a + 1);
+        snprintf(count, ID_TEXT_MAX, "%.20s", b + 1);
         found = true;
     }
     if (f)
@@ -83,8 +85,8 @@ static bool sub_range(const char *file, char first[24], char count[24])
 
 static bool map_as_user(pid_t pid)
 {
-    char first[24];
-    char count[24];
+    char first[ID_TEXT_MAX];
+    char count[ID_TEXT_MAX];
 
     return sub_range("/etc/subuid", first, count) &&
            gw_program_runf(false, "newuidmap %d 0 %u 1 1 %s %s", (int)pid, (unsigned)getuid(), first, count) &&
@@ -103,7 +105,7 @@ static void pass_on(int signo)
 _Noreturn static void become_inside(const struct gw *g, const int *listeners, size_t n, int go, int up, pid_t parent)
 {
     char byte;
-    char count[24];
+    char count[ID_TEXT_MAX];
 
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS | (g->simple ? 0 : CLONE_NEWNET)) != 0) {
         fprintf(stderr, "cmxsafe: the gateway can't start: no user namespace (%s); see 'cmxsafe gateway doctor'\n",

@@ -111,7 +111,7 @@ void gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_sessi
 {
     struct sockaddr_in6 own = {0};
     struct sockaddr_in6 peer = {0};
-    uint8_t address[16];
+    uint8_t address[CMX_IPV6_LEN];
     const struct gw_node *node = NULL;
     unsigned number;
     int fd;

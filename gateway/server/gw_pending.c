@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* Returns the entry for a key from this source: the key's current entry, a free entry, or the entry to replace. */
-static struct gw_pending_key *pending_place(struct gw_pending *p, const char *fingerprint, const uint8_t source[16])
+static struct gw_pending_key *pending_place(struct gw_pending *p, const char *fingerprint,
+                                            const uint8_t source[CMX_IPV6_LEN])
 {
     struct gw_pending_key *oldest = &p->keys[0];
     struct gw_pending_key *own_oldest = NULL;
@@ -33,7 +34,8 @@ static struct gw_pending_key *pending_place(struct gw_pending *p, const char *fi
     return free_place ? free_place : oldest;
 }
 
-void gw_pending_note(struct gw_pending *p, const char *text, const char *from, const uint8_t source[16], int64_t now)
+void gw_pending_note(struct gw_pending *p, const char *text, const char *from, const uint8_t source[CMX_IPV6_LEN],
+                     int64_t now)
 {
     struct gw_pending_key *place;
     struct gw_key k;

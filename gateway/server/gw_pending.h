@@ -3,7 +3,9 @@
  * key has not proved that it has the private key. */
 #pragma once
 
+#include "cmxsafe/core/ip.h"
 #include "cmxsafe/core/json.h"
+#include "gateway/registry/device_fields.h"
 #include "gateway/registry/sshkey.h"
 
 #define GW_PENDING_MAX 128
@@ -13,9 +15,9 @@
 struct gw_pending_key {
     char fingerprint[GW_FINGERPRINT_MAX]; /* "": the entry is free */
     char line[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];
-    char from[64];      /* source of the last try */
-    uint8_t source[16]; /* source of the first try; the entry counts towards this source's quota */
-    int64_t first;      /* Unix time */
+    char from[GW_SOURCE_TEXT_MAX]; /* source of the last try */
+    uint8_t source[CMX_IPV6_LEN];  /* source of the first try; the entry counts towards this source's quota */
+    int64_t first;                 /* Unix time */
     int64_t last;
     uint64_t order; /* sequence number of the last try */
     uint64_t tries;
@@ -30,7 +32,8 @@ struct gw_pending {
 /* Adds a key, or counts one more try of a key in the list. text: "TYPE BASE64"; ignored if such a key can't be
  * enrolled. If the list is full, replaces the key that was tried least recently. A source that has used up its quota
  * replaces only its own keys. */
-void gw_pending_note(struct gw_pending *p, const char *text, const char *from, const uint8_t source[16], int64_t now);
+void gw_pending_note(struct gw_pending *p, const char *text, const char *from, const uint8_t source[CMX_IPV6_LEN],
+                     int64_t now);
 void gw_pending_forget(struct gw_pending *p, const char *fingerprint);
 /* Adds two members to the open JSON object: "pending", with the latest key first, and "dropped". */
 void gw_pending_json(struct cmx_json *j, const struct gw_pending *p);

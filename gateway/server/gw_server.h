@@ -9,9 +9,11 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "cmxsafe/core/hash_len.h"
 #include "gateway/folder/gw_folder.h"
 #include "gateway/folder/gw_json.h"
 #include "gateway/registry/certificate.h"
+#include "gateway/registry/control_socket.h"
 #include "gateway/registry/login_limits.h"
 #include "gateway/registry/node.h"
 #include "gateway/server/gw_claims.h"
@@ -22,7 +24,8 @@
 
 #define GW_LISTENERS_MAX 8
 #define GW_LOG_LINE_MAX 1024 /* longer lines are cut */
-#define GW_CLIENT_MAX 64
+#define GW_JUDGE_TEXT_MAX 200
+#define GW_TROUBLE_MAX 300
 #define GW_SLOTS_PER_CPU 32 /* concurrent logins; further connections wait in the kernel's queue */
 #define GW_SLOTS_MIN 64
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
@@ -81,8 +84,8 @@ struct gw_session {
     bool revoked;        /* the KRL revokes the session's key or certificate */
     uint64_t penalty_ms; /* penalty for its source if it ends without a login; 0: GW_PENALTY_NO_LOGIN_MS */
     /* Source of the connection, such as "[2001:db8::7]:50412". */
-    char from[64];
-    uint8_t source[16];
+    char from[GW_SOURCE_TEXT_MAX];
+    uint8_t source[CMX_IPV6_LEN];
     char name[GW_NAME_MAX]; /* name of the device or platform */
     char fingerprint[GW_FINGERPRINT_MAX];
     struct gw_session_certificate certificate;
@@ -188,12 +191,12 @@ struct gw_server {
     struct gw_watch routes; /* routes that other gateways announce */
     struct gw_watch peers;  /* requests from other gateways */
     pid_t reports[GW_PEER_REPORTS_MAX + GW_PEER_FOLLOWS_MAX]; /* child processes that send long answers; 0: unused */
-    char judge[200];      /* what the guard found wrong with the rules, links or routes; "": nothing */
-    uint64_t begun_ms;    /* when the server started */
-    uint64_t judged_ms;   /* when the guard last reported; 0: never */
-    char krl[65];         /* digest of the KRL that all sessions were checked with; "": none */
-    uint64_t rendered_ms; /* when the file that sshd reads was first seen to have this KRL; 0: not yet */
-    uint64_t repairs;     /* how often the guard reported that it restored rules, routes or links */
+    char judge[GW_JUDGE_TEXT_MAX]; /* what the guard found wrong with the rules, links or routes; "": nothing */
+    uint64_t begun_ms;             /* when the server started */
+    uint64_t judged_ms;            /* when the guard last reported; 0: never */
+    char krl[CMX_SHA256_HEX];      /* digest of the KRL that all sessions were checked with; "": none */
+    uint64_t rendered_ms;          /* when the file that sshd reads was first seen to have this KRL; 0: not yet */
+    uint64_t repairs;              /* how often the guard reported that it restored rules, routes or links */
     uint64_t silence_checked_ms;
     uint64_t locks_checked_ms;
     uint64_t fatal_window_ms;
@@ -210,9 +213,9 @@ struct gw_server {
                                     succeeded */
     struct timespec registry_mtime;
     int64_t registry_inode;
-    uint64_t end_ms;   /* cmx_port_now_ms: when the next grant or evidence ends or the copy becomes stale; 0: never */
-    int64_t end_wall;  /* the same time on the wall clock, which may be set forward */
-    char trouble[300]; /* last failure that blocked all logins; "": none */
+    uint64_t end_ms;  /* cmx_port_now_ms: when the next grant or evidence ends or the copy becomes stale; 0: never */
+    int64_t end_wall; /* the same time on the wall clock, which may be set forward */
+    char trouble[GW_TROUBLE_MAX]; /* last failure that blocked all logins; "": none */
     bool stopping;
     bool failed; /* the server stops because of a failure */
 };
@@ -334,7 +337,7 @@ struct gw_client {
     bool root;        /* the peer is root of this user namespace */
     struct gw_client *next;
     size_t len;
-    char request[GW_CERTIFICATE_TEXT_MAX + 32];
+    char request[GW_CONTROL_REQUEST_MAX];
     char name[GW_NAME_MAX]; /* the device whose sessions are probed */
     struct gw_probe probes[GW_SESSION_FORWARDS_MAX];
     size_t n_probes;

@@ -133,7 +133,7 @@ static void session_launch(struct gw_server *s, struct gw_session *x)
 /* Logs, at most once a minute for each source, that it is slowed or refused because of failed logins. */
 static void note_pace(struct gw_server *s, const struct gw_session *x, const char *consequence)
 {
-    char source[64];
+    char source[GW_SOURCE_TEXT_MAX];
 
     gw_limits_source_text(x->source, source, sizeof source);
     if (gw_limits_note(&s->limits, x->source, x->started_ms))

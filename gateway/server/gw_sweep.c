@@ -22,8 +22,8 @@
 #define PIECE 32768 /* size of the buffer for netlink messages */
 
 struct pair {
-    uint8_t source[16];
-    uint8_t target[16];
+    uint8_t source[CMX_IPV6_LEN];
+    uint8_t target[CMX_IPV6_LEN];
     uint16_t port; /* network byte order */
 };
 
@@ -62,8 +62,8 @@ static bool allows(const struct pair_list *l, const void *source, const void *ta
     struct pair key;
 
     memset(&key, 0, sizeof key);
-    memcpy(key.source, source, 16);
-    memcpy(key.target, target, 16);
+    memcpy(key.source, source, CMX_IPV6_LEN);
+    memcpy(key.target, target, CMX_IPV6_LEN);
     key.port = port;
     return l->n && bsearch(&key, l->pairs, l->n, sizeof key, compare_pairs) != NULL; /* pairs is NULL when n is 0 */
 }
@@ -76,8 +76,8 @@ struct id_list {
 struct sweep {
     const struct pair_list *allowed;
     const struct gw_fleet *fleet;
-    uint8_t gateway[16]; /* the gateway's own identity: its probes are always allowed */
-    uint8_t host[16];    /* the host's address on the link */
+    uint8_t gateway[CMX_IPV6_LEN]; /* the gateway's own identity: its probes are always allowed */
+    uint8_t host[CMX_IPV6_LEN];    /* the host's address on the link */
     struct id_list doomed;
     struct id_list operators; /* connections that root's programs opened; they need no grant */
 };
@@ -94,9 +94,9 @@ static bool is_doomed(const struct sweep *s, const struct inet_diag_sockid *id)
 {
     const void *local = id->idiag_src;
     const void *remote = id->idiag_dst;
-    bool judged = (in_fleet(s, local) && in_fleet(s, remote)) || memcmp(remote, s->host, 16) == 0;
+    bool judged = (in_fleet(s, local) && in_fleet(s, remote)) || memcmp(remote, s->host, CMX_IPV6_LEN) == 0;
 
-    if (!judged || memcmp(local, s->gateway, 16) == 0 || memcmp(remote, s->gateway, 16) == 0)
+    if (!judged || memcmp(local, s->gateway, CMX_IPV6_LEN) == 0 || memcmp(remote, s->gateway, CMX_IPV6_LEN) == 0)
         return false;
     return !allows(s->allowed, local, remote, id->idiag_dport) && !allows(s->allowed, remote, local, id->idiag_sport);
 }
@@ -108,7 +108,8 @@ static bool serves_operator(const struct sweep *s, const struct inet_diag_sockid
         const struct inet_diag_sockid *o = &s->operators.ids[i];
 
         if (o->idiag_sport == id->idiag_dport && o->idiag_dport == id->idiag_sport &&
-            memcmp(o->idiag_src, id->idiag_dst, 16) == 0 && memcmp(o->idiag_dst, id->idiag_src, 16) == 0)
+            memcmp(o->idiag_src, id->idiag_dst, CMX_IPV6_LEN) == 0 &&
+            memcmp(o->idiag_dst, id->idiag_src, CMX_IPV6_LEN) == 0)
             return true;
     }
     return false;

@@ -11,13 +11,14 @@
 #define GW_COPY_TABLES_MAX 32
 #define GW_COPY_COLUMNS_MAX 24
 #define GW_COPY_NAME_MAX 32
+#define GW_COPY_DEFAULT_MAX 16
 #define GW_COPY_LEFT_OUT_MAX 200
 
 struct gw_copy_column {
     char name[GW_COPY_NAME_MAX];
-    char fallback[16];        /* the column's default as SQL; "": none */
-    bool integer;             /* otherwise text */
-    struct gw_copy_rule rule; /* for a text column */
+    char fallback[GW_COPY_DEFAULT_MAX]; /* the column's default as SQL; "": none */
+    bool integer;                       /* otherwise text */
+    struct gw_copy_rule rule;           /* for a text column */
     bool not_null;
     bool key; /* the column is part of the primary key */
 };

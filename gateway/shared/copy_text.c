@@ -78,7 +78,7 @@ static bool may_have(enum gw_copy_form form, uint32_t c)
 static bool is_address(const char *text)
 {
     char canonical[INET6_ADDRSTRLEN];
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
 
     return inet_pton(AF_INET6, text, raw) == 1 && inet_ntop(AF_INET6, raw, canonical, sizeof canonical) &&
            strcmp(text, canonical) == 0;

@@ -376,7 +376,7 @@ static cmx_err print_text(struct cmx_buf *out, const char *word, const char *val
 
 static cmx_err print_digest(struct cmx_buf *out, const char *word, const uint8_t digest[CMX_SHA256_LEN])
 {
-    char hex[2 * CMX_SHA256_LEN + 1];
+    char hex[CMX_SHA256_HEX];
 
     cmx_text_hex_encode(hex, digest, CMX_SHA256_LEN);
     return cmx_buf_printf(out, "%s %s\n", word, hex);

@@ -28,6 +28,7 @@
 
 #define CMX_MANIFEST_FILE_MAX 128 /* a file's name, NUL included; relative to the manifest */
 #define CMX_MANIFEST_TEXT_MAX 8192
+#define CMX_MASK_NAME_MAX 32
 
 typedef enum { CMX_REGION_FILE, CMX_REGION_ERASED, CMX_REGION_FILL } cmx_region_kind;
 
@@ -41,7 +42,7 @@ struct cmx_region {
 
 struct cmx_mask {
     struct cmx_range range;
-    char name[32];
+    char name[CMX_MASK_NAME_MAX];
 };
 
 enum {

@@ -188,10 +188,10 @@ static const uint8_t *bytes_at(const struct reference *r, uint32_t offset, size_
     return scratch;
 }
 
-static cmx_err chain_chunk(struct cmx_hmac *mac, uint8_t h[32], const uint8_t *chunk, size_t len, const void *challenge,
-                           size_t challenge_len)
+static cmx_err chain_chunk(struct cmx_hmac *mac, uint8_t h[CMX_SHA256_LEN], const uint8_t *chunk, size_t len,
+                           const void *challenge, size_t challenge_len)
 {
-    cmx_err err = cmx_hmac_update(mac, h, 32);
+    cmx_err err = cmx_hmac_update(mac, h, CMX_SHA256_LEN);
 
     if (!err)
         err = cmx_hmac_update(mac, chunk, len);
@@ -200,19 +200,19 @@ static cmx_err chain_chunk(struct cmx_hmac *mac, uint8_t h[32], const uint8_t *c
     return err ? err : cmx_hmac_restart(mac, h);
 }
 
-cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges, const uint8_t key[32],
-                       const void *challenge, size_t len, uint8_t out[32])
+cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges, const uint8_t key[CMX_HMAC_KEY_LEN],
+                       const void *challenge, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     uint8_t scratch[CMX_CHUNK];
     struct cmx_hmac mac;
     struct cmx_walk w;
     uint32_t offset;
     size_t n;
-    cmx_err err = cmx_hmac_init(&mac, key, 32);
+    cmx_err err = cmx_hmac_init(&mac, key, CMX_HMAC_KEY_LEN);
 
     if (err)
         return err;
-    memset(out, 0, 32);
+    memset(out, 0, CMX_SHA256_LEN);
     cmx_chain_walk_init(&w, ranges->r, ranges->n);
     while (!err && cmx_chain_walk_next(&w, &offset, &n)) {
         const uint8_t *chunk = bytes_at(r, offset, n, scratch);
@@ -223,8 +223,8 @@ cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *range
     return err;
 }
 
-cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32], const void *nonce,
-                          size_t len, uint8_t out[CMX_SHA256_LEN])
+cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[CMX_HMAC_KEY_LEN],
+                          const void *nonce, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     uint8_t scratch[CMX_CHUNK];
     struct cmx_sha256 h;

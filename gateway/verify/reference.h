@@ -34,13 +34,15 @@ void reference_close(struct reference *r);
 struct cmx_range reference_extent(const struct reference *r);
 
 /* Computes the value of /hash over ranges. CMX_ENOENT: a range is not within the reference. */
-CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges, const uint8_t key[32],
-                                    const void *challenge, size_t len, uint8_t out[32]);
+CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges,
+                                    const uint8_t key[CMX_HMAC_KEY_LEN], const void *challenge, size_t len,
+                                    uint8_t out[CMX_SHA256_LEN]);
 
 /* Computes the measurement of a range for evidence. key: the member digest of struct verify_key. CMX_ENOENT: the range
  * is not within the reference. */
-CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range, const uint8_t key[32],
-                                       const void *nonce, size_t len, uint8_t out[CMX_SHA256_LEN]);
+CMX_MUST_USE cmx_err reference_measure(const struct reference *r, struct cmx_range range,
+                                       const uint8_t key[CMX_HMAC_KEY_LEN], const void *nonce, size_t len,
+                                       uint8_t out[CMX_SHA256_LEN]);
 
 /* Maps a whole file for reading; the caller unmaps it with reference_unmap. CMX_ENOENT: there is no such file;
  * CMX_EPERM: no permission to read it; CMX_EIO: it can't be opened or mapped; CMX_EINVAL: not a regular file of 1 byte

@@ -10,9 +10,9 @@
 struct verify_key {
     cmx_evidence_form form;
     uint8_t ueid[CMX_UEID_LEN];
-    uint8_t mac[32];                  /* for CMX_EVIDENCE_MAC */
+    uint8_t mac[CMX_HMAC_KEY_LEN];    /* for CMX_EVIDENCE_MAC */
     uint8_t pub[CMX_P256_PUBLIC_LEN]; /* for CMX_EVIDENCE_SIGNED */
-    uint8_t digest[32];               /* key of the measurements */
+    uint8_t digest[CMX_HMAC_KEY_LEN]; /* key of the measurements */
 };
 
 /* Derives the keys that verify MACed evidence. hmac computes HMACs with the device's hardware key (cmx_identity_*). The
