@@ -84,6 +84,8 @@ STATE_MEMBER = re.compile(r"^\s+(?:enum )?(?!cmx_debug_state)\w+_(?:state|phase)
 STATE_SETTERS = re.compile(r"(?:^|_)(?:set|enter)_(\w+)$")
 CONSTRUCTORS = re.compile(r"(_new|_open)$")
 OURS = ("cmx_", "gw_", "agent_", "board_", "cmd_")
+# The size of an array, with a number above 8 in it. (The word before [ tells a declaration from an initializer.)
+NUMBER_AS_SIZE = re.compile(r"\w\)?(\[[^\]]*\])*\[[^\]]*\b(9|[1-9]\d+|0x[\da-f]{2,})u?l{0,2}\b[^\]]*\]", re.I)
 # Files of other projects that comments name as their source.
 FOREIGN_FILES = {"auth.c", "bootloader_utility.c", "esp_app_format.h", "esp_flash_partitions.h", "esp_ota_ops.c", "kex.c", "nchan.c",
                  "options.c", "serverloop.c", "sshd.c"}
@@ -491,6 +493,15 @@ class Style:
             for f in s.functions:
                 if f.last - f.first - 1 > MAX_FUNCTION_LINES:
                     self.complain("function-size", f"{s.path}:{f.first}: {f.name} has {f.last - f.first - 1} lines ({MAX_FUNCTION_LINES} is the limit)")
+
+    def rule_bounds(self):
+        """Outside functions, thus for members, parameters and variables of a file, the size of an array is a named constant
+        or a number up to 8. The local buffers of functions are not checked."""
+        for s in self.sources:
+            inside = {number for f in s.functions for number in range(f.first, f.last + 1)}
+            for number, line in enumerate(s.lines, 1):
+                if number not in inside and not line.startswith("#") and not s.lines[number - 2].endswith("\\") and NUMBER_AS_SIZE.search(line):
+                    self.complain("bounds", f"{s.path}:{number}: a number is the size of an array; name the constant: {line.strip()}")
 
     def rule_unused(self):
         """Every exported function is reachable from a main function, an example, a table, a function that another project
