@@ -381,7 +381,7 @@ static cmx_err own_contexts(struct cmx_proxy_config *c, const struct cmx_context
     cmx_err err = CMX_OK;
 
     if (n > CMX_PROXY_CONTEXTS_MAX)
-        return cmx_why_fail(why, CMX_EINVAL, "contexts: %zu, more than %d", n, CMX_PROXY_CONTEXTS_MAX);
+        return cmx_why_fail(why, CMX_EINVAL, "contexts: %zu, maximum %d", n, CMX_PROXY_CONTEXTS_MAX);
     c->contexts = cmx_mem_alloc((n + 1) * sizeof *contexts); /* not 0 bytes, even if n is 0 */
     if (!c->contexts)
         return CMX_ENOMEM;
