@@ -1,6 +1,6 @@
-/* backoff.h - the wait before the next attempt: exponential with full jitter. A device never stops trying to reach its
- * gateway, and never tries in quick succession. Pure: random bits are an argument. Source: M. Brooker, "Exponential
- * Backoff And Jitter" (AWS, 2015), the "full jitter" variant. */
+/* backoff.h - computes the wait before the next login attempt: exponential with full jitter. A device never stops
+ * trying to reach its gateway, and never tries in quick succession. Pure: random bits are an argument. Source: M.
+ * Brooker, "Exponential Backoff And Jitter" (AWS, 2015), the "full jitter" variant. */
 #pragma once
 
 #include <stdint.h>

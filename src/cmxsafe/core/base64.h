@@ -10,8 +10,8 @@
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/hash_len.h"
 
-/* Appends the encoding of RFC 4648 section 4, padded. line: maximum number of characters in a line; each line ends with
- * a newline. line 0: no newlines. CMX_ENOSPC: out is too small. */
+/* Appends the base64 of RFC 4648 section 4, padded. line: maximum number of characters in a line; each line ends with a
+ * newline. line 0: no newlines. CMX_ENOSPC: out is too small. */
 cmx_err cmx_base64_encode(struct cmx_buf *out, const void *data, size_t len, size_t line);
 
 /* Like cmx_base64_encode, in the URL-safe alphabet of section 5, unpadded and without newlines. */

@@ -18,7 +18,7 @@ struct cmx_buf {
     size_t cap;   /* bytes at mem */
     size_t start; /* next byte to read */
     size_t end;   /* next byte to write */
-    bool failed;  /* something did not fit */
+    bool failed;  /* an append did not fit */
 };
 
 /* Makes b an empty buffer over cap bytes at mem, which must outlive it. */
@@ -30,13 +30,12 @@ void cmx_buf_init_view(struct cmx_buf *b, const void *data, size_t len);
 /* Drops the content. The buffer can then be written again, even after a failure. */
 void cmx_buf_clear(struct cmx_buf *b);
 
-size_t cmx_buf_len(const struct cmx_buf *b);          /* bytes to read; 0 if something did not fit */
+size_t cmx_buf_len(const struct cmx_buf *b);          /* bytes to read; 0 if an append did not fit */
 size_t cmx_buf_room(const struct cmx_buf *b);         /* bytes that fit at the end */
 const uint8_t *cmx_buf_data(const struct cmx_buf *b); /* the first byte to read */
 
 /* The next functions append to b. CMX_ENOSPC: the data does not fit. After that nothing more is appended, and each of
- * these calls, cmx_buf_error and cmx_buf_cstr return CMX_ENOSPC: a caller that appends several times checks only
- * once. */
+ * these calls, cmx_buf_error and cmx_buf_cstr return CMX_ENOSPC: a caller may append several times and check once. */
 cmx_err cmx_buf_put(struct cmx_buf *b, const void *data, size_t len);
 cmx_err cmx_buf_put_str(struct cmx_buf *b, const char *s); /* appends s without its NUL */
 cmx_err cmx_buf_printf(struct cmx_buf *b, const char *fmt, ...) CMX_PRINTF(2, 3);
@@ -47,13 +46,13 @@ CMX_MUST_USE cmx_err cmx_buf_error(const struct cmx_buf *b); /* CMX_OK: everythi
 
 /* The next functions read from b. CMX_ETRUNC: b has too few bytes; nothing is consumed. */
 CMX_MUST_USE cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out,
-                                     size_t len); /* borrowed, until b changes */
+                                     size_t len); /* *out is valid until b changes */
 CMX_MUST_USE cmx_err cmx_buf_skip(struct cmx_buf *b, size_t len);
 CMX_MUST_USE cmx_err cmx_buf_get_u8(struct cmx_buf *b, uint8_t *out);
 CMX_MUST_USE cmx_err cmx_buf_get_be32(struct cmx_buf *b, uint32_t *out);
 
 /* Returns the content as a C string: appends a NUL in place, which needs one byte of room. CMX_ENOSPC: there is no
- * room, or something did not fit before; CMX_EFORMAT: the content contains a NUL. Borrowed. */
+ * room, or an earlier append did not fit; CMX_EFORMAT: the content contains a NUL. *out is valid until b changes. */
 CMX_MUST_USE cmx_err cmx_buf_cstr(struct cmx_buf *b, const char **out);
 
 CMX_C_END

@@ -1,5 +1,5 @@
-/* err.h - the one error type of cmxsafe. Zero is success; values are grouped by what the caller does about them.
- * The public ESP calls map a cmx_err to esp_err_t. */
+/* err.h - the one error type of cmxsafe. Zero is success; the values are grouped by what the caller should do. The
+ * public ESP calls map a cmx_err to esp_err_t. */
 #pragma once
 
 #include "cmxsafe/core/c_linkage.h"

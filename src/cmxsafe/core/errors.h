@@ -12,17 +12,17 @@ CMX_ERROR(CMX_ETIMEOUT, "timeout", "timed out")
 CMX_ERROR(CMX_EDNS, "dns", "the name does not resolve")
 CMX_ERROR(CMX_EREFUSED, "refused", "connection refused")
 CMX_ERROR(CMX_EUNREACH, "unreachable", "no route to the peer")
-CMX_ERROR(CMX_ECLOSED, "closed", "connection closed") /* the peer closed, or the link was reset */
-CMX_ERROR(CMX_EFORWARD, "forward-refused", "forward refused") /* the gateway refused: the port is in use, or not permitted */
+CMX_ERROR(CMX_ECLOSED, "closed", "connection closed") /* the peer closed or reset it */
+CMX_ERROR(CMX_EFORWARD, "forward-refused", "forward refused") /* the gateway's port is in use or not permitted */
 CMX_ERROR(CMX_EBUSY, "busy", "already in use")
 
 /* Reconfigure: the same call fails until a person changes something. */
 CMX_ERROR(CMX_EINVAL, "invalid", "invalid setting") /* also: an invalid argument */
 CMX_ERROR(CMX_EHOSTKEY, "host-key", "host key not pinned") /* the gateway's host key is not one of the pinned ones */
 CMX_ERROR(CMX_EAUTH, "auth", "credentials refused")
-CMX_ERROR(CMX_ENOKEY, "no-key", "no usable key") /* missing, for another purpose, unreadable, or not read-protected */
+CMX_ERROR(CMX_ENOKEY, "no-key", "no usable key") /* it is missing, unreadable, unprotected or has another purpose */
 CMX_ERROR(CMX_EPERM, "not-permitted", "not permitted") /* the platform or the policy does not permit it */
-CMX_ERROR(CMX_ENOTSUP, "not-supported", "not supported here") /* this build or platform does not have it */
+CMX_ERROR(CMX_ENOTSUP, "not-supported", "not supported here") /* this build or platform lacks the function */
 CMX_ERROR(CMX_ENOENT, "not-found", "not found") /* no such file, slot, context or record */
 CMX_ERROR(CMX_EEXIST, "exists", "already there")
 

@@ -33,8 +33,8 @@ bool cmx_ip_is_host(const struct cmx_ip *a);
  * IPv4 in IPv6 notation ("::ffff:10.0.0.1") is refused too, because it would give one address two families. */
 CMX_MUST_USE bool cmx_ip_parse(struct cmx_ip *out, const char *text);
 
-/* Reads an address or a prefix ("fd00::/48") of len bytes. *bits receives the prefix's length; for an address 32 or
- * 128. False: text is neither; *out and *bits are then undefined. */
+/* Reads the len chars at text, an address or a prefix ("fd00::/48"). *bits receives the prefix's length; for an address
+ * 32 or 128. False: text is neither; *out and *bits are then undefined. */
 CMX_MUST_USE bool cmx_ip_parse_prefix(struct cmx_ip *out, uint32_t *bits, const char *text, size_t len);
 
 /* True if text is an IPv6 address. "::ffff:10.0.0.1" counts as an IPv6 address here. */

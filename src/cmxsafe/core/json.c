@@ -27,7 +27,7 @@ static size_t utf8_decode(const uint8_t *s, size_t n, uint32_t *code)
         return 1;
     if (s[0] < 0xc0 || s[0] > 0xf4)
         return 0;
-    while (s[0] & 0x80u >> len) /* the first byte has a one bit for each byte of the sequence */
+    while (s[0] & 0x80u >> len) /* the first byte has len leading one bits */
         len++;
     if (n < len)
         return 0;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* The texts have at most 31 characters, because the counter is the last byte. */
+/* A text has at most 31 characters, because the last byte of a message is the counter. */
 static const char texts[][CMX_LABEL_LEN] = {
     [CMX_LABEL_EVIDENCE] = "cmxsafe evidence mac 1",
     [CMX_LABEL_SSH] = "cmxsafe ssh ecdsa-p256 1",

@@ -57,7 +57,7 @@ void cmx_log_within(struct cmx_log_limit *l, cmx_log_level level, const char *ta
     CMX_PRINTF(4, 5);
 
 /* Counts one line; true if it may be written. *left_out: at the first line of a new period, how many lines were left
- * out since the last written line; otherwise 0. Uses nothing but *l. */
+ * out since the last written line; otherwise 0. Pure except for *l. */
 bool cmx_log_limit_count(struct cmx_log_limit *l, uint32_t period, uint32_t *left_out);
 
 CMX_C_END

@@ -28,7 +28,7 @@ struct cmx_mem_stats {
 
 void cmx_mem_stats(struct cmx_mem_stats *out);
 
-/* Sets the peak to the memory that is live now. */
+/* Sets peak_bytes to live_bytes. */
 void cmx_mem_reset_peak(void);
 
 /* For tests: the n-th allocation from now (1 = the next) fails, once. 0: no allocation fails. */
