@@ -47,8 +47,8 @@
 #define KEY_TEXT_MAX 1200   /* the SSH key */
 #define UPDATE_KEYS_MAX 264 /* CMX_OTA_KEYS_MAX public keys in hexadecimal, with separators */
 
-/* `settings` points to the strings in this struct. They are read from NVS, and the pins also from Kconfig. The struct
- * is never freed. */
+/* `settings` points to the strings in this struct. They are read from NVS, and the host-key pins also from Kconfig. The
+ * struct is never freed. */
 static struct {
     struct cmx_mutex lock; /* guards `started` and everything that start_device sets */
     bool started;
@@ -61,7 +61,7 @@ static struct {
     StaticEventGroup_t network_storage;
 } esp;
 
-/* Returns the value in NVS, or NULL. */
+/* Returns the value of key in NVS, or NULL. */
 static const char *stored(const char *key, char *out, size_t cap)
 {
     cmx_err err = cmx_nvs_get(key, out, cap);
@@ -73,7 +73,7 @@ static const char *stored(const char *key, char *out, size_t cap)
     return NULL;
 }
 
-/* Splits "SHA256:a SHA256:b" into a list of pins. */
+/* Splits "SHA256:a SHA256:b" into a list of host-key pins. */
 static void split_pins(struct cmx_settings *s, const char *text)
 {
     size_t n = 0;
@@ -119,7 +119,7 @@ static void from_kconfig(struct cmx_settings *s)
 }
 #endif
 
-/* Sets the settings that are stored in NVS. */
+/* Reads the settings that are stored in NVS. */
 static void from_nvs(struct cmx_settings *s)
 {
     char port[8];
@@ -287,8 +287,8 @@ static void on_update(cmx_ota_event event, const char *text)
     }
 }
 
-/* The keys in NVS, unless the text is empty, replace the built-in ones. If the keys in NVS cannot be read, the device
- * must not accept unsigned images: "unreadable" is not a valid key, so the update service does not start. */
+/* The value in NVS, unless it is empty, replaces the built-in keys. If NVS cannot be read, the device must not accept
+ * unsigned images: "unreadable" is not a valid key, so the update service does not start. */
 static const char *update_key(void)
 {
     cmx_err err = cmx_nvs_get("update_key", esp.update_key, sizeof esp.update_key);
@@ -314,8 +314,8 @@ static void set_updates(void)
 
 /* ---- start ---- */
 
-/* Called with the lock held. Checks for an address once, because the event for it may have come before the handler was
- * registered. */
+/* Notes an address that the default interface got before the event handler was registered. Called with the lock held.
+ */
 static void note_present_address(void)
 {
     esp_netif_ip_info_t info;
@@ -381,13 +381,13 @@ static void forward_stored(void)
                 at);
 }
 
-/* Runs before any task. */
+/* Runs before any task exists. */
 __attribute__((constructor)) static void make_lock(void)
 {
     cmx_port_mutex_init(&esp.lock);
 }
 
-/* Sets *first to true if this call started the device. */
+/* Starts the device unless it has started; *first: this call has started it. */
 static esp_err_t start_once(const struct cmx_settings *own, bool *first)
 {
     esp_err_t rc = ESP_OK;

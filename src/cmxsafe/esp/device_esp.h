@@ -1,8 +1,9 @@
 /* device_esp.h - starts cmxsafe in an ESP-IDF or Arduino application: storage, settings from NVS and Kconfig, events.
  * Contexts and services are then the same as on every platform (cmxsafe.h, sm.h, ota.h, remoteAttest.h).
  *
- * Nothing here has to be called: the first context, setup_sm, setup_ota or setup_remoteAttest starts the device with
- * cmx_esp_init(NULL). An application with settings of its own calls cmx_esp_init itself, before all of these:
+ * An application need not call any function of this file: the first context, setup_sm, setup_ota or
+ * setup_remoteAttest starts the device with cmx_esp_init(NULL). An application with settings of its own calls
+ * cmx_esp_init itself, before all of these:
  *
  *     ESP_ERROR_CHECK(cmx_esp_init(&settings));
  *     ... bring the network up ...
@@ -24,12 +25,11 @@ CMX_C_BEGIN
  * not used. Other errors: ESP_ERR_NO_MEM and those of NVS; the next call then tries again. */
 esp_err_t cmx_esp_init(const struct cmx_settings *own);
 
-/* Calls cmx_device_forward (device.h) with the settings from NVS, `own` and Kconfig. ESP_ERR_INVALID_ARG: the log names
- * the setting. */
+/* Calls cmx_device_forward (device.h) with the settings from NVS, `own` and Kconfig. ESP_ERR_INVALID_ARG: a setting is
+ * invalid; the log names it. */
 esp_err_t cmx_esp_forward(const TaskParameters *context);
 
-/* Waits until an interface has an address; timeout_ms 0: without a limit. ESP_ERR_TIMEOUT: there is no address after
- * that time. */
+/* Waits until an interface has an address; timeout_ms 0: without a limit. ESP_ERR_TIMEOUT: none has one by then. */
 esp_err_t cmx_esp_wait_network(uint32_t timeout_ms);
 
 /* Logs the heap (free, minimum, cmxsafe's share) and the stacks of cmxsafe's tasks. */

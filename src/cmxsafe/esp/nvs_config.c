@@ -8,7 +8,7 @@
 #include "nvs.h"
 #include "nvs_flash.h"
 
-#define SECRET "ssh_secret" /* the device derives its own SSH key from it (identity/own_key.h) */
+#define SECRET "ssh_secret" /* the device derives its SSH key from this secret (identity/own_key.h) */
 
 static cmx_err from_nvs(esp_err_t rc)
 {

@@ -11,7 +11,7 @@
 #include "esp_ota_ops.h"
 #include "esp_partition.h"
 
-#define WHY_KEY "rollback_why" /* the key in NVS of the reason for the last rollback */
+#define WHY_KEY "rollback_why" /* NVS key; its value is the reason for the last rollback */
 
 #ifdef CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE
 #define CONFIRMABLE true
@@ -91,7 +91,7 @@ static cmx_err begin(void *arg)
     if (is_pending(running))
         return CMX_EBUSY;
     /* Selects the running partition, which cancels an update that was activated but has not booted yet. ESP-IDF puts
-     * every partition that is selected on trial, even one that was confirmed before. Without a new confirmation the
+     * every newly selected partition on trial, even one that was confirmed before. Without a new confirmation the
      * bootloader would start the cancelled update after two resets. ESP-IDF keeps no state for the factory partition,
      * so that partition needs no confirmation. */
     if (esp_ota_get_boot_partition() == running)
