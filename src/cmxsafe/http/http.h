@@ -62,7 +62,7 @@ struct cmx_http_service {
     unsigned idle_timeout_s;
     const struct cmx_http_route *routes;
     size_t n_routes;
-    void *ctx; /* passed to each call */
+    void *ctx; /* passed to each function of a route */
 };
 
 struct cmx_http_server;
@@ -88,8 +88,8 @@ const char *cmx_http_query(const struct cmx_http_request *r);
  * CMX_EEXIST: there are several. Pure (http.c). */
 CMX_MUST_USE cmx_err cmx_http_param(const char *query, const char *name, const char **value, size_t *len);
 
-/* Returns a request header by name, case-insensitive, or NULL. Borrowed until the route's `done`. Returns "" if
- * there is no room for a copy, so a check that refuses some values must refuse "", too. */
+/* Returns the value of a header of the request, or NULL. The case of name does not matter. Borrowed until the route's
+ * `done`. Returns "" if there is no room for a copy, so a check that refuses some values must refuse "", too. */
 const char *cmx_http_header_get(const struct cmx_http_request *r, const char *name);
 
 /* Writes the address of the client, as the gateway reported it (proxy/peer.h); on a CMX-GW this is the client's
@@ -103,8 +103,8 @@ bool cmx_http_content_length(const struct cmx_http_request *r, uint32_t *len);
  * block. */
 bool cmx_http_client_gone(const struct cmx_http_request *r);
 
-/* Answers. Copies body and headers. n_headers is at most CMX_HTTP_HEADERS_MAX. CMX_EEXIST: the request was answered
- * already. */
+/* Answers the request. Copies body and headers. n_headers is at most CMX_HTTP_HEADERS_MAX. CMX_EEXIST: the request was
+ * answered already. */
 CMX_MUST_USE cmx_err cmx_http_reply(struct cmx_http_request *r, int status, const char *content_type, const void *body,
                                     size_t len, const struct cmx_http_header *headers, size_t n_headers);
 
