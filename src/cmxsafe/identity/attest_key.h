@@ -19,7 +19,7 @@ struct cmx_attest_key {
     uint8_t appraisal[CMX_HMAC_KEY_LEN];
 };
 
-/* Computes the key from the hardware key, as cmx_identity_* do. */
+/* Computes *out from the hardware key; hmac, arg and errors: as in identity.h. */
 CMX_MUST_USE cmx_err cmx_attest_key_derive(cmx_hmac_fn hmac, void *arg, struct cmx_attest_key *out);
 
 /* Appends the line without newline; the comment is "cmxsafe-" and 12 hex digits of the ueid. CMX_ENOSPC: out is too

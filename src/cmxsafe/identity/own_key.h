@@ -5,7 +5,7 @@
 
 #include "cmxsafe/identity/identity.h"
 
-/* Draws and stores the secret unless there is one. Any task. CMX_ENOTSUP: the platform cannot store a secret. CMX_EIO:
+/* Draws and stores the secret unless one is stored. Any task. CMX_ENOTSUP: the platform cannot store a secret. CMX_EIO:
  * drawing, reading or storing failed. */
 CMX_MUST_USE cmx_err cmx_own_key_make(void);
 
