@@ -48,7 +48,7 @@ void cmx_port_background(void);
  * that a leak check at exit does not report it. May do nothing. */
 void cmx_port_task_done(void);
 
-/* Machine words. FreeRTOS's StaticSemaphore_t is the largest: 84 to 92 bytes on 32 bits. */
+/* Machine words. The largest lock is FreeRTOS's StaticSemaphore_t: 84 to 92 bytes on a 32-bit CPU. */
 #define CMX_MUTEX_WORDS 24
 
 /* A lock; not recursive. The object contains its storage, so that cmx_port_mutex_init cannot fail. */
@@ -74,8 +74,8 @@ void cmx_port_wake_clear(int fd);
 
 /* ---- sets of descriptors, such as epoll(7) ---- */
 
-/* Opens a set of descriptors, which is itself a descriptor that poll reports as readable while any of them is readable
- * or hung up. -1: the platform has no such sets. close() closes it. Closing a member removes it from the set. */
+/* Opens a set of descriptors, which is itself a descriptor: poll reports it as readable while any member is readable or
+ * hung up. -1: the platform has no such sets. close() closes it. Closing a member removes it from the set. */
 int cmx_port_set_open(void);
 /* Adds fd to a set. arg: what cmx_port_set_ready returns for fd. CMX_ENOTSUP: the platform has no such sets.
  * CMX_ENOMEM: out of memory. */
@@ -98,8 +98,8 @@ struct sockaddr_storage;
 CMX_MUST_USE cmx_err cmx_port_mirror_socket(const uint8_t source[CMX_IPV6_LEN], int *fd,
                                             struct sockaddr_storage *local);
 
-/* A hint that one task reads fd, a connected stream socket, in small pieces. A platform where system calls are
- * expensive may read more at once and serve later recv and poll calls from memory until fd is closed. May do
+/* A hint: only one task reads fd, a connected stream socket, and it reads small pieces. A platform where system calls
+ * are expensive may read more at once and serve later recv and poll calls from memory until fd is closed. May do
  * nothing. */
 void cmx_port_read_ahead(int fd);
 

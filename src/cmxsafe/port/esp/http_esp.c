@@ -29,7 +29,7 @@
     (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 3, 2) ||                                                                \
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
 
-#define CHUNK 1400          /* bytes of a body or stream handled at once */
+#define CHUNK 1400          /* bytes of a body or a stream that are handled at once */
 #define DRAIN_IDLES 4       /* maximum time for the rest of a body after an early answer, in idle timeouts */
 #define SERVER_STACK 3584   /* bytes; enough for parsing heads and starting tasks */
 #define HELD_MAX 8          /* maximum number of header values that a route may read */

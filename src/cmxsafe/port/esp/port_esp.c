@@ -22,7 +22,7 @@
 #include "freertos/idf_additions.h"
 #endif
 
-#define BREATHE_MS 300 /* a busy task lets the idle task run, and feed its watchdog, at least this often */
+#define BREATHE_MS 300 /* a busy task sleeps after this long, so that the idle task can run and feed the watchdog */
 
 uint64_t cmx_port_now_ms(void)
 {

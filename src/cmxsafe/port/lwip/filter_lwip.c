@@ -16,7 +16,7 @@
 #include "lwip/timeouts.h"
 
 #define MSS_ANY_PATH (1280 - 40 - 20)
-#define PASSED 0x80  /* bit of pbuf.flags that lwIP does not use: the judge has passed this packet */
+#define PASSED 0x80  /* bit of pbuf.flags that lwIP does not use: the judge has allowed this packet */
 #define HEAD_MAX 640 /* maximum number of contiguous bytes that a decision needs; no more are copied */
 
 /* An interface and its original functions, which the guards below replace. Invariant: netif is on netif_list, or the
@@ -120,7 +120,7 @@ static bool ask_judge(const struct cmx_filter_packet *q)
     return passes;
 }
 
-/* True if the judge passes a packet that crosses w's interface. w NULL: the packet goes from the device to itself. */
+/* True if the judge allows a packet that crosses w's interface. w NULL: the packet goes from the device to itself. */
 static bool is_passed(const struct wrapped *w, struct pbuf *p, bool out, bool ethernet)
 {
     struct cmx_iface iface;
@@ -375,7 +375,7 @@ static u8_t guard_raw(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_a
 static const u8_t protocols[6] = {IP_PROTO_TCP,    IP_PROTO_UDP,  IP_PROTO_ICMP,
                                   IP6_NEXTH_ICMP6, IP_PROTO_IGMP, IP_PROTO_UDPLITE};
 
-/* Adds the control blocks that are missing. ERR_MEM: memory is short; another call adds the rest. */
+/* Creates the raw control blocks that do not exist yet. ERR_MEM: memory is short; another call creates the rest. */
 static err_t add_raw(void)
 {
     unsigned i;
