@@ -25,9 +25,9 @@ CMX_C_BEGIN
 #define CMX_PROXY_SESSION_ID_MAX 64      /* bytes; the longest identifier is a SHA-512 hash */
 #define CMX_PROXY_NAME_MAX 32            /* a context's or session's name, NUL included */
 #define CMX_PROXY_ADDRESS_MAX 46         /* INET6_ADDRSTRLEN */
-#define CMX_PROXY_ERROR_MAX 96           /* the text of an error, NUL included; longer ones are cut */
+#define CMX_PROXY_ERROR_MAX 96           /* the text of an error, NUL included; longer texts are cut */
 #define CMX_PROXY_LOCAL_HOST "127.0.0.1" /* default of local_host */
-#define CMX_PROXY_FLEET "fleet:"         /* marks a remote_address that is a fleet's prefix */
+#define CMX_PROXY_FLEET "fleet:"         /* begins a remote_address that names a fleet's prefix */
 #define CMX_PROXY_CONNECTIONS_DEFAULT 8  /* default of max_connections */
 #define CMX_PROXY_CONNECTIONS_MAX 1024
 #define CMX_PROXY_ALLOW_MAX 64         /* maximum number of entries in allow_from */
@@ -131,10 +131,10 @@ struct cmx_relay_event {
     cmx_proxy_direction direction;
     const char *from;   /* address of the client; reverse: as the gateway reports it, untrusted */
     uint64_t number;    /* opened, closed: number of the connection in its context, counted from 1 */
-    uint64_t bytes_in;  /* closed: bytes that the gateway sent and the local side received */
-    uint64_t bytes_out; /* closed: bytes that the local side sent and the gateway accepted */
+    uint64_t bytes_in;  /* closed: bytes from the gateway that were sent to the local side */
+    uint64_t bytes_out; /* closed: bytes from the local side that were sent to the gateway */
     uint64_t lasted_ms; /* closed: lifetime of the connection */
-    /* Of a closed connection. CMX_OK: both sides closed it properly; CMX_ECLOSED: one side broke it off; CMX_ETIMEOUT:
+    /* Of a closed connection. CMX_OK: both sides closed it properly; CMX_ECLOSED: one side aborted it; CMX_ETIMEOUT:
      * it was idle for idle_timeout_s; CMX_ENOMEM: memory was short; CMX_ENOENT: the context was removed or the engine
      * is ending; otherwise: the error that ended the session, which the session hook reports next.
      *
@@ -142,7 +142,7 @@ struct cmx_relay_event {
      * CMX_EREFUSED, CMX_ETIMEOUT, CMX_EUNREACH, CMX_EDNS in a reverse context: the local service could not be reached;
      * CMX_EREFUSED in a direct context: the gateway could not reach the target; CMX_EPERM: allow_from, peer, a hook or
      * the gateway does not permit it; CMX_ENOENT: no context has the port; CMX_ENOMEM: memory was short; CMX_ECLOSED:
-     * one side broke it off before it was open. */
+     * one side aborted it before it was open. */
     cmx_err cause;
 };
 

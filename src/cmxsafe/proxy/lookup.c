@@ -139,8 +139,8 @@ void cmx_lookup_release(struct cmx_lookup *l)
 {
     if (!l)
         return;
-    /* Relays hold only finished look-ups, so if this one is still running, the caller is its owner and gives it up. In
-     * any case report its end to the resolve hook, unless that was reported before. */
+    /* Relays hold only finished look-ups, so only the owner can release one that is still running. For the resolve hook
+     * the look-up then ends too. */
     announce(l, false);
     unuse(l);
 }

@@ -13,8 +13,8 @@ struct addrinfo;
 struct cmx_lookup;
 
 /* Starts to look up host, a name or an address. For a name the resolve hook is called now, and again when the owner
- * (the caller) learns that the look-up has ended. hooks must outlive the owner's reference. CMX_ENOMEM: no memory, or
- * too many look-ups are running. */
+ * (the caller) learns that the look-up has ended, at the latest when the owner releases the look-up. hooks must outlive
+ * the owner's reference. CMX_ENOMEM: no memory, or too many look-ups are running. */
 CMX_MUST_USE cmx_err cmx_lookup_start(struct cmx_lookup **out, const char *host, uint16_t port,
                                       const struct cmx_proxy_hooks *hooks);
 

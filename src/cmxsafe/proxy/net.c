@@ -177,7 +177,7 @@ bool cmx_net_ip(const struct sockaddr *a, struct cmx_ip *ip, uint32_t *port)
         cmx_ip_v6(ip, (const uint8_t *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
     else
         return false;
-    *port = ntohs(v4->sin_port); /* the port has the same offset in both families */
+    *port = ntohs(v4->sin_port); /* sin6_port has the same offset */
     return true;
 }
 

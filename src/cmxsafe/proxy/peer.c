@@ -45,9 +45,9 @@ void cmx_peer_remove(struct cmx_peer_entry *e)
     cmx_port_mutex_unlock(&peers.lock);
 }
 
-/* True if ip is the client address of the relay e. A relay's socket is bound to the unspecified address until it
- * connects. The stack then gives it the address of the service, or 127.0.0.1 if the service is on loopback. The port
- * alone does not suffice, because another local program can use the same port with another address. */
+/* True if ip is the address of the relay's socket. That socket is bound to the unspecified address until it connects.
+ * The stack then gives it the address of the service, or 127.0.0.1 if the service is on loopback. The port alone does
+ * not suffice, because another local program can use the same port with another address. */
 static bool is_same_end(const struct cmx_peer_entry *e, const struct cmx_ip *ip)
 {
     if (!cmx_ip_is_any(&e->ip))
@@ -62,7 +62,7 @@ static void put_address(struct sockaddr_storage *out, const struct cmx_originato
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
 
     memset(out, 0, sizeof *out);
-    v4->sin_port = htons((uint16_t)from->port); /* sin_port has the same offset in both families */
+    v4->sin_port = htons((uint16_t)from->port); /* sin6_port has the same offset */
     if (cmx_ip_is_v4(&from->ip)) {
         out->ss_family = AF_INET;
         memcpy(&v4->sin_addr, &from->ip.w[3], sizeof v4->sin_addr);

@@ -181,7 +181,7 @@ static cmx_err prepare_one(struct cmx_proxy *p, const struct cmx_proxy_config *c
 }
 
 /* Prepares the change to the contexts of c. live: the sessions that remain; new sessions use `config`. The caller holds
- * the lock if a session is live. After an error ch is incomplete and the caller must call change_drop. */
+ * the lock unless live is NULL. After an error ch is incomplete and the caller must call change_drop. */
 static cmx_err change_prepare(struct cmx_proxy *p, const struct cmx_proxy_config *config,
                               const struct cmx_proxy_config *c, struct session *live, struct change *ch)
 {
@@ -225,7 +225,7 @@ static bool has_work(const struct run *list)
     return list != NULL;
 }
 
-/* Cannot fail. The caller holds the lock. */
+/* Applies the prepared changes, which cannot fail. The caller holds the lock. */
 static void change_carry_out(struct cmx_proxy *p, size_t n_contexts, struct change *ch)
 {
     struct session **end = &p->engine.sessions;

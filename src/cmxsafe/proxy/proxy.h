@@ -15,8 +15,8 @@
  *   session_state.c, relay_state.c  the state that the files above share, and its setters
  *
  * A session's task owns its session and everything in it. Other tasks must hold the engine's lock to use a session.
- * They may read `shared` and `cfg` of its contexts, and change only the members that session_state.h marks "under the
- * lock". The session's task also holds the lock while it links and unlinks contexts. */
+ * They may read `shared` and `cfg` of its contexts, and change only the members that session_state.h marks
+ * "protected by the lock". The session's task also holds the lock while it links and unlinks contexts. */
 #pragma once
 
 #include <stdbool.h>

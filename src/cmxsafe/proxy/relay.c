@@ -13,8 +13,8 @@
 
 #define TAG "proxy"
 
-/* A connection that arrives during a probe and sends no byte for this long is not the probe. It is then connected to
- * the service, because in some protocols the service speaks first. */
+/* A connection that arrives during a probe and has not sent the token after this long is not the probe. It is then
+ * connected to the service, even if it has sent no byte: in some protocols the service speaks first. */
 #define TENTATIVE_MS 300
 
 /* ---- ending a relay ---- */
@@ -197,7 +197,7 @@ static void settle_lookup(struct relay *x, struct session *s)
 {
     struct run *r = x->run;
     const struct addrinfo *list;
-    cmx_err err = r->lookup ? cmx_lookup_result(r->lookup, &list) : CMX_EDNS; /* NULL: no memory */
+    cmx_err err = r->lookup ? cmx_lookup_result(r->lookup, &list) : CMX_EDNS; /* NULL: a look-up could not start */
 
     if (err == CMX_EAGAIN && !cmx_session_past(s, x->deadline_ms)) {
         (void)cmx_session_in(s, cmx_lookup_poll_ms(r->lookup));
@@ -274,7 +274,7 @@ void cmx_relay_count_bulk(struct session *s)
 {
     unsigned n = 0;
 
-    /* 32 bits are enough for the age: an old relay then counts once in 49 days, for CMX_RELAY_BULK_MS. */
+    /* 32 bits are enough for the age: an old relay counts as young only once in 49 days, for CMX_RELAY_BULK_MS. */
     for (const struct relay *x = s->relays; x; x = x->next)
         n += x->run->cfg.high_bw && (uint32_t)(s->now_ms - x->created_ms) < CMX_RELAY_BULK_MS;
     atomic_fetch_add(&s->engine->bulk, n - s->bulk);
@@ -462,7 +462,7 @@ static void finish_shut(struct relay *x, struct session *s)
     case END_IN_ORDER:
         finish(x, s, CMX_OK);
         break;
-    case END_CUT: /* the service has been sent everything: close its socket without a reset */
+    case END_CUT: /* everything was sent to the service: close its socket without a reset */
         cmx_relay_event_closed(x, s, CMX_ECLOSED);
         finish(x, s, CMX_OK);
         break;

@@ -16,5 +16,5 @@ void cmx_relay_rest_begin(struct session *s);
 void cmx_relay_rest_ready(struct session *s);
 /* Puts the relays that have stirred back into the list. */
 void cmx_relay_rest_end(struct session *s);
-/* Puts all relays at rest back into the list. */
+/* Puts all resting relays back into the list. */
 void cmx_relay_rest_end_all(struct session *s);

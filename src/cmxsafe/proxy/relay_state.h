@@ -22,7 +22,7 @@ typedef enum {
     RELAY_LOOKUP,     /* waits for the address of the local service */
     RELAY_CONNECTING, /* connects to the local service */
     RELAY_OPENING,    /* direct: waits for the gateway's answer to the channel open */
-    RELAY_UNWANTED,   /* like RELAY_OPENING, but the local side has already ended */
+    RELAY_UNWANTED,   /* like RELAY_OPENING, but the relay was aborted */
     RELAY_OPEN,
     RELAY_CLOSING, /* our CLOSE is sent; waits for the gateway's */
     RELAY_DEAD     /* the relay is to be freed */
@@ -88,7 +88,7 @@ void cmx_relay_state_set_phase(struct relay *x, relay_phase phase, const char *e
 void cmx_relay_state_set_to_local(struct relay *x, half_state state, const char *event);
 void cmx_relay_state_set_to_gateway(struct relay *x, half_state state, const char *event);
 
-/* Without debug messages the texts of the events are left out of the build. */
+/* A build without debug messages does not contain the texts of the events. */
 #define CMX_RELAY_EVENT(text) (CMX_LOG_COMPILED >= CMX_LOG_DEBUG ? (text) : NULL)
 #define cmx_relay_state_set_phase(x, phase, event) (cmx_relay_state_set_phase)(x, phase, CMX_RELAY_EVENT(event))
 #define cmx_relay_state_set_to_local(x, state, event) (cmx_relay_state_set_to_local)(x, state, CMX_RELAY_EVENT(event))

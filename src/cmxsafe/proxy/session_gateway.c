@@ -5,8 +5,8 @@
 #include "cmxsafe/proxy/session_login.h"
 
 /* After this many attempts that failed although other sessions are up on the gateway, a session tries the other
- * gateways. With the growing waits between the attempts, they take longer than a gateway needs to restart or to become
- * less busy. */
+ * gateways. Including the growing waits between them, these attempts take longer than a gateway needs to restart or to
+ * become less busy. */
 #define SHUT_OUT_MAX 3
 
 bool cmx_session_needs_person(cmx_err err)

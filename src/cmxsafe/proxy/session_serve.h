@@ -4,7 +4,7 @@
 
 #include "cmxsafe/proxy/session_state.h"
 
-/* Runs until the session has ended. Returns CMX_OK if it was asked to stop, otherwise the cause. */
+/* Runs until the session must end. Returns CMX_OK if s->stop was set, otherwise the cause. */
 CMX_MUST_USE cmx_err cmx_session_serve(struct session *s);
 
 /* Moves new contexts from s->arrivals to s->runs, ends removed contexts, and frees those that are no longer in use. */

@@ -22,7 +22,7 @@ typedef enum {
     CMX_CRED_END
 } cmx_credential;
 
-/* Zero at first. */
+/* Initialise it with zeros. */
 struct cmx_ssh_auth {
     cmx_credential now, next;
     bool trying;      /* an attempt with `now` is under way */

@@ -11,7 +11,7 @@
 #include "cmxsafe/port/poll.h"
 #include "cmxsafe/proxy/pin.h"
 
-/* draft-ietf-sshm-ssh-agent, section 5.1. */
+/* Message numbers (draft-ietf-sshm-ssh-agent, section 5.1). */
 enum { AGENT_FAILURE = 5, AGENT_REQUEST_IDENTITIES = 11, AGENT_IDENTITIES = 12, AGENT_SIGN_REQUEST = 13 };
 
 #define BLOB_MAX CMX_PIN_BLOB_MAX

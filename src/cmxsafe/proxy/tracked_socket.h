@@ -5,7 +5,7 @@
 
 #include "cmxsafe/proxy/context.h"
 
-/* Zero at first. */
+/* Initialise it with zeros. */
 struct tracked_socket {
     const struct cmx_proxy_hooks *hooks; /* where to report that the socket is closed; NULL: nowhere */
     cmx_socket_kind kind;
