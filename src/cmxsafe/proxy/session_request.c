@@ -90,7 +90,7 @@ static cmx_err derive_address(struct session *s, struct run *r)
     if (!err)
         err = g->fleet_address(prefix, blob, len, r->address);
     if (!err)
-        cmx_log(CMX_LOG_INFO, TAG, "%s: the key's address in %s is %s", r->cfg.name, prefix, r->address);
+        cmx_log(CMX_LOG_INFO, TAG, "%s: listen address in %s: %s", r->cfg.name, prefix, r->address);
     cmx_mem_free(blob);
     return err;
 }
