@@ -44,7 +44,7 @@ struct cmx_json {
 /* Begins a document, which is appended to `out`. `out` is borrowed until cmx_json_finish. */
 void cmx_json_init(struct cmx_json *j, struct cmx_buf *out);
 /* Like cmx_json_init, for a document longer than `out`: sink is called whenever `out` is full. After cmx_json_finish,
- * `out` has the rest, which the caller writes. */
+ * `out` has the rest, which the caller must write. */
 void cmx_json_init_sink(struct cmx_json *j, struct cmx_buf *out, cmx_json_sink sink, void *arg);
 
 /* key in this and the next functions: the member's name within an object, and NULL at the top level and within an

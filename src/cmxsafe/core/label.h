@@ -21,7 +21,7 @@
 
 #define CMX_DOMAIN_PLATFORM_ADDRESS "cmxsafe platform address 1" /* address of a platform, from its first key */
 #define CMX_DOMAIN_PRINCIPAL_ADDRESS                                                                                   \
-    "cmxsafe principal address 1" /* address of a certificate's holder, from the consumer's name */
+    "cmxsafe principal address 1"                          /* address of the consumer PRINCIPAL@CA, from this name */
 #define CMX_DOMAIN_USER_ADDRESS "cmxsafe user address 1"   /* address of a local user, from the name */
 #define CMX_DOMAIN_GROUP_ADDRESS "cmxsafe group address 1" /* address of a local group, from the name */
 #define CMX_DOMAIN_UNIT_ADDRESS "cmxsafe unit address 1"   /* address of a unit, from the path of its control group */

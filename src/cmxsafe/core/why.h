@@ -30,7 +30,7 @@ static inline void cmx_why_clear(struct cmx_why *w)
  * since arguments often come from a file or a peer. An argument may be the previous text. */
 void cmx_why_set(struct cmx_why *w, const char *fmt, ...) CMX_PRINTF(2, 3);
 
-/* Like cmx_why_set, and returns err, so that a failure is returned in one line. */
+/* Like cmx_why_set, and returns err, so that the caller can return a failure in one line. */
 CMX_MUST_USE cmx_err cmx_why_fail(struct cmx_why *w, cmx_err err, const char *fmt, ...) CMX_PRINTF(3, 4);
 
 /* Returns the text, or cmx_err_text(err) if it is empty. */

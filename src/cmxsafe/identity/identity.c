@@ -115,7 +115,7 @@ _Static_assert(sizeof(struct public_key) == 0x68, "the length in PRIVATE_HEAD");
 #define SECTION_MAX 160 /* bytes of put_private_section's output */
 #define FILE_MAX 320    /* bytes of the whole file, before it is encoded as base64 */
 
-/* All buffers with secrets, in one struct that is wiped after the key was written. */
+/* All buffers with secrets, in one struct that is wiped once the key has been written. */
 struct workspace {
     uint8_t scalar[CMX_P256_SCALAR_LEN];
     struct public_key pub;
@@ -160,7 +160,7 @@ cmx_err cmx_identity_ssh_private(cmx_hmac_fn hmac, void *arg, struct cmx_buf *ou
     cmx_err err = cmx_identity_ssh_key(hmac, arg, k.scalar, k.pub.point);
 
     if (err)
-        return err; /* cmx_identity_ssh_key wiped the scalar */
+        return err; /* cmx_identity_ssh_key has wiped the scalar */
     memcpy(k.pub.head, PUBLIC_HEAD, sizeof k.pub.head);
     cmx_buf_init(&section, k.section, sizeof k.section);
     err = put_private_section(&section, &k);
