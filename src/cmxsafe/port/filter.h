@@ -33,7 +33,7 @@ struct cmx_iface {
     struct cmx_ip resolvers[CMX_IFACE_RESOLVERS_MAX]; /* resolvers that the stack uses */
 };
 
-/* A packet that crosses an interface. Valid during the call. */
+/* A packet that crosses an interface. Valid during the call of `judge`. */
 struct cmx_filter_packet {
     const struct cmx_iface *iface;
     bool out;            /* the packet leaves the device */

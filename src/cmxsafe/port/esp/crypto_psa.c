@@ -88,7 +88,7 @@ void cmx_sha256_abort(struct cmx_sha256 *h)
     psa_hash_operation_t **op = hash_of(h);
 
     if (*op)
-        (void)psa_hash_abort(*op); /* an error is ignored, because the operation is already over */
+        (void)psa_hash_abort(*op); /* an error does not matter: the operation is not used again */
     cmx_mem_free_secret(*op);
     *op = NULL;
 }
@@ -159,7 +159,7 @@ void cmx_hmac_abort(struct cmx_hmac *h)
     struct mac **m = mac_of(h);
 
     if (*m) {
-        (void)psa_mac_abort(&(*m)->op); /* errors of these calls are ignored, because the operation is already over */
+        (void)psa_mac_abort(&(*m)->op); /* errors do not matter: operation and key are not used again */
         (void)psa_destroy_key((*m)->key);
     }
     cmx_mem_free_secret(*m);

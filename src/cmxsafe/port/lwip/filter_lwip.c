@@ -155,7 +155,7 @@ static const struct wrapped *passage(const struct netif *netif, struct pbuf *p, 
     return w && is_passed(w, p, out, ethernet) ? w : NULL;
 }
 
-/* Frees a refused packet and returns ERR_OK, because the driver would only log any other result. */
+/* Frees a refused packet and returns ERR_OK: after any other result the driver frees the packet and logs an error. */
 static err_t guard_input(struct pbuf *p, struct netif *netif)
 {
     const struct wrapped *w = passage(netif, p, false, has_ethernet(netif));
