@@ -30,8 +30,8 @@ CMX_MUST_USE cmx_err cmx_net_socket(const struct sockaddr *peer, int *fd, struct
 CMX_MUST_USE cmx_err cmx_net_connect(int fd, const struct sockaddr *peer, socklen_t len);
 CMX_MUST_USE cmx_err cmx_net_connected(int fd);
 
-/* Sends a few bytes over a connection that has sent nothing yet. CMX_ECLOSED: the connection is broken, or the socket
- * did not accept all the bytes. */
+/* Sends a few bytes over a connection on which nothing was sent yet. CMX_ECLOSED: the connection is broken, or the
+ * socket did not accept all the bytes. */
 CMX_MUST_USE cmx_err cmx_net_send_all(int fd, const void *data, size_t len);
 
 /* Creates a listener. CMX_EBUSY: the port is in use; CMX_EPERM: the system does not permit this port; CMX_EINVAL: host

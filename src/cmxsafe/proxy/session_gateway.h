@@ -9,7 +9,7 @@
 /* True for errors that last until a person acts: a wrong host key or credential. */
 bool cmx_session_needs_person(cmx_err err);
 
-/* Chooses the engine's first gateway. No session may be up. */
+/* Chooses the engine's first gateway. Call it only while no session is up. */
 void cmx_session_gateway_begin(struct engine *e, const struct cmx_proxy_config *config);
 
 /* Chooses the gateway for a new configuration: the gateway in use if the new list contains it, otherwise a new first

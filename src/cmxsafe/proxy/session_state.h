@@ -52,7 +52,7 @@ struct run {
     struct cmx_context_status live; /* the current status; only the session's task uses it */
     struct probe probe;
     struct tracked_socket listener_socket;
-    char address[CMX_PROXY_ADDRESS_MAX]; /* derived from fleet prefix and login key; "": not yet, or no prefix */
+    char address[CMX_PROXY_ADDRESS_MAX]; /* derived from fleet prefix and login key; "": not derived, or no prefix */
     struct cmx_context_status shared;    /* protected by the lock: copy of live */
 };
 

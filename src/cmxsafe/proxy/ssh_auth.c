@@ -56,8 +56,8 @@ static bool accepts_password(ssh_session session)
     return methods == 0 || methods & SSH_AUTH_METHOD_PASSWORD;
 }
 
-/* A server that accepts both "password" and "keyboard-interactive" has already refused the password with the former.
- * Sending the password again would only count as one more failed attempt. */
+/* A server that accepts both "password" and "keyboard-interactive" has already refused the password with the method
+ * "password". Sending it again would only count as one more failed attempt. */
 static bool accepts_only_interactive(ssh_session session)
 {
     return (accepted_methods(session) & (SSH_AUTH_METHOD_PASSWORD | SSH_AUTH_METHOD_INTERACTIVE)) ==
