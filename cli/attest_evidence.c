@@ -289,6 +289,8 @@ static int run(struct job *j)
         rc = load_key(j);
     if (!rc)
         rc = load_manifest(j);
+    if (!rc && j->o->dry_run)
+        return attest_print_dry(j->o);
     if (!rc)
         rc = j->o->token ? read_token(j) : fetch_token(j);
     if (!rc && j->o->save)

@@ -227,6 +227,8 @@ static int run(struct job *j)
         print_computed(j);
         return CLI_OK;
     }
+    if (j->o->dry_run)
+        return attest_print_dry(j->o);
     rc = ask(j, by_default ? NULL : &j->ranges, j->answered);
     if (rc)
         return rc;

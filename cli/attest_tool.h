@@ -28,9 +28,13 @@ struct attest_options {
     bool compute;
     bool locate;
     bool json;
+    bool dry_run;
     uint64_t timeout_s;
     uint8_t key[CMX_HMAC_KEY_LEN]; /* wiped by cmd_attest */
 };
+
+/* Prints the result of a dry run: nothing, or with --json {"dry_run":true}. Returns CLI_OK. */
+int attest_print_dry(const struct attest_options *o);
 
 /* Sends a GET request for base + target. While the device answers 503, repeats the request, for at most a minute.
  * CLI_OK: *out has status 200, and the caller frees it. CLI_FAILED: the error was printed. */

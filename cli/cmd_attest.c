@@ -7,6 +7,7 @@
 #include "cli/common/key_file.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/port/port.h"
+#include "gateway/folder/gw_json.h"
 #include "port/linux/cli.h"
 
 #define BUSY_MAX_MS 60000
@@ -46,6 +47,8 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
                  &o->session),
         CLI_TEXT("token", "FILE", "verify this saved token instead of asking a device; needs --nonce", &o->token),
         CLI_TEXT("save", "FILE", "save the token", &o->save),
+        CLI_FLAG("dry-run", "check the options and the files, and contact no device", &o->dry_run,
+                 .except = "compute token"),
         CLI_FLAG("json", "print the outcome as one JSON object", &o->json),
         CLI_NUMBER("timeout", "SECONDS", 1, 3600, "time limit for each step of the exchange", &o->timeout_s,
                    .except = "compute token"),
@@ -78,6 +81,18 @@ static int check_options(const struct attest_options *o)
         return cli_usage(ATTEST_COMMAND, "--token needs the --nonce that was sent to the device");
     if (o->challenge && (strlen(o->challenge) < 1 || strlen(o->challenge) > CMX_CHALLENGE_MAX))
         return cli_usage(ATTEST_COMMAND, "a challenge has 1 to %d bytes", CMX_CHALLENGE_MAX);
+    return CLI_OK;
+}
+
+int attest_print_dry(const struct attest_options *o)
+{
+    struct gw_json out;
+
+    if (o->json) {
+        gw_json_begin_stdout(&out);
+        cmx_json_bool(&out.j, "dry_run", true);
+        gw_json_end_stdout(&out);
+    }
     return CLI_OK;
 }
 

@@ -30,7 +30,8 @@ static const char about[] =
     "Ctrl-C stops the upload; the device keeps its current firmware. A program can use --look and --since to update a "
     "device only once, even if the program is interrupted: the program stores the boot identifier that --look prints, "
     "and then runs the update with --since. The outcome that --json prints is one of: updated; sent (with --no-wait); "
-    "not-sent (try again; with --look: the device is not running IMAGE, or has not confirmed it); refused; lost (the "
+    "not-sent (try again; with --dry-run: no device was contacted; with --look: the device is not running IMAGE, or "
+    "has not confirmed it); refused; lost (the "
     "device has the image, but did not confirm it in time); rolled-back; other-version (the device has confirmed the "
     "update, but reports a version other than the expected one).";
 
@@ -55,7 +56,7 @@ static const char *const outcomes[] = {"not-sent",    "refused",       "lost",  
 struct update {
     const char *gateway, *ssh_config, *device, *url, *path, *attest_key, *attest_url;
     uint64_t port, wait_s, limit_kbps;
-    bool no_wait, opaque, quiet, look, json;
+    bool no_wait, opaque, quiet, look, json, dry_run;
     /* --since: the boot identifier that the device had when an earlier run of this command began the update; NULL: no
      * earlier run */
     const char *since;
@@ -112,6 +113,7 @@ static int parse(int argc, char **argv, struct update *u, bool *done)
                  .or_empty = true, .except = "look"),
         CLI_TEXT("expect", "VERSION", "the version that the device reports once it runs an --opaque IMAGE",
                  &u->version),
+        CLI_FLAG("dry-run", "check the options and the files, and contact no device", &u->dry_run, .except = "look"),
         CLI_FLAG("json", "print the outcome as JSON, and text on standard error", &u->json),
     };
     struct cli_line line = CLI_LINE("cmxsafe update", "IMAGE", about, 1, 1, options);
@@ -585,10 +587,10 @@ int cmd_update(int argc, char **argv)
     sigaction(SIGINT, &on, NULL);
     sigaction(SIGTERM, &on, NULL);
     signal(SIGPIPE, SIG_IGN);
-    rc = connect_device(&u);
-    if (rc == CLI_OK)
+    rc = u.dry_run ? CLI_OK : connect_device(&u);
+    if (rc == CLI_OK && !u.dry_run)
         rc = run_update(&u);
-    if (rc == CLI_OK && !u.no_wait && !u.look && u.attest_key)
+    if (rc == CLI_OK && !u.dry_run && !u.no_wait && !u.look && u.attest_key)
         rc = attest(&u);
     tunnel_close(&u.tunnel);
     if (u.json)

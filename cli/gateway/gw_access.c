@@ -1,4 +1,5 @@
 /* `cmxsafe gateway access`: prints the access log that the running gateway writes. */
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -24,7 +25,9 @@ static const char about[] =
     "gateways of\nthe fleet; with --here only from this one. "
     "A connection is printed when it closes; with --follow also when it opens. --since takes a time such as "
     "2026-11-22\n"
-    "or '2026-11-22 13:05:29', or a length of time before now: 30m, 12h, 7d.";
+    "or '2026-11-22 13:05:29', or a length of time before now: 30m, 12h, 7d. The log has addresses, not names: find "
+    "the "
+    "connections of a renamed device by its new name, and those of a deleted one by its address.";
 
 #define OTHERS_MAX 64
 #define OTHERS_MS 10000
@@ -40,11 +43,15 @@ struct names {
     bool warned; /* the warning about too many searches was printed */
 };
 
+struct party_filter {
+    const char *name; /* as the operator typed it; NULL: all parties */
+    char address[GW_ADDRESS_MAX];
+};
+
 struct access_job {
     struct gw g;
     struct names names;
-    const char *device;
-    const char *consumer;
+    struct party_filter device, consumer;
     int64_t since_ms;
     bool follow;
     bool here;
@@ -132,13 +139,17 @@ static void name_of(struct access_job *job, const char *address, char *out, size
         snprintf(out, cap, "%s:%s", p->kind, p->name);
 }
 
-/* True if `wanted` is the party's name as printed, the name of a platform or user without its kind, or the address. */
-static bool names_party(const char *wanted, const char *name, const char *address)
+/* True if f has the party's address, or its name as printed or (for a platform or user) without its kind. */
+static bool names_party(const struct party_filter *f, const char *name, const char *address)
 {
     const char *colon = strchr(name, ':');
+    const char *wanted = f->name;
+
+    if (!wanted)
+        return true;
 
     /* a device's name has no colon, and is compared without regard to case */
-    return (colon ? strcmp(wanted, name) : strcasecmp(wanted, name)) == 0 || strcmp(wanted, address) == 0 ||
+    return (colon ? strcmp(wanted, name) : strcasecmp(wanted, name)) == 0 || strcmp(f->address, address) == 0 ||
            (colon && strcmp(wanted, colon + 1) == 0);
 }
 
@@ -236,8 +247,8 @@ static void take_line(struct access_job *job, const char *node, const char *line
         return;
     if (strcmp(r.event, "start") == 0 || (strcmp(r.event, "open") == 0 && !job->follow))
         return; /* "start" is for programs that read the log itself */
-    if ((job->device && !names_party(job->device, r.target_name, r.target)) ||
-        (job->consumer && !names_party(job->consumer, r.consumer_name, r.consumer)))
+    if (!names_party(&job->device, r.target_name, r.target) ||
+        !names_party(&job->consumer, r.consumer_name, r.consumer))
         return;
     if (job->json)
         print_json(&r);
@@ -360,6 +371,28 @@ static cmx_err print_access(struct access_job *job, struct cmx_why *e)
     return err;
 }
 
+/* Finds the address of the filter's party. The log has only addresses, so a name that a device had before it was
+ * renamed or deleted finds nothing; it is refused like a typing error. Any address is accepted. */
+static cmx_err find_filter(struct access_job *job, struct party_filter *f, struct cmx_why *e)
+{
+    struct gw_party p = {0};
+    uint8_t raw[16];
+    cmx_err err;
+
+    if (!f->name)
+        return CMX_OK;
+    if (inet_pton(AF_INET6, f->name, raw) == 1)
+        return inet_ntop(AF_INET6, raw, f->address, sizeof f->address) ? CMX_OK : CMX_EINTERNAL;
+    err = gw_command_find_party(&job->g, f->name, &p, e);
+    if (err == CMX_ENOENT)
+        cmx_why_set(e,
+                    "%s; for a device that was renamed or deleted, 'cmxsafe gateway log %.80s' shows its new name "
+                    "or its address",
+                    e->text, f->name);
+    snprintf(f->address, sizeof f->address, "%s", p.address);
+    return err;
+}
+
 static int run(struct access_job *job, const struct gw_common *c)
 {
     struct cmx_why e = {0};
@@ -371,7 +404,11 @@ static int run(struct access_job *job, const struct gw_common *c)
         gw_folder_close(&job->g);
         return cli_fail("access failed", "only a system gateway has identities, and therefore an access log", NULL);
     }
-    err = gw_party_each(&job->g.registry, &job->g.fleet, add_party, &job->names, &e);
+    err = find_filter(job, &job->device, &e);
+    if (!err)
+        err = find_filter(job, &job->consumer, &e);
+    if (!err)
+        err = gw_party_each(&job->g.registry, &job->g.fleet, add_party, &job->names, &e);
     if (!err && job->names.n)
         qsort(job->names.parties, job->names.n, sizeof job->names.parties[0], compare_parties);
     if (!err)
@@ -384,12 +421,13 @@ static int run(struct access_job *job, const struct gw_common *c)
 int gw_cmd_access(int argc, char **argv)
 {
     struct gw_common c = {0};
-    struct access_job job = {.device = NULL};
+    struct access_job job = {0};
     const char *since = NULL;
     const struct cli_option options[] = {
         GW_DIR_OPTION(c),
-        CLI_TEXT("device", "NAME", "only connections to this device", &job.device),
-        CLI_TEXT("consumer", "NAME", "only connections from this device, platform or user", &job.consumer),
+        CLI_TEXT("device", "NAME", "only connections to this device; also an address", &job.device.name),
+        CLI_TEXT("consumer", "NAME", "only connections from this device, platform or user; also an address",
+                 &job.consumer.name),
         CLI_TEXT("since", "TIME", "only records since this time", &since),
         CLI_FLAG("here", "only the records of this gateway", &job.here),
         CLI_FLAG("follow", "print new records as they are written, until Ctrl-C", &job.follow),

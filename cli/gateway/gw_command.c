@@ -150,6 +150,34 @@ void gw_command_note_empty(const char *group)
     fprintf(stderr, "cmxsafe: note: no device is in the group '%s' yet\n", group);
 }
 
+bool gw_command_machine_has(const struct gw_consumer *c)
+{
+    char path[GW_PATH_MAX];
+
+    if (strcmp(c->kind, "cgroup") != 0)
+        return gw_party_is_known(c);
+    snprintf(path, sizeof path, "%s/%s", gw_cgroup_root(), c->name);
+    return access(path, F_OK) == 0;
+}
+
+cmx_err gw_command_find_party(struct gw *g, const char *name, struct gw_party *p, struct cmx_why *e)
+{
+    struct gw_consumer c = {0};
+    int64_t id;
+    cmx_err err = gw_party_find(&g->registry, &g->fleet, name, p, e);
+
+    if (err)
+        return err;
+    snprintf(c.kind, sizeof c.kind, "%s", p->kind);
+    snprintf(c.name, sizeof c.name, "%s", p->name);
+    if (gw_command_machine_has(&c))
+        return CMX_OK;
+    err = gw_consumer_id(&g->registry, &c, &id, e);
+    return err == CMX_ENOENT
+               ? cmx_why_fail(e, err, "neither the registry nor this machine has a %s '%.80s'", c.kind, c.name)
+               : err;
+}
+
 void gw_command_identity(struct gw *g, const struct gw_consumer *c, char out[GW_ADDRESS_MAX])
 {
     out[0] = '\0';

@@ -84,6 +84,13 @@ CMX_MUST_USE cmx_err gw_command_count_group(struct gw *g, const char *group, siz
  * join the group later. */
 void gw_command_note_empty(const char *group);
 
+/* False if c is a user, group or unit that this machine does not have. */
+bool gw_command_machine_has(const struct gw_consumer *c);
+struct gw_party;
+/* Like gw_party_find, for a name that must exist. CMX_ENOENT: neither the registry nor this machine has it, so it is
+ * probably a typing error. gw_party_find also accepts users, groups and units of other machines. */
+CMX_MUST_USE cmx_err gw_command_find_party(struct gw *g, const char *name, struct gw_party *p, struct cmx_why *e);
+
 /* ---- output ---- */
 
 /* Writes the identity of a consumer; "": it has none, as in a small deployment or in --user mode. */

@@ -34,6 +34,8 @@ int gw_cmd_export(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &x.status) || gw_read_begin(&x))
         return x.status;
+    if (group && gw_device_check_group(&x.g.registry, group, &x.e))
+        return gw_read_finish(&x, true);
     printf("name,key,ports,direct,address,group\n");
     return gw_read_finish(&x, gw_device_each(&x.g.registry, group, put_device, &x, &x.e));
 }

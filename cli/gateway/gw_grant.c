@@ -1,6 +1,5 @@
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "cli/gateway/gw_command.h"
 #include "cmxsafe/core/text.h"
@@ -93,19 +92,11 @@ static int list(const struct gw_common *c)
     return gw_read_finish(&x, gw_grant_record_each(&x.g.registry, print_grant, &job, &x.e));
 }
 
-static bool unit_exists(const struct gw_consumer *c)
-{
-    char path[GW_PATH_MAX];
-
-    snprintf(path, sizeof path, "%s/%s", gw_cgroup_root(), c->name);
-    return access(path, F_OK) == 0;
-}
-
 /* Prints a note if the machine does not know the name. The name may be a typing error. But the grant is valid, because
  * the account or the unit's cgroup may be created later. */
 static void note_unknown_name(const struct gw_consumer *c)
 {
-    if (strcmp(c->kind, "cgroup") == 0 ? unit_exists(c) : gw_party_is_known(c))
+    if (gw_command_machine_has(c))
         return;
     fprintf(stderr,
             "cmxsafe: note: this machine has no %s '%s'; check the name, and run 'cmxsafe gateway net rules' once it "

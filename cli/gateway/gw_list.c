@@ -68,7 +68,9 @@ int gw_cmd_list(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &x.status) || gw_read_begin(&x))
         return x.status;
-    err = gw_nodes_read(&x.g.registry, &x.g.fleet, &nodes, &x.e);
+    err = group ? gw_device_check_group(&x.g.registry, group, &x.e) : CMX_OK;
+    if (!err)
+        err = gw_nodes_read(&x.g.registry, &x.g.fleet, &nodes, &x.e);
     if (err)
         return gw_read_finish(&x, err);
     job.alone = !nodes.own;

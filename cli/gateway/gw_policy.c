@@ -120,12 +120,14 @@ static int policy_remove(int argc, char **argv)
         "cmxsafe gateway policy remove", "DEVICE|@GROUP",
         "Removes a policy. Its devices then need no evidence, unless they have another policy.", 1, 1, options);
     struct gw_policy p = {0};
+    size_t devices;
     bool failed;
 
     if (cli_parse(&line, argc, argv, &x.status) || gw_change_begin(&x))
         return x.status;
     failed = read_target(&x.g, line.operand[0], &p, &x.e) ||
-             gw_policy_remove(&x.g.registry, p.target, p.is_device, &x.outcome, &x.e);
+             gw_policy_remove(&x.g.registry, p.target, p.is_device, &x.outcome, &x.e) ||
+             (x.outcome == GW_UNCHANGED && count_devices(&x.g, line.operand[0], &p, &devices, &x.e));
     return gw_change_report(&x, failed, "%s: has no policy (%s)", line.operand[0], gw_outcome_text(x.outcome));
 }
 

@@ -64,9 +64,9 @@ cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_
     int64_t ids[CLI_OPERANDS_MAX]; /* the devices selected so far; a device that is named twice is selected once */
     size_t n = 0;
     struct gw_device d;
-    cmx_err err = CMX_OK;
+    cmx_err err = s->group ? gw_device_check_group(&g->registry, s->group, e) : CMX_OK;
 
-    if (s->all || s->group)
+    if (!err && (s->all || s->group))
         return gw_device_each(&g->registry, s->group, fn, arg, e);
     for (size_t i = 0; !err && i < s->n_names; i++) {
         err = gw_device_get(&g->registry, s->names[i], &d, e);
@@ -112,6 +112,8 @@ static const char *start(struct run *r, struct one *x)
     argv[3] = url;
     if (r->job->record)
         argv[n++] = (char *)(uintptr_t) "--json"; /* the verdict is read from the JSON */
+    if (r->job->common.dry_run)
+        argv[n++] = (char *)(uintptr_t) "--dry-run";
     for (size_t i = 0; r->job->arguments && r->job->arguments[i]; i++) {
         if (i == ARGUMENTS_MAX || expand(text[i], r->job->arguments[i], &x->device))
             return "there are too many arguments after --, or one is too long";
@@ -167,29 +169,44 @@ static void record(struct run *r, const struct one *x, const char *verdict, cons
     }
 }
 
+static void print_outcome(const struct run *r, const struct one *x, const char *detail)
+{
+    const bool good = x->state == DEVICE_SUCCEEDED;
+    const bool dry = r->job->common.dry_run;
+    struct gw_json json;
+
+    if (r->job->common.json) {
+        gw_json_begin_stdout(&json);
+        cmx_json_str(&json.j, "name", x->device.name);
+        if (dry)
+            cmx_json_bool(&json.j, "dry_run", true);
+        if (!dry || !good) {
+            cmx_json_str(&json.j, "outcome", good ? "ok" : "failed");
+            cmx_json_str(&json.j, "detail", detail);
+        }
+        gw_json_end_stdout(&json);
+    } else if (dry && good) {
+        printf("would %s %s\n", r->job->command, x->device.name);
+    } else {
+        printf("%-7s %-24s %s\n", good ? "ok" : "failed", x->device.name, detail);
+    }
+    fflush(stdout);
+}
+
 static void ended(struct run *r, struct one *x, int exit_status, const char *problem)
 {
     bool good = exit_status == 0;
     const char *verdict;
     char detail[OUTPUT_MAX];
-    struct gw_json json;
 
     x->state = good ? DEVICE_SUCCEEDED : DEVICE_FAILED;
     r->done++;
     r->failed += !good;
     verdict = read_outcome(r, x, exit_status, problem, detail);
-    record(r, x, verdict, detail);
+    if (!r->job->common.dry_run)
+        record(r, x, verdict, detail);
     gw_child_close(&x->child);
-    if (r->job->common.json) {
-        gw_json_begin_stdout(&json);
-        cmx_json_str(&json.j, "name", x->device.name);
-        cmx_json_str(&json.j, "outcome", good ? "ok" : "failed");
-        cmx_json_str(&json.j, "detail", detail);
-        gw_json_end_stdout(&json);
-    } else {
-        printf("%-7s %-24s %s\n", good ? "ok" : "failed", x->device.name, detail);
-    }
-    fflush(stdout);
+    print_outcome(r, x, detail);
 }
 
 static void wait_one(struct run *r)
@@ -205,16 +222,6 @@ static void wait_one(struct run *r)
         }
 }
 
-static void print_dry_json(const struct one *x)
-{
-    struct gw_json json;
-
-    gw_json_begin_stdout(&json);
-    cmx_json_str(&json.j, "name", x->device.name);
-    cmx_json_bool(&json.j, "dry_run", true);
-    gw_json_end_stdout(&json);
-}
-
 static void roll(struct run *r)
 {
     const char *problem;
@@ -224,13 +231,6 @@ static void roll(struct run *r)
             wait_one(r);
         if (gw_pace_must_stop(&r->job->pace, r->done, r->failed))
             break;
-        if (r->job->common.dry_run) {
-            if (r->job->common.json)
-                print_dry_json(x);
-            else
-                printf("would %s %s\n", r->job->command, x->device.name);
-            continue;
-        }
         problem = start(r, x);
         if (problem)
             ended(r, x, CLI_FAILED, problem);
@@ -257,7 +257,7 @@ static int summarize(const struct run *r)
     size_t untouched = r->n - r->done;
 
     if (r->job->common.dry_run)
-        return CLI_OK;
+        return r->failed || untouched ? CLI_FAILED : CLI_OK;
     if (r->job->common.json)
         print_summary_json(r, untouched);
     else
@@ -384,6 +384,9 @@ int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *abo
         return status;
     if (strcmp(job->command, "update") == 0 && (!line.rest || !line.rest[0]))
         return cli_usage("cmxsafe gateway update", "no image: give it after --, as in '--all -- firmware.bin'");
+    for (char **a = line.rest; a && *a; a++)
+        if (strcmp(*a, "--dry-run") == 0)
+            return cli_usage(command, "--dry-run must stand before --");
     job->arguments = line.rest;
     job->selection.names = line.operand;
     job->selection.n_names = line.n_operands;

@@ -35,14 +35,16 @@ struct gw_rollout {
 };
 
 /* Parses the command line into job, which holds the defaults, and runs the subcommand for each selected device. Prints
- * a line for each device that is done. Returns CLI_OK if every device succeeded. Two parameters are texts for --help:
- * rest names the arguments after "--", and about describes the command. */
+ * a line for each device that is done. Returns CLI_OK if every device succeeded. In a dry run, the subcommand checks
+ * its options and files for each device, and contacts none. Two parameters are texts for --help: rest names the
+ * arguments after "--", and about describes the command. */
 int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv);
 
 /* Checks that s selects devices in one way only. CLI_OK, or CLI_USAGE after it has printed the error. command: the
  * command as the user types it. */
 int gw_selection_check(const struct gw_selection *s, const char *command);
 
-/* Calls fn once for each selected device, including revoked ones. CMX_ENOENT: one of the names belongs to no device. */
+/* Calls fn once for each selected device, including revoked ones. CMX_ENOENT: one of the names belongs to no device, or
+ * no device is in the group. */
 CMX_MUST_USE cmx_err gw_rollout_select(struct gw *g, const struct gw_selection *s, gw_device_fn fn, void *arg,
                                        struct cmx_why *e);

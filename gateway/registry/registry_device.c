@@ -59,6 +59,15 @@ cmx_err gw_device_get(struct gw_registry *r, const char *name, struct gw_device 
     return err;
 }
 
+cmx_err gw_device_check_group(struct gw_registry *r, const char *group, struct cmx_why *e)
+{
+    cmx_err err = gw_sql_number(r, NULL, e, "SELECT 1 FROM device WHERE team = ?", "t", group);
+
+    return err == CMX_ENOENT
+               ? cmx_why_fail(e, err, "no device is in the group '%.80s'; see 'cmxsafe gateway list --all'", group)
+               : err;
+}
+
 cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn, void *arg, struct cmx_why *e)
 {
     struct gw_device d;

@@ -155,6 +155,21 @@ says 1 "port 81 is given twice; name each port once" enroll new --key new.pub --
 says 1 "'[fd00::5]' is not an IPv6 address; give one without brackets" enroll new --key new.pub --ports 81 --address '[fd00::5]'
 says 1 "no platform 'none'; see 'cmxsafe gateway platform'" revoke --platform none
 says 1 "the grant would end in the past, or in more than ten years; give a later or an earlier time" grant user:root cam-17:81 --until 2020-01-01
+# A name that nothing has is refused, and nothing is printed for it. A name that something had is still found in the audit trail.
+ssh-keygen -q -t ed25519 -N '' -f yard
+"$BIN/cmxsafe" gateway enroll cam-1 --key yard.pub --ports 81 --group yard >out && "$BIN/cmxsafe" gateway rename cam-1 cam-2 >out || fail "a device in a group"
+silent() { says "$@" && [ ! -s out ] || fail "$3 prints $(cat out)"; } # like says; nothing is printed on stdout
+for name in cam-99 @camras user:no-such-user cgroup:system.slice/no-such.service fd00::1; do
+    for json in "" --json; do silent 1 "no entry names '$name', and the registry does not have it" log $json $name; done
+done
+for command in list "list --json" export "attest --dry-run" "campaign start may --opaque --expect 1 --image image"; do silent 1 "no device is in the group 'camras'" $command --group camras; done
+silent 1 "no device is in the group 'camras'" update --dry-run --group camras -- --opaque image
+silent 1 "no device and no group of devices has the name 'camras'" policy remove camras
+for name in @yard yard user:root root; do "$BIN/cmxsafe" gateway log $name >out || fail "log $name is refused"; done
+"$BIN/cmxsafe" gateway revoke cam-2 >out && "$BIN/cmxsafe" gateway list --group yard >out && "$BIN/cmxsafe" gateway delete cam-2 >out || fail "a group whose only device is revoked"
+for name in cam-1 CAM-2 vms; do [ -n "$("$BIN/cmxsafe" gateway log $name)" ] || fail "log $name prints nothing"; done
+silent 1 "no device is in the group 'yard'" list --group yard
+ok "a name that nothing has is refused"
 usage() { # usage TEXT COMMAND...: expects an error in the command line with this text
     local text=$1 rc=0
     shift
@@ -230,7 +245,31 @@ for selection in "" "--all --group x" "cam-17 --all" "--group x cam-17"; do
     # shellcheck disable=SC2086
     for command in attest "update -- image" "campaign start may --image image"; do usage "give one of these: names of devices, --all, --group" gateway ${command%% --*} $selection ${command#"${command%% --*}"}; done
 done
-"$BIN/cmxsafe" gateway attest --dry-run cam-17 CAM-17 cam-18 cam-17 >out && equal "$(cat out)" $'would attest cam-17\nwould attest cam-18' || fail "a device that is named twice is attested twice: $(cat out)"
+# A dry run of a rollout checks what each command checks before it contacts the device. A small gateway needs no namespaces.
+small() { "$BIN/cmxsafe" gateway "$1" --dir "$TMP/simple" "${@:2}"; }
+small init --user --simple --host 127.0.0.1 --listen 127.0.0.1:1 >out && for n in 1 2; do ssh-keygen -q -t ed25519 -N '' -f s$n && small enroll s-$n --key s$n.pub --ports 8$n || fail "a small gateway"; done >out
+cp private_key.bin s-1.bin && cp private_key.bin s-2.bin
+good=(attest "--key {name}.bin --image image" update "--opaque image --attest-key {name}.bin")
+bad=(update missing update image update "--opaque image --attest-key missing" update "--opaque image --wait 0"
+    attest "--key missing" attest "--key private_key.bin --image missing" attest "--key private_key.bin --image image --ranges 0x10000-0x20000000"
+    attest "--key private_key.bin --evidence --manifest missing" attest "--evidence")
+for ((i = 0; i < ${#good[@]}; i += 2)); do
+    # shellcheck disable=SC2086
+    small ${good[i]} --dry-run s-1 S-1 s-2 s-1 -- ${good[i + 1]} >out && equal "$(sort out)" "would ${good[i]} s-1"$'\n'"would ${good[i]} s-2" || fail "a dry run of ${good[i]}, with a device that is named twice: $(cat out)"
+    small ${good[i]} --dry-run --json s-1 -- ${good[i + 1]} >out && equal "$(cat out)" '{"name":"s-1","dry_run":true}' || fail "a dry run of ${good[i]} with --json: $(cat out)"
+    usage "--dry-run must stand before --" gateway ${good[i]} --all -- --dry-run image
+    "$BIN/cmxsafe" ${good[i]} --dry-run --json ${good[i + 1]//\{name\}/s-1} >out && json_is '.dry_run or .outcome == "not-sent"' <out || fail "${good[i]} --dry-run: $(cat out)"
+done
+small log --json | json_is 'all(.[]; .what == "enroll")' && small show s-1 --json | json_is '.attestation.at == 0' || fail "a dry run is recorded: $(small log)"
+for ((i = 0; i < ${#bad[@]}; i += 2)); do
+    # shellcheck disable=SC2086
+    ! small ${bad[i]} --dry-run s-1 -- ${bad[i + 1]} >dry && grep -q '^failed  s-1 .*cmxsafe: ' dry || fail "a dry run accepts ${bad[*]:i:2}: $(cat dry)"
+    # shellcheck disable=SC2086
+    ! small ${bad[i]} s-1 -- ${bad[i + 1]} >real && equal "$(head -n 1 dry)" "$(head -n 1 real)" || fail "the dry run fails otherwise than ${bad[*]:i:2}: $(cat dry real)"
+done
+! small update --dry-run --json s-1 -- missing >out && json_is '.dry_run and .outcome == "failed" and (.detail | contains("missing"))' <out || fail "a failed dry run with --json: $(cat out)"
+equal "$(small log --json | jq '[.[] | select(.what == "update-failed")] | length')" 4 || fail "a failed dry run is recorded"
+ok "a dry run of a rollout refuses what the rollout would refuse at once"
 usage "--image, --ranges and --challenge can't be used with --evidence" attest --evidence --manifest manifest --image image
 says 2 "excludes --json" show cam-17 --form agent --json
 "$BIN/cmxsafe" attest --compute --challenge x --key private_key.bin --image image --json | json_is '.challenge == "x" and (.expected | length) == 64' >out || fail "attest --compute --json"

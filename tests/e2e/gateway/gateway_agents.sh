@@ -56,7 +56,7 @@ grep -q '0 ok, 1 failed, 2 untouched' "$TMP/first.out" && grep -q 'too many fail
 # The devices have no update service: each update fails, and the rollout stops at its failure limit.
 ! gw update --group agents --first 0 --parallel 1 --stop-at 50 -- "$TMP/firmware.bin" >"$TMP/update.out" 2>&1 || fail "an update without a service succeeds"
 grep -q '1 failed, 2 untouched' "$TMP/update.out" || fail "the failure limit does not stop the rollout: $(cat "$TMP/update.out")"
-gw attest --all --dry-run | grep -q 'would attest a1' || fail "dry run"
+attest_all --dry-run | grep -q 'would attest a1' || fail "dry run"
 ok "a rollout stops at its threshold"
 gw revoke a1 >/dev/null
 wait_for 10 gone a1 || fail "the revoked device is still connected"

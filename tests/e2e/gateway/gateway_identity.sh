@@ -96,7 +96,16 @@ refused() { gw access --json --consumer "$1" | jq -s . | json_is 'any(.[]; .even
 denied 1234 http://cam-18.cmx:81/ || fail "a user reaches a port without a grant"
 wait_for 10 refused user:1234 || fail "the access log has no refusal: $(gw access)"
 gw access --device CAM-18 --since 1h | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --device: $(gw access --device cam-18)"
-[ -z "$(gw access --device cam-99)" ] || fail "access of a device that does not exist"
+for name in cam-99 user:no-such-user cgroup:system.slice/no-such.service; do
+    for option in --device --consumer; do
+        status=0; gw access $option $name >"$TMP/unknown.out" 2>"$TMP/unknown.err" || status=$?
+        [ "$status" = 1 ] && [ ! -s "$TMP/unknown.out" ] && grep -q "access failed: .* '*${name#*:}'; for a device that was renamed or deleted, 'cmxsafe gateway log $name' shows" "$TMP/unknown.err" ||
+            fail "access $option $name: $status $(cat "$TMP/unknown.out" "$TMP/unknown.err")"
+    done
+done
+gw access --device "${B^^}" | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --device with an address: $(gw access --device "${B^^}")"
+for consumer in 1234 user:1234 "$(gw whois user:1234 --json | jq -r .address)"; do gw access --consumer "$consumer" | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --consumer $consumer: $(gw access)"; done
+[ -z "$(gw access --device fd00::1)" ] || fail "access of an address that nobody has"
 gw access --json | jq -s . | json_is 'length > 0 and all(.[]; .event != "start")' && prints_no '  start ' gw access || fail "access shows the start of the gateway: $(gw access)"
 wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not print a refusal: $(cat "$TMP/followed")"
 stop "$FOLLOW"

@@ -132,7 +132,7 @@ for dry in "revoke cam-19" "rename cam-19 cam-20" "rotate cam-19 --key $TMP/p2.p
     [[ $dry == enroll* ]] && dry=${dry% --form agent}
     gw $dry --dry-run --json | json_is '.outcome and .dry_run' >/dev/null || fail "--dry-run --json: $dry"
 done
-gw init --dry-run --json | json_is .dry_run >/dev/null && gw update cam-19 --dry-run --json -- x | json_is .dry_run >/dev/null || fail "--dry-run --json"
+gw init --dry-run --json | json_is .dry_run >/dev/null && gw update cam-19 --dry-run --json -- --opaque "$TMP/p2.pub" | json_is .dry_run >/dev/null || fail "--dry-run --json"
 [ "$(gw list --json | jq -r '[.[].name] | join(" ")')" = cam-19 ] || fail "a dry run changed something: $(gw list)"
 gw grant --remove user:1234 nobody 2>&1 | grep -q "no device .nobody." || fail "removing a grant that does not exist succeeds"
 gw log cam-17 >"$TMP/log.out" && grep -q ' enroll  *cam-17  *SHA256:' "$TMP/log.out" && grep -q ' grant  *user:1234  *cam-17:81$' "$TMP/log.out" &&
