@@ -70,6 +70,7 @@ cmx_err gw_enroll_get_key(struct gw_registry *r, const char *name, struct gw_key
 struct enroll_job {
     struct gw_change x;
     const char *key, *hwkey, *attest_key, *form;
+    bool derived; /* the device's SSH key is derived from its hardware key */
     uint64_t attest_port;
     struct gw_enroll_fields fields;
 };
@@ -95,15 +96,15 @@ static void print_result(const struct enroll_job *job, const struct gw_device *d
     printf("# %s: %s%s, reachable as %s%s%s\n", d->name, gw_outcome_text(job->x.outcome),
            gw_command_dry_run(&job->x.common), host, d->address[0] ? ", address " : "", d->address);
     if (job->form) {
-        gw_snippet(stdout, g, d, job->form, job->hwkey != NULL);
+        gw_snippet(stdout, g, d, job->form, job->derived);
         return;
     }
     printf("\n");
-    gw_snippet(stdout, g, d, "agent", job->hwkey != NULL);
+    gw_snippet(stdout, g, d, "agent", job->derived);
     printf("\n");
-    gw_snippet(stdout, g, d, "settings", job->hwkey != NULL);
+    gw_snippet(stdout, g, d, "settings", job->derived);
     printf("\n");
-    gw_snippet(stdout, g, d, "kconfig", job->hwkey != NULL);
+    gw_snippet(stdout, g, d, "kconfig", job->derived);
 }
 
 static cmx_err read_attest_key(const char *path, struct cmx_attest_key *k, struct cmx_why *e)
@@ -123,23 +124,12 @@ static cmx_err store_attest_key(struct enroll_job *job)
 {
     struct cmx_why *e = &job->x.e;
     struct cmx_attest_key k;
-    char text[CMX_ATTEST_KEY_LINE_MAX];
-    const char *line = "";
-    struct cmx_buf b;
-    gw_outcome changed = GW_UNCHANGED;
     cmx_err err;
 
     if (!job->attest_key && !job->hwkey)
         return CMX_OK;
     err = job->attest_key ? read_attest_key(job->attest_key, &k, e) : gw_hwkey_attest(&k, job->hwkey, e);
-    cmx_buf_init(&b, text, sizeof text);
-    if (!err && (cmx_attest_key_print(&k, &b) || cmx_buf_cstr(&b, &line)))
-        err = cmx_why_fail(e, CMX_EINTERNAL, "the attestation key can't be printed");
-    if (!err)
-        err = gw_evidence_key_set(&job->x.g.registry, job->fields.name, line, &changed, e);
-    if (!err && job->x.outcome == GW_UNCHANGED)
-        job->x.outcome = changed;
-    return err;
+    return err ? err : gw_hwkey_store_attest(&job->x.g.registry, job->fields.name, &k, &job->x.outcome, e);
 }
 
 static cmx_err store_attest_port(struct enroll_job *job)
@@ -176,14 +166,16 @@ static int run(struct enroll_job *job)
     struct gw_change *x = &job->x;
     struct gw_device d;
     struct gw_key k;
+    bool failed;
     int status = gw_change_begin(x);
 
     if (status)
         return status;
-    status = gw_change_finish(
-        x, read_key(job, &k) || gw_enroll_fields(&x->g, &job->fields, &k, &d, &x->outcome, &x->e) ||
-               store_attest_key(job) || store_attest_port(job) ||
-               ((job->fields.address || job->fields.mac) && gw_command_check_identities(&x->g, NULL, &x->e)));
+    failed = read_key(job, &k) || gw_enroll_fields(&x->g, &job->fields, &k, &d, &x->outcome, &x->e) ||
+             store_attest_key(job) || store_attest_port(job) ||
+             ((job->fields.address || job->fields.mac) && gw_command_check_identities(&x->g, NULL, &x->e));
+    job->derived = !failed && gw_hwkey_is_derived(&x->g.registry, &d);
+    status = gw_change_finish(x, failed);
     if (!status)
         print_result(job, &d);
     return status;

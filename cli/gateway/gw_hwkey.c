@@ -1,4 +1,7 @@
 #include "cli/gateway/gw_hwkey.h"
+
+#include <string.h>
+
 #include "cli/common/key_file.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/identity/identity.h"
@@ -38,4 +41,31 @@ cmx_err gw_hwkey_attest(struct cmx_attest_key *out, const char *path, struct cmx
         err = cmx_why_fail(e, CMX_EINTERNAL, "the attestation key can't be derived");
     cmx_secret_wipe(key, sizeof key);
     return err;
+}
+
+cmx_err gw_hwkey_store_attest(struct gw_registry *r, const char *device, const struct cmx_attest_key *k,
+                              gw_outcome *out, struct cmx_why *e)
+{
+    char text[CMX_ATTEST_KEY_LINE_MAX];
+    const char *line = "";
+    struct cmx_buf b;
+    gw_outcome changed = GW_UNCHANGED;
+    cmx_err err = CMX_OK;
+
+    cmx_buf_init(&b, text, sizeof text);
+    if (cmx_attest_key_print(k, &b) || cmx_buf_cstr(&b, &line))
+        err = cmx_why_fail(e, CMX_EINTERNAL, "the attestation key can't be printed");
+    if (!err)
+        err = gw_evidence_key_set(r, device, line, &changed, e);
+    if (!err && *out == GW_UNCHANGED)
+        *out = changed;
+    return err;
+}
+
+bool gw_hwkey_is_derived(struct gw_registry *r, const struct gw_device *d)
+{
+    char line[CMX_ATTEST_KEY_LINE_MAX];
+
+    return strcmp(d->key_type, CMX_IDENTITY_KEY_TYPE) == 0 &&
+           gw_evidence_key_get(r, d->id, line, sizeof line, NULL) == CMX_OK;
 }

@@ -2,7 +2,7 @@
 
 static const char about[] =
     "Replaces a device's key. Its name, address, ports and grants stay. Sessions under the old key end at "
-    "once, and that key can't be used again.";
+    "once, and that key can't be used again. --hwkey also replaces its attestation key.";
 
 int gw_cmd_rotate(int argc, char **argv)
 {
@@ -15,6 +15,7 @@ int gw_cmd_rotate(int argc, char **argv)
         CLI_TEXT("hwkey", "FILE", "the new hardware key (private_key.bin)", &hwkey),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway rotate", "NAME", about, 1, 1, options);
+    struct cmx_attest_key attest;
     struct gw_key k;
     bool failed;
 
@@ -25,7 +26,9 @@ int gw_cmd_rotate(int argc, char **argv)
     if (gw_change_begin(&x))
         return x.status;
     failed = (hwkey ? gw_hwkey_login(&k, hwkey, &x.e) : gw_key_read(&k, key, &x.e)) ||
-             gw_device_rotate(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e);
+             gw_device_rotate(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e) ||
+             (hwkey && (gw_hwkey_attest(&attest, hwkey, &x.e) ||
+                        gw_hwkey_store_attest(&x.g.registry, line.operand[0], &attest, &x.outcome, &x.e)));
     return gw_change_report(&x, failed, "%s: key %s", line.operand[0],
                             x.outcome == GW_UNCHANGED ? "unchanged" : k.fingerprint);
 }

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "cli/gateway/gw_hwkey.h"
 #include "cli/gateway/gw_install.h"
 #include "gateway/render/gw_snippet.h"
 
@@ -142,7 +143,7 @@ int gw_cmd_show(int argc, char **argv)
     else
         gw_install_print(&x.g, x.common.json, NULL);
     if (line.n_operands && !err && form)
-        gw_snippet(stdout, &x.g, &d, form, false);
+        gw_snippet(stdout, &x.g, &d, form, gw_hwkey_is_derived(&x.g.registry, &d));
     else if (line.n_operands && !err)
         err = show_device(&x, &d);
     return gw_read_finish(&x, err);

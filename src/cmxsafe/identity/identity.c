@@ -6,7 +6,6 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 
-#define KEY_TYPE "ecdsa-sha2-nistp256"
 #define COMMENT_MAX 24
 
 static cmx_err derive(cmx_hmac_fn hmac, void *arg, cmx_label label, uint8_t counter, uint8_t out[CMX_SHA256_LEN])
@@ -64,7 +63,7 @@ cmx_err cmx_identity_attest_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_
 }
 
 /* The public key of RFC 5656 section 3.1: type, curve and point, each a string (RFC 4251 section 5). */
-#define PUBLIC_HEAD "\0\0\0\x13" KEY_TYPE "\0\0\0\x08nistp256\0\0\0\x41"
+#define PUBLIC_HEAD "\0\0\0\x13" CMX_IDENTITY_KEY_TYPE "\0\0\0\x08nistp256\0\0\0\x41"
 
 struct public_key {
     char head[sizeof PUBLIC_HEAD - 1];
@@ -96,7 +95,7 @@ cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out
         err = make_comment(hmac, arg, comment);
     if (err)
         return err;
-    cmx_buf_put_str(out, KEY_TYPE " ");
+    cmx_buf_put_str(out, CMX_IDENTITY_KEY_TYPE " ");
     cmx_base64_encode(out, &k, sizeof k, 0);
     err = cmx_buf_printf(out, " %s", comment);
     if (!err && fingerprint) {

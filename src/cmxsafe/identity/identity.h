@@ -15,6 +15,7 @@
 #define CMX_UEID_LEN 33              /* 0x01 (RAND) and 256 bits, RFC 9711 section 4.2.1.1 */
 #define CMX_IDENTITY_PRIVATE_MAX 512 /* size of cmx_identity_ssh_private's buffer, in bytes */
 #define CMX_IDENTITY_PUBLIC_MAX 256
+#define CMX_IDENTITY_KEY_TYPE "ecdsa-sha2-nistp256" /* of the SSH key, in OpenSSH's files */
 
 /* Derives the device's Universal Entity ID. Public. */
 CMX_MUST_USE cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_UEID_LEN]);

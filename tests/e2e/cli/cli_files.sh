@@ -148,6 +148,22 @@ says 1 "longer than" policy exempt cam-17 --why "$(printf 'x%.0s' {1..300})"
 says 1 "longer than" campaign start may --all --image image --opaque --expect "$(printf 'x%.0s' {1..300})"
 says 2 "give the reason" policy exempt cam-17
 "$BIN/cmxsafe" gateway policy exempt cam-17 --why "größere Prüfung" >out && "$BIN/cmxsafe" gateway log | grep -q "größere Prüfung" || fail "a reason in UTF-8"
+# The printed configuration of a device with a hardware key names that key as the source of its SSH key, in `show` as in `enroll`.
+openssl rand -out hw.bin 32 && openssl rand -out hw2.bin 32 && "$BIN/cmxsafe" identity public --key hw2.bin >hw2.pub || fail "hardware keys"
+forms() { # forms WANT NAME: WANT is 3 if all three forms have the SSH key derived from the hardware key, and 0 if none has
+    local form n
+    n=$(for form in agent settings kconfig; do "$BIN/cmxsafe" gateway show $2 --form $form; done | grep -cE '^\[identity\]$|^#define SSH_CLIENT_KEY_DERIVED 1$|^CONFIG_CMX_CREDENTIAL_HWKEY=y$')
+    [ "$n" = "$1" ] || fail "$n forms of $2 have a derived key, not $1"
+}
+"$BIN/cmxsafe" gateway enroll hw-1 --hwkey hw.bin --ports 81 >enrolled && forms 3 hw-1 || fail "enroll hw-1"
+for form in agent settings kconfig; do "$BIN/cmxsafe" gateway show hw-1 --form $form >out && [ "$(grep -cxFf out enrolled)" -ge "$(wc -l <out)" ] || fail "show prints another $form form than enroll"; done
+"$BIN/cmxsafe" gateway enroll hw-1 --ports 82 --form kconfig | grep -q '^CONFIG_CMX_CREDENTIAL_HWKEY=y$' || fail "a change of the ports prints another kind of key"
+attest_key_of() { sql "$CMXSAFE_GATEWAY/registry.db" "SELECT attest_key FROM device WHERE name = '$1'"; }
+"$BIN/cmxsafe" gateway rotate hw-1 --hwkey hw2.bin >out && forms 3 hw-1 && equal "$(attest_key_of hw-1)" "$(grep '^cmxsafe-attest-1' hw2.pub)" || fail "rotate --hwkey keeps the attestation key of the former hardware key: $(attest_key_of hw-1)"
+ssh-keygen -q -t ed25519 -N '' -f hw3 && "$BIN/cmxsafe" gateway rotate hw-1 --key hw3.pub >out && forms 0 hw-1
+"$BIN/cmxsafe" identity public --key private_key.bin >hw4.pub && "$BIN/cmxsafe" gateway enroll hw-4 --key hw4.pub --attest-key hw4.pub --ports 81 >out && forms 3 hw-4
+forms 0 cam-17
+ok "the configuration of a device with a hardware key"
 # A refusal of a value says what to give instead.
 ssh-keygen -q -t ed25519 -N '' -f new
 says 1 "the host 'http://h' of a direct service is neither a host name nor an address" enroll new --key new.pub --direct http://h:80
