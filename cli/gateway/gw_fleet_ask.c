@@ -13,10 +13,10 @@
 
 #include "cmxsafe/port/port.h"
 #include "gateway/render/gw_nft.h"
+#include "gateway/server/gw_control.h"
 
 #define SILENCE_MS 3000
 #define TOTAL_MS 30000
-#define ANSWER_MAX (64u << 20) /* larger than a list of all sessions */
 #define ANSWER_END "]}\n"
 
 struct asking {
@@ -102,7 +102,7 @@ static void move_on(struct asking *a, const char *question)
     n = recv(a->fd, piece, sizeof piece, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    a->too_long = n > 0 && a->f && ftell(a->f) > (long)ANSWER_MAX;
+    a->too_long = n > 0 && a->f && ftell(a->f) > (long)GW_ANSWER_MAX;
     if (n <= 0 || !a->f || a->too_long || fwrite(piece, 1, (size_t)n, a->f) != (size_t)n)
         finish(a);
     a->deadline_ms = cmx_port_now_ms() + SILENCE_MS;

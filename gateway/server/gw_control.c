@@ -26,13 +26,12 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
 
-#define ANSWER_S 30            /* a running gateway that sends nothing for this time counts as hung */
-#define ANSWER_MAX (64u << 20) /* larger than a list of all sessions */
-#define HELPER_MS 10000        /* time limit of a connection from sshd's helper, which stops waiting earlier */
-#define HELPERS_PER_SESSION 4  /* sshd runs one helper at a time; an earlier helper's connection may still be open */
-#define TELL_S 1               /* limit of the wait for a gateway that is busy or hung */
-#define SEND_MS 5000           /* the server stops sending an answer after this time */
-#define SEND_PIECE_S 1         /* limit of each wait for the client to read */
+#define ANSWER_S 30           /* a running gateway that sends nothing for this time counts as hung */
+#define HELPER_MS 10000       /* time limit of a connection from sshd's helper, which stops waiting earlier */
+#define HELPERS_PER_SESSION 4 /* sshd runs one helper at a time; an earlier helper's connection may still be open */
+#define TELL_S 1              /* limit of the wait for a gateway that is busy or hung */
+#define SEND_MS 5000          /* the server stops sending an answer after this time */
+#define SEND_PIECE_S 1        /* limit of each wait for the client to read */
 
 #define UNREAD "unread\n" /* the answer to `reload` if the registry can't be read */
 
@@ -532,7 +531,7 @@ bool gw_control_tell(const struct gw *g, const char *line)
 /* Sends a request. out: receives the answer; may be NULL. */
 static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cmx_why *e)
 {
-    char chunk[4096] = "";
+    char chunk[16384] = "";
     ssize_t n;
     ssize_t got = 0;
     size_t total = 0;
@@ -547,7 +546,7 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
         return not_running(g, e);
     sent = fd >= 0 && send_request(fd, request);
     hung = !sent && errno == EAGAIN;
-    while (sent && total < ANSWER_MAX && (n = recv(fd, chunk, sizeof chunk, 0)) != 0) {
+    while (sent && total < GW_ANSWER_MAX && (n = recv(fd, chunk, sizeof chunk, 0)) != 0) {
         if (n < 0 && errno == EINTR)
             continue;
         hung = n < 0 && errno == EAGAIN;
@@ -562,8 +561,9 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
         close(fd);
     if (hung)
         return cmx_why_fail(e, CMX_EPERM, "the running gateway does not answer; restart it");
-    if (total >= ANSWER_MAX)
-        return cmx_why_fail(e, CMX_EPERM, "the running gateway's answer has no end; restart it");
+    if (total >= GW_ANSWER_MAX)
+        return cmx_why_fail(e, CMX_EPERM, "the running gateway's answer is longer than %u MB; restart it",
+                            GW_ANSWER_MAX >> 20);
     if (got == (ssize_t)strlen(UNREAD) && memcmp(chunk, UNREAD, strlen(UNREAD)) == 0)
         return cmx_why_fail(
             e, CMX_EPERM,

@@ -3,9 +3,13 @@
 
 #include "gateway/folder/gw_folder.h"
 
+/* Limit of an answer's length in bytes: 1 KB for each of the 262,144 sessions for which the unit's LimitNOFILE is
+ * enough. A session with three listeners takes about 500 bytes. */
+#define GW_ANSWER_MAX (256u << 20)
+
 /* Sends one line. *answer receives the answer, or NULL after an error; free it with free(). If answer is NULL, the
- * answer is discarded. CMX_ECLOSED: no gateway is running. CMX_EPERM: a gateway is running but gave no complete answer;
- * it may be hung, or the caller is not root. */
+ * answer is discarded. CMX_ECLOSED: no gateway is running. CMX_EPERM: a gateway is running but gave no complete answer,
+ * or one longer than GW_ANSWER_MAX; it may be hung, or the caller is not root. */
 CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e);
 
 /* Sends one line that needs no answer. Waits for at most about a second, even for a gateway that is hung. False: it was

@@ -228,7 +228,7 @@ done
 usage "give --fleet or --prefix, not both" gateway init --user --fleet fd00::/48 --prefix fd00 --mac 02:00:00:00:00:01
 
 # The gateway's account is less privileged than the operator. A program that replaces the gateway sends the content of the
-# file `answer`; if this is "endless", its answer never ends.
+# file `answer`; if this is "endless", its answer never ends. If it is "large", the answer lists 150,000 sessions.
 mkdir -p gateway/run && python3 - gateway/run/control answer 2>fake.err <<'PY' &
 import contextlib, os, socket, sys
 listener = socket.socket(socket.AF_UNIX)
@@ -240,18 +240,24 @@ while True:
         while not s.recv(4096).endswith(b"\n"):
             pass
         data = open(sys.argv[2], "rb").read()
+        if data == b"large":
+            data = ('{"sessions":[' + ",".join(f'{{"name":"cam-{i}","key":"{"x" * 480}"}}' for i in range(150000)) + "]}\n").encode()
         s.sendall(data)
         while data == b"endless":
-            s.sendall(b" " * 65536)
+            s.sendall(b" " * (1 << 20))
 PY
 PIDS+=("$!")
 wait_for 20 test -S gateway/run/control || fail "the program does not listen: $(cat fake.err)"
 printf endless >answer
-for command in status "status --json" pending; do says 1 "answer has no end; restart it" $command; done
+for command in status "status --json" pending; do says 1 "answer is longer than 256 MB; restart it" $command; done
 for text in nonsense '{"sessions":[]' '{"sessions":[]}}' ''; do
     echo "$text" >answer
     for command in status "status --json" pending; do says 1 "its answer is malformed; restart it" $command; [ ! -s out ] || fail "a malformed answer is printed: $(cat out)"; done
 done
+printf large >answer
+"$BIN/cmxsafe" gateway status --json >large || fail "the answer of a large gateway"
+equal "$(tail -c 5 large)" '"}]}' && equal "$(grep -o '"name":"cam-' large | wc -l)" 150000 || fail "the answer of a large gateway is cut"
+rm large
 echo '{"sessions":[]}' >answer
 "$BIN/cmxsafe" gateway status --json | json_is '.sessions == []' || fail "an answer that is not malformed"
 rm gateway/run/control
