@@ -115,6 +115,14 @@ unwritten cmxsafed --check -c conf
 unwritten cmxsafed isolation --dry-run -c conf
 unwritten cmxsafe image key --key ota.pem
 unwritten cmxsafe-board keys
+for command in "init --user" list "list --json" show "show --json" "show cam-17" "show cam-17 --json" "show cam-17 --form agent" export hosts "grant --json" platform "platform --json" \
+    krl "krl --json" "policy list --json" "policy show --json" log "log --json" metrics "whois cam-17" "whois cam-17 --json" nodes "nodes --json" doctor "doctor --json" "image key" "image list --json" \
+    "campaign list --json" "enroll cam-17 --ports 81" "enroll cam-17 --ports 81 --json" "rename cam-17 cam-17" "grant user:root cam-17:81" "grant --remove user:root cam-17:81" "leave --help"; do
+    # shellcheck disable=SC2086
+    unwritten cmxsafe gateway $command
+done
+unwritten cmxsafe identity public --key private_key.bin
+unwritten cmxsafe attest --compute --challenge x --key private_key.bin --image key
 ok "output that cannot be written is a failure"
 
 # ---- the gateway's folder, and texts that the registry stores ----
