@@ -23,11 +23,9 @@
 static const char about[] =
     "Prints connections to devices' services (source, target, begin, end, bytes) and refused connections, from all "
     "gateways of\nthe fleet; with --here only from this one. "
-    "A connection is printed when it closes; with --follow also when it opens. --since takes a time such as "
-    "2026-11-22\n"
+    "A connection is printed when it closes; with --follow also when it opens. --since takes a time such as 2026-11-22 "
     "or '2026-11-22 13:05:29', or a length of time before now: 30m, 12h, 7d. The log has addresses, not names: find "
-    "the "
-    "connections of a renamed device by its new name, and those of a deleted one by its address.";
+    "the connections of a renamed device by its new name, and those of a deleted one by its address.";
 
 #define OTHERS_MAX 64
 #define OTHERS_MS 10000
