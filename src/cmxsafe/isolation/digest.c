@@ -6,7 +6,7 @@
 
 static const char domain[] = CMX_DOMAIN_POLICY;
 
-/* A hash to which nothing more is added after an error. The code below therefore need not check each call. */
+/* A hash that ignores input after an error, so that the code below need not check each call. */
 struct digest {
     struct cmx_sha256 sha;
     cmx_err err;

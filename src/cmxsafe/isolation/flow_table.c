@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-/* The largest window without scaling, in bytes. A segment that is not a reset passes even if it ends before the left
- * edge of the window, by at most TCP_BACK << scale bytes: the peer retransmits until our acknowledgement arrives. TCP
- * does not use the data of such a segment, and acknowledges again (RFC 9293 section 3.10.7.4). */
+/* The largest window without scaling, in bytes. A segment that is not a reset passes even if it ends up to TCP_BACK <<
+ * scale bytes before the left edge of the window: the peer retransmits until our acknowledgement arrives. TCP does not
+ * use the data of such a segment, and acknowledges again (RFC 9293 section 3.10.7.4). */
 #define TCP_BACK 65535u
 /* A device never has more unacknowledged bytes than this. A segment that acknowledges a byte further back comes from an
  * attacker who guesses numbers. */
@@ -125,7 +125,7 @@ cmx_reason cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p)
 {
     const uint32_t kind = p->tcp_flags;
 
-    f->local.ip = p->src.ip; /* the address is not known before the first segment */
+    f->local.ip = p->src.ip; /* our address is not known before our first segment */
     if (kind & CMX_TCP_SYN) {
         if (kind != CMX_TCP_SYN || f->closing || f->state == CMX_TCP_UP)
             return CMX_REASON_TCP_STATE;

@@ -18,7 +18,7 @@ struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *
 /* True if a session with this peer is open or closing. Slow; used for ARP and neighbour discovery only. */
 bool cmx_flow_has_peer(const struct cmx_isolation *iso, const struct cmx_ip *peer, uint32_t now_s);
 
-/* Judge a TCP segment that the device sends (out) or receives (in) in the session f. Return CMX_REASON_SESSION if it
+/* Judge a TCP segment that the device sends (out) or receives (in) in the session of f. Return CMX_REASON_SESSION if it
  * passes, otherwise CMX_REASON_TCP_STATE. */
 cmx_reason cmx_flow_tcp_out(struct cmx_flow *f, const struct cmx_packet *p);
 cmx_reason cmx_flow_tcp_in(struct cmx_flow *f, const struct cmx_packet *p);

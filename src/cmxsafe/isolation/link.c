@@ -32,8 +32,8 @@ static struct cmx_neighbour *find(const struct cmx_question *q, const struct cmx
     return cmx_neighbour_find(q->iso->neighbours, CMX_ISO_NEIGHBOURS_MAX, q->iface->index, ip);
 }
 
-/* Returns the interface's entry for ip. If there is none, makes one: in an unused entry or, if all are in use, in the
- * one that expires first. */
+/* Returns the interface's entry for ip. If there is none, takes an unused entry or, if all are in use, the one that
+ * expires first. */
 static struct cmx_neighbour *enter(struct cmx_neighbour *list, size_t n, uint8_t iface, const struct cmx_ip *ip)
 {
     struct cmx_neighbour *place = cmx_neighbour_find(list, n, iface, ip), *o;
@@ -64,8 +64,8 @@ void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip)
     n->expires = q->now_s + CMX_ISO_NEIGHBOUR_S;
 }
 
-/* Handles an answer that states mac as the hardware address of ip. If we requested that address, stores mac and returns
- * true. closes: later answers to the same request are refused. */
+/* Handles an answer that states mac as the hardware address of ip. If our request for ip has not expired, stores mac
+ * and returns true. closes: later answers to this request are refused. */
 static bool take_answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6], bool closes)
 {
     struct cmx_neighbour *n = find(q, ip);
@@ -96,7 +96,7 @@ static bool is_known_mac(const struct cmx_question *q, const uint8_t mac[6])
            has_answered(q->iso->routers, CMX_ISO_ROUTERS_MAX, q, mac);
 }
 
-/* Returns `passes` if the sender of this packet may request one of our addresses, otherwise the reason for the refusal.
+/* Returns `passes` if the sender of this packet may resolve one of our addresses, otherwise the reason for the refusal.
  * mac is the sender's hardware address, NULL if the link has none. The stack also learns a neighbour's hardware address
  * from its requests, so a request passes only from the hardware address that answered us before. */
 static cmx_reason asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_reason passes)
@@ -108,8 +108,7 @@ static cmx_reason asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_
     if (mac && n && n->state == CMX_NEIGHBOUR_ANSWERED && !cmx_packet_mac_equal(n->mac, mac))
         return CMX_REASON_WRONG_SERVER;
     /* A peer may also send requests from its link-local address; the hardware address then identifies the peer. After
-     * our DHCPv6 request any DHCPv6 server may request our address, because it must resolve the address before it can
-     * answer. */
+     * our DHCPv6 request any DHCPv6 server may resolve our address, because it must do so before it can answer. */
     if (mac && link_local && (is_known_mac(q, mac) || take_answer(q, &cmx_link_dhcp6_servers.ip, mac, false)))
         return passes;
     if (!cmx_question_is_peer(q, from))
@@ -117,7 +116,8 @@ static cmx_reason asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_
     return !mac || (n && n->state == CMX_NEIGHBOUR_ANSWERED) ? passes : CMX_REASON_UNASKED;
 }
 
-/* Judges our own request for an address. We may request a peer's address, and our own address to detect a duplicate. */
+/* Judges our request for the hardware address of target, which must be a peer, or our own address (to detect a
+ * duplicate). */
 static cmx_reason we_ask(const struct cmx_question *q, const struct cmx_ip *target, cmx_reason passes)
 {
     if (cmx_iface_owns(q->iface, target))
@@ -188,7 +188,7 @@ static bool nd_options(const struct cmx_packet *p, uint32_t at, uint8_t type, co
     return !*mac || type != ND_OPTION_SOURCE_LINK || is_sender(p, *mac);
 }
 
-/* Returns the entry of this packet's sender if it is a router within its lifetime, otherwise NULL. */
+/* Returns the entry of this packet's sender if it is a stored router whose lifetime has not ended, otherwise NULL. */
 static struct cmx_neighbour *known_router(const struct cmx_question *q)
 {
     struct cmx_neighbour *r = cmx_question_router(q, &q->p->src.ip);
@@ -261,7 +261,7 @@ static cmx_reason advert_in(const struct cmx_question *q, const struct cmx_ip *t
     if (cmx_ip_is_multicast(target) || (cmx_ip_is_multicast(&p->dst.ip) && solicited) ||
         !nd_options(p, ND_MIN, ND_OPTION_TARGET_LINK, &mac))
         return CMX_REASON_FORM;
-    if (cmx_iface_owns(q->iface, target)) /* another host has our address */
+    if (cmx_iface_owns(q->iface, target)) /* another host has our address: the stack must notice */
         return CMX_REASON_ND;
     if (!mac)
         mac = p->eth ? p->eth + 6 : q->iface->mac;

@@ -13,7 +13,7 @@ cmx_reason cmx_link_icmp6(const struct cmx_question *q); /* neighbour discovery 
 void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip);
 
 /* ff02::1:2, the destination of DHCPv6 requests. After such a request the policy stores this address as a requested
- * neighbour, so that a server's request for our address passes. */
+ * neighbour, so that a server can resolve our address. */
 extern const union cmx_known_ip {
     uint8_t bytes[CMX_IPV6_LEN];
     struct cmx_ip ip;

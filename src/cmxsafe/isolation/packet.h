@@ -62,7 +62,7 @@ struct cmx_packet {
     const uint8_t *l4; /* ARP: the ARP packet; otherwise the transport header */
     uint32_t l4_len;   /* length according to the IP header, without Ethernet padding */
     uint32_t l4_have;  /* how many of these l4_len bytes are contiguous at l4 */
-    uint32_t payload;  /* TCP, UDP: bytes after their header */
+    uint32_t payload;  /* TCP, UDP: bytes after the header */
 };
 
 /* An iterator over the options of TCP, IPv6 and DHCP. Each consists of a code, a length and data. */

@@ -151,7 +151,7 @@ static cmx_reason decide_loopback(const struct cmx_question *q)
         f = flow_of(q, false);
     if (!f || f->kind == CMX_FLOW_SESSION)
         return decide_listener(q);
-    if (f->closing && opens(p)) /* another task may use the port by now */
+    if (f->closing && opens(p)) /* the port may belong to another task by now */
         return CMX_REASON_TCP_STATE;
     return f->kind == CMX_FLOW_CLAIM ? CMX_REASON_DIRECT : CMX_REASON_RELAY;
 }

@@ -1,7 +1,7 @@
 /* policy.h - decides whether a packet may pass: inbound, outbound or on loopback. The default is to deny. Decides from
- * the packet's bytes, the interface, the given time and the device's outstanding requests. Does no I/O, and uses no
- * clock, lock or allocation. The caller serialises the calls (the filter holds one short lock); they may come from the
- * network stack's own thread.
+ * the packet's bytes, the interface, the time that the caller gives, the open sockets and the outstanding requests.
+ * Does no I/O, and uses no clock, lock or allocation. The caller serialises the calls (the filter holds its lock); they
+ * may come from the network stack's own thread.
  *
  * now_s: seconds on a clock that never goes back, such as cmx_port_now_ms() / 1000.
  *
@@ -33,9 +33,10 @@ CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct 
 /* Replaces the configuration and keeps the state. CMX_EINVAL: as for cmx_isolation_init; nothing has changed. */
 CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const struct cmx_iso_config *config);
 
-/* Records that the engine is about to connect or listen with this local address and port. The address is :: or 0.0.0.0
- * if it is not known yet; the socket's first packet then fixes it. peer: NULL for a listener. CMX_EPERM: the
- * configuration has no gateway or context for such a socket. CMX_ENOSPC: no flow is free. */
+/* Records that the engine, or a permitted task (CMX_FLOW_CLAIM), is about to connect or listen with this local address
+ * and port. The address is :: or 0.0.0.0 if it is not known yet; the socket's first packet then fixes it. peer: NULL
+ * for a listener. CMX_EPERM: the configuration has no gateway or context for such a socket. CMX_ENOSPC: no flow is
+ * free. */
 CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind,
                                                const struct cmx_end *local, const struct cmx_end *peer, uint32_t now_s);
 
@@ -56,7 +57,7 @@ void cmx_isolation_resolving(struct cmx_isolation *iso, bool begins);
 struct cmx_decision cmx_isolation_check(struct cmx_isolation *iso, const struct cmx_iface *iface, cmx_direction dir,
                                         const struct cmx_frame *frame, uint32_t now_s);
 
-/* Returns the direct or reverse context with this address and port, or NULL. */
+/* Returns the context with this direction, address and port, or NULL. */
 const struct cmx_iso_context *cmx_isolation_context(const struct cmx_isolation *iso, bool direct,
                                                     const struct cmx_end *place);
 

@@ -28,7 +28,7 @@
 
 /* Times are in whole seconds: a 32-bit time in milliseconds would wrap, and then make an old request valid again. */
 #define CMX_ISO_REQUEST_S 15u  /* a request expires after this long */
-#define CMX_ISO_NEIGHBOUR_S 5u /* a request of ARP or neighbour discovery expires after this long */
+#define CMX_ISO_NEIGHBOUR_S 5u /* an ARP request or neighbour solicitation expires after this long */
 #define CMX_ISO_CLOSING_S 30u  /* the FIN exchange of a closed socket passes for this long */
 #define CMX_ISO_PORT_DNS 53
 #define CMX_ISO_PORT_SNTP 123
@@ -56,11 +56,10 @@ struct cmx_iso_config {
     bool dhcp4, dhcp6, ipv6; /* false: the protocol never passes */
     size_t n_gateways, n_resolvers, n_time_servers, n_contexts;
 
-    /* Names that may be looked up at any time, spelled as the device's DNS queries contain them. Borrowed for the life
-     * of the policy. NULL: unused. */
+    /* Names that may be looked up at any time, spelled as in the device's DNS queries. Borrowed for the life of the
+     * policy. NULL: unused. */
     const char *time_names[CMX_ISO_TIME_NAMES_MAX];
-    uint16_t control_ports[CMX_ISO_CONTROL_MAX]; /* loopback UDP ports on 127.0.0.1, for a server's wake-up socket; 0:
-                                                    unused */
+    uint16_t control_ports[CMX_ISO_CONTROL_MAX]; /* loopback UDP ports of servers' wake-up sockets; 0: unused */
 
     struct cmx_iso_gateway gateways[CMX_ISO_GATEWAYS_MAX];
     struct cmx_ip resolvers[CMX_ISO_ADDRESSES_MAX]; /* if n_resolvers is 0, the interface's resolvers are used */
@@ -105,8 +104,8 @@ struct cmx_request {
 
 typedef enum { CMX_NEIGHBOUR_FREE, CMX_NEIGHBOUR_ASKED, CMX_NEIGHBOUR_ANSWERED } cmx_neighbour_state;
 
-/* A neighbour whose hardware address we requested, with the address from its answer; or a router, with the hardware
- * address from which its advertisement came. */
+/* A neighbour whose hardware address we requested, or a router. mac: the hardware address from the neighbour's answer,
+ * or the one that sent the router's advertisement; valid in the state ANSWERED. */
 struct cmx_neighbour {
     struct cmx_ip ip;
     uint32_t expires; /* end of the request, or of the router's lifetime */

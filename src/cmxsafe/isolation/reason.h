@@ -24,10 +24,10 @@ typedef enum {
     CMX_REASON_NOT_FOR_US,
     /* Denied because of the policy's state: */
     CMX_REASON_NO_FLOW,      /* TCP outside any live session or relay, or loopback UDP without a declared port */
-    CMX_REASON_TCP_STATE,    /* TCP of a known session or relay that the connection's state or window does not allow */
+    CMX_REASON_TCP_STATE,    /* a TCP segment that the state or window of its session or relay does not allow */
     CMX_REASON_UNASKED,      /* an answer without a request */
     CMX_REASON_NOT_PEER,     /* a host that the device does not need, or a task that the direct context does not name */
-    CMX_REASON_WRONG_SERVER, /* a server or router other than the one that answered first */
+    CMX_REASON_WRONG_SERVER, /* a server, router or hardware address other than the one in use */
     CMX_REASON_FORM,         /* a permitted protocol in a form that is not permitted */
     CMX_REASON_NAME,     /* a look-up of a name that is not permitted (now or ever), or of a type other than A, AAAA */
     CMX_REASON_ICMP,     /* an ICMP message that no rule allows */

@@ -91,7 +91,7 @@ static struct cmx_request *outstanding(const struct cmx_question *q, const struc
 
 /* ---- DHCP, RFC 2131 ---- */
 
-/* Returns the value of the option if it has that size, otherwise NULL. */
+/* Returns the value of the option `code` if the value has `size` bytes, otherwise NULL. */
 static const uint8_t *dhcp_option(const struct cmx_packet *p, uint8_t code, uint8_t size)
 {
     struct cmx_options o = {
