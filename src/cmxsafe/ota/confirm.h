@@ -15,8 +15,8 @@ struct cmx_confirm_facts {
 
 typedef enum { CMX_CONFIRM_WAIT = 0, CMX_CONFIRM_NOW, CMX_CONFIRM_ROLLBACK } cmx_confirm_decision;
 
-/* Decides the trial of an image. trial_ms: how long it has lasted; deadline_ms: how long it may last, 0 for
- * CMX_CONFIRM_DEADLINE_MS. */
+/* Decides whether to confirm the image on trial, roll it back or wait. trial_ms: how long the trial has lasted;
+ * deadline_ms: how long it may last, 0 for CMX_CONFIRM_DEADLINE_MS. */
 cmx_confirm_decision cmx_confirm_decide(uint32_t trial_ms, uint32_t deadline_ms, const struct cmx_confirm_facts *facts);
 
 /* Returns which condition was not met when cmx_confirm_decide returned ROLLBACK: a static text of at most 20

@@ -1,6 +1,6 @@
 #include "cmxsafe/ota/crc32.h"
 
-/* The table has an entry for each 4-bit value: 64 bytes instead of 1 KB. It is fast enough, because flash is slower. */
+/* The table has an entry for each 4-bit value: 64 bytes instead of 1 KB. That is fast enough: flash is slower. */
 static const uint32_t table[] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
                                  0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
                                  0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};

@@ -2,7 +2,8 @@
  * pieces of any size; the verdict comes at the end. Stores only the first CMX_IMAGE_HEAD_LEN bytes. Pure: no I/O.
  *
  * Format: ESP-IDF's esp_app_format.h and esp_app_desc.h (header, segments, checksum, appended SHA-256), optionally a
- * Secure Boot v2 sector, optionally our trailer (trailer.h). A Linux device uses opaque bytes and a trailer. */
+ * Secure Boot v2 sector, optionally our trailer (trailer.h). A Linux device accepts any bytes, optionally followed by
+ * our trailer. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,7 +21,7 @@
 #define CMX_IMAGE_TEXT_MAX 33 /* a descriptor's text, NUL included */
 #define CMX_IMAGE_TIME_MAX 17 /* a descriptor's time or date, NUL included */
 
-/* The two image formats: ESP-IDF's, and any bytes with a trailer. */
+/* The two image formats: ESP-IDF's, and any bytes ("opaque"). Both may end with a trailer. */
 struct cmx_image_format;
 extern const struct cmx_image_format cmx_image_opaque;
 #define CMX_IMAGE_ESP ((const struct cmx_image_format *)0)

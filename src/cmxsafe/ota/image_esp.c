@@ -256,8 +256,8 @@ static cmx_err tail(struct cmx_image *c, uint8_t first)
 }
 
 /* Checks the sector's signature block. Its format is esp_secure_boot's ets_secure_boot_sig_block_t: magic, version 2
- * (RSA) or 3 (ECDSA), ..., CRC-32 at 1196. The bootloader verifies the signature. `part` holds the block's first bytes,
- * then its CRC. */
+ * (RSA) or 3 (ECDSA), ..., CRC-32 at 1196. The bootloader verifies the signature. `part` holds the block's first four
+ * bytes and its CRC. */
 static cmx_err sector(struct cmx_image *c)
 {
     if (c->part[0] != SIGNATURE_BLOCK_MAGIC || (c->part[1] != 2 && c->part[1] != 3) || cmx_le32(c->part + 4) != c->crc)
@@ -301,8 +301,8 @@ void cmx_image_gather(struct cmx_image *c, const uint8_t *p, uint32_t n)
     c->part_len += n;
 }
 
-/* Consumes n bytes of the signature sector, beginning at offset `at`. Stores the sector's first four bytes and its CRC,
- * and computes the CRC. */
+/* Consumes the n bytes at offset `at` of the signature sector. Stores the sector's first four bytes and its CRC, and
+ * computes the CRC. */
 static void sector_bytes(struct cmx_image *c, uint32_t at, const uint8_t *p, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++, at++) {
@@ -360,7 +360,7 @@ static cmx_err step(struct cmx_image *c)
         return CMX_OK;
     case SECTOR:
         return sector(c);
-    default: /* TRAILER: the other states do not end */
+    default: /* TRAILER: in the remaining states this function is not called */
         return trailer(c);
     }
 }

@@ -10,7 +10,7 @@ struct cmx_image_format {
     cmx_err (*finish)(struct cmx_image *c); /* called before signed_sha is finished */
 };
 
-enum { CMX_IMAGE_REFUSED = -1 }; /* a state besides those of image_esp.c */
+enum { CMX_IMAGE_REFUSED = -1 }; /* the state of a refused image; image_esp.c has the other states */
 
 /* Refuses the image and returns err. why: static. */
 CMX_MUST_USE cmx_err cmx_image_refuse(struct cmx_image *c, cmx_err err, const char *why);

@@ -1,5 +1,5 @@
-/* image_opaque.c - updates that are not ESP-IDF images: any bytes and a trailer. A separate file, so that the linker
- * leaves it out of firmware, which does not use it. */
+/* image_opaque.c - updates that are not ESP-IDF images: any bytes, optionally followed by a trailer. A separate file,
+ * so that the linker leaves it out of firmware, which does not use it. */
 #include <string.h>
 
 #include "cmxsafe/ota/image_format.h"

@@ -48,7 +48,7 @@ struct cmx_ota_past {
     uint32_t received;
     bool ok;
     char from[CMX_IP_TEXT_MAX];       /* "": not known */
-    char what[CMX_OTA_PAST_WHAT_MAX]; /* the version, or the beginning of the reason for the failure */
+    char what[CMX_OTA_PAST_WHAT_MAX]; /* the version, or the reason for the failure, cut to this size */
 };
 
 /* Everything that the members point to must stay valid as long as the config. */
@@ -88,11 +88,11 @@ void cmx_ota_past_add(struct cmx_ota_service *s, const struct cmx_ota_past *p);
 
 uint16_t cmx_ota_port(const struct cmx_ota_service *s);
 
-/* Decides the trial of the running image: confirms it when the facts permit, or rolls it back and restarts the device
- * at the deadline. A step that fails is tried again after a pause. Call this function about once a second, always from
- * the same task. It blocks as long as the functions of the slots block. Returns WAIT: call again; NOW: nothing is left
- * to decide; ROLLBACK: the image was rolled back and a restart requested; call again in case the device does not
- * restart. */
+/* Ends the trial of the running image: confirms the image when the facts permit, or rolls it back and restarts the
+ * device at the deadline. A step that fails is tried again after a pause. Call this function about once a second,
+ * always from the same task. It blocks as long as the functions of the slots block. Returns WAIT: call again; NOW:
+ * nothing is left to decide; ROLLBACK: the image was rolled back and a restart requested; call again in case the device
+ * does not restart. */
 cmx_confirm_decision cmx_ota_watch(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts);
 
 /* Adds the members of GET /update's answer to the object that is open in j. Any thread. */

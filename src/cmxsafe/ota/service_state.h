@@ -31,19 +31,20 @@ struct cmx_ota_trial {
     bool confirm_failed;
     bool no_way_back;    /* there is no image to roll back to */
     uint32_t since_ms;   /* when the trial began */
-    uint32_t last_ms;    /* when the last attempt ended */
-    uint32_t pause_ms;   /* wait between the last attempt and the next one; doubles each time */
+    uint32_t last_ms;    /* when the step was last attempted */
+    uint32_t pause_ms;   /* wait before the next attempt; doubles each time */
     const char *because; /* reason for the rollback */
 };
 
 /* 32-bit times (cmx_ota_now_ms) wrap after 49 days, so only the difference between two of them has a meaning. */
 uint32_t cmx_ota_now_ms(void);
 
-/* Invariants, under lock: `upload` is not NULL in OTA_RECEIVING, OTA_INTERRUPTED and OTA_CHECKING, and NULL in all
- * other states. In OTA_RECEIVING and OTA_CHECKING only the thread of the owning request uses `upload` and the slots.
- * While an image is on trial there is no upload, and only the task that calls cmx_ota_watch uses the slots. The members
- * `received`, `total`, `crc` and `slots` are copies for the other threads. The functions `activate`, `confirm`,
- * `rollback` and `restart` may run a hook or never return, so they are called without the lock. */
+/* Invariants that hold while no thread has the lock: `upload` is not NULL in OTA_RECEIVING, OTA_INTERRUPTED and
+ * OTA_CHECKING, and NULL in all other states. In OTA_RECEIVING and OTA_CHECKING only the thread of the owning request
+ * uses `upload` and the slots. While an image is on trial there is no upload, and only the task that calls
+ * cmx_ota_watch uses the slots. The members `received`, `total`, `crc` and `slots` are copies for the other threads.
+ * The functions `activate`, `confirm`, `rollback` and `restart` may run a hook or never return, so they are called
+ * without the lock. */
 struct cmx_ota_service {
     const struct cmx_ota_config *config; /* borrowed */
     struct cmx_http_server *server;
@@ -75,7 +76,7 @@ struct cmx_ota_request {
     bool in_field; /* the current part is the field `update` */
     bool had_field;
     uint32_t range_end; /* raw upload: offset in the file at which this request's body ends; 0: not known */
-    /* Start of the window in which the upload rate is measured. Our processing time moves the start forward. */
+    /* Start of the window in which the upload rate is measured, moved forward by our own processing time. */
     uint32_t since_ms;
     uint32_t came; /* bytes that arrived in that window */
     struct cmx_multipart parts;

@@ -58,8 +58,8 @@ void cmx_ota_past_add(struct cmx_ota_service *s, const struct cmx_ota_past *p)
     cmx_ota_unlock(s);
 }
 
-/* Records the end of an upload, which GET /update shows, and reports it to the platform. Only the owner of the upload
- * calls this, without the lock. */
+/* Adds the upload that has ended to the history that GET /update shows, and reports it to the platform. Only the owner
+ * of the upload calls this, without the lock. */
 static void record_end(struct cmx_ota_service *s, bool ok, const char *what)
 {
     struct cmx_ota_past p = {.at_ms = cmx_port_now_ms(), .received = s->received, .ok = ok};

@@ -133,8 +133,8 @@ cmx_err cmx_ota_keys_add(struct cmx_ota_keys *keys, const char *text)
         if (memcmp(der, spki, sizeof spki) != 0)
             return CMX_EINVAL;
     }
-    /* Only checks that the point is on the curve: CMX_EINVAL if it is not. A signature of zeros is never valid, so a
-     * good point gives CMX_ESIG. */
+    /* This call only checks that the point is on the curve: CMX_EINVAL if it is not. A signature of zeros is never
+     * valid, so a good point gives CMX_ESIG. */
     err = cmx_p256_verify(point, nothing, nothing);
     if (err != CMX_ESIG)
         return err == CMX_OK ? CMX_EINTERNAL : err;

@@ -1,5 +1,6 @@
 /* upload.h - one update from its first byte to its activation. Checks the stream (image.h), writes it to the target
- * slot (slots.h), reads the whole slot back, checks it again, and only then makes the slot bootable. Does no HTTP.
+ * slot (slots.h), reads the image back from the slot, checks it again, and only then makes the slot bootable. Does no
+ * HTTP.
  *
  * The order of the writes makes a power cut safe at every moment. Storage is written only after the image's head was
  * accepted. The first CMX_UPLOAD_WITHHELD bytes, without which the image does not boot, are written only after all
@@ -50,8 +51,9 @@ CMX_MUST_USE cmx_err cmx_upload_begin(struct cmx_upload *u, const struct cmx_slo
  * cmx_upload_abort. */
 CMX_MUST_USE cmx_err cmx_upload_data(struct cmx_upload *u, const void *data, size_t len);
 
-/* Call after the last byte. Verifies the stream, and then what storage returns. u->image then holds the results. The
- * slot cannot boot yet. Errors as for cmx_image_finish; CMX_EIO: storage failed, or returned other bytes. */
+/* Call after the last byte. Verifies the received image, and then the image as storage returns it. u->image then holds
+ * the results. The slot cannot boot yet. Errors as for cmx_image_finish; CMX_EIO: storage failed, or returned other
+ * bytes. */
 CMX_MUST_USE cmx_err cmx_upload_verify(struct cmx_upload *u);
 
 /* Call after cmx_upload_verify. The next start then boots the new image. Errors as for cmx_slots.activate. */
