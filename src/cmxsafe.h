@@ -25,8 +25,8 @@
 
 #include "cmxsafe/device/defaults.h" /* defines the macros that the sketch's settings.h does not define */
 
-/* Sketches for the original CMXsafe-ESP32 pass core 1 to this function. Chips with one core (S2, C3, C6, H2) have no
- * core 1, so this macro drops the argument `core`. */
+/* Sketches for the original CMXsafe-ESP32 call xTaskCreatePinnedToCore with core 1. Chips with one core (S2, C3, C6,
+ * H2) have no core 1, so this macro drops the argument `core`. */
 #if defined(ESP_PLATFORM) && portNUM_PROCESSORS == 1
 #define xTaskCreatePinnedToCore(fn, name, stack, arg, priority, handle, core)                                          \
     xTaskCreate(fn, name, stack, arg, priority, handle)

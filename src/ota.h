@@ -4,8 +4,8 @@
  *     xTaskCreatePinnedToCore(setup_ota, "OTA", 6144, NULL, 5, NULL, 1);
  *
  * Serves the update page and POST /update on 127.0.0.1:8989; make it reachable with the context otaPort. Only images
- * that verify with OTA_PUBLIC_KEY (settings.h) are accepted. If no key is set, each start logs a warning. Errors are
- * logged.
+ * that verify with OTA_PUBLIC_KEY (settings.h) are accepted. If no key is set, unsigned images are accepted, and each
+ * start logs a warning. Errors are logged.
  *
  * On Arduino, include this header only in the source file that starts setup_ota: with this header, only setup_ota
  * confirms a new image (see verifyRollbackLater). */

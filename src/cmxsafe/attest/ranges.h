@@ -18,19 +18,19 @@ struct cmx_range {
     uint32_t end; /* the first byte after the range */
 };
 
-/* Invariant: no two ranges overlap, and all lie within the chip. They are in the order of the request. */
+/* Invariant: no two ranges overlap, and all lie within the flash. They are in the order of the request. */
 struct cmx_ranges {
     size_t n;
     struct cmx_range r[CMX_RANGES_MAX];
 };
 
-/* Selects the range that CMXsafe-ESP32 attests: from 0x10000 to the end of the chip. CMX_EINVAL: the chip ends at or
+/* Selects the range that CMXsafe-ESP32 attests: from 0x10000 to the end of the flash. CMX_EINVAL: the flash ends at or
  * before 0x10000. */
 CMX_MUST_USE cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_size);
 
 /* Parses len chars. CMX_EFORMAT: the text does not have the form above; CMX_EINVAL: a range is reversed or empty,
- * overlaps another, or ends beyond the chip; CMX_ENOSPC: there are more than CMX_RANGES_MAX ranges. After an error *out
- * is empty. `why` may be NULL. */
+ * overlaps another, or ends beyond the flash; CMX_ENOSPC: there are more than CMX_RANGES_MAX ranges. After an error
+ * *out is empty. `why` may be NULL. */
 CMX_MUST_USE cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size,
                                       struct cmx_why *why);
 

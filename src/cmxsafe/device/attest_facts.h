@@ -12,7 +12,7 @@ struct cmx_device_platform_facts {
     bool secure_boot;
     cmx_debug_state debug;
     cmx_flash_encryption flash_encryption;
-    /* The secure version in the eFuse. If the running image has a larger one, evidence reports that of the image. */
+    /* The secure version in the eFuse. If the secure version of the running image is higher, evidence reports that. */
     uint32_t secure_version;
     uint32_t boot_count;
 };

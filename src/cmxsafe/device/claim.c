@@ -88,7 +88,7 @@ int cmx_claim_connect(int fd, const struct sockaddr *peer, socklen_t len, cmx_co
     err = cmx_device_isolation_permits(task, peer);
     if (err == CMX_ENOENT) /* connecting to peer is not restricted */
         return really(fd, peer, len);
-    cmx_claim_close(fd); /* removes the claim of an earlier socket with this number */
+    cmx_claim_close(fd); /* removes the claim of an earlier socket with the same descriptor */
     if (err == CMX_OK)
         err = remember(fd, peer, len);
     if (err != CMX_OK) {

@@ -2,7 +2,8 @@
  * show which task sent it, so connect() and close() call these functions in the calling task: on the board in
  * board/lwip/sockets.c, on ESP-IDF in a wrapper around lwIP's functions (port/esp/claim_esp.c). An Arduino core is
  * linked without the wrapper, so there a task must call these functions itself (docs/ISOLATION.md). Each permitted
- * connection is recorded as a claim. Isolation drops the packets of a connection without a claim. */
+ * connection is recorded as a claim. Isolation drops the packets of any other connection to a listener whose context
+ * names tasks. */
 #pragma once
 
 #include <sys/socket.h>

@@ -13,10 +13,10 @@
 
 CMX_C_BEGIN
 
-/* Registers the context and starts its session, or adds the context to a shared session. A device has one gateway: the
- * settings of the first call name it. Any task. Errors are logged. CMX_EINVAL: no gateway, no SSH_HOST_KEY, no
- * credential, a port out of range. CMX_EEXIST: the context is registered already. CMX_ENOSPC: there are
- * CMX_PROXY_CONTEXTS_MAX contexts already. CMX_EPERM: isolation could not be installed. CMX_ENOMEM: out of memory. */
+/* Registers the context and starts its session, or adds the context to a shared session. The settings of the first call
+ * apply to all contexts. Any task. Errors are logged. CMX_EINVAL: no gateway, no SSH_HOST_KEY, no credential, a port
+ * out of range. CMX_EEXIST: the context is registered already. CMX_ENOSPC: there are CMX_PROXY_CONTEXTS_MAX contexts
+ * already. CMX_EPERM: isolation could not be installed. CMX_ENOMEM: out of memory. */
 CMX_MUST_USE cmx_err cmx_device_forward(const struct cmx_settings *settings, const TaskParameters *context);
 
 /* ---- functions to call before the first context ---- */

@@ -73,7 +73,7 @@ void cmx_device_isolation_resolve(bool begins);
 
 /* ---- for claim.c ---- */
 
-/* Decides whether the task of that name may connect to peer. CMX_OK: peer is a direct context's listener that names
+/* Decides whether the task named `task` may connect to peer. CMX_OK: peer is a direct context's listener that names
  * this task. CMX_EPERM: the listener names only other tasks; the refusal is counted and logged. CMX_ENOENT: connecting
  * is not restricted, because peer is not such a listener, the listener names no tasks, or isolation is not active. */
 CMX_MUST_USE cmx_err cmx_device_isolation_permits(const char *task, const struct sockaddr *peer);
