@@ -80,7 +80,8 @@ static const struct key keys[] = {
     {"gateway", "host", GATEWAYS, 0, 0, AT(settings.remote_host),
      .doc = "name or address of the gateway, or of several: `gw1.example, gw2.example:2222 > backup.example`, as in "
             "docs/CONFIG.md"},
-    {"gateway", "port", NUMBER, 1, 65535, AT(settings.remote_port), .doc = "SSH port of each `host` without one (22)"},
+    {"gateway", "port", NUMBER, 1, 65535, AT(settings.remote_port),
+     .doc = "SSH port of each gateway for which `host` names no port (22)"},
     {"gateway", "user", TEXT, 0, 0, AT(settings.username), .doc = "account to log in to"},
     {"gateway", "host_key", PIN, 0, 0, 0,
      .doc = "the gateway's host key: `SHA256:...` or a known_hosts line; repeatable; without one the board does not "
@@ -194,11 +195,12 @@ static const struct key *find(const char *section, const char *name, struct cmx_
         cmx_nearest_offer(&near, keys[i].name);
     }
     if (!known)
-        cmx_why_set(why, "no section [%.40s]", section);
+        cmx_why_set(why, "unknown section [%.40s]", section);
     else if (cmx_nearest_result(&near))
-        cmx_why_set(why, "no key '%.40s' in [%.40s]; did you mean '%s'?", name, section, cmx_nearest_result(&near));
+        cmx_why_set(why, "unknown key '%.40s' in [%.40s]; did you mean '%s'?", name, section,
+                    cmx_nearest_result(&near));
     else
-        cmx_why_set(why, "no key '%.40s' in [%.40s]", name, section);
+        cmx_why_set(why, "unknown key '%.40s' in [%.40s]", name, section);
     return NULL;
 }
 
@@ -358,7 +360,7 @@ static bool on_section(void *arg, unsigned line, const char *text, size_t len)
     if (!is_section(r->section)) {
         struct cmx_why what = {""};
 
-        cmx_why_set(&what, "no section [%.40s]", r->section);
+        cmx_why_set(&what, "unknown section [%.40s]", r->section);
         on_error(r, line, what.text);
         return false;
     }

@@ -118,9 +118,9 @@ check_refused "No such file" run "$TMP/none"
 check_refused "did you mean 'port'" run "$TMP/board" --set gateway.prt=1
 check_refused "'host:0' is not a list of 1 to 8 gateways, each HOST" run "$TMP/board" --gateway "host:0"
 check_refused "not a number from 1 to 65535" run "$TMP/board" --set gateway.port=0
-check_refused "no section [gatway]" run "$TMP/board" --set gatway.host=x
+check_refused "unknown section [gatway]" run "$TMP/board" --set gatway.host=x
 printf '[gateway]\nhost = x\nusr = y\n' >"$TMP/board/board.ini"
-check_refused "board.ini:3: no key 'usr' in [gateway]; did you mean 'user'?" run "$TMP/board"
+check_refused "board.ini:3: unknown key 'usr' in [gateway]; did you mean 'user'?" run "$TMP/board"
 printf '[gateway]\nhost\n' >"$TMP/board/board.ini"
 check_refused "board.ini:2: neither 'key = value' nor '[section]'" run "$TMP/board"
 ok "errors name the problem and the line"

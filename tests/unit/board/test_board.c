@@ -176,15 +176,15 @@ static void test_config_refuses(void **state)
     } bad[] = {
         {"gateway", "host", "gw, 0x7f000001", "'0x7f000001' is not an IPv4 address"},
         {"gateway", "host", "[::]:22", "'::' is not the address of one host"},
-        {"gateway", "hst", "x", "no key 'hst' in [gateway]; did you mean 'host'?"},
-        {"gatway", "host", "x", "no section [gatway]"},
-        {"context", "local_port", "81", "no section [context]"},
-        {"context ", "local_port", "81", "no section [context ]"},
+        {"gateway", "hst", "x", "unknown key 'hst' in [gateway]; did you mean 'host'?"},
+        {"gatway", "host", "x", "unknown section [gatway]"},
+        {"context", "local_port", "81", "unknown section [context]"},
+        {"context ", "local_port", "81", "unknown section [context ]"},
         {"gateway", "port", "0", "port: not a number from 1 to 65535"},
         {"gateway", "port", "65536", "port: not a number from 1 to 65535"},
         {"gateway", "port", "22 ", "port: not a number from 1 to 65535"},
         {"gateway", "key_derived", "1", "key_derived: neither yes nor no"},
-        {"context x", "loc", "1", "no key 'loc' in [context x]"},
+        {"context x", "loc", "1", "unknown key 'loc' in [context x]"},
     };
     struct board_config c;
 
@@ -257,8 +257,8 @@ static void test_config_file_refuses(void **state)
         {"[gateway]\nuser = a # me\n", ":2: user: '# me' is no comment; within a line, a comment begins with ' ;'"},
         {"[gateway]\nuser = a#me ; me\nport = x\n", ":3:"},
         {"[context a]\nlocal_port = 1\n[net]\n[context a]\nlocal_port = 1\n", ":5: local_port is set twice"},
-        {"[gatewai]\n", ":1: no section [gatewai]"},
-        {"[context]\n", ":1: no section [context]"},
+        {"[gatewai]\n", ":1: unknown section [gatewai]"},
+        {"[context]\n", ":1: unknown section [context]"},
     };
     static const char good[] = "[gateway]\nhost_key = SHA256:a\nhost_key = SHA256:b\nport = 1\nuser = port\n"
                                "[context a]\nlocal_port = 1\n[context b]\nlocal_port = 1\n";
