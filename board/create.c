@@ -20,7 +20,7 @@ static const char about[] = "Makes a board: flash.bin with ESP-IDF's partition t
                             "ota_1), a blank efuse.bin, and board.ini, which names the gateway.";
 
 static const char notes[] =
-    "Burn a hardware key as on a real board, in DIR. The virtual board reads the key's bits from private_key.bin:\n"
+    "To burn a hardware key, run these commands in DIR. The virtual board reads the key's bits from private_key.bin:\n"
     "  openssl rand -out private_key.bin 32\n"
     "  espefuse --chip esp32s3 --virt --path-efuse-file efuse.bin burn_key BLOCK_KEY3 private_key.bin HMAC_UP";
 
@@ -53,7 +53,8 @@ static const char ini_template[] =
     ";remote_port = 8081\n"
     "\n"
     "[ota]\n"
-    "; Who may sign updates: what `cmxsafe image key --key KEY` prints. Without it unsigned images are accepted.\n"
+    "; The key that verifies updates, as `cmxsafe image key --key KEY` prints it.\n"
+    "; Without it unsigned images are accepted.\n"
     ";public_key = 04...\n"
     "\n"
     "[net]\n"
@@ -147,7 +148,7 @@ static int write_flash(const struct options *o)
         return cli_fail("flash.bin", cmx_err_text(CMX_ENOMEM), NULL);
     memset(flash, 0xff, o->flash_size);
     if (board_ptable_make(flash + CMX_PARTITION_TABLE_AT, o->flash_size) != CMX_OK)
-        rc = cli_fail("flash.bin", "no partition table for that size", "choose 4MB");
+        rc = cli_fail("flash.bin", "not a valid flash size", "choose 4MB");
     if (rc == CLI_OK)
         rc = o->image ? place_image(flash, o->flash_size, o->image) : place_factory_image(flash, o->chip);
     if (rc == CLI_OK)
@@ -167,7 +168,7 @@ static void remove_file(const char *dir, const char *name)
 /* A board that could not be completed is removed, so that the command can be repeated. */
 static int create(const struct options *o)
 {
-    static const uint8_t blank[CMX_EFUSE_FILE_LEN]; /* zeros are not burned */
+    static const uint8_t blank[CMX_EFUSE_FILE_LEN]; /* a bit of 0 is not burned */
     char ini[sizeof ini_template + 32];
     int n = snprintf(ini, sizeof ini, ini_template, o->chip);
     bool made = mkdir(o->dir, 0700) == 0;
@@ -201,8 +202,8 @@ int board_cmd_create(int argc, char **argv)
     const struct cli_option options[] = {
         CLI_TEXT("flash-size", "SIZE", "1MB, 2MB, 4MB, 8MB, ... 128MB", &size),
         CLI_TEXT("chip", "NAME", "the chip", &o.chip, .choices = board_chips),
-        CLI_TEXT("image", "FILE", "an application image for ota_0; without it, one that reports this program's version",
-                 &o.image),
+        CLI_TEXT("image", "FILE",
+                 "the application image for ota_0; default: an image that reports this program's version", &o.image),
     };
     struct cli_line line = CLI_LINE(COMMAND, "DIR", about, 1, 1, options);
     int status;

@@ -20,7 +20,7 @@ static int cmd_keys(int argc, char **argv)
 static const struct cli_command commands[] = {
     {"create", board_cmd_create, "make a board: flash, eFuse and configuration in a folder"},
     {"run", board_cmd_run, "boot a board"},
-    {"image", board_cmd_image, "make an application image to update a board with"},
+    {"image", board_cmd_image, "make an application image for updating a board"},
     {"keys", cmd_keys, "print the keys of board.ini, in Markdown"},
 };
 
