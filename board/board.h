@@ -73,7 +73,7 @@ CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[CMX_PARTITION_TABLE_LEN], uin
 CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, const char *version,
                                          size_t *len);
 
-/* Boots as ESP-IDF's bootloader does, from the flash of port.h: starts a new image on trial or gives up one that
- * restarted unconfirmed, chooses a slot and checks its image. Then passes slots and chip to the update service. Errors
- * are logged. CMX_ENOENT: no slot holds a valid image for this chip. */
+/* Boots as ESP-IDF's bootloader does, from the flash of port.h: puts a new image on trial, gives up an image that
+ * restarted before it was confirmed, chooses a slot and checks its image. Then passes slots and chip to the update
+ * service. Errors are logged. CMX_ENOENT: no slot holds a valid image for this chip. */
 CMX_MUST_USE cmx_err board_boot(const struct board_config *config);

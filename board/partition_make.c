@@ -26,7 +26,7 @@ static void put_entry(uint8_t *at, const struct partition *p)
     memcpy(at + 12, p->label, strlen(p->label));
 }
 
-/* Writes to `at` the MD5 of the entries in out, which end there. */
+/* Writes to `at` the MD5 of the entries, which lie in out up to `at`. */
 static cmx_err put_md5(const uint8_t *out, uint8_t *at)
 {
     unsigned len = 0;

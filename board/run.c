@@ -42,8 +42,8 @@ static void restart(void *arg)
 {
     (void)arg;
     cmx_log(CMX_LOG_INFO, "board", "restarting");
-    /* A chip loses its connections at a restart. Not every library opens its sockets with O_CLOEXEC, so all are
-     * marked here; exec closes them. */
+    /* A chip loses its connections at a restart. Not every library opens its sockets with O_CLOEXEC, so this marks all
+     * descriptors; exec closes them. */
     (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
     if (fchdir(board.start_folder) == 0)
         execv("/proc/self/exe", board.argv);
@@ -153,7 +153,7 @@ static int open_network(void)
     return CLI_OK;
 }
 
-/* The contexts of board.ini change those of the application. */
+/* Applies the values of board.ini to a context of the application. */
 static void adapt_context(TaskParameters *context)
 {
     for (size_t i = 0; i < board.config.n_contexts; i++)

@@ -43,7 +43,7 @@ CMX_MUST_USE cmx_err cmx_efuse_key(const struct cmx_efuse *f, const char *path, 
 bool cmx_efuse_secure_boot(const struct cmx_efuse *f);
 cmx_flash_encryption cmx_efuse_flash_encryption(const struct cmx_efuse *f);
 cmx_debug_state cmx_efuse_debug(const struct cmx_efuse *f, cmx_efuse_chip chip);
-/* Returns the number of burned bits: the lowest secure version that may run. */
+/* Returns the lowest secure version that may run: the number of burned bits in SECURE_VERSION. */
 uint32_t cmx_efuse_secure_version(const struct cmx_efuse *f, cmx_efuse_chip chip);
 
 /* Opens the key in BLOCK_KEY3 of an eFuse file. espefuse keeps no read-protected bits in that file, since software on a

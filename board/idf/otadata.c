@@ -134,7 +134,7 @@ void cmx_otadata_plan_release(const struct cmx_otadata *d, unsigned slot, unsign
             break_crc(plan, i);
 }
 
-/* Returns the next sequence above seq that names slot. */
+/* Returns the lowest sequence number above seq that names slot. */
 static uint32_t seq_for(uint32_t seq, unsigned slot, unsigned slots)
 {
     uint32_t next = seq + 1;

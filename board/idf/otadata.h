@@ -71,7 +71,7 @@ void cmx_otadata_label(const struct cmx_otadata *d, int record, char out[CMX_OTA
 void cmx_otadata_plan_release(const struct cmx_otadata *d, unsigned slot, unsigned slots,
                               struct cmx_otadata_plan *plan);
 
-/* Makes the plan that writes a record for slot in state NEW: the next boot tries that slot. */
+/* Makes the plan that writes a record in state NEW for slot: the next boot tries that slot. */
 void cmx_otadata_plan_activate(const struct cmx_otadata *d, unsigned slot, unsigned slots,
                                struct cmx_otadata_plan *plan);
 
@@ -79,8 +79,8 @@ void cmx_otadata_plan_activate(const struct cmx_otadata *d, unsigned slot, unsig
  * no active record. */
 CMX_MUST_USE cmx_err cmx_otadata_plan_confirm(const struct cmx_otadata *d, struct cmx_otadata_plan *plan);
 
-/* Makes the plan that marks the running image invalid, with `why`, cut to the label's length, in the record's label.
- * CMX_ENOENT: there is no active record. */
+/* Makes the plan that marks the running image invalid, and stores `why` in the record's label, cut to the label's
+ * length. CMX_ENOENT: there is no active record. */
 CMX_MUST_USE cmx_err cmx_otadata_plan_rollback(const struct cmx_otadata *d, const char *why,
                                                struct cmx_otadata_plan *plan);
 
@@ -101,5 +101,5 @@ void cmx_boot_decide(const struct cmx_otadata *d, unsigned slots, bool has_facto
  * k-th candidate. */
 bool cmx_boot_candidate(int first, unsigned slots, bool has_factory, unsigned k, int *out);
 
-/* Makes the plan that writes the first record, for a board that booted `slot` without one. */
+/* Makes the plan that writes the first record, for a board that booted `slot` without a record. */
 void cmx_otadata_plan_initial(unsigned slot, struct cmx_otadata_plan *plan);

@@ -15,7 +15,7 @@ struct cmx_slots_flash {
 
 /* The result of the boot step. */
 struct cmx_boot_report {
-    bool aborted; /* the last image restarted before it was confirmed, and is no longer used */
+    bool aborted; /* a new image restarted before it was confirmed, and is no longer used */
     bool pending; /* this is the first boot of a new image */
     struct cmx_image_info info;
     uint32_t offset; /* offset of the image in flash */
@@ -24,9 +24,9 @@ struct cmx_boot_report {
 /* Reads the partition table. CMX_EFORMAT: there is none, or it does not permit updates. */
 CMX_MUST_USE cmx_err cmx_slots_flash_open(struct cmx_slots_flash *s);
 
-/* Boots as ESP-IDF's bootloader does: decides on pending images, chooses an image, checks all of it (chip id, checksum,
- * SHA-256, but not our signature), and falls back to another image. chip_id: the id of this board's chip.
- * CMX_ENOENT: no partition holds a valid image. */
+/* Boots as ESP-IDF's bootloader does: gives up an image that restarted before it was confirmed, chooses an image,
+ * checks all of it (chip id, checksum, SHA-256, but not our signature), and tries another image if the check fails.
+ * chip_id: the id of this board's chip. CMX_ENOENT: no partition holds a valid image. */
 CMX_MUST_USE cmx_err cmx_slots_flash_boot(struct cmx_slots_flash *s, uint16_t chip_id, struct cmx_boot_report *out);
 
 /* Fills out with the slots for the update service. s is borrowed; the boot step must have succeeded. */

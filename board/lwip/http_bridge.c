@@ -154,7 +154,8 @@ static void *accept_loop(void *arg)
             carry(l->server, fd);
         else if (errno != EAGAIN && errno != EWOULDBLOCK)
             cmx_port_sleep_ms(100);
-        (void)cmx_linux_http_sweep(l->server); /* runs at least once per tick, since accept waits for at most one */
+        (void)cmx_linux_http_sweep(
+            l->server); /* runs at least once per tick, since accept waits for at most one tick */
     }
     return NULL;
 }
