@@ -156,7 +156,7 @@ static bool take_nonce(struct cmx_http_request *r, uint8_t nonce[CMX_NONCE_MAX],
     *len = n / 2;
     if (n % 2 == 0 && cmx_text_hex_decode(nonce, *len, (const char *)hex) == CMX_OK)
         return true;
-    *err = cmx_http_reply_text(r, 400, "'nonce' is not whole bytes in hex\n");
+    *err = cmx_http_reply_text(r, 400, "'nonce' must be even-length hex\n");
     return false;
 }
 

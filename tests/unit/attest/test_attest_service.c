@@ -244,8 +244,8 @@ static void test_bad_requests(void **state)
     expect("/nothing", 404, "");
     expect("/evidence", 400, "Missing 'nonce'");
     expect("/evidence?nonce=00112233445566", 400, "16 to 128 hex digits");
-    expect("/evidence?nonce=0011223344556677f", 400, "'nonce' is not whole bytes in hex");
-    expect("/evidence?nonce=001122334455667g", 400, "'nonce' is not whole bytes in hex");
+    expect("/evidence?nonce=0011223344556677f", 400, "'nonce' must be even-length hex");
+    expect("/evidence?nonce=001122334455667g", 400, "'nonce' must be even-length hex");
 }
 
 /* Browsers tell the server whether another site's page makes a request (Sec-Fetch-Site, Origin). Such a request is
