@@ -96,7 +96,7 @@ static const struct key keys[] = {
      .doc = "address to listen on at the gateway; on a CMX-GW, the device's virtual IPv6 address or "
             "`fleet:PREFIX/48`; default: the gateway's loopback"},
     {"gateway", "ciphers", TEXT, 0, 0, AT(settings.ciphers),
-     .doc = "OpenSSH names, separated by commas; default: current ciphers"},
+     .doc = "ciphers by their OpenSSH names, separated by commas; default: current ciphers"},
     {"gateway", "require_pq", YESNO, 0, 0, AT(settings.require_pq),
      .doc = "`yes`: only key exchanges that resist a quantum computer; needs libssh 0.12 or later"},
     {"gateway", "login_timeout_s", NUMBER, 1, 300, AT(settings.timeout_s),

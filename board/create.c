@@ -200,7 +200,7 @@ int board_cmd_create(int argc, char **argv)
     struct options o = {.chip = "esp32s3"};
     const char *size = "4MB";
     const struct cli_option options[] = {
-        CLI_TEXT("flash-size", "SIZE", "1MB, 2MB, 4MB, 8MB, ... 128MB", &size),
+        CLI_TEXT("flash-size", "SIZE", "size of the flash: 1MB, 2MB, 4MB, ... or 128MB", &size),
         CLI_TEXT("chip", "NAME", "the chip", &o.chip, .choices = board_chips),
         CLI_TEXT("image", "FILE",
                  "the application image for ota_0; default: an image that reports this program's version", &o.image),

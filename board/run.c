@@ -217,7 +217,8 @@ int board_cmd_run(int argc, char **argv)
     const char *net = NULL, *gateway = NULL;
     const struct cli_option options[] = {
         CLI_TEXT("net", "MODE", "kernel: this machine's sockets; tap:NAME: lwIP over that TAP device", &net),
-        CLI_TEXT("gateway", "HOST[:PORT]", "gateways that replace those in board.ini, in the same form", &gateway),
+        CLI_TEXT("gateway", "HOST[:PORT]", "replaces the list of gateways in board.ini, and has the same form",
+                 &gateway),
         CLI_LIST("set", "SECTION.KEY=VALUE", "set any key of board.ini; a context's section is 'context NAME'", &set),
     };
     struct cli_line line = CLI_LINE(COMMAND, "DIR", about, 1, 1, options);

@@ -88,7 +88,7 @@ CMX_MUST_USE cmx_err cmx_otadata_plan_rollback(const struct cmx_otadata *d, cons
 
 struct cmx_boot {
     struct cmx_otadata_plan plan; /* operations to execute before the image starts */
-    int first;                    /* the first candidate */
+    int first;                    /* the first partition to try: a slot, or CMX_OTA_FACTORY */
     bool initial;                 /* there is no record: once an image is chosen, execute cmx_otadata_plan_initial */
     bool aborted;                 /* an image restarted before it was confirmed; this boot gives it up */
 };

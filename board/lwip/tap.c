@@ -90,11 +90,11 @@ static void receive(struct board_tap *tap, const uint8_t *frame, u16_t len)
 static void wait_for_device(const struct board_tap *tap)
 {
     cmx_log(CMX_LOG_ERROR, "net",
-            "reading from the TAP device failed: %s; the board has no network until %s is there again", strerror(errno),
+            "reading from the TAP device failed: %s; the board has no network until %s exists again", strerror(errno),
             tap->name);
     while (if_nametoindex(tap->name) == 0 || !attach(tap))
         cmx_port_sleep_ms(1000);
-    cmx_log(CMX_LOG_INFO, "net", "TAP device %s is there again", tap->name);
+    cmx_log(CMX_LOG_INFO, "net", "TAP device %s exists again", tap->name);
 }
 
 static void read_frames(void *arg)

@@ -118,7 +118,7 @@ wait_for 60 through /frame.jpg || fail "does not recover from a cut link"
 ok "recovers from a cut link"
 
 ip link delete cmx0
-wait_for 10 grep -q 'no network until cmx0 is there again' "$TMP/board.log" || fail "a removed TAP device is not reported"
+wait_for 10 grep -q 'no network until cmx0 exists again' "$TMP/board.log" || fail "a removed TAP device is not reported"
 make_device
 wait_for 60 through /frame.jpg || fail "does not use a TAP device that was removed and created again"
 ok "recovers from a removed TAP device"
