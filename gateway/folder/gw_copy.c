@@ -35,8 +35,9 @@ void gw_copy_warning(struct gw *g, char out[GW_COPY_WARNING_MAX])
                  "'cmxsafe gateway follow' is not running; start the gateway, which runs it");
     if (s.left > 0)
         snprintf(out, GW_COPY_WARNING_MAX,
-                 "cut off from the registry in PostgreSQL for %s: %s; all logins will be refused in %s", age, s.reason,
-                 left);
+                 "this gateway has been cut off from the registry in PostgreSQL for %s: %s; all logins will be refused "
+                 "in %s",
+                 age, s.reason, left);
     else
         snprintf(
             out, GW_COPY_WARNING_MAX,

@@ -97,6 +97,7 @@ cmx_err gw_revocation_ask(const uint8_t *krl, size_t len, const char *const keys
         return cmx_why_fail(e, CMX_EIO, "no memory for the files that ssh-keygen reads");
     if (!has_keygen())
         return cmx_why_fail(e, CMX_EIO, "ssh-keygen can't be found; install OpenSSH's client");
-    return n == 0 ? cmx_why_fail(e, CMX_EFORMAT, "ssh-keygen cannot read it as a KRL; make one with 'ssh-keygen -k'")
+    return n == 0 ? cmx_why_fail(e, CMX_EFORMAT,
+                                 "ssh-keygen can't read the file as a KRL; make a KRL with 'ssh-keygen -k'")
                   : cmx_why_fail(e, CMX_EIO, "ssh-keygen did not report which keys the KRL revokes");
 }

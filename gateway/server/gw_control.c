@@ -562,7 +562,7 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
     if (hung)
         return cmx_why_fail(e, CMX_EPERM, "the running gateway does not answer; restart it");
     if (total >= GW_ANSWER_MAX)
-        return cmx_why_fail(e, CMX_EPERM, "the running gateway's answer is longer than %u MB; restart it",
+        return cmx_why_fail(e, CMX_EPERM, "the running gateway's answer is longer than %u MB; restart the gateway",
                             GW_ANSWER_MAX >> 20);
     if (got == (ssize_t)strlen(UNREAD) && memcmp(chunk, UNREAD, strlen(UNREAD)) == 0)
         return cmx_why_fail(
@@ -572,8 +572,8 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
     if (got && chunk[got - 1] == '\n')
         return CMX_OK;
     return cmx_why_fail(e, CMX_EPERM,
-                        got ? "the running gateway gave only a part of its answer; try again"
-                            : "the running gateway gave no answer; run this as root, or as the gateway's owner");
+                        got ? "the running gateway sent only part of its answer; try again"
+                            : "the running gateway sent no answer; run this as root, or as the gateway's owner");
 }
 
 cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e)

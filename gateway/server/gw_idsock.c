@@ -298,7 +298,7 @@ cmx_err gw_idsock_session_add(struct gw_idsock *s, uint64_t number, int *procs, 
     session_name(number, name);
     snprintf(file, sizeof file, "%s/cgroup.procs", name);
     if (mkdirat(s->sessions, name, 0755) != 0)
-        return cmx_why_fail(e, CMX_EIO, "no control group for the session (%s)", strerror(errno));
+        return cmx_why_fail(e, CMX_EIO, "the session's control group can't be created (%s)", strerror(errno));
     *procs = openat(s->sessions, file, O_WRONLY | O_CLOEXEC);
     if (*procs >= 0)
         return CMX_OK;

@@ -217,7 +217,8 @@ int gw_network_up(struct gw *g)
         return cli_fail("net up failed", "the registry lacks the link's addresses", "run 'cmxsafe gateway init' again");
     /* Load the rules before creating the link, so that nothing is reachable unfiltered. */
     if (!netns_exists() && !gw_program_runf(false, "ip netns add " GW_NETNS))
-        return cli_fail("net up failed", "the network namespace can't be created", "run it as root; install iproute2");
+        return cli_fail("net up failed", "the network namespace can't be created",
+                        "run this as root; install iproute2");
     if (!configure_netns(g))
         return cli_fail("net up failed", "the namespace can't be configured", "see above");
     if (!gw_program_runf(false, "nft -f %s", gw_path(g, "host.nft", rules)))
@@ -241,7 +242,7 @@ int gw_network_down(void)
     ok = ok && (!netns_exists() || gw_program_runf(false, "ip netns delete " GW_NETNS));
     return ok ? EXIT_SUCCESS
               : cli_fail("net down failed", "the link, the host's rules or the namespace could not be removed",
-                         "see above; run it as root, with iproute2 and nftables installed");
+                         "see above; run this as root, with iproute2 and nftables installed");
 }
 
 void gw_network_forget(struct gw *g)

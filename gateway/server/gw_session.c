@@ -52,7 +52,8 @@ static void note_bounded(struct gw_server *s, const struct gw_session *x, const 
 
     if (now - s->fatal_window_ms > 60000) {
         if (s->fatals > GW_FATALS_PER_MINUTE)
-            gw_note("did not log %u more such lines in a minute", s->fatals - GW_FATALS_PER_MINUTE);
+            gw_note("left out %u lines about failures of sshd and refused keys: only %d are logged in a minute",
+                    s->fatals - GW_FATALS_PER_MINUTE, GW_FATALS_PER_MINUTE);
         s->fatal_window_ms = now;
         s->fatals = 0;
     }
@@ -123,7 +124,7 @@ static void session_launch(struct gw_server *s, struct gw_session *x)
         return;
     }
     if (!gw_watch_add(s->epoll, &x->watch))
-        gw_note("%s: its log can't be watched", x->from);
+        gw_note("%s: the log of its sshd can't be watched", x->from);
     x->next = s->sessions;
     s->sessions = x;
     s->n_sessions++;

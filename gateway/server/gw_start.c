@@ -129,9 +129,9 @@ static int serve_here(struct gw *g, uid_t uid, gid_t gid, pid_t guard, const int
     /* Open no descriptor before the process that handles claims starts. That process would inherit the descriptor and
      * could keep it open after the server ends. */
     if (!g->simple && gw_claims_open(&claims, &g->fleet, uid, gid, &e))
-        return gw_fail("the gateway can't start: other gateways would not find its sessions", &e);
+        return gw_fail("the gateway can't start, because other gateways would not find its sessions", &e);
     if (!g->simple && gw_idsock_open(&idsock, uid, gid, &e))
-        return gw_fail("the gateway can't start: sessions would have no identity", &e);
+        return gw_fail("the gateway can't start, because sessions would have no identity", &e);
     /* The identity programs are loaded, so privileges are no longer needed. */
     if (geteuid() == 0 ? !gw_account_become(uid, gid) : !gw_account_drop_capabilities()) {
         gw_idsock_close(idsock);

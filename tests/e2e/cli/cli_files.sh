@@ -257,7 +257,7 @@ PY
 PIDS+=("$!")
 wait_for 20 test -S gateway/run/control || fail "the program does not listen: $(cat fake.err)"
 printf endless >answer
-for command in status "status --json" pending; do says 1 "answer is longer than 256 MB; restart it" $command; done
+for command in status "status --json" pending; do says 1 "answer is longer than 256 MB; restart the gateway" $command; done
 for text in nonsense '{"sessions":[]' '{"sessions":[]}}' ''; do
     echo "$text" >answer
     for command in status "status --json" pending; do says 1 "its answer is malformed; restart it" $command; [ ! -s out ] || fail "a malformed answer is printed: $(cat out)"; done

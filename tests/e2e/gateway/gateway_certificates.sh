@@ -165,11 +165,11 @@ stays alice; SECOND=$HELD
 two() { [ "$(gw status --json | jq '[.sessions[] | select(.name == "alice@corp")] | length')" = 2 ]; }
 wait_for 20 two || fail "no sessions"
 echo "serial: 1" >"$TMP/bad.krl"
-! gw krl "$TMP/bad.krl" 2>"$TMP/err" >/dev/null && grep -q "cannot read it as a KRL" "$TMP/err" || fail "a bad KRL: $(cat "$TMP/err")"
+! gw krl "$TMP/bad.krl" 2>"$TMP/err" >/dev/null && grep -q "read the file as a KRL" "$TMP/err" || fail "a bad KRL: $(cat "$TMP/err")"
 ! gw krl "$TMP/missing.krl" 2>"$TMP/err" >/dev/null && grep -q "can't read" "$TMP/err" || fail "a missing KRL: $(cat "$TMP/err")"
 ! timeout 60 "$BIN/cmxsafe" gateway krl /dev/zero 2>"$TMP/err" >/dev/null && grep -q "/dev/zero is longer than 262144 bytes" "$TMP/err" || fail "a KRL without an end: $(cat "$TMP/err")"
 mkfifo "$TMP/fifo.krl"
-! timeout 60 "$BIN/cmxsafe" gateway krl "$TMP/fifo.krl" 2>"$TMP/err" >/dev/null && grep -q "cannot read it as a KRL" "$TMP/err" || fail "a FIFO without a writer: $(cat "$TMP/err")"
+! timeout 60 "$BIN/cmxsafe" gateway krl "$TMP/fifo.krl" 2>"$TMP/err" >/dev/null && grep -q "read the file as a KRL" "$TMP/err" || fail "a FIFO without a writer: $(cat "$TMP/err")"
 [ "$(gw krl)" = "no KRL is installed" ] || fail "a bad KRL was installed: $(gw krl)"
 echo "serial: $LOST" | ssh-keygen -q -k -f "$TMP/revoked.krl" -s "$TMP/ca.pub" - || fail "ssh-keygen -k"
 gw krl "$TMP/revoked.krl" >"$TMP/krl.out" || fail "krl"

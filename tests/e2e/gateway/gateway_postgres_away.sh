@@ -20,7 +20,7 @@ CLEANUP+=("hold CONT")
 start_node one --registry "$(pg_url db)"
 start_node two --registry "postgresql://cmxsafe@127.0.0.1:$RELAY/postgres" --stale-after 1h
 followed() { gw metrics | grep -q "^cmxsafe_gateway_registry_followed 1"; }
-cut_off() { gw metrics | grep -q "^cmxsafe_gateway_registry_followed 0" && gw status | grep -q "warning: cut off from the registry in PostgreSQL"; }
+cut_off() { gw metrics | grep -q "^cmxsafe_gateway_registry_followed 0" && gw status | grep -q "warning: this gateway has been cut off from the registry in PostgreSQL"; }
 has() { on "$1" gw show "$2" --json >/dev/null 2>&1; }
 for n in a b c; do
     key "$n"
