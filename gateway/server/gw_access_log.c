@@ -30,11 +30,11 @@ struct gw_access_log {
     const struct gw *g;
     uint8_t own[CMX_IPV6_LEN]; /* the gateway's identity, whose connections are not logged */
     int fd;
-    bool failing;  /* the last line could not be written, and this was logged */
+    bool failing;  /* the last write failed, and the failure was logged */
     uint64_t lost; /* number of lost events (gw_idsock_events) that the log has already reported */
     uint64_t denied_window_ms;
     unsigned denied_lines;
-    uint64_t denied_more; /* refusals in this window that were counted but not written */
+    uint64_t denied_more; /* refusals in the current minute that exceeded DENIED_LINES_PER_MINUTE */
     struct open_entry open[OPEN_MAX_ENTRIES];
 };
 
@@ -176,7 +176,7 @@ struct gw_access_log *gw_access_open(const struct gw *g, const char *own)
     return l;
 }
 
-/* Writes the number of refusals that were counted but not written. */
+/* Writes how many refusals of the last minute have no line of their own. */
 static void write_denied_more(struct gw_access_log *l)
 {
     if (l->denied_more)
@@ -216,7 +216,7 @@ static bool in_fleet(const struct gw *g, const uint8_t address[CMX_IPV6_LEN])
 }
 
 /* A connection between two sessions is reported by both sessions. The log uses only the report of the session that
- * accepts. */
+ * accepted it. */
 static bool is_logged(const struct gw_access_log *l, const struct idsock_event *e)
 {
     if (memcmp(e->remote, l->own, CMX_IPV6_LEN) == 0)

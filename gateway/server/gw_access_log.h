@@ -1,7 +1,7 @@
 /* gw_access_log.h - the access log: source, target, start, end and bytes of each connection, and refused connections.
- * The server writes the log from the kernel's events (gw_idsock), one JSON object per line, to DIR/run/access/log. It
- * renames full files to log.1 to log.4. The log contains the parties' addresses; 'cmxsafe gateway access' shows their
- * names. */
+ * The server writes the log from the kernel's events (gw_idsock), one JSON object per line, to DIR/run/access/log. Full
+ * files are kept under the names log.1 (the newest) to log.4. The log contains the parties' addresses; 'cmxsafe gateway
+ * access' shows their names. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

@@ -32,7 +32,7 @@ typedef cmx_err (*text_fn)(FILE *f, struct gw *g, struct cmx_why *e);
 /* A file that is generated from the registry. */
 struct generated {
     const char *name; /* NULL: the step generates no file */
-    rules_fn rules;   /* with a name, exactly one of `rules` and `text` is set */
+    rules_fn rules;   /* writes the file; NULL: `text` writes it */
     text_fn text;
     bool in_place; /* a system gateway overwrites the file instead of replacing it, because it is mounted elsewhere */
 };
@@ -269,7 +269,7 @@ static cmx_err apply_nodes(struct gw *g, const struct gw_allowed_list *allowed, 
     return err;
 }
 
-/* A step first generates its file, if it has one. It then calls `then`, if that is set. */
+/* A step first generates its file, if it has one. It then calls the function `then`, if that is set. */
 static const struct step {
     struct generated file;
     cmx_err (*then)(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
@@ -372,7 +372,7 @@ cmx_err gw_apply_change(struct gw *g, struct cmx_why *rest, struct cmx_why *e)
 
     gw_folder_unsettle(g);
     err = apply(g, rest, e);
-    if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) { /* CMX_ECLOSED: no gateway is running */
+    if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) { /* CMX_ECLOSED is no error: no gateway is running */
         err = CMX_EPERM;
         *e = now;
     }

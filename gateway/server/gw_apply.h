@@ -11,14 +11,14 @@ bool gw_apply_is_up(const struct gw *g);
  * continues with the next one, and returns the first error at the end. */
 CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
 
-/* Like gw_apply, but only logs errors of steps on which access does not depend: the links to other gateways and
- * /etc/hosts. */
+/* Like gw_apply, but logs an error of the links to other gateways or of /etc/hosts instead of returning it, because
+ * access does not depend on them. */
 CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
 
 /* Call this with the gateway's lock held, after a change of the registry was committed. Applies the registry like
  * gw_apply, and then makes the running gateway check its sessions, even if applying failed. rest: receives the first
- * error of a step on which access does not depend, which then is no failure; NULL: it is a failure. After an error,
- * gw_expiry_tick tries again while the gateway runs. */
+ * error of a step on which access does not depend (see gw_apply_access), which is then not returned. If rest is NULL,
+ * such an error is returned. After an error, gw_expiry_tick tries again while the gateway runs. */
 CMX_MUST_USE cmx_err gw_apply_change(struct gw *g, struct cmx_why *rest, struct cmx_why *e);
 
 /* Checks whether the registry could be applied: opens it and reads everything on which the rules depend, but applies

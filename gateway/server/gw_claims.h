@@ -38,7 +38,7 @@ struct gw_remote {
 unsigned gw_remote_node(const uint8_t address[CMX_IPV6_LEN]);
 
 /* Returns a descriptor that is readable when other gateways have announced claims, including claims from before the
- * call, or when routes were removed. -1: error. */
+ * call, or when routes of this gateway were removed. -1: error. */
 int gw_remote_watch(void);
 /* Reads the announced claims and the removals of this gateway's own routes, and calls fn for each. */
 typedef void (*gw_remote_fn)(void *arg, const uint8_t address[CMX_IPV6_LEN], const struct gw_remote *claim);

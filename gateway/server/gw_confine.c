@@ -48,7 +48,7 @@ struct ruleset_attr { /* struct landlock_ruleset_attr of ABI 6 */
 #define RETURN(value) BPF_STMT(BPF_RET | BPF_K, value)
 #define REFUSED (SECCOMP_RET_ERRNO | EPERM)
 
-/* Written by hand, because libseccomp allocates memory, and the child of a process with threads must not. */
+/* Written by hand, because this one filter does not justify a dependency on libseccomp. */
 static struct sock_filter lock_filter[] = {
     LOAD(offsetof(struct seccomp_data, arch)),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 0, 5),

@@ -29,7 +29,7 @@
 #define ANSWER_S 30           /* a running gateway that sends nothing for this time counts as hung */
 #define HELPER_MS 10000       /* time limit of a connection from sshd's helper, which stops waiting earlier */
 #define HELPERS_PER_SESSION 4 /* sshd runs one helper at a time; an earlier helper's connection may still be open */
-#define TELL_S 1              /* limit of the wait for a gateway that is busy or hung */
+#define TELL_S 1              /* gw_control_tell waits at most this long for a gateway that is busy or hung */
 #define SEND_MS 5000          /* the server stops sending an answer after this time */
 #define SEND_PIECE_S 1        /* limit of each wait for the client to read */
 
@@ -297,7 +297,7 @@ static void take_login(struct gw_server *s, struct gw_client *c, const char *tex
     struct gw_session *x = gw_session_numbered(s, c->session);
 
     if (x)
-        gw_session_identify(s, x, text); /* must happen before the helper answers sshd */
+        gw_session_identify(s, x, text); /* before the helper answers sshd, which then needs the identity */
     gw_takeover_begin(s, c, text);
 }
 
@@ -330,7 +330,7 @@ static void take_trouble(struct gw_server *s, struct gw_client *c, const char *t
     const struct gw_session *x = gw_session_numbered(s, c->session);
 
     if (!x || x->up)
-        return; /* only reports about logins count: a session that has logged in must not fill the log */
+        return; /* ignore reports from a session that has logged in: it must not fill the log */
     s->counters.trouble++;
     if (strcmp(s->trouble, text) != 0)
         gw_note("no login is possible: %s", text);
@@ -398,7 +398,7 @@ static void answer_forget(struct gw_server *s, struct gw_client *c, const char *
 }
 
 static const struct {
-    /* The first word of the request. It ends with a blank here if more text follows it in the request. */
+    /* The first word of the request, including the blank after it if the request has more text. */
     const char *verb;
     /* True: only root may send this request. */
     bool root;

@@ -9,11 +9,12 @@
 
 /* Sends one line. *answer receives the answer, or NULL after an error; free it with free(). If answer is NULL, the
  * answer is discarded. CMX_ECLOSED: no gateway is running. CMX_EPERM: a gateway is running but gave no complete answer,
- * or one longer than GW_ANSWER_MAX; it may be hung, or the caller is not root. */
+ * or one longer than GW_ANSWER_MAX, because it is hung or the caller is not root, or it answered `reload` with an
+ * error. */
 CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e);
 
-/* Sends one line that needs no answer. Waits for at most about a second, even for a gateway that is hung. False: it was
- * not sent. */
+/* Sends one line that needs no answer. Waits for at most about a second, even for a gateway that is hung. False: the
+ * line was not sent. */
 bool gw_control_tell(const struct gw *g, const char *line);
 
 /* The member `judge` of the answer to `status` has this value from the gateway's start until the guard's first report.

@@ -40,7 +40,7 @@
 #define WRONG_MAX 160 /* size of the text that says what is wrong, NUL included */
 #define NETNS_PATH "/run/netns/" GW_NETNS
 
-/* The gateway's part of one network namespace: the fleet's or the host's. */
+/* What the guard checks in one network namespace, the fleet's or the host's. */
 struct guarded {
     struct gw_table table;
     int events; /* socket on which the kernel reports changes to links, addresses, routes and routing rules */
@@ -52,7 +52,7 @@ static const char *const account_files[] = {"/etc/passwd", "/etc/group"};
 
 struct sysctl_values {
     char fixed[GW_NETWORK_SYSCTLS_TEXT];
-    char nodes[GW_NETWORK_SYSCTLS_TEXT]; /* values of the sysctls that links to other gateways need */
+    char nodes[GW_NETWORK_SYSCTLS_TEXT]; /* values of the sysctls that are set for links to other gateways */
 };
 
 struct guard {
@@ -60,7 +60,7 @@ struct guard {
     struct stat accounts[GW_COUNT(account_files)]; /* state of account_files before the rules were last loaded */
     struct guarded sides[2];
     size_t n_sides;
-    struct nft_ctx *scratch; /* a network namespace of this process alone, for listings of what the files define */
+    struct nft_ctx *scratch; /* context of a namespace that only this process uses (gw_table_take_reference) */
     int host_ns;
     int sysctls[GW_NETWORK_SYSCTLS]; /* descriptors */
     struct sysctl_values values;     /* values of the sysctls when the network was last read */
@@ -151,19 +151,20 @@ static bool same_namespace(const struct guard *d)
     return stat(NETNS_PATH, &st) == 0 && st.st_dev == d->netns_dev && st.st_ino == d->netns_ino;
 }
 
-/* Reports "ok", "repaired WHAT", "bad WHAT" or "stop WHAT" to the server, which logs a report unless it is "ok" or the
- * same "bad" as before. */
+/* Reports "ok", "repaired WHAT", "bad WHAT" or "stop WHAT" to the server, which logs each "repaired" and "stop", but
+ * "ok" or "bad" only after a change. */
 static void report(struct guard *d, const char *state, const char *what)
 {
     char line[300];
 
     snprintf(line, sizeof line, "judge %s%s%s", state, what[0] ? " " : "", what);
     if (!gw_control_tell(d->g, line) && what[0])
-        gw_note("%s: %s", state, what); /* no server logs it, so this process does */
+        gw_note("%s: %s", state, what); /* no server received the report, so this process logs it */
 }
 
 /* Stores what later checks compare with. The caller holds the gateway's lock, so that no command is changing the rules
- * or the network, and has just loaded and set up all of it. CMX_EBUSY: a table was changed meanwhile. */
+ * or the network, and has just loaded the rules and, if `network` is set, set up the network. CMX_EBUSY: a table was
+ * changed meanwhile. */
 static cmx_err take_state(struct guard *d, bool network, struct cmx_why *e)
 {
     for (size_t i = 0; i < d->n_sides; i++) {
@@ -189,12 +190,12 @@ static cmx_err load(struct guard *d, bool network, struct cmx_why *e)
     cmx_err err = gw_apply_access(d->g, e);
     bool up;
 
-    network = network && access(gw_path(d->g, "fleet.nft", path), F_OK) == 0; /* without it, there are no rules */
+    network = network && access(gw_path(d->g, "fleet.nft", path), F_OK) == 0; /* gw_network_up loads this file */
     up = !network || gw_network_up(d->g) == EXIT_SUCCESS;
     if (network && up && err)
         err = gw_apply_access(d->g, e); /* the first attempt fails if the link or routes were missing */
     if (err)
-        gw_folder_unsettle(d->g); /* for gw_unread.h: the former rules must not stay in force */
+        gw_folder_unsettle(d->g); /* makes gw_unread_check end access if the former rules stay in force */
     if (!up)
         return cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
     return err ? err : take_state(d, network, e);
@@ -207,15 +208,16 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
     if (err)
         return err;
     err = gw_folder_lock(d->g, e);
-    if (!err && !same_namespace(d)) /* 'net down' removed it before this process got the lock */
+    if (!err && !same_namespace(d)) /* 'net down' removed the namespace before this process got the lock */
         err = cmx_why_fail(e, CMX_ENOENT, "the network namespace " GW_NETNS " was removed");
     else if (!err) {
-        /* Commands unlock once the rules are loaded: any difference comes from another program. */
+        /* A command releases the lock only after it has loaded the rules, so another program made any difference. */
         for (size_t i = 0; i < d->n_sides; i++)
             gw_table_keep_found(&d->sides[i].table);
         if (network && read_network(d, &d->network_found))
             d->network_found = (struct gw_netstate){0}; /* makes the network count as changed */
-        /* Loading the rules empties the set of refusals. take_state reads the generation number again. */
+        /* Report the refusals first, because loading the rules empties their set. take_state reads the new generation
+         * number. */
         (void)gw_refusals_report(d->g, d->sides[0].table.nft);
         err = load(d, network, e);
         if (err == CMX_EBUSY) /* a grant may have ended after the rules were rendered */
@@ -267,8 +269,8 @@ static void check_accounts(struct guard *d)
         restore(d, false);
 }
 
-/* Call after a restore. If the loaded table equals the one that was found, a cmxsafe command made the change, or there
- * was none. Otherwise another program changed the table, and the guard reports this. */
+/* Call this after a restore. If the loaded table equals the one that was found, a cmxsafe command made the change, or
+ * there was none. Otherwise another program changed the table, and the guard reports this. */
 static void report_tables(struct guard *d)
 {
     char what[100];
@@ -324,7 +326,8 @@ static void check_network(struct guard *d, bool thorough)
                              (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
     change = restore_network(d);
-    /* Repair again: the difference may be a change that another program made during the repair, and no addition. */
+    /* Repair again: another program may have changed the network during the repair. A second repair undoes such a
+     * change, but does not remove an addition. */
     if (!d->wrong[0] && change == GW_NETSTATE_ADDED && !d->network_added)
         change = restore_network(d);
     d->network_added = !d->wrong[0] && change == GW_NETSTATE_ADDED;
@@ -418,8 +421,8 @@ static void check_all(struct guard *d, pid_t child)
     if (d->wrong[0] && due(&d->retry_ms, RETRY_MS))
         restore(d, true);
     if (!d->wrong[0])
-        (void)gw_expiry_tick(&d->expiry, d->g); /* check_table notices that it has changed the rules */
-    /* After the attempts to apply the registry: if one of them has just succeeded, no grant must end. */
+        (void)gw_expiry_tick(&d->expiry, d->g); /* the result is not needed: check_table notices new rules */
+    /* After the attempts to apply the registry: if one of them has just succeeded, gw_unread_check removes no grant. */
     if (gw_unread_check(&d->unread, d->g, d->sides[0].table.nft, d->wrong, sizeof d->wrong))
         report(d, "bad", d->wrong);
     for (size_t i = 0; i < d->n_sides && !d->wrong[0]; i++)
@@ -434,7 +437,7 @@ static void check_all(struct guard *d, pid_t child)
         report_state(d);
 }
 
-/* Returns the child's exit status; -1: it is still running. */
+/* Returns the child's exit status; -1: the child is still running, or there is none. */
 static int child_status(pid_t child)
 {
     int status;

@@ -7,6 +7,7 @@
 #include "gateway/folder/gw_folder.h"
 
 /* child 0: watches until SIGTERM or SIGINT, and returns EXIT_SUCCESS. Otherwise passes signals on to the process
- * `child`, watches until this process ends, and returns its exit status. If the rules can't be watched or the namespace
- * was replaced, ends the child and returns EXIT_FAILURE. ready: called once everything is watched; may be NULL. */
+ * `child`, watches until the child ends, and returns the child's exit status. If the rules can't be watched or the
+ * namespace was replaced, ends the child and returns EXIT_FAILURE. ready: called once everything is watched; may be
+ * NULL. */
 int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void));

@@ -69,9 +69,9 @@ static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned ad
     s->stopping = true;
 }
 
-/* Claims the identity. The new sequence is higher than this gateway's last one and than the one in the registry. Its
- * metric is newer than the newest one that another gateway has announced since this server started, even if the link to
- * that gateway is down now. */
+/* Claims the identity. The claim's sequence is higher than this gateway's last one and than the one in the registry.
+ * Its metric is newer than the newest metric that another gateway has announced since this server started, even if the
+ * link to that gateway is down now. */
 static void hold_claim(struct gw_server *s, struct gw_hold *h)
 {
     unsigned before = h->announced ? gw_claim_metric(h->sequence) : 0;
@@ -143,9 +143,9 @@ static const char *node_name(const struct gw_server *s, unsigned number)
     return "(unknown)";
 }
 
-/* Returns the entry of an identity that another gateway announced. NULL: that gateway's announcements have
- * already added GW_NODE_CLAIMS_MAX entries, or there is no memory. Without an entry, a later claim by our own gateway
- * follows only the sequence in the registry. */
+/* Returns the entry of an identity that another gateway announced. NULL: that gateway's announcements have already
+ * added GW_NODE_CLAIMS_MAX entries, or there is no memory. Without an entry, this gateway's next claim of the identity
+ * takes only the sequence in the registry into account. */
 static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t address[CMX_IPV6_LEN], unsigned node)
 {
     struct gw_hold *h = hold_find(s, address);
@@ -229,8 +229,8 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
             if (node[0])
                 hold_lost(s, h, node);
             else
-                /* Another gateway released an older claim, but the sequence of this release is not lower than this
-                 * gateway's. Claim the identity again, with a higher sequence. */
+                /* Another gateway released its older claim with a sequence that is not lower than this gateway's. Claim
+                 * the identity again, with a higher sequence. */
                 hold_claim(s, h);
         }
     }

@@ -10,7 +10,7 @@
 
 /* One identity, on this or another gateway. It stays in the list after its last session has ended, because its sequence
  * is still needed. An identity that another gateway announces has an entry, too; each gateway's announcements can add
- * GW_NODE_CLAIMS_MAX entries. */
+ * at most GW_NODE_CLAIMS_MAX entries. */
 struct gw_hold {
     struct gw_hold *next;
     uint8_t address[CMX_IPV6_LEN];

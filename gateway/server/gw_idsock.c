@@ -54,7 +54,7 @@ struct gw_idsock {
     char path[CGROUP_PATH_MAX];
 };
 
-/* todo: NULL if there is nothing that the operator can do. */
+/* todo: what the operator can do; NULL: nothing. */
 static cmx_err failed(struct cmx_why *e, const char *what, const char *todo)
 {
     return cmx_why_fail(e, CMX_ENOTSUP, "%s (%s)%s%s", what, strerror(errno), todo ? "; " : "", todo ? todo : "");
@@ -339,7 +339,7 @@ void gw_idsock_session_remove(struct gw_idsock *s, uint64_t number)
     gw_idsock_session_end(s, number);
     session_name(number, name);
     if (unlinkat(s->sessions, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
-        s->untidy = true; /* a process is dying; gw_idsock_tidy tries again */
+        s->untidy = true; /* a process in the cgroup has not ended yet; gw_idsock_tidy tries again */
 }
 
 void gw_idsock_tidy(struct gw_idsock *s, gw_idsock_alive_fn alive, void *arg)

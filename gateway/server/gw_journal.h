@@ -1,4 +1,4 @@
-/* gw_journal.h - stores the last logins, session ends and refusals in memory, at most GW_JOURNAL_MAX entries.
+/* gw_journal.h - stores the latest logins, session ends and refusals in memory, at most GW_JOURNAL_MAX entries.
  * 'cmxsafe gateway worker' reads them, stores them in the registry and attests devices. */
 #pragma once
 
@@ -28,7 +28,7 @@ struct gw_journal_entry {
 struct gw_journal {
     struct gw_journal_entry entries[GW_JOURNAL_MAX];
     uint64_t base; /* number of the first entry */
-    uint64_t next; /* number of the next entry; the last GW_JOURNAL_MAX entries are stored */
+    uint64_t next; /* number of the next entry; the latest GW_JOURNAL_MAX entries are stored */
 };
 
 /* Returns a number higher than every number that earlier gateway processes have given to entries or changes of claims

@@ -17,7 +17,7 @@
 #define START_PAUSE_MS 50
 #define RULE_PREF "1131"
 #define IN_NETNS "ip -n " GW_NETNS " "
-/* wg waits for wireguard-go without a limit. The callers hold the gateway's lock. */
+/* Without this limit, wg could wait forever for wireguard-go, while the caller holds the gateway's lock. */
 #define WG_LIMIT_S "2"
 #define WG "timeout " WG_LIMIT_S " ip netns exec " GW_NETNS " wg "
 
@@ -92,7 +92,7 @@ static bool wireguard_configure(const struct link_job *job)
            remove_other_peers(job);
 }
 
-/* wireguard-go needs a moment after its start before it accepts a configuration. */
+/* Configures the link. If wireguard-go was just started, first waits until it accepts a configuration. */
 static bool wireguard_ready(const struct link_job *job)
 {
     char path[64];
@@ -134,8 +134,8 @@ static unsigned node_mark(unsigned number)
     return GW_NFT_FROM_NODE_MARK | GW_NFT_TO_NODE_BIT | number;
 }
 
-/* Sets the route for answers to local users and units of the node at the other end of the link. Only rules of the
- * packet filter set the mark that selects this route. */
+/* Sets the route for answers to the local users and units of the gateway at the other end of the link. Only rules of
+ * the packet filter set the mark that selects this route. */
 static bool answers_set(const struct link_job *job)
 {
     unsigned table = GW_NODE_TABLE_FIRST + job->peer->number;
@@ -240,8 +240,8 @@ cmx_err gw_links_up(struct gw *g, struct cmx_why *e)
 
 cmx_err gw_links_add_state(const struct gw *g, uint8_t sum[CMX_SHA256_LEN])
 {
-    /* Leaves out what WireGuard itself changes, such as endpoints, and the private key, on which the public key
-     * depends. The links have no preshared keys: this process never gets a secret of this gateway. */
+    /* Leaves out the private key, because the public key depends on it, and what WireGuard itself changes, such as
+     * endpoints. The links have no preshared keys: this process never gets a secret of this gateway. */
     static const char show[] =
         "for field in public-key listen-port fwmark allowed-ips preshared-keys "
         "persistent-keepalive; do ip netns exec " GW_NETNS " wg show all $field 2>/dev/null || exit; done";

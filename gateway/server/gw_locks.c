@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 #define CHECK_MS 1000
-#define LOGIN_MAX_MS 60000 /* longer than a login takes (LoginGraceTime) */
+#define LOGIN_MAX_MS 60000 /* longer than sshd lets a login take (LoginGraceTime) */
 
 void gw_locks_check(struct gw_server *s, uint64_t now_ms)
 {

@@ -6,5 +6,6 @@
 
 #include "gateway/server/gw_server.h"
 
-/* Ends each session that locks the registry. May be called at any rate: reads /proc/locks at most once a second. */
+/* Ends each session that locks the registry, except during its login. May be called at any rate: reads /proc/locks at
+ * most once a second. */
 void gw_locks_check(struct gw_server *s, uint64_t now_ms);

@@ -33,7 +33,7 @@
 #define CROWDED_NOTE_MS 60000
 #define CLOSING_MS 3000
 
-/* True if SPARE_DESCRIPTORS stay free with a further connection. Each session uses two descriptors. */
+/* True if SPARE_DESCRIPTORS would stay free with one more session. Each session uses two descriptors. */
 static bool has_descriptors(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();
@@ -57,7 +57,7 @@ static void watch_or_not(const struct gw_server *s, struct gw_watch *w, bool wan
 }
 
 /* Stops accepting devices' connections while every slot is used: new connections wait in the kernel's queue, and the
- * logins that have begun finish in time. After an accept that failed, also stops accepting any other connection. */
+ * logins that have begun finish in time. For a time after a failed accept (accept_ms), accepts no connection at all. */
 static void listen_or_not(struct gw_server *s)
 {
     bool paused = cmx_port_now_ms() < s->accept_ms;
@@ -144,7 +144,7 @@ static void watch_folder(struct gw_server *s)
         return;
     s->registry_checked_ms = now;
     keep_control(s);
-    (void)stat(gw_path(s->g, "registry.db", path), &st); /* a file that is missing counts as changed */
+    (void)stat(gw_path(s->g, "registry.db", path), &st); /* st stays zeroed if the file is missing */
     changed = st.st_mtim.tv_sec != s->registry_mtime.tv_sec || st.st_mtim.tv_nsec != s->registry_mtime.tv_nsec ||
               (int64_t)st.st_ino != s->registry_inode;
     if (changed || (s->end_ms && (now >= s->end_ms || (int64_t)time(NULL) >= s->end_wall)) ||

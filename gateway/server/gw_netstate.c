@@ -21,7 +21,7 @@
 #define TRIES_MAX 50 /* maximum number of requests for a list; a change during the answer requires another request */
 #define ITEM_MAX 1024
 #define LINKS_MAX (GW_NODES_MAX + 3)
-#define TO_NODE "cmxlink" /* the name of a link to a gateway is this and the node's number */
+#define TO_NODE "cmxlink" /* prefix of the name of a link to another gateway, before the node's number */
 
 /* State while the objects of one namespace are read into a digest. */
 struct netstate_reader {
@@ -148,7 +148,7 @@ static bool is_to_node(const char *link)
     return strncmp(link, TO_NODE, strlen(TO_NODE)) == 0;
 }
 
-/* Returns the name of one of the gateway's links, or NULL. */
+/* Returns the name of the link with this interface index; NULL: it is not one of the gateway's links. */
 static const char *link_name(const struct netstate_reader *r, uint32_t number)
 {
     for (size_t i = 0; i < r->n_links; i++)
@@ -239,8 +239,8 @@ static bool is_routing(unsigned short type)
     }
 }
 
-/* Adds a link to the item. name: one of the gateway's own links; adds its name, because its interface index changes
- * when the link is created again. name NULL: another link; adds its interface index. */
+/* Adds a route's link to the item. name: the name of one of the gateway's own links, which is added instead of the
+ * interface index, because the index changes when the link is created again. NULL: adds the index. */
 static void put_link(struct netstate_item *x, const char *name, const struct netstate_attribute *number)
 {
     const struct netstate_attribute a = {number->type, (const uint8_t *)name, name ? strlen(name) : 0};

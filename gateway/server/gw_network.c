@@ -145,7 +145,7 @@ static bool netns_exists(void)
     return access("/run/netns/" GW_NETNS, F_OK) == 0;
 }
 
-/* Configures the namespace from a child process. It does not run another program: after an upgrade of the package, the
+/* Configures the namespace in a child process, which does not start cmxsafe again: after an upgrade of the package, the
  * file of the running program no longer exists. */
 static bool configure_netns(struct gw *g)
 {
@@ -193,7 +193,7 @@ static bool make_link(const char *link)
            configure_link(link);
 }
 
-/* Sets the routes into the namespace and back. The host's rules drop packets from any other address than the link's, so
+/* Sets the routes into the namespace and back. The host's rules drop packets from addresses other than the link's, so
  * the route names the link's address as source: cmxsafe0 may have further addresses, such as those of a former gateway.
  * No local process may send from a fleet address, but IPV6_FREEBIND lets any process bind to one. A routing rule
  * therefore refuses packets between two fleet addresses, even if the packet filter is missing. */

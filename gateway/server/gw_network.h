@@ -1,11 +1,11 @@
-/* gw_network.h - the fleet's network: routes, sysctls and rules of its namespace, and the system mode's link into it.
- */
+/* gw_network.h - the fleet's network: routes, sysctls and rules of its namespace, and, in system mode, the link into
+ * it. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"
 
 #define GW_NETWORK_FIXED_SYSCTLS 6
-#define GW_NETWORK_SYSCTLS 8       /* the last two are set by gw_links.c */
+#define GW_NETWORK_SYSCTLS 8       /* gw_links.c sets the last two */
 #define GW_NETWORK_SYSCTLS_TEXT 64 /* room for their values, one per line */
 
 /* Configures the network namespace that the caller is in. */
@@ -13,7 +13,7 @@ CMX_MUST_USE cmx_err gw_network_configure(struct gw *g, struct cmx_why *e);
 /* Opens the sysctls that gw_network_configure and gw_links_up set. The open files stay in the namespace that the caller
  * is in now. An element of fds is -1 if its file can't be opened. */
 void gw_network_open_sysctls(int fds[GW_NETWORK_SYSCTLS]);
-/* Reads the values of n sysctls that gw_network_open_sysctls opened. False: one can't be read. */
+/* Reads the values of n sysctls that gw_network_open_sysctls opened. False: a value can't be read. */
 bool gw_network_read_sysctls(const int *fds, size_t n, char out[GW_NETWORK_SYSCTLS_TEXT]);
 /* gw_network_up and gw_network_down set up and remove the namespace and link of system mode. gw_network_up loads files
  * that gw_apply has generated. Both functions print what failed, and return EXIT_SUCCESS or EXIT_FAILURE. The caller

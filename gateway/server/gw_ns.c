@@ -128,7 +128,7 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
     _exit(EXIT_FAILURE);
 }
 
-/* The outer process runs as the gateway's owner. It removes grants that have ended, as the owner's commands do, and
+/* The outer process runs as the gateway's owner, who may write the registry. It removes grants that have ended, and
  * runs the worker. */
 static int serve_outside(struct gw *g, pid_t pid)
 {

@@ -9,7 +9,8 @@
 #include "gateway/registry/sshkey.h"
 
 #define GW_PENDING_MAX 128
-/* Limit of the keys of one source. A further key replaces the key of this source that was tried least recently. */
+/* Maximum number of keys from one source. A further key replaces the key from this source that was tried least
+ * recently. */
 #define GW_PENDING_PER_SOURCE 4
 
 struct gw_pending_key {
@@ -29,9 +30,9 @@ struct gw_pending {
     uint64_t dropped; /* number of keys that other keys have replaced */
 };
 
-/* Adds a key, or counts one more try of a key in the list. text: "TYPE BASE64"; ignored if such a key can't be
- * enrolled. If the list is full, replaces the key that was tried least recently. A source that has used up its quota
- * replaces only its own keys. */
+/* Adds a key, or counts one more try of a key in the list. text: "TYPE BASE64"; ignored if gw_key_parse refuses it. If
+ * the list is full, replaces the key that was tried least recently. A source that has used up its quota replaces only
+ * its own keys. */
 void gw_pending_note(struct gw_pending *p, const char *text, const char *from, const uint8_t source[CMX_IPV6_LEN],
                      int64_t now);
 void gw_pending_forget(struct gw_pending *p, const char *fingerprint);

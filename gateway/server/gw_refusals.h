@@ -9,5 +9,5 @@
 
 /* Reports the refusals in the packet filter's set `denied`, and removes them from the set so that none is counted
  * twice. nft: a context of the fleet's namespace with buffered output; its flags are NFT_CTX_OUTPUT_STATELESS
- * afterwards. Returns how many transactions have changed the rules. */
+ * afterwards. Returns in how many transactions it changed the rules. */
 uint32_t gw_refusals_report(const struct gw *g, struct nft_ctx *nft);

@@ -21,5 +21,5 @@
 bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follows);
 _Noreturn void gw_report_text(const struct gw_client *c, const char *text, size_t len);
 _Noreturn void gw_report_follow(const struct gw_server *s, const struct gw_client *c);
-/* Call when a child process has ended. Frees its slot if gw_report_start started it. */
+/* Call this when a child process has ended. Frees its slot if gw_report_start started it. */
 void gw_report_ended(struct gw_server *s, pid_t pid);

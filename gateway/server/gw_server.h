@@ -37,7 +37,7 @@
 #define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
 #define GW_PROBE_MAX_MS 2500      /* a probed session has at most this long to answer */
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests them twice */
-#define GW_SESSIONS_PER_KEY 64    /* limit; a device uses one for each context, a platform's programs share the limit */
+#define GW_SESSIONS_PER_KEY 64    /* a device has one session per context; a platform's programs share the limit */
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* maximum number of slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
@@ -200,10 +200,10 @@ struct gw_server {
     uint64_t silence_checked_ms;
     uint64_t locks_checked_ms;
     uint64_t fatal_window_ms;
-    unsigned fatals; /* log lines in this window that count towards GW_FATALS_PER_MINUTE */
+    unsigned fatals; /* events since fatal_window_ms that count towards GW_FATALS_PER_MINUTE */
     size_t slots;
     size_t max_descriptors; /* the most descriptors that this process may open */
-    uint64_t crowded_ms;    /* when it was last logged that the sessions use up the descriptors; 0: never */
+    uint64_t crowded_ms;    /* time of the last log line that says that the sessions use up the descriptors; 0: none */
     uint64_t accept_ms;     /* no connection is accepted before this time */
     bool paused;            /* connections to the control socket and from other gateways wait until accept_ms */
     uint64_t registry_checked_ms;
@@ -221,8 +221,8 @@ struct gw_server {
 };
 
 /* Runs until SIGTERM or SIGINT, or until the identity sockets fail. Takes ownership of listeners (listening TCP
- * sockets), idsock and claims; idsock and claims may be NULL: sessions then have no identities. Call it as the account,
- * in the fleet's network namespace. Returns EXIT_SUCCESS or EXIT_FAILURE. */
+ * sockets), idsock and claims; idsock and claims may be NULL: sessions then have no identities. Call this as the
+ * account, in the fleet's network namespace. Returns EXIT_SUCCESS or EXIT_FAILURE. */
 int gw_server_run(struct gw *g, struct gw_idsock *idsock, const struct gw_claims *claims, const int *listeners,
                   size_t n);
 
@@ -254,7 +254,7 @@ void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
 void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms);
 /* Ends sessions whose certificate has expired. */
 void gw_sessions_end_expired(struct gw_server *s, uint64_t now_ms);
-/* Call when sshd's helper has refused a certificate of x. Logs and counts the refusal. */
+/* Call this when sshd's helper has refused a certificate of x. Logs and counts the refusal. */
 void gw_session_refused(struct gw_server *s, const struct gw_session *x, const char *reason);
 
 /* ---- gw_forwards.c ---- */
@@ -284,8 +284,8 @@ bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out
 bool gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
 /* Writes the session with its listeners and counters. */
 void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, const struct gw_listeners *l);
-/* Call when sshd has refused a forward: gw_forwards_denied if the key does not permit it, gw_forwards_in_use if another
- * session holds the port. Both functions count and log the refusal. */
+/* Call this when sshd has refused a forward: gw_forwards_denied if the key does not permit it, gw_forwards_in_use if
+ * another session holds the port. Both functions count and log the refusal. */
 void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail);
 void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long port);
 
@@ -299,7 +299,7 @@ void gw_traffic_keep(struct gw_session *x);
 /* Counts refused packets. text: "SOURCE TARGET PORT COUNT", the guard's report of packets that the packet filter
  * refused. */
 void gw_traffic_denied(struct gw_server *s, const char *text);
-/* Takes a sample when a minute has passed. Call about once a second. */
+/* Takes a sample when a minute has passed. Call this about once a second. */
 void gw_traffic_tick(struct gw_server *s);
 /* Adds the arrays "minutes" and "parties" to the open JSON object. */
 void gw_traffic_json(struct cmx_json *j, struct gw_server *s);

@@ -61,7 +61,7 @@ static void note_bounded(struct gw_server *s, const struct gw_session *x, const 
         gw_note("%s: %s: %s", x->from, what, detail);
 }
 
-/* Starts sshd for the connection. False: it can't be started, which was logged. */
+/* Starts sshd for the connection. False: sshd can't be started, and the reason was logged. */
 static bool spawn(struct gw_server *s, struct gw_session *x)
 {
     static const char failed[] = "sshd can't be started";
@@ -439,7 +439,7 @@ void gw_sessions_reap(struct gw_server *s)
         gw_report_ended(s, pid);
         for (struct gw_session **link = &s->sessions; *link; link = &(*link)->next)
             if ((*link)->pid == pid) {
-                gw_session_readable(s, *link); /* the last lines of its log may still be in the pipe */
+                gw_session_readable(s, *link); /* the pipe may still have the last lines of its log */
                 free_session(s, link);
                 break;
             }

@@ -6,7 +6,8 @@
 #include "gateway/registry/sshdlog.h"
 #include "gateway/server/gw_server.h"
 
-/* Call when sshd's helper looks up a key for x. If x is not up yet, gives x the identity of the key. Logs failures. */
+/* Call this when sshd's helper looks up a key for x. If x is not up yet, gives x the identity of the key. Logs
+ * failures. */
 void gw_session_identify(struct gw_server *s, struct gw_session *x, const char *fingerprint);
 /* Like gw_session_identify, for a certificate "TYPE BASE64". False: a login with this certificate is not permitted. */
 bool gw_session_certify(struct gw_server *s, struct gw_session *x, const char *text);

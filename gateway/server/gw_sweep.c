@@ -76,7 +76,7 @@ struct id_list {
 struct sweep {
     const struct pair_list *allowed;
     const struct gw_fleet *fleet;
-    uint8_t gateway[CMX_IPV6_LEN]; /* the gateway's own identity: its probes are always allowed */
+    uint8_t gateway[CMX_IPV6_LEN]; /* the gateway's own identity; connections from and to it need no grant */
     uint8_t host[CMX_IPV6_LEN];    /* the host's address on the link */
     struct id_list doomed;
     struct id_list operators; /* connections that root's programs opened; they need no grant */

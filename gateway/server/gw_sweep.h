@@ -5,7 +5,8 @@
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/party.h"
 
-/* Ends each connection in the fleet's network namespace that needs a grant and is not in `allowed`. Call it as root. */
+/* Ends each connection in the fleet's network namespace that needs a grant and is not in `allowed`. Call this as root.
+ */
 CMX_MUST_USE cmx_err gw_sweep(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);
 
 /* Ends all connections between addresses of the fleet, as gw_sweep does if none is allowed. Does not read the

@@ -36,6 +36,6 @@ bool gw_table_take_reference(struct gw_table *t, const struct gw *g, struct nft_
 bool gw_table_matches(struct gw_table *t);
 /* True if no rules of this network namespace have changed since gw_table_matches last returned true. */
 bool gw_table_is_unchanged(const struct gw_table *t);
-/* Call after this process itself has changed the rules of this network namespace in n transactions. If no other
+/* Call this after this process itself has changed the rules of this network namespace in n transactions. If no other
  * program has changed them, the table counts as unchanged. */
 void gw_table_changed_here(struct gw_table *t, uint32_t n);

@@ -145,7 +145,7 @@ static void decide_dead(struct gw_server *s, struct gw_session *x)
     gw_session_end(s, x, "it did not answer, and its device is logging in again (takeover)");
 }
 
-/* Checks a probe, and takes over its session if that session is dead. True: the probe has a result. */
+/* Checks a probe, and ends the probed session if it is dead. True: the probe has a result. */
 static bool move_on(struct gw_server *s, struct gw_probe *p, uint64_t now)
 {
     struct gw_session *x = gw_session_numbered(s, p->session);

@@ -13,9 +13,9 @@ struct gw_unread {
     bool closed;       /* the grants were removed from the rules, and the rules have not been loaded since */
 };
 
-/* Call often, with g's registry closed; opens the registry every few seconds. If this has failed, or if a change was
- * not in force (gw_folder_is_abandoned), for GW_UNREAD_MAX_MS, removes all grants from the rules in the fleet's
- * namespace. nft: a context that was created in that namespace. wrong: why the rules can't be loaded; "": they are
- * loaded. Returns true if this call has removed the grants; `wrong` then has the reason. The caller loads the rules
- * again once the registry can be read. */
+/* Call this often, with g's registry closed; opens the registry every few seconds. Once the registry could not be
+ * opened, or a change was not in force (gw_folder_is_abandoned), for GW_UNREAD_MAX_MS, removes all grants from the
+ * rules in the fleet's namespace. nft: a context that was created in that namespace. wrong: why the rules can't be
+ * loaded; "": they are loaded. Returns true if this call has removed the grants; `wrong` then has the reason. The
+ * caller loads the rules again once the registry can be read. */
 bool gw_unread_check(struct gw_unread *u, struct gw *g, struct nft_ctx *nft, char *wrong, size_t size);

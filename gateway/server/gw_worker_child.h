@@ -12,8 +12,8 @@ struct gw_worker_child {
     uint64_t started_ms[GW_WORKERS];
 };
 
-/* Call several times a second: starts the processes, and restarts those that ended. They end when this process ends. A
- * small deployment has no such processes. Also waits for orphans, which this process gets in a container. other: a
- * further child of the caller; 0: the caller has no further child. */
+/* Call this several times a second: starts the processes, and restarts those that ended. They end when this process
+ * ends. A small deployment has no such processes. Also waits for orphans, which this process inherits in a container.
+ * other: a child that the caller itself waits for; 0: none. */
 void gw_worker_watch(struct gw_worker_child *w, const struct gw *g, pid_t other);
 void gw_worker_stop(struct gw_worker_child *w);
