@@ -17,8 +17,8 @@
 struct gw_copy_column {
     char name[GW_COPY_NAME_MAX];
     char fallback[GW_COPY_DEFAULT_MAX]; /* the column's default as SQL; "": none */
-    bool integer;                       /* otherwise text */
-    struct gw_copy_rule rule;           /* for a text column */
+    bool integer;                       /* false: the column holds text */
+    struct gw_copy_rule rule;           /* what the text may contain; unused if `integer` is set */
     bool not_null;
     bool key; /* the column is part of the primary key */
 };
@@ -45,7 +45,7 @@ struct gw_copy_tables {
 struct gw_copy_changes {
     bool rows;       /* any row */
     bool rights;     /* a row that decides who may do what: the rules must be rendered again */
-    bool claims;     /* a row of table claim: the gateway that holds an identity */
+    bool claims;     /* a row of table claim, which names the gateway that holds an identity */
     size_t unclean;  /* number of texts that were cut, or in which characters were replaced */
     size_t left_out; /* number of rows that the copy can't store */
     char first_left_out[GW_COPY_LEFT_OUT_MAX];

@@ -13,7 +13,7 @@
 #include "gateway/registry/registry_device.h"
 
 #define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* characters of base64 */
-#define REASON_MAX 1024 /* maximum bytes of a text without its own limit, and of a column that is not in `rules` */
+#define REASON_MAX 1024                      /* maximum bytes of a text in a column without its own limit */
 
 static const struct {
     const char *table; /* NULL: any table */

@@ -19,7 +19,7 @@ CMX_MUST_USE cmx_err gw_pg_pull_compared(PGconn *c, struct gw_registry *r, const
 CMX_MUST_USE cmx_err gw_pg_pull_all(PGconn *c, struct gw_registry *r, const struct gw_copy_tables *t,
                                     struct gw_copy_changes *out, struct cmx_why *e);
 
-/* Call once after rows were copied, before the commit. Removes rows that refer to a missing row, because SQLite would
- * refuse the commit. Records how many rows were left out, and which one was the first. all: all tables were compared,
- * so the record of an earlier call is deleted if no row was left out. */
+/* Call this once after rows were copied, before the commit. Removes rows that refer to a missing row, because SQLite
+ * would refuse the commit. Records how many rows were left out, and which one was the first. all: all tables were
+ * compared, so the record of an earlier call is deleted if no row was left out. */
 CMX_MUST_USE cmx_err gw_pg_pull_end(struct gw_registry *r, bool all, struct gw_copy_changes *out, struct cmx_why *e);

@@ -20,7 +20,7 @@ struct gw_pg_writer {
 
 void gw_pg_writer_begin(struct gw_pg_writer *w, PGconn *c, int64_t revision);
 /* Sends the remaining statements. CMX_EBUSY: a row in PostgreSQL differs from the copy's; other errors as for
- * gw_pg_run. Frees the memory. Call it once, even after an error. */
+ * gw_pg_run. Frees the memory. Call this once, even after an error. */
 CMX_MUST_USE cmx_err gw_pg_writer_end(struct gw_pg_writer *w, struct cmx_why *e);
 
 /* Writes the current row of stmt, which selects all columns of t. merge: keeps the newer of two observations. */

@@ -219,8 +219,8 @@ cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, stru
                   : gw_pg_pull_since(s->c, r, &s->tables, from, &pulled, e);
     if (!err)
         err = gw_pg_pull_end(r, all, &pulled, e);
-    /* Leaves marks for the follower: it applies these changes if the caller does not, and logs how many texts were
-     * replaced. */
+    /* Leaves marks in table meta for the follower, which applies these changes if the caller does not, and logs how
+     * many texts were replaced. */
     if (!err && pulled.rights)
         err = gw_sql_run(r, e, "INSERT OR IGNORE INTO main.meta(key, value) VALUES('unapplied', '')", "");
     if (!err && pulled.claims)

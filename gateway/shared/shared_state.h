@@ -26,7 +26,7 @@ struct gw_shared {
     char url[GW_REGISTRY_URL_MAX];
     PGconn *c; /* NULL: not connected */
     struct gw_copy_tables tables;
-    struct gw_shared_head head;        /* as read at the beginning of the transaction */
+    struct gw_shared_head head;        /* as last read from PostgreSQL */
     sqlite3_session *session;          /* records the changes of a transaction; NULL: none */
     bool dirty;                        /* the transaction has sent rows */
     bool locked;                       /* a transaction is open in PostgreSQL */
