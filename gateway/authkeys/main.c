@@ -23,7 +23,7 @@
 #include "gateway/registry/control_socket.h"
 #include "gateway/registry/registry_device.h"
 
-#define GATEWAY_PATIENCE_S 5 /* longer than a takeover, which takes at most 3 s */
+#define GATEWAY_PATIENCE_S 5 /* longer than a takeover, which takes at most 3.5 s (ANSWER_MS in gw_peer.c) */
 
 static uint8_t line[GW_AUTHLINE_MAX];
 
@@ -65,8 +65,8 @@ static int refuse(const char *dir, const struct cmx_why *why)
     return 1;
 }
 
-/* Reports an unknown key to the gateway, which shows the last few to the operator ('cmxsafe gateway pending'). Does not
- * report a key that cannot be enrolled, for example because it was revoked or replaced. */
+/* Reports an unknown key to the gateway, which shows the latest of them to the operator ('cmxsafe gateway pending').
+ * Does not report a key that cannot be enrolled, for example because it was revoked or replaced. */
 static void report_unknown(struct gw_registry *r, const char *dir, const char *type, const char *blob)
 {
     char text[GW_KEY_TYPE_MAX + GW_KEY_BLOB_MAX];

@@ -54,7 +54,7 @@ bool gw_program_run(bool quiet, const char *const argv[])
     pid_t pid;
 
     fflush(NULL);
-    pid = cmx_child_fork(); /* the guard blocks signals; its programs must not */
+    pid = cmx_child_fork(); /* unblocks signals, because the guard has blocked some */
     if (pid == 0) {
         if (quiet)
             silence();

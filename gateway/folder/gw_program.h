@@ -6,10 +6,10 @@
 
 #include "cmxsafe/core/err.h"
 
-/* Call once, when a command starts. Sets the umask to 022, so that files are readable by all unless the command makes
- * them private, and appends the system's folders to PATH, because a caller's PATH may lack the sbin folders. */
+/* Call this once, when a command starts. Sets the umask to 022, so that files are readable by all unless the command
+ * makes them private, and appends the system's folders to PATH, because a caller's PATH may lack the sbin folders. */
 void gw_program_environment(void);
-/* Returns the umask that was set before gw_program_environment. */
+/* Returns the umask that gw_program_environment replaced. */
 mode_t gw_program_umask(void);
 
 /* Runs argv and waits for its end. True if it exits with 0. argv[0]: an absolute path, or a name to be found in PATH.

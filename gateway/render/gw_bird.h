@@ -12,8 +12,8 @@
 #include "gateway/folder/gw_folder.h"
 
 #define GW_CLAIMS_TABLE 77
-/* The table with the routes that other gateways announce, and the metrics of their claims. The running gateway reads
- * it. */
+/* The table with the routes that other gateways announce. Each route has its claim's metric. The running gateway reads
+ * this table. */
 #define GW_ANNOUNCED_TABLE 78
 #define GW_CLAIMS_PROTOCOL 200 /* rtm_protocol of the routes in GW_CLAIMS_TABLE */
 #define GW_BIRD_CONTROL "run/bird"

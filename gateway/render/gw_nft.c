@@ -166,7 +166,7 @@ static cmx_err put_local_elements(void *arg, uint64_t number)
 }
 
 /* Writes, for each other gateway, one rule that marks the packets from that gateway. only_locals: if true, the rule
- * marks only packets from local users and units. */
+ * marks only packets from users and units of that gateway's host. */
 static cmx_err put_node_marks(void *arg, uint64_t only_locals)
 {
     const struct nft_job *job = arg;
