@@ -22,8 +22,8 @@ CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_apply_change(struct gw *g, struct cmx_why *rest, struct cmx_why *e);
 
 /* Checks whether the registry could be applied: opens it and reads everything on which the rules depend, but applies
- * nothing. An error means that no change of the registry can come into force until its cause is removed. g's registry
- * must be closed before the call; it is closed when the call returns. */
+ * nothing. An error means that no change of the registry can come into force until the cause of the error is removed.
+ * g's registry must be closed before the call; it is closed when the call returns. */
 CMX_MUST_USE cmx_err gw_apply_check(struct gw *g, struct cmx_why *e);
 
 /* Applies only the claims, which limit what the other gateways may announce. */

@@ -31,7 +31,7 @@
 #define HELPERS_PER_SESSION 4 /* sshd runs one helper at a time; an earlier helper's connection may still be open */
 #define TELL_S 1              /* gw_control_tell waits at most this long for a gateway that is busy or hung */
 #define SEND_MS 5000          /* the server stops sending an answer after this time */
-#define SEND_PIECE_S 1        /* limit of each wait for the client to read */
+#define SEND_PIECE_S 1        /* each wait for the client to read ends after this time */
 
 #define UNREAD "unread\n" /* the answer to `reload` if the registry can't be read */
 
@@ -297,7 +297,7 @@ static void take_login(struct gw_server *s, struct gw_client *c, const char *tex
     struct gw_session *x = gw_session_numbered(s, c->session);
 
     if (x)
-        gw_session_identify(s, x, text); /* before the helper answers sshd, which then needs the identity */
+        gw_session_identify(s, x, text); /* must happen before the helper answers sshd: sshd then needs the identity */
     gw_takeover_begin(s, c, text);
 }
 

@@ -56,8 +56,8 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
 }
 
 /* *n: how many grants were removed, plus how many pieces of evidence were marked as not trusted; not set for a shared
- * registry. *changed: gw_apply_change was called, because a grant or evidence has ended, the copy has become stale, or
- * a command was killed or could not apply its change. *what: after a failure, what failed. */
+ * registry. *changed: true if gw_apply_change was called, because a grant or evidence has ended, the copy has become
+ * stale, or a command was killed or could not apply its change. *what: after a failure, what failed. */
 static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bool *changed, const char **what,
                       struct cmx_why *e)
 {

@@ -211,7 +211,7 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
     if (!err && !same_namespace(d)) /* 'net down' removed the namespace before this process got the lock */
         err = cmx_why_fail(e, CMX_ENOENT, "the network namespace " GW_NETNS " was removed");
     else if (!err) {
-        /* A command releases the lock only after it has loaded the rules, so another program made any difference. */
+        /* A command releases the lock only after loading the rules, so any difference comes from another program. */
         for (size_t i = 0; i < d->n_sides; i++)
             gw_table_keep_found(&d->sides[i].table);
         if (network && read_network(d, &d->network_found))
@@ -288,7 +288,7 @@ static void report_tables(struct guard *d)
 static void check_table(struct guard *d, struct gw_table *t)
 {
     if (gw_table_is_unchanged(t) || gw_table_matches(t))
-        return; /* a change in another table also changes the generation */
+        return; /* a change in another table also changes the generation number */
     restore(d, false);
     report_tables(d);
 }

@@ -144,7 +144,7 @@ static const char *node_name(const struct gw_server *s, unsigned number)
 }
 
 /* Returns the entry of an identity that another gateway announced. NULL: that gateway's announcements have already
- * added GW_NODE_CLAIMS_MAX entries, or there is no memory. Without an entry, this gateway's next claim of the identity
+ * added GW_NODE_CLAIMS_MAX entries, or memory ran out. Without an entry, this gateway's next claim of the identity
  * takes only the sequence in the registry into account. */
 static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t address[CMX_IPV6_LEN], unsigned node)
 {

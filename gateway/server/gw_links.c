@@ -76,7 +76,7 @@ static bool remove_other_peers(const struct link_job *job)
     return ok;
 }
 
-/* Sets all that gw_links_add_state reads. */
+/* Sets everything that gw_links_add_state reads. */
 static bool wireguard_configure(const struct link_job *job)
 {
     char key[GW_PATH_MAX];

@@ -1,7 +1,7 @@
-/* gw_peer.h - requests between running gateways over their links. A request and its answer are one line each. This
- * file has the request "takeover ADDRESS". The answer is "held" if the gateway has a live session that holds ports of
- * that identity, and "free" otherwise. gw_report.h has the requests of operators. The packet filter accepts requests
- * only from the node at the other end of the link.
+/* gw_peer.h - requests between running gateways over their links. A request and its answer are one line each. This file
+ * implements the request "takeover ADDRESS". The answer is "held" if the gateway has a live session that holds ports of
+ * that identity, and "free" otherwise. gw_report.h implements the requests of operators. The packet filter accepts
+ * requests only from the node at the other end of the link.
  *
  * The request is sent before the new login of the device is verified. On the request, the other gateway probes its
  * session. This is safe, because a probe never ends a live session (gw_takeover.c). */

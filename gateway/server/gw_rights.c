@@ -11,7 +11,8 @@
 
 static uint8_t line_memory[GW_AUTHLINE_MAX];
 
-/* FNV-1a. It only has to detect a changed text: the text is no secret, and no attacker can choose both texts. */
+/* FNV-1a. It only has to detect a changed text: the text is no secret, and no attacker can choose the old and the new
+ * text. */
 static uint64_t digest_more(uint64_t h, const uint8_t *p, size_t len)
 {
     for (size_t i = 0; i < len; i++)

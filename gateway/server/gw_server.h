@@ -74,9 +74,9 @@ struct gw_rights {
 };
 
 struct gw_session {
-    struct gw_watch watch; /* sshd's stderr */
+    struct gw_watch watch; /* watches sshd's stderr, its log */
     struct gw_session *next;
-    int tcp;     /* a duplicate of the connection's descriptor, to read its counters and to end it */
+    int tcp;     /* the connection, of which sshd has a duplicate; used to read its counters and to end it */
     pid_t pid;   /* sshd, leader of its process group */
     pid_t child; /* the sshd process that holds the forwards; 0 until sshd logs it */
     bool up;     /* sshd has authenticated the peer */
@@ -179,7 +179,7 @@ struct gw_server {
     uint64_t last_number;             /* number of the newest session */
     char own_address[GW_ADDRESS_MAX]; /* the identity of the gateway's own probes; "": none */
     uint64_t tidied_ms;
-    struct gw_watch events;       /* events of idsock */
+    struct gw_watch events;       /* watches the events of idsock */
     struct gw_access_log *access; /* NULL if sessions have no identities */
     struct gw_nodes nodes;        /* the gateways of the fleet; empty: there is only this one */
     struct gw_claims claims;
@@ -188,8 +188,8 @@ struct gw_server {
     unsigned holds_from[GW_NODES_MAX + 1]; /* how many entries each other gateway's announcements added */
     uint64_t hold_changes;
     uint64_t reclaim_ms;    /* when the routes of all claims are set again; 0: not planned */
-    struct gw_watch routes; /* routes that other gateways announce */
-    struct gw_watch peers;  /* requests from other gateways */
+    struct gw_watch routes; /* watches the routes that other gateways announce */
+    struct gw_watch peers;  /* listens for requests from other gateways */
     pid_t reports[GW_PEER_REPORTS_MAX + GW_PEER_FOLLOWS_MAX]; /* child processes that send long answers; 0: unused */
     char judge[GW_JUDGE_TEXT_MAX]; /* what the guard found wrong with the rules, links or routes; "": nothing */
     uint64_t begun_ms;             /* when the server started */
@@ -245,8 +245,9 @@ void gw_session_readable(struct gw_server *s, struct gw_session *x);
 /* Closes the connection and kills sshd; x is freed when sshd has been reaped. `why` is logged. */
 void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why);
 void gw_sessions_reap(struct gw_server *s);
-/* Ends each session whose key or certificate was revoked, or whose rights changed (exception: gw_rights_compare).
- * False: the registry can't be read now. The loop then repeats the check, so that no revocation is missed. */
+/* Ends each session whose key or certificate was revoked, or whose rights changed (for the exception, see
+ * gw_rights_compare). False: the registry can't be read now. The loop then repeats the check, so that no revocation is
+ * missed. */
 bool gw_sessions_recheck(struct gw_server *s);
 /* Starts the logins of slowed connections whose time has come. When the server stops, drops all slowed connections. */
 void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
@@ -299,7 +300,7 @@ void gw_traffic_keep(struct gw_session *x);
 /* Counts refused packets. text: "SOURCE TARGET PORT COUNT", the guard's report of packets that the packet filter
  * refused. */
 void gw_traffic_denied(struct gw_server *s, const char *text);
-/* Takes a sample when a minute has passed. Call this about once a second. */
+/* Takes a sample if a new minute has begun since the last one. Call this about once a second. */
 void gw_traffic_tick(struct gw_server *s);
 /* Adds the arrays "minutes" and "parties" to the open JSON object. */
 void gw_traffic_json(struct cmx_json *j, struct gw_server *s);
@@ -348,7 +349,7 @@ struct gw_client {
     bool closing;
 };
 
-/* Tells systemd that the unit is started (sd_notify(3), Type=notify). Without systemd it does nothing. */
+/* Tells systemd that the unit is started (sd_notify(3), Type=notify). Does nothing without systemd. */
 void gw_server_tell_ready(void);
 
 /* ---- gw_ns.c: namespaces ---- */

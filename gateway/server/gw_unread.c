@@ -11,7 +11,8 @@
 
 #define CHECK_MS 3000
 
-/* The sets of fleet.nft that permit connections. The rules also reset live connections at their next packet. */
+/* The sets of fleet.nft that permit connections. While they are empty, the rules also reset live connections at their
+ * next packet. */
 static const char close_all[] = "flush set inet " GW_NFT_TABLE " grants\n"
                                 "flush set inet " GW_NFT_TABLE " by_user\n"
                                 "flush set inet " GW_NFT_TABLE " by_group\n";
