@@ -28,6 +28,6 @@ CMX_MUST_USE cmx_err gw_file_read(const char *path, char **text, size_t *len, st
 /* Creates the folder path with this mode, and the missing folders above it with mode 0755. If path exists, changes its
  * mode. */
 CMX_MUST_USE cmx_err gw_file_mkdir(const char *path, unsigned mode, struct cmx_why *e);
-/* Writes text with a single call into a file that exists, such as one in /proc or in a control group. dir: descriptor
+/* Writes text with a single write(2) to an existing file, such as one in /proc or in a control group. dir: descriptor
  * of the folder, or AT_FDCWD. False: see errno. */
 bool gw_file_put(int dir, const char *path, const char *text);

@@ -12,7 +12,7 @@
 #include "gateway/registry/plain_text.h"
 #include "gateway/registry/registry_device.h"
 
-#define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* characters of base64 */
+#define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* length of the longest KRL in base64 */
 #define REASON_MAX 1024                      /* maximum bytes of a text in a column without its own limit */
 
 static const struct {

@@ -32,8 +32,8 @@ static void put_setting(sqlite3_str *sql, const char *key, const char *value, in
         key, value, (long long)revision);
 }
 
-/* Deletes the tombstones up to revision `mark`, stores the next mark, and commits the open transaction. Times are
- * PostgreSQL's. */
+/* Deletes the tombstones up to revision `mark`, stores the next mark, and commits the open transaction. Uses
+ * PostgreSQL's clock. */
 static cmx_err prune_before(struct gw_shared *s, int64_t mark, struct cmx_why *e)
 {
     char number[24];

@@ -14,7 +14,8 @@
 
 /* After a failure, observations are stored only in the copy for this long; then PostgreSQL is tried again. */
 #define AWAY_MS 5000
-#define MERGE_SLACK_S 5 /* observations from this many seconds before the first detached transaction are sent too */
+/* Also send observations from up to this long before the first transaction without PostgreSQL. */
+#define MERGE_SLACK_S 5
 
 /* shared_close keeps its connection here for the next gw_shared_attach, so that a process that writes often does not
  * connect each time. */

@@ -53,7 +53,7 @@ CMX_MUST_USE cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revis
  * a gateway that was set up from another gateway's copy would then have the same name. */
 void gw_shared_origin(struct gw_registry *r, char out[GW_SHARED_ORIGIN_MAX]);
 
-/* Reads s->tables if that has not been done. */
+/* Reads s->tables, unless an earlier call has read them. */
 CMX_MUST_USE cmx_err gw_shared_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 /* Creates the tables and columns that PostgreSQL does not have yet. */
 CMX_MUST_USE cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e);
