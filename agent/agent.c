@@ -22,6 +22,7 @@
 #include "agent/control/agent_status.h"
 #include "agent/control/control.h"
 #include "agent/liveness.h"
+#include "agent/ota/agent_ota.h"
 #include "agent/wiring.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
@@ -182,11 +183,14 @@ static struct agent_config *load_next(struct agent *a)
 {
     struct config_report report = {.file = a->config_file, .line = log_line, .arg = a};
     struct agent_config *next = NULL;
+    struct cmx_why why = {""};
 
     if (config_load(a->config_file, &report, &next) != CMX_OK)
         return NULL;
     check_ports(a, next, &report);
     check_fixed(a, next, &report);
+    if (ota_check_files(next, &why) != CMX_OK)
+        config_error(&report, 0, "%s", why.text);
     if (report.errors) {
         config_free(next);
         return NULL;
@@ -261,6 +265,8 @@ static void agent_reload(struct agent *a)
         cmx_log_set_level((cmx_log_level)next->agent.log_level);
         cmx_log(CMX_LOG_INFO, TAG, "%s read again: %zu context%s", a->config_file, next->n_contexts,
                 next->n_contexts == 1 ? "" : "s");
+        a->wiring.retry_at_ms = 0;
+        wiring_turn(&a->wiring);
     } else {
         a->reload_failed_ms = cmx_port_now_ms();
         cmx_log(CMX_LOG_ERROR, TAG, "%s not applied: the old configuration stays in force", a->config_file);
@@ -469,20 +475,6 @@ static cmx_err take_signals(struct agent *a)
     return a->signals >= 0 && a->wiring.wake >= 0 ? CMX_OK : CMX_EIO;
 }
 
-static const char *control_todo(cmx_err err)
-{
-    switch (err) {
-    case CMX_EBUSY:
-        return "another cmxsafed answers there: stop it, or give this one its own control_socket";
-    case CMX_ENOENT:
-        return "create the socket's folder, or set control_socket";
-    case CMX_EEXIST:
-        return "it is not a socket: remove it, or set control_socket";
-    default:
-        return "let the agent's user write to the socket's folder, or set control_socket";
-    }
-}
-
 static int start(struct agent *a)
 {
     struct cmx_why why = {""};
@@ -490,7 +482,10 @@ static int start(struct agent *a)
                                sizeof commands / sizeof commands[0], a, STATUS_MAX);
 
     if (err)
-        return fail(a->wiring.config->agent.control_socket, cmx_err_text(err), control_todo(err));
+        return fail(a->wiring.config->agent.control_socket, cmx_err_text(err),
+                    err == CMX_EBUSY
+                        ? "another cmxsafed answers there: stop it, or give this one its own control_socket"
+                        : "nothing was started");
     if (wiring_prepare(&a->wiring, &why) != CMX_OK)
         return fail("start", why.text, "nothing was started");
     limit_heap(a->wiring.config);

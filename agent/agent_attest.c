@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,12 +29,15 @@ static struct {
     struct isolation *isolation;
     struct cmx_proxy *proxy;
     struct cmx_hw_key *key; /* NULL: no key is configured */
-    int image;              /* descriptor of the image; open if image_size is not 0 */
-    uint32_t image_size;
-    char image_path[PATH_MAX];
+    uint16_t port;          /* of the service, which may not be running; 0: there can be no service */
+    struct cmx_why off;     /* why the service is not running although it is configured; empty: it is running */
+    char *image_path;       /* NULL: no image is configured */
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
-    struct cmx_mutex lock; /* guards policy, which a reload changes */
+    int image; /* descriptor of the image; open if image_size is not 0 */
+    uint32_t image_size;
+    struct cmx_why image_why; /* why the image is not open */
+    struct cmx_mutex lock;    /* guards policy, which a reload changes, and image, which a request may open */
     /* The device's identity. It is read once, at the start, because the agent's loop writes it to the status and must
      * not wait for a slow TPM. */
     bool has_identity;
@@ -45,12 +47,6 @@ static struct {
 
 /* ---- functions of port.h ---- */
 
-static uint32_t flash_size(void *arg)
-{
-    (void)arg;
-    return self.image_size;
-}
-
 /* Returns the size of a file or block device in bytes; 0: unknown. */
 static uint64_t size_of(int fd, const struct stat *st)
 {
@@ -59,15 +55,65 @@ static uint64_t size_of(int fd, const struct stat *st)
     return end > 0 ? (uint64_t)end : 0;
 }
 
+static cmx_err image_open(const char *path, int *out, uint32_t *size, struct cmx_why *why)
+{
+    /* O_NONBLOCK: open does not wait for the writer of a FIFO. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    uint64_t bytes;
+
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        cmx_why_set(why, "[attest] image %s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return CMX_EIO;
+    }
+    bytes = size_of(fd, &st);
+    if (bytes == 0 || bytes > UINT32_MAX) {
+        cmx_why_set(why, "[attest] image %s: not a file or block device of 1 byte to 4 GB", path);
+        close(fd);
+        return CMX_EINVAL;
+    }
+    *out = fd;
+    *size = (uint32_t)bytes;
+    return CMX_OK;
+}
+
+/* Opens the image if it is not open yet. Returns its size; 0: there is no image, or it cannot be opened. */
+static uint32_t image_ready(struct cmx_why *why)
+{
+    uint32_t size;
+
+    cmx_port_mutex_lock(&self.lock);
+    if (self.image_path && !self.image_size &&
+        image_open(self.image_path, &self.image, &self.image_size, &self.image_why) == CMX_OK)
+        cmx_why_clear(&self.image_why);
+    size = self.image_size;
+    *why = self.image_why;
+    cmx_port_mutex_unlock(&self.lock);
+    return size;
+}
+
+/* 0 would mean that nothing is to be measured. If the image cannot be opened, the result is the largest size instead,
+ * so that flash_read is called and fails. */
+static uint32_t flash_size(void *arg)
+{
+    struct cmx_why why;
+    const uint32_t size = image_ready(&why);
+
+    (void)arg;
+    return self.image_path && !size ? UINT32_MAX : size;
+}
+
 /* Returns why the open file is no longer the image at image_path. NULL: the open file is still this image, or the path
  * cannot be examined. */
-static const char *image_changed(void)
+static const char *image_changed(uint32_t size)
 {
     struct stat opened, now;
 
     if (fstat(self.image, &opened) != 0)
         return strerror(errno);
-    if (size_of(self.image, &opened) != self.image_size)
+    if (size_of(self.image, &opened) != size)
         return "its size has changed; restart the agent";
     if (stat(self.image_path, &now) != 0)
         return errno == ENOENT ? "it was removed; restart the agent when it is there again" : NULL;
@@ -79,10 +125,16 @@ static const char *image_changed(void)
 
 static cmx_err flash_read(void *arg, uint32_t offset, void *out, size_t len)
 {
-    const char *why = image_changed();
+    struct cmx_why closed;
+    const uint32_t size = image_ready(&closed);
+    const char *why = size ? image_changed(size) : NULL;
 
     (void)arg;
-    if (offset > self.image_size || len > self.image_size - offset)
+    if (!size) {
+        cmx_log_limited(CMX_LOG_ERROR, TAG, "%s", closed.text);
+        return CMX_EIO;
+    }
+    if (offset > size || len > size - offset)
         return CMX_EINVAL;
     if (!why && pread(self.image, out, len, offset) != (ssize_t)len)
         why = "it cannot be read";
@@ -127,30 +179,6 @@ static cmx_err open_key(const struct identity_section *s, struct cmx_why *why)
     return err ? err : cmx_tpm_hmac_open(s->tpm, (uint32_t)handle, &self.key, why);
 }
 
-static cmx_err image_open(const char *path, int *out, uint32_t *size, struct cmx_why *why)
-{
-    /* O_NONBLOCK: open does not wait for the writer of a FIFO. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat st;
-    uint64_t bytes;
-
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        cmx_why_set(why, "[attest] image %s: %s", path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return CMX_EIO;
-    }
-    bytes = size_of(fd, &st);
-    if (bytes == 0 || bytes > UINT32_MAX) {
-        cmx_why_set(why, "[attest] image %s: not a file or block device of 1 byte to 4 GB", path);
-        close(fd);
-        return CMX_EINVAL;
-    }
-    *out = fd;
-    *size = (uint32_t)bytes;
-    return CMX_OK;
-}
-
 static void note_policy(const struct agent_config *c)
 {
     uint8_t digest[CMX_SHA256_LEN];
@@ -192,18 +220,28 @@ cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why)
 static cmx_err attest_prepare(struct wiring *w, struct cmx_why *why)
 {
     const struct agent_config *c = w->config;
+    struct cmx_why problem;
     cmx_err err = open_key(&c->identity, why);
 
     cmx_port_mutex_init(&self.lock);
-    if (!err && c->attest.enabled)
-        err = cmx_linux_http_load(why);
-    if (!err && c->attest.enabled && c->attest.image)
-        err = image_open(c->attest.image, &self.image, &self.image_size, why);
-    if (!err && c->attest.image)
-        snprintf(self.image_path, sizeof self.image_path, "%s", c->attest.image);
-    if (!err)
-        read_identity();
-    return err;
+    if (err)
+        return err;
+    read_identity();
+    if (!c->attest.enabled)
+        return CMX_OK;
+    if (cmx_linux_http_load(&self.off) != CMX_OK) {
+        cmx_log(CMX_LOG_ERROR, TAG, "there is no attestation: %s; correct this, then restart the agent", self.off.text);
+        return CMX_OK;
+    }
+    self.port = (uint16_t)c->attest.port;
+    self.image_path = c->attest.image ? cmx_mem_strdup(c->attest.image) : NULL;
+    if (c->attest.image && !self.image_path)
+        return CMX_ENOMEM;
+    if (self.image_path && !image_ready(&problem))
+        cmx_log(CMX_LOG_ERROR, TAG,
+                "%s; attestation fails until the agent can read it; if its folder was missing, restart the agent",
+                problem.text);
+    return CMX_OK;
 }
 
 /* Permits the TPM's device or ports, because the agent may have to connect to the TPM again. It does so at the next use
@@ -231,6 +269,8 @@ static void attest_plan(const struct wiring *w, struct confine_plan *p)
         plan_tpm(c->identity.tpm, p);
     if (c->attest.enabled)
         confine_bind(p, c->attest.port);
+    if (!self.image_size)
+        confine_read_folder(p, self.image_path); /* a request opens the image later */
 }
 
 /* ---- the service ---- */
@@ -267,23 +307,42 @@ static void add_facts(struct cmx_evidence *e)
     add_session(e);
 }
 
+static void attest_serve(void)
+{
+    cmx_err err = cmx_attest_start(NULL, self.port);
+
+    if (!err) {
+        cmx_why_clear(&self.off);
+        cmx_log(CMX_LOG_INFO, TAG, "attestation on port %u", (unsigned)self.port);
+        return;
+    }
+    cmx_why_set(&self.off, "port %u: %s", (unsigned)self.port, cmx_err_text(err));
+    cmx_log_limited(CMX_LOG_ERROR, TAG, "there is no attestation: %s; the agent tries again every minute",
+                    self.off.text);
+}
+
 static cmx_err attest_start(struct wiring *w, struct cmx_why *why)
 {
-    const struct attest_section *s = &w->config->attest;
-    cmx_err err;
-
-    if (!s->enabled)
+    (void)why;
+    if (!self.port)
         return CMX_OK;
     self.isolation = w->isolation;
     self.proxy = w->proxy;
     note_policy(w->config);
     cmx_attest_set_facts(add_facts);
-    err = cmx_attest_start(NULL, (uint16_t)s->port);
-    if (err)
-        cmx_why_set(why, "attestation cannot be served on port %u: %s", (unsigned)s->port, cmx_err_text(err));
-    else
-        cmx_log(CMX_LOG_INFO, TAG, "attestation on port %u", (unsigned)s->port);
-    return err;
+    attest_serve();
+    return CMX_OK;
+}
+
+uint16_t attest_off(const struct agent_config *c)
+{
+    return c->attest.enabled && !cmx_attest_port() ? (uint16_t)c->attest.port : 0;
+}
+
+static void attest_turn(struct wiring *w)
+{
+    if (w->retry && self.port && !cmx_attest_port())
+        attest_serve();
 }
 
 /* The policy depends on sections that a reload may change. */
@@ -306,13 +365,35 @@ static const char *key_name(cmx_key_kind kind)
     return kind == CMX_KEY_TPM ? "tpm" : kind == CMX_KEY_SOFTWARE ? "software" : "none";
 }
 
+/* Writes why attestation does not work. False: it works, or is not configured. */
+static bool attest_problem(struct cmx_why *why)
+{
+    cmx_port_mutex_lock(&self.lock);
+    *why = self.off.text[0] ? self.off : self.image_why;
+    cmx_port_mutex_unlock(&self.lock);
+    return why->text[0] != '\0';
+}
+
+static void attest_text(const struct wiring *w, struct cmx_buf *out)
+{
+    struct cmx_why why;
+
+    (void)w;
+    if (attest_problem(&why))
+        cmx_buf_printf(out, "attestation: %s\n", why.text);
+}
+
 static void attest_json(const struct wiring *w, struct cmx_json *j)
 {
+    struct cmx_why why;
+
     (void)w;
     cmx_json_object(j, "attest");
     cmx_json_bool(j, "enabled", cmx_attest_port() != 0);
     cmx_json_u64(j, "port", cmx_attest_port());
     cmx_json_str(j, "key", key_name(cmx_hw_key_kind(self.key)));
+    if (attest_problem(&why))
+        cmx_json_str(j, "error", why.text);
     if (self.has_identity) {
         cmx_json_hex(j, "ueid", self.ueid, sizeof self.ueid);
         cmx_json_str(j, "authorized_key", self.authorized_key);
@@ -325,5 +406,7 @@ const struct module attest_module = {.name = "attest",
                                      .plan = attest_plan,
                                      .start = attest_start,
                                      .reload = attest_reload,
+                                     .turn = attest_turn,
                                      .stop = attest_stop,
-                                     .json = attest_json};
+                                     .json = attest_json,
+                                     .text = attest_text};

@@ -10,6 +10,7 @@
 #include "agent/agent_attest.h"
 #include "agent/config/unit_check.h"
 #include "agent/isolation/agent_isolation.h"
+#include "agent/ota/agent_ota.h"
 #include "agent/wiring.h"
 #include "port/linux/child.h"
 #include "port/linux/cli.h"
@@ -59,7 +60,10 @@ static int check_here(const char *file, const struct unit_sandbox *unit)
 
     if (!c)
         return 1;
-    unit_check(c, unit, &report);
+    if (ota_check_files(c, &why) != CMX_OK)
+        config_error(&report, 0, "%s", why.text);
+    else
+        unit_check(c, unit, &report);
     if (!report.errors && attest_check_files(c, &why) != CMX_OK)
         config_error(&report, 0, "%s", why.text);
     if (isolation_check_names(c, &why) != CMX_OK)

@@ -16,6 +16,7 @@
 #include "cmxsafe/proxy/proxy_config.h"
 #include "cmxsafe/proxy/ssh_options.h"
 
+#define RETRY_MS 60000
 #define STACK_BURNT 16384 /* libssh and OpenSSL use some 10 KB of stack to read a key */
 
 /* ---- the credentials ---- */
@@ -129,6 +130,7 @@ static cmx_err proxy_check(const struct agent_config *c, struct cmx_why *why)
     return err;
 }
 
+/* Starts the engine without contexts; proxy_follow adds them. */
 static cmx_err proxy_start(struct wiring *w, struct cmx_why *why)
 {
     struct cmx_proxy_hooks hooks = {
@@ -138,9 +140,40 @@ static cmx_err proxy_start(struct wiring *w, struct cmx_why *why)
     cmx_err err = CMX_ENOMEM;
 
     if (contexts)
-        err = cmx_proxy_create(&w->proxy, &gateway, contexts, w->config->n_contexts, &hooks, 0, why);
+        err = cmx_proxy_create(&w->proxy, &gateway, contexts, 0, &hooks, 0, why);
     cmx_mem_free(contexts);
     return err;
+}
+
+/* True if the context leads to a service of the agent that does not run. Another process may listen on the service's
+ * port, and must not get the gateway's requests. */
+static bool lacks_service(const struct agent_config *c, const struct cmx_context *x)
+{
+    const uint16_t attest = attest_off(c), ota = ota_off(c);
+
+    return x->direction == CMX_REVERSE && x->local_port && (x->local_port == attest || x->local_port == ota) &&
+           config_covers_loopback(x->local_host);
+}
+
+/* Returns the number of contexts that the engine may have. contexts: the array of engine_settings, from which the other
+ * contexts are removed; NULL: only counts. */
+static size_t keep_served(const struct agent_config *c, struct cmx_context *contexts)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < c->n_contexts; i++) {
+        if (!lacks_service(c, &c->contexts[i].options)) {
+            if (contexts)
+                contexts[n] = contexts[i];
+            n++;
+        } else if (contexts) {
+            cmx_log(
+                CMX_LOG_ERROR, "agent",
+                "[context %s] is left out while the agent does not serve port %u: another process could answer there",
+                c->contexts[i].name, (unsigned)contexts[i].local_port);
+        }
+    }
+    return n;
 }
 
 /* Gives the engine the settings of c. permitted false: no session may exist, so the engine gets no contexts. */
@@ -148,12 +181,13 @@ static cmx_err proxy_change(struct wiring *w, const struct agent_config *c, bool
 {
     struct cmx_gateway gateway;
     struct cmx_context *contexts = engine_settings(c, &gateway);
+    const size_t n = contexts && permitted ? keep_served(c, contexts) : 0;
     cmx_err err = CMX_ENOMEM;
 
     if (contexts)
-        err = cmx_proxy_reconfigure(w->proxy, &gateway, contexts, permitted ? c->n_contexts : 0, why);
+        err = cmx_proxy_reconfigure(w->proxy, &gateway, contexts, n, why);
     if (!err)
-        w->sessions_held = !permitted;
+        w->given = n;
     cmx_mem_free(contexts);
     return err;
 }
@@ -163,16 +197,17 @@ static cmx_err proxy_reload(struct wiring *w, const struct agent_config *next, s
     return proxy_change(w, next, true, why);
 }
 
-/* While isolation is enabled but its rules cannot be installed, no session may exist: all sessions end, and start again
- * once the rules are in force. */
-static void proxy_turn(struct wiring *w)
+/* Gives the engine the contexts that it may have now. While isolation is enabled but its rules cannot be installed, no
+ * session may exist: all sessions end, and start again once the rules are in force. */
+static void proxy_follow(struct wiring *w)
 {
     const bool permitted = isolation_permits_sessions(w->isolation);
+    const size_t n = permitted ? keep_served(w->config, NULL) : 0;
     struct cmx_why why = {""};
-    cmx_err err = permitted == w->sessions_held ? proxy_change(w, w->config, permitted, &why) : CMX_OK;
+    cmx_err err = n != w->given ? proxy_change(w, w->config, permitted, &why) : CMX_OK;
 
     if (err)
-        cmx_log(CMX_LOG_ERROR, "agent", "the sessions cannot be %s: %s", permitted ? "started again" : "ended",
+        cmx_log(CMX_LOG_ERROR, "agent", "the sessions cannot be %s: %s", permitted ? "started" : "ended",
                 cmx_why_text(&why, err));
 }
 
@@ -182,12 +217,8 @@ static void proxy_stop(struct wiring *w)
     w->proxy = NULL;
 }
 
-static const struct module proxy_module = {.name = "proxy",
-                                           .check = proxy_check,
-                                           .start = proxy_start,
-                                           .reload = proxy_reload,
-                                           .turn = proxy_turn,
-                                           .stop = proxy_stop};
+static const struct module proxy_module = {
+    .name = "proxy", .check = proxy_check, .start = proxy_start, .reload = proxy_reload, .stop = proxy_stop};
 
 /* ---- the table ---- */
 
@@ -235,6 +266,9 @@ cmx_err wiring_start(struct wiring *w, struct cmx_why *why)
     cmx_why_clear(why);
     for (size_t i = 0; i < N_MODULES && !err; i++)
         err = modules[i]->start ? explain(modules[i]->start(w, why), modules[i], why) : CMX_OK;
+    if (!err)
+        proxy_follow(w);
+    w->retry_at_ms = cmx_port_now_ms() + RETRY_MS;
     return err;
 }
 
@@ -277,9 +311,15 @@ size_t wiring_polls(const struct wiring *w, struct pollfd fds[WIRING_POLLS_MAX])
 
 void wiring_turn(struct wiring *w)
 {
+    const uint64_t now_ms = cmx_port_now_ms();
+
+    w->retry = now_ms >= w->retry_at_ms;
+    if (w->retry)
+        w->retry_at_ms = now_ms + RETRY_MS;
     for (size_t i = 0; i < N_MODULES; i++)
         if (modules[i]->turn)
             modules[i]->turn(w);
+    proxy_follow(w); /* last, because it depends on isolation and on the services */
 }
 
 void wiring_stop(struct wiring *w)

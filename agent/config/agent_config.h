@@ -154,6 +154,9 @@ CMX_MUST_USE cmx_err config_parse(const char *text, size_t len, struct config_re
 /* Checks the rules that concern more than one key, and reports the line of a key that breaks a rule. */
 void config_check(const struct agent_config *c, struct config_report *r);
 
+/* True if host is or includes the loopback address on which the agent's own services listen. */
+bool config_covers_loopback(const char *host);
+
 /* c may be NULL. */
 void config_free(struct agent_config *c);
 

@@ -116,8 +116,7 @@ static bool same(const char *a, const char *b)
     return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
-/* True if host is or includes the loopback address on which the agent's own services listen. */
-static bool covers_loopback(const char *host)
+bool config_covers_loopback(const char *host)
 {
     static const char *const hosts[] = {"127.0.0.1", "localhost", "0.0.0.0", "::"};
 
@@ -141,7 +140,7 @@ static void check_services(const struct agent_config *c, struct config_report *r
         const uint64_t port = s->options.local_port;
 
         if (s->options.direction == CMX_DIRECT && port && (port == attest || port == ota) &&
-            covers_loopback(s->options.local_host))
+            config_covers_loopback(s->options.local_host))
             config_error(r, config_line(&s->head, "context", "local_port"), "local_port %u is already the port of [%s]",
                          (unsigned)port, port == attest ? "attest" : "ota");
     }

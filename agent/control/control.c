@@ -32,12 +32,12 @@ struct client {
 };
 
 struct control {
-    int listener;
+    int listener; /* -1: the socket could not be created at the start */
     /* An open descriptor, which is closed to make room for a client if the process has no other descriptor left. -1: it
      * is closed. */
     int spare;
     int watch; /* inotify descriptor of the socket's folder; -1: none (only control_serve notices a removed socket) */
-    bool lost; /* the socket was removed and could not be created again; this was logged */
+    bool lost; /* the socket could not be created, or created again after its removal; this was logged */
     char path[CONTROL_PATH_MAX];
     const struct control_command *commands;
     size_t n_commands;
@@ -85,17 +85,24 @@ cmx_err control_open(struct control **out, const char *path, const struct contro
     c->arg = arg;
     c->answer_max = answer_max;
     err = cmx_unix_listen(c->path, CONTROL_CLIENTS_MAX, &c->listener);
-    if (err) {
+    if (err == CMX_EBUSY) {
         cmx_mem_free(c);
         return err;
     }
+    c->lost = err != CMX_OK;
+    if (err)
+        cmx_log(CMX_LOG_ERROR, TAG, "there is no control socket %s: %s; %s", c->path, cmx_err_text(err),
+                err == CMX_EEXIST
+                    ? "remove this file, which is not a socket"
+                    : "let the agent's user write to its folder, which must exist, then restart the agent");
     c->spare = spare_open();
     c->watch = watch_folder(c->path);
     *out = c;
     return CMX_OK;
 }
 
-/* If another program has removed the socket, creates a new one, so that clients can connect again. */
+/* If the socket could not be created at the start, or another program has removed it, creates a new one, so that
+ * clients can connect. */
 static void restore_socket(struct control *c)
 {
     const int old = c->listener;
@@ -105,7 +112,7 @@ static void restore_socket(struct control *c)
 
     while (c->watch >= 0 && read(c->watch, events, sizeof events) > 0)
         ;
-    if (lstat(c->path, &st) == 0 || errno != ENOENT)
+    if (old >= 0 && (lstat(c->path, &st) == 0 || errno != ENOENT))
         return;
     err = cmx_unix_listen(c->path, CONTROL_CLIENTS_MAX, &c->listener);
     if (err) {
@@ -114,8 +121,11 @@ static void restore_socket(struct control *c)
             cmx_log(CMX_LOG_ERROR, TAG, "%s was removed and cannot be created again: %s; restart the agent", c->path,
                     cmx_err_text(err));
     } else {
-        close(old);
-        cmx_log(CMX_LOG_WARN, TAG, "%s was removed; it was created again", c->path);
+        if (old >= 0)
+            close(old);
+        if (c->watch < 0)
+            c->watch = watch_folder(c->path);
+        cmx_log(CMX_LOG_WARN, TAG, "%s%s", c->path, old >= 0 ? " was removed; it was created again" : " was created");
     }
     c->lost = err != CMX_OK;
 }
@@ -279,13 +289,14 @@ void control_close(struct control *c)
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
         if (c->clients[i].fd >= 0)
             drop(&c->clients[i]);
-    close(c->listener);
+    if (c->listener >= 0 && unlink(c->path) != 0)
+        cmx_log(CMX_LOG_WARN, TAG, "%s: %s", c->path, strerror(errno));
+    if (c->listener >= 0)
+        close(c->listener);
     if (c->spare >= 0)
         close(c->spare);
     if (c->watch >= 0)
         close(c->watch);
-    if (unlink(c->path) != 0)
-        cmx_log(CMX_LOG_WARN, TAG, "%s: %s", c->path, strerror(errno));
     cmx_mem_free(c);
 }
 

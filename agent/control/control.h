@@ -34,9 +34,10 @@ struct control_command {
 
 struct control;
 
-/* Listens at path. Replaces a socket on which no process listens. CMX_EBUSY: another process listens there; CMX_EEXIST:
- * path is not a socket; CMX_EPERM, CMX_ENOENT, CMX_EIO: the socket cannot be created; CMX_ENOSPC: path is too long;
- * CMX_ENOMEM. commands and arg are borrowed until control_close. answer_max: maximum length of an answer, in bytes. */
+/* Listens at path. Replaces a socket on which no process listens. If the socket cannot be created for another reason
+ * than CMX_EBUSY, logs this and succeeds; control_serve then tries again. CMX_EBUSY: another process listens there;
+ * CMX_ENOSPC: path is too long; CMX_ENOMEM. commands and arg are borrowed until control_close. answer_max: maximum
+ * length of an answer, in bytes. */
 CMX_MUST_USE cmx_err control_open(struct control **out, const char *path, const struct control_command *commands,
                                   size_t n, void *arg, size_t answer_max);
 
@@ -51,7 +52,7 @@ size_t control_polls(const struct control *c, struct pollfd *fds);
 bool control_rests(const struct control *c);
 
 /* Call this after poll: accepts and answers clients, drops clients that exceed CONTROL_CLIENT_MS, and creates the
- * socket again if it was removed. Never blocks. */
+ * socket if it is missing. Never blocks. */
 void control_serve(struct control *c, const struct pollfd *fds, size_t n, uint64_t now_ms);
 
 /* Removes the socket and frees c, which may be NULL. */

@@ -2,7 +2,9 @@
  * Isolation, attestation and updates each export one struct module; wiring.c defines those of the credentials and the
  * proxy.
  *
- * Start: check all, prepare all, confine the process, start all. Reload: check all, reload all; if a module refuses,
+ * Start: check all, prepare all, confine the process, start all, then give the contexts to the proxy. A failure of a
+ * service that the sessions do not need is logged and written to the status, but is no error of prepare or start:
+ * otherwise nobody could reach the device to repair it. Reload: check all, reload all; if a module refuses,
  * the modules before it get the old configuration again. Stop: in reverse order. All calls come from the agent's own
  * thread. */
 #pragma once
@@ -22,8 +24,10 @@ struct wiring {
     int wake;                    /* eventfd of the agent's loop, written when a session or the rules changed */
     struct isolation *isolation; /* NULL: isolation was not enabled at the start */
     struct cmx_proxy *proxy;
-    bool failed;        /* a module cannot continue: the agent ends with an error */
-    bool sessions_held; /* the engine has no contexts, because the rules of isolation cannot be installed */
+    bool failed;          /* a module cannot continue: the agent ends with an error */
+    bool retry;           /* in this turn, modules try again to start what could not be started */
+    uint64_t retry_at_ms; /* when the next such turn is due */
+    size_t given;         /* number of contexts that the engine has */
 };
 
 /* Any function may be NULL. On error `why` is one sentence, or empty. */

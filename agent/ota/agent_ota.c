@@ -30,12 +30,14 @@ static struct {
     struct ota_history history;
     struct cmx_mutex history_lock;
     struct cmx_ota_keys keys;
+    struct cmx_ota_config config; /* borrowed by the service */
     struct cmx_ota_service *service;
     struct cmx_proxy *proxy;
     struct isolation *isolation;
     char *name, *host; /* copies for the service, because a reload frees the configuration's strings */
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
+    bool prepared;      /* the service can run; it does not if another process uses its port */
     struct cmx_why off; /* why there is no update service although it is configured; empty: there is one */
 } ota = {.runner = RUNNER_NONE, .spool = {.fd = -1, .folder = -1}};
 
@@ -76,15 +78,16 @@ static cmx_err read_keys(const struct agent_config *c, struct cmx_ota_keys *keys
 
 static cmx_err ota_check(const struct agent_config *c, struct cmx_why *why)
 {
+    if (wanted(c) && !c->ota.key_file && !c->ota.allow_unsigned)
+        return cmx_why_fail(why, CMX_EINVAL, "[ota] has no key_file: set it, or set allow_unsigned = yes");
+    return CMX_OK;
+}
+
+cmx_err ota_check_files(const struct agent_config *c, struct cmx_why *why)
+{
     struct cmx_ota_keys keys;
 
-    if (!wanted(c))
-        return CMX_OK;
-    if (!c->ota.key_file && !c->ota.allow_unsigned) {
-        cmx_why_set(why, "[ota] has no key_file: set it, or set allow_unsigned = yes");
-        return CMX_EINVAL;
-    }
-    return read_keys(c, &keys, why);
+    return wanted(c) ? read_keys(c, &keys, why) : CMX_OK;
 }
 
 static void ota_plan(const struct wiring *w, struct confine_plan *p)
@@ -122,22 +125,21 @@ static cmx_err ota_prepare(struct wiring *w, struct cmx_why *why)
 
     if (!wanted(w->config))
         return CMX_OK;
-    err = cmx_linux_http_load(why);
+    err = cmx_linux_http_load(&ota.off);
     if (!err)
-        err = read_keys(w->config, &ota.keys, why);
+        err = read_keys(w->config, &ota.keys, &ota.off);
+    if (!err && (err = start_runner(o)) != CMX_OK)
+        cmx_why_set(&ota.off, "the process that runs the hooks cannot be started");
     if (!err)
-        err = start_runner(o);
-    if (err)
-        return err;
-    err = ota_spool_open(&ota.spool, &spool, &ota.off);
+        err = ota_spool_open(&ota.spool, &spool, &ota.off);
     if (err == CMX_EBUSY)
         return cmx_why_fail(why, err, "[ota]: %s", ota.off.text);
-    /* A folder that is missing or read-only must not keep the agent from its gateway. */
     if (err) {
         cmx_log(CMX_LOG_ERROR, TAG, "there is no update service: %s; correct this, then restart the agent",
-                ota.off.text);
+                cmx_why_text(&ota.off, err));
         ota_runner_stop(&ota.runner);
     }
+    ota.prepared = !err;
     return CMX_OK;
 }
 
@@ -194,54 +196,75 @@ static cmx_err keep_texts(const struct agent_config *c)
     return ota.name && (ota.host || !c->ota.host) ? CMX_OK : CMX_ENOMEM;
 }
 
+static void ota_serve(void)
+{
+    cmx_err err = cmx_ota_start(&ota.service, &ota.config);
+
+    if (!err) {
+        cmx_port_mutex_lock(&ota.history_lock);
+        for (size_t i = 0; i < ota.history.n; i++)
+            cmx_ota_past_add(ota.service, &ota.history.past[i]);
+        cmx_port_mutex_unlock(&ota.history_lock);
+        ota.watching = true;
+        err = cmx_port_task_start("ota-watch", 0, watch, NULL);
+    }
+    if (!err) {
+        cmx_why_clear(&ota.off);
+        return;
+    }
+    ota.watching = false;
+    cmx_ota_stop(ota.service);
+    ota.service = NULL;
+    cmx_why_set(&ota.off, "port %u: %s", (unsigned)ota.config.port, cmx_err_text(err));
+    cmx_log_limited(CMX_LOG_ERROR, TAG, "there is no update service: %s; the agent tries again every minute",
+                    ota.off.text);
+}
+
 static cmx_err ota_start(struct wiring *w, struct cmx_why *why)
 {
     const struct ota_section *o = &w->config->ota;
-    static struct cmx_ota_config config; /* static, because the service borrows it */
     char name[OTA_HISTORY_NAME_MAX];
     cmx_err err;
 
-    config = (struct cmx_ota_config){.slots = ota_spool_slots(&ota.spool),
-                                     .policy = {.format = CMX_IMAGE_OPAQUE, .keys = ota.keys},
-                                     .hosts = (const char *const *)&ota.host,
-                                     .port = (uint16_t)o->port,
-                                     .boot = ota.boot,
-                                     .confirm_deadline_ms = (uint32_t)o->confirm_within_ms,
-                                     .no_restart = o->restart == NULL,
-                                     .restart = restart,
-                                     .ended = upload_ended};
-    if (!wanted(w->config) || ota.off.text[0])
+    (void)why;
+    if (!ota.prepared)
         return CMX_OK;
+    ota.config = (struct cmx_ota_config){.slots = ota_spool_slots(&ota.spool),
+                                         .policy = {.format = CMX_IMAGE_OPAQUE, .keys = ota.keys},
+                                         .hosts = (const char *const *)&ota.host,
+                                         .port = (uint16_t)o->port,
+                                         .boot = ota.boot,
+                                         .confirm_deadline_ms = (uint32_t)o->confirm_within_ms,
+                                         .no_restart = o->restart == NULL,
+                                         .restart = restart,
+                                         .ended = upload_ended};
     err = keep_texts(w->config);
     if (!err)
         err = keep_boot();
     if (err)
         return err;
-    config.name = ota.name;
-    config.n_hosts = ota.host != NULL;
+    ota.config.name = ota.name;
+    ota.config.n_hosts = ota.host != NULL;
     ota.proxy = w->proxy;
     ota.isolation = w->isolation;
     cmx_port_mutex_init(&ota.history_lock);
     snprintf(name, sizeof name, "%s.history", strrchr(o->spool, '/') + 1);
     ota_history_read(&ota.history, ota.spool.folder, name);
-    err = cmx_ota_start(&ota.service, &config);
-    if (err) {
-        cmx_why_set(why, "[ota]: port %u: %s", (unsigned)o->port, cmx_err_text(err));
-        return err;
-    }
-    cmx_port_mutex_lock(&ota.history_lock);
-    for (size_t i = 0; i < ota.history.n; i++)
-        cmx_ota_past_add(ota.service, &ota.history.past[i]);
-    cmx_port_mutex_unlock(&ota.history_lock);
-    ota.watching = true;
-    err = cmx_port_task_start("ota-watch", 0, watch, NULL);
-    if (err)
-        ota.watching = false;
-    return err;
+    ota_serve();
+    return CMX_OK;
+}
+
+uint16_t ota_off(const struct agent_config *c)
+{
+    const uint64_t served = ota.service ? ota.config.port : 0;
+
+    return wanted(c) && c->ota.port != served ? (uint16_t)c->ota.port : 0;
 }
 
 static void ota_turn(struct wiring *w)
 {
+    if (ota.prepared && !ota.service && w->retry)
+        ota_serve();
     if (!ota.service || ota_runner_restore(&ota.runner))
         return;
     cmx_log(CMX_LOG_ERROR, TAG,
@@ -258,7 +281,7 @@ static void ota_stop(struct wiring *w)
     while (ota.watching)
         cmx_port_sleep_ms(10);
     cmx_ota_stop(ota.service);
-    if (ota.service)
+    if (ota.prepared)
         cmx_port_mutex_destroy(&ota.history_lock);
     ota.service = NULL;
     cmx_mem_free(ota.name);
@@ -267,6 +290,13 @@ static void ota_stop(struct wiring *w)
     ota.stopping = false;
     ota_spool_close(&ota.spool);
     ota_runner_stop(&ota.runner);
+}
+
+static void ota_text(const struct wiring *w, struct cmx_buf *out)
+{
+    (void)w;
+    if (ota.off.text[0])
+        cmx_buf_printf(out, "updates: %s\n", ota.off.text);
 }
 
 static void ota_json(const struct wiring *w, struct cmx_json *j)
@@ -288,4 +318,5 @@ const struct module ota_module = {.name = "ota",
                                   .start = ota_start,
                                   .turn = ota_turn,
                                   .stop = ota_stop,
-                                  .json = ota_json};
+                                  .json = ota_json,
+                                  .text = ota_text};

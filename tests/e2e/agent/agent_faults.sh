@@ -76,19 +76,6 @@ wait_for 30 serves || fail "a reload does not take a session away from a silent 
 end_agent
 ok "a silent gateway"
 
-# ---- a spool whose folder is missing: there is no update service, but the device is reachable ----
-{ gateway_section; printf '[ota]\nallow_unsigned = yes\ninstall = cat\nspool = %s/missing/spool\nport = %s\n' "$TMP" "$(free_port)"
-    reverse web "$WEB" "$GATE"; } >"$CONF"
-: >"$AGENT_LOG"
-start_agent
-wait_for 20 serves || fail "without a folder for updates the device is not reachable"
-logged "there is no update service: $TMP/missing/spool: No such file or directory; correct this, then restart the agent" || fail "a missing folder is not logged"
-field_is .modules.ota.enabled false && field .modules.ota.error | grep -q "No such file" || { json; fail "the status hides that there is no update service"; }
-kill -HUP "$AGENT"
-wait_for 20 logged "read again" && serves || fail "a reload without a folder for updates"
-end_agent
-ok "a spool whose folder is missing"
-
 # ---- a spool on a full disk, and one that reaches the limit for the size of a file ----
 # full COMMAND...: runs the agent with COMMAND as its prefix. The spool can hold 256 KB.
 full() {
