@@ -117,7 +117,7 @@ export async function grant(consumer = "", target = "") {
 export function ungrant(g) {
     confirmChange({
         title: "Remove a grant",
-        what: [`${g.consumer} no longer reaches ${portText(g)} of ${g.device}.`, "New connections are refused at once."],
+        what: [`${g.consumer} loses its grant to ${portText(g)} of ${g.device}.`, "New connections that no other grant permits are refused at once."],
         command: () => ({ args: ["grant", "--remove", g.consumer, g.port ? `${g.device}:${g.port}` : g.device] }),
         verb: "Remove", danger: true,
     });

@@ -138,14 +138,55 @@ static cmx_err remove_spelling(void *arg, const struct gw_consumer *c)
     return err;
 }
 
-/* The registry can have a user's grant under the user's name and under the user's number. Removes both, so that the
- * printed "no longer reaches" is true. */
+/* The registry can have a user's grant under the user's name and under the user's number. Removes both. */
 static cmx_err remove_grant(struct gw_change *x, const struct gw_consumer *c, const char *device, uint16_t port)
 {
     struct remove_job job = {x, device, port};
     cmx_err err = remove_spelling(&job, c);
 
     return err ? err : gw_party_each_spelling(&x->g.registry, c, remove_spelling, &job, &x->e);
+}
+
+struct other_job {
+    struct gw_change *x;
+    const struct gw_consumer *consumer;
+    const char *target;           /* of the grant that was removed: a device or "@GROUP" */
+    char group[GW_NAME_MAX];      /* the group of that device; "": none */
+    uint16_t port;                /* 0: all */
+    char found[GW_NAME_MAX + 16]; /* the target of another grant that covers a removed one; "": none */
+};
+
+static bool same_consumer(const struct gw_consumer *a, const struct gw_consumer *b)
+{
+    long id = gw_party_local_id(a);
+
+    return strcmp(a->kind, b->kind) == 0 &&
+           (strcmp(a->name, b->name) == 0 || (id >= 0 && id == gw_party_local_id(b)));
+}
+
+static cmx_err match_other(void *arg, const struct gw_grant_record *p)
+{
+    struct other_job *job = arg;
+    struct gw_device d;
+    bool covers = job->target[0] != '@' && p->target[0] == '@' && strcmp(p->target + 1, job->group) == 0;
+
+    if (job->target[0] == '@' && p->target[0] != '@' &&
+        gw_device_get(&job->x->g.registry, p->target, &d, NULL) == CMX_OK)
+        covers = strcmp(d.group, job->target + 1) == 0;
+    if (covers && same_consumer(job->consumer, &p->consumer) && (!job->port || !p->port || job->port == p->port))
+        snprintf(job->found, sizeof job->found, p->port ? "%s:%u" : "%s", p->target, p->port);
+    return CMX_OK;
+}
+
+/* Finds a grant of the same consumer to the device's group or, if the removed grant was to a group, to one of its
+ * devices: the consumer still reaches these ports. */
+static cmx_err find_other(struct other_job *job)
+{
+    struct gw_device d = {0};
+    cmx_err err = job->target[0] == '@' ? CMX_OK : gw_device_get(&job->x->g.registry, job->target, &d, &job->x->e);
+
+    snprintf(job->group, sizeof job->group, "%s", d.group);
+    return err ? err : gw_grant_record_each(&job->x->g.registry, match_other, job, &job->x->e);
 }
 
 static int change(struct gw_change *x, const char *who, const char *target, const struct grant_options *o)
@@ -156,6 +197,7 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
     uint16_t port = 0;
     struct gw_grant_terms terms;
     bool remove = o->remove;
+    struct other_job other = {.x = x, .consumer = &consumer, .target = device};
     size_t devices = 1;
     bool failed;
     int status = gw_change_begin(x);
@@ -173,8 +215,14 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
     if (!failed && !remove)
         failed = gw_command_check_identities(&x->g, &consumer, e) ||
                  (device[0] == '@' && gw_command_count_group(&x->g, device + 1, &devices, e));
+    other.port = port;
+    if (!failed && remove)
+        failed = find_other(&other);
     status = gw_change_report(x, failed, "%s:%s %s %s (%s)", consumer.kind, consumer.name,
-                              remove ? "no longer reaches" : "may reach", target, gw_outcome_text(x->outcome));
+                              remove ? "has no grant to" : "may reach", target, gw_outcome_text(x->outcome));
+    if (!status && other.found[0])
+        fprintf(stderr, "cmxsafe: note: %s:%s still has a grant to %s, which covers the same service\n", consumer.kind,
+                consumer.name, other.found);
     if (!status && !remove)
         note_unknown_name(&consumer);
     if (!status && devices == 0)

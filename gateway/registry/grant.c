@@ -11,7 +11,8 @@
 /* Retires the keys of the consumer ?1 at the time ?2. */
 #define RETIRE_KEYS "UPDATE key SET retired = ?2 WHERE consumer = ?1 AND retired IS NULL;"
 
-static const char name_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/";
+#define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/"
+#define UNIT_CHARS NAME_CHARS ":\\" /* systemd writes nvr-cam@1.service below system-nvr\x2dcam.slice */
 
 /* Changes a path such as "/a//b/" to "a/b": the packet filter counts the levels of the path, and two spellings of a
  * path would be two consumers. */
@@ -42,6 +43,7 @@ cmx_err gw_consumer_parse(struct gw_consumer *c, const char *text, struct cmx_wh
     const char *colon = strchr(text, ':');
     const char *name = colon ? colon + 1 : text;
     size_t kind_len = colon ? (size_t)(colon - text) : 0;
+    bool unit;
 
     snprintf(c->kind, sizeof c->kind, "%s", "platform");
     for (size_t i = 0; colon; i++) {
@@ -54,11 +56,12 @@ cmx_err gw_consumer_parse(struct gw_consumer *c, const char *text, struct cmx_wh
             break;
         }
     }
-    if (name[0] == '\0' || name[0] == '-' || strspn(name, name_chars) != strlen(name) ||
+    unit = strcmp(c->kind, "cgroup") == 0;
+    if (name[0] == '\0' || name[0] == '-' || strspn(name, unit ? UNIT_CHARS : NAME_CHARS) != strlen(name) ||
         cmx_text_copy(c->name, sizeof c->name, name))
-        return cmx_why_fail(e, CMX_EINVAL, "'%.80s' is not a valid consumer name; use letters, digits and . _ - @ /",
-                            name);
-    return strcmp(c->kind, "cgroup") == 0 ? canonical_cgroup(c, e) : CMX_OK;
+        return cmx_why_fail(e, CMX_EINVAL, "'%.80s' is not a valid consumer name; use letters, digits and . _ - @ /%s",
+                            name, unit ? " : \\" : "");
+    return unit ? canonical_cgroup(c, e) : CMX_OK;
 }
 
 bool gw_consumer_is_principal(const struct gw_consumer *c)
@@ -245,6 +248,8 @@ struct stored_terms {
 
 cmx_err gw_grant_check_why(const char *why, struct cmx_why *e)
 {
+    if (why[0] && why[strspn(why, " ")] == '\0')
+        return cmx_why_fail(e, CMX_EINVAL, "the reason is blank");
     return gw_text_check("the reason", why, GW_WHY_MAX - 1, e);
 }
 

@@ -41,7 +41,7 @@ CMX_MUST_USE cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_con
 #define GW_WHY_MAX 200
 
 /* Checks a reason for the audit trail, which is printed on terminals. CMX_EINVAL: it is longer than GW_WHY_MAX - 1
- * bytes, or not plain text (plain_text.h). */
+ * bytes, only blanks, or not plain text (plain_text.h). */
 CMX_MUST_USE cmx_err gw_grant_check_why(const char *why, struct cmx_why *e);
 
 /* How long a grant lasts, and why it was given. If all members are zero, the grant never ends. */

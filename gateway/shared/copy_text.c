@@ -23,7 +23,7 @@ static const struct {
     {"attestation",
      "detail",
      {GW_COPY_LINES, sizeof((struct gw_attestation *)0)->detail + GW_CLAIMS_MAX}}, /* a reason, then claims */
-    {"consumer", "name", {GW_COPY_WORD, GW_CONSUMER_MAX - 1}},
+    {"consumer", "name", {GW_COPY_UNIT, GW_CONSUMER_MAX - 1}},
     {"krl", "content", {GW_COPY_WORD, CONTENT_MAX}},
     {"port", "address", {GW_COPY_ADDRESS_OR_NONE, GW_ADDRESS_MAX - 1}},
     {NULL, "address", {GW_COPY_ADDRESS, GW_ADDRESS_MAX - 1}},
@@ -70,7 +70,7 @@ static bool is_word(uint32_t c)
 static bool may_have(enum gw_copy_form form, uint32_t c)
 {
     if (form != GW_COPY_TEXT && form != GW_COPY_LINES)
-        return is_word(c);
+        return is_word(c) || (form == GW_COPY_UNIT && c == '\\');
     return !gw_text_is_deceptive(c) || (form == GW_COPY_LINES && c == '\n');
 }
 

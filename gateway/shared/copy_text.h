@@ -10,6 +10,7 @@
 
 enum gw_copy_form {
     GW_COPY_WORD,            /* only letters, digits and the punctuation of names, addresses, keys and digests */
+    GW_COPY_UNIT,            /* GW_COPY_WORD, or a backslash, as in the names of systemd units */
     GW_COPY_TEXT,            /* UTF-8 without control characters or characters that hide or reorder others */
     GW_COPY_LINES,           /* GW_COPY_TEXT, with newlines */
     GW_COPY_ADDRESS,         /* an IPv6 address as inet_ntop writes it; a row with any other text is left out */

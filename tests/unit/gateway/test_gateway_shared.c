@@ -316,7 +316,7 @@ static void check_clean(const char *text, enum gw_copy_form form, const char *ex
 
     assert_string_equal(clean, expected);
     /* Cleaning replaces characters with '?', which is not allowed in a word. So a cleaned word may still be unclean. */
-    assert_true(gw_copy_text_is_clean(clean, &rule) || form == GW_COPY_WORD);
+    assert_true(gw_copy_text_is_clean(clean, &rule) || form == GW_COPY_WORD || form == GW_COPY_UNIT);
     assert_int_equal(gw_copy_text_is_clean(text, &rule), strcmp(text, expected) == 0);
     cmx_mem_free(clean);
 }
@@ -335,6 +335,10 @@ static void test_texts(void **state)
     assert_int_equal(gw_copy_rule_of("attestation", "detail").form, GW_COPY_LINES);
     assert_int_equal(gw_copy_rule_of("meta", "a later column").form, GW_COPY_WORD);
     check_clean("system.slice/a-b_c@1.service", GW_COPY_WORD, "system.slice/a-b_c@1.service");
+    check_clean("system.slice/system-a\\x2db.slice", GW_COPY_UNIT, "system.slice/system-a\\x2db.slice");
+    check_clean("a\\b\" accept", GW_COPY_UNIT, "a\\b??accept");
+    check_clean("a\\b", GW_COPY_WORD, "a?b");
+    assert_int_equal(gw_copy_rule_of("consumer", "name").form, GW_COPY_UNIT);
     check_clean("[fd00::1]:22", GW_COPY_WORD, "[fd00::1]:22");
     check_clean("x\",command=\"id", GW_COPY_WORD, "x?,command=?id");
     check_clean("cam 17;{}", GW_COPY_WORD, "cam?17???");
