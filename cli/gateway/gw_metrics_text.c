@@ -109,7 +109,7 @@ struct device {
     char group[GW_NAME_MAX];
     char firmware[sizeof((struct gw_seen *)0)->firmware];
     const char *verdict; /* a constant string, not freed */
-    int64_t seen, attested, has_policy, quarantined, evidence_ends;
+    int64_t seen, attested, has_policy, must_attest, quarantined, evidence_ends;
     /* claims_isolation: 1 if the evidence has a claim about isolation; isolated: 1 if this claim says "active" */
     int64_t claims_isolation, isolated;
     int64_t up;                                          /* 1 if the device has a session at any gateway */
@@ -195,6 +195,7 @@ static cmx_err add_standing(void *arg, const struct gw_standing *s)
     if (!x)
         return CMX_OK;
     x->has_policy = true;
+    x->must_attest = !s->exempt;
     x->quarantined = s->quarantined;
     x->evidence_ends = s->left ? (int64_t)time(NULL) + s->left : 0;
     return CMX_OK;
@@ -268,7 +269,7 @@ static const struct {
      "Whether the device is quarantined: only the verifier, the updater and break-glass grants can reach it.", NULL,
      OF(quarantined), OF(has_policy)},
     {"device_evidence_ends_timestamp_seconds", "gauge", "When the device's evidence expires; 0: it is not trusted.",
-     NULL, OF(evidence_ends), OF(has_policy)},
+     NULL, OF(evidence_ends), OF(must_attest)},
     {"device_isolated", "gauge", "Whether the device's isolation was in force, according to its last evidence.", NULL,
      OF(isolated), OF(claims_isolation)},
     {"device_bytes_total", "counter", "Bytes that the device's sessions at this gateway carried.", "in", OF(in),

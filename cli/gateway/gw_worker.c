@@ -30,6 +30,8 @@
 #define VERDICTS_MS 250 /* verdicts within this time are stored together */
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
+#define SILENT_RETRY_MS (4 * RETRY_MIN_MS) /* a connected device is silent after the checks that lead to this delay */
+#define SILENT_MS 10000
 #define ATTEST_KEY_MAX 512
 #define QUEUES_TEXT_MAX 80
 
@@ -47,6 +49,7 @@ struct known {
     struct gw_basis basis; /* inputs of the check when it began */
     struct gw_check_result result;
     bool decided; /* the check has given a verdict, which is not stored yet */
+    bool silent;  /* the registry has the reason why the device, which is connected, gives no evidence */
 };
 
 struct seen {
@@ -68,6 +71,7 @@ struct worker {
     uint64_t away_ms; /* when the worker last looked for devices that are away */
     uint64_t journal; /* number of the next entry to read from the gateway's journal */
     uint64_t seen_ms;
+    uint64_t silent_ms;  /* when the worker last looked for devices that give no evidence */
     uint64_t decided_ms; /* since when a verdict has been waiting to be stored; 0: none is waiting */
     uint64_t queues_ms;
     char queues[QUEUES_TEXT_MAX]; /* last report of the queues' lengths */
@@ -127,6 +131,7 @@ static void take_entry(struct worker *w, const char *object)
         k = find_known(w, name);
         if (k) {
             k->logged_in = true;
+            k->silent = false;
             k->next_ms = k->retry_ms = 0;
         }
     }
@@ -186,6 +191,7 @@ static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, s
         !err && memcmp(&now, &k->basis, sizeof now) == 0 && !(k->logged_in && k->result.verdict == GW_CHECK_TRUSTED);
     if (!err && !*holds) {
         k->logged_in = true;
+        k->silent = false;
         k->retry_ms = k->next_ms = 0;
     }
     return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
@@ -201,15 +207,18 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
                                  .reason = k->result.reason,
                                  .firmware = k->result.firmware[0] ? k->result.firmware : NULL};
     struct gw_standing now;
+    const char *word = trusted ? "match" : "failed"; /* "failed": there was no comparison */
     bool holds;
     cmx_err err = confirm_verdict(w, k, &holds, e);
 
     if (err || !holds)
         return err;
+    k->silent = k->result.verdict == GW_CHECK_UNKNOWN;
+    if (k->result.verdict == GW_CHECK_UNTRUSTED && k->result.manifest[0])
+        word = "differs";
     err = gw_evidence_set(r, k->standing.device, &v, e);
     if (!err)
-        err = gw_attestation_set(r, k->standing.device, trusted ? "match" : "differs", k->result.reason,
-                                 k->result.claims, e);
+        err = gw_attestation_set(r, k->standing.device, word, k->result.reason, k->result.claims, e);
     if (!err)
         err = gw_standing_get(r, k->standing.name, &now, e);
     if (err)
@@ -247,6 +256,37 @@ static cmx_err write_all(struct worker *w, bool *changed, struct cmx_why *e)
     if (!err)
         err = gw_incidents_write(&w->incidents, &w->g, e);
     return gw_registry_end(&w->g.registry, err, e);
+}
+
+/* True if the device is not trusted, several checks in a row got no evidence, and the reason is not stored yet. */
+static bool is_silent(const struct known *k)
+{
+    return !k->pid && !k->decided && !k->silent && !k->standing.exempt && !k->standing.left &&
+           k->retry_ms >= SILENT_RETRY_MS && k->result.verdict == GW_CHECK_UNKNOWN && k->result.reason[0];
+}
+
+/* A device that is connected and gives no evidence gets a verdict, so that the reason is shown. A device that is away
+ * gets none. */
+static void decide_silent(struct worker *w)
+{
+    char name[GW_NAME_MAX];
+    char *status;
+    bool any = false;
+
+    for (const struct known *k = w->devices; k && !any; k = k->next)
+        any = is_silent(k);
+    if (!any || cmx_port_now_ms() - w->silent_ms < SILENT_MS || gw_control(&w->g, "status", &status, NULL))
+        return;
+    w->silent_ms = cmx_port_now_ms();
+    for (const char *object = json_first(status, "sessions"); object; object = json_next(object)) {
+        struct known *k;
+
+        json_text(object, "name", name, sizeof name);
+        k = find_known(w, name);
+        if (k && is_silent(k))
+            k->decided = true;
+    }
+    free(status); /* allocated by open_memstream */
 }
 
 static cmx_err store(struct worker *w, struct cmx_why *e)
@@ -318,6 +358,7 @@ static void end_check(struct worker *w, struct known *k)
     w->running--;
     k->decided = k->result.verdict != GW_CHECK_UNKNOWN;
     if (k->result.verdict == GW_CHECK_TRUSTED) {
+        k->silent = false;
         k->retry_ms = k->next_ms = 0;
         return;
     }
@@ -384,8 +425,10 @@ static cmx_err update_known(void *arg, const struct gw_standing *s)
     }
     /* Check the device at once if another policy applies now, or if its evidence was removed because of a new key or
      * manifest. */
-    if (k->standing.policy != s->policy || (k->standing.at && !s->at))
+    if (k->standing.policy != s->policy || (k->standing.at && !s->at)) {
+        k->silent = false;
         k->next_ms = k->retry_ms = 0;
+    }
     k->standing = *s;
     k->present = true;
     return CMX_OK;
@@ -482,6 +525,7 @@ static cmx_err worker_tick(struct worker *w, struct cmx_why *e)
     read_journal(w);
     if (!err)
         gw_publish_read(&w->publish, &w->g);
+    decide_silent(w);
     if (!err)
         err = store(w, e);
     if (!err)

@@ -65,11 +65,15 @@ ok "a policy that reports"
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
 wait_for 90 is cam-17 trusted && reaches || fail "a trusted device is not reached"
 [ "$(standing cam-18)" = QUARANTINED ] || fail "a device without evidence: $(gw policy show)"
+gw show cam-18 | grep -q "^attested .* failed (its attestation key is not known" || fail "without an attestation key nothing was compared: $(gw show cam-18)"
+gw metrics | grep -qxF 'cmxsafe_device_verdict{name="cam-18",verdict="failed"} 1' || fail "the verdict without an attestation key: $(gw metrics | grep verdict)"
+gw metrics | grep -qxF 'cmxsafe_device_evidence_ends_timestamp_seconds{name="cam-18"} 0' || fail "metrics: $(gw metrics | grep evidence_ends)"
 gw list | grep -q "^cam-18 .*QUARANTINED" || fail "list does not show the quarantine"
 gw metrics | grep -q '^cmxsafe_gateway_quarantined 1' || fail "metrics: $(gw metrics | grep quarantined)"
 gw policy exempt cam-18 2>&1 | grep -q "reason with --why" || fail "an exemption without a reason"
 gw policy exempt cam-18 --why "old hardware" >/dev/null && is cam-18 EXEMPT || fail "exempt"
 gw list | grep -q "^cam-18 .*EXEMPT" || fail "list does not show the exemption"
+prints_no 'evidence_ends_timestamp_seconds{name="cam-18"}' gw metrics || fail "an exempt device has no evidence that could end: $(gw metrics | grep evidence_ends)"
 gw policy exempt cam-18 --remove >/dev/null && is cam-18 QUARANTINED || fail "the exemption does not end"
 ok "a policy that is enforced"
 
@@ -201,6 +205,10 @@ ok "a worker that hangs"
 stop_board
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a silent device stays open: $(gw policy show)"
+silent() { [[ $(reason cam-17) == "it gives no evidence: "* ]]; }
+wait_for 60 silent || fail "the reason of a silent device: $(reason cam-17)"
+gw log cam-17 | tail -1 | grep -q "cam-17  *it gives no evidence: " || fail "no event: $(gw log cam-17 | tail -3)"
+gw show cam-17 | grep -q "^attested .* failed (it gives no evidence: " || fail "show: $(gw show cam-17)"
 start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "back"
