@@ -58,6 +58,7 @@ struct sysctl_values {
 struct guard {
     struct gw *g;
     struct stat accounts[GW_COUNT(account_files)]; /* state of account_files before the rules were last loaded */
+    bool accounts_moved;                           /* account_files changed since the load before the last one */
     struct guarded sides[2];
     size_t n_sides;
     struct nft_ctx *scratch; /* context of a namespace that only this process uses (gw_table_take_reference) */
@@ -234,20 +235,6 @@ static void read_accounts(struct stat out[GW_COUNT(account_files)])
             out[i] = (struct stat){0};
 }
 
-/* Loads everything from the registry again. Sets d->wrong to what could not be repaired, or to "". */
-static void restore(struct guard *d, bool network)
-{
-    struct cmx_why e = {0};
-    struct stat accounts[GW_COUNT(account_files)];
-    cmx_err err;
-
-    read_accounts(accounts);
-    err = apply_locked(d, network, &e);
-    if (!err)
-        memcpy(d->accounts, accounts, sizeof accounts);
-    snprintf(d->wrong, sizeof d->wrong, "%.150s", !err ? "" : e.text[0] ? e.text : "the rules can't be loaded");
-}
-
 /* True if one of account_files was changed or replaced since the last restore, or if there was no restore yet. */
 static bool accounts_changed(const struct guard *d)
 {
@@ -261,6 +248,21 @@ static bool accounts_changed(const struct guard *d)
     return changed;
 }
 
+/* Loads everything from the registry again. Sets d->wrong to what could not be repaired, or to "". */
+static void restore(struct guard *d, bool network)
+{
+    struct cmx_why e = {0};
+    struct stat accounts[GW_COUNT(account_files)];
+    cmx_err err;
+
+    read_accounts(accounts);
+    err = apply_locked(d, network, &e);
+    d->accounts_moved = d->accounts[0].st_ino && accounts_changed(d);
+    if (!err)
+        memcpy(d->accounts, accounts, sizeof accounts);
+    snprintf(d->wrong, sizeof d->wrong, "%.150s", !err ? "" : e.text[0] ? e.text : "the rules can't be loaded");
+}
+
 /* Loads the rules again after a change to the accounts, because an id in a rule may now belong to another user or
  * group. */
 static void check_accounts(struct guard *d)
@@ -269,15 +271,16 @@ static void check_accounts(struct guard *d)
         restore(d, false);
 }
 
-/* Call this after a restore. If the loaded table equals the one that was found, a cmxsafe command made the change, or
- * there was none. Otherwise another program changed the table, and the guard reports this. */
+/* Call this after a restore. If the loaded table equals the one that was found, a cmxsafe command made the change, or there
+ * was none. After a change to the accounts the same registry gives other rules. Otherwise another program changed the
+ * table, and the guard reports this. */
 static void report_tables(struct guard *d)
 {
     char what[100];
 
     for (size_t i = 0; i < d->n_sides; i++) {
         const struct gw_table *t = &d->sides[i].table;
-        if (!d->wrong[0] && t->found && strcmp(t->found, t->reference) == 0)
+        if (!d->wrong[0] && (d->accounts_moved || (t->found && strcmp(t->found, t->reference) == 0)))
             continue;
         snprintf(what, sizeof what, "the packet filter's table inet %s was changed", t->name);
         report(d, d->wrong[0] ? "bad" : "repaired", what);
