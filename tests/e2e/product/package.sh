@@ -159,10 +159,16 @@ chroot . sh -eux -c '
     mkdir -p /var/lib/cmxsafe/gateway /var/lib/cmxsafed
     touch /var/lib/cmxsafe/gateway/registry.db /var/lib/cmxsafed/update
     cp /etc/hosts /tmp/hosts.before
-    touch /etc/systemd/system/cmxsafe-gateway.socket
+    mkdir -p /etc/systemd/system/multi-user.target.wants /etc/systemd/system/timers.target.wants /var/lib/prometheus/node-exporter
+    touch /etc/systemd/system/cmxsafe-gateway.socket /var/lib/prometheus/node-exporter/cmxsafe.prom
+    ln -s ../cmxsafe-gateway.service /etc/systemd/system/multi-user.target.wants/
+    ln -s ../cmxsafe-gateway-metrics.timer /etc/systemd/system/timers.target.wants/
     printf "%s\n" "# cmxsafe gateway: begin (written from the registry)" "fd00::1 a.cmx" "# cmxsafe gateway: end" "192.0.2.1 mine" >>/etc/hosts
     dpkg -P cmxsafe-agent cmxsafe cmxsafe-board
     [ ! -e /etc/systemd/system/cmxsafe-gateway.socket ]
+    [ ! -L /etc/systemd/system/multi-user.target.wants/cmxsafe-gateway.service ]
+    [ ! -L /etc/systemd/system/timers.target.wants/cmxsafe-gateway-metrics.timer ]
+    [ ! -e /var/lib/prometheus/node-exporter/cmxsafe.prom ]
     echo "192.0.2.1 mine" | cat /tmp/hosts.before - | cmp - /etc/hosts
     [ -e /var/lib/cmxsafe/gateway/registry.db ]
     [ ! -e /var/lib/cmxsafed ]
