@@ -21,7 +21,7 @@ static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_out
                             "system gateway");
     *o = gw_copy_url(g, old)[0] && strcmp(old, url) == 0 ? GW_UNCHANGED : GW_CHANGED;
     if (*o == GW_UNCHANGED)
-        return CMX_OK;
+        return gw_registry_begin(&g->registry, e); /* fails if the registry is no longer there */
     if (old[0])
         return cmx_why_fail(
             e, CMX_EEXIST,

@@ -220,8 +220,8 @@ static cmx_err take_result(const PGresult *result, gw_pg_result_fn each, void *a
     return cmx_why_fail(e, CMX_EIO, "PostgreSQL refused a statement (%.200s); %s",
                         code ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : "no reason given",
                         code && is_missing(code)
-                            ? "its tables were changed by hand: restore a backup in PostgreSQL, or replace them from a "
-                              "gateway's copy (docs/SCALE_OUT.md, Back to SQLite, and backup)"
+                            ? "its tables were changed by hand: restore a backup in PostgreSQL, or replace them as "
+                              "docs/SCALE_OUT.md describes"
                             : "see PostgreSQL's log");
 }
 

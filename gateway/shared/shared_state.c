@@ -63,8 +63,8 @@ cmx_err gw_shared_read_head(void *arg, const PGresult *rows, struct cmx_why *e)
     h->found = PQntuples(rows) == 1;
     if (!h->found)
         return cmx_why_fail(e, CMX_ENOENT,
-                            "the PostgreSQL database holds no registry; move one into the database with 'cmxsafe "
-                            "gateway migrate'");
+                            "the PostgreSQL database holds no registry; restore a backup in PostgreSQL, or replace "
+                            "the registry as docs/SCALE_OUT.md describes");
     snprintf(h->id, sizeof h->id, "%s", PQgetvalue(rows, 0, 0));
     h->schema = strtoll(PQgetvalue(rows, 0, 1), NULL, 10);
     h->compatible = strtoll(PQgetvalue(rows, 0, 2), NULL, 10);

@@ -160,6 +160,14 @@ third() { "$PG_BIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 "${URL%/*}/third" -c "$1
 third "ALTER TABLE cmxsafe.device DROP COLUMN name" || fail "drop"
 on two gw doctor | grep -q "^bad .*PostgreSQL has its tables: PostgreSQL refused a statement (.*name.*); its tables were changed by hand" || fail "doctor does not find a dropped column: $(on two gw doctor)"
 key more; ! on two gw enroll more --key "$TMP/more.pub" --ports 81 2>"$TMP/err" && grep -q "changed by hand: restore a backup in PostgreSQL, or replace them" "$TMP/err" || fail "no next step: $(cat "$TMP/err")"
+# The database no longer holds a registry: a repeated migrate does not say that the registry is there. status prints the whole reason.
+on two gw migrate "${URL%/*}/third" | grep -q "^the registry is in PostgreSQL already$" || fail "migrate cannot be repeated"
+third "DELETE FROM cmxsafe.registry; NOTIFY cmxsafe" || fail "delete"
+! on two gw migrate "${URL%/*}/third" >/dev/null 2>"$TMP/err" && grep -q "holds no registry; restore a backup in PostgreSQL, or replace the registry as docs/SCALE_OUT.md describes" "$TMP/err" || fail "migrate to a lost registry: $(cat "$TMP/err")"
+explained() { on two gw status | grep -q "$1.*docs/SCALE_OUT.md describes; all logins will be refused in "; }
+wait_for 20 explained "holds no registry" || fail "status: $(on two gw status | head -1)"
+third "ALTER TABLE cmxsafe.registry RENAME TO lost" || fail "rename"
+wait_for 60 explained "changed by hand" || fail "status: $(on two gw status | head -1)"
 on two gw migrate sqlite --offline >/dev/null && third "DROP SCHEMA cmxsafe CASCADE" && on two gw migrate "${URL%/*}/third" >/dev/null || fail "the tables can't be replaced"
 on two gw enroll more --key "$TMP/more.pub" --ports 81 >/dev/null || fail "enroll in the replaced tables"
 wait_for 20 has three more || fail "the other gateway does not follow the replaced tables"
