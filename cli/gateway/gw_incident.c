@@ -1,6 +1,5 @@
 #include "cli/gateway/gw_incident.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -37,24 +36,12 @@ static cmx_err write_once(struct gw *g, const char *what, const char *who, const
 
 /* ---- grants that ended ---- */
 
-/* Finds the device that the text "HOST PORT" names. HOST is an address, or a name with or without the fleet's
- * domain. */
+/* Finds the device that the text "HOST PORT" names. */
 static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, unsigned *port)
 {
     char host[GW_NAME_MAX];
-    char name[GW_NAME_MAX];
-    uint8_t raw[CMX_IPV6_LEN];
-    cmx_err err;
 
-    if (sscanf(text, "%63s %u", host, port) != 2)
-        return CMX_EFORMAT;
-    if (inet_pton(AF_INET6, host, raw) != 1) {
-        host[strcspn(host, ".")] = '\0';
-        return gw_device_get(&g->registry, host, d, NULL);
-    }
-    err = gw_sql_get(&g->registry, NULL, GW_SQL_COLUMNS(GW_SQL_ID(name)), "SELECT name FROM device WHERE address = ?",
-                     "t", host);
-    return err ? err : gw_device_get(&g->registry, name, d, NULL);
+    return sscanf(text, "%63s %u", host, port) == 2 ? gw_device_find_host(&g->registry, host, d) : CMX_EFORMAT;
 }
 
 /* True if the grant covered this service. grant: the grant's target in the audit trail, such as "cam-17:81", "@cameras"

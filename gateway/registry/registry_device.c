@@ -1,5 +1,6 @@
 #include "gateway/registry/registry_device.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -441,6 +442,19 @@ bool gw_device_is_quarantined(struct gw_registry *r, const char *address)
     return gw_sql_number(r, NULL, NULL,
                          "SELECT 1 FROM device d JOIN quarantined q ON q.device = d.id WHERE d.address = ?", "t",
                          address) != CMX_ENOENT; /* an error counts as quarantined */
+}
+
+cmx_err gw_device_find_host(struct gw_registry *r, const char *host, struct gw_device *d)
+{
+    char name[GW_NAME_MAX];
+    char address[GW_ADDRESS_MAX];
+    uint8_t raw[16];
+
+    if (inet_pton(AF_INET6, host, raw) != 1)
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(host, "."), host);
+    else if (!inet_ntop(AF_INET6, raw, address, sizeof address) || gw_device_name_at(r, address, name))
+        return CMX_ENOENT;
+    return gw_device_get(r, name, d, NULL);
 }
 
 cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX])

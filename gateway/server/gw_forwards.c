@@ -12,6 +12,8 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/list.h"
+#include "gateway/registry/registry_device.h"
+#include "gateway/server/gw_access_log.h"
 #include "gateway/server/gw_server.h"
 
 /* At most this many sockets are read for one sshd, from the lowest descriptor upwards: its listeners usually have low
@@ -194,6 +196,23 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
 #define NOTED_MAX                                                                                                      \
     5 /* maximum number of log lines about one session's refused forwards: a peer must not fill the journal */
 
+/* Writes a connection to a device that sshd refused into the access log. The packet filter did not see it. */
+static void log_refusal(struct gw_server *s, const struct gw_session *x, const char *host, unsigned port)
+{
+    char path[GW_PATH_MAX];
+    char line[2 * GW_ADDRESS_MAX + 24];
+    struct gw_registry r;
+    struct gw_device d;
+
+    if (!s->access || !x->address[0] || gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, NULL))
+        return;
+    if (gw_device_find_host(&r, host, &d) == CMX_OK) {
+        snprintf(line, sizeof line, "%s %s %u 1", x->address, d.address, port);
+        gw_access_denied(s->access, line);
+    }
+    gw_registry_close(&r);
+}
+
 void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *detail)
 {
     char host[GW_NAME_MAX];
@@ -205,8 +224,10 @@ void gw_forwards_denied(struct gw_server *s, struct gw_session *x, const char *d
     if (x->denied++ >= NOTED_MAX)
         return;
     gw_note("%s from %s: refused %s", x->name, x->from, detail);
-    if (sscanf(detail, "connect to host %63s port %u", host, &port) == 2)
+    if (sscanf(detail, "connect to host %63s port %u", host, &port) == 2) {
         gw_journal_add_refusal(&s->journal, x->name, host, port);
+        log_refusal(s, x, host, port);
+    }
 }
 
 void gw_forwards_in_use(struct gw_server *s, struct gw_session *x, unsigned long port)

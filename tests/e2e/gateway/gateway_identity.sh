@@ -108,6 +108,15 @@ for consumer in 1234 user:1234 "$(gw whois user:1234 --json | jq -r .address)"; 
 [ -z "$(gw access --device fd00::1)" ] || fail "access of an address that nobody has"
 gw access --json | jq -s . | json_is 'length > 0 and all(.[]; .event != "start")' && prints_no '  start ' gw access || fail "access shows the start of the gateway: $(gw access)"
 wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not print a refusal: $(cat "$TMP/followed")"
+# sshd refuses what the packet filter never sees: a port without a grant, and a device by its address.
+wait_for 10 refused platform:vms && wait_for 10 refused cam-17 || fail "the access log has no connection that sshd refused: $(gw access)"
+! through p "[$B]:8080" || fail "a platform without a grant"
+named() { gw access --device cam-18 | grep -q 'denied  platform:vms -> cam-18:8080 '; }
+wait_for 10 named || fail "a refused connection to an address: $(gw access --device cam-18)"
+before=$(gw access --json --consumer platform:vms | wc -l)
+! through p 192.0.2.1:81 && ! through p nothing.example:81 || fail "a platform reaches other hosts"
+wait_for 10 logged "vms from .*: refused connect to host nothing.example port 81" || fail "no refusal in the log"
+equal "$before" "$(gw access --json --consumer platform:vms | wc -l)" || fail "a host that is no device is in the access log"
 stop "$FOLLOW"
 ok "the access log names users, groups, platforms and devices, and who was refused"
 
