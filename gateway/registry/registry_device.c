@@ -215,7 +215,9 @@ static cmx_err enroll_row(struct gw_registry *r, struct gw_device *d, const stru
 
     if (err)
         return err;
-    err = d->id ? gw_sql_run(r, e, "UPDATE device SET revoked = NULL, team = ?, enrolled = ?, address = ? WHERE id = ?",
+    err = d->id ? gw_sql_run(r, e,
+                             "UPDATE device SET revoked = NULL, exempt = 0, team = ?, enrolled = ?, address = ?"
+                             " WHERE id = ?",
                              "titi", d->group, now, address, d->id)
                 : gw_sql_run(r, e, "INSERT INTO device(name, address, team, enrolled) VALUES(?, ?, ?, ?)", "ttti",
                              d->name, address, d->group, now);

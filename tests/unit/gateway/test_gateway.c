@@ -1037,6 +1037,21 @@ static void test_policy(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
 }
 
+/* An exemption is for the device that has it: a device that is enrolled under the name after a revocation has none. */
+static void test_exemption_ends(void **state)
+{
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_policy_exempt(&gateway.registry, "cam-17", true, "old", &out, &e), CMX_OK);
+    assert_true(standing_of("cam-17").exempt);
+    assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
+    assert_int_equal(enroll("cam-17", 1, "81", &out, &e), CMX_OK);
+    assert_false(standing_of("cam-17").exempt);
+}
+
 /* Trusted evidence counts only under the policy that applies now. It no longer counts after the device's own policy is
  * removed, after the device changes its group, or if the policy changed while a check ran. */
 static void test_evidence_fits(void **state)
@@ -2231,6 +2246,7 @@ int main(void)
         TEST(test_allowed_gateway_host),
         TEST(test_no_account),
         TEST(test_reasons),
+        TEST(test_exemption_ends),
         TEST(test_list),
         TEST(test_folder),
         TEST(test_temporary_files),
