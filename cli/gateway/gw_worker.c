@@ -191,9 +191,40 @@ static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, s
         !err && memcmp(&now, &k->basis, sizeof now) == 0 && !(k->logged_in && k->result.verdict == GW_CHECK_TRUSTED);
     if (!err && !*holds) {
         k->logged_in = true;
-        k->silent = false;
         k->retry_ms = k->next_ms = 0;
     }
+    return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
+}
+
+static cmx_err report_standing(struct worker *w, const struct known *k, const struct gw_standing *now,
+                               struct cmx_why *e)
+{
+    bool trusted = k->result.verdict == GW_CHECK_TRUSTED;
+    const char *what = trusted ? "trusted" : "untrusted";
+
+    gw_note("%s: %s%s", k->standing.name,
+            now->quarantined ? "QUARANTINED: "
+            : trusted        ? "its firmware is trusted"
+                             : "its firmware is not trusted: ",
+            trusted ? "" : k->result.reason);
+    return gw_event(&w->g.registry, now->quarantined ? "quarantine" : what, k->standing.name, k->result.reason, e);
+}
+
+/* Stores why a device that is connected gives no evidence. This is no evidence: a campaign still waits for some. */
+static cmx_err write_silence(struct worker *w, struct known *k, struct cmx_why *e)
+{
+    struct gw_registry *r = &w->g.registry;
+    struct gw_standing now;
+    bool changed = false;
+    cmx_err err = gw_standing_get(r, k->standing.name, &now, e);
+
+    k->silent = true;
+    if (!err)
+        err = gw_evidence_missing(r, k->standing.device, k->result.reason, &changed, e);
+    if (!err && changed)
+        err = gw_attestation_set(r, k->standing.device, "failed", k->result.reason, "", e);
+    if (!err && changed)
+        err = report_standing(w, k, &now, e);
     return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
 }
 
@@ -207,18 +238,16 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
                                  .reason = k->result.reason,
                                  .firmware = k->result.firmware[0] ? k->result.firmware : NULL};
     struct gw_standing now;
-    const char *word = trusted ? "match" : "failed"; /* "failed": there was no comparison */
+    const char *word = k->result.manifest[0] ? "differs" : "failed"; /* without a manifest nothing was compared */
     bool holds;
     cmx_err err = confirm_verdict(w, k, &holds, e);
 
     if (err || !holds)
         return err;
-    k->silent = k->result.verdict == GW_CHECK_UNKNOWN;
-    if (k->result.verdict == GW_CHECK_UNTRUSTED && k->result.manifest[0])
-        word = "differs";
     err = gw_evidence_set(r, k->standing.device, &v, e);
     if (!err)
-        err = gw_attestation_set(r, k->standing.device, word, k->result.reason, k->result.claims, e);
+        err = gw_attestation_set(r, k->standing.device, trusted ? "match" : word, k->result.reason, k->result.claims,
+                                 e);
     if (!err)
         err = gw_standing_get(r, k->standing.name, &now, e);
     if (err)
@@ -228,16 +257,7 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
     if (now.quarantined == k->standing.quarantined && now.trusted == k->standing.trusted && k->standing.at)
         return CMX_OK;
     *changed |= k->standing.is_enforced;
-    gw_note("%s: %s%s%s", k->standing.name,
-            now.quarantined ? "QUARANTINED: "
-            : trusted       ? "its firmware is trusted"
-                            : "its firmware is not trusted: ",
-            trusted ? "" : k->result.reason, "");
-    return gw_event(r,
-                    now.quarantined ? "quarantine"
-                    : trusted       ? "trusted"
-                                    : "untrusted",
-                    k->standing.name, k->result.reason, e);
+    return report_standing(w, k, &now, e);
 }
 
 static cmx_err write_all(struct worker *w, bool *changed, struct cmx_why *e)
@@ -250,7 +270,7 @@ static cmx_err write_all(struct worker *w, bool *changed, struct cmx_why *e)
         err = write_seen(w, e);
     for (struct known *k = w->devices; !err && k; k = k->next)
         if (k->decided)
-            err = write_verdict(w, k, changed, e);
+            err = k->result.verdict == GW_CHECK_UNKNOWN ? write_silence(w, k, e) : write_verdict(w, k, changed, e);
     if (!err)
         err = gw_publish_write(&w->publish, &w->g, e);
     if (!err)
@@ -261,12 +281,11 @@ static cmx_err write_all(struct worker *w, bool *changed, struct cmx_why *e)
 /* True if the device is not trusted, several checks in a row got no evidence, and the reason is not stored yet. */
 static bool is_silent(const struct known *k)
 {
-    return !k->pid && !k->decided && !k->silent && !k->standing.exempt && !k->standing.left &&
+    return !k->pid && !k->decided && !k->silent && !k->standing.exempt && !k->standing.trusted &&
            k->retry_ms >= SILENT_RETRY_MS && k->result.verdict == GW_CHECK_UNKNOWN && k->result.reason[0];
 }
 
-/* A device that is connected and gives no evidence gets a verdict, so that the reason is shown. A device that is away
- * gets none. */
+/* Decides to store the reason for each silent device that is connected. A device that is away cannot give evidence. */
 static void decide_silent(struct worker *w)
 {
     char name[GW_NAME_MAX];

@@ -269,7 +269,7 @@ static void read_standing(sqlite3_stmt *stmt, struct gw_standing *s)
                                   GW_SQL_TEXT(s->reason), GW_SQL_ID(s->manifest)));
     if (!s->policy)
         s->reason[0] = s->manifest[0] = '\0';
-    else if (!s->at)
+    else if (!s->at && !s->reason[0])
         snprintf(s->reason, sizeof s->reason, "it has not yet proved which firmware it runs");
     else if (s->trusted && !s->left)
         snprintf(s->reason, sizeof s->reason, "its evidence is older than the policy allows");
@@ -322,6 +322,18 @@ cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, const struct gw_v
     if (!err)
         err = gw_evidence_fit(r, e); /* the policy may have changed since the check began */
     return err || !v->firmware ? err : set_firmware(r, device, v->firmware, e);
+}
+
+cmx_err gw_evidence_missing(struct gw_registry *r, int64_t device, const char *reason, bool *changed, struct cmx_why *e)
+{
+    cmx_err err = gw_sql_run(r, e,
+                             "INSERT INTO evidence(device, given, ends, boot, boot_ends, trusted, reason, manifest)"
+                             " VALUES(?, 0, 0, '', 0, 0, ?, '') ON CONFLICT(device) DO UPDATE SET"
+                             " reason = excluded.reason WHERE trusted = 0 AND reason <> excluded.reason",
+                             "it", device, reason);
+
+    *changed = !err && sqlite3_changes(r->db) > 0;
+    return err;
 }
 
 cmx_err gw_evidence_basis(struct gw_registry *r, int64_t device, struct gw_basis *out, struct cmx_why *e)

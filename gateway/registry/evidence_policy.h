@@ -97,6 +97,10 @@ struct gw_verdict {
 
 CMX_MUST_USE cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, const struct gw_verdict *v,
                                      struct cmx_why *e);
+/* Stores why a device gives no evidence, unless it is marked as trusted (gw_grant_expire removes this mark). Earlier
+ * evidence keeps its time. *changed: the device had another reason, or none. */
+CMX_MUST_USE cmx_err gw_evidence_missing(struct gw_registry *r, int64_t device, const char *reason, bool *changed,
+                                         struct cmx_why *e);
 /* A digest of the inputs of a verdict about a device: its attestation key, its policy's manifests and its previous
  * evidence. An operator or another gateway may change the inputs during a check; the verdict of the check then does not
  * count. So the caller computes the digest before and after the check, and compares the two. */

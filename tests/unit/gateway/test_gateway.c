@@ -1037,6 +1037,34 @@ static void test_policy(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
 }
 
+/* The reason why a device gives no evidence is shown, but it is no evidence: its time stays 0, for which a campaign
+ * waits, and evidence that still counts stays trusted. */
+static void test_missing_evidence(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_policy p = {.target = "cam-17", .is_device = true, .enforce = true, .max_age_s = 600, .n_manifests = 1};
+    const struct gw_verdict trusted = {.trusted = true, .max_age_s = 600, .manifest = "aa", .reason = ""};
+    int64_t id;
+    gw_outcome out;
+    bool changed;
+
+    (void)state;
+    strcpy(p.manifests[0].path, "/m/1");
+    strcpy(p.manifests[0].digest, "aa");
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
+    id = standing_of("cam-17").device;
+    assert_int_equal(gw_evidence_missing(&gateway.registry, id, "no answer", &changed, &e), CMX_OK);
+    assert_true(changed && quarantined("cam-17"));
+    assert_string_equal(standing_of("cam-17").reason, "no answer");
+    assert_int_equal(standing_of("cam-17").at, 0);
+    assert_int_equal(gw_evidence_missing(&gateway.registry, id, "no answer", &changed, &e), CMX_OK);
+    assert_false(changed);
+    assert_int_equal(gw_evidence_set(&gateway.registry, id, &trusted, &e), CMX_OK);
+    assert_int_equal(gw_evidence_missing(&gateway.registry, id, "no answer", &changed, &e), CMX_OK);
+    assert_false(changed || quarantined("cam-17"));
+}
+
 /* An exemption is for the device that has it: a device that is enrolled under the name after a revocation has none. */
 static void test_exemption_ends(void **state)
 {
@@ -2246,6 +2274,7 @@ int main(void)
         TEST(test_allowed_gateway_host),
         TEST(test_no_account),
         TEST(test_reasons),
+        TEST(test_missing_evidence),
         TEST(test_exemption_ends),
         TEST(test_list),
         TEST(test_folder),
