@@ -160,8 +160,7 @@ static bool same_consumer(const struct gw_consumer *a, const struct gw_consumer 
 {
     long id = gw_party_local_id(a);
 
-    return strcmp(a->kind, b->kind) == 0 &&
-           (strcmp(a->name, b->name) == 0 || (id >= 0 && id == gw_party_local_id(b)));
+    return strcmp(a->kind, b->kind) == 0 && (strcmp(a->name, b->name) == 0 || (id >= 0 && id == gw_party_local_id(b)));
 }
 
 static cmx_err match_other(void *arg, const struct gw_grant_record *p)

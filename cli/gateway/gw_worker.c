@@ -246,8 +246,8 @@ static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, s
         return err;
     err = gw_evidence_set(r, k->standing.device, &v, e);
     if (!err)
-        err = gw_attestation_set(r, k->standing.device, trusted ? "match" : word, k->result.reason, k->result.claims,
-                                 e);
+        err =
+            gw_attestation_set(r, k->standing.device, trusted ? "match" : word, k->result.reason, k->result.claims, e);
     if (!err)
         err = gw_standing_get(r, k->standing.name, &now, e);
     if (err)

@@ -470,7 +470,8 @@ static void test_grants(void **state)
     assert_int_not_equal(gw_consumer_parse(&c, "user:", &e), CMX_OK);
     assert_int_equal(gw_consumer_parse(&c, "cgroup:/system.slice//nvr.service/", &e), CMX_OK);
     assert_string_equal(c.name, "system.slice/nvr.service");
-    assert_int_equal(gw_consumer_parse(&c, "cgroup:system.slice/system-nvr\\x2dcam.slice/nvr-cam@a:1.service", &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "cgroup:system.slice/system-nvr\\x2dcam.slice/nvr-cam@a:1.service", &e),
+                     CMX_OK);
     assert_string_equal(c.name, "system.slice/system-nvr\\x2dcam.slice/nvr-cam@a:1.service");
     assert_int_not_equal(gw_consumer_parse(&c, "user:a\\b", &e), CMX_OK);
     assert_int_not_equal(gw_consumer_parse(&c, "cgroup:/", &e), CMX_OK);
