@@ -450,7 +450,7 @@ cmx_err gw_device_find_host(struct gw_registry *r, const char *host, struct gw_d
 {
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX];
-    uint8_t raw[16];
+    uint8_t raw[CMX_IPV6_LEN];
 
     if (inet_pton(AF_INET6, host, raw) != 1)
         snprintf(name, sizeof name, "%.*s", (int)strcspn(host, "."), host);
