@@ -28,8 +28,9 @@
 #define SSHD "/usr/sbin/sshd"
 #define MESSAGES_AT_ONCE 16 /* messages read in one turn, so that one session does not delay the others */
 
-/* Runs in the child. sshd inherits only stdin, stdout and stderr, because all other descriptors are close-on-exec. */
-_Noreturn static void exec_sshd(const struct gw_server *s, int tcp, int log, int procs)
+/* Runs in the child. sshd inherits only stdin, stdout and stderr, because all other descriptors are close-on-exec. The
+ * session ends with the server: without the server no grant is enforced and no revocation reaches the session. */
+_Noreturn static void exec_sshd(const struct gw_server *s, pid_t server, int tcp, int log, int procs)
 {
     char config[GW_PATH_MAX];
 
@@ -37,7 +38,7 @@ _Noreturn static void exec_sshd(const struct gw_server *s, int tcp, int log, int
     snprintf(config, sizeof config, "%.4000s/sshd_config", s->g->dir);
     if (s->idsock && write(procs, "0", 1) != 1)
         _exit(127);
-    if (s->ruleset >= 0 && !gw_confine(s->ruleset))
+    if ((s->ruleset >= 0 && !gw_confine(s->ruleset)) || !cmx_child_end_with(server, SIGTERM))
         _exit(127);
     if (dup2(tcp, STDIN_FILENO) >= 0 && dup2(tcp, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0)
         execl(SSHD, SSHD, "-i", "-e", "-f", config, (char *)NULL);
@@ -68,6 +69,7 @@ static bool spawn(struct gw_server *s, struct gw_session *x)
     int pipe_fd[2];
     int procs = -1;
     struct cmx_why e = {0};
+    const pid_t server = getpid();
 
     /* With O_DIRECT each write is a separate message. sshd logs names that peers choose, and does not remove line
      * breaks from them on stderr. So line breaks cannot separate sshd's own lines from a peer's text. */
@@ -84,7 +86,7 @@ static bool spawn(struct gw_server *s, struct gw_session *x)
     }
     x->pid = cmx_child_fork();
     if (x->pid == 0)
-        exec_sshd(s, x->tcp, pipe_fd[1], procs);
+        exec_sshd(s, server, x->tcp, pipe_fd[1], procs);
     if (x->pid < 0)
         note_bounded(s, x, failed, strerror(errno));
     if (procs >= 0)

@@ -74,3 +74,14 @@ for delay in 0 0.01 0.02 0.05 0.1 0.2 up; do
     wait_for 20 none_of_ours || fail "after SIGKILL at $delay these processes still run: $(of_ours)"
 done
 ok "killed at any moment, it leaves no process behind"
+
+# Only the server is killed with SIGKILL, as when memory runs out. No session outlives it, because no revocation would reach it.
+serve_gateway
+client b -N -R "$P3:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-18 || fail "cam-18 does not connect"
+PROCESSES=$(descendants "$GW_PID" | paste -sd ,)
+all_ended() { ! ps -o stat= -p "$PROCESSES" | grep -qv Z; }
+! all_ended || fail "the gateway has no processes"
+kill -KILL "$(gw status --json | jq -r .pid)"
+wait_for 20 all_ended || fail "after the server was killed these processes still run: $(ps -o pid,args -p "$PROCESSES")"
+ok "a session ends with the server"
