@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "agent/config/config_table.h"
+#include "cmxsafe/core/ip.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/nearest.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/identity/fleet.h"
+#include "cmxsafe/proxy/gateways.h"
 #include "cmxsafe/proxy/proxy_config.h"
 #include "port/linux/host_name.h"
 
@@ -122,6 +124,32 @@ static bool only(const char *text, const char *allowed)
 
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
+static const char no_zone[] = "is a link-local address without its interface; write it as ADDRESS%INTERFACE";
+
+/* True for a link-local IPv6 address without a zone, with or without brackets: Linux can't connect to it. */
+static bool lacks_zone(const char *host)
+{
+    const char *begin = host + (host[0] == '[');
+    char address[CMX_IP_TEXT_MAX];
+    struct cmx_ip ip;
+
+    snprintf(address, sizeof address, "%.*s", (int)strcspn(begin, "]"), begin);
+    return cmx_ip_parse(&ip, address) && cmx_ip_is_link_local6(&ip);
+}
+
+static cmx_err check_gateways(const char *text, struct cmx_why *why)
+{
+    struct cmx_gateway_list gateways;
+    cmx_err err = cmx_host_check_gateways(text, why);
+
+    if (!err)
+        err = cmx_gateway_list_parse(&gateways, text, 1, why);
+    for (size_t i = 0; !err && i < gateways.n; i++)
+        if (lacks_zone(gateways.at[i].host))
+            err = cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", gateways.at[i].host, no_zone);
+    return err;
+}
+
 /* Returns why text is not a valid value of the key, or NULL. */
 static const char *text_fault(const struct config_key *k, const char *text)
 {
@@ -138,6 +166,8 @@ static const char *text_fault(const struct config_key *k, const char *text)
     case CONFIG_HOST:
         if (strcmp(k->key, "remote_address") == 0 && cmx_proxy_fleet_prefix(text))
             return cmx_fleet_parse(cmx_proxy_fleet_prefix(text), prefix, &bits) ? "is not a fleet's prefix" : NULL;
+        if (strcmp(k->key, "local_host") == 0 && lacks_zone(text))
+            return no_zone;
         return strcmp(k->key, "remote_address") == 0 && strcmp(text, "*") == 0 ? NULL : cmx_host_fault(text);
     case CONFIG_PATH:
         return text[0] != '/' ? "must be an absolute path" : len > max ? "is too long" : NULL;
@@ -178,7 +208,7 @@ static cmx_err set_text(const struct config_key *k, void *at, const char *text, 
 
     if (fault)
         return cmx_why_fail(why, CMX_EINVAL, "'%.60s' %s", text, fault);
-    if (k->type == CONFIG_GATEWAYS && cmx_host_check_gateways(text, why) != CMX_OK)
+    if (k->type == CONFIG_GATEWAYS && check_gateways(text, why) != CMX_OK)
         return CMX_EINVAL;
     if (k->type == CONFIG_PIN_LIST && list->n == CONFIG_LIST_MAX)
         return cmx_why_fail(why, CMX_EINVAL, "is given more than %d times", CONFIG_LIST_MAX);
