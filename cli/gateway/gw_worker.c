@@ -1,6 +1,6 @@
 /* `cmxsafe gateway worker`: records in the registry when devices were connected, attests devices as their policies
- * require, carries out update campaigns, and runs hooks. The gateway starts the worker. The worker may write the
- * registry. It talks to devices only through unprivileged children. */
+ * require, carries out update campaigns, runs hooks, and looks for changed accounts. The gateway starts it. It may
+ * write the registry, and talks to devices only through unprivileged children. */
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/common/json_get.h"
+#include "cli/gateway/gw_accounts.h"
 #include "cli/gateway/gw_campaign_run.h"
 #include "cli/gateway/gw_command.h"
 #include "cli/gateway/gw_evidence_check.h"
@@ -67,6 +68,7 @@ struct worker {
     struct gw_publish publish;
     struct gw_campaigns campaigns;
     struct gw_incidents incidents;
+    struct gw_accounts accounts;
     uint64_t started_ms;
     uint64_t away_ms; /* when the worker last looked for devices that are away */
     uint64_t journal; /* number of the next entry to read from the gateway's journal */
@@ -553,6 +555,8 @@ static cmx_err worker_tick(struct worker *w, struct cmx_why *e)
         err = note_away(w, e);
     if (!err)
         err = gw_hooks_read_trail(&w->hooks, &w->g, e);
+    if (!err)
+        err = gw_accounts_tick(&w->accounts, &w->g, e);
     gw_folder_close(&w->g);
     gw_hooks_run(&w->hooks, &w->g);
     report_queues(w);

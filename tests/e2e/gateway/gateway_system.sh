@@ -94,6 +94,28 @@ wait_for 10 reached_by 5003 || fail "alice's new number has no grant"
 gw grant --remove user:alice cam-17:81 >/dev/null && gw grant --remove group:ops cam-17:81 >/dev/null || fail "grant --remove"
 ok "grants follow accounts that change"
 
+# Accounts of a name service change: here nss-systemd with its records in /etc/userdb, elsewhere LDAP. No file that the
+# guard watches changes. The first grant is given while the name service does not know the user.
+if ls /lib/*/libnss_systemd.so.2 /usr/lib/*/libnss_systemd.so.2 >/dev/null 2>&1; then
+    sed -i 's/^passwd:.*/passwd: files systemd/' /etc/nsswitch.conf
+    record() { # record NAME UID: the name service has this account and no other
+        rm -rf /etc/userdb && mkdir /etc/userdb && ln -s "$1.user" "/etc/userdb/$2.user" &&
+            echo "{\"userName\":\"$1\",\"uid\":$2,\"gid\":$2,\"homeDirectory\":\"/\",\"disposition\":\"regular\"}" >"/etc/userdb/$1.user"
+    }
+    record somebody 5010
+    gw grant user:lena cam-17:81 >/dev/null 2>&1 || fail "grant"
+    sleep 1 # until the guard has noticed that the rules were loaded
+    record lena 5011
+    getent passwd lena >/dev/null || fail "nss-systemd does not know lena"
+    wait_for 40 reached_by 5011 || fail "lena does not reach the device although the name service knows her now"
+    record lena 5012
+    wait_for 40 not_reached_by 5011 && reached_by 5012 || fail "the rules keep lena's former number"
+    rm -r /etc/userdb && gw grant --remove user:lena cam-17:81 >/dev/null || fail "grant --remove"
+    ok "grants follow accounts of a name service"
+else
+    skip_part "accounts of a name service: no libnss_systemd"
+fi
+
 # From the fleet's namespace, only the destinations of direct contexts can be reached.
 python3 -m http.server -b :: -d "$TMP/www-$WEB" 1883 >/dev/null 2>&1 & PIDS+=("$!")
 wait_for 10 listening 1883 || fail "no listener on port 1883"
