@@ -23,13 +23,14 @@ void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, co
     snprintf(x->detail, sizeof x->detail, "%s", detail);
 }
 
-/* Writes an event unless the same event was written in the last GW_INCIDENT_PAUSE_S seconds. */
+/* Writes an event unless the same event was written in the last GW_INCIDENT_PAUSE_S seconds. An event far in the future
+ * does not count: the clock was wrong, and was set back. */
 static cmx_err write_once(struct gw *g, const char *what, const char *who, const char *detail, struct cmx_why *e)
 {
     cmx_err err = gw_sql_number(&g->registry, NULL, e,
                                 "SELECT 1 FROM (SELECT * FROM event ORDER BY id DESC LIMIT 1000) WHERE what = ? AND"
-                                " who = ? AND detail = ? AND at > ?",
-                                "ttti", what, who, detail, (int64_t)time(NULL) - GW_INCIDENT_PAUSE_S);
+                                " who = ? AND detail = ? AND abs(at - ?) < ?",
+                                "tttii", what, who, detail, (int64_t)time(NULL), (int64_t)GW_INCIDENT_PAUSE_S);
 
     return err == CMX_ENOENT ? gw_event(&g->registry, what, who, detail, e) : err;
 }
@@ -122,16 +123,17 @@ static int64_t away_after(struct gw *g)
     return cmx_text_u64(text, 0, GW_TERM_MAX_S, &s) == CMX_OK ? (int64_t)s : 0;
 }
 
+/* Arguments: the present time and the limit. A time far in the future is from a wrong clock that was set back. */
 #define AWAY                                                                                                           \
     " FROM device d JOIN seen s ON s.device = d.id WHERE d.revoked IS NULL AND s.told = 0 AND s.source <> '' AND"      \
-    " s.at <= ? ORDER BY d.name"
+    " abs(s.at - ?) >= ? ORDER BY d.name"
 
 bool gw_incident_away_due(struct gw *g, int64_t watched_s)
 {
     int64_t after = away_after(g);
 
     return after && watched_s >= after &&
-           gw_sql_number(&g->registry, NULL, NULL, "SELECT 1" AWAY, "i", (int64_t)time(NULL) - after) == CMX_OK;
+           gw_sql_number(&g->registry, NULL, NULL, "SELECT 1" AWAY, "ii", (int64_t)time(NULL), after) == CMX_OK;
 }
 
 struct away {
@@ -158,7 +160,7 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
     struct away x;
     size_t n = 0, cap = 0;
     sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(&g->registry, &stmt, e, "SELECT d.id, d.name" AWAY, "i", (int64_t)time(NULL) - after);
+    cmx_err err = gw_sql_row(&g->registry, &stmt, e, "SELECT d.id, d.name" AWAY, "ii", (int64_t)time(NULL), after);
 
     gw_connected_parse(&connected, status);
     for (; !err; err = gw_sql_step(&g->registry, stmt, e)) {

@@ -53,6 +53,13 @@ sleep 12
 [ "$(grep -c '"offline"' "$TMP/events")" = 1 ] || fail "more than one event: $(grep offline "$TMP/events")"
 gw log cam-17 | grep -q 'offline .*for longer than 5s' || fail "log: $(gw log cam-17)"
 ok "conflicts, late uses, failed updates and absences are events"
+# The clock was a day ahead when these times were written, and was then set back.
+sql "$GW/registry.db" "UPDATE seen SET at = at + 86400, told = 0; UPDATE event SET at = at + 86400 WHERE what = 'used-after-end'" || fail "sql"
+: >"$TMP/events"
+refused_open v -W cam-17.cmx:81 || fail "a grant that ended is honoured"
+wait_for 40 event used-after-end platform:vms || fail "after the clock was set back there is no event for a late use: $(cat "$TMP/events")"
+wait_for 40 event offline cam-17 || fail "after the clock was set back there is no event for a device that is away: $(cat "$TMP/events")"
+ok "incidents after the clock was set back"
 
 # A program that fails or cannot be executed is logged; doctor names the files that are not run.
 printf '#!/bin/sh\r\ntrue\r\n' >"$GW/hooks.d/15-crlf"; printf '#!/bin/sh\nexit 3\n' >"$GW/hooks.d/16-fails"; chmod 755 "$GW/hooks.d/"1?-*
