@@ -23,7 +23,7 @@ from .device_http import url_option
 from .errors import FAILED, OK, Failure, UsageError, report
 from .evidence import Verifier
 from .identity import AttestKey, read_hwkey, ssh_blob, ssh_line, ueid
-from .text import number, number_option, read_text, replace_file
+from .text import number, number_option, read_text, replace_file, sync_folder
 from .tunnel import Tunnel
 
 # each NVS key (src/cmxsafe/esp/nvs_config.h), and the name under which `cmxsafe gateway enroll --form kconfig` prints its value
@@ -67,6 +67,7 @@ class Device:
         self.args, self.name = args, args.name
         self.folder = args.dir / self.name
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_folder(args.dir)
         self.journal = Journal(self.folder)
         virt = Path(str(args.virt).replace("{name}", self.name)) if args.virt else None
         self.chip = Chip(args.chip, args.port, virt)
@@ -317,6 +318,8 @@ def batch_devices(args):
     """Returns a copy of the options for each line of the file."""
     devices = []
     for row in read_csv(args.batch, BATCH_COLUMNS):
+        if any(row["name"] == other.name for other in devices):
+            raise Failure(args.batch, f"{row['name']} is given twice", "give each device a name of its own")
         one = copy.copy(args)
         for column, value in row.items():
             if column in LISTS:

@@ -100,10 +100,20 @@ def umask():
     return mask
 
 
+def sync_folder(path):
+    """Makes the names in a folder survive a power cut, where the system can do this."""
+    if hasattr(os, "O_DIRECTORY"):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
 def replace_file(path, data, keep=None, secret=False):
-    """Writes a new file beside path, then replaces path with it in one step. The new file keeps the mode of the old file
-    and, for root, the owner. Follows symbolic links. Writes a device or a pipe directly. keep: a file that must not be
-    replaced, such as the key. secret: only the user can read the new file."""
+    """Writes a new file beside path, then replaces path with it in one step, and syncs both. The new file keeps the mode of
+    the old file and, for root, the owner. Follows symbolic links. Writes a device or a pipe directly. keep: a file that
+    must not be replaced, such as the key. secret: only the user can read the new file."""
     try:
         if keep and path.exists() and os.path.exists(keep) and os.path.samefile(path, keep):
             raise Failure(path, "is the key", "choose another file")
@@ -125,6 +135,7 @@ def replace_file(path, data, keep=None, secret=False):
             os.chown(temp, target.stat().st_uid, target.stat().st_gid)
         os.chmod(temp, mode)
         os.replace(temp, target)
+        sync_folder(target.parent)
     except BaseException as error:
         Path(temp).unlink(missing_ok=True)
         if not isinstance(error, OSError):

@@ -121,3 +121,23 @@ prints_no "b-1: the key is about" cat out || fail "b-1 is burned again"
 [ "$(wc -l <fleet/fleet.csv)" = 3 ] && gw show b-2 --json | json_is '.device.group == "lab"' >/dev/null || { gw show b-2 --json; fail "the fleet's file"; }
 gw import fleet/fleet.csv | grep -q "unchanged 2" || { cat fleet/fleet.csv; fail "import of the fleet's file"; }
 ok "a batch continues where it stopped"
+printf 'name\nb-3\nb-3\n' >batch.csv
+refused "b-3 is given twice; " batch <<<BURN
+[ ! -e fleet/b-3 ] || fail "a batch with two devices of one name is begun"
+
+# Before the key is burned, its file and the names of the file and its folders are synced: a power cut after the burn then
+# loses no key.
+if command -v strace >/dev/null; then
+    PYTHONPATH=$TMP/site strace -f -y -s 200 -e trace=fsync,/rename,/mkdir,execve -o trace "$PYTHON" -m cmxsafe_tools provision s-1 --chip esp32s3 \
+        --virt s.bin --enroll gw --ssh-config ssh_config --gateway-command "env CMXSAFE_GATEWAY=$GW $BIN/cmxsafe" --dir synced \
+        --ports "$(free_port)" >out 2>err <<<BURN || { cat out err; fail "provision"; }
+    sed -i '/"burn-key"/q' trace
+    grep -q '"burn-key"' trace || fail "no burn: $(cat out err trace)"
+    after() { sed "1,/$1/d" trace | grep -q -- "$2"; } # after FIRST SECOND: the call SECOND follows the call FIRST
+    after 'fsync(.*private_key.bin.* = 0' 'rename.*private_key.bin"[^"]*= 0' || fail "the key is not synced before the burn: $(cat trace)"
+    after 'rename.*private_key.bin"[^"]*= 0' 'fsync(.*/synced/s-1>) *= 0' || fail "the name of the key's file is not synced before the burn: $(cat trace)"
+    after 'mkdir.*s-1", ' 'fsync(.*/synced>) *= 0' || fail "the name of the device's folder is not synced before the burn: $(cat trace)"
+    ok "the key is on the disk before it is burned"
+else
+    skip_part "order of writes: no strace"
+fi
