@@ -70,6 +70,9 @@ cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e)
 
     if (begin_ms < a->next_ms)
         return CMX_OK;
+    err = gw_folder_open(g, true, e);
+    if (err)
+        return err;
     err = read_answers(g, &answers, e);
     end_ms = cmx_port_now_ms();
     a->next_ms = end_ms + LOOK_MS + LOOK_SHARE * (end_ms - begin_ms);
@@ -78,6 +81,7 @@ cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e)
         if (!err)
             err = gw_apply_access(g, e);
     }
+    gw_folder_close(g);
     if (err) { /* the next look compares with the former answers */
         free(answers);
         return err;

@@ -11,6 +11,6 @@ struct gw_accounts {
 };
 
 /* Looks up all users and groups that have had grants, every 10 s or, if this takes long, less often. Loads the rules
- * again if an answer has changed. g must be open; it may be locked afterwards. May wait for a name service; meanwhile
- * no query and no lock of the registry is open. */
+ * again if an answer has changed. g must be closed. A name service may take long to answer; meanwhile no query of the
+ * registry is open, and the gateway is not locked. */
 CMX_MUST_USE cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e);

@@ -555,9 +555,9 @@ static cmx_err worker_tick(struct worker *w, struct cmx_why *e)
         err = note_away(w, e);
     if (!err)
         err = gw_hooks_read_trail(&w->hooks, &w->g, e);
+    gw_folder_close(&w->g);
     if (!err)
         err = gw_accounts_tick(&w->accounts, &w->g, e);
-    gw_folder_close(&w->g);
     gw_hooks_run(&w->hooks, &w->g);
     report_queues(w);
     return err;
