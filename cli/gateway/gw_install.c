@@ -1,6 +1,7 @@
 #include "cli/gateway/gw_install.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "gateway/folder/gw_helper.h"
 #include "gateway/render/gw_units.h"
+#include "gateway/server/gw_access_log.h"
 #include "gateway/server/gw_control.h"
 
 static cmx_err make_account(const struct gw *g, struct cmx_why *e)
@@ -76,6 +78,33 @@ static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode
     if (!pw || chown(path, 0, pw->pw_gid) != 0 || chmod(path, mode) != 0)
         return cmx_why_fail(e, CMX_EPERM, "can't give %s to %s (%s)", path, g->account, strerror(errno));
     return CMX_OK;
+}
+
+/* Gives the access log to the account. It has another owner if the account was created again, or if the folder comes from
+ * another machine. A compromised account may have put links to files of others there: those keep their owner. */
+static cmx_err give_access_log(const struct gw *g, struct cmx_why *e)
+{
+    const struct passwd *pw = g->user ? NULL : getpwnam(g->account);
+    char path[GW_PATH_MAX];
+    struct stat st;
+    int dir = open(gw_path(g, "run/access", path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    bool ok = true;
+
+    for (unsigned n = 0; pw && dir >= 0 && n < GW_ACCESS_FILES; n++) {
+        int fd = openat(dir, strrchr(gw_access_path(g, n, path), '/') + 1,
+                        O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+
+        if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
+            ok = fchown(fd, pw->pw_uid, pw->pw_gid) == 0 && ok;
+        if (fd >= 0)
+            close(fd);
+    }
+    if (pw && dir >= 0)
+        ok = fchown(dir, pw->pw_uid, pw->pw_gid) == 0 && ok;
+    if (dir >= 0)
+        close(dir);
+    return ok ? CMX_OK
+              : cmx_why_fail(e, CMX_EPERM, "can't give %s/run/access to %s (%s)", g->dir, g->account, strerror(errno));
 }
 
 cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *e)
@@ -221,7 +250,7 @@ bool gw_install(struct gw *g, struct cmx_why *e)
 
     return (g->user || !make_account(g, e)) && !repair_owners(g, e) && (g->user || !open_way(g, e)) &&
            !gw_file_mkdir(gw_path(g, "run", path), 0755, e) && !give_to_account(g, "run", 0775, e) &&
-           !give_to_account(g, "registry.db", 0640, e) && !make_host_key(g, "hostkey_ed25519", "ed25519", e) &&
+           !give_access_log(g, e) && !give_to_account(g, "registry.db", 0640, e) && !make_host_key(g, "hostkey_ed25519", "ed25519", e) &&
            !make_host_key(g, "hostkey_ecdsa", "ecdsa", e) && !write_sshd_config(g, e) && !write_units(g, e);
 }
 
