@@ -6,6 +6,7 @@
 #include "cli/gateway/gw_command.h"
 #include "cli/gateway/gw_incident.h"
 #include "cli/gateway/gw_install.h"
+#include "cmxsafe/core/ip.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/proxy/originator.h"
 #include "gateway/folder/gw_copy.h"
@@ -78,6 +79,7 @@ static cmx_err check_listen(const char *text, char out[GW_HOST_MAX], struct cmx_
     const char *colon = strrchr(text, ':');
     size_t len = colon ? (size_t)(colon - text) : 0;
     char host[GW_ADDRESS_MAX];
+    struct cmx_ip address;
     uint8_t raw[CMX_IPV6_LEN];
     uint64_t port;
     bool brackets;
@@ -94,13 +96,21 @@ static cmx_err check_listen(const char *text, char out[GW_HOST_MAX], struct cmx_
         return bad_listen(text, e);
     memcpy(host, text + brackets, len);
     host[len] = '\0';
-    if (!brackets && inet_pton(AF_INET, host, raw) == 1)
+    if (!brackets && inet_pton(AF_INET, host, raw) == 1) {
         snprintf(out, GW_HOST_MAX, "%s:%u", host, (unsigned)port);
-    else if (brackets && inet_pton(AF_INET6, host, raw) == 1)
+        cmx_ip_v4(&address, raw);
+    } else if (brackets && inet_pton(AF_INET6, host, raw) == 1) {
         snprintf(out, GW_HOST_MAX, "[%s]:%u", inet_ntop(AF_INET6, raw, host, sizeof host), (unsigned)port);
-    else
+        cmx_ip_v6(&address, raw);
+    } else {
         return bad_listen(text, e);
-    return CMX_OK;
+    }
+    return cmx_ip_is_multicast(&address) || cmx_ip_is_link_local6(&address)
+               ? cmx_why_fail(e, CMX_EINVAL,
+                              "no gateway can listen on '%.60s', a multicast or link-local address; give another one, or "
+                              "only a port for all addresses",
+                              text)
+               : CMX_OK;
 }
 
 static cmx_err settle_listen(struct gw *g, const struct init_job *job, struct cmx_why *e)

@@ -5,6 +5,9 @@
 . "$(dirname "$0")/../gateway_system_lib.sh"
 gw init --dry-run | grep -q "would set up" || fail "dry run"
 ! gw init --dry-run --fleet 10.0.0.0/8 2>/dev/null && ! gw init --dry-run --listen x 2>/dev/null || fail "a dry run accepts arguments that init would refuse"
+for address in 224.0.0.1 255.255.255.255 '[ff02::1]' '[fe80::1]'; do
+    ! gw init --dry-run --listen "$address:2222" 2>"$TMP/listen.err" && grep -q "no gateway can listen on '" "$TMP/listen.err" || fail "init accepts --listen $address:2222: $(cat "$TMP/listen.err")"
+done
 [ ! -e "$GW" ] && [ ! -e :memory: ] || fail "a dry run created files"
 gw init --fleet fd12:3456:789a::/48 --listen "[::]:$GW_PORT" --host 127.0.0.1 >"$TMP/init.out" || fail "init"
 id cmxsafe-gw >/dev/null || fail "no account"
