@@ -99,6 +99,11 @@ static void test_buf_cstr(void **state)
     assert_string_equal(s, "abc");
     assert_int_equal(cmx_buf_put_u8(&b, 0), CMX_OK);
     assert_int_equal(cmx_buf_cstr(&b, &s), CMX_EFORMAT);
+    cmx_buf_init(&b, mem, 3); /* no room for the NUL */
+    assert_int_equal(cmx_buf_put_str(&b, "abc"), CMX_OK);
+    assert_int_equal(cmx_buf_cstr(&b, &s), CMX_ENOSPC);
+    cmx_buf_init_view(&b, mem, 3); /* a view has no room either, because its memory belongs to others */
+    assert_int_equal(cmx_buf_put_u8(&b, 'd'), CMX_ENOSPC);
 }
 
 static void test_backoff_grows_and_stays_bounded(void **state)

@@ -21,6 +21,7 @@ static void reads_what_it_writes(void **state)
                                        "fd00:1:2:3:4:5:6:7",
                                        "1:0:0:2::3",
                                        "1::2:0:0:3",
+                                       "1::2:0:0:3:4", /* of two runs of zeros, the first one is left out */
                                        "1:0:2:0:3:0:4:0",
                                        "::1:d",
                                        "::ffff:0:a00:1",
@@ -109,6 +110,7 @@ static void refuses_all_other_text(void **state)
                                       "1:",
                                       "1:2:3:4:5:6:7",
                                       "1:2:3:4:5:6:7:8:9",
+                                      "1:2:3:4:5:6:7:8:9:0:1:2:3:4:5:6:7:8:9:0:1:2:3:4:5:6:7:8:9:0:1:2:3:4:5:6:7:8:9:0",
                                       "1:2:3:4:5:6:7:8:",
                                       "1:2:3:4:5:6:7:8::",
                                       "::1:2:3:4:5:6:7:8",
@@ -164,13 +166,52 @@ static void compares_prefixes_of_one_family(void **state)
     assert_false(in("::1", "::1", 129));
 }
 
+static void knows_special_addresses(void **state)
+{
+    enum { HOST, ANY, LOOPBACK, LINK_LOCAL, MULTICAST };
+    static const struct {
+        const char *text;
+        int kind;
+    } all[] = {{"::", ANY},
+               {"0.0.0.0", ANY},
+               {"::1:0:0", HOST},
+               {"1::", HOST},
+               {"0.0.0.1", HOST},
+               {"::1", LOOPBACK},
+               {"::2", HOST},
+               {"1::1", HOST},
+               {"127.255.255.255", LOOPBACK},
+               {"126.0.0.1", HOST},
+               {"128.0.0.1", HOST},
+               {"fe80::1", LINK_LOCAL},
+               {"febf::1", LINK_LOCAL},
+               {"fec0::1", HOST},
+               {"fd80::1", HOST},
+               {"ff02::1", MULTICAST},
+               {"feff::1", HOST},
+               {"224.0.0.0", MULTICAST},
+               {"255.255.255.255", MULTICAST},
+               {"223.255.255.255", HOST}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        struct cmx_ip ip;
+
+        assert_true(cmx_ip_parse(&ip, all[i].text));
+        assert_int_equal(cmx_ip_is_any(&ip), all[i].kind == ANY);
+        assert_int_equal(cmx_ip_is_loopback(&ip), all[i].kind == LOOPBACK);
+        assert_int_equal(cmx_ip_is_link_local6(&ip), all[i].kind == LINK_LOCAL);
+        assert_int_equal(cmx_ip_is_multicast(&ip), all[i].kind == MULTICAST);
+        assert_int_equal(cmx_ip_is_host(&ip), all[i].kind != ANY && all[i].kind != MULTICAST);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_what_it_writes),
-        cmocka_unit_test(every_text_is_read),
-        cmocka_unit_test(refuses_all_other_text),
-        cmocka_unit_test(compares_prefixes_of_one_family),
+        cmocka_unit_test(reads_what_it_writes),    cmocka_unit_test(every_text_is_read),
+        cmocka_unit_test(refuses_all_other_text),  cmocka_unit_test(compares_prefixes_of_one_family),
+        cmocka_unit_test(knows_special_addresses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
