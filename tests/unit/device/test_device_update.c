@@ -12,6 +12,10 @@
 #include "cmxsafe/device/device_update.h"
 #include "port/linux/linux_port.h"
 
+#define KEY                                                                                                            \
+    "04779f3a011bc8a7a3dec54e3ac27703b60792e22ea8e74716d9da80bbb59969c929e6c1e919fd105005a87c4fa5b8b03be632f13513e6f0" \
+    "23cfcb00af6279d52c"
+
 static const struct cmx_settings settings = {.ota_public_key = ""};
 static struct cmx_slots_status slots_status;
 static unsigned rollbacks, restarts;
@@ -97,6 +101,7 @@ static void test_an_image_without_updates_is_rolled_back(void **state)
 {
     static const char *const no_keys[] = {"not a key", " ", ",",
                                           ", ,"}; /* unlike "", a list without a key is an error */
+    static const char two_keys[] = " " KEY " , " KEY ", ";
     struct cmx_ota_config config = {.address = "no address", .slots = {.status = get_status, .rollback = roll_back}};
 
     (void)state;
@@ -105,6 +110,8 @@ static void test_an_image_without_updates_is_rolled_back(void **state)
         rollbacks = restarts = 0;
     }
     no_service(&config, "", CMX_EINVAL, "cannot serve on port 8989");
+    rollbacks = restarts = 0;
+    no_service(&config, two_keys, CMX_EINVAL, "cannot serve on port 8989");
 }
 
 int main(void)

@@ -21,7 +21,10 @@ static unsigned erased;
 static char stored_key[16], stored_text[32]; /* "": nothing is stored */
 static uint8_t stored_secret[CMX_PORT_SECRET_LEN];
 static size_t stored_secret_len; /* 0: no secret is stored */
-static unsigned commits;
+static uint32_t stored_boots;    /* 0: nothing is stored */
+static esp_err_t open_result, blob_result, commit_result;
+static unsigned commits, handles; /* handles: how many are open */
+static bool writable;
 
 esp_err_t nvs_flash_init(void)
 {
@@ -40,22 +43,27 @@ esp_err_t nvs_flash_erase(void)
 
 esp_err_t nvs_open(const char *name, nvs_open_mode_t mode, nvs_handle_t *out)
 {
-    (void)mode;
+    const esp_err_t rc = initialized ? open_result : ESP_ERR_NVS_NOT_INITIALIZED;
+
     assert_string_equal(name, "cmxsafe");
     *out = 1;
-    return initialized ? ESP_OK : ESP_ERR_NVS_NOT_INITIALIZED;
+    writable = mode == NVS_READWRITE;
+    handles += rc == ESP_OK;
+    return rc;
 }
 
 void nvs_close(nvs_handle_t nvs)
 {
     assert_int_equal(nvs, 1);
+    handles--;
 }
 
 esp_err_t nvs_commit(nvs_handle_t nvs)
 {
     assert_int_equal(nvs, 1);
+    assert_true(writable);
     commits++;
-    return ESP_OK;
+    return commit_result;
 }
 
 esp_err_t nvs_erase_key(nvs_handle_t nvs, const char *key)
@@ -84,6 +92,8 @@ esp_err_t nvs_get_blob(nvs_handle_t nvs, const char *key, void *out, size_t *len
 {
     (void)nvs;
     assert_string_equal(key, "ssh_secret");
+    if (blob_result != ESP_OK)
+        return blob_result;
     return stored_secret_len ? get(stored_secret, stored_secret_len, out, len) : ESP_ERR_NVS_NOT_FOUND;
 }
 
@@ -118,28 +128,36 @@ esp_err_t nvs_set_blob(nvs_handle_t nvs, const char *key, const void *value, siz
 esp_err_t nvs_get_u32(nvs_handle_t nvs, const char *key, uint32_t *out)
 {
     (void)nvs;
-    (void)key;
-    (void)out;
-    return ESP_ERR_NVS_NOT_FOUND;
+    assert_string_equal(key, "boots");
+    if (!stored_boots)
+        return ESP_ERR_NVS_NOT_FOUND;
+    *out = stored_boots;
+    return ESP_OK;
 }
 
 esp_err_t nvs_set_u32(nvs_handle_t nvs, const char *key, uint32_t value)
 {
     (void)nvs;
     assert_string_equal(key, "boots");
-    assert_int_equal(value, 1);
+    stored_boots = value;
     return ESP_OK;
 }
 
 static int set_up(void **state)
 {
     (void)state;
-    state_of_flash = ESP_OK;
+    state_of_flash = open_result = blob_result = commit_result = ESP_OK;
     initialized = is_full = false;
-    erased = commits = 0;
+    erased = commits = handles = stored_boots = 0;
     stored_key[0] = 0;
     stored_secret_len = 0;
     return 0;
+}
+
+static int all_handles_are_closed(void **state)
+{
+    (void)state;
+    return handles == 0 ? 0 : -1;
 }
 
 static void stores_and_reads(void **state)
@@ -149,36 +167,53 @@ static void stores_and_reads(void **state)
     (void)state;
     assert_int_equal(cmx_nvs_init(), CMX_OK);
     assert_int_equal(cmx_nvs_get("update_key", text, sizeof text), CMX_ENOENT);
+    assert_int_equal(cmx_nvs_set("update_key", NULL), CMX_OK); /* there is nothing to erase */
+    commits = 0;
     assert_int_equal(cmx_nvs_set("update_key", "key"), CMX_OK);
+    assert_int_equal(commits, 1);
     assert_int_equal(cmx_nvs_get("update_key", text, sizeof text), CMX_OK);
     assert_string_equal(text, "key");
     assert_int_equal(cmx_nvs_set("update_key", "longer text"), CMX_OK);
     assert_int_equal(cmx_nvs_get("update_key", text, sizeof text), CMX_ENOSPC);
     assert_int_equal(cmx_nvs_set("update_key", NULL), CMX_OK);
     assert_int_equal(cmx_nvs_get("update_key", text, sizeof text), CMX_ENOENT);
+    assert_int_equal(commits, 3);
     assert_int_equal(cmx_nvs_count_boot(), 1);
+    assert_int_equal(cmx_nvs_count_boot(), 2);
+    commit_result = ESP_ERR_NVS_NOT_ENOUGH_SPACE;
+    assert_int_equal(cmx_nvs_count_boot(), 0);
+    assert_int_equal(cmx_nvs_set("update_key", "key"), CMX_ENOSPC);
 }
 
 /* The secret is created once. Another call neither replaces it nor pretends to have stored a new one. */
 static void creates_a_secret_once(void **state)
 {
     const uint8_t first[CMX_PORT_SECRET_LEN] = {1}, second[CMX_PORT_SECRET_LEN] = {2};
+    const uint8_t none[CMX_PORT_SECRET_LEN] = {0};
     uint8_t have[CMX_PORT_SECRET_LEN];
 
     (void)state;
     assert_int_equal(cmx_nvs_init(), CMX_OK);
     assert_int_equal(nvs_secret_read(have), CMX_ENOENT);
+    blob_result = ESP_ERR_NVS_INVALID_LENGTH; /* a secret that cannot be read is not replaced */
+    assert_int_equal(nvs_secret_create(first), CMX_ENOSPC);
+    assert_int_equal(stored_secret_len, 0);
+    blob_result = ESP_OK;
+    open_result = ESP_ERR_NVS_NOT_ENOUGH_SPACE;
+    assert_int_equal(nvs_secret_create(first), CMX_ENOSPC);
+    open_result = ESP_OK;
     is_full = true;
     assert_int_equal(nvs_secret_create(first), CMX_ENOSPC);
     assert_int_equal(nvs_secret_read(have), CMX_ENOENT);
     is_full = false;
     assert_int_equal(nvs_secret_create(first), CMX_OK);
-    assert_int_equal(commits, 1);
     assert_int_equal(nvs_secret_create(second), CMX_EEXIST);
+    assert_int_equal(commits, 1);
     assert_int_equal(nvs_secret_read(have), CMX_OK);
     assert_memory_equal(have, first, sizeof first);
     stored_secret_len--; /* a secret of another length is an error, and not a missing one */
     assert_int_equal(nvs_secret_read(have), CMX_EIO);
+    assert_memory_equal(have, none, sizeof none);
     assert_int_equal(nvs_secret_create(second), CMX_EEXIST);
 }
 
@@ -206,12 +241,31 @@ static void keeps_what_it_cannot_read(void **state)
     assert_int_equal(cmx_nvs_init(), CMX_EIO);
 }
 
+static void names_each_error(void **state)
+{
+    static const struct {
+        esp_err_t rc;
+        cmx_err err;
+    } errors[] = {{ESP_ERR_NVS_NOT_FOUND, CMX_ENOENT},      {ESP_ERR_NVS_INVALID_LENGTH, CMX_ENOSPC},
+                  {ESP_ERR_NVS_VALUE_TOO_LONG, CMX_ENOSPC}, {ESP_ERR_NVS_KEY_TOO_LONG, CMX_EINVAL},
+                  {ESP_ERR_NVS_INVALID_NAME, CMX_EINVAL},   {ESP_ERR_NO_MEM, CMX_ENOMEM}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        state_of_flash = errors[i].rc;
+        assert_int_equal(cmx_nvs_init(), errors[i].err);
+    }
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, all_handles_are_closed)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(stores_and_reads, set_up),
-        cmocka_unit_test_setup(creates_a_secret_once, set_up),
-        cmocka_unit_test_setup(keeps_what_it_cannot_read, set_up),
+        TEST(stores_and_reads),
+        TEST(creates_a_secret_once),
+        TEST(keeps_what_it_cannot_read),
+        TEST(names_each_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,10 @@ static const esp_partition_t factory = {ESP_PARTITION_SUBTYPE_APP_FACTORY, 65536
 static const esp_partition_t ota_0 = {ESP_PARTITION_SUBTYPE_APP_OTA_0, 65536, "ota_0"};
 static const esp_partition_t ota_1 = {ESP_PARTITION_SUBTYPE_APP_OTA_1, 65536, "ota_1"};
 static const esp_partition_t *running, *selected; /* selected: for the next start */
-static esp_ota_img_states_t states[2];            /* of ota_0 and ota_1 */
+static unsigned selections;                       /* calls of esp_ota_set_boot_partition */
+static esp_err_t select_result;
+static char reason[32];                /* of the last rollback, as NVS holds it */
+static esp_ota_img_states_t states[2]; /* of ota_0 and ota_1 */
 
 static esp_ota_img_states_t *state_of(const esp_partition_t *p)
 {
@@ -87,6 +90,9 @@ esp_err_t esp_ota_get_state_partition(const esp_partition_t *p, esp_ota_img_stat
 
 esp_err_t esp_ota_set_boot_partition(const esp_partition_t *p)
 {
+    selections++;
+    if (select_result != ESP_OK)
+        return select_result;
     selected = p;
     if (p != &factory)
         *state_of(p) = ESP_OTA_IMG_NEW;
@@ -135,14 +141,15 @@ cmx_err cmx_nvs_get(const char *key, char *out, size_t cap)
 
 cmx_err cmx_nvs_set(const char *key, const char *value)
 {
-    (void)key;
-    (void)value;
+    assert_string_equal(key, WHY_KEY);
+    snprintf(reason, sizeof reason, "%s", value ? value : "");
     return CMX_OK;
 }
 
 static void start(const esp_partition_t *p)
 {
     running = selected = p;
+    selections = 0;
     states[0] = states[1] = ESP_OTA_IMG_UNDEFINED;
     if (p != &factory)
         *state_of(p) = ESP_OTA_IMG_VALID;
@@ -161,8 +168,14 @@ static void a_new_update_cancels_the_last_one(void **state)
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         start(places[i]);
         assert_int_equal(slots.begin(slots.arg), CMX_OK);
+        assert_int_equal(selections, 0); /* there is nothing to cancel, and a selection is a write to the flash */
+        strcpy(reason, "the last rollback's");
         assert_int_equal(slots.activate(slots.arg, NULL, &why), CMX_OK);
+        assert_string_equal(reason, "");
         assert_ptr_not_equal(selected, places[i]);
+        select_result = ESP_ERR_OTA_VALIDATE_FAILED;
+        assert_int_equal(slots.begin(slots.arg), CMX_ESIG);
+        select_result = ESP_OK;
         assert_int_equal(slots.begin(slots.arg), CMX_OK);
         for (int resets = 0; resets < 3; resets++) {
             assert_ptr_equal(selected, places[i]);
@@ -192,6 +205,9 @@ static void a_new_image_is_on_trial(void **state)
         assert_int_equal(slots.begin(slots.arg), CMX_EBUSY);
         if (confirmed)
             assert_int_equal(slots.confirm(slots.arg, &why), CMX_OK);
+        else
+            assert_int_equal(slots.rollback(slots.arg, "no gateway", &why), CMX_OK);
+        assert_string_equal(reason, confirmed ? "" : "no gateway");
         reset();
         assert_ptr_equal(running, confirmed ? &ota_1 : &ota_0);
     }
