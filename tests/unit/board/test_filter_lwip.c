@@ -17,6 +17,7 @@
 #include "lwip/raw.h"
 #include "lwip/tcpip.h"
 #include "lwip/udp.h"
+#include "netif/ethernet.h"
 
 #define EXTRA 2 /* interfaces beyond CMX_IFACES_MAX */
 
@@ -25,6 +26,7 @@ static unsigned received, sent; /* packets that reached the driver's own functio
 static unsigned judged;
 static size_t judged_len, judged_total;
 static bool refuses; /* what the judge answers */
+static bool to_ip;   /* driver_input passes packets on to IP */
 static bool intact;  /* the last judged bytes were those of a test frame */
 
 static bool judge(const struct cmx_filter_packet *p)
@@ -45,8 +47,9 @@ static void neighbour(const struct cmx_filter_neighbour *n)
 
 static err_t driver_input(struct pbuf *p, struct netif *netif)
 {
-    (void)netif;
     received++;
+    if (to_ip)
+        return ethernet_input(p, netif);
     pbuf_free(p);
     return ERR_OK;
 }
@@ -260,6 +263,36 @@ static void test_a_false_source_is_not_judged_already(void **state)
     take_away(0);
 }
 
+/* IP does not judge again what was judged on input. */
+static void test_a_packet_is_judged_once(void **state)
+{
+    struct pbuf *p = datagram(0, true);
+    struct udp_pcb *service;
+
+    (void)state;
+    add(0);
+    LOCK_TCPIP_CORE();
+    netif_set_up(&netifs[0]);
+    netif_set_link_up(&netifs[0]);
+    service = udp_new();
+    assert_int_equal(udp_bind(service, IP_ANY_TYPE, 9), ERR_OK);
+    udp_recv(service, deliver, NULL);
+    UNLOCK_TCPIP_CORE();
+    assert_int_equal(pbuf_add_header(p, SIZEOF_ETH_HDR), 0);
+    memset(p->payload, 0, SIZEOF_ETH_HDR);
+    pbuf_put_at(p, 12, ETHTYPE_IP >> 8);
+    judged = delivered = 0;
+    to_ip = true;
+    input(0, p);
+    to_ip = false;
+    assert_int_equal(judged, 1);
+    assert_int_equal(delivered, 1);
+    LOCK_TCPIP_CORE();
+    udp_remove(service);
+    UNLOCK_TCPIP_CORE();
+    take_away(0);
+}
+
 /* PPP passes what it receives straight to IP. */
 static void test_a_link_that_calls_ip_itself_is_judged(void **state)
 {
@@ -311,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_the_judge_sees_enough),
         cmocka_unit_test(test_a_loopback_address_is_no_exception),
         cmocka_unit_test(test_a_false_source_is_not_judged_already),
+        cmocka_unit_test(test_a_packet_is_judged_once),
         cmocka_unit_test(test_a_link_that_calls_ip_itself_is_judged),
         cmocka_unit_test(test_interfaces_beyond_the_limit_are_closed),
     };

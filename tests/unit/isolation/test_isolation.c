@@ -263,11 +263,13 @@ static void closed_socket_says_farewell_then_is_gone(void **state)
 static void engine_is_held_to_the_configuration(void **state)
 {
     struct cmx_iso_config c = iso.config;
-    struct cmx_ip other = ip4(192, 0, 2, 9);
+    struct cmx_ip other = ip4(192, 0, 2, 9), group = ip4(224, 0, 0, 1);
     unsigned i;
 
     (void)state;
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 50000, &gw, 2222, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 50000, &none4, 22, now), CMX_EPERM);
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 50000, &group, 22, now), CMX_EPERM);
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 50000, &localhost, 22, now), CMX_EPERM);
     assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &none4, 0, &gw, 22, now), CMX_EPERM);
     assert_int_equal(flow_open(&iso, CMX_FLOW_RELAY, &localhost, 40000, &localhost, 80, now), CMX_EPERM);
@@ -538,6 +540,9 @@ static void arp_answers_only_what_was_asked(void **state)
     assert_int_equal(IN(&f), CMX_REASON_FORM);
     frame_arp(&f, broadcast, our_mac, 1, &bad, zero_mac, &gw); /* as if from another address */
     assert_int_equal(OUT(&f), CMX_REASON_MARTIAN);
+    eth.router4 = none4; /* not known: no address is the router */
+    frame_arp(&f, broadcast, our_mac, 1, &us, zero_mac, &none4);
+    assert_int_equal(OUT(&f), CMX_REASON_NOT_PEER);
 }
 
 /* An unsolicited packet must not bind the gateway's address to another hardware address, even in the seconds after a
