@@ -461,6 +461,7 @@ static void test_errors(void **state)
         {"[gateway]\nhost = h\nuser = u\t# the account\n",
          "f:3: user: '# the account' is no comment; within a line, a comment begins with ' ;'\n"},
         {GATEWAY CONTEXT "[agent]\ncontrol_socket = /s # here\n", "f:10: control_socket: '# here' is no comment"},
+        {GATEWAY CONTEXT "[agent]\ncontrol_socket = /s#1 # here\n", "f:10: control_socket: '# here' is no comment"},
     };
 
     (void)state;
@@ -655,6 +656,8 @@ static void test_secret_files(void **state)
         {"\xef\xbb\xbfs3cret", 9, 0600, NULL},
         {"s3cret", 6, 0640, "group or others can access it (mode 0640)"},
         {"s3cret", 6, 0604, "group or others can access it"},
+        {"\xff\xfes\0", 4, 0600, "it is UTF-16 text; save it as UTF-8"},
+        {"\xfe\xff\0s", 4, 0600, "it is UTF-16 text; save it as UTF-8"},
         {"\n", 1, 0600, "its first line is empty"},
         {"", 0, 0600, "its first line is empty"},
         {"a\0b\n", 4, 0600, "a NUL byte"},

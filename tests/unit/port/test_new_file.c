@@ -124,12 +124,19 @@ static void test_a_file_that_cannot_be_replaced(void **state)
 {
     char temp[CMX_NEW_FILE_PATH_MAX], missing[96];
     int fd = cmx_file_temp_open(path, temp);
+    struct stat st;
 
     (void)state;
     assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
     snprintf(missing, sizeof missing, "%s/missing/file", folder);
     assert_false(cmx_file_temp_keep(fd, temp, missing));
     assert_int_equal(errno, ENOENT);
+    assert_string_equal(temp, ""); /* cmx_file_temp_drop must remove no file of another program */
+    errno = EISDIR;
+    cmx_file_temp_drop(missing);
+    assert_int_equal(errno, EISDIR);
     close(fd);
     assert_int_equal(mkdir(path, 0700), 0);
     fd = cmx_file_temp_open(path, temp);

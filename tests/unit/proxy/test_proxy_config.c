@@ -12,6 +12,7 @@
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/proxy/proxy.h"
 #include "cmxsafe/proxy/proxy_config.h"
+#include "cmxsafe/proxy/ssh_options.h"
 
 /* A key, and its fingerprint as `ssh-keygen -lf` prints it. */
 static const char key_line[] =
@@ -182,6 +183,23 @@ static void test_refusals(void **state)
     expect_refused(&g, two, 2, "same listener");
 }
 
+/* A key that cannot be read is reported before the first login. */
+static void test_keys_are_read(void **state)
+{
+    const char *pins[] = {fingerprint};
+    struct cmx_gateway g = gateway(pins, 1);
+    struct cmx_why why = {""};
+
+    (void)state;
+    assert_int_equal(cmx_ssh_options_check(&g, &why), CMX_OK);
+    g.key_pem = "no key";
+    assert_int_equal(cmx_ssh_options_check(&g, &why), CMX_EINVAL);
+    assert_non_null(strstr(why.text, "key_pem: not a private key"));
+    g.key_file = "/dev/null";
+    assert_int_equal(cmx_ssh_options_check(&g, &why), CMX_EINVAL);
+    assert_non_null(strstr(why.text, "key_file /dev/null: not a private key"));
+}
+
 static void test_copy_and_defaults(void **state)
 {
     const char *pins[] = {fingerprint, key_line};
@@ -278,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_a_revoked_pin_wins),
         cmocka_unit_test(test_bad_pins),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_keys_are_read),
         cmocka_unit_test(test_copy_and_defaults),
         cmocka_unit_test(test_every_allocation_fails_once),
     };
