@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@
 #include "gateway/registry/list.h"
 #include "gateway/registry/login_limits.h"
 #include "gateway/registry/node.h"
+#include "gateway/registry/party_unique.h"
 #include "gateway/registry/sshdlog.h"
 #include "gateway/registry/term.h"
 #include "gateway/render/gw_bird.h"
@@ -83,11 +85,14 @@ struct group *getgrgid(gid_t gid)
 
 static unsigned fsyncs; /* calls of fsync, except SQLite's */
 static bool fsync_fails;
+static const char *fsync_creates; /* a file that another program creates meanwhile; NULL: none */
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 int __wrap_fsync(int fd)
 {
     fsyncs++;
+    if (fsync_creates)
+        close(open(fsync_creates, O_CREAT | O_WRONLY, 0600));
     return fsync_fails ? -1 : __real_fsync(fd);
 }
 
@@ -128,6 +133,8 @@ static int open_registry(void **state)
 static int close_registry(void **state)
 {
     (void)state;
+    fsync_fails = false;
+    fsync_creates = NULL;
     gw_registry_close(&gateway.registry);
     unlink(db);
     rmdir(folder);
@@ -234,6 +241,8 @@ static void key_file_is(const char *content, size_t len, cmx_err expected)
 static void test_key_files(void **state)
 {
 #define KEY "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB"
+    static char large[65537];
+
     (void)state;
     KEY_FILE(KEY, CMX_OK);
     KEY_FILE(KEY " one@desk\r\n", CMX_OK);
@@ -246,6 +255,10 @@ static void test_key_files(void **state)
     KEY_FILE("\xff\xfes\0s\0h\0", CMX_EFORMAT);
     KEY_FILE("# nothing\n", CMX_EFORMAT);
     KEY_FILE("", CMX_EFORMAT);
+    memset(large, '\n', sizeof large);
+    memcpy(large, KEY, sizeof KEY - 1);
+    key_file_is(large, sizeof large - 1, CMX_OK);
+    key_file_is(large, sizeof large, CMX_ENOSPC);
 #undef KEY
 }
 
@@ -343,11 +356,17 @@ static void test_addresses(void **state)
     assert_int_not_equal(gw_address_from_mac(&f, "24:6F:28:AA:BB:CC:DD", a, &e), CMX_OK);
 }
 
+static void sql(const char *text);
+static int64_t number_of(const char *query);
+static void grant(const char *consumer, uint16_t port);
+
 static void test_enroll(void **state)
 {
     struct cmx_why e = {0};
     gw_outcome out;
     struct gw_key k = key_of(1);
+    struct gw_device d;
+    char name[GW_NAME_MAX], line[GW_KEY_BLOB_MAX];
 
     (void)state;
     assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
@@ -371,8 +390,20 @@ static void test_enroll(void **state)
     assert_int_equal(gw_device_rotate(&gateway.registry, "cam-17", &k, &out, &e), CMX_OK);
     assert_null(line_of(0));
     assert_non_null(line_of(2));
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    assert_int_equal(gw_device_key_line(&gateway.registry, &d, line, sizeof line, &e), CMX_OK);
+    assert_string_equal(line, keys[2]);
+    assert_int_equal(gw_device_key_line(&gateway.registry, &d, line, strlen(keys[2]), &e), CMX_ENOSPC);
+    grant("user:root", 81);
     assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
     assert_null(line_of(2));
+    assert_int_equal(number_of("SELECT count(*) FROM grants"), 0);
+    assert_int_equal(number_of("SELECT count(*) FROM port"), 1); /* that of cam-18 */
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-18", &d, &e), CMX_OK);
+    assert_int_equal(gw_device_name_at(&gateway.registry, d.address, name), CMX_OK);
+    assert_string_equal(name, "cam-18");
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    assert_int_equal(gw_device_name_at(&gateway.registry, d.address, name), CMX_ENOENT);
     assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
     assert_int_equal(out, GW_UNCHANGED);
     assert_int_equal(enroll("cam-19", 2, "81", &out, &e), CMX_EEXIST); /* a revoked key is never accepted again */
@@ -549,6 +580,10 @@ static void test_allowed_gateway_host(void **state)
         assert_int_equal(allowed.entries[i].port, 1883 + i);
     }
     gw_allowed_free(&allowed);
+    gateway.registry.stale = true;
+    read_allowed(&allowed);
+    assert_int_equal(allowed.n, 0);
+    gw_allowed_free(&allowed);
 }
 
 static void grant(const char *consumer, uint16_t port)
@@ -569,8 +604,6 @@ static cmx_err count_party(void *arg, const struct gw_party *p)
     ++*n;
     return CMX_OK;
 }
-
-static void sql(const char *text);
 
 /* Another gateway may store a malformed key for a platform, or the key's row may be left out of the copy. Such a
  * platform reaches nothing, but the grants of the other consumers still count. */
@@ -602,10 +635,165 @@ static void test_platforms_without_key(void **state)
     gw_allowed_free(&allowed);
     assert_int_equal(gw_party_each(&gateway.registry, &gateway.fleet, count_party, &n, &e), CMX_OK);
     assert_int_equal(n, 4); /* the device, the unit, the user and the gateway */
-    sql("DELETE FROM key");
     assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    sql("UPDATE key SET retired = 1");
+    assert_int_equal(gw_device_key_line(&gateway.registry, &d, line, sizeof line, &e), CMX_ENOENT);
+    sql("DELETE FROM key");
     assert_int_equal(gw_device_key_line(&gateway.registry, &d, line, sizeof line, &e), CMX_ENOENT);
     assert_string_equal(e.text, "cam-17 has no key; give it one with 'cmxsafe gateway rotate'");
+}
+
+static struct gw_device party_of_key(size_t key, cmx_err expected)
+{
+    struct gw_key k = key_of(key);
+    struct gw_device d = {0};
+    struct cmx_why e = {0};
+
+    assert_int_equal(gw_party_of_key(&gateway.registry, &gateway.fleet, k.fingerprint, &d, &e), expected);
+    return d;
+}
+
+/* Only a key that is in force leads to its party. A platform keeps the identity of its first key. */
+static void test_party_of_key(void **state)
+{
+    struct gw_device device, platform;
+    struct gw_key k = key_of(1);
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    party_of_key(0, CMX_ENOENT);
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    device = party_of_key(0, CMX_OK);
+    assert_string_equal(device.name, "cam-17");
+    assert_int_equal(device.n_ports, 1);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
+    platform = party_of_key(1, CMX_OK);
+    assert_string_equal(platform.name, "vms");
+    assert_int_equal(platform.n_ports, 0);
+    assert_string_not_equal(platform.address, device.address);
+    sql("UPDATE key SET added = added - 10 WHERE consumer IS NOT NULL");
+    k = key_of(2);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
+    party_of_key(1, CMX_ENOENT);
+    assert_string_equal(party_of_key(2, CMX_OK).address, platform.address);
+    sql("UPDATE consumer SET name = printf('%.*c', 64, 'x')");
+    party_of_key(2, CMX_ENOSPC);
+    sql("UPDATE device SET revoked = 1");
+    party_of_key(0, CMX_ENOENT);
+    assert_null(line_of(0));
+}
+
+static void test_revoke_platform(void **state)
+{
+    struct gw_key k = key_of(1);
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
+    k = key_of(2);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
+    assert_null(line_of(1));
+    sql("UPDATE key SET retired = 5 WHERE retired IS NOT NULL");
+    grant("vms", 81);
+    sql("INSERT INTO group_grants SELECT consumer, 'cameras', port, given, ends, boot, boot_ends, glass, why FROM "
+        "grants");
+    grant("user:root", 81);
+    assert_int_equal(gw_consumer_revoke_platform(&gateway.registry, "vms", &out, &e), CMX_OK);
+    assert_int_equal(out, GW_CHANGED);
+    assert_null(line_of(2));
+    assert_int_equal(number_of("SELECT count(*) FROM grants"), 1); /* that of the user */
+    assert_int_equal(number_of("SELECT count(*) FROM group_grants"), 0);
+    assert_int_equal(number_of("SELECT count(*) FROM key WHERE retired = 5"), 1);
+    assert_int_equal(gw_consumer_revoke_platform(&gateway.registry, "vms", &out, &e), CMX_OK);
+    assert_int_equal(out, GW_UNCHANGED);
+    k = key_of(2);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_EEXIST);
+}
+
+static long local_id(const char *consumer)
+{
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+
+    assert_int_equal(gw_consumer_parse(&c, consumer, &e), CMX_OK);
+    return gw_party_local_id(&c);
+}
+
+/* "00" is no spelling of user 0, and (uid_t)-1 is no user. */
+static void test_numbers_of_users(void **state)
+{
+    (void)state;
+    assert_int_equal(local_id("user:0"), 0);
+    assert_int_equal(local_id("user:00"), -1);
+    assert_int_equal(local_id("user:4294967294"), 4294967294);
+    assert_int_equal(local_id("user:4294967295"), -1);
+    assert_int_equal(local_id("group:064003"), -1);
+}
+
+/* Gives cam-18 the identity of this consumer. Returns how many connections are then allowed. */
+static size_t allowed_with_address_of(const char *consumer)
+{
+    struct gw_allowed_list allowed;
+    char text[128], address[GW_ADDRESS_MAX];
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    size_t n;
+
+    assert_int_equal(gw_consumer_parse(&c, consumer, &e), CMX_OK);
+    assert_int_equal(gw_party_identity(&gateway.registry, &gateway.fleet, &c, address, &e), CMX_OK);
+    snprintf(text, sizeof text, "UPDATE device SET address = '%s' WHERE name = 'cam-18'", address);
+    sql(text);
+    read_allowed(&allowed);
+    for (size_t i = 0; i < allowed.n; i++)
+        assert_string_not_equal(allowed.entries[i].source, address);
+    n = allowed.n;
+    gw_allowed_free(&allowed);
+    assert_int_equal(gw_party_unique_check(&gateway.registry, &gateway.fleet, NULL, &e), CMX_EEXIST);
+    assert_int_equal(gw_party_unique_check(&gateway.registry, &gateway.fleet, &c, &e), CMX_EEXIST);
+    return n;
+}
+
+/* No consumer gets the address of a device. */
+static void test_address_of_a_device(void **state)
+{
+    struct gw_allowed_list allowed;
+    struct cmx_why e = {0};
+    struct gw_device d;
+    gw_outcome out;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f;
+
+    (void)state;
+    gateway.user = false;
+    assert_int_equal(gw_meta_set(&gateway.registry, "link", "fdaa:bbbb:cccc::", &e), CMX_OK);
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(enroll("cam-18", 1, "82", &out, &e), CMX_OK);
+    assert_int_equal(allowed_with_address_of("user:root"), 0); /* the machine has this user, the registry does not */
+    grant("user:1234", 81);
+    grant("group:viewers", 81); /* for the group and for root */
+    grant("cgroup:system.slice/nvr.service", 81);
+    assert_int_equal(allowed_with_address_of("cgroup:system.slice/nvr.service"), 3);
+    assert_int_equal(allowed_with_address_of("group:viewers"), 3);
+    assert_int_equal(allowed_with_address_of("user:root"), 3);
+    assert_int_equal(allowed_with_address_of("user:1234"), 3);
+    read_allowed(&allowed);
+    f = open_memstream(&text, &len);
+    assert_int_equal(gw_nft_fleet(f, &gateway, &allowed, &e), CMX_OK);
+    assert_int_equal(gw_nft_host(f, &gateway, &allowed, &e), CMX_OK);
+    assert_int_equal(fclose(f), 0);
+    gw_allowed_free(&allowed);
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-18", &d, &e), CMX_OK);
+    assert_null(strstr(text, d.address));
+    free(text); /* allocated by open_memstream */
+    sql("UPDATE device SET address = 'fd12:3456:789a::18' WHERE name = 'cam-18'");
+    assert_int_equal(gw_party_unique_check(&gateway.registry, &gateway.fleet, NULL, &e), CMX_OK);
+    assert_false(gw_party_is_device(&gateway.registry, "fd12:3456:789a::19"));
+    sql("ALTER TABLE device RENAME COLUMN address TO former");
+    assert_true(gw_party_is_device(&gateway.registry, "fd12:3456:789a::19")); /* not known: the registry is damaged */
 }
 
 /* nft refuses rules that give one uid two identities. So two names of a uid have the same identity. */
@@ -692,6 +880,8 @@ static void test_backup(void **state)
 {
     struct cmx_why e = {0};
     char path[160];
+    struct stat st;
+    glob_t found;
     unsigned before = fsyncs;
 
     (void)state;
@@ -704,6 +894,29 @@ static void test_backup(void **state)
     assert_int_equal(gw_registry_backup(&gateway.registry, path, &e), CMX_EIO);
     fsync_fails = false;
     assert_int_not_equal(access(path, F_OK), 0);
+    fsync_creates = path;
+    assert_int_equal(gw_registry_backup(&gateway.registry, path, &e), CMX_EIO);
+    fsync_creates = NULL;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 0); /* the other program's file is not replaced */
+    assert_int_equal(unlink(path), 0);
+    strcat(path, ".*");
+    assert_int_equal(glob(path, 0, NULL, &found), GLOB_NOMATCH); /* nothing is left of copies that failed */
+}
+
+/* A change of which one part fails leaves nothing in the registry, and the next change can begin. */
+static void test_a_change_that_fails(void **state)
+{
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(gw_registry_begin(&gateway.registry, &e), CMX_OK);
+        assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+        assert_int_equal(gw_registry_end(&gateway.registry, i ? CMX_OK : CMX_EPERM, &e), i ? CMX_OK : CMX_EPERM);
+        assert_int_equal(number_of("SELECT count(*) FROM device"), i);
+    }
 }
 
 static size_t n_grants;
@@ -730,6 +943,15 @@ static void sql(const char *text)
     assert_int_equal(sqlite3_exec(gateway.registry.db, text, NULL, NULL, NULL), SQLITE_OK);
 }
 
+static int64_t number_of(const char *query)
+{
+    struct cmx_why e = {0};
+    int64_t number = -1;
+
+    assert_int_equal(gw_sql_number(&gateway.registry, &number, &e, query, ""), CMX_OK);
+    return number;
+}
+
 /* Simulates jumps of the clock by changing the columns `given`, `ends` and `boot_ends`. */
 static void test_grant_terms(void **state)
 {
@@ -738,6 +960,7 @@ static void test_grant_terms(void **state)
     struct gw_grant_terms day = {.length_s = 86400, .why = "repair"};
     struct gw_grant_terms past = {.until = 1000};
     struct gw_grant_terms glass = {.length_s = 60, .break_glass = true};
+    struct gw_grant_record record;
     gw_outcome out;
     size_t n;
     int64_t left;
@@ -782,13 +1005,23 @@ static void test_grant_terms(void **state)
      * permanently. */
     sql("UPDATE grants SET given = given - 86400, ends = ends - 86400");
     assert_int_equal(active_grants(&gateway.registry), 0);
+    assert_int_equal(gw_grant_record_get(&gateway.registry, &c, "cam-17", 81, &record, &e), CMX_OK);
+    assert_int_equal(record.left, 0);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "@cameras", 0, &day, &out, &e), CMX_OK);
+    sql("UPDATE group_grants SET given = 1, ends = 2; UPDATE meta SET value = '3' WHERE key = 'clock'");
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
-    assert_int_equal(n, 1);
+    assert_int_equal(n, 2);
+    assert_int_equal(number_of("SELECT count(*) FROM group_grants"), 0);
+    assert_int_equal(number_of("SELECT value FROM meta WHERE key = 'clock'"), 3); /* no grant has an end any more */
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
     assert_int_equal(n, 0);
     assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_ENOENT);
     /* New terms replace the former ones. Repeating a grant without an end changes nothing. */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
+    sql("UPDATE meta SET value = '3' WHERE key = 'clock'");
+    assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
+    assert_int_equal(n, 0);
+    assert_true(number_of("SELECT value FROM meta WHERE key = 'clock'") > 3); /* the present time is stored */
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
     assert_int_equal(out, GW_CHANGED);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, NULL, &out, &e), CMX_OK);
@@ -797,13 +1030,29 @@ static void test_grant_terms(void **state)
     assert_int_equal(grant_ends_in, 0);
 }
 
+static cmx_err count_device(void *arg, const struct gw_device *d)
+{
+    (void)d;
+    ++*(size_t *)arg;
+    return CMX_OK;
+}
+
+static size_t devices_in(const char *group)
+{
+    struct cmx_why e = {0};
+    size_t n = 0;
+
+    assert_int_equal(gw_device_each(&gateway.registry, group, count_device, &n, &e), CMX_OK);
+    return n;
+}
+
 /* A grant for a group of devices covers the devices that are in the group at the time of use. */
 static void test_group_grants(void **state)
 {
     struct cmx_why e = {0};
     struct gw_consumer c;
     struct gw_key k = key_of(1);
-    struct gw_grant_terms day = {.length_s = 86400};
+    struct gw_grant_terms day = {.length_s = 86400}, hour = {.length_s = 3600};
     gw_outcome out;
 
     (void)state;
@@ -815,7 +1064,10 @@ static void test_group_grants(void **state)
     assert_int_equal(active_grants(&gateway.registry), 0);
     assert_int_equal(enroll("cam-17", 0, "81,8989", &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 0);
+    assert_int_equal(devices_in(""), 1); /* "": the devices without a group */
     sql("UPDATE device SET team = 'cameras'");
+    assert_int_equal(devices_in(""), 0);
+    assert_int_equal(devices_in(NULL), 1);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_non_null(strstr(line_of(1), ",permitopen=\"cam-17.cmx:81\" "));
     assert_null(strstr(line_of(1), "8989"));
@@ -823,6 +1075,15 @@ static void test_group_grants(void **state)
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &day, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(grant_ends_in, 0);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "@cameras", 81, &hour, &out, &e), CMX_OK);
+    assert_int_equal(active_grants(&gateway.registry), 1);
+    assert_in_range(grant_ends_in, 86390, 86400);
+    gateway.registry.stale = true;
+    assert_int_equal(active_grants(&gateway.registry), 0);
+    gateway.registry.stale = false;
+    sql("UPDATE device SET revoked = 1");
+    assert_int_equal(active_grants(&gateway.registry), 0);
+    sql("UPDATE device SET revoked = NULL");
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "@cameras", 0, NULL, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 2);
     sql("UPDATE device SET team = 'other'");
@@ -1247,7 +1508,16 @@ static void test_delete(void **state)
     assert_int_equal(gw_device_parse_ports(&d, "81", &e), CMX_OK);
     assert_int_equal(gw_device_enroll(&gateway.registry, &d, &k, 0, &out, &e), CMX_EEXIST);
     assert_non_null(strstr(e.text, "'cmxsafe gateway delete cam-17'"));
+    /* Everything that belongs to the device is deleted with it. The policy of a group with its name stays. */
+    sql("INSERT INTO attestation VALUES(1, 0, '', ''); INSERT INTO seen(device, at, source, firmware) VALUES(1, 0, '', "
+        "''); INSERT INTO evidence VALUES(1, 0, 0, '', 0, 1, '', ''); INSERT INTO direct VALUES(1, 'a', 80);"
+        "INSERT INTO campaign VALUES(1, 'c', '', '', '', '', 0, '', 0, 0, 0, 0, 0, 0);"
+        "INSERT INTO campaign_device VALUES(1, 1, 0, '', '', 0, 0, '');"
+        "INSERT INTO policy VALUES(1, 'device', 'cam-17', 0, 1), (2, 'group', 'cam-17', 0, 1);"
+        "INSERT INTO policy_manifest VALUES(1, 'd', 'p'), (2, 'd', 'p')");
     assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &e), CMX_OK);
+    assert_int_equal(number_of("SELECT sum(id) FROM policy"), 2);
+    assert_int_equal(number_of("SELECT sum(policy) FROM policy_manifest"), 2);
     assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_ENOENT);
     assert_null(line_of(0));
     memset(&d, 0, sizeof d);
@@ -1442,6 +1712,12 @@ static void test_csv(void **state)
         "a\0,\0",
         CMX_EFORMAT, "");
     CSV("a\0,\0b\0", CMX_EFORMAT, "");
+    CSV("\xff\xfe"
+        "ab",
+        CMX_EFORMAT, ""); /* UTF-16 without a NUL */
+    CSV("\xfe\xff"
+        "ab",
+        CMX_EFORMAT, "");
     CSV("1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17\n", CMX_EFORMAT, "");
     CSV("", CMX_ENOENT, "");
 }
@@ -1484,8 +1760,9 @@ static void test_etc_hosts(void **state)
      * begin line. */
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n",
                  lines, NEW_BLOCK "1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n");
-    etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd99::1 old.cmx\n" HOSTS_END "b\n", lines,
-                 NEW_BLOCK "1.2.3.4 a\nb\n");
+    etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd99::1 old.cmx\n2001:db8::9 a.cmx\n" HOSTS_END
+                             "b\n",
+                 lines, NEW_BLOCK "1.2.3.4 a\n2001:db8::9 a.cmx\nb\n");
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\n" HOSTS_BEGIN HOSTS_END, lines,
                  NEW_BLOCK "1.2.3.4 a\n");
     /* After 'init --domain', cmxsafe's lines in the block still have the former domain. They are replaced, too. */
@@ -2267,8 +2544,13 @@ int main(void)
         TEST(test_rsa_tail),
         TEST(test_ecdsa_curve),
         TEST(test_two_names),
+        TEST(test_party_of_key),
+        TEST(test_revoke_platform),
+        TEST(test_numbers_of_users),
+        TEST(test_address_of_a_device),
         TEST(test_platforms_without_key),
         TEST(test_backup),
+        TEST(test_a_change_that_fails),
         TEST(test_event_names),
         TEST(test_grant_without_ports),
         TEST(test_callback_error),
