@@ -69,11 +69,14 @@ watch() {
 }
 prints() { local text=$1; shift; "$@" | grep -q "$text"; }
 ended() { ! kill -0 "$GUARD" 2>/dev/null; }
-watch
-ip -6 address flush dev cmxsafe0 scope link || fail "the link-local address can't be removed"
 # repairs N: succeeds if the guard has reported exactly N repairs of the network. No gateway is running, so the guard
 # reports them on standard error.
 repairs() { [ "$(grep -c "repaired: the fleet's link, routes or routing rules were changed" "$TMP/watch.log")" = "$1" ]; }
+ip -6 rule delete pref 1129 || fail "the routing rule can't be removed"
+watch
+prints '^1129:' ip -6 rule && repairs 0 || fail "the guard does not complete the network silently when it starts: $(cat "$TMP/watch.log")"
+ok "what the guard sets up when it starts is no repair"
+ip -6 address flush dev cmxsafe0 scope link || fail "the link-local address can't be removed"
 wait_for 20 repairs 1 && ip -6 address show dev cmxsafe0 | grep -q fe80::1/ || fail "the guard does not restore the link-local address: $(cat "$TMP/watch.log")"
 ok "the guard restores the link-local address"
 

@@ -1,4 +1,5 @@
-/* The input of the guard: the refused connections that the packet filter lists, and the kernel's events. */
+/* The input of the guard: the refused connections that the packet filter lists, and the kernel's events. Also what
+ * sessions may lock. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -12,9 +13,20 @@
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* The code below runs with other functions for sessions. */
+#define gw_locks_check locks_check
+#define gw_session_of_process session_of_process
+#define gw_session_end session_end
+#include "gateway/server/gw_locks.c"
+#undef gw_session_of_process
+#undef gw_session_end
 
 #include "gateway/server/gw_confine.h"
 #include "gateway/server/gw_denied.h"
@@ -198,6 +210,31 @@ static void a_refused_removal_is_no_change(void **state)
     nft_ctx_free(nft);
 }
 
+#if defined __x86_64__
+static void without_32_bit_calls(int signo)
+{
+    (void)signo;
+    _exit(0);
+}
+
+/* The same calls have other numbers in the x32 ABI and in 32-bit programs. */
+static bool foreign_calls_are_refused(void)
+{
+    long result = 20; /* getpid of 32-bit programs */
+
+    if (syscall(0x40000000L + SYS_getpid) != -1 || errno != EPERM)
+        return false;
+    signal(SIGSEGV, without_32_bit_calls);
+    __asm__ volatile("int $0x80" : "+a"(result) : : "memory", "r8", "r9", "r10", "r11");
+    return result == -EPERM;
+}
+#else
+static bool foreign_calls_are_refused(void)
+{
+    return true;
+}
+#endif
+
 /* The gateway finds sessions that lock the registry by the process that has the lock. A lock of an open file
  * description belongs to no process. */
 static void a_session_has_no_lock_without_a_process(void **state)
@@ -216,11 +253,68 @@ static void a_session_has_no_lock_without_a_process(void **state)
         bool before = fcntl(fd, F_OFD_SETLK, &lock) == 0;
         if (!before || !gw_confine(ruleset) || fcntl(fd, F_SETLK, &lock) != 0)
             _exit(2);
-        _exit(fcntl(fd, F_OFD_SETLK, &lock) == 0 || errno != EPERM || fcntl(fd, F_OFD_SETLKW, &lock) == 0);
+        _exit(fcntl(fd, F_OFD_SETLK, &lock) == 0 || errno != EPERM || fcntl(fd, F_OFD_SETLKW, &lock) == 0 ||
+              !foreign_calls_are_refused());
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
     close(ruleset);
+}
+
+static unsigned ended; /* sessions */
+
+struct gw_session *session_of_process(const struct gw_server *s, pid_t pid)
+{
+    return pid == getpid() ? s->sessions : NULL;
+}
+
+void session_end(struct gw_server *s, struct gw_session *x, const char *why)
+{
+    (void)why;
+    assert_ptr_equal(x, s->sessions);
+    ended++;
+}
+
+/* Locks one file as SQLite does, unlocks the other, and checks. Returns how many sessions were ended. */
+static unsigned ended_after_lock(struct gw_server *s, int locked, int unlocked, uint64_t now_ms)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
+
+    assert_int_equal(fcntl(locked, F_SETLK, &lock), 0);
+    lock.l_type = F_UNLCK;
+    assert_int_equal(fcntl(unlocked, F_SETLK, &lock), 0);
+    ended = 0;
+    locks_check(s, now_ms);
+    return ended;
+}
+
+/* A session that has logged in, or whose login takes too long, ends if one of its processes locks the registry. */
+static void a_session_must_not_lock_the_registry(void **state)
+{
+    struct gw g = {.dir = "/tmp/cmx-locks.XXXXXX"};
+    struct gw_session x = {.up = true, .started_ms = 1000000};
+    struct gw_server s = {.g = &g, .sessions = &x};
+    char path[GW_PATH_MAX], other_path[GW_PATH_MAX];
+    int registry, other;
+
+    (void)state;
+    if (access("/proc/locks", R_OK) != 0)
+        skip();
+    assert_non_null(mkdtemp(g.dir));
+    registry = open(gw_path(&g, "registry.db", path), O_RDWR | O_CREAT, 0600);
+    other = open(gw_path(&g, "other", other_path), O_RDWR | O_CREAT, 0600);
+    assert_true(registry >= 0 && other >= 0);
+    assert_int_equal(ended_after_lock(&s, other, registry, 1002000), 0);
+    assert_int_equal(ended_after_lock(&s, registry, other, 1003000), 1);
+    assert_int_equal(ended_after_lock(&s, registry, other, 1003999), 0); /* checks once a second */
+    x.up = false;
+    assert_int_equal(ended_after_lock(&s, registry, other, 1060000), 0);
+    assert_int_equal(ended_after_lock(&s, registry, other, 1061001), 1);
+    close(registry);
+    close(other);
+    unlink(path);
+    unlink(other_path);
+    rmdir(g.dir);
 }
 
 int main(void)
@@ -233,6 +327,7 @@ int main(void)
         cmocka_unit_test(only_what_others_changed_is_a_repair),
         cmocka_unit_test(a_refused_removal_is_no_change),
         cmocka_unit_test(a_session_has_no_lock_without_a_process),
+        cmocka_unit_test(a_session_must_not_lock_the_registry),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
