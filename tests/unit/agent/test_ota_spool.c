@@ -102,6 +102,7 @@ static void end(void)
 static void test_each_boot_of_a_trial_is_counted(void **state)
 {
     const struct ota_record installed = {.phase = OTA_INSTALLED, .boot = "boot-0", .old_version = "1.0"};
+    struct cmx_slots slots;
     char boot[16];
 
     (void)state;
@@ -110,6 +111,8 @@ static void test_each_boot_of_a_trial_is_counted(void **state)
         snprintf(boot, sizeof boot, "boot-%u", i);
         for (int again = 0; again < 2; again++) { /* the second start in the same boot counts nothing */
             assert_true(start(boot, "2.0").pending);
+            slots = ota_spool_slots(&spool);
+            assert_int_equal(slots.begin(slots.arg), CMX_EBUSY);
             end();
             assert_int_equal(read_record().boots, i);
             assert_string_equal(read_record().boot, boot);
@@ -159,6 +162,31 @@ static void test_a_disk_that_takes_no_record(void **state)
     assert_string_equal(status_of_spool().problem, "update.state cannot be written: File too large");
     end();
     assert_int_equal(read_record().phase, OTA_INSTALLED);
+}
+
+/* A confirmation that cannot be stored is tried again. */
+static void test_a_confirmation_that_is_not_stored(void **state)
+{
+    const struct ota_record trial = {.phase = OTA_TRIAL, .boot = "boot-1", .old_version = "1.0", .boots = 1};
+    struct cmx_slots slots;
+    struct cmx_why why = {""};
+    char record[96];
+
+    (void)state;
+    snprintf(record, sizeof record, "%s/update.state", folder);
+    write_record(&trial);
+    assert_true(start("boot-1", "2.0").pending);
+    slots = ota_spool_slots(&spool);
+    unlink_record();
+    assert_int_equal(mkdir(record, 0700), 0);
+    assert_int_equal(slots.confirm(slots.arg, &why), CMX_EIO);
+    assert_true(status_of_spool().pending);
+    assert_int_equal(rmdir(record), 0);
+    assert_int_equal(slots.confirm(slots.arg, &why), CMX_OK);
+    assert_false(status_of_spool().pending);
+    end();
+    assert_int_equal(read_record().phase, OTA_NONE);
+    unlink_record();
 }
 
 static off_t spool_size(void)
@@ -219,6 +247,36 @@ static cmx_err update_install(const char *text, struct cmx_why *why)
     return slots.activate(slots.arg, &image, why);
 }
 
+/* The hook runs only after the record is written, and gets the signed bytes. Afterwards the file is empty. */
+static void test_what_an_install_hook_gets(void **state)
+{
+    const struct cmx_image image = {.signed_len = 6};
+    char command[256], record[96];
+    struct cmx_slots slots;
+    struct cmx_why why;
+
+    (void)state;
+    snprintf(record, sizeof record, "%s/update.state", folder);
+    snprintf(command, sizeof command, "[ -s %s ] && [ \"$(cat)\" = update ]", record);
+    install = command;
+    start("boot-1", "1.0");
+    slots = ota_spool_slots(&spool);
+    update_write("update and trailer");
+    assert_int_equal(slots.activate(slots.arg, &image, &why), CMX_OK);
+    assert_int_equal(spool_size(), 0);
+    assert_true(status_of_spool().activated);
+    assert_int_equal(read_record().phase, OTA_INSTALLED);
+    end();
+    unlink_record();
+    snprintf(command, sizeof command, "rmdir %s", record);
+    start("boot-1", "1.0");
+    assert_int_equal(mkdir(record, 0700), 0); /* the record cannot be written */
+    assert_int_equal(update_install("update", &why), CMX_EIO);
+    assert_int_equal(rmdir(record), 0); /* the hook did not run */
+    assert_false(status_of_spool().activated);
+    end();
+}
+
 /* Installs and returns what the next boot finds: 2.0 is the new version. */
 static struct cmx_slots_status install_and_boot(const char *hook, cmx_err expected)
 {
@@ -244,6 +302,9 @@ static struct cmx_slots_status boot_after_kill(void)
  * on trial, as after a success. An installer that reports a failure has installed nothing. */
 static void test_an_install_hook_without_outcome(void **state)
 {
+    const struct ota_record trial = {.phase = OTA_TRIAL, .boot = "boot-1", .old_version = "1.0", .boots = 1};
+    struct cmx_why why;
+
     (void)state;
     assert_true(install_and_boot("true", CMX_OK).pending);
     end();
@@ -254,11 +315,24 @@ static void test_an_install_hook_without_outcome(void **state)
     assert_false(install_and_boot("exit 3", CMX_EPERM).pending);
     end();
     unlink_record();
+    start("boot-1", "1.0");
+    ota_runner_stop(&runner); /* the hook is not run */
+    assert_int_equal(update_install("update", &why), CMX_EIO);
+    end();
+    assert_false(start("boot-2", "2.0").pending);
+    end();
+    unlink_record();
     restarts = false; /* an update takes effect at once: there is no trial */
+    assert_false(install_and_boot("true", CMX_OK).pending);
+    end();
+    unlink_record();
     assert_false(install_and_boot("kill -9 $$", CMX_ECLOSED).pending);
     end();
     unlink_record();
     assert_false(boot_after_kill().pending);
+    end();
+    write_record(&trial); /* it began before the hook `restart` was removed from the configuration */
+    assert_true(start("boot-1", "2.0").pending);
     end();
     restarts = true;
     unlink_record();
@@ -335,6 +409,46 @@ static void test_another_agent(void **state)
     ota_spool_close(&other);
 }
 
+static void write_garbage(void)
+{
+    char file[96];
+    int fd;
+
+    snprintf(file, sizeof file, "%s/update.state", folder);
+    fd = open(file, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, "garbage", 7), 7);
+    close(fd);
+}
+
+static void test_files_that_are_not_usable(void **state)
+{
+    char name[300];
+    struct ota_spool_config config = {.path = path, .max_len = 1000000, .runner = &runner};
+    struct ota_spool other;
+    struct cmx_why why = {""};
+
+    (void)state;
+    write_garbage();
+    assert_non_null(strstr(start("boot-1", "1.0").problem, "update.state is damaged"));
+    end();
+    unlink_record();
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("/dev/null", path), 0);
+    assert_int_equal(ota_spool_open(&other, &config, &why), CMX_EIO);
+    ota_spool_close(&other);
+    assert_non_null(strstr(why.text, "Too many levels of symbolic links"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(ota_spool_open(&other, &config, &why), CMX_EIO);
+    ota_spool_close(&other);
+    assert_int_equal(unlink(path), 0);
+    snprintf(name, sizeof name, "%s/%0234d", folder, 0); /* the record's name would be too long */
+    config.path = name;
+    assert_int_equal(ota_spool_open(&other, &config, &why), CMX_EIO);
+    ota_spool_close(&other);
+    assert_non_null(strstr(why.text, "File name too long"));
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -363,10 +477,13 @@ int main(void)
         cmocka_unit_test(test_each_boot_of_a_trial_is_counted),
         cmocka_unit_test(test_a_trial_that_began_in_the_future),
         cmocka_unit_test(test_a_disk_that_takes_no_record),
+        cmocka_unit_test(test_a_confirmation_that_is_not_stored),
         cmocka_unit_test(test_an_upload_that_was_cut),
         cmocka_unit_test(test_an_install_hook_without_outcome),
         cmocka_unit_test(test_a_process_that_still_reads_the_file),
         cmocka_unit_test(test_another_agent),
+        cmocka_unit_test(test_what_an_install_hook_gets),
+        cmocka_unit_test(test_files_that_are_not_usable),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
