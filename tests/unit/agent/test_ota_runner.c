@@ -13,6 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -236,6 +239,27 @@ static void test_abort_ends_the_hook_that_runs(void **state)
     ota_runner_stop(&r);
 }
 
+/* A terminal or systemd sends these signals to the runners too. They end when the agent does. */
+static void test_signals_for_the_agent(void **state)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    struct runner r = start("echo ran", 60000);
+    const pid_t parent = child_of(getpid()), child = child_of(parent);
+    char line[256];
+
+    (void)state;
+    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_OK); /* the child is ready */
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        assert_int_equal(kill(child, signals[i]), 0);
+        assert_int_equal(kill(parent, signals[i]), 0);
+    }
+    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_OK);
+    assert_string_equal(line, "ran");
+    assert_int_equal(child_of(getpid()), parent);
+    assert_int_equal(child_of(parent), child);
+    ota_runner_stop(&r);
+}
+
 static void kill_runner(pid_t pid)
 {
     assert_int_equal(kill(pid, SIGKILL), 0);
@@ -297,6 +321,55 @@ static void test_a_runner_that_was_killed_with_a_hook(void **state)
     ota_runner_stop(&r);
 }
 
+/* The runner that does not run the hook is killed. The hook's outcome is not lost, and another runner starts later. */
+static void test_the_other_runner_is_killed(void **state)
+{
+    char command[256], line[256], path[128];
+    pthread_t thread;
+    struct runner r;
+    void *result;
+
+    (void)state;
+    snprintf(command, sizeof command, "echo $$ >%s/busy; while ! [ -e %s/go ]; do sleep 0.05; done; echo gone", folder,
+             folder);
+    r = start(command, 600000);
+    assert_int_equal(pthread_create(&thread, NULL, call_in_thread, &r), 0);
+    await_pid("busy");
+    kill_runner(child_of(getpid()));
+    assert_true(ota_runner_restore(&r)); /* waits for the hook's end with this */
+    snprintf(path, sizeof path, "%s/go", folder);
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+    pthread_join(thread, &result);
+    assert_int_equal((uintptr_t)result, CMX_OK);
+    assert_int_equal(ota_runner_call(&r, RUNNER_INSTALL, -1, line, sizeof line), CMX_OK);
+    assert_string_equal(line, "gone");
+    ota_runner_stop(&r);
+}
+
+/* Both runners are killed while a hook runs. No process is left that could end the hook, so the kernel does. */
+static void test_a_hook_without_runners(void **state)
+{
+    char command[256];
+    pthread_t thread;
+    struct runner r;
+    void *result;
+    pid_t hook, parent, child;
+
+    (void)state;
+    snprintf(command, sizeof command, "echo $$ >%s/alone; exec sleep 300", folder);
+    r = start(command, 600000);
+    assert_int_equal(pthread_create(&thread, NULL, call_in_thread, &r), 0);
+    hook = await_pid("alone");
+    parent = child_of(getpid());
+    child = child_of(parent);
+    assert_int_equal(kill(parent, SIGKILL), 0);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_ends(hook);
+    pthread_join(thread, &result);
+    assert_int_equal((uintptr_t)result, CMX_ECLOSED);
+    ota_runner_stop(&r);
+}
+
 /* When the agent is killed, the runner and its hook end too. */
 static void test_a_hook_dies_with_the_agent(void **state)
 {
@@ -326,6 +399,7 @@ static void test_a_hook_dies_with_the_agent(void **state)
 static void test_what_a_hook_inherits(void **state)
 {
     char command[256], line[256], path[128];
+    struct rlimit limit, own;
     int fd;
     sigset_t set, old;
 
@@ -344,6 +418,14 @@ static void test_what_a_hook_inherits(void **state)
     assert_string_equal(line, "SigBlk: 0000000000000000 SigIgn: 0000000000000000 ");
     assert_int_equal(run("exec ls /proc/self/fd | tr '\\n' ' '", 60000, -1, line), CMX_OK);
     assert_string_equal(line, "0 1 2 3 "); /* descriptor 3 is the folder that ls reads */
+    assert_int_equal(run("awk '{ print $1 == $6 }' /proc/$$/stat", 60000, -1, line), CMX_OK);
+    assert_string_equal(line, "1"); /* the hook has a session of its own */
+    assert_int_equal(getrlimit(RLIMIT_DATA, &limit), 0);
+    own = limit;
+    own.rlim_cur = 1u << 30; /* the agent's limit of its heap */
+    assert_int_equal(setrlimit(RLIMIT_DATA, &own), 0);
+    assert_int_equal(run("[ \"$(ulimit -d)\" = \"$(ulimit -H -d)\" ]", 60000, -1, line), CMX_OK);
+    assert_int_equal(setrlimit(RLIMIT_DATA, &limit), 0);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
@@ -376,6 +458,42 @@ static void test_what_the_runner_keeps(void **state)
     close(fd);
 }
 
+/* Runs as an agent of another user. In /proc, root owns the files of a process whose memory its user may not read. */
+static int owner_of_runners(void)
+{
+    char path[64], line[256];
+    struct runner r;
+    struct stat st;
+    pid_t runner = getpid();
+
+    if ((geteuid() == 0 && setuid(65534) != 0) || prctl(PR_SET_DUMPABLE, 1) != 0)
+        return -1;
+    r = start("true", 60000);
+    if (ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line) != CMX_OK)
+        return -1;
+    for (int n = 0; n < 2; n++) {
+        runner = child_of(runner);
+        snprintf(path, sizeof path, "/proc/%d/status", (int)runner);
+        if (stat(path, &st) != 0 || st.st_uid != 0)
+            return -1;
+    }
+    ota_runner_stop(&r);
+    return 0;
+}
+
+/* The runners' memory is a copy of the agent's, with its credentials. */
+static void test_the_memory_of_runners_is_private(void **state)
+{
+    pid_t agent = fork();
+    int status;
+
+    (void)state;
+    if (agent == 0)
+        _exit(owner_of_runners() == 0 ? 0 : 1);
+    assert_int_equal(waitpid(agent, &status, 0), agent);
+    assert_int_equal(status, 0);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -384,7 +502,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"background", "escaped", "below", "slow", "aborted", "orphan", "held", "deep"};
+    static const char *const names[] = {"background", "escaped", "below", "slow", "aborted", "orphan",
+                                        "held",       "deep",    "alone", "busy", "go"};
     char path[128];
 
     (void)state;
@@ -404,11 +523,15 @@ int main(void)
         cmocka_unit_test(test_descendants_in_sessions_of_their_own_are_ended),
         cmocka_unit_test(test_a_hook_is_ended_at_its_limit),
         cmocka_unit_test(test_abort_ends_the_hook_that_runs),
+        cmocka_unit_test(test_signals_for_the_agent),
         cmocka_unit_test(test_a_runner_that_was_killed),
         cmocka_unit_test(test_a_runner_that_was_killed_with_a_hook),
+        cmocka_unit_test(test_the_other_runner_is_killed),
+        cmocka_unit_test(test_a_hook_without_runners),
         cmocka_unit_test(test_a_hook_dies_with_the_agent),
         cmocka_unit_test(test_what_a_hook_inherits),
         cmocka_unit_test(test_what_the_runner_keeps),
+        cmocka_unit_test(test_the_memory_of_runners_is_private),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

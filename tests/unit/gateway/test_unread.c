@@ -147,7 +147,7 @@ static void a_change_that_is_not_in_force(void **state)
     ends_after_a_minute("no link");
 }
 
-/* The minute begins anew only if the registry is readable and in force. */
+/* The minute begins again only if the registry is readable and in force. */
 static void an_interruption(void **state)
 {
     (void)state;
