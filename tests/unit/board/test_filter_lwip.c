@@ -335,6 +335,8 @@ static int setup(void **state)
     sem_init(&started, 0, 0);
     tcpip_init(ready, &started);
     sem_wait(&started);
+    if (cmx_lwip_ip_input_hook(NULL, NULL) != 0) /* without a judge, IP goes on and the packet is not read */
+        return -1;
     return cmx_lwip_filter.install(&calls) == CMX_OK ? 0 : -1;
 }
 
