@@ -150,10 +150,10 @@ static cmx_err remove_grant(struct gw_change *x, const struct gw_consumer *c, co
 struct other_job {
     struct gw_change *x;
     const struct gw_consumer *consumer;
-    const char *target;           /* of the grant that was removed: a device or "@GROUP" */
-    char group[GW_NAME_MAX];      /* the group of that device; "": none */
-    uint16_t port;                /* 0: all */
-    char found[GW_NAME_MAX + 16]; /* the target of another grant that covers a removed one; "": none */
+    const char *target;        /* of the grant that was removed: a device or "@GROUP" */
+    char group[GW_NAME_MAX];   /* the group of that device; "": none */
+    uint16_t port;             /* 0: all */
+    char found[GW_TARGET_MAX]; /* the target of another grant that covers a removed one; "": none */
 };
 
 static bool same_consumer(const struct gw_consumer *a, const struct gw_consumer *b)

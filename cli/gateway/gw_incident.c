@@ -49,7 +49,7 @@ static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, 
  * or "@cameras:81". */
 static bool covers(const char *grant, const struct gw_device *d, unsigned port)
 {
-    char text[GW_NAME_MAX + 16];
+    char text[GW_TARGET_MAX];
 
     snprintf(text, sizeof text, "%s:%u", d->name, port);
     if (strcmp(grant, text) == 0)
@@ -77,7 +77,7 @@ static bool is_consumer(struct gw *g, const char *who, const char *source)
 static cmx_err write_refusal(struct gw *g, const struct gw_incident *x, struct cmx_why *e)
 {
     char who[GW_CONSUMER_MAX + 16] = "";
-    char grant[GW_NAME_MAX + 16] = "";
+    char grant[GW_TARGET_MAX] = "";
     struct gw_device d;
     unsigned port = 0;
     sqlite3_stmt *stmt;

@@ -27,12 +27,11 @@
 #define TICK_MS 500
 #define SEEN_MS 10000   /* interval at which ends of sessions are written; logins are written at once */
 #define QUEUES_MS 10000 /* the queues' lengths are reported when they change, and at least this often */
-#define AWAY_MS 10000
 #define VERDICTS_MS 250 /* verdicts within this time are stored together */
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
 #define SILENT_RETRY_MS (4 * RETRY_MIN_MS) /* a connected device is silent after the checks that lead to this delay */
-#define SILENT_MS 10000
+#define LOOK_MS 10000 /* interval between looks for devices that are away, or that give no evidence */
 #define ATTEST_KEY_MAX 512
 #define QUEUES_TEXT_MAX 80
 
@@ -296,7 +295,7 @@ static void decide_silent(struct worker *w)
 
     for (const struct known *k = w->devices; k && !any; k = k->next)
         any = is_silent(k);
-    if (!any || cmx_port_now_ms() - w->silent_ms < SILENT_MS || gw_control(&w->g, "status", &status, NULL))
+    if (!any || cmx_port_now_ms() - w->silent_ms < LOOK_MS || gw_control(&w->g, "status", &status, NULL))
         return;
     w->silent_ms = cmx_port_now_ms();
     for (const char *object = json_first(status, "sessions"); object; object = json_next(object)) {
@@ -345,7 +344,7 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
     char *status;
     cmx_err err;
 
-    if (now - w->away_ms < AWAY_MS)
+    if (now - w->away_ms < LOOK_MS)
         return CMX_OK;
     w->away_ms = now;
     if (!gw_incident_away_due(&w->g, (int64_t)((now - w->started_ms) / 1000)))

@@ -39,6 +39,8 @@ CMX_MUST_USE cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consume
 CMX_MUST_USE cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_consumer *c, struct cmx_why *e);
 
 #define GW_WHY_MAX 200
+/* A device or "@GROUP", with ":PORT" if the grant is for one port; NUL included. */
+#define GW_TARGET_MAX (GW_NAME_MAX + 8)
 
 /* Checks a reason for the audit trail, which is printed on terminals. CMX_EINVAL: it is longer than GW_WHY_MAX - 1
  * bytes, only blanks, or not plain text (plain_text.h). */
