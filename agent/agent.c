@@ -121,15 +121,17 @@ static void check_ports(const struct agent *a, const struct agent_config *next, 
         return;
     for (size_t i = 0; i < next->gateways.n; i++)
         if (!in(p->connect, p->n_connect, next->gateways.at[i].port))
-            config_error(r, next->gateway.head.line, "gateway port %u needs a restart: confine_ports = fixed",
+            config_error(r, next->gateway.head.line,
+                         "gateway port %u is usable only after a restart: confine_ports = fixed",
                          (unsigned)next->gateways.at[i].port);
     for (size_t i = 0; i < next->n_contexts; i++) {
         const struct context_section *s = &next->contexts[i];
 
         if (s->options.direction == CMX_REVERSE ? !in(p->connect, p->n_connect, s->options.local_port)
                                                 : !in(p->bind, p->n_bind, s->options.local_port))
-            config_error(r, s->head.line, "[context %s]: local_port %llu needs a restart: confine_ports = fixed",
-                         s->name, (unsigned long long)s->options.local_port);
+            config_error(r, s->head.line,
+                         "[context %s]: local_port %llu is usable only after a restart: confine_ports = fixed", s->name,
+                         (unsigned long long)s->options.local_port);
     }
 }
 
@@ -467,7 +469,8 @@ static cmx_err take_signals(struct agent *a)
      * would end the agent, so both signals are ignored. */
     signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
-    signal(SIGCHLD, SIG_IGN); /* the confined agent cannot wait for a child, so none may become a zombie */
+    signal(SIGCHLD,
+           SIG_IGN); /* keeps children from becoming zombies, because the confined agent cannot wait for them */
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return CMX_EIO;
     a->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -288,7 +288,7 @@ static void add_session(struct cmx_evidence *e)
     snprintf(e->key_exchange, sizeof e->key_exchange, "%s", st.key_exchange ? st.key_exchange : "");
 }
 
-/* Adds only facts that the agent can verify: nothing about Secure Boot, debuggers or storage encryption. */
+/* Adds to the evidence only what the agent can verify: nothing about Secure Boot, debuggers or storage encryption. */
 static void add_facts(struct cmx_evidence *e)
 {
     struct utsname u;

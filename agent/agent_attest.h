@@ -1,4 +1,4 @@
-/* agent_attest.h - attestation and identity in the agent: the hardware key, and the image that evidence measures in
+/* agent_attest.h - attestation and identity in the agent: the hardware key, and the image that is measured in
  * place of flash. */
 #pragma once
 

@@ -27,7 +27,8 @@ static void print_line(void *arg, const char *text)
 static void warn_of_unused_hooks(const struct agent_config *c, const char *file, bool journal)
 {
     if (c->ota.install && !c->ota.restart && (c->ota.confirm || c->ota.rollback))
-        fprintf(stderr, "%scmxsafe: %s: [ota] %s never runs without restart; remove it, or set restart\n",
+        fprintf(stderr,
+                "%scmxsafe: %s: [ota] without restart, the agent never runs %s; set restart, or remove the hooks\n",
                 journal ? "<4>" : "", file,
                 !c->ota.rollback  ? "confirm"
                 : !c->ota.confirm ? "rollback"

@@ -77,7 +77,7 @@ static void on_relay(void *arg, const struct cmx_relay_event *e)
         break;
     case CMX_RELAY_REFUSED:
         cmx_log(CMX_LOG_DEBUG, "proxy", "%s: connection from %.46s refused: %s", context, from,
-                e->cause == CMX_EBUSY ? "no place within max_connections" : cmx_err_text(e->cause));
+                e->cause == CMX_EBUSY ? "max_connections is reached" : cmx_err_text(e->cause));
         break;
     }
 }

@@ -33,8 +33,8 @@ struct config_list {
     char *item[CONFIG_LIST_MAX];
 };
 
-/* In this and the following sections a number is a uint64_t, a duration is in milliseconds, and a choice is its index
- * in the table. The members of `options` have types of their own. */
+/* In this and the following sections a number is a uint64_t, a duration is in milliseconds, and a choice is an index
+ * into the key's `choices`. The members of `options` have types of their own. */
 struct agent_section {
     struct config_head head;
     char *control_socket;

@@ -105,8 +105,8 @@ struct revocation {
 };
 
 /* Does nothing unless the known_hosts line revokes a key of a gateway. Drops the pins of this key that come from
- * known_hosts_file. Replaces the pins of this key that come from host_key with the line, so that the engine refuses the
- * key and reports the revocation. */
+ * known_hosts_file. Puts the line in place of each pin of this key that comes from host_key, so that the engine refuses
+ * the key and reports the revocation. */
 static cmx_err unpin_line(struct agent_config *c, const char *line, void *arg)
 {
     struct revocation *found = arg;

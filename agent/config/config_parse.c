@@ -227,7 +227,7 @@ static void check_all(struct parse *p)
         missing_keys(p, config_section_find("context", 7), &p->config->contexts[i], p->config->contexts[i].name);
     if (p->config->gateway.options.host && cmx_gateway_list_parse(&p->config->gateways, p->config->gateway.options.host,
                                                                   p->config->gateway.options.port, NULL) != CMX_OK)
-        config_error(p->report, p->config->gateway.head.line, "[gateway] host cannot be read");
+        config_error(p->report, p->config->gateway.head.line, "[gateway] host is not a valid list of gateways");
     config_check(p->config, p->report);
 }
 

@@ -33,8 +33,7 @@ const struct config_section config_sections[] = {
      .reload = CONFIG_REFUSED},
     {"ota", false, offsetof(struct agent_config, ota),
      .help = "The update service: a page and `POST /update` on loopback. Make it reachable with a context for `port`. "
-             "It runs "
-             "only if `install` is set, which is the command that installs each verified upload.",
+             "It runs only if `install` is set, the command that installs each verified upload.",
      .reload = CONFIG_DELAYED},
     {"context", true, offsetof(struct agent_config, contexts),
      .help = "One service's declaration. `NAME` may contain letters, digits, '.', '_' and '-'. A reverse context makes "
@@ -229,7 +228,7 @@ const struct config_key config_keys[] = {
     {"ota", "max_size", CONFIG_BYTES, OTA(max_size), .min = 1024, .max = 4000000000ull, .fallback = "1G",
      .help = "Larger updates are refused."},
     {"ota", "port", CONFIG_NUMBER, OTA(port), .min = 1, .max = 65535, .fallback = "8989",
-     .help = "TCP port on the loopback."},
+     .help = "TCP port of the service."},
     {"ota", "host", CONFIG_HOST, OTA(host),
      .help = "A further name by which clients reach the page. Addresses, localhost and names under .cmx are always "
              "accepted."},

@@ -161,7 +161,7 @@ static const char *text_fault(const struct config_key *k, const char *text)
     switch (k->type) {
     case CONFIG_NAME:
         if (len >= CMX_PROXY_NAME_MAX)
-            return "is longer than a name may be (31)";
+            return "is longer than 31 characters";
         return only(text, ALNUM "._-") ? NULL : "may hold letters, digits, '.', '_' and '-' only";
     case CONFIG_HOST:
         if (strcmp(k->key, "remote_address") == 0 && cmx_proxy_fleet_prefix(text))

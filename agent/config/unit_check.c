@@ -119,7 +119,7 @@ static void on_error(void *arg, unsigned line, const char *what)
     (void)what; /* systemd also ignores a line with an error */
 }
 
-/* A file that cannot be read has no settings: a link to /dev/null disables a unit or a drop-in. */
+/* A file that cannot be read counts as empty, and so does /dev/null: a link to it disables a unit or a drop-in. */
 static void read_settings(struct unit_sandbox *s, const char *path)
 {
     const struct cmx_ini_handler handler = {.arg = s, .section = on_section, .pair = on_setting, .error = on_error};
@@ -195,7 +195,7 @@ static bool is_below(const char *path, const char *folder)
     return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == 0);
 }
 
-/* Returns why the unit's processes cannot access path, or NULL if they can. The caller adds what to do. */
+/* Returns why the unit's processes cannot access path, or NULL if they can. The caller adds how to correct this. */
 static const char *hidden(const struct unit_sandbox *s, const char *path)
 {
     if (s->hides_home && (is_below(path, "/home") || is_below(path, "/root") || is_below(path, "/run/user")))

@@ -70,7 +70,7 @@ CMX_MUST_USE cmx_err confine_apply(const struct confine_plan *p, struct confine_
  * the kernel refused a rule; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap,
                                       char *ports_detail, size_t ports_cap);
-/* Returns a text that names what version `abi` of Landlock does not limit. The text is appended to a detail. "": the
+/* Returns a text, to append to a detail, that names the access which version `abi` of Landlock does not limit. "": the
  * version limits all that the agent requests. */
 const char *confine_landlock_gaps(int abi);
 CMX_MUST_USE cmx_err confine_seccomp(char *detail, size_t cap);

@@ -130,9 +130,9 @@ static void say_ports(const struct confine_plan *p, int abi, char *out, size_t c
 const char *confine_landlock_gaps(int abi)
 {
     return abi >= 6   ? ""
-           : abi >= 5 ? "; not signals, abstract sockets"
-           : abi >= 3 ? "; not ioctl, signals, abstract sockets"
-                      : "; not truncate, ioctl, signals, abstract sockets";
+           : abi >= 5 ? "; no limit on signals, abstract sockets"
+           : abi >= 3 ? "; no limit on ioctl, signals, abstract sockets"
+                      : "; no limit on truncate, ioctl, signals, abstract sockets";
 }
 
 cmx_err confine_landlock(const struct confine_plan *p, bool *ports, char *detail, size_t cap, char *ports_detail,

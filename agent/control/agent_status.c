@@ -310,7 +310,7 @@ static void put_head(const struct status_view *v, struct cmx_buf *out)
                    v->gateway_user, count_up(v), v->n_contexts, CMX_VERSION, up);
     if (v->reload_failed_ms) {
         status_duration(age(v, v->reload_failed_ms), up, sizeof up);
-        cmx_buf_printf(out, "reload failed %s ago, the old configuration is in force: %s\n", up, v->reload_error);
+        cmx_buf_printf(out, "reload failed %s ago: %s; the old configuration is in force\n", up, v->reload_error);
     }
 }
 

@@ -36,7 +36,7 @@ struct control {
     /* An open descriptor, which is closed to make room for a client if the process has no other descriptor left. -1: it
      * is closed. */
     int spare;
-    int watch; /* inotify descriptor of the socket's folder; -1: none (only control_serve notices a removed socket) */
+    int watch; /* inotify descriptor of the socket's folder; -1: none, so a removed socket does not wake the loop */
     bool lost; /* the socket could not be created, or created again after its removal; this was logged */
     char path[CONTROL_PATH_MAX];
     const struct control_command *commands;

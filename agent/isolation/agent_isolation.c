@@ -96,8 +96,8 @@ static const char *elements(char *listing)
 }
 
 /* Reads the elements that the rules in force have learned, so that a reload keeps them: an IPv6 router, for example,
- * advertises itself only every few minutes. If the elements of a set do not fit into the set's part of room, they are
- * not kept. */
+ * advertises itself only every few minutes. If the elements of a set do not fit into the set's part of `room`, they
+ * are not kept. */
 static void keep_learned(struct isolation *s, struct cmx_nft_config *c, char *room)
 {
     for (enum cmx_nft_memory i = 0; i < CMX_NFT_MEMORIES; i++, room += CMX_NFT_KEPT_MAX) {
@@ -162,7 +162,7 @@ static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, bool learned
     if (learned)
         keep_learned(s, c, text + CMX_NFT_TEXT_MAX);
     err = install_text(s, c, text, &said);
-    /* The learned elements may be the cause: install the rules without them. */
+    /* The learned elements may have caused the error: install the rules without them. */
     if (learned && (err == CMX_EINVAL || err == CMX_ENOSPC)) {
         memset(c->kept, 0, sizeof c->kept);
         err = install_text(s, c, text, &said);

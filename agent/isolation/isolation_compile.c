@@ -97,8 +97,8 @@ cmx_err isolation_digest(const struct agent_config *c, uint8_t out[CMX_SHA256_LE
         goto out;
     memset(p->resolvers, 0, sizeof p->resolvers); /* the digest covers only resolvers from the configuration */
     err = isolation_addresses("resolvers", c->isolation.resolvers, p->resolvers, &p->n_resolvers, NULL);
-    /* The agent looks up no time servers. In the digest, the fields of their names hold the users that the rules
-     * permit; the digest of a device then needs no further fields. */
+    /* The agent's time servers are addresses. The fields for names of time servers hold the permitted users instead, so
+     * that the digest, which microcontrollers compute too, needs no further fields. */
     p->time_names[0] = c->isolation.forwarder;
     p->time_names[1] = c->isolation.agent_user;
     for (size_t i = 0; i < c->n_contexts; i++)

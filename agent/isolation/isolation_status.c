@@ -93,7 +93,7 @@ void isolation_text(const struct wiring *w, struct cmx_buf *out)
         cmx_buf_printf(
             out, "isolation: %s\n",
             v.state != ISOLATION_RELEASED
-                ? "NOT IN FORCE: another program changed or removed the rules; the agent keeps restoring them"
+                ? "NOT IN FORCE: another program changed or removed the rules; the agent tries to restore them"
                 : "no longer enabled; 'cmxsafed isolation --remove' removes the remaining rules");
         return;
     }

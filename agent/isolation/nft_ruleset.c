@@ -5,7 +5,7 @@
 
 #include "cmxsafe/core/ip.h"
 
-#define IDLE "@idle@"     /* placeholder in isolation.nft */
+#define IDLE "@idle@"     /* placeholder in isolation.nft: timeout of idle sessions, in seconds */
 #define IDLE_WITHOUT_S 60 /* value of IDLE in the ruleset that denies everything */
 #define COMMENT_MAX 64
 

@@ -39,7 +39,7 @@ struct cmx_nft_config {
      * Linux the rules distinguish users, not tasks. */
     struct cmx_iso_config policy;
     struct cmx_nft_context contexts[CMX_ISO_CONTEXTS_MAX]; /* parallel to policy.contexts */
-    uint32_t agent_uid;                                    /* may connect to the gateway and the contexts' services */
+    uint32_t agent_uid;     /* user that may connect to gateways and contexts' services */
     uint32_t forwarder_uid; /* user of a local name server that queries the resolvers for the agent; 0: none */
     /* Addresses of gateways that are configured by name: those that current sessions use, or, for `cmxsafed isolation
      * --apply`, those that the names have now. */

@@ -38,7 +38,7 @@ static struct {
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
     bool prepared;      /* the service can run; it does not if another process uses its port */
-    struct cmx_why off; /* why there is no update service although it is configured; empty: there is one */
+    struct cmx_why off; /* why the configured update service does not run; empty: no error */
 } ota = {.runner = RUNNER_NONE, .spool = {.fd = -1, .folder = -1}};
 
 static bool wanted(const struct agent_config *c)

@@ -86,4 +86,4 @@ cmx_err ota_history_add(struct ota_history *h, const struct cmx_ota_past *p)
 }
 
 _Static_assert(CMX_OTA_PAST *(20 + 11 + 9 + CMX_IP_TEXT_MAX + sizeof((struct cmx_ota_past *)0)->what) < FILE_MAX,
-               "a line for each upload");
+               "the file has room for a line for each upload");

@@ -1,5 +1,5 @@
 /* ota_history.h - the last uploads, in a small file that survives restarts: one line for each upload, the oldest first,
- * "UNIX-TIME BYTES ok|refused CLIENT|- TEXT". Only people read it, so a line that cannot be parsed is skipped. */
+ * "UNIX-TIME BYTES ok|refused CLIENT|- TEXT". It is only shown to people: a line that cannot be parsed is skipped. */
 #pragma once
 
 #include "cmxsafe/ota/service.h"

@@ -26,7 +26,7 @@ enum {
     TERM_MS = 2000, /* time from SIGTERM to SIGKILL */
     KILL_MS = 3000, /* longest wait after SIGKILL: a process in an uninterruptible call does not end */
     KILL_STEP_MS = 20,
-    RESTORE_MS = 10000,    /* longest wait for a new runner: the remaining one first ends what the other hook left */
+    RESTORE_MS = 10000,    /* longest wait for a new runner, which starts after the old one's processes are ended */
     DRAIN_MAX = 64 * 1024, /* maximum number of bytes of output read at once: a pipe's capacity */
     AGENT_FD = 3,          /* a runner's descriptor of the socket to the agent */
     REQUEST_RUNNER = RUNNER_HOOKS /* a request that is no hook: start a runner, and reply with its socket */
@@ -237,7 +237,7 @@ static bool reap(pid_t pid, int *status, bool *ended)
     return p == 0;
 }
 
-/* Ends the remaining processes of a hook. group 0: the hook of a child runner that was killed. */
+/* Ends the remaining processes of a hook. group: its process group; 0: not known, because its runner was killed. */
 static void end_all(pid_t group)
 {
     int status, waited = 0;
@@ -507,8 +507,7 @@ static bool call_end(struct runner *r)
     return ota_runner_restore(r);
 }
 
-/* Says what happened to the hook, without its last line of output. usable: a runner is left, or the agent is stopping.
- */
+/* Writes what happened to the hook, without its last output line. usable: a runner is left, or the agent stops. */
 static void explain(const struct runner *r, runner_hook hook, const struct reply *reply, bool usable, char *out,
                     size_t cap)
 {

@@ -2,8 +2,8 @@
  * small process, the runner, before that. A request names a hook; the commands come from the configuration. Nothing
  * that a peer sends becomes part of a command.
  *
- * There are two runners: a parent, and its child, which runs the hooks. Hooks can therefore still be run after one of
- * them was killed, for example by the kernel when memory is short. If one ends, the other one starts a new child. The
+ * There are two runners: a parent, and its child, which runs the hooks. Hooks can therefore still be run after one
+ * runner was killed, for example by the kernel when memory is short. If one ends, the other one starts a new child. The
  * parent also ends the processes that the hook of a killed child leaves.
  *
  * A hook is its command, run by /bin/sh -c in a session of its own. The exit status of the command is the outcome.

@@ -20,8 +20,8 @@ enum {
 
 /* The bytes of the file that are locked. A lock does not depend on the file's content. */
 enum {
-    AGENT_BYTE, /* the agent that uses the file */
-    HOOK_BYTE   /* the hooks that read the file */
+    AGENT_BYTE, /* locked by the agent that uses the file */
+    HOOK_BYTE   /* locked by the hooks that read the file */
 };
 
 static cmx_err record_keep(struct ota_spool *s, struct cmx_why *why)

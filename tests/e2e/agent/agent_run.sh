@@ -43,7 +43,7 @@ ota() { { cat "$CONF"; printf '[ota]\ninstall = cat\nallow_unsigned = yes\nspool
 for unused in "confirm = c" "rollback = r"; do
     ota "$unused"
     "$BIN/cmxsafed" --check -c "$TMP/ota.conf" >"$TMP/out" 2>"$TMP/err" || { cat "$TMP/err"; fail "--check with $unused"; }
-    grep -q "\[ota\] ${unused%% *} never runs without restart" "$TMP/err" || { cat "$TMP/err"; fail "--check does not warn of $unused"; }
+    grep -q "\[ota\] without restart, the agent never runs ${unused%% *};" "$TMP/err" || { cat "$TMP/err"; fail "--check does not warn of $unused"; }
 done
 ota "confirm = c" "rollback = r" "restart = reboot"
 "$BIN/cmxsafed" --check -c "$TMP/ota.conf" 2>&1 | lacks 'never runs' || fail "a warning although restart is set"

@@ -129,7 +129,7 @@ static void test_table(void **state)
     v.reload_error = "f:3: no";
     cmx_buf_clear(&out);
     assert_int_equal(status_table(&v, true, &out), CMX_OK);
-    assert_non_null(strstr(text(), "\nreload failed 1 s ago, the old configuration is in force: f:3: no\n"));
+    assert_non_null(strstr(text(), "\nreload failed 1 s ago: f:3: no; the old configuration is in force\n"));
     assert_non_null(strstr(text(), "\033[32mup     \033[0m"));
     assert_non_null(strstr(text(), "\033[31mwaiting\033[0m"));
 }

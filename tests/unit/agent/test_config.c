@@ -451,7 +451,7 @@ static void test_errors(void **state)
         {GATEWAY CONTEXT "direction = revers\n", "f:9: direction: 'revers' is not known; did you mean 'reverse'?\n"},
         {GATEWAY CONTEXT "direction = up\n", "f:9: direction: 'up' is not reverse or direct\n"},
         {GATEWAY CONTEXT "session = a/b\n", "f:9: session: 'a/b' may hold letters"},
-        {GATEWAY CONTEXT "session = 12345678901234567890123456789012\n", "is longer than a name may be"},
+        {GATEWAY CONTEXT "session = 12345678901234567890123456789012\n", "is longer than 31 characters"},
         {GATEWAY "[context a]\nlocal_port=1\nremote_port=1\nremote_address=fd00::1\n"
                  "[context b]\nlocal_port=2\nremote_port=1\nremote_address=FD00:0::1\n",
          "f:12: remote_port 1 already belongs to [context a]"},

@@ -348,10 +348,10 @@ static void test_landlock_gaps(void **state)
 
     (void)state;
     assert_in_range(len, 1, sizeof r.item[0].detail - 1);
-    assert_string_equal(confine_landlock_gaps(1), "; not truncate, ioctl, signals, abstract sockets");
+    assert_string_equal(confine_landlock_gaps(1), "; no limit on truncate, ioctl, signals, abstract sockets");
     assert_string_equal(confine_landlock_gaps(2), confine_landlock_gaps(1));
-    assert_string_equal(confine_landlock_gaps(4), "; not ioctl, signals, abstract sockets");
-    assert_string_equal(confine_landlock_gaps(5), "; not signals, abstract sockets");
+    assert_string_equal(confine_landlock_gaps(4), "; no limit on ioctl, signals, abstract sockets");
+    assert_string_equal(confine_landlock_gaps(5), "; no limit on signals, abstract sockets");
     assert_string_equal(confine_landlock_gaps(6), "");
 }
 
