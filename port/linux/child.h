@@ -13,7 +13,7 @@ pid_t cmx_child_fork(void);
 
 /* Makes the kernel send the signal to this process when its parent ends. Call this after the last change of ids,
  * because such a change clears the setting. False: this process is no longer a child of `parent`, which has ended; the
- * caller then exits. */
+ * caller must exit. */
 bool cmx_child_end_with(pid_t parent, int signo);
 
 /* Waits for the end of a child. Returns its exit status, or 128 plus the number of the signal that ended it. Returns
@@ -21,5 +21,5 @@ bool cmx_child_end_with(pid_t parent, int signo);
 int cmx_child_wait(pid_t pid);
 
 /* Waits for children that have ended, except for the n children in `own`. Call it regularly in a process that may be
- * the first one of a container: it becomes the parent of every orphan. */
+ * the first one of a container, because the first process becomes the parent of every orphan. */
 void cmx_child_reap_others(const pid_t own[], size_t n);

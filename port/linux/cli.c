@@ -487,7 +487,7 @@ static int take_option(const struct cli_line *line, char **argv, int *i, bool gi
     return set_value(line, o, value);
 }
 
-/* True if the words, separated by blanks, contain this one. */
+/* True if `words`, which blanks separate, contains word. */
 static bool has_word(const char *words, const char *word)
 {
     const size_t len = strlen(word);

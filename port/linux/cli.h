@@ -123,8 +123,8 @@ int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, 
 int cli_fail(const char *what, const char *why, const char *todo);
 
 /* For the start of main: opens each standard stream that is closed, so that no file or socket takes its number and
- * receives the program's output. Writing to such a stream still fails; reading from it gives an end of file. Also makes
- * a write beyond the file size limit (ulimit -f) fail instead of ending the program. */
+ * receives the program's output. Reading from such a stream or writing to it still fails. Also makes a write beyond the
+ * file size limit (ulimit -f) fail instead of ending the program. */
 void cli_begin(void);
 
 /* Writes what the command has printed so far. False: writing failed. A command that prints repeatedly then ends, and

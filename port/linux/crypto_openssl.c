@@ -22,7 +22,7 @@ cmx_err cmx_crypto_random(void *out, size_t len)
 struct sha {
     EVP_MD_CTX *ctx;
 };
-_Static_assert(sizeof(struct sha) <= sizeof(struct cmx_sha256), "storage");
+_Static_assert(sizeof(struct sha) <= sizeof(struct cmx_sha256), "a cmx_sha256 holds a struct sha");
 
 static struct sha *sha_of(struct cmx_sha256 *h)
 {
@@ -64,7 +64,7 @@ void cmx_sha256_abort(struct cmx_sha256 *h)
 struct mac {
     EVP_MAC_CTX *ctx;
 };
-_Static_assert(sizeof(struct mac) <= sizeof(struct cmx_hmac), "storage");
+_Static_assert(sizeof(struct mac) <= sizeof(struct cmx_hmac), "a cmx_hmac holds a struct mac");
 
 static struct mac *mac_of(struct cmx_hmac *h)
 {

@@ -258,7 +258,7 @@ static cmx_err refuse(struct cmx_http_request *r)
     struct cmx_http_header header = {MHD_HTTP_HEADER_ALLOW, allow};
 
     if (r->target_too_long)
-        return cmx_http_reply_text(r, MHD_HTTP_URI_TOO_LONG, "request target above %d bytes\n", CMX_HTTP_URI_MAX);
+        return cmx_http_reply_text(r, MHD_HTTP_URI_TOO_LONG, "request target longer than %d bytes\n", CMX_HTTP_URI_MAX);
     http_route_methods(r->server->service, r->target, r->path_len, allow, sizeof allow);
     if (!allow[0])
         return cmx_http_reply_text(r, MHD_HTTP_NOT_FOUND, "not found\n");
@@ -457,7 +457,8 @@ void cmx_linux_http_set_port(struct cmx_http_server *server, uint16_t port)
 /* ---- the server ---- */
 
 /* The library's poll loop drops milliseconds and spins through the last second before a timeout. Its select loop does
- * neither, but cannot handle descriptors from FD_SETSIZE on; it is used if the limit of descriptors excludes them. */
+ * neither, but cannot handle descriptors from FD_SETSIZE on, so it is used only if the limit of open files permits no
+ * such descriptors. */
 static unsigned poll_flags(void)
 {
     struct rlimit limit;

@@ -1,8 +1,8 @@
 /* ini_file.h - reads the text of an INI file, for cmxsafed.conf and board.ini alike.
  *
  * '[section]' and 'key = value' lines; '#' and ';' begin a comment at the start of a line, and ';' after white space
- * within a line. Any other line, a line that is too long and a control character are errors; nothing is cut or skipped
- * silently. */
+ * within a line. Any other line, a line that is too long and a control character outside a comment are errors; no
+ * setting is cut or skipped silently. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +17,7 @@ struct cmx_ini_handler {
     void *arg;
     /* text: the text between the brackets, without white space around it. False: the section's keys are skipped. */
     bool (*section)(void *arg, unsigned line, const char *text, size_t len);
-    /* comment: the comment after the value, with its ';'; "" if there is none. */
+    /* comment: the first 63 bytes of the comment after the value, with its ';'; "" if there is none. */
     void (*pair)(void *arg, unsigned line, const char *key, const char *value, const char *comment);
     void (*error)(void *arg, unsigned line, const char *what);
 };

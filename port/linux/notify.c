@@ -68,7 +68,7 @@ void cmx_notify_send(const struct cmx_notify *n, const char *fmt, ...)
     len = vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     if (len > 0)
-        (void)send(n->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT); /* systemd may be restarting */
+        (void)send(n->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT); /* fails while systemd restarts */
 }
 
 void cmx_notify_close(struct cmx_notify *n)

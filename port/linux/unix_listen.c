@@ -16,7 +16,7 @@ static cmx_err socket_error(int number)
         return CMX_EPERM;
     case ENOENT:
         return CMX_ENOENT;
-    case EADDRINUSE: /* bind found a file */
+    case EADDRINUSE: /* a file exists at the path */
         return CMX_EEXIST;
     case EMFILE:
     case ENFILE:
