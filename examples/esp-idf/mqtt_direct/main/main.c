@@ -1,6 +1,6 @@
 /* An MQTT client without TLS. It connects to a port on the device's own loopback; a direct context forwards this
- * connection through the SSH session to the gateway, which connects to the broker. With isolation in force, only
- * packets of the SSH session leave the device. */
+ * connection through the SSH session to the gateway, which connects to the broker. With isolation in force, the
+ * device's data leaves it only in the SSH session. */
 #include <stdio.h>
 
 #include "cmxsafe.h"
@@ -53,7 +53,7 @@ void app_main(void)
 
     ESP_ERROR_CHECK(cmx_esp_init(NULL));
     ESP_ERROR_CHECK(example_connect());
-    setup_sm(); /* from now on only packets of the SSH session pass */
+    setup_sm(); /* from now on data leaves the device only in the SSH session */
     if (cmx_esp_forward(&brokerPort) != ESP_OK) {
         /* The log has the reason, usually a missing gateway or host key. A restart would not help; the device stays
          * isolated. */
