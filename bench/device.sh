@@ -24,7 +24,7 @@ figure device_stack_frame "$(sed -nE 's/^largest stack frames: [^\t]*\t([0-9]+).
 es256=0
 for symbol in compute_digest sig_structure cmx_identity_attest_key; do
     hex=$(riscv64-unknown-elf-nm -S build/riscv/linked.elf | awk -v s="$symbol" 'NF == 4 && $4 == s { print $2 }')
-    [[ $hex =~ ^[0-9a-f]+$ ]] || { echo "a firmware has no $symbol: name what signed evidence uses" >&2; exit 2; }
+    [[ $hex =~ ^[0-9a-f]+$ ]] || { echo "the firmware has no $symbol: correct the list of functions that only signed evidence uses" >&2; exit 2; }
     es256=$((es256 + 16#$hex))
 done
 figure device_es256_flash "$es256" '<=' 3072
@@ -60,7 +60,7 @@ C
     riscv64-unknown-elf-nm -S build/riscv/sizes.o | sed -nE 's/^[0-9a-f]+ ([0-9a-f]+) . part_(.*)_([0-9]+)$/\2 \1 \3/p'
 }
 heap=0
-list=$(parts) && [ -n "$list" ] || { echo "cannot size the parts" >&2; exit 2; }
+list=$(parts) && [ -n "$list" ] || { echo "the sizes of the structures cannot be measured" >&2; exit 2; }
 while read -r name hex times; do
     printf '  %-32s %6d x %d\n' "$name" "$((16#$hex))" "$times" >&2
     heap=$((heap + 16#$hex * times))

@@ -54,7 +54,7 @@ PY
 # parts NAME: prints the share of the samples in each part of the firmware, without the samples of the idle task.
 parts() {
     "$ADDR2LINE" -f -e "$CMX_ESP_BUILD/$(jq -r .app.elf "$CMX_ESP_BUILD/flasher_args.json" | sed 's/null//; s/^$/secure_services.elf/')" <"$TMP/pcs" | paste - - | awk -v n="$1" '
-        $1 ~ /idle|esp_cpu_wait_for_intr|^rv_utils_/ { next } # the chip waits: the emulator mostly stops where interrupts are enabled again
+        $1 ~ /idle|esp_cpu_wait_for_intr|^rv_utils_/ { next } # the chip is idle: the emulator mostly stops it where interrupts are enabled again
         { p = "other"
           if ($2 ~ /libssh/) p = "libssh"; else if ($2 ~ /mbedtls|tf-psa/) p = "Mbed TLS"; else if ($2 ~ /lwip/) p = "lwIP"
           else if ($2 ~ /cmxsafe\/isolation|filter_lwip/) p = "isolation"; else if ($2 ~ /src\/cmxsafe|examples/) p = "cmxsafe"

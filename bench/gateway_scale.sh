@@ -126,7 +126,7 @@ note_of scale_grants_load_ms "$TMP/load_ms"
 note_of scale_one_more_grant_ms "$TMP/one_more_ms"
 
 # Offers logins at a fixed rate while the sessions stay up. The rate stays the same even if the gateway cannot keep up.
-gives="nothing up to ${RATES##* } a second"
+none="none up to ${RATES##* } logins a second" limit=$none
 for rate in $RATES; do
     offered=$((rate * OFFER_S)) cpu=$(gateway_cpu_us)
     next_busy
@@ -139,8 +139,8 @@ for rate in $RATES; do
     note "scale_offered_${rate}_cpu_ms_per_login" "$(awk -v a=$(($(gateway_cpu_us) - cpu)) -v n="$done_" 'BEGIN { printf "%.2f\n", n ? a / n / 1000 : 0 }')"
     note "scale_offered_${rate}_busy_percent" "$BUSY"
     # The limit is reached when logins complete more slowly than they are offered.
-    if [ "$gives" = "nothing up to ${RATES##* } a second" ] && awk -v s="$seconds" -v o="$OFFER_S" -v f="$failed" 'BEGIN { exit !(s > o * 1.2 || f > 0) }'; then
-        if [ "$BUSY" -ge 90 ]; then gives="the processor, at $(per "$done_" "$seconds") logins a second"; else gives="the queue of logins, at $(per "$done_" "$seconds") a second with the processor $BUSY % busy"; fi
+    if [ "$limit" = "$none" ] && awk -v s="$seconds" -v o="$OFFER_S" -v f="$failed" 'BEGIN { exit !(s > o * 1.2 || f > 0) }'; then
+        if [ "$BUSY" -ge 90 ]; then limit="the processor, at $(per "$done_" "$seconds") logins a second"; else limit="the queue of logins, at $(per "$done_" "$seconds") logins a second with the processor $BUSY % busy"; fi
     fi
     sleep 2
 done
@@ -150,5 +150,5 @@ note scale_sessions_lost "$LOST"
 restart stop
 restart kill
 end_sessions
-printf '# what gives first: %s\n' "$gives"
+printf '# the limit that is reached first: %s\n' "$limit"
 no_complaints

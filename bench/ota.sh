@@ -57,9 +57,9 @@ figure_of upload_20ms_over_original ratios ">=" 3
 
 # Measures the peak of our heap, counted by our allocator, from the service's start to the end of a whole update.
 "$BIN/ota_board" flash 0 --init v1.bin >heap.out 2>heap.log & PIDS+=($!); pid=$!
-wait_for 20 grep -q listening heap.out || fail "heap.out"
-curl -sS -m 60 -F update=@v2.bin "http://127.0.0.1:$(awk '/^listening/ {print $2; exit}' heap.out)/update" | grep -q ^OK || fail "heap"
-wait_for 20 grep -q '^heap' heap.out || fail "heap.out"
+wait_for 20 grep -q listening heap.out || fail "ota_board does not listen"
+curl -sS -m 60 -F update=@v2.bin "http://127.0.0.1:$(awk '/^listening/ {print $2; exit}' heap.out)/update" | grep -q ^OK || fail "the upload to ota_board"
+wait_for 20 grep -q '^heap' heap.out || fail "ota_board does not print its heap"
 stop "$pid"
 figure update_heap_bytes "$(awk '/^heap/ {print $2; exit}' heap.out)" "<=" 16384
 

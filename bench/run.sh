@@ -10,7 +10,7 @@ MODULES=(proxy isolation ota attest device agent_scale gateway gateway_attest ga
 
 case "${1:-}" in -h | --help) sed -n '2,5s/^# //p' bench/run.sh; exit 0 ;; esac
 for name in "$@"; do
-    case " ${MODULES[*]} " in *" $name "*) ;; *) printf 'cmxsafe: no figures of %s: known are %s\n' "$name" "${MODULES[*]}" >&2; exit 2 ;; esac
+    case " ${MODULES[*]} " in *" $name "*) ;; *) printf 'cmxsafe: unknown name %s; the names are: %s\n' "$name" "${MODULES[*]}" >&2; exit 2 ;; esac
     [ -f "bench/$name.sh" ] || die "bench/$name.sh does not exist: no figures of $name are measured yet"
 done
 [ $# -gt 0 ] || for name in "${MODULES[@]}"; do [ ! -f "bench/$name.sh" ] || set -- "$@" "$name"; done
