@@ -244,8 +244,8 @@ static cmx_err attest_prepare(struct wiring *w, struct cmx_why *why)
     return CMX_OK;
 }
 
-/* Permits the TPM's device or ports, because the agent may have to connect to the TPM again. It does so at the next use
- * of the key after the connection to the TPM has broken (port/linux/tpm_hmac.c). */
+/* Permits access to the TPM's device or ports, because the agent connects to the TPM again when it uses the key after
+ * the connection has broken (port/linux/tpm_hmac.c). */
 static void plan_tpm(const char *tcti, struct confine_plan *p)
 {
     const char *port = tcti ? strstr(tcti, "port=") : NULL;

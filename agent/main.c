@@ -73,8 +73,8 @@ static int refuse_prompt(UI *ui, UI_STRING *text)
     return 0;
 }
 
-/* OpenSSL would ask for the passphrase of a key in PEM form on the terminal. The agent has no terminal when it runs, so
- * --check must not accept an answer either. */
+/* OpenSSL would ask on the terminal for the passphrase of a PEM key. The agent has no terminal when it runs, so --check
+ * must not accept an answer either. */
 static void disable_prompts(void)
 {
     UI_METHOD *method = UI_create_method("cmxsafed");

@@ -51,7 +51,8 @@ static void check_gateway(const struct agent_config *c, struct config_report *r)
     if (!gateway_gives_one(c, "host_key", "known_hosts_file"))
         config_error(r, g->head.line, "[gateway] pins no host key: give host_key or known_hosts_file");
     if (!gateway_gives_one(c, "key_file", "password_file") && !has_identity(c))
-        config_error(r, g->head.line, "[gateway] has no credential: give key_file or password_file");
+        config_error(r, g->head.line,
+                     "[gateway] has no credential: give key_file, password_file or a key in [identity]");
     if (g->key_passphrase_file && !g->options.key_file)
         config_error(r, config_line(&g->head, "gateway", "key_passphrase_file"), "key_passphrase_file needs key_file");
     if (g->options.backoff_max_ms < g->options.backoff_base_ms)

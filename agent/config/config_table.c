@@ -129,8 +129,8 @@ const struct config_key config_keys[] = {
      .help = "The least important level that is logged."},
     {"agent", "confine", CONFIG_CHOICE, AGENT(confine), .choices = confines, .fallback = "yes", .restart = true,
      .help =
-         "Landlock and seccomp for the agent itself: `yes` applies what the kernel has, `required` refuses to start "
-         "if something is missing."},
+         "Landlock and seccomp for the agent itself: `yes` applies what the kernel has; with `required` the agent does "
+         "not start if something is missing."},
     {"agent", "confine_ports", CONFIG_CHOICE, AGENT(confine_ports), .choices = confine_ports, .fallback = "any",
      .restart = true,
      .help =
@@ -230,8 +230,9 @@ const struct config_key config_keys[] = {
     {"ota", "port", CONFIG_NUMBER, OTA(port), .min = 1, .max = 65535, .fallback = "8989",
      .help = "TCP port of the service."},
     {"ota", "host", CONFIG_HOST, OTA(host),
-     .help = "A further name by which clients reach the page. Addresses, localhost and names under .cmx are always "
-             "accepted."},
+     .help =
+         "A further host name by which clients reach the service. Addresses, localhost and names under .cmx are always "
+         "accepted."},
     {"ota", "confirm_within", CONFIG_DURATION, OTA(confirm_within_ms), .min = SECOND, .max = DAY, .fallback = "5m",
      .help =
          "How long a new system may take to reach its gateway and to be confirmed; after this time it is rolled back."},

@@ -34,7 +34,7 @@ struct control_command {
 
 struct control;
 
-/* Listens at path. Replaces a socket on which no process listens. If the socket cannot be created for another reason
+/* Listens at path. Replaces a socket on which no process listens. If the socket cannot be created for a reason other
  * than CMX_EBUSY, logs this and succeeds; control_serve then tries again. CMX_EBUSY: another process listens there;
  * CMX_ENOSPC: path is too long; CMX_ENOMEM. commands and arg are borrowed until control_close. answer_max: maximum
  * length of an answer, in bytes. */

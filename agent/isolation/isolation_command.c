@@ -112,8 +112,9 @@ static cmx_err set_agent_user(const char *file, struct isolation_section *s)
     return s->agent_user ? CMX_OK : CMX_ENOMEM;
 }
 
-/* Permits the addresses that the gateways' names have now, because an agent without `enabled = yes` does not add them
- * to the rules. A name that cannot be looked up is an error (CMX_EDNS). If `lenient` is set, such a name is left out.
+/* Permits the addresses to which the gateways' names resolve now, because an agent without `enabled = yes` does not add
+ * them to the rules. A name that cannot be looked up is an error (CMX_EDNS). If `lenient` is set, such a name is left
+ * out.
  */
 static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient, struct cmx_nft_config *n,
                                      struct cmx_why *why)

@@ -42,7 +42,7 @@ struct cmx_nft_config {
     uint32_t agent_uid;     /* user that may connect to gateways and contexts' services */
     uint32_t forwarder_uid; /* user of a local name server that queries the resolvers for the agent; 0: none */
     /* Addresses of gateways that are configured by name: those that current sessions use, or, for `cmxsafed isolation
-     * --apply`, those that the names have now. */
+     * --apply`, those to which the names resolve now. */
     struct cmx_end live[CMX_NFT_LIVE_MAX];
     size_t n_live;
     /* Inbound packets of a session are dropped once the agent has sent nothing on it for idle_s seconds; the agent's

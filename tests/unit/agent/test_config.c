@@ -480,7 +480,7 @@ static void test_all_errors_are_reported(void **state)
                  "f:1: [gateway] lacks user\n"
                  "f:4: [context a] lacks remote_port\n"
                  "f:1: [gateway] pins no host key: give host_key or known_hosts_file\n"
-                 "f:1: [gateway] has no credential: give key_file or password_file\n");
+                 "f:1: [gateway] has no credential: give key_file, password_file or a key in [identity]\n");
 }
 
 static void test_an_invalid_value_is_not_also_missing(void **state)
