@@ -29,8 +29,8 @@ static struct {
     struct isolation *isolation;
     struct cmx_proxy *proxy;
     struct cmx_hw_key *key; /* NULL: no key is configured */
-    uint16_t port;          /* of the service, which may not be running; 0: there can be no service */
-    struct cmx_why off;     /* why the service is not running although it is configured; empty: it is running */
+    uint16_t port;          /* the service's port, even while it is not running; 0: there can be no service */
+    struct cmx_why off;     /* why the configured service is not running; empty: no error */
     char *image_path;       /* NULL: no image is configured */
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
