@@ -468,7 +468,8 @@ static void check_account(struct doctor *d)
           "it can't read the registry, a host key or sshd_config, or can't enter a folder above them",
           "run 'cmxsafe gateway init' again, and give the folders above it mode 755");
     snprintf(script, sizeof script,
-             "cd '%.4000s/run' && for f in . access access/log; do test ! -e $f || test -w $f || exit 1; done", d->g.dir);
+             "cd '%.4000s/run' && for f in . access access/log; do test ! -e $f || test -w $f || exit 1; done",
+             d->g.dir);
     check(d, account_may(d, script), "the account can write to the run folder and the access log", "it may not", again);
     snprintf(script, sizeof script, "/usr/sbin/sshd -T -f '%.4000s/sshd_config'", d->g.dir);
     check(d, account_may(d, script), "sshd, run as the account, accepts its configuration", "sshd -T complains",

@@ -106,10 +106,11 @@ static cmx_err check_listen(const char *text, char out[GW_HOST_MAX], struct cmx_
         return bad_listen(text, e);
     }
     return cmx_ip_is_multicast(&address) || cmx_ip_is_link_local6(&address)
-               ? cmx_why_fail(e, CMX_EINVAL,
-                              "no gateway can listen on '%.60s', a multicast or link-local address; give another one, or "
-                              "only a port for all addresses",
-                              text)
+               ? cmx_why_fail(
+                     e, CMX_EINVAL,
+                     "no gateway can listen on '%.60s', a multicast or link-local address; give another one, or "
+                     "only a port for all addresses",
+                     text)
                : CMX_OK;
 }
 

@@ -80,8 +80,8 @@ static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode
     return CMX_OK;
 }
 
-/* Gives the access log to the account. It has another owner if the account was created again, or if the folder comes from
- * another machine. A compromised account may have put links to files of others there: those keep their owner. */
+/* Gives the access log to the account. It has another owner if the account was created again, or if the folder comes
+ * from another machine. A compromised account may have put links to files of others there: those keep their owner. */
 static cmx_err give_access_log(const struct gw *g, struct cmx_why *e)
 {
     const struct passwd *pw = g->user ? NULL : getpwnam(g->account);
@@ -91,8 +91,8 @@ static cmx_err give_access_log(const struct gw *g, struct cmx_why *e)
     bool ok = true;
 
     for (unsigned n = 0; pw && dir >= 0 && n < GW_ACCESS_FILES; n++) {
-        int fd = openat(dir, strrchr(gw_access_path(g, n, path), '/') + 1,
-                        O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+        int fd =
+            openat(dir, strrchr(gw_access_path(g, n, path), '/') + 1, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 
         if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
             ok = fchown(fd, pw->pw_uid, pw->pw_gid) == 0 && ok;
@@ -250,8 +250,9 @@ bool gw_install(struct gw *g, struct cmx_why *e)
 
     return (g->user || !make_account(g, e)) && !repair_owners(g, e) && (g->user || !open_way(g, e)) &&
            !gw_file_mkdir(gw_path(g, "run", path), 0755, e) && !give_to_account(g, "run", 0775, e) &&
-           !give_access_log(g, e) && !give_to_account(g, "registry.db", 0640, e) && !make_host_key(g, "hostkey_ed25519", "ed25519", e) &&
-           !make_host_key(g, "hostkey_ecdsa", "ecdsa", e) && !write_sshd_config(g, e) && !write_units(g, e);
+           !give_access_log(g, e) && !give_to_account(g, "registry.db", 0640, e) &&
+           !make_host_key(g, "hostkey_ed25519", "ed25519", e) && !make_host_key(g, "hostkey_ecdsa", "ecdsa", e) &&
+           !write_sshd_config(g, e) && !write_units(g, e);
 }
 
 static void print_json(const struct gw *g, const char *ed25519, const char *ecdsa)

@@ -271,9 +271,9 @@ static void check_accounts(struct guard *d)
         restore(d, false);
 }
 
-/* Call this after a restore. If the loaded table equals the one that was found, a cmxsafe command made the change, or there
- * was none. After a change to the accounts the same registry gives other rules. Otherwise another program changed the
- * table, and the guard reports this. */
+/* Call this after a restore. If the loaded table equals the one that was found, a cmxsafe command made the change, or
+ * there was none. After a change to the accounts the same registry gives other rules. Otherwise another program changed
+ * the table, and the guard reports this. */
 static void report_tables(struct guard *d)
 {
     char what[100];
