@@ -316,6 +316,6 @@ int attest_evidence(const struct attest_options *o)
     j->o = o;
     rc = run(j);
     reference_close(&j->ref);
-    cmx_mem_free_secret(j); /* the memory holds keys */
+    cmx_mem_free_secret(j); /* wipes the keys in it */
     return rc;
 }

@@ -223,7 +223,7 @@ static int stopped(const struct update *u)
 
 /* ---- the connection ---- */
 
-/* Returns the service's URL. Opens the tunnel again first if it has ended. NULL: the tunnel can't be opened; `why`
+/* Returns the service's URL. If the tunnel has ended, opens it again. NULL: the tunnel can't be opened; `why`
  * has the reason. */
 static const char *url_of(struct update *u, struct cmx_why *why)
 {

@@ -241,7 +241,7 @@ static int print(struct job *j)
     if (!err)
         err = cmx_buf_cstr(&b, &s);
     if (!err)
-        err = cmx_manifest_parse(&check, s, strlen(s), &line, &why); /* print only what can be read back */
+        err = cmx_manifest_parse(&check, s, strlen(s), &line, &why); /* print only a manifest that can be parsed */
     if (err)
         return cli_fail("the manifest", why.text, NULL);
     fputs(s, stdout);

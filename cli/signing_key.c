@@ -75,8 +75,8 @@ static UI_METHOD *asker(const struct place *p)
 }
 
 /* Returns the first private key. A file may have other blocks before it: `openssl ecparam -genkey` writes the curve
- * first. Such a block would be an error if a private key were expected. After an error, such as a wrong PIN, tries
- * nothing more, because a token counts wrong PINs. */
+ * first. OSSL_STORE_expect would make such a block an error, so it is set for tokens only. After an error, such as a
+ * wrong PIN, tries nothing more, because a token counts wrong PINs. */
 static EVP_PKEY *from_store(struct place *p, const UI_METHOD *ask, bool token)
 {
     OSSL_STORE_CTX *ctx = OSSL_STORE_open(p->uri, ask, p, NULL, NULL);

@@ -13,7 +13,7 @@
  * or a number, true, false or null as written. In a string, '?' replaces bytes that are not printable ASCII, and all
  * escapes except \", \\ and \/. CMX_ENOENT: there is no such member, or its value is an object or array. CMX_EFORMAT:
  * the text is not JSON. CMX_ENOSPC: out is too small. It then holds the beginning of a string, or "" for a value of
- * another type. After the other errors out is "". */
+ * another type. After any other error, out is "". */
 CMX_MUST_USE cmx_err json_get(const char *text, const char *path, char *out, size_t cap);
 
 /* Like json_get, for a member that may be missing. False: json_get failed; out is as json_get left it. */

@@ -9,8 +9,8 @@
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/identity/attest_key.h"
 
-/* Reads a file of exactly 32 bytes. why: one phrase. The caller wipes key. CMX_ENOENT, CMX_EPERM, CMX_EIO: the file
- * can't be read; CMX_EFORMAT: it has another length. */
+/* Reads a file of exactly 32 bytes. why: a phrase about the file, such as "is not 32 bytes long". The caller wipes key.
+ * CMX_ENOENT, CMX_EPERM, CMX_EIO: the file can't be read; CMX_EFORMAT: it has another length. */
 CMX_MUST_USE cmx_err key_file_read(const char *path, uint8_t key[CMX_HMAC_KEY_LEN], struct cmx_why *why);
 
 /* A cmx_hmac_fn: computes the HMAC-SHA256 that the device's hardware would compute. arg: the 32 bytes of the hardware
