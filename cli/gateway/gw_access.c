@@ -34,11 +34,11 @@ struct names {
     struct gw_party *parties; /* the registered parties, sorted by address */
     size_t n, cap;
     /* The owners of other addresses, such as local users and parties that were registered after this command began. A
-     * search is slow, so there are at most OTHERS_MAX searches in OTHERS_MS. kind "": the address has no owner. */
+     * look-up is slow, so there are at most OTHERS_MAX look-ups in OTHERS_MS. kind "": the address has no owner. */
     struct gw_party others[OTHERS_MAX];
     size_t n_others;
     uint64_t others_ms;
-    bool warned; /* the warning about too many searches was printed */
+    bool warned; /* the warning about too many look-ups was printed */
 };
 
 struct party_filter {
@@ -93,7 +93,7 @@ static int compare_address(const void *key, const void *element)
     return strcmp(key, p->address);
 }
 
-/* Returns the owner of an address that is not in the sorted list; NULL: there were too many searches. */
+/* Returns the owner of an address that is not in the sorted list; NULL: there were too many look-ups. */
 static const struct gw_party *find_other(struct access_job *job, const char *address)
 {
     struct names *names = &job->names;

@@ -26,7 +26,7 @@ struct start_options {
     struct cli_list manifests;
     uint64_t port;
     bool opaque;
-    struct gw_spool spool; /* the image's copy */
+    struct gw_spool spool; /* the gateway's copy of the image */
 };
 
 struct start_job {

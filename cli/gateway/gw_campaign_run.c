@@ -177,7 +177,7 @@ static void reap_children(struct tick *t)
 
 /* ---- a campaign's progress ---- */
 
-/* The updates to store: those that judge_evidence has ended, and those with a time in the future. */
+/* The updates to store: those that judge_evidence has ended, and those whose time is in the future. */
 struct settled {
     struct tick *t;
     const struct gw_campaign *campaign; /* the campaign whose devices are collected */
@@ -335,7 +335,7 @@ static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
     bool open = u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN;
-    bool runs = open && find_child(k->t->w, u->device); /* if `open` is false, a child belongs to another campaign */
+    bool runs = open && find_child(k->t->w, u->device); /* if not open, the child is another campaign's */
     bool strict = done_of(k->campaign) < k->campaign->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {

@@ -28,7 +28,7 @@ struct gw_common {
 
 /* ---- opening and changing the gateway ---- */
 
-/* Opens the gateway in the folder that c names. Returns CLI_OK, or CLI_FAILED after it has printed the error. Close
+/* Opens the gateway in the folder that c names. Returns CLI_OK; on CLI_FAILED the error was printed. Close
  * with gw_folder_close. */
 int gw_command_open(struct gw *g, const struct gw_common *c, bool write);
 

@@ -131,7 +131,7 @@ static void check_copy(struct doctor *d)
         return;
     unreachable = gw_shared_open(&s, url, &e);
     gw_copy_warning(&d->g, warning);
-    if (unreachable && !warning[0]) /* the follower has not noticed it yet */
+    if (unreachable && !warning[0]) /* the follower has not noticed yet that PostgreSQL is unreachable */
         say_reason(d, BAD, "this gateway follows the registry in PostgreSQL", &e);
     else
         check(d, !warning[0], "this gateway follows the registry in PostgreSQL", warning,

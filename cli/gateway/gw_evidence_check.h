@@ -22,9 +22,9 @@ struct gw_check_result {
                                     * GW_CHECK_TRUSTED */
 };
 
-/* Starts a check in a child process. key: the device's attestation line. Returns the child's process id, and sets
- * *pipe_fd to the reading end of its pipe. -1: the check could not be started. The child has none of the parent's open
- * files, such as the registry. */
+/* Starts a check in a child process. key: the device's attestation key, as a line. Returns the child's process id, and
+ * sets *pipe_fd to the reading end of its pipe. -1: the check could not be started. The child has none of the parent's
+ * open files, such as the registry. */
 pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const struct gw_policy *p, const char *key,
                      int *pipe_fd);
 /* Reads the child's result and makes its texts printable. Does not wait. Anything except one complete result is

@@ -150,7 +150,7 @@ static void take_answer(struct asking *asked, gw_fleet_reader reader, struct gw_
     if (asked->fd >= 0)
         finish(asked);
     if (asked->f)
-        fclose(asked->f); /* if this fails, the text is not complete */
+        fclose(asked->f); /* if fclose fails, is_complete finds that the text is cut */
     out->malformed = asked->too_long;
     if (!asked->too_long && is_complete(asked)) {
         f = open_memstream(&out->text, &len);

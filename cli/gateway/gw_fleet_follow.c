@@ -18,7 +18,7 @@
 #define RETRY_MS 2000
 #define LOG_MS 30000 /* time limit for a gateway to send the lines that are already in its log */
 #define LOG_MAX ((GW_ACCESS_FILES + 1) * (size_t)GW_ACCESS_FILE_MAX)
-#define PIECES_MAX 64 /* maximum number of pieces read in one step, so that one gateway does not delay the others */
+#define PIECES_MAX 64 /* maximum number of reads from a gateway in one step, so that it does not delay the others */
 
 void gw_fleet_follow_begin(struct gw_fleet_follow *f, const struct gw_nodes *nodes, int64_t since_ms)
 {

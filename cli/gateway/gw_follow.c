@@ -13,8 +13,8 @@
 #include "gateway/shared/shared.h"
 
 #define CONFIRM_MS 5000           /* interval between queries to PostgreSQL if nothing changes */
-#define CHECK_MS (10 * 60 * 1000) /* interval between comparisons of the tables of rights */
-#define REST_MS 60000             /* wait before the next attempt to apply what access does not depend on */
+#define CHECK_MS (10 * 60 * 1000) /* interval between comparisons of the copy's rights with PostgreSQL's */
+#define REST_MS 60000             /* wait before another attempt to apply changes that do not affect access */
 #define RETRY_MIN_MS 500
 #define RETRY_MAX_MS 8000
 
@@ -27,7 +27,7 @@ struct follower {
     uint64_t retry_ms; /* the wait after a failure; 0: none */
     int wait_ms;       /* longest wait for the next change */
     bool unapplied;    /* the copy has changes that were not applied yet */
-    uint64_t rest_ms;  /* when to try again to apply what failed, but access does not depend on; 0: nothing */
+    uint64_t rest_ms;  /* when to try again to apply failed changes that do not affect access; 0: there are none */
     bool claims;       /* the copy has claims that were not applied yet */
     char left_out[GW_COPY_WARNING_MAX]; /* the last message about rows that were left out */
 };
@@ -155,7 +155,7 @@ static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
     cmx_err err;
 
     gw_folder_close(&f->g);
-    err = gw_folder_open(&f->g, true, e); /* open it again: the copy was confirmed, so the folder is no longer stale */
+    err = gw_folder_open(&f->g, true, e); /* open it again, because the confirmed copy is no longer stale */
     if (!err)
         err = gw_folder_lock(&f->g, e);
     if (!err)

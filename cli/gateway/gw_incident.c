@@ -168,7 +168,7 @@ cmx_err gw_incident_write_away(struct gw *g, char *status, struct cmx_why *e)
             continue;
         gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_NUMBER(&x.device), GW_SQL_ID(x.name)));
         if (gw_list_add(&list, &n, &cap, &x, sizeof x))
-            break; /* the next call handles the others */
+            break; /* out of memory: the next call handles the others */
     }
     err = gw_sql_end(stmt, err);
     gw_connected_free(&connected);

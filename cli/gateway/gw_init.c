@@ -29,7 +29,7 @@ struct init_job {
     bool user, simple, etc_hosts, no_etc_hosts;
 };
 
-/* Sets the key to the given value. given NULL: sets the key to fallback if it has no value yet. */
+/* Sets a key in table meta to the given value. given NULL: sets it to fallback if it has no value yet. */
 static cmx_err settle(struct gw *g, const char *key, const char *given, const char *fallback, struct cmx_why *e)
 {
     char old[GW_HOST_MAX];

@@ -256,7 +256,7 @@ static bool gift_value(const char *gift, const char *key, char *out, size_t cap)
 }
 
 /* Writes a host key. Leaves a file with the same key untouched, because the sshd of a running gateway reads it.
- * set_up: this gateway is set up already; fails if it has another key. */
+ * set_up: this gateway is set up already; fails if its host key differs. */
 static cmx_err keep_key(const struct gw *g, const char *name, const char *key, size_t len, bool set_up,
                         struct cmx_why *e)
 {

@@ -40,7 +40,7 @@ static int print_installed(const struct gw_common *c)
     return gw_read_finish(&x, CMX_OK);
 }
 
-/* Fails if sshd's configuration is from a version of cmxsafe that had no KRLs, because sshd would ignore the list. */
+/* Fails if sshd's configuration is from a version of cmxsafe without KRLs, because sshd would ignore the list. */
 static cmx_err check_sshd_config(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];

@@ -32,8 +32,8 @@ static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_out
 }
 
 /* Turns this gateway's copy of the shared registry into a registry of its own. If offline is false, the copy must be
- * up to date. offline is true if PostgreSQL was lost: the copy may then be older, and the new registry keeps the id of
- * the shared one. The other gateways therefore accept a new database that is created from this copy. */
+ * up to date. offline is true if PostgreSQL was lost: the copy may then be out of date, and the new registry keeps the
+ * id of the shared one. The other gateways therefore accept a new database that is created from this copy. */
 static cmx_err to_sqlite(struct gw *g, bool offline, gw_outcome *o, struct cmx_why *e)
 {
     char old[GW_REGISTRY_URL_MAX];

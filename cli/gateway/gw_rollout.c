@@ -127,7 +127,7 @@ static const char *start(struct run *r, struct one *x)
 }
 
 /* Returns the device's outcome, which follows from the child's exit status and from the JSON that attest printed.
- * Writes a text for the operator to detail. problem says why the child did not run; NULL: it ran. */
+ * Writes a text for the operator into detail. problem says why the child did not run; NULL: it ran. */
 static const char *read_outcome(const struct run *r, const struct one *x, int exit_status, const char *problem,
                                 char detail[OUTPUT_MAX])
 {
@@ -316,7 +316,7 @@ static cmx_err take_identity(struct run *r, struct cmx_why *e)
     return err;
 }
 
-/* Adds the selected devices that are connected to other gateways to r->reach. */
+/* Adds to r->reach the selected devices that are connected to other gateways. */
 static cmx_err find_far(struct run *r, struct cmx_why *e)
 {
     cmx_err err = CMX_OK;

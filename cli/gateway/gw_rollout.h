@@ -40,7 +40,7 @@ struct gw_rollout {
  * arguments after "--", and about describes the command. */
 int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *about, int argc, char **argv);
 
-/* Checks that s selects devices in one way only. CLI_OK, or CLI_USAGE after it has printed the error. command: the
+/* Checks that s selects devices in one way only. CLI_OK; on CLI_USAGE the error was printed. command: the
  * command as the user types it. */
 int gw_selection_check(const struct gw_selection *s, const char *command);
 

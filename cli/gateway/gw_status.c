@@ -24,7 +24,7 @@ int gw_status_ask(const struct gw *g, const char *request, char **answer)
         cmx_why_set(&e, "its answer is malformed; restart it");
         return gw_fail("asking the running gateway failed", &e);
     }
-    cmx_text_clean(*answer); /* a client's name may contain control characters in UTF-8 */
+    cmx_text_clean(*answer); /* a client's name may contain C1 control characters */
     return CLI_OK;
 }
 

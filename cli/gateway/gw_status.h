@@ -19,7 +19,7 @@ struct gw_status_view {
     int (*print)(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json);
 };
 
-extern const struct gw_status_view gw_status_sessions; /* who is connected */
+extern const struct gw_status_view gw_status_sessions; /* shows the connected sessions */
 
 /* Sends the requests and prints the answers. With --json and without other gateways, this gateway's answer is printed
  * unchanged. here: the other gateways are not asked. Returns CLI_*, and prints errors. */

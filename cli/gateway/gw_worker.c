@@ -180,9 +180,9 @@ static void drop_seen(struct worker *w)
 
 /* ---- verdicts ---- */
 
-/* Sets *holds to true if the check's verdict is still valid: its inputs are unchanged, and the device has not logged in
- * since the check began. After a login the device may run other firmware, so that only a verdict other than trusted
- * still holds. If the verdict does not hold, the device is checked again at once. */
+/* Sets *holds to true if the check's verdict is still valid. A verdict is not valid if the check's inputs have changed.
+ * A trusted verdict is not valid either if the device has logged in since the check began, because it may now run other
+ * firmware. If the verdict is not valid, the device is checked again at once. */
 static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, struct cmx_why *e)
 {
     struct gw_basis now;
