@@ -52,7 +52,7 @@ static int load_manifest(struct job *j)
     reference_unmap(text, len);
     if (err) {
         snprintf(copy, sizeof copy, "%.1000s:%u", path, line);
-        return cli_fail(copy, reason.text[0] ? reason.text : "too long", NULL);
+        return cli_fail(copy, reason.text[0] ? reason.text : "the manifest is too long", NULL);
     }
     if (strlen(path) >= sizeof copy)
         return cli_fail(path, "the name is too long", NULL);
@@ -83,7 +83,7 @@ static int read_expectations(struct job *j)
     if (!o->nonce) {
         j->nonce_len = 32;
         if (cmx_crypto_random(j->nonce, j->nonce_len))
-            return cli_fail("drawing a nonce", "no random bytes", NULL);
+            return cli_fail("can't create a nonce", "no random bytes", NULL);
     }
     return CLI_OK;
 }
@@ -130,12 +130,12 @@ static int fetch_token(struct job *j)
     if (!err)
         err = cmx_buf_cstr(&b, &target);
     if (err)
-        return cli_fail("the request", cmx_err_text(err), NULL);
+        return cli_fail("can't build the request", cmx_err_text(err), NULL);
     rc = attest_ask(j->o, target, CMX_EVIDENCE_TYPE, &a);
     if (rc)
         return rc;
     rc = strcmp(a.type, CMX_EVIDENCE_TYPE) == 0 ? keep_token(j, a.body, a.len, j->o->url)
-                                                : cli_fail(j->o->url, "answers no " CMX_EVIDENCE_TYPE, NULL);
+                                                : cli_fail(j->o->url, "the answer is not " CMX_EVIDENCE_TYPE, NULL);
     http_answer_free(&a);
     return rc;
 }
@@ -168,7 +168,7 @@ static int load_key(struct job *j)
     memcpy(key, j->o->key, sizeof key);
     err = verify_key_from_hwkey(&j->key, key_file_hmac, key);
     cmx_secret_wipe(key, sizeof key);
-    return err ? cli_fail("deriving the evidence key", cmx_err_text(err), NULL) : CLI_OK;
+    return err ? cli_fail("can't derive the evidence key", cmx_err_text(err), NULL) : CLI_OK;
 }
 
 static const char *todo_after(cmx_err err)

@@ -62,7 +62,7 @@ static int ask(const struct job *j, const struct cmx_ranges *ranges, uint8_t out
     if (!err)
         err = cmx_buf_cstr(&b, &target);
     if (err)
-        return cli_fail("the request", cmx_err_text(err), NULL);
+        return cli_fail("can't build the request", cmx_err_text(err), NULL);
     rc = attest_ask(j->o, target, "text/plain", &a);
     if (rc)
         return rc;
@@ -85,7 +85,7 @@ static int compare(const struct job *j, const struct cmx_ranges *ranges, bool *s
     int rc;
 
     if (err)
-        return cli_fail("computing the expected value", cmx_err_text(err), NULL);
+        return cli_fail("can't compute the expected value", cmx_err_text(err), NULL);
     rc = ask(j, ranges, have);
     *same = !rc && cmx_secret_equal(want, have, CMX_SHA256_LEN);
     return rc;
@@ -146,7 +146,7 @@ static void print_text(const struct job *j, bool match)
     for (size_t i = 0; i < j->n_differs; i++)
         printf("differs at 0x%06lx (4 KB chunk)\n", (unsigned long)j->differs[i]);
     if (j->more)
-        printf("and more\n");
+        printf("more chunks may differ\n");
     if (!match && j->o->locate && j->n_differs == 0)
         printf("no chunk of the image differs, but the image does not end where the flash ends; give --ranges\n");
 }
@@ -195,7 +195,7 @@ static int set_challenge(struct job *j)
         err = cmx_crypto_random(random, sizeof random);
         cmx_text_hex_encode(j->challenge, random, sizeof random);
     }
-    return err ? cli_fail("drawing a challenge", cmx_err_text(err), NULL) : CLI_OK;
+    return err ? cli_fail("can't create a challenge", cmx_err_text(err), NULL) : CLI_OK;
 }
 
 static int set_ranges(struct job *j)

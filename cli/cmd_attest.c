@@ -31,7 +31,8 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
                    .except = "evidence"),
         CLI_TEXT("challenge", "TEXT", "1 to 512 bytes; without it, 32 random hex digits", &o->challenge),
         CLI_TEXT("ranges", "LIST",
-                 "such as 0x10000-0x200000,0x8000-0x9000; without it, everything from 0x10000, or with --at, the part "
+                 "ranges of flash, such as 0x10000-0x200000,0x8000-0x9000; without it, everything from 0x10000, or "
+                 "with --at, the part "
                  "that the image covers",
                  &o->ranges),
         CLI_FLAG("locate", "after a mismatch, find the 4 KB chunks that differ", &o->locate, .except = "compute"),

@@ -84,7 +84,7 @@ static int identity_public(int argc, char **argv)
     err = make_lines(key, &lines);
     cmx_secret_wipe(key, sizeof key);
     if (err)
-        return cli_fail("deriving the identity", cmx_err_text(err), NULL);
+        return cli_fail("can't derive the identity", cmx_err_text(err), NULL);
     if (json)
         print_json(&lines);
     else

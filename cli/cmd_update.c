@@ -461,7 +461,8 @@ static int wait_for_it(struct update *u)
             return judge(u);
     }
     if (interrupted)
-        return cli_fail("update", "no longer waiting", "the device has the new image; check its version later");
+        return cli_fail("update", "stopped waiting for the device",
+                        "the device has the new image; check its version later");
     if (back)
         return cli_fail("update", "the device did not confirm the new image in time",
                         "it rolls back by itself if the new image does not reach the gateway");

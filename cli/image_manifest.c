@@ -89,7 +89,7 @@ static int read_options(struct job *j, int argc, char **argv, bool *done)
     uint64_t at = 0x10000;
     const struct cli_option options[] = {
         CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "the offset in flash at which IMAGE begins", &at, .hex = true),
-        CLI_TEXT("flash-size", "BYTES", "4MB, 8MB, 0x400000, ...", &flash_size),
+        CLI_TEXT("flash-size", "BYTES", "the size of the flash: 4MB, 8MB, 0x400000, ...", &flash_size),
         CLI_TEXT("end", "OFFSET", "where the described part of flash ends; without it, at the end of flash", &end),
         CLI_TEXT("fill", "FILE", "free flash holds the filler that `cmxsafe image fill` computes from this key",
                  &j->fill_path),
@@ -229,7 +229,7 @@ static int print(struct job *j)
     struct cmx_manifest check;
     struct cmx_buf b;
     const char *s = "";
-    struct cmx_why why = {"does not fit"};
+    struct cmx_why why = {"it is too long"};
     unsigned line;
     cmx_err err;
 

@@ -146,7 +146,7 @@ int image_key(int argc, char **argv)
     err = pem ? signing_key_print_pem(key) : signing_key_public(key, pub);
     signing_key_close(key);
     if (err)
-        return cli_fail("the key", "its public half cannot be read", NULL);
+        return cli_fail("the key", "its public half can't be read", NULL);
     if (!pem) {
         cmx_text_hex_encode(hex, pub, sizeof pub);
         puts(hex);

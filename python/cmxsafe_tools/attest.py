@@ -180,7 +180,7 @@ def fetch_token(args, expected, verifier):
     target = f"/evidence?nonce={expected.nonce.hex()}{'&alg=ES256' if verifier.signed else ''}&ranges="
     answer = ask(args, target + print_ranges(expected.manifest.ranges()), MEDIA_TYPE)
     if answer.type != MEDIA_TYPE:
-        raise Failure(args.url, f"answers no {MEDIA_TYPE}")
+        raise Failure(args.url, f"the answer is not {MEDIA_TYPE}")
     return answer.body
 
 
@@ -278,7 +278,7 @@ def add_commands(commands):
     p.add_argument("--at", type=number_option(), not_with="--evidence", metavar="OFFSET", default=ATTEST_START,
                    help="where in flash the image begins (default: 0x10000)")
     p.add_argument("--challenge", metavar="TEXT", help="1 to 512 bytes; without it, 32 random hex digits")
-    p.add_argument("--ranges", metavar="LIST", help="such as 0x10000-0x200000,0x8000-0x9000; without it, everything from "
+    p.add_argument("--ranges", metavar="LIST", help="ranges of flash, such as 0x10000-0x200000,0x8000-0x9000; without it, everything from "
                                                     "0x10000")
     p.add_argument("--locate", action="store_true", not_with="--compute", help="after a mismatch, find the 4 KB chunks that differ")
     p.add_argument("--compute", action="store_true", help="print the expected value without contacting a device")

@@ -30,7 +30,7 @@ def derive_p256(key, label):
         scalar = int.from_bytes(derive(key, label, counter), "big")
         if 0 < scalar < P256_ORDER:
             return ec.derive_private_key(scalar, ec.SECP256R1())
-    raise Failure("deriving the identity", "internal error")
+    raise Failure("can't derive the identity", "internal error")
 
 
 def point(public_key):

@@ -422,7 +422,8 @@ def add_command(p):
     p.add_argument("image", type=Path, metavar="IMAGE", help="an application image or a dump of flash")
     p.add_argument("--at", type=number_option(), default=0x10000, metavar="OFFSET",
                    help="the offset in flash at which IMAGE begins (default: 0x10000)")
-    p.add_argument("--flash-size", type=parse_size, default=4 << 20, metavar="BYTES", help="4MB, 8MB, 0x400000, ...")
+    p.add_argument("--flash-size", type=parse_size, default=4 << 20, metavar="BYTES",
+                   help="the size of the flash: 4MB, 8MB, 0x400000, ...")
     p.add_argument("--end", type=parse_size, metavar="OFFSET",
                    help="where the described part of flash ends; without it, at the end of flash")
     p.add_argument("--fill", type=Path, metavar="FILE", help="free flash holds the filler of this key (see image fill)")
