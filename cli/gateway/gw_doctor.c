@@ -112,11 +112,11 @@ static void check_registry(struct doctor *d)
     struct statvfs vfs;
     cmx_err err = gw_registry_check(&d->g.registry, &e);
 
-    say_reason(d, err ? BAD : FINE, "registry is whole", &e);
+    say_reason(d, err ? BAD : FINE, "the registry is intact", &e);
     err = gw_device_each(&d->g.registry, NULL, count_device, d, &e);
-    say_reason(d, err ? BAD : FINE, "registry can be read", &e);
+    say_reason(d, err ? BAD : FINE, "the registry can be read", &e);
     check(d, statvfs(d->g.dir, &vfs) == 0 && (long long)(vfs.f_bavail * vfs.f_frsize) > SPACE_MIN,
-          "space for the registry", "less than 50 MB are free", "make room");
+          "the registry has free space", "less than 50 MB are free", "make room");
 }
 
 static void check_copy(struct doctor *d)
@@ -205,11 +205,11 @@ static const struct script_check programs[] = {
 static const struct script_check machine[] = {
     {NOT_SIMPLE, BAD, "IPv6 is on", "test -e /proc/net/if_inet6", "it is turned off in the kernel",
      "boot without ipv6.disable=1"},
-    {EVERYWHERE, BAD, "enough processes for the fleet",
+    {EVERYWHERE, BAD, "the kernel allows enough processes for the fleet",
      "test $N -lt 8000 || test \"$(cat /proc/sys/kernel/pid_max)\" != 32768",
      "kernel.pid_max is 32768, but each device needs two processes", "sysctl kernel.pid_max=4194304"},
     {EVERYWHERE, HINT, "many devices can log in at once", "test \"$(cat /proc/sys/net/core/somaxconn)\" != 128",
-     "net.core.somaxconn is 128: if more devices connect at once, the others must try again",
+     "net.core.somaxconn is 128: if more devices connect at once, the rest must try again",
      "sysctl net.core.somaxconn=4096"},
     {EVERYWHERE, HINT, "SELinux", "! grep -q 1 /sys/fs/selinux/enforce", "it is enforcing",
      "allow the port with 'semanage port -a -t ssh_port_t -p tcp PORT', and give the folder of sshd's helper the label "
@@ -262,12 +262,12 @@ static void check_key(struct doctor *d, const char *name)
     struct stat st;
 
     snprintf(public, sizeof public, "%.4000s.pub", gw_path(&d->g, name, path));
-    snprintf(what, sizeof what, "%s is there and private", name);
+    snprintf(what, sizeof what, "%s is valid and private", name);
     if (stat(path, &st) != 0)
         say(d, BAD, what, strerror(errno),
             "restore it from a backup (devices pin it), or run 'init' to create a new one");
     else if (st.st_mode & 027)
-        say(d, BAD, what, "others can read it", "chmod 640 it");
+        say(d, BAD, what, "others can read it", "run 'chmod 640' on it");
     else if (gw_install_public(path, &own, NULL))
         say(d, BAD, what, "ssh-keygen can't read it",
             "restore it from a backup (devices pin it), or remove it and run 'init' to create a new one");
@@ -353,7 +353,7 @@ static void check_limits(struct doctor *d)
 
     getrlimit(RLIMIT_NOFILE, &lim);
     snprintf(todo, sizeof todo, "raise it to %zu or more (LimitNOFILE=, limits.conf)", needed);
-    check(d, lim.rlim_max >= needed, "enough open files for the fleet", "the limit is too low", todo);
+    check(d, lim.rlim_max >= needed, "a process can open enough files for the fleet", "the limit is too low", todo);
 }
 
 /* True if the machine runs systemd, and this gateway has units. */
@@ -370,7 +370,7 @@ static void check_answer(struct doctor *d, const char *answer)
     char trouble[8];
 
     say(d, json_text(answer, "trouble", trouble, sizeof trouble) && !trouble[0] ? FINE : HINT,
-        "logins find the registry", "some logins have failed to read it since the gateway started",
+        "logins can read the registry", "some logins have failed to read it since the gateway started",
         "see 'cmxsafe gateway status'; a restart of the gateway clears this hint");
     if (d->g.simple)
         return;
@@ -470,7 +470,7 @@ static void check_account(struct doctor *d)
     snprintf(script, sizeof script,
              "cd '%.4000s/run' && for f in . access access/log; do test ! -e $f || test -w $f || exit 1; done",
              d->g.dir);
-    check(d, account_may(d, script), "the account can write to the run folder and the access log", "it may not", again);
+    check(d, account_may(d, script), "the account can write to the run folder and the access log", "it can't", again);
     snprintf(script, sizeof script, "/usr/sbin/sshd -T -f '%.4000s/sshd_config'", d->g.dir);
     check(d, account_may(d, script), "sshd, run as the account, accepts its configuration", "sshd -T complains",
           "run 'cmxsafe gateway init' again; do not edit sshd_config");
@@ -506,7 +506,7 @@ static const struct script_check network[] = {
     {HOST, BAD, "each end of the link can find the other",
      "for n in '' '-n cmxsafe'; do ip $n -6 -o address show scope link -tentative | grep -q cmxsafe || exit 1; done",
      "one of them has no usable link-local address", NET_UP},
-    {HOST, BAD, "local users cannot use the fleet's addresses", "ip -6 rule show pref 1129 | grep -q prohibit",
+    {HOST, BAD, "local users are kept from using the fleet's addresses", "ip -6 rule show pref 1129 | grep -q prohibit",
      "the routing rule is missing", NET_UP},
     {FLEET, BAD, "the fleet's rules are loaded",
      "for c in output prerouting judge; do nft list chain inet cmxsafe $c | grep -q 'grants\\|judge' || exit 1; done",

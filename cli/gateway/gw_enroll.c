@@ -197,10 +197,11 @@ int gw_cmd_enroll(int argc, char **argv)
         CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &job.fields.ports, .or_empty = true),
         GW_DIRECT_OPTION(job.fields),
         CLI_TEXT("address", "ADDRESS", "its address within the fleet, instead of the derived one", &job.fields.address),
-        CLI_TEXT("mac", "MAC", "as in published CMX-GWs: the address ends in the device's MAC", &job.fields.mac),
+        CLI_TEXT("mac", "MAC", "the device's MAC, in which its address ends, as in published CMX-GWs", &job.fields.mac),
         CLI_TEXT("group", "NAME", "the device's group, for grants, policies and rollouts", &job.fields.group,
                  .or_empty = true),
-        CLI_TEXT("form", "FORM", "print one form only: agent, settings or kconfig", &job.form, .except = "json"),
+        CLI_TEXT("form", "FORM", "print the configuration in one form only: agent, settings or kconfig", &job.form,
+                 .except = "json"),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway enroll", "NAME", about, 1, 1, options);
     int status;

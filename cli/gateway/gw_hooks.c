@@ -68,7 +68,7 @@ static const char *hook_fault(int dir, const char *name)
     struct stat st;
 
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
-        return "it is not a regular file; copy the program there";
+        return "it is not a regular file; copy the program into hooks.d";
     if (st.st_uid != geteuid())
         return "it belongs to another user; chown it";
     if (st.st_mode & 0022)

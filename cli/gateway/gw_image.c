@@ -101,7 +101,7 @@ static int image_key(int argc, char **argv)
     struct cli_line line =
         CLI_LINE("cmxsafe gateway image key", "[FILE [FILE]]",
                  "Sets the public key that the fleet's devices check updates with: PEM, or hex; - "
-                 "reads standard input. Two files name the current key and its successor. 'image add' "
+                 "reads standard input. Give two files for the current key and its successor. 'image add' "
                  "then accepts only images that one of them signed. Without a file, it prints the "
                  "ids of the keys.",
                  0, CMX_OTA_KEYS_MAX, options);

@@ -71,7 +71,7 @@ static cmx_err check_name_free(struct gw *g, const struct gw_node *n, struct cmx
         return err == CMX_ENOENT ? CMX_OK : err;
     return cmx_why_fail(e, CMX_EEXIST,
                         "the fleet has a gateway '%s' already; give another --name, or if that gateway is lost, run "
-                        "'cmxsafe gateway leave %s' at another one first",
+                        "'cmxsafe gateway leave %s' on another gateway first",
                         n->name, n->name);
 }
 
@@ -408,7 +408,7 @@ int gw_cmd_join(int argc, char **argv)
         CLI_TEXT("from", "[USER@]HOST", "a gateway of the fleet; ssh connects to it", &job.from),
         CLI_TEXT("name", "NAME", "the name of this gateway (default: the machine's name)", &job.name),
         CLI_TEXT("address", "ADDRESS",
-                 "where the other gateways reach this one's links (default: this machine's address in the SSH "
+                 "this gateway's address for the other gateways' links (default: this machine's address in the SSH "
                  "connection)",
                  &job.address),
         CLI_TEXT("interface", "NAME", "plain links over this interface, instead of WireGuard", &job.interface),

@@ -10,7 +10,7 @@
 
 static const char about[] =
     "Installs FILE (-: standard input), a key revocation list made by 'ssh-keygen -k', and replaces the former one. It "
-    "may revoke keys, whole CAs, and certificates by serial number or key ID. Live sessions with a revoked key or "
+    "can revoke keys, whole CAs, and certificates by serial number or key ID. Live sessions with a revoked key or "
     "certificate end at once, on every gateway of the fleet. Without FILE, prints which list is installed.";
 
 static int print_installed(const struct gw_common *c)

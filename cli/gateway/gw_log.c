@@ -59,7 +59,7 @@ int gw_cmd_log(int argc, char **argv)
     uint64_t last = 100;
     const struct cli_option options[] = {
         GW_DIR_OPTION(x.common),
-        CLI_NUMBER("last", "N", 0, INT64_MAX, "the last N; 0: all", &last),
+        CLI_NUMBER("last", "N", 0, INT64_MAX, "the last N entries; 0: all", &last),
         GW_JSON_OPTION(x.common),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway log", "[NAME]", about, 0, 1, options);

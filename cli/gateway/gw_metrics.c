@@ -11,7 +11,7 @@
 
 static const char about[] =
     "Prints metrics in Prometheus' text form (version 0.0.4), writes them atomically to a file (for node_exporter's\n"
-    "textfile collector), or serves them over HTTP on a UNIX socket until it is stopped. A gateway that is not "
+    "textfile collector), or serves them over HTTP on a UNIX socket until SIGTERM or Ctrl-C. A gateway that is not "
     "running\n"
     "has a metric too (cmxsafe_gateway_up 0).";
 
@@ -104,8 +104,8 @@ int gw_cmd_metrics(int argc, char **argv)
     const char *listen = NULL;
     const struct cli_option options[] = {
         GW_DIR_OPTION(c),
-        CLI_TEXT("file", "PATH", "write them to PATH atomically", &file),
-        CLI_TEXT("listen", "PATH", "create a UNIX socket at PATH and serve them there as /metrics", &listen),
+        CLI_TEXT("file", "PATH", "write the metrics to PATH atomically", &file),
+        CLI_TEXT("listen", "PATH", "create a UNIX socket at PATH and serve the metrics there as /metrics", &listen),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway metrics", "", about, 0, 0, options);
     int status;

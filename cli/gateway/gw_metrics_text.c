@@ -62,7 +62,7 @@ static const struct {
     {"gateway_refused_penalty_total", "counter", "counters.refused_penalty",
      "Connections refused because earlier logins from their source failed."},
     {"gateway_refused_pressed_total", "counter", "counters.refused_pressed",
-     "Slow logins ended because others waited."},
+     "Slow logins ended because other connections waited."},
     {"gateway_revoked_total", "counter", "counters.revoked", "Sessions ended because their key lost its rights."},
     {"gateway_takeovers_total", "counter", "counters.takeovers", "Dead sessions ended because their device came back."},
     {"gateway_takeovers_refused_total", "counter", "counters.takeovers_refused",

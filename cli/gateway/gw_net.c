@@ -49,7 +49,7 @@ int gw_cmd_net(int argc, char **argv)
     if (strcmp(verb, "heal") == 0)
         status = CLI_OK;
     else if (g.simple || g.user)
-        status = cli_fail("net", "only a system gateway has a network namespace", NULL);
+        status = cli_fail("net failed", "only a system gateway has a network namespace", NULL);
     else if (strcmp(verb, "up") == 0)
         status = up(&g, &e);
     else if (strcmp(verb, "watch") == 0) {

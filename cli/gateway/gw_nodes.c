@@ -72,7 +72,8 @@ static void print_text(const struct gw_nodes *nodes, const char *bird, const str
     char when[GW_TIME_TEXT_MAX];
 
     if (!nodes->own) {
-        printf("this gateway is the only one; to add another, run 'cmxsafe gateway join --from THIS-MACHINE' there\n");
+        printf("this gateway is the only one; to add one, run 'cmxsafe gateway join --from THIS-MACHINE' on another "
+               "machine\n");
         return;
     }
     printf("%-16s %-9s %8s  %-21s %-10s %s\n", "NAME", "STATE", "SESSIONS", "SEEN", "VERSION", "ADDRESS");
@@ -87,7 +88,7 @@ static void print_text(const struct gw_nodes *nodes, const char *bird, const str
 
 int gw_cmd_nodes(int argc, char **argv)
 {
-    struct gw_read x = {.what = "nodes"};
+    struct gw_read x = {.what = "listing the gateways failed"};
     const struct cli_option options[] = {GW_DIR_OPTION(x.common), GW_JSON_OPTION(x.common)};
     struct cli_line line =
         CLI_LINE("cmxsafe gateway nodes", "",

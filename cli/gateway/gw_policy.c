@@ -13,8 +13,9 @@ static const char about_set[] =
     "is\nquarantined until it has done so: no grant reaches it, except a break-glass grant. The command replaces the "
     "target's former policy.\n"
     "The gateway keeps copies of the manifests and of the files that they name.";
-static const char about_exempt[] = "Exempts from its policies a device that can't attest. 'list', 'show' and 'status' "
-                                   "show the exemption. --remove ends\nit.";
+static const char about_exempt[] =
+    "Exempts a device from its policies because it can't attest. 'list', 'show' and 'status' show the exemption.\n"
+    "--remove ends it.";
 
 static cmx_err read_manifests(struct gw *g, bool dry_run, struct gw_policy *p, const struct cli_list *paths,
                               struct cmx_why *e)
@@ -79,7 +80,8 @@ static int policy_set(int argc, char **argv)
         CLI_LIST("manifest", "FILE", "reference values of accepted firmware; repeat the option for several manifests",
                  &manifests, .required = true),
         CLI_TEXT("max-age", "LENGTH", "how long evidence is valid: 10m, 1h, 1d", &age),
-        CLI_TEXT("enforce", "yes|no", "no: report only", &enforce, .required = true, .choices = yes_no),
+        CLI_TEXT("enforce", "yes|no", "yes: quarantine a device until it has attested; no: only report", &enforce,
+                 .required = true, .choices = yes_no),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway policy set", "DEVICE|@GROUP", about_set, 1, 1, options);
     struct gw_policy *p;
@@ -90,7 +92,7 @@ static int policy_set(int argc, char **argv)
         return x.status;
     p = cmx_mem_alloc(sizeof *p);
     if (!p)
-        return cli_fail("policy set", "out of memory", NULL);
+        return cli_fail("the policy was not set", "out of memory", NULL);
     if (!gw_change_begin(&x)) {
         p->enforce = strcmp(enforce, "yes") == 0;
         failed = gw_term_parse_length(age, &p->max_age_s, &x.e);

@@ -13,7 +13,7 @@ int gw_cmd_serve(int argc, char **argv)
     bool inside = false;
     const struct cli_option options[] = {
         GW_DIR_OPTION(c),
-        CLI_FLAG("inside", "internal: --user mode sets it when it starts this command in its namespaces", &inside),
+        CLI_FLAG("inside", "internal: set when --user mode runs this command in the namespaces", &inside),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway serve", "", about, 0, 0, options);
     struct gw_expiry expiry = {0};

@@ -24,14 +24,15 @@ static cmx_err spool_copy(FILE *out, int in, const struct gw_spool_source *from,
         if (total > most)
             return cmx_why_fail(e, CMX_ENOSPC, "it has more than %llu bytes", (unsigned long long)most);
         if (fwrite(buf, 1, (size_t)n, out) != (size_t)n)
-            return cmx_why_fail(e, CMX_EIO, "writing to the gateway's folder: %s", strerror(errno));
+            return cmx_why_fail(e, CMX_EIO, "can't write to the gateway's folder (%s)", strerror(errno));
         if (from->progress)
             from->progress(total, from->exactly);
     }
     if (from->exactly && total != from->exactly)
         return cmx_why_fail(e, CMX_ETRUNC, "%llu of %llu bytes arrived; send it again", (unsigned long long)total,
                             (unsigned long long)from->exactly);
-    return fflush(out) == 0 ? CMX_OK : cmx_why_fail(e, CMX_EIO, "writing to the gateway's folder: %s", strerror(errno));
+    return fflush(out) == 0 ? CMX_OK
+                            : cmx_why_fail(e, CMX_EIO, "can't write to the gateway's folder (%s)", strerror(errno));
 }
 
 static cmx_err spool_create(struct gw_spool *s, const struct gw *g, struct cmx_why *e)

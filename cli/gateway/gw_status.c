@@ -265,7 +265,7 @@ int gw_cmd_watch(int argc, char **argv)
     uint64_t times = 0;
     const struct cli_option options[] = {
         GW_DIR_OPTION(c),
-        CLI_NUMBER("every", "SECONDS", 1, 3600, "how often", &every),
+        CLI_NUMBER("every", "SECONDS", 1, 3600, "the interval", &every),
         CLI_NUMBER("times", "N", 0, 1000000, "stop after N times; 0: never", &times),
     };
     struct cli_line line =

@@ -59,7 +59,7 @@ fault() {
 fault "the host's rules are loaded" "net up" nft delete table inet cmxsafe_host
 fault "the link into the namespace is up" "net up" ip link set cmxsafe0 down
 fault "the host has the fleet's route" "net up" ip -6 route del "$FLEET"
-fault "local users cannot use the fleet's addresses" "net up" ip -6 rule del pref 1129
+fault "local users are kept from using the fleet's addresses" "net up" ip -6 rule del pref 1129
 fault "the fleet's rules are loaded" "net up" inside_ns nft flush ruleset
 fault "the namespace has the fleet's routes" "net up" inside_ns ip -6 route del "$FLEET" dev nowhere
 fault "the namespace has the fleet's routing rules" "net up" inside_ns ip -6 rule del pref 1129
@@ -75,9 +75,9 @@ fault "$owners$GW/hosts" "init" chown 1234 "$GW/hosts"
 fault "$owners$GW/fleet.nft" "init" chmod 666 "$GW/fleet.nft"
 fault "/etc/hosts has the devices' names" "init" sed -i '/cam-17/d' /etc/hosts
 cp -p "$GW/hostkey_ecdsa" "$TMP/hostkey_ecdsa"
-fault "hostkey_ecdsa is there and private: its .pub file is missing" "init" rm "$GW/hostkey_ecdsa.pub"
-fault "hostkey_ecdsa is there and private: its .pub file is missing" "init" cp "$GW/hostkey_ed25519.pub" "$GW/hostkey_ecdsa.pub"
-fault "hostkey_ecdsa is there and private: ssh-keygen can't read it" "restore" truncate -s 100 "$GW/hostkey_ecdsa"
+fault "hostkey_ecdsa is valid and private: its .pub file is missing" "init" rm "$GW/hostkey_ecdsa.pub"
+fault "hostkey_ecdsa is valid and private: its .pub file is missing" "init" cp "$GW/hostkey_ed25519.pub" "$GW/hostkey_ecdsa.pub"
+fault "hostkey_ecdsa is valid and private: ssh-keygen can't read it" "restore" truncate -s 100 "$GW/hostkey_ecdsa"
 fault "sshd, run as the account, accepts its configuration" "init" sh -c "echo Nonsense yes >>'$GW/sshd_config'"
 fault "identity programs.*: control groups (v2) are not mounted" "run 'mount -t cgroup2" umount /sys/fs/cgroup
 fault "identity programs.*: an identity program can't be attached" "run 'bpftool cgroup tree'" python3 "$TMP/exclusive.py" attach "$CGROUP"

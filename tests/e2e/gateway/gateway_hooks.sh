@@ -69,7 +69,7 @@ wait_for 20 logged 'hooks.d/15-crlf: can.t be executed (No such file or director
 doctor_says() { gw doctor | grep -q "^hint  every file in hooks.d is run for events: $1"; }
 doctor_says "hooks.d/30-foreign: it is writable by others; run 'chmod go-w' on it" || fail "doctor: $(gw doctor)"
 chmod 644 "$GW/hooks.d/30-foreign"; doctor_says "hooks.d/30-foreign: it is not executable; run 'chmod u+x' on it, or remove it" || fail "doctor: $(gw doctor)"
-rm "$GW/hooks.d/30-foreign"; ln -s 10-log "$GW/hooks.d/30-link"; doctor_says "hooks.d/30-link: it is not a regular file; copy the program there" || fail "doctor: $(gw doctor)"
+rm "$GW/hooks.d/30-foreign"; ln -s 10-log "$GW/hooks.d/30-link"; doctor_says "hooks.d/30-link: it is not a regular file; copy the program into hooks.d" || fail "doctor: $(gw doctor)"
 rm "$GW/hooks.d/30-link"; gw doctor | grep -q '^ok    every file in hooks.d is run' || fail "doctor: $(gw doctor)"
 ok "programs that fail, and files that are not run, are reported"
 

@@ -44,7 +44,7 @@ exec 7>&-
 wait "$HOLDER"
 may_log_in || fail "no login after the repairs"
 gw status | grep -q "trouble: .* because the registry could not be read" || fail "status does not report the failed logins"
-gw doctor >"$TMP/doctor.out"; grep -q "^hint .*logins find the registry" "$TMP/doctor.out" || fail "doctor does not report the failed logins"
+gw doctor >"$TMP/doctor.out"; grep -q "^hint .*logins can read the registry" "$TMP/doctor.out" || fail "doctor does not report the failed logins"
 
 # While the gateway can't read the registry, it does not end the sessions of a revoked device, and `revoke` fails and
 # reports this. The gateway ends them as soon as it can read the registry again.
