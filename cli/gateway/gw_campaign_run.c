@@ -33,7 +33,7 @@ struct tick {
     struct gw_campaigns *w;
     struct gw *g;
     struct cmx_why *e;
-    struct gw_campaign *due; /* the campaigns that are due */
+    struct gw_campaign *due; /* campaigns with updates to start or to complete */
     size_t n_due, cap_due;
     bool asked;
     char *answer;
@@ -73,7 +73,7 @@ static bool start_child(struct gw *g, struct gw_campaign_child *x)
 
     gw_child_url(x->update.address, (uint64_t)x->campaign.port, url, sizeof url);
     gw_store_path(g, x->campaign.image, image);
-    /* A stopped campaign sends nothing: another campaign may update the device meanwhile. */
+    /* A stopped campaign sends no image: another campaign may update the device meanwhile. */
     x->looks = x->update.state == GW_UPDATE_WAITING || x->campaign.state == GW_CAMPAIGN_STOPPED;
     argv[n++] = (char *)(uintptr_t)(x->looks ? "--look" : "--since");
     if (!x->looks)

@@ -25,7 +25,7 @@
 struct gw_campaigns {
     struct gw_campaign_child *children; /* the running children */
     size_t n_children;
-    uint64_t looked_ms;              /* when devices were last chosen */
+    uint64_t looked_ms;              /* when devices were last chosen for an update */
     void (*demand)(void *, int64_t); /* makes the device with this id attest soon */
     void *arg;                       /* argument of demand */
 };

@@ -25,10 +25,10 @@ struct gw_hooks {
 
 /* Adds an event. what: "up", "down", or an entry's kind in the audit trail ("quarantine", "expire", ...). */
 void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const char *detail, int64_t at);
-/* Adds the new entries of the audit trail. g must be open. */
+/* Adds an event for each new entry of the audit trail. g must be open. */
 CMX_MUST_USE cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e);
 /* Reaps programs that ended, logs those that failed, and starts others. */
 void gw_hooks_run(struct gw_hooks *h, const struct gw *g);
-/* CMX_EINVAL: the folder has a file that is not run. e names the file, the reason, and after "; " what to do. Files
- * whose names begin with '.' are never run. */
+/* Checks the folder hooks.d. CMX_EINVAL: it has a file that is not run. e names the file, the reason, and after "; "
+ * what to do. Files whose names begin with '.' are never run. */
 CMX_MUST_USE cmx_err gw_hooks_check(const struct gw *g, struct cmx_why *e);

@@ -401,7 +401,7 @@ static bool read_registry(struct fleet *l, struct grant_ends *grants, struct cmx
     return !failed;
 }
 
-/* Writes metrics of a registry that several gateways share. */
+/* Writes the metrics about the copy of a registry that several gateways share. */
 static void put_copy(FILE *f, const struct gw_copy_state *s)
 {
     put_gauge(f, "gateway_registry_followed", "Whether PostgreSQL confirms the copy of the registry.",
