@@ -57,7 +57,8 @@ static void read_connected(struct tick *t)
     if (t->asked)
         return;
     t->asked = true;
-    (void)!gw_control(t->g, "status", &t->answer, NULL); /* without an answer, no device counts as connected */
+    (void)!gw_control(t->g, "status", &t->answer,
+                      NULL); /* without the gateway's answer, no device counts as connected */
     gw_connected_parse(&t->connected, t->answer);
 }
 

@@ -13,7 +13,7 @@ static cmx_err read_key(const char *path, uint8_t key[CMX_HMAC_KEY_LEN], struct 
 
     if (!err)
         return CMX_OK;
-    return cmx_why_fail(e, err, "the hardware key %s can't be used (%s); give the file that was burnt into the eFuse",
+    return cmx_why_fail(e, err, "the hardware key %s can't be used (%s); give the file that was burned into the eFuse",
                         path, why.text);
 }
 
@@ -27,7 +27,7 @@ cmx_err gw_hwkey_login(struct gw_key *k, const char *path, struct cmx_why *e)
 
     cmx_buf_init(&b, text, sizeof text);
     if (!err && (cmx_identity_ssh_public(key_file_hmac, key, &b, NULL) || cmx_buf_cstr(&b, &line)))
-        err = cmx_why_fail(e, CMX_EINTERNAL, "the key can't be derived");
+        err = cmx_why_fail(e, CMX_EINTERNAL, "the SSH key can't be derived");
     cmx_secret_wipe(key, sizeof key);
     return err ? err : gw_key_parse(k, line, e);
 }

@@ -2,7 +2,8 @@
 
 static const char about[] =
     "Updates devices through the gateway: the first ones one by one, then the others. When too many "
-    "updates fail, it starts no more. The arguments after -- go to 'cmxsafe update', with {name} and {address} "
+    "updates fail, the command starts no more. The arguments after -- go to 'cmxsafe update', with {name} and "
+    "{address} "
     "replaced:\n  cmxsafe gateway update --group cameras --first 3 --stop-at 5 -- firmware.bin\n"
     "'cmxsafe gateway campaign' updates devices in the background, so no terminal has to stay open.";
 
