@@ -11,7 +11,7 @@
 #include "gateway/server/gw_apply.h"
 
 #define LOOK_MS 10000
-#define LOOK_SHARE 100 /* the pause is at least this many times the duration of a look */
+#define LOOK_SHARE 100 /* a pause lasts at least this many times as long as the look-up */
 
 static cmx_err read_consumers(struct gw *g, struct gw_consumer **list, size_t *n, struct cmx_why *e)
 {
@@ -82,7 +82,7 @@ cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e)
             err = gw_apply_access(g, e);
     }
     gw_folder_close(g);
-    if (err) { /* the next look compares with the former answers */
+    if (err) { /* the next look-up compares with the former answers */
         free(answers);
         return err;
     }

@@ -1,13 +1,13 @@
-/* gw_accounts.h - for the worker: keeps the rules in step with users and groups that name services such as LDAP manage
- * (nsswitch.conf). No file changes with such accounts, so the guard, which watches /etc/passwd and /etc/group, does not
- * notice. When the rules were loaded, for example while the machine booted, the name service may have been down. */
+/* gw_accounts.h - for the worker: keeps the rules in step with users and groups that come from name services such as
+ * LDAP (nsswitch.conf). The guard watches only /etc/passwd and /etc/group, which do not change with such accounts. When
+ * the rules were loaded, for example while the machine booted, the name service may have been down. */
 #pragma once
 
 #include "cli/gateway/gw_command.h"
 
 struct gw_accounts {
     char *answers;    /* last answers of the name services; owned; NULL: none yet */
-    uint64_t next_ms; /* when to look next */
+    uint64_t next_ms; /* time of the next look-up */
 };
 
 /* Looks up all users and groups that have had grants, every 10 s or, if this takes long, less often. Loads the rules

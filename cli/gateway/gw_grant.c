@@ -178,7 +178,7 @@ static cmx_err match_other(void *arg, const struct gw_grant_record *p)
 }
 
 /* Finds a grant of the same consumer to the device's group or, if the removed grant was to a group, to one of its
- * devices: the consumer still reaches these ports. */
+ * devices: with such a grant the consumer still reaches the same service. */
 static cmx_err find_other(struct other_job *job)
 {
     struct gw_device d = {0};

@@ -123,7 +123,7 @@ static int64_t away_after(struct gw *g)
     return cmx_text_u64(text, 0, GW_TERM_MAX_S, &s) == CMX_OK ? (int64_t)s : 0;
 }
 
-/* Arguments: the present time and the limit. A time far in the future is from a wrong clock that was set back. */
+/* Arguments: the current time and the limit. A time far in the future is from a wrong clock that was set back. */
 #define AWAY                                                                                                           \
     " FROM device d JOIN seen s ON s.device = d.id WHERE d.revoked IS NULL AND s.told = 0 AND s.source <> '' AND"      \
     " abs(s.at - ?) >= ? ORDER BY d.name"

@@ -38,7 +38,7 @@ static cmx_err count_entry(void *arg, int64_t at, const char *what, const char *
     return CMX_OK;
 }
 
-/* Fails if nothing has the name or had it: it is then probably a typing error. */
+/* Fails if nothing has or had the name, which is then probably a typing error. */
 static cmx_err check_name(struct gw_read *x, const char *name)
 {
     struct gw_party p;

@@ -30,7 +30,7 @@
 #define VERDICTS_MS 250 /* verdicts within this time are stored together */
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
-#define SILENT_RETRY_MS (4 * RETRY_MIN_MS) /* a connected device is silent after the checks that lead to this delay */
+#define SILENT_RETRY_MS (4 * RETRY_MIN_MS) /* from this delay on, a connected device counts as silent */
 #define LOOK_MS 10000 /* interval between looks for devices that are away, or that give no evidence */
 #define ATTEST_KEY_MAX 512
 #define QUEUES_TEXT_MAX 80
@@ -211,7 +211,7 @@ static cmx_err report_standing(struct worker *w, const struct known *k, const st
     return gw_event(&w->g.registry, now->quarantined ? "quarantine" : what, k->standing.name, k->result.reason, e);
 }
 
-/* Stores why a device that is connected gives no evidence. This is no evidence: a campaign still waits for some. */
+/* Stores why a device that is connected gives no evidence. The reason is not evidence, so a campaign still waits. */
 static cmx_err write_silence(struct worker *w, struct known *k, struct cmx_why *e)
 {
     struct gw_registry *r = &w->g.registry;
