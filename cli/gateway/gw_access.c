@@ -423,8 +423,8 @@ int gw_cmd_access(int argc, char **argv)
     const char *since = NULL;
     const struct cli_option options[] = {
         GW_DIR_OPTION(c),
-        CLI_TEXT("device", "NAME", "only connections to this device; also an address", &job.device.name),
-        CLI_TEXT("consumer", "NAME", "only connections from this device, platform or user; also an address",
+        CLI_TEXT("device", "NAME", "only connections to the device with this name or address", &job.device.name),
+        CLI_TEXT("consumer", "NAME", "only connections from the device, platform or user with this name or address",
                  &job.consumer.name),
         CLI_TEXT("since", "TIME", "only records since this time", &since),
         CLI_FLAG("here", "only the records of this gateway", &job.here),

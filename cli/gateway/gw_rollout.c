@@ -386,7 +386,7 @@ int gw_rollout_command(struct gw_rollout *job, const char *rest, const char *abo
         return cli_usage("cmxsafe gateway update", "no image: give it after --, as in '--all -- firmware.bin'");
     for (char **a = line.rest; a && *a; a++)
         if (strcmp(*a, "--dry-run") == 0)
-            return cli_usage(command, "--dry-run must stand before --");
+            return cli_usage(command, "give --dry-run before --");
     job->arguments = line.rest;
     job->selection.names = line.operand;
     job->selection.n_names = line.n_operands;

@@ -287,7 +287,7 @@ for ((i = 0; i < ${#good[@]}; i += 2)); do
     # shellcheck disable=SC2086
     small ${good[i]} --dry-run s-1 S-1 s-2 s-1 -- ${good[i + 1]} >out && equal "$(sort out)" "would ${good[i]} s-1"$'\n'"would ${good[i]} s-2" || fail "a dry run of ${good[i]}, with a device that is named twice: $(cat out)"
     small ${good[i]} --dry-run --json s-1 -- ${good[i + 1]} >out && equal "$(cat out)" '{"name":"s-1","dry_run":true}' || fail "a dry run of ${good[i]} with --json: $(cat out)"
-    usage "--dry-run must stand before --" gateway ${good[i]} --all -- --dry-run image
+    usage "give --dry-run before --" gateway ${good[i]} --all -- --dry-run image
     "$BIN/cmxsafe" ${good[i]} --dry-run --json ${good[i + 1]//\{name\}/s-1} >out && json_is '.dry_run or .outcome == "not-sent"' <out || fail "${good[i]} --dry-run: $(cat out)"
 done
 small log --json | json_is 'all(.[]; .what == "enroll")' && small show s-1 --json | json_is '.attestation.at == 0' || fail "a dry run is recorded: $(small log)"
