@@ -176,9 +176,10 @@ static cmx_err find_consumer(struct gw_registry *r, const struct gw_certificate 
     if (c->principals_len == 0)
         return cmx_why_fail(e, CMX_EAUTH, "the certificate '%s' names no principal; sign it with ssh-keygen -n NAME",
                             c->id);
-    return cmx_why_fail(e, CMX_EAUTH,
-                        "no principal of the certificate '%s' has a grant; see 'cmxsafe gateway grant %.63s@%s'", c->id,
-                        first, a->name);
+    return cmx_why_fail(
+        e, CMX_EAUTH,
+        "no principal of the certificate '%s' has a grant; give one with 'cmxsafe gateway grant %.63s@%s DEVICE'",
+        c->id, first, a->name);
 }
 
 cmx_err gw_authority_accept(struct gw_registry *r, const struct gw_certificate *c, int64_t now, struct gw_authority *a,

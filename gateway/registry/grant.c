@@ -170,7 +170,7 @@ static cmx_err check_port(const struct gw_device *d, uint16_t port, struct cmx_w
         return cmx_why_fail(e, CMX_ENOENT, "%s has no ports; add them with 'cmxsafe gateway enroll --ports'", d->name);
     if (port == 0 || gw_device_has_port(d, port))
         return CMX_OK;
-    return cmx_why_fail(e, CMX_ENOENT, "%s has no port %u; see 'cmxsafe gateway show'", d->name, port);
+    return cmx_why_fail(e, CMX_ENOENT, "%s has no port %u; see 'cmxsafe gateway show %s'", d->name, port, d->name);
 }
 
 /* Checks "P@CA": P is not empty, the whole name is short enough, and the CA is registered. */
