@@ -24,7 +24,8 @@ cmx_err gw_fleet_random(struct gw_fleet *f, struct cmx_why *e)
     memset(f, 0, sizeof *f);
     f->bits = 48;
     f->prefix[0] = 0xfd;
-    return cmx_crypto_random(f->prefix + 1, 5) ? cmx_why_fail(e, CMX_EIO, "no random bytes") : CMX_OK;
+    return cmx_crypto_random(f->prefix + 1, 5) ? cmx_why_fail(e, CMX_EIO, "the kernel returned no random bytes")
+                                               : CMX_OK;
 }
 
 /* Parses "aa:bb:cc:dd:ee:ff", also with '-' or without separators. Refuses a MAC address of zeros, because the device's
@@ -103,5 +104,5 @@ cmx_err gw_address_given(const struct gw_fleet *f, const char *text, char out[GW
             inet_ntop(AF_INET6, address, out, GW_ADDRESS_MAX);
             return CMX_OK;
         }
-    return cmx_why_fail(e, CMX_EINVAL, "%s is the prefix itself", text);
+    return cmx_why_fail(e, CMX_EINVAL, "%s is the fleet's prefix, not an address in it", text);
 }

@@ -50,14 +50,14 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
         const char *host = gw_sql_text(stmt, 0);
         int port = sqlite3_column_int(stmt, 1);
 
-        /* A small deployment's port has no host: with "GatewayPorts no", sshd listens only on the loopback. */
+        /* In a small deployment, host is "": with "GatewayPorts no", sshd listens only on the loopback. */
         err = host[0] == '\0'     ? cmx_buf_printf(out, ",%s=\"%d\"", option, port)
               : strchr(host, ':') ? cmx_buf_printf(out, ",%s=\"[%s]:%d\"", option, host, port)
                                   : cmx_buf_printf(out, ",%s=\"%s:%d\"", option, host, port);
         err = gw_sql_next(r, stmt, err, e);
     }
     if (err == CMX_ENOSPC)
-        cmx_why_set(e, "a key's permissions do not fit in %d bytes; split them among several platforms",
+        cmx_why_set(e, "the permissions of this key do not fit in %d bytes; split them among several platforms",
                     GW_AUTHLINE_MAX);
     return gw_sql_end(stmt, err);
 }
@@ -71,8 +71,8 @@ static const char device_opens[] = "SELECT host, port FROM direct WHERE device =
                                    " SELECT address, port FROM port WHERE device = ?1 AND address <> '' UNION ALL"
                                    " SELECT host, port FROM port JOIN " LOOPBACK " WHERE device = ?1 AND address = ''";
 
-/* Selects the services that the platform's grants permit. Each service is listed with the device's address and again
- * with its name. A small deployment lists it with the hosts of the loopback instead. */
+/* Selects the services that the platform's grants permit: each once with the device's address and once with the
+ * device's name or, in a small deployment, with the hosts of the loopback instead. */
 #define PLATFORMS_DEVICES                                                                                              \
     "active_grants p JOIN device d ON d.id = p.device AND d.revoked IS NULL WHERE p.consumer = ?1 AND d.address IS "
 static const char platform_opens[] =
@@ -101,8 +101,8 @@ static cmx_err put_platform(struct gw_registry *r, struct cmx_buf *out, int64_t 
 static cmx_err check_fresh(const struct gw_registry *r, struct cmx_why *e)
 {
     return r->stale ? cmx_why_fail(e, CMX_EPERM,
-                                   "this gateway could not confirm its copy of the registry for too long; see why with "
-                                   "'cmxsafe gateway status', and make PostgreSQL reachable")
+                                   "PostgreSQL has not confirmed this gateway's copy of the registry in time; see why "
+                                   "with 'cmxsafe gateway status', and make PostgreSQL reachable")
                     : CMX_OK;
 }
 

@@ -84,7 +84,7 @@ cmx_err gw_device_parse_ports(struct gw_device *d, const char *text, struct cmx_
         if (gw_device_has_port(d, (unsigned)port))
             return cmx_why_fail(e, CMX_EINVAL, "port %s is given twice; name each port once", piece);
         if (d->n_ports == GW_PORTS_MAX)
-            return cmx_why_fail(e, CMX_EINVAL, "more than %d ports", GW_PORTS_MAX);
+            return cmx_why_fail(e, CMX_EINVAL, "a device can have at most %d ports", GW_PORTS_MAX);
         d->ports[d->n_ports++] = (uint16_t)port;
     }
     return CMX_OK;
@@ -125,7 +125,7 @@ static cmx_err parse_direct(struct gw_direct *out, char *piece, struct cmx_why *
         return cmx_why_fail(e, CMX_EINVAL, "the host '%s' of a direct service %s; give HOST:PORT", host, fault);
     out->port = (uint16_t)port;
     if (cmx_text_copy(out->host, sizeof out->host, host))
-        return cmx_why_fail(e, CMX_EINVAL, "the host name is too long");
+        return cmx_why_fail(e, CMX_EINVAL, "the host name of a direct service is too long");
     canonical_host(out->host);
     return CMX_OK;
 }
@@ -144,7 +144,7 @@ cmx_err gw_device_parse_directs(struct gw_device *d, const char *text, struct cm
         if (gw_device_has_direct(d, &x))
             continue;
         if (d->n_directs == GW_DIRECTS_MAX)
-            return cmx_why_fail(e, CMX_EINVAL, "more than %d direct services", GW_DIRECTS_MAX);
+            return cmx_why_fail(e, CMX_EINVAL, "a device can have at most %d direct services", GW_DIRECTS_MAX);
         d->directs[d->n_directs++] = x;
     }
     return CMX_OK;

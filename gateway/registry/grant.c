@@ -258,12 +258,11 @@ static cmx_err check_terms(const struct gw_grant_terms *t, const struct gw_now *
     const char *why = t->why ? t->why : "";
 
     if (t->length_s && t->until)
-        return cmx_why_fail(e, CMX_EINVAL, "give a length or an end, not both");
+        return cmx_why_fail(e, CMX_EINVAL, "give --for or --until, not both");
     *ends = t->length_s ? now->wall + t->length_s : t->until;
     if (*ends && (*ends <= now->wall || *ends - now->wall > GW_TERM_MAX_S))
-        return cmx_why_fail(
-            e, CMX_EINVAL,
-            "the grant would end in the past, or in more than ten years; give a later or an earlier time, in UTC");
+        return cmx_why_fail(e, CMX_EINVAL,
+                            "a grant must end in the future and within ten years; give another time, in UTC");
     if (t->break_glass && (!*ends || !why[0]))
         return cmx_why_fail(e, CMX_EINVAL,
                             "a break-glass grant needs an end and a reason; give --for or --until, and --why");

@@ -391,7 +391,7 @@ cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to
     if (!err)
         err = gw_sql_run(r, e, "UPDATE policy SET target = ? WHERE kind = 'device' AND target = ?", "tt", to, d.name);
     if (err == CMX_EEXIST && gw_device_get(r, to, &other, NULL) == CMX_OK && other.revoked)
-        return cmx_why_fail(e, err, "%s is revoked and still has that name; free it with 'cmxsafe gateway delete %s'",
+        return cmx_why_fail(e, err, "the name %s belongs to a revoked device; free it with 'cmxsafe gateway delete %s'",
                             to, to);
     if (err == CMX_EEXIST)
         return cmx_why_fail(e, err, "there is a device '%s' already", to);

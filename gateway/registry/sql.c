@@ -50,7 +50,7 @@ cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e)
     case SQLITE_NOMEM:
         return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     default:
-        return cmx_why_fail(e, CMX_EIO, "the registry: %s", db ? sqlite3_errmsg(db) : "no memory");
+        return cmx_why_fail(e, CMX_EIO, "can't use the registry (%s)", db ? sqlite3_errmsg(db) : "no memory");
     }
 }
 
@@ -167,7 +167,7 @@ const char *gw_sql_text(sqlite3_stmt *stmt, int column)
     return s ? s : "";
 }
 
-/* False: a text that must fit does not. */
+/* Returns false if a text that must fit does not. */
 static bool copy_columns(sqlite3_stmt *stmt, const struct gw_sql_column *c)
 {
     bool all_fit = true;

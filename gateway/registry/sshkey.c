@@ -131,7 +131,7 @@ static cmx_err not_one_line(const char *title, struct cmx_why *e)
                             strncmp(title, "-----", 5) == 0 ? "PKCS8" : "RFC4716");
     return cmx_why_fail(
         e, CMX_EFORMAT,
-        "this is a private key; give the public key (the .pub file); a private one never leaves the device");
+        "this is a private key; give the public key (the .pub file), and keep the private one on the device");
 }
 
 /* type: the first word of a line that begins with no supported type. */
@@ -181,7 +181,7 @@ cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
     /* Refuse base64 without padding, so that each key has only one spelling: sshd compares keys as text. */
     err = blob_len % 4 ? CMX_EFORMAT : cmx_base64_decode(k->raw, sizeof k->raw, k->blob, blob_len, &k->raw_len);
     if (err)
-        return cmx_why_fail(e, CMX_EFORMAT, "the key's base64 part is broken; copy the whole line of the .pub file");
+        return cmx_why_fail(e, CMX_EFORMAT, "the key is not valid base64; copy the whole line of the .pub file");
     err = check_blob(k, e);
     return err ? err : set_fingerprint(k, e);
 }

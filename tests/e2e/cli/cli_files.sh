@@ -178,7 +178,7 @@ says 1 "the host 'http://h' of a direct service is neither a host name nor an ad
 says 1 "port 81 is given twice; name each port once" enroll new --key new.pub --ports 81,81
 says 1 "'[fd00::5]' is not an IPv6 address; give one without brackets" enroll new --key new.pub --ports 81 --address '[fd00::5]'
 says 1 "no platform 'none'; see 'cmxsafe gateway platform'" revoke --platform none
-says 1 "the grant would end in the past, or in more than ten years; give a later or an earlier time" grant user:root cam-17:81 --until 2020-01-01
+says 1 "a grant must end in the future and within ten years; give another time" grant user:root cam-17:81 --until 2020-01-01
 # A name that nothing has is refused, and nothing is printed for it. A name that something had is still found in the audit trail.
 ssh-keygen -q -t ed25519 -N '' -f yard
 "$BIN/cmxsafe" gateway enroll cam-1 --key yard.pub --ports 81 --group yard >out && "$BIN/cmxsafe" gateway rename cam-1 cam-2 >out || fail "a device in a group"

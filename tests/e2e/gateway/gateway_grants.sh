@@ -20,7 +20,7 @@ left() { gw grant --json | jq ".[] | select(.consumer == \"$WHO\") | .left"; }
 # A grant with an invalid end, or a break-glass grant without a reason, is refused.
 refused() { local status=0; gw grant "$WHO" cam-17:81 "$@" >/dev/null 2>"$TMP/err" || status=$?; [ "$status" = "$EXPECT" ] || fail "exit $status: $*"; }
 EXPECT=1 refused --for 8x; grep -q "give one such as 90s" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
-EXPECT=1 refused --until 2020-01-01; grep -q "in the past" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
+EXPECT=1 refused --until 2020-01-01; grep -q "must end in the future" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
 EXPECT=1 refused --break-glass --for 1h; grep -q "needs an end and a reason" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
 EXPECT=2 refused --for 1h --until 2099-01-01
 reaches_not || fail "a refused grant has an effect"
