@@ -28,7 +28,7 @@ CMX_MUST_USE cmx_err gw_fleet_random(struct gw_fleet *f, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_fleet_from_mac(struct gw_fleet *f, const char *prefix_hex, const char *mac, struct cmx_why *e);
 void gw_fleet_format(const struct gw_fleet *f, char out[GW_ADDRESS_MAX + 4]);
 
-/* Each function writes the canonical text (RFC 5952) of an address inside f, and refuses the prefix itself. */
+/* These functions write the canonical text (RFC 5952) of an address inside f. They refuse the prefix itself. */
 CMX_MUST_USE cmx_err gw_address_derive(const struct gw_fleet *f, const struct gw_key *k, char out[GW_ADDRESS_MAX],
                                        struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_address_from_mac(const struct gw_fleet *f, const char *mac, char out[GW_ADDRESS_MAX],

@@ -8,7 +8,7 @@
 
 #define GW_CAMPAIGN_DETAIL_MAX 200
 #define GW_CAMPAIGN_BOOT_MAX 20
-#define GW_CAMPAIGN_MANIFESTS_MAX 4 /* a firmware has a manifest for each slot from which it may run */
+#define GW_CAMPAIGN_MANIFESTS_MAX 4 /* one for each slot from which the firmware may run */
 #define GW_CAMPAIGN_VERSION_MAX 40
 
 typedef enum {
@@ -49,7 +49,7 @@ struct gw_campaign {
     int64_t made;
     struct gw_pace pace;
     int64_t port;
-    int64_t count[GW_UPDATE_STATES]; /* devices in each state */
+    int64_t count[GW_UPDATE_STATES]; /* number of devices in each state */
 };
 
 /* Stores a new campaign and sets c->id. CMX_EEXIST: a campaign has this name. CMX_EINVAL: the name is not valid. */

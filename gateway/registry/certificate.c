@@ -70,7 +70,7 @@ static cmx_err plain_fingerprint(struct gw_certificate *c, const char *type, con
     return err;
 }
 
-/* A CA chooses the text, so characters that could split a printed or stored line are replaced. */
+/* A CA chooses the key ID, so characters that could split a printed or stored line are replaced. */
 static void set_id(struct gw_certificate *c, const uint8_t *id, size_t len)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@/:+= ";

@@ -6,10 +6,11 @@
 
 #include "gateway/registry/certificate.h"
 
-#define GW_CONTROL_REQUEST_MAX (GW_CERTIFICATE_TEXT_MAX + 32) /* a word and a certificate */
+#define GW_CONTROL_REQUEST_MAX (GW_CERTIFICATE_TEXT_MAX + 32) /* a command word and a certificate */
 
 /* Writes the socket's address to *a. An address has room only for a short path, so it refers to the descriptor *dir of
- * FOLDER/run, which the caller closes after bind or connect. False: this folder can't be opened; errno is set. */
+ * FOLDER/run, which the caller closes after bind or connect. Returns false and sets errno if FOLDER/run can't be
+ * opened. */
 bool gw_control_socket_address(const char *folder, struct sockaddr_un *a, int *dir);
 
 /* Connects to the socket. patience_s: limit for connecting and for each later call on the connection; 0: no call waits.

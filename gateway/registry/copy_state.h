@@ -34,7 +34,8 @@ void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, in
 
 /* Returns the seconds since the confirmation; 0: there was none, or the clock was set back. */
 int64_t gw_copy_state_age(const struct gw_copy_state *s);
-/* True while PostgreSQL confirms the copy, so that the operator needs no warning. */
+/* True if the operator needs no warning: the registry is not shared, or it is followed and PostgreSQL confirmed the
+ * copy within the last GW_COPY_SILENT_S seconds. */
 bool gw_copy_state_good(const struct gw_copy_state *s);
 
 /* Writes the content of the state file: one line with the time of the confirmation, one with the reason. */

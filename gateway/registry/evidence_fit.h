@@ -4,6 +4,6 @@
 #include "gateway/registry/registry.h"
 
 /* Discards trusted evidence whose manifest the device's policy does not list. Shortens the term of evidence that was
- * given under a longer maximum age. Call this after a change to a policy, to a device's group or to its evidence,
+ * accepted under a longer maximum age. Call this after a change to a policy, to a device's group or to its evidence,
  * inside the same transaction. */
 CMX_MUST_USE cmx_err gw_evidence_fit(struct gw_registry *r, struct cmx_why *e);

@@ -116,7 +116,7 @@ CMX_MUST_USE cmx_err gw_evidence_login(struct gw_registry *r, int64_t device, st
 /* ---- when devices were last connected ---- */
 
 struct gw_seen {
-    int64_t at; /* Unix time of the last login or end of a session; 0: none */
+    int64_t at; /* Unix time of the last login or session end, whichever is later; 0: none */
     char source[GW_SOURCE_TEXT_MAX];
     char firmware[GW_FIRMWARE_MAX]; /* name, version and slot, from its last evidence */
     char client[GW_CLIENT_MAX];     /* the SSH software that the device announced at the login */

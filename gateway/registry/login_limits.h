@@ -20,10 +20,10 @@
 #define GW_PENALTY_RETIRED_MS 500
 /* A connection that ends before its login comes from a scan, or from a device that stopped waiting. */
 #define GW_PENALTY_NO_LOGIN_MS 500
-#define GW_PENALTY_LIMIT_MS 30000   /* penalties up to this sum have no effect: a good device's login can fail, too */
+#define GW_PENALTY_LIMIT_MS 30000   /* penalties up to this sum have no effect: a valid device's login can fail, too */
 #define GW_PENALTY_MAX_MS 600000    /* maximum sum of penalties */
 #define GW_PENALTY_FORGIVE_MS 15000 /* a successful login reduces the penalty by this */
-#define GW_GOOD_FOR_MS 86400000     /* for how long a successful login of a source counts */
+#define GW_GOOD_FOR_MS 86400000     /* after a successful login, the source is not refused for this long */
 #define GW_SLOW_MS 1000             /* how long the login of a slowed connection is delayed */
 
 typedef enum { GW_LOGIN_NOW, GW_LOGIN_LATER, GW_LOGIN_REFUSED } gw_login_pace;
@@ -32,7 +32,7 @@ struct gw_source {
     uint8_t address[CMX_IPV6_LEN];
     bool used;
     uint64_t until_ms;      /* end of the penalty */
-    uint64_t good_until_ms; /* until this time, the last successful login counts */
+    uint64_t good_until_ms; /* until this time, the source is slowed but not refused */
     uint64_t noted_ms;      /* when the log last named this source; 0: never */
 };
 

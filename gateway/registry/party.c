@@ -88,7 +88,7 @@ static long id_of_name(bool group, const char *name)
     return pw ? (long)pw->pw_uid : -1;
 }
 
-/* Looks up a user or group by its name or number. Returns its id, which for a number is the number itself, or -1 if the
+/* Looks up a user or group by its name or number. Returns its id (a number is its own id), or -1 if the
  * machine does not know the name. Writes the first name that the machine has for that id. If the id has no name or is
  * -1, writes `name` unchanged. Two names of one uid or gid thus become one party. This is necessary: the packet filter
  * tells sockets apart by ids only, and nft refuses rules that give an id two identities. */
@@ -332,7 +332,7 @@ static cmx_err find_local_user(const struct gw_fleet *f, const char *what, struc
     if (!found)
         return CMX_ENOENT;
     *out = p;
-    (void)canonical_user(p.name, name); /* not called in the loop, because it may end the enumeration */
+    (void)canonical_user(p.name, name); /* after the loop, because a look-up may end the enumeration */
     return derive_name(f, CMX_DOMAIN_USER_ADDRESS, name, out->address, e);
 }
 
@@ -419,7 +419,7 @@ static cmx_err allow_group(struct each_allowed *job, const char *group, struct g
     gr = gw_party_group(group); /* `name` may be another group with the same gid, but other members */
     for (char **m = gr ? gr->gr_mem : NULL; !err && m && *m; m++) {
         char user[GW_CONSUMER_MAX];
-        snprintf(user, sizeof user, "%.190s", *m); /* cut, if necessary, so that the name fits */
+        snprintf(user, sizeof user, "%.190s", *m); /* a longer name is cut to fit */
         err = allow_user(job, user, &member);
     }
     return err;

@@ -198,7 +198,7 @@ static cmx_err upgrade(struct gw_registry *r, const char *path, struct cmx_why *
 
     if (err)
         return err;
-    err = check_version(r, path, &version, e); /* another writer may have upgraded it meanwhile */
+    err = check_version(r, path, &version, e); /* another writer may have upgraded the file meanwhile */
     if (!err && version < GW_SCHEMA_VERSION) {
         err = backup_before_upgrade(path, version, e);
         if (!err)
@@ -501,7 +501,7 @@ static bool name_backup(const char *temp, const char *path)
 
     if (renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
         return true;
-    return errno == EINVAL && lstat(path, &st) != 0 && rename(temp, path) == 0; /* the file system has no such call */
+    return errno == EINVAL && lstat(path, &st) != 0 && rename(temp, path) == 0; /* without RENAME_NOREPLACE */
 }
 
 /* The copy gets its name only when it is complete. SQLite does not sync the copy, so a power cut could otherwise leave

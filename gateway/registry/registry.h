@@ -63,8 +63,8 @@ CMX_MUST_USE cmx_err gw_registry_begin_observed(struct gw_registry *r, struct cm
 CMX_MUST_USE cmx_err gw_registry_begin_own(struct gw_registry *r, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_registry_commit(struct gw_registry *r, struct cmx_why *e);
 void gw_registry_rollback(struct gw_registry *r);
-/* Ends a transaction: commits if err is CMX_OK, otherwise rolls back and returns err. Also valid if the transaction did
- * not begin; err is then the error. */
+/* Ends a transaction: commits if err is CMX_OK, otherwise rolls back and returns err. Also valid if
+ * gw_registry_begin failed; err is then its error. */
 CMX_MUST_USE cmx_err gw_registry_end(struct gw_registry *r, cmx_err err, struct cmx_why *e);
 
 /* Checks every page and index. Slow. */

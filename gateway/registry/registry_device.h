@@ -28,7 +28,7 @@ CMX_MUST_USE cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d
 /* Reads a device. CMX_ENOENT: there is no such device. */
 CMX_MUST_USE cmx_err gw_device_get(struct gw_registry *r, const char *name, struct gw_device *d, struct cmx_why *e);
 
-/* CMX_ENOENT: no device, not even a revoked one, is in the group. */
+/* Checks that the group has a device, which may be revoked. CMX_ENOENT: it has none. */
 CMX_MUST_USE cmx_err gw_device_check_group(struct gw_registry *r, const char *group, struct cmx_why *e);
 
 /* Calls fn for each device, including revoked ones, in the order of their names. If fn returns an error, stops and

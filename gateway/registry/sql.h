@@ -29,7 +29,7 @@ struct gw_sql_column {
     uint16_t *port;
     char *text;
     size_t cap;                                         /* bytes at text */
-    enum { GW_SQL_EMPTY, GW_SQL_CUT, GW_SQL_FAIL } fit; /* what is copied if the text does not fit */
+    enum { GW_SQL_EMPTY, GW_SQL_CUT, GW_SQL_FAIL } fit; /* what happens if the text does not fit */
 };
 
 /* The address of an array's first char; does not compile for a pointer, whose sizeof is not that of the text. */

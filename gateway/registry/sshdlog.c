@@ -22,7 +22,7 @@ static bool take_fingerprint(char out[GW_FINGERPRINT_MAX], const char *text, siz
  * the last word counts as the fingerprint. It stays "" if the line has none. */
 static void parse_fingerprint(struct gw_log_line *out, const char *line)
 {
-    const char *fp = strrchr(line, ' ') + 1; /* the callers' lines have blanks */
+    const char *fp = strrchr(line, ' ') + 1; /* not NULL: the callers' lines have blanks */
 
     if (strstr(line, " ssh2: "))
         (void)take_fingerprint(out->fingerprint, fp, strlen(fp));
@@ -46,7 +46,7 @@ static bool parse_accepted(struct gw_log_line *out, const char *line)
     if (*rest == '\0')
         return true;
     for (const char *p = strstr(rest, serial); p; p = strstr(p + 1, serial))
-        at = p; /* only the last match is sshd's own text */
+        at = p; /* the key ID may contain it, so only the last match is sshd's */
     ca = strrchr(line, ' ');
     if (!starts(rest, " ID ") || !at || !take_fingerprint(out->authority, ca + 1, strlen(ca + 1)))
         return false;
@@ -114,7 +114,7 @@ static bool is_refusal(const char *line)
            starts(line, "Error checking authentication key ");
 }
 
-/* A peer chooses the text, so only these characters, which are harmless in logs and tables, are copied. */
+/* A peer chooses the text, so all characters but these, which are harmless in logs and tables, are replaced. */
 static const char client_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+/~:() ";
 
 /* Parses "debug1: kex.c:kex_exchange_identification():1456 (pid=29262): Remote protocol version 2.0, remote software

@@ -11,7 +11,7 @@
 
 void gw_now(struct gw_now *now)
 {
-    static char boot_id[GW_BOOT_MAX]; /* constant while this process runs */
+    static char boot_id[GW_BOOT_MAX]; /* read once: it does not change while this process runs */
     struct timespec boot = {0};
     FILE *f = boot_id[0] ? NULL : fopen("/proc/sys/kernel/random/boot_id", "re");
 

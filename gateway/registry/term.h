@@ -23,7 +23,7 @@ void gw_now(struct gw_now *now);
 struct gw_term {
     int64_t given;     /* Unix time */
     int64_t ends;      /* Unix time */
-    int64_t boot_ends; /* seconds since the start of the boot that `boot` names */
+    int64_t boot_ends; /* the end in seconds since the boot that `boot` identifies */
     const char *boot;  /* borrowed */
 };
 
