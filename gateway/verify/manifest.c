@@ -73,7 +73,7 @@ static cmx_err split(struct words *out, const char *line, size_t len)
             return CMX_ENOSPC;
         out->w[out->n++] = dst;
         err = *s == '"' ? take_quoted(&s, end, &dst) : take_bare(&s, end, &dst);
-        *dst++ = 0; /* always fits: it takes the place of the blank or quote after the word, or of the line's end */
+        *dst++ = 0; /* the NUL always fits: it takes the place of what follows the word, or of the line's end */
     }
     return err;
 }

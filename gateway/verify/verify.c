@@ -63,7 +63,7 @@ cmx_err verify_evidence(const struct verify_input *in, struct cmx_evidence *e, s
         err = reference_measure(in->reference, ranges.r[i], in->key->digest, in->nonce, in->nonce_len,
                                 expected[i].digest);
         if (err) {
-            cmx_why_set(why, "measuring the reference: %s", cmx_err_text(err));
+            cmx_why_set(why, "can't measure the reference: %s", cmx_err_text(err));
             return err;
         }
     }

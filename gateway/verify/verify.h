@@ -38,7 +38,7 @@ struct verify_input {
 
 /* Verifies a token and appraises it. CMX_OK: the token is authentic, *e holds its claims, and *v the verdict, which may
  * be negative. Otherwise `why` says what is wrong. CMX_ESIG: the token was not made with this device's key;
- * CMX_EINVAL: the device's public key is not a point on the curve; CMX_EFORMAT, CMX_ETRUNC: it is malformed or
- * incomplete; CMX_ENOENT: a region is not within the reference. Never trust *v after an error. */
+ * CMX_EINVAL: the device's public key is not a point on the curve; CMX_EFORMAT, CMX_ETRUNC: the token is malformed
+ * or incomplete; CMX_ENOENT: a region is not within the reference. Never trust *v after an error. */
 CMX_MUST_USE cmx_err verify_evidence(const struct verify_input *in, struct cmx_evidence *e, struct cmx_verdict *v,
                                      struct cmx_why *why);
