@@ -24,7 +24,7 @@ export function enrol() {
         fields: [{ name: "name", label: "Name", required: true, ...NAME }, KEY,
                  { name: "ports", label: "Ports of its services", placeholder: "81,8989,8888" },
                  { name: "group", label: "Group", ...NAME },
-                 { name: "direct", label: "Services behind the gateway that it may reach", placeholder: "HOST:PORT,…" }],
+                 { name: "direct", label: "Services behind the gateway that the device may reach", placeholder: "HOST:PORT,…" }],
         command: v => ({ args: ["enroll", v.name || "NAME", "--key", "-", ...option("ports", v.ports), ...option("group", v.group),
                                 ...option("direct", v.direct)], input: v.key || "KEY" }),
         verb: "Enrol",
@@ -99,7 +99,7 @@ export const untilText = g => (g.ends ? `until ${time(g.ends)}` : "until removed
 
 export async function grant(consumer = "", target = "") {
     const [ends, reasons] = await Promise.all(["for", "why"].map(name => gateway.hasOption("grant", name)));
-    const groups = ends; // a version that has --for also has grants to groups
+    const groups = ends; // a version of cmxsafe that has --for also has grants to groups
     confirmChange({
         title: "Grant access",
         what: ["The consumer can open connections to this service at once.", "Without a port, the grant is for all ports that the device has now."],
@@ -160,7 +160,7 @@ export async function update(device) {
         title: `Update ${device.name}`,
         what: ["The image is sent to the device, which checks it, restarts into it and confirms it.",
                "If the new image cannot reach this gateway, the device goes back to the current one by itself.",
-               "Keep this page open until it has ended."],
+               "Keep this page open until the update has ended."],
         fields,
         command: v => ({ args: ["update", device.name, "--json", "--", ...updateOptions(v)] }),
         verb: "Update",

@@ -21,7 +21,7 @@ const change = (verb, what, danger) => c => confirmChange({
     command: () => ({ args: ["campaign", verb.toLowerCase(), c.name] }), done: () => { readAt = 0; },
 });
 const pause = change("Pause", ["No more updates are started.", "Updates that have begun are completed."]);
-const resume = change("Resume", ["Devices that wait are updated.", "After a stop, devices that failed are tried again."]);
+const resume = change("Resume", ["The waiting devices are updated.", "After a stop, devices that failed are tried again."]);
 const stop = change("Stop", ["The campaign ends. It can be resumed.", "Updates that have begun are completed."], true);
 const remove = change("Remove", ["The campaign and its records of devices are removed. Nothing on the devices changes."], true);
 
@@ -41,10 +41,10 @@ export async function startCampaign(chosen) {
         what: ["The gateway carries it out in the background. Devices that are away are updated when they come back.",
                "The first devices, the canaries, are updated one by one. One failure among them stops the campaign.",
                "Later, no more updates are started once the share of failures reaches the limit.",
-               "A device with a policy must prove that it runs the new firmware; the manifest has its reference values."],
+               "A device with a policy must prove that it runs the new firmware; the manifest has the reference values for this."],
         fields: [{ name: "name", label: "Name of the campaign", required: true, ...NAME }, selectionField(),
                  ...fields, { name: "expect", label: "Version that the device reports after the update", required: true, when: isOpaque },
-                 { name: "manifest", label: "Its manifest on this machine", placeholder: "/root/manifest" },
+                 { name: "manifest", label: "Manifest of the new firmware, on this machine", placeholder: "/root/manifest" },
                  { name: "at", label: "Not before (UTC)", placeholder: "2026-12-02 02:00" },
                  number("first", "Canaries", "1", "0", "1000"), number("parallel", "Then this many at the same time", "4", "1", "64"),
                  number("stop-at", "Stop at this share of failures (percent)", "10", "1", "100")],

@@ -57,7 +57,7 @@ export function confirmChange({ title, what, fields = [], command, verb, danger 
 
     function showReceived(received, size) {
         progress.replaceChildren(el("progress", { value: String(received), max: String(size), "aria-label": "Received by the gateway" }),
-                                 el("p", {}, `${bytes(received)} of ${bytes(size)} are at the gateway.`));
+                                 el("p", {}, `The gateway has received ${bytes(received)} of ${bytes(size)}.`));
     }
 
     async function submit(event) {

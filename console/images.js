@@ -57,7 +57,7 @@ function upload() {
         title: "Upload an image",
         what: ["The gateway checks the image as a device does, and stores it. No device is updated by this.",
                stored.keys.length ? `An image that is not signed with the update key (${stored.keys.join(", ")}) is refused.`
-                   : "No update key is set, so its signature is not checked."],
+                   : "No update key is set, so the image's signature is not checked."],
         fields: [{ name: "file", label: "Image", type: "file", required: true, hint: `At most ${bytes(stored.bytes_max)}.` }],
         command: v => ({ args: ["image", "add", v.file && v.file.name ? v.file.name : "FILE"] }),
         verb: "Upload",
@@ -67,7 +67,7 @@ function upload() {
             return gateway.upload(["image", "add", "-", "--name", file.name, "--bytes", String(file.size), "--progress", "--json"], file,
                                   object => { if (object.received === undefined) check = object; else onReceived(object.received, file.size); });
         },
-        done() { reread(); return [el("p", {}, "The image is stored. This is its check:"), checkOf(check)]; },
+        done() { reread(); return [el("p", {}, "The image is stored. This is the result of the check:"), checkOf(check)]; },
     });
 }
 

@@ -85,11 +85,11 @@ function nodeOf(device, own, away) {
     return device.session ? device.session.gateway || own : device.node && device.node !== own && !away.has(device.node) ? device.node : "";
 }
 
-// How grants and the access log name a platform.
+// Returns the name of a platform in grants and in the access log.
 export const consumerOf = platform => `platform:${platform.name}`;
 
-// Returns the platform with its sessions, added up (join), and its `certificates`: those that the sessions logged in with, each
-// {id, serial, ca, ends}; ends 0: never.
+// Returns the platform with `session` (its sessions, added up by join) and `certificates` (those with which the sessions logged in),
+// each {id, serial, ca, ends}; ends 0: never.
 function platformOf(platform, sessions, at) {
     const certificates = (sessions || []).filter(s => s.ca).map(s => ({ id: s.certificate, serial: s.serial, ca: s.ca, ends: s.certificate_ends }));
     return { ...platform, session: sessions ? join(sessions, at) : null, certificates };

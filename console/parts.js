@@ -5,7 +5,7 @@ import { ago, bytes, count, isTime, sign, time } from "./text.js";
 
 const { cockpit } = window;
 
-// kind: the state that selects the sign and the style, if `word` is not a state itself.
+// kind: the state that selects the sign and the style; without it, `word` is that state.
 export const badge = (word, kind = word) => el("span", { class: `badge ${kind}` }, el("span", { "aria-hidden": "true" }, sign(kind)), ` ${word}`);
 export const deviceLink = name => el("a", { href: `#${cockpit.location.encode(["device", name])}`, "data-key": `device ${name}` }, name);
 export const link = (path, options, text, attributes) => el("a", { href: `#${cockpit.location.encode(path, options)}`, ...attributes }, text);

@@ -46,7 +46,7 @@ export function shell(args, { sudo = false, input = null } = {}) {
     return input === null ? command : `echo ${quote(input)} | ${command}`;
 }
 
-// A state is a word with a sign, never a colour alone.
+// A state is shown as a word with a sign, never by colour alone.
 const SIGNS = {
     connected: "●", skipped: "–", here: "●", linked: "✓", unlinked: "!", away: "○", revoked: "✕", pending: "…", quarantined: "!", match: "✓", differs: "✕", failed: "!", ok: "✓",
     warning: "!", hint: "i", error: "✕", never: "–", granted: "–", active: "▶", denied: "✕",

@@ -65,13 +65,13 @@ function drawForwards(device) {
 
 // Texts for the state of a device's evidence.
 const STANDINGS = {
-    trusted: "trusted: its last evidence matches the policy", untrusted: "untrusted; the policy only reports",
+    trusted: "trusted: its last evidence matches the policy", untrusted: "untrusted, but the policy is not enforced",
     QUARANTINED: "quarantined: only the verifier, the updater and break-glass grants can reach it", EXEMPT: "exempt from its policy",
 };
 const drawPolicy = device => (device.standing && device.standing !== "-" ? facts([
     ["Policy", STANDINGS[device.standing] || device.standing], ["Reason", device.reason],
     ["Evidence", device.evidence_at ? moment(device.evidence_at) : ""],
-    ["Counts until", device.evidence_left ? time(Date.now() / 1000 + device.evidence_left) : ""]]) : null);
+    ["Evidence valid until", device.evidence_left ? time(Date.now() / 1000 + device.evidence_left) : ""]]) : null);
 
 // The verdict on an answer to a challenge comes without a reason: the answer is right or wrong as a whole.
 const reasonText = a => (a.detail.toLowerCase() !== a.verdict ? a.detail

@@ -83,13 +83,13 @@ export function overviewView() {
             ["From devices", status ? rate(model.rates.in) : ""], ["To devices", status ? rate(model.rates.out) : ""],
             ["Logins", status ? status.counters.logins : ""], ["Failed logins", status ? status.counters.failed : ""],
             ["Takeovers", status ? status.counters.takeovers : ""]]));
-        replace(hour, trafficChart(model.minutes, status ? "The first minute is not over yet." : "The gateway does not run."));
+        replace(hour, trafficChart(model.minutes, status ? "The first minute is not over yet." : "The gateway is not running."));
         replace(about, facts([["Devices connect to", `${gateway.host} port ${gateway.port}`], ["Fleet", gateway.simple ? "ports on the loopback" : gateway.fleet],
                               ["Pin (ed25519)", el("code", {}, gateway.pin)], ["Pin (ecdsa)", el("code", {}, gateway.pin_ecdsa)], ["Folder", el("code", {}, gateway.folder)]]));
     }
 
     return {
         title: "Overview", update,
-        element: el("div", {}, section("Devices", tiles), section("Needs a person", needs), section("The last hour", hour), el("div", { class: "columns" }, section("Now", traffic), section("This gateway", about))),
+        element: el("div", {}, section("Devices", tiles), section("Needs attention", needs), section("The last hour", hour), el("div", { class: "columns" }, section("Now", traffic), section("This gateway", about))),
     };
 }

@@ -24,7 +24,7 @@ const run = args => new Promise((resolve, reject) => {
     process.fail(error => reject(new Error(PROBLEMS[error.problem] || (error.message || "").trim() || `${args[0]} ended with status ${error.exit_status}`)));
 });
 
-// A state is a word with a sign, never a colour alone.
+// A state is shown as a word with a sign, never by colour alone.
 const SIGNS = { up: "●", waiting: "…", stuck: "!", refused: "✕" };
 const KINDS = { up: "connected", waiting: "pending", stuck: "error", refused: "error" };
 const badge = (word, kind) => el("span", { class: `badge ${kind || KINDS[word] || "away"}` },

@@ -425,7 +425,7 @@ def images():
     choose(f"{folder}/v2.bin")
     check(command() == "cmxsafe gateway image add v2.bin", "the shell command of an upload")
     click("Upload", "dialog")
-    says("This is its check", "dialog")
+    says("This is the result of the check", "dialog")
     with open(f"{folder}/v2.bin", "rb") as f:
         digest = hashlib.sha256(f.read()).hexdigest()
     for text in ("2.0.0", "ESP32-C3", "not checked", digest):
