@@ -53,8 +53,9 @@ static int write_output(const struct job *j, const char *path)
         return cli_fail(path, strerror(errno), NULL);
     if (!err)
         return CLI_OK;
-    return err == CMX_EINVAL ? cli_fail(j->key_path, "has less than 16 bytes", "openssl rand -out fill.key 32")
-                             : cli_fail(path, cmx_err_text(err), NULL);
+    return err == CMX_EINVAL
+               ? cli_fail(j->key_path, "has less than 16 bytes", "make one with: openssl rand -out fill.key 32")
+               : cli_fail(path, cmx_err_text(err), NULL);
 }
 
 static int fill(struct job *j, const char *image, const char *output)
@@ -63,7 +64,7 @@ static int fill(struct job *j, const char *image, const char *output)
     int rc;
 
     if (reference_map(j->key_path, &j->key, &j->key_len, &why))
-        return cli_fail(j->key_path, why.text, "openssl rand -out fill.key 32");
+        return cli_fail(j->key_path, why.text, "make one with: openssl rand -out fill.key 32");
     if (reference_map(image, &j->image, &j->image_len, &why))
         return cli_fail(image, why.text, NULL);
     if (j->at + j->image_len > j->end)

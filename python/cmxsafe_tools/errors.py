@@ -22,8 +22,8 @@ class Malformed(ValueError):
 
 
 def one_line(text):
-    """Replaces control characters by '?', so that the result can be written to a terminal. In a file's name, a control character
-    may be a byte that is not UTF-8, which Python decodes to U+DC80 to U+DC9F."""
+    """Replaces control characters by '?', so that the result can be written to a terminal. In a file's name that is not
+    UTF-8, Python decodes the bytes 0x80 to 0x9f, which are control characters, to U+DC80 to U+DC9F."""
     return re.sub("[\x00-\x1f\x7f-\x9f\udc80-\udc9f]", "?", str(text))
 
 

@@ -1,6 +1,7 @@
 """Firmware images: ESP-IDF's format, the signature trailer of docs/OTA.md, and opaque files. Compare src/cmxsafe/ota.
 
-check() accepts every image that a device accepts, and refuses the others in the same order with the same texts."""
+check() accepts every image that a device accepts. It refuses the others for the fault that a device finds first, with the
+same text."""
 import functools
 import hashlib
 import hmac

@@ -15,8 +15,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def add_argument(self, *names, not_with="", or_empty=False, **kwargs):
-        """not_with: options, separated by blanks: beside one of them this option would have no effect, so it is refused. or_empty: an
-        empty text has a meaning; otherwise it is refused, because it may come from `"$NAME"` of a variable that is not set."""
+        """not_with: options, separated by blanks, that would make this option useless; using both is refused. or_empty: the option
+        accepts an empty text. Others refuse it, because it may come from `"$NAME"` of a variable that is not set."""
         action = super().add_argument(*names, **kwargs)
         action.not_with, action.or_empty = not_with.split(), or_empty
         return action
@@ -33,7 +33,8 @@ class Parser(argparse.ArgumentParser):
     def _get_values(self, action, arg_strings):
         """argparse calls this for each argument of the command line."""
         name = action.option_strings[0] if action.option_strings else None
-        if "" in arg_strings and not getattr(action, "or_empty", True):  # a subcommand, with all that follows it, has no or_empty
+        # The action of a subcommand gets all that follows the subcommand, and has no or_empty.
+        if "" in arg_strings and not getattr(action, "or_empty", True):
             self.error(f"{name or 'an argument'} is empty")
         if name:
             self.given[name] = action
@@ -44,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE)
 
     def _print_message(self, message, file=None):
-        """Prints help. Unlike argparse's own function, does not ignore errors."""
+        """Prints help. Unlike argparse's own function, does not ignore errors of writing."""
         (file or sys.stdout).write(message)
 
 
@@ -62,7 +63,7 @@ def stop(*_):
 
 
 def open_streams():
-    """Opens stdin and stderr if they are closed, so that no file takes their numbers and no message goes to stdout."""
+    """Opens stdin and stderr if they are closed: otherwise a file could get their descriptors, and errors would go to stdout."""
     if not sys.stdin:
         sys.stdin = open(os.devnull, encoding="utf-8")
     if not sys.stderr:
@@ -111,5 +112,5 @@ def main(argv=None):
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             report(f"writing the output failed: {error.strerror}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise the interpreter would write the rest again at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise the interpreter would try to write the rest again when it exits
         return FAILED

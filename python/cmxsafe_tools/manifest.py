@@ -330,7 +330,7 @@ def load(path):
 
 
 def _region_bytes(region, folder):
-    """Returns the content of a region from its file. Raises Malformed, naming the defect of the file."""
+    """Returns the content of a region from its file. Raises Malformed; its text names the file and the fault."""
     path = f"{folder}/{region.file}"
     try:
         data = read_regular(path)
@@ -435,9 +435,9 @@ def add_command(p):
 
 
 def run_fill(args):
-    key, image = read_file(args.key, "openssl rand -out fill.key 32"), read_file(args.image)
+    key, image = read_file(args.key, "make one with: openssl rand -out fill.key 32"), read_file(args.image)
     if len(key) < FILL_KEY_MIN:
-        raise Failure(args.key, "has less than 16 bytes", "openssl rand -out fill.key 32")
+        raise Failure(args.key, "has less than 16 bytes", "make one with: openssl rand -out fill.key 32")
     if args.at + len(image) > args.end:
         raise Failure(args.image, "is longer than the space up to --end")
     replace_file(args.output, image + filler(key, args.at + len(image), args.end), keep=args.key)

@@ -295,7 +295,7 @@ def check_device(args):
 
 def read_csv(path, columns):
     """Returns the lines of a file as dictionaries. The first line names the columns. Like `cmxsafe gateway import`, accepts what
-    spreadsheets write: commas or semicolons, any line end, blanks around fields, lines and columns without text."""
+    spreadsheets write: commas or semicolons, any line end, blanks around fields, empty lines and columns."""
     text = re.sub(r"\r\n?", "\n", read_text(path))
     head = text.lstrip().split("\n", 1)[0]
     separator = ";" if ";" in head and "," not in head else ","
@@ -406,32 +406,32 @@ def add_commands(commands):
     p.set_defaults(run=run, command="provision")
     p.add_argument("name", nargs="?", metavar="NAME", help="the device's name at the gateway")
     p.add_argument("--batch", type=Path, metavar="CSV",
-                   help="the devices of this file instead: columns name, and optionally ports,direct,group,key,port")
+                   help="instead of NAME: a file with one line for each device; columns: name, and optionally ports,direct,group,key,port")
     p.add_argument("--chip", required=True, choices=CHIPS, metavar="CHIP", help=", ".join(CHIPS))
     p.add_argument("--port", metavar="SERIAL", help="the chip's serial port, such as COM3 or /dev/ttyACM0")
-    p.add_argument("--virt", metavar="FILE", help="no chip: espefuse's virtual mode with the eFuse in FILE; {name} is replaced")
+    p.add_argument("--virt", metavar="FILE", help="no chip: espefuse's virtual mode with the eFuse in FILE; {name} stands for NAME")
     p.add_argument("--dir", type=Path, default=Path("devices"), metavar="DIR",
-                   help="a folder for each device, and fleet.csv; holds secret keys (default: %(default)s)")
-    p.add_argument("--key", type=Path, metavar="FILE", help="32 bytes; without it, a random key")
+                   help="where fleet.csv and a folder for each device are; holds secret keys (default: %(default)s)")
+    p.add_argument("--key", type=Path, metavar="FILE", help="the 32-byte hardware key; without it, a random key")
     p.add_argument("--enroll", metavar="[USER@]GATEWAY", help="enrol by ssh at this gateway")
     p.add_argument("--settings", type=Path, metavar="FILE",
                    help="instead of --enroll: the output of 'cmxsafe gateway enroll NAME ... --form kconfig'")
     p.add_argument("--gateway-command", default="sudo cmxsafe", metavar="COMMAND",
                    help="how cmxsafe is run at the gateway (default: %(default)s)")
     p.add_argument("--ssh-config", type=Path, metavar="FILE", help="ssh reads FILE instead of your configuration (ssh -F)")
-    p.add_argument("--ports", default="81,8989,8888", metavar="LIST", help="its services (default: %(default)s)")
-    p.add_argument("--direct", default="", or_empty=True, metavar="LIST", help="services behind the gateway that it may reach: HOST:PORT,...")
+    p.add_argument("--ports", default="81,8989,8888", metavar="LIST", help="the ports of the device's services (default: %(default)s)")
+    p.add_argument("--direct", default="", or_empty=True, metavar="LIST", help="services behind the gateway that the device may reach: HOST:PORT,...")
     p.add_argument("--group", default="", or_empty=True, metavar="NAME", help="the device's group, for grants, policies and rollouts")
     p.add_argument("--contexts", type=contexts, metavar="LIST",
                    help="contexts in addition to the firmware's own: LOCAL[:REMOTE][+high_bw],...")
     p.add_argument("--update-key", type=update_key, metavar="HEX",
                    help="instead of the firmware's own: the key that updates are signed with ('cmxsafe image key'), or two keys")
     p.add_argument("--firmware", type=firmware, action="append", default=[], metavar="OFFSET=FILE",
-                   help="what esptool flashes, such as 0x0=bootloader.bin; repeatable")
+                   help="a file that esptool flashes, such as 0x0=bootloader.bin; repeatable")
     p.add_argument("--nvs", type=nvs_place, default=(0x9000, 0x5000), metavar="OFFSET+SIZE",
                    help="the partition nvs (default: 0x9000+0x5000)")
-    p.add_argument("--manifest", type=Path, metavar="FILE", help="verify the device's signed evidence with these references")
+    p.add_argument("--manifest", type=Path, metavar="FILE", help="verify the device's signed evidence with these reference values")
     p.add_argument("--evidence-url", type=url_option, metavar="URL",
-                   help="the device's attestation service; {name} is replaced; without it, NAME.cmx:8888 through --enroll")
+                   help="the device's attestation service; {name} stands for NAME; without it, NAME.cmx:8888 through --enroll")
     p.add_argument("--wait", type=number_option(1, 86400), default=120, metavar="SECONDS",
                    help="how long to wait for the evidence (default: %(default)s)")

@@ -34,7 +34,7 @@ def number_option(low=0, high=U32):
 
 
 def unhex(text, low, high):
-    """Decodes low to high bytes in hex. Raises ValueError."""
+    """Decodes hex. Raises ValueError if the text is not hex, or has fewer than low or more than high bytes."""
     if not re.fullmatch(r"([0-9a-fA-F]{2})*", text) or not low <= len(text) // 2 <= high:
         raise ValueError(text)
     return bytes.fromhex(text)

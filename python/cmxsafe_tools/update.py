@@ -33,7 +33,7 @@ class Busy(Exception):
 
 def member(value, name, kind):
     """Returns the member of a JSON object. If it is missing or of another type, returns the type's empty value. The device is
-    not trusted: a text is made printable, and a number has 32 bits."""
+    not trusted: a text is made printable, and a number must fit in 32 bits."""
     found = value.get(name) if isinstance(value, dict) else None
     if type(found) is not kind or (kind is int and not 0 <= found <= U32):
         return kind()
