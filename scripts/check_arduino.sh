@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the Arduino library and the ESP-IDF component against the rules of their publishers: with arduino-lint where it is
-# installed (strict, as for the Library Manager), and always by the published rules that an edit in this tree can violate.
+# Checks the Arduino library and the ESP-IDF component against the rules of their publishers: always against the published
+# rules that an edit in this tree can violate, and with arduino-lint (strict, as for the Library Manager) if it is installed.
 set -u
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT" || exit 1
@@ -20,7 +20,7 @@ grep -q "^  \"version\": \"$version\"" library.json || fail "library.json: versi
 grep -q "^__version__ = \"$version\"" python/cmxsafe_tools/__init__.py || fail "python: version is not that of src/cmxsafe/version.h ($version)"
 [[ "$(field name)" =~ ^[A-Za-z0-9][A-Za-z0-9_.\ -]{0,62}$ ]] || fail "library.properties: name has a character that is not allowed (LP008)"
 [[ "$(field name)" =~ [Aa]rduino ]] && fail "library.properties: name must not have Arduino in it (LP015)"
-[[ "$(field sentence)" == *. && "$(field sentence)" != *Arduino* ]] || fail "library.properties: sentence ends in a full stop"
+[[ "$(field sentence)" == *. && "$(field sentence)" != *Arduino* ]] || fail "library.properties: sentence must end in a full stop and not have Arduino in it"
 case "$(field category)" in Display | Communication | "Signal Input/Output" | Sensors | "Device Control" | Timing | "Data Storage" | "Data Processing" | Other) ;;
     *) fail "library.properties: category is not one of Arduino's (LP036)" ;; esac
 [ -f "src/$(field includes)" ] || fail "library.properties: includes names no header in src/ (LP051)"
@@ -29,12 +29,12 @@ case "$(field category)" in Display | Communication | "Signal Input/Output" | Se
 # Each line of keywords.txt is a token, a TAB and a type, and no token occurs twice (LS008, Library specification).
 awk -F'\t' '/^#/ || /^$/ { next }
     NF != 2 || $1 ~ / / || $2 !~ /^(KEYWORD[123]|LITERAL1)$/ { print "keywords.txt:" NR ": " $0; bad = 1 }
-    seen[$1]++ { print "keywords.txt:" NR ": twice: " $1; bad = 1 }
+    seen[$1]++ { print "keywords.txt:" NR ": occurs twice: " $1; bad = 1 }
     END { exit bad }' keywords.txt || bad=1
 
 # Each sketch has its folder's name (LS016). No symbolic link and no .development file is published (LS009 to LS012).
 for ino in examples/arduino/*/*.ino; do
-    [ "$(basename "$ino" .ino)" = "$(basename "$(dirname "$ino")")" ] || fail "$ino: a sketch has its folder's name"
+    [ "$(basename "$ino" .ino)" = "$(basename "$(dirname "$ino")")" ] || fail "$ino: a sketch must have its folder's name"
 done
 [ -z "$(find src examples -type l)" ] || fail "symbolic links below src or examples are not allowed"
 [ ! -e .development ] || fail ".development must not be published"

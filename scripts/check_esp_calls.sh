@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Checks that docs/PORTING.md lists every ESP-IDF, FreeRTOS, lwIP and PSA function that esp/ and port/esp/ call, and no
-# other.
+# Checks that docs/PORTING.md lists exactly the ESP-IDF, FreeRTOS, lwIP and PSA functions that esp/ and port/esp/ call.
 # Checks that src/ defines every function of the headers that a port implements.
 set -u
 . "$(dirname "$0")/lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Refuses phrases that make comments, messages and documents hard to read: scripts/language_phrases.txt lists them with what
-# to write instead. Arguments: files to check instead of all.
+# Refuses phrases that make comments, messages and documents hard to read. scripts/language_phrases.txt lists the phrases and
+# what to write instead. Arguments: files to check instead of all.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 phrases=scripts/language_phrases.txt

@@ -14,7 +14,7 @@ for page in ./*.md docs/*.md examples/*/*/README.md; do
     while read -r link; do
         file=$page
         [ -z "${link%%#*}" ] || file=$(dirname "$page")/${link%%#*}
-        [ -e "$file" ] || { echo "$page: leads nowhere: $link"; bad=1; continue; }
+        [ -e "$file" ] || { echo "$page: no such file: $link"; bad=1; continue; }
         [[ $link != *.md#* && $link != '#'* ]] || anchors "$file" | grep -qx -- "${link#*#}" || { echo "$page: no such heading: $link"; bad=1; }
     done < <(grep -oE '\]\([^)]+\)' "$page" | sed -E 's/^\]\(//; s/\)$//' | grep -vE '^(https?:|mailto:)')
 done

@@ -21,7 +21,7 @@ MAX_FUNCTION_LINES = 90
 COPIED_LINES = 12
 
 # The modules that each module of the device library, and each program, may use: by an #include or by a function's name.
-# A folder without a row is a violation. "src" stands for the public headers, and for a program for all of the library.
+# A folder without a row is a violation. "src" stands for the public headers; in the row of a program, for the whole library.
 CORE = {"core"}
 CONTRACTS = CORE | {"port", "http"}
 ALLOWED = {
@@ -57,7 +57,7 @@ CONTRACT = re.compile(r"src/cmxsafe/(port/[a-z]+\.h|http/http\.h)$")
 OTHERS_NAMES = re.compile(r"port/linux/libc/|board/idf/freertos\.c|board/lwip/(sockets|netifs)\.c|gateway/bpf/")
 # Public headers: applications and tests call their functions; the product does not have to.
 PUBLIC_HEADER = re.compile(r"src/[^/]+\.h$|src/cmxsafe/esp/device_esp\.h$")
-# Features with one implementation each: name, a pattern in the code without comments, and the files that match it. No
+# Features with one implementation each: name, a pattern for the code without comments, and the files that match it. No
 # other file may match, and each of these must: otherwise the pattern would not find a copy of its code.
 ONE_PLACE = (
     ("the parser of command lines", r"\bgetopt|\bstrn?(case)?cmp\(argv\[\d\], \"-(?!-version)", ()),
@@ -84,12 +84,13 @@ STATE_MEMBER = re.compile(r"^\s+(?:enum )?(?!cmx_debug_state)\w+_(?:state|phase)
 STATE_SETTERS = re.compile(r"(?:^|_)(?:set|enter)_(\w+)$")
 CONSTRUCTORS = re.compile(r"(_new|_open)$")
 OURS = ("cmx_", "gw_", "agent_", "board_", "cmd_")
-# The size of an array, with a number above 8 in it. (The word before [ tells a declaration from an initializer.)
+# An array size that contains a number above 8. (The word before [ tells a declaration from an initializer.)
 NUMBER_AS_SIZE = re.compile(r"\w\)?(\[[^\]]*\])*\[[^\]]*\b(9|[1-9]\d+|0x[\da-f]{2,})u?l{0,2}\b[^\]]*\]", re.I)
-# Files of other projects that comments name as their source.
+# Files of other projects that our comments cite as sources.
 FOREIGN_FILES = {"auth.c", "bootloader_utility.c", "esp_app_format.h", "esp_flash_partitions.h", "esp_ota_ops.c", "kex.c", "nchan.c",
                  "options.c", "serverloop.c", "sshd.c"}
-# Structs whose members tables copy, compare or merge: the header, the struct, and the files with the tables.
+# Structs that tables copy, compare or merge member by member: the header, the struct, the files with the tables, and the
+# members that the tables may leave out.
 MEMBERS = (
     ("src/cmxsafe/proxy/context.h", "cmx_gateway", ("src/cmxsafe/proxy/gateway_options.h", "src/cmxsafe/proxy/proxy_config.c"),
      {"want_session_id"}),  # does not change while the program runs
@@ -311,7 +312,7 @@ class Style:
                         head = "" if c in ";{}" else head + c
 
     def rule_once(self):
-        """Headers have #pragma once, except lists of rows, whose comment has the words No include guard."""
+        """Headers have #pragma once, except lists of rows, whose comment contains "No include guard"."""
         for s in self.sources:
             if s.path.endswith(".h") and "#pragma once" not in s.lines and "No include guard" not in s.text:
                 self.complain("once", f"{s.path} has no #pragma once")
@@ -330,7 +331,7 @@ class Style:
 
     @functools.cached_property
     def users(self):
-        """Returns each source, each module that it uses, and by what: an #include or the name of a function."""
+        """Returns (source, used source, by), where `by` is the #include or the function's name that shows the use."""
         found = []
         for s in self.sources:
             own = {f.name for f in s.functions}
@@ -402,7 +403,7 @@ class Style:
                     self.complain(rule, f"{node} is in a cycle: {' '.join(component)}")
 
     def rule_cmake_cycles(self):
-        """The CMake targets of the product. cmx_program(NAME) links NAME with NAME_parts, and that with cmxsafe_linux."""
+        """The CMake targets of the product do not link each other in a cycle, and tests do not change what they link."""
         text = "\n".join(re.sub(r"#.*", "", read(p)) for p in self.files
                          if p.endswith((".cmake", "CMakeLists.txt")) and not p.startswith(("tests/", "fuzz/", "examples/", "cmake/esp", "cmake/libssh")))
         graph = collections.defaultdict(set)
@@ -419,8 +420,8 @@ class Style:
             self.complain("cmake-cycle", f"CMake targets link each other: {' '.join(component)}")
 
     def rule_names(self):
-        """No two C files have the same name, except a source and its header. Letter case does not count, nor does the
-        ending, nor the folder: the unit tests and fuzzers are included."""
+        """No two C files have the same name, except a source and its header. Letter case, ending and folder are ignored. The
+        files of unit tests and fuzzers count, too."""
         seen = collections.defaultdict(set)
         for p in self.files:
             if p.startswith(PRODUCT + ("tests/unit/", "tests/tools/", "tests/support/", "fuzz/")) and re.search(r"\.(c|h|cpp)$", p):
@@ -436,7 +437,7 @@ class Style:
             found = [(s.path, number, line) for s in self.sources for number, line in enumerate(s.code, 1) if expression.search(line)]
             for path, number, line in found:
                 if path not in files:
-                    self.complain("one-place", f"{path}:{number}: {what} is elsewhere: {line.strip()}")
+                    self.complain("one-place", f"{path}:{number}: {what} belongs elsewhere: {line.strip()}")
             for path in set(files) - {path for path, _, _ in found}:
                 self.complain("one-place", f"{path}: no line matches the pattern of {what}")
 
@@ -475,10 +476,10 @@ class Style:
         rows = dict(re.findall(r"^\| `([^`]+)` \| (.*)$", text, re.M))
         for module, path in {os.path.dirname(s.path): s.path for s in self.sources}.items():
             if module not in {*rows, "src", "src/cmxsafe"} and not any(module.startswith(r + "/") and re.search(rf"`(\w+/)?{module[len(r) + 1:]}/?`", rows[r]) for r in rows):
-                self.complain("map", f"docs/ARCHITECTURE.md: no folder {module} of {path}")
+                self.complain("map", f"docs/ARCHITECTURE.md has no row for the folder {module} of {path}")
         for path in set(re.findall(r"`([a-z0-9_/]+\.(?:c|h|nft))`", text)):
             if not any(p == path or p.endswith("/" + path) for p in self.files):
-                self.complain("map", f"docs/ARCHITECTURE.md: no file {path}")
+                self.complain("map", f"docs/ARCHITECTURE.md names {path}, which does not exist")
 
     def rule_root(self):
         """ROOT_FILES names every file at the root, so that a file that a command left there is not committed by accident."""
@@ -575,7 +576,7 @@ class Style:
                 self.complain("headers", f"{s.path} does not include its own header first")
 
     def rule_members(self):
-        """The tables that copy, compare or merge a struct name each of its members."""
+        """Tables that copy, compare or merge a struct have a row for each of its members."""
         for header, struct, tables, allowed in MEMBERS:
             body = re.search(rf"^struct {struct} \{{\n(.*?)^\}}", "\n".join(blank(read(header))), re.M | re.S).group(1)
             text = "\n".join("\n".join(blank(read(t))) for t in tables)
@@ -585,7 +586,7 @@ class Style:
                     self.complain("members", f"{header}: no row of {' '.join(tables)} has {struct}.{name}")
 
     def rule_copies(self):
-        """No COPIED_LINES lines of code in a row occur twice: one table or function serves both places."""
+        """No COPIED_LINES consecutive lines of code occur twice: one table or function serves both places."""
         seen = {}
         for s in self.sources:
             code = [(n, " ".join(line.split())) for n, line in enumerate(s.code, 1) if line.strip("{}; ") and not line.startswith("#include")]

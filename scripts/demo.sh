@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows every part of cmxsafe on this machine: installs missing packages, builds, starts a gateway (as root: cmxsafe's own, in new
-# namespaces; else a stock sshd) and a virtual board, and runs until Ctrl-C. With --once it checks and exits, with a non-zero status
-# if a check failed.
+# namespaces; else a stock sshd) and a virtual board, and runs until Ctrl-C. With --once it runs the checks and exits, with a non-zero
+# status if one failed.
 set -u
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/demo_gateway.sh"
@@ -75,7 +75,7 @@ say "starting"
 SSH_PORT=$(port_near 2233) STREAM=$(port_near 8081 18081) OTA=$(port_near 8989 18989) ATTEST=$(port_near 8888 18888)
 OFFSET=$(($(port_near 18080) - 80))
 # Makes the board (flash, partition table and eFuse in files), its hardware key, and a key that signs its updates.
-"$BIN/cmxsafe-board" create "$WORK/board" >/dev/null || die "the board cannot be made"
+"$BIN/cmxsafe-board" create "$WORK/board" >/dev/null || die "the board cannot be created"
 (
     cd "$WORK/board" || exit 1
     openssl rand -out private_key.bin 32

@@ -24,7 +24,7 @@ product_gateway() {
     local address
     private_folders && ip link set lo up || die "the demo's folders cannot be set up"
     CGROUP=/sys/fs/cgroup/cmxsafe-demo.$$
-    mkdir "$CGROUP" && echo $$ >"$CGROUP/cgroup.procs" || die "no control group can be made"
+    mkdir "$CGROUP" && echo $$ >"$CGROUP/cgroup.procs" || die "a control group cannot be created"
     mkdir -p /var/lib/bin "$WORK/units"
     # sshd runs its helper only from folders that root alone may write.
     cp "$BIN/cmxsafe" "$BIN/cmxsafe-authkeys" /var/lib/bin/ && GW_PROGRAM=/var/lib/bin/cmxsafe

@@ -29,13 +29,13 @@ mkdir -p /run/sshd 2>/dev/null
     2>"$WORK/board.log" & PIDS+=($!)
 through() { curl -fsS --max-time 20 "http://127.0.0.1:81$1"; }
 for _ in $(seq 200); do through /frame.jpg >"$WORK/frame" 2>/dev/null && break; sleep 0.1; done
-[ -s "$WORK/frame" ] || { tail -n 5 "$WORK/board.log"; echo "no stream"; exit 1; }
+[ -s "$WORK/frame" ] || { tail -n 5 "$WORK/board.log"; echo "the board sends no stream"; exit 1; }
 
 through "/stream?frames=100" >"$WORK/stream" & VIEWER=$!
 # Checks the scanner first: it must find the neighbour's own open port.
 nmap -n -Pn -sT -p 2222 10.77.0.1 | grep -q '2222/tcp open' || { echo "the scanner does not work here"; exit 1; }
 nmap -n -Pn --send-ip --disable-arp-ping -sS -p- --min-rate 20000 --max-retries 0 -oG "$WORK/scan" 10.77.0.2 >/dev/null || exit 1
 ! grep -q '/open/' "$WORK/scan" || { grep -o '[0-9]*/open/[a-z]*' "$WORK/scan"; exit 1; }
-! ping -c 1 -W 1 10.77.0.2 >/dev/null || { echo "answers to ping"; exit 1; }
+! ping -c 1 -W 1 10.77.0.2 >/dev/null || { echo "the board answers pings"; exit 1; }
 wait "$VIEWER" || { echo "the stream stopped"; exit 1; }
 [ "$(grep -ac '^--cmxsafe-frame' "$WORK/stream")" = 100 ]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the fuzzers (default: all): scripts/fuzz.sh [SECONDS [NAME ...]]. SECONDS is the time for each fuzzer (default: 60);
-# with 0 only its known inputs run. Inputs that make a fuzzer fail are kept in build-fuzz/found, and the exit status is non-zero.
+# with 0, it runs only its known inputs. Inputs that make a fuzzer fail are kept in build-fuzz/found, and the exit status is non-zero.
 set -u
 . "$(dirname "$0")/lib.sh"
 cd "$CMX_ROOT" || exit 1

@@ -29,7 +29,7 @@ page cmxsafe-gateway "$(summary_of gateway)" "$bin/cmxsafe" gateway >"$out/cmxsa
 .SH COMMON OPTIONS
 .TP
 .B \-\-dir \fIFOLDER\fR
-Each command takes it: the gateway's folder. Default: the environment variable CMXSAFE_GATEWAY, or else /var/lib/cmxsafe/gateway
+The gateway's folder. Each command has this option. Default: the environment variable CMXSAFE_GATEWAY, or else /var/lib/cmxsafe/gateway
 for root and ~/.local/share/cmxsafe/gateway for others.
 .SH FILES
 In the gateway's folder:
@@ -49,13 +49,13 @@ The private key of the links to other gateways.
 Copies of images and manifests.
 .TP
 .I hooks.d/
-Programs that run at events.
+Programs that the gateway runs at events.
 .TP
 .I run/access/
 The access log.
 .TP
 .I sshd_config fleet.nft host.nft hosts
-Written from the registry; not to be edited.
+cmxsafe writes them from the registry: do not edit them.
 .SH SEE ALSO
 .BR cmxsafe (1),
 .BR sshd (8),

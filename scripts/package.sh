@@ -62,7 +62,7 @@ if [ -z "$arch" ] || { [ "$arch" = "$(dpkg --print-architecture)" ] && [ -z "$re
     cp build/packages-kept/*.deb build/packages-kept/*.spdx.json "$work/"
     exec 9>&-
 else
-    case $arch in amd64 | arm64 | armhf) ;; *) die "--arch $arch: known are amd64, arm64 and armhf" ;; esac
+    case $arch in amd64 | arm64 | armhf) ;; *) die "--arch $arch: unknown; use amd64, arm64 or armhf" ;; esac
     [ "$(id -u)" = 0 ] || die "--arch: needs root, for a build system in a folder; run it with sudo"
     install_packages "${ROOT_TOOLS[@]}"
     : "${release:=$(. /etc/os-release && echo "$VERSION_CODENAME")}"

@@ -67,7 +67,7 @@ plots_pictures() {
 }
 
 for part in "$@"; do
-    declare -F "${part}_pictures" >/dev/null || die "pictures.sh: no pictures of $part: known are console agent demo plots"
+    declare -F "${part}_pictures" >/dev/null || die "pictures.sh: no pictures are called '$part'; choose console, agent, demo or plots"
     "${part}_pictures"
 done
 say "docs/images: $(du -sh --apparent-size "$IMAGES" | cut -f1)"

@@ -10,7 +10,8 @@ debian_mirror() {
         awk '$1 ~ /\/debian\/?$/ { print $1; exit }' | grep . || die "looking up the Debian archive: apt names none; configure apt's sources"
 }
 
-# base_root RELEASE: debootstraps RELEASE once, with this machine's apt settings, and prints its folder.
+# base_root RELEASE: prints the folder of a system of RELEASE that debootstrap creates at the first call, with this machine's
+# apt settings.
 base_root() {
     local dir=$ROOTS/$1-base
     if [ ! -e "$dir/.complete" ]; then
@@ -37,8 +38,8 @@ mount_copy() {
     mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"
 }
 
-# builder_root RELEASE ARCH: prints the folder of a system with the build dependencies of packages for ARCH. It is created
-# once.
+# builder_root RELEASE ARCH: prints the folder of a system with the build dependencies of packages for ARCH, and creates it at
+# the first call.
 builder_root() {
     local base dir=$ROOTS/$1-builder-$2 native
     base=$(base_root "$1") || exit 1

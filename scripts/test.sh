@@ -70,7 +70,7 @@ say "tests under ASan and UBSan"
 suite build-asan "$@"
 
 # The agent's system call filter forbids calls that sanitizers need, so these tests use the build without sanitizers.
-say "the agent's confinement, as it is installed"
+say "the agent's confinement, without sanitizers"
 [ $# -gt 0 ] || suite build -R '^(test_confine|e2e_agent_run|e2e_attest_agent)$'
 
 say "the engine under TSan"
