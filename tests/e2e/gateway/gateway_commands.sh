@@ -224,7 +224,9 @@ done
 key portless
 gw enroll cam-20 --key "$TMP/portless.pub" --direct broker:1883 >/dev/null || fail "enroll"
 fails "cam-20 has no ports" gw grant user:root cam-20
-gw enroll cam-20 --key "$TMP/portless.pub" --ports 81 >/dev/null && gw grant user:root cam-20 >/dev/null && gw grant user:0 cam-20:81 >/dev/null || fail "grant"
+gw enroll cam-20 --key "$TMP/portless.pub" --ports 81 >/dev/null || fail "enroll --ports"
+fails "cam-20 has no port 82; see 'cmxsafe gateway show cam-20'" gw grant user:root cam-20:82
+gw grant user:root cam-20 >/dev/null && gw grant user:0 cam-20:81 >/dev/null || fail "grant"
 gw grant --remove user:root cam-20 --json | json_is '.outcome == "changed"' || fail "grant --remove"
 prints_no "cam-20" gw grant || fail "a grant by number remains: $(gw grant)"
 ok "folders that sshd can't use and grants that permit nothing are refused"
