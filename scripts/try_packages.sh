@@ -36,7 +36,7 @@ check() {
         export DEBIAN_FRONTEND=noninteractive
         cd /packages
         apt-get update -q && apt-get install -y -q $norecommends ./*.deb
-        ! command -v cc
+        ! command -v cc || exit 1
         $3
         apt-get install -y -q --reinstall $norecommends ./*.deb
         apt-get purge -y -q $name" >"$work/log" 2>&1 </dev/null; then
@@ -63,7 +63,7 @@ board='
     cmxsafe-board run /board >board.out 2>board.log & pid=$!
     for i in $(seq 100); do grep -qi "boot" board.log board.out && break; sleep 0.1; done
     sleep 2; cat board.log board.out; kill $pid; wait $pid || [ $? = 143 ]
-    ! grep -i "not installed\|cannot load\|is not there\|no lib" board.log board.out'
+    ! grep -i "not installed\|cannot load\|is not there\|no lib" board.log board.out || exit 1'
 operator='
     cmxsafe --version
     cmxsafe identity public --help >/dev/null
@@ -123,7 +123,9 @@ upgrade='
     kill $agent $gateway; wait $agent || :; wait $gateway || :
     cmxsafe gateway net down
     apt-get purge -y -q cmxsafe cmxsafe-agent
-    [ -s /etc/cmxsafe/key ] && getent passwd cmxsafed >/dev/null && [ -s /var/lib/cmxsafe/gateway/registry.db ]
+    [ -s /etc/cmxsafe/key ]
+    getent passwd cmxsafed >/dev/null
+    [ -s /var/lib/cmxsafe/gateway/registry.db ]
     ! grep cmxsafe /etc/hosts && ! ls /etc/systemd/system/cmxsafe-gateway* && [ ! -e /etc/cmxsafe/cmxsafed.conf ]'
 check cmxsafe-agent alone "$agent"
 check cmxsafe-board alone "$board"
