@@ -145,7 +145,7 @@ const struct config_key config_keys[] = {
              "for several gateways; each pin is valid for all of them. At most " STR(
                  CMX_PROXY_HOST_KEYS_MAX) " pins in all."},
     {"gateway", "known_hosts_file", CONFIG_PATH, GATEWAY(known_hosts_file),
-     .help = "OpenSSH known_hosts file; the lines that name a `host` and its port are pins."},
+     .help = "OpenSSH known_hosts file; its lines for the gateways in `host`, with their ports, are pins."},
     {"gateway", "key_passphrase_file", CONFIG_PATH, GATEWAY(key_passphrase_file),
      .help = "File whose first line is the key's passphrase; needs the same mode as `key_file`."},
     {"gateway", "password_file", CONFIG_PATH, GATEWAY(password_file), .without = "no password is ever offered",

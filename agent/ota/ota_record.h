@@ -39,7 +39,7 @@ struct ota_record {
     char why[CMX_SLOT_WHY_MAX];            /* reason for the rollback, without a newline */
     char image[CMX_SHA256_HEX];            /* digest of the update's image */
     char last_image[CMX_SHA256_HEX];       /* digest of the last image that was confirmed; empty: none */
-    char last_version[CMX_IMAGE_TEXT_MAX]; /* version of the system that last_image installed */
+    char last_version[CMX_IMAGE_TEXT_MAX]; /* version of the system when last_image was confirmed */
 };
 
 typedef enum {

@@ -10,7 +10,7 @@ struct gw_accounts {
     uint64_t next_ms; /* time of the next look-up */
 };
 
-/* Looks up all users and groups that have had grants, every 10 s or, if this takes long, less often. Loads the rules
- * again if an answer has changed. g must be closed. A name service may take long to answer; meanwhile no query of the
- * registry is open, and the gateway is not locked. */
+/* Every 10 s or, if this takes long, less often: asks the name services for all users and groups that have had grants,
+ * and loads the rules again if an answer has changed. g must be closed. During a slow answer, no query of the registry
+ * is open, and the gateway is not locked. */
 CMX_MUST_USE cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e);

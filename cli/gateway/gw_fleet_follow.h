@@ -13,7 +13,7 @@ struct gw_fleet_followed {
     bool answered;    /* at least one byte arrived on this connection */
     bool caught_up;   /* all lines that the log had when following began have arrived */
     bool warned;      /* the operator was warned that the gateway does not answer */
-    bool refused;     /* the operator was warned that the gateway closes connections without an answer */
+    bool refused;     /* the operator was warned that the gateway closes the connection instead of answering */
     bool malformed;   /* the operator was warned that the gateway sends malformed records */
     int64_t at_ms;    /* time of the last line */
     size_t n;         /* number of lines with the time at_ms that have arrived */

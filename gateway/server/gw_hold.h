@@ -17,7 +17,7 @@ struct gw_hold {
     char text[GW_ADDRESS_MAX];
     unsigned sessions;
     int64_t sequence; /* 0: never claimed */
-    bool announced;   /* the route that announces the claim exists */
+    bool announced;   /* this gateway has added the route that announces its claim */
     unsigned seen;    /* newest metric that another gateway has announced since this server started; 0: none */
     int64_t since;
     uint64_t changed; /* number of the last change; see gw_hold_json */

@@ -35,8 +35,8 @@ typedef enum {
 gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const struct gw_netstate *found,
                                        const struct gw_netstate *after);
 
-/* True if an event that a NETLINK_ROUTE socket received may concern something in the digest. The route of a single
- * identity is not in the digest, because it is added and removed with its session. */
+/* events: what a NETLINK_ROUTE socket received. True if they may have changed what the digest covers. It does not cover
+ * routes to single addresses, which are added and removed with sessions. */
 bool gw_netstate_concerned(const void *events, size_t len);
 
 /* Reads the kernel's counter of changes to the packet filter's rules. fd: a NETLINK_NETFILTER socket with a timeout

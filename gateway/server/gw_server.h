@@ -41,7 +41,7 @@
 #define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* maximum number of slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
-#define GW_TIDY_MS 500         /* interval between checks of the identity programs */
+#define GW_TIDY_MS 500         /* interval of checks of the eBPF programs, and of removals of ended sessions' cgroups */
 #define GW_JUDGE_STALE_MS 5000 /* after this long without a guard's report, the rules count as unwatched */
 #define GW_WORKER_STALE_MS 30000
 #define GW_TRAFFIC_MINUTES 60
@@ -345,7 +345,7 @@ struct gw_client {
     struct gw_question question;
     bool node;            /* the request came from another gateway */
     uint64_t deadline_ms; /* the connection is closed at this time at the latest; 0: no limit */
-    bool follows;         /* waits for the probes of another login of the same device */
+    bool follows;         /* another login of the same device sends the probes; this one waits for their results */
     bool closing;
 };
 

@@ -15,7 +15,7 @@ bool gw_session_certify(struct gw_server *s, struct gw_session *x, const char *t
 /* Gives x the identity of the key, even if x is up. Unlike gw_session_identify, returns failures and logs none. */
 CMX_MUST_USE cmx_err gw_session_set_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint,
                                              struct cmx_why *e);
-/* Checks that x's certificate is the one that sshd accepted. l: sshd's log line about the accepted key. Drops x's
- * certificate if the login used none. CMX_EPERM: sshd accepted another certificate. */
+/* Checks that x's certificate is the one that sshd accepted. l: sshd's log line about the accepted key. If sshd
+ * accepted a plain key, drops the certificate that its helper had looked up. CMX_EPERM: sshd accepted another one. */
 CMX_MUST_USE cmx_err gw_session_check_certificate(struct gw_session *x, const struct gw_log_line *l, struct cmx_why *e);
 void gw_session_drop_certificate(struct gw_session *x);

@@ -57,7 +57,7 @@ CMX_MUST_USE cmx_err gw_copy_tables_read(struct gw_registry *r, struct gw_copy_t
 
 const struct gw_copy_table *gw_copy_table_find(const struct gw_copy_tables *t, const char *name);
 
-/* True for a key of table meta that belongs to the fleet. The other keys are settings of one gateway. */
+/* True if the gateways share the row of table meta with this key. The other rows are settings of one gateway. */
 bool gw_copy_meta_is_shared(const char *key);
 
 /* Writes the names of the columns, or with keys_only those of the primary key: "a","b","c". */

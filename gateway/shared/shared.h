@@ -1,7 +1,7 @@
 /* shared.h - a registry in PostgreSQL that several gateways share. Each gateway keeps a copy of it: the SQLite file in
- * its folder, which all reads use. A change runs on the copy as on a registry that is not shared, and is committed in
- * PostgreSQL before it is committed in the copy. While PostgreSQL can't be reached, a change fails,
- * but observations are stored in the copy, and are sent to PostgreSQL later.
+ * its folder, which all reads use. A change is made in the copy as in an unshared registry, but PostgreSQL commits it
+ * before the copy does. While PostgreSQL can't be reached, a change fails, but observations are stored in the copy and
+ * sent to PostgreSQL later.
  *
  * All rows of all tables are shared, except the settings of the gateway itself (table meta). PostgreSQL keeps, for each
  * row, the revision of its last change. One row lock serialises changes, so that a reader that has revision N has all

@@ -47,7 +47,7 @@ struct cli_option {
     uint64_t min, max;          /* bounds of a number */
     char short_name;            /* 'c' for -c; 0: none */
     bool required;              /* the command fails without it */
-    bool or_empty;              /* an empty text has a meaning; otherwise it is an error, as it is for operands */
+    bool or_empty;              /* "" is a permitted value; if false, "" is an error, as it is for each operand */
     bool hex;                   /* the help prints the default number in hexadecimal */
     const char *const *choices; /* permitted values of a text, NULL-terminated; NULL: any text */
     const char *implied;        /* value of --name alone; any other value is given as --name=VALUE. NULL: none */

@@ -1,7 +1,7 @@
 # systemd_lib.sh - for scenarios under a real systemd. They boot a copy-on-write copy of this machine in its own process
 # namespace and control group; systemd is process 1 there and runs checks.sh and inside.sh from $TMP/out (/run/out in
-# the copy). The machine itself does not change. Source it instead of lib.sh: it runs the scenario again in its own
-# network namespace.
+# the copy). The machine itself does not change. Source this file instead of lib.sh: it executes the scenario again in a
+# network namespace of its own.
 [ -n "${CMX_INNER:-}" ] || { unshare -n true 2>/dev/null && CMX_INNER=1 exec unshare -n bash "$0"; }
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

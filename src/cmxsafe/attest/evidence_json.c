@@ -1,5 +1,5 @@
-/* evidence_json.c - writes evidence as JSON, and converts the values of its enumerations to names. JSON members have
- * the names of RFC 9711 if that RFC defines them. */
+/* evidence_json.c - writes evidence as JSON, and converts the evidence's enumeration values to names. A claim that RFC
+ * 9711 defines has its name in that RFC. */
 #include <string.h>
 
 #include "cmxsafe/attest/claims_fields.h"

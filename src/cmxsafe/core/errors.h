@@ -20,7 +20,7 @@ CMX_ERROR(CMX_EBUSY, "busy", "already in use")
 CMX_ERROR(CMX_EINVAL, "invalid", "invalid setting") /* also: an invalid argument */
 CMX_ERROR(CMX_EHOSTKEY, "host-key", "host key not pinned") /* the gateway's host key is not one of the pinned ones */
 CMX_ERROR(CMX_EAUTH, "auth", "credentials refused")
-CMX_ERROR(CMX_ENOKEY, "no-key", "no usable key") /* it is missing, unreadable, unprotected or has another purpose */
+CMX_ERROR(CMX_ENOKEY, "no-key", "no usable key") /* e.g. missing, for another purpose, or unknown */
 CMX_ERROR(CMX_EPERM, "not-permitted", "not permitted") /* the platform or the policy does not permit it */
 CMX_ERROR(CMX_ENOTSUP, "not-supported", "not supported here") /* this build or platform lacks the function */
 CMX_ERROR(CMX_ENOENT, "not-found", "not found") /* no such file, slot, context or record */

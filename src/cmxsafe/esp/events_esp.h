@@ -24,7 +24,7 @@ typedef enum {
     CMX_EVENT_SESSION_UP,   /* name: the session; all its forwards are granted */
     CMX_EVENT_SESSION_DOWN, /* name: the session; err says why */
     CMX_EVENT_RELAY_OPEN,   /* name: the context */
-    CMX_EVENT_RELAY_CLOSED, /* name: the context; err CMX_OK: both sides closed it normally */
+    CMX_EVENT_RELAY_CLOSED, /* name: the context; err CMX_OK: both sides closed the connection normally */
     CMX_EVENT_UPDATE_READY, /* a verified image is in the other slot; the device restarts soon. name: its version */
     /* err CMX_ECLOSED: the upload was interrupted. err CMX_EFORMAT: it was refused; name: the reason, cut to fit */
     CMX_EVENT_UPDATE_FAILED,

@@ -6,7 +6,7 @@
 #include "cmxsafe/core/ip.h"
 #include "cmxsafe/core/text.h"
 
-#define HOST_MAX 272 /* a name of 253 characters with a port */
+#define HOST_MAX 260 /* a name of 253 characters, ":65535", NUL */
 
 static bool under_cmx(const char *host)
 {

@@ -127,7 +127,8 @@ cmx_key_kind cmx_port_hw_key_kind(void);
 
 /* Computes HMAC-SHA256 with the hardware key. An ESP32 calls esp_hmac_calculate with eFuse HMAC_KEY3 (the default),
  * whose purpose must be HMAC_UP. len is bounded only by memory. CMX_ENOKEY: there is no key, or it has another purpose
- * or no read protection. CMX_EIO: the hardware failed. Calls are serialised. */
+ * or no read protection. CMX_EIO: the hardware failed. Any thread may call this; the function serialises the
+ * calls. */
 CMX_MUST_USE cmx_err cmx_port_hw_hmac(const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN]);
 
 /* ---- a secret of the device's own, for a device without a hardware key ---- */

@@ -88,8 +88,8 @@ static void set_int(int fd, int level, int name, int value)
     (void)setsockopt(fd, level, name, &value, sizeof value); /* best effort: a stack may not have the option */
 }
 
-/* Creates a non-blocking socket and binds it to a. backlog: length of a listener's queue; 0: the socket is not a
- * listener. local receives the socket's address. */
+/* Creates a non-blocking TCP socket that is bound to the address a. backlog: length of the listener's queue; 0: the
+ * socket is not a listener. local receives the socket's address. */
 static cmx_err open_bound(const struct sockaddr *a, socklen_t len, int backlog, int *out,
                           struct sockaddr_storage *local)
 {

@@ -26,7 +26,7 @@ struct cmx_ssh {
     bool established; /* the handshake is complete */
     bool ping_sent;
     bool overrun;    /* the peer sent far more than its window permits */
-    unsigned unread; /* packets queued since the SSH socket last accepted all bytes */
+    unsigned unread; /* packets that libssh queued since its output was last sent completely */
     struct cmx_ssh_auth auth;
     struct ssh_counter_struct counter; /* bytes sent and received */
     struct ssh_counter_struct packets;

@@ -230,7 +230,7 @@ ok "a process in a session's control group has the session's identity and ports,
 # Checks the restrictions of a session's sshd process.
 [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$session/status")" = 1 ] || fail "a session's sshd may gain privileges"
 gw status --json | json_is .confined || skip_part "confined sessions: the kernel has no Landlock"
-# A process without an identity in the map may not connect at all.
+# A process whose cgroup has no identity in the eBPF map cannot connect at all.
 orphan=$(dirname "$cgroup")/999999
 CLEANUP+=("rmdir $orphan 2>/dev/null")
 cat >"$TMP/orphan.py" <<'PY'

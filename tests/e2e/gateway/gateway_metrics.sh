@@ -44,7 +44,7 @@ wait_for 30 seen || fail "no time at which cam-18 was last seen"
 prints_no vms gw metrics || fail "a platform is not a device"
 ok "metrics of devices, gateway and worker"
 
-# The bytes of ended sessions still count, and refused forwards are counted for their device.
+# The bytes of ended sessions still count. A refused forward is counted for the device that requested it.
 before=$(value 'cmxsafe_device_bytes_total{name="cam-17",direction="in"}')
 [ "$before" -gt 1000 ] || fail "no bytes"
 [ "$(value 'cmxsafe_device_bytes_total{name="cam-18",direction="in"}')" -gt 1000 ] || fail "the bytes of a session that ended are lost"

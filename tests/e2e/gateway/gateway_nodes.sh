@@ -173,7 +173,7 @@ if [ -n "$GO" ]; then
     granted() { gwn 3 grant --json | json_is 'any(.[]; .consumer == "user:4321")'; }
     wait_for 10 granted || fail "while wireguard-go hangs, node 3 does not get a change"
     [ "$(grep -c 'the shared registry is not followed' "$TMP/node3.log")" = "$followed_before" ] || fail "a link that hangs keeps node 3 from following the registry"
-    # The command reports that a link is missing, but the grant is in force.
+    # The command reports that a link can't be configured, but the grant is in force.
     ! gwn 3 grant user:4322 cam-1:81 >"$TMP/hangs.log" 2>&1 && grep -q "the link to gw1 can't be configured" "$TMP/hangs.log" || fail "a grant while wireguard-go hangs: $(cat "$TMP/hangs.log")"
     on 3 ip netns exec cmxsafe nft list set inet cmxsafe grants | grep -qF "$(gwn 3 whois user:4322 --json | jq -r .address) . $A . 81" || fail "a grant is not in force while wireguard-go hangs"
     kill -CONT "$GO"

@@ -15,7 +15,8 @@ grep -q "port $P2 belongs to another device" "$TMP/overlap.err" || fail "the mes
 gw enroll cam-18 --key "$TMP/b.pub" --ports "$P3" >/dev/null || fail "enroll"
 ok "overlap is refused at enrolment"
 web one
-# The device requests its first port without an address, as in the original project, and its second port at localhost.
+# The device requests its first port without a bind address, as the original CMXsafe-ESP32 does, and its second port with
+# the bind address localhost.
 client a -N -R "$P1:127.0.0.1:$WEB" -R "localhost:$P2:127.0.0.1:$WEB" & OLD=$!; PIDS+=("$OLD")
 wait_for 20 listening "$P1" && wait_for 20 listening "$P2" || fail "no listeners"
 [ "$(curl -s -m 10 "http://127.0.0.1:$P1/")" = one ] || fail "no answer"

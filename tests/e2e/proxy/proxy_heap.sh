@@ -8,8 +8,8 @@ S=$(free_port) STREAM=$(free_port) SOUND=$(free_port) WEB=$(free_port)
 start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
-# With an idle timeout all connections stay in the event loop, as they do on a device. For lack of memory, the
-# engine closes only connections in the loop.
+# With an idle timeout, a context's connections stay in the event loop, as all connections do on an ESP32. Only a
+# connection in the loop can be closed to free memory.
 start_proxy events=1 -- "stream,$S,$STREAM,high=1,idle=600,session=camera" "sound,$S,$SOUND,high=1,idle=600,session=microphone" "web,$S,$WEB"
 up
 client() { timeout 30 python3 "$ROOT/tests/e2e/client.py" "$@"; }

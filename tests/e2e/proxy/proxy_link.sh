@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Device and gateway are in two network namespaces. The link between them is cut for 20 s (CMX_LONG=1: a minute) and
-# restored. Then it drops all packets for a while. At the end it is slow (200 ms) and lossy (5 %).
+# Device and gateway are in two network namespaces. The interface between them is down for 20 s (CMX_LONG=1: a minute) and
+# comes up again. Then all packets are dropped for a while. At the end, another link replaces it, which is slow (200 ms)
+# and lossy (5 %).
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip "network namespaces need root"
 

@@ -63,7 +63,7 @@ struct passwd *getpwnam(const char *name)
     return getpwnam_r(name, &pw, mem, sizeof mem, &found) == 0 ? found : NULL;
 }
 
-/* Replace libc's functions: the machine's only group is 64003, "viewers", and root is a member of it. */
+/* These functions replace libc's: the only group is "viewers" (64003), and root is its member. */
 static struct group *viewers(bool is)
 {
     static char root[] = "root", name[] = "viewers";

@@ -122,7 +122,7 @@ static void test_partial_line(void **state)
     gw_access_read_end(&reader);
 }
 
-/* On a full disk no part of a line stays, so that the next line is whole. */
+/* On a full disk, the log removes an incomplete line, so that the next line does not follow it. */
 static void test_full_disk(void **state)
 {
     struct rlimit before, now;

@@ -860,7 +860,7 @@ static void icmp_errors_belong_to_a_session(void **state)
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_REASON_TCP_STATE);
     put32(m + 8 + 24, 1000);
-    put16(m + 8 + 6, 3); /* the error quotes a later fragment */
+    put16(m + 8 + 6, 3); /* the ICMP error quotes a fragment that is not the first */
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_REASON_FORM);
     put16(m + 8 + 6, 0);

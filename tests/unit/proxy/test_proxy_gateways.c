@@ -190,7 +190,7 @@ static void all_sessions_use_one_gateway(void **state)
     (void)state;
     enter(&one, 0);
     enter(&two, 0);
-    assert_false(cmx_session_gateway_failed(&one, CMX_EREFUSED)); /* the engine moves on to b */
+    assert_false(cmx_session_gateway_failed(&one, CMX_EREFUSED)); /* the engine moves on to gateway b */
     assert_false(cmx_session_gateway_failed(&two, CMX_EREFUSED)); /* the engine has already moved on */
     enter(&two, 1);
     assert_int_equal(cmx_session_gateway_join(&two), CMX_OK);
