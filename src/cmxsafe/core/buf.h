@@ -1,8 +1,9 @@
 /* buf.h - the one bounded buffer for bytes from a peer. The caller owns the storage; nothing here allocates, grows or
  * does I/O. Not thread-safe: one owner at a time.
  *
- * Bytes are written at `end` and read at `start`. The space of bytes that have been read is not used again. Invariant:
- * start <= end <= cap. After a failed append the buffer reads as empty, so that nobody takes a part for the whole. */
+ * Bytes are written at `end` and read at `start`. The space of bytes that have been read is not used again before
+ * cmx_buf_clear. Invariant: start <= end <= cap. After a failed append the buffer reads as empty, so that nobody takes
+ * a part for the whole. */
 #pragma once
 
 #include <stdbool.h>

@@ -25,7 +25,7 @@
 
 CMX_C_BEGIN
 
-#define CMX_JSON_DEPTH_MAX 16 /* limit of nesting; at most 31: the masks below also have a bit for the top level */
+#define CMX_JSON_DEPTH_MAX 16 /* maximum depth; at most 31: the masks below also need a bit for the top level */
 
 /* Consumes all bytes of out. If it returns an error, the writer stops with that error. */
 typedef cmx_err (*cmx_json_sink)(void *arg, struct cmx_buf *out);

@@ -18,6 +18,6 @@ struct cmx_nearest {
 /* Compares the word with one known word, which must stay valid. */
 void cmx_nearest_offer(struct cmx_nearest *n, const char *known);
 
-/* Returns the known word with the smallest edit distance. NULL: no word is close enough. The distance may be at most
- * a third of the known word's length; a distance of 1 is always allowed. */
+/* Returns the known word with the smallest edit distance. NULL: no word is close enough. The distance must be at most a
+ * third of the known word's length; a distance of 1 is always allowed. */
 const char *cmx_nearest_result(const struct cmx_nearest *n);
