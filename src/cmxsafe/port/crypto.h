@@ -15,7 +15,7 @@
 #define CMX_P256_SCALAR_LEN 32
 #define CMX_P256_SIG_LEN 64 /* r || s, big-endian */
 
-/* Room for the state of the largest back end. */
+/* Sizes of the objects in words (uintptr_t). Each object has room for the state of either back end. */
 #define CMX_SHA256_WORDS 32
 #define CMX_HMAC_WORDS 48
 

@@ -38,9 +38,9 @@ struct cmx_filter_packet {
     const struct cmx_iface *iface;
     bool out;            /* the packet leaves the device */
     bool ethernet;       /* true: data begins with an Ethernet header; false: with an IP header */
-    const uint8_t *data; /* the head of the frame */
+    const uint8_t *data; /* the first bytes of the packet */
     size_t len;          /* number of bytes at data */
-    size_t total;        /* length of the whole frame, in bytes */
+    size_t total;        /* length of the whole packet, in bytes */
 };
 
 /* A neighbour whose hardware address the stack has resolved. */

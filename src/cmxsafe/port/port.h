@@ -48,7 +48,7 @@ void cmx_port_background(void);
  * that a leak check at exit does not report it. May do nothing. */
 void cmx_port_task_done(void);
 
-/* Machine words. The largest lock is FreeRTOS's StaticSemaphore_t: 84 to 92 bytes on a 32-bit CPU. */
+/* Machine words. The largest lock is FreeRTOS's, 88 to 96 bytes on a 32-bit CPU: a StaticSemaphore_t and a handle. */
 #define CMX_MUTEX_WORDS 24
 
 /* A lock; not recursive. The object contains its storage, so that cmx_port_mutex_init cannot fail. */
@@ -86,7 +86,7 @@ size_t cmx_port_set_ready(int set, void **args, size_t cap);
 
 /* ---- sockets: POSIX calls that a device may lack, and hints ---- */
 
-/* Creates two connected local stream sockets. CMX_ENOTSUP: the platform has none. CMX_ENOMEM: out of memory or
+/* Creates two connected local stream sockets. CMX_ENOTSUP: the platform has no socketpair. CMX_ENOMEM: out of memory or
  * sockets. */
 CMX_MUST_USE cmx_err cmx_port_socket_pair(int fd[2]);
 
@@ -99,12 +99,13 @@ CMX_MUST_USE cmx_err cmx_port_mirror_socket(const uint8_t source[CMX_IPV6_LEN], 
                                             struct sockaddr_storage *local);
 
 /* A hint: only one task reads fd, a connected stream socket, and it reads small pieces. A platform where system calls
- * are expensive may read more at once and serve later recv and poll calls from memory until fd is closed. May do
+ * are expensive may read more in one call and serve later recv and poll calls from memory until fd is closed. May do
  * nothing. */
 void cmx_port_read_ahead(int fd);
 
 /* Acknowledges at once the data that fd, a TCP socket, has received. Stock SSH servers leave Nagle's algorithm on for
- * forwards, so with delayed acknowledgements every other small packet would wait 40 ms (lwIP: 250). Best effort. */
+ * forwards, so with delayed acknowledgements a small packet that follows another would wait up to 40 ms (lwIP: 250 ms).
+ * Best effort. */
 void cmx_port_acknowledge(int fd);
 
 /* ---- flash: the whole chip, as esp_flash_* sees it ---- */

@@ -51,7 +51,7 @@ static const esp_partition_t *partition_of(uint32_t offset, size_t len)
 
         if (offset >= p->address && offset - p->address <= p->size && len <= p->size - (offset - p->address))
             found = p;
-        it = esp_partition_next(it); /* releases the iterator after the last partition */
+        it = esp_partition_next(it); /* after the last partition, releases it and returns NULL */
     }
     esp_partition_iterator_release(it);
     return found;

@@ -29,7 +29,7 @@
     (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 3, 2) ||                                                                \
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
 
-#define CHUNK 1400          /* bytes of a body or a stream that are handled at once */
+#define CHUNK 1400          /* maximum size of one read of a body or one write of a stream, in bytes */
 #define DRAIN_IDLES 4       /* maximum time for the rest of a body after an early answer, in idle timeouts */
 #define SERVER_STACK 3584   /* bytes; enough for parsing heads and starting tasks */
 #define HELD_MAX 8          /* maximum number of header values that a route may read */
@@ -39,7 +39,7 @@
 /* Time limit for receiving a head. If there is a body, the limit includes its first byte, because the parser reads that
  * byte too. The server's task does nothing else meanwhile. */
 #define HEAD_MS 10000
-#define HEAD_CROWDED_MS 1000 /* limit for a head while other connections are open */
+#define HEAD_CROWDED_MS 1000 /* time limit for receiving a head while other connections are open */
 #define SEND_SLOWEST 128     /* bytes/s; a client that reads an answer more slowly is disconnected */
 #define CONNECTIONS_DEFAULT 8
 #define CONNECTIONS_LEAST 2
@@ -229,8 +229,8 @@ static unsigned idle_s(const struct cmx_http_service *service)
     return service->idle_timeout_s ? service->idle_timeout_s : IDLE_DEFAULT_S;
 }
 
-/* Reads the body, and passes it to `route` unless `route` is NULL. After the answer, drops the rest for at most
- * DRAIN_IDLES idle timeouts, so that the client reads the answer. True if the whole body was read. */
+/* Reads the body, and passes it to `route` unless `route` is NULL. Once the route has answered or failed, drops the
+ * rest for at most DRAIN_IDLES idle timeouts, so that the client reads the answer. True if the whole body was read. */
 static bool read_body(struct cmx_http_request *q, const struct cmx_http_route *route, void *state, uint8_t *chunk)
 {
     const struct cmx_http_service *service = q->server->service;
@@ -368,8 +368,8 @@ static void request_task(void *arg)
     httpd_handle_t httpd = q->r->handle;
 
     handle(q);
-    /* The server closes the socket when the client has closed its side, or when another connection needs the
-     * socket. Closing by descriptor here could close a newer connection. */
+    /* The server closes the socket when the client has closed its side, or when another connection needs the socket.
+     * Closing the descriptor here could close a newer connection that has got the same descriptor. */
     (void)shutdown(httpd_req_to_sockfd(q->r), SHUT_WR);
     (void)httpd_req_async_handler_complete(q->r); /* frees r in any case */
     (void)httpd_queue_work(httpd, nothing, NULL); /* wakes the server's task, which then polls the socket again */
