@@ -6,7 +6,7 @@
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
 
-/* The members follow each other without padding, as their bytes do in the line. */
+/* The struct has no padding, because the line contains its bytes as they are. */
 _Static_assert(sizeof(struct cmx_attest_key) == CMX_UEID_LEN + CMX_P256_PUBLIC_LEN + 32, "bytes only");
 
 static const char type[] = CMX_ATTEST_KEY_TYPE;

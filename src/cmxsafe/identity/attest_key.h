@@ -27,6 +27,5 @@ CMX_MUST_USE cmx_err cmx_attest_key_derive(cmx_hmac_fn hmac, void *arg, struct c
 CMX_MUST_USE cmx_err cmx_attest_key_print(const struct cmx_attest_key *k, struct cmx_buf *out);
 
 /* Reads one line of len chars; blanks around it, a newline and any comment are allowed. CMX_EFORMAT: not such a line.
- * Does not check whether the point is on the curve: verifying a signature checks it, and fails with CMX_EINVAL if it is
- * not. */
+ * Does not check whether the point is on the curve; cmx_p256_verify does, and returns CMX_EINVAL if it is not. */
 CMX_MUST_USE cmx_err cmx_attest_key_parse(const char *text, size_t len, struct cmx_attest_key *out);

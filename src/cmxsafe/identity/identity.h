@@ -29,7 +29,7 @@ CMX_MUST_USE cmx_err cmx_identity_evidence_key(cmx_hmac_fn hmac, void *arg, uint
 CMX_MUST_USE cmx_err cmx_identity_appraisal_key(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_HMAC_KEY_LEN]);
 
 /* Derives the device's SSH key, ECDSA P-256: private scalar (wiped by the caller) and public point. FIPS 186-5 A.2.2:
- * candidates are tested, counter 0 first, until one is in [1, n-1]. */
+ * candidates are tested, counter 0 first, until one is in [1, n-1], where n is the group's order. */
 CMX_MUST_USE cmx_err cmx_identity_ssh_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_P256_SCALAR_LEN],
                                           uint8_t pub[CMX_P256_PUBLIC_LEN]);
 
