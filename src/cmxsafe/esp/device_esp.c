@@ -164,7 +164,7 @@ static void on_address(void *arg, esp_event_base_t base, int32_t id, void *data)
         xEventGroupSetBits(esp.network, NETWORK_UP);
 }
 
-/* True if eFuses disable JTAG permanently: over the pads and, where the chip has it, over USB. */
+/* True if eFuses disable JTAG permanently: over the pads and, on chips with USB JTAG, over USB. */
 #if CONFIG_IDF_TARGET_ESP32
 static bool jtag_is_off(void)
 {
@@ -314,8 +314,8 @@ static void set_updates(void)
 
 /* ---- start ---- */
 
-/* Notes an address that the default interface got before the event handler was registered. Called with the lock held.
- */
+/* Sets NETWORK_UP if the default interface got an IPv4 address before the event handler was registered. Called with the
+ * lock held. */
 static void note_present_address(void)
 {
     esp_netif_ip_info_t info;

@@ -25,14 +25,14 @@ CMX_C_BEGIN
  * not used. Other errors: ESP_ERR_NO_MEM and those of NVS; the next call then tries again. */
 esp_err_t cmx_esp_init(const struct cmx_settings *own);
 
-/* Calls cmx_device_forward (device.h) with the settings from NVS, `own` and Kconfig. ESP_ERR_INVALID_ARG: a setting is
- * invalid; the log names it. */
+/* Calls cmx_device_forward (device.h) with the settings from NVS, Kconfig and `own` of cmx_esp_init.
+ * ESP_ERR_INVALID_ARG: a setting is invalid; the log names it. */
 esp_err_t cmx_esp_forward(const TaskParameters *context);
 
 /* Waits until an interface has an address; timeout_ms 0: without a limit. ESP_ERR_TIMEOUT: none has one by then. */
 esp_err_t cmx_esp_wait_network(uint32_t timeout_ms);
 
-/* Logs the heap (free, minimum, cmxsafe's share) and the stacks of cmxsafe's tasks. */
+/* Logs the heap (bytes free now, fewest bytes free so far, cmxsafe's share) and the stacks of cmxsafe's tasks. */
 void cmx_esp_log_memory(void);
 
 CMX_C_END

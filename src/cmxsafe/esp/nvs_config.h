@@ -15,13 +15,14 @@ CMX_C_BEGIN
 
 /* Opens the storage. Does nothing if the application called nvs_flash_init before. A partition without a free page, or
  * written by a newer version of NVS, is not erased: it may hold the update key, and without that key the device would
- * accept unsigned images. The result is then CMX_OK too, so that the device starts and isolates itself, but each
- * function below fails with CMX_EIO. CMX_EIO: no usable "nvs" partition. */
+ * accept unsigned images. The result is then CMX_OK too, so that the device starts and isolates itself, but cmx_nvs_get
+ * and cmx_nvs_set fail with CMX_EIO. CMX_EIO: no usable "nvs" partition. */
 CMX_MUST_USE cmx_err cmx_nvs_init(void);
 
 /* Reads a setting. key has at most 15 characters. The keys are "gateway", "port", "user", "host_key", "key",
- * "password", "address", "contexts" (context_list.h) and "update_key" (format: OTA_PUBLIC_KEY). out: cap bytes with the
- * NUL. CMX_ENOENT: the setting is not set, and out is unchanged. CMX_ENOSPC: the value is longer than cap. */
+ * "password", "address", "contexts" (context_list.h) and "update_key" (in the form of OTA_PUBLIC_KEY, settings.h). out:
+ * cap bytes with the NUL. CMX_ENOENT: the setting is not set, and out is unchanged. CMX_ENOSPC: the value is longer
+ * than cap. */
 CMX_MUST_USE cmx_err cmx_nvs_get(const char *key, char *out, size_t cap);
 
 /* Stores value before it returns; NULL erases the key. CMX_ENOSPC: the partition is full. */

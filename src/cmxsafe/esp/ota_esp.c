@@ -151,7 +151,7 @@ static cmx_err rollback(void *arg, const char *reason, struct cmx_why *why)
     (void)arg;
     (void)why;
     (void)!cmx_nvs_set(WHY_KEY, reason); /* without a stored reason, the status says "did not come up" */
-    if (is_pending(running))             /* the bootloader does not start a pending image twice */
+    if (is_pending(running))             /* a restart is enough: a pending image is not started twice */
         return esp_ota_check_rollback_is_possible() ? CMX_OK : CMX_ENOENT;
     return other && other != running && esp_ota_set_boot_partition(other) == ESP_OK ? CMX_OK : CMX_ENOENT;
 }
