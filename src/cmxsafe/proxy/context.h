@@ -27,7 +27,7 @@ CMX_C_BEGIN
 #define CMX_PROXY_ADDRESS_MAX 46         /* INET6_ADDRSTRLEN */
 #define CMX_PROXY_ERROR_MAX 96           /* the text of an error, NUL included; longer texts are cut */
 #define CMX_PROXY_LOCAL_HOST "127.0.0.1" /* default of local_host */
-#define CMX_PROXY_FLEET "fleet:"         /* begins a remote_address that names a fleet's prefix */
+#define CMX_PROXY_FLEET "fleet:"         /* a remote_address that begins with this names a fleet's prefix */
 #define CMX_PROXY_CONNECTIONS_DEFAULT 8  /* default of max_connections */
 #define CMX_PROXY_CONNECTIONS_MAX 1024
 #define CMX_PROXY_ALLOW_MAX 64         /* maximum number of entries in allow_from */
@@ -61,11 +61,11 @@ struct cmx_gateway {
     const char *const *host_keys;
     size_t n_host_keys;
 
-    /* The credentials are tried in this order; at least one is required. */
+    /* The credentials are tried in the order of these members; at least one is required. */
     const char *key_file; /* OpenSSH or PEM private key */
     const char *key_pem;  /* the private key as text; copied, and wiped when the engine ends */
-    /* Used for derived keys: called at each login, it writes a private key in OpenSSH or PEM form to `out`, which the
-     * engine wipes after use. */
+    /* For derived keys. Called at each login: writes a private key in OpenSSH or PEM form to `out`, which the engine
+     * wipes after use. */
     cmx_err (*key_load)(void *arg, struct cmx_buf *out);
     void *key_load_arg;
     /* Called for contexts whose remote_address is CMX_PROXY_FLEET followed by a prefix ("fleet:fd12:3456:789a::/48"):
@@ -123,7 +123,7 @@ typedef enum {
     CMX_RELAY_REFUSED /* reported instead of CMX_RELAY_OPENED */
 } cmx_relay_event_kind;
 
-/* Pointers are valid during the call only. */
+/* The pointers are valid only during the call of the relay hook. */
 struct cmx_relay_event {
     cmx_relay_event_kind kind;
     const char *session;
@@ -167,12 +167,12 @@ struct cmx_proxy_hooks {
 /* ---- status ---- */
 
 typedef enum {
-    CMX_STATE_IDLE, /* the session has not started */
+    CMX_STATE_IDLE, /* the session has not started, or has been stopped */
     CMX_STATE_RESOLVING,
     CMX_STATE_CONNECTING, /* connecting by TCP */
     CMX_STATE_HANDSHAKE,  /* exchanging keys and checking the host key */
     CMX_STATE_AUTH,
-    CMX_STATE_FORWARDING, /* requesting the listener */
+    CMX_STATE_FORWARDING, /* requesting the gateway's listener, or opening the local one */
     CMX_STATE_UP,         /* the context is reachable */
     CMX_STATE_WAITING,    /* waiting for the next attempt (backoff) */
     CMX_STATE_STUCK       /* the session's task last ran at since_ms; no data passes */

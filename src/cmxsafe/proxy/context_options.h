@@ -7,8 +7,8 @@
  * (device_settings.h). Both structs have their members in the order of these rows, and a member without a row does not
  * compile. key: the name in the agent's configuration file; the virtual board uses the member's name. min, max: the
  * bounds of a number; 0 is always allowed and means the default, except for a PORT, which is required. fallback: the
- * default value; without: the behaviour of an option that is not set and has no default value. direction: the only
- * direction that uses the option, or ANY.
+ * default value; without: what applies if the option is not set and has no default value. direction: the only direction
+ * that uses the option, or ANY.
  *
  * The code that copies, compares and checks contexts (proxy_config.c), the code that merges and converts a sketch's
  * contexts (device/merge.c), the parsers of cmxsafed and cmxsafe-board, docs/CONFIG.md, docs/BOARD.md and

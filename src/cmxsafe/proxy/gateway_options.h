@@ -5,9 +5,9 @@
  *
  * member: the option's member of struct cmx_gateway (context.h); key: its name in the agent's configuration file. min,
  * max: the bounds of a number, in milliseconds for MS and in seconds for SECONDS; max of an ACCOUNT or a TEXT: the
- * largest number of characters. fallback: the value that replaces 0; without: the behaviour of an option that is not
- * set and has no fallback. A HOST and an ACCOUNT are required. A file that uses help must define STR, which turns a
- * macro into the text of its value.
+ * maximum number of characters. fallback: the value that replaces 0; without: what applies if the option is not set and
+ * has no fallback. A HOST and an ACCOUNT are required. A file that uses help must define STR, which turns a macro into
+ * the text of its value.
  *
  * The code that copies, compares and checks gateways and sets defaults (proxy_config.c; it checks max, but not min),
  * the parser of cmxsafed, docs/CONFIG.md and cmxsafed.conf(5) are generated from these rows. */

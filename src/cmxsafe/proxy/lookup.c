@@ -139,8 +139,8 @@ void cmx_lookup_release(struct cmx_lookup *l)
 {
     if (!l)
         return;
-    /* Relays hold only finished look-ups, so only the owner can release one that is still running. For the resolve hook
-     * the look-up then ends too. */
+    /* Reports the end of the look-up to the resolve hook, even if it is still running. Only the owner can release a
+     * running look-up, because relays hold only finished ones. */
     announce(l, false);
     unuse(l);
 }

@@ -4,7 +4,7 @@
  * getaddrinfo may block for a long time and cannot be cancelled. The look-up's task therefore shares a
  * reference-counted object with the session's task; whichever releases the object last frees it. Only the session's
  * task may call the functions below. A numeric address needs no look-up task. At most CMX_LOOKUPS_MAX look-up tasks run
- * at once in the process. */
+ * at the same time in the process. */
 #pragma once
 
 #include "cmxsafe/proxy/context.h"

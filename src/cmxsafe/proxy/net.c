@@ -85,7 +85,7 @@ static cmx_err close_failed(int fd)
 
 static void set_int(int fd, int level, int name, int value)
 {
-    (void)setsockopt(fd, level, name, &value, sizeof value); /* best effort: a stack may not have the option */
+    (void)setsockopt(fd, level, name, &value, sizeof value); /* best effort: some stacks lack the option */
 }
 
 /* Creates a non-blocking TCP socket that is bound to the address a. backlog: length of the listener's queue; 0: the

@@ -11,7 +11,7 @@
 
 #define CMX_PIN_BLOB_MAX 600 /* bytes; enough for an RSA key of 4,096 bits as RFC 4253 section 6.6 encodes it */
 
-/* Host key algorithms that a gateway may use, in order of preference (RFC 8709, RFC 5656, RFC 8332). */
+/* Host key types that a gateway may use (RFC 8709, RFC 5656, RFC 8332). ssh_options.c has their order of preference. */
 typedef enum { CMX_HOSTKEY_ED25519, CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_RSA, CMX_HOSTKEY_TYPES } cmx_hostkey_type;
 #define CMX_HOSTKEY_ANY ((1u << CMX_HOSTKEY_TYPES) - 1)
 

@@ -100,7 +100,7 @@ static void probe_wait(struct run *r, const char *event)
 
 /* ---- one probe ---- */
 
-/* Returns the address that the probe connects to: for a listener on all addresses, "localhost". */
+/* Returns the address that the probe connects to: the listener's, or "localhost" for a listener on all addresses. */
 static const char *target(const struct run *r)
 {
     const char *a = cmx_session_listen_address(r);

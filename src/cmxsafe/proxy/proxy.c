@@ -271,7 +271,7 @@ static void reap(struct cmx_proxy *p)
     }
 }
 
-/* Applies a configuration c with the same gateway: only contexts change. */
+/* Applies the configuration c, whose gateway has not changed: only contexts change. */
 static cmx_err change_contexts(struct cmx_proxy *p, const struct cmx_proxy_config *c)
 {
     struct change ch;
@@ -288,8 +288,8 @@ static cmx_err change_contexts(struct cmx_proxy *p, const struct cmx_proxy_confi
     return err;
 }
 
-/* Applies a configuration c with another gateway. Creates the new sessions and starts their tasks before the old
- * sessions end, so that a failure changes nothing. If it succeeds, p owns c. */
+/* Applies the configuration c, whose gateway has changed. Creates the new sessions and starts their tasks before the
+ * old sessions end, so that a failure changes nothing. If it succeeds, p owns c. */
 static cmx_err change_gateway(struct cmx_proxy *p, struct cmx_proxy_config *c)
 {
     struct session *old = p->engine.sessions;

@@ -67,8 +67,8 @@ void cmx_proxy_set_updating(struct cmx_proxy *p, bool updating);
  * snapshot. Any thread. */
 size_t cmx_proxy_status(struct cmx_proxy *p, struct cmx_context_status *out, size_t cap);
 
-/* Copies the status of the context with this direction and local port to *out. False: there is no such context; *out is
- * unchanged. Any thread. */
+/* Copies the status of the context that has the given direction and local port to *out. False: there is no such
+ * context; *out is unchanged. Any thread. */
 bool cmx_proxy_find(struct cmx_proxy *p, cmx_proxy_direction direction, uint16_t local_port,
                     struct cmx_context_status *out);
 

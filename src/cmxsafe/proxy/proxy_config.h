@@ -46,8 +46,8 @@ void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_
 unsigned cmx_context_option_number(const struct cmx_context_option *o, const void *owner);
 void cmx_context_option_set_number(const struct cmx_context_option *o, void *owner, unsigned value);
 
-/* True if the option may have this value. 0 means the default and is valid, except for a port. A negative value counts
- * as a large one, which no option may have. */
+/* True if the option may have this value. 0 means the default and is valid, except for a port. A negative int,
+ * converted to unsigned, is above the maximum of every option. */
 bool cmx_context_option_in_range(const struct cmx_context_option *o, unsigned value);
 
 /* A deep copy of a gateway and its contexts with all defaults filled in. It never changes; cmx_proxy_config_free wipes
@@ -67,8 +67,9 @@ CMX_MUST_USE cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const s
                                           const struct cmx_context *contexts, size_t n_contexts, struct cmx_why *why);
 void cmx_proxy_config_free(struct cmx_proxy_config *c); /* NULL is fine */
 
-/* Both functions compare two configurations, a and b. cmx_proxy_config_same_gateway returns false if the change from a
- * to b requires new sessions. cmx_proxy_context_equal returns false if the change requires a restart of the context. */
+/* These functions compare an old value a with a new value b. cmx_proxy_config_same_gateway returns false if the change
+ * from a to b requires new sessions. cmx_proxy_context_equal returns false if the change requires a restart of the
+ * context. */
 bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struct cmx_proxy_config *b);
 bool cmx_proxy_context_equal(const struct cmx_context *a, const struct cmx_context *b);
 

@@ -51,7 +51,7 @@
 #endif
 #endif
 
-/* Maximum number of bytes to read from libssh at once when a full local socket accepts data again; see relay_flow.c. */
+/* Maximum size in bytes of one read from libssh when a full local socket accepts data again; see relay_flow.c. */
 #ifndef CMX_RELAY_SPILL
 #ifdef ESP_PLATFORM
 #define CMX_RELAY_SPILL 1024u
@@ -162,7 +162,7 @@
 /* For this long after a look-up, new connections of a context use the addresses that it found for the local service. */
 #define CMX_LOOKUP_FRESH_MS 2000
 
-/* CMX_LOOKUPS_MAX: maximum number of look-ups that run at once in the whole process, abandoned ones included.
+/* CMX_LOOKUPS_MAX: maximum number of look-ups that run at the same time in the whole process, abandoned ones included.
  * CMX_LOOKUP_STACK: stack of each look-up's task (0: the platform's default). */
 #ifdef CMX_DEVICE_PROFILE
 #define CMX_LOOKUPS_MAX 4

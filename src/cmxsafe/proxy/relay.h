@@ -23,8 +23,8 @@ CMX_MUST_USE cmx_err cmx_relay_ready(struct relay *x, struct session *s, short r
 /* Advances the relay as far as possible without waiting. If it returns an error, the session must end. */
 CMX_MUST_USE cmx_err cmx_relay_settle(struct relay *x, struct session *s);
 
-/* Ends both sides at once; the local socket is closed with a reset. cause: reported to the relay hook. The relay may
- * remain until the gateway's CLOSE. */
+/* Ends both sides immediately; the local socket is closed with a reset. cause: reported to the relay hook. The relay
+ * may remain until the gateway's CLOSE. */
 void cmx_relay_abort(struct relay *x, struct session *s, cmx_err cause);
 
 /* Like cmx_relay_abort, but the relay does not wait for the gateway. Call this when the session has ended. */

@@ -1,8 +1,8 @@
 /* Bytes from the gateway: the data handler sends straight from libssh's buffer to the local socket. Bytes that the
  * socket does not accept stay in libssh, which then stops enlarging the channel's window. When the socket accepts data
- * again, the waiting bytes are read from libssh into `spill`. On a host they are all read at once: libssh 0.10 grants
- * the peer a whole new window at every read, so reading in pieces would let the peer fill the heap. A device has libssh
- * 0.11, and reads in pieces.
+ * again, the waiting bytes are read from libssh into `spill`. On a host they are all read in one call: libssh 0.10
+ * grants the peer a whole new window at every read, so reading in pieces would let the peer fill the heap. A device has
+ * libssh 0.11, and reads in pieces.
  *
  * Bytes to the gateway move one chunk at a time. A chunk is read only while the window is open and the SSH socket has
  * accepted the previous chunk. */

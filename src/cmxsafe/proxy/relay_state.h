@@ -63,7 +63,7 @@ struct relay {
     size_t backlog;                 /* number of bytes for the local socket that wait inside libssh */
     struct relay_bytes spill;       /* bytes read from libssh that wait for the local socket */
     struct relay_bytes held;        /* bytes read from the local socket that wait for the gateway */
-    uint64_t deadline_ms;           /* time limit of the phases TENTATIVE, LOOKUP, CONNECTING and CLOSING */
+    uint64_t deadline_ms;           /* when the time limit of TENTATIVE, LOOKUP, CONNECTING or CLOSING ends */
     uint64_t active_ms;             /* time of the last byte in either direction */
     uint64_t stall_ms;              /* value of active_ms when a stall was last logged */
     uint64_t number; /* the connection's number in events; 0: not open yet, or its end has been reported */
@@ -95,7 +95,7 @@ void cmx_relay_state_set_to_gateway(struct relay *x, half_state state, const cha
 #define cmx_relay_state_set_to_gateway(x, state, event)                                                                \
     (cmx_relay_state_set_to_gateway)(x, state, CMX_RELAY_EVENT(event))
 
-/* Call when x has an event: if x rests (relay_rest.h), the loop serves x again. Handlers may call this. */
+/* Call when x has an event: if x rests (relay_rest.h), the loop serves x again. The handlers of ssh.h may call this. */
 void cmx_relay_state_stir(struct relay *x);
 #define cmx_relay_state_stir(x) (CMX_RELAY_REST_MS ? (cmx_relay_state_stir)(x) : (void)0)
 

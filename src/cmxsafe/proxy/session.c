@@ -194,9 +194,9 @@ static void session_task(void *arg)
         }
         if (cmx_session_stopping(s))
             break;
-        /* A pinned fingerprint does not name the type of its key, so after a mismatch the gateway may still have the
-         * pinned key as another of its host keys. The next attempt then follows at once and requests another type,
-         * until all types have been tried. */
+        /* A pinned fingerprint does not name the type of its key, so after a mismatch the pinned key might still be
+         * another of the gateway's host keys. The next attempt then follows at once and requests another type, until
+         * all types have been tried. */
         if (!cmx_session_login_types_left(s)) {
             bool last = cmx_session_gateway_failed(s, err);
 

@@ -14,5 +14,5 @@ void cmx_session_login_drop_lookup(struct session *s);
 bool cmx_session_login_lacks_stack(const struct session *s);
 
 /* Call after an attempt. True if the gateway had no pinned host key of the types that were requested, and a type is
- * left that has not been tried. The next attempt can then be made at once and requests that type. */
+ * left that has not been tried. The next attempt then needs no wait and requests that type. */
 bool cmx_session_login_types_left(struct session *s);

@@ -39,7 +39,7 @@ struct run {
     size_t order; /* protected by the lock: index in the configuration, for status */
     int listener; /* direct: the local listener's descriptor; otherwise -1 */
     int poll_index;
-    unsigned places;           /* number of relays, those that wait for CLOSE included: at most 2 * max_connections */
+    unsigned places;           /* number of relays, those that wait for CLOSE included; has_place limits it (relay.c) */
     bool pressed;              /* the last connection was refused: too many relays wait for the gateway's CLOSE */
     bool removed;              /* protected by the lock: the context is no longer in the configuration */
     bool dirty;                /* `live` has changed since it was copied to `shared` */
@@ -64,7 +64,7 @@ struct engine {
     struct cmx_proxy_hooks hooks; /* constant after the start */
     atomic_bool updating;         /* set by cmx_proxy_set_updating */
     atomic_uint bulk;             /* sum of the member `bulk` of all sessions */
-    struct session *sessions;     /* the lock guards changes to the list */
+    struct session *sessions;     /* change this list only with the lock held */
     /* All sessions connect to the same gateway: in a fleet, only one gateway at a time holds the device's identity. The
      * lock guards `turn` and `n_up`. */
     struct cmx_gateway_turn turn; /* changes only while no session is up, or when one logs in to another gateway */
@@ -100,7 +100,7 @@ struct session {
     /* Low 32 bits of the time of the last cmx_session_alive, or of the end of the wait that cmx_session_rests
      * announced. */
     atomic_uint alive;
-    int wake;            /* descriptor of cmx_port_wake_open, open as long as the task runs */
+    int wake;            /* descriptor of cmx_port_wake_open, open as long as the session exists */
     int fd;              /* protected by the lock: the SSH socket, for cmx_proxy_watch; -1: none */
     bool hold;           /* protected by the lock: the task must not begin yet */
     bool stop;           /* protected by the lock: the task must end */
@@ -112,7 +112,7 @@ struct session {
     struct cmx_gateway_turn search;
     bool searches;       /* this session is trying the other gateways, in the order of `search` */
     bool logged_in;      /* the login of this attempt has succeeded */
-    uint8_t address;     /* index of the last address tried, in the look-up's list */
+    uint8_t address;     /* index in the look-up's list: the address that was tried last or is tried next */
     bool more_addresses; /* the look-up found more addresses after `address` */
     bool revoked;        /* the key that the gateway showed is revoked */
     bool authenticated;

@@ -117,8 +117,8 @@ void cmx_ssh_free(struct cmx_ssh *s)
     ssh_event_remove_session(s->event, s->session);
     ssh_event_free(s->event);
     if (s->taken) {
-        /* ssh_disconnect does not close a descriptor that was set with this option. This call with NULL returns an
-         * error, but clears the option, so that ssh_disconnect closes the descriptor. */
+        /* ssh_disconnect does not close a descriptor that was set with SSH_OPTIONS_FD. Setting NULL returns an error,
+         * but clears the option, so that ssh_disconnect closes the descriptor. */
         (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);
         ssh_disconnect(s->session);
     } else {

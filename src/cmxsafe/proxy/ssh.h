@@ -1,8 +1,8 @@
 /* ssh.h - a non-blocking SSH client session with its global requests and channels, implemented with libssh. Only ssh.c,
  * ssh_auth.c, ssh_id.c and ssh_options.c include libssh. Contains no policy.
  *
- * One session belongs to one task. Handlers are called from inside cmx_ssh_* calls and must call none of them; they
- * only record what happened. Works with Debian's libssh 0.10.6 and LibSSH-ESP32's 0.11.1. */
+ * One session belongs to one task. Handlers are called from inside cmx_ssh_* calls and must not call these; they pass
+ * bytes on and record events. Works with Debian's libssh 0.10.6 and LibSSH-ESP32's 0.11.1. */
 #pragma once
 
 #include <stdbool.h>
@@ -50,9 +50,10 @@ CMX_MUST_USE cmx_err cmx_ssh_host_key(struct cmx_ssh *s, uint8_t digest[CMX_SHA2
 /* Call after the handshake. Returns the name of the key exchange (static); NULL: not known. */
 const char *cmx_ssh_key_exchange(const struct cmx_ssh *s);
 
-/* Offers the credentials for the gateway in order. Must not be called before the host key has been checked. CMX_EAGAIN:
- * call again when the socket is readable or writable; CMX_EAUTH: the gateway refused all credentials, or asked for
- * something other than the password; CMX_ENOKEY: no credential could be loaded; CMX_ECLOSED: the session has ended. */
+/* Offers the credentials in the order of struct cmx_gateway. Must not be called before the host key has been checked.
+ * CMX_EAGAIN: call again when the socket is readable or writable; CMX_EAUTH: the gateway refused all credentials, or
+ * asked for something other than the password; CMX_ENOKEY: no credential could be loaded; CMX_ECLOSED: the session has
+ * ended. */
 CMX_MUST_USE cmx_err cmx_ssh_authenticate(struct cmx_ssh *s);
 
 /* Call after CMX_EAUTH. If a prompt of the gateway ended the login, returns the second part of the message "the gateway
@@ -64,16 +65,16 @@ const char *cmx_ssh_auth_trouble(const struct cmx_ssh *s);
 size_t cmx_ssh_session_id(const struct cmx_ssh *s, uint8_t out[CMX_PROXY_SESSION_ID_MAX]);
 
 /* Call after cmx_ssh_authenticate. Copies the public key that logged in, encoded as in RFC 4253 section 6.6.
- * CMX_ENOKEY: no key is stored, because the login used none, memory was short or gateway->fleet_address is NULL; other
- * errors: the blob does not fit in cap bytes. */
+ * CMX_ENOKEY: the session has stored no key, because the login used none, memory was short or gateway->fleet_address is
+ * NULL; other errors: the blob does not fit in cap bytes. */
 CMX_MUST_USE cmx_err cmx_ssh_login_key(const struct cmx_ssh *s, uint8_t *out, size_t cap, size_t *len);
 
 /* Reads and writes what the socket permits without blocking, and calls handlers. CMX_ECLOSED: the session has ended.
  * CMX_EPROTO: the peer does not read the answers to its requests, or sends far more than its window permits. */
 CMX_MUST_USE cmx_err cmx_ssh_process(struct cmx_ssh *s);
 
-/* True if the session has ended. Any call to libssh may read the end of the connection. libssh then closes the socket,
- * which no longer causes a poll event. */
+/* True if the session has ended. Check this after calls to libssh: any call may read the end of the connection. libssh
+ * then closes the socket, so that poll reports no event. */
 bool cmx_ssh_ended(const struct cmx_ssh *s);
 
 /* True if bytes wait for the socket to become writable. */
@@ -98,7 +99,7 @@ CMX_MUST_USE cmx_err cmx_ssh_keepalive(struct cmx_ssh *s);
 struct cmx_ssh_handlers {
     size_t (*data)(void *arg, const uint8_t *data, size_t len);
     void (*eof)(void *arg);
-    void (*closed)(void *arg); /* the peer sent its close */
+    void (*closed)(void *arg); /* the peer sent CLOSE */
 };
 
 /* Returns in *out the next forwarded connection that the gateway opens (forwarded-tcpip, RFC 4254 section 7.2), or NULL

@@ -6,8 +6,8 @@
 #include "cmxsafe/core/mem.h"
 
 #define TAG "proxy"
-#define KEY_TEXT_MAX 4096 /* size limit of a private key from key_load, in bytes */
-#define ROUNDS_MAX 8      /* limit of keyboard-interactive rounds; a server could send empty ones endlessly */
+#define KEY_TEXT_MAX 4096 /* maximum size of a private key from key_load in bytes, NUL included */
+#define ROUNDS_MAX 8      /* maximum number of keyboard-interactive rounds; a server could send empty ones endlessly */
 
 /* ---- keys ---- */
 

@@ -25,7 +25,7 @@ struct ssh_key_struct;
 struct cmx_ssh_id {
     cmx_err (*pair)(void *arg, int fd[2]);
     void *pair_arg;
-    bool asking; /* both sockets are open */
+    bool asking; /* the exchange is under way: `fd` is open */
     bool asked;  /* the exchange is done; it takes place at most once per session */
     int fd;      /* the agent's socket */
     int lent;    /* the socket passed to libssh; -1: removed from libssh */

@@ -34,8 +34,8 @@ static const char *const hostkey_names[CMX_HOSTKEY_TYPES] = {
     "rsa-sha2-512,rsa-sha2-256",
 };
 
-/* The order in which host key types are offered to a gateway that has several. On a device ECDSA comes first,
- * because the crypto library needs less than 10 KB of stack for it, but libssh needs 12 KB for Ed25519. */
+/* The order in which host key types are offered to a gateway that has several. On a device ECDSA comes first, because
+ * verifying an Ed25519 key needs a larger stack (CMX_ED25519_STACK). */
 #ifdef CMX_DEVICE_PROFILE
 static const uint8_t hostkey_order[] = {CMX_HOSTKEY_ECDSA, CMX_HOSTKEY_ED25519, CMX_HOSTKEY_RSA};
 #else
