@@ -2,8 +2,8 @@
  * does I/O. Not thread-safe: one owner at a time.
  *
  * Bytes are written at `end` and read at `start`. The space of bytes that have been read is not used again before
- * cmx_buf_clear. Invariant: start <= end <= cap. After a failed append the buffer reads as empty, so that nobody takes
- * a part for the whole. */
+ * cmx_buf_clear. Invariant: start <= end <= cap. After a failed append the buffer reads as empty, so that nobody
+ * mistakes a part of the data for all of it. */
 #pragma once
 
 #include <stdbool.h>

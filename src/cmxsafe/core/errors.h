@@ -29,7 +29,7 @@ CMX_ERROR(CMX_EEXIST, "exists", "already there")
 /* Give up on this input or operation. */
 CMX_ERROR(CMX_EFORMAT, "format", "malformed") /* bytes from outside do not have the required form */
 CMX_ERROR(CMX_ETRUNC, "truncated", "the data ends too early")
-CMX_ERROR(CMX_ENOSPC, "no-space", "does not fit") /* too long, or too many for a limit */
+CMX_ERROR(CMX_ENOSPC, "no-space", "does not fit") /* too long, or more than the maximum number */
 CMX_ERROR(CMX_ESIG, "signature", "signature or digest mismatch")
 CMX_ERROR(CMX_EDOWNGRADE, "downgrade", "older than allowed") /* older than the oldest version that is accepted */
 CMX_ERROR(CMX_EPROTO, "protocol", "protocol violated")

@@ -1,5 +1,5 @@
 /* mem.h - the only place that calls malloc (the linter refuses malloc elsewhere). Counts live memory, and lets a test
- * fail the n-th allocation. Any thread. */
+ * make the n-th allocation fail. Any thread. */
 #pragma once
 
 #include <stddef.h>
