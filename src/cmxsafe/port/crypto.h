@@ -22,9 +22,8 @@
 /* Fills out with uniform random bytes from the platform's CSPRNG. CMX_EIO: it failed; out is then zero. */
 CMX_MUST_USE cmx_err cmx_crypto_random(void *out, size_t len);
 
-/* True if the CPU, or a peripheral that the SSH library uses, accelerates AES. Decides the order of the ciphers
- * offered.
- */
+/* True if the CPU, or a peripheral that the SSH library uses, accelerates AES. The result decides the order in which
+ * ciphers are offered. */
 bool cmx_crypto_fast_aes(void);
 
 /* SHA-256, FIPS 180-4, streaming. Storage is in the object; finish or abort releases the back end's resources. */

@@ -1,6 +1,6 @@
 /* crypto_psa.c - implements crypto.h with the PSA Crypto API alone: mbedTLS's own API is private in ESP-IDF 6 and
- * later. The size of a PSA operation object depends on the version and on hardware acceleration, so each object is
- * allocated; the object of crypto.h holds the pointer. */
+ * later. The size of a PSA operation object depends on mbedTLS's version and on hardware acceleration, so each object
+ * is allocated; the object of crypto.h holds the pointer. */
 #ifdef ESP_PLATFORM
 
 #include <psa/crypto.h>

@@ -386,7 +386,7 @@ static err_t add_raw(void)
         filter.raw[i] = raw_new_ip_type(IPADDR_TYPE_ANY, protocols[i]);
         if (!filter.raw[i])
             return ERR_MEM;
-        /* If lwIP is built with IP_SOF_BROADCAST_RECV, a control block without this option receives no broadcasts. */
+        /* If lwIP is built with IP_SOF_BROADCAST_RECV, a control block without SOF_BROADCAST receives no broadcasts. */
         ip_set_option(filter.raw[i], SOF_BROADCAST);
         raw_recv(filter.raw[i], guard_raw, NULL);
     }

@@ -4,8 +4,8 @@
  * The filter works in several places, since none of them sees every packet. First, it replaces netif->input and
  * netif->linkoutput (or output, on a link without Ethernet) of every interface. Second, raw protocol control blocks see
  * each packet before IP passes it to a transport, including packets from the device to itself (netif_poll), packets of
- * an interface that was added a moment ago, and those of a link that calls IP itself (PPP). They judge a packet unless
- * a bit in its buffer says that the judge has allowed it before. Third, if the IP input hooks can be installed
+ * an interface that was added after the last scan, and those of a link that calls IP itself (PPP). They judge a packet
+ * unless a bit in its buffer says that the judge has allowed it before. Third, if the IP input hooks can be installed
  * (lwip_hooks.h), they do the same as the raw blocks, but earlier. A timer finds new interfaces; with
  * LWIP_NETIF_EXT_STATUS_CALLBACK they are found at once. */
 #pragma once
