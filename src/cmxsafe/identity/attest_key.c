@@ -6,7 +6,7 @@
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/text.h"
 
-/* The struct has no padding, because the line contains its bytes as they are. */
+/* The struct must have no padding, because the line contains the base64 of all its bytes. */
 _Static_assert(sizeof(struct cmx_attest_key) == CMX_UEID_LEN + CMX_P256_PUBLIC_LEN + 32, "bytes only");
 
 static const char type[] = CMX_ATTEST_KEY_TYPE;

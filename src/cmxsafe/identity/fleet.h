@@ -21,7 +21,7 @@ CMX_MUST_USE cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[CMX_IPV6_L
 /* False for a prefix that is multicast, link-local or within ::/8 (unspecified, loopback, IPv4-mapped). */
 bool cmx_fleet_is_unicast(const uint8_t prefix[CMX_IPV6_LEN]);
 
-/* Writes the address as RFC 5952 text. CMX_EIO: hashing failed. */
+/* Writes the address for this label and data as RFC 5952 text. CMX_EIO: hashing failed. */
 CMX_MUST_USE cmx_err cmx_fleet_address(const uint8_t prefix[CMX_IPV6_LEN], unsigned bits, const char *label,
                                        const void *data, size_t len, char out[CMX_FLEET_ADDRESS_MAX]);
 

@@ -111,8 +111,8 @@ cmx_err cmx_identity_ssh_public(cmx_hmac_fn hmac, void *arg, struct cmx_buf *out
 #define PRIVATE_HEAD "openssh-key-v1\0\0\0\0\x04none\0\0\0\x04none\0\0\0\0\0\0\0\x01\0\0\0\x68"
 _Static_assert(sizeof(struct public_key) == 0x68, "the length in PRIVATE_HEAD");
 
-#define SECTION_MAX 160 /* bytes of put_private_section's output */
-#define FILE_MAX 320    /* bytes of the whole file, before it is encoded as base64 */
+#define SECTION_MAX 160 /* maximum size of put_private_section's output, in bytes */
+#define FILE_MAX 320    /* maximum size of the whole file in bytes, before it is encoded as base64 */
 
 /* All buffers with secrets, in one struct that is wiped once the key has been written. */
 struct workspace {

@@ -2,8 +2,8 @@
  * stores none of them in flash. The manufacturer computes the same keys and name from private_key.bin, and can
  * therefore enrol the device before it is first switched on. Test vectors: docs/ATTESTATION.md.
  *
- * Each call computes the MAC of a label (core/label.h) with `hmac` (cmx_port_hw_hmac on a device; a computation over
- * private_key.bin elsewhere) and returns its errors. Any thread. */
+ * Each call computes the MAC of a label (core/label.h) with `hmac` (cmx_identity_hw_hmac or cmx_own_key_hmac on a
+ * device; a computation with private_key.bin elsewhere) and returns its errors. Any thread. */
 #pragma once
 
 #include <stdint.h>
@@ -15,7 +15,7 @@
 #define CMX_UEID_LEN 33              /* 0x01 (RAND) and 256 bits, RFC 9711 section 4.2.1.1 */
 #define CMX_IDENTITY_PRIVATE_MAX 512 /* size of cmx_identity_ssh_private's buffer, in bytes */
 #define CMX_IDENTITY_PUBLIC_MAX 256
-#define CMX_IDENTITY_KEY_TYPE "ecdsa-sha2-nistp256" /* of the SSH key, in OpenSSH's files */
+#define CMX_IDENTITY_KEY_TYPE "ecdsa-sha2-nistp256" /* type of the SSH key, as OpenSSH names it */
 
 /* Derives the device's Universal Entity ID. Public. */
 CMX_MUST_USE cmx_err cmx_identity_ueid(cmx_hmac_fn hmac, void *arg, uint8_t out[CMX_UEID_LEN]);
