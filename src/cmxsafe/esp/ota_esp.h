@@ -1,5 +1,5 @@
-/* ota_esp.h - struct cmx_slots (ota/slots.h) over ESP-IDF's own slots: esp_ota_*, app description, rollback. The
- * bootloader enforces Secure Boot signatures, anti-rollback and flash encryption. ESP-IDF only. */
+/* ota_esp.h - implements struct cmx_slots (ota/slots.h) with ESP-IDF's own slots: esp_ota_*, app description, rollback.
+ * The bootloader enforces Secure Boot signatures, anti-rollback and flash encryption. ESP-IDF only. */
 #pragma once
 
 #include "cmxsafe/ota/slots.h"
