@@ -74,7 +74,7 @@ struct cmx_gateway {
      * refused. */
     cmx_err (*fleet_address)(const char *prefix, const void *blob, size_t len, char out[CMX_PROXY_ADDRESS_MAX]);
     const char *key_passphrase; /* passphrase of key_file or key_pem; NULL: none */
-    const char *password;       /* sent by the methods password or keyboard-interactive; NULL: never */
+    const char *password;       /* sent with the method password or keyboard-interactive; NULL: never */
 
     const char *ciphers;      /* OpenSSH names, comma separated; NULL: the default (gateway_options.h) */
     unsigned login_timeout_s; /* 0 means the default, here and in the numbers below */

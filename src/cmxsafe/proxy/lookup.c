@@ -139,8 +139,8 @@ void cmx_lookup_release(struct cmx_lookup *l)
 {
     if (!l)
         return;
-    /* Reports the end of the look-up to the resolve hook, even if it is still running. Only the owner can release a
-     * running look-up, because relays hold only finished ones. */
+    /* Reports the end of the look-up to the resolve hook, even if the look-up is still running. Only the owner can
+     * release a running look-up, because relays hold only finished ones. */
     announce(l, false);
     unuse(l);
 }

@@ -147,8 +147,9 @@
 #define CMX_SESSION_STUCK_MS 10000
 #endif
 
-/* A session that has lasted this long counts as a success and resets the backoff. A shorter session does not, because
- * otherwise a gateway that ends every session soon after the login would be tried again at the shortest interval. */
+/* A session that was reported as up and has lasted this long counts as a success and resets the backoff. A shorter
+ * session does not, because otherwise a gateway that ends every session soon after the login would be tried again at
+ * the shortest interval. */
 #ifndef CMX_SESSION_PROVEN_MS
 #define CMX_SESSION_PROVEN_MS 10000
 #endif

@@ -1,8 +1,8 @@
 /* ssh.h - a non-blocking SSH client session with its global requests and channels, implemented with libssh. Only ssh.c,
  * ssh_auth.c, ssh_id.c and ssh_options.c include libssh. Contains no policy.
  *
- * One session belongs to one task. Handlers are called from inside cmx_ssh_* calls and must not call these; they pass
- * bytes on and record events. Works with Debian's libssh 0.10.6 and LibSSH-ESP32's 0.11.1. */
+ * One session belongs to one task. Handlers are called from inside cmx_ssh_* functions and must not call these; they
+ * pass bytes on and record events. Works with Debian's libssh 0.10.6 and LibSSH-ESP32's 0.11.1. */
 #pragma once
 
 #include <stdbool.h>

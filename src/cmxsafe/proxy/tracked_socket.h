@@ -1,4 +1,4 @@
-/* tracked_socket.h - reports a socket's opening and closing to the hook socket_change, with the same addresses. */
+/* tracked_socket.h - reports a socket's opening and, with the same addresses, its closing to the hook socket_change. */
 #pragma once
 
 #include <sys/socket.h>
