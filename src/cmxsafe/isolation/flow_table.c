@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-/* The largest window without scaling, in bytes. A segment that is not a reset passes even if it ends up to TCP_BACK <<
- * scale bytes before the left edge of the window: the peer retransmits until our acknowledgement arrives. TCP does not
- * use the data of such a segment, and acknowledges again (RFC 9293 section 3.10.7.4). */
+/* The largest window without scaling, in bytes. An old segment also passes, unless it is a reset: its end may lie at
+ * most TCP_BACK << scale bytes before the left edge of the window. The peer repeats such segments until our
+ * acknowledgement arrives. TCP discards their data, and acknowledges again (RFC 9293 section 3.10.7.4). */
 #define TCP_BACK 65535u
 /* A device never has more unacknowledged bytes than this. A segment that acknowledges a byte further back comes from an
  * attacker who guesses numbers. */

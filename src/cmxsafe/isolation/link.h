@@ -8,8 +8,8 @@
 cmx_reason cmx_link_arp(const struct cmx_question *q);   /* RFC 826 */
 cmx_reason cmx_link_icmp6(const struct cmx_question *q); /* neighbour discovery (RFC 4861), MLD, ICMPv6 errors */
 
-/* Remembers a request for ip. Answers to the request pass for CMX_ISO_NEIGHBOUR_S seconds. If the table is full, the
- * entry that expires first is replaced. A peer's earlier answer is kept until the peer answers again. */
+/* Remembers our request for the hardware address of ip. Answers to the request pass for CMX_ISO_NEIGHBOUR_S seconds. If
+ * the table is full, the entry that expires first is replaced. An earlier answer is kept until the next one arrives. */
 void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip);
 
 /* ff02::1:2, the destination of DHCPv6 requests. After such a request the policy stores this address as a requested

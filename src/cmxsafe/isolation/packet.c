@@ -123,7 +123,7 @@ static cmx_reason read_ip(struct cmx_packet *p, const uint8_t *d, size_t len, si
         cmx_ip_v6(&p->src.ip, d + 8);
         cmx_ip_v6(&p->dst.ip, d + 24);
     }
-    /* A flow whose local address is not known yet has the unspecified address, which no segment may match. */
+    /* No segment may match the unspecified address, which a flow has while its local address is not known. */
     if (p->proto == CMX_IP_TCP && !(cmx_ip_is_host(&p->src.ip) && cmx_ip_is_host(&p->dst.ip)))
         return CMX_REASON_MARTIAN;
     return d[0] >> 4 == p->version && *at >= IPV4_HEADER ? CMX_REASON_NONE : CMX_REASON_LENGTH;

@@ -43,7 +43,7 @@ static bool cannot_be_on_a_wire(const struct cmx_packet *p)
     return cmx_ip_is_multicast(&p->src.ip) || cmx_ip_is_loopback(&p->src.ip) || cmx_ip_is_loopback(&p->dst.ip);
 }
 
-/* Refuses addresses that no packet on a wire may have, outbound frames from another hardware address than ours, and
+/* Refuses impossible addresses (CMX_REASON_MARTIAN), outbound frames that are not from our hardware address, and
  * inbound frames to another host's hardware address. */
 static cmx_reason check_addresses(const struct cmx_question *q)
 {

@@ -40,8 +40,8 @@ CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const st
 CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind,
                                                const struct cmx_end *local, const struct cmx_end *peer, uint32_t now_s);
 
-/* Records that the socket was closed. local, peer: as in cmx_isolation_socket_open. Its FIN exchange still passes for
- * CMX_ISO_CLOSING_S seconds. Unknown sockets are ignored. */
+/* Records that the socket was closed. The socket's FIN exchange still passes for CMX_ISO_CLOSING_S seconds. local,
+ * peer: as in cmx_isolation_socket_open. Unknown sockets are ignored. */
 void cmx_isolation_socket_close(struct cmx_isolation *iso, cmx_flow_kind kind, const struct cmx_end *local,
                                 const struct cmx_end *peer, uint32_t now_s);
 

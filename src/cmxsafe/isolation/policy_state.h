@@ -15,13 +15,13 @@
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_ISO_CONTEXTS_MAX 32
 #else
-#define CMX_ISO_CONTEXTS_MAX 512 /* the proxy's limit is the same */
+#define CMX_ISO_CONTEXTS_MAX 512 /* equals CMX_PROXY_CONTEXTS_MAX */
 #endif
 #define CMX_ISO_GATEWAYS_MAX 8
-#define CMX_ISO_ADDRESSES_MAX 4  /* limit for resolvers, and for time servers */
-#define CMX_ISO_TIME_NAMES_MAX 2 /* names of time servers */
-#define CMX_ISO_CONTROL_MAX 4    /* loopback UDP ports */
-#define CMX_ISO_REQUESTS_MAX 8   /* outstanding DNS, DHCP and SNTP requests */
+#define CMX_ISO_ADDRESSES_MAX 4  /* maximum number of resolvers, and of time servers */
+#define CMX_ISO_TIME_NAMES_MAX 2 /* maximum number of names of time servers */
+#define CMX_ISO_CONTROL_MAX 4    /* maximum number of declared loopback UDP ports */
+#define CMX_ISO_REQUESTS_MAX 8   /* maximum number of outstanding DNS, DHCP and SNTP requests */
 #define CMX_ISO_NEIGHBOURS_MAX 8
 #define CMX_ISO_ROUTERS_MAX 2
 #define CMX_ISO_FLOWS_MAX 1024
@@ -108,7 +108,7 @@ typedef enum { CMX_NEIGHBOUR_FREE, CMX_NEIGHBOUR_ASKED, CMX_NEIGHBOUR_ANSWERED }
  * or the one that sent the router's advertisement; valid in the state ANSWERED. */
 struct cmx_neighbour {
     struct cmx_ip ip;
-    uint32_t expires; /* end of the request, or of the router's lifetime */
+    uint32_t expires; /* when our request expires, or the router's lifetime ends */
     uint8_t mac[6];
     uint8_t iface;
     uint8_t state; /* a cmx_neighbour_state */

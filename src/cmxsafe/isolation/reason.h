@@ -5,7 +5,7 @@
 
 typedef enum { CMX_DENY = 0, CMX_ALLOW = 1 } cmx_verdict;
 
-/* The status has one counter for each value, in this order; reason.c has the names. */
+/* cmx_isolation.counts has one counter for each value, in this order; reason.c has the values' names. */
 typedef enum {
     CMX_REASON_NONE = 0, /* as a decision: no rule allows the packet; as the result of a check: no fault found */
 
@@ -23,9 +23,12 @@ typedef enum {
      * outbound: a frame that is not from our hardware address */
     CMX_REASON_NOT_FOR_US,
     /* Denied because of the policy's state: */
-    CMX_REASON_NO_FLOW,      /* TCP outside any live session or relay, or loopback UDP without a declared port */
-    CMX_REASON_TCP_STATE,    /* a TCP segment that the state or window of its session or relay does not allow */
-    CMX_REASON_UNASKED,      /* an answer without a request */
+    /* TCP outside any live session or relay; an ICMP error about such TCP; loopback UDP without a declared port */
+    CMX_REASON_NO_FLOW,
+    CMX_REASON_TCP_STATE, /* a TCP segment that the state or window of its session or relay does not allow */
+    /* an answer without a request, or a request for our hardware address from a peer whose hardware address we do not
+     * know */
+    CMX_REASON_UNASKED,
     CMX_REASON_NOT_PEER,     /* a host that the device does not need, or a task that the direct context does not name */
     CMX_REASON_WRONG_SERVER, /* a server, router or hardware address other than the one in use */
     CMX_REASON_FORM,         /* a permitted protocol in a form that is not permitted */

@@ -28,7 +28,7 @@
 struct protocol {
     cmx_reason (*out)(const struct cmx_question *q); /* judges a request */
     cmx_reason (*in)(const struct cmx_question *q);  /* judges an answer to an outstanding request */
-    uint32_t id_mask; /* the bits of the words at id_out and id_in that form the number */
+    uint32_t id_mask; /* selects the bits of the number in the words at id_out and id_in */
     uint8_t passes;   /* the cmx_reason of a message that passes */
     uint8_t least;    /* minimum length of a message, in bytes */
     uint8_t id_out, id_in;
