@@ -34,7 +34,7 @@ struct cmx_cbor_item {
     /* Depends on major. UINT, NINT, TAG, SIMPLE: the number; BYTES, TEXT: length in bytes; ARRAY, MAP: count of
      * elements or pairs. */
     uint64_t value;
-    const uint8_t *data; /* only for strings: their `value` bytes, in the buffer */
+    const uint8_t *data; /* BYTES, TEXT: the string's `value` bytes, in the buffer */
 };
 
 /* Reads one head and, if it begins a string, the string's bytes. CMX_ETRUNC: the buffer ends too early. CMX_EFORMAT:

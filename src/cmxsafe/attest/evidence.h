@@ -5,10 +5,10 @@
  *     61( 18( [ << {1: -7} >>, {4: ueid}, << claims >>, signature ] ) )
  *
  * The forms differ in what a verifier needs. A verifier that checks the MAC needs the evidence key, with which it could
- * also forge tokens. A verifier that checks the signature needs only a struct cmx_attest_key. The digests are keyed
- * with the evidence key in the MACed form, and with the appraisal key in the signed form. Claims are a map in
- * deterministic order (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names this encoding; a
- * change that an older verifier would misread gets a new profile. */
+ * also forge tokens. A verifier that checks the signature needs only a struct cmx_attest_key. The digests of flash
+ * ranges are keyed with the evidence key in the MACed form, and with the appraisal key in the signed form. Claims are a
+ * map in deterministic order (RFC 8949 section 4.2.1); docs/ATTESTATION.md lists them. The profile names this encoding;
+ * a change that an older verifier would misread gets a new profile. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,9 +19,9 @@
 #define CMX_EVIDENCE_PROFILE "tag:cmxsafe.eu,2025:evidence-3" /* RFC 4151 */
 #define CMX_EVIDENCE_TYPE "application/eat+cwt"
 #define CMX_EVIDENCE_UEID_LEN 33
-#define CMX_EVIDENCE_KEY_LEN CMX_HMAC_KEY_LEN /* or CMX_P256_SCALAR_LEN, which is equal */
+#define CMX_EVIDENCE_KEY_LEN CMX_HMAC_KEY_LEN /* a P-256 scalar has the same length */
 #define CMX_BOOT_SEED_LEN 32
-#define CMX_EVIDENCE_NAME_MAX 64    /* size of a text, NUL included */
+#define CMX_EVIDENCE_NAME_MAX 64    /* size of a text member, NUL included */
 #define CMX_EVIDENCE_TOKEN_MAX 2048 /* maximum size of a token, in bytes */
 #define CMX_EVIDENCE_JSON_MAX 3584
 #define CMX_EVIDENCE_SESSION_MAX 64

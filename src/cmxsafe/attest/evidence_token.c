@@ -8,7 +8,7 @@
 #define PROTECTED(alg) 0xa1, COSE_ALG, alg /* { 1: alg }, the whole protected header */
 #define PROTECTED_LEN 3
 #define ENVELOPE_LEN 12
-#define STRUCTURE_MAX 32 /* one of the structures below, and the head of the payload */
+#define STRUCTURE_MAX 32 /* maximum size of mac_structure or sig_structure and the payload's head */
 
 /* The beginning of the encoding of 61(TAG([ protected, { 4: ueid }, payload, proof ])), up to the ueid's bytes. */
 #define ENVELOPE(tag, alg)                                                                                             \
@@ -18,7 +18,7 @@
     }
 
 /* RFC 9052 sections 6.3 and 4.4: the MAC or signature covers [ context, protected, external_aad (empty), payload ].
- * Each of the two arrays is the encoding up to the payload, for one of the forms. */
+ * mac_structure and sig_structure are the encodings of all elements before the payload. */
 static const uint8_t mac_structure[] = {0x84, 0x64, 'M', 'A', 'C', '0', 0x43, PROTECTED(COSE_HMAC_256_256), 0x40};
 static const uint8_t sig_structure[] = {
     0x84, 0x6a, 'S', 'i', 'g', 'n', 'a', 't', 'u', 'r', 'e', '1', 0x43, PROTECTED(COSE_ES256), 0x40};
