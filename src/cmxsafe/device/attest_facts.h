@@ -12,7 +12,7 @@ struct cmx_device_platform_facts {
     bool secure_boot;
     cmx_debug_state debug;
     cmx_flash_encryption flash_encryption;
-    /* The secure version in the eFuse. If the secure version of the running image is higher, evidence reports that. */
+    /* The secure version in the eFuse. Evidence reports the running image's secure version instead if it is higher. */
     uint32_t secure_version;
     uint32_t boot_count;
 };

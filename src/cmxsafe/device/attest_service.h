@@ -20,7 +20,7 @@
  * HTTP server; must not block for long. */
 typedef void (*cmx_attest_facts_fn)(struct cmx_evidence *e);
 
-/* Sets the function that fills in the facts. NULL: evidence claims no facts. Call before start. */
+/* Sets the function that fills in the facts. NULL: evidence claims no facts. Call before cmx_attest_start. */
 void cmx_attest_set_facts(cmx_attest_facts_fn facts);
 
 /* Starts the service. address NULL: 127.0.0.1. A device has one service. CMX_EEXIST: the service is already running.

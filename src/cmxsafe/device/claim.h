@@ -19,7 +19,7 @@ typedef int (*cmx_connect_fn)(int fd, const struct sockaddr *peer, socklen_t len
 
 /* Calls `really`, which is connect(), and returns its result. Does not call it, and returns -1 with EACCES, in two
  * cases: peer is the listener of a direct context that does not permit the calling task, or the claim cannot be
- * recorded (too many claims, no memory). Any task may call this. */
+ * recorded (such as too many claims, no memory). Any task may call this. */
 int cmx_claim_connect(int fd, const struct sockaddr *peer, socklen_t len, cmx_connect_fn really);
 
 /* Call before fd is closed. An fd without a claim is ignored. */

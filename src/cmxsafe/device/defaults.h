@@ -84,14 +84,14 @@
 #define VERBOSITY SSH_LOG_NOLOG
 #endif
 
-/* 1: all contexts share one SSH session, which saves some 30 KB of RAM for each context after the first. Contexts can
- * also be grouped by TaskParameters.session. */
+/* 1: all contexts without TaskParameters.session share one SSH session, which saves some 30 KB of RAM for each context
+ * after the first. */
 #ifndef SSHMULTICHANNEL
 #define SSHMULTICHANNEL 0
 #endif
 
-/* Ciphers by their OpenSSH names, separated by commas. "": current ciphers; those that the CPU accelerates come
- * first. */
+/* Ciphers by their OpenSSH names, separated by commas. "": AES-GCM and ChaCha20-Poly1305, the faster one first,
+ * then AES-256-CTR. */
 #ifndef SSH_CIPHERS
 #define SSH_CIPHERS ""
 #endif

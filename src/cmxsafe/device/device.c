@@ -178,7 +178,8 @@ static void drop_first(void)
     cmx_device_isolation_clear();
 }
 
-/* Logs the key before the checks that may refuse the context: the operator needs it to admit the device. */
+/* Logs the device's public key before the checks that might refuse the context: the operator needs the key to admit the
+ * device. */
 static void announce_key(void)
 {
     struct cmx_gateway gateway;

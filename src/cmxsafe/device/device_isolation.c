@@ -17,8 +17,8 @@
 #define LOG_STACK 4096
 #define LOG_MS 100
 
-/* `lock` serialises configuring, installing and ending: sketches may configure in their own tasks while setup_sm()
- * runs. */
+/* `lock` serialises configuring, installing and ending isolation: a sketch's tasks may register contexts while
+ * setup_sm() runs. */
 static struct {
     atomic_bool logging; /* log_drops is running */
     struct cmx_device_isolation platform;
@@ -161,7 +161,7 @@ void cmx_device_isolation_clear(void)
 
 /* ---- packets ---- */
 
-/* If there is no state, because its allocation failed, denies every packet. */
+/* Denies every packet if the allocation of the state failed. */
 static bool judge_packet(const struct cmx_filter_packet *q)
 {
     const struct cmx_frame f = {q->ethernet ? CMX_FRAME_ETHERNET : CMX_FRAME_IP, q->data, q->len, q->total};

@@ -35,8 +35,8 @@ void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
 
 /* Implements setup_sm(): from now on packets pass only if the contexts need them. CMX_ENOTSUP: the platform has no
  * filter; CMX_EIO: the filter could not be installed; CMX_ENOMEM: no memory for the state. If
- * cmx_device_isolation_settled is false after an error, the caller ends the proxies. Once isolation is active, further
- * calls change nothing. Must not be called from the network stack's own task. */
+ * cmx_device_isolation_settled is false after an error, the caller must end the proxies. Once isolation is active,
+ * further calls change nothing. Must not be called from the network stack's own task. */
 CMX_MUST_USE cmx_err cmx_device_isolate(void);
 
 /* True if isolation is installed and judges packets. */
@@ -53,7 +53,7 @@ CMX_MUST_USE cmx_err cmx_device_isolation_digest(uint8_t out[CMX_SHA256_LEN]);
 /* For tests: forgets the configuration and the installation, so that a test can configure and install again. */
 void cmx_device_isolation_end(void);
 
-/* Writes {"active":..., "flows":..., "packets":{reason: count, ...}} as a member of the open object. */
+/* Writes {"active":..., "flows":..., "packets":{reason: count, ...}} as the member `key` of the object open in j. */
 void cmx_device_isolation_json(struct cmx_json *j, const char *key);
 
 /* ---- for device.c ---- */

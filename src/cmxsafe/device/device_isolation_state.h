@@ -8,8 +8,8 @@
 
 #define CMX_DEVICE_ISOLATION_TAG "isolation"
 
-/* Maximum number of sockets that the proxies have at the same time, including those that are closing. Each takes 64
- * bytes of heap. */
+/* Maximum number of flows at the same time: the sockets of the proxies and of permitted tasks, including those that are
+ * closing. Each flow takes 64 bytes of heap. */
 #if defined(ESP_PLATFORM) || defined(CMX_DEVICE_PROFILE)
 #define CMX_DEVICE_FLOWS 48
 #else

@@ -9,6 +9,7 @@
  * at a time. */
 void cmx_device_key_choose(const struct cmx_settings *settings, struct cmx_gateway *g);
 
-/* Logs the public half and the fingerprint of g's derived key, once, from a task of its own: deriving it needs more
- * stack than the caller may have. Does nothing if g logs in with another credential. */
+/* Logs the public half and the fingerprint of the key that cmx_device_key_choose chose for g, once, from a task of its
+ * own: computing the public half needs more stack than the caller might have. Does nothing if it chose
+ * none. */
 void cmx_device_key_announce(const struct cmx_gateway *g);

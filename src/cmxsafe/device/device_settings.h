@@ -1,5 +1,5 @@
 /* device_settings.h - the macros of settings.h as values. A library is compiled separately from the sketch, so
- * cmx_settings_capture (cmxsafe.h) reads the macros in the sketch's own translation unit into this struct. */
+ * cmx_settings_capture (cmxsafe.h) reads the macros in the sketch's own translation unit into a struct cmx_settings. */
 #pragma once
 
 #include <stdbool.h>

@@ -128,7 +128,7 @@ static cmx_err run_updates(const struct cmx_settings *settings)
     update.config.policy.keys.n = 0;
     update.running = true;
     if (key && *key &&
-        add_keys(&update.config.policy.keys, key)) /* a key that cannot be read must not turn the check off */
+        add_keys(&update.config.policy.keys, key)) /* a key that cannot be read must not turn signature checks off */
         err = no_service(CMX_EINVAL, "the public key is not P-256; 'cmxsafe image key' prints one");
     else
         err = serve_and_watch();

@@ -29,7 +29,7 @@ struct cmx_drops {
 /* True if one more line may be logged. The line is then counted, so the caller must log it. */
 bool cmx_drops_may_log(struct cmx_drops *d, uint32_t now_s);
 
-/* Notes a drop to be logged, or counts it in left_out if it may not be logged. */
+/* Notes a drop to be logged. If the list is full, or no line may be logged now, counts the drop in left_out instead. */
 void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, const struct cmx_frame *f, cmx_reason why,
                     uint32_t now_s);
 
