@@ -34,7 +34,7 @@ struct cmx_image_policy {
     uint32_t max_len;            /* maximum size of a file, trailer included: the slot's size */
     uint32_t secure_version_min; /* an image with a lower secure version is a downgrade */
     bool secure_boot;            /* the bootloader verifies Secure Boot v2: an image signed that way needs no trailer */
-    struct cmx_ota_keys keys;    /* if there are none, no signature is required */
+    struct cmx_ota_keys keys;    /* without a key, no signature is required */
 };
 #define CMX_IMAGE_CHIP_ANY 0xffff
 

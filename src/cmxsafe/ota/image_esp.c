@@ -301,8 +301,8 @@ void cmx_image_gather(struct cmx_image *c, const uint8_t *p, uint32_t n)
     c->part_len += n;
 }
 
-/* Consumes the n bytes at offset `at` of the signature sector. Stores the sector's first four bytes and its CRC, and
- * computes the CRC. */
+/* Consumes the n bytes at offset `at` of the signature sector. Stores the sector's first four bytes and the CRC that it
+ * contains, and computes the CRC to compare. */
 static void sector_bytes(struct cmx_image *c, uint32_t at, const uint8_t *p, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++, at++) {
@@ -360,7 +360,7 @@ static cmx_err step(struct cmx_image *c)
         return CMX_OK;
     case SECTOR:
         return sector(c);
-    default: /* TRAILER: in the remaining states this function is not called */
+    default: /* TRAILER; this function is not called in the other states */
         return trailer(c);
     }
 }

@@ -14,7 +14,7 @@ static cmx_err feed(struct cmx_image *c, const uint8_t *p, uint32_t len)
     while (len > 0 && !err) {
         uint32_t room = (uint32_t)sizeof c->part - c->part_len, n;
 
-        if (room == 0) { /* more bytes follow, so the oldest gathered ones are not the trailer */
+        if (room == 0) { /* more bytes follow, so the oldest gathered bytes are not part of the trailer */
             n = len < c->part_len ? len : c->part_len;
             err = cmx_sha256_update(&c->signed_sha, c->part, n);
             memmove(c->part, c->part + n, c->part_len - n);

@@ -16,7 +16,7 @@
 #define CMX_MULTIPART_NAME_MAX 32     /* size of a field's name with NUL; a longer name is cut and matches no field */
 
 typedef enum {
-    CMX_MULTIPART_MORE, /* all input is consumed */
+    CMX_MULTIPART_MORE, /* no event: all input is consumed */
     CMX_MULTIPART_PART, /* a part begins; its name is in m->name */
     CMX_MULTIPART_DATA, /* bytes of the part */
     CMX_MULTIPART_DONE, /* the part ends */
@@ -45,8 +45,8 @@ struct cmx_multipart {
     char line[CMX_MULTIPART_LINE_MAX];
 };
 
-/* Begins a body. content_type: the request's header. CMX_EINVAL: not multipart/form-data; CMX_EFORMAT: no boundary, or
- * an invalid one.
+/* Begins a body. content_type: the request's Content-Type header. CMX_EINVAL: not multipart/form-data; CMX_EFORMAT: no
+ * boundary, or an invalid one.
  */
 CMX_MUST_USE cmx_err cmx_multipart_init(struct cmx_multipart *m, const char *content_type);
 

@@ -7,8 +7,8 @@
  *     POST /update       multipart field `update`, or the raw file; with Content-Range: a part of the raw file
  *     POST /restart      restarts into an update that is ready
  *
- * Memory: one struct cmx_upload from an update's first byte to its end, and one struct for its request. Together they
- * take less than CMX_OTA_HEAP_MAX bytes. */
+ * Memory: the service's own struct, one struct cmx_upload from an update's first byte to its end, and one struct for
+ * the request that sends the update. With the HTTP server, they take less than CMX_OTA_HEAP_MAX bytes. */
 #pragma once
 
 #include <stdbool.h>

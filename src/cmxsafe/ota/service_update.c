@@ -309,7 +309,8 @@ cmx_err cmx_ota_update_body(struct cmx_http_request *r, void *ctx, void *state, 
     return err ? fail(s, r, q, err, s->upload->why) : CMX_OK;
 }
 
-/* Call at the end of a request. True if another request must continue the file. */
+/* Call at the end of a request. True if another request must continue the file; otherwise the state becomes
+ * OTA_CHECKING. */
 static bool part_of_file(struct cmx_ota_service *s, struct cmx_ota_request *q)
 {
     bool part;

@@ -43,8 +43,8 @@ struct cmx_slots {
     cmx_err (*status)(void *arg, struct cmx_slots_status *out);
     /* Begins an update: from now on no restart boots the target slot. CMX_EBUSY: the running image is not confirmed. */
     cmx_err (*begin)(void *arg);
-    /* erase, write and read work within the target slot. erase takes whole sectors of 4096 bytes. Each byte is erased
-     * once before it is written. */
+    /* erase, write and read work within the target slot. erase takes whole sectors of 4096 bytes. The caller
+     * erases each byte once, before it writes the byte. */
     cmx_err (*erase)(void *arg, uint32_t offset, uint32_t len);
     cmx_err (*write)(void *arg, uint32_t offset, const void *data, size_t len);
     cmx_err (*read)(void *arg, uint32_t offset, void *out, size_t len);
