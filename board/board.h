@@ -22,7 +22,7 @@ extern const char *const board_chips[];
 /* ---- flash.c: NOR flash in a file; writes survive if the process is killed ---- */
 
 struct board_flash {
-    uint8_t *mem; /* the file, mapped shared */
+    uint8_t *mem; /* the file's bytes (mmap with MAP_SHARED) */
     uint32_t size;
 };
 

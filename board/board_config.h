@@ -13,7 +13,7 @@
 #include "cmxsafe/proxy/proxy.h"
 
 #define BOARD_STRINGS_MAX 256
-#define BOARD_CONTEXTS_MAX 32 /* the same limit as on a chip */
+#define BOARD_CONTEXTS_MAX 32 /* CMX_PROXY_CONTEXTS_MAX of a chip */
 
 struct board_config {
     const char *chip;

@@ -168,7 +168,7 @@ static void remove_file(const char *dir, const char *name)
 /* A board that could not be completed is removed, so that the command can be repeated. */
 static int create(const struct options *o)
 {
-    static const uint8_t blank[CMX_EFUSE_FILE_LEN]; /* a bit of 0 is not burned */
+    static const uint8_t blank[CMX_EFUSE_FILE_LEN]; /* all bits 0: no bit is burned */
     char ini[sizeof ini_template + 32];
     int n = snprintf(ini, sizeof ini, ini_template, o->chip);
     bool made = mkdir(o->dir, 0700) == 0;

@@ -43,7 +43,7 @@ static void restart(void *arg)
     (void)arg;
     cmx_log(CMX_LOG_INFO, "board", "restarting");
     /* A chip loses its connections at a restart. Not every library opens its sockets with O_CLOEXEC, so this marks all
-     * descriptors; exec closes them. */
+     * descriptors close-on-exec. */
     (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
     if (fchdir(board.start_folder) == 0)
         execv("/proc/self/exe", board.argv);

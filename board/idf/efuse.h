@@ -26,11 +26,11 @@ struct cmx_efuse {
     uint8_t reg[CMX_EFUSE_FILE_LEN];
 };
 
-/* Reads the file. CMX_ENOENT, CMX_EPERM, CMX_EIO: it cannot be read; CMX_EFORMAT: it is not 512 bytes long. why: as in
- * hw_key.h. */
+/* Reads the file. CMX_ENOENT, CMX_EPERM, CMX_EIO: it cannot be read; CMX_EFORMAT: it is not 512 bytes long. why
+ * (may be NULL): what is wrong and how to correct it. */
 CMX_MUST_USE cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *why);
 
-/* Pure. Reads the content of a file. CMX_EFORMAT: len is not 512. */
+/* Parses the content of an eFuse file. CMX_EFORMAT: len is not 512. Pure. */
 CMX_MUST_USE cmx_err cmx_efuse_parse(struct cmx_efuse *out, const uint8_t *file, size_t len);
 
 /* Copies the key of BLOCK_KEY3, if its purpose is HMAC_UP and it is read-protected. CMX_ENOKEY: there is no key, it

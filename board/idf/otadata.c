@@ -99,7 +99,7 @@ static struct cmx_otadata_step *add(struct cmx_otadata_plan *plan, int record, u
     return s;
 }
 
-/* Writing zeros needs no erase, and an interrupted erase cannot restore the CRC. */
+/* Adds the step that overwrites the CRC with zeros. It needs no erase, and no interrupted erase can restore the CRC. */
 static void break_crc(struct cmx_otadata_plan *plan, int record)
 {
     (void)add(plan, record, CRC_AT, CRC_LEN);

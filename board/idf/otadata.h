@@ -66,7 +66,7 @@ void cmx_otadata_label(const struct cmx_otadata *d, int record, char out[CMX_OTA
 
 /* ---- planning ---- */
 
-/* Makes the plan to execute before a slot is written: after it, no valid record names the slot. The plan may be
+/* Makes the plan to execute before a slot is written. Afterwards no valid record names the slot. The plan may be
  * empty. */
 void cmx_otadata_plan_release(const struct cmx_otadata *d, unsigned slot, unsigned slots,
                               struct cmx_otadata_plan *plan);

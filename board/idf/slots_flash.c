@@ -70,7 +70,7 @@ static cmx_err write_checked(uint32_t at, const uint8_t *data, size_t len)
     return memcmp(back, data, len) == 0 ? CMX_OK : CMX_EIO;
 }
 
-/* Stops at the first failure: every prefix of a plan leaves a board that boots. */
+/* Stops at the first failure. The board still boots then, because a plan can be interrupted after any step. */
 static cmx_err execute(const struct cmx_slots_flash *s, const struct cmx_otadata_plan *plan)
 {
     for (size_t i = 0; i < plan->n; i++) {

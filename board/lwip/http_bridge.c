@@ -103,7 +103,7 @@ static void set_timeout(int fd)
     const struct timeval tick = {.tv_usec = TICK_MS * 1000};
     const int on = 1;
 
-    /* If this fails, the end of the connection is noticed later. */
+    /* If the timeout cannot be set, the end of the connection is noticed later. */
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }

@@ -109,8 +109,8 @@ static int socket_created(int s, int flags)
     return from_lwip(s);
 }
 
-/* Returns the C library's function of that name: the one that follows ours in the dynamic linker's search order. Caches
- * it in *known. Any thread may call this. */
+/* Returns the C library's function `name`: the one that follows ours in the dynamic linker's search order. Caches it in
+ * *known. Any thread may call this. */
 static void *next_of(_Atomic(void *) *known, const char *name)
 {
     void *f = atomic_load(known);

@@ -21,6 +21,6 @@ CMX_MUST_USE cmx_err board_tap_open(struct board_tap *tap, const char *name, str
 
 /* board_tap_init is netif_add's init function; netif->state is a struct board_tap *. board_tap_run starts a task that
  * reads frames. If the device is removed, the task waits until another program has created a device of this name, and
- * uses that one. */
+ * then uses the new device. */
 signed char board_tap_init(struct netif *netif);
 CMX_MUST_USE cmx_err board_tap_run(struct board_tap *tap);

@@ -35,7 +35,7 @@ const char *pcTaskGetName(TaskHandle_t task);
 /* Returns eDeleted for a handle whose task has ended. */
 eTaskState eTaskGetState(TaskHandle_t task);
 
-/* Returns the bytes of stack that were never used; a large value, because the real one is not known here. */
+/* Returns a large constant, because it is not known here how many bytes of stack were never used. */
 UBaseType_t uxTaskGetStackHighWaterMark(TaskHandle_t task);
 
 #ifdef __cplusplus
