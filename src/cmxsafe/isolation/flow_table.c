@@ -84,7 +84,7 @@ struct cmx_flow *cmx_flow_find(struct cmx_isolation *iso, const struct cmx_end *
         f = f->next;
     if (!f || !is_over(f, now_s))
         return f;
-    flow_remove(iso, f); /* a search removes the expired flows that it finds */
+    flow_remove(iso, f); /* the flow has expired */
     return NULL;
 }
 

@@ -1,5 +1,5 @@
-/* link.h - rules for ARP, neighbour and router discovery, and multicast listener reports. An answer passes only if we
- * sent a request for it. A request passes only from a peer that the device needs. The first router that advertises
+/* link.h - rules for ARP, neighbour and router discovery, and multicast listener reports. An answer passes only if it
+ * answers a request of ours. A request passes only from a peer that the device needs. The first router that advertises
  * itself is used until its lifetime ends. Internal to the module, except cmx_isolation_neighbour. */
 #pragma once
 

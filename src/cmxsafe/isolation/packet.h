@@ -51,7 +51,7 @@ struct cmx_packet {
     const uint8_t *eth; /* the 14 bytes of the Ethernet header, or NULL */
     uint32_t ethertype; /* 0 for CMX_FRAME_IP */
     uint32_t version;   /* IP version, 4 or 6; 0: ARP */
-    uint32_t proto;     /* protocol of the last header of the chain */
+    uint32_t proto;     /* protocol of the transport header, such as CMX_IP_TCP */
     uint32_t hops;      /* TTL or hop limit */
     uint32_t tcp_flags; /* the flags in CMX_TCP_KIND */
     /* The packet is ICMPv6, and follows a hop-by-hop header that has only a router alert (RFC 2711) and padding. */

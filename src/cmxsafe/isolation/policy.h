@@ -30,7 +30,7 @@ struct cmx_decision {
 CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct cmx_iso_config *config,
                                         struct cmx_flow *flows, size_t n_flows);
 
-/* Replaces the configuration and keeps the state. CMX_EINVAL: as for cmx_isolation_init; nothing has changed. */
+/* Replaces the configuration and keeps the state. CMX_EINVAL: as for cmx_isolation_init, but nothing has changed. */
 CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const struct cmx_iso_config *config);
 
 /* Records that the engine, or a permitted task (CMX_FLOW_CLAIM), is about to connect or listen with this local address

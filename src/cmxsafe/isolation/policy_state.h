@@ -125,7 +125,7 @@ struct cmx_isolation {
     struct cmx_request requests[CMX_ISO_REQUESTS_MAX];
     struct cmx_ip dhcp_server[CMX_IFACES_MAX]; /* the server that the device chose; all zeros: none yet */
     struct cmx_ip dhcp6_server[CMX_IFACES_MAX];
-    uint32_t counts[CMX_REASON_COUNT]; /* decisions by reason; wraps */
+    uint32_t counts[CMX_REASON_COUNT]; /* number of decisions for each reason; wraps */
     struct cmx_iso_config config;
     struct cmx_flow *buckets[CMX_ISO_BUCKETS];
 };

@@ -54,7 +54,7 @@ typedef enum {
 
 #define CMX_REASON_FIRST_ALLOWED CMX_REASON_SESSION
 
-/* Returns one word such as "no-flow", for logs, JSON and tests; never NULL. */
+/* Returns the reason's name, one word such as "no-flow", for logs, JSON and tests; never NULL. */
 const char *cmx_reason_name(cmx_reason why);
 
 /* Like cmx_reason_name, for a reason to deny; "unknown" for any other value. */

@@ -21,7 +21,7 @@ struct cmx_neighbour *cmx_neighbour_find(struct cmx_neighbour *list, size_t n, u
 /* Returns this interface's stored router with the address ip, even if the router's lifetime has ended, or NULL. */
 struct cmx_neighbour *cmx_question_router(const struct cmx_question *q, const struct cmx_ip *ip);
 
-/* True if the stack may send DNS queries to that address. */
+/* True if the stack may send DNS queries to ip. */
 bool cmx_question_is_resolver(const struct cmx_question *q, const struct cmx_ip *ip);
 
 /* True if the device needs this host: gateway, resolver, time server, next hop, DHCP server, known router. */

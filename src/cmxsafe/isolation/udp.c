@@ -147,7 +147,7 @@ static cmx_reason dhcp6_out(const struct cmx_question *q)
 {
     if (!cmx_ip_equal(&q->p->dst.ip, &cmx_link_dhcp6_servers.ip))
         return CMX_REASON_FORM;
-    /* The server resolves our address before it answers. This call lets the server's request pass. */
+    /* The server resolves our address before it answers. This call lets the server's solicitation pass. */
     cmx_link_ask(q, &q->p->dst.ip);
     if (payload(q->p)[0] == DHCP6_SOLICIT)
         memset(&q->iso->dhcp6_server[q->iface->index], 0, sizeof q->iso->dhcp6_server[0]);
