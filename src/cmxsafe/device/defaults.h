@@ -1,5 +1,5 @@
 /* defaults.h - every macro of settings.h with its meaning and default. A settings.h beside the sketch defines the
- * macros that differ. */
+ * macros whose values differ from the defaults. */
 #pragma once
 
 /* ---- the gateway ---- */

@@ -105,7 +105,7 @@ static void read_gateway(struct cmx_gateway *g)
     cmx_device_key_choose(&device.settings, g);
 }
 
-/* Starts the engine with all entries, or reconfigures the running one. */
+/* Starts the engine with all entries, or reconfigures the engine if it is running. */
 static cmx_err apply(void)
 {
     struct cmx_context *contexts = cmx_mem_alloc(device.n_entries * sizeof *contexts);

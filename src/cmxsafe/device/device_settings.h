@@ -54,7 +54,7 @@ enum { CMX_TASK_PEER_NONE = 0, CMX_TASK_PEER_PROXY_V1 = 1, CMX_TASK_PEER_PROXY_V
  * means the default. Bounds and defaults: cmxsafe/proxy/context_options.h. Strings must stay valid (literals). */
 typedef struct TaskParameters {
     int local_port;          /* port of the service; direct: the port to listen on */
-    int forward_remote_port; /* port of the gateway's listener; direct: the port of remote_host */
+    int forward_remote_port; /* port of the gateway's listener; direct: the service's port on remote_host */
     bool high_bw;            /* buffers of CMX_RELAY_CHUNK_HIGH bytes: more throughput, more memory */
 
     const char *remote_address

@@ -27,7 +27,7 @@ void cmx_drops_note(struct cmx_drops *d, const struct cmx_filter_packet *q, cons
         d->left_out++;
         return;
     }
-    /* If parsing fails, packet has only the fields before the error. */
+    /* If parsing fails, packet has only the fields that were parsed before the error. */
     drop->whole = cmx_packet_parse(&drop->packet, f) == CMX_REASON_NONE;
     drop->left_out = d->left_out;
     drop->why = why;

@@ -66,7 +66,8 @@ static const uint8_t task_at[CMX_CONTEXT_OPTIONS] = {
 #define TASK_ADDRESSES const char *
 #define TASK_TEXT const char *
 
-/* Checks each row: its member of TaskParameters has the type of its kind, and no other row names the member. */
+/* Checks for each row: TaskParameters has the member that the row names, the member's type is that of the row's kind,
+ * and no other row names the member. */
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
     _Static_assert(_Generic(((TaskParameters *)0)->task, TASK_##kind : 1, default : 0),                                \
                    #task ": its type is not that of its kind");                                                        \
@@ -211,6 +212,6 @@ cmx_err cmx_settings_context(const struct cmx_settings *s, const TaskParameters 
     if (!out->remote_address)
         out->remote_address = set_or_null(s->remote_address);
     if (!out->session && s->multichannel)
-        out->session = "shared"; /* SSHMULTICHANNEL: contexts that name no session share one */
+        out->session = "shared"; /* SSHMULTICHANNEL: contexts that name no session share this one */
     return CMX_OK;
 }

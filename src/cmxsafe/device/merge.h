@@ -14,8 +14,8 @@ void cmx_settings_merge(struct cmx_settings *s, const struct cmx_settings *over)
 /* Values that are set in `over` replace those of t, if `over` and t have the same direction and local port. */
 void cmx_merge_context(TaskParameters *t, const TaskParameters *over);
 
-/* Returns the log level for VERBOSITY, one of libssh's names or numbers: debug from SSH_LOG_PACKET (3) on, otherwise
- * info. */
+/* Returns the log level for s->verbosity, one of libssh's names or numbers: debug for SSH_LOG_PACKET (3) and above,
+ * otherwise info. */
 cmx_log_level cmx_settings_log_level(const struct cmx_settings *s);
 
 /* Converts the settings of the gateway; "" becomes NULL. If all host keys are "", *out has none. The caller sets
