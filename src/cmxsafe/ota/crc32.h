@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Computes the same value as zlib's crc32(). crc: CMX_CRC32_INIT in the first call, then the previous result. */
+/* cmx_crc32 computes the value of zlib's crc32(). crc: CMX_CRC32_INIT in the first call, then the previous result. */
 #define CMX_CRC32_INIT 0u
 #define CMX_CRC32_HEX 9 /* a CRC in hexadecimal, NUL included */
 uint32_t cmx_crc32(uint32_t crc, const void *data, size_t len);

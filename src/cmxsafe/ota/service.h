@@ -25,8 +25,8 @@
 #define CMX_OTA_IDLE_TIMEOUT_S 30
 #define CMX_OTA_HEAP_SHORT 32768        /* bytes; with less free heap, an interruption is logged as a lack of memory */
 #define CMX_OTA_SLOWEST 128             /* bytes/s; an upload slower than this for one idle timeout is interrupted */
-#define CMX_OTA_RESTART_GRACE_MS 1000   /* wait before the restart, so that the answer passes the tunnel */
-#define CMX_OTA_RESTART_WAIT_MS 300000u /* a restart that takes longer has failed */
+#define CMX_OTA_RESTART_GRACE_MS 1000   /* wait before the restart, so that the answer reaches the client */
+#define CMX_OTA_RESTART_WAIT_MS 300000u /* a restart that takes longer than this has failed */
 #define CMX_OTA_RESUME_MS (60u * 60 * 1000) /* how long an interrupted upload is kept */
 #define CMX_OTA_BOOT_LEN 8
 
@@ -47,7 +47,7 @@ struct cmx_ota_past {
     uint64_t at_ms; /* when it ended (cmx_port_now_ms); a time before the device's start is negative, modulo 2^64 */
     uint32_t received;
     bool ok;
-    char from[CMX_IP_TEXT_MAX];       /* "": not known */
+    char from[CMX_IP_TEXT_MAX];       /* the client's address; "": not known */
     char what[CMX_OTA_PAST_WHAT_MAX]; /* the version, or the reason for the failure, cut to this size */
 };
 

@@ -18,7 +18,8 @@ typedef enum {
     OTA_RESTARTING   /* the restart was requested */
 } cmx_ota_state_name;
 
-/* The steps of the trial of a running image. Only the task that calls cmx_ota_watch changes the step. */
+/* The steps of the trial of a running image. After cmx_ota_start only the task that calls cmx_ota_watch changes the
+ * step. */
 typedef enum {
     TRIAL_OVER,     /* nothing is left to decide */
     TRIAL_RUNNING,  /* the image is on trial until it is confirmed or the deadline passes */
@@ -93,7 +94,7 @@ void cmx_ota_unlock(struct cmx_ota_service *s);
 
 const char *cmx_ota_state_text(cmx_ota_state_name state);
 
-/* The only functions that change state and trial.step; each change is logged. */
+/* Only these functions change `state` and `trial.step`. They log each change. */
 void cmx_ota_set_state(struct cmx_ota_service *s, cmx_ota_state_name state);
 void cmx_ota_set_trial(struct cmx_ota_service *s, cmx_ota_trial_step step);
 

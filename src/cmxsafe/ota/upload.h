@@ -59,6 +59,6 @@ CMX_MUST_USE cmx_err cmx_upload_verify(struct cmx_upload *u);
 /* Call after cmx_upload_verify. The next start then boots the new image. Errors as for cmx_slots.activate. */
 CMX_MUST_USE cmx_err cmx_upload_activate(struct cmx_upload *u);
 
-/* Ends the upload and releases the hashes. Safe at any time after cmx_upload_begin. Unless the upload was activated,
- * the target slot cannot boot. */
+/* Ends the upload and releases the hashes. Safe at any time after cmx_upload_begin. If `begun` is set and the upload
+ * was not activated, no restart boots the target slot. */
 void cmx_upload_abort(struct cmx_upload *u);
