@@ -64,7 +64,7 @@ static inline void cmx_settings_capture(struct cmx_settings *s)
     s->ota_public_key = OTA_PUBLIC_KEY;
 }
 
-/* Task function. parameter points to a TaskParameters, which must stay valid. Starts the proxy for this context and
+/* Task function. parameter points to a TaskParameters, which must stay valid. Starts the proxy for that context and
  * ends the calling task. The session runs in a task of its own. Errors are logged. */
 static inline void ssh_port_forwarding_task(void *parameter)
 {
