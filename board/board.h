@@ -1,4 +1,4 @@
-/* board.h - the virtual board: flash, eFuse and configuration in a folder, booted by `cmxsafe-board run`. */
+/* board.h - the virtual board: flash, eFuse and configuration in a folder. `cmxsafe-board run` boots it. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +16,7 @@ int board_cmd_create(int argc, char **argv);
 int board_cmd_run(int argc, char **argv);
 int board_cmd_image(int argc, char **argv);
 
-/* The chips that a board can have, in the order of cmx_efuse_chip, NULL at the end (create.c). */
+/* The chips that a board can have, in the order of cmx_efuse_chip, NULL at the end (defined in create.c). */
 extern const char *const board_chips[];
 
 /* ---- flash.c: NOR flash in a file; writes survive if the process is killed ---- */
@@ -73,7 +73,7 @@ CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[CMX_PARTITION_TABLE_LEN], uin
 CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, const char *version,
                                          size_t *len);
 
-/* Boots as ESP-IDF's bootloader does, from the flash of port.h: puts a new image on trial, gives up an image that
- * restarted before it was confirmed, chooses a slot and checks its image. Then passes slots and chip to the update
+/* Boots as ESP-IDF's bootloader does, from the flash (cmx_port_flash_*): puts a new image on trial, gives up an image
+ * that restarted before it was confirmed, chooses a slot and checks its image. Then passes slots and chip to the update
  * service. Errors are logged. CMX_ENOENT: no slot holds a valid image for this chip. */
 CMX_MUST_USE cmx_err board_boot(const struct board_config *config);

@@ -13,7 +13,7 @@
 #include "cmxsafe/proxy/proxy.h"
 
 #define BOARD_STRINGS_MAX 256
-#define BOARD_CONTEXTS_MAX 32 /* CMX_PROXY_CONTEXTS_MAX of a chip */
+#define BOARD_CONTEXTS_MAX 32 /* as many as on a chip (CMX_PROXY_CONTEXTS_MAX) */
 
 struct board_config {
     const char *chip;

@@ -1,5 +1,5 @@
-/* hardware.c - the board's eFuse: the hardware key that port.h's functions use, and the facts about the chip for
- * evidence. */
+/* hardware.c - the board's eFuse (the hardware key that port.h's functions use, and the facts about the chip for
+ * evidence), and the stored secret. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>

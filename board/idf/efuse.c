@@ -39,7 +39,7 @@ cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *
                : CMX_OK;
 }
 
-/* Returns a field of BLOCK0: `len` bits at bit `pos` of a 32-bit word. */
+/* Returns a field of BLOCK0: `len` bits from bit `pos` on in the 32-bit word number `word`. */
 static uint32_t field(const struct cmx_efuse *f, unsigned word, unsigned pos, unsigned len)
 {
     const uint8_t *p = f->reg + BLOCK0 + 4 * word;

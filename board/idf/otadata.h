@@ -93,7 +93,7 @@ struct cmx_boot {
     bool aborted;                 /* an image restarted before it was confirmed; this boot gives it up */
 };
 
-/* Decides as ESP-IDF's bootloader does. */
+/* Decides what to boot, as ESP-IDF's bootloader does. */
 void cmx_boot_decide(const struct cmx_otadata *d, unsigned slots, bool has_factory, struct cmx_boot *out);
 
 /* Finds the k-th partition to try, k from 0; the board boots the first one with a valid image. The order: the slots
