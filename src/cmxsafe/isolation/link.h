@@ -1,6 +1,6 @@
 /* link.h - rules for ARP, neighbour and router discovery, and multicast listener reports. An answer passes only if it
- * answers a request of ours. A request passes only from a peer that the device needs. The first router that advertises
- * itself is used until its lifetime ends. Internal to the module, except cmx_isolation_neighbour. */
+ * answers one of our requests. A request passes only from a peer that the device needs. The first router that
+ * advertises itself is used until its lifetime ends. Internal to the module, except cmx_isolation_neighbour. */
 #pragma once
 
 #include "cmxsafe/isolation/rules.h"

@@ -48,7 +48,7 @@ static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
     cmx_ota_set_error(s, why->text);
     cmx_ota_set_trial(s, TRIAL_OVER);
     cmx_ota_unlock(s);
-    if (err) { /* there is no trial any more: the running image is not the new image */
+    if (err) { /* nothing is on trial: the running image is not the new image */
         cmx_log(CMX_LOG_WARN, TAG, "nothing to confirm: %s", why->text);
         cmx_ota_event_send(s, CMX_OTA_EVENT_ROLLBACK, why->text);
         return;
