@@ -213,8 +213,8 @@ static int set_ranges(struct job *j)
 
 static int run(struct job *j)
 {
-    /* If neither --ranges nor --at changes the ranges, leave the parameter out, as the original client does. The device
-     * then uses its default ranges. */
+    /* If neither --ranges nor --at changes the ranges, leave the parameter out, as the client of the original
+     * CMXsafe-ESP32 does. The device then uses its default ranges. */
     bool by_default = !j->o->ranges && j->o->at == CMX_ATTEST_START;
     bool match;
     cmx_err err = expect(j, &j->ranges, j->expected);

@@ -192,7 +192,7 @@ cmx_err signing_key_public(struct signing_key *key, uint8_t pub[CMX_P256_PUBLIC_
         return CMX_OK;
     }
     OPENSSL_free(encoded);
-    /* A key from an engine supports only OpenSSL's old interface. */
+    /* For a key from an engine, only OpenSSL's older EC_KEY functions return the public key. */
     ERR_clear_error();
     ec = EVP_PKEY_get0_EC_KEY((EVP_PKEY *)key);
     if (!ec || EC_POINT_point2oct(EC_KEY_get0_group(ec), EC_KEY_get0_public_key(ec), POINT_CONVERSION_UNCOMPRESSED, pub,
