@@ -167,8 +167,8 @@ static cmx_err perform(CURL *c, const struct http_request *q, struct http_answer
     rc = curl_easy_perform(c);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, NULL);
     read_head(c, a);
-    /* A device that refuses an upload may answer and close the connection before it has the whole body. Its answer
-     * counts. */
+    /* A device that refuses an upload may answer and close the connection before it has received the whole body. Its
+     * answer counts, even though sending failed. */
     if (rc == CURLE_OK || (q->upload && a->status >= 400 && rc != CURLE_ABORTED_BY_CALLBACK))
         return CMX_OK;
     if (rc == CURLE_WRITE_ERROR)
