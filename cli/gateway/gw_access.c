@@ -60,7 +60,7 @@ struct access_job {
 struct access_line {
     int64_t at_ms;
     size_t number;    /* number of lines added before it; orders lines with the same time */
-    const char *node; /* the gateway's name; NULL: there is only one gateway */
+    const char *node; /* the gateway's name */
     char *text;       /* freed with the list */
 };
 
@@ -137,7 +137,7 @@ static void name_of(struct access_job *job, const char *address, char *out, size
         snprintf(out, cap, "%s:%s", p->kind, p->name);
 }
 
-/* True if f has the party's address, or its name as printed or (for a platform or user) without its kind. */
+/* True if f has the party's address or printed name; f may leave out the kind in front of a name, such as "user:". */
 static bool names_party(const struct party_filter *f, const char *name, const char *address)
 {
     const char *colon = strchr(name, ':');

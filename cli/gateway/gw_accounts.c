@@ -11,7 +11,7 @@
 #include "gateway/server/gw_apply.h"
 
 #define LOOK_MS 10000
-#define LOOK_SHARE 100 /* a pause lasts at least this many times as long as the look-up */
+#define LOOK_SHARE 100 /* a pause lasts at least this many times as long as the look-up before it */
 
 static cmx_err read_consumers(struct gw *g, struct gw_consumer **list, size_t *n, struct cmx_why *e)
 {

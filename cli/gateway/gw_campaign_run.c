@@ -41,8 +41,8 @@ struct tick {
     int64_t now;
 };
 
-/* Finds the child that updates the device. The child may belong to a stopped campaign, because an update that has begun
- * is completed. */
+/* Finds the device's child. It may belong to a stopped campaign: stopping a campaign ends no child, and children of a
+ * stopped campaign look how its updates ended. */
 static struct gw_campaign_child *find_child(const struct gw_campaigns *w, int64_t device)
 {
     struct gw_campaign_child *x = w->children;
@@ -203,9 +203,9 @@ static bool matches_campaign(const struct gw_campaign *c, const char *manifest)
     return c->n_manifests == 0;
 }
 
-/* Ends the update of a device if it needs no evidence, if its new evidence has arrived, or if none arrived within
- * GW_CAMPAIGN_EVIDENCE_S seconds. Ignores evidence with a time in the future: it arrived before the clock was set
- * back. */
+/* Ends the update of a device that needs no evidence, whose new evidence has arrived, or that gave none within
+ * GW_CAMPAIGN_EVIDENCE_S seconds. Otherwise demands evidence. Ignores evidence with a time in the future, which arrived
+ * before the clock was set back. */
 static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct gw_update *u)
 {
     struct gw_standing s;

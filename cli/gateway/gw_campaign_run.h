@@ -18,7 +18,7 @@
 #include "gateway/registry/campaign.h"
 
 #define GW_CAMPAIGN_TRIES_MAX 5      /* an update fails after this many failed attempts on a connected device */
-#define GW_CAMPAIGN_EVIDENCE_S 600   /* an update fails if no evidence arrives in this time */
+#define GW_CAMPAIGN_EVIDENCE_S 600   /* an update fails if step 3 brings no evidence in this time */
 #define GW_CAMPAIGN_RETRY_S 5        /* the wait before attempt N + 1 is N times this many seconds */
 #define GW_CAMPAIGN_CHILDREN_MAX 128 /* maximum number of running children, over all campaigns */
 

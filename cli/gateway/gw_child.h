@@ -17,7 +17,7 @@ void gw_child_url(const char *address, uint64_t port, char *out, size_t cap);
  * could not be started. */
 bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char *argv[]);
 /* Writes the last line of the child's stdout if good is true, else of its stderr, as printable text. If that stream is
- * empty, writes the last line of the other stream instead. */
+ * empty, writes the last line of the other stream; if both are, "no output". */
 void gw_child_last_line(const struct gw_child *c, bool good, char *out, size_t cap);
 /* Reads a member of the JSON that the child printed. False: there is no such member. */
 bool gw_child_json(const struct gw_child *c, const char *path, char *out, size_t cap);

@@ -67,7 +67,7 @@ struct gw_change {
  * status: the error was printed. */
 int gw_change_begin(struct gw_change *x);
 
-/* If the command has failed or in a dry run, rolls back. Otherwise commits, and then applies the registry: writes the
+/* In a dry run, or if the command has failed, rolls back. Otherwise commits, and then applies the registry: writes the
  * hosts file, writes and loads the packet filter, and has the running gateway check its sessions. Closes g. Prints
  * errors, with x->e as the reason. CLI_OK or CLI_FAILED. */
 int gw_change_finish(struct gw_change *x, bool failed);

@@ -157,8 +157,8 @@ static cmx_err find_unknown(void *arg, const struct gw_grant_record *p)
     return CMX_OK;
 }
 
-/* Reports grants to users and groups that do not exist. If an account with such a name is created later, it has the
- * grant. */
+/* Reports the first grant to a user or group that does not exist. If one with this name is created later, the grant
+ * applies to it. */
 static void check_consumers(struct doctor *d)
 {
     struct gw_consumer unknown = {0};
@@ -481,7 +481,8 @@ static void check_account(struct doctor *d)
           again);
 }
 
-/* Without the identity programs the gateway does not start, so there are no sessions. */
+/* Checks that the kernel accepts the eBPF programs that give sessions their identities. Without them, the gateway does
+ * not start. */
 static cmx_err probe_identity(struct gw *g, struct cmx_why *e)
 {
     (void)g;

@@ -16,7 +16,7 @@ struct gw_fleet_answer {
 typedef cmx_err (*gw_fleet_reader)(const char *text, FILE *out, size_t *malformed);
 
 struct gw_fleet_answers {
-    struct gw_nodes nodes; /* nodes.own is NULL if there are no other gateways */
+    struct gw_nodes nodes; /* nodes.own is NULL if this gateway is not registered in a fleet */
     struct gw_fleet_answer list[GW_NODES_MAX];
     size_t n;
 };

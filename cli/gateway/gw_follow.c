@@ -147,15 +147,15 @@ static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
     return err;
 }
 
-/* Applies the copy in the same way as a command applies its change. Returns CMX_OK if access was applied but
- * something else was not, such as a link to another gateway; this is tried again later. */
+/* Applies the copy in the same way as a command applies its change. Returns CMX_OK if access was applied, even if
+ * something else was not, such as a link to another gateway; the rest is tried again after REST_MS. */
 static cmx_err apply_copy(struct follower *f, struct cmx_why *e)
 {
     struct cmx_why rest = {0};
     cmx_err err;
 
     gw_folder_close(&f->g);
-    err = gw_folder_open(&f->g, true, e); /* open it again, because the confirmed copy is no longer stale */
+    err = gw_folder_open(&f->g, true, e); /* open the gateway again: the confirmed copy is no longer stale */
     if (!err)
         err = gw_folder_lock(&f->g, e);
     if (!err)
@@ -221,7 +221,7 @@ static bool follow_tick(struct follower *f)
             /* If the reason can't be recorded, the former record stays, and the copy nevertheless becomes stale. */
             (void)!gw_copy_note(&f->g, e.text, &ignored);
         if (err && !f->retry_ms)
-            /* The claims are applied again as soon as the registry is followed again, so a failure is ignored. */
+            /* A failure is ignored, because the claims are applied again once the registry is followed again. */
             (void)!gw_apply_claims(&f->g, &ignored);
     }
     gw_folder_close(&f->g);

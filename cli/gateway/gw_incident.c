@@ -23,8 +23,8 @@ void gw_incident_add(struct gw_incidents *w, bool conflict, const char *name, co
     snprintf(x->detail, sizeof x->detail, "%s", detail);
 }
 
-/* Writes an event unless the same event was written in the last GW_INCIDENT_PAUSE_S seconds. An event far in the future
- * does not count: the clock was wrong, and was set back. */
+/* Writes an event unless one of the last 1,000 events is the same and was written in the last GW_INCIDENT_PAUSE_S
+ * seconds. An event far in the future does not count: the clock was wrong, and was set back. */
 static cmx_err write_once(struct gw *g, const char *what, const char *who, const char *detail, struct cmx_why *e)
 {
     cmx_err err = gw_sql_number(&g->registry, NULL, e,
@@ -45,8 +45,8 @@ static cmx_err find_target(struct gw *g, const char *text, struct gw_device *d, 
     return sscanf(text, "%63s %u", host, port) == 2 ? gw_device_find_host(&g->registry, host, d) : CMX_EFORMAT;
 }
 
-/* True if the grant covered this service. grant: the grant's target in the audit trail, such as "cam-17:81", "@cameras"
- * or "@cameras:81". */
+/* True if the grant covered port of d. grant: the grant's target in the audit trail, such as "cam-17:81", "@cameras" or
+ * "@cameras:81". */
 static bool covers(const char *grant, const struct gw_device *d, unsigned port)
 {
     char text[GW_TARGET_MAX];
@@ -123,7 +123,8 @@ static int64_t away_after(struct gw *g)
     return cmx_text_u64(text, 0, GW_TERM_MAX_S, &s) == CMX_OK ? (int64_t)s : 0;
 }
 
-/* Arguments: the current time and the limit. A time far in the future is from a wrong clock that was set back. */
+/* SQL arguments: the current time and the limit. A time further in the future than the limit counts too: it is from a
+ * wrong clock that was set back. */
 #define AWAY                                                                                                           \
     " FROM device d JOIN seen s ON s.device = d.id WHERE d.revoked IS NULL AND s.told = 0 AND s.source <> '' AND"      \
     " abs(s.at - ?) >= ? ORDER BY d.name"

@@ -122,7 +122,8 @@ static cmx_err settle_listen(struct gw *g, const struct init_job *job, struct cm
     return err ? err : settle(g, "listen", job->listen ? listen : NULL, listen, e);
 }
 
-/* Chooses the prefix of the link between the host and the fleet's namespace. It is outside the fleet's prefix. */
+/* Chooses a prefix, outside the fleet's own, for the link between the host and the fleet's namespace. Keeps a prefix
+ * that was chosen before. */
 static cmx_err settle_link(struct gw *g, const struct init_job *job, struct cmx_why *e)
 {
     char old[GW_ADDRESS_MAX];

@@ -81,7 +81,8 @@ static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode
 }
 
 /* Gives the access log to the account. It has another owner if the account was created again, or if the folder comes
- * from another machine. A compromised account may have put links to files of others there: those keep their owner. */
+ * from another machine. A compromised account may have put links to other users' files there; these files keep their
+ * owner. */
 static cmx_err give_access_log(const struct gw *g, struct cmx_why *e)
 {
     const struct passwd *pw = g->user ? NULL : getpwnam(g->account);

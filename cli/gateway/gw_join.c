@@ -104,7 +104,7 @@ static void start_unit(const char *unit)
 
 /* ---- 'join --give', on a gateway of the fleet ---- */
 
-/* Copies field n of SSH_CONNECTION: "CLIENT PORT SERVER PORT" (ssh(1)). */
+/* Copies field n, counted from 0, of SSH_CONNECTION: "CLIENT PORT SERVER PORT" (ssh(1)). */
 static bool connection_field(const char *text, unsigned n, char out[GW_ADDRESS_MAX])
 {
     while (n && (text = strchr(text, ' ')) != NULL) {

@@ -21,7 +21,7 @@ static cmx_err to_postgresql(struct gw *g, const char *url, bool dry_run, gw_out
                             "system gateway");
     *o = gw_copy_url(g, old)[0] && strcmp(old, url) == 0 ? GW_UNCHANGED : GW_CHANGED;
     if (*o == GW_UNCHANGED)
-        return gw_registry_begin(&g->registry, e); /* fails if the registry is no longer there */
+        return gw_registry_begin(&g->registry, e); /* fails if PostgreSQL has lost the registry */
     if (old[0])
         return cmx_why_fail(
             e, CMX_EEXIST,
@@ -56,7 +56,7 @@ static cmx_err to_sqlite(struct gw *g, bool offline, gw_outcome *o, struct cmx_w
     return err;
 }
 
-/* url: the new place; NULL: back to SQLite. */
+/* url: the PostgreSQL database to move the registry to; NULL: move it back to SQLite. */
 static cmx_err move_registry(struct gw *g, const struct gw_common *c, const char *url, bool offline, gw_outcome *o,
                              struct cmx_why *e)
 {

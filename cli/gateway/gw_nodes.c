@@ -9,7 +9,8 @@
 #include "gateway/registry/node.h"
 #include "gateway/render/gw_bird.h"
 
-/* Returns BIRD's list of its neighbours; NULL if BIRD is not running. Free with free(). */
+/* Returns BIRD's list of protocols, which has a session with each other gateway; NULL: BIRD gave no list. Free with
+ * free(). */
 static char *ask_bird(const struct gw *g)
 {
     char control[GW_PATH_MAX];
@@ -24,7 +25,7 @@ static char *ask_bird(const struct gw *g)
     return NULL;
 }
 
-/* Returns "here", "linked", "unlinked" (seen lately, but not over the link) or "away". */
+/* Returns "here", "linked", "unlinked" (it wrote to the registry lately, but its link is down) or "away". */
 static const char *node_state(const struct gw_nodes *nodes, const struct gw_node *n, const char *bird)
 {
     char pattern[24];

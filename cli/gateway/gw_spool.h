@@ -1,5 +1,6 @@
 /* gw_spool.h - copies the operator's image to an unnamed file in the gateway's folder. The copy is checked and stored,
- * so a later change to the operator's file has no effect. The kernel deletes the copy when the process ends. */
+ * so a later change to the operator's file has no effect. The kernel deletes the copy when it is closed, at the latest
+ * when the process ends. */
 #pragma once
 
 #include <stdio.h>

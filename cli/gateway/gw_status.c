@@ -24,7 +24,7 @@ int gw_status_ask(const struct gw *g, const char *request, char **answer)
         cmx_why_set(&e, "its answer is malformed; restart it");
         return gw_fail("asking the running gateway failed", &e);
     }
-    cmx_text_clean(*answer); /* a client's name may contain C1 control characters */
+    cmx_text_clean(*answer); /* the name of a session's SSH software may contain C1 control characters */
     return CLI_OK;
 }
 
@@ -115,7 +115,7 @@ static void print_certificate(const char *object)
            ends ? gw_command_time(ends, when) : "");
 }
 
-/* Prints one session. node: the gateway that has the session; NULL: there is only one gateway. */
+/* Prints one session. node: the gateway that has the session; NULL: the table has no column for gateways. */
 static void print_session(struct gw *g, const char *node, const char *object)
 {
     char name[GW_NAME_MAX];

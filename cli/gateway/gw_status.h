@@ -14,15 +14,15 @@ struct gw_status_view {
     const char *question;   /* the request to the other gateways (gw_report.h); NULL: none is sent */
     gw_fleet_reader reader; /* reads the other gateways' answers */
     const char *what;       /* what these answers list, such as "sessions"; for warnings */
-    /* Prints the answers. Not called if json is set and there are no other gateways: the answer is then printed
-     * unchanged. Returns CLI_*, and prints errors. */
+    /* Prints the answers. others is empty if no other gateway was asked. Not called if others is empty and json is
+     * set. Returns CLI_*, and prints errors. */
     int (*print)(struct gw *g, const char *answer, const struct gw_fleet_answers *others, bool json);
 };
 
 extern const struct gw_status_view gw_status_sessions; /* shows the connected sessions */
 
-/* Sends the requests and prints the answers. With --json and without other gateways, this gateway's answer is printed
- * unchanged. here: the other gateways are not asked. Returns CLI_*, and prints errors. */
+/* Sends the requests and prints the answers. Asks the other gateways only if here is false and the user is root. If
+ * none was asked, --json prints this gateway's answer unchanged. Returns CLI_*, and prints errors. */
 int gw_status_show(const struct gw_common *c, bool here, const struct gw_status_view *view);
 
 /* Writes a number of bytes, such as "123M". */

@@ -138,7 +138,8 @@ static cmx_err open_manifest(struct gw_manifest **out, const char *path, const c
     return *out ? read_manifest(*out, path, digest, e) : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
 }
 
-/* Stores the file that a region names (if store is true), and puts the copy's name into the manifest. */
+/* Makes the region name its copy. If store is true, also stores the copy: of the bytes that the region takes from a
+ * file, or of the whole file with the filler's key. */
 static cmx_err put_region(const struct gw *g, struct cmx_region *region, const struct reference_part *part,
                           const char *folder, bool store, struct cmx_why *e)
 {
@@ -220,7 +221,7 @@ void gw_manifest_free(struct gw_manifest *m)
     cmx_mem_free(m);
 }
 
-/* ---- images that are kept ---- */
+/* ---- images kept for later updates ---- */
 
 static void kept_path(const struct gw *g, const char *digest, char out[GW_STORE_PATH_MAX])
 {

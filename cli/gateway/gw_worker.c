@@ -30,7 +30,7 @@
 #define VERDICTS_MS 250 /* verdicts within this time are stored together */
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
-#define SILENT_RETRY_MS (4 * RETRY_MIN_MS) /* from this delay on, a connected device counts as silent */
+#define SILENT_RETRY_MS (4 * RETRY_MIN_MS) /* once retry_ms is this long, a connected device counts as silent */
 #define LOOK_MS 10000 /* interval between looks for devices that are away, or that give no evidence */
 #define ATTEST_KEY_MAX 512
 #define QUEUES_TEXT_MAX 80
@@ -41,14 +41,14 @@ struct known {
     /* The device must be checked again: since its last check began, it has logged in or may have changed. */
     bool logged_in;
     bool present;           /* the device still has a policy */
-    uint64_t retry_ms;      /* delay after the last check, which did not find the device trusted; 0: none */
+    uint64_t retry_ms;      /* the wait after a check that did not find the device trusted; 0: none */
     uint64_t next_ms;       /* no check before this time */
     pid_t pid;              /* child that checks the device; 0: none */
-    uint64_t check_ends_ms; /* time limit of the check: a child that is still running is killed */
+    uint64_t check_ends_ms; /* a child that is still running at this time is killed */
     int fd;
     struct gw_basis basis; /* inputs of the check when it began */
     struct gw_check_result result;
-    bool decided; /* the check has given a verdict, which is not stored yet */
+    bool decided; /* the result must be stored: a verdict, or why a silent device gives no evidence */
     bool silent;  /* the registry has the reason why the device, which is connected, gives no evidence */
 };
 
@@ -73,7 +73,7 @@ struct worker {
     uint64_t journal; /* number of the next entry to read from the gateway's journal */
     uint64_t seen_ms;
     uint64_t silent_ms;  /* when the worker last looked for devices that give no evidence */
-    uint64_t decided_ms; /* since when a verdict has been waiting to be stored; 0: none is waiting */
+    uint64_t decided_ms; /* since when a result has been waiting to be stored; 0: none is waiting */
     uint64_t queues_ms;
     char queues[QUEUES_TEXT_MAX]; /* last report of the queues' lengths */
     size_t running;
@@ -211,7 +211,7 @@ static cmx_err report_standing(struct worker *w, const struct known *k, const st
     return gw_event(&w->g.registry, now->quarantined ? "quarantine" : what, k->standing.name, k->result.reason, e);
 }
 
-/* Stores why a device that is connected gives no evidence. The reason is not evidence, so a campaign still waits. */
+/* Stores why a connected device gives no evidence. A campaign still waits for evidence, which this reason is not. */
 static cmx_err write_silence(struct worker *w, struct known *k, struct cmx_why *e)
 {
     struct gw_registry *r = &w->g.registry;
@@ -286,7 +286,7 @@ static bool is_silent(const struct known *k)
            k->retry_ms >= SILENT_RETRY_MS && k->result.verdict == GW_CHECK_UNKNOWN && k->result.reason[0];
 }
 
-/* Decides to store the reason for each silent device that is connected. A device that is away cannot give evidence. */
+/* Makes write_all store the reason for each silent device that is connected; one that is away can't give evidence. */
 static void decide_silent(struct worker *w)
 {
     char name[GW_NAME_MAX];
@@ -319,7 +319,7 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
         for (const struct known *k = w->devices; k && !w->decided_ms; k = k->next)
             if (k->decided)
                 w->decided_ms = cmx_port_now_ms();
-    /* Loading the rules of a large fleet takes a long time, so several verdicts are stored together. */
+    /* Storing a verdict may load the rules, which takes long in a large fleet, so several are stored together. */
     due |= w->decided_ms && (w->running == 0 || cmx_port_now_ms() - w->decided_ms >= VERDICTS_MS);
     due |= gw_publish_is_due(&w->publish);
     if (!due)
