@@ -28,8 +28,8 @@ cmx_err gw_fleet_random(struct gw_fleet *f, struct cmx_why *e)
                                                : CMX_OK;
 }
 
-/* Parses "aa:bb:cc:dd:ee:ff", also with '-' or without separators. Refuses a MAC address of zeros, because the device's
- * address would be the prefix itself. */
+/* Parses "aa:bb:cc:dd:ee:ff", also with '-' or without separators. Refuses zeros: the address of a device with this MAC
+ * address would be the fleet's prefix itself. */
 static cmx_err parse_mac(uint8_t mac[6], const char *text, struct cmx_why *e)
 {
     static const uint8_t zero[6];

@@ -2,8 +2,8 @@
  * random bytes.
  *
  * An address in derived form is the first 16 bytes of prefix | SHA-256("cmxsafe device address 1" | public key blob):
- * the key determines the address. An address in the form of the CMX-GW publication is PREFIX(2 bytes) | MAC_GW(6) |
- * 0000 | MAC_DEV(6). */
+ * the key determines the address. An address in published form (that of the CMX-GW paper) is PREFIX(2 bytes) |
+ * MAC_GW(6) | 0000 | MAC_DEV(6). */
 #pragma once
 
 #include <stdint.h>
@@ -24,7 +24,7 @@ struct gw_fleet {
 CMX_MUST_USE cmx_err gw_fleet_parse(struct gw_fleet *f, const char *text, struct cmx_why *e);
 /* Generates a unique local /48 with a random global ID (RFC 4193 section 3.2). */
 CMX_MUST_USE cmx_err gw_fleet_random(struct gw_fleet *f, struct cmx_why *e);
-/* Builds the prefix of the published form, a /64: two bytes followed by the gateway's MAC address. */
+/* Builds the prefix for addresses in published form, a /64: two bytes followed by the gateway's MAC address. */
 CMX_MUST_USE cmx_err gw_fleet_from_mac(struct gw_fleet *f, const char *prefix_hex, const char *mac, struct cmx_why *e);
 void gw_fleet_format(const struct gw_fleet *f, char out[GW_ADDRESS_MAX + 4]);
 

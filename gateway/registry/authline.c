@@ -71,8 +71,8 @@ static const char device_opens[] = "SELECT host, port FROM direct WHERE device =
                                    " SELECT address, port FROM port WHERE device = ?1 AND address <> '' UNION ALL"
                                    " SELECT host, port FROM port JOIN " LOOPBACK " WHERE device = ?1 AND address = ''";
 
-/* Selects the services that the platform's grants permit: each once with the device's address and once with the
- * device's name or, in a small deployment, with the hosts of the loopback instead. */
+/* Selects the services that the platform's grants permit. Each service has two rows: their hosts are the device's
+ * address and name; in a small deployment, the two hosts of LOOPBACK. */
 #define PLATFORMS_DEVICES                                                                                              \
     "active_grants p JOIN device d ON d.id = p.device AND d.revoked IS NULL WHERE p.consumer = ?1 AND d.address IS "
 static const char platform_opens[] =

@@ -8,11 +8,11 @@
 #define GW_REFUSED "refused"  /* the gateway's answer that tells sshd's helper to print no line */
 #define GW_AUTHLINE_MAX 65536 /* enough for a platform with grants to about 600 services */
 
-/* Appends the line and a newline to out. CMX_ENOENT: the key may not log in (unknown, revoked, replaced); CMX_EPERM: r
- * is a stale copy (copy_state.h). name (GW_NAME_MAX, may be NULL) receives the key's device or platform. */
+/* Appends the line and a newline to out. CMX_ENOENT: the key is unknown, revoked or replaced; CMX_EPERM: r is a stale
+ * copy (copy_state.h). name (GW_NAME_MAX bytes, or NULL) receives the name of the key's device or platform. */
 CMX_MUST_USE cmx_err gw_authline(struct gw_registry *r, const char *fingerprint, struct cmx_buf *out, char *name,
                                  struct cmx_why *e);
 /* Like gw_authline, for a certificate: the line contains the CA's key and the only principal that is a consumer
- * (authority.h). CMX_EAUTH: the certificate may not log in; e has the reason. */
+ * (authority.h). CMX_EAUTH: the certificate is refused; e has the reason. */
 CMX_MUST_USE cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out,
                                              char *name, struct cmx_why *e);

@@ -53,8 +53,8 @@ cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx
     return gw_event(r, "campaign", c->name, detail, e);
 }
 
-/* Looks for a device with an id from `first` to `last` that two campaigns still have to update: this campaign and
- * another unfinished one. CMX_EEXIST: there is such a device. */
+/* Looks for a device with an id from `first` to `last` that two campaigns still have to update: `campaign` and
+ * another one that is not stopped. CMX_EEXIST: there is such a device. */
 static cmx_err check_devices_free(struct gw_registry *r, int64_t campaign, int64_t first, int64_t last,
                                   struct cmx_why *e)
 {

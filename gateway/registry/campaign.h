@@ -27,7 +27,7 @@ typedef enum {
     GW_UPDATE_STATES, /* the number of states */
 } gw_update_state;
 
-/* When the update of another device may start. */
+/* How many devices may be updated at the same time, and how many updates may fail. */
 struct gw_pace {
     uint64_t parallel; /* maximum number of devices that are updated at the same time */
     uint64_t first;    /* number of devices to update one by one at first; if one fails, no other update starts */
@@ -54,7 +54,7 @@ struct gw_campaign {
 
 /* Stores a new campaign and sets c->id. CMX_EEXIST: a campaign has this name. CMX_EINVAL: the name is not valid. */
 CMX_MUST_USE cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx_why *e);
-/* Adds a device to a campaign. CMX_EEXIST: another unfinished campaign has this device. */
+/* Adds a device to a campaign. CMX_EEXIST: another campaign that is not stopped still has to update this device. */
 CMX_MUST_USE cmx_err gw_campaign_add_device(struct gw_registry *r, const struct gw_campaign *c,
                                             const struct gw_device *d, struct cmx_why *e);
 /* Reads a campaign. CMX_ENOENT: there is no such campaign. */
@@ -63,8 +63,8 @@ CMX_MUST_USE cmx_err gw_campaign_get(struct gw_registry *r, const char *name, st
 typedef cmx_err (*gw_campaign_fn)(void *arg, const struct gw_campaign *c);
 CMX_MUST_USE cmx_err gw_campaign_each(struct gw_registry *r, gw_campaign_fn fn, void *arg, struct cmx_why *e);
 /* Sets the campaign's state and records an event. Changing GW_CAMPAIGN_STOPPED to GW_CAMPAIGN_ACTIVE also resets the
- * state of failed updates, so that the worker tries them again. CMX_EEXIST: another unfinished campaign has one of the
- * devices. */
+ * state of failed updates, so that the worker tries them again; CMX_EEXIST: another campaign that is not stopped still
+ * has to update one of the devices. */
 CMX_MUST_USE cmx_err gw_campaign_set(struct gw_registry *r, const struct gw_campaign *c, gw_campaign_state state,
                                      const char *reason, struct cmx_why *e);
 /* Removes a campaign that is stopped or done. CMX_EBUSY: it is active or paused. */

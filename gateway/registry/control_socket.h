@@ -13,7 +13,7 @@
  * opened. */
 bool gw_control_socket_address(const char *folder, struct sockaddr_un *a, int *dir);
 
-/* Connects to the socket. patience_s: limit for connecting and for each later call on the connection; 0: no call waits.
- * Returns the connection. -1: errno is EAGAIN if the gateway accepts no connection in time, EACCES if the caller may
- * not connect; otherwise no gateway is running. */
+/* Connects to the socket. patience_s: time limit for connecting and for each later call on the connection; 0: no call
+ * waits. Returns the connection. -1: errno is EAGAIN if the gateway accepts no connection in time, EACCES if the caller
+ * is not permitted to connect; otherwise no gateway is running. */
 int gw_control_socket_connect(const char *folder, int patience_s);

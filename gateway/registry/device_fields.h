@@ -35,7 +35,7 @@ struct gw_device {
     int64_t revoked;  /* Unix time; 0: active */
 };
 
-/* Checks a name, which becomes a host name: 1 to 63 lower-case letters, digits and '-'. It may not begin or end with
+/* Checks a name, which becomes a host name: 1 to 63 lower-case letters, digits and '-'. It must not begin or end with
  * '-'. */
 CMX_MUST_USE cmx_err gw_device_check_name(const char *name, struct cmx_why *e);
 

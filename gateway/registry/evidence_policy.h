@@ -40,7 +40,7 @@ CMX_MUST_USE cmx_err gw_policy_remove(struct gw_registry *r, const char *target,
 typedef cmx_err (*gw_policy_fn)(void *arg, const struct gw_policy *p);
 CMX_MUST_USE cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void *arg, struct cmx_why *e);
 
-/* Adds a manifest to the device's policy; changes nothing if the device has no policy. */
+/* Adds a manifest to the policy that applies to the device, its own or its group's. Changes nothing if none applies. */
 CMX_MUST_USE cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct gw_manifest_file *m,
                                      struct cmx_why *e);
 
@@ -97,8 +97,8 @@ struct gw_verdict {
 
 CMX_MUST_USE cmx_err gw_evidence_set(struct gw_registry *r, int64_t device, const struct gw_verdict *v,
                                      struct cmx_why *e);
-/* Stores why a device gives no evidence, unless it is marked as trusted (gw_grant_expire removes this mark). Earlier
- * evidence keeps its time. *changed: the device had another reason, or none. */
+/* Stores why a device gives no evidence, unless its last evidence is still marked as trusted (gw_grant_expire removes
+ * this mark). The time of the last verdict does not change. *changed: the stored reason is new. */
 CMX_MUST_USE cmx_err gw_evidence_missing(struct gw_registry *r, int64_t device, const char *reason, bool *changed,
                                          struct cmx_why *e);
 /* A digest of the inputs of a verdict about a device: its attestation key, its policy's manifests and its previous

@@ -97,7 +97,7 @@ CMX_MUST_USE cmx_err gw_grant_record_each(struct gw_registry *r, gw_grant_record
 /* Finds whether any grant lets the consumer reach this port of the device now. */
 CMX_MUST_USE cmx_err gw_grant_is_active(struct gw_registry *r, const struct gw_consumer *c, int64_t device,
                                         uint16_t port, bool *active, struct cmx_why *e);
-/* Finds the grant that names exactly this device and port. CMX_ENOENT: there is none. */
+/* Finds the grant that was given for exactly this device (or "@GROUP") and port. CMX_ENOENT: there is none. */
 CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                          uint16_t port, struct gw_grant_record *out, struct cmx_why *e);
 

@@ -15,7 +15,7 @@
 #define GW_LINK_KEY_MAX 48       /* a WireGuard public key, base64 */
 #define GW_NODE_VERSION_MAX 32
 #define GW_METRIC_MAX 32000
-#define GW_NODE_CLAIMS_MAX 100000 /* how many identities that one other gateway announces are stored at most */
+#define GW_NODE_CLAIMS_MAX 100000 /* maximum number of stored identities that one other gateway announces */
 #define GW_NODE_STALE_S 15        /* a node that has not reported for this long is shown as away */
 
 struct gw_node {

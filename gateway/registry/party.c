@@ -271,7 +271,7 @@ static cmx_err consumer_parties(struct gw_registry *r, const struct gw_fleet *f,
         if (!err)
             err = job->fn(job->arg, &p);
         else if (err == CMX_ENOENT)
-            err = CMX_OK; /* left out */
+            err = CMX_OK; /* it has no identity and is left out */
         err = gw_sql_next(r, stmt, err, e);
     }
     return gw_sql_end(stmt, err);
@@ -303,7 +303,7 @@ static cmx_err match_party(void *arg, const struct gw_party *p)
     char full[sizeof p->kind + sizeof p->name];
 
     snprintf(full, sizeof full, "%s:%s", p->kind, p->name);
-    /* An active device takes precedence over a revoked one with the same address or name. */
+    /* An active party takes precedence over a revoked one with the same address or name. */
     if ((strcmp(s->what, p->address) == 0 || compare(s->what, full) == 0 || compare(s->what, p->name) == 0) &&
         (!s->found || (s->out->revoked && !p->revoked))) {
         *s->out = *p;
@@ -332,7 +332,7 @@ static cmx_err find_local_user(const struct gw_fleet *f, const char *what, struc
     if (!found)
         return CMX_ENOENT;
     *out = p;
-    (void)canonical_user(p.name, name); /* after the loop, because a look-up may end the enumeration */
+    (void)canonical_user(p.name, name); /* after the loop, because a look-up may end getpwent's enumeration */
     return derive_name(f, CMX_DOMAIN_USER_ADDRESS, name, out->address, e);
 }
 
@@ -454,8 +454,8 @@ static cmx_err allow_grant(void *arg, const struct gw_grant *p)
     return allow_consumer(job, &a);
 }
 
-/* Writes the address of a direct context's host: an address inside the fleet's prefix, the name of an active device, or
- * the name of the gateway's own host. Writes "" for any other host. */
+/* Writes the address of a direct context's host, if the host is an address inside the fleet's prefix, the name of an
+ * active device or the name of the gateway's own host. Otherwise writes "". */
 static void direct_target(struct each_allowed *job, const char *host, char out[GW_ADDRESS_MAX])
 {
     struct gw_device d;

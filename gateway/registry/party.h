@@ -55,7 +55,8 @@ CMX_MUST_USE cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_flee
 void gw_party_forget_users(void);
 
 /* Calls fn for every party in the registry, and for the gateway. If fn returns an error, stops and returns it. Leaves
- * out a platform whose key is missing or malformed, since it has no identity. */
+ * out parties without an identity: devices without an address (small deployment), and platforms whose key is missing
+ * or malformed. */
 typedef cmx_err (*gw_party_fn)(void *arg, const struct gw_party *p);
 CMX_MUST_USE cmx_err gw_party_each(struct gw_registry *r, const struct gw_fleet *f, gw_party_fn fn, void *arg,
                                    struct cmx_why *e);

@@ -26,7 +26,7 @@ struct gw_sharing {
     void (*close)(struct gw_registry *r);
 };
 
-/* Creates an empty registry, mode 0640. CMX_EEXIST: path exists. */
+/* Creates an empty registry, mode 0640, and opens it for writing. CMX_EEXIST: path exists. */
 CMX_MUST_USE cmx_err gw_registry_create(struct gw_registry *r, const char *path, struct cmx_why *e);
 
 /* Opens a registry. CMX_ENOENT: it is missing. CMX_EBUSY: it is locked, or a write was interrupted and the file can

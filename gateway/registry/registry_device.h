@@ -60,7 +60,7 @@ CMX_MUST_USE cmx_err gw_device_key_is_free(struct gw_registry *r, const struct g
 CMX_MUST_USE cmx_err gw_device_find_retired_key(struct gw_registry *r, const char *fingerprint, struct cmx_why *e);
 
 /* Finds the device that a client's request names: by its address, or by its name with or without a domain. CMX_ENOENT:
- * no device. */
+ * there is no such device. */
 CMX_MUST_USE cmx_err gw_device_find_host(struct gw_registry *r, const char *host, struct gw_device *d);
 /* Finds the name of the active device that has this address. CMX_ENOENT: no device has it. */
 CMX_MUST_USE cmx_err gw_device_name_at(struct gw_registry *r, const char *address, char name[GW_NAME_MAX]);

@@ -52,8 +52,8 @@ struct gw_sql_column {
 /* Returns SQLite's last error, with the message in e. db: NULL if the database could not be opened. */
 CMX_MUST_USE cmx_err gw_sql_failed(sqlite3 *db, struct cmx_why *e);
 
-/* The functions below prepare a statement and bind its arguments. types: one letter for each argument; 't': const char
- * * (NULL binds NULL), 'i': int64_t. */
+/* A function with the parameter `types` prepares a statement and binds its arguments. types: one letter for each
+ * argument; 't': const char * (NULL binds NULL), 'i': int64_t. */
 
 /* Prepares a statement without arguments that was written to `sql`, and frees `sql`. The caller finalizes the
  * statement. */

@@ -106,7 +106,7 @@ static bool is_fatal(const char *line)
 
 static const char tried[] = ": Authentication tried for ";
 
-/* True if sshd refused a certificate that its helper accepted, or a key that the KRL revokes. */
+/* True if sshd refused a certificate that its helper accepted, or a key because of the KRL. */
 static bool is_refusal(const char *line)
 {
     return starts(line, "Refusing certificate ID ") || starts(line, "Certificate ") || strstr(line, tried) ||

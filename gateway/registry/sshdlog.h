@@ -17,7 +17,7 @@ typedef enum {
     GW_LOG_DENIED,   /* sshd refused a forward that the key does not permit. detail: the forward */
     GW_LOG_IN_USE,   /* another process listens on the requested port. number: the port */
     GW_LOG_FATAL,    /* sshd exits after a fatal error. detail: its message */
-    GW_LOG_REFUSED,  /* sshd refused a certificate, or a key that the KRL revokes. detail: its message */
+    GW_LOG_REFUSED,  /* sshd refused a certificate, or a key because of the KRL. detail: its message */
     GW_LOG_CLIENT    /* the peer sent its version string. detail: its SSH software */
 } gw_log_kind;
 
