@@ -19,7 +19,7 @@ struct reference {
 };
 
 /* Opens a file with the content of flash from address `at` on. Call reference_close even after an error. After an
- * error, *why has the reason as one sentence. Errors as for reference_map; CMX_EINVAL: also if the content would end
+ * error, *why has the reason, without the path. Errors as for reference_map; CMX_EINVAL: also if the content would end
  * beyond 4 GB. */
 CMX_MUST_USE cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why);
 
@@ -33,7 +33,8 @@ void reference_close(struct reference *r);
 /* Returns the extent of the image, or of a manifest's first region. */
 struct cmx_range reference_extent(const struct reference *r);
 
-/* Computes the value of /hash over ranges. CMX_ENOENT: a range is not within the reference. */
+/* Computes the value that GET /hash (chain.h) returns for these ranges. CMX_ENOENT: a range is not within the
+ * reference. */
 CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges,
                                     const uint8_t key[CMX_HMAC_KEY_LEN], const void *challenge, size_t len,
                                     uint8_t out[CMX_SHA256_LEN]);
