@@ -143,7 +143,7 @@ static cmx_err find_grant(struct gw_registry *r, const char *name, struct cmx_wh
                          "t", name);
 }
 
-/* If several of the certificate's principals are consumers, refuses the certificate as ambiguous. */
+/* Finds the only principal of the certificate that has a grant. CMX_EAUTH: none or several have one. */
 static cmx_err find_consumer(struct gw_registry *r, const struct gw_certificate *c, const struct gw_authority *a,
                              struct gw_consumer *who, struct cmx_why *e)
 {

@@ -35,7 +35,7 @@ CMX_MUST_USE cmx_err gw_consumer_revoke_platform(struct gw_registry *r, const ch
 typedef cmx_err (*gw_consumer_fn)(void *arg, const struct gw_consumer *c, const char *fingerprint);
 CMX_MUST_USE cmx_err gw_consumer_each_platform(struct gw_registry *r, gw_consumer_fn fn, void *arg, struct cmx_why *e);
 
-/* Adds a local user or unit to the registry even if it has no grant, so that the name of its identity can be shown. */
+/* Adds a local user or unit without a grant to the registry, so that a look-up of its identity finds its name. */
 CMX_MUST_USE cmx_err gw_consumer_note(struct gw_registry *r, const struct gw_consumer *c, struct cmx_why *e);
 
 #define GW_WHY_MAX 200
