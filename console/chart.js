@@ -17,7 +17,7 @@ const COLUMNS = [
 const table = createTable({ caption: "The last hour", columns: COLUMNS, noun: ["minute"], sort: "at", descending: true, empty: "" });
 const details = el("details", {}, el("summary", {}, "The same as a table"), table.element);
 
-// Draws one bar for each key in each minute, side by side.
+// Draws the bars of each minute side by side, one for each of `keys`, the members of a minute that are shown.
 function drawing(minutes, now, keys, top, label) {
     const slot = W / 60 * 0.84;
     const x = (m, n) => (m.at - now + HOUR_S) / HOUR_S * W - slot + n * slot / keys.length;

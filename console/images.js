@@ -88,7 +88,7 @@ const remove = i => confirmChange({
 
 // ---- the list of images ----
 
-// start(file) begins a campaign with that image. Without `start`, the list has no button for this.
+// start(file) begins a campaign with the stored image `file`. Without `start`, the list has no button for this.
 const columns = start => [
     { id: "image", title: "Image", value: titleOf, cell: i => [titleOf(i), i.name && i.format === "esp-idf" ? el("div", { class: "todo" }, i.name) : ""] },
     { id: "fits", title: "Fits", value: fitsOf },

@@ -9,7 +9,7 @@ const TRAFFIC_MS = 30000;
 const RECORDS_MAX = 5000; // maximum number of access log records that are kept
 const NODE_LAG_S = 30; // a gateway that has not written to the registry for this long is away
 const ACCESS_RETRY_MS = 15000; // the command that follows the access log is started again this long after it ended
-const ACCESS_WORKS_MS = 5000; // if this command still runs after this time, it is taken to work
+const ACCESS_WORKS_MS = 5000; // if this command still runs after this time, it counts as working
 const DENIED_S = 300; // how long a refusal stays on the map
 
 export const model = {
@@ -47,7 +47,7 @@ function changed() {
 
 let sessionsBefore = new Map(); // the previous status: sessionKey -> {in, out, at}: bytes, and when the status was read
 
-// Adds up the sessions of a device, which may have one for each context.
+// Adds up the sessions of a device or platform. A device may have one for each context.
 function join(sessions, at) {
     const joined = { since: Infinity, in: 0, out: 0, rateIn: 0, rateOut: 0, forwards: [], from: new Set(), refused: 0, n: 0, rtt: 0, gateway: "" };
     for (const s of sessions) {
@@ -131,7 +131,7 @@ function applyStatus(status) {
 
 // ---- reading from the gateway ----
 
-let statusFailed = false; // the last reading failed
+let statusFailed = false; // the last reading of the status failed
 async function readStatus() {
     try {
         applyStatus(await gateway.json(["status"]));

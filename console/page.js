@@ -1,4 +1,5 @@
-// page.js - shared by both pages: light or dark as chosen in Cockpit's style menu ("auto" follows the browser), the link that skips the navigation, and repeated reading.
+// page.js - shared by the console and the agent's page: light or dark as chosen in Cockpit's style menu ("auto" follows the browser), the
+// link that skips the navigation, and repeated reading.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
 function apply(chosen) {

@@ -8,8 +8,8 @@ import { rate } from "./text.js";
 
 const has = member => rows => rows.some(d => d[member] !== undefined && d[member] !== "");
 const traffic = d => (d.session ? d.session.rateIn + d.session.rateOut : -1);
-// Returns a text about the device: a search finds the device if each of its words occurs in the text. (`update` also finds it by the whole
-// fingerprint of its key.)
+// Returns a text about the device: a search finds the device if each word of the search occurs in the text. (`update` also finds the device
+// by the whole fingerprint of its key.)
 const haystack = d => (d.haystack ??= [d.name, d.host, d.address, d.group].join(" ").toLowerCase());
 
 const COLUMNS = [

@@ -91,7 +91,7 @@ function matchesName(device, words) {
     return words.every(w => text.includes(w));
 }
 
-// Returns the consumers, ordered by the mean position of the devices that they reach, so that few lines cross.
+// Returns the consumers, ordered by the mean position of the devices on their paths, so that few lines cross.
 function consumersBy(paths, rankOf) {
     const ranks = new Map();
     for (const path of paths)
@@ -159,7 +159,7 @@ function placeConsumers(consumers, paths, nodeY, height) {
     return y;
 }
 
-// Draws the gateway, or one bar for each gateway beside its devices.
+// Returns the bar of the gateway or, if there are several, one bar for each gateway, beside its devices.
 function gatewayBars(nodes, nodeY, height) {
     const { host } = model.gateway;
     const bars = [];
