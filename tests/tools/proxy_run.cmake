@@ -1,5 +1,6 @@
 # proxy_run_hasty is proxy_run with three shorter times: how long the gateway has to answer a CLOSE, how long a session
-# must last to count as a success, and how long a connection must be idle before it rests.
+# must last to count as a success, and how long a connection must be idle before its relay
+# rests (relay_rest.h).
 add_executable(proxy_run_hasty ${source} ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/relay.c
                                ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/relay_rest.c
                                ${CMAKE_SOURCE_DIR}/src/cmxsafe/proxy/session.c)
