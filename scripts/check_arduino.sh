@@ -10,7 +10,7 @@ fail() { echo "$*"; bad=1; }
 version=$(sed -nE 's/.*define CMX_VERSION "(.*)"/\1/p' src/cmxsafe/version.h)
 field() { sed -nE "s/^$1=(.*)$/\1/p" library.properties; }
 
-# Rules LP003 and following: each field occurs exactly once and is not empty.
+# Each field of library.properties occurs exactly once and is not empty (rules LP003 and following).
 for f in name version author maintainer sentence paragraph category url architectures includes; do
     [ "$(grep -c "^$f=" library.properties)" = 1 ] && [ -n "$(field $f)" ] || fail "library.properties: $f must occur exactly once and not be empty"
 done
@@ -39,8 +39,8 @@ done
 [ -z "$(find src examples -type l)" ] || fail "symbolic links below src or examples are not allowed"
 [ ! -e .development ] || fail ".development must not be published"
 
-# Arduino puts only src/ on the include path: every #include of a project header is relative to it, and each file of esp/ and
-# port/esp/ is guarded as a whole.
+# Arduino puts only src/ on the include path, so an #include of a project header must be relative to src/. Arduino compiles all
+# files, so #ifdef ESP_PLATFORM must enclose each file of esp/ and port/esp/.
 grep -rnE '^#include "(\.\.|[a-z_]+\.h")' src/cmxsafe --include='*.[ch]' | grep -vE '"(remoteAttest|settings|fw_ports|cmxsafe|sm|ota|esp_[a-z_]+|nvs[a-z_]*|sdkconfig)\.h"' &&
     fail "an include is not rooted at src/"
 for f in src/cmxsafe/esp/*.c src/cmxsafe/port/esp/*.c; do

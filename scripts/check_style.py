@@ -55,10 +55,10 @@ IMPURE = re.compile(r'"cmxsafe/(core/(mem|log|backoff)|port/(port|poll))\.h"|\bc
 CONTRACT = re.compile(r"src/cmxsafe/(port/[a-z]+\.h|http/http\.h)$")
 # These files define names of libc, lwIP and FreeRTOS.
 OTHERS_NAMES = re.compile(r"port/linux/libc/|board/idf/freertos\.c|board/lwip/(sockets|netifs)\.c|gateway/bpf/")
-# Public headers: applications and tests call their functions; the product does not have to.
+# Public headers: applications and tests call their functions; the product need not call them.
 PUBLIC_HEADER = re.compile(r"src/[^/]+\.h$|src/cmxsafe/esp/device_esp\.h$")
 # Features with one implementation each: name, a pattern for the code without comments, and the files that match it. No
-# other file may match, and each of these must: otherwise the pattern would not find a copy of its code.
+# other file may match. Each of these files must match, which shows that the pattern would find a copy of the code.
 ONE_PLACE = (
     ("the parser of command lines", r"\bgetopt|\bstrn?(case)?cmp\(argv\[\d\], \"-(?!-version)", ()),
     ("the HTTP client", r"\bcurl_(?!version_info)\w+\(|\"(GET|POST|PUT|HEAD) [^\"]*HTTP/", ("cli/common/http_client.c",)),
@@ -529,7 +529,7 @@ class Style:
             declares = not PUBLIC_HEADER.match(s.path)
             for number, line in enumerate(s.lines, 1):
                 f = inside.get(number)
-                # Outside functions, a line at column 0 declares; tables, macros and parameter lists are indented.
+                # Outside functions, a line at column 0 only declares, unless it begins a directive or a table.
                 if not f and declares and not re.match(r"\s|#|static (const |struct )|const |_Static", line):
                     continue
                 for name in words.findall(line):

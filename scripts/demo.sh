@@ -85,7 +85,7 @@ openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$WORK/ota_k
 # The board can be enrolled before its first start, because its SSH key is derived from the hardware key.
 "$BIN/cmxsafe" identity public --key "$WORK/board/private_key.bin" | head -n 1 >"$WORK/board.pub"
 
-# The gateway is a stock sshd that runs as an ordinary user. Its only key permits forwards and nothing else.
+# The gateway is a stock sshd that runs as an ordinary user. It accepts only the board's key, which permits only forwards.
 stock_sshd() {
     ssh-keygen -q -t ed25519 -N '' -f "$WORK/host_key"
     mkdir -m 755 -p "$WORK/gw"; chmod 755 "$WORK"

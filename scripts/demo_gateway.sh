@@ -60,14 +60,14 @@ port_near() {
     done
 }
 
-# publish PORT DEVICE_PORT: makes a port of $HOST reachable on the machine's loopback.
+# publish PORT DEVICE_PORT: makes DEVICE_PORT of $HOST reachable as PORT on the machine's loopback.
 publish() {
     nsenter --net=/proc/self/fd/8 socat "TCP-LISTEN:$1,bind=127.0.0.1,fork,reuseaddr" \
         "EXEC:nsenter --net=/proc/$$/ns/net socat - ${FAMILY:-TCP6}\:$HOST\:$2" & PIDS+=($!)
 }
 
 # Serves the console on the machine's loopback, and sets CONSOLE to its address. Cockpit has no login here, and other
-# users of the machine can reach it. It therefore answers only requests with the random part of the address.
+# users of the machine can reach it. It therefore answers only requests below a random path.
 start_console() {
     local ws port secret public
     ws=$(ls /usr/lib/cockpit/cockpit-ws /usr/libexec/cockpit-ws 2>/dev/null | head -n 1)

@@ -34,7 +34,7 @@ def sha(tag):
 csp = ["default-src 'none'", f"script-src {sha('script')}", f"style-src {sha('style')}", "connect-src 'self'",
        "img-src data:", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"]
 
-# The page is stored gzipped, because every browser accepts gzip and the page then takes less than half as much flash.
+# The page is stored gzipped: every browser accepts gzip, and the page takes less than half as much flash as without it.
 # zopfli writes no file name and no time into the gzip header, so the same page gives the same bytes.
 with open(sys.argv[2], "w", encoding="utf-8") as f:
     f.write(page)

@@ -37,7 +37,7 @@ copy_source() {
     find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }
 
-# build_in DIR [ARCH]: prints the command that builds in DIR, with an environment that does not depend on the caller's.
+# build_in DIR [ARCH]: prints the command that builds the packages in DIR, with an environment that does not depend on the caller's.
 build_in() {
     echo "cd $1 && umask 022 && env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/nonexistent LC_ALL=C.UTF-8 DEB_BUILD_OPTIONS=noautodbgsym" \
         "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH" \

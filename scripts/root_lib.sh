@@ -71,11 +71,11 @@ builder_root() {
 in_root() {
     local dir=$1 pid status
     shift
-    # With setpriv, the kernel ends both programs when this shell ends, even if it is killed.
+    # With setpriv, the kernel ends unshare and slirp4netns when this shell ends, even if the shell is killed.
     setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --ipc --uts --net \
         bash -c "$(declare -f enter_root); enter_root \"\$@\"" - "$dir" "$@" &
     local unshared=$!
-    # The child of unshare is process 1 of the namespaces.
+    # The child of unshare is process 1 of the new process namespace.
     until pid=$(pgrep -P "$unshared") || ! kill -0 "$unshared" 2>/dev/null; do sleep 0.05; done
     setpriv --pdeathsig KILL slirp4netns --configure --mtu=65520 --disable-host-loopback "$pid" tap0 >/dev/null 2>&1 &
     local network=$!

@@ -20,7 +20,7 @@ if [ -z "${CMX_IN_MOUNTS:-}" ]; then
 fi
 prefix=/usr/local/musl
 
-# Builds the libraries in the order of their dependencies. Runs inside the builder.
+# Builds the libraries in the order of their dependencies. Runs in the system $builder.
 build_libraries() {
     set -euo pipefail
     export DEBIAN_FRONTEND=noninteractive
@@ -98,7 +98,7 @@ mkdir "$dir/root/src"
 (cd "$CMX_ROOT" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp -a --parents -t "$dir/root/src") ||
     die "try_musl.sh: this is not a git clone"
 
-# run_agent PREFIX SHORT: builds the agent with musl's compiler and runs scenarios with it. Runs inside the builder.
+# run_agent PREFIX SHORT: builds the agent with musl's compiler and runs scenarios with it. Runs in a copy of the system $builder.
 run_agent() {
     set -euo pipefail
     local prefix=$1 short=$2 scenario scenarios=(agent_run)

@@ -24,8 +24,9 @@ fi || { cat "$work/log"; die "building the packages failed; see above"; }
 ssh-keygen -q -t ed25519 -N '' -f "$work/key"
 
 passed=0 failed=0
-# check NAME MODE COMMANDS [OTHER]: installs the package NAME and runs COMMANDS in the same system. MODE `recommends`
-# also installs the recommended packages, `alone` does not. OTHER is the cmxsafe package that NAME depends on.
+# check NAME MODE COMMANDS [OTHER]: in a fresh system, installs the package NAME, runs COMMANDS, then installs the package
+# again and purges it. MODE `recommends` also installs the recommended packages, `alone` does not. OTHER is the cmxsafe
+# package that NAME depends on.
 check() {
     local name=$1 mode=$2 other=${4:-} dir=$work/$1-$2 norecommends=--no-install-recommends
     [ "$mode" = alone ] || norecommends=
