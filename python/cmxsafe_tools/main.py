@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
     def _get_values(self, action, arg_strings):
         """argparse calls this for each argument of the command line."""
         name = action.option_strings[0] if action.option_strings else None
-        # The action of a subcommand gets all that follows the subcommand, and has no or_empty.
+        # The action of a subcommand gets all words after the subcommand, and has no or_empty.
         if "" in arg_strings and not getattr(action, "or_empty", True):
             self.error(f"{name or 'an argument'} is empty")
         if name:
