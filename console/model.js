@@ -85,7 +85,7 @@ function nodeOf(device, own, away) {
     return device.session ? device.session.gateway || own : device.node && device.node !== own && !away.has(device.node) ? device.node : "";
 }
 
-// Returns the name of a platform in grants and in the access log.
+// Returns the name that grants and the access log use for a platform.
 export const consumerOf = platform => `platform:${platform.name}`;
 
 // Returns the platform with `session` (its sessions, added up by join) and `certificates` (those with which the sessions logged in),

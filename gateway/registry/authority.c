@@ -67,8 +67,8 @@ cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct g
     return err ? err : gw_event(r, "ca", name, k->fingerprint, e);
 }
 
-/* Selects the rows whose consumer is a principal of the CA ?1: its name has the form PRINCIPAL@CA, where PRINCIPAL is
- * not empty. */
+/* Selects the rows whose consumer is a principal of the CA ?1, that is, has a name of the form PRINCIPAL@CA with a
+ * PRINCIPAL that is not empty. */
 #define ITS_CONSUMERS                                                                                                  \
     " WHERE consumer IN (SELECT id FROM consumer WHERE kind = 'platform' AND length(name) > length(?1) + 1 AND"        \
     " substr(name, -length(?1) - 1) = '@' || ?1)"

@@ -1,5 +1,5 @@
 /* certificate.h - reads an OpenSSH certificate in its one-line form ("type base64", OpenSSH's PROTOCOL.certkeys). Pure.
- * It does not verify the signature: sshd verifies the certificate before it runs the helper. sshd also parses the
+ * It does not verify the signature: sshd verifies the certificate before it runs cmxsafe-authkeys. sshd also parses the
  * certificate itself and enforces its restrictions. */
 #pragma once
 

@@ -28,7 +28,7 @@ struct gw_copy_state {
 };
 
 /* Reads the state file in the folder of the copy: sets out->confirmed, reason and left. The caller has zeroed *out and
- * set shared and stale_after. registry_path: path of the copy. latest: as for gw_term_left. If the state file is
+ * set out->shared and stale_after. registry_path: path of the copy. latest: as for gw_term_left. If the state file is
  * missing or can't be read, left is 0. */
 void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest);
 
