@@ -2,8 +2,8 @@
  * random bytes.
  *
  * An address in derived form is the first 16 bytes of prefix | SHA-256("cmxsafe device address 1" | public key blob):
- * the key determines the address. An address in published form (that of the CMX-GW paper) is PREFIX(2 bytes) |
- * MAC_GW(6) | 0000 | MAC_DEV(6). */
+ * the key determines the address. An address in published form (that of the CMX-GW publication) is PREFIX(2
+ * bytes) | MAC_GW(6) | 0000 | MAC_DEV(6). */
 #pragma once
 
 #include <stdint.h>
