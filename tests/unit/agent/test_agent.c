@@ -250,7 +250,7 @@ static void test_line_and_settled(void **state)
     assert_false(status_settled(&v));
     v.contexts[1].state = CMX_STATE_FORWARDING;
     assert_true(status_settled(&v));
-    v.contexts[1].last_error_ms = 0; /* the first query has not been answered yet */
+    v.contexts[1].last_error_ms = 0; /* the gateway has not answered the forward request yet */
     assert_false(status_settled(&v));
     assert_int_equal(status_sessions(&v), 2);
     strcpy(v.contexts[1].session, "camera");
@@ -566,7 +566,7 @@ static void test_control_socket_in_use(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     assert_int_equal(control_open(&second, path, commands, 2, NULL, 4096), CMX_OK);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
-    turn(second, 0); /* tries again */
+    turn(second, 0); /* tries again to open the socket */
     control_close(second);
     assert_int_equal(access(path, F_OK), 0);
     control_close(c);

@@ -248,7 +248,7 @@ static void test_signals_for_the_agent(void **state)
     char line[256];
 
     (void)state;
-    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_OK); /* the child is ready */
+    assert_int_equal(ota_runner_call(&r, RUNNER_CONFIRM, -1, line, sizeof line), CMX_OK); /* the child has started */
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         assert_int_equal(kill(child, signals[i]), 0);
         assert_int_equal(kill(parent, signals[i]), 0);
@@ -311,7 +311,7 @@ static void test_a_runner_that_was_killed_with_a_hook(void **state)
     parent = child_of(getpid());
     assert_int_equal(pthread_create(&thread, NULL, call_in_thread, &r), 0);
     below = await_pid("deep");
-    assert_true(ota_runner_restore(&r)); /* disturbs no hook that runs */
+    assert_true(ota_runner_restore(&r)); /* does nothing while a hook runs */
     kill_runner(child_of(parent));
     pthread_join(thread, &result);
     assert_int_equal((uintptr_t)result, CMX_ECLOSED);
@@ -336,7 +336,7 @@ static void test_the_other_runner_is_killed(void **state)
     assert_int_equal(pthread_create(&thread, NULL, call_in_thread, &r), 0);
     await_pid("busy");
     kill_runner(child_of(getpid()));
-    assert_true(ota_runner_restore(&r)); /* waits for the hook's end with this */
+    assert_true(ota_runner_restore(&r)); /* starts no runner while the hook runs */
     snprintf(path, sizeof path, "%s/go", folder);
     close(open(path, O_WRONLY | O_CREAT, 0600));
     pthread_join(thread, &result);

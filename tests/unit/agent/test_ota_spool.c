@@ -316,7 +316,7 @@ static void test_an_install_hook_without_outcome(void **state)
     end();
     unlink_record();
     start("boot-1", "1.0");
-    ota_runner_stop(&runner); /* the hook is not run */
+    ota_runner_stop(&runner); /* without a runner, the hook is not run */
     assert_int_equal(update_install("update", &why), CMX_EIO);
     end();
     assert_false(start("boot-2", "2.0").pending);
@@ -331,7 +331,7 @@ static void test_an_install_hook_without_outcome(void **state)
     unlink_record();
     assert_false(boot_after_kill().pending);
     end();
-    write_record(&trial); /* it began before the hook `restart` was removed from the configuration */
+    write_record(&trial); /* the trial began before the hook `restart` was removed from the configuration */
     assert_true(start("boot-1", "2.0").pending);
     end();
     restarts = true;
@@ -400,7 +400,7 @@ static void test_another_agent(void **state)
 
     (void)state;
     start("boot-1", "1.0");
-    for (int i = 0; i < 2; i++) { /* closing `other` does not end the lock */
+    for (int i = 0; i < 2; i++) { /* closing `other` does not release the first agent's lock */
         assert_int_equal(ota_spool_open(&other, &config, &why), CMX_EBUSY);
         ota_spool_close(&other);
     }

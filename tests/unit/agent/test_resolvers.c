@@ -47,7 +47,7 @@ static void test_lines(void **state)
 static void test_long_line(void **state)
 {
     (void)state;
-    for (size_t len = 240; len < 270; len++) { /* the end of the long comment is not a line */
+    for (size_t len = 240; len < 270; len++) { /* the end of the long comment must not be read as a line */
         snprintf(file, sizeof file, "#%0*dnameserver 192.0.2.1\nnameserver 192.0.2.2\n", (int)len, 0);
         check("192.0.2.2");
     }

@@ -186,7 +186,7 @@ static void test_what_the_unit_hides(void **state)
         "f:10: control_socket /srv/s: cmxsafed.service may not write there (ProtectSystem=strict); use /run/cmxsafe/");
     expect(GATEWAY "key_file = /proc/self/status\n" CONTEXT, &s, "");
     if (geteuid() == 0)
-        assert_int_equal(seteuid(65534), 0); /* root may read every file */
+        assert_int_equal(seteuid(65534), 0); /* root could read the file below */
     expect(GATEWAY "key_file = /etc/shadow\n" CONTEXT, &open,
            "f:5: key_file /etc/shadow: Permission denied; the agent's user");
     if (getuid() == 0)
