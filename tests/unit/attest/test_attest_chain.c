@@ -293,7 +293,7 @@ static void test_measurement(void **state)
     assert_int_equal(cmx_text_hex_decode(want, 32, "aa372378c84d8065a60adb1f93c11a4f72d73fc28de091b2eca0f1945af81090"),
                      CMX_OK);
     assert_memory_equal(base, want, 32);
-    for (size_t i = 0; i < sizeof kept; i++) { /* changes each byte of erased flash */
+    for (size_t i = 0; i < sizeof kept; i++) { /* changes each byte of the erased flash in turn */
         flash[0x20000 + i] = 0xfe;
         measure(0x20000, 0x20000 + sizeof kept, nonce, 8, have);
         flash[0x20000 + i] = 0xff;

@@ -69,9 +69,9 @@ static void test_round_trip(void **state)
     (void)state;
     sample(&e);
     len = encode(&e, token);
-    assert_int_equal(token[0], 0xd8); /* 61( */
+    assert_int_equal(token[0], 0xd8); /* CBOR tag 61: a CWT */
     assert_int_equal(token[1], 61);
-    assert_int_equal(token[2], 0xd1); /* 17( */
+    assert_int_equal(token[2], 0xd1); /* CBOR tag 17: COSE_Mac0 */
     assert_int_equal(cmx_evidence_verify(token, len, mac_key, &back), CMX_OK);
     assert_memory_equal(&e, &back, sizeof e);
     memset(&e, 0, sizeof e); /* the smallest valid token */
@@ -139,7 +139,7 @@ static void test_signed_round_trip(void **state)
     (void)state;
     sample(&e);
     len = encode_signed(&e, token, pub);
-    assert_int_equal(token[2], 0xd2); /* 18( */
+    assert_int_equal(token[2], 0xd2); /* CBOR tag 18: COSE_Sign1 */
     assert_int_equal(cmx_evidence_verify_signed(token, len, pub, &back), CMX_OK);
     assert_memory_equal(&e, &back, sizeof e);
 }
@@ -372,14 +372,14 @@ static void test_cbor_is_strict(void **state)
         {"\x18\x18", 2, CMX_OK},
         {"\x18\x17", 2, CMX_EFORMAT},             /* 23 must be in the head */
         {"\x19\x00\xff", 3, CMX_EFORMAT},         /* 255 must be in one byte */
-        {"\x1a\x00\x00\xff\xff", 5, CMX_EFORMAT}, /* the number must be in two bytes */
+        {"\x1a\x00\x00\xff\xff", 5, CMX_EFORMAT}, /* 65535 must be in two bytes */
         {"\x1b\0\0\0\0\xff\xff\xff\xff", 9, CMX_EFORMAT},
         {"\x1c", 1, CMX_EFORMAT},
         {"\x5f\x41\x00\xff", 4, CMX_EFORMAT}, /* a byte string of indefinite length */
         {"\x42\x00", 2, CMX_ETRUNC},
         {"\x5b\xff\xff\xff\xff\xff\xff\xff\xff", 9, CMX_ETRUNC},
         {"\xf4", 1, CMX_OK},
-        {"\xf7", 1, CMX_EFORMAT},         /* undefined */
+        {"\xf7", 1, CMX_EFORMAT},         /* the value `undefined` */
         {"\xf9\x00\x00", 3, CMX_EFORMAT}, /* a float */
         {"", 0, CMX_ETRUNC},
     };

@@ -200,7 +200,7 @@ static void test_hash(void **state)
     atomic_store(&fed, 0);
     assert_true(ask(&a, "/hash?challenge=string_to_use_as_challenge", ""));
     assert_int_equal(a.status, 200);
-    assert_string_equal(a.body, want); /* no newline, as in the original */
+    assert_string_equal(a.body, want); /* no newline, as in CMXsafe-ESP32 */
     assert_non_null(strstr(a.mem, "Content-Type: text/plain"));
     assert_int_equal(atomic_load(&fed), (FLASH_SIZE - 0x10000) / 4096);
     reference(0x10000, FLASH_SIZE, "a b+c/\xff\x01", want);
@@ -321,7 +321,7 @@ static void test_evidence(void **state)
 /* Guesses the digest of one byte of flash as an attacker without the key could: hashes all inputs except the key. */
 static void guess(uint8_t byte, const uint8_t nonce[8], uint32_t at, uint8_t out[32])
 {
-    static const char domain[] = "cmxsafe measurement 2"; /* an earlier form of the digest, without a key */
+    static const char domain[] = "cmxsafe measurement 2"; /* the label of an earlier digest, which used no key */
     const uint8_t head[] = {8,
                             nonce[0],
                             nonce[1],
