@@ -25,7 +25,7 @@ static struct netif netifs[CMX_IFACES_MAX + EXTRA];
 static unsigned received, sent; /* packets that reached the driver's own functions */
 static unsigned judged;
 static size_t judged_len, judged_total;
-static bool refuses; /* what the judge answers */
+static bool refuses; /* the judge below refuses every packet */
 static bool to_ip;   /* driver_input passes packets on to IP */
 static bool intact;  /* the last judged bytes were those of a test frame */
 
@@ -172,7 +172,7 @@ static void test_a_loopback_address_is_no_exception(void **state)
     take_away(0);
 }
 
-/* An interface beyond the limit stays closed, even after another interface has been removed. */
+/* No packet passes an interface beyond the limit, even after another interface has been removed. */
 static void test_interfaces_beyond_the_limit_are_closed(void **state)
 {
     (void)state;
@@ -186,7 +186,7 @@ static void test_interfaces_beyond_the_limit_are_closed(void **state)
     passes(3, true);
     take_away(3);
     take_away(CMX_IFACES_MAX);
-    add(CMX_IFACES_MAX); /* a new interface at the same place in memory */
+    add(CMX_IFACES_MAX); /* a new interface in the memory of the removed one */
     passes(CMX_IFACES_MAX, true);
     passes(CMX_IFACES_MAX + 1, false);
 }
@@ -229,8 +229,8 @@ static void send_raw(struct raw_pcb *raw, const ip_addr_t *to)
     netif_poll(&netifs[0]);
 }
 
-/* A task may bind a raw socket to another host's address. lwIP passes its packet for the device's own address straight
- * to IP, on the interface that has this address. */
+/* A task may bind a raw socket to another host's address. If it then sends to the device's own address, lwIP passes the
+ * packet straight to IP, on the interface that has the device's address. */
 static void test_a_false_source_is_not_judged_already(void **state)
 {
     struct udp_pcb *service;
@@ -252,7 +252,7 @@ static void test_a_false_source_is_not_judged_already(void **state)
     delivered = 0;
     send_raw(raw, &to);
     assert_int_equal(delivered, 0);
-    assert_int_equal(raw_bind(raw, &to), ERR_OK); /* with the device's own address the judge decides */
+    assert_int_equal(raw_bind(raw, &to), ERR_OK); /* from the device's own address: the judge decides */
     judged = 0;
     send_raw(raw, &to);
     assert_int_equal(judged, 1);
@@ -263,7 +263,7 @@ static void test_a_false_source_is_not_judged_already(void **state)
     take_away(0);
 }
 
-/* IP does not judge again what was judged on input. */
+/* A packet that was judged on input is not judged again in IP. */
 static void test_a_packet_is_judged_once(void **state)
 {
     struct pbuf *p = datagram(0, true);
@@ -335,7 +335,7 @@ static int setup(void **state)
     sem_init(&started, 0, 0);
     tcpip_init(ready, &started);
     sem_wait(&started);
-    if (cmx_lwip_ip_input_hook(NULL, NULL) != 0) /* without a judge, IP goes on and the packet is not read */
+    if (cmx_lwip_ip_input_hook(NULL, NULL) != 0) /* no judge yet: reads no packet, and IP continues */
         return -1;
     return cmx_lwip_filter.install(&calls) == CMX_OK ? 0 : -1;
 }

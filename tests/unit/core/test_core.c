@@ -102,7 +102,7 @@ static void test_buf_cstr(void **state)
     cmx_buf_init(&b, mem, 3); /* no room for the NUL */
     assert_int_equal(cmx_buf_put_str(&b, "abc"), CMX_OK);
     assert_int_equal(cmx_buf_cstr(&b, &s), CMX_ENOSPC);
-    cmx_buf_init_view(&b, mem, 3); /* a view has no room either, because its memory belongs to others */
+    cmx_buf_init_view(&b, mem, 3); /* a view is for reading only, and counts as full */
     assert_int_equal(cmx_buf_put_u8(&b, 'd'), CMX_ENOSPC);
 }
 

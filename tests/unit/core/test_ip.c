@@ -40,7 +40,7 @@ static void reads_what_it_writes(void **state)
     assert_string_equal(text, "fd00::17");
 }
 
-/* The bytes after the address are zeros, because a stack that reads them would take them for a part of it. */
+/* ip[1] stays zero: an inet_ntop that reads beyond ip[0] would take other bytes for a part of the address. */
 static void check_round_trip(const uint8_t *bytes, bool v4)
 {
     struct cmx_ip ip[2] = {0}, again;
@@ -162,7 +162,7 @@ static void compares_prefixes_of_one_family(void **state)
     assert_false(in("10.1.2.3", "::", 0));
     assert_false(in("::1", "0.0.0.0", 0));
     assert_false(in("10.1.2.3", "10.1.2.3", 33));
-    assert_false(in("10.1.2.3", "10.9.9.9", UINT_MAX - 95)); /* 96 more would be 0 */
+    assert_false(in("10.1.2.3", "10.9.9.9", UINT_MAX - 95)); /* plus 96 bits for IPv4, it would wrap around to 0 */
     assert_false(in("::1", "::1", 129));
 }
 

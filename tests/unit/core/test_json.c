@@ -71,9 +71,9 @@ static void test_utf8(void **state)
         {"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""}, /* above U+10FFFF */
         {"\xe2\x82", "\"\\ufffd\\ufffd\""},                       /* truncated */
         {"\xc3x", "\"\\ufffdx\""},
-        {"\xe0\xa2x", "\"\\ufffd\\ufffdx\""},                         /* the bits so far are those of a quote */
+        {"\xe0\xa2x", "\"\\ufffd\\ufffdx\""},                         /* the bits so far are 0x22, a quote */
         {"\xf0\x8f\xbf\xbf", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""},     /* an overlong form */
-        {"\xed\x9f\xbf\xee\x80\x80", "\"\xed\x9f\xbf\xee\x80\x80\""}, /* next to the surrogates */
+        {"\xed\x9f\xbf\xee\x80\x80", "\"\xed\x9f\xbf\xee\x80\x80\""}, /* U+D7FF and U+E000 */
         {"\xf4\x8f\xbf\xbf", "\"\xf4\x8f\xbf\xbf\""},                 /* U+10FFFF */
     };
 
