@@ -75,7 +75,7 @@ esp_err_t nvs_erase_key(nvs_handle_t nvs, const char *key)
     return ESP_OK;
 }
 
-/* Copies a stored value as ESP-IDF does. out NULL: only tells its length. */
+/* Copies a stored value as ESP-IDF does. out NULL: only sets *len. */
 static esp_err_t get(const void *value, size_t size, void *out, size_t *len)
 {
     const size_t cap = *len;
@@ -185,7 +185,7 @@ static void stores_and_reads(void **state)
     assert_int_equal(cmx_nvs_set("update_key", "key"), CMX_ENOSPC);
 }
 
-/* The secret is created once. Another call neither replaces it nor pretends to have stored a new one. */
+/* The secret is created once. Another call does not replace it, and fails with CMX_EEXIST. */
 static void creates_a_secret_once(void **state)
 {
     const uint8_t first[CMX_PORT_SECRET_LEN] = {1}, second[CMX_PORT_SECRET_LEN] = {2};
@@ -211,7 +211,7 @@ static void creates_a_secret_once(void **state)
     assert_int_equal(commits, 1);
     assert_int_equal(nvs_secret_read(have), CMX_OK);
     assert_memory_equal(have, first, sizeof first);
-    stored_secret_len--; /* a secret of another length is an error, and not a missing one */
+    stored_secret_len--; /* a secret of another length is an error, and does not count as missing */
     assert_int_equal(nvs_secret_read(have), CMX_EIO);
     assert_memory_equal(have, none, sizeof none);
     assert_int_equal(nvs_secret_create(second), CMX_EEXIST);

@@ -1,5 +1,5 @@
-/* The interface of the original project: a sketch with the lines from that project's README and settings.h, compiled as
- * C and as C++; and the emulation of FreeRTOS's tasks on Linux. This file replaces cmx_device_forward and checks its
+/* The interface of the original CMXsafe-ESP32: a sketch with the lines from its README and settings.h, compiled as C
+ * and as C++; and the emulation of FreeRTOS's tasks on Linux. This file replaces cmx_device_forward and checks its
  * arguments. */
 #include <pthread.h>
 #include <setjmp.h>
@@ -77,7 +77,7 @@ static void run_sketch(void (*setup)(void))
     assert_int_equal(got_settings.timeout_s, 10);
     assert_false(got_settings.multichannel);
     assert_string_equal(got_settings.verbosity, "SSH_LOG_NOLOG;");
-    /* Settings that the original's settings.h lacks have the library's defaults. */
+    /* Settings that the settings.h of CMXsafe-ESP32 lacks have the library's defaults. */
     assert_int_equal(got_settings.n_host_keys, 1);
     assert_string_equal(got_settings.host_keys[0], "");
     assert_string_equal(got_settings.client_key, "");

@@ -1,6 +1,6 @@
 #ifndef SETTINGS_CMXSAFE
 #define SETTINGS_CMXSAFE
-/* Has the form of the original's file, including semicolons inside macros. */
+/* Has the form of the settings.h of CMXsafe-ESP32, including semicolons inside macros. */
 #define TIMEOUT_SECONDS 10 // Timeout only during login phase
 #define SSH_REMOTE_HOST "172.20.10.4"
 #define SSH_LOCAL_HOST "127.0.0.1"

@@ -1,5 +1,5 @@
 /* sketch_run.c - serves the sketch's three ports and runs the sketch against a real gateway. Passes the settings that
- * the original's settings.h lacks (host key, client key) as stored settings.
+ * the settings.h of CMXsafe-ESP32 lacks (host key, client key) as stored settings.
  *
  * usage: sketch_c|sketch_cpp PIN KEY_FILE USER [shared] */
 #include <signal.h>
