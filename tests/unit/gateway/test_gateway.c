@@ -442,7 +442,7 @@ static void test_directs(void **state)
     assert_string_equal(e.text, "the host '' of a direct service is empty; give HOST:PORT");
     assert_int_equal(gw_device_parse_directs(&d, "broker.example:1883,[fd00::1]:80", &e), CMX_OK);
     assert_string_equal(d.directs[1].host, "fd00::1");
-    /* A service that is given twice counts once: otherwise the same enrolment, repeated, would be a change. */
+    /* A service that is given twice counts once. Otherwise a repeated enrolment would count as a change. */
     assert_int_equal(gw_device_parse_directs(&d, "broker.example:1883,Broker.example:1883,broker.example:1884", &e),
                      CMX_OK);
     assert_int_equal(d.n_directs, 2);
@@ -530,7 +530,7 @@ static void test_grant_without_ports(void **state)
     assert_string_equal(e.text, "cam-17 has no ports; add them with 'cmxsafe gateway enroll --ports'");
 }
 
-/* Reasons are printed on terminals, and a shared registry needs UTF-8. */
+/* A reason must be plain text: terminals print it, and the PostgreSQL of a shared registry stores only UTF-8. */
 static void test_reasons(void **state)
 {
     static const char *const bad[] = {"a\nb", "\x1b[2J", "\x7f", "\xff", "\xc2\x9b", "\xe2\x80\xae", "\xed\xa0\x80"};
@@ -793,7 +793,7 @@ static void test_address_of_a_device(void **state)
     assert_int_equal(gw_party_unique_check(&gateway.registry, &gateway.fleet, NULL, &e), CMX_OK);
     assert_false(gw_party_is_device(&gateway.registry, "fd12:3456:789a::19"));
     sql("ALTER TABLE device RENAME COLUMN address TO former");
-    assert_true(gw_party_is_device(&gateway.registry, "fd12:3456:789a::19")); /* not known: the registry is damaged */
+    assert_true(gw_party_is_device(&gateway.registry, "fd12:3456:789a::19")); /* true, as the registry is damaged */
 }
 
 /* nft refuses rules that give one uid two identities. So two names of a uid have the same identity. */
@@ -1012,7 +1012,7 @@ static void test_grant_terms(void **state)
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
     assert_int_equal(n, 2);
     assert_int_equal(number_of("SELECT count(*) FROM group_grants"), 0);
-    assert_int_equal(number_of("SELECT value FROM meta WHERE key = 'clock'"), 3); /* no grant has an end any more */
+    assert_int_equal(number_of("SELECT value FROM meta WHERE key = 'clock'"), 3); /* not updated: no grant has an end */
     assert_int_equal(gw_grant_expire(&gateway.registry, &n, &e), CMX_OK);
     assert_int_equal(n, 0);
     assert_int_equal(gw_grant_next_end(&gateway.registry, true, &left, &e), CMX_ENOENT);
@@ -1299,8 +1299,8 @@ static void test_policy(void **state)
     assert_int_equal(active_grants(&gateway.registry), 1);
 }
 
-/* The reason why a device gives no evidence is shown, but it is no evidence: its time stays 0, for which a campaign
- * waits, and evidence that still counts stays trusted. */
+/* gw_evidence_missing stores the reason why a device gives no evidence. The reason does not count as evidence: the time
+ * of the evidence stays 0, so a campaign waits for evidence. Evidence that still counts stays trusted. */
 static void test_missing_evidence(void **state)
 {
     struct cmx_why e = {0};
@@ -1327,7 +1327,7 @@ static void test_missing_evidence(void **state)
     assert_false(changed || quarantined("cam-17"));
 }
 
-/* An exemption is for the device that has it: a device that is enrolled under the name after a revocation has none. */
+/* An exemption ends with its device: after a revocation, a device that is enrolled under the same name has none. */
 static void test_exemption_ends(void **state)
 {
     struct cmx_why e = {0};
@@ -1824,7 +1824,7 @@ static void test_broken(void **state)
     assert_int_equal(gw_sql_run(&gateway.registry, &e, "SELECT id, missing FROM device", ""), CMX_EFORMAT);
     assert_int_equal(gw_sql_run(&gateway.registry, &e, "INSERT INTO device(missing) VALUES(1)", ""), CMX_EFORMAT);
     assert_int_equal(gw_registry_begin(&gateway.registry, &e), CMX_OK);
-    assert_int_equal(gw_registry_begin(&gateway.registry, &e), CMX_EINTERNAL); /* not a fault of the file */
+    assert_int_equal(gw_registry_begin(&gateway.registry, &e), CMX_EINTERNAL); /* begun twice: the file is intact */
     assert_null(strstr(e.text, "damaged"));
     gw_registry_rollback(&gateway.registry);
     snprintf(text, sizeof text, "PRAGMA application_id = %d; PRAGMA user_version = %d; DROP TABLE meta",
@@ -2309,7 +2309,7 @@ static void test_claims(void **state)
     assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 4, 200, &e), CMX_OK);
     assert_int_equal(gw_claim_get(&gateway.registry, address, node, &sequence, &e), CMX_OK);
     assert_string_equal(node, "gw1");
-    assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 6, 90, &e), CMX_OK); /* the time is irrelevant */
+    assert_int_equal(gw_claim_put(&gateway.registry, address, "gw2", 6, 90, &e), CMX_OK); /* its time is earlier */
     assert_int_equal(gw_claim_get(&gateway.registry, address, node, &sequence, &e), CMX_OK);
     assert_string_equal(node, "gw2");
     assert_true(gw_claim_metric_newer(2, 1) && !gw_claim_metric_newer(1, 2) && !gw_claim_metric_newer(1, 1));

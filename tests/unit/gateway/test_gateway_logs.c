@@ -201,7 +201,7 @@ static void test_journal(void **state)
     journal_is(journal.base + 1, 1, GW_JOURNAL_MAX);
 
     /* After a restart, a reader asks the new process for the first time. By then the new journal may have more entries
-     * than the former one had. The reader still gets all of them. */
+     * than the former one had. The reader still gets all entries of the new journal. */
     gw_journal_begin(&journal);
     gw_journal_add(&journal, GW_JOURNAL_UP, "cam-1", "from");
     former = journal.next;

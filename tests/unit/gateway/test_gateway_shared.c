@@ -300,7 +300,7 @@ static void test_statements(void **state)
     /* This setting belongs to this gateway alone. */
     check_statement("INSERT INTO meta(key, value) VALUES('registry', 'x')", "");
     check_statement("DELETE FROM meta WHERE key = 'registry'", "");
-    /* A text that tries to end the SQL quotes. */
+    /* A text that tries to end the SQL string that contains it. */
     check_statement(
         "UPDATE device SET team = 'x\\''; DROP TABLE device; --' WHERE id = 1",
         "UPDATE \"device\" SET revision=42,\"team\"= E'x\\\\''; DROP TABLE device; --' WHERE NOT removed AND"

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The code below runs with other functions for sessions. */
+/* gw_locks.c calls the functions for sessions that this file defines. */
 #define gw_locks_check locks_check
 #define gw_session_of_process session_of_process
 #define gw_session_end session_end
@@ -99,8 +99,8 @@ static struct event route_event(uint16_t type, uint8_t bits)
                           .route = {.rtm_family = AF_INET6, .rtm_dst_len = bits}};
 }
 
-/* Each session adds and removes the route of its identity. For these events the guard need not check the whole network.
- */
+/* The gateway adds and removes the route of an identity with its session. For these events the guard need not check the
+ * whole network. */
 static void the_route_of_a_session_concerns_nobody(void **state)
 {
     struct event events[] = {route_event(RTM_NEWROUTE, 128), route_event(RTM_DELROUTE, 128),
@@ -217,7 +217,7 @@ static void without_32_bit_calls(int signo)
     _exit(0);
 }
 
-/* The same calls have other numbers in the x32 ABI and in 32-bit programs. */
+/* The x32 ABI and 32-bit programs have other numbers for the same system calls, so all their calls are refused. */
 static bool foreign_calls_are_refused(void)
 {
     long result = 20; /* getpid of 32-bit programs */
@@ -261,7 +261,7 @@ static void a_session_has_no_lock_without_a_process(void **state)
     close(ruleset);
 }
 
-static unsigned ended; /* sessions */
+static unsigned ended; /* number of sessions that were ended */
 
 struct gw_session *session_of_process(const struct gw_server *s, pid_t pid)
 {

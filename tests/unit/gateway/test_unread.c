@@ -1,5 +1,5 @@
-/* When the guard ends all grants because the registry cannot be read or applied. The functions below replace those that
- * read the registry and change the rules. */
+/* The guard ends all grants if the registry cannot be read or applied for a minute. The functions below replace those
+ * that read the registry and change the rules. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -107,7 +107,7 @@ static unsigned run_for(uint64_t ms)
     return n;
 }
 
-/* Fails like a registry that is lost, for almost a minute and then for the rest of it. */
+/* Expects that the checks end the grants once, after a minute and not before, and report `why`. Repeats this once. */
 static void ends_after_a_minute(const char *why)
 {
     assert_int_equal(run_for(GW_UNREAD_MAX_MS - 200), 0);
