@@ -538,9 +538,9 @@ static void arp_answers_only_what_was_asked(void **state)
     assert_int_equal(IN(&f), CMX_REASON_FORM);
     frame_arp(&f, broadcast, gw_mac, 3, &gw, zero_mac, &us);
     assert_int_equal(IN(&f), CMX_REASON_FORM);
-    frame_arp(&f, broadcast, our_mac, 1, &bad, zero_mac, &gw); /* as if from another address */
+    frame_arp(&f, broadcast, our_mac, 1, &bad, zero_mac, &gw); /* we ask from an address that is not ours */
     assert_int_equal(OUT(&f), CMX_REASON_MARTIAN);
-    eth.router4 = none4; /* not known: no address is the router */
+    eth.router4 = none4; /* the router is not known: 0.0.0.0 does not stand for it */
     frame_arp(&f, broadcast, our_mac, 1, &us, zero_mac, &none4);
     assert_int_equal(OUT(&f), CMX_REASON_NOT_PEER);
 }
@@ -736,7 +736,7 @@ static void dhcp6_is_with_the_server_that_answered(void **state)
     assert_int_equal(IN(&ask), CMX_REASON_NOT_PEER);
     frame_udp(&f, group_mac, our_mac, &us_ll, 546, &group, 547, d, sizeof d);
     assert_int_equal(OUT(&f), CMX_REASON_DHCP6);
-    assert_int_equal(IN(&ask), CMX_REASON_ND); /* before it answers, a server resolves our address */
+    assert_int_equal(IN(&ask), CMX_REASON_ND); /* a server resolves our address before it answers */
     now += CMX_ISO_NEIGHBOUR_S;
     assert_int_equal(IN(&ask), CMX_REASON_ND); /* the server may resolve our address again */
     frame_nd(&ask, our_mac, bad_mac, &bad_ll, &us_ll, 135, 0, &us_ll, 1);
@@ -983,7 +983,7 @@ static void ipv6_chains_are_walked(void **state)
     x[4] = x[5] = x[6] = x[7] = 1; /* the alert's value, then a PadN option that is too long */
     assert_int_equal(IN(&f), CMX_REASON_LENGTH);
     x[6] = 5;
-    x[7] = 0; /* a second alert follows */
+    x[7] = 0; /* a second router alert option follows */
     assert_int_equal(IN(&f), CMX_REASON_IP_OPTION);
     memset(x, 0, 8);
     assert_int_equal(IN(&f), CMX_REASON_IP_OPTION); /* the hop-by-hop header occurs twice */
