@@ -1,5 +1,5 @@
-/* Uploads to storage whose erased sectors do not read as 0xff, as with ESP-IDF's flash encryption. If the new image is
- * shorter than the old one, the upload erases each sector of the slot once. */
+/* Uploads to a slot with old bytes: each sector of the new image, and each other sector with old bytes, is erased once.
+ * This also holds if erased sectors do not read as 0xff, as with ESP-IDF's flash encryption. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -103,7 +103,7 @@ static void values_reach_their_targets(void **state)
     assert_string_equal(got.line.operand[1], "two");
     assert_string_equal(got.line.rest[1], "-l");
     assert_null(got.line.rest[2]);
-    assert_int_equal(run(2, out, "sample a --item 1 --file f --level"), 10); /* "file" is only a part of "files" */
+    assert_int_equal(run(2, out, "sample a --item 1 --file f --level"), 10); /* --level excludes "files", not "file" */
     assert_string_equal(out, "");
 
     assert_int_equal(run(2, out, "sample --item= -fb.txt --level - --level=5"), 10);

@@ -596,7 +596,7 @@ static void test_dripping_connections_end(void **state)
     say(refused, "POST /refuse HTTP/1.1\r\nContent-Length: 100000\r\n" END);
     assert_true(drip(refused, "", 60000) < 60000);
     close(refused);
-    for (int i = 0; i < 4; i++) { /* this occupies all connections of the service */
+    for (int i = 0; i < 4; i++) { /* these four occupy all connections of the service */
         fd[i] = dial();
         say(fd[i], "GET /get HTTP/1.1\r\nX: ");
     }
@@ -756,7 +756,7 @@ static void test_serve_errors(void **state)
     assert_int_equal(cmx_http_serve(&taken, &second), CMX_EINVAL);
     taken.address = "203.0.113.1";
     assert_int_equal(cmx_http_serve(&taken, &second), CMX_EINVAL);
-    taken = service; /* the port must not wrap around */
+    taken = service; /* with the offset the port exceeds 65535 */
     taken.port = 8989;
     cmx_linux_http_set_port_offset(60000);
     assert_int_equal(cmx_http_serve(&taken, &second), CMX_EINVAL);

@@ -207,7 +207,7 @@ static void test_efuse_refused(void **state)
     put_bits(reg, 3, 4, 8);
     expect_refusal(reg, "not read-protected", "read_protect_efuse BLOCK_KEY3");
     put_bits(reg, 1, 3, 1);
-    put_bits(reg, 3, 4, 1); /* 9: SECURE_BOOT_DIGEST0 */
+    put_bits(reg, 3, 4, 1); /* the purpose is now 9: SECURE_BOOT_DIGEST0 */
     expect_refusal(reg, "move this eFuse file away, then make a new one",
                    "burn_key BLOCK_KEY3 private_key.bin HMAC_UP");
     write_file(efuse_path, reg, 511, 0644);
