@@ -76,7 +76,8 @@ no_fifo "\[ota\] key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $T
 no_fifo "next_key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub\nnext_key_file = $TMP/fifo"
 ok "no FIFO"
 
-# Editors write a byte order mark. Without its removal, a revocation in the first line would be lost, and a passphrase would be wrong.
+# Some editors write a byte order mark. If the agent did not skip it, a revocation in the first line would be lost, and
+# a passphrase would be wrong.
 marked() { printf '\xef\xbb\xbf' | cat - "$1" >"$1.marked" && chmod 600 "$1.marked"; }
 echo "@revoked * $(cut -d' ' -f1,2 key.pub)" >revoked && marked revoked && marked phrase && marked update.pub
 takes locked "key_passphrase_file = $TMP/phrase.marked"

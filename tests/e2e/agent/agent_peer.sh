@@ -36,7 +36,8 @@ while True:
 PY
 mkfifo "$TMP/out/asked" "$TMP/out/answered"
 in_gateway python3 "$TMP/client.py" "$TMP/out/asked" "$TMP/out/answered" & PIDS+=("$!")
-# The service prints its peer, and with "proxy" the source address in the header of the PROXY protocol, version 2.
+# The service prints its peer's address or, with the argument "proxy", the source address in the header of the PROXY
+# protocol, version 2.
 cat >"$TMP/out/peers.py" <<'PY'
 import socket, sys
 s = socket.create_server(("::1" if sys.argv[2] == "mirror" else "127.0.0.1", int(sys.argv[1])), family=socket.AF_INET6 if sys.argv[2] == "mirror" else socket.AF_INET)
