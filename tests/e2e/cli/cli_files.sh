@@ -179,7 +179,8 @@ says 1 "port 81 is given twice; name each port once" enroll new --key new.pub --
 says 1 "'[fd00::5]' is not an IPv6 address; give one without brackets" enroll new --key new.pub --ports 81 --address '[fd00::5]'
 says 1 "no platform 'none'; see 'cmxsafe gateway platform'" revoke --platform none
 says 1 "a grant must end in the future and within ten years; give another time" grant user:root cam-17:81 --until 2020-01-01
-# A name that nothing has is refused, and nothing is printed for it. A name that something had is still found in the audit trail.
+# For a name that no device, group or consumer has, a command fails and prints nothing on stdout. The audit trail still
+# finds a former name.
 ssh-keygen -q -t ed25519 -N '' -f yard
 "$BIN/cmxsafe" gateway enroll cam-1 --key yard.pub --ports 81 --group yard >out && "$BIN/cmxsafe" gateway rename cam-1 cam-2 >out || fail "a device in a group"
 silent() { says "$@" && [ ! -s out ] || fail "$3 prints $(cat out)"; } # like says; nothing is printed on stdout
@@ -275,7 +276,8 @@ for selection in "" "--all --group x" "cam-17 --all" "--group x cam-17"; do
     # shellcheck disable=SC2086
     for command in attest "update -- image" "campaign start may --image image"; do usage "give one of these: names of devices, --all, --group" gateway ${command%% --*} $selection ${command#"${command%% --*}"}; done
 done
-# A dry run of a rollout checks what each command checks before it contacts the device. A small gateway needs no namespaces.
+# For each device, a dry run of a rollout makes the checks that `cmxsafe attest` or `cmxsafe update` makes before it
+# contacts the device. The gateway is a small one (--simple), because this needs no namespaces.
 small() { "$BIN/cmxsafe" gateway "$1" --dir "$TMP/simple" "${@:2}"; }
 small init --user --simple --host 127.0.0.1 --listen 127.0.0.1:1 >out && for n in 1 2; do ssh-keygen -q -t ed25519 -N '' -f s$n && small enroll s-$n --key s$n.pub --ports 8$n || fail "a small gateway"; done >out
 cp private_key.bin s-1.bin && cp private_key.bin s-2.bin

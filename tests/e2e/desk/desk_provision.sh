@@ -92,7 +92,8 @@ gw show cam-1 --json | json_is '.device.key == $f' --arg f "$fingerprint" >/dev/
 gw import devices/fleet.csv | grep -q "unchanged 1" || fail "cmxsafe gateway import"
 ok "settings, label and the fleet's file"
 
-# The device logs in for the first time. The virtual board reads the settings, which a chip has in NVS, from the journal.
+# The device logs in for the first time. A chip has its settings in NVS. Here the virtual board gets them on its command
+# line, from the journal that `provision` wrote.
 set_of() { jq -r ".settings.$1" devices/cam-1/journal.json; }
 cp devices/cam-1/private_key.bin board/ # a chip has the key in its eFuse, but espefuse leaves read-protected bits out of efuse.bin
 "$BIN/cmxsafe-board" run board --gateway "$(set_of gateway):$(set_of port)" --set "gateway.user=$(set_of user)" \

@@ -130,7 +130,8 @@ stop_board
 refused attest --url "$URL" --challenge c --image nothing.bin
 ok "attest: the value of /hash, MACed and signed evidence"
 
-# An empty value and an option that would have no effect: without --gateway the evidence may come through any gateway.
+# Empty values, and options that would have no effect, are refused. If an empty --gateway counted as no option, evidence
+# that came through any gateway would be accepted.
 for option in gateway session nonce token save attest-key manifest; do misused "--$option is empty" attest --evidence --manifest manifest --nonce "$nonce" --token token --$option ""; done
 for option in gateway device ssh-config attest-key; do misused "--$option is empty" update a.bin --$option=; done
 for command in "image info" "image verify --key k.hex" update; do
