@@ -20,7 +20,7 @@ pin=$(grep -oE 'SHA256:[A-Za-z0-9+/]{43}' init.out | head -n 1)
 make_board() {
     "$BIN/cmxsafe-board" create "$1" --chip esp32c3 --image v1.bin >/dev/null || fail "create $1"
     openssl rand -out "$1.key" 32
-    # All boards have the same eFuse. Each key is in a separate file, because software cannot read it from the eFuse.
+    # All boards have the same efuse.bin, which lacks the read-protected key. Each board has its own key in a file.
     cp efuse.bin "$1/" && cp "$1.key" "$1/private_key.bin"
     gw enroll "$1" --hwkey "$1.key" --ports 81,8989,8888 --group boards >/dev/null || fail "enroll $1"
     gw grant "user:$(id -un)" "$1" >/dev/null || fail "grant"
@@ -152,7 +152,8 @@ wait_for 60 state june done || fail "a clock that was set back before the update
 [ "$(sql "$GW/registry.db" "SELECT count(*) FROM evidence WHERE given > unixepoch()")" = 0 ] || fail "evidence from before the update counts"
 ok "a clock that was set back"
 
-# A stopped campaign completes an update that has begun. Another campaign for the same board waits until then.
+# A stopped campaign completes an update that has begun. Another campaign for the same board waits
+# until the update is complete.
 gw policy remove @boards >/dev/null || fail "policy remove"
 gw campaign start v5 b1 --image v5.bin >/dev/null || fail "campaign start"
 soon at v5 b1 begun && gw campaign stop v5 >/dev/null && gw campaign start v6 b1 --image v6.bin >/dev/null || fail "stop, and another campaign"
@@ -175,7 +176,7 @@ gw campaign remove v7 >/dev/null || fail "remove"
 gw campaign remove v5 >/dev/null && gw campaign remove v6 >/dev/null && gw campaign remove june >/dev/null && gw policy set @boards --manifest v4-0x10000 --max-age 10m --enforce no >/dev/null || fail "remove"
 ok "two campaigns, one after the other"
 
-# The next change removes unused files from the store; a dry run does not.
+# The next change of the gateway removes unused files from the store; a dry run removes none.
 stored() { [ -e "$GW/store/$(sha256sum <"$1" | cut -d' ' -f1)" ]; }
 gw campaign remove may --dry-run >/dev/null && stored away/v2.bin || fail "a dry run removes files"
 gw campaign remove may >/dev/null && gw policy set @boards --manifest v4-0x10000 --max-age 10m --enforce yes >/dev/null || fail "remove"

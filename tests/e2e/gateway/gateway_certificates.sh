@@ -70,8 +70,8 @@ reaches alice || fail "alice does not reach the device: $(cat "$TMP/ssh.err")"
 logged "alice@corp: logged in from .* with the certificate 'alice-1', serial 1" || fail "the login is not logged: $(tail -3 "$TMP/gateway.log")"
 ok "a certificate of a registered CA, with a grant"
 
-# The gateway refuses a login with the key but without its certificate, a login with the CA's own key, a platform with
-# the CA's name, and a device's key as a CA.
+# The gateway refuses a login with the key but without its certificate, and a login with the CA's own key. It registers
+# no device with the CA's key, no platform with the CA's name, and no CA with a device's key.
 refused_login alice -o CertificateFile=none -N || fail "the key without its certificate logs in"
 refused_login ca -N || fail "the CA's key logs in as a key"
 ! gw enroll cam-18 --key "$TMP/ca.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "this key belongs to corp" "$TMP/err" || fail "a device with the CA's key: $(cat "$TMP/err")"

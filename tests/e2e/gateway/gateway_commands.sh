@@ -50,7 +50,7 @@ export -f many
 printf 'GET / HTTP/1.0\r\n\r\n' | many 2>/dev/null | grep -q one || fail "eight other keys lock a platform out"
 ok "eight other keys before the right one"
 
-# Commands have the same effects if PATH does not contain the sbin folders.
+# Commands have the same effects even if PATH does not contain the sbin folders.
 fetch_ok() { answers "http://[$A]:81/" one; }
 slim() { PATH=/usr/bin:/bin "$BIN/cmxsafe" gateway "$@"; }
 U=$(id -u); [ "$U" = 0 ] && WHO=user:0 || WHO=user:$(id -un)
@@ -75,7 +75,7 @@ for number in "0$(id -u)" "$(printf '0x%x' "$(id -u)")"; do # only the plain dec
 done
 gw grant cgroup:system.slice/no-such.service cam-17:81 2>"$TMP/unit.err" >/dev/null && grep -q "no cgroup 'system.slice/no-such.service'" "$TMP/unit.err" || fail "no note that a unit is unknown: $(cat "$TMP/unit.err")"
 gw grant --remove cgroup:system.slice/no-such.service cam-17:81 >/dev/null || fail "grant --remove of a unit"
-# The consumer may have another grant to the same service, through the device's group: a note names it.
+# A consumer has two grants to one service: to the device and to its group. If one is removed, a note names the other.
 gw enroll cam-17 --group yard >/dev/null && gw grant "$WHO" cam-17:81 >/dev/null && gw grant "user:$(id -u)" @yard >/dev/null || fail "grant to a device and its group"
 [ "$(gw grant --remove "$WHO" cam-17:81 2>"$TMP/other.err")" = "${WHO} has no grant to cam-17:81 (changed)" ] &&
     [ "$(cat "$TMP/other.err")" = "cmxsafe: note: $WHO still has a grant to @yard, which covers the same service" ] || fail "no note of the group's grant"

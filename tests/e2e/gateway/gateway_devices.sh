@@ -78,7 +78,7 @@ ask_through "[$A]:81" | grep -q one || fail "the platform does not reach cam-17 
 refused_listen vms -N -R "[$A]:8989:127.0.0.1:$WEB1" || fail "a platform may listen"
 ok "a platform reaches granted services by name and address"
 
-# The platform's software may use ssh's SOCKS proxy.
+# The platform's software can use ssh's SOCKS proxy.
 SOCKS=$(free_port)
 client vms -N -D "127.0.0.1:$SOCKS" & PIDS+=("$!")
 wait_for 20 listening "$SOCKS" || fail "no socks listener"

@@ -53,7 +53,7 @@ sleep 12
 [ "$(grep -c '"offline"' "$TMP/events")" = 1 ] || fail "more than one event: $(grep offline "$TMP/events")"
 gw log cam-17 | grep -q 'offline .*for longer than 5s' || fail "log: $(gw log cam-17)"
 ok "conflicts, late uses, failed updates and absences are events"
-# The clock was a day ahead when these times were written, and was then set back.
+# Simulates a clock that was a day ahead when the gateway wrote these times, and was then set back.
 sql "$GW/registry.db" "UPDATE seen SET at = at + 86400, told = 0; UPDATE event SET at = at + 86400 WHERE what = 'used-after-end'" || fail "sql"
 : >"$TMP/events"
 refused_open v -W cam-17.cmx:81 || fail "a grant that ended is honoured"

@@ -108,7 +108,8 @@ for consumer in 1234 user:1234 "$(gw whois user:1234 --json | jq -r .address)"; 
 [ -z "$(gw access --device fd00::1)" ] || fail "access of an address that nobody has"
 gw access --json | jq -s . | json_is 'length > 0 and all(.[]; .event != "start")' && prints_no '  start ' gw access || fail "access shows the start of the gateway: $(gw access)"
 wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not print a refusal: $(cat "$TMP/followed")"
-# sshd refuses what the packet filter never sees: a port without a grant, and a device by its address.
+# The access log also has connections that sshd refuses and the packet filter never sees: to a port without a grant, and
+# to a device's address instead of its name.
 wait_for 10 refused platform:vms && wait_for 10 refused cam-17 || fail "the access log has no connection that sshd refused: $(gw access)"
 ! through p "[$B]:8080" || fail "a platform without a grant"
 named() { gw access --device cam-18 | grep -q 'denied  platform:vms -> cam-18:8080 '; }
@@ -365,7 +366,7 @@ log=$GW/run/access/log
 [ ! -e "$log.1" ] || fail "the log is already in two files"
 line=$(grep -m 1 '"close"' "$log") || fail "no closed connection in the log"
 python3 -c 'import sys; open(sys.argv[1], "a").write((sys.argv[2] + "\n") * (int(sys.argv[3]) // len(sys.argv[2])))' "$log" "$line" $((8 << 20))
-# The guard loads the rules when it starts. It would not see a refusal that happens meanwhile.
+# The guard would not see a refusal that happens while it loads the rules at its start.
 wait_for 20 judged || fail "the guard has not checked the rules: $(gw status --json | jq .judge)"
 denied 1235 http://cam-17.cmx:81/ || fail "a user without a grant"
 rotated() { [ -s "$log.1" ] && [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -lt 1000000 ]; }
@@ -373,9 +374,9 @@ wait_for 20 rotated || fail "the access log is not rotated: $(ls -l "$GW/run/acc
 gw access --json | tail -n 1 | json_is '.at_ms > 0' || fail "no access log after its rotation"
 ok "the access log is bounded, and survives a restart"
 
-# When the guard loads the rules again, the set of refused connections becomes empty. Before, the guard reports the
-# refusals in the set. The scenario holds the folder's lock, so that the guard waits to repair the network while a user is
-# refused.
+# When the guard loads the rules again, the set of refused connections becomes empty. Before that, the guard must
+# report the refusals in the set. Here the guard has to repair the network, but waits while the scenario holds the
+# folder's lock. A user is refused meanwhile.
 exec 9>>"$GW/apply.lock" && flock 9 || fail "the folder can't be locked"
 ip -6 rule delete pref 1129 || fail "the routing rule can't be removed"
 guard_waits() { ls -l "/proc/$GW_PID/fd" | grep -q apply.lock; }

@@ -109,8 +109,8 @@ for s in ipv4.ip_unprivileged_port_start=1024 ipv6.fwmark_reflect=0 ipv6.ip_nonl
     lose "the namespace's sysctl is set: $s" inside_ns sysctl -q -w "net.$s"
 done
 
-# If an account is renamed just after a grant, the guard loads other rules than the command did. This is no repair, since
-# no other program changed the rules.
+# If an account is renamed just after a grant, the guard loads other rules than the command did. This does not count
+# as a repair, because no other program changed the rules.
 tables() { grep -c "repaired: the packet filter's table" "$TMP/gateway.log"; }
 repairs=$(tables)
 echo 'guest:x:1299:1299::/:/bin/sh' >>/etc/passwd

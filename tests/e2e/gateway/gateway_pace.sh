@@ -15,7 +15,8 @@ login() { try_client "$1" -N -o ConnectTimeout=5 2>/dev/null; }
 in_() { local pid; client "$1" -N & pid=$!; PIDS+=("$pid"); wait_for 15 connected "$2"; local ok=$?; stop "$pid"; wait_for 10 gone "$2"; return $ok; }
 in_ good cam-1 || fail "the good device cannot log in"
 
-# Ten failed logins with an unknown key exceed the source's limit: the good device is slowed, not refused.
+# Ten failed logins with an unknown key exceed the source's limit. A device has logged in from this source, so its
+# connections are slowed, but not refused.
 for i in $(seq 10); do login stranger; done
 in_ good cam-1 || fail "the good device is refused: $(gw status --json)"
 gw status --json | json_is '.counters.refused_penalty == 0' || fail "connections were refused: $(gw status --json)"

@@ -160,7 +160,8 @@ third() { "$PG_BIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 "${URL%/*}/third" -c "$1
 third "ALTER TABLE cmxsafe.device DROP COLUMN name" || fail "drop"
 on two gw doctor | grep -q "^bad .*PostgreSQL has its tables: PostgreSQL refused a statement (.*name.*); its tables were changed by hand" || fail "doctor does not find a dropped column: $(on two gw doctor)"
 key more; ! on two gw enroll more --key "$TMP/more.pub" --ports 81 2>"$TMP/err" && grep -q "changed by hand: restore a backup in PostgreSQL, or replace them" "$TMP/err" || fail "no next step: $(cat "$TMP/err")"
-# The database no longer holds a registry: a repeated migrate does not say that the registry is there. status prints the whole reason.
+# If the database no longer holds a registry, a repeated migrate does not report that the registry is in PostgreSQL
+# already. status prints the whole reason.
 on two gw migrate "${URL%/*}/third" | grep -q "^the registry is in PostgreSQL already$" || fail "migrate cannot be repeated"
 third "DELETE FROM cmxsafe.registry; NOTIFY cmxsafe" || fail "delete"
 ! on two gw migrate "${URL%/*}/third" >/dev/null 2>"$TMP/err" && grep -q "holds no registry; restore a backup in PostgreSQL, or replace the registry as docs/SCALE_OUT.md describes" "$TMP/err" || fail "migrate to a lost registry: $(cat "$TMP/err")"

@@ -88,7 +88,7 @@ well_formed() { on one gw doctor >"$TMP/doctor" 2>&1; lacks "left out" "$TMP/doc
 wait_for 20 well_formed || fail "doctor still complains: $(cat "$TMP/doctor")"
 ok "doctor no longer names the rows that were removed"
 
-# A malformed row in a table that restricts access: the gateway keeps its copy and stops following.
+# A malformed row in a table that restricts access: the gateway keeps its copy and applies no further change.
 write_rows "UPDATE policy SET kind = 'x', revision = (SELECT revision FROM registry);"
 wait_for 20 node_logged one "not followed: the copy can't store the row in policy with id '[0-9]*': CHECK constraint failed" || fail "a lost policy is not reported: $(tail -n 5 "$TMP/one.log")"
 [ "$(copied "SELECT kind FROM policy")" = device ] || fail "the policy is gone"

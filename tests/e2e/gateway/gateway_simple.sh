@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A small deployment with one server: each port of the server's loopback belongs to one device. As in the original
-# project, a device requests its port without an address.
+# CMXsafe-ESP32, a device requests its port without a bind address.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces
@@ -76,7 +76,8 @@ for delay in 0 0.01 0.02 0.05 0.1 0.2 up; do
 done
 ok "killed at any moment, it leaves no process behind"
 
-# Only the server is killed with SIGKILL, as when memory runs out. No session outlives it, because no revocation would reach it.
+# Only the server is killed with SIGKILL, as when memory runs out. No session outlives the server, because
+# no revocation would reach such a session.
 serve_gateway
 client b -N -R "$P3:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-18 || fail "cam-18 does not connect"

@@ -21,7 +21,7 @@ pin=$(grep -oE 'SHA256:[A-Za-z0-9+/]{43}' init.out | head -n 1)
 for n in 1 2 3; do
     "$BIN/cmxsafe-board" create b$n --chip esp32c3 --image v1.bin >/dev/null || fail "create b$n"
     [ -f keys/b$n.bin ] || openssl rand -out keys/b$n.bin 32
-    # All boards have the same eFuse. Each key is in a separate file, because software cannot read it from the eFuse.
+    # All boards have the same efuse.bin, which lacks the read-protected key. Each board has its own key in a file.
     cp efuse.bin b$n/ && cp keys/b$n.bin b$n/private_key.bin
     gw enroll b$n --hwkey keys/b$n.bin --ports 81,8989,8888 --group boards >/dev/null || fail "enroll b$n"
     gw grant "user:$(id -un)" b$n >/dev/null || fail "grant" # for this scenario's own requests: a rollout needs no grant
