@@ -48,8 +48,7 @@ boards() {
     for name in "$@"; do
         "$BIN/cmxsafe-board" create "$name" --chip esp32c3 --image v1.bin >/dev/null || fail "create $name"
         [ -f "keys/$name.bin" ] || openssl rand -out "keys/$name.bin" 32
-        # All boards have the same eFuse. Each key is in a separate file, because software cannot read it from the
-        # eFuse.
+        # All boards have the same efuse.bin, which lacks the read-protected key. Each board has its own key in a file.
         cp efuse.bin "$name/" && cp "keys/$name.bin" "$name/private_key.bin"
         tail -c +65537 "$name/flash.bin" >"$name.firmware"
         gw enroll "$name" --hwkey "keys/$name.bin" --ports 81,8989,8888 --group cameras >/dev/null || fail "enroll $name"

@@ -99,8 +99,8 @@ scan() {
 # does not answer and its session stays up: `fetch` still prints hello, `sessions` still prints $S0.
 attack_from_outside() {
     local open=$1 leak port
-    # The device may send these: the session, ARP and neighbour discovery (tested separately), listener reports, name
-    # look-ups.
+    # The device may send these packets: the session, ARP and neighbour discovery (tested separately), multicast
+    # listener reports (MLD), name look-ups.
     leak="ether src $DEVICE_MAC and not (tcp port 22) and not arp and not (icmp6 and (ip6[40] >= 133 and ip6[40] <= 136)) and not (ip6 proto 0) and not (udp port 53)"
     capture "$TMP/leak.pcap" "$leak"
     scan nb $D4
@@ -113,7 +113,7 @@ attack_from_outside() {
     hostile spoof_udp $G4 40000 $D4
     hostile spoof_udp $G6 40000 $D6 1 5000
     ok "nmap finds nothing open and gets no answer"
-    # An open device would answer a spoofed SYN+ACK or ACK with a reset.
+    # A device without isolation would answer a spoofed SYN+ACK or ACK with a reset.
     hostile spoof $G4 22 $D4 S,SA
     hostile spoof $G4 22 $D4 A,R,FA 1 20000
     hostile spoof $G6 22 $D6 S,SA 1 20000

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests the console of one of two gateways with a shared registry: it shows the other gateway and its devices, and the
-# map by gateway. Then the other gateway ends.
+# Tests the console of one of two gateways with a shared registry: it shows the other gateway and its devices, and a map
+# that groups the devices by gateway. Then the other gateway ends.
 . "$(dirname "$0")/../nodes_lib.sh"
 . "$(dirname "$0")/../console_lib.sh"
 need_console npm

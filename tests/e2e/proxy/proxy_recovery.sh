@@ -25,8 +25,8 @@ done
 [ "$(status_of echo sessions)" -ge 21 ] || fail "sessions: $(ask status)"
 ok "session process killed 20 times"
 
-# The gateway's session ends right after the last packets of connections. When the engine answers these, libssh reads the end
-# of the session, which the engine must notice before the next keepalive.
+# The gateway's session ends right after it has sent the last packets of some connections. When the engine answers these
+# packets, libssh reads the end of the session, which the engine must notice before the next keepalive.
 cat >"$TMP/last.py" <<'PY'
 """last.py SERVICE-PORT PORT ENGINE SSHD...: ends the sessions of the gateway while the engine is stopped."""
 import os, signal, socket, sys, time
