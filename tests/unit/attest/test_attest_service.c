@@ -1,4 +1,4 @@
-/* The attestation service over real HTTP. The flash contents and the hardware key belong to this test. */
+/* The attestation service over real HTTP. This file defines the flash contents and the hardware key. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Compares keys derived from the hardware key with the vectors in docs/ATTESTATION.md, which were computed with
- * Python's hmac and the package cryptography. */
+ * Python's hmac and the package cryptography. Also tests base64, the fleet's addresses and the key a device creates. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
