@@ -1,5 +1,5 @@
 /* The gateway's registry: enrolment, grants, authorized_keys lines, and registry files that are damaged or come
- * from other versions. Golden files contain the generated texts. */
+ * from other versions. Golden files contain the generated texts. Also tests /etc/hosts, login limits and templates. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
