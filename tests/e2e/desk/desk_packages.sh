@@ -1,6 +1,6 @@
 # Uses the publishers' own tools to check the packages for makers: PlatformIO's library, the ESP Component Registry's
 # component, and the archive that Arduino's IDE imports. Each contains the library and its examples, and no other file
-# of the tree.
+# of the tree. Also builds the Python wheel and checks its files.
 . "$(dirname "$0")/../lib.sh"
 cd "$ROOT" || exit 1
 git rev-parse --git-dir >/dev/null 2>&1 || skip "not a clone"

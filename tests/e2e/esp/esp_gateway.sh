@@ -3,7 +3,7 @@
 # the folder where ESP-IDF built the example with sdkconfig.ci.qemu (examples/esp-idf/secure_services). CMX_QEMU_ESP
 # names Espressif's qemu-system-riscv32 or qemu-system-xtensa. With CMX_ESP_LOGINS=1 the scenario also ends the
 # chip's sessions 20 times, which takes about five minutes. With CMX_ESP_ROLLBACK=1 it also waits until an image that
-# cannot reach its gateway is rolled back, which takes five minutes more.
+# cannot reach its gateway is rolled back, which takes about five minutes more.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 . "$(dirname "$0")/../desk_lib.sh"

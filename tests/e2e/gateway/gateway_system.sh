@@ -98,7 +98,7 @@ gw grant --remove user:alice cam-17:81 >/dev/null && gw grant --remove group:ops
 ok "grants follow accounts that change"
 
 # Accounts of a name service change: here nss-systemd with its records in /etc/userdb, elsewhere LDAP. No file that the
-# guard watches changes. The first grant is given while the name service does not know the user.
+# guard watches changes. The user gets a grant before the name service knows the user.
 if ls /lib/*/libnss_systemd.so.2 /usr/lib/*/libnss_systemd.so.2 >/dev/null 2>&1; then
     sed -i 's/^passwd:.*/passwd: files systemd/' /etc/nsswitch.conf
     record() { # record NAME UID: the name service has this account and no other

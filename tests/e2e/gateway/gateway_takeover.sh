@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A device that reconnects while its old session is frozen gets its ports back within two seconds. Another login with
-# the same key never ends a live session. Revocation, key rotation and changed ports end live sessions at once.
+# A device that reconnects while its old session is frozen gets its ports back at most two seconds later than at a plain
+# login. Another login with the same key never ends a live session. Revocation, key rotation and changed ports end live
+# sessions at once.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The registry of a running gateway is lost. After a minute no grant is in force, all sessions have ended, and `status`
+# The registry of a running gateway is lost. After a minute no grant is in force, all sessions have ended, and the log
 # gives the reason. Once the registry is back, devices and users connect again by themselves. Grants also end if the
 # registry can be opened, but the rules can't be rendered from it or written to the disk.
 . "$(dirname "$0")/../gateway_system_lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Each rule of scripts/check_style.sh, check_tests.sh and check_language.sh finds a violation. A copy of the tree
-# passes; after one violation is added to the copy, the script fails and names the rule.
+# passes. After violations are added to the copy, the script fails and names the rule of each.
 . "$(dirname "$0")/../lib.sh"
 command -v git >/dev/null && git -C "$ROOT" rev-parse --git-dir >/dev/null 2>&1 || skip "not a git work tree"
 
