@@ -108,8 +108,8 @@ for consumer in 1234 user:1234 "$(gw whois user:1234 --json | jq -r .address)"; 
 [ -z "$(gw access --device fd00::1)" ] || fail "access of an address that nobody has"
 gw access --json | jq -s . | json_is 'length > 0 and all(.[]; .event != "start")' && prints_no '  start ' gw access || fail "access shows the start of the gateway: $(gw access)"
 wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not print a refusal: $(cat "$TMP/followed")"
-# The access log also has connections that sshd refuses and the packet filter never sees: to a port without a grant, and
-# to a device's address instead of its name.
+# The access log also has connections that sshd refuses and the packet filter never sees: to a port without a grant, even
+# if the client gives the device's address instead of its name.
 wait_for 10 refused platform:vms && wait_for 10 refused cam-17 || fail "the access log has no connection that sshd refused: $(gw access)"
 ! through p "[$B]:8080" || fail "a platform without a grant"
 named() { gw access --device cam-18 | grep -q 'denied  platform:vms -> cam-18:8080 '; }
