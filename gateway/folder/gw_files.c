@@ -29,7 +29,8 @@ static bool write_all(int fd, const char *text, size_t len)
     return true;
 }
 
-/* Returns the cmx_err for errno. CMX_EBUSY: a mount point; CMX_EPERM: the folder or the file may not be changed. */
+/* Returns the cmx_err for errno. CMX_EBUSY: a mount point; CMX_EPERM: this process is not permitted to change the
+ * folder or the file. */
 static cmx_err write_error(void)
 {
     switch (errno) {
@@ -92,15 +93,15 @@ cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, u
 
 cmx_err gw_file_rewrite(const char *path, const char *text, size_t len, struct cmx_why *e)
 {
-    char target[PATH_MAX]; /* realpath's size */
+    char target[PATH_MAX]; /* the size that realpath requires */
     struct stat st;
     cmx_err err;
 
     if (!realpath(path, target) || stat(target, &st) != 0)
-        return gw_file_write_in_place(path, text, len, 0644, e); /* path or the target of its link does not exist */
+        return gw_file_write_in_place(path, text, len, 0644, e); /* path or its link's target does not exist */
     err = replace(target, text, len, st.st_mode & 07777, &st, e);
-    /* A mount point, or a file in a folder that may not be changed, can't be replaced and is overwritten. After other
-     * errors, such as a full disk, the old text stays. */
+    /* A mount point, or a file in a folder that this process is not permitted to change, can't be replaced and is
+     * overwritten. After other errors, such as a full disk, the old text stays. */
     return err == CMX_EBUSY || err == CMX_EPERM ? gw_file_write_in_place(target, text, len, 0, e) : err;
 }
 

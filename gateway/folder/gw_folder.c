@@ -151,7 +151,7 @@ void gw_folder_close(struct gw *g)
 }
 
 /* The lock file has one byte while a process holds the lock. A process that is killed releases the lock, but leaves the
- * byte; later holders leave it too, until gw_folder_settle. */
+ * byte. Later holders leave it too, until one of them calls gw_folder_settle. */
 cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];

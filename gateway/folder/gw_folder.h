@@ -102,6 +102,6 @@ struct gw_link {
 };
 CMX_MUST_USE cmx_err gw_link_get(struct gw *g, struct gw_link *l, struct cmx_why *e);
 #define GW_NO_GID 2147483647 /* no group has this id */
-/* Returns the group of the gateway's account; the fleet's packet filter permits sockets of this group. GW_NO_GID: the
- * account does not exist. */
+/* Returns the group of the gateway's account; the fleet's packet filter permits this group's sockets to use identities.
+ * GW_NO_GID: the account does not exist. */
 long gw_account_gid(const struct gw *g);

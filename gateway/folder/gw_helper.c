@@ -39,7 +39,7 @@ cmx_err gw_helper_source(char out[GW_PATH_MAX], struct cmx_why *e)
  * may write to them. Like sshd, this resolves symbolic links first. */
 static bool safe_for_sshd(const char *path)
 {
-    char part[GW_PATH_MAX]; /* realpath's size */
+    char part[GW_PATH_MAX]; /* the size that realpath requires */
     struct stat st;
 
     if (!realpath(path, part))

@@ -73,7 +73,8 @@ static size_t count(const char *text, char c)
     return n;
 }
 
-/* Formats the line with SEPARATOR instead of blanks, and splits it at each SEPARATOR: values may then have blanks. */
+/* Formats the line with SEPARATOR instead of blanks, and splits it at each SEPARATOR, so that values can contain
+ * blanks. */
 bool gw_program_runf(bool quiet, const char *fmt, ...)
 {
     const char *argv[WORDS_MAX + 1] = {NULL};

@@ -1,4 +1,4 @@
-/* gw_revocation.h - checks keys against a KRL with ssh-keygen, so that cmxsafe needs no parser for the format. */
+/* gw_revocation.h - checks keys against a KRL with ssh-keygen, so that cmxsafe needs no parser for KRLs. */
 #pragma once
 
 #include <stdbool.h>
