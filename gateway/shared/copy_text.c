@@ -13,7 +13,7 @@
 #include "gateway/registry/registry_device.h"
 
 #define CONTENT_MAX (GW_KRL_MAX / 3 * 4 + 4) /* length of the longest KRL in base64 */
-#define REASON_MAX 1024                      /* maximum bytes of a text in a column without its own limit */
+#define REASON_MAX 1024                      /* maximum bytes of a reason or other text without a limit of its own */
 
 static const struct {
     const char *table; /* NULL: any table */
@@ -119,7 +119,7 @@ char *gw_copy_text_clean(const char *text, const struct gw_copy_rule *rule)
             out[n] = GW_COPY_REPLACED;
         n += good ? len : 1;
     }
-    return out; /* cmx_mem_alloc clears it */
+    return out; /* NUL-terminated, because cmx_mem_alloc zeroes the memory */
 }
 
 /* A text is cut before the first character that would exceed the bound. A character has up to four bytes, so a text

@@ -6,13 +6,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define GW_COPY_REPLACED '?' /* replaces each character that the column may not contain */
+#define GW_COPY_REPLACED '?' /* replaces each character that the column must not contain */
 
 enum gw_copy_form {
     GW_COPY_WORD,            /* only letters, digits and the punctuation of names, addresses, keys and digests */
-    GW_COPY_UNIT,            /* GW_COPY_WORD, or a backslash, as in the names of systemd units */
-    GW_COPY_TEXT,            /* UTF-8 without control characters or characters that hide or reorder others */
-    GW_COPY_LINES,           /* GW_COPY_TEXT, with newlines */
+    GW_COPY_UNIT,            /* the characters of GW_COPY_WORD, and backslashes, as in the names of systemd units */
+    GW_COPY_TEXT,            /* UTF-8 without control characters and without characters that hide or reorder others */
+    GW_COPY_LINES,           /* the characters of GW_COPY_TEXT, and newlines */
     GW_COPY_ADDRESS,         /* an IPv6 address as inet_ntop writes it; a row with any other text is left out */
     GW_COPY_ADDRESS_OR_NONE, /* GW_COPY_ADDRESS, or "" */
 };

@@ -12,7 +12,8 @@
 #define LOCK_NOT_AVAILABLE "55P03" /* PostgreSQL's error code when lock_timeout expires (manual, appendix A) */
 
 /* A gateway that is cut off while it holds the lock loses it after IDLE_MAX_S. Another gateway's command, such as a
- * revocation, waits longer for the lock: LOCK_PATIENCE_S, in which even a long change (an import) ends. */
+ * revocation, waits longer for the lock, for LOCK_PATIENCE_S. Even a long change, such as an import, ends within that
+ * time. */
 #define IDLE_MAX_S 10
 #define LOCK_PATIENCE_S 12
 _Static_assert(LOCK_PATIENCE_S > IDLE_MAX_S, "a gateway that is cut off would make the commands of others fail");

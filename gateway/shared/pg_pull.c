@@ -146,7 +146,8 @@ static size_t count_unclean(const struct gw_copy_table *t, const PGresult *rows,
 }
 
 /* Stores the row. A row that the copy can't store (find_fault), or that breaks a constraint of the copy, is left out.
- * If its absence could permit something, the call fails instead. No version of cmxsafe writes such rows. */
+ * If its absence could permit something, the call fails instead. No version of cmxsafe writes a row that has to be left
+ * out. */
 static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const struct gw_copy_table *t,
                           const PGresult *rows, int row, struct gw_copy_changes *out, struct cmx_why *e)
 {

@@ -1,4 +1,5 @@
-/* pg_pull.h - copies rows from PostgreSQL into the copy. Runs inside the caller's transactions on both sides. */
+/* pg_pull.h - copies rows from PostgreSQL into the copy. The caller has begun a transaction in PostgreSQL and one in
+ * the copy. */
 #pragma once
 
 #include <libpq-fe.h>

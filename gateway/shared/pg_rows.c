@@ -114,7 +114,7 @@ static void statement_done(struct gw_pg_writer *w, struct cmx_why *e)
 
 /* ---- statements ---- */
 
-/* Writes the end of an INSERT: the statement then replaces a row, or a tombstone, with the same key. */
+/* Writes the end of an INSERT. It makes the statement replace the row, or the tombstone, that has the same key. */
 static void put_upsert_tail(sqlite3_str *sql, const struct gw_copy_table *t, bool merge)
 {
     sqlite3_str_appendall(sql, " ON CONFLICT(");

@@ -23,7 +23,8 @@ void gw_pg_writer_begin(struct gw_pg_writer *w, PGconn *c, int64_t revision);
  * gw_pg_run. Frees the memory. Call this once, even after an error. */
 CMX_MUST_USE cmx_err gw_pg_writer_end(struct gw_pg_writer *w, struct cmx_why *e);
 
-/* Writes the current row of stmt, which selects all columns of t. merge: keeps the newer of two observations. */
+/* Writes the current row of stmt, which selects all columns of t. merge: the row is an observation, which does not
+ * replace a newer one, and is discarded if its device was deleted. */
 void gw_pg_writer_row(struct gw_pg_writer *w, const struct gw_copy_table *t, sqlite3_stmt *stmt, bool merge,
                       struct cmx_why *e);
 

@@ -57,8 +57,9 @@ static cmx_err take_rows(struct gw_shared *s, struct gw_registry *r, enum gw_sha
     cmx_err err = CMX_OK;
     char left_out[8];
 
-    /* If the copy's revision is newer, PostgreSQL was restored from a backup, or lost its last changes in a failover.
-     * If it is older than the pruned revision, PostgreSQL has deleted tombstones that the copy needs. */
+    /* If the copy's revision is newer than PostgreSQL's, PostgreSQL was restored from a backup, or lost its last
+     * changes in a failover. If it is older than the pruned revision, PostgreSQL has deleted tombstones that the copy
+     * needs. */
     if (from > s->head.revision || from < s->head.pruned)
         check = GW_SHARED_ALL;
     /* A row that was left out may have been corrected in PostgreSQL since. */

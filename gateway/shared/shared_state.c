@@ -12,7 +12,7 @@
 #include "gateway/shared/pg_link.h"
 #include "gateway/shared/pg_pull.h"
 
-/* After a failure, observations are stored only in the copy for this long; then PostgreSQL is tried again. */
+/* For this long after a failure, observations are stored only in the copy; then PostgreSQL is tried again. */
 #define AWAY_MS 5000
 /* Also send observations from up to this long before the first transaction without PostgreSQL. */
 #define MERGE_SLACK_S 5
@@ -337,8 +337,8 @@ static cmx_err send_changes(struct gw_shared *s, struct cmx_why *e)
 }
 
 /* Once PostgreSQL has committed, the change is permanent even if updating the copy fails. This gateway's follower must
- * then fetch it, so the notification of such a change names no origin. Only the notification of an observation names
- * this gateway as its origin, and this gateway's follower ignores it. */
+ * then fetch it, so the notification of a change names no origin. Only the notification of an observation names this
+ * gateway as its origin, and this gateway's follower ignores it. */
 static cmx_err commit_there(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     char origin[GW_SHARED_ORIGIN_MAX] = "";

@@ -57,7 +57,7 @@ void gw_shared_origin(struct gw_registry *r, char out[GW_SHARED_ORIGIN_MAX]);
 CMX_MUST_USE cmx_err gw_shared_tables(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
 /* Creates the tables and columns that PostgreSQL does not have yet. */
 CMX_MUST_USE cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e);
-/* Calls gw_shared_run_schema if PostgreSQL's tables have an older version. */
+/* If PostgreSQL's tables have an older version, calls gw_shared_run_schema and stores the new version. */
 CMX_MUST_USE cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e);
 
 /* Sends the rows of t. observed: if true, sends only the observations since the time `since`. */
