@@ -20,5 +20,6 @@
 
 /* Writes bird.conf. If the gateway is alone, the file contains no neighbours. */
 CMX_MUST_USE cmx_err gw_bird_config(FILE *f, struct gw *g, struct cmx_why *e);
-/* Writes claims.conf, which bird.conf includes: the registry's claims, or none if the registry may be outdated. */
+/* Writes claims.conf, which bird.conf includes: the registry's claims, or none if this copy of the registry may be
+ * outdated. */
 CMX_MUST_USE cmx_err gw_bird_claims(FILE *f, struct gw *g, struct cmx_why *e);

@@ -10,7 +10,7 @@
 struct gw_unit {
     const char *file; /* the unit's name, such as "cmxsafe-gateway.service" */
     const char *text; /* its template */
-    bool fleet;       /* for a fleet: the unit is not installed in a small deployment */
+    bool fleet;       /* true: the unit is not installed in a small deployment */
 };
 #define GW_UNITS 7
 extern const struct gw_unit gw_units[GW_UNITS];
