@@ -8,7 +8,7 @@
  * - `login FINGERPRINT`: an enrolled key. Before the gateway answers, it ends sessions of the same device that no
  *   longer respond (a takeover). Their ports are then free for the new session.
  * - `certificate TYPE KEY`: a certificate that may log in. The gateway may still refuse the login.
- * - `refused REASON`: a certificate that may not log in.
+ * - `refused REASON`: a certificate that must not log in.
  * - `unknown TYPE KEY`: a key that is not enrolled.
  * - `trouble REASON`: an error. */
 #include <stdbool.h>
