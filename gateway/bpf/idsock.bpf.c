@@ -93,7 +93,7 @@ int idsock_bind6(struct bpf_sock_addr *ctx)
     return DENY;
 }
 
-/* Identities are IPv6 addresses, so sessions may not use IPv4. */
+/* Identities are IPv6 addresses, so sessions must not use IPv4. */
 SEC("cgroup/connect4")
 int idsock_connect4(struct bpf_sock_addr *ctx)
 {
