@@ -58,12 +58,12 @@ struct sysctl_values {
 struct guard {
     struct gw *g;
     struct stat accounts[GW_COUNT(account_files)]; /* state of account_files before the rules were last loaded */
-    bool accounts_moved;                           /* account_files changed since the load before the last one */
+    bool accounts_moved;                           /* account_files changed between the last two loads of the rules */
     struct guarded sides[2];
     size_t n_sides;
-    struct nft_ctx *scratch; /* context of a namespace that only this process uses (gw_table_take_reference) */
+    struct nft_ctx *scratch; /* nft context of a namespace that only this process uses (gw_table_take_reference) */
     int host_ns;
-    int sysctls[GW_NETWORK_SYSCTLS]; /* descriptors */
+    int sysctls[GW_NETWORK_SYSCTLS]; /* descriptors from gw_network_open_sysctls */
     struct sysctl_values values;     /* values of the sysctls when the network was last read */
     dev_t netns_dev;
     ino_t netns_ino;
@@ -163,9 +163,9 @@ static void report(struct guard *d, const char *state, const char *what)
         gw_note("%s: %s", state, what); /* no server received the report, so this process logs it */
 }
 
-/* Stores what later checks compare with. The caller holds the gateway's lock, so that no command is changing the rules
- * or the network, and has just loaded the rules and, if `network` is set, set up the network. CMX_EBUSY: a table was
- * changed meanwhile. */
+/* Stores the state with which later checks compare. The caller has just loaded the rules and, if `network` is true,
+ * set up the network. It holds the gateway's lock, so that no command changes them meanwhile. CMX_EBUSY: a table was
+ * changed nevertheless. */
 static cmx_err take_state(struct guard *d, bool network, struct cmx_why *e)
 {
     for (size_t i = 0; i < d->n_sides; i++) {
@@ -196,7 +196,7 @@ static cmx_err load(struct guard *d, bool network, struct cmx_why *e)
     if (network && up && err)
         err = gw_apply_access(d->g, e); /* the first attempt fails if the link or routes were missing */
     if (err)
-        gw_folder_unsettle(d->g); /* makes gw_unread_check end access if the former rules stay in force */
+        gw_folder_unsettle(d->g); /* makes gw_unread_check remove all grants if the former rules stay in force */
     if (!up)
         return cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
     return err ? err : take_state(d, network, e);
@@ -212,7 +212,8 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
     if (!err && !same_namespace(d)) /* 'net down' removed the namespace before this process got the lock */
         err = cmx_why_fail(e, CMX_ENOENT, "the network namespace " GW_NETNS " was removed");
     else if (!err) {
-        /* A command releases the lock only after loading the rules, so any difference comes from another program. */
+        /* A command holds the lock until it has loaded the rules. So if a table differs from its file here, another
+         * program has changed the table. */
         for (size_t i = 0; i < d->n_sides; i++)
             gw_table_keep_found(&d->sides[i].table);
         if (network && read_network(d, &d->network_found))
@@ -235,7 +236,7 @@ static void read_accounts(struct stat out[GW_COUNT(account_files)])
             out[i] = (struct stat){0};
 }
 
-/* True if one of account_files was changed or replaced since the last restore, or if there was no restore yet. */
+/* True if one of account_files was changed or replaced since the last successful restore, or if there was none yet. */
 static bool accounts_changed(const struct guard *d)
 {
     struct stat now[GW_COUNT(account_files)];
@@ -248,7 +249,8 @@ static bool accounts_changed(const struct guard *d)
     return changed;
 }
 
-/* Loads everything from the registry again. Sets d->wrong to what could not be repaired, or to "". */
+/* Loads the rules from the registry again and, if `network` is true, sets up the network again. Sets d->wrong to what
+ * could not be repaired, or to "". */
 static void restore(struct guard *d, bool network)
 {
     struct cmx_why e = {0};
@@ -271,9 +273,9 @@ static void check_accounts(struct guard *d)
         restore(d, false);
 }
 
-/* Call this after a restore. If the loaded table equals the one that was found, a cmxsafe command made the change, or
- * there was none. After a change to the accounts the same registry gives other rules. Otherwise another program changed
- * the table, and the guard reports this. */
+/* Call this after a restore. If the restore failed, reports every table. Otherwise reports each table that another
+ * program has changed: the loaded table differs from the one that was found. After a change to account_files, reports
+ * no table, because the same registry then gives other rules. */
 static void report_tables(struct guard *d)
 {
     char what[100];
@@ -287,7 +289,7 @@ static void report_tables(struct guard *d)
     }
 }
 
-/* If the rules have changed, loads them again from the registry. */
+/* If the table has changed, loads all rules again from the registry. */
 static void check_table(struct guard *d, struct gw_table *t)
 {
     if (gw_table_is_unchanged(t) || gw_table_matches(t))
@@ -324,7 +326,7 @@ static void check_network(struct guard *d, bool thorough)
     cmx_err err = read_network(d, &now);
 
     if (err == CMX_EBUSY)
-        d->network_ms = 0; /* checks again soon */
+        d->network_ms = 0; /* check again in the next round */
     if (err == CMX_EBUSY || (!err && gw_netstate_equal(&now, &d->network) &&
                              (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
@@ -379,7 +381,8 @@ static bool open_guard(struct guard *d)
     close(inside);
     if (!enter(d->host_ns))
         _exit(EXIT_FAILURE); /* never continue in the wrong namespace */
-    /* Makes the first check restore everything: a command may be setting up the network at this moment. */
+    /* Make the first check restore everything: a command may be setting up the network at this moment, so the state
+     * that is found now may be incomplete. */
     snprintf(d->wrong, sizeof d->wrong, "%s", "the fleet's network has not been checked yet");
     return open_side(&d->sides[1], GW_NFT_HOST_TABLE, "host.nft") && ok;
 }
@@ -407,7 +410,8 @@ static bool due(uint64_t *last, uint64_t every)
     return true;
 }
 
-/* Reports the refused connections. Removing them from the set changes the rules' generation number. */
+/* Reports the refused connections and removes them from the set `denied`, which changes the generation number of the
+ * rules. */
 static void check_refusals(struct guard *d)
 {
     struct gw_table *t = &d->sides[0].table;
@@ -425,7 +429,8 @@ static void check_all(struct guard *d, pid_t child)
         restore(d, true);
     if (!d->wrong[0])
         (void)gw_expiry_tick(&d->expiry, d->g); /* the result is not needed: check_table notices new rules */
-    /* After the attempts to apply the registry: if one of them has just succeeded, gw_unread_check removes no grant. */
+    /* gw_unread_check comes after the attempts to apply the registry, so that it removes no grant if one of them has
+     * just succeeded. */
     if (gw_unread_check(&d->unread, d->g, d->sides[0].table.nft, d->wrong, sizeof d->wrong))
         report(d, "bad", d->wrong);
     for (size_t i = 0; i < d->n_sides && !d->wrong[0]; i++)
@@ -450,8 +455,8 @@ static int child_status(pid_t child)
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
-/* Ends the server, which runs in the old namespace. systemd then starts a server in the new one; without systemd the
- * operator must. */
+/* Ends the server, which runs in the old namespace. systemd then starts a server in the new one; without systemd, the
+ * operator must start it. */
 static int give_up_namespace(struct guard *d, pid_t child)
 {
     gw_note("the network namespace " GW_NETNS " was replaced: ending all sessions and stopping the gateway");

@@ -20,7 +20,7 @@ typedef enum { GW_NETSTATE_HOST, GW_NETSTATE_FLEET } gw_netstate_side;
 /* Adds one network namespace to s. fd: a NETLINK_ROUTE socket of that namespace, with a timeout for receiving.
  * CMX_EBUSY: the network changes too fast to be read; CMX_EIO: reading failed. */
 CMX_MUST_USE cmx_err gw_netstate_add(struct gw_netstate *s, gw_netstate_side side, int fd, const struct gw_fleet *f);
-/* Adds further data to one of the two digests. */
+/* Adds data to sum, one of the two digests of a struct gw_netstate. */
 CMX_MUST_USE cmx_err gw_netstate_add_bytes(uint8_t sum[CMX_SHA256_LEN], const void *data, size_t len);
 bool gw_netstate_equal(const struct gw_netstate *a, const struct gw_netstate *b);
 
@@ -35,8 +35,8 @@ typedef enum {
 gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const struct gw_netstate *found,
                                        const struct gw_netstate *after);
 
-/* events: what a NETLINK_ROUTE socket received. True if they may have changed what the digest covers. It does not cover
- * routes to single addresses, which are added and removed with sessions. */
+/* events: messages from a NETLINK_ROUTE socket. True if they may report a change that affects the digests. The digests
+ * do not cover routes to single addresses, which are added and removed with sessions. */
 bool gw_netstate_concerned(const void *events, size_t len);
 
 /* Reads the kernel's counter of changes to the packet filter's rules. fd: a NETLINK_NETFILTER socket with a timeout

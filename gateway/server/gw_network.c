@@ -102,7 +102,8 @@ static bool route_marked(const char *fleet)
 {
     if (!make_nowhere())
         return false;
-    /* Removes the route with which an older version made every address local, and prevents duplicates. */
+    /* Removes the rules of an earlier call, which would be duplicated, and the route with which an older version made
+     * every address local. */
     (void)gw_program_runf(true, "ip -6 route delete local %s dev lo table local", fleet);
     (void)gw_program_runf(true, "ip -6 rule delete pref " GW_RULE_PREF);
     (void)gw_program_runf(true, "ip -6 rule delete pref " GW_LOCALS_PREF);

@@ -61,7 +61,8 @@ static void strip_times(char *text, const char *word)
     }
 }
 
-/* Removes the elements of a set to which the kernel adds elements. nft lists the elements at the end of a set. */
+/* Removes from the listing the elements of a set to which the kernel adds elements. nft lists them at the end of the
+ * set. */
 static void strip_elements(char *text, const char *set)
 {
     char *at = strstr(text, set);

@@ -13,7 +13,7 @@ struct gw_table {
     const char *file;    /* the file in the gateway's folder that defines the table */
     struct nft_ctx *nft; /* works in the network namespace in which the table was opened */
     int netlink;         /* socket that reads the generation number of the rules */
-    uint32_t generation; /* generation number of the rules when they last matched */
+    uint32_t generation; /* generation number of the rules when the table last matched `reference` */
     char *reference;     /* the listing of the table that `file` defines; NULL: none yet */
     char *found;         /* the listing that gw_table_keep_found stored; NULL: there was no table */
 };
@@ -21,7 +21,7 @@ struct gw_table {
 /* Returns an nft context of the current network namespace, with buffered output and NFT_CTX_OUTPUT_STATELESS; free it
  * with nft_ctx_free. NULL: failed. */
 struct nft_ctx *gw_table_context(void);
-/* Opens a table of the current network namespace, which need not exist. False: failed. Call gw_table_close in either
+/* Opens a table, which need not exist, of the current network namespace. False: failed. Call gw_table_close in either
  * case. */
 bool gw_table_open(struct gw_table *t, const char *name, const char *file);
 /* Does nothing if t is zeroed. */

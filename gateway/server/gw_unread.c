@@ -11,8 +11,8 @@
 
 #define CHECK_MS 3000
 
-/* The sets of fleet.nft that permit connections. While they are empty, the rules also reset live connections at their
- * next packet. */
+/* Empties the sets that permit connections (fleet.nft). The rules then also reset live connections at their next
+ * packet. */
 static const char close_all[] = "flush set inet " GW_NFT_TABLE " grants\n"
                                 "flush set inet " GW_NFT_TABLE " by_user\n"
                                 "flush set inet " GW_NFT_TABLE " by_group\n";
@@ -49,7 +49,8 @@ bool gw_unread_check(struct gw_unread *u, struct gw *g, struct nft_ctx *nft, cha
         return false;
     u->checked_ms = now;
     if (check_registry(g, &e) == CMX_OK) {
-        if (gw_folder_is_settled(g)) { /* otherwise a command or the guard's own attempt has the lock at this moment */
+        /* If the folder is not settled, another process holds the lock, and its change might not be in force yet. */
+        if (gw_folder_is_settled(g)) {
             u->since_ms = 0;
             u->closed = false;
         }
