@@ -14,7 +14,7 @@
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_note.h"
 
-#define OPEN_MAX_ENTRIES 16384 /* how many open connections the log can track; others are not logged */
+#define OPEN_MAX_ENTRIES 16384 /* maximum number of open connections that the log can track; others are not logged */
 #define DENIED_LINES_PER_MINUTE 120
 
 struct open_entry {
@@ -101,7 +101,7 @@ static void write_line(struct gw_access_log *l, struct cmx_json *j, struct cmx_b
     if (fstat(l->fd, &st) != 0)
         return;
     if (fails && n > 0)
-        /* Remove the incomplete line, so that the next line does not follow it. */
+        /* Remove the incomplete line; otherwise the next line would be appended to it. */
         (void)!ftruncate(l->fd, st.st_size - n);
     else if (st.st_size > GW_ACCESS_FILE_MAX)
         rotate(l);

@@ -1,7 +1,7 @@
 /* gw_access_log.h - the access log: source, target, start, end and bytes of each connection, and refused connections.
  * The server writes the log from the kernel's events (gw_idsock), one JSON object per line, to DIR/run/access/log. Full
- * files are kept under the names log.1 (the newest) to log.4. The log contains the parties' addresses; 'cmxsafe gateway
- * access' shows their names. */
+ * files are kept under the names log.1 (the newest) to log.4. The log contains only addresses; 'cmxsafe gateway access'
+ * shows the names that belong to them. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"
@@ -12,8 +12,8 @@
 struct gw_access_log;
 struct gw_idsock;
 
-/* Opens the log. own: the identity of the gateway's own connections, which are not logged. Returns NULL if the folder
- * or the file can't be created. */
+/* Opens the log. own: the identity of the gateway's own connections, which are not logged. NULL: out of memory, or the
+ * folder or the file can't be created. */
 struct gw_access_log *gw_access_open(const struct gw *g, const char *own);
 void gw_access_close(struct gw_access_log *l); /* NULL is fine */
 

@@ -19,8 +19,8 @@
      LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |                        \
      LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |                     \
      LANDLOCK_ACCESS_FS_MAKE_SYM)
-#define FS_TRUNCATE (1ull << 14)   /* ABI 3 */
-#define SCOPE_ABSTRACT (1ull << 0) /* ABI 6 */
+#define FS_TRUNCATE (1ull << 14)   /* since ABI 3 */
+#define SCOPE_ABSTRACT (1ull << 0) /* since ABI 6, like SCOPE_SIGNAL */
 #define SCOPE_SIGNAL (1ull << 1)
 
 struct ruleset_attr { /* struct landlock_ruleset_attr of ABI 6 */
@@ -87,7 +87,7 @@ int gw_confine_ruleset(void)
                                                   .parent_fd = open(writable[i], O_PATH | O_CLOEXEC)};
         if (rule.parent_fd < 0)
             continue; /* a path that does not exist needs no rule */
-        /* If this fails, the process may write less than intended. */
+        /* If this fails, sessions cannot write to this path. */
         (void)syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
         close(rule.parent_fd);
     }

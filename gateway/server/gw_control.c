@@ -31,9 +31,9 @@
 #define HELPERS_PER_SESSION 4 /* sshd runs one helper at a time; an earlier helper's connection may still be open */
 #define TELL_S 1              /* gw_control_tell waits at most this long for a gateway that is busy or hung */
 #define SEND_MS 5000          /* the server stops sending an answer after this time */
-#define SEND_PIECE_S 1        /* each wait for the client to read ends after this time */
+#define SEND_PIECE_S 1        /* the server stops sending if the client reads nothing for this time */
 
-#define UNREAD "unread\n" /* the answer to `reload` if the registry can't be read */
+#define UNREAD "unread\n" /* the answer to `reload` if the sessions can't be checked */
 
 bool gw_control_open(struct gw_server *s)
 {
@@ -330,7 +330,7 @@ static void take_trouble(struct gw_server *s, struct gw_client *c, const char *t
     const struct gw_session *x = gw_session_numbered(s, c->session);
 
     if (!x || x->up)
-        return; /* ignore reports from a session that has logged in: it must not fill the log */
+        return; /* only a session that is logging in may report: others must not fill the log */
     s->counters.trouble++;
     if (strcmp(s->trouble, text) != 0)
         gw_note("no login is possible: %s", text);

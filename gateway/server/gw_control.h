@@ -3,7 +3,7 @@
 
 #include "gateway/folder/gw_folder.h"
 
-/* Limit of an answer's length in bytes: 1 KB for each of the 262,144 sessions for which the unit's LimitNOFILE is
+/* Maximum length of an answer in bytes: 1 KB for each of the 262,144 sessions for which the unit's LimitNOFILE is
  * enough. A session with three listeners takes about 500 bytes. */
 #define GW_ANSWER_MAX (256u << 20)
 
@@ -21,6 +21,6 @@ bool gw_control_tell(const struct gw *g, const char *line);
  */
 #define GW_CONTROL_JUDGE_PENDING "the fleet's rules are not checked yet; the gateway has just started"
 
-/* True if a gateway is running for this folder: it holds the folder's lock, or its control socket accepts a connection.
- * A gateway that systemd started as the account holds no lock. */
+/* True if a gateway is running for this folder: it holds the lock DIR/run/lock, or its control socket accepts a
+ * connection. A gateway that systemd started as the account holds no lock. */
 bool gw_control_is_serving(const struct gw *g);

@@ -10,8 +10,8 @@
 /* While any grant or evidence has an end, the current time is stored in the registry at this interval. */
 #define NOTE_MS 60000
 #define RETRY_MS 1000
-/* The wait for a commit must be short. No other process can begin to read during the wait, and a login is refused after
- * GW_READ_PATIENCE_MS. The caller also has to watch the rules. */
+/* The wait for a commit must be short. No other process can begin to read during the wait, and a login that has to wait
+ * for longer than GW_READ_PATIENCE_MS is refused. The caller also has to watch the rules. */
 #define COMMIT_PATIENCE_MS (GW_READ_PATIENCE_MS / 2)
 
 /* Computes when the rules must be rendered again: when the next grant or evidence ends or, if this is earlier, when the

@@ -196,7 +196,8 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
 #define NOTED_MAX                                                                                                      \
     5 /* maximum number of log lines about one session's refused forwards: a peer must not fill the journal */
 
-/* Writes a connection to a device that sshd refused into the access log. The packet filter did not see it. */
+/* Writes into the access log that sshd refused a connection to a device. The packet filter did not see this
+ * connection. */
 static void log_refusal(struct gw_server *s, const struct gw_session *x, const char *host, unsigned port)
 {
     char path[GW_PATH_MAX];

@@ -38,7 +38,7 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r);
 void gw_hold_routes(struct gw_server *s);
 /* Call this about every second. A few seconds after routes of this gateway were removed, sets all its routes again. */
 void gw_hold_tick(struct gw_server *s);
-/* Adds the members "next", "sessions" and "claims" to the JSON object that is being written. claims: the claims whose
- * last change has the number `from` or a higher one. The member "node" of a claim is "" if this gateway has released
- * it. */
+/* Adds three members to the open JSON object. next: the value of `from` for the next request. sessions: the number of
+ * sessions that have logged in. claims: the claims whose last change has the number `from` or a higher one. The member
+ * "node" of a claim is "" if this gateway has released it. */
 void gw_hold_json(struct cmx_json *j, struct gw_server *s, uint64_t from);

@@ -24,7 +24,8 @@ CMX_MUST_USE cmx_err gw_idsock_open(struct gw_idsock **out, uid_t uid, gid_t gid
 /* Checks as root whether gw_idsock_open works on this machine: loads the programs, attaches them to a new, empty
  * cgroup, and removes this cgroup. After a failure, e has the reason why gw_idsock_open would fail. */
 CMX_MUST_USE cmx_err gw_idsock_probe(struct cmx_why *e);
-/* Ends every process in the sessions' cgroups, and removes the cgroups. s may be NULL. */
+/* Ends every process in the sessions' cgroups, removes the cgroups, detaches the programs and frees s, which may be
+ * NULL. */
 void gw_idsock_close(struct gw_idsock *s);
 /* Call this as root after the server that this process started has ended. Kills the processes that are left in the
  * server's cgroup, and removes the cgroup. */

@@ -46,7 +46,7 @@ static bool enter_user(const struct gw *g)
     if (!open_user_namespaces(g, fd) || setns(fd[0], CLONE_NEWUSER) != 0)
         return false;
     /* Become root of the user namespace before entering the mount namespace, so that all files there are opened as
-     * root. Clearing the groups may not be permitted; this is harmless, because groups that remain have no permissions
+     * root. The kernel may refuse to clear the groups; this is harmless, because groups that remain have no permissions
      * in the namespace. */
     (void)setgroups(0, NULL);
     if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)

@@ -32,7 +32,7 @@ struct link_job {
     bool exists[GW_NODES_MAX + 1]; /* exists[N]: the namespace has a link to node N */
 };
 
-/* Finds to which nodes the namespace has a link, with a single call of ip. */
+/* Finds the nodes to which the namespace has a link, with a single call of ip. */
 static bool links_read(bool exists[GW_NODES_MAX + 1])
 {
     const char *show[] = {"ip", "-n", GW_NETNS, "-o", "link", "show", NULL};
@@ -240,8 +240,8 @@ cmx_err gw_links_up(struct gw *g, struct cmx_why *e)
 
 cmx_err gw_links_add_state(const struct gw *g, uint8_t sum[CMX_SHA256_LEN])
 {
-    /* Leaves out the private key, because the public key depends on it, and what WireGuard itself changes, such as
-     * endpoints. The links have no preshared keys: this process never gets a secret of this gateway. */
+    /* Leaves out the private key, because the public key depends on it. Also leaves out what WireGuard itself changes,
+     * such as endpoints. The links have no preshared keys: this process never gets a secret of this gateway. */
     static const char show[] =
         "for field in public-key listen-port fwmark allowed-ips preshared-keys "
         "persistent-keepalive; do ip netns exec " GW_NETNS " wg show all $field 2>/dev/null || exit; done";

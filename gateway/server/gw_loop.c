@@ -241,8 +241,8 @@ static bool is_alive(void *arg, uint64_t number)
     return gw_session_numbered(arg, number) != NULL;
 }
 
-/* If the identity programs were removed, ends the server with all sessions; the service manager starts it again with
- * new programs. */
+/* If the identity programs were removed, ends all sessions and the server; the service manager starts it again with new
+ * programs. */
 static void watch_identities(struct gw_server *s)
 {
     uint64_t now = cmx_port_now_ms();

@@ -100,8 +100,8 @@ static void pass_on(int signo)
         kill(child_pid, signo);
 }
 
-/* Runs in the child: waits until its ids are mapped, then starts this program again as the namespace's root. After
- * exec, the kernel lets other processes of this program enter the namespace through /proc. */
+/* Runs in the child: waits until its ids are mapped, then starts this program again as the namespace's root. Only after
+ * this exec does the kernel let other cmxsafe processes enter the namespaces through /proc. */
 _Noreturn static void become_inside(const struct gw *g, const int *listeners, size_t n, int go, int up, pid_t parent)
 {
     char byte;

@@ -14,7 +14,7 @@ void gw_peer_open(struct gw_server *s);
 void gw_peer_accept(struct gw_server *s);
 /* Returns the session that another node's request is about. NULL: there is none, so the answer can be sent at once. */
 const struct gw_session *gw_peer_subject(const struct gw_server *s, const struct gw_client *c);
-/* Sends the answer to another node's request. */
+/* Answers c if it is another node that sent a "takeover" request. */
 void gw_peer_answer(const struct gw_server *s, const struct gw_client *c);
 /* Asks the node that holds x's identity whether its session with this identity still answers. Sends no request if no
  * other node holds the identity, if x has already caused a request about this key, or if the connection fails. */

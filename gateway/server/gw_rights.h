@@ -4,8 +4,8 @@
 #include "gateway/server/gw_server.h"
 
 /* Reads from r the rights of a session's key or certificate, and the name of its owner. name has room for GW_NAME_MAX
- * bytes. CMX_ENOENT: the key has no owner. CMX_EAUTH: the certificate may not log in. CMX_EPERM: r is a stale
- * copy. */
+ * bytes. CMX_ENOENT: the key has no owner. CMX_EAUTH: a login with the certificate is not permitted. CMX_EPERM: r is a
+ * stale copy. */
 CMX_MUST_USE cmx_err gw_rights_in(struct gw_registry *r, const struct gw_session *x, struct gw_rights *rights,
                                   char *name, struct cmx_why *e);
 /* Reads the rights of x from the gateway's registry as gw_rights_in does, and stores them in x. */

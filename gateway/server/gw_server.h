@@ -26,10 +26,10 @@
 #define GW_LOG_LINE_MAX 1024 /* longer lines are cut */
 #define GW_JUDGE_TEXT_MAX 200
 #define GW_TROUBLE_MAX 300
-#define GW_SLOTS_PER_CPU 32 /* concurrent logins; further connections wait in the kernel's queue */
+#define GW_SLOTS_PER_CPU 32 /* maximum number of concurrent logins; further connections wait in the kernel's queue */
 #define GW_SLOTS_MIN 64
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
-#define GW_REGISTRY_POLL_MS 1000  /* how often to look for changes that no command reported */
+#define GW_REGISTRY_POLL_MS 1000  /* interval of checks for changes of the registry that no command reported */
 #define GW_RECHECK_MS 3000        /* interval of checks of the sessions while the registry can't be read */
 #define GW_UNREAD_MAX_MS 60000    /* if the registry can't be read for this long, sessions and connections end */
 #define ACCEPTS_AT_ONCE 16
@@ -117,7 +117,7 @@ struct gw_history {
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX]; /* the party's identity; "": none */
     uint64_t ended_in, ended_out; /* bytes of the sessions that have ended */
-    /* At the last refresh: the bytes of all sessions, ended and live, and the number of live sessions. */
+    /* As of the last traffic_refresh: the bytes of all sessions, ended and live, and the number of live sessions. */
     uint64_t in, out, sessions;
     uint64_t refused; /* number of forwards that sshd refused because the key does not permit them */
     uint64_t denied;  /* number of packets to this address that the packet filter refused */
@@ -128,7 +128,7 @@ struct gw_history {
 };
 
 struct gw_minute {
-    int64_t at; /* Unix time of the end; a whole minute, so that it is the same on all gateways of the fleet */
+    int64_t at; /* Unix time of the minute's end; a multiple of 60, so that all gateways use the same times */
     uint64_t length_ms;
     uint64_t sessions; /* sessions at the end of the minute */
     uint64_t in, out;  /* bytes from and to the peers in the minute */
@@ -138,7 +138,7 @@ struct gw_minute {
 struct gw_traffic {
     struct gw_minute minutes[GW_TRAFFIC_MINUTES];
     uint64_t n;     /* samples since the start; the newest is minutes[(n - 1) % GW_TRAFFIC_MINUTES] */
-    int64_t minute; /* time of the last check, in minutes since 1970; 0: none yet */
+    int64_t minute; /* the minute of the last gw_traffic_tick, counted since 1970; 0: none yet */
     uint64_t sampled_ms;
     uint64_t in, out, denied; /* totals at the last sample */
     uint64_t denied_total;    /* denied packets, including those to targets that are not devices */
@@ -175,7 +175,7 @@ struct gw_server {
     struct gw_session *headers; /* connections from a load balancer that wait for the rest of their header */
     size_t n_headers;
     struct gw_idsock *idsock;         /* identity sockets; NULL in --user mode and in a small deployment */
-    int ruleset;                      /* ruleset of gw_confine; -1: none */
+    int ruleset;                      /* Landlock ruleset (gw_confine.h); -1: none */
     uint64_t last_number;             /* number of the newest session */
     char own_address[GW_ADDRESS_MAX]; /* the identity of the gateway's own probes; "": none */
     uint64_t tidied_ms;
@@ -207,8 +207,7 @@ struct gw_server {
     uint64_t accept_ms;     /* no connection is accepted before this time */
     bool paused;            /* connections to the control socket and from other gateways wait until accept_ms */
     uint64_t registry_checked_ms;
-    uint64_t unchecked_ms; /* when the last check of the sessions failed because the registry couldn't be read; 0: it
-                              succeeded */
+    uint64_t unchecked_ms;       /* when the last check of the sessions failed; 0: it succeeded */
     uint64_t unchecked_since_ms; /* time of the first failed check since the last successful one; 0: the last check
                                     succeeded */
     struct timespec registry_mtime;
@@ -246,8 +245,8 @@ void gw_session_readable(struct gw_server *s, struct gw_session *x);
 void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why);
 void gw_sessions_reap(struct gw_server *s);
 /* Ends each session whose key or certificate was revoked, or whose rights changed (for the exception, see
- * gw_rights_compare). False: the registry can't be read now. The loop then repeats the check, so that no revocation is
- * missed. */
+ * gw_rights_compare). False: the check is incomplete, for example because the registry can't be read now. The loop then
+ * repeats the check, so that no revocation is missed. */
 bool gw_sessions_recheck(struct gw_server *s);
 /* Starts the logins of slowed connections whose time has come. When the server stops, drops all slowed connections. */
 void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
@@ -267,8 +266,8 @@ struct gw_listener {
     unsigned long inode;
     struct gw_forward at;
 };
-/* All TCP listeners of the namespace, by inode. The kernel's table has a line for each connection too, so it is read
- * once for many sessions. */
+/* All TCP listeners of the namespace, sorted by inode. The kernel's table has a line for each connection too, so it is
+ * read once for many sessions. */
 struct gw_listeners {
     struct gw_listener *list;
     size_t n, cap;
@@ -283,7 +282,7 @@ size_t gw_session_forwards(const struct gw_session *x, const struct gw_listeners
 bool gw_session_counters(const struct gw_session *x, uint64_t *in, uint64_t *out, uint32_t *rtt_us);
 /* Reads the time since the peer's last byte. False: the socket can't report it. */
 bool gw_session_silence(const struct gw_session *x, uint64_t *silent_ms);
-/* Writes the session with its listeners and counters. */
+/* Adds a JSON object with the session, its listeners and its counters. */
 void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, const struct gw_listeners *l);
 /* Call this when sshd has refused a forward: gw_forwards_denied if the key does not permit it, gw_forwards_in_use if
  * another session holds the port. Both functions count and log the refusal. */
@@ -323,7 +322,7 @@ struct gw_probe {
     uint64_t deadline_ms;
 };
 
-/* A request to the gateway that holds the identity of the session that logs in. */
+/* A request to another gateway, which holds the identity of the session that logs in. */
 struct gw_question {
     int fd; /* -1: none */
     bool sent;

@@ -118,7 +118,7 @@ void gw_session_discard(struct gw_session *x)
     cmx_mem_free(x);
 }
 
-/* Starts sshd for the connection. Frees x when the peer has gone or no process can be started. */
+/* Starts sshd for the connection. Frees x if the peer has gone or no process can be started. */
 static void session_launch(struct gw_server *s, struct gw_session *x)
 {
     if (peer_is_gone(x->tcp) || !spawn(s, x)) {
@@ -133,7 +133,7 @@ static void session_launch(struct gw_server *s, struct gw_session *x)
     s->n_greeting++;
 }
 
-/* Logs, at most once a minute for each source, that it is slowed or refused because of failed logins. */
+/* Logs that a source is slowed or refused because of failed logins, at most once a minute for each source. */
 static void note_pace(struct gw_server *s, const struct gw_session *x, const char *consequence)
 {
     char source[GW_SOURCE_TEXT_MAX];
@@ -240,7 +240,7 @@ void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms)
     }
 }
 
-/* Returns the number of sessions with the same key or, for a certificate, the same name. */
+/* Counts the live sessions with the key of `like`. If `like` has a certificate, also counts sessions with its name. */
 static size_t sessions_like(const struct gw_server *s, const struct gw_session *like)
 {
     size_t n = 0;
@@ -290,7 +290,7 @@ static void now_up(struct gw_server *s, struct gw_session *x, const struct gw_lo
     else if (err && (s->idsock || l->authority[0]))
         gw_session_end(s, x, e.text);
     else if (err)
-        /* The session's rights are unknown. They are read again at the next change of the registry. */
+        /* The session's rights are unknown, so the next successful check against the registry ends the session. */
         gw_note("%s from %s: %s", x->fingerprint, x->from, e.text);
     else if (gw_revoked_may_be(s, x) && gw_revoked_session(s, x))
         gw_session_end(s, x, "its key or certificate was revoked while it logged in");
@@ -441,14 +441,14 @@ void gw_sessions_reap(struct gw_server *s)
         gw_report_ended(s, pid);
         for (struct gw_session **link = &s->sessions; *link; link = &(*link)->next)
             if ((*link)->pid == pid) {
-                gw_session_readable(s, *link); /* the pipe may still have the last lines of its log */
+                gw_session_readable(s, *link); /* the pipe may still have the last lines of sshd's log */
                 free_session(s, link);
                 break;
             }
     }
 }
 
-/* Reports only the first of several failures in a row. */
+/* Records that a check failed. Logs only the first of several failures in a row. */
 static void recheck_failed(struct gw_server *s, bool noted, const char *from, const char *why)
 {
     if (!noted && !s->unchecked_ms)

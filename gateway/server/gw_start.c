@@ -102,9 +102,9 @@ cmx_err gw_start_check_listen(const struct gw *g, struct cmx_why *e)
     return err;
 }
 
-/* Ensures that at most one gateway runs in each folder: this process holds the lock until it ends. A command that tests
- * the lock (gw_control_is_serving) and a gateway that is ending hold it for a moment. Therefore this function tries
- * repeatedly. */
+/* Ensures that at most one gateway runs in each folder: this process holds the lock DIR/run/lock until it ends. A
+ * command that tests the lock (gw_control_is_serving) and a gateway that is ending hold it for a moment. Therefore this
+ * function tries repeatedly. */
 static bool lock_folder(const struct gw *g)
 {
     char path[GW_PATH_MAX];
@@ -126,8 +126,8 @@ static int serve_here(struct gw *g, uid_t uid, gid_t gid, pid_t guard, const int
     struct gw_idsock *idsock = NULL;
     struct cmx_why e = {0};
 
-    /* Open no descriptor before the process that handles claims starts. That process would inherit the descriptor and
-     * could keep it open after the server ends. */
+    /* Open no descriptor before gw_claims_open starts its process. That process would inherit the descriptor and could
+     * keep it open after the server ends. */
     if (!g->simple && gw_claims_open(&claims, &g->fleet, uid, gid, &e))
         return gw_fail("the gateway can't start, because other gateways would not find its sessions", &e);
     if (!g->simple && gw_idsock_open(&idsock, uid, gid, &e))

@@ -1,4 +1,4 @@
-/* Counts bytes, sessions and refusals of each party, and keeps the last hour in samples. */
+/* Counts bytes, sessions and refusals of each party, and keeps a sample of each minute of the last hour. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -7,7 +7,7 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/server/gw_server.h"
 
-#define LOOKUPS_PER_MINUTE 120 /* limits lookups of targets without an entry, because each opens the registry */
+#define LOOKUPS_PER_MINUTE 120 /* maximum number of targets without an entry that are looked up in the registry */
 
 struct gw_history *gw_traffic_of(struct gw_server *s, const char *name)
 {
