@@ -88,7 +88,7 @@ const char *gw_inside_dir(const struct gw *g);
 CMX_MUST_USE cmx_err gw_path_check(const char *path, struct cmx_why *e);
 /* Writes the host name of a device: "cam-17.cmx", or "localhost" in a small deployment. */
 void gw_device_host(const struct gw *g, const struct gw_device *d, char out[GW_HOST_MAX]);
-/* Writes "SHA256:..." of the host key in DIR/name (a .pub file); "" when it can't be read. */
+/* Writes "SHA256:..." of the host key in DIR/name (a .pub file); "" if it can't be read. */
 void gw_pin(const struct gw *g, const char *name, char out[GW_FINGERPRINT_MAX]);
 /* Returns the mount point of control groups (v2), such as "/sys/fs/cgroup", or "" if they are not mounted. */
 const char *gw_cgroup_root(void);

@@ -102,7 +102,7 @@ _Noreturn static void keep_routes(int inherited, const struct gw_fleet *f, uid_t
     sigset_t all;
     int error;
 
-    sigfillset(&all); /* no signal may end this process before its parent ends */
+    sigfillset(&all); /* no signal must end this process before its parent ends */
     sigprocmask(SIG_SETMASK, &all, NULL);
     if (fd < 0 || rest != 0 || netlink < 0 || !keep_net_admin(uid, gid))
         _exit(EXIT_FAILURE);

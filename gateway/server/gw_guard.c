@@ -153,7 +153,7 @@ static bool same_namespace(const struct guard *d)
 }
 
 /* Reports "ok", "repaired WHAT", "bad WHAT" or "stop WHAT" to the server, which logs each "repaired" and "stop", but
- * "ok" or "bad" only after a change. */
+ * "ok" or "bad" only if the state has changed. */
 static void report(struct guard *d, const char *state, const char *what)
 {
     char line[300];

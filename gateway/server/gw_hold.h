@@ -23,7 +23,7 @@ struct gw_hold {
     uint64_t changed; /* number of the last change; see gw_hold_json */
 };
 
-/* Watches the other gateways' routes. False: the watch failed. */
+/* Starts watching the other gateways' routes. False: they can't be watched. */
 bool gw_hold_open(struct gw_server *s);
 void gw_hold_close(struct gw_server *s);
 /* Call this when a session has logged in and has its identity. False: end the session, because another gateway has a

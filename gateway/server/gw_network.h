@@ -10,8 +10,8 @@
 
 /* Configures the network namespace that the caller is in. */
 CMX_MUST_USE cmx_err gw_network_configure(struct gw *g, struct cmx_why *e);
-/* Opens the sysctls that gw_network_configure and gw_links_up set. The open files stay in the namespace that the caller
- * is in now. An element of fds is -1 if its file can't be opened. */
+/* Opens the sysctls that gw_network_configure and gw_links_up set. The descriptors keep referring to the namespace that
+ * the caller is in now. An element of fds is -1 if its file can't be opened. */
 void gw_network_open_sysctls(int fds[GW_NETWORK_SYSCTLS]);
 /* Reads the values of n sysctls that gw_network_open_sysctls opened. False: a value can't be read. */
 bool gw_network_read_sysctls(const int *fds, size_t n, char out[GW_NETWORK_SYSCTLS_TEXT]);

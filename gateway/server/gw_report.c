@@ -41,8 +41,8 @@ static void send_lines(struct gw_access_reader *r, int fd, int64_t since_ms)
     }
 }
 
-/* Closes every descriptor except the other gateway's connection. A session's connection would otherwise stay open here
- * after the session has ended. */
+/* Closes every descriptor except the connection to the other gateway, stdout and stderr. A session's connection would
+ * otherwise stay open here after the session has ended. */
 static int keep_connection(const struct gw_client *c)
 {
     static const struct timeval patience = {.tv_sec = SILENCE_S};
@@ -75,7 +75,7 @@ bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follow
     }
     if (*slot < 0)
         *slot = 0;
-    /* Closing the descriptor would not end the watch, because the new process keeps its copy open. */
+    /* Closing the descriptor would not end epoll's watch, because the new process keeps its copy open. */
     (void)epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->watch.fd, NULL);
     return false;
 }

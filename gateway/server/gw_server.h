@@ -37,8 +37,8 @@
 #define GW_PROBE_MIN_MS 600       /* a probed session has four round trips to answer, but at least this long */
 #define GW_PROBE_MAX_MS 2500      /* a probed session has at most this long to answer */
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests them twice */
-#define GW_SESSIONS_PER_KEY 64    /* a device has one session per context; a platform's programs share the limit */
-#define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device; further ones are refused and logged */
+#define GW_SESSIONS_PER_KEY 64    /* a device needs at most one per context; a platform's programs share the limit */
+#define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device's sessions; further ones are refused and logged */
 #define GW_HELD_MAX 256           /* maximum number of slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
 #define GW_TIDY_MS 500         /* interval of checks of the eBPF programs, and of removals of ended sessions' cgroups */
@@ -48,7 +48,7 @@
 #define GW_SILENCE_MAX_MS 32000    /* sshd sends two keepalives in 30 s; a peer that answers none is dead */
 #define GW_FATALS_PER_MINUTE 20    /* maximum number of log lines about events that any client can cause */
 #define GW_PEER_REPORTS_MAX 4      /* maximum number of concurrent answers to operators of other gateways */
-#define GW_PEER_FOLLOWS_MAX 16     /* maximum number of operators of other gateways who read the access log */
+#define GW_PEER_FOLLOWS_MAX 16     /* maximum number of operators of other gateways who read the access log at a time */
 #define GW_SESSION_FORWARDS_MAX 40 /* maximum number of listeners that are reported for one session */
 
 struct gw_client;
@@ -202,7 +202,7 @@ struct gw_server {
     uint64_t fatal_window_ms;
     unsigned fatals; /* events since fatal_window_ms that count towards GW_FATALS_PER_MINUTE */
     size_t slots;
-    size_t max_descriptors; /* the most descriptors that this process may open */
+    size_t max_descriptors; /* maximum number of descriptors that this process may open */
     uint64_t crowded_ms;    /* time of the last log line that says that the sessions use up the descriptors; 0: none */
     uint64_t accept_ms;     /* no connection is accepted before this time */
     bool paused;            /* connections to the control socket and from other gateways wait until accept_ms */

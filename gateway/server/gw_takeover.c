@@ -96,7 +96,7 @@ static void begin_here(struct gw_server *s, struct gw_client *c, const char *fin
     }
     h = gw_traffic_of(s, x->name);
     /* Limit the rate of the probes: any client can offer a known public key, as often as it wants. Even a normal login
-     * causes this request twice: when the client offers the key, and when it sends the signature. */
+     * causes two such requests: when the client offers the key, and when it sends the signature. */
     if (!h || (h->probed_ms && now - h->probed_ms < GW_PROBE_PAUSE_MS))
         return;
     h->probed_ms = now;
