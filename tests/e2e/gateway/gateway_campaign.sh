@@ -51,7 +51,7 @@ standing() { gw policy show --json | jq -r --arg n "$1" '.[] | select(.device ==
 is() { [ "$(standing "$1")" = "$2" ]; }
 for n in b1 b2; do wait_for 60 is $n trusted || fail "$n is not trusted: $(gw policy show)"; done
 
-worker() { pgrep -f "^[^ ]*cmxsafe gateway worker --dir $GW\$"; }
+worker() { pgrep -o -f "^[^ ]*cmxsafe gateway worker --dir $GW\$"; }
 kill_worker() { # kills the worker, and any child of it that has not called exec yet
     local pids
     mapfile -t pids < <(worker)

@@ -189,7 +189,7 @@ wait_for 90 is cam-17 trusted || fail "back"
 ok "a policy that changes during a check"
 
 # Without a working worker, evidence expires by itself and access ends.
-WORKER=$(pgrep -f "^[^ ]*cmxsafe gateway worker --dir $GW\$") && pause "$WORKER" || fail "no worker"
+WORKER=$(pgrep -o -f "^[^ ]*cmxsafe gateway worker --dir $GW\$") && pause "$WORKER" || fail "no worker"
 reaches || fail "not reached while the evidence is valid"
 sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 57, boot_ends = boot_ends - 57 WHERE trusted = 1" || fail "sqlite3"
 wait_for 30 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "without the worker it stays open: $(gw policy show)"
