@@ -36,7 +36,7 @@
 #define TAG "agent"
 #define AGENT_READY_MS 30000 /* maximum time from the start until READY=1 is sent to systemd */
 #define AGENT_TICK_MS 1000
-#define AGENT_SESSION_FDS 4 /* descriptors of a session: socket, wake-up, listener, one spare */
+#define AGENT_SESSION_FDS 4 /* descriptors per context: its session's socket and wake-up, its listener, one spare */
 #define AGENT_OWN_FDS 128   /* descriptors for control clients, services and their clients, modules, libraries */
 #define AGENT_ERROR_MAX 256
 #define AGENT_STATUS_LINE_MAX 256
@@ -111,7 +111,7 @@ static bool in(const uint16_t *ports, size_t n, uint64_t port)
     return false;
 }
 
-/* Reports each port of a gateway or context in `next` that the confined process may not use. The process cannot permit
+/* Reports each port of a gateway or context in `next` that the confined process cannot use. The process cannot permit
  * itself another port, so the configuration is refused before any of it is applied. */
 static void check_ports(const struct agent *a, const struct agent_config *next, struct config_report *r)
 {
@@ -211,7 +211,7 @@ static size_t connections_of(const struct agent_config *c)
 }
 
 /* Call this and raise_descriptors only after the process that runs hooks was started, because that process must not
- * inherit the limits. */
+ * inherit the limits on heap and open files. */
 static void limit_heap(const struct agent_config *c)
 {
     if (memory_limit(connections_of(c)))

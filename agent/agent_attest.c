@@ -29,7 +29,7 @@ static struct {
     struct isolation *isolation;
     struct cmx_proxy *proxy;
     struct cmx_hw_key *key; /* NULL: no key is configured */
-    uint16_t port;          /* the service's port, even while it is not running; 0: there can be no service */
+    uint16_t port;          /* port of the service, running or not; 0: not configured, or no libmicrohttpd */
     struct cmx_why off;     /* why the configured service is not running; empty: no error */
     char *image_path;       /* NULL: no image is configured */
     bool has_policy;
@@ -345,7 +345,7 @@ static void attest_turn(struct wiring *w)
         attest_serve();
 }
 
-/* The policy depends on sections that a reload may change. */
+/* Computes the policy's digest again, because a reload may change the sections that the policy depends on. */
 static cmx_err attest_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
     (void)why;

@@ -11,10 +11,10 @@ void attest_set_device(struct cmx_linux_device *d);
 /* Checks that the key file and the image can be used. `--check` calls this after unit_check has found no error. */
 CMX_MUST_USE cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why);
 
-/* Returns the port of [attest] while the agent does not serve it; otherwise 0. */
+/* Returns the configured port of [attest] while the agent does not serve this port; otherwise 0. */
 uint16_t attest_off(const struct agent_config *c);
 
-/* Opens the key and the image before the agent confines itself, then serves /hash and /evidence. The confined
- * agent cannot open other files, so it refuses a reload that changes [identity] or [attest]. While an image that is
- * configured cannot be read, each request gets an error, never an answer without the image. */
+/* Opens the key and the image before the agent confines itself, then serves /hash and /evidence. The confined agent
+ * cannot open other files, so it refuses a reload that changes [identity] or [attest]. While a configured image cannot
+ * be read, each request gets an error, never an answer that leaves the image out. */
 extern const struct module attest_module;

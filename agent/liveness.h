@@ -8,7 +8,7 @@
 
 #define LIVENESS_TASKS_MAX 640 /* enough for one session, and so one task, per context */
 
-/* The calling task reports at now_ms. A time in the future means that the task may wait until then. */
+/* Records that the calling task is alive at now_ms. If now_ms is in the future, the task may wait until then. */
 void liveness_feed(uint64_t now_ms);
 
 /* False if a task has not reported for limit_ms, or if there have been fewer than `expected` tasks for longer than

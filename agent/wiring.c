@@ -21,7 +21,7 @@
 
 /* ---- the credentials ---- */
 
-/* Wipes the stack below the caller, where the library may have left a part of a key. */
+/* Wipes the stack below the caller, where libssh or OpenSSL may have left a part of a key. */
 static __attribute__((noinline)) void credentials_forget(void)
 {
     char below[STACK_BURNT];
@@ -57,7 +57,7 @@ static void on_session(void *arg, const char *session, const char *gateway, bool
     (void)err;
     credentials_forget(); /* the session's own thread calls this hook, after a login that succeeded or failed */
     if (write(w->wake, &one, sizeof one) < 0)
-        return; /* the counter is full, so the loop will wake up anyway */
+        return; /* the eventfd's counter is full, so the loop will wake up anyway */
 }
 
 static void on_relay(void *arg, const struct cmx_relay_event *e)

@@ -32,7 +32,7 @@ static cmx_err pin_add(struct agent_config *c, const char *text, size_t len)
 
 typedef cmx_err (*line_fn)(struct agent_config *c, const char *line, void *arg);
 
-/* Calls fn with each line of text, which it ends with a NUL. Stops at the first error. */
+/* Calls fn with each line of text as a string that ends with a NUL. Stops at the first error. */
 static cmx_err each_line(char *text, line_fn fn, struct agent_config *c, void *arg)
 {
     cmx_err err = CMX_OK;

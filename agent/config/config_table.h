@@ -10,7 +10,7 @@
 
 typedef enum {
     CONFIG_TEXT,     /* char *: printable text of at most `max` chars; max 0 means 255 */
-    CONFIG_COMMAND,  /* char *: like CONFIG_TEXT, for /bin/sh; no comment may follow it in its line */
+    CONFIG_COMMAND,  /* char *: like CONFIG_TEXT, for /bin/sh; a comment after it on its line is an error */
     CONFIG_NAME,     /* char *: letters, digits, '.', '_', '-'; at most CMX_PROXY_NAME_MAX - 1 chars */
     CONFIG_HOST,     /* char *: host name, IPv4 address or IPv6 address with or without brackets */
     CONFIG_GATEWAYS, /* char *: a list as in proxy/gateways.h */
@@ -67,7 +67,8 @@ const struct config_section *config_section_find(const char *name, size_t len);
 const struct config_key *config_key_find(const char *section, const char *key);
 size_t config_key_place(const struct config_key *k); /* the key's index in its section, for key_line */
 
-/* Returns the line of a key, or of its section if the key is not given. head: the first member of the section. */
+/* Returns the number of the line that gives the key or, if no line does, of the section's header. head: the first
+ * member of the section's struct. */
 unsigned config_line(const struct config_head *head, const char *section, const char *key);
 
 /* Checks text and stores its value in the section's struct; frees the old value. why: one phrase, such as "70000 is out

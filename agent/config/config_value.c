@@ -24,8 +24,8 @@ static const struct unit durations[] = {{"ms", 1},      {"s", 1000},     {"m", 6
 static const struct unit sizes[] = {{"k", 1 << 10}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"", 1}};
 static const struct unit plain[] = {{"", 1}};
 
-/* Reads a number that may end in one of the suffixes listed in units. CMX_EFORMAT: not such a number; CMX_EINVAL: the
- * value overflows. */
+/* Reads a number that may end in one of the suffixes in `units`. CMX_EFORMAT: text is not such a number; CMX_EINVAL:
+ * the value overflows. */
 static cmx_err number(const char *text, const struct unit *units, size_t n_units, uint64_t *out)
 {
     size_t digits = strspn(text, "0123456789");

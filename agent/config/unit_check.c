@@ -74,7 +74,7 @@ static void add_capabilities(uint64_t *set, const char *value)
     else if (*value == '~')
         *set &= ~named;
     else
-        *set = (*set == UINT64_MAX ? 0 : *set) | named; /* the first list replaces the default: all capabilities */
+        *set = (*set == UINT64_MAX ? 0 : *set) | named; /* the first list replaces the default, UINT64_MAX */
 }
 
 static bool on_section(void *arg, unsigned line, const char *text, size_t len)
@@ -116,7 +116,7 @@ static void on_error(void *arg, unsigned line, const char *what)
 {
     (void)arg;
     (void)line;
-    (void)what; /* systemd also ignores a line with an error */
+    (void)what; /* like systemd, ignores a line with an error */
 }
 
 /* A file that cannot be read counts as empty, and so does /dev/null: a link to it disables a unit or a drop-in. */
@@ -255,7 +255,7 @@ static void check_creatable(const struct config_key *k, const char *path, unsign
         return;
     }
     if (s && may_write(s, path))
-        return; /* systemd creates the folder when the unit starts */
+        return; /* systemd creates a StateDirectory or RuntimeDirectory when the unit starts */
     if (s && s->read_only) {
         config_error(r, line, "%s %s: cmxsafed.service may not write there (ProtectSystem=strict); use %s", k->key,
                      path, k->fallback);

@@ -12,7 +12,7 @@
 #define CONFINE_ITEMS_MAX 4
 #define CONFINE_DETAIL_MAX 128
 #define CONFINE_PATHS_MAX 48
-#define CONFINE_PORTS_MAX 640 /* enough for every context, gateway and service; agent.c asserts this */
+#define CONFINE_PORTS_MAX 640 /* enough for the ports of all contexts, gateways and services; agent.c asserts this */
 
 /* A plan: the access that stays permitted. */
 struct confine_plan {
@@ -25,7 +25,7 @@ struct confine_plan {
     size_t n_connect, n_bind;
     uint16_t connect[CONFINE_PORTS_MAX];
     uint16_t bind[CONFINE_PORTS_MAX];
-    bool abstract_sockets; /* abstract UNIX sockets are permitted, because systemd's notify socket can be abstract */
+    bool abstract_sockets; /* true: abstract UNIX sockets stay usable; systemd's notify socket can be one */
 };
 
 struct confine_report {
@@ -38,8 +38,8 @@ struct confine_report {
     } item[CONFINE_ITEMS_MAX];
 };
 
-/* Add a path to the plan. They do nothing if the path is NULL, or if there is no room or memory for it. The plan then
- * permits less. */
+/* Add a path to the plan. Do nothing if the path is NULL, or if there is no room or memory for it; the plan then does
+ * not permit the path. */
 void confine_read(struct confine_plan *p, const char *path);
 void confine_write(struct confine_plan *p, const char *path);
 

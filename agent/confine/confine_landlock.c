@@ -71,7 +71,7 @@ static size_t attr_size(int abi)
     return abi >= 6 ? sizeof(struct ruleset_attr) : abi >= 4 ? 16 : 8;
 }
 
-/* A path that does not exist gets no rule. */
+/* Permits the access to the path. A path that cannot be opened, for example because it does not exist, gets no rule. */
 static cmx_err allow_path(int ruleset, const char *path, __u64 access)
 {
     struct landlock_path_beneath_attr a = {.allowed_access = access};

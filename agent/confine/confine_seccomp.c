@@ -47,7 +47,7 @@ static const char allowed[] =
     /* sockets */
     "connect bind listen accept accept4 getsockname getpeername getsockopt setsockopt send sendto sendmsg "
     "sendmmsg recv recvfrom recvmsg recvmmsg recvmmsg_time64 shutdown socketpair sendfile sendfile64 "
-    /* threads, time, the process itself; attestation lowers its priority with setpriority */
+    /* threads, time, the process itself; threads that compute attestation lower their priority with setpriority */
     "exit exit_group set_robust_list rseq set_tid_address futex futex_time64 gettid getpid getppid getuid "
     "getuid32 geteuid geteuid32 getgid getgid32 getegid getegid32 sched_yield setpriority sched_getaffinity "
     "nanosleep clock_nanosleep clock_nanosleep_time64 clock_gettime clock_gettime64 clock_getres "
@@ -94,7 +94,7 @@ static int add_names(scmp_filter_ctx f, uint32_t action, const char *names)
         int call = lib.seccomp_syscall_resolve_name(name);
         int rc = call == __NR_SCMP_ERROR ? 0 : lib.seccomp_rule_add(f, action, call, 0);
 
-        /* A call that this machine does not have needs no rule. */
+        /* -EDOM: this machine does not have the call; -EEXIST: the filter has the rule already. */
         if (rc != 0 && rc != -EDOM && rc != -EEXIST)
             return rc;
     }
@@ -110,7 +110,7 @@ static int add_memory_call(scmp_filter_ctx f, const char *name, scmp_datum_t pro
     int call = lib.seccomp_syscall_resolve_name(name);
     int rc = lib.seccomp_rule_add_array(f, SCMP_ACT_ALLOW, call, maps < 0 ? 1 : 2, args);
 
-    return rc == -EDOM || rc == -EEXIST ? 0 : rc; /* a call that this machine does not have needs no rule */
+    return rc == -EDOM || rc == -EEXIST ? 0 : rc; /* as in add_names, these two are not errors */
 }
 
 /* Memory is never writable and executable at once, and mprotect cannot make it executable. Files can still be mapped as

@@ -7,7 +7,7 @@
 /* Heap that one connection may need, in bytes: libssh's channel window (up to 2 MB), and as much again for bytes that
  * wait for the local socket. */
 #define EACH ((rlim_t)4 << 20)
-#define REST_MS 2000 /* sessions that did no work for this long are idle */
+#define REST_MS 2000 /* the sessions are idle after this long without work */
 
 static struct {
     uint64_t work;

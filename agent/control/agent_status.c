@@ -48,7 +48,7 @@ bool status_settled(const struct status_view *v)
 
         if (c->state == CMX_STATE_UP || c->state == CMX_STATE_WAITING)
             continue;
-        /* The session is logged in but the gateway refuses the forward, so the first attempt has ended. */
+        /* The session is logged in but the gateway refuses the forward, so the context's first attempt has ended. */
         if (c->state == CMX_STATE_FORWARDING && c->last_error_ms)
             continue;
         return false;
@@ -111,8 +111,8 @@ void status_line(const struct status_view *v, char *out, size_t cap)
 
 /* ---- JSON ---- */
 
-/* Writes an error, or null if it never happened. at_ms: when it happened, 0: never. text NULL: the member is left
- * out. */
+/* Writes an error as the member `key`, or null if the error never happened. at_ms: when it happened, 0: never. text
+ * NULL: the error has no member "text". */
 static void json_error(struct cmx_json *j, const struct status_view *v, const char *key, const char *code_key,
                        const char *code, const char *text, uint64_t at_ms)
 {

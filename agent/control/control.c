@@ -149,8 +149,8 @@ static void drop(struct client *k)
     k->fd = -1;
 }
 
-/* Accepts a client. If the process has no other descriptor left, closes the spare and uses its place. This way `status`
- * works even when connections have used up all other descriptors. */
+/* Accepts a client. If the process has no other descriptor left, closes the spare one, so that the client gets it. This
+ * way `status` works even when connections have used up all other descriptors. */
 static int accept_client(struct control *c)
 {
     int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

@@ -48,7 +48,7 @@ void isolation_observe(struct isolation *s)
         return;
     set_state(s, ISOLATION_CHANGED, who);
     if (write(s->wake, &one, sizeof one) < 0)
-        return; /* the counter is full, so the loop will wake up anyway */
+        return; /* the eventfd's counter is full, so the loop will wake up anyway */
 }
 
 static isolation_state observed_state(struct isolation *s)

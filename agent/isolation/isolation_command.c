@@ -38,7 +38,7 @@ static const char about[] =
     "agent installs it before its first session, and again when another program changes it. "
     "Give exactly one of --show, --dry-run, --apply, --confirm, --remove and --boot.";
 
-/* Parses the options. If *done is set, the command must end with the returned exit code. */
+/* Parses the options. *done true: the command must end with the returned exit code. */
 static int parse(int argc, char **argv, struct options *o, bool *done)
 {
     bool given[BOOT + 1] = {false};
@@ -113,9 +113,8 @@ static cmx_err set_agent_user(const char *file, struct isolation_section *s)
 }
 
 /* Permits the addresses to which the gateways' names resolve now, because an agent without `enabled = yes` does not add
- * them to the rules. A name that cannot be looked up is an error (CMX_EDNS). If `lenient` is set, such a name is left
- * out.
- */
+ * them to the rules. A name that cannot be looked up is left out if `lenient` is set; otherwise it is an error
+ * (CMX_EDNS). */
 static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient, struct cmx_nft_config *n,
                                      struct cmx_why *why)
 {
@@ -139,8 +138,8 @@ static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient,
     return CMX_OK;
 }
 
-/* Writes the ruleset for the configuration file to out, and sets *text to it. A name that cannot be looked up is an
- * error; if `dry` is set or the file has `enabled = yes`, it is left out. Returns the exit code. */
+/* Writes the ruleset for the configuration file to out, and sets *text to it. A gateway's name that cannot be looked up
+ * is left out if `dry` is set or the file has `enabled = yes`; otherwise it is an error. Returns the exit code. */
 static int compile(const char *file, bool dry, struct cmx_buf *out, const char **text)
 {
     struct config_report report = {.file = file, .line = print_line};
@@ -222,7 +221,7 @@ static void guard(uint64_t seconds, int pending, const sigset_t *ends, const cha
     if (!is_pending(pending))
         _exit(0);
     if (nft_open(&n, NULL) != CMX_OK || nft_run(n, before, false, &why) != CMX_OK)
-        _exit(1); /* no process is left to report to; the file PENDING stays */
+        _exit(1); /* the command has ended: no process would read an error; the file PENDING stays */
     unlink(PENDING);
     nft_close(n);
     _exit(0);
@@ -251,8 +250,8 @@ static pid_t start_guard(uint64_t seconds, int pending, const char *before)
     return pid;
 }
 
-/* Writes the ruleset that restores the current state, and checks it with a dry run, because nft 1.1 refuses some of its
- * own listings. */
+/* Writes the ruleset that restores the rules in force now, and checks it with a dry run, because nft 1.1 refuses some
+ * of its own listings. */
 static int write_way_back(struct nft *n, struct cmx_buf *before, const char **text)
 {
     cmx_err err = cmx_nft_removal(before);

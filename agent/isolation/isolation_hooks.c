@@ -1,5 +1,5 @@
-/* isolation_hooks.c - the proxy engine's hooks: permit a gateway's address while sessions use it, and the queries of a
- * look-up while it runs. */
+/* isolation_hooks.c - the proxy engine's hooks: they permit a gateway's address while sessions use this address, and
+ * DNS queries while a gateway's name is looked up. */
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>

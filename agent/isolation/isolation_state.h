@@ -12,10 +12,10 @@ typedef enum {
     ISOLATION_IN_FORCE,
     ISOLATION_CHANGED, /* another program changed the rules; the next turn of the loop installs them again */
     ISOLATION_BROKEN,  /* installing the rules again failed; the loop tries again at each turn */
-    ISOLATION_RELEASED /* no longer enabled: the rules are left as they are and no longer observed */
+    ISOLATION_RELEASED /* not enabled (any more): rules in force stay, and are not observed */
 } isolation_state;
 
-/* An address that sessions use now, of a gateway that is configured by name. */
+/* An address that sessions use now, and that belongs to a gateway which is configured by name. */
 struct live_gateway {
     struct cmx_end end;
     unsigned sessions;

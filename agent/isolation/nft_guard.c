@@ -19,7 +19,7 @@
 #define TABLE "cmxsafe"
 #define ATTRIBUTE_HEAD sizeof(struct nlattr)
 #define ATTRIBUTE_ALIGN(n) (((size_t)(n) + 3) & ~(size_t)3)
-/* Maximum length of a listing of both tables without elements. isolation.nft has 14 KB. */
+/* Maximum length, in bytes, of a listing of both tables without elements. The rules in isolation.nft are 14 KB long. */
 #define LISTING_MAX (64 * 1024)
 #define MESSAGE_MAX (64 * 1024)
 #define QUEUE_BYTES (4 * 1024 * 1024) /* room for the events of one installation, a few hundred messages */
@@ -49,7 +49,7 @@ static int open_netlink(bool monitor)
 
     if (ok && monitor) {
         if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) != 0)
-            (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes); /* the kernel limits the size */
+            (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes); /* net.core.rmem_max limits this size */
         ok = setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) == 0;
     }
     if (ok)

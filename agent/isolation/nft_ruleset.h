@@ -41,8 +41,8 @@ struct cmx_nft_config {
     struct cmx_nft_context contexts[CMX_ISO_CONTEXTS_MAX]; /* parallel to policy.contexts */
     uint32_t agent_uid;     /* user that may connect to gateways and contexts' services */
     uint32_t forwarder_uid; /* user of a local name server that queries the resolvers for the agent; 0: none */
-    /* Addresses of gateways that are configured by name: those that current sessions use, or, for `cmxsafed isolation
-     * --apply`, those to which the names resolve now. */
+    /* Addresses of gateways that are configured by name: those that current sessions use or, for the command `cmxsafed
+     * isolation`, those to which the names resolve now. */
     struct cmx_end live[CMX_NFT_LIVE_MAX];
     size_t n_live;
     /* Inbound packets of a session are dropped once the agent has sent nothing on it for idle_s seconds; the agent's

@@ -139,7 +139,7 @@ cmx_err resolvers_find(const struct agent_config *c, struct resolvers *r, struct
         return err;
     if (c->isolation.forwarder && isolation_uid(c->isolation.forwarder, &r->forwarder_uid) != CMX_OK)
         return cmx_why_fail(why, CMX_EINVAL, "[isolation] forwarder: there is no user %.40s", c->isolation.forwarder);
-    if (c->isolation.forwarder && r->forwarder_uid == 0) /* 0 means that there is no forwarder */
+    if (c->isolation.forwarder && r->forwarder_uid == 0) /* uid 0 would mean "no forwarder" to the rules */
         return cmx_why_fail(why, CMX_EINVAL,
                             "[isolation] forwarder: root may not query name servers; run the name server as another "
                             "user");

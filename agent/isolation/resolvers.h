@@ -15,8 +15,8 @@
 struct resolvers {
     struct cmx_ip ip[CMX_ISO_ADDRESSES_MAX];
     size_t n;
-    uint32_t forwarder_uid; /* the user of the local name server that forwards queries; 0: unknown */
-    bool stuck;             /* all name servers are on this machine, and forwarder_uid is unknown */
+    uint32_t forwarder_uid; /* user of the local name server that forwards queries; 0: none or not known */
+    bool stuck;             /* all name servers are on this machine, and forwarder_uid is 0 */
 };
 
 /* Finds the name servers. CMX_EINVAL: an address or user in the configuration is wrong; why names it. */

@@ -45,7 +45,7 @@ cmx_err saved_rules_read(struct cmx_buf *out)
 
     if (err)
         return err;
-    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: a FIFO reads as empty */
+    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: does not wait if it is a FIFO */
     if (fd < 0)
         return errno == ENOENT ? CMX_ENOENT : CMX_EIO;
     while (!err && (n = read(fd, chunk, sizeof chunk)) > 0)

@@ -19,7 +19,7 @@
 #include "port/linux/linux_http.h"
 
 #define TAG "ota"
-#define KEY_FILE_MAX 4095 /* maximum size of a public key (PEM or hex), in bytes */
+#define KEY_FILE_MAX 4095 /* maximum size of a file with a public key (PEM or hex), in bytes */
 
 enum { WATCH_MS = 500 };
 
@@ -37,7 +37,7 @@ static struct {
     char *name, *host; /* copies for the service, because a reload frees the configuration's strings */
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
-    bool prepared;      /* the service can run; it does not if another process uses its port */
+    bool prepared;      /* the service has all that it needs, except perhaps its port */
     struct cmx_why off; /* why the configured update service does not run; empty: no error */
 } ota = {.runner = RUNNER_NONE, .spool = {.fd = -1, .folder = -1}};
 

@@ -4,11 +4,11 @@
 
 #include "agent/module/module.h"
 
-/* Reads the key files. `--check` and a reload refuse a configuration that fails here; an agent that starts with it has
- * no update service. */
+/* Reads the key files. `--check` and a reload refuse a configuration that fails here; an agent that starts with such a
+ * configuration has no update service. */
 CMX_MUST_USE cmx_err ota_check_files(const struct agent_config *c, struct cmx_why *why);
 
-/* Returns the port of [ota] while the agent does not serve it; otherwise 0. */
+/* Returns the configured port of [ota] while the agent does not serve this port; otherwise 0. */
 uint16_t ota_off(const struct agent_config *c);
 
 /* Starts the process that runs the hooks, and opens the spool, before the agent confines itself. */

@@ -61,7 +61,7 @@ ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const 
                                   uint64_t now_ms);
 
 /* Reads the record from the file folder/name. CMX_ENOENT: there is none; CMX_EFORMAT: the file cannot be read, or does
- * not hold a whole record. After an error *r is OTA_NONE. */
+ * not hold a whole record. After an error all of *r is zero, so the phase is OTA_NONE. */
 CMX_MUST_USE cmx_err ota_record_read(int folder, const char *name, struct ota_record *r);
 
 /* Writes the record. A power cut leaves the old record or the new one. CMX_EIO: the file could not be written; errno

@@ -64,7 +64,8 @@ static bool on_trial(const struct ota_spool *s)
            s->record.phase == OTA_GOING_BACK;
 }
 
-/* Once a rollback has begun, the trial counts as past its deadline, even after a restart of the agent. */
+/* Returns how long the trial has lasted. Once a rollback has begun, the result is past every deadline, even after a
+ * restart of the agent. */
 static uint32_t trial_ms(const struct ota_spool *s)
 {
     const uint64_t took = s->now_ms - s->record.since_ms;
@@ -73,7 +74,7 @@ static uint32_t trial_ms(const struct ota_spool *s)
         return 0;
     if (s->record.phase != OTA_TRIAL)
         return UINT32_MAX;
-    if (s->record.since_ms > s->now_ms) /* the clock has begun again, for example in another container */
+    if (s->record.since_ms > s->now_ms) /* cmx_port_now_ms has started again from 0, for example in another container */
         return 0;
     return took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
 }
@@ -95,7 +96,7 @@ static int open_for_hook(const struct ota_spool *s)
     char path[40];
     int fd;
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d", s->fd); /* the same file, even if its name has changed */
+    snprintf(path, sizeof path, "/proc/self/fd/%d", s->fd); /* opens the same file, even if it was renamed */
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || lock_byte(fd, F_RDLCK, HOOK_BYTE))
         return fd;

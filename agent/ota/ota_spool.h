@@ -27,7 +27,7 @@ struct ota_spool {
     bool undecided;         /* the version hook has not succeeded since the boot; until it does, nothing is confirmed */
     bool confirm_tried;     /* `confirm` was called while undecided: the device has reached its gateway */
     uint64_t now_ms;        /* when the spool was opened */
-    struct cmx_why problem; /* why the last update did not take effect; empty: no problem */
+    struct cmx_why problem; /* what went wrong with the last update or its record; empty: nothing */
     char boot[OTA_BOOT_ID_MAX];
     char version[CMX_IMAGE_TEXT_MAX];
 };
