@@ -45,7 +45,7 @@ void cmx_child_reap_others(const pid_t own[], size_t n)
     while (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid > 0) {
         for (size_t i = 0; i < n; i++)
             if (own[i] == si.si_pid)
-                return; /* the caller waits for this child; a later call finds the others */
+                return; /* the caller reaps this child itself; a later call here reaps the others */
         (void)cmx_child_wait(si.si_pid);
         si.si_pid = 0;
     }

@@ -165,8 +165,8 @@ static size_t print_words(const char *text, size_t len, size_t indent, size_t at
     return at;
 }
 
-/* Returns the length of the paragraph that begins at text. It ends at a blank line, and between a line that begins with
- * two spaces and a line that does not. */
+/* Returns the length of the paragraph that begins at text. A paragraph ends before a blank line, and between a line
+ * that begins with two spaces and one that does not. */
 static size_t paragraph(const char *text)
 {
     bool verbatim = strncmp(text, "  ", 2) == 0;
@@ -177,8 +177,8 @@ static size_t paragraph(const char *text)
     return n;
 }
 
-/* Calls put for each paragraph of text. verbatim: its lines begin with two spaces. follows: another one follows after a
- * blank line. */
+/* Calls put for each paragraph of text. verbatim: the paragraph's lines begin with two spaces. follows: a blank line
+ * and another paragraph follow. */
 static void each_paragraph(const char *text, void (*put)(const char *text, size_t len, bool verbatim, bool follows))
 {
     while (*text) {
@@ -481,7 +481,8 @@ static int take_option(const struct cli_line *line, char **argv, int *i, bool gi
         value = o->implied ? o->implied : argv[*i + 1] ? argv[++*i] : NULL;
     if (o->type != CLI_TYPE_FLAG && !value)
         return cli_usage(line->command, "--%s needs a value", o->name);
-    /* "$NAME" of a variable that is not set is an empty argument. It must not count as "all", or as a file. */
+    /* In a script, "$NAME" is an empty argument if the variable is not set. This must not mean "all", or name a
+     * file. */
     if (value && !value[0] && !o->or_empty)
         return cli_usage(line->command, "--%s is empty", o->name);
     return set_value(line, o, value);
@@ -502,7 +503,7 @@ static bool has_word(const char *words, const char *word)
     return false;
 }
 
-/* Refuses an option that would have no effect. */
+/* Refuses an option that would have no effect beside another option that is given. */
 static int check_effect(const struct cli_line *line, const bool given[])
 {
     for (size_t i = 0; i < line->n_options; i++)

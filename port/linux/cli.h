@@ -57,7 +57,8 @@ struct cli_option {
     bool common;        /* all commands have this option: their common manual page describes it once (gen_man.sh) */
 };
 
-/* Rows of a table. Further members may follow: CLI_TEXT("config", "FILE", "...", &file, .short_name = 'c'). */
+/* Rows of a table of options. Further members may follow the arguments: CLI_TEXT("config", "FILE", "...", &file,
+ * .short_name = 'c'). */
 #define CLI_FLAG(n, h, t, ...)                                                                                         \
     {                                                                                                                  \
         .name = (n), .help = (h), .type = CLI_TYPE_FLAG, .target.flag = (t), __VA_ARGS__                               \

@@ -64,7 +64,7 @@ static cmx_err fail_to_open(int e, const char *path, bool secret, struct cmx_why
     return cmx_file_error(e);
 }
 
-/* Checks the open descriptor, so that the file that is read is the file that was checked. */
+/* Opens the file and checks the open descriptor, so that the file that is read is the file that was checked. */
 static cmx_err open_checked(const char *path, size_t max, bool secret, int *fd, struct cmx_why *why)
 {
     struct stat st;
@@ -123,7 +123,7 @@ static cmx_err read_up_to(FILE *f, size_t max, char **text, size_t *len, struct 
     }
 }
 
-/* Removes the byte order mark that some editors write before the first character. */
+/* Removes the UTF-8 byte order mark that some editors write before the first character. CMX_EFORMAT: UTF-16 text. */
 static cmx_err remove_mark(char *text, size_t *len, struct cmx_why *why)
 {
     if (*len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))

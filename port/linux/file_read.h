@@ -10,8 +10,8 @@
 
 struct stat;
 
-/* Reads a regular text file of at most max bytes, without a byte order mark; *out gets a NUL after the content; free it
- * with cmx_mem_free_secret. secret: refuses a file that group or others can access. why: one phrase, such as
+/* Reads a regular text file of at most max bytes, and leaves out a byte order mark. *out gets a NUL after the content;
+ * free it with cmx_mem_free_secret. secret: refuses a file that group or others can access. why: one phrase, such as
  * "Permission denied". CMX_ENOENT: there is no such file; CMX_EPERM: no permission to read it, or it was refused
  * because of `secret`; CMX_EIO: not a regular file, or reading failed; CMX_EFORMAT: UTF-16 text; CMX_ENOSPC: longer
  * than max; CMX_ENOMEM. */
@@ -24,8 +24,8 @@ CMX_MUST_USE cmx_err cmx_file_read_secret_line(const char *path, char **out, str
 /* Checks the type, size and mode of a secret file that a library will read. Errors as for cmx_file_read. */
 CMX_MUST_USE cmx_err cmx_file_check_secret(const char *path, struct cmx_why *why);
 
-/* True if neither the group nor others can access the file at path, whose status is *st. The group may read a
- * credential of this unit (LoadCredential=). */
+/* True if neither the group nor others can access the file at path, whose status is *st. Exception: the group may read
+ * the file if it is a credential of this unit (LoadCredential=). */
 bool cmx_file_is_private(const struct stat *st, const char *path);
 
 /* Returns the error for an errno value of a call with a path: CMX_ENOENT, CMX_EEXIST, CMX_EPERM or CMX_EIO. */
@@ -39,5 +39,5 @@ FILE *cmx_file_open(const char *path);
  * cmx_mem_free_secret. Errors as for cmx_file_read. */
 CMX_MUST_USE cmx_err cmx_file_read_any(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why);
 
-/* Like cmx_file_read_any, for text: without a byte order mark. CMX_EFORMAT: UTF-16 text. */
+/* Like cmx_file_read_any, but for text: leaves out a byte order mark. CMX_EFORMAT: UTF-16 text. */
 CMX_MUST_USE cmx_err cmx_file_read_text(const char *path, size_t max, char **out, size_t *len, struct cmx_why *why);

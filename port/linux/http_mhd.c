@@ -34,13 +34,13 @@
 #define CONNECTION_MEMORY (32 * 1024)
 #define CONNECTION_STACK (512 * 1024) /* glibc, OpenSSL and sanitizers need more stack than a device */
 #define STREAM_BLOCK (16 * 1024)
-#define DRAIN_MAX (64u * 1024 * 1024) /* maximum bytes of a body to drain; a longer one closes the connection */
+#define DRAIN_MAX (64u * 1024 * 1024) /* maximum number of bytes to drain; a longer body closes the connection */
 #define DRAIN_TIMEOUTS 4              /* time limit for draining, in idle timeouts */
 #define ANSWER_TIMEOUTS 2             /* time limit for an answer or STREAM_BLOCK bytes of a stream, in idle timeouts */
 #define ROOM_MS 50                    /* time between attempts to make room for a connection */
-/* cmx_linux_http_feed limits the connections. The library's limit is higher by this number, so that connections that
- * are still closing do not use it up: at its limit the library resets new connections and, up to version 1.0.1, does
- * not release a lock. */
+/* cmx_linux_http_feed limits the connections. The library's own limit is higher by this number, so that connections
+ * that are still closing do not use up the library's limit: at this limit the library resets new connections and, up to
+ * version 1.0.1, does not release a lock. */
 #define LIBRARY_SLACK 1024
 
 #define FUNCTIONS(X)                                                                                                   \
@@ -535,7 +535,7 @@ cmx_err cmx_http_serve(const struct cmx_http_service *service, struct cmx_http_s
     return CMX_OK;
 }
 
-/* Waits until a connection closes, at most ROOM_MS. Call with the lock held. */
+/* Shuts connections down to make room, then waits at most ROOM_MS until one has closed. Call with the lock held. */
 static void wait_for_room(struct cmx_http_server *server)
 {
     struct timespec until;
@@ -551,8 +551,8 @@ static void wait_for_room(struct cmx_http_server *server)
     (void)pthread_cond_timedwait(&server->room, &server->lock, &until);
 }
 
-/* The library stores a client address for each connection. Writes the one that cmx_peer finds for the accepted socket,
- * or the unspecified address if it finds none. Returns the length of *out. */
+/* Writes the client's address, which the library stores with the connection: the address that cmx_peer finds for the
+ * accepted socket, or the unspecified address if it finds none. Returns the length of *out. */
 static socklen_t client_address(int accepted, struct sockaddr_storage *out)
 {
     *out = (struct sockaddr_storage){.ss_family = AF_INET};

@@ -1,5 +1,5 @@
 /* http_peers.h - the open connections of one HTTP server (http_mhd.c) and their deadlines. libmicrohttpd's own timeout
- * only ends connections without any traffic: a client that sends or reads a byte now and then would occupy a connection
+ * ends only connections without any traffic: a client that sends or reads a byte now and then would occupy a connection
  * for ever. Any thread. */
 #pragma once
 
@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HTTP_PEER_GRACE_MS 200 /* a connection that awaits a head for longer may be closed to make room */
+#define HTTP_PEER_GRACE_MS 200 /* a connection without a request may be closed after this long, to make room */
 #define HTTP_PEER_AGE_MAX 10   /* age, in idle timeouts, after which a connection serves no new request */
 
 struct http_peer {
@@ -32,8 +32,8 @@ void http_peers_destroy(struct http_peers *s); /* call it when the list is empty
  * no deadlines. */
 struct http_peer *http_peer_new(struct http_peers *s, int fd);
 
-/* Call when the connection begins to await the head of a request. It may wait for one idle timeout. p may be NULL, here
- * and below. */
+/* Call when the connection begins to await the head of a request. The head must arrive within one idle timeout. p may
+ * be NULL, here and below. */
 void http_peer_head(struct http_peers *s, struct http_peer *p);
 
 /* Call when the head is complete, and before each further step. The step may take n idle timeouts; n 0: no deadline. */

@@ -23,7 +23,7 @@ static int open_unnamed(const char *path)
     return open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 }
 
-/* Gives the file a new name that begins with path, and writes it to temp. */
+/* Gives the file a new name that begins with path, and writes the name to temp. */
 static bool link_unnamed(int fd, const char *path, char temp[CMX_NEW_FILE_PATH_MAX])
 {
     char self[40];

@@ -9,8 +9,8 @@
 
 #define CMX_NEW_FILE_PATH_MAX 4096
 
-/* Creates a file of mode 0600 in the folder of path. The file has no name if the file system permits that, so that
- * nothing remains if the process is killed; temp is then empty, and otherwise the file's name. Returns a descriptor, or
+/* Creates a file of mode 0600 in the folder of path. If the file system permits it, the file has no name, so that
+ * nothing remains if the process is killed. temp: the file's name, or empty if it has none. Returns a descriptor, or
  * -1; errno has the reason. */
 int cmx_file_temp_open(const char *path, char temp[CMX_NEW_FILE_PATH_MAX]);
 
@@ -29,9 +29,9 @@ struct cmx_new_file {
 };
 
 /* Creates the file that will appear at path. Follows symbolic links. The new file gets the mode of the file that it
- * replaces. If root runs the program, the new file gets the owner too. If no file is replaced, the umask gives the
- * mode. Changes the umask for a moment: call it while no other thread creates files. keep: a file that must not be
- * replaced, such as the key, or NULL. CMX_EIO: errno has the reason (EEXIST: path is `keep`). */
+ * replaces and, if root runs the program, that file's owner too. If no file is replaced, the umask gives the mode.
+ * Changes the umask for a moment: call it while no other thread creates files. keep: a file that must not be replaced,
+ * such as the key, or NULL. CMX_EIO: errno has the reason (EEXIST: path is `keep`). */
 CMX_MUST_USE cmx_err cmx_new_file_open(struct cmx_new_file *n, const char *path, const char *keep);
 
 /* Closes the file. complete: true moves it to path, false removes it. CMX_EIO: the file could not be completed and was

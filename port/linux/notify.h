@@ -15,7 +15,7 @@ struct cmx_notify {
 /* Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, and removes them from the environment. */
 void cmx_notify_open(struct cmx_notify *n);
 
-/* Sends lines such as "READY=1\nSTATUS=...". Does not block; a message that cannot be sent is dropped. */
+/* Sends lines such as "READY=1\nSTATUS=...". Does not block: a message that cannot be sent at once is lost. */
 void cmx_notify_send(const struct cmx_notify *n, const char *fmt, ...) CMX_PRINTF(2, 3);
 
 void cmx_notify_close(struct cmx_notify *n);

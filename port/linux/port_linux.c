@@ -1,5 +1,5 @@
 /* port_linux.c - implements port.h for Linux: clock, tasks, locks, log. The program provides flash, hardware key and
- * restart (linux_port.h), since an agent and a virtual board differ there. */
+ * restart (linux_port.h), because these differ between the agent and the virtual board. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/crypto.h>
@@ -109,7 +109,8 @@ void cmx_port_task_done(void)
     OPENSSL_thread_stop();
 }
 
-/* Linux gives each thread a nice value of its own (setpriority(2), "C library/kernel differences"). */
+/* Lowers the priority of the calling thread only: on Linux each thread has a nice value of its own (setpriority(2), "C
+ * library/kernel differences"). */
 void cmx_port_background(void)
 {
     const int nice = 10; /* this gives about a tenth of the default share of a busy processor */
@@ -162,7 +163,7 @@ void cmx_port_wake(int fd)
     const uint64_t one = 1;
 
     if (fd >= 0 && write(fd, &one, sizeof one) < 0)
-        return; /* the counter is full: fd is readable already */
+        return; /* the eventfd's counter is full, so fd is readable already */
 }
 
 void cmx_port_wake_clear(int fd)
@@ -217,7 +218,7 @@ cmx_err cmx_port_socket_pair(int fd[2])
 void cmx_port_log(cmx_log_level level, const char *tag, const char *line)
 {
     static const char letters[] = "EWID";
-    /* <N> is how journald reads a priority (sd-daemon(3)). */
+    /* journald reads <N> at the start of a line as its priority (sd-daemon(3)). */
     static const char priorities[] = "3467";
     char prefix[64];
 

@@ -20,8 +20,8 @@ static void write_line(const char *prefix, const char *line)
         return; /* stderr fails, so nothing can be reported */
 }
 
-/* Linux reports a pipe or socket as writable only if two lines fit into it. Under the mutex no other thread can fill it
- * between ppoll and write. Calls ppoll because board/lwip/sockets.c and libc/read_ahead.c replace poll. */
+/* Linux reports a pipe or socket as writable only if two lines fit into it. The mutex keeps other threads from filling
+ * it between ppoll and write. Calls ppoll because board/lwip/sockets.c and libc/read_ahead.c replace poll. */
 void cmx_stderr_line(const char *prefix, const char *line)
 {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;

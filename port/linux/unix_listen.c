@@ -27,8 +27,8 @@ static cmx_err socket_error(int number)
     }
 }
 
-/* Removes the socket at the address if no process listens there. connect fails with ECONNREFUSED only then: other
- * errors do not tell whether the socket is in use. */
+/* Removes the socket at the address if no process listens there. Only then does connect fail with ECONNREFUSED; after
+ * other errors the socket may be in use. */
 static cmx_err remove_stale(const struct sockaddr_un *a)
 {
     struct stat st;

@@ -1,7 +1,7 @@
 /* read_ahead.c - cmx_port_read_ahead for programs that use the kernel's sockets. Replaces recv, poll and close for the
- * program and its libraries. libssh 0.10 reads 4 KB at a time and calls poll before and after each read. A registered
- * socket is read READ_AHEAD bytes at a time; later recv and poll calls are served from that buffer without a system
- * call. Other descriptors are passed to the kernel unchanged.
+ * program and its libraries. libssh 0.10 reads 4 KB at a time and calls poll before and after each read. This file
+ * reads a registered socket READ_AHEAD bytes at a time into a buffer, and serves later recv and poll calls from the
+ * buffer without a system call. Calls for other descriptors go to the kernel unchanged.
  *
  * A descriptor's entry belongs to the task that uses the descriptor. Any close() of the descriptor drops the entry, so
  * that a new socket with the same number never gets old data. To reach the kernel, this file uses other calls, which it
@@ -20,11 +20,11 @@
 #include "cmxsafe/port/port.h"
 
 #define READ_AHEAD (32 * 1024)
-#define REST_MS 100      /* the buffer is freed after this long without an event */
+#define REST_MS 100      /* an empty buffer is freed when a poll of at least this long times out */
 #define DESCRIPTORS 1024 /* descriptors from this number on are not read ahead */
 
 struct ahead {
-    uint8_t *data; /* NULL until a read fills all the caller's memory, and after REST_MS without an event */
+    uint8_t *data; /* NULL until a read fills all the caller's memory, and again after `rest` */
     size_t off, len;
     bool readable; /* the last poll reported POLLIN, and nothing has been read since */
 };

@@ -28,7 +28,7 @@ void free(void *p)
     cmx_next_free(p);
 }
 
-/* The C library's realloc would not wipe the old block when it moves the data. */
+/* Copies a small block itself, because the C library's realloc would not wipe the old block. */
 void *realloc(void *p, size_t size)
 {
     size_t old = p ? malloc_usable_size(p) : 0;
