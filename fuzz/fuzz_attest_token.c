@@ -1,7 +1,7 @@
 /* Verifies any bytes as a device's evidence. Also decodes the input as claims, because a random token never has a valid
- * proof. Claims that can be decoded must encode to the same bytes. If their nonce is long enough, a token made from
- * them must verify in both forms. Also parses the input as the line of an attestation key; a printed key must parse to
- * the same key. */
+ * proof. Claims that can be decoded must encode to the same bytes. If their nonce is long enough, two tokens made from
+ * the claims must verify: one with a MAC, one signed. Also parses the input as the line of an attestation key; a
+ * printed key must parse to the same key. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +25,7 @@ static void check_key(const struct cmx_attest_key *k)
         abort();
 }
 
-/* Gives the claims a proof. The verifier must accept the token, and no token with a changed byte. */
+/* Makes a token from the claims. The verifier must accept the token, and must refuse it after one bit has changed. */
 static void check_token(const struct cmx_evidence *e, cmx_evidence_form form, size_t change)
 {
     static uint8_t pub[CMX_P256_PUBLIC_LEN];

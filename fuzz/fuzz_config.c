@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         config_engine(c, &gateway, contexts);
         if (!gateway.host || !gateway.user || c->n_contexts == 0 || c->n_contexts > CMX_PROXY_CONTEXTS_MAX)
             abort();
-        if (!c->gateway.host_key.n && !c->gateway.known_hosts_file) /* a valid configuration has a pin */
+        if (!c->gateway.host_key.n && !c->gateway.known_hosts_file) /* a valid configuration must have a pin */
             abort();
         for (size_t i = 0; i < c->n_contexts; i++)
             if (!contexts[i].name[0] || !contexts[i].local_port || !contexts[i].remote_port)

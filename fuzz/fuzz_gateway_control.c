@@ -1,8 +1,8 @@
 /* Sends any bytes to the running gateway: as the request of a client that is not root (a compromised sshd), as the
  * request of another gateway, or as another gateway's answer. A request must not change a session, or anything that
- * only root may change. Its first line alone decides which answer it gets, no matter how the bytes arrive. What the
- * gateway logs and what it then answers to the operator must be printable. The first byte of the input chooses the
- * sender; the second byte is the length of the first piece. */
+ * only root may change. The request's first line alone decides which answer it gets, no matter in which pieces the
+ * bytes arrive. What the gateway logs, and what it later answers to the operator, must be printable. The first byte of
+ * the input chooses the sender; the second byte is the length of the first piece. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <string.h>
@@ -35,7 +35,7 @@ void __wrap_cmx_stderr_line(const char *prefix, const char *line)
     must_print(line);
 }
 
-/* Opens a port in this process, which is the child of the live session: the session then holds the port. */
+/* Opens a port in this process, which stands for the child of the live session: the session then holds the port. */
 static void open_port(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -58,7 +58,7 @@ static void set_up(void)
     server.epoll = epoll;
     server.ruleset = -1;
     server.sessions = sessions;
-    /* Marks all processes that send long answers as busy, so that the gateway starts none. */
+    /* All slots for processes that send long answers are in use, so that the gateway starts no such process. */
     for (size_t i = 0; i < GW_COUNT(server.reports); i++)
         server.reports[i] = NO_PROCESS;
     for (size_t i = 0; i < SESSIONS; i++) {
@@ -90,7 +90,7 @@ static void connect_pair(int pair[2])
     must(fcntl(pair[0], F_SETFL, O_NONBLOCK) == 0);
 }
 
-/* Sends the bytes in two pieces; the first has `first` bytes. Writes the answer as text. */
+/* Sends the bytes in two pieces, the first of `first` bytes. Stores the gateway's answer as text in `answer`. */
 static void exchange(struct gw_client who, const uint8_t *data, size_t size, size_t first, char *answer, size_t cap)
 {
     struct gw_client *c;
@@ -178,7 +178,7 @@ static void check_request(const struct gw_client *who, const uint8_t *data, size
     free_history();
 }
 
-/* The bytes are another gateway's answer. */
+/* Reads the bytes as another gateway's answer. */
 static void check_answer(const uint8_t *data, size_t size, size_t first)
 {
     struct gw_client c = {.question = {.sent = true, .session = LOGGING_IN, .node = NODE, .deadline_ms = UINT64_MAX}};

@@ -1,8 +1,8 @@
-/* Gives the copy of the registry any rows as PostgreSQL's answer, since a compromised gateway may have written them.
- * The copy may then hold only texts that follow their columns' rules, integers in the other columns, and references to
- * rows that exist. The description of the first row that it left out must be printable. A second pull of the same rows
- * must give the same copy. The input is a list of rows that each end with a NUL: "TABLE|VALUE|...|REMOVED". A value "~"
- * is NULL, and a missing value is "". */
+/* Gives the local copy of the registry any rows as PostgreSQL's answer, since a compromised gateway may have written
+ * them. The copy must then hold only texts that follow their columns' rules, integers in the other columns, and
+ * references to rows that exist. The description of the first row that the copy left out must be printable. A second
+ * pull of the same rows must give the same copy. The input is a list of rows that each end with a NUL:
+ * "TABLE|VALUE|...|REMOVED". A value "~" is NULL, and a missing value is "". */
 #include <string.h>
 
 #include "cmxsafe/core/mem.h"
@@ -12,7 +12,7 @@
 
 static struct gw_registry registry;
 static struct gw_copy_tables tables;
-static char input[8192]; /* the rows as texts */
+static char input[8192]; /* the fuzzer's input, with a NUL at its end */
 static size_t input_len;
 
 static void run(const char *sql)
@@ -35,7 +35,8 @@ static void add_row(PGresult *rows, const struct gw_copy_table *t, const char *v
     }
 }
 
-/* Returns the rows of a table. PostgreSQL selects only the rows of `meta` that gateways share. */
+/* Returns the rows of a table. In table `meta`, replaces each key that gateways do not share, because PostgreSQL's
+ * answer has no such rows. */
 static PGresult *rows_of(const struct gw_copy_table *t)
 {
     PGresult *rows = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
@@ -78,8 +79,7 @@ static cmx_err pull(struct gw_copy_changes *out, struct cmx_why *e)
     return err ? err : gw_pg_pull_end(&registry, false, out, e);
 }
 
-/* Cleaning must not change a text of the copy. A text may contain characters that cleaning put there, but an address
- * may not. */
+/* Cleaning must not change a text of the copy again. An address in the copy must have been clean from the start. */
 static void check_text(const char *text, int type, const struct gw_copy_rule *rule)
 {
     char *clean = gw_copy_text_clean(text, rule);

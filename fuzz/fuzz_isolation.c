@@ -47,7 +47,7 @@ static void one(struct cmx_isolation *iso, const struct cmx_iface *iface, uint8_
     if (r.verdict != cmx_reason_verdict(r.why))
         abort();
     if (r.why == CMX_REASON_RELAY || r.why == CMX_REASON_DIRECT || r.why == CMX_REASON_CONTROL)
-        abort(); /* this policy has only the session's flow */
+        abort(); /* only the session has a flow, so no other flow can be the reason */
     if (r.why != CMX_REASON_SESSION)
         return;
     if (cmx_packet_parse(&p, &f) != CMX_REASON_NONE || p.proto != CMX_IP_TCP)

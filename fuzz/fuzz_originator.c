@@ -1,7 +1,7 @@
 /* Parses the first line of any text as the originator that the gateway reports for a connection, and the rest as the
  * list allow_from of a configuration file. Writing a known address as text and reading it must give the same address.
- * No list may allow an unknown originator. A PROXY header of version 1 must end with CR LF, and one of version 2 must
- * have the length that it states. */
+ * No list may allow an unknown originator. A PROXY header of version 1 for the originator must end with CR LF, and one
+ * of version 2 must have the length that it states. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

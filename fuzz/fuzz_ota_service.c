@@ -1,9 +1,8 @@
 /* Runs any sequence of update requests (two at a time), restarts, confirmations and flash faults on simulated flash
  * with two slots.
  *
- * After each step, the running image must be unchanged. No write may have set a bit to 1, because flash can only do
- * this with an erase. After each restart, a complete image must run. Unless a flash fault was injected, it must be this
- * image:
+ * After each step, the running image must be unchanged, and no write may have set a bit to 1: only an erase can do
+ * this. After each restart, a complete image must run. Unless a flash fault was injected, it must be this image:
  * - the new image, after an update that the service accepted
  * - the old image, after an update that was not completed
  * - the old image again, if the device restarted before the new image was confirmed */
@@ -36,7 +35,7 @@ struct cmx_http_request {
     bool gone;
     uint8_t *body;
     size_t len;
-    size_t at; /* bytes of the body that the service has received so far */
+    size_t at; /* number of bytes of the body that the service has received so far */
 };
 
 struct cmx_http_server {
@@ -135,7 +134,7 @@ static struct cmx_slots_flash slots;
 static struct cmx_ota_service *service;
 static struct cmx_boot_report boot;
 static uint8_t before[SLOT_LEN]; /* content of the running slot after the last start */
-static bool flipped;             /* the harness flipped a bit, so a write may set a bit */
+static bool flipped;             /* the harness injected a bit flip: wrong images and writes are then permitted */
 static int expected;             /* the slot that the next start must run; -1: either, if it holds a whole image */
 static bool restart;
 
@@ -174,7 +173,7 @@ static void start(bool at_once)
     if (expected >= 0 && !flipped && slots.running != expected)
         abort();
     memcpy(before, slot_at(slots.running), SLOT_LEN);
-    /* a restart before the new image is confirmed restores the old one */
+    /* a restart before the new image is confirmed restores the old image */
     expected = boot.pending ? 1 - slots.running : slots.running;
     restart = false;
     cmx_slots_flash_interface(&slots, &config.slots);
@@ -241,7 +240,8 @@ static void set_body(struct cmx_http_request *r, const char *head, const uint8_t
     memcpy(r->body + strlen(head) + len, tail, strlen(tail) + 1);
 }
 
-/* Writes the body of a request: one image, complete or from offset `first` on, in one of the upload forms. */
+/* Writes the body of a request: an image or a part of one in one of the upload forms, or bytes of the fuzzer's
+ * input. */
 static void describe(struct cmx_http_request *r, struct input *in)
 {
     static const char frame[] = "--b\r\nContent-Disposition: form-data; name=\"update\"; filename=\"f\"\r\n\r\n";
@@ -338,7 +338,7 @@ static void watch(struct input *in)
     uint8_t bits = next(in);
     struct cmx_confirm_facts facts = {.sessions_up = bits & 1, .isolation_active = bits & 2};
 
-    if (bits & 4) /* the deadline has passed */
+    if (bits & 4) /* makes the deadline of the confirmation pass */
         service->trial.since_ms -= 2u * CMX_CONFIRM_DEADLINE_MS;
     switch (cmx_ota_watch(service, &facts)) {
     case CMX_CONFIRM_NOW:

@@ -9,7 +9,7 @@ static inline void must(int condition)
         abort();
 }
 
-/* The text must have no control characters. */
+/* Ends the program if the text has control characters. */
 static inline void must_print(const char *text)
 {
     for (const char *p = text; *p; p++)
