@@ -15,7 +15,7 @@ static const struct jpeg_colour bars[7] = {
 static const struct jpeg_colour white = {255, 128, 128};
 static const struct jpeg_colour black = {0, 128, 128};
 
-/* Digits of 3 x 5 blocks. Each row has three bits; the top row has the highest bits. */
+/* Digits of 3 x 5 blocks. Each row is three bits, an octal digit; the top row is the first octal digit. */
 static const uint16_t digits[10] = {
     075557, 026227, 071747, 071717, 055711, 074717, 074757, 071122, 075757, 075717,
 };
@@ -25,7 +25,7 @@ struct scene {
     int x, y; /* the ball's centre, in blocks */
 };
 
-/* A position that moves from 0 to span and back. */
+/* Returns a position that moves from 0 to span and back as t grows. */
 static int bounce(uint32_t t, int span)
 {
     int at = (int)(t % (2u * (uint32_t)span));

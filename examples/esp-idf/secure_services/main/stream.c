@@ -26,7 +26,7 @@ static size_t frame_max(void)
     return door->frame ? door->frame_max : PICTURE_MAX;
 }
 
-/* Invariant: part[sent..len) are the unsent bytes of the current part. */
+/* Invariant: part[sent] to part[len - 1] are the unsent bytes of the current part. */
 struct viewer {
     uint32_t n;
     uint32_t left; /* frames that are still to be sent; UINT32_MAX: no limit */
