@@ -91,7 +91,7 @@ one_round() {
     keep memory_held_kb "$held_kb"
     keep memory_connection_kb "$(per $((held_kb - rest_kb)) $((CONTEXTS * EACH)))"
 
-    # At rest each session carries only a keepalive and its answer every 15 s.
+    # Measures the agent at rest: each session carries only a keepalive and its answer every 15 s.
     w=$(wakeups "$many") c=$(cpu_us "$many")
     sleep "$REST_S"
     keep wakeups_per_session_and_minute "$(awk -v n=$(($(wakeups "$many") - w)) -v s="$REST_S" -v k="$SESSIONS" 'BEGIN { printf "%.1f\n", n * 60 / s / k }')"

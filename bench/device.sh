@@ -28,7 +28,7 @@ for symbol in compute_digest sig_structure cmx_identity_attest_key; do
     es256=$((es256 + 16#$hex))
 done
 figure device_es256_flash "$es256" '<=' 3072
-# parts: prints a line NAME BYTES NUMBER for each structure: its size on the target, and how many of it exist.
+# parts: prints a line NAME SIZE NUMBER for each structure: its size on the target in bytes (hexadecimal), and how many exist.
 parts() {
     local sizes=build/riscv/sizes.c
     cat >"$sizes" <<'C'

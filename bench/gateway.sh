@@ -19,8 +19,8 @@ ulimit -n "$(ulimit -Hn)"
 now_us() { date +%s%6N; }
 
 start_gateway --fleet fd12:3456:789a::/48
-# Enrols the devices from ROUNDS files with an equal share of the devices each. The time to import one file, multiplied
-# by ROUNDS, is the time that all devices would take at this rate.
+# Measures the enrolment of all devices from ROUNDS files, each with an equal share of the devices. A round's value is the
+# time to import its file, multiplied by ROUNDS: the time that all devices would take at this rate.
 python3 - "$DEVICES" "$ROUNDS" "$TMP/many" <<'PY'
 import base64, os, struct, sys
 devices, rounds = int(sys.argv[1]), int(sys.argv[2])
@@ -98,7 +98,7 @@ figure_of gateway_two_lookups_cpu_ms "$TMP/two" "<=" 5
 note_of gateway_two_starts_cpu_ms "$TMP/nothing"
 [ "$ONLY" != lookup ] || exit 0
 
-# A fleet loses its gateway and reconnects.
+# Measures how a fleet reconnects after its gateway was stopped and started again.
 start_fleet "$N"
 read -r _ n seconds refusals <<<"$(fleet up)"
 wait_for 30 listeners_right || fail "listeners are wrong"

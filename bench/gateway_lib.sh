@@ -11,8 +11,8 @@ enrol_fleet() {
     gw list --json | jq -r '.[] | select(.group == "fleet") | .name + " " + .address' >"$FLEET_FOLDER/addresses"
 }
 
-# start_sessions PORT FIRST COUNT: logs COUNT devices in and keeps their sessions. Sets LOGINS to "DONE FAILED SECONDS P50_MS
-# P99_MS MAX_MS CPU_MS".
+# start_sessions PORT FIRST COUNT: skips FIRST devices of the fleet, logs in the next COUNT, and keeps their sessions. Sets
+# LOGINS to "DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS".
 start_sessions() {
     local answer
     coproc SESSIONS { exec "$TMP/ssh_sessions" "$1" cmxsafe-gw "$FLEET_FOLDER" "$2" "$3" 0 1 2>>"$TMP/sessions.log"; }
@@ -22,8 +22,7 @@ start_sessions() {
     IFS= read -r -t 900 -u "$SESSIONS_OUT" answer || fail "the sessions do not come up"
     LOGINS=${answer#logins }
 }
-# mark_sessions: sets a mark for return_sessions. Sets LOST to the number of sessions that were closed since the last
-# mark.
+# mark_sessions: sets a mark for return_sessions. Sets LOST as end_sessions does.
 mark_sessions() {
     echo mark >&"$SESSIONS_IN"
     IFS= read -r -t 30 -u "$SESSIONS_OUT" LOST || fail "ssh_sessions does not answer"
@@ -36,8 +35,8 @@ return_sessions() {
     IFS= read -r -t $(($1 + 30)) -u "$SESSIONS_OUT" RETURN || fail "ssh_sessions does not answer"
     RETURN=${RETURN#back }
 }
-# end_sessions: ends the sessions. Sets LOST to the number of sessions that were closed before this call, counted since
-# the last mark_sessions or return_sessions.
+# end_sessions: ends the sessions. Sets LOST to the number of sessions that were closed before this call and after the last
+# mark_sessions or return_sessions; after return_sessions, this includes the sessions that had not come back.
 end_sessions() {
     exec {SESSIONS_IN}>&-
     IFS= read -r -t 120 -u "$SESSIONS_OUT" LOST || fail "the sessions do not end"

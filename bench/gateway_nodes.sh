@@ -93,6 +93,6 @@ for ((i = 0; i < CHANGES; i++)); do
 done
 [ "$CHANGES" = 0 ] || figure registry_change_worst_s "$(sort -g "$TMP/changes" | tail -n 1)" "<=" 1.0 "$(paste -sd, "$TMP/changes")"
 
-# Three gateways in namespaces of their own.
+# Measures three gateways, each in network namespaces of its own.
 if [ "${CMX_ONLY:-}" = login ]; then :
 elif [ "$(id -u)" = 0 ]; then bash "$here/gateway_nodes_fleet.sh"; else note nodes_fleet_needs_root none; fi

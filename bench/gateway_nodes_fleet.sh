@@ -15,7 +15,7 @@ DEVICES=${CMX_DEVICES:-300} BULK=$((${CMX_BULK_MB:-200} * 1000000))
 ulimit -n "$(ulimit -Hn)"
 now_ms() { date +%s%3N; }
 
-# All gateways share one network, plain0.
+# The interface plain0 of each gateway is connected to one bridge, plain.
 ip link add plain type bridge && ip link set plain up || fail "no bridge"
 cable() {
     local n

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Measures the cost of identities and of the packet filter that enforces grants, relative to a stock sshd in a network
-# namespace without them, in the same run: the time of a new connection through the gateway, the rate of bulk data, the
-# time until a revocation cuts a live connection, the memory of a session, and the time to load 5,000 grants. Prints one
-# line per figure, with the value of each round. gateway.sh runs it. CMX_SHORT=1: fewer rounds. Needs root.
+# Measures the cost of identities and of the packet filter that enforces grants. Relative to a stock sshd in a network
+# namespace without them, in the same run: the time of a new connection through the gateway, the rate of bulk data, and the
+# memory of a session. In seconds: the time until a revocation cuts a live connection, and the time to load 5,000 grants.
+# Prints one line per figure, with the value of each round. gateway.sh runs it. CMX_SHORT=1: fewer rounds. Needs root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -15,7 +15,7 @@ ROUNDS=7 PAIRS=60 MB=256 MANY=200
 [ -z "${CMX_SHORT:-}" ] || { ROUNDS=3 PAIRS=20 MB=32 MANY=40; }
 ulimit -n "$(ulimit -Hn)"
 
-# A service: for each line with a number it sends that many bytes.
+# The service sends, for each line that it receives, the number of bytes that the line contains.
 cat >"$TMP/give.py" <<'PY'
 import socketserver, sys
 chunk = bytes(1 << 20)
@@ -98,7 +98,7 @@ done
 figure_of gateway_identity_connect_ratio "$TMP/connect" "<=" 1.15
 figure_of gateway_judge_bulk_ratio "$TMP/bulk" ">=" 0.97
 
-# Measures the time from the command that removes the grant to the last byte of a live connection.
+# Measures the time from the start of the command that removes the grant to the end of a live connection.
 cat >/var/lib/live.py <<'PY'
 import socket, sys, time
 for _ in range(20):  # while the gateway loads its rules, a new connection may fail
@@ -134,7 +134,7 @@ for i in $(seq 20); do
 done
 figure gateway_revocation_worst_of_20_s "$(sort -g "$TMP/cuts" | tail -n 1)" "<=" 1.0 "$(paste -sd, "$TMP/cuts")"
 
-# Memory of a session, including the growth of the gateway's server, relative to the memory of a session of the control.
+# Measures the memory of a session, including the growth of the gateway's server, relative to a session of the control.
 server=$(server_pid)
 for _ in 1 2 3; do
     mapfile -t before < <(gateway_pids)

@@ -13,8 +13,8 @@ trap 'rm -rf "$work"' EXIT
 # The files that decide about packets, and core/ip.c, which compares addresses for them. (digest.c only names the policy in evidence.)
 mapfile -t pure < <(ls src/cmxsafe/isolation/*.c src/cmxsafe/core/ip.c | grep -v /digest.c)
 
-# The time of a verdict must not grow when there are 32 contexts instead of 1. The shortest of several alternating runs
-# counts, because the machine may be shared.
+# Measures the time of a verdict, which must hardly grow when there are 32 contexts instead of 1. The shortest of several
+# alternating runs counts, because the machine may be shared.
 gcc -O2 -D_GNU_SOURCE -Isrc -I. bench/isolation_verdict.c "${pure[@]}" -o "$work/verdict" || exit 1
 for n in 1 32; do : >"$work/$n"; done
 for _ in 1 2 3 4 5; do

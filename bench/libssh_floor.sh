@@ -57,8 +57,8 @@ begin() {
 end() { kill "$RUN"; wait "$RUN" 2>/dev/null; wait_for 60 free_of || fail "$peer still listens"; }
 # Prints the self cost of each function in a callgrind file, except the functions that were already running when
 # counting began. callgrind counts one instruction for each byte of a `rep movsb` or `rep stosb`, which memcpy and
-# memset use. So their share of the instructions per KB, divided by 1,024, is how many times each byte is copied or
-# wiped.
+# memset use. The instructions per KB of memcpy and memset, divided by 1,024, are therefore how many times each byte is
+# copied or wiped.
 SELF_COST='
     function name_of(text,   id) { id = text; sub(/\).*/, ")", id); sub(/^[^)]*\) ?/, "", text); if (text != "") names[id] = text; return id }
     /^c?ob=/ { id = name_of("o" substr($0, index($0, "=") + 1)); if ($0 ~ /^ob/) object = id }

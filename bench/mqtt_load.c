@@ -115,7 +115,7 @@ static void subscribe(struct peer *p)
 {
     unsigned char packet[5 + TOPIC_LEN + 2] = {0x82, (unsigned char)(2 + 2 + TOPIC_LEN + 1), 0, 1, 0, TOPIC_LEN};
 
-    memcpy(packet + 6, TOPIC, TOPIC_LEN); /* the last byte of the packet is the QoS, 0 */
+    memcpy(packet + 6, TOPIC, TOPIC_LEN); /* the packet's last byte, 0, is the requested QoS */
     put(p, packet, sizeof packet);
     expect(p, 0x90);
 }

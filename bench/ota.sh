@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures updates over the air. Prints one line per figure: name value aim ok|short; lines that begin with # are the measured
-# values. The upload: a client at the gateway sends 1.5 MB to the virtual board (built with the device profile's relay
+# values. Our upload: a client at the gateway sends 1.5 MB to the virtual board (built with the device profile's relay
 # buffers), over a link that delays data by 10 ms each way. The peer carries the same upload over the same link to the
 # same service with the flow control of the original CMXsafe-ESP32: 8,000-byte window, 512-byte reads. Our side's
 # channel window is that of the installed libssh (libssh 0.10: 1.28 MB), not that of LibSSH-ESP32.
@@ -38,7 +38,7 @@ wait_for 10 listening "$link" || fail "the link"
 "$python" "$here/ota_link.py" original "$link" "$SSHD_USER" "$KEY" "$theirs" $((8989 + offset)) 2>original.log & PIDS+=($!)
 wait_for 30 listening "$theirs" || fail "the original's flow does not listen"
 ready() { [ "$(curl -sS -m 10 "http://127.0.0.1:$ours/update" 2>/dev/null | jq '.state == "idle" and .running.confirmed')" = true ]; }
-# upload PORT: prints the seconds from the first byte to the device's answer.
+# upload PORT: uploads an update, and prints the seconds from the connect to the end of the device's answer.
 next=2
 upload() {
     wait_for 60 ready || fail "the board is not ready"

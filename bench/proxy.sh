@@ -31,7 +31,7 @@ start_sshd </dev/null
 "$LOADGEN" serve "$SERVICE" & PIDS+=($!)
 wait_for 10 listening "$SERVICE" || fail "the service does not listen"
 
-# start_ssh PORT [options]: starts an `ssh -R`; sets SSH_RUN, its process.
+# start_ssh PORT [OPTION ...]: starts `ssh -R` with the remote port PORT; sets SSH_RUN to its process.
 start_ssh() {
     local port=$1
     shift
@@ -214,10 +214,10 @@ fi
 
 # ---- MQTT ----
 
-# With one connection per message, the proxy saves the TLS handshake (key exchange, certificate), because its session is
-# already established. This saves processor time on the loopback, and one of four round trips over a network. On a kept
-# connection there is no handshake to save, and each message passes through two more processes. Their cost is visible on
-# the loopback but not over a network.
+# With one connection per message, MQTT through the proxy needs no TLS handshake (key exchange, certificate), because the
+# SSH session is already established. This saves processor time on the loopback, and one of four round trips over a network.
+# On a kept connection there is no handshake to save, and each message passes through two more processes than with TLS. The
+# cost of these processes is visible on the loopback but not over a network.
 #
 # Debian 12's sshd uses Nagle's algorithm for sessions that only forward; OpenSSH 10.1 and later do not. With this
 # algorithm, sshd does not send a small piece of data until everything that it sent before is acknowledged, which takes
@@ -247,7 +247,7 @@ C
 # mqtt_case NAME each|spaced|kept ROUNDS COUNT ADDRESS-OF-TLS [PREFIX...]: measures MQTT through cmxsafe relative to
 # MQTT over TLS, with the words of PREFIX before the command of mqtt_load. FLOORS lists paths without cmxsafe, each as
 # "NAME PUBLISH-PORT SUBSCRIBE-PORT". They are measured in the same rounds, as lower bounds. STOCK=1: the sshd delays
-# data (Nagle's algorithm), so its figures are printed without an aim.
+# data (Nagle's algorithm), so the figures are printed without an aim.
 FLOORS=() STOCK=''
 mqtt_figure() { [ -z "$STOCK" ] || set -- "$1" "$2"; if [ $# = 2 ]; then note_of "$@"; else figure_of "$@"; fi; }
 mqtt_case() {
@@ -284,7 +284,7 @@ start_floors() {
     for port in "$sub" "$far" "$near"; do wait_for 20 listening "$port" || fail "no listener at $port"; done
     FLOORS=("ssh_L $pub $sub" "two_relays $near $near")
 }
-# start_legs ADDRESS PORT USER: starts the proxy on the device's side of the slow link.
+# start_legs ADDRESS PORT USER: starts proxy_run, with the forwards in `legs`, on the device's side of the slow link.
 start_legs() {
     coproc PROXY { exec ip netns exec "cmxd$$" "$BIN/proxy_run" "$1" "$2" "$3" "$KEY" "$PIN" base=100 max=1000 -- "${legs[@]}" 2>>"$TMP/proxy.log"; }
     PROXY_RUN=$PROXY_PID; PIDS+=("$PROXY_RUN")

@@ -54,7 +54,7 @@ static double random_below(double limit)
     return limit * random_bits() / 4294967296.0;
 }
 
-/* ---- the devices, as a heap by time ---- */
+/* ---- the devices: a heap, ordered by the time of their next attempts ---- */
 
 static struct device *heap;
 static size_t n_heap;
@@ -75,8 +75,8 @@ static void sink(size_t i)
 
 /* ---- one attempt ---- */
 
-/* True if the login succeeds. Sets *end to the time in ms at which the device has the result. Gateway 0 is the one that
- * failed. */
+/* True if the login succeeds. Sets *end to the time in ms at which the device has the result. Gateway 0 is the gateway
+ * that failed. */
 static bool attempt(unsigned gateway, double now, double *end)
 {
     double begin = free_at[gateway] > now ? free_at[gateway] : now;
@@ -118,7 +118,7 @@ static void count_at_one(unsigned gateway, double at)
 
 static void lose_session(struct device *d, unsigned gateway, bool silent)
 {
-    const uint32_t max = CMX_PROXY_BACKOFF_MAX_MS / (uint32_t)list.n; /* lower with more gateways, as in proxy.c */
+    const uint32_t max = CMX_PROXY_BACKOFF_MAX_MS / (uint32_t)list.n; /* the more gateways, the lower, as in proxy.c */
 
     cmx_backoff_init(&d->backoff, CMX_PROXY_BACKOFF_BASE_MS, max);
     cmx_gateway_turn_begin(&d->turn, &list, 0);

@@ -5,13 +5,14 @@
  *
  *   ssh_sessions PORT USER FOLDER FIRST COUNT RATE STAY
  *
- * FOLDER/addresses has one line per device, "name address"; FOLDER/name is the device's private key. FIRST and COUNT
- * choose lines of FOLDER/addresses. RATE is the number of logins that begin per second, even while earlier logins are
- * in progress. With RATE 0, each thread begins a login as soon as its last one has ended, and repeats failed logins.
+ * FOLDER/addresses has one line per device, "name address"; FOLDER/name is the device's private key. The devices are
+ * COUNT lines of FOLDER/addresses, after FIRST lines that are skipped. RATE is the number of logins that begin per
+ * second, even while earlier logins are in progress. With RATE 0, each thread begins a login as soon as its last one
+ * has ended, and repeats failed logins.
  *
  * Prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH". With STAY 0 that is all. With STAY 1
  * the sessions stay until standard input ends. Then it prints "lost N": N sessions were closed since the last command.
- * Commands are lines on standard input:
+ * After the command back, N also counts the sessions that had not come back. Commands are lines on standard input:
  *
  *   mark        prints "marked N": N sessions were closed since the last command
  *   back LIMIT  waits at most LIMIT seconds until every session has been closed after the mark and has logged in
@@ -40,7 +41,7 @@
 #define LOGIN_S 60
 #define TRIES 40
 #define PORT_ON_DEVICE 81
-#define RETURN_STACK (512 * 1024) /* stack size in bytes; one thread for each lost session logs it in again */
+#define RETURN_STACK (512 * 1024) /* stack size in bytes of a thread that logs one lost session in again */
 
 static struct device {
     char name[64];
@@ -133,7 +134,7 @@ static void keep(struct device *d, ssh_session s)
     pthread_mutex_unlock(&k->lock);
 }
 
-/* Logs a lost session in again, as a device does (proxy/session.c). */
+/* Logs a device in again after its session was lost, with the waiting times of a real device (proxy/session.c). */
 static void *run_return(void *arg)
 {
     struct device *d = arg;
