@@ -145,8 +145,8 @@ static cmx_err proxy_start(struct wiring *w, struct cmx_why *why)
     return err;
 }
 
-/* True if the context leads to a service of the agent that does not run. Another process may listen on the service's
- * port, and must not get the gateway's requests. */
+/* True if the context leads to one of the agent's own services, and this service does not run. Another process may
+ * listen on the service's port, and must not get the gateway's requests. */
 static bool lacks_service(const struct agent_config *c, const struct cmx_context *x)
 {
     const uint16_t attest = attest_off(c), ota = ota_off(c);

@@ -50,7 +50,7 @@ void confine_write(struct confine_plan *p, const char *path);
 void confine_read_folder(struct confine_plan *p, const char *file);
 void confine_write_folder(struct confine_plan *p, const char *file);
 
-/* Permit TCP connect or bind to a port (1 to 65535). They do nothing if there is no room for the port. */
+/* Permit TCP connect or bind to a port (1 to 65535). Do nothing if there is no room for the port. */
 void confine_connect(struct confine_plan *p, uint64_t port);
 void confine_bind(struct confine_plan *p, uint64_t port);
 

@@ -33,7 +33,7 @@ static void set_state(struct isolation *s, isolation_state state, const char *wh
         if (was != ISOLATION_RELEASED)
             cmx_log_limited(CMX_LOG_WARN, TAG, "the rules are in force again");
         break;
-    case ISOLATION_BROKEN: /* the caller logs why */
+    case ISOLATION_BROKEN: /* the caller logs why the rules cannot be installed */
     case ISOLATION_RELEASED:
         break;
     }

@@ -382,8 +382,8 @@ static void note_agent(const char *file)
                 file);
 }
 
-/* Loads the saved rules; if this fails, denies everything. The agent replaces these rules when it starts. If it never
- * starts, they stay. */
+/* If isolation is enabled, loads the saved rules; if this fails, denies everything. The agent replaces these rules when
+ * it starts. If it never starts, they stay. */
 static int boot(const char *file, struct nft *n, struct cmx_buf *b)
 {
     const char *text = NULL;

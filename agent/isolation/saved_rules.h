@@ -16,5 +16,5 @@ CMX_MUST_USE cmx_err saved_rules_write(const char *text);
  * is too small. */
 CMX_MUST_USE cmx_err saved_rules_read(struct cmx_buf *out);
 
-/* Removes the saved ruleset, so that the next boot does not load it. Call this when isolation is not configured. */
+/* Removes the saved ruleset, so that the next boot does not load it. Call this when isolation is not enabled. */
 void saved_rules_remove(void);

@@ -3,10 +3,9 @@
  * proxy.
  *
  * Start: check all, prepare all, confine the process, start all, then give the contexts to the proxy. A failure of a
- * service that the sessions do not need is logged and written to the status, but is no error of prepare or start:
- * otherwise nobody could reach the device to repair it. Reload: check all, reload all; if a module refuses,
- * the modules before it get the old configuration again. Stop: in reverse order. All calls come from the agent's own
- * thread. */
+ * service that the sessions do not need is logged and written to the status, but prepare and start succeed: otherwise
+ * nobody could reach the device to repair it. Reload: check all, reload all; if a module refuses, the modules before it
+ * get the old configuration again. Stop: in reverse order. All calls come from the agent's own thread. */
 #pragma once
 
 #include "agent/config/agent_config.h"

@@ -43,7 +43,7 @@ static void ask_version(struct ota_spool *s)
 }
 
 /* Derives the state of the last update from its record, the current boot and the version that the version hook
- * reported. */
+ * reported. Writes the record if the state has changed. */
 static cmx_err resolve(struct ota_spool *s, struct cmx_why *why)
 {
     const struct ota_record before = s->record;
