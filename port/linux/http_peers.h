@@ -39,7 +39,7 @@ void http_peer_head(struct http_peers *s, struct http_peer *p);
 /* Call when the head is complete, and before each further step. The step may take n idle timeouts; n 0: no deadline. */
 void http_peer_set(struct http_peers *s, struct http_peer *p, unsigned n);
 
-/* True when the connection should close after the current answer. */
+/* True if the connection is so old that it should close after the current answer (HTTP_PEER_AGE_MAX). */
 bool http_peer_old(const struct http_peers *s, const struct http_peer *p);
 
 /* Shuts down the connections whose deadline has passed. */

@@ -43,7 +43,7 @@ struct cmx_hw_key_ops {
 CMX_MUST_USE cmx_err cmx_hw_key_create(cmx_key_kind kind, const struct cmx_hw_key_ops *ops, void *state,
                                        struct cmx_hw_key **out);
 
-/* Reads a regular file of exactly 32 bytes. closed: refuses a file that a user other than this one or root can
+/* Reads a regular file of exactly 32 bytes. closed: refuses a file that users other than root and this one can
  * access. */
 CMX_MUST_USE cmx_err cmx_hw_key_read_file(const char *path, bool closed, uint8_t key[CMX_HMAC_KEY_LEN],
                                           struct cmx_why *why);

@@ -1,8 +1,8 @@
 /* ini_file.h - reads the text of an INI file, for cmxsafed.conf and board.ini alike.
  *
- * '[section]' and 'key = value' lines; '#' and ';' begin a comment at the start of a line, and ';' after white space
- * within a line. Any other line, a line that is too long and a control character outside a comment are errors; no
- * setting is cut or skipped silently. */
+ * A line is '[section]', 'key = value' or 'key: value'. '#' and ';' begin a comment at the start of a line, and ';'
+ * after white space within a line. Any other line, a line that is too long and a control character outside a comment
+ * are errors; no setting is cut or skipped silently. */
 #pragma once
 
 #include <stdbool.h>
