@@ -79,7 +79,7 @@ static cmx_err pull(struct gw_copy_changes *out, struct cmx_why *e)
     return err ? err : gw_pg_pull_end(&registry, false, out, e);
 }
 
-/* Cleaning must not change a text of the copy again. An address in the copy must have been clean from the start. */
+/* Cleaning must not change a text of the copy again. An address in the copy must follow its rule without cleaning. */
 static void check_text(const char *text, int type, const struct gw_copy_rule *rule)
 {
     char *clean = gw_copy_text_clean(text, rule);
