@@ -15,7 +15,7 @@ ROUNDS=7 PAIRS=60 MB=256 MANY=200
 [ -z "${CMX_SHORT:-}" ] || { ROUNDS=3 PAIRS=20 MB=32 MANY=40; }
 ulimit -n "$(ulimit -Hn)"
 
-# The service sends, for each line that it receives, the number of bytes that the line contains.
+# The service reads lines that each contain a number, and answers each line with that many bytes.
 cat >"$TMP/give.py" <<'PY'
 import socketserver, sys
 chunk = bytes(1 << 20)
