@@ -8,7 +8,7 @@
  *     static struct { FUNCTIONS(CMX_LIBRARY_POINTER) } nft;
  *     static const struct cmx_symbol symbols[] = {FUNCTIONS(CMX_LIBRARY_SYMBOL)};
  *
- * with #define CMX_LIBRARY_OF nft before CMX_LIBRARY_SYMBOL is used. The build finds sonames and packages
+ * Before it uses CMX_LIBRARY_SYMBOL, it defines CMX_LIBRARY_OF as nft. The build finds sonames and packages
  * (cmake/sonames.cmake). */
 #pragma once
 

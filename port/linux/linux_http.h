@@ -35,8 +35,8 @@ void cmx_linux_http_set_port_offset(unsigned offset);
  * returns true. False: no connection is open. */
 bool cmx_linux_http_sweep(struct cmx_http_server *server);
 
-/* Passes fd, a connected stream socket of the kernel, to the server, which then owns it, even after an error. accepted:
- * the socket that the listener accepted, which identifies the client (cmx_peer). It is fd itself, unless a bridge
- * copies the bytes between accepted and fd. Blocks while max_connections of the service are open; to make room, the
- * connection that has awaited a request's head for longest is closed. CMX_ECLOSED: the server is stopping. */
+/* Passes fd, a connected stream socket of the kernel, to the server, which then owns fd, even after an error. accepted:
+ * the socket that the listener accepted, which identifies the client (cmx_peer); it is fd itself, unless a bridge
+ * copies the bytes between accepted and fd. Blocks while max_connections of the service are open; to make room, closes
+ * the connection that has awaited a request's head for longest. CMX_ECLOSED: the server is stopping. */
 CMX_MUST_USE cmx_err cmx_linux_http_feed(struct cmx_http_server *server, int fd, int accepted);
