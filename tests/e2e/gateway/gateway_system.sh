@@ -174,7 +174,7 @@ serve_again || fail "the gateway does not start again"
 stop_gateway
 touch "$GW/other" && ln "$GW/other" "$GW/run/access/log.1" && ln -s "$GW/other" "$GW/run/access/log.2" && chown -R 7001:7001 "$GW/run/access" && chown 0:0 "$GW/other" ||
     fail "the access log: $(ls -la "$GW" "$GW/run")"
-gw doctor | grep -q "^bad   the account can write to the run folder and the access log: it may not; run 'cmxsafe gateway init' again" || fail "the doctor: $(gw doctor)"
+gw doctor | grep -q "^bad   the account can write to the run folder and the access log: it can't; run 'cmxsafe gateway init' again" || fail "the doctor: $(gw doctor)"
 gw init >/dev/null || fail "init"
 [ "$(stat -c %U "$GW/run/access" "$GW/run/access/log" | sort -u)" = cmxsafe-gw ] && [ "$(stat -c %U "$GW/other")" = root ] || fail "owners: $(ls -la "$GW" "$GW/run/access")"
 rm "$GW/other" "$GW/run/access/log."[12]
