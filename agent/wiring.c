@@ -29,8 +29,9 @@ static __attribute__((noinline)) void credentials_forget(void)
     cmx_secret_wipe(below, sizeof below);
 }
 
-/* Creates a session object with all settings of [gateway] and reads the key, so that a key that cannot be opened is
- * reported when the configuration is read, not at each login. CMX_EINVAL: libssh refuses a setting or the key. */
+/* Tries the settings of [gateway] with a temporary libssh session and reads the private key, so that a key that cannot
+ * be opened is reported when the configuration is read, not at each login. CMX_EINVAL: libssh refuses a setting or the
+ * key. */
 static cmx_err credentials_check(const struct agent_config *c, struct cmx_why *why)
 {
     struct cmx_gateway gateway;

@@ -63,7 +63,8 @@ static const struct key keys[] = {
     {"board", "port_offset", NUMBER, 0, 60000, AT(port_offset),
      .doc = "added to each service's port, for a board that shares the machine's loopback"},
     {"board", "services", TEXT, 0, 0, AT(services),
-     .doc = "address on which the page and the stream listen; default: the loopback; with `tap:`: every address"},
+     .doc = "address on which the page and the stream listen; default: the loopback address, or `0.0.0.0` with `mode = "
+            "tap:NAME`"},
     {"net", "mode", TEXT, 0, 0, AT(net_mode),
      .doc = "`kernel` (the machine's sockets) or `tap:NAME` (lwIP over that TAP device)"},
     {"net", "address", TEXT, 0, 0, AT(net.address),

@@ -252,7 +252,8 @@ int attest_hash(const struct attest_options *o)
 
     if (reference_open_image(&j.ref, o->image_path, (uint32_t)o->at, &why)) {
         reference_close(&j.ref);
-        return cli_fail(o->image_path, why.text, "read the flash with: esptool read_flash 0x10000 SIZE firmware.bin");
+        return cli_fail(o->image_path, why.text,
+                        "give the device's image; esptool read_flash 0x10000 SIZE FILE reads it from a trusted device");
     }
     rc = set_challenge(&j);
     if (!rc)

@@ -134,8 +134,8 @@ static struct cmx_slots_flash slots;
 static struct cmx_ota_service *service;
 static struct cmx_boot_report boot;
 static uint8_t before[SLOT_LEN]; /* content of the running slot after the last start */
-static bool flipped;             /* the harness injected a bit flip: wrong images and writes are then permitted */
-static int expected;             /* the slot that the next start must run; -1: either, if it holds a whole image */
+static bool flipped; /* a bit flip is scheduled: start() then accepts either slot, and check() ignores violations */
+static int expected; /* the slot that the next start must run; -1: either, if it holds a whole image */
 static bool restart;
 
 static cmx_err restart_now(struct cmx_why *why)

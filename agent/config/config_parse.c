@@ -66,9 +66,10 @@ static cmx_err check_comment(const struct config_key *k, const char *value, cons
     const char *hash = cmx_ini_hash(value);
 
     if (k->type == CONFIG_COMMAND && comment[0])
-        return cmx_why_fail(why, CMX_EINVAL,
-                            "'%.20s' begins a comment; remove the white space before the ';', or write a script",
-                            comment);
+        return cmx_why_fail(
+            why, CMX_EINVAL,
+            "'%.20s' would be a comment; remove the white space before the ';', or put the command into a script",
+            comment);
     if ((k->type == CONFIG_TEXT || k->type == CONFIG_PATH) && hash)
         return cmx_why_fail(why, CMX_EINVAL, "'%.20s' is no comment; within a line, a comment begins with ' ;'", hash);
     return CMX_OK;

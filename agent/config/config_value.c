@@ -1,4 +1,4 @@
-/* config_value.c - converts between text and values, for the types of the table. */
+/* config_value.c - converts the values of keys from and to text, for each type in config_table.h. */
 #include <stdio.h>
 #include <string.h>
 

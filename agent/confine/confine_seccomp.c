@@ -94,7 +94,7 @@ static int add_names(scmp_filter_ctx f, uint32_t action, const char *names)
         int call = lib.seccomp_syscall_resolve_name(name);
         int rc = call == __NR_SCMP_ERROR ? 0 : lib.seccomp_rule_add(f, action, call, 0);
 
-        /* -EDOM: this machine does not have the call; -EEXIST: the filter has the rule already. */
+        /* -EDOM: this architecture lacks the system call; -EEXIST: the filter has the rule already. */
         if (rc != 0 && rc != -EDOM && rc != -EEXIST)
             return rc;
     }

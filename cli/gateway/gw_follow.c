@@ -255,10 +255,11 @@ int gw_cmd_follow(int argc, char **argv)
 {
     struct gw_common c = {0};
     const struct cli_option options[] = {GW_DIR_OPTION(c)};
-    struct cli_line line = CLI_LINE("cmxsafe gateway follow", "",
-                                    "Keeps this gateway's copy of the registry in PostgreSQL up to date "
-                                    "(docs/SCALE_OUT.md). The gateway starts it.",
-                                    0, 0, options);
+    struct cli_line line =
+        CLI_LINE("cmxsafe gateway follow", "",
+                 "Fetches changes of the shared registry from PostgreSQL into this gateway's copy, and "
+                 "applies them (docs/SCALE_OUT.md). The gateway starts this command.",
+                 0, 0, options);
     struct follower f = {.wait_ms = CONFIRM_MS,
                          .unapplied = true}; /* an earlier process may have left changes unapplied */
     struct cmx_why e = {0};

@@ -250,7 +250,8 @@ int gw_cmd_grant(int argc, char **argv)
     if (cli_parse(&line, argc, argv, &x.status))
         return x.status;
     if (line.n_operands == 0 && (o.length || o.until || o.why || o.break_glass || o.remove || x.common.dry_run))
-        return cli_usage(line.command, "CONSUMER and DEVICE are missing; without them, give only --dir and --json");
+        return cli_usage(line.command,
+                         "CONSUMER and DEVICE are missing; the list of grants takes only --dir and --json");
     if (line.n_operands == 0)
         return list(&x.common);
     if (line.n_operands == 1)

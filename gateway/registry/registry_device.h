@@ -9,7 +9,7 @@
 
 typedef enum { GW_UNCHANGED, GW_ADDED, GW_CHANGED } gw_outcome;
 
-/* Flags for the fields of a device that the operator gave. */
+/* Bits of `given`: the fields of a device for which the operator gave a value. */
 #define GW_FIELD_PORTS 1u
 #define GW_FIELD_DIRECTS 2u
 #define GW_FIELD_GROUP 4u

@@ -22,7 +22,8 @@ static bool take_fingerprint(char out[GW_FINGERPRINT_MAX], const char *text, siz
  * the last word counts as the fingerprint. It stays "" if the line has none. */
 static void parse_fingerprint(struct gw_log_line *out, const char *line)
 {
-    const char *fp = strrchr(line, ' ') + 1; /* not NULL: the callers' lines have blanks */
+    const char *fp =
+        strrchr(line, ' ') + 1; /* the line begins with "Failed publickey for ", so strrchr finds a space */
 
     if (strstr(line, " ssh2: "))
         (void)take_fingerprint(out->fingerprint, fp, strlen(fp));

@@ -53,7 +53,8 @@ bool gw_control_open(struct gw_server *s)
     return ok && gw_watch_add(s->epoll, &s->control);
 }
 
-/* Counts the connections from a session's processes. session 0: from processes that belong to no session. */
+/* Counts a session's clients, that is, connections to the control socket from processes of that session. session 0:
+ * from processes that belong to no session. Connections from root and from other gateways do not count. */
 static size_t clients_of(const struct gw_server *s, uint64_t session)
 {
     size_t n = 0;

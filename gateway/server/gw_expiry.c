@@ -127,14 +127,14 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
     x->noted_ms = now;
     if (expire(x, g, due, &n, &changed, &what, &e)) {
         if (!x->failed)
-            gw_note("%s%s: %s", unapplied ? "a command did not complete its change of the gateway: " : "", what,
+            gw_note("%s%s: %s", unapplied ? "a cmxsafe command ended before its change was in force: " : "", what,
                     e.text);
         x->failed = true;
         x->due_ms = x->retry_ms = now + RETRY_MS;
         return changed;
     }
     if (unapplied)
-        gw_note("a command did not complete its change of the gateway; the registry was applied again");
+        gw_note("a cmxsafe command ended before its change was in force; the gateway has applied the change");
     x->failed = false;
     x->registry_mtime = (struct timespec){0}; /* makes the next call compute the next end again */
     if (n)

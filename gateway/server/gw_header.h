@@ -13,7 +13,7 @@ bool gw_header_is_due(const struct gw_server *s, const struct sockaddr *peer);
 void gw_header_await(struct gw_server *s, struct gw_session *x);
 
 /* Call this when x is readable: reads more of its header. When the header is complete, admits x. If the bytes are not a
- * header, closes and frees x. */
+ * header, or the connection ends, closes and frees x. */
 void gw_header_readable(struct gw_server *s, struct gw_session *x);
 
 /* Closes connections whose header did not arrive in time. When the server stops, closes all connections that wait for a

@@ -1,7 +1,8 @@
-/* gw_netstate.h - a digest of the fleet's network in the kernel: the link into the namespace and its addresses, the
- * fleet's routes, and the routing rules. Reads them with rtnetlink(7), without starting a program. Equal states have
- * equal digests: neither the order in which the kernel lists objects nor the interface indexes of the links change the
- * digest. Also reads the counter of changes to the packet filter's rules. */
+/* gw_netstate.h - a digest of the fleet's network in the kernel: the veth pair between the host and the fleet's network
+ * namespace, the addresses of the gateway's links, the fleet's routes, and the routing rules. Reads them with
+ * rtnetlink(7), without starting a program. Equal states have equal digests: neither the order in which the kernel
+ * lists objects nor the interface indexes of the links change the digest. Also reads the generation number of the
+ * packet filter's rules. */
 #pragma once
 
 #include <stdbool.h>
@@ -39,6 +40,6 @@ gw_netstate_change gw_netstate_compare(const struct gw_netstate *first, const st
  * do not cover routes to single addresses, which are added and removed with sessions. */
 bool gw_netstate_concerned(const void *events, size_t len);
 
-/* Reads the kernel's counter of changes to the packet filter's rules. fd: a NETLINK_NETFILTER socket with a timeout
- * for receiving. False: the kernel did not answer. */
+/* Reads the generation number of the packet filter's rules, which each change increases. fd: a NETLINK_NETFILTER socket
+ * with a timeout for receiving. False: the kernel did not answer. */
 bool gw_netstate_generation(int fd, uint32_t *out);

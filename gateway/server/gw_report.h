@@ -3,10 +3,10 @@
  *   status      for 'gateway status': the same answer as on the control socket
  *   traffic     for 'gateway status --traffic': the same answer as on the control socket
  *   follow MS   for 'gateway access': the lines of the access log since MS (Unix time in ms), then new lines as they
- *               are written. After each read of the log, an empty line follows. This happens several times per
- *               GW_REPORT_SILENCE_MS, and shows that the gateway is alive.
+ *               are written. After each read of the log, that is several times per GW_REPORT_SILENCE_MS, an empty line
+ *               shows that the gateway is alive.
  *
- * A process of its own sends each answer, so that a gateway that reads slowly does not delay the server. */
+ * A separate process sends each answer, so that a gateway that reads slowly does not delay the server. */
 #pragma once
 
 #include "gateway/server/gw_server.h"

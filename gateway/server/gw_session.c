@@ -126,7 +126,7 @@ static void session_launch(struct gw_server *s, struct gw_session *x)
         return;
     }
     if (!gw_watch_add(s->epoll, &x->watch))
-        gw_note("%s: the log of its sshd can't be watched", x->from);
+        gw_note("%s: can't read the log of the sshd for this connection: %s", x->from, strerror(errno));
     x->next = s->sessions;
     s->sessions = x;
     s->n_sessions++;

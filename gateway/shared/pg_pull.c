@@ -165,7 +165,7 @@ static cmx_err insert_row(struct gw_registry *r, sqlite3_stmt *insert, const str
         char *clean = gw_copy_text_clean(name, &left_out_rule);
 
         err = cmx_why_fail(e, CMX_EFORMAT,
-                           "the copy can't store the row in %s: %s; correct or delete the row in PostgreSQL "
+                           "this gateway's copy can't store PostgreSQL's row in %s: %s; correct or delete that row "
                            "(docs/SCALE_OUT.md)",
                            clean ? clean : t->name, fault);
         cmx_mem_free(clean);

@@ -60,7 +60,8 @@ CMX_MUST_USE cmx_err gw_shared_run_schema(struct gw_shared *s, struct cmx_why *e
 /* If PostgreSQL's tables have an older version, calls gw_shared_run_schema and stores the new version. */
 CMX_MUST_USE cmx_err gw_shared_upgrade_schema(struct gw_shared *s, struct cmx_why *e);
 
-/* Sends the rows of t. observed: if true, sends only the observations since the time `since`. */
+/* Sends the shared rows of t to PostgreSQL. observed: t has observations, of which only those since the time `since`
+ * are sent and merged (gw_pg_writer_row); if false, `since` is not used. */
 CMX_MUST_USE cmx_err gw_shared_send_rows(struct gw_pg_writer *w, struct gw_registry *r, const struct gw_copy_table *t,
                                          bool observed, int64_t since, struct cmx_why *e);
 

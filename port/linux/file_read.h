@@ -18,7 +18,8 @@ struct stat;
 CMX_MUST_USE cmx_err cmx_file_read(const char *path, size_t max, bool secret, char **out, size_t *len,
                                    struct cmx_why *why);
 
-/* Reads the first line of a secret file, without the newline. CMX_EFORMAT: it is empty or holds a NUL. */
+/* Reads the first line of a secret file, without the newline. Errors as for cmx_file_read; CMX_EFORMAT also if the line
+ * is empty or contains a NUL. */
 CMX_MUST_USE cmx_err cmx_file_read_secret_line(const char *path, char **out, struct cmx_why *why);
 
 /* Checks the type, size and mode of a secret file that a library will read. Errors as for cmx_file_read. */

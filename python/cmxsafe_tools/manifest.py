@@ -68,7 +68,7 @@ class Reference:
 
     @classmethod
     def of_image(cls, path, at):
-        data = read_file(path, "read the flash with: esptool read_flash 0x10000 SIZE firmware.bin")
+        data = read_file(path, "give the device's image; esptool read_flash 0x10000 SIZE FILE reads it from a trusted device")
         if at + len(data) > U32:
             raise Failure(path, "reaches beyond 4 GB of flash")
         return cls([Part(at, at + len(data), data)])

@@ -67,7 +67,7 @@ mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }
 capture() {
     local file=$1
     shift
-    # tcpdump records both directions of a port: FILTER must select the source.
+    # tcpdump records both directions of a switch port. For what one host sends, FILTER must match its source address.
     bg sw tcpdump -i "${CAPTURE_AT:-br0}" -p -U -w "$file" "$@" 2>"$file.err"
     CAPTURE=$!
     wait_for 10 grep -q 'listening on' "$file.err" || fail "tcpdump does not start"

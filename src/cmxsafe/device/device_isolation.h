@@ -30,7 +30,7 @@ struct cmx_device_isolation {
     bool accept_none;
 };
 
-/* Call before the first context. The values are copied. */
+/* Call this before the first context is started. Copies the struct, but not its strings. */
 void cmx_device_set_isolation(const struct cmx_device_isolation *platform);
 
 /* Implements setup_sm(): from now on packets pass only if the contexts need them. CMX_ENOTSUP: the platform has no

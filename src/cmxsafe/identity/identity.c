@@ -62,7 +62,8 @@ cmx_err cmx_identity_attest_key(cmx_hmac_fn hmac, void *arg, uint8_t scalar[CMX_
     return derive_p256(hmac, arg, CMX_LABEL_ATTEST, scalar, pub);
 }
 
-/* The public key of RFC 5656 section 3.1: type, curve and point, each a string (RFC 4251 section 5). */
+/* The SSH public key (RFC 5656 section 3.1) up to the bytes of the point: the type, the curve and the point's length.
+ * Type, curve and point are strings (RFC 4251 section 5). */
 #define PUBLIC_HEAD "\0\0\0\x13" CMX_IDENTITY_KEY_TYPE "\0\0\0\x08nistp256\0\0\0\x41"
 
 struct public_key {

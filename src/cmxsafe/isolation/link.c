@@ -98,7 +98,8 @@ static bool is_known_mac(const struct cmx_question *q, const uint8_t mac[6])
 
 /* Returns `passes` if the sender of this packet may resolve one of our addresses, otherwise the reason for the refusal.
  * mac is the sender's hardware address, NULL if the link has none. The stack also learns a neighbour's hardware address
- * from its requests, so a request passes only from the hardware address that answered us before. */
+ * from requests that the neighbour sends. A peer's request therefore passes only from the hardware address in the
+ * peer's last answer to us. */
 static cmx_reason asks_us(const struct cmx_question *q, const uint8_t *mac, cmx_reason passes)
 {
     const struct cmx_ip *from = &q->p->src.ip;

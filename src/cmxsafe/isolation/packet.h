@@ -54,7 +54,8 @@ struct cmx_packet {
     uint32_t proto;     /* protocol of the transport header, such as CMX_IP_TCP */
     uint32_t hops;      /* TTL or hop limit */
     uint32_t tcp_flags; /* the flags in CMX_TCP_KIND */
-    /* The packet is ICMPv6, and follows a hop-by-hop header that has only a router alert (RFC 2711) and padding. */
+    /* ICMPv6 with a Hop-by-Hop Options header (RFC 8200) that has one router alert (RFC 2711), and otherwise padding.
+     */
     bool router_alert;
     struct cmx_end src, dst;
     uint32_t seq, ack; /* only TCP */

@@ -92,7 +92,7 @@ struct cmx_gateway {
 struct cmx_context {
     uint16_t local_port;  /* reverse: the service's port; direct: the listener's port */
     uint16_t remote_port; /* reverse: the port of the gateway's listener; direct: the port on remote_host */
-    bool high_bw;         /* chunks of CMX_RELAY_CHUNK_HIGH bytes instead of CMX_RELAY_CHUNK */
+    bool high_bw;         /* buffers of CMX_RELAY_CHUNK_HIGH bytes instead of CMX_RELAY_CHUNK */
     const char *remote_address;
     cmx_proxy_direction direction;
     const char *remote_host;

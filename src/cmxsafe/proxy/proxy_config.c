@@ -13,8 +13,8 @@
 /* ---- the options of a context ---- */
 
 #define ANY 0
-#define NUMBER(fallback)                                                                                               \
-    _Generic((fallback), int : (fallback), default : 0) /* the fallback of a text is not a number */
+#define NUMBER(fallback) _Generic((fallback), int : (fallback), default : 0) /* 0 for an option whose value is a text  \
+                                                                              */
 
 const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \

@@ -397,7 +397,8 @@ static void settle_tentative(struct relay *x, struct session *s)
         connect_service(x, s, "not the probe");
 }
 
-/* Called for a direct relay when the gateway may have answered the channel open. */
+/* For a direct relay in RELAY_OPENING or RELAY_UNWANTED: checks whether the gateway has answered our request to open a
+ * channel. */
 static cmx_err settle_opening(struct relay *x, struct session *s)
 {
     const struct cmx_context *c = &x->run->cfg;

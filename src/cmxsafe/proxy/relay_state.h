@@ -21,7 +21,7 @@ typedef enum {
     RELAY_TENTATIVE,  /* accepted during a probe: its first bytes show whether it is the probe */
     RELAY_LOOKUP,     /* waits for the address of the local service */
     RELAY_CONNECTING, /* connects to the local service */
-    RELAY_OPENING,    /* direct: waits for the gateway's answer to the channel open */
+    RELAY_OPENING,    /* direct: waits for the gateway's answer to our request to open a channel */
     RELAY_UNWANTED,   /* like RELAY_OPENING, but the relay was aborted */
     RELAY_OPEN,
     RELAY_CLOSING, /* our CLOSE is sent; waits for the gateway's */

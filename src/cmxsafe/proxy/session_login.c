@@ -173,8 +173,8 @@ static unsigned fitting_types(const struct session *s)
     return s->stack_bytes < need ? CMX_HOSTKEY_ANY & ~(1u << CMX_HOSTKEY_ED25519) : CMX_HOSTKEY_ANY;
 }
 
-/* Returns the pinned host key types that this round has not tried yet; if none is left, all pinned types.
- * Requesting only these types makes the gateway show another of its keys. */
+/* Returns the types of the pinned host keys without those that this round of attempts has tried, so that the gateway
+ * has to show a key of another type. Returns all pinned types if none is left. */
 static unsigned remaining_types(const struct session *s)
 {
     const unsigned all = cmx_pin_types(s->config->pins, s->config->n_pins);

@@ -327,9 +327,9 @@ static void wait_polls(struct session *s, int timeout_ms)
         drop_scratch(s);
 }
 
-/* True if the session may sleep until its next keepalive: all its connections rest, no request is pending, and other
- * tasks can wake it. A session with a scratch buffer first sleeps for one tick, after which wait_polls frees the
- * buffer. */
+/* True if the session may sleep until due_ms, not only for a tick: its relays, if any, have been moved to s->resting,
+ * no request is pending, and other tasks can wake it. A session with a scratch buffer first sleeps for one tick, after
+ * which wait_polls frees the buffer. */
 static bool can_rest(const struct session *s)
 {
     const bool lean = CMX_RELAY_CHUNK_KEPT || !s->scratch;

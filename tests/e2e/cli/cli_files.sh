@@ -276,8 +276,8 @@ for selection in "" "--all --group x" "cam-17 --all" "--group x cam-17"; do
     # shellcheck disable=SC2086
     for command in attest "update -- image" "campaign start may --image image"; do usage "give one of these: names of devices, --all, --group" gateway ${command%% --*} $selection ${command#"${command%% --*}"}; done
 done
-# For each device, a dry run of a rollout makes the checks that `cmxsafe attest` or `cmxsafe update` makes before it
-# contacts the device. The gateway is a small one (--simple), because this needs no namespaces.
+# A dry run of a rollout runs, for each device, the checks that `cmxsafe attest` or `cmxsafe update` runs before it contacts
+# the device. A small gateway (--simple) needs no namespaces.
 small() { "$BIN/cmxsafe" gateway "$1" --dir "$TMP/simple" "${@:2}"; }
 small init --user --simple --host 127.0.0.1 --listen 127.0.0.1:1 >out && for n in 1 2; do ssh-keygen -q -t ed25519 -N '' -f s$n && small enroll s-$n --key s$n.pub --ports 8$n || fail "a small gateway"; done >out
 cp private_key.bin s-1.bin && cp private_key.bin s-2.bin

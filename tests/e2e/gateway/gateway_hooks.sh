@@ -26,7 +26,7 @@ wait_for 40 event grant user:0 && wait_for 40 event expire user:0 || fail "no ev
 [ "$(jq -n '[inputs] | map(select(.event == "grant")) | .[0].detail | contains("a \"quoted\" reason")' "$TMP/events")" = true ] || fail "the reason: $(cat "$TMP/events")"
 ok "events reach the hooks"
 
-# A refused connection is an event only if the consumer's grant for it has ended.
+# A refused connection causes an event only if the consumer's grant for it has ended.
 key v
 client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "no login"
@@ -37,10 +37,10 @@ wait_for 40 event expire platform:vms || fail "the grant does not end"
 refused_open v -W cam-17.cmx:81 || fail "a grant that ended is honoured"
 wait_for 40 event used-after-end platform:vms || fail "no event for a grant that is used after its end: $(cat "$TMP/events")"
 [ "$(jq -n '[inputs] | map(select(.event == "used-after-end")) | map(.detail) | unique | join(" ")' "$TMP/events")" = '"cam-17:81"' ] || fail "the service: $(cat "$TMP/events")"
-# Two live devices use the same key: this conflict is an event.
+# Two live devices use the same key: this conflict causes an event.
 refused_listen a -N -R "[$A]:81:127.0.0.1:9" || fail "two devices have the same port"
 wait_for 40 event key-conflict cam-17 || fail "no event for a key conflict: $(cat "$TMP/events")"
-# An update that an operator starts with `update` fails: this failure is an event. gateway_campaign.sh tests updates by
+# An update that an operator starts with `update` fails: this failure causes an event. gateway_campaign.sh tests updates by
 # the worker.
 "$BIN/cmxsafe-board" image --version 2.0.0 "$TMP/image.bin" >/dev/null || fail "image"
 ! gw update cam-17 --port 81 -- "$TMP/image.bin" --quiet >/dev/null 2>&1 || fail "an update without a service"

@@ -130,7 +130,7 @@ for pair in "1 2" "2 3" "3 1"; do
     wait "$D" 2>/dev/null
     D=$E
 done
-# Node 3 writes its records to PostgreSQL last: the release of its old claim must not undo the newer claim.
+# Node 3 writes its records to PostgreSQL after the others: the release of its old claim must not undo a newer claim.
 followers=$(for p in $(descendants "${SERVE_PID[3]}"); do tr '\0' ' ' <"/proc/$p/cmdline" | grep -qE ' gateway (worker|follow) ' && echo "$p"; done)
 [ "$(wc -w <<<"$followers")" = 2 ] && kill -STOP $followers || fail "node 3's worker and follower: $followers"
 pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS

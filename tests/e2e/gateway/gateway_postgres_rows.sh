@@ -90,7 +90,7 @@ ok "doctor no longer names the rows that were removed"
 
 # A malformed row in a table that restricts access: the gateway keeps its copy and applies no further change.
 write_rows "UPDATE policy SET kind = 'x', revision = (SELECT revision FROM registry);"
-wait_for 20 node_logged one "not followed: the copy can't store the row in policy with id '[0-9]*': CHECK constraint failed" || fail "a lost policy is not reported: $(tail -n 5 "$TMP/one.log")"
+wait_for 20 node_logged one "not followed: this gateway's copy can't store PostgreSQL's row in policy with id '[0-9]*': CHECK constraint failed" || fail "a lost policy is not reported: $(tail -n 5 "$TMP/one.log")"
 [ "$(copied "SELECT kind FROM policy")" = device ] || fail "the policy is gone"
 write_rows "UPDATE policy SET kind = 'device', revision = (SELECT revision FROM registry);"
 wait_for 30 node_logged one "followed again" || fail "not followed again"

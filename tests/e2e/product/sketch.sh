@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A sketch that consists of the lines of CMXsafe-ESP32's README and its settings.h, compiled as C and as C++, with a
-# real sshd. Its three contexts have one session each, or one shared session.
+# Runs a sketch against a real sshd. The sketch has the lines of CMXsafe-ESP32's README, and a settings.h in the form of
+# CMXsafe-ESP32's. It is compiled as C and as C++. Its three contexts have one session each, or one shared session.
 if [ -z "${CMX_IN_NETNS:-}" ]; then
     [ "$(id -u)" = 0 ] || { echo "SKIPPED: ports such as 81 and the address in settings.h need a network namespace, which needs root" >&2; exit 77; }
     exec env CMX_IN_NETNS=1 unshare -n bash "$0"

@@ -459,7 +459,8 @@ static void test_errors(void **state)
          "f:12: remote_port 1 already belongs to [context a]"},
         {GATEWAY CONTEXT "max_connections = 1025\n", "out of range: 1 to 1024"},
         {GATEWAY CONTEXT "[ota]\ninstall = cd /x ; ./install\n",
-         "f:10: install: '; ./install' begins a comment; remove the white space before the ';', or write a script\n"},
+         "f:10: install: '; ./install' would be a comment; remove the white space before the ';', or put the command "
+         "into a script\n"},
         {"[gateway]\nhost = h\nuser = u\t# the account\n",
          "f:3: user: '# the account' is no comment; within a line, a comment begins with ' ;'\n"},
         {GATEWAY CONTEXT "[agent]\ncontrol_socket = /s # here\n", "f:10: control_socket: '# here' is no comment"},

@@ -241,7 +241,7 @@ static void test_a_damaged_record_is_none(void **state)
     fd = openat(folder, "r", O_RDONLY);
     n = read(fd, text, sizeof text);
     close(fd);
-    for (ssize_t cut = 1; cut < n - 1; cut++) { /* to n - 2: the newline after "end" is optional */
+    for (ssize_t cut = 1; cut < n - 1; cut++) { /* not n - 1: a record without the newline after "end" is valid */
         put(text, (size_t)cut);
         if (ota_record_read(folder, "r", &back) != CMX_EFORMAT)
             fail_msg("cut after %zd bytes: accepted", cut);

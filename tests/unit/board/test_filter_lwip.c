@@ -252,7 +252,7 @@ static void test_a_false_source_is_not_judged_already(void **state)
     delivered = 0;
     send_raw(raw, &to);
     assert_int_equal(delivered, 0);
-    assert_int_equal(raw_bind(raw, &to), ERR_OK); /* from the device's own address: the judge decides */
+    assert_int_equal(raw_bind(raw, &to), ERR_OK); /* a packet from the device's own address goes to `judge` */
     judged = 0;
     send_raw(raw, &to);
     assert_int_equal(judged, 1);

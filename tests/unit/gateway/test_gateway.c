@@ -346,7 +346,7 @@ static void test_addresses(void **state)
     assert_int_not_equal(gw_address_given(&gateway.fleet, "fd12:3456:789b::1", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_given(&gateway.fleet, "fd12:3456:789a::", a, &e), CMX_OK);
     assert_int_not_equal(gw_address_from_mac(&gateway.fleet, "02:00:00:00:00:07", a, &e), CMX_OK);
-    /* In the published form, an address is PREFIX | MAC_GW | 0000 | MAC_DEV. */
+    /* In the form of the CMX-GW publication (address.h), an address is PREFIX | MAC_GW | 0000 | MAC_DEV. */
     assert_int_equal(gw_fleet_from_mac(&f, "fd00", "02:11:22:33:44:55", &e), CMX_OK);
     assert_int_equal(gw_address_from_mac(&f, "24-6F-28-AA-BB-CC", a, &e), CMX_OK);
     assert_string_equal(a, "fd00:211:2233:4455:0:246f:28aa:bbcc");
@@ -774,7 +774,7 @@ static void test_address_of_a_device(void **state)
     assert_int_equal(enroll("cam-18", 1, "82", &out, &e), CMX_OK);
     assert_int_equal(allowed_with_address_of("user:root"), 0); /* the machine has this user, the registry does not */
     grant("user:1234", 81);
-    grant("group:viewers", 81); /* for the group and for root */
+    grant("group:viewers", 81); /* two entries: for the group, and for its member root */
     grant("cgroup:system.slice/nvr.service", 81);
     assert_int_equal(allowed_with_address_of("cgroup:system.slice/nvr.service"), 3);
     assert_int_equal(allowed_with_address_of("group:viewers"), 3);

@@ -366,8 +366,8 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
     frame_tcp(&f, our_mac, our_mac, &localhost, 81, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
-    /* Connections of another task (even from the same port with another address), to another port, and to the device's
-     * own address are dropped. */
+    /* A connection from another address or port, which would be another task's, is dropped, and so is one to another
+     * port or to the device's own address. */
     frame_tcp(&f, our_mac, our_mac, &us, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
@@ -376,6 +376,7 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_tcp(&f, our_mac, our_mac, &us, 40000, &us, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
+    /* UDP passes only to a control port, and not to the device's own address. */
     frame_udp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 53, NULL, 4);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_udp(&f, our_mac, our_mac, &localhost, 40000, &localhost, 32768, NULL, 4);

@@ -54,7 +54,7 @@ cmx_err cmx_ssh_channel_read(struct cmx_ssh_channel *c, uint8_t *out, size_t len
     (void)c;
     libssh.coming = 0;
     if (coming)
-        arrive(coming); /* ssh_channel_poll handles incoming packets first */
+        arrive(coming); /* as in libssh, reading first handles incoming packets */
     assert_true(len <= libssh.len);
     memcpy(out, libssh.bytes, len);
     libssh.len -= len;

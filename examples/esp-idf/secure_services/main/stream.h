@@ -1,4 +1,4 @@
-/* stream.h - the service on port 81. */
+/* stream.h - the camera's MJPEG stream on port 81. */
 #ifndef APP_STREAM_H
 #define APP_STREAM_H
 
