@@ -13,8 +13,7 @@
 /* ---- the options of a context ---- */
 
 #define ANY 0
-#define NUMBER(fallback) _Generic((fallback), int : (fallback), default : 0) /* 0 for an option whose value is a text  \
-                                                                              */
+#define NUMBER(fallback) _Generic((fallback), int : (fallback), default : 0) /* 0 for an option with a text */
 
 const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
