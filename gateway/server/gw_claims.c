@@ -213,7 +213,7 @@ unsigned gw_remote_node(const uint8_t address[CMX_IPV6_LEN])
         struct nlmsghdr head;
         uint8_t bytes[2048];
     } answer;
-    uint32_t mark = (uint32_t)strtoul(GW_NFT_MARK, NULL, CMX_IPV6_LEN);
+    uint32_t mark = (uint32_t)strtoul(GW_NFT_MARK, NULL, 16);
     struct remote_route r;
     ssize_t len = -1;
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
