@@ -24,8 +24,8 @@ fi || { cat "$work/log"; die "building the packages failed; see above"; }
 ssh-keygen -q -t ed25519 -N '' -f "$work/key"
 
 passed=0 failed=0
-# check NAME MODE COMMANDS [OTHER]: in a fresh system, installs the package NAME, runs COMMANDS, then installs the package
-# again and purges it. MODE `recommends` also installs the recommended packages, `alone` does not. OTHER is the cmxsafe
+# check NAME MODE COMMANDS [OTHER]: in a fresh system, installs the package NAME, runs COMMANDS, installs the package again
+# and purges it. MODE is `recommends` or `alone`: with or without the packages that NAME recommends. OTHER: a cmxsafe
 # package that NAME depends on.
 check() {
     local name=$1 mode=$2 other=${4:-} dir=$work/$1-$2 norecommends=--no-install-recommends

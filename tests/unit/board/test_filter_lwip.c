@@ -205,6 +205,19 @@ static void deliver(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_add
     pbuf_free(p);
 }
 
+/* Brings interface 0 up, and returns a service on port 9 that counts its datagrams in `delivered`. Call this with
+ * lwIP's core lock held. */
+static struct udp_pcb *serve(void)
+{
+    struct udp_pcb *service = udp_new();
+
+    netif_set_up(&netifs[0]);
+    netif_set_link_up(&netifs[0]);
+    assert_int_equal(udp_bind(service, IP_ANY_TYPE, 9), ERR_OK);
+    udp_recv(service, deliver, NULL);
+    return service;
+}
+
 /* Returns a datagram from 192.0.2.9 to port 9 of 10.0.i.1, without checksums. header: space for the IP header. */
 static struct pbuf *datagram(size_t i, bool header)
 {
@@ -242,11 +255,7 @@ static void test_a_false_source_is_not_judged_already(void **state)
     IP_ADDR4(&from, 192, 0, 2, 9);
     IP_ADDR4(&to, 10, 0, 0, 1);
     LOCK_TCPIP_CORE();
-    netif_set_up(&netifs[0]);
-    netif_set_link_up(&netifs[0]);
-    service = udp_new();
-    assert_int_equal(udp_bind(service, IP_ANY_TYPE, 9), ERR_OK);
-    udp_recv(service, deliver, NULL);
+    service = serve();
     raw = raw_new(IP_PROTO_UDP);
     assert_int_equal(raw_bind(raw, &from), ERR_OK);
     delivered = 0;
@@ -272,11 +281,7 @@ static void test_a_packet_is_judged_once(void **state)
     (void)state;
     add(0);
     LOCK_TCPIP_CORE();
-    netif_set_up(&netifs[0]);
-    netif_set_link_up(&netifs[0]);
-    service = udp_new();
-    assert_int_equal(udp_bind(service, IP_ANY_TYPE, 9), ERR_OK);
-    udp_recv(service, deliver, NULL);
+    service = serve();
     UNLOCK_TCPIP_CORE();
     assert_int_equal(pbuf_add_header(p, SIZEOF_ETH_HDR), 0);
     memset(p->payload, 0, SIZEOF_ETH_HDR);
@@ -301,12 +306,8 @@ static void test_a_link_that_calls_ip_itself_is_judged(void **state)
     (void)state;
     add(0);
     LOCK_TCPIP_CORE();
-    netif_set_up(&netifs[0]);
-    netif_set_link_up(&netifs[0]);
+    service = serve();
     netifs[0].flags = (u8_t)(netifs[0].flags & ~(NETIF_FLAG_ETHARP | NETIF_FLAG_BROADCAST));
-    service = udp_new();
-    assert_int_equal(udp_bind(service, IP_ANY_TYPE, 9), ERR_OK);
-    udp_recv(service, deliver, NULL);
     judged = delivered = 0;
     assert_int_equal(ip_input(datagram(0, true), &netifs[0]), ERR_OK);
     assert_int_equal(judged, 1);
