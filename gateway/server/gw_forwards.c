@@ -193,8 +193,8 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
 
 /* ---- refused forwards ---- */
 
-#define NOTED_MAX                                                                                                      \
-    5 /* maximum number of log lines about one session's refused forwards: a peer must not fill the journal */
+/* Maximum number of log lines about one session's refused forwards: a peer must not fill the journal. */
+#define NOTED_MAX 5
 
 /* Writes into the access log that sshd refused a connection to a device. The packet filter did not see this
  * connection. */
