@@ -17,9 +17,10 @@ struct unit_sandbox {
     bool hides_tmp;           /* PrivateTmp= is yes or disconnected */
     bool read_only;           /* ProtectSystem= is strict */
     bool own_users;           /* PrivateUsers= is on: capabilities have no effect outside the unit's user namespace */
-    uint64_t
-        ambient; /* AmbientCapabilities=: bits 1 << CAP_NET_ADMIN and 1 << CAP_NET_BIND_SERVICE; others are ignored */
-    uint64_t bounds; /* the same bits of CapabilityBoundingSet=; all bits if the unit does not set it */
+    /* Bits 1 << CAP_NET_ADMIN and 1 << CAP_NET_BIND_SERVICE of AmbientCapabilities= and CapabilityBoundingSet=. Other
+     * capabilities are ignored. bounds has both bits if the unit does not set CapabilityBoundingSet=. */
+    uint64_t ambient;
+    uint64_t bounds;
     char writable[UNIT_WRITABLE_MAX]; /* ReadWritePaths, StateDirectory and RuntimeDirectory: absolute folders,
                                          separated by blanks */
 };

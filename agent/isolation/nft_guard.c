@@ -22,9 +22,8 @@
 /* Maximum length, in bytes, of a listing of both tables without elements. The rules in isolation.nft are 14 KB long. */
 #define LISTING_MAX (64 * 1024)
 #define MESSAGE_MAX (64 * 1024)
-#define QUEUE_BYTES                                                                                                    \
-    (4 * 1024 * 1024) /* receive buffer of the monitor's socket: a few hundred messages for one installation of rules  \
-                       */
+/* Receive buffer of the monitor's socket: holds the few hundred messages of one installation of rules. */
+#define QUEUE_BYTES (4 * 1024 * 1024)
 #define INSTALL_ATTEMPTS 5
 #define NFT_MESSAGE(type) ((type) == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN))
 

@@ -193,8 +193,8 @@ struct cmx_context_status {
     cmx_err last_refusal; /* cause of the last refused connection, as in struct cmx_relay_event */
     cmx_err last_error;
     bool has_host_key;
-    const char
-        *key_exchange; /* the session's key exchange, such as "curve25519-sha256"; static; NULL while there is none */
+    /* The session's key exchange, such as "curve25519-sha256"; static; NULL while there is none. */
+    const char *key_exchange;
     size_t session_id_len; /* 0: not known */
     uint64_t since_ms;     /* cmx_port_now_ms when state was entered */
     uint64_t retry_at_ms;  /* in CMX_STATE_WAITING: the time of the next attempt */

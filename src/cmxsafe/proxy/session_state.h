@@ -66,9 +66,9 @@ struct engine {
     atomic_uint bulk;             /* sum of the member `bulk` of all sessions */
     struct session *sessions;     /* change this list only with the lock held */
     /* All sessions connect to the same gateway: in a fleet, only one gateway at a time holds the device's identity. The
-     * lock guards `turn` and `n_up`. */
-    struct cmx_gateway_turn
-        turn; /* changes only while no session is up, or when a session logs in to another gateway than turn.at */
+     * lock guards `turn` and `n_up`. `turn` changes only while no session is up, or when a session logs in to another
+     * gateway than turn.at. */
+    struct cmx_gateway_turn turn;
     /* Number of authenticated sessions. A session on a gateway other than turn.at must end. */
     unsigned n_up;
 };
