@@ -14,6 +14,7 @@
 #include "cli/gateway/gw_evidence_check.h"
 #include "cli/gateway/gw_hooks.h"
 #include "cli/gateway/gw_incident.h"
+#include "cli/gateway/gw_known.h"
 #include "cli/gateway/gw_publish.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
@@ -28,29 +29,10 @@
 #define SEEN_MS 10000   /* interval at which ends of sessions are written; logins are written at once */
 #define QUEUES_MS 10000 /* the queues' lengths are reported when they change, and at least this often */
 #define VERDICTS_MS 250 /* verdicts within this time are stored together */
-#define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
-#define SILENT_RETRY_MS (4 * RETRY_MIN_MS) /* once retry_ms is this long, a connected device counts as silent */
 #define LOOK_MS 10000 /* interval between looks for devices that are away, or that give no evidence */
 #define ATTEST_KEY_MAX 512
 #define QUEUES_TEXT_MAX 80
-
-struct known {
-    struct known *next;
-    struct gw_standing standing;
-    /* The device must be checked again: since its last check began, it has logged in or may have changed. */
-    bool logged_in;
-    bool present;           /* the device still has a policy */
-    uint64_t retry_ms;      /* the wait after a check that did not find the device trusted; 0: none */
-    uint64_t next_ms;       /* no check before this time */
-    pid_t pid;              /* child that checks the device; 0: none */
-    uint64_t check_ends_ms; /* a child that is still running at this time is killed */
-    int fd;
-    struct gw_basis basis; /* inputs of the check when it began */
-    struct gw_check_result result;
-    bool decided; /* the result must be stored: a verdict, or why a silent device gives no evidence */
-    bool silent;  /* the registry has the reason why the device, which is connected, gives no evidence */
-};
 
 struct seen {
     char name[GW_NAME_MAX];
@@ -60,7 +42,7 @@ struct seen {
 
 struct worker {
     struct gw g;
-    struct known *devices;
+    struct gw_known_list devices;
     struct seen *seen;
     size_t n_seen, cap_seen;
     struct gw_hooks hooks;
@@ -80,14 +62,6 @@ struct worker {
     bool any_login;
     bool failed; /* the last tick failed; only the first failure in a row is logged */
 };
-
-static struct known *find_known(struct worker *w, const char *name)
-{
-    for (struct known *k = w->devices; k; k = k->next)
-        if (strcmp(k->standing.name, name) == 0)
-            return k;
-    return NULL;
-}
 
 /* ---- the running gateway's journal ---- */
 
@@ -109,7 +83,7 @@ static void take_entry(struct worker *w, const char *object)
     char from[GW_JOURNAL_FROM_MAX];
     char what[16];
     bool up;
-    struct known *k;
+    struct gw_known *k;
     struct seen *x;
 
     json_text(object, "name", name, sizeof name);
@@ -129,7 +103,7 @@ static void take_entry(struct worker *w, const char *object)
     if (up) {
         json_text(object, "client", x->last.client, sizeof x->last.client);
         x->login = w->any_login = true;
-        k = find_known(w, name);
+        k = gw_known_find(&w->devices, name);
         if (k) {
             k->logged_in = true;
             k->silent = false;
@@ -147,8 +121,8 @@ static void read_journal(struct worker *w)
     if (gw_control(&w->g, request, &answer, NULL))
         return;
     if (json_number(answer, "lost"))
-        for (struct known *k = w->devices; k; k = k->next)
-            k->logged_in = true;
+        for (size_t i = 0; i < w->devices.n; i++)
+            w->devices.all[i]->logged_in = true;
     w->journal = (uint64_t)json_number(answer, "next");
     for (const char *object = json_first(answer, "events"); object; object = json_next(object))
         take_entry(w, object);
@@ -161,7 +135,7 @@ static cmx_err write_seen(struct worker *w, struct cmx_why *e)
 
     for (size_t i = 0; !err && i < w->n_seen; i++) {
         const struct seen *x = &w->seen[i];
-        const struct known *k = find_known(w, x->name);
+        const struct gw_known *k = gw_known_find(&w->devices, x->name);
 
         /* Stores nothing for a platform, which has no row in table device. */
         err = gw_seen_set(&w->g.registry, x->name, &x->last, e);
@@ -183,7 +157,7 @@ static void drop_seen(struct worker *w)
 /* Sets *holds to true if the check's verdict is still valid. A verdict is not valid if the check's inputs have changed.
  * A trusted verdict is not valid either if the device has logged in since the check began, because it may now run other
  * firmware. If the verdict is not valid, the device is checked again at once. */
-static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, struct cmx_why *e)
+static cmx_err confirm_verdict(struct worker *w, struct gw_known *k, bool *holds, struct cmx_why *e)
 {
     struct gw_basis now;
     cmx_err err = gw_evidence_basis(&w->g.registry, k->standing.device, &now, e);
@@ -197,7 +171,7 @@ static cmx_err confirm_verdict(struct worker *w, struct known *k, bool *holds, s
     return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
 }
 
-static cmx_err report_standing(struct worker *w, const struct known *k, const struct gw_standing *now,
+static cmx_err report_standing(struct worker *w, const struct gw_known *k, const struct gw_standing *now,
                                struct cmx_why *e)
 {
     bool trusted = k->result.verdict == GW_CHECK_TRUSTED;
@@ -212,7 +186,7 @@ static cmx_err report_standing(struct worker *w, const struct known *k, const st
 }
 
 /* Stores why a connected device gives no evidence. A campaign still waits for evidence, which this reason is not. */
-static cmx_err write_silence(struct worker *w, struct known *k, struct cmx_why *e)
+static cmx_err write_silence(struct worker *w, struct gw_known *k, struct cmx_why *e)
 {
     struct gw_registry *r = &w->g.registry;
     struct gw_standing now;
@@ -229,7 +203,7 @@ static cmx_err write_silence(struct worker *w, struct known *k, struct cmx_why *
     return err == CMX_ENOENT ? CMX_OK : err; /* the device was revoked meanwhile */
 }
 
-static cmx_err write_verdict(struct worker *w, struct known *k, bool *changed, struct cmx_why *e)
+static cmx_err write_verdict(struct worker *w, struct gw_known *k, bool *changed, struct cmx_why *e)
 {
     struct gw_registry *r = &w->g.registry;
     bool trusted = k->result.verdict == GW_CHECK_TRUSTED;
@@ -269,21 +243,17 @@ static cmx_err write_all(struct worker *w, bool *changed, struct cmx_why *e)
         err = gw_registry_begin_observed(&w->g.registry, e);
     if (!err)
         err = write_seen(w, e);
-    for (struct known *k = w->devices; !err && k; k = k->next)
+    for (size_t i = 0; !err && i < w->devices.n; i++) {
+        struct gw_known *k = w->devices.all[i];
+
         if (k->decided)
             err = k->result.verdict == GW_CHECK_UNKNOWN ? write_silence(w, k, e) : write_verdict(w, k, changed, e);
+    }
     if (!err)
         err = gw_publish_write(&w->publish, &w->g, e);
     if (!err)
         err = gw_incidents_write(&w->incidents, &w->g, e);
     return gw_registry_end(&w->g.registry, err, e);
-}
-
-/* True if the device is not trusted, several checks in a row got no evidence, and the reason is not stored yet. */
-static bool is_silent(const struct known *k)
-{
-    return !k->pid && !k->decided && !k->silent && !k->standing.exempt && !k->standing.trusted &&
-           k->retry_ms >= SILENT_RETRY_MS && k->result.verdict == GW_CHECK_UNKNOWN && k->result.reason[0];
 }
 
 /* Makes write_all store the reason for each silent device that is connected; one that is away can't give evidence. */
@@ -293,17 +263,17 @@ static void decide_silent(struct worker *w)
     char *status;
     bool any = false;
 
-    for (const struct known *k = w->devices; k && !any; k = k->next)
-        any = is_silent(k);
+    for (size_t i = 0; i < w->devices.n && !any; i++)
+        any = gw_known_is_silent(w->devices.all[i]);
     if (!any || cmx_port_now_ms() - w->silent_ms < LOOK_MS || gw_control(&w->g, "status", &status, NULL))
         return;
     w->silent_ms = cmx_port_now_ms();
     for (const char *object = json_first(status, "sessions"); object; object = json_next(object)) {
-        struct known *k;
+        struct gw_known *k;
 
         json_text(object, "name", name, sizeof name);
-        k = find_known(w, name);
-        if (k && is_silent(k))
+        k = gw_known_find(&w->devices, name);
+        if (k && gw_known_is_silent(k))
             k->decided = true;
     }
     free(status); /* allocated by open_memstream */
@@ -316,8 +286,8 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
     cmx_err err = CMX_OK;
 
     if (!w->decided_ms)
-        for (const struct known *k = w->devices; k && !w->decided_ms; k = k->next)
-            if (k->decided)
+        for (size_t i = 0; i < w->devices.n && !w->decided_ms; i++)
+            if (w->devices.all[i]->decided)
                 w->decided_ms = cmx_port_now_ms();
     /* Storing a verdict may load the rules, which takes long in a large fleet, so several are stored together. */
     due |= w->decided_ms && (w->running == 0 || cmx_port_now_ms() - w->decided_ms >= VERDICTS_MS);
@@ -331,8 +301,8 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
     err = gw_publish_done(&w->publish, &w->g, e);
     w->incidents.n = 0;
     w->decided_ms = 0;
-    for (struct known *k = w->devices; k; k = k->next)
-        k->decided = false;
+    for (size_t i = 0; i < w->devices.n; i++)
+        w->devices.all[i]->decided = false;
     return changed && !err ? gw_apply_change(&w->g, NULL, e) : err;
 }
 
@@ -366,7 +336,7 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
 
 /* ---- checks ---- */
 
-static void end_check(struct worker *w, struct known *k)
+static void end_check(struct worker *w, struct gw_known *k)
 {
     /* A child that a device has taken over may still be running, so kill it. If the child has a result, the result is
      * in the pipe already. */
@@ -382,21 +352,10 @@ static void end_check(struct worker *w, struct known *k)
         k->retry_ms = k->next_ms = 0;
         return;
     }
-    k->retry_ms = k->retry_ms ? k->retry_ms * 2 : RETRY_MIN_MS;
+    k->retry_ms = k->retry_ms ? k->retry_ms * 2 : GW_KNOWN_RETRY_MIN_MS;
     if (k->retry_ms > RETRY_MAX_MS)
         k->retry_ms = RETRY_MAX_MS;
     k->next_ms = cmx_port_now_ms() + k->retry_ms;
-}
-
-/* A check is due after a login, or when less than a third of the evidence's maximum age is left. Evidence that is not
- * trusted has no time left. */
-static bool is_due(const struct known *k, uint64_t now)
-{
-    const struct gw_standing *s = &k->standing;
-
-    if (k->pid || k->decided || now < k->next_ms || s->exempt)
-        return false;
-    return k->logged_in || s->left < s->max_age_s / 3;
 }
 
 static cmx_err find_policy(struct worker *w, int64_t id, struct gw_policy *out, struct cmx_why *e)
@@ -409,11 +368,12 @@ static cmx_err find_policy(struct worker *w, int64_t id, struct gw_policy *out, 
     return err ? err : gw_policy_get(&w->g.registry, target, is_device, out, e);
 }
 
-static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
+static void begin_check(struct worker *w, struct gw_known *k, struct gw_policy *p)
 {
     char key[ATTEST_KEY_MAX] = "";
     struct cmx_why e = {0};
 
+    k->next_ms = cmx_port_now_ms() + GW_KNOWN_RETRY_MIN_MS; /* counts if the check can't be started */
     /* Stores the inputs, so that confirm_verdict can detect that they changed during the check. */
     if (gw_evidence_basis(&w->g.registry, k->standing.device, &k->basis, &e) ||
         find_policy(w, k->standing.policy, p, &e))
@@ -423,7 +383,6 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
     k->pid = gw_check_start(&w->g, &k->standing, p, key, &k->fd);
     if (k->pid < 0) {
         k->pid = 0;
-        k->next_ms = cmx_port_now_ms() + RETRY_MIN_MS;
         return;
     }
     k->logged_in = false;
@@ -431,61 +390,19 @@ static void begin_check(struct worker *w, struct known *k, struct gw_policy *p)
     w->running++;
 }
 
-static cmx_err update_known(void *arg, const struct gw_standing *s)
-{
-    struct worker *w = arg;
-    struct known *k = find_known(w, s->name);
-
-    if (!k) {
-        k = cmx_mem_alloc(sizeof *k);
-        if (!k)
-            return CMX_ENOMEM;
-        k->next = w->devices;
-        w->devices = k;
-    }
-    /* Check the device at once if another policy applies now, or if its evidence was removed because of a new key or
-     * manifest. */
-    if (k->standing.policy != s->policy || (k->standing.at && !s->at)) {
-        k->silent = false;
-        k->next_ms = k->retry_ms = 0;
-    }
-    k->standing = *s;
-    k->present = true;
-    return CMX_OK;
-}
-
-static void forget_absent(struct worker *w)
-{
-    struct known **link = &w->devices;
-
-    while (*link) {
-        struct known *k = *link;
-        if (k->present || k->pid) {
-            link = &k->next;
-            continue;
-        }
-        *link = k->next;
-        cmx_mem_free(k);
-    }
-}
-
 static cmx_err begin_checks(struct worker *w, struct cmx_why *e)
 {
+    struct gw_known *k;
     struct gw_policy *p;
-    cmx_err err;
+    cmx_err err = gw_known_read(&w->devices, &w->g.registry, e);
 
-    for (struct known *k = w->devices; k; k = k->next)
-        k->present = false;
-    err = gw_standing_each(&w->g.registry, update_known, w, e);
     if (err)
         return err;
-    forget_absent(w);
     p = cmx_mem_alloc(sizeof *p);
     if (!p)
         return CMX_ENOMEM;
-    for (struct known *k = w->devices; k && w->running < CHECKS_AT_ONCE; k = k->next)
-        if (is_due(k, cmx_port_now_ms()))
-            begin_check(w, k, p);
+    while (w->running < CHECKS_AT_ONCE && (k = gw_known_next_due(&w->devices, cmx_port_now_ms())) != NULL)
+        begin_check(w, k, p);
     cmx_mem_free(p);
     return CMX_OK;
 }
@@ -497,8 +414,8 @@ static void report_queues(struct worker *w)
     size_t waiting = 0;
     uint64_t now = cmx_port_now_ms();
 
-    for (const struct known *k = w->devices; k; k = k->next)
-        waiting += is_due(k, now);
+    for (size_t i = 0; i < w->devices.n; i++)
+        waiting += gw_known_is_due(w->devices.all[i], now);
     snprintf(report, sizeof report, "queues %zu %zu %zu", waiting, w->running, w->hooks.n);
     if (strcmp(report, w->queues) == 0 && now - w->queues_ms < QUEUES_MS)
         return;
@@ -512,14 +429,17 @@ static void report_queues(struct worker *w)
 static void wait_checks(struct worker *w)
 {
     struct pollfd fds[CHECKS_AT_ONCE];
-    struct known *of[CHECKS_AT_ONCE];
+    struct gw_known *of[CHECKS_AT_ONCE];
     nfds_t n = 0;
 
-    for (struct known *k = w->devices; k && n < CHECKS_AT_ONCE; k = k->next)
+    for (size_t i = 0; i < w->devices.n && n < CHECKS_AT_ONCE; i++) {
+        struct gw_known *k = w->devices.all[i];
+
         if (k->pid) {
             fds[n] = (struct pollfd){.fd = k->fd, .events = POLLIN};
             of[n++] = k;
         }
+    }
     (void)poll(fds, n, TICK_MS); /* if poll fails, `revents` stays 0: only overdue checks are ended */
     for (nfds_t i = 0; i < n; i++)
         if (fds[i].revents || cmx_port_now_ms() >= of[i]->check_ends_ms)
@@ -531,9 +451,12 @@ static void demand_evidence(void *arg, int64_t device)
 {
     struct worker *w = arg;
 
-    for (struct known *k = w->devices; k; k = k->next)
+    for (size_t i = 0; i < w->devices.n; i++) {
+        struct gw_known *k = w->devices.all[i];
+
         if (k->standing.device == device && !k->pid && !k->decided)
             k->logged_in = true;
+    }
 }
 
 static cmx_err worker_tick(struct worker *w, struct cmx_why *e)
