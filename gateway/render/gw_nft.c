@@ -13,6 +13,10 @@
  * ones. If the mark then belonged to another unit, the packet would get that unit's identity. */
 #define UNIT_MARK 0x434d0000u
 
+/* nft sends all rules in one message. Without privileges it can't enlarge the socket's buffer, which by default
+ * (net.core.wmem_default) has room for 5,800 elements. */
+#define USER_ALLOWED_MAX 5000
+
 /* Templates of gateway/render/templates. */
 extern const char gw_template_fleet[];
 extern const char gw_template_fleet_user[];
@@ -185,6 +189,11 @@ cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowe
     char gateway[GW_ADDRESS_MAX] = "";
     cmx_err err = CMX_OK;
 
+    if (g->user && allowed->n > USER_ALLOWED_MAX)
+        return cmx_why_fail(e, CMX_ENOSPC,
+                            "the grants permit %zu connections, and the kernel accepts at most %u from a gateway in "
+                            "--user mode; remove grants, or set up a system gateway",
+                            allowed->n, USER_ALLOWED_MAX);
     if (!g->user) {
         err = gw_link_get(g, &link, e);
         if (!err)

@@ -2082,6 +2082,11 @@ static void test_golden(void **state)
     GENERATE(assert_int_equal(gw_nft_fleet(f, &gateway, &allowed, &e), CMX_OK));
     golden("fleet.user.nft", text);
     free(text);
+    /* More rules than the kernel accepts without privileges are refused with the cause. */
+    GENERATE(assert_int_equal(
+        gw_nft_fleet(f, &gateway, &(struct gw_allowed_list){.entries = allowed.entries, .n = 5001}, &e), CMX_ENOSPC));
+    free(text);
+    assert_non_null(strstr(e.text, "--user mode"));
     gateway.user = false;
     gw_allowed_free(&allowed);
     GENERATE(assert_int_equal(gw_hosts(f, &gateway, &e), CMX_OK));
