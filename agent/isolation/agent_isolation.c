@@ -24,19 +24,11 @@ static void set_state(struct isolation *s, isolation_state state, const char *wh
     if (was == state)
         return;
     s->state = state;
-    switch (state) {
-    case ISOLATION_CHANGED:
+    if (state == ISOLATION_CHANGED)
         cmx_log_limited(CMX_LOG_ERROR, TAG, "NOT IN FORCE: %s changed or removed the rules; installing them again",
                         who[0] ? who : "another program");
-        break;
-    case ISOLATION_IN_FORCE:
-        if (was != ISOLATION_RELEASED)
-            cmx_log_limited(CMX_LOG_WARN, TAG, "the rules are in force again");
-        break;
-    case ISOLATION_BROKEN: /* the caller logs why the rules cannot be installed */
-    case ISOLATION_RELEASED:
-        break;
-    }
+    else if (state == ISOLATION_IN_FORCE && was != ISOLATION_RELEASED)
+        cmx_log_limited(CMX_LOG_WARN, TAG, "the rules are in force again");
 }
 
 void isolation_observe(struct isolation *s)

@@ -107,23 +107,6 @@ static cmx_err read_measured(struct cmx_buf *in, struct cmx_evidence *e)
     return err;
 }
 
-/* Returns the greatest value that a claim of this kind may have. */
-static uint32_t greatest(cmx_field_kind kind)
-{
-    switch (kind) {
-    case CMX_FIELD_DEBUG:
-        return CMX_DEBUG_DISABLED_FULLY;
-    case CMX_FIELD_KEY:
-        return CMX_HELD_SOFTWARE;
-    case CMX_FIELD_FLASH:
-        return CMX_FLASH_RELEASE;
-    case CMX_FIELD_UINT:
-        return UINT32_MAX;
-    default:
-        return 0;
-    }
-}
-
 /* read_number copies a uint32_t into these members, so each must have that size. */
 _Static_assert(sizeof(((struct cmx_evidence *)0)->debug) == sizeof(uint32_t), "debug");
 _Static_assert(sizeof(((struct cmx_evidence *)0)->key) == sizeof(uint32_t), "key");
@@ -132,10 +115,10 @@ _Static_assert(sizeof(((struct cmx_evidence *)0)->boot_count) == sizeof(uint32_t
 _Static_assert(sizeof(((struct cmx_evidence *)0)->secure_version) == sizeof(uint32_t), "secure_version");
 _Static_assert(sizeof(((struct cmx_evidence *)0)->flash_size) == sizeof(uint32_t), "flash_size");
 
-static cmx_err read_number(struct cmx_buf *in, cmx_field_kind kind, void *out)
+static cmx_err read_number(struct cmx_buf *in, uint32_t greatest, void *out)
 {
     uint32_t v = 0;
-    cmx_err err = read_uint(in, greatest(kind), &v);
+    cmx_err err = read_uint(in, greatest, &v);
 
     memcpy(out, &v, sizeof v);
     return err;
@@ -171,10 +154,11 @@ static cmx_err read_value(struct cmx_buf *in, const struct cmx_claim_field *f, s
     case CMX_FIELD_MEASURED:
         return read_measured(in, e);
     case CMX_FIELD_UINT:
+        return read_number(in, UINT32_MAX, at);
     case CMX_FIELD_DEBUG:
     case CMX_FIELD_KEY:
     case CMX_FIELD_FLASH:
-        return read_number(in, (cmx_field_kind)f->kind, at);
+        return read_number(in, f->more, at);
     }
     return CMX_EINTERNAL;
 }

@@ -4,7 +4,8 @@
 #include <string.h>
 
 #define AT(member) offsetof(struct cmx_evidence, member)
-#define SIZED(member) AT(member), 0, sizeof(((struct cmx_evidence *)0)->member)
+#define UP_TO(greatest, member) AT(member), greatest, sizeof(((struct cmx_evidence *)0)->member)
+#define SIZED(member) UP_TO(0, member)
 
 /* The claims in the order of their encoded numbers. IANA's CBOR Web Token Claims (RFC 9711 section 10.2.1) come first,
  * in ascending order. The profile's own claims have negative numbers and come in descending order: CBOR encodes a
@@ -14,17 +15,17 @@ const struct cmx_claim_field cmx_claim_fields[CMX_CLAIM_FIELDS] = {
     {"ueid", 256, SIZED(ueid), CMX_FIELD_BYTES},
     {"hwmodel", 259, SIZED(hw_model), CMX_FIELD_NAME_BYTES},
     {"oemboot", 262, SIZED(secure_boot), CMX_FIELD_BOOL},
-    {"dbgstat", 263, SIZED(debug), CMX_FIELD_DEBUG},
+    {"dbgstat", 263, UP_TO(CMX_DEBUG_DISABLED_FULLY, debug), CMX_FIELD_DEBUG},
     {"eat_profile", 265, 0, 0, 0, CMX_FIELD_PROFILE},
     {"bootcount", 267, SIZED(boot_count), CMX_FIELD_UINT},
     {"bootseed", 268, SIZED(boot_seed), CMX_FIELD_BYTES},
     {"swname", 270, SIZED(sw_name), CMX_FIELD_NAME},
     {"swversion", 271, SIZED(sw_version), CMX_FIELD_VERSION},
-    {"key", -1, SIZED(key), CMX_FIELD_KEY},
+    {"key", -1, UP_TO(CMX_HELD_SOFTWARE, key), CMX_FIELD_KEY},
     {"slot", -2, SIZED(slot), CMX_FIELD_NAME},
     {"slot_state", -3, SIZED(slot_state), CMX_FIELD_NAME},
     {"secure_version", -4, SIZED(secure_version), CMX_FIELD_UINT},
-    {"flash_encryption", -5, SIZED(flash_encryption), CMX_FIELD_FLASH},
+    {"flash_encryption", -5, UP_TO(CMX_FLASH_RELEASE, flash_encryption), CMX_FIELD_FLASH},
     {"flash_size", -6, SIZED(flash_size), CMX_FIELD_UINT},
     {"isolation", -7, SIZED(isolation), CMX_FIELD_BOOL},
     {"policy", -8, AT(policy), AT(has_policy), 32, CMX_FIELD_BYTES_IF},

@@ -25,7 +25,7 @@ struct cmx_claim_field {
     const char *json;
     int16_t claim; /* the claim's number; if negative, cmx_claim_number adds CMX_CLAIM_OWN */
     uint16_t at;   /* offset of the member in struct cmx_evidence */
-    uint8_t more;  /* BYTES_N: offset of the length; BYTES_IF: offset of the bool; other kinds: 0 */
+    uint8_t more;  /* BYTES_N: offset of the length; BYTES_IF: offset of the bool; enumerations: the greatest value */
     uint8_t len;   /* size of the member in bytes */
     uint8_t kind;  /* cmx_field_kind */
 };

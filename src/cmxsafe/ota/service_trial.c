@@ -92,21 +92,15 @@ static cmx_confirm_decision trial_restart(struct cmx_ota_service *s, struct cmx_
 static void trial_decide(struct cmx_ota_service *s, const struct cmx_confirm_facts *facts, struct cmx_why *why)
 {
     struct cmx_confirm_facts f = *facts;
+    cmx_confirm_decision decision;
 
     f.confirm_failed = s->trial.confirm_failed;
-    switch (cmx_confirm_decide(cmx_ota_now_ms() - s->trial.since_ms, s->config->confirm_deadline_ms, &f)) {
-    case CMX_CONFIRM_NOW:
-        if (trial_due(s))
-            trial_confirm(s, why);
-        break;
-    case CMX_CONFIRM_ROLLBACK:
-        if (s->trial.no_way_back)
-            break;
+    decision = cmx_confirm_decide(cmx_ota_now_ms() - s->trial.since_ms, s->config->confirm_deadline_ms, &f);
+    if (decision == CMX_CONFIRM_NOW && trial_due(s)) {
+        trial_confirm(s, why);
+    } else if (decision == CMX_CONFIRM_ROLLBACK && !s->trial.no_way_back) {
         s->trial.because = cmx_confirm_unmet(&f);
         trial_step(s, TRIAL_ROLLBACK);
-        break;
-    case CMX_CONFIRM_WAIT:
-        break;
     }
 }
 

@@ -212,23 +212,19 @@ cmx_err cmx_ota_update_begin(struct cmx_http_request *r, void *ctx, void **state
 
 static cmx_err part_event(struct cmx_ota_service *s, struct cmx_ota_request *q, const struct cmx_multipart_event *ev)
 {
-    switch (ev->kind) {
-    case CMX_MULTIPART_PART:
-        q->in_field = strcmp(q->parts.name, "update") == 0;
-        if (q->in_field && q->had_field) {
-            s->upload->why = "two fields 'update'";
-            return CMX_EFORMAT;
-        }
-        q->had_field = q->had_field || q->in_field;
-        return CMX_OK;
-    case CMX_MULTIPART_DATA:
+    if (ev->kind == CMX_MULTIPART_DATA)
         return q->in_field ? cmx_upload_data(s->upload, ev->data, ev->len) : CMX_OK;
-    case CMX_MULTIPART_DONE:
+    if (ev->kind == CMX_MULTIPART_DONE)
         q->in_field = false;
+    if (ev->kind != CMX_MULTIPART_PART)
         return CMX_OK;
-    default:
-        return CMX_OK;
+    q->in_field = strcmp(q->parts.name, "update") == 0;
+    if (q->in_field && q->had_field) {
+        s->upload->why = "two fields 'update'";
+        return CMX_EFORMAT;
     }
+    q->had_field = q->had_field || q->in_field;
+    return CMX_OK;
 }
 
 static cmx_err multipart_bytes(struct cmx_ota_service *s, struct cmx_ota_request *q, const uint8_t *data, size_t len)

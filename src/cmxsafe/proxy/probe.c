@@ -53,15 +53,7 @@ static void probe_set_state(struct run *r, probe_state state, const char *event)
 
 bool cmx_probe_is_out(const struct run *r)
 {
-    switch (r->probe.state) {
-    case PROBE_OPENING:
-    case PROBE_SENT:
-        return true;
-    case PROBE_OFF:
-    case PROBE_WAITING:
-        break;
-    }
-    return false;
+    return r->probe.state == PROBE_OPENING || r->probe.state == PROBE_SENT;
 }
 
 probe_match cmx_probe_match(struct run *r, const uint8_t *data, size_t len)

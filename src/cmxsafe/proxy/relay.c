@@ -459,18 +459,9 @@ static void settle_to_local(struct relay *x)
 /* Called when both directions are shut. */
 static void finish_shut(struct relay *x, struct session *s)
 {
-    switch (x->end) {
-    case END_IN_ORDER:
-        finish(x, s, CMX_OK);
-        break;
-    case END_CUT: /* everything was sent to the service: close its socket without a reset */
+    if (x->end == END_CUT) /* everything was sent to the service: close its socket without a reset */
         cmx_relay_event_closed(x, s, CMX_ECLOSED);
-        finish(x, s, CMX_OK);
-        break;
-    case END_BROKEN:
-        finish(x, s, CMX_ECLOSED);
-        break;
-    }
+    finish(x, s, x->end == END_BROKEN ? CMX_ECLOSED : CMX_OK);
 }
 
 static cmx_err settle_open(struct relay *x, struct session *s)

@@ -34,16 +34,12 @@ static cmx_err send_local(struct relay *x, const uint8_t *data, size_t len, size
 /* Examines the first bytes of a connection that arrived during a probe. */
 static void look_for_token(struct relay *x, const uint8_t *data, size_t len)
 {
-    switch (cmx_probe_match(x->run, data, len)) {
-    case PROBE_OTHER:
+    const probe_match match = cmx_probe_match(x->run, data, len);
+
+    if (match == PROBE_OTHER)
         x->deadline_ms = 0; /* these bytes come from a client: connect to the service now */
-        break;
-    case PROBE_TOO_SHORT:
-        break;
-    case PROBE_TOKEN:
+    else if (match == PROBE_TOKEN)
         x->failed = CMX_ECLOSED; /* the connection is the probe's own: it ends here */
-        break;
-    }
 }
 
 /* Returns how many bytes it consumed. The others stay in libssh; ssh.c ends the session if they far exceed the
@@ -56,22 +52,12 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
     cmx_relay_state_stir(x);
     if (x->failed)
         return 0;
-    switch (x->phase) {
-    case RELAY_TENTATIVE:
+    if (x->phase == RELAY_TENTATIVE) {
         look_for_token(x, data, len);
-        break;
-    case RELAY_OPEN:
+    } else if (x->phase == RELAY_OPEN) {
         x->active_ms = cmx_port_now_ms();
         if (!cmx_relay_state_has_backlog(x) && send_local(x, data, len, &sent) == CMX_ECLOSED)
             x->failed = CMX_ECLOSED;
-        break;
-    case RELAY_LOOKUP:
-    case RELAY_CONNECTING:
-    case RELAY_OPENING:
-    case RELAY_UNWANTED:
-    case RELAY_CLOSING:
-    case RELAY_DEAD:
-        break;
     }
     x->backlog = len - sent;
     return sent;
