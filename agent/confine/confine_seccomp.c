@@ -22,14 +22,8 @@
     X(seccomp_rule_add)                                                                                                \
     X(seccomp_rule_add_array)                                                                                          \
     X(seccomp_syscall_resolve_name)
-#define CMX_LIBRARY_OF lib
 
-static struct {
-    FUNCTIONS(CMX_LIBRARY_POINTER)
-} lib;
-static const struct cmx_symbol symbols[] = {FUNCTIONS(CMX_LIBRARY_SYMBOL)};
-static struct cmx_library library = {CMX_SONAME_SECCOMP, CMX_PACKAGE_SECCOMP, symbols,
-                                     sizeof symbols / sizeof symbols[0], NULL};
+CMX_LIBRARY(library, lib, SECCOMP, FUNCTIONS);
 
 /* Names of system calls, separated by blanks. */
 static const char allowed[] =

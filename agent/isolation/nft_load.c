@@ -23,14 +23,8 @@
     X(nft_run_cmd_from_buffer)                                                                                         \
     X(nft_ctx_get_error_buffer)                                                                                        \
     X(nft_ctx_get_output_buffer)
-#define CMX_LIBRARY_OF lib
 
-static struct {
-    FUNCTIONS(CMX_LIBRARY_POINTER)
-} lib;
-static const struct cmx_symbol symbols[] = {FUNCTIONS(CMX_LIBRARY_SYMBOL)};
-static struct cmx_library library = {CMX_SONAME_NFTABLES, CMX_PACKAGE_NFTABLES, symbols,
-                                     sizeof symbols / sizeof symbols[0], NULL};
+CMX_LIBRARY(library, lib, NFTABLES, FUNCTIONS);
 
 struct nft {
     struct nft_ctx *ctx;

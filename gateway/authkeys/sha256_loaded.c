@@ -15,14 +15,8 @@
     X(EVP_DigestInit_ex)                                                                                               \
     X(EVP_DigestUpdate)                                                                                                \
     X(EVP_DigestFinal_ex)
-#define CMX_LIBRARY_OF lib
 
-static struct {
-    FUNCTIONS(CMX_LIBRARY_POINTER)
-} lib;
-static const struct cmx_symbol symbols[] = {FUNCTIONS(CMX_LIBRARY_SYMBOL)};
-static struct cmx_library library = {CMX_SONAME_CRYPTO, CMX_PACKAGE_CRYPTO, symbols, sizeof symbols / sizeof symbols[0],
-                                     NULL};
+CMX_LIBRARY(library, lib, CRYPTO, FUNCTIONS);
 
 cmx_err cmx_crypto_random(void *out, size_t len)
 {

@@ -54,14 +54,8 @@
     X(MHD_queue_response)                                                                                              \
     X(MHD_start_daemon)                                                                                                \
     X(MHD_stop_daemon)
-#define CMX_LIBRARY_OF lib
 
-static struct {
-    FUNCTIONS(CMX_LIBRARY_POINTER)
-} lib;
-static const struct cmx_symbol symbols[] = {FUNCTIONS(CMX_LIBRARY_SYMBOL)};
-static struct cmx_library library = {CMX_SONAME_MHD, CMX_PACKAGE_MHD, symbols, sizeof symbols / sizeof symbols[0],
-                                     NULL};
+CMX_LIBRARY(library, lib, MHD, FUNCTIONS);
 
 struct cmx_http_server {
     const struct cmx_http_service *service;

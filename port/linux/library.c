@@ -25,8 +25,8 @@ static cmx_err load(struct cmx_library *l, const char *purpose, struct cmx_why *
 
     if (!handle)
         return complain(l, purpose, why);
-    for (size_t i = 0; i < l->n_symbols; i++) {
-        void *symbol = dlsym(handle, l->symbols[i].name);
+    for (size_t i = 0; i < l->n_names; i++) {
+        void *symbol = dlsym(handle, l->names[i]);
 
         if (!symbol) {
             err = complain(l, purpose, why);
@@ -34,7 +34,7 @@ static cmx_err load(struct cmx_library *l, const char *purpose, struct cmx_why *
             return err;
         }
         /* A copy of the bytes turns void * into a function pointer: see POSIX, dlsym, rationale. */
-        memcpy(l->symbols[i].slot, &symbol, sizeof symbol);
+        memcpy((char *)l->pointers + i * sizeof symbol, &symbol, sizeof symbol);
     }
     l->handle = handle;
     return CMX_OK;

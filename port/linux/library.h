@@ -2,14 +2,13 @@
  * and work where the library is not installed. Libraries are loaded by soname: the dynamic linker searches the same
  * system folders as for linked libraries, and no setting of cmxsafe changes that.
  *
- * The caller lists the library's functions once, and calls them through a structure of pointers:
+ * The caller lists the library's functions once, and calls them through a structure of pointers, such as
+ * lib.nft_ctx_new:
  *
  *     #define FUNCTIONS(X) X(nft_ctx_new) X(nft_ctx_free)
- *     static struct { FUNCTIONS(CMX_LIBRARY_POINTER) } nft;
- *     static const struct cmx_symbol symbols[] = {FUNCTIONS(CMX_LIBRARY_SYMBOL)};
+ *     CMX_LIBRARY(library, lib, NFTABLES, FUNCTIONS); // defines struct cmx_library library, and lib
  *
- * Before it uses CMX_LIBRARY_SYMBOL, it defines CMX_LIBRARY_OF as nft. The build finds sonames and packages
- * (cmake/sonames.cmake). */
+ * The build finds the soname and the package (cmake/sonames.cmake). */
 #pragma once
 
 #include <stddef.h>
@@ -17,21 +16,24 @@
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/why.h"
 
-struct cmx_symbol {
-    const char *name;
-    void *slot; /* address of the function pointer to set */
-};
-
 #define CMX_LIBRARY_POINTER(function) __typeof__(function) *function;
-#define CMX_LIBRARY_SYMBOL(function) {#function, &CMX_LIBRARY_OF.function},
+#define CMX_LIBRARY_NAME(function) #function,
+#define CMX_LIBRARY(library, lib, NAME, FUNCTIONS)                                                                     \
+    static struct {                                                                                                    \
+        FUNCTIONS(CMX_LIBRARY_POINTER)                                                                                 \
+    } lib;                                                                                                             \
+    static const char *const lib##_names[] = {FUNCTIONS(CMX_LIBRARY_NAME)};                                            \
+    static struct cmx_library library = {                                                                              \
+        CMX_SONAME_##NAME, CMX_PACKAGE_##NAME, lib##_names, sizeof lib##_names / sizeof lib##_names[0], &lib, NULL}
 
 /* A library. It must have static storage. */
 struct cmx_library {
     const char *soname;
-    const char *package; /* the package to install, for the message; "" if the build did not find it */
-    const struct cmx_symbol *symbols;
-    size_t n_symbols;
-    void *handle; /* NULL: not loaded */
+    const char *package;      /* the package to install, for the message; "" if the build did not find it */
+    const char *const *names; /* of its functions */
+    size_t n_names;
+    void *pointers; /* the function pointers to set, one for each name */
+    void *handle;   /* NULL: not loaded */
 };
 
 /* Loads the library unless it is already loaded, and sets the pointers. purpose: the feature that needs it

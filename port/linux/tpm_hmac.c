@@ -31,30 +31,11 @@
 #define TCTI_FUNCTIONS(X)                                                                                              \
     X(Tss2_TctiLdr_Finalize)                                                                                           \
     X(Tss2_TctiLdr_Initialize)
+#define WORDS_FUNCTIONS(X) X(Tss2_RC_Decode)
 
-static struct {
-    ESYS_FUNCTIONS(CMX_LIBRARY_POINTER)
-} esys;
-static struct {
-    TCTI_FUNCTIONS(CMX_LIBRARY_POINTER)
-} tcti;
-static struct {
-    CMX_LIBRARY_POINTER(Tss2_RC_Decode)
-} words;
-#define CMX_LIBRARY_OF esys
-static const struct cmx_symbol esys_symbols[] = {ESYS_FUNCTIONS(CMX_LIBRARY_SYMBOL)};
-#undef CMX_LIBRARY_OF
-#define CMX_LIBRARY_OF tcti
-static const struct cmx_symbol tcti_symbols[] = {TCTI_FUNCTIONS(CMX_LIBRARY_SYMBOL)};
-#undef CMX_LIBRARY_OF
-#define CMX_LIBRARY_OF words
-static const struct cmx_symbol words_symbols[] = {CMX_LIBRARY_SYMBOL(Tss2_RC_Decode)};
-#define N(symbols) (sizeof symbols / sizeof symbols[0])
-static struct cmx_library libraries[] = {
-    {CMX_SONAME_ESYS, CMX_PACKAGE_ESYS, esys_symbols, N(esys_symbols), NULL},
-    {CMX_SONAME_TCTILDR, CMX_PACKAGE_TCTILDR, tcti_symbols, N(tcti_symbols), NULL},
-    {CMX_SONAME_TSS_RC, CMX_PACKAGE_TSS_RC, words_symbols, N(words_symbols), NULL},
-};
+CMX_LIBRARY(esys_library, esys, ESYS, ESYS_FUNCTIONS);
+CMX_LIBRARY(tcti_library, tcti, TCTILDR, TCTI_FUNCTIONS);
+CMX_LIBRARY(words_library, words, TSS_RC, WORDS_FUNCTIONS);
 
 struct tpm {
     char *where; /* NULL: tpm2-tss's default */
@@ -222,11 +203,12 @@ static cmx_err tpm_hmac(void *state, const void *msg, size_t len, uint8_t out[CM
 cmx_err cmx_tpm_hmac_open(const char *where, uint32_t handle, struct cmx_hw_key **out, struct cmx_why *why)
 {
     static const struct cmx_hw_key_ops ops = {tpm_hmac, tpm_close};
+    static struct cmx_library *const libraries[] = {&esys_library, &tcti_library, &words_library};
     struct tpm *t;
     cmx_err err = CMX_OK;
 
-    for (size_t i = 0; i < N(libraries) && !err; i++)
-        err = cmx_library_load(&libraries[i], "the key in a TPM", why);
+    for (size_t i = 0; i < sizeof libraries / sizeof libraries[0] && !err; i++)
+        err = cmx_library_load(libraries[i], "the key in a TPM", why);
     if (err)
         return err;
     t = cmx_mem_alloc(sizeof *t);

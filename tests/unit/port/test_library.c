@@ -13,23 +13,21 @@
 
 #include "cmxsafe/core/why.h"
 
-#define CMX_LIBRARY_OF maths
-static struct {
-    CMX_LIBRARY_POINTER(cbrt)
-} maths;
-
-static const struct cmx_symbol good[] = {CMX_LIBRARY_SYMBOL(cbrt)};
-static const struct cmx_symbol bad[] = {CMX_LIBRARY_SYMBOL(cbrt){"cmx_no_such_function", &maths.cbrt}};
+#define FUNCTIONS(X) X(cbrt) X(cos)
+#define CMX_SONAME_MATHS "libm.so.6"
+#define CMX_PACKAGE_MATHS "libc6"
+CMX_LIBRARY(library, maths, MATHS, FUNCTIONS);
 
 static void loads_once_and_again(void **state)
 {
-    struct cmx_library l = {"libm.so.6", "libc6", good, 1, NULL};
+    struct cmx_library l = library;
     struct cmx_why why = {""};
 
     (void)state;
     assert_int_equal(cmx_library_load(&l, "a test", &why), CMX_OK);
     assert_int_equal(cmx_library_load(&l, "a test", &why), CMX_OK);
     assert_true(maths.cbrt(27.0) > 2.9 && maths.cbrt(27.0) < 3.1);
+    assert_true(maths.cos(0.0) > 0.9 && maths.cos(0.0) < 1.1);
     cmx_library_unload(&l);
     assert_null(l.handle);
     cmx_library_unload(&l);
@@ -39,10 +37,12 @@ static void loads_once_and_again(void **state)
 
 static void says_what_to_install(void **state)
 {
-    struct cmx_library l = {"libcmx-no-such.so.9", "libcmx-no-such9", good, 1, NULL};
+    struct cmx_library l = library;
     struct cmx_why why = {""};
 
     (void)state;
+    l.soname = "libcmx-no-such.so.9";
+    l.package = "libcmx-no-such9";
     assert_int_equal(cmx_library_load(&l, "a test", &why), CMX_ENOTSUP);
     assert_non_null(strstr(why.text, "a test needs a library: ")); /* the C library's message follows */
     assert_non_null(strstr(why.text, "libcmx-no-such.so.9"));
@@ -55,10 +55,12 @@ static void says_what_to_install(void **state)
 
 static void a_function_may_be_missing(void **state)
 {
-    struct cmx_library l = {"libm.so.6", "libc6", bad, 2, NULL};
+    static const char *const names[] = {"cbrt", "cmx_no_such_function"};
+    struct cmx_library l = library;
     struct cmx_why why = {""};
 
     (void)state;
+    l.names = names;
     assert_int_equal(cmx_library_load(&l, "a test", &why), CMX_ENOTSUP);
     assert_non_null(strstr(why.text, "cmx_no_such_function"));
     assert_null(l.handle);
