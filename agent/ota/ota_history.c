@@ -1,14 +1,13 @@
 #include "agent/ota/ota_history.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
+#include "port/linux/file_read.h"
 #include "port/linux/new_file.h"
 
 #define FILE_MAX 1024 /* enough for CMX_OTA_PAST lines */
@@ -40,18 +39,11 @@ void ota_history_read(struct ota_history *h, int folder, const char *name)
     char text[FILE_MAX];
     char *rest = text;
     char *line;
-    ssize_t n;
-    int fd;
 
     h->folder = folder;
     h->n = 0;
     snprintf(h->name, sizeof h->name, "%s", name);
-    fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return;
-    n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
+    (void)cmx_file_read_begin(folder, name, text, sizeof text);
     while (h->n < CMX_OTA_PAST && (line = strsep(&rest, "\n")) != NULL)
         if (parse_line(line, &h->past[h->n]))
             h->n++;

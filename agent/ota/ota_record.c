@@ -10,6 +10,7 @@
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/text.h"
+#include "port/linux/file_read.h"
 #include "port/linux/new_file.h"
 
 enum { RECORD_MAX = 768 };
@@ -190,17 +191,13 @@ static cmx_err parse(char *text, struct ota_record *r)
 cmx_err ota_record_read(int folder, const char *name, struct ota_record *r)
 {
     char text[RECORD_MAX];
-    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    ssize_t n;
+    const ssize_t n = cmx_file_read_begin(folder, name, text, sizeof text);
     cmx_err err;
 
     memset(r, 0, sizeof *r);
-    if (fd < 0)
+    if (n < 0)
         return errno == ENOENT ? CMX_ENOENT : CMX_EFORMAT;
-    n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    err = n < 0 || n == (ssize_t)sizeof text - 1 || memchr(text, '\0', (size_t)n) ? CMX_EFORMAT : parse(text, r);
+    err = n == (ssize_t)sizeof text - 1 || memchr(text, '\0', (size_t)n) ? CMX_EFORMAT : parse(text, r);
     if (err)
         memset(r, 0, sizeof *r);
     return err;
@@ -244,17 +241,10 @@ cmx_err ota_record_write(int folder, const char *name, const struct ota_record *
 cmx_err ota_boot_id(char out[OTA_BOOT_ID_MAX])
 {
     const char *given = getenv("CMXSAFED_BOOT_ID");
-    ssize_t n;
-    int fd;
 
     if (given && given[0])
         return cmx_text_copy(out, OTA_BOOT_ID_MAX, given) == CMX_OK ? CMX_OK : CMX_EIO;
-    fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return CMX_EIO;
-    n = read(fd, out, OTA_BOOT_ID_MAX - 1);
-    close(fd);
-    out[n > 0 ? n : 0] = '\0';
+    (void)cmx_file_read_begin(AT_FDCWD, "/proc/sys/kernel/random/boot_id", out, OTA_BOOT_ID_MAX);
     out[strcspn(out, "\n")] = '\0';
     return out[0] ? CMX_OK : CMX_EIO;
 }

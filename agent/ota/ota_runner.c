@@ -21,6 +21,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "port/linux/child.h"
+#include "port/linux/file_read.h"
 
 enum {
     TERM_MS = 2000, /* time from SIGTERM to SIGKILL */
@@ -191,16 +192,9 @@ static pid_t parent_of(const char *pid)
 {
     char path[64], text[512];
     const char *after;
-    ssize_t n;
-    int fd;
 
     snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
+    (void)cmx_file_read_begin(AT_FDCWD, path, text, sizeof text);
     after = strrchr(text, ')');
     return after && strlen(after) > 4 ? (pid_t)strtol(after + 4, NULL, 10) : 0;
 }
@@ -346,14 +340,12 @@ static int take_signals(void)
 
 static void serve(int fd, const struct runner_command command[RUNNER_HOOKS]);
 
-/* Ends the processes that a killed child runner left, then starts another child runner. Returns the agent's end of its
- * socket, or -1. */
-static int start_child(const struct runner_command command[RUNNER_HOOKS])
+/* Starts a runner. Returns the agent's end of its socket, or -1. */
+static int start_runner(const struct runner_command command[RUNNER_HOOKS])
 {
     int pair[2];
     pid_t pid;
 
-    end_all(0);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return -1;
     pid = fork();
@@ -366,12 +358,16 @@ static int start_child(const struct runner_command command[RUNNER_HOOKS])
     return -1;
 }
 
+/* Ends the processes that a killed child runner left, then starts another child runner. */
 static bool answer_with_runner(const struct runner_command command[RUNNER_HOOKS])
 {
     struct reply reply = {.err = CMX_OK};
-    int fd = start_child(command);
-    bool sent = message_send(AGENT_FD, &reply, sizeof reply, fd);
+    bool sent;
+    int fd;
 
+    end_all(0);
+    fd = start_runner(command);
+    sent = message_send(AGENT_FD, &reply, sizeof reply, fd);
     if (fd >= 0)
         close(fd);
     return sent;
@@ -455,20 +451,11 @@ static bool runners_restore(struct runner *r)
 
 cmx_err ota_runner_start(struct runner *r, const struct runner_command command[RUNNER_HOOKS])
 {
-    int pair[2];
-    pid_t pid;
-
     *r = (struct runner)RUNNER_NONE;
     for (int i = 0; i < RUNNER_HOOKS; i++)
         r->limit_ms[i] = command[i].limit_ms;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-        return CMX_EIO;
-    pid = fork();
-    if (pid == 0)
-        serve(pair[1], command);
-    close(pair[1]);
-    r->fd[PARENT] = pair[0];
-    if (pid > 0 && ota_runner_restore(r))
+    r->fd[PARENT] = start_runner(command);
+    if (r->fd[PARENT] >= 0 && ota_runner_restore(r))
         return CMX_OK;
     runner_close(&r->fd[PARENT]);
     return CMX_EIO;

@@ -197,6 +197,19 @@ cmx_err cmx_file_check_secret(const char *path, struct cmx_why *why)
     return err;
 }
 
+ssize_t cmx_file_read_begin(int folder, const char *name, char *out, size_t cap)
+{
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd >= 0 ? read(fd, out, cap - 1) : -1;
+    const int number = errno;
+
+    if (fd >= 0)
+        close(fd);
+    out[n > 0 ? n : 0] = '\0';
+    errno = number;
+    return n;
+}
+
 FILE *cmx_file_open(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "cmxsafe/core/err.h"
 #include "cmxsafe/core/why.h"
@@ -31,6 +32,10 @@ bool cmx_file_is_private(const struct stat *st, const char *path);
 
 /* Returns the error for an errno value of a call with a path: CMX_ENOENT, CMX_EEXIST, CMX_EPERM or CMX_EIO. */
 CMX_MUST_USE cmx_err cmx_file_error(int number);
+
+/* Reads the beginning of a file, at most cap - 1 bytes, and ends it with a NUL. folder: as for openat; a symbolic link
+ * is not followed. Returns the number of bytes; -1: out is empty, and errno has the reason. */
+ssize_t cmx_file_read_begin(int folder, const char *name, char *out, size_t cap);
 
 /* Opens a file or a pipe for reading; close it with fclose. Does not wait for a FIFO's writer: a FIFO without a writer
  * reads as empty. NULL: errno has the reason (EISDIR: it is a directory). */
