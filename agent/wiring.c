@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/agent_attest.h"
 #include "agent/isolation/agent_isolation.h"
@@ -50,15 +49,13 @@ static const struct module credentials_module = {.name = "credentials", .check =
 static void on_session(void *arg, const char *session, const char *gateway, bool up, cmx_err err)
 {
     const struct wiring *w = arg;
-    const uint64_t one = 1;
 
     (void)session;
     (void)gateway;
     (void)up;
     (void)err;
     credentials_forget(); /* the session's own thread calls this hook, after a login that succeeded or failed */
-    if (write(w->wake, &one, sizeof one) < 0)
-        return; /* the eventfd's counter is full, so the loop will wake up anyway */
+    cmx_port_wake(w->wake);
 }
 
 static void on_relay(void *arg, const struct cmx_relay_event *e)

@@ -1,11 +1,11 @@
 #include "agent/config/known_hosts.h"
 
 #include <ctype.h>
-#include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cmxsafe/core/base64.h"
 #include "cmxsafe/core/secret.h"
 
 #define SHA1_LEN 20 /* the file's format prescribes SHA-1, which only hides host names here */
@@ -14,16 +14,12 @@
 
 static const char *skip_blank(const char *s)
 {
-    while (*s == ' ' || *s == '\t')
-        s++;
-    return s;
+    return s + strspn(s, " \t");
 }
 
 static const char *skip_word(const char *s)
 {
-    while (*s && *s != ' ' && *s != '\t')
-        s++;
-    return s;
+    return s + strcspn(s, " \t");
 }
 
 /* Matches s against a pattern with '*' and '?' as in ssh_config(5), PATTERNS, without regard to case. Iterative, so
@@ -78,12 +74,9 @@ static bool list_match(const char *list, size_t len, const char *name)
 /* Decodes base64 of exactly SHA1_LEN bytes (28 digits). */
 static bool decode20(const char *text, size_t len, unsigned char out[SHA1_LEN])
 {
-    unsigned char raw[21];
+    size_t n = 0;
 
-    if (len != 28 || EVP_DecodeBlock(raw, (const unsigned char *)text, 28) != 21)
-        return false;
-    memcpy(out, raw, SHA1_LEN);
-    return true;
+    return len == 28 && cmx_base64_decode(out, SHA1_LEN, text, len, &n) == CMX_OK && n == SHA1_LEN;
 }
 
 /* Compares a name with "|1|salt|hash": hash is the HMAC-SHA1 of the name, with the salt as the key. */

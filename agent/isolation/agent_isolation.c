@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/isolation/isolation_state.h"
 #include "agent/isolation/saved_rules.h"
@@ -33,14 +32,12 @@ static void set_state(struct isolation *s, isolation_state state, const char *wh
 
 void isolation_observe(struct isolation *s)
 {
-    const uint64_t one = 1;
     char who[NFT_PROGRAM_MAX];
 
     if (s->state != ISOLATION_IN_FORCE || nft_guard_check(s->guard, who) == CMX_OK)
         return;
     set_state(s, ISOLATION_CHANGED, who);
-    if (write(s->wake, &one, sizeof one) < 0)
-        return; /* the eventfd's counter is full, so the loop will wake up anyway */
+    cmx_port_wake(s->wake);
 }
 
 static isolation_state observed_state(struct isolation *s)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "cmxsafe/core/text.h"
+#include "cmxsafe/isolation/packet.h"
 
 #define RESOLV_CONF "/etc/resolv.conf"
 /* systemd-resolved(8): the file with the servers that its stub forwards to, and its user. */
@@ -71,20 +72,10 @@ cmx_err isolation_uid(const char *user, uint32_t *uid)
 /* True for 127.0.0.53 and 127.0.0.54. */
 static bool is_resolved_stub(const struct cmx_ip *ip)
 {
-    static const uint8_t stubs[2][4] = {{127, 0, 0, 53}, {127, 0, 0, 54}};
-    struct cmx_ip a, b;
+    char text[CMX_IP_TEXT_MAX];
 
-    cmx_ip_v4(&a, stubs[0]);
-    cmx_ip_v4(&b, stubs[1]);
-    return cmx_ip_equal(ip, &a) || cmx_ip_equal(ip, &b);
-}
-
-static bool is_known(const struct resolvers *r, const struct cmx_ip *ip)
-{
-    for (size_t i = 0; i < r->n; i++)
-        if (cmx_ip_equal(&r->ip[i], ip))
-            return true;
-    return false;
+    cmx_ip_text(ip, text);
+    return strcmp(text, "127.0.0.53") == 0 || strcmp(text, "127.0.0.54") == 0;
 }
 
 /* Adds the servers of a file in resolv.conf(5)'s form. A scope such as "%eth0" is not part of the address. */
@@ -99,7 +90,7 @@ static void add_file(struct resolvers *r, const char *path)
         if (sscanf(line, "nameserver%*1[ \t]%63s", word) != 1)
             continue;
         word[strcspn(word, "%")] = 0;
-        if (cmx_ip_parse(&ip, word) && !is_known(r, &ip))
+        if (cmx_ip_parse(&ip, word) && !cmx_ip_in(r->ip, r->n, &ip))
             r->ip[r->n++] = ip;
     }
     free(line); /* allocated by getline */
