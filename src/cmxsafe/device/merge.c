@@ -172,20 +172,16 @@ static cmx_err convert(const TaskParameters *t, struct cmx_context *out)
     for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
         const struct cmx_context_option *o = &cmx_context_options[i];
         const void *at = (const char *)t + task_at[i];
+        unsigned value;
 
-        switch (task_kind(o)) {
-        case TEXT:
+        if (cmx_context_option_is_text(o)) {
             cmx_context_option_set_text(o, out, set_or_null(*(const char *const *)at));
-            break;
-        case SWITCH:
-            cmx_context_option_set_number(o, out, *(const bool *)at);
-            break;
-        case NUMBER:
-            if (!cmx_context_option_in_range(o, (unsigned)*(const int *)at))
-                return CMX_EINVAL;
-            cmx_context_option_set_number(o, out, (unsigned)*(const int *)at);
-            break;
+            continue;
         }
+        value = o->kind == CMX_OPTION_SWITCH ? *(const bool *)at : (unsigned)*(const int *)at;
+        if (!cmx_context_option_in_range(o, value))
+            return CMX_EINVAL;
+        cmx_context_option_set_number(o, out, value);
     }
     return CMX_OK;
 }

@@ -59,14 +59,14 @@ bool cmx_context_option_is_text(const struct cmx_context_option *o)
     return o->kind >= CMX_OPTION_ID;
 }
 
-const char *cmx_context_option_text(const struct cmx_context_option *o, const struct cmx_context *c)
+const char *cmx_context_option_text(const struct cmx_context_option *o, const void *owner)
 {
-    return *(const char *const *)(const void *)((const char *)c + o->at);
+    return *(const char *const *)(const void *)((const char *)owner + o->at);
 }
 
-void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_context *c, const char *text)
+void cmx_context_option_set_text(const struct cmx_context_option *o, void *owner, const char *text)
 {
-    *(const char **)(void *)((char *)c + o->at) = text;
+    *(const char **)(void *)((char *)owner + o->at) = text;
 }
 
 unsigned cmx_context_option_number(const struct cmx_context_option *o, const void *owner)
@@ -104,30 +104,9 @@ bool cmx_context_option_in_range(const struct cmx_context_option *o, unsigned va
     return value <= o->max && (value > 0 || o->kind != CMX_OPTION_PORT);
 }
 
-/* ---- the fields of struct cmx_gateway: a table to copy, compare and free them, and a table of the numbers ---- */
-
-struct field {
-    uint8_t at;
-    uint8_t size; /* 0: a string */
-};
+/* ---- the options of a gateway, and its members that no configuration file sets ---- */
 
 #define MEMBER(name) (((struct cmx_gateway *)0)->name)
-#define FIELD(name)                                                                                                    \
-    {.at = offsetof(struct cmx_gateway, name),                                                                         \
-     .size = _Generic(MEMBER(name), const char * : 0, default                                                          \
-                      : sizeof MEMBER(name))},
-
-/* clang-format off */
-static const struct field gateway_fields[] = {
-#define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help) FIELD(member)
-#include "cmxsafe/proxy/gateway_options.h"
-    FIELD(key_pem)
-    FIELD(key_passphrase)
-    FIELD(password)
-    FIELD(key_load)
-    FIELD(key_load_arg)
-    FIELD(fleet_address)
-};
 
 #define TYPE_MS uint32_t
 #define TYPE_BYTES uint64_t
@@ -145,50 +124,51 @@ static const struct field gateway_fields[] = {
 #define ROW_SECONDS(member, key, max, fallback) ROW(member, key, max, fallback, CMX_OPTION_SECONDS)
 #define ROW_COUNT(member, key, max, fallback) ROW(member, key, max, fallback, CMX_OPTION_COUNT)
 #define ROW_MS ROW_COUNT
-#define ROW_HOST(member, key, max, fallback)
-#define ROW_ACCOUNT ROW_HOST
-#define ROW_FILE ROW_HOST
-#define ROW_TEXT ROW_HOST
-#define ROW_BYTES ROW_HOST
-#define ROW_SWITCH ROW_HOST
+#define ROW_TEXT(member, key, max, fallback) ROW(member, NULL, 0, 0, CMX_OPTION_TEXT)
+#define ROW_HOST ROW_TEXT
+#define ROW_ACCOUNT ROW_TEXT
+#define ROW_FILE ROW_TEXT
+#define ROW_SWITCH(member, key, max, fallback) ROW(member, NULL, max, fallback, CMX_OPTION_SWITCH)
+#define ROW_BYTES(member, key, max, fallback)
 
-static const struct cmx_context_option gateway_numbers[] = {
+/* clang-format off */
+static const struct cmx_context_option gateway_options[] = {
 #define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help) ROW_##kind(member, key, max, fallback)
 #include "cmxsafe/proxy/gateway_options.h"
+    ROW_TEXT(key_pem, , , )
+    ROW_TEXT(key_passphrase, , , )
+    ROW_TEXT(password, , , )
 };
 /* clang-format on */
-#define GATEWAY_NUMBERS (sizeof gateway_numbers / sizeof gateway_numbers[0])
+#define GATEWAY_OPTIONS (sizeof gateway_options / sizeof gateway_options[0])
 
-#define FIELDS_END (gateway_fields + sizeof gateway_fields / sizeof gateway_fields[0])
+/* ---- copying and comparing the n members of owner that the rows o describe ---- */
 
-static char **string_at(struct cmx_gateway *g, const struct field *f)
-{
-    return (char **)(void *)((char *)g + f->at);
-}
-
-/* Replaces each borrowed string by a copy. After a failure the strings that have no copy are NULL, so that free_strings
- * can always be called. */
-static cmx_err own_strings(struct cmx_gateway *g)
+/* Replaces each borrowed text by a copy, an address by its canonical form. After a failure the texts that have no copy
+ * are NULL, so that free_texts can always be called. */
+static cmx_err own_texts(const struct cmx_context_option *o, size_t n, void *owner)
 {
     cmx_err err = CMX_OK;
 
-    for (const struct field *f = gateway_fields; f < FIELDS_END; f++) {
-        char **s = string_at(g, f);
+    for (; n--; o++) {
+        const char *text = cmx_context_option_is_text(o) ? cmx_context_option_text(o, owner) : NULL;
+        char address[CMX_PROXY_ADDRESS_MAX];
+        bool canonical = text && o->kind == CMX_OPTION_HOST && cmx_proxy_address_canonical(text, address);
+        const char *copy = text && !err ? cmx_mem_strdup(canonical ? address : text) : NULL;
 
-        if (f->size || !*s)
-            continue;
-        *s = err ? NULL : cmx_mem_strdup(*s);
-        if (!*s)
+        if (text && !copy)
             err = CMX_ENOMEM;
+        if (text)
+            cmx_context_option_set_text(o, owner, copy);
     }
     return err;
 }
 
-static void free_strings(struct cmx_gateway *g)
+static void free_texts(const struct cmx_context_option *o, size_t n, const void *owner)
 {
-    for (const struct field *f = gateway_fields; f < FIELDS_END; f++)
-        if (!f->size)
-            cmx_mem_free_secret(*string_at(g, f));
+    for (; n--; o++)
+        if (cmx_context_option_is_text(o))
+            cmx_mem_free_secret((void *)(uintptr_t)cmx_context_option_text(o, owner));
 }
 
 static bool equal_text(const char *x, const char *y)
@@ -196,14 +176,12 @@ static bool equal_text(const char *x, const char *y)
     return x && y ? strcmp(x, y) == 0 : x == y;
 }
 
-static bool equal(const struct cmx_gateway *a, const struct cmx_gateway *b)
+static bool equal(const struct cmx_context_option *o, size_t n, const void *a, const void *b)
 {
-    for (const struct field *f = gateway_fields; f < FIELDS_END; f++) {
-        const void *x = (const char *)a + f->at, *y = (const char *)b + f->at;
-
-        if (f->size ? memcmp(x, y, f->size) != 0 : !equal_text(*(const char *const *)x, *(const char *const *)y))
+    for (; n--; o++)
+        if (cmx_context_option_is_text(o) ? !equal_text(cmx_context_option_text(o, a), cmx_context_option_text(o, b))
+                                          : cmx_context_option_number(o, a) != cmx_context_option_number(o, b))
             return false;
-    }
     return true;
 }
 
@@ -254,14 +232,19 @@ cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct 
     return CMX_OK;
 }
 
-/* Checks the numbers of owner, whose defaults are filled in, against the n rows. what, name: the kind and the name of
+/* Sets the numbers of owner that are 0 to their defaults, and checks all numbers. what, name: the kind and the name of
  * the owner, for the message in *why. */
-static cmx_err check_numbers(const struct cmx_context_option *o, size_t n, const void *owner, const char *what,
-                             const char *name, struct cmx_why *why)
+static cmx_err settle_numbers(const struct cmx_context_option *o, size_t n, void *owner, const char *what,
+                              const char *name, struct cmx_why *why)
 {
     for (; n--; o++) {
-        unsigned value = cmx_context_option_is_text(o) ? 0 : cmx_context_option_number(o, owner);
+        unsigned value;
 
+        if (cmx_context_option_is_text(o))
+            continue;
+        if (cmx_context_option_number(o, owner) == 0)
+            cmx_context_option_set_number(o, owner, o->fallback);
+        value = cmx_context_option_number(o, owner);
         if (value == 0 && o->kind == CMX_OPTION_PORT)
             return cmx_why_fail(why, CMX_EINVAL, "%s%s %s: missing", what, name, o->key);
         if (value > o->max)
@@ -271,9 +254,9 @@ static cmx_err check_numbers(const struct cmx_context_option *o, size_t n, const
     return CMX_OK;
 }
 
-static cmx_err check_options(const struct cmx_context *c, struct cmx_why *why)
+static cmx_err check_options(struct cmx_context *c, struct cmx_why *why)
 {
-    cmx_err err = check_numbers(cmx_context_options, CMX_CONTEXT_OPTIONS, c, "context ", c->name, why);
+    cmx_err err = settle_numbers(cmx_context_options, CMX_CONTEXT_OPTIONS, c, "context ", c->name, why);
 
     if (err)
         return err;
@@ -334,10 +317,10 @@ static bool same_listener(const struct cmx_context *a, const struct cmx_context 
     return a->remote_port == b->remote_port && strcmp(a->remote_address, b->remote_address) == 0;
 }
 
-/* Checks the context all[at], whose defaults are filled in, by itself and against the contexts before it. */
-static cmx_err check_context(const struct cmx_gateway *g, const struct cmx_context *all, size_t at, struct cmx_why *why)
+/* Fills in the default numbers of the context all[at], and checks it by itself and against the contexts before it. */
+static cmx_err check_context(const struct cmx_gateway *g, struct cmx_context *all, size_t at, struct cmx_why *why)
 {
-    const struct cmx_context *c = &all[at];
+    struct cmx_context *c = &all[at];
     cmx_err err;
 
     if (empty(c->name) || too_long(c->name))
@@ -356,23 +339,6 @@ static cmx_err check_context(const struct cmx_gateway *g, const struct cmx_conte
 
 /* ---- building ---- */
 
-/* Sets the numbers that are 0 to their defaults. */
-static void default_numbers(const struct cmx_context_option *o, size_t n, void *owner)
-{
-    for (; n--; o++)
-        if (!cmx_context_option_is_text(o) && cmx_context_option_number(o, owner) == 0)
-            cmx_context_option_set_number(o, owner, o->fallback);
-}
-
-static void context_defaults(struct cmx_context *c)
-{
-    default_numbers(cmx_context_options, CMX_CONTEXT_OPTIONS, c);
-    if (!c->local_host)
-        c->local_host = CMX_PROXY_LOCAL_HOST;
-    if (!c->remote_address)
-        c->remote_address = "localhost"; /* the gateway's loopback (RFC 4254 section 7.1) */
-}
-
 /* Copies the contexts, with their defaults, and checks the copies. */
 static cmx_err own_contexts(struct cmx_proxy_config *c, const struct cmx_context *contexts, size_t n,
                             struct cmx_why *why)
@@ -387,7 +353,10 @@ static cmx_err own_contexts(struct cmx_proxy_config *c, const struct cmx_context
     while (!err && c->n_contexts < n) {
         struct cmx_context context = contexts[c->n_contexts];
 
-        context_defaults(&context);
+        if (!context.local_host)
+            context.local_host = CMX_PROXY_LOCAL_HOST;
+        if (!context.remote_address)
+            context.remote_address = "localhost"; /* the gateway's loopback (RFC 4254 section 7.1) */
         err = cmx_proxy_context_copy(&c->contexts[c->n_contexts++], &context);
         if (!err)
             err = check_context(&c->gateway, c->contexts, c->n_contexts - 1, why);
@@ -413,11 +382,10 @@ cmx_err cmx_proxy_config_new(struct cmx_proxy_config **out, const struct cmx_gat
     if (!err) {
         c->gateway = *gateway;
         c->gateway.host_keys = NULL; /* the texts are borrowed, and parse_pins has already converted them to pins */
-        default_numbers(gateway_numbers, GATEWAY_NUMBERS, &c->gateway);
-        err = own_strings(&c->gateway);
+        err = own_texts(gateway_options, GATEWAY_OPTIONS, &c->gateway);
     }
     if (!err)
-        err = check_numbers(gateway_numbers, GATEWAY_NUMBERS, &c->gateway, "gateway", "", why);
+        err = settle_numbers(gateway_options, GATEWAY_OPTIONS, &c->gateway, "gateway", "", why);
     if (!err)
         err = parse_gateways(c, why);
     if (!err)
@@ -434,7 +402,7 @@ void cmx_proxy_config_free(struct cmx_proxy_config *c)
 {
     if (!c)
         return;
-    free_strings(&c->gateway);
+    free_texts(gateway_options, GATEWAY_OPTIONS, &c->gateway);
     for (size_t i = 0; i < c->n_contexts; i++)
         cmx_proxy_context_release(&c->contexts[i]);
     cmx_mem_free(c->contexts);
@@ -443,7 +411,10 @@ void cmx_proxy_config_free(struct cmx_proxy_config *c)
 
 bool cmx_proxy_config_same_gateway(const struct cmx_proxy_config *a, const struct cmx_proxy_config *b)
 {
-    if (a->n_pins != b->n_pins || !equal(&a->gateway, &b->gateway))
+    const struct cmx_gateway *x = &a->gateway, *y = &b->gateway;
+
+    if (a->n_pins != b->n_pins || !equal(gateway_options, GATEWAY_OPTIONS, x, y) || x->rekey_bytes != y->rekey_bytes ||
+        x->key_load != y->key_load || x->key_load_arg != y->key_load_arg || x->fleet_address != y->fleet_address)
         return false;
     for (size_t i = 0; i < a->n_pins; i++)
         if (a->pins[i].types != b->pins[i].types || a->pins[i].revoked != b->pins[i].revoked ||
@@ -464,41 +435,18 @@ bool cmx_proxy_address_canonical(const char *host, char out[CMX_PROXY_ADDRESS_MA
 
 cmx_err cmx_proxy_context_copy(struct cmx_context *out, const struct cmx_context *c)
 {
-    cmx_err err = CMX_OK;
-
     *out = *c;
-    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
-        const struct cmx_context_option *o = &cmx_context_options[i];
-        const char *text = cmx_context_option_is_text(o) ? cmx_context_option_text(o, c) : NULL;
-        char address[CMX_PROXY_ADDRESS_MAX];
-        bool canonical = text && o->kind == CMX_OPTION_HOST && cmx_proxy_address_canonical(text, address);
-        const char *copy = text && !err ? cmx_mem_strdup(canonical ? address : text) : NULL;
-
-        if (text && !copy)
-            err = CMX_ENOMEM; /* this text and all later ones become NULL, so that the caller can release *out */
-        if (text)
-            cmx_context_option_set_text(o, out, copy);
-    }
-    return err;
+    return own_texts(cmx_context_options, CMX_CONTEXT_OPTIONS, out);
 }
 
 void cmx_proxy_context_release(struct cmx_context *c)
 {
-    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++)
-        if (cmx_context_option_is_text(&cmx_context_options[i]))
-            cmx_mem_free((void *)(uintptr_t)cmx_context_option_text(&cmx_context_options[i], c));
+    free_texts(cmx_context_options, CMX_CONTEXT_OPTIONS, c);
 }
 
 bool cmx_proxy_context_equal(const struct cmx_context *a, const struct cmx_context *b)
 {
-    for (size_t i = 0; i < CMX_CONTEXT_OPTIONS; i++) {
-        const struct cmx_context_option *o = &cmx_context_options[i];
-
-        if (cmx_context_option_is_text(o) ? !equal_text(cmx_context_option_text(o, a), cmx_context_option_text(o, b))
-                                          : cmx_context_option_number(o, a) != cmx_context_option_number(o, b))
-            return false;
-    }
-    return true;
+    return equal(cmx_context_options, CMX_CONTEXT_OPTIONS, a, b);
 }
 
 const char *cmx_proxy_context_session(const struct cmx_context *c)

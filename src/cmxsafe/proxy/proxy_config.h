@@ -21,8 +21,7 @@ typedef enum {
     CMX_OPTION_TEXT
 } cmx_option_kind;
 
-/* One row of context_options.h. proxy_config.c also describes the numeric members of struct cmx_gateway with such rows.
- */
+/* One row of context_options.h. proxy_config.c also describes the members of struct cmx_gateway with such rows. */
 struct cmx_context_option {
     const char *key; /* NULL: the option is the context's name, which has no key */
     uint32_t max;
@@ -41,8 +40,8 @@ extern const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS];
 /* These functions read and write the member that the option o describes, either as text or as a number. owner: the
  * struct that has the member. cmx_context_option_is_text returns true if the member is text. */
 bool cmx_context_option_is_text(const struct cmx_context_option *o);
-const char *cmx_context_option_text(const struct cmx_context_option *o, const struct cmx_context *c);
-void cmx_context_option_set_text(const struct cmx_context_option *o, struct cmx_context *c, const char *text);
+const char *cmx_context_option_text(const struct cmx_context_option *o, const void *owner);
+void cmx_context_option_set_text(const struct cmx_context_option *o, void *owner, const char *text);
 unsigned cmx_context_option_number(const struct cmx_context_option *o, const void *owner);
 void cmx_context_option_set_number(const struct cmx_context_option *o, void *owner, unsigned value);
 
