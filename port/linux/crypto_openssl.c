@@ -19,24 +19,25 @@ cmx_err cmx_crypto_random(void *out, size_t len)
     return CMX_EIO;
 }
 
-struct sha {
-    EVP_MD_CTX *ctx;
-};
-_Static_assert(sizeof(struct sha) <= sizeof(struct cmx_sha256), "a cmx_sha256 holds a struct sha");
-
-static struct sha *sha_of(struct cmx_sha256 *h)
+/* A cmx_sha256 and a cmx_hmac hold a pointer to OpenSSL's context. */
+static EVP_MD_CTX **sha_of(struct cmx_sha256 *h)
 {
-    return (struct sha *)h->opaque;
+    return (EVP_MD_CTX **)h->opaque;
+}
+
+static EVP_MAC_CTX **mac_of(struct cmx_hmac *h)
+{
+    return (EVP_MAC_CTX **)h->opaque;
 }
 
 cmx_err cmx_sha256_init(struct cmx_sha256 *h)
 {
-    struct sha *s = sha_of(h);
+    EVP_MD_CTX **ctx = sha_of(h);
 
-    s->ctx = EVP_MD_CTX_new();
-    if (!s->ctx)
+    *ctx = EVP_MD_CTX_new();
+    if (!*ctx)
         return CMX_ENOMEM;
-    if (EVP_DigestInit_ex(s->ctx, EVP_sha256(), NULL) == 1)
+    if (EVP_DigestInit_ex(*ctx, EVP_sha256(), NULL) == 1)
         return CMX_OK;
     cmx_sha256_abort(h);
     return CMX_EIO;
@@ -44,12 +45,12 @@ cmx_err cmx_sha256_init(struct cmx_sha256 *h)
 
 cmx_err cmx_sha256_update(struct cmx_sha256 *h, const void *data, size_t len)
 {
-    return EVP_DigestUpdate(sha_of(h)->ctx, data, len) == 1 ? CMX_OK : CMX_EIO;
+    return EVP_DigestUpdate(*sha_of(h), data, len) == 1 ? CMX_OK : CMX_EIO;
 }
 
 cmx_err cmx_sha256_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN])
 {
-    int ok = EVP_DigestFinal_ex(sha_of(h)->ctx, out, NULL);
+    int ok = EVP_DigestFinal_ex(*sha_of(h), out, NULL);
 
     cmx_sha256_abort(h);
     return ok == 1 ? CMX_OK : CMX_EIO;
@@ -57,18 +58,8 @@ cmx_err cmx_sha256_finish(struct cmx_sha256 *h, uint8_t out[CMX_SHA256_LEN])
 
 void cmx_sha256_abort(struct cmx_sha256 *h)
 {
-    EVP_MD_CTX_free(sha_of(h)->ctx);
-    sha_of(h)->ctx = NULL;
-}
-
-struct mac {
-    EVP_MAC_CTX *ctx;
-};
-_Static_assert(sizeof(struct mac) <= sizeof(struct cmx_hmac), "a cmx_hmac holds a struct mac");
-
-static struct mac *mac_of(struct cmx_hmac *h)
-{
-    return (struct mac *)h->opaque;
+    EVP_MD_CTX_free(*sha_of(h));
+    *sha_of(h) = NULL;
 }
 
 cmx_err cmx_hmac_init(struct cmx_hmac *h, const void *key, size_t key_len)
@@ -77,13 +68,13 @@ cmx_err cmx_hmac_init(struct cmx_hmac *h, const void *key, size_t key_len)
     OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
                            OSSL_PARAM_construct_end()};
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    struct mac *m = mac_of(h);
+    EVP_MAC_CTX **ctx = mac_of(h);
 
-    m->ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
+    *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
     EVP_MAC_free(mac);
-    if (!m->ctx)
+    if (!*ctx)
         return CMX_ENOMEM;
-    if (EVP_MAC_init(m->ctx, key, key_len, params) == 1)
+    if (EVP_MAC_init(*ctx, key, key_len, params) == 1)
         return CMX_OK;
     cmx_hmac_abort(h);
     return CMX_EIO;
@@ -91,22 +82,22 @@ cmx_err cmx_hmac_init(struct cmx_hmac *h, const void *key, size_t key_len)
 
 cmx_err cmx_hmac_update(struct cmx_hmac *h, const void *data, size_t len)
 {
-    return EVP_MAC_update(mac_of(h)->ctx, data, len) == 1 ? CMX_OK : CMX_EIO;
+    return EVP_MAC_update(*mac_of(h), data, len) == 1 ? CMX_OK : CMX_EIO;
 }
 
 cmx_err cmx_hmac_restart(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN])
 {
     size_t len = 0;
 
-    if (EVP_MAC_final(mac_of(h)->ctx, out, &len, CMX_SHA256_LEN) != 1 || len != CMX_SHA256_LEN)
+    if (EVP_MAC_final(*mac_of(h), out, &len, CMX_SHA256_LEN) != 1 || len != CMX_SHA256_LEN)
         return CMX_EIO;
-    return EVP_MAC_init(mac_of(h)->ctx, NULL, 0, NULL) == 1 ? CMX_OK : CMX_EIO;
+    return EVP_MAC_init(*mac_of(h), NULL, 0, NULL) == 1 ? CMX_OK : CMX_EIO;
 }
 
 cmx_err cmx_hmac_finish(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN])
 {
     size_t len = 0;
-    int ok = EVP_MAC_final(mac_of(h)->ctx, out, &len, CMX_SHA256_LEN);
+    int ok = EVP_MAC_final(*mac_of(h), out, &len, CMX_SHA256_LEN);
 
     cmx_hmac_abort(h);
     return ok == 1 && len == CMX_SHA256_LEN ? CMX_OK : CMX_EIO;
@@ -114,30 +105,39 @@ cmx_err cmx_hmac_finish(struct cmx_hmac *h, uint8_t out[CMX_SHA256_LEN])
 
 void cmx_hmac_abort(struct cmx_hmac *h)
 {
-    EVP_MAC_CTX_free(mac_of(h)->ctx);
-    mac_of(h)->ctx = NULL;
+    EVP_MAC_CTX_free(*mac_of(h));
+    *mac_of(h) = NULL;
 }
 
-/* Creates an EVP key from a public point. NULL: the point is not on the curve, or out of memory. */
-static EVP_PKEY *public_key(const uint8_t pub[CMX_P256_PUBLIC_LEN])
+/* Creates an EVP key from a public point, and a key pair if scalar is not NULL. The caller has checked the scalar's
+ * range. NULL: the point is not on the curve, or out of memory. */
+static EVP_PKEY *make_key(const uint8_t *scalar, const uint8_t pub[CMX_P256_PUBLIC_LEN])
 {
-    char group[] = "P-256";
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)(uintptr_t)pub, CMX_P256_PUBLIC_LEN),
-        OSSL_PARAM_construct_end(),
-    };
+    BIGNUM *k = BN_secure_new();
+    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    OSSL_PARAM *params = NULL;
     EVP_PKEY *key = NULL;
 
-    if (ctx && EVP_PKEY_fromdata_init(ctx) == 1 && EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+    if (k && build && ctx && OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0) == 1 &&
+        OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, pub, CMX_P256_PUBLIC_LEN) == 1 &&
+        (!scalar || (BN_bin2bn(scalar, CMX_P256_SCALAR_LEN, k) &&
+                     OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, k) == 1)))
+        params = OSSL_PARAM_BLD_to_param(build);
+    if (params && EVP_PKEY_fromdata_init(ctx) == 1 &&
+        EVP_PKEY_fromdata(ctx, &key, scalar ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, params) != 1)
         key = NULL;
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(build);
     EVP_PKEY_CTX_free(ctx);
+    BN_clear_free(k);
     return key;
 }
 
+#define DER_MAX 72 /* a sequence of two integers of at most 33 bytes each */
+
 /* Encodes r || s in DER; returns the length, 0 on failure. */
-static size_t sig_to_der(const uint8_t sig[CMX_P256_SIG_LEN], uint8_t *der, size_t cap)
+static size_t sig_to_der(const uint8_t sig[CMX_P256_SIG_LEN], uint8_t der[DER_MAX])
 {
     ECDSA_SIG *s = ECDSA_SIG_new();
     BIGNUM *r = BN_bin2bn(sig, 32, NULL);
@@ -145,13 +145,8 @@ static size_t sig_to_der(const uint8_t sig[CMX_P256_SIG_LEN], uint8_t *der, size
     int len = 0;
 
     if (s && r && v && ECDSA_SIG_set0(s, r, v) == 1) {
-        r = NULL; /* owned by s now */
-        v = NULL;
-        len = i2d_ECDSA_SIG(s, NULL);
-        if (len > 0 && (size_t)len <= cap)
-            len = i2d_ECDSA_SIG(s, &der);
-        else
-            len = 0;
+        r = v = NULL; /* owned by s now */
+        len = i2d_ECDSA_SIG(s, &der);
     }
     BN_free(r);
     BN_free(v);
@@ -162,9 +157,9 @@ static size_t sig_to_der(const uint8_t sig[CMX_P256_SIG_LEN], uint8_t *der, size
 cmx_err cmx_p256_verify(const uint8_t pub[CMX_P256_PUBLIC_LEN], const uint8_t digest[CMX_SHA256_LEN],
                         const uint8_t sig[CMX_P256_SIG_LEN])
 {
-    uint8_t der[80];
-    size_t der_len = sig_to_der(sig, der, sizeof der);
-    EVP_PKEY *key = pub[0] == 4 ? public_key(pub) : NULL;
+    uint8_t der[DER_MAX];
+    size_t der_len = sig_to_der(sig, der);
+    EVP_PKEY *key = pub[0] == 4 ? make_key(NULL, pub) : NULL;
     EVP_PKEY_CTX *ctx;
     int ok;
 
@@ -203,29 +198,6 @@ out:
     return err;
 }
 
-/* Creates an EVP key pair from a scalar whose range the caller has checked. NULL: out of memory. */
-static EVP_PKEY *key_pair(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8_t pub[CMX_P256_PUBLIC_LEN])
-{
-    BIGNUM *k = BN_secure_new();
-    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    OSSL_PARAM *params = NULL;
-    EVP_PKEY *key = NULL;
-
-    if (k && build && ctx && BN_bin2bn(scalar, CMX_P256_SCALAR_LEN, k) &&
-        OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0) == 1 &&
-        OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, pub, CMX_P256_PUBLIC_LEN) == 1 &&
-        OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, k) == 1)
-        params = OSSL_PARAM_BLD_to_param(build);
-    if (params && EVP_PKEY_fromdata_init(ctx) == 1 && EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) != 1)
-        key = NULL;
-    OSSL_PARAM_free(params);
-    OSSL_PARAM_BLD_free(build);
-    EVP_PKEY_CTX_free(ctx);
-    BN_clear_free(k);
-    return key;
-}
-
 /* Decodes r || s from a DER signature. */
 static bool sig_from_der(const uint8_t *der, size_t len, uint8_t sig[CMX_P256_SIG_LEN])
 {
@@ -240,7 +212,7 @@ static bool sig_from_der(const uint8_t *der, size_t len, uint8_t sig[CMX_P256_SI
 cmx_err cmx_p256_sign(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8_t digest[CMX_SHA256_LEN],
                       uint8_t sig[CMX_P256_SIG_LEN])
 {
-    uint8_t pub[CMX_P256_PUBLIC_LEN], der[80];
+    uint8_t pub[CMX_P256_PUBLIC_LEN], der[DER_MAX];
     size_t len = sizeof der;
     cmx_err err = cmx_p256_public(scalar, pub);
     EVP_PKEY_CTX *ctx = NULL;
@@ -249,7 +221,7 @@ cmx_err cmx_p256_sign(const uint8_t scalar[CMX_P256_SCALAR_LEN], const uint8_t d
 
     if (err)
         return err;
-    key = key_pair(scalar, pub);
+    key = make_key(scalar, pub);
     if (key)
         ctx = EVP_PKEY_CTX_new(key, NULL);
     ok = ctx && EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_sign(ctx, der, &len, digest, CMX_SHA256_LEN) == 1 &&
