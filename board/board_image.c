@@ -5,7 +5,6 @@
 
 #include "board/board.h"
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/ota/image.h"
 #include "cmxsafe/version.h"
 #include "port/linux/new_file.h"
 
@@ -19,14 +18,10 @@ static const char about[] =
 static int make(const char *path, const char *chip, const char *version)
 {
     uint8_t image[BOARD_FACTORY_LEN];
-    uint16_t chip_id;
     size_t len = 0;
     struct cmx_new_file to;
-    cmx_err err = cmx_image_chip_id(chip, &chip_id);
+    cmx_err err = board_factory_image(image, chip, version, &len);
 
-    if (err)
-        return cli_usage(COMMAND, "chip '%s': not known", chip);
-    err = board_factory_image(image, chip_id, version, &len);
     if (err)
         return cli_fail(path, cmx_err_text(err), NULL);
     err = cmx_new_file_open(&to, path, NULL);

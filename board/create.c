@@ -10,7 +10,6 @@
 #include "board/idf/efuse.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
-#include "cmxsafe/ota/image.h"
 #include "cmxsafe/version.h"
 #include "port/linux/file_read.h"
 
@@ -127,12 +126,9 @@ static int place_image(uint8_t *flash, uint32_t size, const char *path)
 static int place_factory_image(uint8_t *flash, const char *chip)
 {
     uint8_t image[BOARD_FACTORY_LEN];
-    uint16_t chip_id;
     size_t len;
-    cmx_err err = cmx_image_chip_id(chip, &chip_id);
+    cmx_err err = board_factory_image(image, chip, CMX_VERSION, &len);
 
-    if (err == CMX_OK)
-        err = board_factory_image(image, chip_id, CMX_VERSION, &len);
     if (err != CMX_OK)
         return cli_fail("flash.bin", cmx_err_text(err), NULL);
     memcpy(flash + BOARD_APP_AT, image, len);

@@ -6,6 +6,7 @@
 
 #include "board/board.h"
 #include "cmxsafe/ota/bytes.h"
+#include "cmxsafe/ota/image.h"
 #include "cmxsafe/port/crypto.h"
 
 enum { HEADER_LEN = 24, SEGMENT_HEADER_LEN = 8, DESC_LEN = 256, CHECKSUM_SEED = 0xef };
@@ -31,11 +32,15 @@ static void descriptor(uint8_t *p, const char *version)
     snprintf((char *)p + 112, 32, "virtual board");
 }
 
-cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], uint16_t chip_id, const char *version, size_t *len)
+cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], const char *chip, const char *version, size_t *len)
 {
     size_t at = HEADER_LEN + SEGMENT_HEADER_LEN;
     uint8_t sum = CHECKSUM_SEED;
+    uint16_t chip_id;
+    cmx_err err = cmx_image_chip_id(chip, &chip_id);
 
+    if (err)
+        return err;
     memset(out, 0, BOARD_FACTORY_LEN);
     header(out, chip_id);
     cmx_put_le32(out + HEADER_LEN, 0x3c000020);

@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    uint8_t out[4][16];
+    struct cmx_ip out[4];
 
     if (size <= UINT16_MAX && (board_resolve_parse(data, (int)size, false, out, 4) > 4 ||
                                board_resolve_parse(data, (int)size, true, out, 4) > 4))

@@ -4,6 +4,7 @@
 
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/secret.h"
+#include "cmxsafe/ota/bytes.h"
 #include "port/linux/file_read.h"
 
 #define BLOCK0 0x02c /* EFUSE_RD_WR_DIS_REG */
@@ -42,10 +43,7 @@ cmx_err cmx_efuse_load(const char *path, struct cmx_efuse *out, struct cmx_why *
 /* Returns a field of BLOCK0: `len` bits from bit `pos` on in the 32-bit word number `word`. */
 static uint32_t field(const struct cmx_efuse *f, unsigned word, unsigned pos, unsigned len)
 {
-    const uint8_t *p = f->reg + BLOCK0 + 4 * word;
-    uint32_t v = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-
-    return v >> pos & ((1u << len) - 1);
+    return cmx_le32(f->reg + BLOCK0 + 4 * word) >> pos & ((1u << len) - 1);
 }
 
 static bool all_zero(const uint8_t *p, size_t len)

@@ -33,10 +33,9 @@ static int exchange(int fd, uint8_t *message, int len)
     return 0;
 }
 
-size_t board_resolve_parse(const uint8_t *message, int len, bool v6, uint8_t (*out)[CMX_IPV6_LEN], size_t cap)
+size_t board_resolve_parse(const uint8_t *message, int len, bool v6, struct cmx_ip *out, size_t cap)
 {
     const ns_type type = v6 ? ns_t_aaaa : ns_t_a;
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     size_t n = 0;
     ns_msg m;
 
@@ -47,17 +46,15 @@ size_t board_resolve_parse(const uint8_t *message, int len, bool v6, uint8_t (*o
 
         if (ns_parserr(&m, ns_s_an, i, &rr) != 0 || ns_rr_type(rr) != type || ns_rr_class(rr) != ns_c_in)
             continue;
-        if (type == ns_t_aaaa && ns_rr_rdlen(rr) == 16)
-            memcpy(out[n++], ns_rr_rdata(rr), CMX_IPV6_LEN);
-        if (type == ns_t_a && ns_rr_rdlen(rr) == 4) {
-            memcpy(out[n], mapped, sizeof mapped);
-            memcpy(out[n++] + 12, ns_rr_rdata(rr), 4);
-        }
+        if (v6 && ns_rr_rdlen(rr) == CMX_IPV6_LEN)
+            cmx_ip_v6(&out[n++], ns_rr_rdata(rr));
+        if (!v6 && ns_rr_rdlen(rr) == 4)
+            cmx_ip_v4(&out[n++], ns_rr_rdata(rr));
     }
     return n;
 }
 
-static size_t ask(int fd, const char *name, bool v6, uint8_t (*out)[CMX_IPV6_LEN], size_t cap)
+static size_t ask(int fd, const char *name, bool v6, struct cmx_ip *out, size_t cap)
 {
     uint8_t message[MESSAGE_MAX];
     struct __res_state state;
@@ -73,7 +70,7 @@ static size_t ask(int fd, const char *name, bool v6, uint8_t (*out)[CMX_IPV6_LEN
     return len ? board_resolve_parse(message, len, v6, out, cap) : 0;
 }
 
-size_t board_resolve(const char *server, const char *name, uint8_t (*out)[CMX_IPV6_LEN], size_t cap)
+size_t board_resolve(const char *server, const char *name, struct cmx_ip *out, size_t cap)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(53)};
     const struct timeval patience = {.tv_sec = WAIT_S};

@@ -7,10 +7,9 @@
 
 #include "cmxsafe/core/ip.h"
 
-/* Looks up the addresses of a name and writes at most cap of them to out: IPv6 addresses first, IPv4 addresses as
- * ::ffff:a.b.c.d. Returns the number written; 0: the name has no address, or no answer arrived. Blocks for some seconds
- * if the server does not answer. */
-size_t board_resolve(const char *server, const char *name, uint8_t (*out)[CMX_IPV6_LEN], size_t cap);
+/* Looks up the addresses of a name and writes at most cap of them to out, IPv6 addresses first. Returns the number
+ * written; 0: the name has no address, or no answer arrived. Blocks for some seconds if the server does not answer. */
+size_t board_resolve(const char *server, const char *name, struct cmx_ip *out, size_t cap);
 
 /* Writes the IPv6 addresses (v6 true) or the IPv4 addresses of a DNS answer of len bytes to out. Pure. */
-size_t board_resolve_parse(const uint8_t *message, int len, bool v6, uint8_t (*out)[CMX_IPV6_LEN], size_t cap);
+size_t board_resolve_parse(const uint8_t *message, int len, bool v6, struct cmx_ip *out, size_t cap);

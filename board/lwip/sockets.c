@@ -7,7 +7,6 @@
  * names, such as __fcntl_time64. These names are defined at the end. */
 #include "board/lwip/sockets.h"
 
-#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -380,28 +379,10 @@ ssize_t __read_chk(int fd, void *out, size_t cap, size_t size)
 
 /* ---- host names ---- */
 
-/* Appends libc's addrinfo for the address to the list at *end. */
-static int add_numeric(const uint8_t address[CMX_IPV6_LEN], const char *service, const struct addrinfo *hints,
-                       struct addrinfo ***end)
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    bool v4 = memcmp(address, mapped, sizeof mapped) == 0;
-    struct addrinfo h = hints ? *hints : (struct addrinfo){0};
-    char text[INET6_ADDRSTRLEN];
-    int rc;
-
-    REAL(getaddrinfo);
-    inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? address + 12 : address, text, sizeof text);
-    h.ai_flags |= AI_NUMERICHOST;
-    rc = real(text, service, &h, *end);
-    while (rc == 0 && **end)
-        *end = &(**end)->ai_next;
-    return rc;
-}
-
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **out)
 {
-    uint8_t addresses[NAMES_MAX][CMX_IPV6_LEN];
+    struct cmx_ip addresses[NAMES_MAX];
+    char text[CMX_IP_TEXT_MAX];
     struct addrinfo numeric = hints ? *hints : (struct addrinfo){0};
     struct addrinfo **end = out;
     size_t n;
@@ -414,8 +395,13 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
         return 0;
     *out = NULL;
     n = board_resolve(dns, host, addresses, NAMES_MAX);
-    for (size_t i = 0; i < n; i++)
-        (void)add_numeric(addresses[i], service, hints, &end); /* fails for an address family that was not requested */
+    for (size_t i = 0; i < n; i++) {
+        cmx_ip_text(&addresses[i], text);
+        if (real(text, service, &numeric, end) != 0)
+            continue; /* an address family that was not requested */
+        while (*end)
+            end = &(*end)->ai_next;
+    }
     return *out ? 0 : EAI_NONAME;
 }
 
