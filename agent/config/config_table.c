@@ -49,77 +49,52 @@ const size_t config_n_sections = sizeof config_sections / sizeof config_sections
 #define ATTEST(member) offsetof(struct attest_section, member)
 #define OTA(member) offsetof(struct ota_section, member)
 
-/* Macros that turn the rows of gateway_options.h into rows of this table, one macro for each kind of row. */
-#define GATEWAY_OPTION(type, key, member)                                                                              \
-    "gateway", key, type, offsetof(struct gateway_section, options) + offsetof(struct cmx_gateway, member),            \
-        sizeof(((struct cmx_gateway *)0)->member)
-#define GATEWAY_HOST(key, member, min_, max_, fallback_, without_, help_)                                              \
-    {GATEWAY_OPTION(CONFIG_GATEWAYS, key, member), .required = true, .help = help_},
-#define GATEWAY_ACCOUNT(key, member, min_, max_, fallback_, without_, help_)                                           \
-    {GATEWAY_OPTION(CONFIG_TEXT, key, member), .max = max_, .required = true, .help = help_},
-#define GATEWAY_FILE(key, member, min_, max_, fallback_, without_, help_)                                              \
-    {GATEWAY_OPTION(CONFIG_PATH, key, member), .help = help_},
-#define GATEWAY_TEXT(key, member, min_, max_, fallback_, without_, help_)                                              \
-    {GATEWAY_OPTION(CONFIG_TEXT, key, member), .max = max_, .without = without_, .help = help_},
-#define GATEWAY_NUMBER_AS(type, key, member, min_, max_, fallback_, help_)                                             \
-    {GATEWAY_OPTION(type, key, member), .min = min_, .max = max_, .fallback = STR(fallback_), .help = help_},
-#define GATEWAY_PORT(key, member, min_, max_, fallback_, without_, help_)                                              \
-    GATEWAY_NUMBER_AS(CONFIG_NUMBER, key, member, min_, max_, fallback_, help_)
-#define GATEWAY_COUNT(key, member, min_, max_, fallback_, without_, help_)                                             \
-    GATEWAY_NUMBER_AS(CONFIG_NUMBER, key, member, min_, max_, fallback_, help_)
-#define GATEWAY_BYTES(key, member, min_, max_, fallback_, without_, help_)                                             \
-    GATEWAY_NUMBER_AS(CONFIG_BYTES, key, member, min_, max_, fallback_, help_)
-#define GATEWAY_SWITCH(key, member, min_, max_, fallback_, without_, help_)                                            \
-    {GATEWAY_OPTION(CONFIG_BOOL, key, member), .fallback = (fallback_) ? "yes" : "no", .help = help_},
-#define GATEWAY_SECONDS(key, member, min_, max_, fallback_, without_, help_)                                           \
-    {GATEWAY_OPTION(CONFIG_DURATION, key, member),                                                                     \
-     .min = (min_)*SECOND,                                                                                             \
-     .max = (max_)*SECOND,                                                                                             \
-     .unit = SECOND,                                                                                                   \
-     .fallback = STR(fallback_) "s",                                                                                   \
+/* Macros that turn the rows of gateway_options.h and context_options.h into rows of this table, one macro for each kind
+ * of row. s: the section. The context's name is not a `key = value` line: the section header contains it. */
+#define ANY -1
+#define OPTION(type, s, key, member, only)                                                                             \
+    STR(s), key, type, offsetof(struct s##_section, options) + offsetof(struct cmx_##s, member),                       \
+        sizeof(((struct cmx_##s *)0)->member), .direction = 1 + (only)
+#define OPTION_TEXT_AS(type, s, key, member, min_, max_, fallback_, only, without_, help_)                             \
+    {OPTION(type, s, key, member, only), .max = max_, .fallback = fallback_, .without = without_, .help = help_},
+#define OPTION_NUMBER_AS(type, s, key, member, min_, max_, fallback_, only, without_, help_)                           \
+    {OPTION(type, s, key, member, only), .min = min_, .max = max_, .fallback = STR(fallback_), .help = help_},
+#define OPTION_DURATION(unit_, suffix, s, key, member, min_, max_, fallback_, only, without_, help_)                   \
+    {OPTION(CONFIG_DURATION, s, key, member, only),                                                                    \
+     .min = (min_) * (unit_),                                                                                          \
+     .max = (max_) * (unit_),                                                                                          \
+     .step = unit_,                                                                                                    \
+     .unit = unit_,                                                                                                    \
+     .fallback = STR(fallback_) suffix,                                                                                \
      .help = help_},
-#define GATEWAY_MS(key, member, min_, max_, fallback_, without_, help_)                                                \
-    {GATEWAY_OPTION(CONFIG_DURATION, key, member),                                                                     \
+#define OPTION_GATEWAYS(s, key, member, min_, max_, fallback_, only, without_, help_)                                  \
+    {OPTION(CONFIG_GATEWAYS, s, key, member, only), .required = true, .help = help_},
+#define OPTION_ACCOUNT(s, key, member, min_, max_, fallback_, only, without_, help_)                                   \
+    {OPTION(CONFIG_TEXT, s, key, member, only), .max = max_, .required = true, .help = help_},
+#define OPTION_PORT(s, key, member, min_, max_, fallback_, only, without_, help_)                                      \
+    {OPTION(CONFIG_NUMBER, s, key, member, only),                                                                      \
      .min = min_,                                                                                                      \
      .max = max_,                                                                                                      \
-     .step = 1,                                                                                                        \
-     .fallback = STR(fallback_) "ms",                                                                                  \
+     .fallback = (fallback_) ? STR(fallback_) : NULL,                                                                  \
+     .required = !(fallback_),                                                                                         \
      .help = help_},
-
-/* Macros that turn the rows of context_options.h into rows of this table, one macro for each kind of row. The context's
- * name is not a `key = value` line: the section header contains it. */
-#define ANY -1
-#define OPTION(type, key, member, only)                                                                                \
-    "context", key, type, offsetof(struct context_section, options) + offsetof(struct cmx_context, member),            \
-        sizeof(((struct cmx_context *)0)->member), .direction = 1 + (only)
-#define OPTION_TEXT_AS(type, key, member, fallback_, only, without_, help_)                                            \
-    {OPTION(type, key, member, only), .fallback = fallback_, .without = without_, .help = help_},
-#define OPTION_PORT(key, member, min_, max_, fallback_, only, without_, help_)                                         \
-    {OPTION(CONFIG_NUMBER, key, member, only), .min = min_, .max = max_, .required = true, .help = help_},
-#define OPTION_COUNT(key, member, min_, max_, fallback_, only, without_, help_)                                        \
-    {OPTION(CONFIG_NUMBER, key, member, only), .min = min_, .max = max_, .fallback = STR(fallback_), .help = help_},
-#define OPTION_SECONDS(key, member, min_, max_, fallback_, only, without_, help_)                                      \
-    {OPTION(CONFIG_DURATION, key, member, only),                                                                       \
-     .min = (min_)*SECOND,                                                                                             \
-     .max = (max_)*SECOND,                                                                                             \
-     .unit = SECOND,                                                                                                   \
-     .fallback = STR(fallback_) "s",                                                                                   \
-     .help = help_},
-#define OPTION_SWITCH(key, member, min_, max_, fallback_, only, without_, help_)                                       \
-    {OPTION(CONFIG_BOOL, key, member, only), .fallback = (fallback_) ? "yes" : "no", .help = help_},
-#define OPTION_DIRECTION(key, member, min_, max_, fallback_, only, without_, help_)                                    \
-    {OPTION(CONFIG_CHOICE, key, member, only), .choices = directions, .fallback = "reverse", .help = help_},
-#define OPTION_PEER(key, member, min_, max_, fallback_, only, without_, help_)                                         \
-    {OPTION(CONFIG_CHOICE, key, member, only), .choices = peers, .fallback = "none", .help = help_},
-#define OPTION_ADDRESSES(key, member, min_, max_, fallback_, only, without_, help_)                                    \
-    {OPTION(CONFIG_TEXT, key, member, only), .max = 4096, .without = without_, .help = help_},
-#define OPTION_NAME(key, member, min_, max_, fallback_, only, without_, help_)                                         \
-    OPTION_TEXT_AS(CONFIG_NAME, key, member, fallback_, only, without_, help_)
-#define OPTION_HOST(key, member, min_, max_, fallback_, only, without_, help_)                                         \
-    OPTION_TEXT_AS(CONFIG_HOST, key, member, fallback_, only, without_, help_)
-#define OPTION_TEXT(key, member, min_, max_, fallback_, only, without_, help_)                                         \
-    OPTION_TEXT_AS(CONFIG_TEXT, key, member, fallback_, only, without_, help_)
-#define OPTION_ID(key, member, min_, max_, fallback_, only, without_, help_)
+#define OPTION_SWITCH(s, key, member, min_, max_, fallback_, only, without_, help_)                                    \
+    {OPTION(CONFIG_BOOL, s, key, member, only), .fallback = (fallback_) ? "yes" : "no", .help = help_},
+#define OPTION_DIRECTION(s, key, member, min_, max_, fallback_, only, without_, help_)                                 \
+    {OPTION(CONFIG_CHOICE, s, key, member, only), .choices = directions, .fallback = "reverse", .help = help_},
+#define OPTION_PEER(s, key, member, min_, max_, fallback_, only, without_, help_)                                      \
+    {OPTION(CONFIG_CHOICE, s, key, member, only), .choices = peers, .fallback = "none", .help = help_},
+#define OPTION_ADDRESSES(s, key, member, min_, max_, fallback_, only, without_, help_)                                 \
+    {OPTION(CONFIG_TEXT, s, key, member, only), .max = 4096, .without = without_, .help = help_},
+#define OPTION_FILE(...) OPTION_TEXT_AS(CONFIG_PATH, __VA_ARGS__)
+#define OPTION_NAME(...) OPTION_TEXT_AS(CONFIG_NAME, __VA_ARGS__)
+#define OPTION_HOST(...) OPTION_TEXT_AS(CONFIG_HOST, __VA_ARGS__)
+#define OPTION_TEXT(...) OPTION_TEXT_AS(CONFIG_TEXT, __VA_ARGS__)
+#define OPTION_COUNT(...) OPTION_NUMBER_AS(CONFIG_NUMBER, __VA_ARGS__)
+#define OPTION_BYTES(...) OPTION_NUMBER_AS(CONFIG_BYTES, __VA_ARGS__)
+#define OPTION_SECONDS(...) OPTION_DURATION(SECOND, "s", __VA_ARGS__)
+#define OPTION_MS(...) OPTION_DURATION(1, "ms", __VA_ARGS__)
+#define OPTION_ID(...)
 
 const struct config_key config_keys[] = {
     {"agent", "control_socket", CONFIG_PATH, AGENT(control_socket), .creates = S_IFSOCK, .max = SOCKET_PATH_MAX,
@@ -138,7 +113,7 @@ const struct config_key config_keys[] = {
          "the process; a reload that needs another port is refused. `any`: a reload may bring new ports."},
 
 #define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)                                       \
-    GATEWAY_##kind(key, member, min, max, fallback, without, help)
+    OPTION_##kind(gateway, key, member, min, max, fallback, ANY, without, help)
 #include "cmxsafe/proxy/gateway_options.h"
     {"gateway", "host_key", CONFIG_PIN_LIST, GATEWAY(host_key),
      .help = "A pin: `SHA256:...` as `ssh-keygen -l` prints it, or a known_hosts line. Repeat it for key rotation and "
@@ -238,7 +213,7 @@ const struct config_key config_keys[] = {
          "How long a new system may take to reach its gateway and to be confirmed; after this time it is rolled back."},
 
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, only, without, help)                                   \
-    OPTION_##kind(key, member, min, max, fallback, only, without, help)
+    OPTION_##kind(context, key, member, min, max, fallback, only, without, help)
 #include "cmxsafe/proxy/context_options.h"
 };
 const size_t config_n_keys = sizeof config_keys / sizeof config_keys[0];

@@ -6,13 +6,13 @@
  * member: the option's member of struct cmx_gateway (context.h); key: its name in the agent's configuration file. min,
  * max: the bounds of a number, in milliseconds for MS and in seconds for SECONDS; max of an ACCOUNT or a TEXT: the
  * maximum number of characters. fallback: the value that replaces 0; without: what applies if the option is not set and
- * has no fallback. A HOST and an ACCOUNT are required. A file that uses help must define STR, which turns a macro into
- * the text of its value.
+ * has no fallback. The GATEWAYS and an ACCOUNT are required. A file that uses help must define STR, which turns a macro
+ * into the text of its value.
  *
  * The code that copies, compares and checks gateways and sets defaults (proxy_config.c; it checks max, but not min),
  * the parser of cmxsafed, docs/CONFIG.md and cmxsafed.conf(5) are generated from these rows. */
 /* clang-format off */
-CMX_GATEWAY_OPTION(HOST, host, "host", 0, 0, NULL, NULL,
+CMX_GATEWAY_OPTION(GATEWAYS, host, "host", 0, 0, NULL, NULL,
     "Name or address of the SSH server, or of several: `gw1.example, gw2.example:2222 > backup.example`. Gateways "
     "with `,` between them are equal: each device tries them in its own random order. The gateways after a `>` are "
     "tried when all before it have failed. A device stays with a gateway that works. At most " STR(CMX_GATEWAYS_MAX) ".")

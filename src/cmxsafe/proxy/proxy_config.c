@@ -110,6 +110,7 @@ bool cmx_context_option_in_range(const struct cmx_context_option *o, unsigned va
 
 #define TYPE_MS uint32_t
 #define TYPE_BYTES uint64_t
+#define TYPE_GATEWAYS const char *
 #define TYPE_ACCOUNT const char *
 #define TYPE_FILE const char *
 
@@ -125,7 +126,7 @@ bool cmx_context_option_in_range(const struct cmx_context_option *o, unsigned va
 #define ROW_COUNT(member, key, max, fallback) ROW(member, key, max, fallback, CMX_OPTION_COUNT)
 #define ROW_MS ROW_COUNT
 #define ROW_TEXT(member, key, max, fallback) ROW(member, NULL, 0, 0, CMX_OPTION_TEXT)
-#define ROW_HOST ROW_TEXT
+#define ROW_GATEWAYS ROW_TEXT
 #define ROW_ACCOUNT ROW_TEXT
 #define ROW_FILE ROW_TEXT
 #define ROW_SWITCH(member, key, max, fallback) ROW(member, NULL, max, fallback, CMX_OPTION_SWITCH)
