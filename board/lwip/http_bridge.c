@@ -1,7 +1,7 @@
 #include "board/lwip/http_bridge.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -14,6 +14,7 @@
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
+#include "cmxsafe/proxy/net.h"
 #include "port/linux/linux_http.h"
 
 #define TICK_MS 500    /* how soon a blocked thread notices the end of the connection */
@@ -162,22 +163,14 @@ static void *accept_loop(void *arg)
 
 static cmx_err listen_on(const struct cmx_http_service *service, int *out)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(service->port)};
-    int fd;
+    const char *address = service->address ? service->address : "127.0.0.1";
+    struct sockaddr_storage local;
+    cmx_err err = cmx_net_listen(address, service->port, 16, out, &local);
 
-    if (inet_pton(AF_INET, service->address ? service->address : "127.0.0.1", &to.sin_addr) != 1)
-        return CMX_EINVAL;
-    fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0)
-        return CMX_ENOMEM;
-    if (bind(fd, (struct sockaddr *)&to, sizeof to) || listen(fd, 16)) {
-        cmx_err err = errno == EADDRINUSE ? CMX_EBUSY : CMX_EIO;
-
-        close(fd);
-        return err;
-    }
-    set_timeout(fd);
-    *out = fd;
+    if (err)
+        return err == CMX_EUNREACH ? CMX_EINVAL : err; /* the board does not have the address */
+    (void)fcntl(*out, F_SETFL, 0);                     /* blocking, so that accept waits for set_timeout's time */
+    set_timeout(*out);
     return CMX_OK;
 }
 

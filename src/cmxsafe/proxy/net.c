@@ -23,6 +23,9 @@
 #ifndef TCP_NOTSENT_LOWAT
 #define TCP_NOTSENT_LOWAT NO_OPTION
 #endif
+#ifndef SOCK_CLOEXEC
+#define SOCK_CLOEXEC 0 /* the stack has no processes */
+#endif
 
 static const struct {
     uint8_t error;
@@ -94,7 +97,7 @@ static cmx_err open_bound(const struct sockaddr *a, socklen_t len, int backlog, 
                           struct sockaddr_storage *local)
 {
     socklen_t cap = sizeof *local;
-    int fd = socket(a->sa_family, SOCK_STREAM, IPPROTO_TCP);
+    int fd = socket(a->sa_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
 
     if (fd < 0)
         return error_cause(errno);

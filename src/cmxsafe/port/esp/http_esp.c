@@ -18,6 +18,7 @@
 #include "cmxsafe/port/esp/esp_defaults.h"
 #include "cmxsafe/port/esp/http_reason.h"
 #include "cmxsafe/port/port.h"
+#include "cmxsafe/proxy/net.h"
 #include "cmxsafe/proxy/peer.h"
 #include "esp_http_server.h"
 #include "esp_idf_version.h"
@@ -462,23 +463,14 @@ static int transmit(httpd_handle_t httpd, int fd, const char *data, size_t len, 
     return (int)len;
 }
 
-static bool is_local6(const struct sockaddr_storage *at)
-{
-    static const uint8_t mapped[CMX_IPV6_LEN] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
-    static const uint8_t loopback[CMX_IPV6_LEN] = {[15] = 1};
-    const uint8_t *a = ((const struct sockaddr_in6 *)at)->sin6_addr.s6_addr;
-
-    return at->ss_family == AF_INET6 &&
-           (memcmp(a, mapped, CMX_IPV6_LEN) == 0 || memcmp(a, loopback, CMX_IPV6_LEN) == 0);
-}
-
 /* Before ESP-IDF 6.1 esp_http_server listens on every address. A service on loopback therefore closes a connection to
  * any other address before reading a byte. */
 static bool is_local(const struct sockaddr_storage *at)
 {
-    if (at->ss_family == AF_INET)
-        return ((const struct sockaddr_in *)at)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
-    return is_local6(at);
+    struct cmx_ip ip;
+    uint32_t port;
+
+    return cmx_net_ip((const struct sockaddr *)at, &ip, &port) && cmx_ip_is_loopback(&ip);
 }
 
 static esp_err_t on_open(httpd_handle_t httpd, int fd)
