@@ -8,6 +8,7 @@
 
 #include "cmxsafe/core/why.h"
 
+/* The types before CONFIG_PIN_LIST store one text. */
 typedef enum {
     CONFIG_TEXT,     /* char *: printable text of at most `max` chars; max 0 means 255 */
     CONFIG_COMMAND,  /* char *: like CONFIG_TEXT, for /bin/sh; a comment after it on its line is an error */

@@ -247,23 +247,12 @@ static void clear_key(const struct config_key *k, void *at)
     struct config_list *list = at;
     char **single = at;
 
-    switch (k->type) {
-    case CONFIG_PIN_LIST:
-        while (list->n)
-            cmx_mem_free(list->item[--list->n]);
-        break;
-    case CONFIG_TEXT:
-    case CONFIG_COMMAND:
-    case CONFIG_NAME:
-    case CONFIG_HOST:
-    case CONFIG_GATEWAYS:
-    case CONFIG_PATH:
+    if (k->type < CONFIG_PIN_LIST) { /* one text */
         cmx_mem_free(*single);
         *single = NULL;
-        break;
-    default:
-        break;
     }
+    while (k->type == CONFIG_PIN_LIST && list->n)
+        cmx_mem_free(list->item[--list->n]);
 }
 
 void config_clear(const struct config_section *s, void *section)

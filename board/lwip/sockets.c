@@ -220,41 +220,24 @@ static int lwip_fcntl_like_kernel(int fd, int command, long argument)
     }
 }
 
-int fcntl(int fd, int command, ...)
-{
-    long argument;
-    va_list ap;
+/* Like DISPATCH, for a function with one optional argument: an int, a long or a pointer, which all fit in one
+ * register. */
+#define DISPATCH_OPTIONAL(name, request_type, type, ours)                                                              \
+    int name(int fd, request_type request, ...)                                                                        \
+    {                                                                                                                  \
+        type argument;                                                                                                 \
+        va_list ap;                                                                                                    \
+                                                                                                                       \
+        REAL(name);                                                                                                    \
+        va_start(ap, request);                                                                                         \
+        argument = va_arg(ap, type);                                                                                   \
+        va_end(ap);                                                                                                    \
+        return is_ours(fd) ? ours : real(fd, request, argument);                                                       \
+    }
 
-    REAL(fcntl);
-    va_start(ap, command);
-    argument = va_arg(ap, long); /* an int, a long or a pointer: all fit in one register */
-    va_end(ap);
-    return is_ours(fd) ? lwip_fcntl_like_kernel(fd, command, argument) : real(fd, command, argument);
-}
-
-int fcntl64(int fd, int command, ...)
-{
-    long argument;
-    va_list ap;
-
-    REAL(fcntl64);
-    va_start(ap, command);
-    argument = va_arg(ap, long);
-    va_end(ap);
-    return is_ours(fd) ? lwip_fcntl_like_kernel(fd, command, argument) : real(fd, command, argument);
-}
-
-int ioctl(int fd, unsigned long request, ...)
-{
-    void *argument;
-    va_list ap;
-
-    REAL(ioctl);
-    va_start(ap, request);
-    argument = va_arg(ap, void *);
-    va_end(ap);
-    return is_ours(fd) ? lwip_ioctl(to_lwip(fd), (long)request, argument) : real(fd, request, argument);
-}
+DISPATCH_OPTIONAL(fcntl, int, long, lwip_fcntl_like_kernel(fd, request, argument))
+DISPATCH_OPTIONAL(fcntl64, int, long, lwip_fcntl_like_kernel(fd, request, argument))
+DISPATCH_OPTIONAL(ioctl, unsigned long, void *, lwip_ioctl(to_lwip(fd), (long)request, argument))
 
 /* ---- bytes ---- */
 
