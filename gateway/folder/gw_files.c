@@ -15,20 +15,6 @@
 #define TEMPORARY ".XXXXXX" /* the end of the names that cmx_file_temp_open and cmx_file_temp_keep choose */
 #define TEMPORARY_AGE_S 60
 
-static bool write_all(int fd, const char *text, size_t len)
-{
-    while (len) {
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        text += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 /* Returns the cmx_err for errno. CMX_EBUSY: a mount point; CMX_EPERM: this process is not permitted to change the
  * folder or the file. */
 static cmx_err write_error(void)
@@ -58,7 +44,7 @@ static cmx_err replace(const char *path, const char *text, size_t len, unsigned 
         return cmx_why_fail(e, write_error(), "can't write %s (%s); check the folder's permissions", path,
                             strerror(errno));
     ok = (!owner || fchown(fd, owner->st_uid, owner->st_gid) == 0) && fchmod(fd, mode) == 0 &&
-         write_all(fd, text, len) && fsync(fd) == 0 && cmx_file_temp_keep(fd, temp, path);
+         cmx_file_write_all(fd, text, len) && fsync(fd) == 0 && cmx_file_temp_keep(fd, temp, path);
     if (!ok) {
         err = write_error();
         cmx_why_set(e, "can't write %s (%s)", path, strerror(errno));
@@ -83,8 +69,8 @@ static bool reserve(int fd, size_t len)
 cmx_err gw_file_write_in_place(const char *path, const char *text, size_t len, unsigned mode, struct cmx_why *e)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    bool ok = fd >= 0 && (mode == 0 || fchmod(fd, mode) == 0) && reserve(fd, len) && write_all(fd, text, len) &&
-              ftruncate(fd, (off_t)len) == 0;
+    bool ok = fd >= 0 && (mode == 0 || fchmod(fd, mode) == 0) && reserve(fd, len) &&
+              cmx_file_write_all(fd, text, len) && ftruncate(fd, (off_t)len) == 0;
 
     if (fd >= 0)
         close(fd);

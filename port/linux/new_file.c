@@ -150,19 +150,21 @@ cmx_err cmx_new_file_close(struct cmx_new_file *n, bool complete)
     return direct ? (ok ? CMX_OK : CMX_EIO) : kept || !complete ? CMX_OK : CMX_EIO;
 }
 
-static bool write_synced(int fd, const char *data, size_t len)
+bool cmx_file_write_all(int fd, const void *data, size_t len)
 {
+    const char *p = data;
+
     while (len) {
-        ssize_t n = write(fd, data, len);
+        ssize_t n = write(fd, p, len);
 
         if (n < 0 && errno != EINTR)
             return false;
         if (n > 0) {
-            data += n;
+            p += n;
             len -= (size_t)n;
         }
     }
-    return fsync(fd) == 0;
+    return true;
 }
 
 cmx_err cmx_file_replace(int folder, const char *name, const void *data, size_t len)
@@ -179,7 +181,7 @@ cmx_err cmx_file_replace(int folder, const char *name, const void *data, size_t 
     fd = openat(folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return CMX_EIO;
-    ok = write_synced(fd, data, len);
+    ok = cmx_file_write_all(fd, data, len) && fsync(fd) == 0;
     reason = errno;
     close(fd);
     if (ok && renameat(folder, temp, folder, name) == 0)

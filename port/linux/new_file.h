@@ -21,6 +21,9 @@ CMX_MUST_USE bool cmx_file_temp_keep(int fd, char temp[CMX_NEW_FILE_PATH_MAX], c
 /* Removes the file's name, if it has one. Keeps errno. */
 void cmx_file_temp_drop(const char *temp);
 
+/* Writes all the bytes. False: errno has the reason. */
+CMX_MUST_USE bool cmx_file_write_all(int fd, const void *data, size_t len);
+
 struct cmx_new_file {
     FILE *f;                          /* write here */
     char path[CMX_NEW_FILE_PATH_MAX]; /* the file at the end of all symbolic links; "": f writes directly to a device, a
