@@ -4,9 +4,9 @@
     python3 remote_attestation.py CHALLENGE [--image firmware.bin] [--key private_key.bin]
 
 firmware.bin holds the flash from 0x010000 to the end of the chip (for 4 MB:
-esptool read_flash 0x10000 0x3F0000 firmware.bin), private_key.bin the 32 bytes burned into BLOCK_KEY3.
-The last line ends in the value; it equals the answer of GET /hash?challenge=CHALLENGE if, and only if, the
-device has this key and this flash. Needs only Python's standard library.
+esptool read_flash 0x10000 0x3F0000 firmware.bin). private_key.bin holds the 32 bytes burned into BLOCK_KEY3.
+Prints one line, which ends with the value. A device with this key and this flash answers
+GET /hash?challenge=CHALLENGE with the same value. Needs only Python's standard library.
 """
 import argparse
 import errno

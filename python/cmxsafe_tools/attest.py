@@ -279,7 +279,7 @@ def add_commands(commands):
                    help="where in flash the image begins (default: 0x10000)")
     p.add_argument("--challenge", metavar="TEXT", help="1 to 512 bytes; without it, 32 random hex digits")
     p.add_argument("--ranges", metavar="LIST", help="ranges of flash, such as 0x10000-0x200000,0x8000-0x9000; without it, everything from "
-                                                    "0x10000")
+                                                    "0x10000, or with --at, the part that the image covers")
     p.add_argument("--locate", action="store_true", not_with="--compute", help="after a mismatch, find the 4 KB chunks that differ")
     p.add_argument("--compute", action="store_true", help="print the expected value without contacting a device")
     p.add_argument("--evidence", action="store_true", help="request evidence (an Entity Attestation Token)")

@@ -104,8 +104,8 @@ def reason_of(error):
 
 
 def exchange(base, target, accept=None, post=False, upload=None, silence_s=20, total_s=None):
-    """Returns the Answer to one request. Raises NoAnswer after an error, after silence_s seconds without an answer or upload
-    progress, and total_s seconds after the connection was opened (None: no limit)."""
+    """Returns the Answer to one request. Raises NoAnswer after an error, after silence_s seconds in which no byte was
+    received or sent, and total_s seconds after the connection was opened (None: no limit)."""
     url = split_url(base)
     connection = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=silence_s)
     try:
@@ -135,7 +135,7 @@ def _exchange(connection, target, accept, post, upload):
         try:
             for block in upload.blocks():
                 connection.send(block)
-        except OSError as error:  # a device that refuses an upload answers and closes the connection before it has read the body
+        except OSError as error:  # a device that refuses the upload closes the connection early, but has sent an answer
             broken = error
     try:
         response = connection.getresponse()

@@ -20,7 +20,7 @@ def check_file(path, opaque=False, todo=None, **policy):
     try:
         with open_input(path) as file:
             data = file.read(HEAD_LEN)
-            if opaque or data[:1] == MAGIC:  # otherwise the file, which may be endless, is refused for its first bytes
+            if opaque or data[:1] == MAGIC:  # otherwise check() refuses the first bytes; the file may be endless
                 data += file.read(SIZE_MAX)
         return data, check(data, opaque, **policy)
     except OSError as error:

@@ -1,6 +1,8 @@
 """cmxsafe-tools provision: turns a blank chip into a device of the fleet, at a workbench.
 
-Each device has a folder with its key, and a journal of the steps that are done. After an interruption, run the same command again: it skips the steps that are done. A key is written to the folder before it is burned. It is burned at most once."""
+Each device has a folder with its key, and a journal of the steps that are done. After an interruption, run the same
+command again: it skips the steps that are done. A key is written to the folder before it is burned, and is burned at most
+once."""
 import argparse
 import base64
 import copy

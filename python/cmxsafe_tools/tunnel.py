@@ -6,7 +6,7 @@ import time
 
 from .errors import Failure
 
-OPEN_TIMEOUT_S = 180  # longer than sshd's default LoginGraceTime of 120 s, which bounds the time at prompts
+OPEN_TIMEOUT_S = 180  # sshd's default LoginGraceTime, within which the user answers ssh's prompts, is 120 s
 
 
 def free_port():
@@ -26,7 +26,7 @@ def split_gateway(gateway):
 
 
 class Tunnel:
-    """remotes: ports of the device at the gateway. The local port local[i] leads to remotes[i]."""
+    """remotes: ports of `device`, to which the gateway connects. After open(), the loopback port local[i] leads to remotes[i]."""
 
     def __init__(self, gateway, device="localhost", remotes=(), config=None):
         self.gateway, self.config, self.process = gateway, config, None

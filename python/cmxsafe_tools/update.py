@@ -18,7 +18,7 @@ from .text import U32, number_option, printable
 from .tunnel import Tunnel
 
 TRIES, RETRY_S, POLL_S = 20, 1, 0.5
-ANSWER_S, UPLOAD_SILENCE_S = 20, 120  # longer for an upload: the device reads the whole slot before it answers
+ANSWER_S, UPLOAD_SILENCE_S = 20, 120  # after an upload the device reads the whole slot before it answers
 PASSING = 408, 416, 429, 502, 503, 504
 KEEPS = "the device keeps its current firmware"
 
@@ -263,7 +263,7 @@ def run(args):
     if args.attest_url and not args.attest_key:
         raise UsageError("--attest-url needs --attest-key")
     if args.attest_key:
-        read_hwkey(args.attest_key)  # a wrong file is an error before the image is sent
+        read_hwkey(args.attest_key)  # refuses a wrong file before the image is sent
     return Update(args).run()
 
 
