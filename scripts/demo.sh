@@ -214,7 +214,7 @@ Try by hand (Ctrl-C here ends it all):
   curl "http://127.0.0.1:$ATTEST/hash?challenge=anything"
   curl "http://127.0.0.1:$ATTEST/evidence?nonce=0011223344556677" -H 'Accept: application/json'
 ${CONSOLE:+  $CONSOLE
-                                    the console; a person with this address acts as root in the demo
+                                    the console; a browser with this address acts as root in the demo
 }  files of the board: $WORK/board      its log: $WORK/board.log
 END
 while :; do sleep 3600 & PIDS+=($!); wait $!; done
