@@ -35,6 +35,7 @@ dpkg -i agent.deb || fail "installing"
 sudo() { "$@"; }
 ssh-keygen -A >/dev/null
 (set -e; . ./gateway_account.sh) | grep -q ' SHA256:.* (ED25519)$' || fail "README.md: gateway_account.sh"
+equal "$(stat -c %U:%a /home/camera-17/.ssh)" camera-17:700 || fail "README.md: the account's folder .ssh"
 . ./agent_key.sh || fail "README.md: agent_key.sh"
 sed "s|ssh-ed25519 AAAA[.]*|$(cut -d' ' -f1,2 /etc/cmxsafe/key.pub)|" authorized_keys.in >authorized_keys
 cp cmxsafed.conf /etc/cmxsafe/cmxsafed.conf
