@@ -60,7 +60,7 @@ cmxsafe writes them from the registry: do not edit them.
 .BR cmxsafe (1),
 .BR sshd (8),
 .BR sshd_config (5),
-/usr/share/doc/cmxsafe/GATEWAY.md.gz
+/usr/share/doc/cmxsafe/GATEWAY.md.gz, SCALE_OUT.md.gz
 END
 page cmxsafe-board "the virtual board: an ESP32 with flash, eFuse and boot slots in files" "$bin/cmxsafe-board" >"$out/cmxsafe-board.1" <<'END'
 .SH SEE ALSO
