@@ -44,12 +44,6 @@ struct netstate_item {
     bool of_node;
 };
 
-struct netstate_attribute {
-    unsigned short type;
-    const uint8_t *data;
-    size_t len;
-};
-
 static void put_bytes(struct netstate_item *x, const void *data, size_t len)
 {
     x->failed = x->failed || len > sizeof x->bytes - x->len;
@@ -57,14 +51,6 @@ static void put_bytes(struct netstate_item *x, const void *data, size_t len)
         return;
     memcpy(x->bytes + x->len, data, len);
     x->len += len;
-}
-
-static void put_attribute(struct netstate_item *x, const struct netstate_attribute *a)
-{
-    const uint16_t head[] = {a->type, (uint16_t)a->len};
-
-    put_bytes(x, head, sizeof head);
-    put_bytes(x, a->data, a->len);
 }
 
 /* Adds the SHA-256 of the data to sum as a number, so that the order of the additions does not change the sum. */
@@ -111,32 +97,17 @@ static void add_item(struct netstate_reader *r, const struct netstate_item *x)
         r->failed = true;
 }
 
-/* Reads the next attribute at *at of a message of len bytes; false: no more. */
-static bool next_attribute(const uint8_t *message, size_t len, size_t *at, struct netstate_attribute *out)
-{
-    struct rtattr head;
-
-    if (len < *at || len - *at < sizeof head)
-        return false;
-    memcpy(&head, message + *at, sizeof head);
-    if (head.rta_len < sizeof head || head.rta_len > len - *at)
-        return false;
-    *out = (struct netstate_attribute){head.rta_type, message + *at + sizeof head, head.rta_len - sizeof head};
-    *at += NLMSG_ALIGN(head.rta_len);
-    return true;
-}
-
-static uint32_t attribute_number(const struct netstate_attribute *a)
+static uint32_t attribute_number(const struct rtattr *a)
 {
     uint32_t number = 0;
 
-    if (a->len == sizeof number)
-        memcpy(&number, a->data, sizeof number);
+    if (RTA_PAYLOAD(a) == sizeof number)
+        memcpy(&number, RTA_DATA(a), sizeof number);
     return number;
 }
 
 /* True if the attribute is the number of a routing table for packets to another gateway. */
-static bool is_node_table(const struct netstate_attribute *a)
+static bool is_node_table(const struct rtattr *a)
 {
     return attribute_number(a) - GW_NODE_TABLE_FIRST <= GW_NODES_MAX;
 }
@@ -166,54 +137,50 @@ static bool is_ours(gw_netstate_side side, const char *name)
 
 /* Adds the link between host and namespace to the digest. Other links of the gateway are only stored in r->links, so
  * that their addresses and routes can be recognized. */
-static void read_link(struct netstate_reader *r, const uint8_t *message, size_t len)
+static void read_link(struct netstate_reader *r, const void *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
-    struct netstate_attribute a;
-    struct ifinfomsg head;
-    size_t at = NLMSG_ALIGN(sizeof head);
+    const struct ifinfomsg *head = message;
+    ssize_t left = (ssize_t)len - (ssize_t)sizeof *head;
     char name[IFNAMSIZ] = "";
 
-    if (len < sizeof head)
+    if (left < 0)
         return;
-    memcpy(&head, message, sizeof head);
-    while (next_attribute(message, len, &at, &a))
-        if (a.type == IFLA_IFNAME && a.len <= sizeof name)
-            memcpy(name, a.data, a.len);
+    for (struct rtattr *a = IFLA_RTA(head); RTA_OK(a, left); a = RTA_NEXT(a, left))
+        if (a->rta_type == IFLA_IFNAME && RTA_PAYLOAD(a) <= sizeof name)
+            memcpy(name, RTA_DATA(a), RTA_PAYLOAD(a));
     name[sizeof name - 1] = '\0';
     if (!is_ours(r->side, name) || r->n_links == LINKS_MAX)
         return;
-    r->links[r->n_links].number = (uint32_t)head.ifi_index;
+    r->links[r->n_links].number = (uint32_t)head->ifi_index;
     memcpy(r->links[r->n_links++].name, name, sizeof name);
     if (strncmp(name, "cmxsafe", 7) != 0)
         return;
     put_bytes(&x, name, sizeof name);
-    put_bytes(&x, &head.ifi_flags, sizeof head.ifi_flags);
+    put_bytes(&x, &head->ifi_flags, sizeof head->ifi_flags);
     add_item(r, &x);
 }
 
 /* Adds an address of one of the gateway's links. Ignores link-local addresses that the kernel generated, because they
  * change with the link's hardware address. */
-static void read_address(struct netstate_reader *r, const uint8_t *message, size_t len)
+static void read_address(struct netstate_reader *r, const void *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
-    struct netstate_attribute a;
-    struct ifaddrmsg head;
-    size_t at = NLMSG_ALIGN(sizeof head);
+    const struct ifaddrmsg *head = message;
+    ssize_t left = (ssize_t)len - (ssize_t)sizeof *head;
     const char *link;
 
-    if (len < sizeof head)
+    if (left < 0)
         return;
-    memcpy(&head, message, sizeof head);
-    link = link_name(r, head.ifa_index);
-    if (!link || (head.ifa_scope != RT_SCOPE_UNIVERSE && !(head.ifa_flags & IFA_F_NODAD)))
+    link = link_name(r, head->ifa_index);
+    if (!link || (head->ifa_scope != RT_SCOPE_UNIVERSE && !(head->ifa_flags & IFA_F_NODAD)))
         return;
     x.of_node = is_to_node(link);
     put_bytes(&x, link, strlen(link) + 1);
-    put_bytes(&x, &head.ifa_prefixlen, sizeof head.ifa_prefixlen);
-    while (next_attribute(message, len, &at, &a))
-        if (a.type == IFA_ADDRESS || a.type == IFA_LOCAL)
-            put_attribute(&x, &a);
+    put_bytes(&x, &head->ifa_prefixlen, sizeof head->ifa_prefixlen);
+    for (struct rtattr *a = IFA_RTA(head); RTA_OK(a, left); a = RTA_NEXT(a, left))
+        if (a->rta_type == IFA_ADDRESS || a->rta_type == IFA_LOCAL)
+            put_bytes(&x, a, a->rta_len);
     add_item(r, &x);
 }
 
@@ -241,39 +208,39 @@ static bool is_routing(unsigned short type)
 
 /* Adds a route's link to the item. name: the name of one of the gateway's own links, which is added instead of the
  * interface index, because the index changes when the link is created again. NULL: adds the index. */
-static void put_link(struct netstate_item *x, const char *name, const struct netstate_attribute *number)
+static void put_link(struct netstate_item *x, const char *name, const struct rtattr *index)
 {
-    const struct netstate_attribute a = {number->type, (const uint8_t *)name, name ? strlen(name) : 0};
-
-    put_attribute(x, name ? &a : number);
+    if (name)
+        put_bytes(x, name, strlen(name) + 1);
+    else
+        put_bytes(x, index, index->rta_len);
 }
 
 /* Adds a route to the digest if its destination is the fleet's whole prefix; ignores other routes. */
-static void read_route(struct netstate_reader *r, const uint8_t *message, size_t len)
+static void read_route(struct netstate_reader *r, const void *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
-    struct netstate_attribute a;
-    struct rtmsg head;
-    size_t at = NLMSG_ALIGN(sizeof head);
+    const struct rtmsg *head = message;
+    ssize_t left = (ssize_t)len - (ssize_t)sizeof *head;
     bool ours = false;
 
-    if (len < sizeof head)
+    if (left < 0)
         return;
-    memcpy(&head, message, sizeof head);
-    if (head.rtm_dst_len != r->fleet->bits || head.rtm_flags & RTM_F_CLONED)
+    if (head->rtm_dst_len != r->fleet->bits || head->rtm_flags & RTM_F_CLONED)
         return;
-    put_bytes(&x, &head.rtm_src_len, sizeof head.rtm_src_len);
-    put_bytes(&x, &head.rtm_tos, sizeof head.rtm_tos);
-    put_bytes(&x, &head.rtm_type, sizeof head.rtm_type);
-    while (next_attribute(message, len, &at, &a)) {
-        if (a.type == RTA_DST)
-            ours = a.len == sizeof r->fleet->prefix && memcmp(a.data, r->fleet->prefix, a.len) == 0;
-        if (a.type == RTA_OIF)
-            put_link(&x, link_name(r, attribute_number(&a)), &a);
-        if (a.type == RTA_TABLE)
-            x.of_node = is_node_table(&a);
-        if (is_routing(a.type))
-            put_attribute(&x, &a);
+    put_bytes(&x, &head->rtm_src_len, sizeof head->rtm_src_len);
+    put_bytes(&x, &head->rtm_tos, sizeof head->rtm_tos);
+    put_bytes(&x, &head->rtm_type, sizeof head->rtm_type);
+    for (struct rtattr *a = RTM_RTA(head); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+        if (a->rta_type == RTA_DST)
+            ours = RTA_PAYLOAD(a) == sizeof r->fleet->prefix &&
+                   memcmp(RTA_DATA(a), r->fleet->prefix, sizeof r->fleet->prefix) == 0;
+        if (a->rta_type == RTA_OIF)
+            put_link(&x, link_name(r, attribute_number(a)), a);
+        if (a->rta_type == RTA_TABLE)
+            x.of_node = is_node_table(a);
+        if (is_routing(a->rta_type))
+            put_bytes(&x, a, a->rta_len);
     }
     if (ours)
         add_item(r, &x);
@@ -281,18 +248,17 @@ static void read_route(struct netstate_reader *r, const uint8_t *message, size_t
 
 /* Adds a routing rule to the digest. On the host, only one rule belongs to the gateway; in the namespace, all rules
  * do. */
-static void read_rule(struct netstate_reader *r, const uint8_t *message, size_t len)
+static void read_rule(struct netstate_reader *r, const void *message, size_t len)
 {
     struct netstate_item x = {.len = 0};
-    struct netstate_attribute a;
-    size_t at = NLMSG_ALIGN(sizeof(struct fib_rule_hdr));
+    ssize_t left = (ssize_t)len - (ssize_t)sizeof(struct fib_rule_hdr);
     uint32_t priority = 0;
 
-    while (next_attribute(message, len, &at, &a)) {
-        if (a.type == FRA_PRIORITY)
-            priority = attribute_number(&a);
-        if (a.type == FRA_TABLE)
-            x.of_node = is_node_table(&a);
+    for (struct rtattr *a = RTM_RTA(message); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+        if (a->rta_type == FRA_PRIORITY)
+            priority = attribute_number(a);
+        if (a->rta_type == FRA_TABLE)
+            x.of_node = is_node_table(a);
     }
     put_bytes(&x, message, len);
     if (r->side == GW_NETSTATE_FLEET || priority == GW_RULE_PREF_NUMBER)
@@ -301,7 +267,7 @@ static void read_rule(struct netstate_reader *r, const uint8_t *message, size_t 
 
 /* ---- requests to the kernel ---- */
 
-typedef void (*object_fn)(struct netstate_reader *r, const uint8_t *message, size_t len);
+typedef void (*object_fn)(struct netstate_reader *r, const void *message, size_t len);
 
 static bool ask(int fd, uint16_t type, uint32_t number)
 {
@@ -330,7 +296,7 @@ static bool ask(int fd, uint16_t type, uint32_t number)
 static cmx_err take_answer(struct netstate_reader *r, int fd, uint32_t number, object_fn fn, bool *interrupted,
                            bool *done)
 {
-    static uint8_t answer[ANSWER_MAX];
+    static _Alignas(struct nlmsghdr) uint8_t answer[ANSWER_MAX];
     struct nlmsghdr head;
     ssize_t n = recv(fd, answer, sizeof answer, MSG_TRUNC);
     size_t len = n > 0 ? (size_t)n : 0;
