@@ -519,24 +519,14 @@ static int run_update(struct update *u)
 static int attest(struct update *u)
 {
     char at[16], ranges[40];
-    char *argv[] = {(char *)(uintptr_t) "attest",
-                    (char *)(uintptr_t) "--url",
-                    (char *)(uintptr_t)u->attest_url,
-                    (char *)(uintptr_t) "--key",
-                    (char *)(uintptr_t)u->attest_key,
-                    (char *)(uintptr_t) "--image",
-                    (char *)(uintptr_t)u->path,
-                    (char *)(uintptr_t) "--at",
-                    at,
-                    (char *)(uintptr_t) "--ranges",
-                    ranges,
-                    NULL};
+    const char *argv[] = {"attest", "--url", u->attest_url, "--key", u->attest_key, "--image", u->path,
+                          "--at",   at,      "--ranges",    ranges,  NULL};
 
     if (!u->now.slot_offset)
         return cli_fail("attestation", "the device does not report its slot's offset", NULL);
     snprintf(at, sizeof at, "0x%" PRIx32, u->now.slot_offset);
     snprintf(ranges, sizeof ranges, "0x%" PRIx32 "-0x%" PRIx64, u->now.slot_offset, u->now.slot_offset + u->size);
-    return cmd_attest((int)(sizeof argv / sizeof argv[0]) - 1, argv);
+    return cmd_attest((int)(sizeof argv / sizeof argv[0]) - 1, (char **)(uintptr_t)argv);
 }
 
 /* Returns the URL of port 8888 on the host that --url names. */

@@ -68,20 +68,19 @@ static bool start_child(struct gw *g, struct gw_campaign_child *x)
 {
     char url[GW_ADDRESS_MAX + 32];
     char image[GW_STORE_PATH_MAX];
-    char *argv[16] = {NULL, (char *)(uintptr_t) "update", (char *)(uintptr_t) "--url",
-                      url,  (char *)(uintptr_t) "--json", (char *)(uintptr_t) "--quiet"};
+    const char *argv[16] = {NULL, "update", "--url", url, "--json", "--quiet"};
     size_t n = 6;
 
     gw_child_url(x->update.address, (uint64_t)x->campaign.port, url, sizeof url);
     gw_store_path(g, x->campaign.image, image);
     /* A stopped campaign sends no image: another campaign may update the device meanwhile. */
     x->looks = x->update.state == GW_UPDATE_WAITING || x->campaign.state == GW_CAMPAIGN_STOPPED;
-    argv[n++] = (char *)(uintptr_t)(x->looks ? "--look" : "--since");
+    argv[n++] = x->looks ? "--look" : "--since";
     if (!x->looks)
         argv[n++] = x->update.boot;
     if (x->campaign.opaque) {
-        argv[n++] = (char *)(uintptr_t) "--opaque";
-        argv[n++] = (char *)(uintptr_t) "--expect";
+        argv[n++] = "--opaque";
+        argv[n++] = "--expect";
         argv[n++] = x->campaign.version;
     }
     argv[n++] = image;

@@ -18,14 +18,12 @@ void gw_child_url(const char *address, uint64_t port, char *out, size_t cap)
         snprintf(out, cap, "http://localhost:%llu", (unsigned long long)port);
 }
 
-bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, char *argv[])
+bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, const char *argv[])
 {
-    static char name[] = "cmxsafe";
-
     c->pid = -1;
     c->output = tmpfile();
     c->errors = tmpfile();
-    argv[0] = name;
+    argv[0] = "cmxsafe";
     if (c->output && c->errors)
         c->pid = gw_inside_start(g, as_nobody, fileno(c->output), fileno(c->errors), argv);
     return c->pid > 0;

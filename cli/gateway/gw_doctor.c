@@ -95,15 +95,8 @@ static void check_call(struct doctor *d, const char *what, cmx_err (*call)(struc
 /* Runs a script in the gateway's namespaces. uid: see gw_inside. Returns true if the script's exit status is 0. */
 static bool inside_says(struct doctor *d, long uid, const char *script)
 {
-    char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script, NULL};
+    const char *const argv[] = {"sh", "-c", script, NULL};
     return gw_inside(&d->g, uid, true, argv) == 0;
-}
-
-static cmx_err count_device(void *arg, const struct gw_device *x)
-{
-    struct doctor *d = arg;
-    d->devices += x->revoked == 0;
-    return CMX_OK;
 }
 
 static void check_registry(struct doctor *d)
@@ -113,7 +106,7 @@ static void check_registry(struct doctor *d)
     cmx_err err = gw_registry_check(&d->g.registry, &e);
 
     say_reason(d, err ? BAD : FINE, "the registry is intact", &e);
-    err = gw_device_each(&d->g.registry, NULL, count_device, d, &e);
+    err = gw_command_count_group(&d->g, NULL, &d->devices, &e);
     say_reason(d, err ? BAD : FINE, "the registry can be read", &e);
     check(d, statvfs(d->g.dir, &vfs) == 0 && (long long)(vfs.f_bavail * vfs.f_frsize) > SPACE_MIN,
           "the registry has free space", "less than 50 MB are free", "make room");

@@ -104,16 +104,15 @@ static cmx_err expand(char out[ARGUMENT_CHARS], const char *text, const struct g
 static const char *start(struct run *r, struct one *x)
 {
     static char text[ARGUMENTS_MAX][ARGUMENT_CHARS];
-    char *argv[ARGUMENTS_MAX + 7] = {NULL, (char *)(uintptr_t)r->job->command, (char *)(uintptr_t) "--url"};
     char url[GW_HOST_MAX + 32];
+    const char *argv[ARGUMENTS_MAX + 7] = {NULL, r->job->command, "--url", url};
     size_t n = 4;
 
     gw_child_url(x->device.address, r->job->port, url, sizeof url);
-    argv[3] = url;
     if (r->job->record)
-        argv[n++] = (char *)(uintptr_t) "--json"; /* the verdict is read from the JSON */
+        argv[n++] = "--json"; /* the verdict is read from the JSON */
     if (r->job->common.dry_run)
-        argv[n++] = (char *)(uintptr_t) "--dry-run";
+        argv[n++] = "--dry-run";
     for (size_t i = 0; r->job->arguments && r->job->arguments[i]; i++) {
         if (i == ARGUMENTS_MAX || expand(text[i], r->job->arguments[i], &x->device))
             return "there are too many arguments after --, or one is too long";

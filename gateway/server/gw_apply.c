@@ -79,7 +79,7 @@ bool gw_apply_is_up(const struct gw *g)
 static cmx_err load_inside(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
-    char *nft[] = {"nft", "-f", path, NULL};
+    const char *const nft[] = {"nft", "-f", path, NULL};
     int status = 0;
 
     (void)allowed;

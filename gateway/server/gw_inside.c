@@ -100,17 +100,17 @@ bool gw_inside_enter(const struct gw *g, long uid, long gid)
 }
 
 /* Runs in the child, in the namespaces. out < 0: the child inherits stdout and stderr. */
-_Noreturn static void exec_inside(const char *program, int out, int err, char *const argv[])
+_Noreturn static void exec_inside(const char *program, int out, int err, const char *const argv[])
 {
     if (out >= 0) {
         dup2(out, STDOUT_FILENO);
         dup2(err, STDERR_FILENO);
     }
-    execvp(program, argv);
+    execvp(program, (char *const *)(uintptr_t)argv);
     _exit(GW_COULD_NOT);
 }
 
-pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char *const argv[])
+pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, const char *const argv[])
 {
     bool drop = as_nobody && !g->user && !g->simple;
     pid_t parent = getpid();
@@ -128,7 +128,7 @@ pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, char
     exec_inside("/proc/self/exe", out, err, argv);
 }
 
-int gw_inside(const struct gw *g, long uid, bool quiet, char *const argv[])
+int gw_inside(const struct gw *g, long uid, bool quiet, const char *const argv[])
 {
     int null = quiet ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
     int status;
