@@ -34,11 +34,6 @@ static cmx_err parse_target(const struct gw *g, const char *text, char device[GW
     return CMX_OK;
 }
 
-struct list_job {
-    struct gw *g;
-    struct cmx_json *json; /* NULL: the output is text */
-};
-
 static void grant_json(struct cmx_json *j, const struct gw_grant_record *p, const char *who, const char *identity)
 {
     cmx_json_object(j, NULL);
@@ -55,16 +50,16 @@ static void grant_json(struct cmx_json *j, const struct gw_grant_record *p, cons
 
 static cmx_err print_grant(void *arg, const struct gw_grant_record *p)
 {
-    struct list_job *job = arg;
+    struct gw_read *x = arg;
     char identity[GW_ADDRESS_MAX];
     char who[sizeof p->consumer.kind + sizeof p->consumer.name + 2];
     char target[sizeof p->target + 8];
     char left[GW_LENGTH_TEXT_MAX] = "ended";
 
     snprintf(who, sizeof who, "%s:%s", p->consumer.kind, p->consumer.name);
-    gw_command_identity(job->g, &p->consumer, identity);
-    if (job->json) {
-        grant_json(job->json, p, who, identity);
+    gw_command_identity(&x->g, &p->consumer, identity);
+    if (x->printing) {
+        grant_json(&x->json.j, p, who, identity);
         return CMX_OK;
     }
     if (p->port)
@@ -84,12 +79,11 @@ static cmx_err print_grant(void *arg, const struct gw_grant_record *p)
 static int list(const struct gw_common *c)
 {
     struct gw_read x = {.what = "listing grants failed", .common = *c};
-    struct list_job job = {.g = &x.g};
 
     if (gw_read_begin(&x))
         return x.status;
-    job.json = gw_read_array(&x);
-    return gw_read_finish(&x, gw_grant_record_each(&x.g.registry, print_grant, &job, &x.e));
+    (void)gw_read_array(&x);
+    return gw_read_finish(&x, gw_grant_record_each(&x.g.registry, print_grant, &x, &x.e));
 }
 
 /* Prints a note if the machine does not know the name. The name may be a typing error. But the grant is valid, because
@@ -123,15 +117,18 @@ static cmx_err read_terms(const struct grant_options *o, struct gw_grant_terms *
 
 struct remove_job {
     struct gw_change *x;
-    const char *device;
-    uint16_t port;
+    const struct gw_consumer *consumer;
+    const char *target;        /* of the grant: a device or "@GROUP" */
+    char group[GW_NAME_MAX];   /* the group of that device; "": none */
+    uint16_t port;             /* 0: all */
+    char found[GW_TARGET_MAX]; /* the target of another grant that covers a removed one; "": none */
 };
 
 static cmx_err remove_spelling(void *arg, const struct gw_consumer *c)
 {
     struct remove_job *job = arg;
     gw_outcome outcome = GW_UNCHANGED;
-    cmx_err err = gw_grant_remove(&job->x->g.registry, c, job->device, job->port, &outcome, &job->x->e);
+    cmx_err err = gw_grant_remove(&job->x->g.registry, c, job->target, job->port, &outcome, &job->x->e);
 
     if (outcome != GW_UNCHANGED)
         job->x->outcome = outcome;
@@ -139,22 +136,12 @@ static cmx_err remove_spelling(void *arg, const struct gw_consumer *c)
 }
 
 /* The registry can have a user's grant under the user's name and under the user's number. Removes both. */
-static cmx_err remove_grant(struct gw_change *x, const struct gw_consumer *c, const char *device, uint16_t port)
+static cmx_err remove_grant(struct remove_job *job)
 {
-    struct remove_job job = {x, device, port};
-    cmx_err err = remove_spelling(&job, c);
+    cmx_err err = remove_spelling(job, job->consumer);
 
-    return err ? err : gw_party_each_spelling(&x->g.registry, c, remove_spelling, &job, &x->e);
+    return err ? err : gw_party_each_spelling(&job->x->g.registry, job->consumer, remove_spelling, job, &job->x->e);
 }
-
-struct other_job {
-    struct gw_change *x;
-    const struct gw_consumer *consumer;
-    const char *target;        /* of the grant that was removed: a device or "@GROUP" */
-    char group[GW_NAME_MAX];   /* the group of that device; "": none */
-    uint16_t port;             /* 0: all */
-    char found[GW_TARGET_MAX]; /* the target of another grant that covers a removed one; "": none */
-};
 
 static bool same_consumer(const struct gw_consumer *a, const struct gw_consumer *b)
 {
@@ -165,7 +152,7 @@ static bool same_consumer(const struct gw_consumer *a, const struct gw_consumer 
 
 static cmx_err match_other(void *arg, const struct gw_grant_record *p)
 {
-    struct other_job *job = arg;
+    struct remove_job *job = arg;
     struct gw_device d;
     bool covers = job->target[0] != '@' && p->target[0] == '@' && strcmp(p->target + 1, job->group) == 0;
 
@@ -179,7 +166,7 @@ static cmx_err match_other(void *arg, const struct gw_grant_record *p)
 
 /* Finds a grant of the same consumer to the device's group or, if the removed grant was to a group, to one of its
  * devices: with such a grant the consumer still reaches the same service. */
-static cmx_err find_other(struct other_job *job)
+static cmx_err find_other(struct remove_job *job)
 {
     struct gw_device d = {0};
     cmx_err err = job->target[0] == '@' ? CMX_OK : gw_device_get(&job->x->g.registry, job->target, &d, &job->x->e);
@@ -193,20 +180,19 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
     struct cmx_why *e = &x->e;
     struct gw_consumer consumer = {0};
     char device[GW_NAME_MAX + 1];
-    uint16_t port = 0;
     struct gw_grant_terms terms;
     bool remove = o->remove;
-    struct other_job other = {.x = x, .consumer = &consumer, .target = device};
+    struct remove_job job = {.x = x, .consumer = &consumer, .target = device};
     size_t devices = 1;
     bool failed;
     int status = gw_change_begin(x);
 
     if (status)
         return status;
-    failed = gw_consumer_parse(&consumer, who, e) || parse_target(&x->g, target, device, &port, e) ||
+    failed = gw_consumer_parse(&consumer, who, e) || parse_target(&x->g, target, device, &job.port, e) ||
              read_terms(o, &terms, e) ||
-             (remove ? remove_grant(x, &consumer, device, port)
-                     : gw_grant_set(&x->g.registry, &consumer, device, port, &terms, &x->outcome, e));
+             (remove ? remove_grant(&job)
+                     : gw_grant_set(&x->g.registry, &consumer, device, job.port, &terms, &x->outcome, e));
     if (!failed && x->g.simple && strcmp(consumer.kind, "platform") != 0)
         failed = cmx_why_fail(e, CMX_ENOTSUP,
                               "in a small deployment, ports are on the loopback, where every local user can reach "
@@ -214,14 +200,13 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
     if (!failed && !remove)
         failed = gw_command_check_identities(&x->g, &consumer, e) ||
                  (device[0] == '@' && gw_command_count_group(&x->g, device + 1, &devices, e));
-    other.port = port;
     if (!failed && remove)
-        failed = find_other(&other);
+        failed = find_other(&job);
     status = gw_change_report(x, failed, "%s:%s %s %s (%s)", consumer.kind, consumer.name,
                               remove ? "has no grant to" : "may reach", target, gw_outcome_text(x->outcome));
-    if (!status && other.found[0])
+    if (!status && job.found[0])
         fprintf(stderr, "cmxsafe: note: %s:%s still has a grant to %s, which covers the same service\n", consumer.kind,
-                consumer.name, other.found);
+                consumer.name, job.found);
     if (!status && !remove)
         note_unknown_name(&consumer);
     if (!status && devices == 0)

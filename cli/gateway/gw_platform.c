@@ -11,23 +11,20 @@ static const char about[] =
     "Another key replaces the CA's former one, and ends the sessions of its certificates. Without NAME it lists "
     "platforms, CAs and their principals.";
 
-struct list_job {
-    struct gw *g;
-    struct cmx_json *json; /* NULL: the output is a table */
-};
-
-static void print_row(struct list_job *job, const char *name, const char *kind, const char *identity, const char *key)
+static void print_row(struct gw_read *x, const char *name, const char *kind, const char *identity, const char *key)
 {
-    if (!job->json) {
+    struct cmx_json *j = &x->json.j;
+
+    if (!x->printing) {
         printf("%-32s %-10s %-40s %s\n", name, kind, identity[0] ? identity : "-", key[0] ? key : "-");
         return;
     }
-    cmx_json_object(job->json, NULL);
-    cmx_json_str(job->json, "name", name);
-    cmx_json_str(job->json, "kind", kind);
-    cmx_json_str(job->json, "identity", identity);
-    cmx_json_str(job->json, "key", key);
-    cmx_json_end(job->json);
+    cmx_json_object(j, NULL);
+    cmx_json_str(j, "name", name);
+    cmx_json_str(j, "kind", kind);
+    cmx_json_str(j, "identity", identity);
+    cmx_json_str(j, "key", key);
+    cmx_json_end(j);
 }
 
 static cmx_err print_authority(void *arg, const struct gw_authority *a)
@@ -38,26 +35,24 @@ static cmx_err print_authority(void *arg, const struct gw_authority *a)
 
 static cmx_err print_consumer(void *arg, const struct gw_consumer *c, const char *fingerprint)
 {
-    struct list_job *job = arg;
+    struct gw_read *x = arg;
     char identity[GW_ADDRESS_MAX];
 
-    gw_command_identity(job->g, c, identity);
-    print_row(job, c->name, gw_consumer_is_principal(c) ? "principal" : "platform", identity, fingerprint);
+    gw_command_identity(&x->g, c, identity);
+    print_row(x, c->name, gw_consumer_is_principal(c) ? "principal" : "platform", identity, fingerprint);
     return CMX_OK;
 }
 
 static int list(const struct gw_common *c)
 {
     struct gw_read x = {.what = "listing platforms failed", .common = *c};
-    struct list_job job = {.g = &x.g};
 
     if (gw_read_begin(&x))
         return x.status;
-    job.json = gw_read_array(&x);
-    if (!job.json)
+    if (!gw_read_array(&x))
         printf("%-32s %-10s %-40s %s\n", "NAME", "KIND", "IDENTITY", "KEY");
-    return gw_read_finish(&x, gw_authority_each(&x.g.registry, print_authority, &job, &x.e) ||
-                                  gw_consumer_each_platform(&x.g.registry, print_consumer, &job, &x.e));
+    return gw_read_finish(&x, gw_authority_each(&x.g.registry, print_authority, &x, &x.e) ||
+                                  gw_consumer_each_platform(&x.g.registry, print_consumer, &x, &x.e));
 }
 
 int gw_cmd_platform(int argc, char **argv)
