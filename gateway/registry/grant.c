@@ -235,8 +235,6 @@ static cmx_err grant_event(struct gw_registry *r, const char *what, const struct
 
 /* ---- terms of a grant ---- */
 
-static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e);
-
 /* The terms of a grant as the registry stores them. now.wall is stored in the column `given`, now.boot in `boot`. */
 struct stored_terms {
     struct gw_now now;
@@ -301,39 +299,33 @@ static void terms_text(const struct stored_terms *s, char *out, size_t cap)
     " boot_ends = excluded.boot_ends, glass = excluded.glass, why = excluded.why" SAME_TERMS
 
 static cmx_err set_device(struct gw_registry *r, int64_t consumer, const char *device, uint16_t port,
-                          const struct stored_terms *s, int *changed, struct cmx_why *e)
+                          const struct stored_terms *s, struct cmx_why *e)
 {
     struct gw_device d;
     cmx_err err = gw_device_get(r, device, &d, e);
 
     if (!err)
         err = check_port(&d, port, e);
-    for (size_t i = 0; !err && i < d.n_ports; i++) {
-        if (port && d.ports[i] != port)
-            continue;
-        err = gw_sql_run(r, e,
-                         "INSERT INTO grants(consumer, device, port, given, ends, boot, boot_ends, glass, why)"
-                         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(consumer, device, port)" NEW_TERMS,
-                         "iiiiitiit", consumer, d.id, (int64_t)d.ports[i], s->now.wall, s->ends, s->now.boot,
-                         s->boot_ends, s->glass, s->why);
-        *changed += sqlite3_changes(r->db);
-    }
-    return err;
+    return err ? err
+               : gw_sql_run(r, e,
+                            "INSERT INTO grants(consumer, device, port, given, ends, boot, boot_ends, glass, why)"
+                            " SELECT ?1, device, port, ?4, ?5, ?6, ?7, ?8, ?9 FROM port WHERE device = ?2 AND"
+                            " (?3 = 0 OR port = ?3) ON CONFLICT(consumer, device, port)" NEW_TERMS,
+                            "iiiiitiit", consumer, d.id, (int64_t)port, s->now.wall, s->ends, s->now.boot, s->boot_ends,
+                            s->glass, s->why);
 }
 
 static cmx_err set_group_grant(struct gw_registry *r, int64_t consumer, const char *group, uint16_t port,
-                               const struct stored_terms *s, int *changed, struct cmx_why *e)
+                               const struct stored_terms *s, struct cmx_why *e)
 {
     cmx_err err = gw_device_check_name(group, e);
 
-    if (!err)
-        err = gw_sql_run(r, e,
-                         "INSERT INTO group_grants(consumer, team, port, given, ends, boot, boot_ends, glass, why)"
-                         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(consumer, team, port)" NEW_TERMS,
-                         "itiiitiit", consumer, group, (int64_t)port, s->now.wall, s->ends, s->now.boot, s->boot_ends,
-                         s->glass, s->why);
-    *changed += err ? 0 : sqlite3_changes(r->db);
-    return err;
+    return err ? err
+               : gw_sql_run(r, e,
+                            "INSERT INTO group_grants(consumer, team, port, given, ends, boot, boot_ends, glass, why)"
+                            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(consumer, team, port)" NEW_TERMS,
+                            "itiiitiit", consumer, group, (int64_t)port, s->now.wall, s->ends, s->now.boot,
+                            s->boot_ends, s->glass, s->why);
 }
 
 /* If a step fails after the consumer was added, the caller's rollback also removes the consumer. */
@@ -343,36 +335,20 @@ cmx_err gw_grant_set(struct gw_registry *r, const struct gw_consumer *c, const c
     struct stored_terms s;
     char more[GW_WHY_MAX + 80];
     int64_t id = 0;
-    int changed = 0;
     cmx_err err = store_terms(&s, terms, e);
 
     *out = GW_UNCHANGED;
     if (!err)
         err = find_consumer(r, c, true, &id, e);
     if (!err)
-        err = device[0] == '@' ? set_group_grant(r, id, device + 1, port, &s, &changed, e)
-                               : set_device(r, id, device, port, &s, &changed, e);
-    if (err || !changed)
+        err =
+            device[0] == '@' ? set_group_grant(r, id, device + 1, port, &s, e) : set_device(r, id, device, port, &s, e);
+    if (err || sqlite3_changes(r->db) == 0)
         return err;
     *out = GW_CHANGED;
     terms_text(&s, more, sizeof more);
-    err = note_time(r, false, e);
+    err = gw_grant_note_time(r, false, e);
     return err ? err : grant_event(r, s.glass ? "break-glass" : "grant", c, device, port, more, e);
-}
-
-static cmx_err remove_rows(struct gw_registry *r, int64_t consumer, const char *device, uint16_t port,
-                           struct cmx_why *e)
-{
-    struct gw_device d;
-    cmx_err err;
-
-    if (device[0] == '@')
-        return gw_sql_run(r, e, "DELETE FROM group_grants WHERE consumer = ?1 AND team = ?2 AND (?3 = 0 OR port = ?3)",
-                          "iti", consumer, device + 1, (int64_t)port);
-    err = gw_device_get(r, device, &d, e);
-    return err ? err
-               : gw_sql_run(r, e, "DELETE FROM grants WHERE consumer = ?1 AND device = ?2 AND (?3 = 0 OR port = ?3)",
-                            "iii", consumer, d.id, (int64_t)port);
 }
 
 cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
@@ -388,8 +364,12 @@ cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_consumer *c, cons
     err = find_consumer(r, c, false, &id, e);
     if (err == CMX_ENOENT && (strcmp(c->kind, "platform") != 0 || gw_consumer_is_principal(c)))
         return CMX_OK;
-    if (!err)
-        err = remove_rows(r, id, device, port, e);
+    if (!err && device[0] == '@')
+        err = gw_sql_run(r, e, "DELETE FROM group_grants WHERE consumer = ?1 AND team = ?2 AND (?3 = 0 OR port = ?3)",
+                         "iti", id, device + 1, (int64_t)port);
+    else if (!err)
+        err = gw_sql_run(r, e, "DELETE FROM grants WHERE consumer = ?1 AND device = ?2 AND (?3 = 0 OR port = ?3)",
+                         "iii", id, d.id, (int64_t)port);
     if (err || sqlite3_changes(r->db) == 0)
         return err;
     *out = GW_CHANGED;
@@ -482,11 +462,7 @@ cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, stru
         "i", (int64_t)ended);
 }
 
-/* Stores the current time if a grant has an end, or if there is trusted evidence. After a reboot, grants with an end do
- * not count while the clock is behind the stored time. forward: if true, a later stored time is not replaced; if false,
- * any stored time is replaced. An operator's command passes false, because the operator is trusted to have set the
- * clock correctly. */
-static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e)
+cmx_err gw_grant_note_time(struct gw_registry *r, bool forward, struct cmx_why *e)
 {
     int64_t left;
     cmx_err err = gw_grant_next_end(r, true, &left, e);
@@ -497,11 +473,6 @@ static cmx_err note_time(struct gw_registry *r, bool forward, struct cmx_why *e)
                       "INSERT INTO meta(key, value) VALUES('clock', ?1) ON CONFLICT(key) DO UPDATE SET value = ?1"
                       " WHERE ?2 = 0 OR CAST(value AS INTEGER) < ?1",
                       "ii", (int64_t)time(NULL), (int64_t)forward);
-}
-
-cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e)
-{
-    return note_time(r, true, e);
 }
 
 cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
@@ -526,5 +497,5 @@ cmx_err gw_grant_expire(struct gw_registry *r, size_t *n, struct cmx_why *e)
     if (err)
         return err;
     *n += (size_t)sqlite3_changes(r->db);
-    return note_time(r, true, e);
+    return gw_grant_note_time(r, true, e);
 }

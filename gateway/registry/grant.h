@@ -105,8 +105,11 @@ CMX_MUST_USE cmx_err gw_grant_record_get(struct gw_registry *r, const struct gw_
  * gw_grant_expire has not processed yet, counts as 0 seconds if `ended` is true, and is ignored otherwise. CMX_ENOENT:
  * there is no grant with an end and no trusted evidence, or all of them are ignored. */
 CMX_MUST_USE cmx_err gw_grant_next_end(struct gw_registry *r, bool ended, int64_t *left, struct cmx_why *e);
-/* Stores the current time as gw_grant_expire does, but removes nothing. */
-CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, struct cmx_why *e);
+/* Stores the current time if a grant has an end, or if there is trusted evidence. After a reboot, grants with an end do
+ * not count while the clock is behind the stored time. forward: if true, a later stored time is not replaced; if false,
+ * any stored time is replaced. An operator's command passes false, because the operator is trusted to have set the
+ * clock correctly. */
+CMX_MUST_USE cmx_err gw_grant_note_time(struct gw_registry *r, bool forward, struct cmx_why *e);
 /* Removes the grants that have ended, and adds an entry to the audit trail for each. Marks evidence that is too old as
  * not trusted. Stores the current time (term.h). *n: the total number of grants removed and pieces of evidence
  * marked. Runs inside the caller's transaction. */

@@ -206,11 +206,7 @@ cmx_err gw_party_gateway_identity(const struct gw_fleet *f, char out[GW_ADDRESS_
 
 bool gw_party_is_device(struct gw_registry *r, const char *address)
 {
-    sqlite3_stmt *stmt;
-    cmx_err err = gw_sql_row(r, &stmt, NULL, "SELECT 1 FROM device WHERE address = ?", "t", address);
-
-    sqlite3_finalize(stmt);
-    return err != CMX_ENOENT;
+    return gw_sql_number(r, NULL, NULL, "SELECT 1 FROM device WHERE address = ?", "t", address) != CMX_ENOENT;
 }
 
 cmx_err gw_party_of_key(struct gw_registry *r, const struct gw_fleet *f, const char *fingerprint, struct gw_device *out,

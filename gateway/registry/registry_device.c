@@ -83,19 +83,17 @@ cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn
     return gw_sql_end(stmt, err);
 }
 
-#define KEY_OWNER                                                                                                      \
-    "SELECT coalesce(d.name, c.name), k.retired IS NOT NULL, coalesce(d.id, 0) FROM key k LEFT JOIN device d ON"       \
-    " d.id = k.device LEFT JOIN consumer c ON c.id = k.consumer WHERE k.fingerprint = ?1"                              \
-    " UNION ALL SELECT name, 1, 0 FROM tombstone WHERE fingerprint = ?1"                                               \
-    " UNION ALL SELECT name, 0, 0 FROM authority WHERE fingerprint = ?1"
-
 /* Finds the device, platform or CA that has or had the key. *device: the device's id; 0: the owner is a platform, a CA
  * or a deleted device. CMX_ENOENT: nobody ever had the key. */
 static cmx_err key_owner(struct gw_registry *r, const struct gw_key *k, char *name, size_t cap, int64_t *device,
                          bool *retired, struct cmx_why *e)
 {
     return gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_ID_AT(name, cap), GW_SQL_FLAG(retired), GW_SQL_NUMBER(device)),
-                      KEY_OWNER, "t", k->fingerprint);
+                      "SELECT coalesce(d.name, c.name), k.retired IS NOT NULL, coalesce(d.id, 0) FROM key k LEFT JOIN"
+                      " device d ON d.id = k.device LEFT JOIN consumer c ON c.id = k.consumer WHERE k.fingerprint = ?1"
+                      " UNION ALL SELECT name, 1, 0 FROM tombstone WHERE fingerprint = ?1"
+                      " UNION ALL SELECT name, 0, 0 FROM authority WHERE fingerprint = ?1",
+                      "t", k->fingerprint);
 }
 
 cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, struct cmx_why *e)
@@ -126,10 +124,15 @@ static cmx_err check_new_key(struct gw_registry *r, const struct gw_key *k, stru
     return gw_device_key_is_free(r, k, e);
 }
 
-static cmx_err add_key(struct gw_registry *r, int64_t device, const struct gw_key *k, struct cmx_why *e)
+/* Retires the keys of the device ?1 at the time ?2. */
+#define RETIRE_KEYS "UPDATE key SET retired = ?2 WHERE device = ?1 AND retired IS NULL;"
+
+/* Gives the device the key instead of its former one, if it has one. */
+static cmx_err set_key(struct gw_registry *r, int64_t device, const struct gw_key *k, struct cmx_why *e)
 {
-    return gw_sql_run(r, e, "INSERT INTO key(fingerprint, device, type, blob, added) VALUES(?, ?, ?, ?, ?)", "titti",
-                      k->fingerprint, device, k->type, k->blob, (int64_t)time(NULL));
+    return gw_sql_run(r, e,
+                      RETIRE_KEYS "INSERT INTO key(device, added, fingerprint, type, blob) VALUES(?1, ?2, ?3, ?4, ?5)",
+                      "iittt", device, (int64_t)time(NULL), k->fingerprint, k->type, k->blob);
 }
 
 static cmx_err write_ports(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
@@ -156,22 +159,19 @@ static cmx_err write_directs(struct gw_registry *r, const struct gw_device *d, s
     return err;
 }
 
-/* Removes grants to ports that the device no longer has. Otherwise they would count again as soon as the device has the
- * port again. */
-static cmx_err drop_stale_grants(struct gw_registry *r, int64_t device, struct cmx_why *e)
-{
-    return gw_sql_run(r, e,
-                      "DELETE FROM grants WHERE device = ?1 AND port NOT IN (SELECT port FROM port WHERE device = ?1)",
-                      "i", device);
-}
-
 static cmx_err write_services(struct gw_registry *r, const struct gw_device *d, struct cmx_why *e)
 {
     cmx_err err = write_ports(r, d, e);
 
     if (!err)
         err = write_directs(r, d, e);
-    return err ? err : drop_stale_grants(r, d->id, e);
+    /* Removes grants to ports that the device no longer has. Otherwise they would count again as soon as the device has
+     * the port again. */
+    return err ? err
+               : gw_sql_run(r, e,
+                            "DELETE FROM grants WHERE device = ?1 AND port NOT IN (SELECT port FROM port WHERE device ="
+                            " ?1)",
+                            "i", d->id);
 }
 
 static bool same_services(const struct gw_device *a, const struct gw_device *b)
@@ -215,9 +215,10 @@ static cmx_err enroll_row(struct gw_registry *r, struct gw_device *d, const stru
 
     if (err)
         return err;
+    /* Deletes the evidence that the device gave before its repair. */
     err = d->id ? gw_sql_run(r, e,
-                             "UPDATE device SET revoked = NULL, exempt = 0, team = ?, enrolled = ?, address = ?"
-                             " WHERE id = ?",
+                             "UPDATE device SET revoked = NULL, exempt = 0, team = ?1, enrolled = ?2, address = ?3"
+                             " WHERE id = ?4; DELETE FROM evidence WHERE device = ?4",
                              "titi", d->group, now, address, d->id)
                 : gw_sql_run(r, e, "INSERT INTO device(name, address, team, enrolled) VALUES(?, ?, ?, ?)", "ttti",
                              d->name, address, d->group, now);
@@ -225,13 +226,9 @@ static cmx_err enroll_row(struct gw_registry *r, struct gw_device *d, const stru
         return address_taken(r, d, e);
     if (err)
         return err;
-    if (d->id)
-        /* Delete the evidence that the device gave before its repair. */
-        err = gw_sql_run(r, e, "DELETE FROM evidence WHERE device = ?", "i", d->id);
-    else
+    if (!d->id)
         d->id = sqlite3_last_insert_rowid(r->db);
-    if (!err)
-        err = add_key(r, d->id, k, e);
+    err = set_key(r, d->id, k, e);
     if (!err)
         err = write_services(r, d, e);
     return err ? err : gw_event(r, "enroll", d->name, k->fingerprint, e);
@@ -330,9 +327,6 @@ cmx_err gw_device_enroll(struct gw_registry *r, struct gw_device *d, const struc
     return err ? err : enroll_known(r, d, &old, k, given, out, e);
 }
 
-/* Retires the keys of the device ?1 at the time ?2. */
-#define RETIRE_KEYS "UPDATE key SET retired = ?2 WHERE device = ?1 AND retired IS NULL;"
-
 cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e)
 {
     struct gw_device d;
@@ -387,9 +381,10 @@ cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to
         err = gw_device_get(r, name, &d, e);
     if (err || strcmp(d.name, to) == 0)
         return err;
-    err = gw_sql_run(r, e, "UPDATE device SET name = ? WHERE id = ?", "ti", to, d.id);
-    if (!err)
-        err = gw_sql_run(r, e, "UPDATE policy SET target = ? WHERE kind = 'device' AND target = ?", "tt", to, d.name);
+    err = gw_sql_run(r, e,
+                     "UPDATE device SET name = ?1 WHERE id = ?2;"
+                     "UPDATE policy SET target = ?1 WHERE kind = 'device' AND target = ?3",
+                     "tit", to, d.id, d.name);
     if (err == CMX_EEXIST && gw_device_get(r, to, &other, NULL) == CMX_OK && other.revoked)
         return cmx_why_fail(e, err, "the name %s belongs to a revoked device; free it with 'cmxsafe gateway delete %s'",
                             to, to);
@@ -414,9 +409,7 @@ cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct g
     *out = GW_CHANGED;
     err = check_new_key(r, k, e);
     if (!err)
-        err = gw_sql_run(r, e, RETIRE_KEYS, "ii", d.id, (int64_t)time(NULL));
-    if (!err)
-        err = add_key(r, d.id, k, e);
+        err = set_key(r, d.id, k, e);
     return err ? err : gw_event(r, "rotate", d.name, k->fingerprint, e);
 }
 

@@ -51,7 +51,7 @@ static cmx_err remove_ended(struct gw *g, size_t *n, struct cmx_why *e)
     cmx_err err = r->sharing ? gw_registry_begin_own(r, e) : gw_registry_begin(r, e);
 
     if (!err)
-        err = r->sharing ? gw_grant_note_time(r, e) : gw_grant_expire(r, n, e);
+        err = r->sharing ? gw_grant_note_time(r, true, e) : gw_grant_expire(r, n, e);
     return gw_registry_end(r, err, e);
 }
 

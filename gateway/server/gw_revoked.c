@@ -25,17 +25,12 @@ static struct batch batch;
 /* Adds the session to the batch. CMX_ENOENT: the session is not added, because the registry does not have its key. */
 static cmx_err add_session(struct gw_registry *r, struct gw_session *x, struct cmx_why *e)
 {
-    char *plain = batch.plain[batch.n];
-    sqlite3_stmt *stmt = NULL;
     cmx_err err = CMX_OK;
 
-    batch.keys[batch.n] = x->certificate.text ? x->certificate.text : plain;
-    if (!x->certificate.text) {
-        err = gw_sql_row(r, &stmt, e, "SELECT type, blob FROM key WHERE fingerprint = ?", "t", x->fingerprint);
-        if (!err)
-            snprintf(plain, sizeof batch.plain[0], "%s %s", gw_sql_text(stmt, 0), gw_sql_text(stmt, 1));
-        sqlite3_finalize(stmt);
-    }
+    batch.keys[batch.n] = x->certificate.text ? x->certificate.text : batch.plain[batch.n];
+    if (!x->certificate.text)
+        err = gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_TEXT(batch.plain[batch.n])),
+                         "SELECT type || ' ' || blob FROM key WHERE fingerprint = ?", "t", x->fingerprint);
     if (!err)
         batch.sessions[batch.n++] = x;
     return err;
