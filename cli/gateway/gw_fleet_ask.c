@@ -1,9 +1,7 @@
 #include "cli/gateway/gw_fleet_ask.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -14,6 +12,7 @@
 #include "cmxsafe/port/port.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_control.h"
+#include "gateway/server/gw_peer.h"
 
 #define SILENCE_MS 3000
 #define TOTAL_MS 30000
@@ -29,17 +28,17 @@ struct asking {
     size_t len;
 };
 
-/* Enters the fleet's namespace only to create the socket: the socket then stays in that namespace. */
-static int fleet_socket(gid_t gid)
+int gw_fleet_connect(gid_t gid, const char *source, const char *target, uint16_t port)
 {
     int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     int inside = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
     gid_t own = getegid();
     int fd = -1;
 
+    /* Enters the fleet's namespace only to create the socket: the socket then stays in that namespace. */
     if (here >= 0 && inside >= 0 && setns(inside, CLONE_NEWNET) == 0) {
         if (setegid(gid) == 0)
-            fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+            fd = gw_peer_connect(source, target, port);
         if (setegid(own) != 0 || setns(here, CLONE_NEWNET) != 0)
             _exit(EXIT_FAILURE); /* the command must not continue in the wrong namespace */
     }
@@ -50,25 +49,9 @@ static int fleet_socket(gid_t gid)
     return fd;
 }
 
-int gw_fleet_connect(gid_t gid, const char *source, const char *target, uint16_t port)
-{
-    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
-    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    int fd = fleet_socket(gid);
-
-    if (fd < 0)
-        return -1;
-    if (inet_pton(AF_INET6, source, &from.sin6_addr) == 1 && inet_pton(AF_INET6, target, &to.sin6_addr) == 1 &&
-        bind(fd, (const struct sockaddr *)&from, sizeof from) == 0 &&
-        (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS))
-        return fd;
-    close(fd);
-    return -1;
-}
-
 int gw_fleet_connect_node(const struct gw_nodes *nodes, const struct gw_node *node)
 {
-    return gw_fleet_connect(getegid(), nodes->own->link, node->link, (uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10));
+    return gw_fleet_connect(getegid(), nodes->own->link, node->link, GW_NFT_NODE_PORT);
 }
 
 static void connect_all(struct asking *list, const struct gw_nodes *nodes)

@@ -215,7 +215,7 @@ cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowe
         {"node_mask", .number = GW_NFT_NODE_MASK, .hex = true},
         {"from_node", .number = GW_NFT_FROM_NODE_MARK, .hex = true},
         {"to_node_bit", .number = GW_NFT_TO_NODE_BIT, .hex = true},
-        {"node_port", .text = GW_NFT_NODE_PORT},
+        {"node_port", .number = GW_NFT_NODE_PORT},
         {"nodes", .text = job.nodes.own ? "1" : ""},
         {"own_link", .text = job.nodes.own ? job.nodes.own->link : ""},
         {"node_prefix", .text = job.nodes.prefix},

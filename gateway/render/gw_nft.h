@@ -24,7 +24,7 @@
 #define GW_NFT_FROM_NODE_MARK 0x434d6000u
 #define GW_NFT_TO_NODE_BIT 0x100u
 #define GW_NFT_NODE_MASK 0xffffff00u
-#define GW_NFT_NODE_PORT "1129" /* TCP port on the links for requests between running gateways */
+#define GW_NFT_NODE_PORT 1129 /* TCP port on the links for requests between running gateways */
 
 /* Writes the rules of the fleet's network namespace. */
 CMX_MUST_USE cmx_err gw_nft_fleet(FILE *f, struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e);

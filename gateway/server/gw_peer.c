@@ -2,13 +2,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "cmxsafe/port/port.h"
+#include "cmxsafe/proxy/net.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_client.h"
 
@@ -19,25 +20,37 @@
 #define FREE "free\n"
 #define ANSWER_LEN 5 /* length of HELD and of FREE */
 
-/* Creates a socket, and writes the link's address to *a. If `port` is true, *a has the port for requests between
- * gateways. Otherwise its port is 0, and the kernel chooses one. */
-static bool link_socket(const char *link, bool port, struct sockaddr_in6 *a, int *fd)
+int gw_peer_connect(const char *source, const char *target, uint16_t port)
 {
-    a->sin6_family = AF_INET6;
-    a->sin6_port = port ? htons((uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10)) : 0;
-    *fd = inet_pton(AF_INET6, link, &a->sin6_addr) == 1
-              ? socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
-              : -1;
-    return *fd >= 0;
+    struct addrinfo *from = NULL;
+    struct addrinfo *to = NULL;
+    int fd = -1;
+
+    if (cmx_net_resolve(target, port, AI_NUMERICHOST, &to) == CMX_OK &&
+        (!source[0] || cmx_net_resolve(source, 0, AI_NUMERICHOST, &from) == CMX_OK))
+        fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && ((from && bind(fd, from->ai_addr, from->ai_addrlen) != 0) ||
+                    (connect(fd, to->ai_addr, to->ai_addrlen) != 0 && errno != EINPROGRESS))) {
+        close(fd);
+        fd = -1;
+    }
+    if (from)
+        freeaddrinfo(from);
+    if (to)
+        freeaddrinfo(to);
+    return fd;
 }
 
 void gw_peer_open(struct gw_server *s)
 {
-    struct sockaddr_in6 own = {0};
+    struct sockaddr_in6 own = {.sin6_family = AF_INET6, .sin6_port = htons(GW_NFT_NODE_PORT)};
     int one = 1;
     int fd;
 
-    if (s->peers.fd >= 0 || !s->nodes.own || !link_socket(s->nodes.own->link, true, &own, &fd))
+    if (s->peers.fd >= 0 || !s->nodes.own || inet_pton(AF_INET6, s->nodes.own->link, &own.sin6_addr) != 1)
+        return;
+    fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
         return;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     s->peers.fd = fd;
@@ -109,8 +122,6 @@ void gw_peer_answer(const struct gw_server *s, const struct gw_client *c)
 
 void gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x)
 {
-    struct sockaddr_in6 own = {0};
-    struct sockaddr_in6 peer = {0};
     uint8_t address[CMX_IPV6_LEN];
     const struct gw_node *node = NULL;
     unsigned number;
@@ -124,16 +135,9 @@ void gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_sessi
     for (size_t i = 0; i < s->nodes.n; i++)
         if (s->nodes.list[i].number == number)
             node = &s->nodes.list[i];
-    if (!node || !link_socket(s->nodes.own->link, false, &own, &fd))
+    fd = node ? gw_peer_connect(s->nodes.own->link, node->link, GW_NFT_NODE_PORT) : -1;
+    if (fd < 0)
         return;
-    peer = own;
-    peer.sin6_port = htons((uint16_t)strtoul(GW_NFT_NODE_PORT, NULL, 10));
-    if (bind(fd, (const struct sockaddr *)&own, sizeof own) != 0 ||
-        inet_pton(AF_INET6, node->link, &peer.sin6_addr) != 1 ||
-        (connect(fd, (const struct sockaddr *)&peer, sizeof peer) != 0 && errno != EINPROGRESS)) {
-        close(fd);
-        return;
-    }
     c->question = (struct gw_question){
         .fd = fd, .session = x->number, .node = number, .deadline_ms = cmx_port_now_ms() + ANSWER_MS};
 }

@@ -9,6 +9,9 @@
 
 #include "gateway/server/gw_server.h"
 
+/* Creates a non-blocking socket and starts to connect it. source: the address to connect from; "": any. Returns -1 on
+ * failure. */
+int gw_peer_connect(const char *source, const char *target, uint16_t port);
 /* Listens on this node's link address if the fleet has several gateways and the socket is not open yet. */
 void gw_peer_open(struct gw_server *s);
 void gw_peer_accept(struct gw_server *s);

@@ -5,11 +5,7 @@
  *
  * The probe runs before the new login is verified. This is safe, because the probe never ends a live session: two
  * clients with the same key cannot keep ending each other's sessions. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "cmxsafe/port/port.h"
@@ -17,32 +13,6 @@
 #include "gateway/server/gw_server.h"
 
 #define TICK_MS 10
-
-static int knock(const struct gw_server *s, const struct gw_forward *f)
-{
-    struct sockaddr_in6 own = {.sin6_family = AF_INET6};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(f->port)};
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(f->port)};
-    bool is6 = strchr(f->address, ':') != NULL;
-    int fd = socket(is6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -1;
-    /* The packet filter allows all connections from the gateway's own identity. */
-    if (is6 && s->idsock &&
-        (inet_pton(AF_INET6, s->own_address, &own.sin6_addr) != 1 ||
-         bind(fd, (const struct sockaddr *)&own, sizeof own) != 0)) {
-        close(fd);
-        return -1;
-    }
-    inet_pton(is6 ? AF_INET6 : AF_INET, f->address, is6 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr);
-    if (connect(fd, is6 ? (const struct sockaddr *)&v6 : (const struct sockaddr *)&v4, is6 ? sizeof v6 : sizeof v4) ==
-            0 ||
-        errno == EINPROGRESS)
-        return fd;
-    close(fd);
-    return -1;
-}
 
 static void begin_probe(const struct gw_server *s, struct gw_client *c, struct gw_session *x,
                         const struct gw_listeners *l)
@@ -57,7 +27,8 @@ static void begin_probe(const struct gw_server *s, struct gw_client *c, struct g
         return; /* no probe is free, or the session holds no port that could be taken over */
     if (!gw_session_counters(x, &p->received, &out, &rtt_us))
         return;
-    p->fd = knock(s, &f);
+    /* The packet filter allows all connections from the gateway's own identity. */
+    p->fd = gw_peer_connect(s->idsock && strchr(f.address, ':') ? s->own_address : "", f.address, f.port);
     if (p->fd < 0)
         return;
     patience = 4 * (uint64_t)rtt_us / 1000;
