@@ -17,21 +17,13 @@
 static cmx_err make_account(const struct gw *g, struct cmx_why *e)
 {
     bool group = getgrnam(g->account) != NULL; /* the group may be left over from a removed account */
-    const char *argv[] = {"useradd",
-                          "--system",
-                          "--no-create-home",
-                          "--home-dir",
-                          "/nonexistent",
-                          "--shell",
-                          "/usr/sbin/nologin",
-                          group ? "--gid" : "--user-group",
-                          g->account,
-                          group ? g->account : NULL,
-                          NULL};
 
     if (getpwnam(g->account))
         return CMX_OK;
-    if (!gw_program_run(false, argv) || !getpwnam(g->account))
+    if (!gw_program_runf(false,
+                         "useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin %s%s %s",
+                         group ? "--gid=" : "--user-group", group ? g->account : "", g->account) ||
+        !getpwnam(g->account))
         return cmx_why_fail(e, CMX_EPERM,
                             "useradd could not create the account %s; see above, or install the package passwd",
                             g->account);

@@ -285,10 +285,9 @@ static cmx_err store(struct worker *w, struct cmx_why *e)
     bool changed = false;
     cmx_err err = CMX_OK;
 
-    if (!w->decided_ms)
-        for (size_t i = 0; i < w->devices.n && !w->decided_ms; i++)
-            if (w->devices.all[i]->decided)
-                w->decided_ms = cmx_port_now_ms();
+    for (size_t i = 0; i < w->devices.n && !w->decided_ms; i++)
+        if (w->devices.all[i]->decided)
+            w->decided_ms = cmx_port_now_ms();
     /* Storing a verdict may load the rules, which takes long in a large fleet, so several are stored together. */
     due |= w->decided_ms && (w->running == 0 || cmx_port_now_ms() - w->decided_ms >= VERDICTS_MS);
     due |= gw_publish_is_due(&w->publish);

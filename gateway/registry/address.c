@@ -95,14 +95,10 @@ cmx_err gw_address_given(const struct gw_fleet *f, const char *text, char out[GW
     if (inet_pton(AF_INET6, text, address) != 1)
         return cmx_why_fail(e, CMX_EINVAL,
                             "'%s' is not an IPv6 address; give one without brackets, such as fd12:3456:789a::5", text);
-    for (size_t i = 0; i < f->bits / 8; i++)
-        if (address[i] != f->prefix[i])
-            return cmx_why_fail(e, CMX_EINVAL, "%s is outside the fleet; see 'cmxsafe gateway show' for the prefix",
-                                text);
-    for (size_t i = f->bits / 8; i < 16; i++)
-        if (address[i]) {
-            inet_ntop(AF_INET6, address, out, GW_ADDRESS_MAX);
-            return CMX_OK;
-        }
-    return cmx_why_fail(e, CMX_EINVAL, "%s is the fleet's prefix, not an address in it", text);
+    if (memcmp(address, f->prefix, f->bits / 8) != 0)
+        return cmx_why_fail(e, CMX_EINVAL, "%s is outside the fleet; see 'cmxsafe gateway show' for the prefix", text);
+    if (memcmp(address, f->prefix, sizeof address) == 0)
+        return cmx_why_fail(e, CMX_EINVAL, "%s is the fleet's prefix, not an address in it", text);
+    inet_ntop(AF_INET6, address, out, GW_ADDRESS_MAX);
+    return CMX_OK;
 }

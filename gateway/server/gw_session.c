@@ -465,14 +465,9 @@ static cmx_err recheck(struct gw_server *s, struct gw_session *x, struct gw_regi
     cmx_err err = gw_rights_in(r, x, &now, name, e);
     gw_rights_change change;
 
-    if (err == CMX_EAUTH) {
+    if (err == CMX_EAUTH || err == CMX_ENOENT) {
         s->counters.ended_revoked++;
-        gw_session_end(s, x, e->text);
-        return CMX_OK;
-    }
-    if (err == CMX_ENOENT) {
-        s->counters.ended_revoked++;
-        gw_session_end(s, x, "its key was revoked");
+        gw_session_end(s, x, err == CMX_EAUTH ? e->text : "its key was revoked");
         return CMX_OK;
     }
     if (err)
