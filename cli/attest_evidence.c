@@ -124,11 +124,9 @@ static int fetch_token(struct job *j)
 
     cmx_text_hex_encode(hex, j->nonce, j->nonce_len);
     cmx_buf_init(&b, mem, sizeof mem);
-    err = cmx_buf_printf(&b, "/evidence?nonce=%s%s&ranges=", hex, j->o->attest_key ? "&alg=ES256" : "");
-    if (!err)
-        err = cmx_ranges_print(&j->ranges, &b);
-    if (!err)
-        err = cmx_buf_cstr(&b, &target);
+    cmx_buf_printf(&b, "/evidence?nonce=%s%s&ranges=", hex, j->o->attest_key ? "&alg=ES256" : "");
+    cmx_ranges_print(&j->ranges, &b);
+    err = cmx_buf_cstr(&b, &target);
     if (err)
         return cli_fail("can't build the request", cmx_err_text(err), NULL);
     rc = attest_ask(j->o, target, CMX_EVIDENCE_TYPE, &a);

@@ -31,14 +31,10 @@ static cmx_err expect(const struct job *j, const struct cmx_ranges *ranges, uint
 }
 
 /* Escapes every byte except letters and digits (RFC 3986 section 2.1). */
-static cmx_err put_escaped(struct cmx_buf *b, const char *s)
+static void put_escaped(struct cmx_buf *b, const char *s)
 {
-    cmx_err err = CMX_OK;
-
-    for (; *s && !err; s++)
-        err =
-            cmx_text_is_alnum(*s) ? cmx_buf_put_u8(b, (uint8_t)*s) : cmx_buf_printf(b, "%%%02x", (unsigned)(uint8_t)*s);
-    return err;
+    for (; *s; s++)
+        cmx_buf_printf(b, cmx_text_is_alnum(*s) ? "%c" : "%%%02x", (unsigned)(uint8_t)*s);
 }
 
 /* Requests the value of /hash. ranges NULL: the device uses its default ranges. */
@@ -52,15 +48,13 @@ static int ask(const struct job *j, const struct cmx_ranges *ranges, uint8_t out
     int rc;
 
     cmx_buf_init(&b, mem, sizeof mem);
-    err = cmx_buf_put_str(&b, "/hash?challenge=");
-    if (!err)
-        err = put_escaped(&b, j->challenge);
-    if (!err && ranges)
-        err = cmx_buf_put_str(&b, "&ranges=");
-    if (!err && ranges)
-        err = cmx_ranges_print(ranges, &b);
-    if (!err)
-        err = cmx_buf_cstr(&b, &target);
+    cmx_buf_put_str(&b, "/hash?challenge=");
+    put_escaped(&b, j->challenge);
+    if (ranges) {
+        cmx_buf_put_str(&b, "&ranges=");
+        cmx_ranges_print(ranges, &b);
+    }
+    err = cmx_buf_cstr(&b, &target);
     if (err)
         return cli_fail("can't build the request", cmx_err_text(err), NULL);
     rc = attest_ask(j->o, target, "text/plain", &a);
@@ -202,7 +196,7 @@ static int set_ranges(struct job *j)
 {
     struct cmx_why why = {""};
 
-    j->ranges.r[0] = reference_extent(&j->ref);
+    j->ranges.r[0] = j->ref.part[0].range; /* the whole image */
     j->ranges.n = 1;
     if (!j->o->ranges)
         return CLI_OK;

@@ -100,11 +100,9 @@ static cmx_err ask_device(const struct check *k, const struct gw_manifest *m, co
     snprintf(base, sizeof base, "http://[%s]:%u", k->device->address, k->device->port);
     cmx_manifest_ranges(&m->manifest, &ranges);
     cmx_buf_init(&b, target, sizeof target);
-    err = cmx_buf_printf(&b, "/evidence?nonce=%s&alg=ES256&ranges=", nonce);
-    if (!err)
-        err = cmx_ranges_print(&ranges, &b);
-    if (!err)
-        err = cmx_buf_cstr(&b, &text);
+    cmx_buf_printf(&b, "/evidence?nonce=%s&alg=ES256&ranges=", nonce);
+    cmx_ranges_print(&ranges, &b);
+    err = cmx_buf_cstr(&b, &text);
     if (err)
         return cmx_why_fail(why, err, "the request is too long");
     q.target = text;
@@ -249,17 +247,12 @@ pid_t gw_check_start(const struct gw *g, const struct gw_standing *s, const stru
 
 static void clean_lines(char *text)
 {
-    char *end;
+    char *rest = text;
 
-    for (char *line = text; *line; line = end + 1) {
-        end = strchrnul(line, '\n');
-        if (!*end) {
-            cmx_text_clean(line);
-            break;
-        }
-        *end = '\0';
+    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
         cmx_text_clean(line);
-        *end = '\n';
+        if (rest)
+            rest[-1] = '\n';
     }
 }
 

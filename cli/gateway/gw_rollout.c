@@ -83,21 +83,20 @@ static cmx_err expand(char out[ARGUMENT_CHARS], const char *text, const struct g
 {
     struct cmx_buf b;
     const char *s;
-    cmx_err err = CMX_OK;
 
     cmx_buf_init(&b, out, ARGUMENT_CHARS);
-    while (!err && *text) {
+    while (*text) {
         if (strncmp(text, "{name}", 6) == 0) {
-            err = cmx_buf_put_str(&b, d->name);
+            cmx_buf_put_str(&b, d->name);
             text += 6;
         } else if (strncmp(text, "{address}", 9) == 0) {
-            err = cmx_buf_put_str(&b, d->address);
+            cmx_buf_put_str(&b, d->address);
             text += 9;
         } else {
-            err = cmx_buf_put_u8(&b, (uint8_t)*text++);
+            cmx_buf_put_u8(&b, (uint8_t)*text++);
         }
     }
-    return err ? err : cmx_buf_cstr(&b, &s);
+    return cmx_buf_cstr(&b, &s);
 }
 
 /* Returns why the child could not be started; NULL: it was started. */

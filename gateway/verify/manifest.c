@@ -344,100 +344,92 @@ size_t cmx_manifest_gaps(const struct cmx_manifest *m, struct cmx_range out[CMX_
     return n;
 }
 
-/* Appends a text so that split() parses it: unquoted if possible, otherwise in quotes. CMX_EINVAL: a manifest cannot
- * contain it. */
-static cmx_err print_word(struct cmx_buf *out, const char *s)
+struct printer {
+    struct cmx_buf *out;
+    bool invalid; /* a text has a character that a manifest cannot contain */
+};
+
+/* Appends a text so that split() parses it: unquoted if possible, otherwise in quotes. */
+static void print_word(struct printer *p, const char *s)
 {
     bool quote = s[0] == '"' || strpbrk(s, " #");
-    cmx_err err = quote ? cmx_buf_put_u8(out, '"') : CMX_OK;
 
-    for (; *s && !err; s++) {
-        if (!is_printable(*s))
-            return CMX_EINVAL;
+    if (quote)
+        cmx_buf_put_u8(p->out, '"');
+    for (; *s; s++) {
+        p->invalid |= !is_printable(*s);
         if (quote && (*s == '"' || *s == '\\'))
-            err = cmx_buf_put_u8(out, '\\');
-        if (!err)
-            err = cmx_buf_put_u8(out, (uint8_t)*s);
+            cmx_buf_put_u8(p->out, '\\');
+        cmx_buf_put_u8(p->out, (uint8_t)*s);
     }
-    return err || !quote ? err : cmx_buf_put_u8(out, '"');
+    if (quote)
+        cmx_buf_put_u8(p->out, '"');
 }
 
-static cmx_err print_text(struct cmx_buf *out, const char *word, const char *value)
+static void print_text(struct printer *p, const char *word, const char *value)
 {
-    cmx_err err;
-
     if (!value[0])
-        return CMX_OK;
-    err = cmx_buf_printf(out, "%s ", word);
-    if (!err)
-        err = print_word(out, value);
-    return err ? err : cmx_buf_put_u8(out, '\n');
+        return;
+    cmx_buf_printf(p->out, "%s ", word);
+    print_word(p, value);
+    cmx_buf_put_u8(p->out, '\n');
 }
 
-static cmx_err print_digest(struct cmx_buf *out, const char *word, const uint8_t digest[CMX_SHA256_LEN])
+static void print_digest(struct printer *p, const char *word, const uint8_t digest[CMX_SHA256_LEN])
 {
     char hex[CMX_SHA256_HEX];
 
     cmx_text_hex_encode(hex, digest, CMX_SHA256_LEN);
-    return cmx_buf_printf(out, "%s %s\n", word, hex);
+    cmx_buf_printf(p->out, "%s %s\n", word, hex);
 }
 
-static cmx_err print_head(const struct cmx_manifest *m, struct cmx_buf *out)
+static void print_head(struct printer *p, const struct cmx_manifest *m)
 {
-    cmx_err err = cmx_buf_put_str(out, "cmxsafe-manifest 1\n");
-
-    if (!err)
-        err = print_text(out, "name", m->name);
-    if (!err)
-        err = print_text(out, "version", m->version);
-    if (!err)
-        err = print_text(out, "hardware", m->hardware);
-    if (!err && m->secure_version)
-        err = cmx_buf_printf(out, "secure-version %lu\n", (unsigned long)m->secure_version);
-    if (!err)
-        err = cmx_buf_printf(out, "flash-size 0x%lx\n", (unsigned long)m->flash_size);
-    for (size_t i = 0; i < N_REQUIREMENTS && !err; i++)
+    cmx_buf_put_str(p->out, "cmxsafe-manifest 1\n");
+    print_text(p, "name", m->name);
+    print_text(p, "version", m->version);
+    print_text(p, "hardware", m->hardware);
+    if (m->secure_version)
+        cmx_buf_printf(p->out, "secure-version %lu\n", (unsigned long)m->secure_version);
+    cmx_buf_printf(p->out, "flash-size 0x%lx\n", (unsigned long)m->flash_size);
+    for (size_t i = 0; i < N_REQUIREMENTS; i++)
         if (m->require & 1u << i)
-            err = cmx_buf_printf(out, "require %s\n", requirements[i]);
-    if (!err && m->has_policy)
-        err = print_digest(out, "policy", m->policy);
-    if (!err && m->has_gateway)
-        err = print_digest(out, "gateway", m->gateway);
-    return err;
+            cmx_buf_printf(p->out, "require %s\n", requirements[i]);
+    if (m->has_policy)
+        print_digest(p, "policy", m->policy);
+    if (m->has_gateway)
+        print_digest(p, "gateway", m->gateway);
 }
 
-static cmx_err print_region(const struct cmx_region *r, struct cmx_buf *out)
+static void print_region(struct printer *p, const struct cmx_region *r)
 {
-    cmx_err err =
-        cmx_buf_printf(out, "region 0x%06lx 0x%06lx ", (unsigned long)r->range.begin, (unsigned long)r->range.end);
-
-    if (err || r->kind == CMX_REGION_ERASED)
-        return err ? err : cmx_buf_put_str(out, "erased\n");
-    err = cmx_buf_put_str(out, r->kind == CMX_REGION_FILE ? "file " : "fill ");
-    if (!err)
-        err = print_word(out, r->file);
-    if (!err && r->kind == CMX_REGION_FILE)
-        err = cmx_buf_printf(out, " 0x%lx", (unsigned long)r->file_offset);
-    return err ? err : print_digest(out, "", r->sha256);
+    cmx_buf_printf(p->out, "region 0x%06lx 0x%06lx ", (unsigned long)r->range.begin, (unsigned long)r->range.end);
+    if (r->kind == CMX_REGION_ERASED) {
+        cmx_buf_put_str(p->out, "erased\n");
+        return;
+    }
+    cmx_buf_put_str(p->out, r->kind == CMX_REGION_FILE ? "file " : "fill ");
+    print_word(p, r->file);
+    if (r->kind == CMX_REGION_FILE)
+        cmx_buf_printf(p->out, " 0x%lx", (unsigned long)r->file_offset);
+    print_digest(p, "", r->sha256);
 }
 
-static cmx_err print_mask(const struct cmx_mask *k, struct cmx_buf *out)
+static void print_mask(struct printer *p, const struct cmx_mask *k)
 {
-    cmx_err err =
-        cmx_buf_printf(out, "mask 0x%06lx 0x%06lx ", (unsigned long)k->range.begin, (unsigned long)k->range.end);
-
-    if (!err)
-        err = print_word(out, k->name);
-    return err ? err : cmx_buf_put_u8(out, '\n');
+    cmx_buf_printf(p->out, "mask 0x%06lx 0x%06lx ", (unsigned long)k->range.begin, (unsigned long)k->range.end);
+    print_word(p, k->name);
+    cmx_buf_put_u8(p->out, '\n');
 }
 
 cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out)
 {
-    cmx_err err = print_head(m, out);
+    struct printer p = {.out = out};
 
-    for (size_t i = 0; i < m->n_regions && !err; i++)
-        err = print_region(&m->regions[i], out);
-    for (size_t i = 0; i < m->n_masks && !err; i++)
-        err = print_mask(&m->masks[i], out);
-    return err;
+    print_head(&p, m);
+    for (size_t i = 0; i < m->n_regions; i++)
+        print_region(&p, &m->regions[i]);
+    for (size_t i = 0; i < m->n_masks; i++)
+        print_mask(&p, &m->masks[i]);
+    return p.invalid ? CMX_EINVAL : cmx_buf_error(out);
 }

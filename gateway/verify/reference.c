@@ -155,11 +155,6 @@ void reference_close(struct reference *r)
     r->n = 0;
 }
 
-struct cmx_range reference_extent(const struct reference *r)
-{
-    return r->part[0].range;
-}
-
 /* Returns the bytes at the flash addresses [offset, offset + len). Uses scratch if the bytes are erased or lie in more
  * than one part. NULL: the reference does not contain all of them. */
 static const uint8_t *bytes_at(const struct reference *r, uint32_t offset, size_t len, uint8_t scratch[CMX_CHUNK])

@@ -30,9 +30,6 @@ CMX_MUST_USE cmx_err reference_open_manifest(struct reference *r, const struct c
                                              struct cmx_why *why);
 void reference_close(struct reference *r);
 
-/* Returns the extent of the image, or of a manifest's first region. */
-struct cmx_range reference_extent(const struct reference *r);
-
 /* Computes the value that GET /hash (chain.h) returns for these ranges. CMX_ENOENT: a range is not within the
  * reference. */
 CMX_MUST_USE cmx_err reference_hash(const struct reference *r, const struct cmx_ranges *ranges,

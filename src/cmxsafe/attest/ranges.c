@@ -62,10 +62,9 @@ cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, u
     return err;
 }
 
-cmx_err cmx_ranges_print(const struct cmx_ranges *ranges, struct cmx_buf *out)
+void cmx_ranges_print(const struct cmx_ranges *ranges, struct cmx_buf *out)
 {
     for (size_t i = 0; i < ranges->n; i++)
         cmx_buf_printf(out, "%s0x%06lx-0x%06lx", i ? "," : "", (unsigned long)ranges->r[i].begin,
                        (unsigned long)ranges->r[i].end);
-    return cmx_buf_error(out);
 }

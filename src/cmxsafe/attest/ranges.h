@@ -34,5 +34,5 @@ CMX_MUST_USE cmx_err cmx_ranges_default(struct cmx_ranges *out, uint32_t flash_s
 CMX_MUST_USE cmx_err cmx_ranges_parse(struct cmx_ranges *out, const char *text, size_t len, uint32_t flash_size,
                                       struct cmx_why *why);
 
-/* Appends the text form. CMX_ENOSPC: out is too small. */
-CMX_MUST_USE cmx_err cmx_ranges_print(const struct cmx_ranges *ranges, struct cmx_buf *out);
+/* Appends the text form. If out is too small, cmx_buf_error reports it. */
+void cmx_ranges_print(const struct cmx_ranges *ranges, struct cmx_buf *out);

@@ -247,7 +247,8 @@ static void test_ranges_print(void **state)
     (void)state;
     assert_int_equal(cmx_ranges_parse(&r, "65536-0x200000,0x8000-0x9000", 28, 4 * MB, &why), CMX_OK);
     cmx_buf_init(&b, mem, sizeof mem);
-    assert_int_equal(cmx_ranges_print(&r, &b), CMX_OK);
+    cmx_ranges_print(&r, &b);
+    assert_int_equal(cmx_buf_error(&b), CMX_OK);
     assert_int_equal(cmx_buf_cstr(&b, &s), CMX_OK);
     assert_string_equal(s, "0x010000-0x200000,0x008000-0x009000");
     assert_int_equal(cmx_ranges_parse(&again, s, strlen(s), 4 * MB, &why), CMX_OK);
