@@ -133,29 +133,15 @@ static bool has_good_addresses(sqlite3_stmt *stmt, const struct gw_copy_table *t
     return true;
 }
 
-static cmx_err row_digest(sqlite3_stmt *stmt, size_t columns, uint64_t *out)
+/* Computes the digest of a row from the text in the given column. */
+static cmx_err row_digest(sqlite3_stmt *stmt, int column, uint64_t *out)
 {
-    struct cmx_sha256 h;
-    uint8_t raw[CMX_SHA256_LEN];
-    const uint8_t separator = SEPARATOR;
-    cmx_err err = cmx_sha256_init(&h);
+    const char *text = gw_sql_text(stmt, column);
+    uint8_t raw[CMX_SHA256_LEN] = {0};
+    cmx_err err = cmx_sha256_of(text, strlen(text), raw);
 
-    for (size_t i = 0; !err && i < columns; i++) {
-        const char *text = (const char *)sqlite3_column_text(stmt, (int)i);
-
-        if (i > 0)
-            err = cmx_sha256_update(&h, &separator, 1);
-        if (!err)
-            err = cmx_sha256_update(&h, text ? "=" : "-", 1);
-        if (!err && text)
-            err = cmx_sha256_update(&h, text, strlen(text));
-    }
-    if (!err)
-        err = cmx_sha256_finish(&h, raw);
-    else
-        cmx_sha256_abort(&h);
     *out = 0;
-    for (size_t i = 0; !err && i < 8; i++)
+    for (size_t i = 0; i < 8; i++)
         *out = *out << 8 | raw[i];
     *out >>= 64 - DIGEST_BITS;
     return err;
@@ -171,13 +157,16 @@ cmx_err gw_copy_digest(struct gw_registry *r, const struct gw_copy_table *t, uin
     *out = 0;
     sqlite3_str_appendall(sql, "SELECT ");
     gw_copy_names(sql, t, false);
-    sqlite3_str_appendf(sql, " FROM main.\"%s\" WHERE %s", t->name, t->filter);
+    sqlite3_str_appendall(sql, ",substr(''");
+    for (size_t i = 0; i < t->n; i++)
+        sqlite3_str_appendf(sql, "||char(%d)||coalesce('='||\"%s\",'-')", SEPARATOR, t->columns[i].name);
+    sqlite3_str_appendf(sql, ",2) FROM main.\"%s\" WHERE %s", t->name, t->filter);
     err = gw_sql_prepare_made(r, &stmt, sql, e);
     if (!err)
         err = gw_sql_step(r, stmt, e);
     while (!err) {
         if (has_good_addresses(stmt, t)) {
-            err = row_digest(stmt, t->n, &row);
+            err = row_digest(stmt, (int)t->n, &row);
             *out += row;
         }
         err = gw_sql_next(r, stmt, err, e);
