@@ -151,7 +151,7 @@ void gw_folder_close(struct gw *g)
 }
 
 /* The lock file has one byte while a process holds the lock. A process that is killed releases the lock, but leaves the
- * byte. Later holders leave it too, until one of them calls gw_folder_settle. */
+ * byte. Later holders leave it too, until one of them sets g->unsettled to false. */
 cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
@@ -175,16 +175,6 @@ cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
     g->unsettled = fstat(g->lock, &st) != 0 || st.st_size > 0;
     (void)!pwrite(g->lock, "1", 1, 0);
     return CMX_OK;
-}
-
-void gw_folder_unsettle(struct gw *g)
-{
-    g->unsettled = true;
-}
-
-void gw_folder_settle(struct gw *g)
-{
-    g->unsettled = false;
 }
 
 bool gw_folder_is_abandoned(const struct gw *g)

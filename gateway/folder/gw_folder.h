@@ -48,8 +48,9 @@ struct gw {
     char host[GW_HOST_MAX];       /* the host name or address that devices connect to */
     uint16_t port;
     bool locked; /* this process holds the gateway's lock */
-    /* The registry may have a change that is not in force, stored by this process or by an earlier holder of the lock
-     * (gw_folder_settle). */
+    /* The registry may have a change that is not in force, stored by this process or by an earlier holder of the lock.
+     * Set it to true after a change of the registry was committed, before it is applied (gw_apply_change). Set it to
+     * false when all of the registry is in force: applied, and the running gateway has checked its sessions. */
     bool unsettled;
     int lock; /* the lock file's descriptor, if locked */
 };
@@ -68,14 +69,10 @@ void gw_folder_close(struct gw *g);
  * held it for GW_LOCK_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
 /* True if no process holds the lock, and the registry may have changes that are not in force: an earlier holder was
- * killed or called gw_folder_unsettle, and no holder has called gw_folder_settle since. */
+ * killed or left the folder unsettled, and no holder has settled it since. */
 bool gw_folder_is_abandoned(const struct gw *g);
 /* True if the whole registry is in force, and no process holds the lock. */
 bool gw_folder_is_settled(const struct gw *g);
-/* Call this after a change of the registry was committed, before it is applied (gw_apply_change). */
-void gw_folder_unsettle(struct gw *g);
-/* Call this when all of the registry is in force: applied, and the running gateway has checked its sessions. */
-void gw_folder_settle(struct gw *g);
 /* Reads the settings from g->registry, which must be open. */
 CMX_MUST_USE cmx_err gw_folder_load(struct gw *g, struct cmx_why *e);
 

@@ -370,13 +370,12 @@ cmx_err gw_apply_change(struct gw *g, struct cmx_why *rest, struct cmx_why *e)
     struct cmx_why now = {0};
     cmx_err err;
 
-    gw_folder_unsettle(g);
+    g->unsettled = true;
     err = apply(g, rest, e);
     if (gw_control(g, "reload", NULL, &now) == CMX_EPERM && !err) { /* CMX_ECLOSED is no error: no gateway is running */
         err = CMX_EPERM;
         *e = now;
     }
-    if (!err)
-        gw_folder_settle(g);
+    g->unsettled = err != CMX_OK;
     return err;
 }

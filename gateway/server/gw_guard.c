@@ -196,7 +196,7 @@ static cmx_err load(struct guard *d, bool network, struct cmx_why *e)
     if (network && up && err)
         err = gw_apply_access(d->g, e); /* the first attempt fails if the link or routes were missing */
     if (err)
-        gw_folder_unsettle(d->g); /* makes gw_unread_check remove all grants if the former rules stay in force */
+        d->g->unsettled = true; /* makes gw_unread_check remove all grants if the former rules stay in force */
     if (!up)
         return cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
     return err ? err : take_state(d, network, e);
@@ -263,14 +263,6 @@ static void restore(struct guard *d, bool network)
     if (!err)
         memcpy(d->accounts, accounts, sizeof accounts);
     snprintf(d->wrong, sizeof d->wrong, "%.150s", !err ? "" : e.text[0] ? e.text : "the rules can't be loaded");
-}
-
-/* Loads the rules again after a change to the accounts, because an id in a rule may now belong to another user or
- * group. */
-static void check_accounts(struct guard *d)
-{
-    if (accounts_changed(d))
-        restore(d, false);
 }
 
 /* Call this after a restore. If the restore failed, reports every table. Otherwise reports each table that another
@@ -435,8 +427,8 @@ static void check_all(struct guard *d, pid_t child)
         report(d, "bad", d->wrong);
     for (size_t i = 0; i < d->n_sides && !d->wrong[0]; i++)
         check_table(d, &d->sides[i].table);
-    if (!d->wrong[0])
-        check_accounts(d);
+    if (!d->wrong[0] && accounts_changed(d)) /* an id in a rule may now belong to another user or group */
+        restore(d, false);
     look = !d->wrong[0] && due(&d->network_ms, NETWORK_CHECK_MS);
     if (!d->wrong[0] && (take_events(d) || sysctls_changed(d) || look))
         check_network(d, look);
