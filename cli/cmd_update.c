@@ -50,7 +50,6 @@ enum outcome {
 static const char *const outcomes[] = {"not-sent",    "refused",       "lost",   "sent",
                                        "rolled-back", "other-version", "updated"};
 
-#define LOCAL_URL_MAX 64 /* "http://127.0.0.1:PORT" */
 #define ATTEST_URL_MAX 300
 
 struct update {
@@ -63,7 +62,7 @@ struct update {
     const char *version; /* the version that the device reports once it runs the image; "": not known */
     FILE *words;         /* the stream for text that people read */
     enum outcome outcome;
-    char url_mem[LOCAL_URL_MAX], attest_mem[ATTEST_URL_MAX];
+    char attest_mem[ATTEST_URL_MAX];
     struct tunnel tunnel;
     struct cmx_image image;
     uint64_t size;
@@ -230,7 +229,7 @@ static const char *url_of(struct update *u, struct cmx_why *why)
     cmx_err err = u->gateway ? tunnel_keep(&u->tunnel) : CMX_OK;
 
     if (!err)
-        return u->gateway ? u->url_mem : u->url;
+        return u->gateway ? u->tunnel.local[0] : u->url;
     cmx_why_set(why, err == CMX_EREFUSED ? "ssh ended without opening the forward" : "ssh: %s", cmx_err_text(err));
     return NULL;
 }
@@ -257,11 +256,8 @@ static int open_tunnel(struct update *u)
     if (err)
         return cli_fail(u->gateway, err == CMX_EREFUSED ? "ssh ended without opening the forward" : cmx_err_text(err),
                         "see ssh's message above, or try 'ssh GATEWAY'");
-    snprintf(u->url_mem, sizeof u->url_mem, "http://127.0.0.1:%u", (unsigned)u->tunnel.local[0]);
-    if (!u->attest_url) {
-        snprintf(u->attest_mem, sizeof u->attest_mem, "http://127.0.0.1:%u", (unsigned)u->tunnel.local[1]);
-        u->attest_url = u->attest_mem;
-    }
+    if (!u->attest_url)
+        u->attest_url = u->tunnel.local[1];
     return CLI_OK;
 }
 

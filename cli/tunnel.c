@@ -1,13 +1,13 @@
 #include "cli/tunnel.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,28 +18,19 @@
 /* Longer than sshd's default LoginGraceTime of 120 s, after which sshd ends a login that still waits at a prompt. */
 enum { OPEN_TIMEOUT_MS = 180000 };
 
-/* Returns a free loopback port; 0: none. If another program binds the port before ssh does, ssh fails
- * (ExitOnForwardFailure). */
-static uint16_t free_port(void)
+static const char *path_of(const struct tunnel *t, unsigned i)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    uint16_t port = 0;
-
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&a, len) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0)
-        port = ntohs(a.sin_port);
-    if (fd >= 0)
-        close(fd);
-    return port;
+    return t->local[i] + strlen(HTTP_UNIX);
 }
 
-static bool answers(uint16_t port)
+static bool answers(const char *path)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool yes = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool yes;
 
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+    yes = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
     if (fd >= 0)
         close(fd);
     return yes;
@@ -68,12 +59,11 @@ static void split(const char *gateway, char *host, size_t cap, char port[6])
     snprintf(port, 6, "%s", has_port ? colon + 1 : "");
 }
 
-static void forward(char *out, size_t cap, uint16_t local, const char *device, uint16_t remote)
+static void forward(char *out, size_t cap, const struct tunnel *t, unsigned i)
 {
-    bool v6 = strchr(device, ':') != NULL && device[0] != '[';
+    bool v6 = strchr(t->device, ':') != NULL && t->device[0] != '[';
 
-    snprintf(out, cap, "127.0.0.1:%u:%s%s%s:%u", (unsigned)local, v6 ? "[" : "", device, v6 ? "]" : "",
-             (unsigned)remote);
+    snprintf(out, cap, "%s:%s%s%s:%u", path_of(t, i), v6 ? "[" : "", t->device, v6 ? "]" : "", (unsigned)t->remote[i]);
 }
 
 static void run_ssh(const struct tunnel *t)
@@ -89,6 +79,9 @@ static void run_ssh(const struct tunnel *t)
     argv[n++] = "-oLogLevel=ERROR";   /* hides messages about channels that are refused while the device restarts */
     argv[n++] = "-oControlPath=none"; /* a shared connection would outlive this program */
     argv[n++] = "-oExitOnForwardFailure=yes";
+    argv[n++] = "-oStreamLocalBindUnlink=yes";             /* a former ssh of this tunnel left its sockets */
+    argv[n++] = "-oIgnoreUnknown=ForkAfterAuthentication"; /* OpenSSH before 8.7 */
+    argv[n++] = "-oForkAfterAuthentication=no";
     argv[n++] = "-oServerAliveInterval=5";
     argv[n++] = "-oServerAliveCountMax=3";
     if (t->config) {
@@ -99,11 +92,11 @@ static void run_ssh(const struct tunnel *t)
         argv[n++] = "-p";
         argv[n++] = port;
     }
-    forward(a, sizeof a, t->local[0], t->device, t->remote[0]);
+    forward(a, sizeof a, t, 0);
     argv[n++] = "-L";
     argv[n++] = a;
     if (t->remote[1]) {
-        forward(b, sizeof b, t->local[1], t->device, t->remote[1]);
+        forward(b, sizeof b, t, 1);
         argv[n++] = "-L";
         argv[n++] = b;
     }
@@ -121,6 +114,15 @@ static void become_ssh(const struct tunnel *t, pid_t parent)
     if (cmx_child_end_with(parent, SIGTERM))
         run_ssh(t);
     _exit(127);
+}
+
+static void end_ssh(struct tunnel *t)
+{
+    if (!t->pid)
+        return;
+    kill(t->pid, SIGTERM);
+    (void)cmx_child_wait(t->pid);
+    t->pid = 0;
 }
 
 static cmx_err start(struct tunnel *t)
@@ -141,18 +143,23 @@ static cmx_err start(struct tunnel *t)
             t->pid = 0;
             return *t->stop ? CMX_EAGAIN : CMX_EREFUSED;
         }
-        if (answers(t->local[0]))
+        if (answers(path_of(t, 0)))
             return CMX_OK;
         cmx_port_sleep_ms(50);
     }
-    tunnel_close(t);
+    end_ssh(t);
     return *t->stop ? CMX_EAGAIN : CMX_ETIMEOUT;
 }
 
 cmx_err tunnel_open(struct tunnel *t)
 {
-    t->local[0] = free_port();
-    t->local[1] = t->remote[1] ? free_port() : 0;
+    memcpy(t->folder, TUNNEL_FOLDER, sizeof t->folder);
+    if (!mkdtemp(t->folder)) {
+        t->folder[0] = '\0';
+        return CMX_EIO;
+    }
+    for (unsigned i = 0; i < 2; i++)
+        snprintf(t->local[i], sizeof t->local[i], HTTP_UNIX "%s/%u", t->folder, i);
     return start(t);
 }
 
@@ -165,9 +172,10 @@ cmx_err tunnel_keep(struct tunnel *t)
 
 void tunnel_close(struct tunnel *t)
 {
-    if (!t->pid)
+    end_ssh(t);
+    if (!t->folder[0])
         return;
-    kill(t->pid, SIGTERM);
-    (void)cmx_child_wait(t->pid);
-    t->pid = 0;
+    for (unsigned i = 0; i < 2; i++)
+        (void)unlink(path_of(t, i));
+    (void)rmdir(t->folder);
 }

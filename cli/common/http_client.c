@@ -112,6 +112,12 @@ static void set_upload(CURL *c, const struct http_upload *u)
     curl_easy_setopt(c, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)u->kbps * 1024);
 }
 
+/* NULL: the base is not a UNIX socket. */
+static const char *unix_path(const char *base)
+{
+    return strncmp(base, HTTP_UNIX "/", strlen(HTTP_UNIX "/")) == 0 ? base + strlen(HTTP_UNIX) : NULL;
+}
+
 static void set_options(CURL *c, const struct http_request *q, struct http_answer *a)
 {
     unsigned connect_ms = q->silence_ms < CONNECT_MAX_MS ? q->silence_ms : CONNECT_MAX_MS;
@@ -122,6 +128,7 @@ static void set_options(CURL *c, const struct http_request *q, struct http_answe
         snprintf(source, sizeof source, "host!%s", from);
         curl_easy_setopt(c, CURLOPT_INTERFACE, source); /* libcurl copies the string */
     }
+    curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, unix_path(q->base));
     curl_easy_setopt(c, CURLOPT_PROXY, "");
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http");
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -180,22 +187,23 @@ static cmx_err perform(CURL *c, const struct http_request *q, struct http_answer
 
 bool http_url_ok(const char *url)
 {
-    return strncasecmp(url, "http://", 7) == 0 && url[7] && url[7] != '/';
+    return unix_path(url) || (strncasecmp(url, "http://", 7) == 0 && url[7] && url[7] != '/');
 }
 
 cmx_err http_exchange(const struct http_request *q, struct http_answer *a, struct cmx_why *why)
 {
     char url[HTTP_URL_MAX + 1];
-    size_t base = strlen(q->base);
+    const char *host = unix_path(q->base) ? "http://localhost" : q->base;
+    size_t base = strlen(host);
     struct curl_slist *headers;
     cmx_err err = CMX_ENOMEM;
     CURL *c;
 
     memset(a, 0, sizeof *a);
-    while (base > 0 && q->base[base - 1] == '/')
+    while (base > 0 && host[base - 1] == '/')
         base--;
     if (!http_url_ok(q->base) ||
-        (size_t)snprintf(url, sizeof url, "%.*s%s", (int)base, q->base, q->target) >= sizeof url) {
+        (size_t)snprintf(url, sizeof url, "%.*s%s", (int)base, host, q->target) >= sizeof url) {
         cmx_why_set(why, HTTP_URL_FORM ", or too long");
         return CMX_EINVAL;
     }

@@ -27,7 +27,7 @@ struct http_upload {
 };
 
 struct http_request {
-    const char *base;                 /* "http://host[:port]"; slashes at its end are ignored */
+    const char *base;                 /* "http://host[:port]" or "unix:/path"; slashes at its end are ignored */
     const char *target;               /* for example "/evidence?nonce=..." */
     const char *accept;               /* NULL: no Accept header */
     const char *source;               /* connect from this address; NULL: see HTTP_SOURCE_VARIABLE */
@@ -45,6 +45,7 @@ struct http_answer {
     uint8_t *body; /* owned; a NUL follows the len bytes */
 };
 
+#define HTTP_UNIX "unix:" /* a base that begins with it is the path of a UNIX socket */
 #define HTTP_URL_FORM "not a URL of the form http://HOST[:PORT]"
 
 /* True if a request can use the URL as its base. */

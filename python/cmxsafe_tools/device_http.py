@@ -13,6 +13,7 @@ from .text import printable
 
 ANSWER_MAX = 64 * 1024
 BLOCK = 16 * 1024
+UNIX = "unix:"  # a base that begins with it is the path of a UNIX socket
 
 
 class NoAnswer(Exception):
@@ -103,13 +104,31 @@ def reason_of(error):
     return f"no HTTP answer ({type(error).__name__})"
 
 
+def connection_to(base, seconds):
+    """Returns a socket with this timeout, connected to the service at base. Raises OSError."""
+    if not base.startswith(UNIX):
+        url = split_url(base)
+        s = socket.create_connection((url.hostname, url.port or 80), seconds)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
+    s = socket.socket(socket.AF_UNIX)
+    try:
+        s.settimeout(seconds)
+        s.connect(base.removeprefix(UNIX))
+    except OSError:
+        s.close()
+        raise
+    return s
+
+
 def exchange(base, target, accept=None, post=False, upload=None, silence_s=20, total_s=None):
-    """Returns the Answer to one request. Raises NoAnswer after an error, after silence_s seconds in which no byte was
-    received or sent, and total_s seconds after the connection was opened (None: no limit)."""
-    url = split_url(base)
+    """Returns the Answer to one request to base, "http://host[:port]" or "unix:/path". Raises NoAnswer after an error, after
+    silence_s seconds in which no byte was received or sent, and total_s seconds after the connection was opened (None: no
+    limit)."""
+    url = split_url("http://localhost" if base.startswith(UNIX) else base)
     connection = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=silence_s)
     try:
-        connection.connect()
+        connection.sock = connection_to(base, silence_s)
         with time_limit(connection.sock, total_s):
             return _exchange(connection, url.path + target, accept, post, upload)
     except (OSError, http.client.HTTPException) as error:

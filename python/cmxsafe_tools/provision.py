@@ -196,7 +196,7 @@ class Device:
         m = manifest.load(self.args.manifest)
         reference = manifest.open_reference(m, self.args.manifest.parent)
         tunnel = None if self.args.evidence_url else Tunnel(self.args.enroll, f"{self.name}.cmx", [8888], self.args.ssh_config)
-        url = f"http://127.0.0.1:{tunnel.local[0]}" if tunnel else self.args.evidence_url.replace("{name}", self.name)
+        url = tunnel.urls[0] if tunnel else self.args.evidence_url.replace("{name}", self.name)
         end = time.monotonic() + self.args.wait
         self.say("waiting for its evidence")
         try:

@@ -1,11 +1,15 @@
 """Forwards to a device through its gateway, by the user's own ssh. Compare cli/tunnel.c."""
+import contextlib
 import re
 import socket
 import subprocess
+import tempfile
 import time
 
+from .device_http import UNIX, connection_to
 from .errors import Failure
 
+CONNECT_S = 5
 OPEN_TIMEOUT_S = 180  # sshd's default LoginGraceTime, within which the user answers ssh's prompts, is 120 s
 
 
@@ -26,13 +30,22 @@ def split_gateway(gateway):
 
 
 class Tunnel:
-    """remotes: ports of `device`, to which the gateway connects. After open(), the loopback port local[i] leads to remotes[i]."""
+    """remotes: ports of `device`, to which the gateway connects. After open(), urls[i] leads to remotes[i]. Where ssh can listen on
+    sockets, they are in a folder that only the user can enter: on a port of the loopback another user could answer in place
+    of ssh, or use the tunnel."""
 
     def __init__(self, gateway, device="localhost", remotes=(), config=None):
         self.gateway, self.config, self.process = gateway, config, None
-        self.local = [free_port() for _ in remotes]
+        if hasattr(socket, "AF_UNIX"):  # not on Windows
+            self.folder = tempfile.TemporaryDirectory(prefix="cmxsafe-", dir="/tmp")  # TMPDIR may be too long for a socket
+            listeners = [f"{self.folder.name}/{i}" for i in range(len(remotes))]
+            self.urls = [UNIX + listener for listener in listeners]
+        else:
+            self.folder = None
+            listeners = [f"127.0.0.1:{free_port()}" for _ in remotes]
+            self.urls = ["http://" + listener for listener in listeners]
         name = f"[{device}]" if ":" in device and not device.startswith("[") else device
-        self.forwards = [f"127.0.0.1:{local}:{name}:{remote}" for local, remote in zip(self.local, remotes)]
+        self.forwards = [f"{listener}:{name}:{remote}" for listener, remote in zip(listeners, remotes)]
 
     def open(self):
         """Opens the tunnel unless it is open."""
@@ -40,7 +53,8 @@ class Tunnel:
             return
         host, port = split_gateway(self.gateway)
         command = ["ssh", "-N", "-T", "-oLogLevel=ERROR", "-oControlPath=none", "-oExitOnForwardFailure=yes",
-                   "-oServerAliveInterval=5", "-oServerAliveCountMax=3"]
+                   "-oServerAliveInterval=5", "-oServerAliveCountMax=3", "-oStreamLocalBindUnlink=yes",
+                   "-oIgnoreUnknown=ForkAfterAuthentication", "-oForkAfterAuthentication=no"]
         command += ["-F", str(self.config)] if self.config else []
         command += ["-p", port] if port else []
         for forward in self.forwards:
@@ -54,16 +68,22 @@ class Tunnel:
     def _wait(self):
         give_up = time.monotonic() + OPEN_TIMEOUT_S
         while self.process.poll() is None and time.monotonic() < give_up:
-            with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", self.local[0])) == 0:
-                    return
+            with contextlib.suppress(OSError):
+                connection_to(self.urls[0], CONNECT_S).close()
+                return
             time.sleep(0.05)
         ended = self.process.poll() is not None
-        self.close()
+        self._end()
         raise Failure(self.gateway, "ssh ended without opening the forward" if ended else "ssh: timed out",
                       "see ssh's message above, or try 'ssh GATEWAY'")
 
     def close(self):
+        """The tunnel cannot be opened again."""
+        self._end()
+        if self.folder:
+            self.folder.cleanup()
+
+    def _end(self):
         if self.process:
             self.process.terminate()
             self.process.wait()

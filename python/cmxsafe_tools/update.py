@@ -80,8 +80,8 @@ class Update:
         if args.gateway:
             remotes = [args.port or 8989] + ([8888] if args.attest_key and not args.attest_url else [])
             self.tunnel = Tunnel(args.gateway, args.device or "localhost", remotes, args.ssh_config)
-            self.url = f"http://127.0.0.1:{self.tunnel.local[0]}"
-            self.attest_url = self.attest_url or f"http://127.0.0.1:{self.tunnel.local[-1]}"
+            self.url = self.tunnel.urls[0]
+            self.attest_url = self.attest_url or self.tunnel.urls[-1]
         elif not self.attest_url:
             host = urlsplit(self.url).hostname or "127.0.0.1"
             self.attest_url = f"http://[{host}]:8888" if ":" in host else f"http://{host}:8888"

@@ -107,8 +107,8 @@ class Run:
             pass
         return self.status
 
-    def ssh_runs(self):
-        """True if an ssh process with this run's configuration file is running."""
+    def ssh(self):
+        """Returns the arguments of the ssh process with this run's configuration file, as every user can read them. None: there is none."""
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as f:
@@ -116,8 +116,11 @@ class Run:
             except OSError:
                 continue
             if words[0].endswith(b"ssh") and self.config.encode() in words:
-                return True
-        return False
+                return [word.decode() for word in words]
+        return None
+
+    def ssh_runs(self):
+        return self.ssh() is not None
 
     def echoes(self):
         return bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
@@ -157,6 +160,34 @@ def interrupt_during_the_upload_ends_everything():
     run.send("\x03")
     if run.wait() == 0 or "stopped" not in run.output:
         fail("Ctrl-C during the upload", run.output)
+    run.until(lambda: not run.ssh_runs(), "ssh still runs")
+
+
+def no_other_user_can_answer_in_place_of_ssh():
+    Device.reset()
+    run = Run("locked_key", "--no-wait")
+    run.expect("Enter passphrase")
+    words = run.ssh()
+    listener = words[words.index("-L") + 1].split(":")
+    if not listener[0].startswith("/"):  # a port: any user can bind it while ssh waits for the passphrase
+        serve(int(listener[1]))
+        run.wait()
+        fail(f"another program answered in place of ssh: {Device.requests}", run.output)
+    if os.stat(os.path.dirname(listener[0])).st_mode & 0o77:
+        fail("other users can reach ssh's socket")
+    run.send(SECRET + "\n")
+    if run.wait() != 0 or os.path.exists(os.path.dirname(listener[0])):
+        fail("the update, or the socket's folder is left", run.output)
+
+
+def ssh_stays_in_the_foreground():
+    Device.reset()
+    path = os.path.join(FOLDER, "config_client_key")
+    with open(path, "a") as f:
+        f.write("ForkAfterAuthentication yes\n")
+    run = Run("client_key", "--no-wait")
+    if run.wait() != 0 or "accepted" not in run.output:
+        fail("ssh_config has ForkAfterAuthentication", run.output)
     run.until(lambda: not run.ssh_runs(), "ssh still runs")
 
 
@@ -239,12 +270,16 @@ def look_succeeds_after_another_image_was_rolled_back():
             fail(f"--look at version {version} after a rollback", run.output)
 
 
-def main():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Device)
+def serve(port):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Device)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    for test in (passphrase_is_taken_and_not_echoed, interrupt_at_the_prompt_ends_everything, interrupt_during_the_upload_ends_everything,
-                 missing_ssh_is_named, ssh_ends_with_a_killed_command, refusals_come_in_the_devices_words,
+
+
+def main():
+    serve(PORT)
+    for test in (passphrase_is_taken_and_not_echoed, no_other_user_can_answer_in_place_of_ssh, interrupt_at_the_prompt_ends_everything, interrupt_during_the_upload_ends_everything,
+                 ssh_stays_in_the_foreground, missing_ssh_is_named, ssh_ends_with_a_killed_command, refusals_come_in_the_devices_words,
                  another_version_than_expected_is_an_outcome_of_its_own, look_succeeds_only_for_a_confirmed_image,
                  look_succeeds_after_another_image_was_rolled_back):
         test()

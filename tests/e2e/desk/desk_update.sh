@@ -33,6 +33,7 @@ Host gw
     User $SSHD_USER
     IdentityFile $KEY
     UserKnownHostsFile $TMP/known_hosts
+    ForkAfterAuthentication yes
 CONF
 echo "[127.0.0.1]:$SSHD_PORT $(cut -d' ' -f1,2 host_ed25519.pub)" >known_hosts
 update() { tools update --gateway gw --ssh-config ssh_config --port "$ota" "$@"; }
@@ -64,11 +65,14 @@ PYTHONPATH=$TMP/site "$PYTHON" -m cmxsafe_tools update --gateway gw --ssh-config
 pid=$!
 wait_for 120 far || { cat out err; fail "the upload of 4.0.0"; }
 ssh=$(pgrep -P "$pid")
+socket=$(tr '\0' '\n' <"/proc/$ssh/cmdline" | sed -n '/^-L$/{n;s/:.*//p}')
+equal "$(stat -c %a "$(dirname "$socket")")" 700 || fail "other users can reach ssh's listener '$socket'"
 kill -TERM "$pid"
 rc=0; wait "$pid" || rc=$?
 [ $rc = 1 ] && grep -q "update: stopped; the device keeps" err || { cat out err; fail "SIGTERM: $rc"; }
 gone() { ! kill -0 "$ssh" 2>/dev/null; }
 wait_for 10 gone || fail "the ssh of the update still runs"
+[ ! -e "$(dirname "$socket")" ] || fail "the socket's folder is left"
 is .running.version 2.0.0 || fail "stopping changed something"
 ok "stopping leaves the device as it was"
 
