@@ -390,10 +390,11 @@ static cmx_err create_file(const char *path, struct cmx_why *e)
  * an interruption. */
 static cmx_err create_whole(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
-    char new[4200];
+    char new[4200], journal[4200];
     cmx_err err;
 
-    if ((size_t)snprintf(new, sizeof new, "%s.new", path) >= sizeof new)
+    if ((size_t)snprintf(new, sizeof new, "%s.new", path) >= sizeof new ||
+        (size_t)snprintf(journal, sizeof journal, "%s-journal", path) >= sizeof journal)
         return cmx_why_fail(e, CMX_EINVAL, "the path of the registry is too long");
     if (unlink(new) != 0 && errno != ENOENT)
         return cmx_why_fail(e, CMX_EPERM, "can't replace %s (%s)", new, strerror(errno));
@@ -403,6 +404,10 @@ static cmx_err create_whole(struct gw_registry *r, const char *path, struct cmx_
     if (!err)
         err = fill_new(r, e);
     gw_registry_close(r);
+    /* A command that was killed may have left the journal of a registry that was removed since. SQLite would apply it
+     * to the new one. */
+    if (!err && unlink(journal) != 0 && errno != ENOENT)
+        err = cmx_why_fail(e, CMX_EPERM, "can't remove %s (%s)", journal, strerror(errno));
     if (!err && rename(new, path) != 0)
         err = cmx_why_fail(e, CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
     if (err)

@@ -148,3 +148,23 @@ equal "$copies" 1 || fail "two backups to one file: $(cat "$TMP/err")"
 is_whole "$TMP/both.db" && ! compgen -G "$TMP/both.db.*" >/dev/null || fail "two backups to one file leave $(ls "$TMP"/both.db*)"
 (umask 0; gw backup "$TMP/open.db" >/dev/null) && equal 600 "$(stat -c %a "$TMP/open.db")" || fail "others can read a backup"
 stop_gateway
+
+# A killed writer leaves a journal, which SQLite applies to whatever file then has the registry's name.
+leave_journal() {
+    coproc WRITER { exec sqlite3 -cmd '.timeout 20000' "$DB"; }
+    printf 'PRAGMA cache_size = 1; BEGIN IMMEDIATE; UPDATE device SET team = hex(randomblob(300)); SELECT 1;\n' >&"${WRITER[1]}"
+    read -r -t 20 -u "${WRITER[0]}" _ && kill -9 "$WRITER_PID" && wait "$WRITER_PID" 2>/dev/null
+    [ -s "$DB-journal" ] || fail "no journal"
+}
+leave_journal
+cp -p "$GW"/hostkey_* "$TMP"
+sed -n '/^To restore/,/^```$/p' "$ROOT/docs/GATEWAY.md" | grep -v '^To restore\|^```\|^systemctl\|^cmxsafe' |
+    sed "s|/var/lib/cmxsafe/gateway|$GW|; s|/root/registry-[^ ]*|$TMP/backup.db|; s|/root|$TMP|" >"$TMP/restore.sh"
+equal "$(grep -c "$TMP/" "$TMP/restore.sh")" 3 || fail "the page's commands to restore: $(cat "$TMP/restore.sh")"
+bash -e "$TMP/restore.sh" && gw init --user >/dev/null || fail "the page's commands to restore a backup"
+sql "$DB" 'PRAGMA integrity_check' | grep -qx ok && equal "$(gw export | wc -l)" "$(sql "$TMP/backup.db" 'SELECT count(*) + 1 FROM device WHERE revoked IS NULL')" ||
+    fail "the restored registry"
+leave_journal
+rm "$DB"
+gw init --user --listen 127.0.0.1:1 >/dev/null && equal "$(gw list | wc -l)" 1 || fail "a new registry beside the journal of a removed one"
+ok "a backup that is restored, or a new registry, after a writer was killed"
