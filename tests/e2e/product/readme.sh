@@ -9,9 +9,9 @@ S=$(free_port) R=$(free_port)
 mkdir "$TMP/www"; echo "the device's page" >"$TMP/www/index.html"
 python3 -m http.server -d "$TMP/www" --bind 127.0.0.1 "$S" >/dev/null 2>&1 & PIDS+=($!)
 wait_for 10 listening "$S" || fail "web page"
-block sshd.conf >"$TMP/drop_in"
-start_sshd <"$TMP/drop_in"
-{ cat "$TMP/drop_in"; echo "HostKey $TMP/host_ed25519"; } >"$TMP/drop_in_alone"
+block sshd.conf | sed "s|camera-\*|$SSHD_USER|" >"$TMP/drop_in"
+start_sshd <<<"Include $TMP/drop_in"
+{ echo "HostKey $TMP/host_ed25519"; cat "$TMP/drop_in"; } >"$TMP/drop_in_alone"
 /usr/sbin/sshd -T -f "$TMP/drop_in_alone" | grep -E '^(clientaliveinterval 15|clientalivecountmax 2|maxstartups 100:30:200)$' >"$TMP/effective"
 [ "$(wc -l <"$TMP/effective")" = 3 ] || fail "sshd does not take the README's drop-in: $(cat "$TMP/effective")"
 # Replaces the values that the README's reader has to replace, and the ports, which may be in use on this machine.
@@ -22,13 +22,29 @@ adapt() {
 block agent.conf | adapt >"$TMP/cmxsafed.conf"
 grep -q "^remote_port = $R" "$TMP/cmxsafed.conf" || fail "the README's configuration was not found"
 printf '[agent]\ncontrol_socket = %s\nconfine = no\n' "$TMP/ctl.sock" >>"$TMP/cmxsafed.conf"
-block authorized_keys | sed "s|8080|$R|; s|ssh-ed25519 AAAA... camera-17|$(cat "$TMP/client_key.pub")|" >"$TMP/authorized_keys"
+block authorized_keys | sed "s|8080|$R|g; s|ssh-ed25519 AAAA... camera-17|$(cat "$TMP/client_key.pub")|" >"$TMP/authorized_keys"
 "$BIN/cmxsafed" --check -c "$TMP/cmxsafed.conf" || fail "cmxsafed --check"
 "$BIN/cmxsafed" -c "$TMP/cmxsafed.conf" 2>"$TMP/agent.log" & AGENT=$!; PIDS+=("$AGENT")
 page() { curl -fsS "http://127.0.0.1:$R/" | grep -q "the device's page"; }
 wait_for 30 page || fail "the page does not come through the gateway"
 "$BIN/cmxsafed" status --socket "$TMP/ctl.sock" | grep -q "web.*up" || fail "cmxsafed status"
 ok "the README's configuration of the agent works"
+
+# With the device's key, nothing but its own port can be reached from the gateway, and nothing else can listen there.
+device() { timeout 20 ssh "$SSHD_USER@127.0.0.1" -F none -i "$KEY" -p "$SSHD_PORT" -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "$@"; }
+printf 'GET / HTTP/1.0\r\n\r\n' | device -W "localhost:$R" | grep -q "the device's page" || fail "the key cannot reach its own port"
+socat "UNIX-LISTEN:$TMP/service.sock,fork" EXEC:'echo a service of the gateway' & PIDS+=($!)
+wait_for 10 test -S "$TMP/service.sock" || fail "socat"
+denied() { device -o ExitOnForwardFailure=yes "$@" >"$TMP/denied" 2>&1 </dev/null; [ $? = 255 ] && grep -qE "administratively prohibited|forwarding failed|open failed" "$TMP/denied"; }
+denied true || fail "the key runs commands: $(cat "$TMP/denied")"
+denied -W "127.0.0.1:$S" || fail "the key reaches other services of the gateway: $(cat "$TMP/denied")"
+denied -N -R "$(free_port):127.0.0.1:9" || fail "the key listens on another port: $(cat "$TMP/denied")"
+denied -N -R "$TMP/listener.sock:127.0.0.1:9" || fail "the key listens on a socket: $(cat "$TMP/denied")"
+L=$(free_port)
+device -N -L "$L:$TMP/service.sock" >"$TMP/denied" 2>&1 & PIDS+=($!)
+wait_for 10 listening "$L" || fail "ssh -L: $(cat "$TMP/denied")"
+prints_no "a service" socat -T 3 - "TCP:127.0.0.1:$L" || fail "the key reaches sockets of the gateway"
+ok "the README's line permits the key its own port alone"
 
 adapt <"$ROOT/examples/linux/cmxsafed.conf" >"$TMP/example.conf"
 "$BIN/cmxsafed" --check -c "$TMP/example.conf" || fail "examples/linux/cmxsafed.conf"
