@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import sys
 import termios
@@ -202,9 +203,11 @@ def ssh_ends_with_a_killed_command():
     Device.reset(hold=True)
     run = Run("client_key")
     run.until(lambda: "POST" in Device.requests and run.ssh_runs(), "no upload began")
+    words = run.ssh()
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     run.until(lambda: not run.ssh_runs(), "ssh still runs")
+    shutil.rmtree(os.path.dirname(words[words.index("-L") + 1].split(":")[0]))  # a killed command leaves its folder
 
 
 def refusals_come_in_the_devices_words():
