@@ -2,6 +2,16 @@
 
 #include <string.h>
 
+bool cmx_ranges_are_whole(const struct cmx_ranges *ranges, uint32_t flash_size)
+{
+    const struct cmx_range *r = ranges->r;
+
+    for (; r < ranges->r + ranges->n; r++)
+        if (r->begin % CMX_CHUNK || (r->end % CMX_CHUNK && r->end != flash_size))
+            return false;
+    return true;
+}
+
 void cmx_chain_walk_init(struct cmx_walk *w, const struct cmx_range *ranges, size_t n)
 {
     *w = (struct cmx_walk){.at = ranges, .end = ranges + n};

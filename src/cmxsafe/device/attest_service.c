@@ -132,6 +132,8 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
         || !take_param(r, "challenge", "bytes", challenge, 1, sizeof challenge, &len, &err) ||
         !take_ranges(r, &ranges, &err))
         return err;
+    if (!cmx_ranges_are_whole(&ranges, cmx_port_flash_size()))
+        return cmx_http_reply_text(r, 400, "ranges: not multiples of %d\n", CMX_CHUNK);
     if (!enter(r, "hash", &err))
         return err;
     err = cmx_attest_hash(&ranges, challenge, len, value);

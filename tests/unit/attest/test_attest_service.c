@@ -206,9 +206,33 @@ static void test_hash(void **state)
     reference(0x10000, FLASH_SIZE, "a b+c/\xff\x01", want);
     expect("/hash?challenge=a+b%2Bc/%ff%01", 200, want);
     expect("/hash?x=1&challenge=a%20b%2bc/%FF%01&y=2", 200, want);
-    reference(0x8000, 0x9001, "c", want);
-    expect("/hash?challenge=c&ranges=0x8000-0x9001", 200, want);
-    expect("/hash?challenge=c&ranges=32768%2D36865", 200, want);
+    reference(0x8000, 0xa000, "c", want);
+    expect("/hash?challenge=c&ranges=0x8000-0xa000", 200, want);
+    expect("/hash?challenge=c&ranges=32768%2D40960", 200, want);
+}
+
+/* A caller of /hash must not be able to read flash, which includes passwords. With chunks of any length, the byte at
+ * 0x9005 would be the one that gives equal answers here when a caller moves it from the chunk to the challenge, or
+ * compares it with a byte of the published firmware. */
+static void test_hash_tells_no_content(void **state)
+{
+    struct answer secret, guess;
+    char target[80];
+    bool same;
+
+    (void)state;
+    assert_true(ask(&secret, "/hash?challenge=c&ranges=0x9000-0x9006", ""));
+    snprintf(target, sizeof target, "/hash?challenge=%%%02xc&ranges=0x9000-0x9005", flash[0x9005]);
+    assert_true(ask(&guess, target, ""));
+    same = secret.status == 200 && strcmp(secret.body, guess.body) == 0;
+    assert_false(same);
+    flash[0x11000] = flash[0x9005];
+    assert_true(ask(&secret, "/hash?challenge=c&ranges=0x9005-0x9006", ""));
+    assert_true(ask(&guess, "/hash?challenge=c&ranges=0x11000-0x11001", ""));
+    same = secret.status == 200 && strcmp(secret.body, guess.body) == 0;
+    assert_false(same);
+    expect("/hash?challenge=c&ranges=0-0x1000,0x9005-0xa000", 400, "not multiples of 4096");
+    expect("/hash?challenge=c&ranges=0x9000-0x9fff", 400, "not multiples of 4096");
 }
 
 static void test_bad_requests(void **state)
@@ -508,6 +532,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_hash_tells_no_content),
         cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_foreign_pages),
         cmocka_unit_test(test_evidence),
