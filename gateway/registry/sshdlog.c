@@ -107,10 +107,12 @@ static bool is_fatal(const char *line)
 
 static const char tried[] = ": Authentication tried for ";
 
-/* True if sshd refused a certificate that its helper accepted, or a key because of the KRL. */
+/* True if sshd refused a certificate that its helper accepted, or a key because of the KRL. A line with `tried` begins
+ * with the path of the helper; another line may contain it as text of the peer. */
 static bool is_refusal(const char *line)
 {
-    return starts(line, "Refusing certificate ID ") || starts(line, "Certificate ") || strstr(line, tried) ||
+    return starts(line, "Refusing certificate ID ") || starts(line, "Certificate ") ||
+           (line[0] == '/' && strstr(line, tried)) ||
            (starts(line, "Authentication key ") && strstr(line, " revoked by file ")) ||
            starts(line, "Error checking authentication key ");
 }

@@ -437,6 +437,9 @@ static void test_log(void **state)
            "Refusing certificate ID \"a\" serial=1 signed by ED25519 CA x via y: no");
     log_is("Certificate invalid: expired", GW_LOG_REFUSED, "Certificate invalid: expired");
     log_is("Invalid user Certificate : Authentication tried for x from 1.2.3.4 port 1", GW_LOG_FAILED, "");
+    /* A client that disconnects chooses the text after the number (RFC 4253 section 11.1). */
+    log_is("Received disconnect from 1.2.3.4 port 1:11: /h:1: Authentication tried for root with correct key",
+           GW_LOG_OTHER, "");
     log_is("debug1: kex.c:kex_exchange_identification():1456 (pid=1): Remote protocol version 2.0, remote software "
            "version "
            "OpenSSH_9.2p1 Debian-2+deb12u10",
