@@ -198,6 +198,8 @@ static int set_ranges(struct job *j)
 
     j->ranges.r[0] = j->ref.part[0].range; /* the whole image */
     j->ranges.n = 1;
+    if (!j->o->ranges && j->o->at != CMX_ATTEST_START) /* the device accepts only whole chunks */
+        j->ranges.r[0].end = CMX_CHUNK_END(j->ranges.r[0].end);
     if (!j->o->ranges)
         return CLI_OK;
     if (cmx_ranges_parse(&j->ranges, j->o->ranges, strlen(j->o->ranges), UINT32_MAX, &why))

@@ -13,6 +13,7 @@
 #include "cli/common/key_file.h"
 #include "cli/tunnel.h"
 #include "cli/update_http.h"
+#include "cmxsafe/attest/chain.h"
 #include "cmxsafe/core/secret.h"
 #include "cmxsafe/core/why.h"
 #include "cmxsafe/ota/crc32.h"
@@ -521,7 +522,8 @@ static int attest(struct update *u)
     if (!u->now.slot_offset)
         return cli_fail("attestation", "the device does not report its slot's offset", NULL);
     snprintf(at, sizeof at, "0x%" PRIx32, u->now.slot_offset);
-    snprintf(ranges, sizeof ranges, "0x%" PRIx32 "-0x%" PRIx64, u->now.slot_offset, u->now.slot_offset + u->size);
+    snprintf(ranges, sizeof ranges, "0x%" PRIx32 "-0x%" PRIx64, u->now.slot_offset,
+             CMX_CHUNK_END(u->now.slot_offset + u->size));
     return cmd_attest((int)(sizeof argv / sizeof argv[0]) - 1, (char **)(uintptr_t)argv);
 }
 

@@ -62,12 +62,13 @@ cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at,
     if (err)
         return err;
     p->map = (void *)(uintptr_t)p->data;
-    r->n = 1;
-    if (p->map_len > UINT32_MAX - at) {
+    r->n = 2;
+    if (at + (uint64_t)p->map_len > UINT32_MAX - CMX_CHUNK) {
         cmx_why_set(why, "reaches beyond 4 GB of flash");
         return CMX_EINVAL;
     }
     p->range = (struct cmx_range){at, at + (uint32_t)p->map_len};
+    r->part[1].range = (struct cmx_range){p->range.end, CMX_CHUNK_END(p->range.end)};
     return CMX_OK;
 }
 

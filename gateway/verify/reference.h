@@ -18,9 +18,9 @@ struct reference {
     size_t n;
 };
 
-/* Opens a file with the content of flash from address `at` on. Call reference_close even after an error. After an
- * error, *why has the reason, without the path. Errors as for reference_map; CMX_EINVAL: also if the content would end
- * beyond 4 GB. */
+/* Opens a file with the content of flash from address `at` on. The rest of the last chunk counts as erased. Call
+ * reference_close even after an error. After an error, *why has the reason, without the path. Errors as for
+ * reference_map; CMX_EINVAL: also if the content would end beyond 4 GB. */
 CMX_MUST_USE cmx_err reference_open_image(struct reference *r, const char *path, uint32_t at, struct cmx_why *why);
 
 /* Opens the manifest's regions, whose files are relative to `dir`. CMX_ESIG: the digest of a region's bytes is not the

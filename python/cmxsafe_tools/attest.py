@@ -14,7 +14,7 @@ from .errors import FAILED, OK, Failure, Malformed, UsageError
 from .evidence import (MEDIA_TYPE, NONCE_MAX, NONCE_MIN, SESSION_MAX, TOKEN_MAX, Expectation, ForeignToken, PROFILE,
                        Verifier, appraise)
 from .identity import read_attest_key, read_hwkey
-from .manifest import CHUNK, Reference, chunks, parse_ranges, print_ranges
+from .manifest import CHUNK, Reference, chunk_end, chunks, parse_ranges, print_ranges
 from .text import number_option, read_file, replace_file, to_json, unhex
 
 ATTEST_START = 0x10000
@@ -58,7 +58,8 @@ class HashJob:
         self.image = args.image or Path("firmware.bin")
         self.reference = Reference.of_image(self.image, args.at)
         self.challenge = args.challenge or secrets.token_hex(16)
-        self.ranges = [(p.begin, p.end) for p in self.reference.parts]
+        end = self.reference.parts[0].end
+        self.ranges = [(args.at, end if args.at == ATTEST_START else chunk_end(end))]  # the device accepts only whole chunks
         if args.ranges:
             try:
                 self.ranges = parse_ranges(args.ranges)

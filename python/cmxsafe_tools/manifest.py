@@ -51,6 +51,10 @@ def chunks(begin, end):
     return ((at, min(at + CHUNK, end)) for at in range(begin, end, CHUNK))
 
 
+def chunk_end(address):
+    return -(-address // CHUNK) * CHUNK
+
+
 # ---- the content of flash ----
 
 @dataclass
@@ -69,9 +73,10 @@ class Reference:
     @classmethod
     def of_image(cls, path, at):
         data = read_file(path, "give the device's image; esptool read_flash 0x10000 SIZE FILE reads it from a trusted device")
-        if at + len(data) > U32:
+        end = at + len(data)
+        if end > U32 - CHUNK:
             raise Failure(path, "reaches beyond 4 GB of flash")
-        return cls([Part(at, at + len(data), data)])
+        return cls([Part(at, end, data), Part(end, chunk_end(end), None)])  # the rest of the last chunk counts as erased
 
     def bytes_at(self, begin, end):
         """Returns the bytes of the range. Raises LookupError unless the reference contains all of them."""

@@ -14,6 +14,7 @@ from .device_http import NoAnswer, Upload, exchange, url_option
 from .errors import OK, Failure, UsageError
 from .identity import read_hwkey
 from .image import check_file, not_esp_todo
+from .manifest import chunk_end
 from .text import U32, number_option, printable
 from .tunnel import Tunnel
 
@@ -231,7 +232,7 @@ class Update:
             raise Failure("attestation", "the device does not report its slot's offset")
         return attest.run_hash(Namespace(
             url=self.attest_url, key=self.args.attest_key, image=self.args.image, at=begin, challenge=None, locate=False,
-            ranges=f"0x{begin:x}-0x{begin + len(self.data):x}", compute=False, json=False, timeout=30))
+            ranges=f"0x{begin:x}-0x{chunk_end(begin + len(self.data)):x}", compute=False, json=False, timeout=30))
 
     def run(self):
         d = self.image.description

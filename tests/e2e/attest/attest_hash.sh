@@ -39,6 +39,9 @@ done
 ok "challenges of any characters"
 
 cmx attest --url "$URL" --image flash.bin --at 0 --ranges 0x10000-0x200000,0x8000-0x9000,0-0x1000 >/dev/null || fail "ranges"
+head -c $((0x9400)) "$TMP/flash.bin" >"$TMP/part.bin"
+head -c $((0xc00)) /dev/zero | tr '\0' '\377' | dd of="$TMP/flash.bin" bs=1 seek=$((0x9400)) conv=notrunc status=none
+cmx attest --url "$URL" --image part.bin --at 0 >/dev/null || fail "an image that ends within a chunk, with erased flash after it"
 ok "ranges, bootloader and partition table too"
 
 # One byte in each of three chunks differs, on the device only.
@@ -92,6 +95,7 @@ code() { curl -s -o "$TMP/body" -m 60 -w '%{http_code}' "$@"; }
 [ "$(code "$URL/hash?challenge=a&challenge=b")" = 400 ] || fail "a repeated parameter"
 [ "$(code "$URL/hash?challenge=%zz")" = 400 ] || fail "a broken escape"
 [ "$(code -X POST -d x "$URL/hash?challenge=a")" = 405 ] || fail "POST"
+[ "$(code "$URL/hash?challenge=c&ranges=0x9000-0x9001")" = 400 ] || fail "a range of one byte, which makes flash readable byte by byte"
 [ "$(code "$URL/hash?challenge=c&ranges=0x400000-0x400001")" = 400 ] || fail "a range beyond the flash"
 grep -q 'beyond the flash' "$TMP/body" || fail "the answer gives no reason"
 stop_board
