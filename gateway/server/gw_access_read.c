@@ -1,6 +1,21 @@
 #include "gateway/server/gw_access_read.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+/* The log's folder belongs to the gateway's account. If the account is compromised, it may hold FIFOs, which would
+ * block the reader, or links to devices. */
+static FILE *open_log(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat st;
+    FILE *f = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? fdopen(fd, "r") : NULL;
+
+    if (!f && fd >= 0)
+        close(fd);
+    return f;
+}
 
 void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g)
 {
@@ -8,7 +23,7 @@ void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g)
 
     r->g = g;
     for (unsigned n = 0; n < GW_ACCESS_FILES; n++)
-        r->files[n] = fopen(gw_access_path(g, n, path), "re");
+        r->files[n] = open_log(gw_access_path(g, n, path));
 }
 
 /* Reads a complete line. If the end of the line is not written yet, the next call reads the line again. A power cut may
@@ -45,7 +60,7 @@ static bool reader_turn(struct gw_access_reader *r)
     gw_access_path(r->g, 0, path);
     if (r->files[0] && (fstat(fileno(r->files[0]), &old) != 0 || stat(path, &now) != 0 || old.st_ino == now.st_ino))
         return false;
-    next = fopen(path, "re");
+    next = open_log(path);
     if (!next)
         return false;
     r->files[1] = r->files[0];

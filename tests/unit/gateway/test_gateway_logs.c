@@ -122,6 +122,28 @@ static void test_partial_line(void **state)
     gw_access_read_end(&reader);
 }
 
+/* A compromised account may put other files into the log's folder. Root's reader must not wait for them or read them.
+ */
+static void test_other_files(void **state)
+{
+    char path[GW_PATH_MAX];
+
+    (void)state;
+    write_file("one\n", 4);
+    assert_int_equal(symlink("/dev/zero", gw_access_path(&g, 2, path)), 0);
+    assert_int_equal(mkfifo(gw_access_path(&g, 1, path), 0600), 0);
+    alarm(10);
+    gw_access_read_begin(&reader, &g);
+    assert_string_equal(next_line(), "one\n");
+    unlink(gw_access_path(&g, 0, path));
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_null(next_line());
+    alarm(0);
+    gw_access_read_end(&reader);
+    for (unsigned n = 0; n < 3; n++)
+        unlink(gw_access_path(&g, n, path));
+}
+
 /* On a full disk, the log removes an incomplete line, so that the next line does not follow it. */
 static void test_full_disk(void **state)
 {
@@ -215,8 +237,8 @@ static void test_journal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cut_line),  cmocka_unit_test(test_long_line), cmocka_unit_test(test_partial_line),
-        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_journal),
+        cmocka_unit_test(test_cut_line),    cmocka_unit_test(test_long_line), cmocka_unit_test(test_partial_line),
+        cmocka_unit_test(test_other_files), cmocka_unit_test(test_full_disk), cmocka_unit_test(test_journal),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
