@@ -332,16 +332,19 @@ static bool give_to_account(void)
            chmod(GW_INSIDE_DIR "/run", 0775) == 0;
 }
 
+/* Always creates a new file: the account may write to the folder, and may have left a link to another file. */
 static bool write_pid(void)
 {
     char text[16];
-    int fd = open(GW_INSIDE_DIR "/run/pid", O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0644);
     int len = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    bool ok = fd >= 0 && write(fd, text, (size_t)len) == len;
+    int fd;
 
-    if (fd >= 0)
-        close(fd);
-    return ok;
+    (void)unlink(GW_INSIDE_DIR "/run/pid"); /* there may be no such file */
+    fd = open(GW_INSIDE_DIR "/run/pid", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+    if (fd < 0 || write(fd, text, (size_t)len) != len)
+        return false;
+    close(fd);
+    return true;
 }
 
 static int run_as_account(struct gw *g, pid_t parent, const int *listeners, size_t n)

@@ -18,8 +18,11 @@ modes_right || fail "modes after init with umask 077: $(ls -la "$GW")"
 chmod 700 "$GW" "$GW/run"; chmod 600 "$GW"/hostkey_*.pub "$GW/registry.db" "$GW/sshd_config" "$GW/hosts" "$GW/fleet.nft"
 (umask 027; gw init --user >/dev/null) || fail "init again"
 modes_right || fail "init does not repair modes: $(ls -la "$GW")"
+# The gateway's account may write to the folder 'run'. A link that it left there must not lead the owner to another file.
+echo keep >"$TMP/other"; ln -s "$TMP/other" "$GW/run/pid"
 (umask 077; exec "$BIN/cmxsafe" gateway serve) 2>>"$TMP/gateway.log" & GW_PID=$!; PIDS+=("$GW_PID")
 wait_for 20 gw status || fail "the gateway does not come up"
+[ "$(cat "$TMP/other")" = keep ] || fail "the gateway wrote its process id through a link in 'run'"
 grep -q '^--user mode: sessions have no identities' "$TMP/init.out" || fail "init does not say that identity is off: $(cat "$TMP/init.out")"
 gw status | grep -qx -- '--user mode: sessions have no identities' || fail "status does not say that identity is off: $(gw status)"
 gw status --json | json_is '.identities == false' || fail "status --json says that sessions have identities"
