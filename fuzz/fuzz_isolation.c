@@ -1,12 +1,14 @@
 /* fuzz_isolation.c - checks frames of any bytes, in both directions and on loopback, against a policy with a live
  * session. Nothing may crash, and each packet that passes as part of the session must be TCP between the session's
- * ports. The input is a list of records. The first byte of a record chooses the direction, the interface, the frame's
- * kind, whether the frame is cut, and the time that has passed. Then come two bytes with the length of the frame, and
- * the frame. */
+ * ports. Each refused frame is formatted for the log. The input is a list of records. The first byte of a record
+ * chooses the direction, the interface, the frame's kind, whether the frame is cut, and the time that has passed. Then
+ * come two bytes with the length of the frame, and the frame. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmxsafe/core/log.h"
 #include "cmxsafe/core/why.h"
+#include "cmxsafe/device/drops.h"
 #include "cmxsafe/isolation/policy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -37,6 +39,18 @@ static void set_up(struct cmx_isolation *iso, struct cmx_flow *flows, struct cmx
     cmx_isolation_resolving(iso, true);
 }
 
+static void log_drop(const struct cmx_iface *iface, bool out, const struct cmx_frame *f, cmx_reason why)
+{
+    const struct cmx_filter_packet q = {.iface = iface, .out = out};
+    struct cmx_drops drops = {0};
+    struct cmx_drop drop;
+
+    cmx_drops_note(&drops, &q, f, why, 1);
+    if (!cmx_drops_take(&drops, &drop))
+        abort();
+    cmx_drop_log(&drop);
+}
+
 static void one(struct cmx_isolation *iso, const struct cmx_iface *iface, uint8_t how, const uint8_t *d, size_t n,
                 uint32_t now)
 {
@@ -48,6 +62,8 @@ static void one(struct cmx_isolation *iso, const struct cmx_iface *iface, uint8_
         abort();
     if (r.why == CMX_REASON_RELAY || r.why == CMX_REASON_DIRECT || r.why == CMX_REASON_CONTROL)
         abort(); /* only the session has a flow, so no other flow can be the reason */
+    if (r.verdict == CMX_DENY)
+        log_drop(iface, how & 1, &f, r.why);
     if (r.why != CMX_REASON_SESSION)
         return;
     if (cmx_packet_parse(&p, &f) != CMX_REASON_NONE || p.proto != CMX_IP_TCP)
@@ -63,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cmx_iface eth, lo = {.class_ = CMX_IFACE_LOOPBACK, .index = 7};
     uint32_t now = 1;
 
+    cmx_log_set_level(CMX_LOG_ERROR);
     set_up(&iso, flows, &eth);
     while (size >= 3) {
         const uint8_t how = data[0];

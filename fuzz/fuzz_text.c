@@ -1,13 +1,29 @@
-/* Parses any text as a number, percent-encoding and a query string. The output must fit its buffer, and bytes that are
- * encoded in hex must decode to the same bytes. */
+/* Parses any text as a number, percent-encoding, a query string and a Content-Range header. The output must fit its
+ * buffer, and bytes that are encoded in hex must decode to the same bytes. A range must lie within the file, and must
+ * be the same when it is written and parsed again. */
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/http/http.h"
+#include "cmxsafe/ota/range.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void parse_range(const char *text)
+{
+    struct cmx_range r, again;
+    char written[48];
+
+    if (cmx_range_parse(&r, text) != CMX_OK)
+        return;
+    assert(r.first <= r.last && r.last < r.total);
+    snprintf(written, sizeof written, "bytes %" PRIu32 "-%" PRIu32 "/%" PRIu32, r.first, r.last, r.total);
+    assert(cmx_range_parse(&again, written) == CMX_OK && memcmp(&r, &again, sizeof r) == 0);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -28,6 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (cmx_http_param(text, "challenge", &value, &n) == CMX_OK)
         assert(value >= text && value + n <= text + strlen(text));
+    parse_range(text);
     free(text);
     return 0;
 }
