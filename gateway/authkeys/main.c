@@ -11,6 +11,7 @@
  * - `refused REASON`: a certificate that must not log in.
  * - `unknown TYPE KEY`: a key that is not enrolled.
  * - `trouble REASON`: an error. */
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,24 +28,28 @@
 
 static uint8_t line[GW_AUTHLINE_MAX];
 
-/* Sends one line and waits for the answer. If no gateway answers, the login continues without a takeover. Returns false
- * if the gateway refuses the login. */
+/* Sends one line and waits for the answer. Returns false if the gateway refuses the login. Also returns false if the
+ * gateway does not answer in time, because the session may then have the identity of another key, which the client
+ * offered before. If no gateway is running, the login continues without a takeover. */
 static bool notify_gateway(const char *dir, const char *verb, const char *text)
 {
     char message[GW_CONTROL_REQUEST_MAX];
     char answer[16] = "";
     size_t got = 0;
-    ssize_t n;
+    ssize_t n = 0;
+    bool late;
     int len = snprintf(message, sizeof message, "%s %s\n", verb, text);
     int fd = gw_control_socket_connect(dir, GATEWAY_PATIENCE_S);
 
     if (fd < 0)
-        return true;
-    if (len > 0 && (size_t)len < sizeof message && send(fd, message, (size_t)len, MSG_NOSIGNAL) == len)
-        while (got < sizeof answer - 1 && (n = recv(fd, answer + got, sizeof answer - 1 - got, 0)) > 0)
-            got += (size_t)n;
+        return errno != EAGAIN;
+    if (len > 0 && (size_t)len < sizeof message)
+        n = send(fd, message, (size_t)len, MSG_NOSIGNAL);
+    while (n > 0 && got < sizeof answer - 1 && (n = recv(fd, answer + got, sizeof answer - 1 - got, 0)) > 0)
+        got += (size_t)n;
+    late = n < 0 && errno == EAGAIN;
     close(fd);
-    return strncmp(answer, GW_REFUSED, strlen(GW_REFUSED)) != 0;
+    return !late && strncmp(answer, GW_REFUSED, strlen(GW_REFUSED)) != 0;
 }
 
 static cmx_err open_registry(const char *dir, struct gw_registry *r, struct cmx_why *e)
@@ -137,6 +142,5 @@ int main(int argc, char **argv)
         return 0; /* an unknown key: sshd denies and logs the login */
     if (err)
         return refuse(argv[1], &e);
-    (void)notify_gateway(argv[1], "login", argv[2]);
-    return print_line(&out);
+    return notify_gateway(argv[1], "login", argv[2]) ? print_line(&out) : 0;
 }

@@ -297,9 +297,11 @@ static void take_login(struct gw_server *s, struct gw_client *c, const char *tex
 {
     struct gw_session *x = gw_session_numbered(s, c->session);
 
-    if (x)
-        gw_session_identify(s, x, text); /* must happen before the helper answers sshd: sshd then needs the identity */
-    gw_takeover_begin(s, c, text);
+    /* Must happen before the helper answers sshd: sshd then needs the identity. */
+    if (x && !gw_session_identify(s, x, text))
+        send_line(c, GW_REFUSED "\n");
+    else
+        gw_takeover_begin(s, c, text);
 }
 
 static void take_certificate(struct gw_server *s, struct gw_client *c, const char *text)

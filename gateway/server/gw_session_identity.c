@@ -118,12 +118,14 @@ static bool logs_in(const struct gw_session *x)
     return !x->up && !x->ending;
 }
 
-void gw_session_identify(struct gw_server *s, struct gw_session *x, const char *fingerprint)
+bool gw_session_identify(struct gw_server *s, struct gw_session *x, const char *fingerprint)
 {
     struct cmx_why e = {0};
 
-    if (s->idsock && logs_in(x) && gw_session_set_identity(s, x, fingerprint, &e))
-        gw_note("%s: %s", x->from, e.text);
+    if (!s->idsock || !logs_in(x) || !gw_session_set_identity(s, x, fingerprint, &e))
+        return true;
+    gw_note("%s: %s", x->from, e.text);
+    return false;
 }
 
 bool gw_session_certify(struct gw_server *s, struct gw_session *x, const char *text)

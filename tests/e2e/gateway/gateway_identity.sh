@@ -75,6 +75,21 @@ for pair in "a $A" "b $B"; do
 done
 ok "a service behind the gateway sees each device's identity"
 
+# sshd asks the gateway for the identity of each key that a client offers. If the gateway does not answer for the key that
+# signs, the session would keep the identity of an offered key.
+ssh-keygen -q -t ecdsa -m PEM -N phrase -C '' -f "$TMP/slow" || fail "ssh-keygen"
+gw enroll cam-16 --key "$TMP/slow.pub" --ports 81 --direct gateway.cmx:1883 >/dev/null || fail "enroll"
+rm "$TMP/slow.pub" # ssh then offers this key only with a signature
+cp "$TMP/b.pub" "$TMP/offered.pub"
+server=$(server_pid)
+printf '#!/bin/sh\nkill -STOP %s\necho phrase\n' "$server" >"$TMP/askpass" && chmod 700 "$TMP/askpass"
+rc=0; SSH_ASKPASS=$TMP/askpass SSH_ASKPASS_REQUIRE=force timeout 20 ssh -o IdentityFile="$TMP/offered" -i "$TMP/slow" -p "$GW_PORT" -o StrictHostKeyChecking=no \
+    -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes -o IdentityAgent=none -F none -l cmxsafe-gw 127.0.0.1 -W gateway.cmx:1883 \
+    </dev/null >"$TMP/slow.out" 2>"$TMP/slow.err" || rc=$?
+kill -CONT "$server"
+[ $rc = 255 ] && grep -q 'Permission denied (publickey)' "$TMP/slow.err" && lacks peer "$TMP/slow.out" || { cat "$TMP/slow.out" "$TMP/slow.err"; fail "a login without its identity: $rc"; }
+ok "a login is refused if the gateway does not give it its identity"
+
 # The access log names users, a group, a platform and another device.
 gw access --follow --json >"$TMP/followed" 2>/dev/null & FOLLOW=$!; PIDS+=("$FOLLOW")
 gw grant user:1234 cam-17:81 >/dev/null && gw grant group:4321 cam-17:81 >/dev/null && gw grant vms cam-17:81 >/dev/null || fail "grant"
