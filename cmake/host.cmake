@@ -38,6 +38,9 @@ add_compile_options(-fstack-protector-strong)
 # A program is linked only with the libraries whose functions it calls.
 add_link_options(-Wl,--as-needed)
 add_compile_definitions(_GNU_SOURCE)
+if(CMX_SANITIZE)
+  add_compile_definitions(GW_SESSION_MEMORY_MAX=RLIM_INFINITY) # sshd's helper, with the sanitizer, inherits this limit
+endif()
 if(CMX_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -26,19 +27,27 @@
 #include "port/linux/child.h"
 
 #define SSHD "/usr/sbin/sshd"
+/* Bytes of memory that each of a session's two sshd processes may allocate. sshd stores up to 2 MB for each connection
+ * whose receiver does not read, and a client chooses how many connections it opens. At the limit sshd ends the session.
+ * Builds with sanitizers set another limit, because sanitizers reserve more address space. */
+#ifndef GW_SESSION_MEMORY_MAX
+#define GW_SESSION_MEMORY_MAX ((rlim_t)256 << 20)
+#endif
 #define MESSAGES_AT_ONCE 16 /* messages read in one turn, so that one session does not delay the others */
 
 /* Runs in the child. sshd inherits only stdin, stdout and stderr, because all other descriptors are close-on-exec. The
  * session ends with the server: without the server no grant is enforced and no revocation reaches the session. */
 _Noreturn static void exec_sshd(const struct gw_server *s, pid_t server, int tcp, int log, int procs)
 {
+    const struct rlimit memory = {GW_SESSION_MEMORY_MAX, GW_SESSION_MEMORY_MAX};
     char config[GW_PATH_MAX];
 
     setpgid(0, 0);
     snprintf(config, sizeof config, "%.4000s/sshd_config", s->g->dir);
     if (s->idsock && write(procs, "0", 1) != 1)
         _exit(127);
-    if ((s->ruleset >= 0 && !gw_confine(s->ruleset)) || !cmx_child_end_with(server, SIGTERM))
+    if ((s->ruleset >= 0 && !gw_confine(s->ruleset)) || !cmx_child_end_with(server, SIGTERM) ||
+        setrlimit(RLIMIT_DATA, &memory) != 0)
         _exit(127);
     if (dup2(tcp, STDIN_FILENO) >= 0 && dup2(tcp, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0)
         execl(SSHD, SSHD, "-i", "-e", "-f", config, (char *)NULL);
