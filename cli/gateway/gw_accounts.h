@@ -6,11 +6,10 @@
 #include "cli/gateway/gw_command.h"
 
 struct gw_accounts {
-    char *answers;    /* last answers of the name services; owned; NULL: none yet */
     uint64_t next_ms; /* time of the next look-up */
 };
 
 /* Asks the name services for all users and groups that have had grants, every 10 s or, if they answer slowly, less
- * often. Loads the rules again if an answer has changed. g must be closed. During a slow answer, no query of the
- * registry is open, and the gateway is not locked. */
+ * often. Loads the rules again if they were loaded with other answers. g must be closed. During a slow answer, no query
+ * of the registry is open, and the gateway is not locked. */
 CMX_MUST_USE cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e);

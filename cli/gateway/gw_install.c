@@ -2,28 +2,27 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "gateway/folder/gw_helper.h"
+#include "gateway/registry/nss.h"
 #include "gateway/render/gw_units.h"
 #include "gateway/server/gw_access_log.h"
 #include "gateway/server/gw_control.h"
 
 static cmx_err make_account(const struct gw *g, struct cmx_why *e)
 {
-    bool group = getgrnam(g->account) != NULL; /* the group may be left over from a removed account */
+    bool group = gw_nss_find(GW_NSS_GROUP, g->account)->id >= 0; /* the group may be left over from a removed account */
 
-    if (getpwnam(g->account))
+    if (gw_nss_find(GW_NSS_USER, g->account)->id >= 0)
         return CMX_OK;
     if (!gw_program_runf(false,
                          "useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin %s%s %s",
                          group ? "--gid=" : "--user-group", group ? g->account : "", g->account) ||
-        !getpwnam(g->account))
+        gw_nss_find(GW_NSS_USER, g->account)->id < 0)
         return cmx_why_fail(e, CMX_EPERM,
                             "useradd could not create the account %s; see above, or install the package passwd",
                             g->account);
@@ -62,12 +61,12 @@ static cmx_err open_way(const struct gw *g, struct cmx_why *e)
 static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
-    const struct passwd *pw = getpwnam(g->account);
+    long gid = g->user ? -1 : gw_nss_find(GW_NSS_USER, g->account)->gid;
 
     gw_path(g, name, path);
     if (g->user) /* the account exists only in the namespace: 'serve' sets the owner there */
         return chmod(path, mode) == 0 ? CMX_OK : cmx_why_fail(e, CMX_EPERM, "%s (%s)", path, strerror(errno));
-    if (!pw || chown(path, 0, pw->pw_gid) != 0 || chmod(path, mode) != 0)
+    if (gid < 0 || chown(path, 0, (gid_t)gid) != 0 || chmod(path, mode) != 0)
         return cmx_why_fail(e, CMX_EPERM, "can't give %s to %s (%s)", path, g->account, strerror(errno));
     return CMX_OK;
 }
@@ -77,23 +76,24 @@ static cmx_err give_to_account(const struct gw *g, const char *name, mode_t mode
  * owner. */
 static cmx_err give_access_log(const struct gw *g, struct cmx_why *e)
 {
-    const struct passwd *pw = g->user ? NULL : getpwnam(g->account);
+    const struct gw_nss_entry *account = g->user ? NULL : gw_nss_find(GW_NSS_USER, g->account);
+    bool give = account && account->gid >= 0;
     char path[GW_PATH_MAX];
     struct stat st;
     int dir = open(gw_path(g, "run/access", path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     bool ok = true;
 
-    for (unsigned n = 0; pw && dir >= 0 && n < GW_ACCESS_FILES; n++) {
+    for (unsigned n = 0; give && dir >= 0 && n < GW_ACCESS_FILES; n++) {
         int fd =
             openat(dir, strrchr(gw_access_path(g, n, path), '/') + 1, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 
         if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
-            ok = fchown(fd, pw->pw_uid, pw->pw_gid) == 0 && ok;
+            ok = fchown(fd, (uid_t)account->id, (gid_t)account->gid) == 0 && ok;
         if (fd >= 0)
             close(fd);
     }
-    if (pw && dir >= 0)
-        ok = fchown(dir, pw->pw_uid, pw->pw_gid) == 0 && ok;
+    if (give && dir >= 0)
+        ok = fchown(dir, (uid_t)account->id, (gid_t)account->gid) == 0 && ok;
     if (dir >= 0)
         close(dir);
     return ok ? CMX_OK

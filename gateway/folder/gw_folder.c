@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/nss.h"
 #include "gateway/shared/shared.h"
 
 cmx_err gw_folder_find(struct gw *g, const char *dir, struct cmx_why *e)
@@ -247,9 +247,9 @@ cmx_err gw_link_get(struct gw *g, struct gw_link *l, struct cmx_why *e)
 
 long gw_account_gid(const struct gw *g)
 {
-    const struct passwd *pw = getpwnam(g->account);
+    long gid = g->user ? GW_USER_UID : gw_nss_find(GW_NSS_USER, g->account)->gid;
 
-    return g->user ? GW_USER_UID : pw ? (long)pw->pw_gid : GW_NO_GID;
+    return gid < 0 ? GW_NO_GID : gid;
 }
 
 const char *gw_cgroup_root(void)

@@ -1,7 +1,6 @@
 #include "gateway/registry/party.h"
 
 #include <arpa/inet.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/list.h"
+#include "gateway/registry/nss.h"
 
 static cmx_err derive(const struct gw_fleet *f, const char *label, const void *data, size_t len,
                       char out[GW_ADDRESS_MAX], struct cmx_why *e)
@@ -56,71 +56,36 @@ static struct cached_user *cache_entry(const char *name)
     return &cache[hash % CACHE_ENTRIES];
 }
 
-/* True if the name of a user or group is a decimal number without leading zeros. "00" and "0x0" are not accepted as
- * spellings of user 0: a grant to "00" would otherwise remain after the grant to "0" is removed. */
-static bool is_number(const char *name, uint64_t *id)
+/* Looks up a group by its name or number. Returns its gid, or -1 if the machine does not know the name. Writes the
+ * first name of the gid; if the gid has no name or is -1, writes `name` unchanged. */
+static long canonical_group(const char *name, char out[GW_CONSUMER_MAX])
 {
-    bool canonical = name[0] != '0' || name[1] == '\0';
+    const struct gw_nss_entry *x = gw_nss_find(GW_NSS_GROUP, name);
 
-    return canonical && cmx_text_u64(name, 0, 0xfffffffe, id) == CMX_OK;
+    snprintf(out, GW_CONSUMER_MAX, "%s", x->first);
+    return x->id;
 }
 
-const struct group *gw_party_group(const char *name)
-{
-    uint64_t number;
-
-    return is_number(name, &number) ? getgrgid((gid_t)number) : getgrnam(name);
-}
-
-static long id_of_name(bool group, const char *name)
-{
-    const struct passwd *pw;
-    const struct group *gr;
-    uint64_t number;
-
-    if (is_number(name, &number))
-        return (long)number;
-    if (group) {
-        gr = gw_party_group(name);
-        return gr ? (long)gr->gr_gid : -1;
-    }
-    pw = getpwnam(name);
-    return pw ? (long)pw->pw_uid : -1;
-}
-
-/* Looks up a user or group by its name or number. Returns its id (a number is its own id), or -1 if the
- * machine does not know the name. Writes the first name that the machine has for that id. If the id has no name or is
- * -1, writes `name` unchanged. Two names of one uid or gid thus become one party. This is necessary: the packet filter
- * tells sockets apart by ids only, and nft refuses rules that give an id two identities. */
-static long lookup_id(bool group, const char *name, char out[GW_CONSUMER_MAX])
-{
-    long id = id_of_name(group, name);
-    const struct passwd *pw = id < 0 || group ? NULL : getpwuid((uid_t)id);
-    const struct group *gr = id < 0 || !group ? NULL : getgrgid((gid_t)id);
-
-    snprintf(out, GW_CONSUMER_MAX, "%s", pw ? pw->pw_name : gr ? gr->gr_name : name);
-    return id;
-}
-
-/* Like lookup_id, for a user; uses the cache. */
+/* Like canonical_group, for a user; uses the cache. */
 static long canonical_user(const char *name, char out[GW_CONSUMER_MAX])
 {
     struct cached_user *c = cache_entry(name);
     uint64_t now = cmx_port_now_ms();
-    long uid;
+    const struct gw_nss_entry *x;
 
     if (c->at_ms && now - c->at_ms < CACHE_MS && strcmp(c->name, name) == 0) {
         snprintf(out, GW_CONSUMER_MAX, "%s", c->canonical);
         return c->uid;
     }
-    uid = lookup_id(false, name, out);
+    x = gw_nss_find(GW_NSS_USER, name);
+    snprintf(out, GW_CONSUMER_MAX, "%s", x->first);
     c->at_ms = 0;
     if (cmx_text_copy(c->name, sizeof c->name, name) == CMX_OK &&
         cmx_text_copy(c->canonical, sizeof c->canonical, out) == CMX_OK) { /* longer names are not cached */
-        c->uid = uid;
+        c->uid = x->id;
         c->at_ms = now;
     }
-    return uid;
+    return x->id;
 }
 
 long gw_party_local_id(const struct gw_consumer *c)
@@ -129,7 +94,7 @@ long gw_party_local_id(const struct gw_consumer *c)
 
     if (strcmp(c->kind, "user") == 0)
         return canonical_user(c->name, name);
-    return strcmp(c->kind, "group") == 0 ? lookup_id(true, c->name, name) : -1;
+    return strcmp(c->kind, "group") == 0 ? canonical_group(c->name, name) : -1;
 }
 
 bool gw_party_is_known(const struct gw_consumer *c)
@@ -187,7 +152,7 @@ cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const
     if (strcmp(c->kind, "cgroup") == 0)
         return derive_name(f, CMX_DOMAIN_UNIT_ADDRESS, c->name, out, e);
     if (strcmp(c->kind, "group") == 0) {
-        (void)lookup_id(true, c->name, name); /* a group that does not exist yet also has an identity */
+        (void)canonical_group(c->name, name); /* a group that does not exist yet also has an identity */
         return derive_name(f, CMX_DOMAIN_GROUP_ADDRESS, name, out, e);
     }
     (void)canonical_user(c->name, name);
@@ -313,22 +278,19 @@ static cmx_err find_local_user(const struct gw_fleet *f, const char *what, struc
 {
     struct gw_party p = {.kind = "user"};
     char name[GW_CONSUMER_MAX];
-    const struct passwd *pw;
     bool found = false;
 
-    setpwent();
-    while (!found && (pw = getpwent()) != NULL) {
-        snprintf(p.name, sizeof p.name, "%.190s", pw->pw_name);
+    for (const char *user = gw_nss_users()->members; !found && *user; user = gw_nss_next(user)) {
+        snprintf(p.name, sizeof p.name, "%.190s", user);
         if (derive_name(f, CMX_DOMAIN_USER_ADDRESS, p.name, p.address, e))
             break;
         found = strcmp(what, p.address) == 0 || strcmp(what, p.name) == 0 ||
                 (strncmp(what, "user:", 5) == 0 && strcmp(what + 5, p.name) == 0);
     }
-    endpwent();
     if (!found)
         return CMX_ENOENT;
     *out = p;
-    (void)canonical_user(p.name, name); /* after the loop, because a look-up may end getpwent's enumeration */
+    (void)canonical_user(p.name, name); /* after the loop, because a look-up ends the list of users */
     return derive_name(f, CMX_DOMAIN_USER_ADDRESS, name, out->address, e);
 }
 
@@ -394,7 +356,7 @@ static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_
     cmx_err err;
 
     a->uid = canonical_user(user, name);
-    a->by_number = is_number(user, &number);
+    a->by_number = gw_nss_is_number(user, &number);
     err = derive_name(job->f, CMX_DOMAIN_USER_ADDRESS, name, a->source, job->e);
     return err ? err : allow_consumer(job, a);
 }
@@ -405,17 +367,16 @@ static cmx_err allow_group(struct each_allowed *job, const char *group, struct g
 {
     struct gw_allowed member = *a;
     char name[GW_CONSUMER_MAX];
-    const struct group *gr;
     cmx_err err;
 
-    a->gid = lookup_id(true, group, name);
+    a->gid = canonical_group(group, name);
     err = derive_name(job->f, CMX_DOMAIN_GROUP_ADDRESS, name, a->source, job->e);
     if (!err)
         err = allow_consumer(job, a);
-    gr = gw_party_group(group); /* `name` may be another group with the same gid, but other members */
-    for (char **m = gr ? gr->gr_mem : NULL; !err && m && *m; m++) {
+    /* `name` may be another group with the same gid, but other members */
+    for (const char *m = gw_nss_find(GW_NSS_GROUP, group)->members; !err && *m; m = gw_nss_next(m)) {
         char user[GW_CONSUMER_MAX];
-        snprintf(user, sizeof user, "%.190s", *m); /* a longer name is cut to fit */
+        snprintf(user, sizeof user, "%.190s", m); /* a longer name is cut to fit */
         err = allow_user(job, user, &member);
     }
     return err;

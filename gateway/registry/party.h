@@ -4,8 +4,6 @@
  * its own connections. Reads the registry and the machine's user database; writes nothing. */
 #pragma once
 
-#include <grp.h>
-
 #include "gateway/registry/grant.h"
 
 /* A party: kind is "device", "platform", "user", "group", "cgroup" or "gateway". */
@@ -15,10 +13,6 @@ struct gw_party {
     char address[GW_ADDRESS_MAX];
     bool revoked;
 };
-
-/* Returns the local group with this name or number. The entry is valid until the next look-up of a group. NULL: this
- * machine has no such group. */
-const struct group *gw_party_group(const char *name);
 
 /* Returns the uid or gid of the local user or group that c names, by name or by number. -1: c is neither a user nor a
  * group, or it is a name that this machine does not have. */

@@ -1,8 +1,9 @@
 #include "gateway/registry/party_unique.h"
 
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "gateway/registry/nss.h"
 
 struct unique_check {
     struct gw_registry *r;
@@ -39,17 +40,14 @@ static cmx_err check_consumer(struct unique_check *job, const struct gw_fleet *f
 static cmx_err check_local_users(struct unique_check *job, const struct gw_fleet *f)
 {
     struct gw_party p = {.kind = "user"};
-    const struct passwd *pw;
     cmx_err err = CMX_OK;
 
-    setpwent();
-    while (!err && (pw = getpwent()) != NULL) {
-        snprintf(p.name, sizeof p.name, "%.190s", pw->pw_name);
+    for (const char *user = gw_nss_users()->members; !err && *user; user = gw_nss_next(user)) {
+        snprintf(p.name, sizeof p.name, "%.190s", user);
         err = gw_party_user_identity(f, p.name, p.address, job->e);
         if (!err)
             err = check_unique(job, &p);
     }
-    endpwent();
     return err;
 }
 

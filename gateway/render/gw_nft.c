@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "gateway/registry/node.h"
+#include "gateway/registry/nss.h"
 #include "gateway/registry/party.h"
 #include "gateway/render/gw_template.h"
 
@@ -139,15 +140,15 @@ static void put_local(struct nft_job *job, const char *address)
 static cmx_err put_local_party(void *arg, const struct gw_party *p)
 {
     struct nft_job *job = arg;
-    const struct group *gr = strcmp(p->kind, "group") == 0 ? gw_party_group(p->name) : NULL;
+    const char *member = strcmp(p->kind, "group") == 0 ? gw_nss_find(GW_NSS_GROUP, p->name)->members : "";
     struct gw_consumer user = {.kind = "user"};
     char address[GW_ADDRESS_MAX];
     cmx_err err = CMX_OK;
 
     if (is_local(p))
         put_local(job, p->address);
-    for (char **member = gr ? gr->gr_mem : NULL; !err && member && *member; member++) {
-        snprintf(user.name, sizeof user.name, "%.190s", *member);
+    for (; !err && *member; member = gw_nss_next(member)) {
+        snprintf(user.name, sizeof user.name, "%.190s", member);
         err = gw_party_identity(&job->g->registry, &job->g->fleet, &user, address, job->e);
         if (!err)
             put_local(job, address);

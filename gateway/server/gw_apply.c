@@ -10,6 +10,8 @@
 #include "gateway/folder/gw_program.h"
 #include "gateway/registry/authority.h"
 #include "gateway/registry/node.h"
+#include "gateway/registry/nss.h"
+#include "gateway/render/gw_accounts_file.h"
 #include "gateway/render/gw_bird.h"
 #include "gateway/render/gw_etc_hosts.h"
 #include "gateway/render/gw_hosts_file.h"
@@ -17,6 +19,7 @@
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_inside.h"
 #include "gateway/server/gw_links.h"
+#include "gateway/server/gw_load.h"
 #include "gateway/server/gw_note.h"
 #include "gateway/server/gw_sweep.h"
 
@@ -79,13 +82,12 @@ bool gw_apply_is_up(const struct gw *g)
 static cmx_err load_inside(struct gw *g, const struct gw_allowed_list *allowed, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
-    const char *const nft[] = {"nft", "-f", path, NULL};
     int status = 0;
 
     (void)allowed;
     snprintf(path, sizeof path, "%.4000s/fleet.nft", gw_inside_dir(g));
     for (unsigned tries = 0; gw_apply_is_up(g); tries++) {
-        status = gw_inside(g, -1, false, nft);
+        status = gw_load_inside(g, path);
         if (status == 0)
             return CMX_OK;
         if (status != GW_COULD_NOT)
@@ -110,7 +112,7 @@ static cmx_err load_host(struct gw *g, const struct gw_allowed_list *allowed, st
     (void)allowed;
     if (access("/sys/class/net/cmxsafe0", F_OK) != 0)
         return CMX_OK;
-    return gw_program_runf(false, "nft -f %s", gw_path(g, "host.nft", path))
+    return gw_load_rules(gw_path(g, "host.nft", path), -1)
                ? CMX_OK
                : cmx_why_fail(e, CMX_EPERM, "the host's rules could not be loaded; see nft's message above");
 }
@@ -279,6 +281,9 @@ static const struct step {
 } steps[] = {
     {.file = {.name = "krl", .text = krl_text}},
     {.file = {.name = "hosts", .text = gw_hosts, .in_place = true}},
+    /* Before the rules: if an account changes now, the rules are newer than this file, and the worker loads them again.
+     */
+    {.file = {.name = GW_ACCOUNTS_FILE, .text = gw_accounts_write}, .mode = NOT_SIMPLE},
     {.file = {.name = "fleet.nft", .rules = gw_nft_fleet}, .then = load_inside, .mode = NOT_SIMPLE, .judged = true},
     {.file = {.name = "host.nft", .rules = gw_nft_host}, .then = load_host, .mode = ONLY_SYSTEM, .judged = true},
     {.then = gw_sweep, .mode = ONLY_SYSTEM, .judged = true},
@@ -300,8 +305,8 @@ static cmx_err run_step(struct gw *g, const struct step *x, const struct gw_allo
 
 static void remove_temporary(const struct gw *g)
 {
-    static const char *const names[] = {"krl",         "hosts",     "fleet.nft",       "host.nft",
-                                        "claims.conf", "bird.conf", GW_COPY_STATE_FILE};
+    static const char *const names[] = {"krl",      "hosts",       GW_ACCOUNTS_FILE, "fleet.nft",
+                                        "host.nft", "claims.conf", "bird.conf",      GW_COPY_STATE_FILE};
 
     gw_file_remove_temporary(g->dir, names, GW_COUNT(names));
 }
@@ -334,6 +339,7 @@ static cmx_err apply(struct gw *g, struct cmx_why *rest, struct cmx_why *e)
         }
     }
     gw_allowed_free(&allowed);
+    gw_nss_end();
     return first;
 }
 

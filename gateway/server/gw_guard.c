@@ -61,7 +61,8 @@ struct guard {
     bool accounts_moved;                           /* account_files changed between the last two loads of the rules */
     struct guarded sides[2];
     size_t n_sides;
-    struct nft_ctx *scratch; /* nft context of a namespace that only this process uses (gw_table_take_reference) */
+    struct nft_ctx *scratch; /* nft context of scratch_ns */
+    int scratch_ns;          /* a network namespace that only this process uses (gw_table_take_reference) */
     int host_ns;
     int sysctls[GW_NETWORK_SYSCTLS]; /* descriptors from gw_network_open_sysctls */
     struct sysctl_values values;     /* values of the sysctls when the network was last read */
@@ -170,7 +171,7 @@ static cmx_err take_state(struct guard *d, bool network, struct cmx_why *e)
 {
     for (size_t i = 0; i < d->n_sides; i++) {
         struct gw_table *t = &d->sides[i].table;
-        if (!gw_table_take_reference(t, d->g, d->scratch))
+        if (!gw_table_take_reference(t, d->g, d->scratch, d->scratch_ns))
             return cmx_why_fail(e, CMX_EIO, "the rules in %s can't be read", t->file);
         if (!gw_table_matches(t))
             return cmx_why_fail(e, CMX_EBUSY, "the packet filter's table inet %s was changed at the same time",
@@ -362,6 +363,7 @@ static bool open_guard(struct guard *d)
     memset(d->sysctls, -1, sizeof d->sysctls);
     d->host_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     ok = inside >= 0 && fstat(inside, &st) == 0 && unshare(CLONE_NEWNET) == 0 &&
+         (d->scratch_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) >= 0 &&
          (d->scratch = gw_table_context()) != NULL;
     if (!ok || !enter(inside))
         return false;
@@ -385,6 +387,8 @@ static void close_guard(struct guard *d)
         close_side(&d->sides[i]);
     if (d->scratch)
         nft_ctx_free(d->scratch);
+    if (d->scratch_ns >= 0)
+        close(d->scratch_ns);
     if (d->host_ns >= 0)
         close(d->host_ns);
     for (size_t i = 0; i < GW_NETWORK_SYSCTLS; i++)
@@ -462,7 +466,7 @@ static int give_up_namespace(struct guard *d, pid_t child)
 
 int gw_guard_run(struct gw *g, pid_t child, void (*ready)(void))
 {
-    struct guard d = {.g = g, .host_ns = -1};
+    struct guard d = {.g = g, .scratch_ns = -1, .host_ns = -1};
     struct pollfd p = {.events = POLLIN};
     struct signalfd_siginfo si;
     int status = -1;

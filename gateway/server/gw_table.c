@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
+#include "gateway/server/gw_load.h"
 #include "gateway/server/gw_netstate.h"
 
 struct nft_ctx *gw_table_context(void)
@@ -99,10 +100,10 @@ void gw_table_keep_found(struct gw_table *t)
     t->found = table_text(t->nft, t->name);
 }
 
-bool gw_table_take_reference(struct gw_table *t, const struct gw *g, struct nft_ctx *scratch)
+bool gw_table_take_reference(struct gw_table *t, const struct gw *g, struct nft_ctx *scratch, int ns)
 {
     char path[GW_PATH_MAX];
-    bool loaded = nft_run_cmd_from_filename(scratch, gw_path(g, t->file, path)) == 0;
+    bool loaded = gw_load_rules(gw_path(g, t->file, path), ns);
 
     cmx_mem_free(t->reference);
     t->reference = loaded ? table_text(scratch, t->name) : NULL;

@@ -29,9 +29,10 @@ void gw_table_close(struct gw_table *t);
 
 /* Stores in t->found how the kernel lists the table now. */
 void gw_table_keep_found(struct gw_table *t);
-/* Stores in t->reference how the kernel lists the table that t->file defines. For that it loads the file in scratch, a
- * context of a network namespace in which no other program changes rules. False: the file can't be loaded. */
-bool gw_table_take_reference(struct gw_table *t, const struct gw *g, struct nft_ctx *scratch);
+/* Stores in t->reference how the kernel lists the table that t->file defines. For that it loads the file in ns, a
+ * network namespace in which no other program changes rules; scratch is a context of ns. False: the file can't be
+ * loaded. */
+bool gw_table_take_reference(struct gw_table *t, const struct gw *g, struct nft_ctx *scratch, int ns);
 /* True if the kernel's table matches t->reference. Times and the elements that the kernel itself adds do not count. */
 bool gw_table_matches(struct gw_table *t);
 /* True if no rules of this network namespace have changed since gw_table_matches last returned true. */

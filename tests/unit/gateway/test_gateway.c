@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
+#include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/authline.h"
@@ -27,6 +28,7 @@
 #include "gateway/registry/list.h"
 #include "gateway/registry/login_limits.h"
 #include "gateway/registry/node.h"
+#include "gateway/registry/nss.h"
 #include "gateway/registry/party_unique.h"
 #include "gateway/registry/sshdlog.h"
 #include "gateway/registry/term.h"
@@ -48,13 +50,15 @@ static const char *const keys[] = {
     "eFivOM1drMV7Oy7ZAaDe/UfU=",
 };
 
-/* Replaces libc's function: "toor" is a second name of uid 0. */
+/* Replaces libc's function: "toor" is a second name of uid 0, and a look-up of "hangs" never ends. */
 struct passwd *getpwnam(const char *name)
 {
     static struct passwd pw;
     static char mem[4096];
     struct passwd *found = NULL;
 
+    if (strcmp(name, "hangs") == 0)
+        pause();
     if (strcmp(name, "toor") == 0) {
         pw = (struct passwd){.pw_name = mem, .pw_uid = 0};
         strcpy(mem, name);
@@ -731,6 +735,28 @@ static void test_numbers_of_users(void **state)
     assert_int_equal(local_id("user:4294967294"), 4294967294);
     assert_int_equal(local_id("user:4294967295"), -1);
     assert_int_equal(local_id("group:064003"), -1);
+}
+
+/* A name service that hangs ends neither a look-up nor the look-ups after it. */
+static void test_name_service_that_hangs(void **state)
+{
+    const struct gw_nss_entry *x;
+    uint64_t begin = cmx_port_now_ms();
+
+    (void)state;
+    x = gw_nss_find(GW_NSS_USER, "hangs");
+    assert_int_equal(x->id, -1);
+    assert_int_equal(x->gid, -1);
+    assert_string_equal(x->first, "hangs");
+    assert_string_equal(x->members, "");
+    assert_int_equal(gw_nss_find(GW_NSS_USER, "root")->id, 0);
+    x = gw_nss_find(GW_NSS_GROUP, "viewers");
+    assert_int_equal(x->id, 64003);
+    assert_string_equal(x->first, "viewers");
+    assert_string_equal(x->members, "root");
+    assert_string_equal(gw_nss_next(x->members), "");
+    assert_true(cmx_port_now_ms() - begin < 30000);
+    gw_nss_end();
 }
 
 /* Gives cam-18 the identity of this consumer. Returns how many connections are then allowed. */
@@ -1654,6 +1680,7 @@ static void test_upgrade_together(void **state)
     gw_registry_close(&gateway.registry);
     snprintf(copy, sizeof copy, "%s.v1", db);
     snprintf(command, sizeof command, "cp tests/unit/gateway/data/registry-v1.db %s", db);
+    gw_nss_end(); /* its child is not one of the children below */
     for (int round = 0; round < 10; round++) {
         assert_int_equal(system(command), 0);
         for (int i = 0; i < 6; i++)
@@ -2552,6 +2579,7 @@ int main(void)
         TEST(test_party_of_key),
         TEST(test_revoke_platform),
         TEST(test_numbers_of_users),
+        TEST(test_name_service_that_hangs),
         TEST(test_address_of_a_device),
         TEST(test_platforms_without_key),
         TEST(test_backup),

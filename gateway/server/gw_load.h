@@ -1,0 +1,11 @@
+/* gw_load.h - loads a file of rules with nft, which for each uid and gid asks the name services for an account of that
+ * name. A service such as LDAP can hang while the caller holds the gateway's lock. nft therefore reads only /etc/passwd
+ * and /etc/group here. */
+#pragma once
+
+#include "gateway/folder/gw_folder.h"
+
+/* Loads the file in the network namespace ns, a descriptor; -1: in this process's own. */
+CMX_MUST_USE bool gw_load_rules(const char *path, int ns);
+/* Loads the file inside the running gateway's namespaces. Returns nft's exit status, or GW_COULD_NOT (gw_inside.h). */
+int gw_load_inside(const struct gw *g, const char *path);
