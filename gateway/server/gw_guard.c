@@ -70,7 +70,7 @@ struct guard {
     ino_t netns_ino;
     struct gw_netstate network;       /* state of the network after the last restore */
     struct gw_netstate network_first; /* state of the network after the first restore */
-    bool network_complete;            /* network_first is set */
+    bool network_first_set;           /* network_first has been read */
     struct gw_netstate network_found; /* state of the network before the last restore */
     bool network_added;               /* the network has additions that the last restore did not remove */
     char wrong[WRONG_MAX];            /* what is wrong now and could not be repaired; "": nothing */
@@ -179,9 +179,9 @@ static cmx_err take_state(struct guard *d, bool network, struct cmx_why *e)
     }
     if (network && read_network(d, &d->network))
         return cmx_why_fail(e, CMX_EIO, "the fleet's network can't be read");
-    if (network && !d->network_complete) {
+    if (network && !d->network_first_set) {
         d->network_first = d->network;
-        d->network_complete = true;
+        d->network_first_set = true;
     }
     return CMX_OK;
 }
