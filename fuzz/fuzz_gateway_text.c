@@ -56,7 +56,7 @@ static void check_device(const char *text)
             must(d.directs[i].port && d.directs[i].host[0] && !strpbrk(d.directs[i].host, "\" ,*?\n"));
     if (gw_device_parse_ports(&d, text, NULL) == CMX_OK)
         must(d.n_ports <= GW_PORTS_MAX);
-    if (gw_device_check_name(text, NULL) == CMX_OK)
+    if (gw_registry_name_check(text, NULL) == CMX_OK)
         must(!strpbrk(text, "\" .,\n/"));
 }
 

@@ -39,7 +39,7 @@ cmx_err gw_enroll_fields(struct gw *g, const struct gw_enroll_fields *f, const s
     memset(d, 0, sizeof *d);
     err = gw_device_name_check(f->name, e);
     if (!err && f->group && f->group[0])
-        err = gw_device_check_name(f->group, e);
+        err = gw_registry_name_check(f->group, e);
     if (err)
         return err;
     snprintf(d->name, sizeof d->name, "%s", f->name);

@@ -224,7 +224,7 @@ static bool settle_all(struct gw *g, const struct init_job *job, struct cmx_why 
          "1"},
     };
     bool failed = check_mode(g, job, e) || (job->host && check_host(job->host, e)) ||
-                  (job->domain && gw_device_check_name(job->domain, e));
+                  (job->domain && gw_registry_name_check(job->domain, e));
 
     if (gethostname(host, sizeof host) != 0)
         snprintf(host, sizeof host, "localhost");

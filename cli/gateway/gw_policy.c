@@ -46,7 +46,7 @@ static cmx_err read_target(struct gw *g, const char *text, struct gw_policy *p, 
     text = p->is_device ? d.name : text + (text[0] == '@'); /* the device's name as registered, not as typed */
     if (cmx_text_copy(p->target, sizeof p->target, text))
         return cmx_why_fail(e, CMX_EINVAL, "the name is too long");
-    return err && err != CMX_ENOENT ? err : gw_device_check_name(p->target, e);
+    return err && err != CMX_ENOENT ? err : gw_registry_name_check(p->target, e);
 }
 
 /* Counts the devices to which the policy applies. Fails if a name without "@" belongs to no device and to no group. The

@@ -43,7 +43,7 @@ cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct g
                          struct cmx_why *e)
 {
     struct gw_authority a = {0};
-    cmx_err err = gw_device_check_name(name, e);
+    cmx_err err = gw_registry_name_check(name, e);
 
     if (err)
         return err;

@@ -32,7 +32,7 @@ cmx_err gw_campaign_add(struct gw_registry *r, struct gw_campaign *c, struct cmx
     char detail[GW_CAMPAIGN_DETAIL_MAX];
     char manifests[GW_CAMPAIGN_MANIFESTS_MAX * (CMX_SHA256_HEX + 1)] = "";
     size_t len = 0;
-    cmx_err err = gw_device_check_name(c->name, e);
+    cmx_err err = gw_registry_name_check(c->name, e);
 
     for (size_t i = 0; i < c->n_manifests; i++)
         len += (size_t)snprintf(manifests + len, sizeof manifests - len, "%s ", c->manifests[i]);

@@ -7,7 +7,7 @@
 #include "cmxsafe/core/text.h"
 #include "port/linux/host_name.h"
 
-cmx_err gw_device_check_name(const char *name, struct cmx_why *e)
+cmx_err gw_registry_name_check(const char *name, struct cmx_why *e)
 {
     size_t len = strlen(name);
 
@@ -25,7 +25,7 @@ cmx_err gw_device_name_check(const char *name, struct cmx_why *e)
 {
     static const char *const reserved[] = {"gateway",
                                            "localhost"}; /* the hosts file gives these names to the gateway's host */
-    cmx_err err = gw_device_check_name(name, e);
+    cmx_err err = gw_registry_name_check(name, e);
 
     for (size_t i = 0; !err && i < sizeof reserved / sizeof reserved[0]; i++)
         if (strcmp(name, reserved[i]) == 0)

@@ -37,9 +37,9 @@ struct gw_device {
 
 /* Checks a name, which becomes a host name: 1 to 63 lower-case letters, digits and '-'. It must not begin or end with
  * '-'. */
-CMX_MUST_USE cmx_err gw_device_check_name(const char *name, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_registry_name_check(const char *name, struct cmx_why *e);
 
-/* Checks a device's name as gw_device_check_name does, and refuses the names of the gateway itself. */
+/* Checks a device's name as gw_registry_name_check does, and refuses the names of the gateway itself. */
 CMX_MUST_USE cmx_err gw_device_name_check(const char *name, struct cmx_why *e);
 
 /* True for the host names of the gateway itself: gateway.DOMAIN and, whatever the domain is, gateway.cmx. */

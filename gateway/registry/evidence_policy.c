@@ -113,7 +113,7 @@ cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outco
     struct gw_policy old;
     struct gw_device d;
     char detail[GW_NAME_MAX];
-    cmx_err err = p->is_device ? gw_device_get(r, p->target, &d, e) : gw_device_check_name(p->target, e);
+    cmx_err err = p->is_device ? gw_device_get(r, p->target, &d, e) : gw_registry_name_check(p->target, e);
 
     if (err)
         return err;

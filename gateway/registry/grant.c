@@ -99,7 +99,7 @@ cmx_err gw_consumer_set_platform(struct gw_registry *r, const char *name, const 
 {
     struct gw_consumer c = {.kind = "platform"};
     int64_t id = 0;
-    cmx_err err = gw_device_check_name(name, e);
+    cmx_err err = gw_registry_name_check(name, e);
 
     if (err)
         return err;
@@ -318,7 +318,7 @@ static cmx_err set_device(struct gw_registry *r, int64_t consumer, const char *d
 static cmx_err set_group_grant(struct gw_registry *r, int64_t consumer, const char *group, uint16_t port,
                                const struct stored_terms *s, struct cmx_why *e)
 {
-    cmx_err err = gw_device_check_name(group, e);
+    cmx_err err = gw_registry_name_check(group, e);
 
     return err ? err
                : gw_sql_run(r, e,
@@ -356,7 +356,7 @@ cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_consumer *c, cons
 {
     struct gw_device d;
     int64_t id = 0;
-    cmx_err err = device[0] == '@' ? gw_device_check_name(device + 1, e) : gw_device_get(r, device, &d, e);
+    cmx_err err = device[0] == '@' ? gw_registry_name_check(device + 1, e) : gw_device_get(r, device, &d, e);
 
     *out = GW_UNCHANGED;
     if (err)

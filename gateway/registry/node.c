@@ -38,7 +38,7 @@ static cmx_err check_node(const struct gw_node *n, struct cmx_why *e)
 {
     static const char key_chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
     uint8_t raw[CMX_IPV6_LEN];
-    cmx_err err = gw_device_check_name(n->name, e);
+    cmx_err err = gw_registry_name_check(n->name, e);
 
     if (err)
         return err;
