@@ -1,8 +1,10 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/gateway/gw_enroll.h"
 #include "cmxsafe/core/mem.h"
 #include "gateway/registry/csv.h"
+#include "gateway/registry/list.h"
 #include "gateway/shared/copy_text.h"
 #include "port/linux/file_read.h"
 
@@ -19,13 +21,21 @@ static const char about[] =
 enum { COL_NAME, COL_KEY, COL_PORTS, COL_DIRECT, COL_ADDRESS, COL_MAC, COL_GROUP, COLUMNS };
 static const char *const column_names[COLUMNS] = {"name", "key", "ports", "direct", "address", "mac", "group"};
 
+struct import_row {
+    char name[GW_NAME_MAX];
+    char fingerprint[GW_FINGERPRINT_MAX];
+    size_t line;
+};
+
 struct import_job {
     struct gw *g;
-    const char *path;   /* path of the CSV file; "-": standard input */
-    int place[COLUMNS]; /* for each column, the index of its field in a line; -1: the file lacks the column */
-    size_t columns;     /* number of fields in the first line */
-    size_t counts[3];   /* number of devices for each outcome (gw_outcome) */
-    size_t former_keys; /* number of devices whose key in the file has been replaced in the registry */
+    const char *path;        /* path of the CSV file; "-": standard input */
+    int place[COLUMNS];      /* for each column, the index of its field in a line; -1: the file lacks the column */
+    size_t columns;          /* number of fields in the first line */
+    size_t counts[3];        /* number of devices for each outcome (gw_outcome) */
+    size_t former_keys;      /* number of devices whose key in the file has been replaced in the registry */
+    struct import_row *rows; /* the lines so far */
+    size_t n_rows, cap_rows;
 };
 
 static cmx_err read_header(struct import_job *job, struct gw_csv *csv, struct cmx_why *e)
@@ -114,7 +124,57 @@ static const char *or_null(const char *s)
     return s && s[0] ? s : NULL;
 }
 
-static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, struct cmx_why *e)
+static int compare_names(const void *a, const void *b)
+{
+    const struct import_row *x = a;
+    const struct import_row *y = b;
+    int order = strcmp(x->name, y->name);
+
+    return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct import_row *x = a;
+    const struct import_row *y = b;
+    int order = strcmp(x->fingerprint, y->fingerprint);
+
+    return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+/* Fails if two lines give one device two keys, or two devices one key. This error then replaces the registry's, which
+ * can't name both lines. Otherwise returns err. */
+static cmx_err check_rows(struct import_job *job, cmx_err err, struct cmx_why *e)
+{
+    struct import_row *rows = job->rows;
+
+    if (job->n_rows < 2)
+        return err;
+    qsort(rows, job->n_rows, sizeof *rows, compare_names);
+    for (size_t i = 1; i < job->n_rows; i++)
+        if (strcmp(rows[i - 1].name, rows[i].name) == 0 && strcmp(rows[i - 1].fingerprint, rows[i].fingerprint) != 0)
+            return cmx_why_fail(
+                e, CMX_EEXIST, "lines %zu and %zu give %s two keys; remove the line whose key the device does not have",
+                rows[i - 1].line, rows[i].line, rows[i].name);
+    qsort(rows, job->n_rows, sizeof *rows, compare_keys);
+    for (size_t i = 1; i < job->n_rows; i++)
+        if (strcmp(rows[i - 1].fingerprint, rows[i].fingerprint) == 0 && strcmp(rows[i - 1].name, rows[i].name) != 0)
+            return cmx_why_fail(e, CMX_EEXIST,
+                                "lines %zu and %zu give %s and %s the same key; give each device a key of its own",
+                                rows[i - 1].line, rows[i].line, rows[i - 1].name, rows[i].name);
+    return err;
+}
+
+static cmx_err add_row(struct import_job *job, const char *name, const struct gw_key *k, size_t line)
+{
+    struct import_row row = {.line = line};
+
+    snprintf(row.name, sizeof row.name, "%s", name);
+    snprintf(row.fingerprint, sizeof row.fingerprint, "%s", k->fingerprint);
+    return gw_list_add(&job->rows, &job->n_rows, &job->cap_rows, &row, sizeof row);
+}
+
+static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, size_t line, struct cmx_why *e)
 {
     struct gw_enroll_fields f = {
         .name = field(job, fields, n, COL_NAME),
@@ -133,6 +193,8 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, stru
 
     if (!err)
         err = read_key(job, field(job, fields, n, COL_KEY), &k, e);
+    if (!err && add_row(job, f.name, &k, line))
+        err = cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     if (!err)
         err = gw_enroll_fields(job->g, &f, &k, &d, &outcome, e);
     if (err)
@@ -169,12 +231,14 @@ static cmx_err import_all(struct import_job *job, char *text, size_t len, struct
     if (err)
         return err;
     while (!(err = gw_csv_next(&csv, fields, &n, e))) {
-        err = enroll_line(job, fields, n, e);
+        err = enroll_line(job, fields, n, csv.line, e);
         if (err) {
             cmx_why_set(e, "line %zu: %s", csv.line, e->text);
-            return err;
+            return check_rows(job, err, e);
         }
     }
+    if (err == CMX_ENOENT && check_rows(job, CMX_OK, e))
+        return CMX_EEXIST;
     return err == CMX_ENOENT ? gw_command_check_identities(job->g, NULL, e) : err;
 }
 
@@ -208,6 +272,7 @@ static int run(struct gw_change *x, const char *path, char *text, size_t len)
     err = import_all(&job, text, len, &x->e);
     if (err)
         clean_reason(&x->e);
+    cmx_mem_free(job.rows);
     status = gw_change_finish(x, err);
     if (!status)
         print_result(&x->common, &job);

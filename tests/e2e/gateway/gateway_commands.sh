@@ -169,6 +169,17 @@ fails "line 2: '8989' belongs to no column; put lists in quotes" gw import "$TMP
 mkdir "$TMP/csv/my keys" && key blanks && mv "$TMP/blanks.pub" "$TMP/csv/my keys/key of cam 30.pub"
 printf 'name,key,ports\ncam-30,my keys/key of cam 30.pub,81\n' >"$TMP/csv/path.csv"
 gw import "$TMP/csv/path.csv" | grep -q "added 1" || fail "the path of a key has blanks"
+# Two lines that contradict each other are both named, whether the device is new or enrolled. Nothing is imported.
+mkdir "$TMP/csv/twice" && cp "$TMP/c.pub" "$TMP/csv/twice/" && key twice1 && key twice2 && cp "$TMP/twice"[12].pub "$TMP/csv/twice/" || fail "keys"
+devices=$(gw list --json)
+for keys in "twice1 twice2" "c twice1"; do
+    name=cam-19; [ "${keys% *}" = c ] || name=cam-twice
+    printf 'name,key,ports\n%s,%s.pub,81\n\n%s,%s.pub,81\n' "$name" "${keys% *}" "$name" "${keys#* }" >"$TMP/csv/twice/twice.csv"
+    fails "lines 2 and 4 give $name two keys; remove the line whose key" gw import "$TMP/csv/twice/twice.csv"
+done
+printf 'name,key,ports\ncam-twice,twice1.pub,81\ncam-other,twice1.pub,82\n' >"$TMP/csv/twice/twice.csv"
+fails "lines 2 and 3 give cam-twice and cam-other the same key" gw import "$TMP/csv/twice/twice.csv"
+equal "$(gw list --json)" "$devices" || fail "a file with contradictions was imported in part"
 printf 'name,key,ports\ncam-21,my keys/none.pub,81\n' >"$TMP/csv/none.csv"
 fails "line 2: can't read the key file $TMP/csv/my keys/none.pub" gw import "$TMP/csv/none.csv"
 cat "$TMP/c.pub" "$TMP/d.pub" >"$TMP/two.pub"
