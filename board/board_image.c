@@ -56,5 +56,7 @@ int board_cmd_image(int argc, char **argv)
         return status;
     if (!is_version(version))
         return cli_usage(COMMAND, "--version takes 1 to %d printable ASCII characters", VERSION_MAX);
+    if (cli_output_check(line.operand[0]))
+        return CLI_FAILED;
     return make(line.operand[0], chip, version);
 }

@@ -10,7 +10,11 @@ int gw_cmd_backup(int argc, char **argv)
         "docs/GATEWAY.md describes how to restore a gateway.",
         1, 1, options);
 
-    if (cli_parse(&line, argc, argv, &x.status) || gw_read_begin(&x))
+    if (cli_parse(&line, argc, argv, &x.status))
+        return x.status;
+    if (cli_output_check(line.operand[0]))
+        return CLI_FAILED;
+    if (gw_read_begin(&x))
         return x.status;
     if (gw_read_finish(&x, gw_registry_backup(&x.g.registry, line.operand[0], &x.e)))
         return CLI_FAILED;

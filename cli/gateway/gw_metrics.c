@@ -104,7 +104,7 @@ int gw_cmd_metrics(int argc, char **argv)
     const char *listen = NULL;
     const struct cli_option options[] = {
         GW_DIR_OPTION(c),
-        CLI_TEXT("file", "PATH", "write the metrics to PATH atomically", &file),
+        CLI_TEXT("file", "PATH", "write the metrics to PATH atomically; -: to standard output", &file),
         CLI_TEXT("listen", "PATH", "create a UNIX socket at PATH and serve the metrics there as /metrics", &listen),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway metrics", "", about, 0, 0, options);
@@ -114,5 +114,7 @@ int gw_cmd_metrics(int argc, char **argv)
         return status;
     if (file && listen)
         return cli_usage("cmxsafe gateway metrics", "give --file or --listen, not both");
+    if (file && strcmp(file, "-") == 0)
+        file = NULL;
     return listen ? serve_until_ended(c.dir, listen) : print_once(c.dir, file);
 }

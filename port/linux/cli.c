@@ -34,6 +34,13 @@ int cli_fail(const char *what, const char *why, const char *todo)
     return CLI_FAILED;
 }
 
+int cli_output_check(const char *path)
+{
+    return strcmp(path, "-") == 0 ? cli_fail(path, "this command writes a file, not to standard output",
+                                             "give the name of a file, or ./- for a file of this name")
+                                  : CLI_OK;
+}
+
 void cli_begin(void)
 {
     int fd;

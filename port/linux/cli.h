@@ -123,6 +123,10 @@ int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, 
 /* Prints `cmxsafe: WHAT: WHY; TODO` to stderr. todo may be NULL. Returns CLI_FAILED. */
 int cli_fail(const char *what, const char *why, const char *todo);
 
+/* For a command that writes a file, but not to standard output: refuses the path "-". Returns CLI_OK; on CLI_FAILED the
+ * reason was printed. */
+int cli_output_check(const char *path);
+
 /* For the start of main: opens each standard stream that is closed, so that no file or socket takes its number and
  * receives the program's output. Reading from such a stream or writing to it still fails. Also makes a write beyond the
  * file size limit (ulimit -f) fail instead of ending the program. */
