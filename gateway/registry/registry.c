@@ -1,10 +1,12 @@
 #include "gateway/registry/registry.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,6 +14,8 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/copy_state.h"
 #include "gateway/registry/term.h"
+
+#define BACKUP_TEMP ".cmxsafe-backup." /* how the names of incomplete copies begin */
 
 /* schema_1 creates the tables of version 1, and schema_2 changes them to version 2. A new registry needs both. */
 static const char schema_1[] =
@@ -499,6 +503,27 @@ cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)
     return err;
 }
 
+/* Removes incomplete copies of backups that were killed. A backup that is running has locked its copy. */
+static void remove_stale_copies(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+
+    while (dir && (entry = readdir(dir)) != NULL) {
+        struct stat st;
+        int fd = strncmp(entry->d_name, BACKUP_TEMP, strlen(BACKUP_TEMP)) == 0
+                     ? openat(dirfd(dir), entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+                     : -1;
+
+        if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (dir)
+        closedir(dir);
+}
+
 /* Gives the complete copy its name, unless there is a file of this name. */
 static bool name_backup(const char *temp, const char *path)
 {
@@ -513,20 +538,26 @@ static bool name_backup(const char *temp, const char *path)
  * an incomplete one. */
 cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_why *e)
 {
+    const char *slash = strrchr(path, '/');
+    char folder[4096];
     char temp[4200];
     struct stat st;
     cmx_err err;
     int fd;
 
-    if ((size_t)snprintf(temp, sizeof temp, "%s.XXXXXX", path) >= sizeof temp)
+    if (strlen(path) >= sizeof folder)
         return cmx_why_fail(e, CMX_EINVAL, "the path of the copy is too long");
     if (lstat(path, &st) == 0)
         return cmx_why_fail(e, CMX_EEXIST, "%s exists; give the name of a new file", path);
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 2, slash ? path : "./");
+    snprintf(temp, sizeof temp, "%s" BACKUP_TEMP "XXXXXX", folder);
+    remove_stale_copies(folder);
     /* VACUUM INTO accepts an empty file as its target. Create the file here, so that the copy is private from the
      * start. */
     fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
         return cmx_why_fail(e, CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
+    (void)flock(fd, LOCK_EX | LOCK_NB); /* SQLite's locks are of another kind */
     err = gw_sql_run(r, e, "VACUUM INTO ?", "t", temp);
     if (!err && (fsync(fd) != 0 || !name_backup(temp, path)))
         err = cmx_why_fail(e, CMX_EIO, "can't write %s (%s)", path, strerror(errno));

@@ -125,16 +125,25 @@ ok "an init that is killed, or runs beside another"
 gw backup "$TMP/backup.db" >/dev/null || fail "backup"
 equal "$(sql "$TMP/backup.db" 'SELECT count(*) FROM device')" "$(sql "$DB" 'SELECT count(*) FROM device')" || fail "the backup lacks devices"
 ! gw backup "$TMP/backup.db" 2>/dev/null || fail "a backup was overwritten"
-# A backup that is killed leaves no file with the name of a backup, and does not hinder the next one.
+mkdir "$TMP/dash"
+(cd "$TMP/dash" && ! gw backup - >/dev/null 2>"$TMP/dash.err" && gw metrics --file - | grep -q '^cmxsafe_gateway_up ' && gw backup ./- >/dev/null) || fail "the path '-'"
+grep -q "^cmxsafe: -: this command writes a file, not to standard output; give the name of a file, or ./- for" "$TMP/dash.err" && [ "$(ls -A "$TMP/dash")" = - ] || fail "the path '-': $(cat "$TMP/dash.err"; ls -A "$TMP/dash")"
+# A backup that is killed leaves no file with the name of a backup, and does not hinder the next one, which removes the
+# incomplete copy. It keeps the copy of a backup that is running.
 cp -r "$GW" "$TMP/long" && rm -rf "$TMP/long/run" || fail "a copy of the gateway's folder"
 sql "$TMP/long/registry.db" "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)
     INSERT INTO event(id, at, what, who, detail) SELECT (SELECT max(id) FROM event) + i, 1, 'x', 'x', hex(randomblob(40)) FROM n" || fail "many events"
-begun() { [ -e "$1" ] || compgen -G "$1.*" >/dev/null; }
+begun() { [ -e "$1" ] || compgen -G "$TMP/.cmxsafe-backup.*" >/dev/null; }
 "$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/killed.db" >/dev/null 2>&1 & W=$!
 until begun "$TMP/killed.db"; do sleep 0.001; done
 kill -9 "$W" || fail "the backup ended before it was killed"
 wait "$W" 2>/dev/null
 [ ! -e "$TMP/killed.db" ] || fail "a backup that was killed left an incomplete copy"
+compgen -G "$TMP/.cmxsafe-backup.*" >/dev/null || fail "nothing is left to remove"
+: >"$TMP/.cmxsafe-backup.runs" && exec 7<"$TMP/.cmxsafe-backup.runs" && flock -n 7 || fail "a backup that runs"
+"$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/other.db" >/dev/null || fail "a backup to another file"
+equal "$(compgen -G "$TMP/.cmxsafe-backup.*")" "$TMP/.cmxsafe-backup.runs" || fail "after a backup there is: $(ls -A "$TMP")"
+exec 7<&-; rm "$TMP/.cmxsafe-backup.runs"
 "$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/killed.db" >/dev/null || fail "a backup after one that was killed"
 is_whole() { [ "$(sql "$1" 'PRAGMA integrity_check; SELECT count(*) > 300000 FROM event' | tr '\n' ' ')" = "ok 1 " ]; }
 is_whole "$TMP/killed.db" || fail "the copy after a backup that was killed"
@@ -145,7 +154,7 @@ copies=0
 "$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/both.db" >/dev/null 2>"$TMP/err" && copies=1
 wait "$W" && copies=$((copies + 1))
 equal "$copies" 1 || fail "two backups to one file: $(cat "$TMP/err")"
-is_whole "$TMP/both.db" && ! compgen -G "$TMP/both.db.*" >/dev/null || fail "two backups to one file leave $(ls "$TMP"/both.db*)"
+is_whole "$TMP/both.db" && ! compgen -G "$TMP/.cmxsafe-backup.*" >/dev/null || fail "two backups to one file leave $(ls -A "$TMP")"
 (umask 0; gw backup "$TMP/open.db" >/dev/null) && equal 600 "$(stat -c %a "$TMP/open.db")" || fail "others can read a backup"
 stop_gateway
 

@@ -926,7 +926,7 @@ static void test_backup(void **state)
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_size, 0); /* the other program's file is not replaced */
     assert_int_equal(unlink(path), 0);
-    strcat(path, ".*");
+    snprintf(path, sizeof path, "%s/.cmxsafe-backup.*", folder);
     assert_int_equal(glob(path, 0, NULL, &found), GLOB_NOMATCH); /* nothing is left of copies that failed */
 }
 
