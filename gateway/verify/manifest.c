@@ -286,6 +286,12 @@ cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len,
 
     memset(m, 0, sizeof *m);
     *line = 0;
+    if (len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0)) {
+        *line = 1;
+        return cmx_why_fail(why, CMX_EFORMAT, "it is UTF-16 text; save it as UTF-8");
+    }
+    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* the byte order mark that some editors write */
+        text += 3;
     while (text < end) {
         const char *nl = memchr(text, '\n', (size_t)(end - text));
         size_t n = (size_t)((nl ? nl : end) - text);

@@ -61,6 +61,31 @@ static void test_parse_and_print(void **state)
     assert_memory_equal(&m, &again, sizeof m);
 }
 
+/* Editors on Windows write a byte order mark and CR LF. */
+static void test_byte_order_mark(void **state)
+{
+    static const char utf16[] = "\xff\xfe"
+                                "c\0m\0x\0";
+    static char text[2 * sizeof whole + 3] = "\xef\xbb\xbf";
+    struct cmx_manifest m, marked;
+    size_t len = 3;
+    unsigned line;
+    struct cmx_why why = {0};
+
+    (void)state;
+    assert_int_equal(cmx_manifest_parse(&m, whole, strlen(whole), &line, &why), CMX_OK);
+    for (const char *p = whole; *p; p++) {
+        if (*p == '\n')
+            text[len++] = '\r';
+        text[len++] = *p;
+    }
+    if (cmx_manifest_parse(&marked, text, len, &line, &why) != CMX_OK)
+        fail_msg("%u: %s", line, why.text);
+    assert_memory_equal(&m, &marked, sizeof m);
+    assert_int_equal(cmx_manifest_parse(&m, utf16, sizeof utf16 - 1, &line, &why), CMX_EFORMAT);
+    assert_string_equal(why.text, "it is UTF-16 text; save it as UTF-8");
+}
+
 static void test_refused(void **state)
 {
     static const struct {
@@ -259,13 +284,10 @@ static void test_fill(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse_and_print),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_texts_print_as_they_are_read),
-        cmocka_unit_test(test_longest),
-        cmocka_unit_test(test_gaps),
-        cmocka_unit_test(test_most_gaps),
-        cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_parse_and_print), cmocka_unit_test(test_byte_order_mark),
+        cmocka_unit_test(test_refused),         cmocka_unit_test(test_texts_print_as_they_are_read),
+        cmocka_unit_test(test_longest),         cmocka_unit_test(test_gaps),
+        cmocka_unit_test(test_most_gaps),       cmocka_unit_test(test_fill),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
