@@ -23,6 +23,8 @@ static const char about[] =
     "namespaces while 'cmxsafe gateway serve' runs. --simple sets up a small deployment: "
     "one server, ports on its loopback, no virtual addresses.";
 
+#define PROXY_BITS_MIN 8u /* the largest networks of one owner, such as 10.0.0.0/8 and fd00::/8 */
+
 struct init_job {
     struct gw_common common;
     const char *fleet, *prefix, *mac, *listen, *host, *domain, *registry, *stale_after, *offline_after, *proxies;
@@ -170,6 +172,26 @@ static cmx_err check_host(const char *host, struct cmx_why *e)
                  : CMX_OK;
 }
 
+/* Checks --domain, in which programs look up the devices' names. */
+static cmx_err check_domain(const char *domain, struct cmx_why *e)
+{
+    /* RFC 6761 and RFC 7686: programs answer names in these domains themselves, or refuse them */
+    static const char *const special[] = {"localhost", "invalid", "onion"};
+    char host[GW_HOST_MAX];
+    cmx_err err = gw_registry_name_check(domain, e);
+    bool bad = false;
+
+    for (size_t i = 0; i < GW_COUNT(special); i++)
+        bad = bad || strcmp(domain, special[i]) == 0;
+    snprintf(host, sizeof host, "name.%.63s", domain);
+    if (!err && (bad || cmx_host_fault(host)))
+        err = cmx_why_fail(e, CMX_EINVAL,
+                           "--domain '%s': programs would not look up names such as cam-17.%s; give another domain, "
+                           "such as cmx",
+                           domain, domain);
+    return err;
+}
+
 /* Stores a length of time such as "10m". given NULL: changes nothing. Fails if the time is shorter than least_s
  * seconds. Accepts "0" only if least_s is 0. */
 static cmx_err settle_length(struct gw *g, const char *option, const char *key, const char *given, int64_t least_s,
@@ -191,18 +213,39 @@ static cmx_err settle_length(struct gw *g, const char *option, const char *key, 
     return gw_meta_set(&g->registry, key, text, e);
 }
 
-static cmx_err settle_proxies(struct gw *g, const struct init_job *job, struct cmx_why *e)
+/* The list may name only load balancers: a source in it may claim any source address for its connections. */
+static cmx_err check_proxies(const char *list, struct cmx_why *e)
 {
-    const bool none = job->proxies && strcmp(job->proxies, "none") == 0;
+    static const char between[] = ", \t";
+    size_t len;
 
-    if (!job->proxies)
-        return CMX_OK;
-    if (!none && (strlen(job->proxies) >= GW_PROXIES_MAX || cmx_originator_check_list(job->proxies) != CMX_OK))
+    if (strlen(list) >= GW_PROXIES_MAX || cmx_originator_check_list(list) != CMX_OK)
         return cmx_why_fail(e, CMX_EINVAL,
                             "--proxy-protocol '%.60s': give the load balancers' addresses or prefixes, separated by "
                             "commas, or none",
-                            job->proxies);
-    return gw_meta_set(&g->registry, "proxy_protocol", none ? "" : job->proxies, e);
+                            list);
+    for (const char *at = list + strspn(list, between); *at; at += len + strspn(at + len, between)) {
+        struct cmx_ip ip;
+        uint32_t bits;
+
+        len = strcspn(at, between);
+        if (!cmx_ip_parse_prefix(&ip, &bits, at, len) || bits < PROXY_BITS_MIN || cmx_ip_is_multicast(&ip) ||
+            cmx_ip_is_any(&ip))
+            return cmx_why_fail(e, CMX_EINVAL,
+                                "--proxy-protocol '%.*s' is not the address of a load balancer, or has less than %u "
+                                "bits: a client that connects from it may claim any source address; name only the load "
+                                "balancers",
+                                (int)len, at, PROXY_BITS_MIN);
+    }
+    return CMX_OK;
+}
+
+static cmx_err settle_proxies(struct gw *g, const struct init_job *job, struct cmx_why *e)
+{
+    const bool none = job->proxies && strcmp(job->proxies, "none") == 0;
+    cmx_err err = job->proxies && !none ? check_proxies(job->proxies, e) : CMX_OK;
+
+    return err || !job->proxies ? err : gw_meta_set(&g->registry, "proxy_protocol", none ? "" : job->proxies, e);
 }
 
 static bool settle_all(struct gw *g, const struct init_job *job, struct cmx_why *e)
@@ -224,7 +267,7 @@ static bool settle_all(struct gw *g, const struct init_job *job, struct cmx_why 
          "1"},
     };
     bool failed = check_mode(g, job, e) || (job->host && check_host(job->host, e)) ||
-                  (job->domain && gw_registry_name_check(job->domain, e));
+                  (job->domain && check_domain(job->domain, e));
 
     if (gethostname(host, sizeof host) != 0)
         snprintf(host, sizeof host, "localhost");

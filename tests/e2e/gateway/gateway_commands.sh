@@ -222,6 +222,9 @@ ok "delete frees name and address; the keys stay refused"
 
 # With another domain, the printed configuration contains the device's name in that domain, and the agent accepts this
 # configuration.
+for domain in localhost onion 1 0x7f; do
+    ! gw init --user --domain "$domain" >/dev/null 2>"$TMP/domain.err" && grep -q -- "--domain '$domain': programs would not look up names such as cam-17.$domain; give another" "$TMP/domain.err" || fail "--domain $domain: $(cat "$TMP/domain.err")"
+done
 gw init --user --domain lab >/dev/null || fail "init --domain"
 gw show cam-18 --form agent >"$TMP/lab.conf"
 sed -i "s|^key_file = .*|key_file = $TMP/b|" "$TMP/lab.conf"

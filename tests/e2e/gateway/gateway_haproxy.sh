@@ -11,6 +11,12 @@ printf 'too, many words\n' >"$TMP/bad"
 gw init --user --proxy-protocol "$(cat "$TMP/bad")" >/dev/null 2>"$TMP/bad.err" && fail "bad prefixes are taken"
 grep -q "load balancers' addresses or prefixes" "$TMP/bad.err" || fail "no clear error: $(cat "$TMP/bad.err")"
 
+# No load balancer can have these addresses, or anybody could claim any source address.
+for all in 0.0.0.0/0 ::/0 10.0.0.1,0.0.0.0/1 0.0.0.0 :: 224.0.0.1 ff02::/16; do
+    ! gw init --user --proxy-protocol "$all" >/dev/null 2>"$TMP/bad.err" && grep -q "may claim any source address; name only the load balancers" "$TMP/bad.err" || fail "$all: $(cat "$TMP/bad.err")"
+done
+gw init --user --dry-run --proxy-protocol '10.0.0.0/8, fd00::/8' >/dev/null || fail "a private network"
+
 # Devices connect to 127.0.0.1:HA; HAProxy reaches the gateway from 127.0.0.9.
 start_gateway --proxy-protocol 127.0.0.9,192.0.2.0/24
 HA=$(free_port)
