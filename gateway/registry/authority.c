@@ -39,6 +39,15 @@ static bool is_platform(struct gw_registry *r, const char *name)
            CMX_OK;
 }
 
+/* Makes the registry refuse the CA's present key from now on. */
+static cmx_err retire_key(struct gw_registry *r, const char *name, struct cmx_why *e)
+{
+    return gw_sql_run(r, e,
+                      "INSERT OR IGNORE INTO tombstone(fingerprint, name, deleted) SELECT fingerprint, name, ?2 FROM"
+                      " authority WHERE name = ?1",
+                      "ti", name, (int64_t)time(NULL));
+}
+
 cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
                          struct cmx_why *e)
 {
@@ -58,6 +67,8 @@ cmx_err gw_authority_set(struct gw_registry *r, const char *name, const struct g
     if (is_platform(r, name))
         return cmx_why_fail(e, CMX_EEXIST, "%s is a platform with a key of its own; give the CA another name", name);
     err = gw_device_key_is_free(r, k, e);
+    if (!err)
+        err = retire_key(r, name, e);
     if (!err)
         err = gw_sql_run(r, e,
                          "INSERT INTO authority(name, fingerprint, type, blob, added) VALUES(?, ?, ?, ?, ?)"
@@ -80,6 +91,8 @@ cmx_err gw_authority_remove(struct gw_registry *r, const char *name, struct cmx_
 
     if (err == CMX_ENOENT)
         return cmx_why_fail(e, err, "no CA '%.80s'", name);
+    if (!err)
+        err = retire_key(r, name, e);
     if (!err)
         err = gw_sql_run(r, e,
                          "DELETE FROM grants" ITS_CONSUMERS "; DELETE FROM group_grants" ITS_CONSUMERS

@@ -211,13 +211,20 @@ gw revoke --platform corp >/dev/null || fail "revoke --platform"
 wait_for 5 has_ended "$FIRST" || fail "a session of a removed CA goes on"
 kill -0 "$SECOND" || fail "a session of another CA ended"
 refused alice "not registered"
-gw platform corp --ca "$TMP/ca.pub" >/dev/null || fail "platform --ca"
-refused alice "has a grant"
-gw grant alice@corp cam-17:81 >/dev/null && reaches alice || fail "after a new grant: $(cat "$TMP/ssh.err")"
-# A new key of the CA replaces the former one.
+for name in corp again; do
+    ! gw platform "$name" --ca "$TMP/ca.pub" >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it was corp's); make a new key" "$TMP/err" || fail "a removed CA's key: $(cat "$TMP/err")"
+done
+! gw enroll cam-20 --key "$TMP/ca.pub" --ports 81 >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it was corp's)" "$TMP/err" || fail "a removed CA's key for a device: $(cat "$TMP/err")"
+key second_ca
+gw platform corp --ca "$TMP/second_ca.pub" >/dev/null || fail "platform --ca"
+CA=second_ca certificate second -n alice
+refused second "has a grant"
+gw grant alice@corp cam-17:81 >/dev/null && reaches second || fail "after a new grant: $(cat "$TMP/ssh.err")"
+# A new key of the CA replaces the former one permanently.
 key new_ca
 gw platform corp --ca "$TMP/new_ca.pub" >/dev/null || fail "platform --ca"
-refused alice "not registered"
+! gw platform corp --ca "$TMP/second_ca.pub" >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it was corp's)" "$TMP/err" || fail "a replaced CA's key: $(cat "$TMP/err")"
+refused second "not registered"
 CA=new_ca certificate renewed -n alice
 reaches renewed || fail "a certificate of the CA's new key: $(cat "$TMP/ssh.err")"
 ok "removed grants and CAs, and a CA with a new key"

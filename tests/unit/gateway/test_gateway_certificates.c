@@ -164,6 +164,8 @@ static void test_parse(void **state)
 
 static void test_accept(void **state)
 {
+    struct gw_key ca;
+    gw_outcome out;
     struct cmx_why e = {0};
 
     (void)state;
@@ -194,6 +196,12 @@ static void test_accept(void **state)
     assert_int_equal(give("user:root", false, &e), CMX_OK);
     assert_int_equal(gw_authority_remove(&registry, "corp", &e), CMX_OK);
     refused(ALICE, IN_2026, "not registered");
+    assert_int_equal(gw_key_parse(&ca, lines[CA], &e), CMX_OK);
+    assert_int_equal(gw_authority_set(&registry, "corp", &ca, &out, &e), CMX_EEXIST);
+    assert_string_equal(e.text, "this key was revoked or replaced (it was corp's); make a new key: a retired one can't "
+                                "be used again");
+    assert_int_equal(gw_authority_set(&registry, "again", &ca, &out, &e), CMX_EEXIST);
+    assert_int_equal(sqlite3_exec(registry.db, "DELETE FROM tombstone", NULL, NULL, NULL), SQLITE_OK);
     add_authority("corp");
     refused(ALICE, IN_2026, "has a grant");
     assert_int_equal(give("user:root", true, &e), CMX_OK);
