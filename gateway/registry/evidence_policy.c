@@ -179,6 +179,17 @@ cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct 
     return gw_event(r, "policy", device, detail, e);
 }
 
+/* True if the exemption was given for another reason. Only the audit trail has the reason. */
+static bool is_new_reason(struct gw_registry *r, const char *device, const char *why)
+{
+    char last[GW_WHY_MAX] = "";
+    cmx_err err =
+        gw_sql_get(r, NULL, GW_SQL_COLUMNS(GW_SQL_TEXT(last)),
+                   "SELECT detail FROM event WHERE what = 'exempt' AND who = ? ORDER BY id DESC LIMIT 1", "t", device);
+
+    return err || strcmp(last, why) != 0;
+}
+
 cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt, const char *why, gw_outcome *out,
                          struct cmx_why *e)
 {
@@ -191,10 +202,10 @@ cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt,
     if (!err)
         err = gw_sql_run(r, e, "UPDATE device SET exempt = ?1 WHERE id = ?2 AND exempt <> ?1", "ii", (int64_t)exempt,
                          d.id);
-    if (err || sqlite3_changes(r->db) == 0)
+    if (err || (sqlite3_changes(r->db) == 0 && !(exempt && is_new_reason(r, d.name, why ? why : ""))))
         return err;
     *out = GW_CHANGED;
-    return gw_event(r, exempt ? "exempt" : "unexempt", device, why ? why : "", e);
+    return gw_event(r, exempt ? "exempt" : "unexempt", d.name, why ? why : "", e);
 }
 
 cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const char *line, gw_outcome *out,

@@ -44,7 +44,8 @@ CMX_MUST_USE cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void
 CMX_MUST_USE cmx_err gw_policy_allow(struct gw_registry *r, const char *device, const struct gw_manifest_file *m,
                                      struct cmx_why *e);
 
-/* Exempts a device from its own and its group's policy, or ends the exemption. why: the reason for the audit trail. */
+/* Exempts a device from its own and its group's policy, or ends the exemption. why: the reason for the audit trail;
+ * a new one for a device that is exempt already also counts as a change. */
 CMX_MUST_USE cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt, const char *why,
                                       gw_outcome *out, struct cmx_why *e);
 
