@@ -103,7 +103,7 @@ int attest_ask(const struct attest_options *o, const char *target, const char *a
     const struct http_request q = {
         .base = o->url, .target = target, .accept = accept, .silence_ms = step_ms, .total_ms = 4 * step_ms};
     uint64_t give_up = cmx_port_now_ms() + BUSY_MAX_MS;
-    char what[96], words[160];
+    char what[96], words[320];
     struct cmx_why why = {""};
     int rc;
 

@@ -279,7 +279,7 @@ static int connect_device(struct update *u)
         u->outcome = OUTCOME_REFUSED;
         return cli_fail("the device refused", why.text, NULL);
     case UPDATE_FOREIGN:
-        return cli_fail(where, "the service that answers there is not an update service", "check the port");
+        return cli_fail(where, why.text, "check the port");
     default:
         return interrupted ? stopped(u) : cli_fail(where, why.text, NO_ANSWER_TODO);
     }

@@ -46,9 +46,11 @@ static bool status_parse(struct update_status *s, const char *text)
     return s->state[0] && s->boot[0];
 }
 
-static update_result result_of(int status)
+static update_result result_of(const struct http_answer *a)
 {
-    switch (status) {
+    if (a->location[0])
+        return UPDATE_FOREIGN;
+    switch (a->status) {
     case 200:
         return UPDATE_OK;
     case 404:
@@ -72,14 +74,14 @@ static update_result result_of(int status)
  * GET /update; NULL for other requests. */
 static update_result exchange(const struct http_request *q, struct update_status *status, struct cmx_why *why)
 {
-    char words[256];
+    char words[320];
     struct http_answer a;
     update_result result;
     cmx_err err = http_exchange(q, &a, why);
 
     if (err)
         return err == CMX_EAGAIN ? UPDATE_STOPPED : err == CMX_EINVAL ? UPDATE_REFUSED : UPDATE_AGAIN;
-    result = result_of(a.status);
+    result = result_of(&a);
     if (result == UPDATE_OK && status && !status_parse(status, (const char *)a.body))
         result = UPDATE_FOREIGN;
     cmx_why_set(why, "%s", http_answer_words(&a, words, sizeof words));
@@ -91,7 +93,11 @@ update_result update_status_get(const char *url, struct update_status *out, stru
 {
     const struct http_request q = {.base = url, .target = "/update", .silence_ms = ANSWER_MS, .total_ms = ANSWER_MS};
 
-    return exchange(&q, out, why);
+    update_result result = exchange(&q, out, why);
+
+    if (result == UPDATE_FOREIGN)
+        cmx_why_set(why, "the service that answers there is not an update service: %s", why->text);
+    return result;
 }
 
 update_result update_send(const char *url, const struct http_upload *file, struct cmx_why *why)

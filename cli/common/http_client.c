@@ -150,6 +150,7 @@ static void set_options(CURL *c, const struct http_request *q, struct http_answe
 static void read_head(CURL *c, struct http_answer *a)
 {
     const char *type = NULL;
+    const char *location = NULL;
     curl_off_t retry = 0;
     long status = 0;
     size_t n = 0;
@@ -157,7 +158,10 @@ static void read_head(CURL *c, struct http_answer *a)
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(c, CURLINFO_RETRY_AFTER, &retry);
     curl_easy_getinfo(c, CURLINFO_CONTENT_TYPE, &type);
+    curl_easy_getinfo(c, CURLINFO_REDIRECT_URL, &location);
     a->status = (int)status;
+    if (location)
+        cmx_text_clean_ascii(a->location, sizeof a->location, location, strlen(location));
     a->retry_s = retry > 0 && retry < 3600 ? (unsigned)retry : 0;
     for (; type && type[n] && type[n] != ';' && type[n] != ' ' && n < sizeof a->type - 1; n++)
         a->type[n] = (char)tolower((unsigned char)type[n]);
@@ -176,7 +180,7 @@ static cmx_err perform(CURL *c, const struct http_request *q, struct http_answer
     read_head(c, a);
     /* A device that refuses an upload may answer and close the connection before it has received the whole body. Its
      * answer counts, even though sending failed. */
-    if (rc == CURLE_OK || (q->upload && a->status >= 400 && rc != CURLE_ABORTED_BY_CALLBACK))
+    if (rc == CURLE_OK || (q->upload && a->status >= 300 && rc != CURLE_ABORTED_BY_CALLBACK))
         return CMX_OK;
     if (rc == CURLE_WRITE_ERROR)
         cmx_why_set(why, "the answer is longer than %d bytes", HTTP_ANSWER_MAX);
@@ -238,8 +242,13 @@ const char *http_answer_words(const struct http_answer *a, char *out, size_t cap
         text += 7;
         len -= 7;
     }
-    if (len == 0)
-        snprintf(out, cap, "no reason given");
+    if (a->location[0])
+        snprintf(out, cap,
+                 "it redirects to %s with HTTP status %d, and redirects are not followed; give the URL of the service "
+                 "itself",
+                 a->location, a->status);
+    else if (len == 0 || text[0] == '<')
+        snprintf(out, cap, "no reason given (HTTP status %d)", a->status);
     else
         cmx_text_clean_ascii(out, cap, text, len);
     return out;

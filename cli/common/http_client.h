@@ -13,6 +13,7 @@
 #define HTTP_ANSWER_MAX (64 * 1024)
 #define HTTP_URL_MAX 4096
 #define HTTP_TYPE_MAX 64
+#define HTTP_LOCATION_MAX 128
 /* Name of the environment variable with the source address for requests whose `source` is NULL. */
 #define HTTP_SOURCE_VARIABLE "CMXSAFE_SOURCE"
 
@@ -38,9 +39,10 @@ struct http_request {
 };
 
 struct http_answer {
-    int status;               /* HTTP status; 0: no answer */
-    char type[HTTP_TYPE_MAX]; /* Content-Type without parameters, lower case */
-    unsigned retry_s;         /* value of Retry-After; 0: none, or an hour or more */
+    int status;                       /* HTTP status; 0: no answer */
+    char type[HTTP_TYPE_MAX];         /* Content-Type without parameters, lower case */
+    char location[HTTP_LOCATION_MAX]; /* where the answer redirects to, as printable ASCII; "": no redirect */
+    unsigned retry_s;                 /* value of Retry-After; 0: none, or an hour or more */
     size_t len;
     uint8_t *body; /* owned; a NUL follows the len bytes */
 };
@@ -59,5 +61,7 @@ CMX_MUST_USE cmx_err http_exchange(const struct http_request *q, struct http_ans
 void http_answer_free(struct http_answer *a);
 
 /* Returns the device's reason: the first line of the body, without a leading "error: ". '?' replaces bytes that are not
- * printable ASCII. If the line is empty, returns "no reason given". */
+ * printable ASCII. If the line is empty or HTML, says so with the HTTP status; if the answer is a redirect, says where
+ * to.
+ */
 const char *http_answer_words(const struct http_answer *a, char *out, size_t cap);

@@ -26,11 +26,17 @@ class Answer:
     type: str
     retry_s: int
     body: bytes
+    location: str = ""  # where the answer redirects to
 
     def words(self):
         """Returns the device's reason, on one line."""
+        if self.location:
+            return (f"it redirects to {self.location} with HTTP status {self.status}, and redirects are not followed; "
+                    "give the URL of the service itself")
         line = re.match(rb"[^\r\n\0]*", self.body)[0].removeprefix(b"error: ")
-        return printable(line) or "no reason given"
+        if not line or line.startswith(b"<"):
+            return f"no reason given (HTTP status {self.status})"
+        return printable(line)
 
 
 @dataclass
@@ -167,4 +173,6 @@ def _exchange(connection, target, accept, post, upload):
         raise http.client.IncompleteRead(body, response.length)
     retry = response.getheader("Retry-After", "")
     kind = response.getheader("Content-Type", "").split(";")[0].strip().lower()
-    return Answer(response.status, kind, int(retry) if re.fullmatch("[0-9]{1,4}", retry) else 0, body)
+    location = response.getheader("Location", "") if 300 <= response.status < 400 else ""
+    return Answer(response.status, kind, int(retry) if re.fullmatch("[0-9]{1,4}", retry) else 0, body,
+                  printable(location.encode("latin-1"))[:127])

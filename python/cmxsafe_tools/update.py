@@ -109,9 +109,9 @@ class Update:
             answer = exchange(self.url, target, post=post, upload=upload, **limits)
         except NoAnswer as error:
             raise Again(str(error)) from error
-        if answer.status in (404, 405):
-            raise Failure(self.args.gateway or self.url, "the service that answers there is not an update service",
-                          "check the port")
+        if answer.location or answer.status in (404, 405):
+            raise Failure(self.args.gateway or self.url, "the service that answers there is not an update service: " +
+                          answer.words(), "check the port")
         if answer.status == 409:
             raise Busy(answer.words())
         if answer.status in PASSING:

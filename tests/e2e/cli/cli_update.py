@@ -23,7 +23,7 @@ def fail(what, output=""):
 
 
 class Device(http.server.BaseHTTPRequestHandler):
-    """The update service. get, post: the answers (status, body) to the next requests of each method; the last one is repeated.
+    """The update service. get, post: the answers (status, body) or (status, body, headers) to the next requests of each method; the last one is repeated.
     requests: the methods of the requests so far. hold: do not answer a POST."""
 
     get, post, requests, hold = [], [], [], False
@@ -36,8 +36,10 @@ class Device(http.server.BaseHTTPRequestHandler):
 
     def reply(self, method, answers):
         Device.requests.append(method)
-        status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        status, body, *headers = answers.pop(0) if len(answers) > 1 else answers[0]
         self.send_response(status)
+        for name, value in headers[0].items() if headers else []:
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
@@ -216,6 +218,9 @@ def refusals_come_in_the_devices_words():
     cases = [
         ([refusal(403, "not known by that name")], None, "the device refused: not known by that name", ["GET"]),
         ([(404, "nothing here\n")], None, "is not an update service", ["GET"]),
+        ([(302, "<html>", {"Location": "http://192.0.2.1/login"})], None, "is not an update service: it redirects to "
+         "http://192.0.2.1/login with HTTP status 302, and redirects are not followed; give the URL", ["GET"]),
+        ([(402, "")], None, "the device refused: no reason given (HTTP status 402)", ["GET"]),
         ([(200, "<html>")], None, "is not an update service", ["GET"]),
         (None, [refusal(403, "from another site")], "the device refused: from another site", ["GET", "POST"]),
         (None, [refusal(422, "not signed (ESIG)")], "the device refused: not signed (ESIG)", ["GET", "POST"]),

@@ -159,8 +159,14 @@ static void test_answers(void **state)
         {"HTTP/1.1 200 OK\r\nContent-Type: Text/Plain; charset=x\r\ncontent-length:  3\r\n\r\nabcdef", CMX_OK, 200,
          "abc"},
         {"HTTP/1.0 503 busy\nRetry-After: 7\n\nerror: later\nmore", CMX_OK, 503, "later"},
-        {"HTTP/1.1 204 \r\n\r\n", CMX_OK, 204, "no reason given"},
-        {"HTTP/1.1 403 No\r\nContent-Length: 7\r\n\r\nerror: ", CMX_OK, 403, "no reason given"},
+        {"HTTP/1.1 204 \r\n\r\n", CMX_OK, 204, "no reason given (HTTP status 204)"},
+        {"HTTP/1.1 403 No\r\nContent-Length: 7\r\n\r\nerror: ", CMX_OK, 403, "no reason given (HTTP status 403)"},
+        {"HTTP/1.1 401 No\r\nContent-Length: 6\r\n\r\n<html>", CMX_OK, 401, "no reason given (HTTP status 401)"},
+        {"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/lo\x1bgin\r\nContent-Length: 6\r\n\r\n<html>", CMX_OK, 302,
+         "it redirects to http://192.0.2.1/lo?gin with HTTP status 302, and redirects are not followed; give the URL "
+         "of "
+         "the service itself"},
+        {"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", CMX_OK, 302, "no reason given (HTTP status 302)"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcd", CMX_ETRUNC, 0, NULL},
         {"SSH-2.0-OpenSSH_9.2\r\n", CMX_EPROTO, 0, NULL},
         {"", CMX_ECLOSED, 0, NULL},
@@ -170,7 +176,7 @@ static void test_answers(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct hostile h = {.head = cases[i].text};
         struct http_answer a;
-        char words[64];
+        char words[320];
 
         start_hostile(&h);
         assert_int_equal(get(h.url, 5000, &a), cases[i].err);
