@@ -1,0 +1,43 @@
+#include "port/linux/file_probe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "port/linux/child.h"
+
+static void probe(const char *path)
+{
+    char byte;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    _exit(fd >= 0 && pread(fd, &byte, 1, 0) < 0); /* an error is an answer as well */
+}
+
+bool cmx_file_answers(const char *path, int ms)
+{
+    struct pollfd end = {.events = POLLIN};
+    int fds[2];
+    pid_t pid;
+    int rc;
+
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return true; /* not known: too few descriptors */
+    pid = cmx_child_fork();
+    if (pid == 0)
+        probe(path);
+    close(fds[1]);
+    end.fd = fds[0];
+    do
+        rc = pid > 0 ? poll(&end, 1, ms) : 1; /* the child's end closes the last copy of fds[1] */
+    while (rc < 0 && errno == EINTR);
+    close(fds[0]);
+    if (pid > 0) {
+        (void)kill(pid, SIGKILL);
+        if (rc != 0)
+            (void)cmx_child_wait(pid); /* a child that hangs is not waited for */
+    }
+    return rc != 0;
+}
