@@ -16,6 +16,7 @@
 
 #include "agent/agent_attest.h"
 #include "agent/agent_check.h"
+#include "agent/agent_identity.h"
 #include "agent/config/config_table.h"
 #include "agent/confine/confine.h"
 #include "agent/confine/memory.h"
@@ -174,10 +175,12 @@ static void warn_of_restarts(const struct agent *a, const struct agent_config *n
         cmx_log(CMX_LOG_WARN, TAG, "[%s] %s: the change takes effect when the agent restarts", k->section, k->key);
 }
 
+/* Before the modules have started, no change that would have to wait for a restart is accepted: some modules have
+ * prepared themselves with the old values already. */
 static void check_fixed(const struct agent *a, const struct agent_config *next, struct config_report *r)
 {
     for (const struct config_key *k = NULL; (k = config_next_restart(a->wiring.config, next, k)) != NULL;)
-        if (config_section_find(k->section, strlen(k->section))->reload == CONFIG_REFUSED)
+        if (!a->wiring.proxy || config_section_find(k->section, strlen(k->section))->reload == CONFIG_REFUSED)
             config_error(r, 0, "[%s] %s: a change needs a restart of the agent", k->section, k->key);
 }
 
@@ -300,6 +303,7 @@ static struct status_view *agent_view(struct agent *a)
     v->gateway_host = n && v->contexts[0].gateway ? v->contexts[0].gateway : a->wiring.config->gateways.at[0].host;
     v->gateway_port = v->contexts[0].gateway ? v->contexts[0].gateway_port : a->wiring.config->gateways.at[0].port;
     v->gateway_user = a->wiring.config->gateway.options.user;
+    (void)identity_awaited(a->wiring.config, &v->awaits);
     v->confinement = &a->confinement;
     v->n_contexts = n < cap ? n : cap;
     v->modules_json = wiring_json;
@@ -412,29 +416,28 @@ static void take_signal(struct agent *a)
     a->stopping = true;
 }
 
-static void loop(struct agent *a)
+/* Serves signals, control clients and the modules once. False: the agent must end. */
+static bool loop_turn(struct agent *a)
 {
     struct pollfd fds[CONTROL_CLIENTS_MAX + 4 + WIRING_POLLS_MAX];
+    const size_t clients = control_polls(a->control, fds + 3);
+    size_t n = 3 + clients;
     uint64_t drained;
 
-    while (!a->stopping && !a->wiring.failed) {
-        const size_t clients = control_polls(a->control, fds + 3);
-        size_t n = 3 + clients;
-
-        fds[0] = (struct pollfd){.fd = a->signals, .events = POLLIN};
-        fds[1] = (struct pollfd){.fd = a->wiring.wake, .events = POLLIN};
-        fds[2] = (struct pollfd){.fd = control_watch(a->control), .events = POLLIN};
-        n += wiring_polls(&a->wiring, fds + n);
-        if (poll(fds, (nfds_t)n, next_look_ms(a)) < 0 && errno != EINTR)
-            break;
-        if (fds[1].revents && read(a->wiring.wake, &drained, sizeof drained) < 0)
-            cmx_log(CMX_LOG_DEBUG, TAG, "eventfd: %s", strerror(errno));
-        wiring_turn(&a->wiring);
-        control_serve(a->control, fds + 3, clients, cmx_port_now_ms());
-        if (fds[0].revents)
-            take_signal(a);
-        look_around(a);
-    }
+    fds[0] = (struct pollfd){.fd = a->signals, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = a->wiring.wake, .events = POLLIN};
+    fds[2] = (struct pollfd){.fd = control_watch(a->control), .events = POLLIN};
+    n += wiring_polls(&a->wiring, fds + n);
+    if (poll(fds, (nfds_t)n, next_look_ms(a)) < 0 && errno != EINTR)
+        return false;
+    if (fds[1].revents && read(a->wiring.wake, &drained, sizeof drained) < 0)
+        cmx_log(CMX_LOG_DEBUG, TAG, "eventfd: %s", strerror(errno));
+    wiring_turn(&a->wiring);
+    control_serve(a->control, fds + 3, clients, cmx_port_now_ms());
+    if (fds[0].revents)
+        take_signal(a);
+    look_around(a);
+    return !a->stopping && !a->wiring.failed;
 }
 
 /* ---- start and end ---- */
@@ -451,6 +454,7 @@ static void set_device(void)
         .log_journal = cmx_notify_stderr_is_journal(), .watchdog_feed = feed, .wakes = true};
 
     attest_set_device(&device);
+    identity_set_device(&device);
     cmx_linux_set_device(&device);
 }
 
@@ -491,6 +495,12 @@ static int start(struct agent *a)
                         : "nothing was started");
     if (wiring_prepare(&a->wiring, &why) != CMX_OK)
         return fail("start", why.text, "nothing was started");
+    if (identity_await(&a->wiring) != CMX_OK)
+        return fail("start", cmx_err_text(CMX_ENOMEM), "free some memory");
+    while (identity_awaited(a->wiring.config, &why))
+        if (!loop_turn(a))
+            return a->wiring.failed;
+    cmx_why_clear(&why);
     limit_heap(a->wiring.config);
     raise_descriptors(a->wiring.config, false);
     make_plan(a);
@@ -555,8 +565,9 @@ int agent_run(const char *config_file)
         cmx_log(CMX_LOG_INFO, TAG, "cmxsafed %s (libssh %s): %zu context%s", CMX_VERSION, cmx_proxy_library(),
                 a->wiring.config->n_contexts, a->wiring.config->n_contexts == 1 ? "" : "s");
         code = start(a);
-        if (!code) {
-            loop(a);
+        if (!code && !a->stopping) {
+            while (loop_turn(a))
+                ;
             code = a->wiring.failed;
         }
     }

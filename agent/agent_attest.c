@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "agent/agent_identity.h"
 #include "agent/isolation/agent_isolation.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
@@ -19,6 +20,7 @@
 #include "cmxsafe/port/crypto.h"
 #include "cmxsafe/proxy/proxy.h"
 #include "cmxsafe/version.h"
+#include "port/linux/file_probe.h"
 #include "port/linux/hw_key.h"
 #include "port/linux/linux_http.h"
 
@@ -28,21 +30,18 @@
 static struct {
     struct isolation *isolation;
     struct cmx_proxy *proxy;
-    struct cmx_hw_key *key; /* NULL: no key is configured */
-    uint16_t port;          /* port of the service, running or not; 0: not configured, or no libmicrohttpd */
-    struct cmx_why off;     /* why the configured service is not running; empty: no error */
-    char *image_path;       /* NULL: no image is configured */
+    uint16_t port;      /* port of the service, running or not; 0: not configured, or no libmicrohttpd */
+    struct cmx_why off; /* why the configured service is not running; empty: no error */
+    char *image_path;   /* NULL: no image is configured */
     bool has_policy;
     uint8_t policy[CMX_SHA256_LEN];
     int image; /* descriptor of the image; open if image_size is not 0 */
     uint32_t image_size;
     struct cmx_why image_why; /* why the image is not open */
-    struct cmx_mutex lock;    /* guards policy, which a reload changes, and image, which a request may open */
-    /* The device's identity. It is read once, at the start, because the agent's loop writes it to the status and must
-     * not wait for a slow TPM. */
-    bool has_identity;
-    uint8_t ueid[CMX_UEID_LEN];
-    char authorized_key[CMX_IDENTITY_PUBLIC_MAX];
+    struct cmx_mutex opening; /* locked by the thread that opens the image, perhaps for long */
+    /* Guards policy, which a reload changes, and image, which a request may open. Held only briefly, because the status
+     * waits for it. */
+    struct cmx_mutex lock;
 } self;
 
 /* ---- functions of port.h ---- */
@@ -79,18 +78,31 @@ static cmx_err image_open(const char *path, int *out, uint32_t *size, struct cmx
     return CMX_OK;
 }
 
-/* Opens the image if it is not open yet. Returns its size; 0: there is no image, or it cannot be opened. */
+static void image_keep(int fd, uint32_t size, const struct cmx_why *why)
+{
+    cmx_port_mutex_lock(&self.lock);
+    self.image = fd;
+    self.image_size = size;
+    self.image_why = *why;
+    cmx_port_mutex_unlock(&self.lock);
+}
+
+/* Opens the image if it is not open yet. Returns its size; 0: there is no image, or it cannot be opened. Blocks while
+ * the image's file system does not answer. */
 static uint32_t image_ready(struct cmx_why *why)
 {
     uint32_t size;
+    int fd = -1;
 
-    cmx_port_mutex_lock(&self.lock);
-    if (self.image_path && !self.image_size &&
-        image_open(self.image_path, &self.image, &self.image_size, &self.image_why) == CMX_OK)
-        cmx_why_clear(&self.image_why);
+    cmx_why_clear(why);
+    cmx_port_mutex_lock(&self.opening);
     size = self.image_size;
-    *why = self.image_why;
-    cmx_port_mutex_unlock(&self.lock);
+    if (self.image_path && !size) {
+        if (image_open(self.image_path, &fd, &size, why) != CMX_OK)
+            size = 0;
+        image_keep(fd, size, why);
+    }
+    cmx_port_mutex_unlock(&self.opening);
     return size;
 }
 
@@ -144,40 +156,13 @@ static cmx_err flash_read(void *arg, uint32_t offset, void *out, size_t len)
     return CMX_EIO;
 }
 
-static cmx_key_kind key_kind(void *arg)
-{
-    (void)arg;
-    return cmx_hw_key_kind(self.key);
-}
-
-static cmx_err key_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
-{
-    (void)arg;
-    return cmx_hw_key_hmac(self.key, msg, len, out);
-}
-
 void attest_set_device(struct cmx_linux_device *d)
 {
     d->flash_size = flash_size;
     d->flash_read = flash_read;
-    d->hw_key_kind = key_kind;
-    d->hw_hmac = key_hmac;
 }
 
 /* ---- before confinement ---- */
-
-static cmx_err open_key(const struct identity_section *s, struct cmx_why *why)
-{
-    uint64_t handle = 0;
-    cmx_err err;
-
-    if (s->key_file)
-        return cmx_hw_key_open_file(s->key_file, &self.key, why);
-    if (!s->tpm_handle)
-        return CMX_OK;
-    err = cmx_text_u64(s->tpm_handle, 0, UINT32_MAX, &handle); /* config_check has checked the text */
-    return err ? err : cmx_tpm_hmac_open(s->tpm, (uint32_t)handle, &self.key, why);
-}
 
 static void note_policy(const struct agent_config *c)
 {
@@ -189,17 +174,6 @@ static void note_policy(const struct agent_config *c)
     if (there)
         memcpy(self.policy, digest, sizeof digest);
     cmx_port_mutex_unlock(&self.lock);
-}
-
-static void read_identity(void)
-{
-    const char *line;
-    struct cmx_buf b;
-
-    cmx_buf_init(&b, self.authorized_key, sizeof self.authorized_key);
-    self.has_identity = self.key && cmx_identity_ueid(cmx_identity_hw_hmac, NULL, self.ueid) == CMX_OK &&
-                        cmx_identity_ssh_public(cmx_identity_hw_hmac, NULL, &b, NULL) == CMX_OK &&
-                        cmx_buf_cstr(&b, &line) == CMX_OK;
 }
 
 cmx_err attest_check_files(const struct agent_config *c, struct cmx_why *why)
@@ -221,12 +195,10 @@ static cmx_err attest_prepare(struct wiring *w, struct cmx_why *why)
 {
     const struct agent_config *c = w->config;
     struct cmx_why problem;
-    cmx_err err = open_key(&c->identity, why);
 
+    (void)why;
+    cmx_port_mutex_init(&self.opening);
     cmx_port_mutex_init(&self.lock);
-    if (err)
-        return err;
-    read_identity();
     if (!c->attest.enabled)
         return CMX_OK;
     if (cmx_linux_http_load(&self.off) != CMX_OK) {
@@ -237,36 +209,24 @@ static cmx_err attest_prepare(struct wiring *w, struct cmx_why *why)
     self.image_path = c->attest.image ? cmx_mem_strdup(c->attest.image) : NULL;
     if (c->attest.image && !self.image_path)
         return CMX_ENOMEM;
-    if (self.image_path && !image_ready(&problem))
-        cmx_log(CMX_LOG_ERROR, TAG,
-                "%s; attestation fails until the agent can read it; if its folder was missing, restart the agent",
-                problem.text);
-    return CMX_OK;
-}
-
-/* Permits access to the TPM's device or ports, because the agent connects to the TPM again when it uses the key after
- * the connection has broken (port/linux/tpm_hmac.c). */
-static void plan_tpm(const char *tcti, struct confine_plan *p)
-{
-    const char *port = tcti ? strstr(tcti, "port=") : NULL;
-    const unsigned long number = port ? strtoul(port + strlen("port="), NULL, 10) : 0;
-
-    confine_write(p, "/dev/tpmrm0");
-    confine_write(p, "/dev/tpm0");
-    if (tcti && strncmp(tcti, "device:/", strlen("device:/")) == 0)
-        confine_write(p, tcti + strlen("device:"));
-    if (number > 0 && number < UINT16_MAX) {
-        confine_connect(p, number);     /* N in "swtpm:host=...,port=N" */
-        confine_connect(p, number + 1); /* the TPM simulator's control channel */
+    if (!self.image_path)
+        return CMX_OK;
+    if (!cmx_file_answers(self.image_path, FILE_ANSWER_MS)) {
+        cmx_why_set(&problem, "[attest] image %s: its file system does not answer", self.image_path);
+        image_keep(-1, 0, &problem);
+    } else if (image_ready(&problem)) {
+        return CMX_OK;
     }
+    cmx_log(CMX_LOG_ERROR, TAG,
+            "%s; attestation fails until the agent can read it; if its folder was missing, restart the agent",
+            problem.text);
+    return CMX_OK;
 }
 
 static void attest_plan(const struct wiring *w, struct confine_plan *p)
 {
     const struct agent_config *c = w->config;
 
-    if (c->identity.tpm_handle)
-        plan_tpm(c->identity.tpm, p);
     if (c->attest.enabled)
         confine_bind(p, c->attest.port);
     if (!self.image_size)
@@ -360,11 +320,6 @@ static void attest_stop(struct wiring *w)
     cmx_attest_stop();
 }
 
-static const char *key_name(cmx_key_kind kind)
-{
-    return kind == CMX_KEY_TPM ? "tpm" : kind == CMX_KEY_SOFTWARE ? "software" : "none";
-}
-
 /* Writes why attestation does not work. False: it works, or is not configured. */
 static bool attest_problem(struct cmx_why *why)
 {
@@ -391,13 +346,9 @@ static void attest_json(const struct wiring *w, struct cmx_json *j)
     cmx_json_object(j, "attest");
     cmx_json_bool(j, "enabled", cmx_attest_port() != 0);
     cmx_json_u64(j, "port", cmx_attest_port());
-    cmx_json_str(j, "key", key_name(cmx_hw_key_kind(self.key)));
+    identity_json(j);
     if (attest_problem(&why))
         cmx_json_str(j, "error", why.text);
-    if (self.has_identity) {
-        cmx_json_hex(j, "ueid", self.ueid, sizeof self.ueid);
-        cmx_json_str(j, "authorized_key", self.authorized_key);
-    }
     cmx_json_end(j);
 }
 

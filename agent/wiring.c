@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/agent_attest.h"
+#include "agent/agent_identity.h"
 #include "agent/isolation/agent_isolation.h"
 #include "agent/ota/agent_ota.h"
 #include "cmxsafe/core/log.h"
@@ -192,7 +193,7 @@ static cmx_err proxy_change(struct wiring *w, const struct agent_config *c, bool
 
 static cmx_err proxy_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
-    return proxy_change(w, next, true, why);
+    return w->proxy ? proxy_change(w, next, true, why) : CMX_OK;
 }
 
 /* Gives the engine the contexts that it may have now. While isolation is enabled but its rules cannot be installed, no
@@ -220,8 +221,8 @@ static const struct module proxy_module = {
 
 /* ---- the table ---- */
 
-static const struct module *const modules[] = {&credentials_module, &isolation_module, &proxy_module, &attest_module,
-                                               &ota_module};
+static const struct module *const modules[] = {&credentials_module, &isolation_module, &identity_module,
+                                               &proxy_module,       &attest_module,    &ota_module};
 #define N_MODULES (sizeof modules / sizeof modules[0])
 
 /* If a module gave no reason for its error, sets why to the module's name and the text of the error code. */
@@ -315,9 +316,10 @@ void wiring_turn(struct wiring *w)
     if (w->retry)
         w->retry_at_ms = now_ms + RETRY_MS;
     for (size_t i = 0; i < N_MODULES; i++)
-        if (modules[i]->turn)
+        if (modules[i]->turn && (w->proxy || !modules[i]->start))
             modules[i]->turn(w);
-    proxy_follow(w); /* last, because it depends on isolation and on the services */
+    if (w->proxy)
+        proxy_follow(w); /* last, because it depends on isolation and on the services */
 }
 
 void wiring_stop(struct wiring *w)

@@ -89,13 +89,15 @@ static size_t count_up(const struct status_view *v)
 
 bool status_all_up(const struct status_view *v)
 {
-    return count_up(v) == v->n_contexts;
+    return v->n_contexts && count_up(v) == v->n_contexts;
 }
 
 void status_line(const struct status_view *v, char *out, size_t cap)
 {
     int n = snprintf(out, cap, "%zu of %zu contexts up", count_up(v), v->n_contexts);
 
+    if (v->awaits.text[0] && n >= 0 && (size_t)n < cap)
+        snprintf(out + n, cap - (size_t)n, "; no session yet: %s", v->awaits.text);
     for (size_t i = 0; i < v->n_contexts; i++) {
         const struct cmx_context_status *c = &v->contexts[i];
         char text[sizeof c->last_error_text];

@@ -9,6 +9,7 @@
 #include "agent/confine/confine.h"
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/json.h"
+#include "cmxsafe/core/why.h"
 #include "cmxsafe/proxy/proxy.h"
 
 /* Maximum length of an answer in bytes: 48 KB for the confinement and the modules, and 1,536 bytes for each context. */
@@ -26,6 +27,7 @@ struct status_view {
     const char *gateway_host; /* the gateway that is in use or is being tried */
     uint16_t gateway_port;
     const char *gateway_user;
+    struct cmx_why awaits; /* why no session may be opened yet; empty: no such reason */
     const struct confine_report *confinement;
     size_t n_contexts;
     struct cmx_context_status *contexts;
@@ -46,7 +48,7 @@ void status_line(const struct status_view *v, char *out, size_t cap);
 /* True when the first attempt of every context has ended: the context is up or is waiting for its next attempt, or the
  * gateway refuses its forward. */
 bool status_settled(const struct status_view *v);
-/* True if every context is up. */
+/* True if every context is up. False if there is none, because then no session may be opened. */
 bool status_all_up(const struct status_view *v);
 
 /* Returns the number of sessions that the contexts use. */

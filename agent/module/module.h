@@ -22,11 +22,11 @@ struct wiring {
     struct agent_config *config; /* the configuration in force; owned by the agent */
     int wake;                    /* eventfd of the agent's loop, written when a session or the rules changed */
     struct isolation *isolation; /* NULL: isolation was not enabled at the start */
-    struct cmx_proxy *proxy;
-    bool failed;          /* a module cannot continue: the agent ends with an error */
-    bool retry;           /* in this turn, modules try again to start what could not be started */
-    uint64_t retry_at_ms; /* when the next such turn is due */
-    size_t given;         /* number of contexts that the engine has */
+    struct cmx_proxy *proxy;     /* NULL: the modules have not been started yet */
+    bool failed;                 /* a module cannot continue: the agent ends with an error */
+    bool retry;                  /* in this turn, modules try again to start what could not be started */
+    uint64_t retry_at_ms;        /* when the next such turn is due */
+    size_t given;                /* number of contexts that the engine has */
 };
 
 /* Any function may be NULL. On error `why` is one sentence, or empty. */
@@ -42,7 +42,8 @@ struct module {
     cmx_err (*start)(struct wiring *w, struct cmx_why *why);
     /* Applies `next`; the agent then replaces w->config. On error the module continues to use w->config. */
     cmx_err (*reload)(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
-    /* Called at each turn of the agent's loop: at least once a minute, and at once when fd is readable. */
+    /* Called at each turn of the agent's loop: at least once a minute, and at once when fd is readable. Modules with a
+     * start function are called only after it. */
     void (*turn)(struct wiring *w);
     int (*fd)(const struct wiring *w); /* returns a descriptor to poll, or -1 */
     void (*stop)(struct wiring *w);

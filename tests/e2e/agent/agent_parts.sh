@@ -102,6 +102,52 @@ for module in attest ota; do
 done
 ok "a port that another process uses"
 
+# ---- the key of [identity] ----
+"$BIN/cmxsafe" identity public --key "$TMP/hmac" | head -n 1 >>"$TMP/authorized_keys" || fail "identity public"
+mv "$TMP/hmac" "$TMP/real"
+# Only attestation needs it: the agent starts, attestation fails, and the next request after the key appears gets an answer.
+begin 1
+wait_up
+logged "[identity] key_file $TMP/hmac: No such file or directory; attestation fails" || fail "a missing key is not logged"
+answers /evidence?nonce=0011223344556677 500 || { cat "$TMP/answer"; fail "evidence without the key"; }
+field_is .modules.attest.key none && field .modules.identity.error | grep -qF "$TMP/hmac" || { json; fail "the status hides the missing key"; }
+mkfifo "$TMP/hmac" # no key either
+answers /evidence?nonce=0011223344556677 500 || fail "evidence with a FIFO as key"
+rm "$TMP/hmac" && cp -p "$TMP/real" "$TMP/hmac"
+wait_for 20 answers /evidence?nonce=0011223344556677 200 || { cat "$TMP/answer"; fail "the key is there, but no evidence is given"; }
+field_is .modules.attest.key software && field_is .modules.identity null || { json; fail "the status keeps an old error"; }
+end_agent
+# The login needs it: no session is opened, the status says why, and the agent tries again, also in a folder that appears
+# later. It does not log in with another credential.
+CREDENTIAL=' '
+SECTIONS[1]=${SECTIONS[1]/$TMP/$TMP/later}
+waits() { # waits REASON: expects that the agent runs, has no session, and gives the reason
+    wait_for 20 json || fail "the agent does not run"
+    wait_for 20 sh -c "'$BIN/cmxsafed' status --socket '$RUN/s' | grep -qF '$1'" || { json; fail "the status does not say: $1"; }
+    field_is .all_up false && field_is '.contexts | length' 0 && ! listening "$GATE" || { json; fail "a session without the key"; }
+}
+{ gateway_section; printf "${SECTIONS[1]}"; reverse web "$WEB" "$GATE"; } >"$CONF"
+: >"$AGENT_LOG"
+start_agent
+waits "[identity] key_file $TMP/later/hmac: No such file or directory"
+logged "no session is opened, because the login needs this key" || fail "the log does not say what the key is for"
+kill -HUP "$AGENT"
+wait_for 20 logged "read again" || fail "no reload while the agent waits for its key"
+kill -TERM "$AGENT" && wait "$AGENT" || fail "the end while the agent waits for its key"
+start_agent
+mkdir "$TMP/later"
+head -c 31 "$TMP/real" >"$TMP/later/hmac" && chmod 600 "$TMP/later/hmac"
+waits "$TMP/later/hmac: is not a file of 32 bytes"
+cp -p "$TMP/real" "$TMP/later/hmac" && chmod 644 "$TMP/later/hmac"
+waits "others can read or change it"
+chmod 600 "$TMP/later/hmac"
+wait_for 30 serves || fail "the key is there, but the agent does not log in"
+field_is .modules.identity null || { json; fail "the status keeps an old error"; }
+equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true || fail "the agent is not confined after it has waited"
+end_agent
+unset CREDENTIAL
+ok "the key of [identity]"
+
 # ---- the files of [ota] ----
 begin 2 "key_file = $TMP/update.pub"
 off ota "[ota] key_file $TMP/update.pub: No such file or directory"

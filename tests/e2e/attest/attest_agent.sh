@@ -64,8 +64,11 @@ ok "hash and evidence through the tunnel, confined; an image that is no longer t
 
 chmod 644 "$TMP/private_key.bin"
 configure "key_file = $TMP/private_key.bin"
-"$BIN/cmxsafed" -c "$CONF" >"$TMP/refused.log" 2>&1 && fail "the agent starts with a key that others can read"
-grep -q 'chmod 600' "$TMP/refused.log" || { cat "$TMP/refused.log"; fail "does not say how to fix it"; }
+: >"$AGENT_LOG"
+start_agent
+wait_for 20 logged 'chmod 600' || fail "does not say how to fix it"
+field_is '.contexts | length' 0 || fail "the agent logs in with a key that others can read"
+end_agent
 chmod 600 "$TMP/private_key.bin"
 refused() { # refused WORD IDENTITY-LINES: expects that --check fails and its message contains WORD
     configure "$2"
