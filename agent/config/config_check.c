@@ -1,6 +1,5 @@
 /* config_check.c - checks the rules that concern more than one key. */
 #include <string.h>
-#include <sys/stat.h>
 
 #include "agent/config/config_table.h"
 #include "cmxsafe/core/text.h"
@@ -84,17 +83,13 @@ static void check_originators(const struct context_section *s, struct config_rep
         config_error(r, s->head.line, "%s", why.text);
 }
 
-/* True if both paths lead to the same file. */
-static bool same_file(const char *a, const char *b)
+static bool same_name(const char *a, const char *b)
 {
-    struct stat x, y;
-
-    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+    return strcmp(a, b) == 0;
 }
 
-/* Reports a spool path that leads to another file of the agent. The agent empties the spool when it starts, and each
- * upload overwrites it. */
-static void check_spool(const struct agent_config *c, struct config_report *r)
+void config_check_spool(const struct agent_config *c, struct config_report *r,
+                        bool (*same_file)(const char *a, const char *b))
 {
     const char *spool = c->ota.install ? c->ota.spool : NULL;
     unsigned line = config_line(&c->ota.head, "ota", "spool");
@@ -106,7 +101,7 @@ static void check_spool(const struct agent_config *c, struct config_report *r)
         const struct config_section *s = config_section_find(k->section, strlen(k->section));
         const char *const *path = (const void *)((const char *)c + s->offset + k->offset);
 
-        if (k->type == CONFIG_PATH && *path && *path != spool && same_file(*path, spool))
+        if (k->type == CONFIG_PATH && *path && *path != spool && same_file(spool, *path))
             config_error(r, line, "spool: uploads would overwrite the %s of [%s]; choose another file", k->key,
                          k->section);
     }
@@ -174,7 +169,7 @@ void config_check(const struct agent_config *c, struct config_report *r)
 {
     check_gateway(c, r);
     check_identity(c, r);
-    check_spool(c, r);
+    config_check_spool(c, r, same_name);
     check_services(c, r);
     if (c->n_contexts == 0)
         config_error(r, 0, "no [context NAME] section: nothing to do");

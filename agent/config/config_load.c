@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/config/config_table.h"
 #include "agent/config/known_hosts.h"
@@ -11,6 +12,7 @@
 #include "cmxsafe/identity/identity.h"
 #include "cmxsafe/proxy/pin.h"
 #include "cmxsafe/proxy/proxy_config.h"
+#include "port/linux/file_probe.h"
 #include "port/linux/file_read.h"
 #include "port/linux/ini_file.h"
 
@@ -213,6 +215,17 @@ static void check_key_file(const struct agent_config *c, struct config_report *r
                      err == CMX_ENOENT ? path : "");
 }
 
+/* True if both names lead to the same file. A file whose file system does not answer is not compared: otherwise the
+ * agent would never start. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return strcmp(a, b) != 0 /* config_check has reported equal names */ && cmx_file_answers(a, FILE_ANSWER_MS) &&
+           cmx_file_answers(b, FILE_ANSWER_MS) && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
 /* Reads the files that the configuration names, and checks their permissions. */
 static cmx_err read_files(struct agent_config *c, struct config_report *r)
 {
@@ -220,6 +233,7 @@ static cmx_err read_files(struct agent_config *c, struct config_report *r)
     unsigned before = r->errors;
     cmx_err err = read_pins(c, r);
 
+    config_check_spool(c, r, same_file);
     if (!err && g->options.key_file)
         check_key_file(c, r);
     if (!err)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "cmxsafe/core/mem.h"
+#include "port/linux/file_probe.h"
 
 /* The C library, OpenSSL and the name service read these files and folders, some of them long after the start. All of
  * /etc is listed, because resolv.conf and hosts are replaced by new files when the network changes. All of /run is
@@ -59,7 +60,7 @@ void confine_read_folder(struct confine_plan *p, const char *file)
     char target[PATH_MAX];
     struct stat st;
 
-    if (!file)
+    if (!file || !cmx_file_answers(file, FILE_ANSWER_MS))
         return;
     add_folder(p->read, &p->n_read, file);
     if (lstat(file, &st) == 0 && S_ISLNK(st.st_mode) && realpath(file, target))
@@ -68,7 +69,8 @@ void confine_read_folder(struct confine_plan *p, const char *file)
 
 void confine_write_folder(struct confine_plan *p, const char *file)
 {
-    add_folder(p->write, &p->n_write, file);
+    if (cmx_file_answers(file, FILE_ANSWER_MS))
+        add_folder(p->write, &p->n_write, file);
 }
 
 static void add_port(uint16_t *ports, size_t *n, uint64_t port)

@@ -46,7 +46,8 @@ void confine_write(struct confine_plan *p, const char *path);
 /* Add the folder of a file, because a rule for the file would not cover a new file that replaces it. If a file to be
  * read is a symbolic link, confine_read_folder also adds the folder of the link's target: Landlock checks where a file
  * is, not which path leads there. confine_write_folder does not, because the agent does not follow links to files that
- * it writes. confine_read_folder ignores NULL. */
+ * it writes. confine_read_folder ignores NULL. Both leave out a file whose file system does not answer: a rule for its
+ * folder would block the start. */
 void confine_read_folder(struct confine_plan *p, const char *file);
 void confine_write_folder(struct confine_plan *p, const char *file);
 

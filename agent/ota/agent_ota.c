@@ -15,6 +15,7 @@
 #include "cmxsafe/ota/service.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/proxy.h"
+#include "port/linux/file_probe.h"
 #include "port/linux/file_read.h"
 #include "port/linux/linux_http.h"
 
@@ -113,6 +114,17 @@ static cmx_err start_runner(const struct ota_section *o)
     return ota_runner_start(&ota.runner, command);
 }
 
+/* Checks that the calls on the files of [ota] will not block. */
+static cmx_err files_answer(const struct ota_section *o, struct cmx_why *why)
+{
+    const char *const paths[] = {o->key_file, o->next_key_file, o->spool};
+
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        if (paths[i] && !cmx_file_answers(paths[i], FILE_ANSWER_MS))
+            return cmx_why_fail(why, CMX_ETIMEOUT, "%s: its file system does not answer", paths[i]);
+    return CMX_OK;
+}
+
 static cmx_err ota_prepare(struct wiring *w, struct cmx_why *why)
 {
     const struct ota_section *o = &w->config->ota;
@@ -126,6 +138,8 @@ static cmx_err ota_prepare(struct wiring *w, struct cmx_why *why)
     if (!wanted(w->config))
         return CMX_OK;
     err = cmx_linux_http_load(&ota.off);
+    if (!err)
+        err = files_answer(o, &ota.off);
     if (!err)
         err = read_keys(w->config, &ota.keys, &ota.off);
     if (!err && (err = start_runner(o)) != CMX_OK)

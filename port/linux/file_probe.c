@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "port/linux/child.h"
@@ -18,11 +21,14 @@ static void probe(const char *path)
 
 bool cmx_file_answers(const char *path, int ms)
 {
+    static char silent[PATH_MAX]; /* the last path that did not answer */
     struct pollfd end = {.events = POLLIN};
     int fds[2];
     pid_t pid;
     int rc;
 
+    if (strcmp(path, silent) == 0)
+        return false;
     if (pipe2(fds, O_CLOEXEC) != 0)
         return true; /* not known: too few descriptors */
     pid = cmx_child_fork();
@@ -39,5 +45,7 @@ bool cmx_file_answers(const char *path, int ms)
         if (rc != 0)
             (void)cmx_child_wait(pid); /* a child that hangs is not waited for */
     }
+    if (rc == 0)
+        snprintf(silent, sizeof silent, "%s", path);
     return rc != 0;
 }
