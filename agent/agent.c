@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,7 +21,9 @@
 #include "agent/confine/memory.h"
 #include "agent/control/agent_status.h"
 #include "agent/control/control.h"
+#include "agent/limits.h"
 #include "agent/liveness.h"
+#include "agent/next_config.h"
 #include "agent/ota/agent_ota.h"
 #include "agent/wiring.h"
 #include "cmxsafe/core/log.h"
@@ -37,9 +38,8 @@
 #define TAG "agent"
 #define AGENT_READY_MS 30000 /* maximum time from the start until READY=1 is sent to systemd */
 #define AGENT_TICK_MS 1000
-#define AGENT_SESSION_FDS 4 /* descriptors per context: its session's socket and wake-up, its listener, one spare */
-#define AGENT_OWN_FDS 128   /* descriptors for control clients, services and their clients, modules, libraries */
-#define AGENT_ERROR_MAX 256
+#define AGENT_END_MS 15000  /* maximum time from a signal to the end; longer than the runner needs to end a hook */
+#define AGENT_READ_MS 10000 /* time for a reload to read all files, after which the status reports it as failed */
 #define AGENT_STATUS_LINE_MAX 256
 #define AGENT_REST_MS 60000 /* interval between checks while all contexts are up and nothing happens */
 
@@ -57,7 +57,9 @@ struct agent {
     uint64_t loaded_ms;
     uint64_t fed_ms; /* when the watchdog was last fed */
     uint64_t reload_failed_ms;
-    char reload_error[AGENT_ERROR_MAX];
+    char reload_error[NEXT_CONFIG_ERROR_MAX];
+    bool reload_hangs;                       /* the reader of the configuration does not finish, and this was logged */
+    bool reload_again;                       /* SIGHUP came while the configuration was being read */
     char status_line[AGENT_STATUS_LINE_MAX]; /* the last STATUS= that was sent to systemd */
     bool ready;
     bool serves;  /* attestation or updates are served; a reload neither starts nor stops these services */
@@ -184,77 +186,70 @@ static void check_fixed(const struct agent *a, const struct agent_config *next, 
             config_error(r, 0, "[%s] %s: a change needs a restart of the agent", k->section, k->key);
 }
 
-static struct agent_config *load_next(struct agent *a)
+/* True if the running agent can apply `next`. All errors are logged. */
+static bool can_apply(struct agent *a, const struct agent_config *next)
 {
     struct config_report report = {.file = a->config_file, .line = log_line, .arg = a};
-    struct agent_config *next = NULL;
-    struct cmx_why why = {""};
 
-    if (config_load(a->config_file, &report, &next) != CMX_OK)
-        return NULL;
     check_ports(a, next, &report);
     check_fixed(a, next, &report);
-    if (ota_check_files(next, &why) != CMX_OK)
-        config_error(&report, 0, "%s", why.text);
-    if (report.errors) {
-        config_free(next);
-        return NULL;
+    return !report.errors;
+}
+
+static void finish_reload(struct agent *a, bool failed)
+{
+    a->reload_failed_ms = failed ? cmx_port_now_ms() : 0;
+    if (failed)
+        cmx_log(CMX_LOG_ERROR, TAG, "%s not applied: the old configuration stays in force", a->config_file);
+    if (a->ready)
+        cmx_notify_send(&a->notify, "READY=1");
+}
+
+/* Starts to read the configuration file again; agent_reload then applies it. */
+static void begin_reload(struct agent *a)
+{
+    cmx_err err;
+
+    cmx_notify_send(&a->notify, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)cmx_port_now_ms() * 1000);
+    err = next_config_start(a->config_file, a->wiring.wake);
+    a->reload_again = err == CMX_EBUSY;
+    if (err && err != CMX_EBUSY) {
+        a->reload_error[0] = 0;
+        log_line(a, cmx_err_text(err));
+        finish_reload(a, true);
+    } else if (!err) {
+        a->reload_hangs = false;
     }
-    return next;
 }
 
-static size_t connections_of(const struct agent_config *c)
+/* Reports once that the files cannot be read. The configuration is applied if they are read later. */
+static void check_reading(struct agent *a)
 {
-    size_t connections = 0;
-
-    for (size_t i = 0; i < c->n_contexts; i++)
-        connections += c->contexts[i].options.max_connections ? c->contexts[i].options.max_connections
-                                                              : CMX_PROXY_CONNECTIONS_DEFAULT;
-    return connections;
-}
-
-/* Call this and raise_descriptors only after the process that runs hooks was started, because that process must not
- * inherit the limits on heap and open files. */
-static void limit_heap(const struct agent_config *c)
-{
-    if (memory_limit(connections_of(c)))
-        cmx_log(CMX_LOG_WARN, TAG, "the heap cannot be limited: %s", strerror(errno));
-}
-
-/* Raises the soft limit of open files to the number that the connections need, or to the hard limit if that is lower.
- * In a shell or container, the soft limit is often only 1,024. serves: HTTP services are running. If they started under
- * a limit of at most FD_SETSIZE, they cannot use higher descriptors (http_mhd.c). The limit then stays at most
- * FD_SETSIZE. */
-static void raise_descriptors(const struct agent_config *c, bool serves)
-{
-    const rlim_t need = connections_of(c) + c->n_contexts * AGENT_SESSION_FDS + AGENT_OWN_FDS;
-    struct rlimit limit;
-    rlim_t most;
-    bool held;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+    if (a->reload_hangs || !next_config_hangs(AGENT_READ_MS))
         return;
-    held = serves && limit.rlim_cur <= FD_SETSIZE && limit.rlim_max > FD_SETSIZE;
-    most = held ? FD_SETSIZE : limit.rlim_max;
-    limit.rlim_cur = need < most ? need : most;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < need)
-        cmx_log(CMX_LOG_WARN, TAG, "the contexts' max_connections need %llu open files in total; the limit is %llu%s",
-                (unsigned long long)need, (unsigned long long)limit.rlim_cur, held ? " until the agent restarts" : "");
+    a->reload_hangs = true;
+    a->reload_error[0] = 0;
+    log_line(a, "the configuration cannot be read: the file system of a file that it names does not answer");
+    finish_reload(a, true);
 }
 
-/* Reads the configuration file again and applies it. On error the old configuration stays in force, and the error is
- * logged. */
+/* Applies the configuration that was read, once the reader has finished. On error the old configuration stays in force,
+ * and the error is logged. */
 static void agent_reload(struct agent *a)
 {
     struct agent_config *next;
     struct cmx_why why = {""};
 
-    cmx_notify_send(&a->notify, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)cmx_port_now_ms() * 1000);
-    a->reload_error[0] = 0;
-    next = load_next(a);
+    check_reading(a);
+    if (!next_config_take(&next, a->reload_error))
+        return;
+    if (next && !can_apply(a, next)) {
+        config_free(next);
+        next = NULL;
+    }
     if (next) {
-        limit_heap(next);
-        raise_descriptors(next, a->serves);
+        limits_heap(next);
+        limits_descriptors(next, a->serves);
     }
     if (next && wiring_reload(&a->wiring, next, &why) != CMX_OK) {
         log_line(a, why.text);
@@ -266,18 +261,15 @@ static void agent_reload(struct agent *a)
         config_free(a->wiring.config);
         a->wiring.config = next;
         a->loaded_ms = cmx_port_now_ms();
-        a->reload_failed_ms = 0;
         cmx_log_set_level((cmx_log_level)next->agent.log_level);
         cmx_log(CMX_LOG_INFO, TAG, "%s read again: %zu context%s", a->config_file, next->n_contexts,
                 next->n_contexts == 1 ? "" : "s");
         a->wiring.retry_at_ms = 0;
         wiring_turn(&a->wiring);
-    } else {
-        a->reload_failed_ms = cmx_port_now_ms();
-        cmx_log(CMX_LOG_ERROR, TAG, "%s not applied: the old configuration stays in force", a->config_file);
     }
-    if (a->ready)
-        cmx_notify_send(&a->notify, "READY=1");
+    finish_reload(a, !next);
+    if (a->reload_again)
+        begin_reload(a);
 }
 
 /* ---- status ---- */
@@ -372,7 +364,7 @@ static int next_look_ms(const struct agent *a)
 {
     const uint64_t feed_ms = a->notify.watchdog_ms / 4;
 
-    if (!a->resting || !control_rests(a->control))
+    if (!a->resting || !control_rests(a->control) || next_config_hangs(0))
         return AGENT_TICK_MS;
     return feed_ms && feed_ms < AGENT_REST_MS ? (int)feed_ms : AGENT_REST_MS;
 }
@@ -409,7 +401,7 @@ static void take_signal(struct agent *a)
     if (read(a->signals, &s, sizeof s) != (ssize_t)sizeof s)
         return;
     if (s.ssi_signo == SIGHUP) {
-        agent_reload(a);
+        begin_reload(a);
         return;
     }
     cmx_log(CMX_LOG_INFO, TAG, "%s: ending", s.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -436,6 +428,7 @@ static bool loop_turn(struct agent *a)
     control_serve(a->control, fds + 3, clients, cmx_port_now_ms());
     if (fds[0].revents)
         take_signal(a);
+    agent_reload(a);
     look_around(a);
     return !a->stopping && !a->wiring.failed;
 }
@@ -501,8 +494,8 @@ static int start(struct agent *a)
         if (!loop_turn(a))
             return a->wiring.failed;
     cmx_why_clear(&why);
-    limit_heap(a->wiring.config);
-    raise_descriptors(a->wiring.config, false);
+    limits_heap(a->wiring.config);
+    limits_descriptors(a->wiring.config, false);
     make_plan(a);
     if (confine(a) != CMX_OK)
         return fail("confinement", "not all of the confinement could be applied", "see the lines above");
@@ -512,9 +505,20 @@ static int start(struct agent *a)
     return 0;
 }
 
+/* Ends the process if the modules do not stop, because a thread waits for a file system that does not answer. */
+static void end_anyway(void *failed)
+{
+    cmx_port_sleep_ms(AGENT_END_MS);
+    cmx_log(CMX_LOG_WARN, TAG, "a thread did not end within %d s, perhaps because a file system does not answer",
+            AGENT_END_MS / 1000);
+    _exit(failed ? 1 : 0);
+}
+
 static void end(struct agent *a)
 {
     cmx_notify_send(&a->notify, "STOPPING=1");
+    if (a->wiring.proxy && cmx_port_task_start("end", 0, end_anyway, a->wiring.failed ? a : NULL) != CMX_OK)
+        cmx_log(CMX_LOG_WARN, TAG, "no memory: the end of the agent has no time limit");
     wiring_stop(&a->wiring);
     control_close(a->control);
     cmx_notify_close(&a->notify);
@@ -525,16 +529,6 @@ static void end(struct agent *a)
     if (a->wiring.wake >= 0)
         close(a->wiring.wake);
     cmx_mem_free(a);
-}
-
-/* Limits core files to 0 bytes, because a core file would contain passwords and keys. The process that runs hooks
- * inherits this limit. */
-static void forbid_core_files(void)
-{
-    const struct rlimit none = {0};
-
-    if (setrlimit(RLIMIT_CORE, &none) != 0)
-        cmx_log(CMX_LOG_WARN, TAG, "core files cannot be turned off: %s", strerror(errno));
 }
 
 int agent_run(const char *config_file)
@@ -554,7 +548,7 @@ int agent_run(const char *config_file)
         return code;
     }
     umask(077);
-    forbid_core_files();
+    limits_core_files();
     cmx_heap_share();
     set_device();
     a->wiring.config = agent_check_load(config_file, cmx_notify_stderr_is_journal());

@@ -9,6 +9,7 @@
 
 #include "agent/agent_attest.h"
 #include "agent/config/unit_check.h"
+#include "agent/credentials.h"
 #include "agent/isolation/agent_isolation.h"
 #include "agent/ota/agent_ota.h"
 #include "agent/wiring.h"
@@ -43,7 +44,7 @@ struct agent_config *agent_check_load(const char *file, bool journal)
 
     if (config_load(file, &report, &c) != CMX_OK)
         return NULL;
-    if (wiring_check(c, &why) != CMX_OK) {
+    if (credentials_check(c, &why) != CMX_OK || wiring_check(c, &why) != CMX_OK) {
         config_error(&report, 0, "%s", why.text);
         config_free(c);
         return NULL;

@@ -6,44 +6,16 @@
 
 #include "agent/agent_attest.h"
 #include "agent/agent_identity.h"
+#include "agent/credentials.h"
 #include "agent/isolation/agent_isolation.h"
 #include "agent/ota/agent_ota.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
-#include "cmxsafe/core/secret.h"
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/proxy/proxy.h"
 #include "cmxsafe/proxy/proxy_config.h"
-#include "cmxsafe/proxy/ssh_options.h"
 
 #define RETRY_MS 60000
-#define STACK_BURNT 16384 /* libssh and OpenSSL use some 10 KB of stack to read a key */
-
-/* ---- the credentials ---- */
-
-/* Wipes the stack below the caller, where libssh or OpenSSL may have left a part of a key. */
-static __attribute__((noinline)) void credentials_forget(void)
-{
-    char below[STACK_BURNT];
-
-    cmx_secret_wipe(below, sizeof below);
-}
-
-/* Tries the settings of [gateway] with a temporary libssh session and reads the private key, so that a key that cannot
- * be opened is reported when the configuration is read, not at each login. CMX_EINVAL: libssh refuses a setting or the
- * key. */
-static cmx_err credentials_check(const struct agent_config *c, struct cmx_why *why)
-{
-    struct cmx_gateway gateway;
-    cmx_err err;
-
-    config_gateway(c, &gateway);
-    err = cmx_ssh_options_check(&gateway, why);
-    credentials_forget();
-    return err;
-}
-
-static const struct module credentials_module = {.name = "credentials", .check = credentials_check};
 
 /* ---- the proxy ---- */
 
@@ -221,8 +193,8 @@ static const struct module proxy_module = {
 
 /* ---- the table ---- */
 
-static const struct module *const modules[] = {&credentials_module, &isolation_module, &identity_module,
-                                               &proxy_module,       &attest_module,    &ota_module};
+static const struct module *const modules[] = {&isolation_module, &identity_module, &proxy_module, &attest_module,
+                                               &ota_module};
 #define N_MODULES (sizeof modules / sizeof modules[0])
 
 /* If a module gave no reason for its error, sets why to the module's name and the text of the error code. */

@@ -1,4 +1,4 @@
-/* wiring.h - calls the modules of the agent: credentials, isolation, proxy, attestation and updates. The table in
+/* wiring.h - calls the modules of the agent: isolation, identity, proxy, attestation and updates. The table in
  * wiring.c lists them in the order in which they start. module.h says what each function is for. */
 #pragma once
 

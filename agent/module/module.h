@@ -1,6 +1,5 @@
 /* module.h - the interface between agent/wiring.c and the modules of the agent, which wiring.c calls in turn.
- * Isolation, attestation and updates each export one struct module; wiring.c defines those of the credentials and the
- * proxy.
+ * Isolation, identity, attestation and updates each export one struct module; wiring.c defines that of the proxy.
  *
  * Start: check all, prepare all, confine the process, start all, then give the contexts to the proxy. A failure of a
  * service that the sessions do not need is logged and written to the status, but prepare and start succeed: otherwise

@@ -14,6 +14,7 @@
 #define SECRET_LINE_MAX 1024
 #define SECRET_FILE_MAX (64 * 1024)
 #define FIRST_READ 4096
+#define PASSWD_ENTRY_MAX 1024
 
 cmx_err cmx_file_error(int number)
 {
@@ -58,8 +59,11 @@ static cmx_err check_mode(const struct stat *st, const char *path, struct cmx_wh
 /* Explains the most common mistake: root created the key file, and the agent's user cannot read it. */
 static cmx_err fail_to_open(int e, const char *path, bool secret, struct cmx_why *why)
 {
-    const struct passwd *me = secret && e == EACCES ? getpwuid(geteuid()) : NULL;
+    struct passwd entry, *me = NULL;
+    char room[PASSWD_ENTRY_MAX];
 
+    if (secret && e == EACCES)
+        (void)getpwuid_r(geteuid(), &entry, room, sizeof room, &me); /* sets me to NULL on an error */
     cmx_why_set(why, me ? "%s; run: chown %s: %s" : "%s", strerror(e), me ? me->pw_name : "", path);
     return cmx_file_error(e);
 }

@@ -106,3 +106,53 @@ if mount -t tmpfs -o size=256k none "$TMP/small" 2>/dev/null; then
 else
     skip_part "a full disk: no mount"
 fi
+
+# ---- no file descriptors left ----
+# Threads that find no descriptor must wait, not try again at once. The connections to all listeners stay open. The control
+# socket and the sessions work, and once there are descriptors, the services do too.
+CONF=$TMP/files.conf
+AGENT_PREFIX=()
+PORT=$(free_port) SERVICE=$(free_port) DIRECT=$(free_port)
+head -c 32 /dev/urandom >"$TMP/hmac" && chmod 600 "$TMP/hmac"
+{ gateway_section; printf '[identity]\nkey_file = %s\n[attest]\nenabled = yes\nport = %s\n' "$TMP/hmac" "$PORT"; reverse web "$WEB" "$GATE"; reverse service "$PORT" "$SERVICE"
+  printf '[context direct]\ndirection = direct\nlocal_port = %s\nremote_host = 127.0.0.1\nremote_port = %s\n' "$DIRECT" "$WEB"; } >"$CONF"
+start_agent
+wait_up
+free=0
+while [ -e "/proc/$AGENT/fd/$free" ]; do free=$((free + 1)); done
+ticks() { awk '{ print $14 + $15 }' "/proc/$AGENT/stat"; }
+python3 - "$AGENT" "$free" "$PORT" "$DIRECT" "$GATE" "$SERVICE" >"$TMP/held" 2>&1 <<'PY' &
+import resource, socket, sys, time
+agent, free = int(sys.argv[1]), int(sys.argv[2])
+hard = resource.prlimit(agent, resource.RLIMIT_NOFILE)[1]
+for spare in 0, 1, 2:  # so many descriptors are left
+    resource.prlimit(agent, resource.RLIMIT_NOFILE, (free + spare, hard))
+    held = []
+    for port in sys.argv[3:]:
+        for i in range(12):
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(("127.0.0.1", int(port)))
+            held.append(s)
+    print("held", spare, flush=True)
+    time.sleep(6)
+    for s in held:
+        s.close()
+    time.sleep(1)
+resource.prlimit(agent, resource.RLIMIT_NOFILE, (1024, hard))
+print("free", flush=True)
+PY
+PIDS+=($!)
+for spare in 0 1 2; do
+    wait_for 30 grep -q "held $spare" "$TMP/held" || { cat "$TMP/held"; fail "no connections"; }
+    sleep 1
+    before=$(ticks)
+    sleep 4
+    [ $(($(ticks) - before)) -lt $(($(getconf CLK_TCK) * 2)) ] || { cat "$AGENT_LOG"; fail "the agent uses the processor while it has $spare descriptors left"; }
+    timeout 10 "$BIN/cmxsafed" status --socket "$RUN/s" >/dev/null || fail "no status with $spare descriptors left"
+done
+wait_for 30 grep -q free "$TMP/held" || fail "the limit is not removed"
+wait_for 30 serves || fail "the service does not work again"
+[ "$(curl -sS -m 20 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$SERVICE/evidence?nonce=0011223344556677")" = 200 ] || fail "attestation does not work again"
+end_agent
+ok "no file descriptors left"
