@@ -56,7 +56,7 @@ start_tpm() {
     export TPM2TOOLS_TCTI="swtpm:host=127.0.0.1,port=$SWTPM_PORT" TSS2_LOG=all+none
     start_swtpm "$SWTPM_PORT"
     tpm tpm2_createprimary -C o -c primary.ctx
-    tpm tpm2_import -C primary.ctx -G hmac -i "$TMP/private_key.bin" -u key.pub -r key.priv
+    tpm tpm2_import -C primary.ctx -G hmac -a 'userwithauth|sign|noda' -i "$TMP/private_key.bin" -u key.pub -r key.priv
     tpm tpm2_flushcontext -t
     tpm tpm2_load -C primary.ctx -u key.pub -r key.priv -c key.ctx
     tpm tpm2_flushcontext -t
