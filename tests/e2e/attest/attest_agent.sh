@@ -116,3 +116,28 @@ kill -CONT "$SWTPM"
 wait_for 20 tpm_answers || fail "a TPM that continues is not used"
 ok "a TPM that does not answer does not block the status"
 end_agent
+
+# The login needs the key, and the TPM is not there at the start: the agent waits for it.
+stop_swtpm
+: >"$AGENT_LOG"
+start_agent
+wait_for 20 logged "no session is opened, because the login needs this key: [identity] tpm_handle: the TPM" || fail "the log does not say that the TPM is missing"
+field_is '.contexts | length' 0 || fail "a session without the TPM"
+start_swtpm "$SWTPM_PORT"
+wait_up
+wait_for 20 tpm_answers || fail "a TPM that appears after the start is not used"
+end_agent
+# The login does not need the key: the agent starts, and attestation works once the TPM is there.
+stop_swtpm
+CREDENTIAL="key_file = $KEY"
+cat "$KEY.pub" >>"$TMP/authorized_keys"
+configure "tpm = $TPM2TOOLS_TCTI\ntpm_handle = 0x81000100"
+: >"$AGENT_LOG"
+start_agent
+wait_up
+tpm_answers && fail "an answer without a TPM"
+field .modules.identity.error | grep -q 'does not answer' || { json; fail "the status does not say that the TPM is missing"; }
+start_swtpm "$SWTPM_PORT"
+wait_for 20 tpm_answers || fail "a TPM that appears while the agent runs is not used"
+end_agent
+ok "a TPM that appears after the start"
