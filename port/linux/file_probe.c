@@ -40,12 +40,11 @@ bool cmx_file_answers(const char *path, int ms)
         rc = pid > 0 ? poll(&end, 1, ms) : 1; /* the child's end closes the last copy of fds[1] */
     while (rc < 0 && errno == EINTR);
     close(fds[0]);
-    if (pid > 0) {
-        (void)kill(pid, SIGKILL);
-        if (rc != 0)
-            (void)cmx_child_wait(pid); /* a child that hangs is not waited for */
-    }
-    if (rc == 0)
+    if (pid > 0 && rc != 0)
+        (void)cmx_child_wait(pid);
+    if (rc == 0) {
+        (void)kill(pid, SIGKILL); /* not waited for: it may end only when the file system answers */
         snprintf(silent, sizeof silent, "%s", path);
+    }
     return rc != 0;
 }
