@@ -1,6 +1,5 @@
 #include "cli/gateway/gw_rollout.h"
 
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -13,6 +12,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/list.h"
+#include "gateway/registry/nss.h"
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_inside.h"
 
@@ -273,7 +273,6 @@ static void find_operator(struct gw_consumer *c)
     const char *sudo = geteuid() == 0 ? getenv("SUDO_UID") : NULL;
     char cgroup[GW_CONSUMER_MAX];
     uint64_t uid = getuid();
-    const struct passwd *pw;
     size_t len;
 
     *c = (struct gw_consumer){.kind = "user"};
@@ -286,11 +285,8 @@ static void find_operator(struct gw_consumer *c)
             return;
         }
     }
-    pw = getpwuid((uid_t)uid);
-    if (pw)
-        snprintf(c->name, sizeof c->name, "%s", pw->pw_name);
-    else
-        snprintf(c->name, sizeof c->name, "%llu", (unsigned long long)uid);
+    snprintf(c->name, sizeof c->name, "%llu", (unsigned long long)uid);
+    snprintf(c->name, sizeof c->name, "%s", gw_nss_find(GW_NSS_USER, c->name)->first);
 }
 
 /* Makes the children send their requests from the operator's identity, so that the devices' services and the access log

@@ -49,6 +49,30 @@ static void put_name(FILE *f, const char *name)
     fwrite(name, 1, strlen(name) + 1, f);
 }
 
+/* Writes the name of the account with this id. A name that is a number would be read as another id, so the id replaces
+ * it. */
+static void put_account(FILE *f, const char *name, long id)
+{
+    uint64_t number;
+
+    if (gw_nss_is_number(name, &number))
+        fprintf(f, "%ld%c", id, '\0');
+    else
+        put_name(f, name);
+}
+
+/* Writes a member of a group, which is always a name, even if it is a number. */
+static void put_member(FILE *f, const char *name)
+{
+    uint64_t number;
+    const struct passwd *pw = gw_nss_is_number(name, &number) ? getpwnam(name) : NULL;
+
+    if (pw)
+        fprintf(f, "%ld%c", (long)pw->pw_uid, '\0');
+    else if (name[0] && !gw_nss_is_number(name, &number))
+        put_name(f, name);
+}
+
 /* Writes the first name of the uid. Two names of one uid thus become one party. This is necessary: the packet filter
  * tells sockets apart by ids only, and nft refuses rules that give an id two identities. */
 static void find_user(const char *name, struct answer *a, FILE *f)
@@ -62,7 +86,10 @@ static void find_user(const char *name, struct answer *a, FILE *f)
         pw = getpwuid((uid_t)a->id);
         a->gid = pw ? (long)pw->pw_gid : -1;
     }
-    put_name(f, pw ? pw->pw_name : name);
+    if (pw)
+        put_account(f, pw->pw_name, a->id);
+    else
+        put_name(f, name);
 }
 
 /* The members are those of the group with this name, which may share its gid with another group. */
@@ -78,11 +105,13 @@ static void find_group(const char *name, struct answer *a, FILE *f)
     if (!list)
         _exit(EXIT_FAILURE);
     for (char **m = gr ? gr->gr_mem : NULL; m && *m; m++)
-        if (**m)
-            put_name(list, *m);
+        put_member(list, *m);
     a->id = gr ? (long)gr->gr_gid : by_number ? (long)number : -1;
     gr = gr ? getgrgid(gr->gr_gid) : NULL;
-    put_name(f, gr ? gr->gr_name : name);
+    if (gr)
+        put_account(f, gr->gr_name, a->id);
+    else
+        put_name(f, name);
     if (fclose(list) != 0)
         _exit(EXIT_FAILURE);
     fwrite(members, 1, len, f);
@@ -97,7 +126,7 @@ static void list_users(FILE *f)
     setpwent();
     while ((pw = getpwent()) != NULL)
         if (pw->pw_name[0])
-            put_name(f, pw->pw_name);
+            put_account(f, pw->pw_name, (long)pw->pw_uid);
     endpwent();
 }
 

@@ -352,11 +352,9 @@ static cmx_err allow_consumer(struct each_allowed *job, const struct gw_allowed 
 static cmx_err allow_user(struct each_allowed *job, const char *user, struct gw_allowed *a)
 {
     char name[GW_CONSUMER_MAX];
-    uint64_t number;
     cmx_err err;
 
     a->uid = canonical_user(user, name);
-    a->by_number = gw_nss_is_number(user, &number);
     err = derive_name(job->f, CMX_DOMAIN_USER_ADDRESS, name, a->source, job->e);
     return err ? err : allow_consumer(job, a);
 }
@@ -386,13 +384,16 @@ static cmx_err allow_grant(void *arg, const struct gw_grant *p)
 {
     struct each_allowed *job = arg;
     struct gw_allowed a = {.port = p->port, .uid = -1, .gid = -1, .ends_in = p->ends_in};
+    uint64_t number;
     cmx_err err = CMX_OK;
 
     if (!p->address[0])
         return CMX_OK;
     snprintf(a.target, sizeof a.target, "%s", p->address);
-    if (strcmp(p->consumer.kind, "user") == 0)
+    if (strcmp(p->consumer.kind, "user") == 0) {
+        a.by_number = gw_nss_is_number(p->consumer.name, &number);
         return allow_user(job, p->consumer.name, &a);
+    }
     if (strcmp(p->consumer.kind, "group") == 0)
         return allow_group(job, p->consumer.name, &a);
     if (strcmp(job->last.kind, p->consumer.kind) != 0 || strcmp(job->last.name, p->consumer.name) != 0) {

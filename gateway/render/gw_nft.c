@@ -71,6 +71,9 @@ static long socket_id(const struct nft_job *job, const struct gw_allowed *a, uin
     return a->by_number ? a->uid : -1;
 }
 
+/* nft reads a number first as the name of a user or group, and no name begins with a '+'. */
+#define NFT_ID "\"+%ld\""
+
 /* Writes the elements "ID : MARK"; the mark equals the id. Writes each id only once, because nft queries the user
  * database for each uid and gid that it loads. */
 static cmx_err put_id_marks(void *arg, uint64_t what)
@@ -82,7 +85,7 @@ static cmx_err put_id_marks(void *arg, uint64_t what)
         long id = socket_id(job, &job->allowed->entries[i], what);
 
         if (id >= 0 && id != last)
-            put_element(job, "%ld : %ld", id, id);
+            put_element(job, NFT_ID " : %ld", id, id);
         last = id < 0 ? last : id;
     }
     return end_elements(job, CMX_OK);
@@ -247,7 +250,7 @@ static cmx_err put_user_fallback(void *arg, const struct gw_party *p)
     snprintf(user.name, sizeof user.name, "%s", p->name);
     uid = gw_party_local_id(&user);
     if (uid >= 0 && !gw_party_is_device(&job->g->registry, p->address))
-        put_element(job, "%ld : %s", uid, p->address);
+        put_element(job, NFT_ID " : %s", uid, p->address);
     return CMX_OK;
 }
 

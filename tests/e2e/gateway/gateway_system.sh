@@ -97,6 +97,23 @@ wait_for 10 reached_by 5003 || fail "alice's new number has no grant"
 gw grant --remove user:alice cam-17:81 >/dev/null && gw grant --remove group:ops cam-17:81 >/dev/null || fail "grant --remove"
 ok "grants follow accounts that change"
 
+# An account whose name is a number, the uid of another account, as directories have them. A member of a group is always
+# a name. `+NUMBER` is a uid to setpriv.
+useradd -M -u 5021 ines && echo "5021:x:5022:5022::/:/bin/sh" >>/etc/passwd && groupadd -g 6002 numbers &&
+    sed -i 's/^numbers:.*/&5021/' /etc/group || fail "accounts"
+[ "$(id -u 5021)" = 5022 ] || fail "the machine does not know the account 5021"
+gw grant group:numbers cam-17:81 >/dev/null || fail "grant"
+wait_for 10 reached_by 5022 || fail "a member whose name is a number does not reach the device"
+not_reached_by +5021 || fail "the uid 5021 has the grant of the member 5021"
+gw grant user:ines cam-17:81 >/dev/null && gw grant user:5022 cam-17:81 >/dev/null || fail "grants"
+wait_for 10 reached_by +5021 && wait_for 10 reached_by 5022 || fail "grants to both accounts"
+differ "$(gw whois user:5021)" "$(gw whois user:5022)" || fail "two uids have one identity"
+gw grant --remove user:5022 cam-17:81 >/dev/null && gw grant --remove group:numbers cam-17:81 >/dev/null || fail "grant --remove"
+reached_by +5021 && not_reached_by 5022 || fail "the account 5021 reaches the device with the grant of the uid 5021"
+gw grant --remove user:ines cam-17:81 >/dev/null || fail "grant --remove"
+not_reached_by +5021 || fail "ines reaches the device without a grant"
+ok "accounts whose names are numbers"
+
 # Accounts of a name service change: here nss-systemd with its records in /etc/userdb, elsewhere LDAP. No file that the
 # guard watches changes. The user gets a grant before the name service knows the user.
 if ls /lib/*/libnss_systemd.so.2 /usr/lib/*/libnss_systemd.so.2 >/dev/null 2>&1; then

@@ -2410,8 +2410,8 @@ static void test_no_account(void **state)
     snprintf(gateway.account, sizeof gateway.account, "no-such-account");
     assert_int_equal(gw_meta_set(&gateway.registry, "link", "fdaa:bbbb:cccc::", &e), CMX_OK);
     GENERATE(assert_int_equal(gw_nft_fleet(f, &gateway, &allowed, &e), CMX_OK));
-    assert_null(strstr(text, "meta skuid 0 meta skgid 0 "));
-    assert_non_null(strstr(text, "meta skuid 0 meta skgid 2147483647 "));
+    assert_null(strstr(text, "meta skuid \"+0\" meta skgid \"+0\" "));
+    assert_non_null(strstr(text, "meta skuid \"+0\" meta skgid \"+2147483647\" "));
     free(text);
 }
 
