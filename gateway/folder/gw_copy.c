@@ -65,7 +65,7 @@ static cmx_err store_state(struct gw *g, const struct gw_copy_state *s, struct c
 
 cmx_err gw_copy_confirm(struct gw *g, struct cmx_why *e)
 {
-    struct gw_copy_state s = {.shared = true};
+    struct gw_copy_state s = {.shared = true, .stored = gw_registry_stored(&g->registry)};
 
     gw_now(&s.confirmed);
     return store_state(g, &s, e);

@@ -1,6 +1,7 @@
 #include "gateway/registry/copy_state.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmxsafe/core/mem.h"
@@ -10,8 +11,9 @@
 
 void gw_copy_state_text(const struct gw_copy_state *s, char out[GW_COPY_STATE_MAX])
 {
-    snprintf(out, GW_COPY_STATE_MAX, FORM " %lld %lld %s\n%s\n", (long long)s->confirmed.wall,
-             (long long)s->confirmed.boot_s, s->confirmed.boot[0] ? s->confirmed.boot : "-", s->reason);
+    snprintf(out, GW_COPY_STATE_MAX, FORM " %lld %lld %s\n%.*s\n%lld\n", (long long)s->confirmed.wall,
+             (long long)s->confirmed.boot_s, s->confirmed.boot[0] ? s->confirmed.boot : "-",
+             (int)strcspn(s->reason, "\n"), s->reason, (long long)s->stored);
 }
 
 cmx_err gw_copy_state_parse(struct gw_copy_state *s, const char *text)
@@ -22,6 +24,7 @@ cmx_err gw_copy_state_parse(struct gw_copy_state *s, const char *text)
     size_t len;
 
     memset(&s->confirmed, 0, sizeof s->confirmed);
+    s->stored = 0;
     s->reason[0] = '\0';
     if (sscanf(text, FORM " %18lld %18lld %39[0-9a-f-]%n", &wall, &boot_s, s->confirmed.boot, &end) != 3 || wall < 0 ||
         boot_s < 0 || text[end] != '\n') {
@@ -30,10 +33,13 @@ cmx_err gw_copy_state_parse(struct gw_copy_state *s, const char *text)
     }
     s->confirmed.wall = wall;
     s->confirmed.boot_s = boot_s;
-    len = strcspn(text + end + 1, "\n");
+    text += end + 1;
+    len = strcspn(text, "\n");
+    if (text[len])
+        s->stored = strtoll(text + len + 1, NULL, 10);
     if (len >= sizeof s->reason)
         len = sizeof s->reason - 1;
-    memcpy(s->reason, text + end + 1, len);
+    memcpy(s->reason, text, len);
     s->reason[len] = '\0';
     return CMX_OK;
 }
@@ -53,7 +59,7 @@ bool gw_copy_state_good(const struct gw_copy_state *s)
     return !s->shared || (s->left > 0 && !s->reason[0] && gw_copy_state_age(s) <= GW_COPY_SILENT_S);
 }
 
-void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest)
+void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest, int64_t stored)
 {
     char path[4200];
     const char *slash = strrchr(registry_path, '/');
@@ -71,6 +77,10 @@ void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, in
     cmx_mem_free_secret(text);
     if (err)
         return;
+    if (stored < out->stored) { /* confirmed was another copy */
+        memset(&out->confirmed, 0, sizeof out->confirmed);
+        return;
+    }
     t = (struct gw_term){.given = out->confirmed.wall,
                          .ends = out->confirmed.wall + out->stale_after,
                          .boot = out->confirmed.boot,

@@ -19,18 +19,23 @@
  * first of them is. */
 #define GW_META_LEFT_OUT "left_out"
 
+/* This setting counts the times that rows of the shared registry were stored in the copy. A copy that was restored from
+ * a backup has a lower number than the state file, so PostgreSQL has not confirmed it. */
+#define GW_META_STORED "stored"
+
 struct gw_copy_state {
     bool shared; /* false: the registry is not shared, so it is never stale */
     struct gw_now confirmed;
+    int64_t stored; /* GW_META_STORED at the confirmation; 0: an earlier version wrote the state file */
     int64_t stale_after;
     int64_t left;                    /* seconds until the copy is stale; 0: it is stale */
     char reason[GW_COPY_REASON_MAX]; /* why the registry is not followed now; "": it is followed */
 };
 
-/* Reads the state file in the folder of the copy: sets out->confirmed, reason and left. The caller has zeroed *out and
- * set out->shared and stale_after. registry_path: path of the copy. latest: as for gw_term_left. If the state file is
- * missing or can't be read, left is 0. */
-void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest);
+/* Reads the state file in the folder of the copy: sets out->confirmed, stored, reason and left. The caller has zeroed
+ * *out and set out->shared and stale_after. registry_path: path of the copy. latest: as for gw_term_left. If the state
+ * file is missing or can't be read, left is 0. stored: GW_META_STORED of the copy. */
+void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, int64_t latest, int64_t stored);
 
 /* Returns the seconds since the confirmation; 0: there was none, or the clock was set back. */
 int64_t gw_copy_state_age(const struct gw_copy_state *s);
@@ -38,7 +43,8 @@ int64_t gw_copy_state_age(const struct gw_copy_state *s);
  * copy within the last GW_COPY_SILENT_S seconds. */
 bool gw_copy_state_good(const struct gw_copy_state *s);
 
-/* Writes the content of the state file: one line with the time of the confirmation, one with the reason. */
+/* Writes the content of the state file: one line with the time of the confirmation, one with the reason, and one with
+ * `stored`, which earlier versions ignore. */
 void gw_copy_state_text(const struct gw_copy_state *s, char out[GW_COPY_STATE_MAX]);
 
 /* Parses the content of the state file. After CMX_EFORMAT, s->confirmed is all zero. */

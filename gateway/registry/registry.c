@@ -271,6 +271,11 @@ static int64_t meta_number(struct gw_registry *r, const char *key, int64_t fallb
     return gw_meta_get(r, key, text, sizeof text) || cmx_text_u64(text, 0, INT64_MAX, &n) ? fallback : (int64_t)n;
 }
 
+int64_t gw_registry_stored(struct gw_registry *r)
+{
+    return meta_number(r, GW_META_STORED, 0);
+}
+
 void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_copy_state *out)
 {
     char url[GW_REGISTRY_URL_MAX];
@@ -280,7 +285,7 @@ void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_c
     if (!out->shared)
         return;
     out->stale_after = meta_number(r, "stale_after", GW_STALE_AFTER_S);
-    gw_copy_state_read(out, path, meta_number(r, "clock", 0));
+    gw_copy_state_read(out, path, meta_number(r, "clock", 0), gw_registry_stored(r));
 }
 
 /* If path is a FIFO, SQLite would wait for its writer. If path is missing or is a folder, SQLite's message would not

@@ -47,6 +47,8 @@ CMX_MUST_USE cmx_err gw_registry_need_views(struct gw_registry *r, struct cmx_wh
 /* Finds out how long the copy of a shared registry may still be used (copy_state.h). path: r's file. */
 struct gw_copy_state;
 void gw_registry_copy_state(struct gw_registry *r, const char *path, struct gw_copy_state *out);
+/* Returns GW_META_STORED of the copy; 0: an earlier version stored the copy. */
+int64_t gw_registry_stored(struct gw_registry *r);
 
 /* Closes r. Safe on a zeroed or closed r; an open transaction is rolled back. */
 void gw_registry_close(struct gw_registry *r);

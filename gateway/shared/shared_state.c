@@ -8,6 +8,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
+#include "gateway/registry/copy_state.h"
 #include "gateway/registry/term.h"
 #include "gateway/shared/pg_link.h"
 #include "gateway/shared/pg_pull.h"
@@ -84,9 +85,15 @@ int64_t gw_shared_revision(struct gw_registry *r)
 cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct cmx_why *e)
 {
     char text[24];
+    cmx_err err;
 
     snprintf(text, sizeof text, "%lld", (long long)revision);
-    return gw_meta_set(r, "revision", text, e);
+    err = gw_meta_set(r, "revision", text, e);
+    return err ? err
+               : gw_sql_run(r, e,
+                            "INSERT INTO main.meta(key, value) VALUES('" GW_META_STORED "', 1) ON CONFLICT(key) DO"
+                            " UPDATE SET value = value + 1",
+                            "");
 }
 
 void gw_shared_origin(struct gw_registry *r, char out[GW_SHARED_ORIGIN_MAX])

@@ -87,6 +87,28 @@ wait_for 20 on two connected cam-a || fail "no login after PostgreSQL is back"
 on two gw grant "user:$(id -un)" cam-a:81 >/dev/null || fail "a change after PostgreSQL is back"
 ok "PostgreSQL is back: all works again without a command"
 
+# A gateway's copy is restored from a backup while PostgreSQL is away: PostgreSQL never confirmed this copy, and its device
+# may have been revoked since.
+key f
+on one gw enroll cam-f --key "$TMP/f.pub" --ports 81 >/dev/null || fail "enroll"
+wait_for 10 has two cam-f || fail "node two does not have cam-f"
+on two gw init --user --stale-after 1h >/dev/null && on two gw backup "$TMP/backup.db" >/dev/null || fail "backup"
+on one gw revoke cam-f >/dev/null || fail "revoke"
+has_revoked() { on two gw show cam-f --json | json_is '.device.revoked'; }
+wait_for 10 has_revoked || fail "the revocation does not reach node two"
+wait_for 20 on two followed || fail "the gateway does not follow"
+pg_stop db
+stop "$GW_PID_two"
+cp "$TMP/backup.db" "$TMP/two/registry.db" || fail "cp"
+serve_node two
+refused_login f -N || fail "a revoked device logs in at a gateway that was restored from a backup"
+on two gw status | grep -q "warning: the copy of the registry is stale" || fail "status does not say that the copy is stale"
+pg_start db
+wait_for 40 on two followed && has_revoked || fail "the registry is not followed after PostgreSQL is back"
+client a -N & PIDS+=("$!")
+wait_for 20 on two connected cam-a || fail "no login after PostgreSQL is back"
+ok "a copy restored from a backup permits nothing until PostgreSQL confirms it"
+
 # Another gateway holds the lock for too long.
 mkfifo "$TMP/hold"
 "$PG_BIN/psql" -X -q -A -t "$(pg_url db)" <"$TMP/hold" >"$TMP/holder.out" & HOLDER=$!; PIDS+=("$HOLDER")

@@ -87,7 +87,8 @@ static void test_state_text(void **state)
                                       "cmxsafe-copy 1 5 5 abc more\n",
                                       "cmxsafe-copy 1 5 5 xyz\n\n",
                                       "cmxsafe-copy 1 99999999999999999999 5 abc\n\n"};
-    struct gw_copy_state s = {.confirmed = {.wall = 1700000000, .boot_s = 77, .boot = "0a-1b"}, .reason = "no route"};
+    struct gw_copy_state s = {
+        .confirmed = {.wall = 1700000000, .boot_s = 77, .boot = "0a-1b"}, .stored = 12, .reason = "no route\n99"};
     struct gw_copy_state got;
     char text[GW_COPY_STATE_MAX];
 
@@ -98,6 +99,9 @@ static void test_state_text(void **state)
     assert_int_equal(got.confirmed.boot_s, 77);
     assert_string_equal(got.confirmed.boot, "0a-1b");
     assert_string_equal(got.reason, "no route");
+    assert_int_equal(got.stored, 12);
+    assert_int_equal(gw_copy_state_parse(&got, "cmxsafe-copy 1 5 5 abc\nan earlier version\n"), CMX_OK);
+    assert_int_equal(got.stored, 0);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(gw_copy_state_parse(&got, bad[i]), CMX_EFORMAT);
         assert_int_equal(got.confirmed.wall, 0);
@@ -166,6 +170,18 @@ static void test_stale(void **state)
     reopen();
     assert_true(registry.stale);
     write_state("nonsense\n");
+    reopen();
+    assert_true(registry.stale);
+    /* The copy is older than the one that was confirmed. */
+    must("UPDATE meta SET value = '7200' WHERE key = 'stale_after'");
+    gw_now(&s.confirmed);
+    s.stored = 7;
+    gw_copy_state_text(&s, text);
+    write_state(text);
+    must("INSERT INTO meta(key, value) VALUES('stored', 7)");
+    reopen();
+    assert_false(registry.stale);
+    must("UPDATE meta SET value = 6 WHERE key = 'stored'");
     reopen();
     assert_true(registry.stale);
 }
