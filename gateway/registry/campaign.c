@@ -203,7 +203,7 @@ static void read_update(sqlite3_stmt *stmt, struct gw_update *u)
     gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_NUMBER(&u->device), GW_SQL_ID(u->name), GW_SQL_ID(u->address),
                                         GW_SQL_ID(u->boot), GW_SQL_NUMBER(&u->tries), GW_SQL_NUMBER(&u->at),
                                         GW_SQL_TEXT(u->detail)));
-    u->state = state < 0 ? GW_UPDATE_FAILED : (gw_update_state)state;
+    u->state = u->stored = state < 0 ? GW_UPDATE_FAILED : (gw_update_state)state;
 }
 
 cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn, void *arg, struct cmx_why *e)
@@ -228,11 +228,11 @@ cmx_err gw_update_set(struct gw_registry *r, const struct gw_campaign *c, const 
     char detail[GW_NAME_MAX + GW_CAMPAIGN_DETAIL_MAX + 4];
     cmx_err err = gw_sql_run(r, e,
                              "UPDATE campaign_device SET state = ?, boot = ?, tries = ?, at = ?, detail = ? WHERE"
-                             " campaign = ? AND device = ?",
-                             "ttiitii", update_states[u->state], u->boot, u->tries, (int64_t)time(NULL), u->detail,
-                             c->id, u->device);
+                             " campaign = ? AND device = ? AND state = ?",
+                             "ttiitiit", update_states[u->state], u->boot, u->tries, (int64_t)time(NULL), u->detail,
+                             c->id, u->device, update_states[u->stored]);
 
-    if (err || (u->state != GW_UPDATE_DONE && u->state != GW_UPDATE_FAILED))
+    if (err || sqlite3_changes(r->db) == 0 || (u->state != GW_UPDATE_DONE && u->state != GW_UPDATE_FAILED))
         return err;
     snprintf(detail, sizeof detail, "%s: %s", c->name, u->detail);
     return gw_event(r, u->state == GW_UPDATE_DONE ? "updated" : "update-failed", u->name, detail, e);

@@ -76,6 +76,7 @@ struct gw_update {
     char name[GW_NAME_MAX];
     char address[GW_ADDRESS_MAX];
     gw_update_state state;
+    gw_update_state stored;          /* the state when this was read from the registry */
     char boot[GW_CAMPAIGN_BOOT_MAX]; /* the device's boot identifier before it received the image */
     int64_t tries;                   /* attempts that failed before the device had the complete image */
     int64_t at;                      /* Unix time of the last change */
@@ -86,8 +87,9 @@ struct gw_update {
 typedef cmx_err (*gw_update_fn)(void *arg, const struct gw_update *u);
 CMX_MUST_USE cmx_err gw_update_each(struct gw_registry *r, int64_t campaign, gw_update_fn fn, void *arg,
                                     struct cmx_why *e);
-/* Stores u->state, u->boot, u->tries, u->detail and the current time. Records an event for GW_UPDATE_DONE and
- * GW_UPDATE_FAILED. */
+/* Stores u->state, u->boot, u->tries, u->detail and the current time, unless the registry's state is no longer
+ * u->stored: another gateway, to which the device is connected now, may have continued the update. Records an event for
+ * GW_UPDATE_DONE and GW_UPDATE_FAILED. */
 CMX_MUST_USE cmx_err gw_update_set(struct gw_registry *r, const struct gw_campaign *c, const struct gw_update *u,
                                    struct cmx_why *e);
 

@@ -119,16 +119,16 @@ ok "the last hour covers all gateways"
 cd "$TMP" || exit 1
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pem 2>/dev/null
 public=$("$BIN/cmxsafe" image key --key k.pem)
-for v in 1 2; do make_image v$v.bin $v.0.0 esp32c3 0 60; done
-for v in 1 2; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
+for v in 1 2 3; do make_image v$v.bin $v.0.0 esp32c3 0 60; done
+for v in 1 2 3; do "$BIN/cmxsafe" image sign --key k.pem v$v.bin >/dev/null || fail "sign"; done
 openssl rand -out b1.bin 32
 echo BURN | "$ESPTOOL" -m espefuse --chip esp32c3 --virt --path-efuse-file efuse.bin burn-key BLOCK_KEY3 b1.bin HMAC_UP >espefuse.log 2>&1 || fail "espefuse"
 "$BIN/cmxsafe-board" create b1 --chip esp32c3 --image v1.bin >/dev/null && cp efuse.bin b1/ && cp b1.bin b1/private_key.bin || fail "create"
 gwn 1 enroll b1 --hwkey "$TMP/b1.bin" --ports 81,8989,8888 >/dev/null || fail "enroll b1"
 B=$(gwn 1 show b1 --json | jq -r .device.address)
 pin=$(ssh-keygen -lf /var/lib/node1/gateway/hostkey_ed25519.pub | cut -d' ' -f2)
-"$BIN/cmxsafe-board" run b1 --gateway "10.9.1.2:$GW_PORT" --set gateway.user=cmxsafe-gw --set "gateway.host_key=$pin" --set "gateway.remote_address=$B" \
-    --set "board.port_offset=$(free_offset)" --set "ota.public_key=$public" --set ota.confirm_s=60 2>>b1.log & PIDS+=("$!")
+"$BIN/cmxsafe-board" run b1 --gateway "10.9.1.2:$GW_PORT > 10.9.1.1:$GW_PORT" --set gateway.user=cmxsafe-gw --set "gateway.host_key=$pin" --set "gateway.remote_address=$B" \
+    --set "board.port_offset=$(free_offset)" --set "ota.public_key=$public" --set ota.confirm_s=60 2>>b1.log & BOARD_PID=$!; PIDS+=("$BOARD_PID")
 wait_for 60 connected_at 2 b1 && wait_for 20 is_claimed "$B" || fail "the board does not connect"
 runs() { [ "$(on 2 ip netns exec cmxsafe curl -sS -m 10 "http://[$B]:8989/update" 2>/dev/null | jq -r '"\(.running.version) \(.running.confirmed)"')" = "$1 true" ]; }
 gwn 2 grant user:root b1 >/dev/null || fail "grant" # this scenario's own requests need a grant
@@ -139,6 +139,23 @@ gwn 1 update b1 -- "$TMP/v2.bin" --quiet --wait 120 >"$TMP/update.out" 2>&1 || f
 gwn 2 grant user:root b1 >/dev/null || fail "grant"
 wait_for 60 runs 2.0.0 || fail "the board does not run the new version"
 ok "update reaches a device at another gateway"
+
+# ---- a campaign: the device comes back at another gateway after its restart ----
+gwn 2 campaign start may --image "$TMP/v3.bin" b1 >/dev/null || fail "campaign start"
+progress() { gwn "$1" campaign show may --json | jq -r '.devices[0] | .state + ": " + .detail'; }
+progress_is() { [[ "$(progress "$1")" == $2 ]]; }
+wait_for 60 grep -q "upload begins" b1.log || fail "no upload: $(progress 2)"
+nft "add table inet cut; add chain inet cut output { type filter hook output priority 0; }; add rule inet cut output ip daddr 10.9.1.2 tcp dport $GW_PORT tcp flags & (syn | ack) == syn drop" || fail "nft"
+wait_for 60 connected_at 1 b1 && wait_for 20 gone_at 2 b1 || fail "the board does not come back at node 1"
+UPDATE=$(pgrep -f "^cmxsafe update --url http://.$B.:8989 .* /var/lib/node2/") || fail "node 2 no longer waits for the device: $(progress 2)"
+kill "$UPDATE"
+wait_for 20 progress_is 2 "begun: it moved to the gateway gw1, which continues the update if it has the image" || fail "node 2 gives up the update: $(progress 2)"
+mkdir -p /var/lib/node1/gateway/store && cp -a /var/lib/node2/gateway/store/. /var/lib/node1/gateway/store/ || fail "cp"
+wait_for 60 progress_is 2 "done: version 3.0.0 is running*" || fail "node 1 does not continue the update: $(progress 1)"
+nft delete table inet cut
+stop "$BOARD_PID"
+wait_for 20 gone_at 1 b1 || fail "the board is still connected"
+ok "a campaign follows a device to another gateway"
 
 # ---- without the registry, and without the other gateway ----
 pg_stop shared immediate

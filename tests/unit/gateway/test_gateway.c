@@ -23,6 +23,7 @@
 #include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_folder.h"
 #include "gateway/registry/authline.h"
+#include "gateway/registry/campaign.h"
 #include "gateway/registry/csv.h"
 #include "gateway/registry/evidence_policy.h"
 #include "gateway/registry/list.h"
@@ -1368,6 +1369,42 @@ static void test_exemption_ends(void **state)
     assert_false(standing_of("cam-17").exempt);
 }
 
+static struct gw_update found_update;
+
+static cmx_err find_update(void *arg, const struct gw_update *u)
+{
+    (void)arg;
+    found_update = *u;
+    return CMX_OK;
+}
+
+/* Two gateways update a device that moved from one to the other: a result does not replace what the other one stored
+ * since. */
+static void test_update_of_two_gateways(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_campaign c = {.name = "may", .image = "aa", .version = "2"};
+    struct gw_update late;
+    struct gw_device d;
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_OK);
+    assert_int_equal(gw_campaign_add(&gateway.registry, &c, &e), CMX_OK);
+    assert_int_equal(gw_campaign_add_device(&gateway.registry, &c, &d, &e), CMX_OK);
+    assert_int_equal(gw_update_each(&gateway.registry, c.id, find_update, NULL, &e), CMX_OK);
+    late = found_update;
+    found_update.state = GW_UPDATE_DONE;
+    assert_int_equal(gw_update_set(&gateway.registry, &c, &found_update, &e), CMX_OK);
+    late.state = GW_UPDATE_FAILED;
+    assert_int_equal(gw_update_set(&gateway.registry, &c, &late, &e), CMX_OK);
+    assert_int_equal(gw_update_each(&gateway.registry, c.id, find_update, NULL, &e), CMX_OK);
+    assert_int_equal(found_update.state, GW_UPDATE_DONE);
+    assert_int_equal(gw_sql_number(&gateway.registry, NULL, &e, "SELECT 1 FROM event WHERE what = 'update-failed'", ""),
+                     CMX_ENOENT);
+}
+
 /* Trusted evidence counts only under the policy that applies now. It no longer counts after the device's own policy is
  * removed, after the device changes its group, or if the policy changed while a check ran. */
 static void test_evidence_fits(void **state)
@@ -2592,6 +2629,7 @@ int main(void)
         TEST(test_reasons),
         TEST(test_missing_evidence),
         TEST(test_exemption_ends),
+        TEST(test_update_of_two_gateways),
         TEST(test_list),
         TEST(test_folder),
         TEST(test_temporary_files),
