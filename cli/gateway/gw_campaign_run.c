@@ -136,17 +136,6 @@ static void unreached(struct tick *t, struct gw_update *u)
         u->state = GW_UPDATE_FAILED;
 }
 
-/* Finds the other gateway that has the device's session now. False: there is none. */
-static bool is_elsewhere(struct tick *t, const struct gw_update *u, char node[GW_NAME_MAX])
-{
-    struct gw_registry *r = &t->g->registry;
-    char own[GW_NAME_MAX];
-    int64_t sequence;
-
-    return gw_meta_get(r, "node", own, sizeof own) == CMX_OK &&
-           gw_claim_get(r, u->address, node, &sequence, NULL) == CMX_OK && node[0] && strcmp(node, own) != 0;
-}
-
 /* Sets the state of the device's update from the outcome that the child printed. */
 static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
 {
@@ -163,7 +152,8 @@ static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
         gw_child_last_line(&x->child, false, u->detail, sizeof u->detail);
     if (strcmp(outcome, "updated") == 0) {
         u->state = must_attest(&t->g->registry, u->name) ? GW_UPDATE_ATTESTING : GW_UPDATE_DONE;
-    } else if (is_elsewhere(t, u, node)) { /* the child could no longer see what the device did */
+    } else if (gw_claim_is_elsewhere(&t->g->registry, u->address, node)) {
+        /* The child could no longer see what the device did. */
         snprintf(u->detail, sizeof u->detail,
                  "it moved to the gateway %s, which continues the update if it has the image", node);
     } else if (x->looks && has_boot && strcmp(outcome, "not-sent") == 0) {

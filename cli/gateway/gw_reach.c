@@ -45,18 +45,13 @@ static cmx_err look(const struct gw_reach *r, struct gw *g, const struct gw_devi
 
 cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct gw_device *d, struct cmx_why *e)
 {
-    char own[GW_NAME_MAX];
     char node[GW_NAME_MAX];
-    int64_t sequence;
     struct gw_reached *x;
     bool granted = false;
     cmx_err err;
 
-    if (g->user || g->simple || gw_meta_get(&g->registry, "node", own, sizeof own) != CMX_OK)
+    if (g->user || g->simple || !gw_claim_is_elsewhere(&g->registry, d->address, node))
         return CMX_OK;
-    err = gw_claim_get(&g->registry, d->address, node, &sequence, e);
-    if (err || !node[0] || strcmp(node, own) == 0)
-        return err == CMX_ENOENT ? CMX_OK : err;
     x = cmx_mem_alloc(sizeof *x);
     if (!x)
         return cmx_why_fail(e, CMX_ENOMEM, "out of memory");

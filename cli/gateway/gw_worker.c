@@ -19,6 +19,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/list.h"
+#include "gateway/registry/node.h"
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_note.h"
@@ -357,25 +358,18 @@ static void end_check(struct worker *w, struct gw_known *k)
     k->next_ms = cmx_port_now_ms() + k->retry_ms;
 }
 
-static cmx_err find_policy(struct worker *w, int64_t id, struct gw_policy *out, struct cmx_why *e)
-{
-    char target[GW_NAME_MAX];
-    bool is_device;
-    cmx_err err = gw_sql_get(&w->g.registry, e, GW_SQL_COLUMNS(GW_SQL_FLAG(&is_device), GW_SQL_ID(target)),
-                             "SELECT kind = 'device', target FROM policy WHERE id = ?", "i", id);
-
-    return err ? err : gw_policy_get(&w->g.registry, target, is_device, out, e);
-}
-
 static void begin_check(struct worker *w, struct gw_known *k, struct gw_policy *p)
 {
     char key[ATTEST_KEY_MAX] = "";
+    char node[GW_NAME_MAX];
     struct cmx_why e = {0};
 
-    k->next_ms = cmx_port_now_ms() + GW_KNOWN_RETRY_MIN_MS; /* counts if the check can't be started */
-    /* Stores the inputs, so that confirm_verdict can detect that they changed during the check. */
-    if (gw_evidence_basis(&w->g.registry, k->standing.device, &k->basis, &e) ||
-        find_policy(w, k->standing.policy, p, &e))
+    k->next_ms = cmx_port_now_ms() + GW_KNOWN_RETRY_MIN_MS; /* if no check begins */
+    /* If another gateway has the device's session, only that one can check the device; a check here would wait for
+     * a time-out. Stores the inputs, so that confirm_verdict can detect that they changed during the check. */
+    if (gw_claim_is_elsewhere(&w->g.registry, k->standing.address, node) ||
+        gw_evidence_basis(&w->g.registry, k->standing.device, &k->basis, &e) ||
+        gw_policy_read(&w->g.registry, k->standing.policy, p, &e))
         return;
     /* If the device has no attestation key, the verdict is untrusted. */
     (void)!gw_evidence_key_get(&w->g.registry, k->standing.device, key, sizeof key, &e);

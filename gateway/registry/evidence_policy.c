@@ -51,6 +51,17 @@ cmx_err gw_policy_get(struct gw_registry *r, const char *target, bool is_device,
     return err;
 }
 
+cmx_err gw_policy_read(struct gw_registry *r, int64_t id, struct gw_policy *p, struct cmx_why *e)
+{
+    sqlite3_stmt *stmt;
+    cmx_err err = gw_sql_row(r, &stmt, e, POLICY_COLUMNS "WHERE id = ?", "i", id);
+
+    if (!err)
+        err = read_policy(r, stmt, p, e);
+    sqlite3_finalize(stmt);
+    return err;
+}
+
 cmx_err gw_policy_each(struct gw_registry *r, gw_policy_fn fn, void *arg, struct cmx_why *e)
 {
     struct gw_policy p;

@@ -176,6 +176,15 @@ cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NA
                       "SELECT node, sequence FROM claim WHERE address = ?", "t", address);
 }
 
+bool gw_claim_is_elsewhere(struct gw_registry *r, const char *address, char node[GW_NAME_MAX])
+{
+    char own[GW_NAME_MAX];
+    int64_t sequence;
+
+    return gw_meta_get(r, "node", own, sizeof own) == CMX_OK &&
+           gw_claim_get(r, address, node, &sequence, NULL) == CMX_OK && node[0] && strcmp(node, own) != 0;
+}
+
 cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e)
 {
     sqlite3_stmt *stmt;

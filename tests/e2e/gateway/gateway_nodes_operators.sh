@@ -140,6 +140,21 @@ gwn 2 grant user:root b1 >/dev/null || fail "grant"
 wait_for 60 runs 2.0.0 || fail "the board does not run the new version"
 ok "update reaches a device at another gateway"
 
+# ---- evidence: only the gateway that has the device's session requests it ----
+"$BIN/cmxsafe" image manifest --at 0x10000 --end 0x20000 v2.bin >m2 || fail "manifest"
+gwn 1 policy set b1 --manifest "$TMP/m2" --max-age 1h --enforce no >/dev/null || fail "policy set"
+mkdir -p /var/lib/node2/gateway/store && cp -a /var/lib/node1/gateway/store/. /var/lib/node2/gateway/store/ || fail "cp"
+WORKER1=$(for p in $(descendants "${SERVE_PID[1]}"); do tr '\0' ' ' <"/proc/$p/cmdline" | grep -q "gateway worker " && echo "$p"; done | head -n 1)
+[ -n "$WORKER1" ] || fail "no worker at node 1"
+judged_by_2() { gwn 1 policy show --json | json_is '.[] | select(.device == "b1") | .reason | test("^(check|its evidence)")'; }
+for _ in $(seq 60); do
+    [ -z "$(descendants "$WORKER1")" ] || fail "node 1 requests evidence of a device at node 2: it waits for a time-out"
+    sleep 0.1
+done
+wait_for 60 judged_by_2 || fail "node 2 requests no evidence: $(gwn 1 policy show)"
+gwn 1 policy remove b1 >/dev/null || fail "policy remove"
+ok "one gateway requests a device's evidence"
+
 # ---- a campaign: the device comes back at another gateway after its restart ----
 gwn 2 campaign start may --image "$TMP/v3.bin" b1 >/dev/null || fail "campaign start"
 progress() { gwn "$1" campaign show may --json | jq -r '.devices[0] | .state + ": " + .detail'; }
