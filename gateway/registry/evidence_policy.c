@@ -37,7 +37,8 @@ static cmx_err read_policy(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_
 
 #define POLICY_COLUMNS "SELECT id, kind = 'device', target, max_age, enforce FROM policy "
 
-cmx_err gw_policy_get(struct gw_registry *r, const char *target, bool is_device, struct gw_policy *p, struct cmx_why *e)
+static cmx_err find_policy(struct gw_registry *r, const char *target, bool is_device, struct gw_policy *p,
+                           struct cmx_why *e)
 {
     sqlite3_stmt *stmt;
     cmx_err err =
@@ -133,7 +134,7 @@ cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outco
     if (p->max_age_s < GW_POLICY_AGE_MIN_S || p->max_age_s > GW_TERM_MAX_S)
         return cmx_why_fail(e, CMX_EINVAL, "--max-age must be at least %d seconds and at most ten years",
                             GW_POLICY_AGE_MIN_S);
-    err = gw_policy_get(r, p->target, p->is_device, &old, e);
+    err = find_policy(r, p->target, p->is_device, &old, e);
     if (err && err != CMX_ENOENT)
         return err;
     *out = err ? GW_ADDED : same_policy(p, &old) ? GW_UNCHANGED : GW_CHANGED;
@@ -152,7 +153,7 @@ cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outco
 cmx_err gw_policy_remove(struct gw_registry *r, const char *target, bool is_device, gw_outcome *out, struct cmx_why *e)
 {
     struct gw_policy p;
-    cmx_err err = gw_policy_get(r, target, is_device, &p, e);
+    cmx_err err = find_policy(r, target, is_device, &p, e);
 
     *out = GW_UNCHANGED;
     if (err)

@@ -33,8 +33,6 @@ struct gw_policy {
 /* Stores the policy; p->id is ignored. Replaces the target's former policy, including its manifests. */
 CMX_MUST_USE cmx_err gw_policy_set(struct gw_registry *r, const struct gw_policy *p, gw_outcome *out,
                                    struct cmx_why *e);
-CMX_MUST_USE cmx_err gw_policy_get(struct gw_registry *r, const char *target, bool is_device, struct gw_policy *p,
-                                   struct cmx_why *e);
 /* Reads the policy with this number (gw_standing.policy). */
 CMX_MUST_USE cmx_err gw_policy_read(struct gw_registry *r, int64_t id, struct gw_policy *p, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_policy_remove(struct gw_registry *r, const char *target, bool is_device, gw_outcome *out,
