@@ -89,6 +89,20 @@ static bool has_key(struct gw_registry *r, int64_t consumer, const char *fingerp
                          "it", consumer, fingerprint) == CMX_OK;
 }
 
+/* Sessions, metrics and events have names without a kind, so a device and a platform must not share one. id: the
+ * platform's; 0: it is new. A platform that has a key keeps its name. */
+static cmx_err check_no_device(struct gw_registry *r, const char *name, int64_t id, struct cmx_why *e)
+{
+    cmx_err err = gw_sql_number(r, NULL, e,
+                                "SELECT 1 FROM device WHERE name = ? AND revoked IS NULL AND NOT EXISTS (SELECT 1 FROM"
+                                " key WHERE consumer = ? AND retired IS NULL)",
+                                "ti", name, id);
+
+    if (!err)
+        return cmx_why_fail(e, CMX_EEXIST, "%s is a device; give the platform another name", name);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
 static bool is_authority(struct gw_registry *r, const char *name)
 {
     return gw_sql_number(r, NULL, NULL, "SELECT 1 FROM authority WHERE name = ?", "t", name) == CMX_OK;
@@ -110,6 +124,8 @@ cmx_err gw_consumer_set_platform(struct gw_registry *r, const char *name, const 
         return cmx_why_fail(e, CMX_EEXIST, "%s is a CA; give the platform another name", name);
     if (err == CMX_ENOENT)
         err = consumer_add(r, &c, &id, e);
+    if (!err)
+        err = check_no_device(r, name, id, e);
     if (err)
         return err;
     if (has_key(r, id, k->fingerprint)) {
@@ -117,10 +133,13 @@ cmx_err gw_consumer_set_platform(struct gw_registry *r, const char *name, const 
         return CMX_OK;
     }
     err = gw_device_key_is_free(r, k, e);
+    /* The platform's identity is derived from its first key, so a later key must not have an earlier or equal time,
+     * even if the clock was set back or another gateway's clock is behind. */
     if (!err)
-        err = gw_sql_run(
-            r, e, RETIRE_KEYS "INSERT INTO key(consumer, added, fingerprint, type, blob) VALUES(?1, ?2, ?3, ?4, ?5)",
-            "iittt", id, (int64_t)time(NULL), k->fingerprint, k->type, k->blob);
+        err = gw_sql_run(r, e,
+                         RETIRE_KEYS "INSERT INTO key(consumer, added, fingerprint, type, blob) SELECT ?1, max(?2,"
+                                     " coalesce(max(added) + 1, 0)), ?3, ?4, ?5 FROM key WHERE consumer = ?1",
+                         "iittt", id, (int64_t)time(NULL), k->fingerprint, k->type, k->blob);
     return err ? err : gw_event(r, "platform", name, k->fingerprint, e);
 }
 

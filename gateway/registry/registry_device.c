@@ -205,6 +205,19 @@ static cmx_err address_taken(struct gw_registry *r, const struct gw_device *d, s
                         d->address, name);
 }
 
+/* Checks that no platform has the name (see check_no_device in grant.c). */
+static cmx_err check_no_platform(struct gw_registry *r, const char *name, struct cmx_why *e)
+{
+    cmx_err err = gw_sql_number(r, NULL, e,
+                                "SELECT 1 FROM consumer c JOIN key k ON k.consumer = c.id AND k.retired IS NULL WHERE"
+                                " c.kind = 'platform' AND c.name = ? COLLATE NOCASE",
+                                "t", name);
+
+    if (!err)
+        return cmx_why_fail(e, CMX_EEXIST, "%s is a platform; give the device another name", name);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
 /* Enrols a device. If d->id is 0, adds a new device. Otherwise d->id is that of a revoked device, which was repaired
  * or replaced and has a new key. */
 static cmx_err enroll_row(struct gw_registry *r, struct gw_device *d, const struct gw_key *k, struct cmx_why *e)
@@ -213,6 +226,8 @@ static cmx_err enroll_row(struct gw_registry *r, struct gw_device *d, const stru
     int64_t now = (int64_t)time(NULL);
     cmx_err err = check_new_key(r, k, e);
 
+    if (!err)
+        err = check_no_platform(r, d->name, e);
     if (err)
         return err;
     /* Deletes the evidence that the device gave before its repair. */
@@ -380,6 +395,9 @@ cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to
     if (!err)
         err = gw_device_get(r, name, &d, e);
     if (err || strcmp(d.name, to) == 0)
+        return err;
+    err = check_no_platform(r, to, e);
+    if (err)
         return err;
     err = gw_sql_run(r, e,
                      "UPDATE device SET name = ?1 WHERE id = ?2;"

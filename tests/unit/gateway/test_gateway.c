@@ -49,6 +49,8 @@ static const char *const keys[] = {
     "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+"
     "tKfA+"
     "eFivOM1drMV7Oy7ZAaDe/UfU=",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEO3ZR+J6CZPqRz+gMvEYOe5XsON939gK1omlQRSfygp",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILwawm8nREUTOBsUhhTudZSkyBfYMHHIiF8m99NlaIVD",
 };
 
 /* Replaces libc's function: "toor" is a second name of uid 0, and a look-up of "hangs" never ends. */
@@ -716,6 +718,55 @@ static void test_revoke_platform(void **state)
     assert_int_equal(out, GW_UNCHANGED);
     k = key_of(2);
     assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_EEXIST);
+}
+
+/* A platform's identity stays the same with a new key, even if the new key has the same time as the first one, or the
+ * clock of another gateway is behind. */
+static void test_platform_keeps_identity(void **state)
+{
+    char first[GW_ADDRESS_MAX];
+    char now[GW_ADDRESS_MAX];
+    const struct gw_consumer c = {.kind = "platform", .name = "vms"};
+    struct gw_key k;
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        k = key_of(i);
+        assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
+        assert_int_equal(gw_party_identity(&gateway.registry, &gateway.fleet, &c, i ? now : first, &e), CMX_OK);
+        if (i)
+            assert_string_equal(now, first);
+        sql("UPDATE key SET added = added + 3600");
+    }
+}
+
+/* A device and a platform have different names. Those that share one already keep it. */
+static void test_names_of_platforms(void **state)
+{
+    struct gw_key k = key_of(1);
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "cam-17", &k, &out, &e), CMX_EEXIST);
+    assert_string_equal(e.text, "cam-17 is a device; give the platform another name");
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
+    assert_int_equal(enroll("vms", 2, "81", &out, &e), CMX_EEXIST);
+    assert_string_equal(e.text, "vms is a platform; give the device another name");
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "vms", &e), CMX_EEXIST);
+    sql("UPDATE device SET name = 'vms'");
+    k = key_of(2);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
+    assert_int_equal(enroll("vms", 0, "82", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_revoke_platform(&gateway.registry, "vms", &out, &e), CMX_OK);
+    k = key_of(3);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_EEXIST);
+    assert_int_equal(gw_device_revoke(&gateway.registry, "vms", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
+    assert_int_equal(enroll("vms", 4, "82", &out, &e), CMX_EEXIST);
 }
 
 static long local_id(const char *consumer)
@@ -2615,6 +2666,8 @@ int main(void)
         TEST(test_two_names),
         TEST(test_party_of_key),
         TEST(test_revoke_platform),
+        TEST(test_platform_keeps_identity),
+        TEST(test_names_of_platforms),
         TEST(test_numbers_of_users),
         TEST(test_name_service_that_hangs),
         TEST(test_address_of_a_device),
