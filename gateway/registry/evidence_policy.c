@@ -220,6 +220,21 @@ cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt,
     return gw_event(r, exempt ? "exempt" : "unexempt", d.name, why ? why : "", e);
 }
 
+/* With one key for two devices, one of them could pass on the other's evidence as its own. */
+static cmx_err check_key_unused(struct gw_registry *r, int64_t device, const char *line, struct cmx_why *e)
+{
+    char owner[GW_NAME_MAX];
+    cmx_err err = gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_ID(owner)),
+                             "SELECT name FROM device WHERE attest_key = ? AND attest_key <> '' AND id <> ? AND revoked"
+                             " IS NULL",
+                             "ti", line, device);
+
+    if (!err)
+        return cmx_why_fail(e, CMX_EEXIST, "this attestation key belongs to %s; give each device a key of its own",
+                            owner);
+    return err == CMX_ENOENT ? CMX_OK : err;
+}
+
 cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const char *line, gw_outcome *out,
                             struct cmx_why *e)
 {
@@ -227,6 +242,8 @@ cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const cha
     cmx_err err = gw_device_get(r, device, &d, e);
 
     *out = GW_UNCHANGED;
+    if (!err)
+        err = check_key_unused(r, d.id, line, e);
     if (!err)
         err =
             gw_sql_run(r, e, "UPDATE device SET attest_key = ?1 WHERE id = ?2 AND attest_key <> ?1", "ti", line, d.id);

@@ -1420,6 +1420,24 @@ static void test_exemption_ends(void **state)
     assert_false(standing_of("cam-17").exempt);
 }
 
+/* Two devices do not share an attestation key. A revoked device's hardware may be enrolled again under another name. */
+static void test_attest_key_of_two(void **state)
+{
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-17", "cmxsafe-attest-1 x", &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-17", "cmxsafe-attest-1 x", &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", "cmxsafe-attest-1 x", &out, &e), CMX_EEXIST);
+    assert_string_equal(e.text, "this attestation key belongs to cam-17; give each device a key of its own");
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", "", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", "cmxsafe-attest-1 x", &out, &e), CMX_OK);
+}
+
 static struct gw_update found_update;
 
 static cmx_err find_update(void *arg, const struct gw_update *u)
@@ -2682,6 +2700,7 @@ int main(void)
         TEST(test_reasons),
         TEST(test_missing_evidence),
         TEST(test_exemption_ends),
+        TEST(test_attest_key_of_two),
         TEST(test_update_of_two_gateways),
         TEST(test_list),
         TEST(test_folder),
