@@ -454,6 +454,8 @@ static void demand_evidence(void *arg, int64_t device)
 
 static cmx_err worker_tick(struct worker *w, struct cmx_why *e)
 {
+    struct cmx_why why = {0};
+    cmx_err accounts;
     cmx_err err = gw_folder_open(&w->g, true, e);
 
     if (!err)
@@ -471,8 +473,11 @@ static cmx_err worker_tick(struct worker *w, struct cmx_why *e)
     if (!err)
         err = gw_hooks_read_trail(&w->hooks, &w->g, e);
     gw_folder_close(&w->g);
-    if (!err)
-        err = gw_accounts_tick(&w->accounts, &w->g, e);
+    accounts = gw_accounts_tick(&w->accounts, &w->g, &why); /* also after an error: removed users must lose access */
+    if (accounts && !err) {
+        err = accounts;
+        *e = why;
+    }
     gw_hooks_run(&w->hooks, &w->g);
     report_queues(w);
     return err;

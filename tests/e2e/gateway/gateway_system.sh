@@ -131,6 +131,11 @@ if ls /lib/*/libnss_systemd.so.2 /usr/lib/*/libnss_systemd.so.2 >/dev/null 2>&1;
     record lena 5012
     # The worker can look while neither record exists, and then finds no user.
     wait_for 40 reached_by 5012 && not_reached_by 5011 || fail "the rules keep lena's former number"
+    # The worker looks for changed accounts even if another of its tasks fails, here the campaigns.
+    sql "$GW/registry.db" "ALTER TABLE campaign RENAME TO lost" && wait_for 20 grep -q "gateway: the worker: .*campaign" "$TMP/gateway.log" || fail "the worker reports no failure"
+    record lena 5013
+    wait_for 40 reached_by 5013 && not_reached_by 5012 || fail "the rules keep lena's former number while another task of the worker fails"
+    sql "$GW/registry.db" "ALTER TABLE lost RENAME TO campaign" || fail "ALTER TABLE"
     rm -r /etc/userdb && gw grant --remove user:lena cam-17:81 >/dev/null || fail "grant --remove"
     ok "grants follow accounts of a name service"
 else
