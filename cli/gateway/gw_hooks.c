@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/json.h"
+#include "gateway/registry/event.h"
 #include "gateway/server/gw_note.h"
 #include "port/linux/child.h"
 

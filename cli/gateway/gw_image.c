@@ -8,6 +8,7 @@
 #include "cli/gateway/gw_spool.h"
 #include "cli/gateway/gw_store.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/event.h"
 #include "gateway/registry/meta.h"
 
 #define IMAGE_BYTES_MAX UINT64_C(512000000)

@@ -7,6 +7,7 @@
 #include "cli/gateway/gw_connected.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/event.h"
 #include "gateway/registry/list.h"
 #include "gateway/registry/party.h"
 #include "gateway/registry/term.h"

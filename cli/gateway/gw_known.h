@@ -32,7 +32,7 @@ struct gw_known_list {
     size_t turn; /* index of the device with which gw_known_next_due begins */
 };
 
-/* Reads the standing of all devices from r. Removes a device that has no policy any more, unless a check of it is
+/* Reads the standing of all devices from r. Removes a device that has no policy, unless a check of it is
  * running. After an error the list is still valid. */
 CMX_MUST_USE cmx_err gw_known_read(struct gw_known_list *l, struct gw_registry *r, struct cmx_why *e);
 /* NULL: the list has no device with this name. */

@@ -1,5 +1,6 @@
 /* `cmxsafe gateway log`: prints the registry's audit trail. */
 #include "cli/gateway/gw_command.h"
+#include "gateway/registry/event.h"
 #include "gateway/registry/party.h"
 
 static const char about[] =

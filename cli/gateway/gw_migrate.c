@@ -2,6 +2,7 @@
 
 #include "cli/gateway/gw_command.h"
 #include "gateway/folder/gw_copy.h"
+#include "gateway/registry/event.h"
 #include "gateway/shared/shared.h"
 
 static const char about[] =

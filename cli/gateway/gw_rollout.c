@@ -11,6 +11,7 @@
 #include "cmxsafe/core/buf.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/event.h"
 #include "gateway/registry/list.h"
 #include "gateway/registry/nss.h"
 #include "gateway/registry/party.h"

@@ -18,6 +18,7 @@
 #include "cli/gateway/gw_publish.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
+#include "gateway/registry/event.h"
 #include "gateway/registry/list.h"
 #include "gateway/registry/node.h"
 #include "gateway/server/gw_apply.h"

@@ -8,6 +8,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/crypto.h"
+#include "gateway/registry/event.h"
 
 /* ---- CAs ---- */
 

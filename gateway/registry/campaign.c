@@ -1,4 +1,5 @@
 #include "gateway/registry/campaign.h"
+#include "gateway/registry/event.h"
 
 #include <stdio.h>
 #include <string.h>

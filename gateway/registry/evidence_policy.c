@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "gateway/registry/event.h"
 #include "gateway/registry/evidence_fit.h"
 #include "gateway/registry/grant.h"
 

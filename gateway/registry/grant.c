@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/event.h"
 #include "gateway/registry/plain_text.h"
 #include "gateway/registry/term.h"
 

@@ -1,4 +1,5 @@
 #include "gateway/registry/node.h"
+#include "gateway/registry/event.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

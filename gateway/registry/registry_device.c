@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "gateway/registry/event.h"
 #include "gateway/registry/evidence_fit.h"
 
 static cmx_err read_ports(struct gw_registry *r, struct gw_device *d, struct cmx_why *e)

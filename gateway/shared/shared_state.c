@@ -9,6 +9,7 @@
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
 #include "gateway/registry/copy_state.h"
+#include "gateway/registry/event.h"
 #include "gateway/registry/term.h"
 #include "gateway/shared/pg_link.h"
 #include "gateway/shared/pg_pull.h"

@@ -72,10 +72,11 @@ struct cmx_manifest {
     size_t n_masks;
 };
 
-/* Parses len bytes, which may begin with a byte order mark. On error *line is the number of the line that was read last, counted from 1, and *why the reason.
- * CMX_EFORMAT: a line is not a valid statement, or a required one is missing; CMX_EINVAL: ranges overlap, are reversed
- * or end beyond the flash, or a value is not valid; CMX_EEXIST: a statement occurs twice; CMX_ENOSPC: a line is too
- * long or has too many words, or there are too many regions or masks. */
+/* Parses len bytes, which may begin with a byte order mark. On error *line is the number of the line that was read
+ * last, counted from 1, and *why the reason. CMX_EFORMAT: a line is not a valid statement, or a required one is
+ * missing; CMX_EINVAL: ranges overlap, are reversed or end beyond the flash, or a value is not valid; CMX_EEXIST: a
+ * statement occurs twice; CMX_ENOSPC: a line is too long or has too many words, or there are too many regions or masks.
+ */
 CMX_MUST_USE cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len, unsigned *line,
                                         struct cmx_why *why);
 

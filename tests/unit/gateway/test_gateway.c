@@ -25,6 +25,7 @@
 #include "gateway/registry/authline.h"
 #include "gateway/registry/campaign.h"
 #include "gateway/registry/csv.h"
+#include "gateway/registry/event.h"
 #include "gateway/registry/evidence_policy.h"
 #include "gateway/registry/list.h"
 #include "gateway/registry/login_limits.h"

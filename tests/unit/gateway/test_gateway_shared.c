@@ -14,6 +14,7 @@
 #include "cmxsafe/core/mem.h"
 #include "gateway/registry/authline.h"
 #include "gateway/registry/copy_state.h"
+#include "gateway/registry/event.h"
 #include "gateway/shared/copy_tables.h"
 #include "gateway/shared/pg_link.h"
 #include "gateway/shared/pg_rows.h"
