@@ -69,9 +69,10 @@ done
 say "tests under ASan and UBSan"
 suite build-asan "$@"
 
-# The agent's system call filter forbids calls that sanitizers need, so these tests use the build without sanitizers.
-say "the agent's confinement, without sanitizers"
-[ $# -gt 0 ] || suite build -R '^(test_confine|e2e_agent_run|e2e_attest_agent)$'
+# The agent's system call filter forbids calls that sanitizers need, and sanitizers need more memory than a session of the
+# gateway may have, so these tests use the build without sanitizers.
+say "confinement and limits, without sanitizers"
+[ $# -gt 0 ] || suite build -R '^(test_confine|e2e_agent_run|e2e_attest_agent|e2e_gateway_memory)$'
 
 say "the engine under TSan"
 build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMX_WERROR=ON -DCMX_SANITIZE=thread

@@ -28,7 +28,7 @@
 
 #define SSHD "/usr/sbin/sshd"
 /* Bytes of memory that each of a session's two sshd processes may allocate. sshd stores up to 2 MB for each connection
- * whose receiver does not read, and a client chooses how many connections it opens. At the limit sshd ends the session.
+ * whose receiver does not read, and a client chooses how many connections it opens. At the limit sshd ends connections.
  * Builds with sanitizers set another limit, because sanitizers reserve more address space. */
 #ifndef GW_SESSION_MEMORY_MAX
 #define GW_SESSION_MEMORY_MAX ((rlim_t)256 << 20)
