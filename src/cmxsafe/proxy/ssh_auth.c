@@ -1,6 +1,7 @@
 #include "cmxsafe/proxy/ssh_auth.h"
 
 #include <libssh/libssh.h>
+#include <sys/stat.h>
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
@@ -104,6 +105,14 @@ static int offer_interactive(struct cmx_ssh_auth *a, ssh_session session, const 
 
 /* ---- all credentials, in order ---- */
 
+/* False for a FIFO, too: libssh would wait for its writer, and the session with it. */
+static bool is_regular(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 /* Loads credential c. CMX_ENOENT: it is not configured, or the server does not accept its method; CMX_ENOKEY: the key
  * cannot be read. */
 static cmx_err load_credential(struct cmx_ssh_auth *a, ssh_session session, const struct cmx_gateway *g,
@@ -113,7 +122,8 @@ static cmx_err load_credential(struct cmx_ssh_auth *a, ssh_session session, cons
     case CMX_CRED_FILE:
         if (!g->key_file)
             return CMX_ENOENT;
-        if (ssh_pki_import_privkey_file(g->key_file, g->key_passphrase, NULL, NULL, &a->key) == SSH_OK)
+        if (is_regular(g->key_file) &&
+            ssh_pki_import_privkey_file(g->key_file, g->key_passphrase, NULL, NULL, &a->key) == SSH_OK)
             return CMX_OK;
         cmx_log(CMX_LOG_ERROR, TAG, "key file %s: not a readable private key", g->key_file);
         return CMX_ENOKEY;

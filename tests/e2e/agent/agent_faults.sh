@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Disturbs an agent: signals during the start, a control socket that is removed, SIGSTOP for a while, a gateway that
-# accepts connections but sends nothing, and a spool on a full disk. Also tests `status --watch`.
+# Disturbs an agent: signals during the start, a control socket that is removed, a FIFO as its key, SIGSTOP for a while, a
+# gateway that accepts connections but sends nothing, and a spool on a full disk. Also tests `status --watch`.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 for tool in jq python3; do command -v "$tool" >/dev/null || skip "no $tool"; done
@@ -50,8 +50,17 @@ kill -CONT "$AGENT"
 wait_for 20 serves || fail "the service is not reachable after SIGCONT"
 equal "$(context web .sessions)" 1 || fail "a stop of 5 s cost the session"
 ! logged stuck || fail "a stop counts as a stuck task"
-end_agent
 ok "SIGSTOP and SIGCONT"
+
+# ---- the key of the login is a FIFO for a while ----
+mv "$KEY" "$KEY.away" && mkfifo "$KEY" || fail "mkfifo"
+for pid in $(sshd_children); do kill "$pid" 2>/dev/null; done
+wait_for 20 logged "key file $KEY: not a readable private key" || fail "the agent does not report the FIFO"
+mv "$KEY.away" "$KEY"
+wait_up
+wait_for 20 serves || fail "the session does not return"
+end_agent
+ok "a FIFO in place of the key does not stop the session for ever"
 
 # ---- a gateway that accepts connections but sends nothing: reload, status and stop do not wait for the login ----
 SILENT=$(free_port)
