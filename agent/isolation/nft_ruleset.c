@@ -8,6 +8,8 @@
 #define IDLE "@idle@"     /* placeholder in isolation.nft: timeout of idle sessions, in seconds */
 #define IDLE_WITHOUT_S 60 /* value of IDLE in the ruleset that denies everything */
 #define COMMENT_MAX 64
+/* nft reads a number first as the name of a user, and no name begins with a '+'. */
+#define NFT_UID "\"+%lu\""
 
 extern const char cmx_isolation_nft[];
 
@@ -90,13 +92,13 @@ static void add_place(struct cmx_buf *out, const char *set, const char *user, co
 
 static void add_listener(struct cmx_buf *out, const struct cmx_iso_context *x, const struct cmx_nft_context *n)
 {
-    char user[16];
+    char user[20];
 
     add_place(out, "listeners", "", x, n->name);
     if (n->n_users == 0)
         add_place(out, "open_listeners", "", x, n->name);
     for (size_t i = 0; i < n->n_users; i++) {
-        snprintf(user, sizeof user, "%lu . ", (unsigned long)n->users[i]);
+        snprintf(user, sizeof user, NFT_UID " . ", (unsigned long)n->users[i]);
         add_place(out, "listener_users", user, x, n->name);
     }
 }
@@ -116,7 +118,7 @@ static void add_contexts(struct cmx_buf *out, const struct cmx_nft_config *c)
 /* timeout: "" or " timeout 60s". */
 static void put_uid(struct cmx_buf *out, const char *verb, const char *set, uint32_t uid, const char *timeout)
 {
-    cmx_buf_printf(out, "%s element inet cmxsafe %s { %lu%s }\n", verb, set, (unsigned long)uid, timeout);
+    cmx_buf_printf(out, "%s element inet cmxsafe %s { " NFT_UID "%s }\n", verb, set, (unsigned long)uid, timeout);
 }
 
 /* Writes the elements that permit DHCP and IPv6 neighbour discovery, as the configuration says. */
