@@ -32,6 +32,7 @@
 #define QUEUES_MS 10000 /* the queues' lengths are reported when they change, and at least this often */
 #define VERDICTS_MS 250 /* verdicts within this time are stored together */
 #define RETRY_MAX_MS 60000
+#define CAMPAIGNS_RETRY_MS 10000
 #define LOOK_MS 10000 /* interval between looks for devices that are away, or that give no evidence */
 #define ATTEST_KEY_MAX 512
 #define QUEUES_TEXT_MAX 80
@@ -59,6 +60,7 @@ struct worker {
     uint64_t silent_ms;  /* when the worker last looked for devices that give no evidence */
     uint64_t decided_ms; /* since when a result has been waiting to be stored; 0: none is waiting */
     uint64_t queues_ms;
+    uint64_t campaigns_ms;        /* no work on campaigns before this time */
     char queues[QUEUES_TEXT_MAX]; /* last report of the queues' lengths */
     size_t running;
     bool any_login;
@@ -453,6 +455,19 @@ static void demand_evidence(void *arg, int64_t device)
     }
 }
 
+/* Campaigns write to the shared registry. If it can't be reached, each attempt waits, so the attempts are rare. */
+static cmx_err run_campaigns(struct worker *w, struct cmx_why *e)
+{
+    cmx_err err;
+
+    if (cmx_port_now_ms() < w->campaigns_ms)
+        return CMX_OK;
+    err = gw_campaigns_tick(&w->campaigns, &w->g, e);
+    if (err)
+        w->campaigns_ms = cmx_port_now_ms() + CAMPAIGNS_RETRY_MS;
+    return err;
+}
+
 static cmx_err worker_tick(struct worker *w, struct cmx_why *e)
 {
     struct cmx_why why = {0};
@@ -468,11 +483,11 @@ static cmx_err worker_tick(struct worker *w, struct cmx_why *e)
     if (!err)
         err = store(w, e);
     if (!err)
-        err = gw_campaigns_tick(&w->campaigns, &w->g, e);
-    if (!err)
         err = note_away(w, e);
     if (!err)
         err = gw_hooks_read_trail(&w->hooks, &w->g, e);
+    if (!err)
+        err = run_campaigns(w, e); /* last, because it fails whenever a shared registry can't be written */
     gw_folder_close(&w->g);
     accounts = gw_accounts_tick(&w->accounts, &w->g, &why); /* also after an error: removed users must lose access */
     if (accounts && !err) {
