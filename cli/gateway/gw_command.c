@@ -150,6 +150,20 @@ void gw_command_note_empty(const char *group)
     fprintf(stderr, "cmxsafe: note: no device is in the group '%s' yet\n", group);
 }
 
+void gw_command_note_directs(struct gw *g, const char *name)
+{
+    char host[GW_NAME_MAX + sizeof g->domain];
+    char devices[GW_DIRECTS_TO_MAX];
+
+    snprintf(host, sizeof host, "%.*s.%s", GW_NAME_MAX - 1, name, g->domain);
+    if (gw_device_directs_to(&g->registry, host, devices, NULL) == CMX_OK && devices[0])
+        fprintf(
+            stderr,
+            "cmxsafe: note: %s: direct services of these devices name this host: %s; change them with 'cmxsafe gateway "
+            "enroll NAME --direct ...', or the next device with this name gets their connections\n",
+            host, devices);
+}
+
 bool gw_command_machine_has(const struct gw_consumer *c)
 {
     char path[GW_PATH_MAX];

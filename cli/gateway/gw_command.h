@@ -83,6 +83,9 @@ CMX_MUST_USE cmx_err gw_command_count_group(struct gw *g, const char *group, siz
 /* Prints a note that a group has no devices: its name may be a typing error. This is not an error, because devices may
  * join the group later. */
 void gw_command_note_empty(const char *group);
+/* Prints a note if devices have direct services at the host of this device, whose name is about to become free: the
+ * next device with this name would get their connections. */
+void gw_command_note_directs(struct gw *g, const char *name);
 
 /* False if c is a user, group or unit that this machine does not have. */
 bool gw_command_machine_has(const struct gw_consumer *c);

@@ -12,5 +12,6 @@ int gw_cmd_delete(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &x.status) || gw_change_begin(&x))
         return x.status;
+    gw_command_note_directs(&x.g, line.operand[0]);
     return gw_change_report(&x, gw_device_delete(&x.g.registry, line.operand[0], &x.e), "%s: deleted", line.operand[0]);
 }

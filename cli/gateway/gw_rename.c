@@ -9,6 +9,7 @@ int gw_cmd_rename(int argc, char **argv)
 
     if (cli_parse(&line, argc, argv, &x.status) || gw_change_begin(&x))
         return x.status;
+    gw_command_note_directs(&x.g, line.operand[0]);
     return gw_change_report(&x, gw_device_rename(&x.g.registry, line.operand[0], line.operand[1], &x.e),
                             "%s: renamed to %s", line.operand[0], line.operand[1]);
 }

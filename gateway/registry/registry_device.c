@@ -502,3 +502,12 @@ void gw_attestation_get(struct gw_registry *r, int64_t device, struct gw_attesta
                       " substr(detail, instr(detail || char(10), char(10)) + 1) FROM attestation WHERE device = ?",
                       "i", device);
 }
+
+cmx_err gw_device_directs_to(struct gw_registry *r, const char *host, char out[GW_DIRECTS_TO_MAX], struct cmx_why *e)
+{
+    return gw_sql_get(
+        r, e, GW_SQL_COLUMNS(GW_SQL_WHOLE_AT(out, GW_DIRECTS_TO_MAX)),
+        "SELECT coalesce(group_concat(name, ', '), '') FROM (SELECT DISTINCT name FROM direct x JOIN device d"
+        " ON d.id = x.device WHERE d.revoked IS NULL AND x.host = ? COLLATE NOCASE ORDER BY name LIMIT 5)",
+        "t", host);
+}

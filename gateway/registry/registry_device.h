@@ -37,12 +37,17 @@ typedef cmx_err (*gw_device_fn)(void *arg, const struct gw_device *d);
 CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *group, gw_device_fn fn, void *arg,
                                     struct cmx_why *e);
 
+#define GW_DIRECTS_TO_MAX (5 * (GW_NAME_MAX + 1))
+
 /* Revokes a device: after commit, its key can never log in again. Revoking it twice changes nothing. */
 CMX_MUST_USE cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
 /* Removes a revoked device. Other devices may then use its name and address, but its keys are still refused.
  * CMX_EINVAL: the device is active. */
 CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e);
+/* Writes the names of active devices that have a direct service at this host, at most five, separated by ", ". */
+CMX_MUST_USE cmx_err gw_device_directs_to(struct gw_registry *r, const char *host, char out[GW_DIRECTS_TO_MAX],
+                                          struct cmx_why *e);
 /* Replaces the device's key. The address does not change, because consumers use it. The old key can never log in
  * again. */
 CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
