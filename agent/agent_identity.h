@@ -16,7 +16,7 @@ void identity_set_device(struct cmx_linux_device *d);
 /* Starts a task that opens the key, if the login needs it. Call after wiring_prepare. */
 CMX_MUST_USE cmx_err identity_await(const struct wiring *w);
 
-/* True while the login needs the key and the agent does not have it; *why says why it does not have it. */
+/* True while the login needs the key and the agent does not have it; *why then has the reason. */
 bool identity_awaited(const struct agent_config *c, struct cmx_why *why);
 
 /* Writes the key's kind and the device's identity as members of an object. Never waits for the key. */

@@ -15,7 +15,7 @@ static struct {
     const char *file;
     int wake;
     uint64_t since_ms;
-    bool started; /* a result is to be taken */
+    bool started; /* the reader was started, and its result was not taken yet */
     atomic_bool reading;
     struct agent_config *config;
     char error[NEXT_CONFIG_ERROR_MAX];

@@ -14,5 +14,5 @@ CMX_MUST_USE cmx_err next_config_start(const char *file, int wake);
  * error; all errors were logged, and `error` gets the first one. */
 bool next_config_take(struct agent_config **out, char error[NEXT_CONFIG_ERROR_MAX]);
 
-/* True while the reader has not finished, since at least ms milliseconds. */
+/* True if the reader has been reading for at least ms milliseconds and has not finished. */
 bool next_config_hangs(uint64_t ms);

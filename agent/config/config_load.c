@@ -215,8 +215,8 @@ static void check_key_file(const struct agent_config *c, struct config_report *r
                      err == CMX_ENOENT ? path : "");
 }
 
-/* True if both names lead to the same file. A file whose file system does not answer is not compared: otherwise the
- * agent would never start. */
+/* True if both names lead to the same file. A file whose file system does not answer is not compared, because the
+ * agent would wait for it for ever. */
 static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;

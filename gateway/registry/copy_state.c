@@ -77,7 +77,7 @@ void gw_copy_state_read(struct gw_copy_state *out, const char *registry_path, in
     cmx_mem_free_secret(text);
     if (err)
         return;
-    if (stored < out->stored) { /* confirmed was another copy */
+    if (stored < out->stored) { /* PostgreSQL confirmed another copy */
         memset(&out->confirmed, 0, sizeof out->confirmed);
         return;
     }

@@ -32,5 +32,5 @@ const struct gw_nss_entry *gw_nss_users(void);
 const char *gw_nss_next(const char *name);
 
 /* Ends the child and makes the next look-up ask all name services again. Call this after a group of look-ups in a
- * process that goes on. */
+ * process that continues to run. */
 void gw_nss_end(void);
