@@ -207,7 +207,7 @@ gw delete cam-19 >/dev/null || fail "delete"
 key e; gw enroll cam-20 --key "$TMP/e.pub" --ports 81 --address "${C^^}" >/dev/null || fail "the address is not free"
 [ "$(address_of cam-20)" = "$C" ] || fail "the address has no canonical form: $(address_of cam-20)"
 gw rename cam-20 cam-19 >"$TMP/renamed" 2>&1 || fail "the name is not free"
-! grep -q note "$TMP/renamed" || fail "a note without a cause: $(cat "$TMP/renamed")"
+lacks note "$TMP/renamed" || fail "a note without a cause: $(cat "$TMP/renamed")"
 # A direct service names another device. The device's former name may become the name of another device.
 gw enroll cam-18 --direct cam-19.cmx:81 >/dev/null || fail "enroll --direct"
 gw rename cam-19 cam-29 2>&1 | grep -q "note: cam-19.cmx: direct services of these devices name this host: cam-18;" || fail "the direct service is not reported"
