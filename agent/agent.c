@@ -414,7 +414,6 @@ static bool loop_turn(struct agent *a)
     struct pollfd fds[CONTROL_CLIENTS_MAX + 4 + WIRING_POLLS_MAX];
     const size_t clients = control_polls(a->control, fds + 3);
     size_t n = 3 + clients;
-    uint64_t drained;
 
     fds[0] = (struct pollfd){.fd = a->signals, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = a->wiring.wake, .events = POLLIN};
@@ -422,8 +421,8 @@ static bool loop_turn(struct agent *a)
     n += wiring_polls(&a->wiring, fds + n);
     if (poll(fds, (nfds_t)n, next_look_ms(a)) < 0 && errno != EINTR)
         return false;
-    if (fds[1].revents && read(a->wiring.wake, &drained, sizeof drained) < 0)
-        cmx_log(CMX_LOG_DEBUG, TAG, "eventfd: %s", strerror(errno));
+    if (fds[1].revents)
+        cmx_port_wake_clear(a->wiring.wake);
     wiring_turn(&a->wiring);
     control_serve(a->control, fds + 3, clients, cmx_port_now_ms());
     if (fds[0].revents)

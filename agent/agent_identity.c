@@ -2,13 +2,13 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/identity/identity.h"
 #include "cmxsafe/port/crypto.h"
+#include "cmxsafe/port/port.h"
 #include "port/linux/file_probe.h"
 #include "port/linux/hw_key.h"
 
@@ -191,7 +191,6 @@ static cmx_err identity_prepare(struct wiring *w, struct cmx_why *why)
 
 static void await_key(void *arg)
 {
-    const uint64_t one = 1;
     struct cmx_why why, logged = {""};
 
     (void)arg;
@@ -205,8 +204,7 @@ static void await_key(void *arg)
         logged = why;
         cmx_port_sleep_ms(AWAIT_MS);
     }
-    if (write(self.wake, &one, sizeof one) < 0)
-        return; /* the eventfd's counter is full, so the loop will wake up anyway */
+    cmx_port_wake(self.wake);
 }
 
 cmx_err identity_await(const struct wiring *w)

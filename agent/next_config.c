@@ -3,7 +3,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/credentials.h"
 #include "agent/ota/agent_ota.h"
@@ -35,7 +34,6 @@ static void read_config(void *arg)
     struct config_report report = {.file = self.file, .line = log_line};
     struct agent_config *next = NULL;
     struct cmx_why why = {""};
-    const uint64_t one = 1;
     const int wake = self.wake;
     cmx_err err = config_load(self.file, &report, &next);
 
@@ -53,8 +51,7 @@ static void read_config(void *arg)
     }
     self.config = next;
     atomic_store(&self.reading, false);
-    if (write(wake, &one, sizeof one) < 0)
-        return; /* the eventfd's counter is full, so the loop will wake up anyway */
+    cmx_port_wake(wake);
 }
 
 cmx_err next_config_start(const char *file, int wake)

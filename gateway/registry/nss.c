@@ -16,11 +16,13 @@
 #include "cmxsafe/port/port.h"
 #include "port/linux/child.h"
 
-#define LOOK_UP_MS 3000 /* a look-up that takes longer counts as hanging */
-#define TOGETHER_MS                                                                                                    \
-    20000 /* and so do look-ups that together take longer; commands wait longer for the gateway's lock */
+/* A look-up that takes longer counts as hanging, and so do look-ups that together take longer. Commands wait longer for
+ * the gateway's lock. */
+#define LOOK_UP_MS 3000
+#define TOGETHER_MS 20000
 #define NAMES_MAX ((size_t)16 << 20)
 #define KINDS 2
+#define ID_TEXT_MAX 24
 
 struct question {
     gw_nss_kind kind;
@@ -53,23 +55,23 @@ static void put_name(FILE *f, const char *name)
  * it. */
 static void put_account(FILE *f, const char *name, long id)
 {
-    uint64_t number;
+    char number[ID_TEXT_MAX];
+    uint64_t ignored;
 
-    if (gw_nss_is_number(name, &number))
-        fprintf(f, "%ld%c", id, '\0');
-    else
-        put_name(f, name);
+    snprintf(number, sizeof number, "%ld", id);
+    put_name(f, gw_nss_is_number(name, &ignored) ? number : name);
 }
 
 /* Writes a member of a group, which is always a name, even if it is a number. */
 static void put_member(FILE *f, const char *name)
 {
-    uint64_t number;
-    const struct passwd *pw = gw_nss_is_number(name, &number) ? getpwnam(name) : NULL;
+    uint64_t ignored;
+    bool number = gw_nss_is_number(name, &ignored);
+    const struct passwd *pw = number ? getpwnam(name) : NULL;
 
     if (pw)
-        fprintf(f, "%ld%c", (long)pw->pw_uid, '\0');
-    else if (name[0] && !gw_nss_is_number(name, &number))
+        put_account(f, name, (long)pw->pw_uid);
+    else if (name[0] && !number)
         put_name(f, name);
 }
 

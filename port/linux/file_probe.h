@@ -8,6 +8,6 @@
 #define FILE_ANSWER_MS 3000
 
 /* True if a child process could open the file and read from it, or got an error, within ms milliseconds. False: the
- * file's file system does not answer; the caller must not use the path. A path that did not answer is not tried again
- * at once. Call this while the process has one thread. If it may not fork, the result is true. */
+ * file's file system does not answer; the caller must not use the path. The last path that did not answer is not tried
+ * again. Call this while the process has one thread. If it may not fork, the result is true. */
 bool cmx_file_answers(const char *path, int ms);

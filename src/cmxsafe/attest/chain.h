@@ -19,8 +19,8 @@
 #include "cmxsafe/core/hash_len.h"
 
 #define CMX_CHUNK 4096
-#define CMX_CHUNK_END(n)                                                                                               \
-    (((n) + CMX_CHUNK - 1) / CMX_CHUNK * CMX_CHUNK) /* the end of the chunk that n bytes fill last */
+/* n, rounded up to a multiple of CMX_CHUNK. */
+#define CMX_CHUNK_END(n) (((n) + CMX_CHUNK - 1) / CMX_CHUNK * CMX_CHUNK)
 #define CMX_CHALLENGE_MAX 512
 
 /* True if all ranges consist of whole chunks at multiples of CMX_CHUNK; only the flash's end may cut a chunk short.

@@ -147,6 +147,39 @@ static void test_is_due(void **state)
     assert_false(gw_known_is_due(&k, 11));
 }
 
+/* A device is silent once checks have failed so often that the wait between them is 4 s. */
+static void test_is_silent(void **state)
+{
+    const struct gw_known silent = {.retry_ms = 4 * GW_KNOWN_RETRY_MIN_MS, .result = {.reason = "no answer"}};
+    struct gw_known k = silent;
+
+    (void)state;
+    assert_true(gw_known_is_silent(&k));
+    k.retry_ms--;
+    assert_false(gw_known_is_silent(&k));
+    k = silent;
+    k.result.verdict = GW_CHECK_UNTRUSTED;
+    assert_false(gw_known_is_silent(&k));
+    k = silent;
+    k.result.reason[0] = '\0';
+    assert_false(gw_known_is_silent(&k));
+    k = silent;
+    k.silent = true; /* the reason is stored already */
+    assert_false(gw_known_is_silent(&k));
+    k = silent;
+    k.standing.exempt = true;
+    assert_false(gw_known_is_silent(&k));
+    k = silent;
+    k.standing.trusted = true;
+    assert_false(gw_known_is_silent(&k));
+    k = silent;
+    k.pid = 1;
+    assert_false(gw_known_is_silent(&k));
+    k = silent;
+    k.decided = true;
+    assert_false(gw_known_is_silent(&k));
+}
+
 /* Devices that are due again as soon as their check has ended do not keep the others from being checked. */
 static void test_devices_take_turns(void **state)
 {
@@ -185,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_follows_registry),
         cmocka_unit_test(test_checks_again_at_once),
         cmocka_unit_test(test_is_due),
+        cmocka_unit_test(test_is_silent),
         cmocka_unit_test(test_devices_take_turns),
     };
 
