@@ -119,7 +119,7 @@ wait_for 30 all_up || fail "the contexts are not up with isolation"
 cmxsafed status --json | json_is .modules.isolation || fail "isolation is not in the status"
 cmxsafed isolation --show >show 2>&1
 grep -q 'table inet cmxsafe' show && grep -q 'table arp cmxsafe' show || { cat show; fail "isolation is not in force"; }
-cmxsafed isolation --dry-run | grep -qx "add element inet cmxsafe agent { $(id -u cmxsafed) }" || fail "root would apply the rules for another user"
+cmxsafed isolation --dry-run | grep -qx "add element inet cmxsafe agent { \"+$(id -u cmxsafed)\" }" || fail "root would apply the rules for another user"
 ! serves || fail "isolated, but another user reaches the gateway"
 sed -i '/^\[isolation\]/,$s/^enabled = yes/enabled = no/' /etc/cmxsafe/cmxsafed.conf
 systemctl reload cmxsafed || fail "reload without isolation"

@@ -32,7 +32,7 @@ mkdir -p /run/systemd/system
 printf '[Service]\nUser=daemon\n' >/run/systemd/system/cmxsafed.service
 cp -a /etc "$TMP/etc" && mkdir -p "$TMP/etc/cmxsafe" && rm -rf "$TMP/etc/systemd/system/"cmxsafed.service* && mount --bind "$TMP/etc" /etc || fail "a copy of /etc"
 cp "$CONF" /etc/cmxsafe/cmxsafed.conf
-for_user() { "$BIN/cmxsafed" isolation --dry-run | grep -q "^add element inet cmxsafe agent { $(id -u "$1") }"; }
+for_user() { "$BIN/cmxsafed" isolation --dry-run | grep -q "^add element inet cmxsafe agent { \"+$(id -u "$1")\" }"; }
 for_user daemon || fail "the rules are not for the user of the unit"
 sed -i 's/^time_servers.*/&\nagent_user = bin/' /etc/cmxsafe/cmxsafed.conf
 for_user bin || fail "agent_user is ignored"
