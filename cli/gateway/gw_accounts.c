@@ -45,9 +45,6 @@ cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e)
 
     if (begin_ms < a->next_ms)
         return CMX_OK;
-    err = gw_folder_open(g, true, e);
-    if (err)
-        return err;
     err = read_answers(g, &answers, e);
     pause_ms = LOOK_MS + LOOK_SHARE * (cmx_port_now_ms() - begin_ms);
     if (!err && rules_differ(g, answers)) {
@@ -55,7 +52,6 @@ cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e)
         if (!err && rules_differ(g, answers)) /* a command may have loaded the rules meanwhile */
             err = gw_apply_access(g, e);
     }
-    gw_folder_close(g);
     gw_nss_end();  /* the next look asks all name services again */
     free(answers); /* allocated by open_memstream */
     a->next_ms = cmx_port_now_ms() + (pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS);

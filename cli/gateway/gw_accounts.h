@@ -10,6 +10,6 @@ struct gw_accounts {
 };
 
 /* Asks the name services for all users and groups that have had grants, every 10 s or, if they answer slowly, less
- * often. Loads the rules again if they were loaded with other answers. g must be closed. During a slow answer, no query
- * of the registry is open, and the gateway is not locked. */
+ * often. Loads the rules again if they were loaded with other answers. g must not be locked, because a slow answer
+ * would keep commands waiting. */
 CMX_MUST_USE cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e);

@@ -137,7 +137,7 @@ static cmx_err remove_ended(struct follower *f, struct cmx_why *e)
 
     if (err || left > 0)
         return err == CMX_ENOENT ? CMX_OK : err;
-    err = f->g.locked ? CMX_OK : gw_folder_lock(&f->g, e);
+    err = gw_folder_lock(&f->g, e);
     if (!err)
         err = gw_registry_begin(r, e);
     if (!err)

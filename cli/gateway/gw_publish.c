@@ -57,14 +57,17 @@ cmx_err gw_publish_write(const struct gw_publish *p, struct gw *g, struct cmx_wh
 
 cmx_err gw_publish_done(struct gw_publish *p, struct gw *g, struct cmx_why *e)
 {
-    bool claims = p->has_claims;
+    cmx_err err;
 
     if (!p->answer)
         return CMX_OK;
+    p->unapplied |= p->has_claims;
     p->next = (uint64_t)json_number(p->answer, "next");
     p->put_ms = cmx_port_now_ms();
     p->has_claims = false;
     free(p->answer); /* allocated by open_memstream */
     p->answer = NULL;
-    return claims ? gw_apply_claims(g, e) : CMX_OK;
+    err = p->unapplied ? gw_apply_claims(g, e) : CMX_OK;
+    p->unapplied = err != CMX_OK;
+    return err;
 }

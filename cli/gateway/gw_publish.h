@@ -9,6 +9,7 @@ struct gw_publish {
     uint64_t next;   /* number of the next change to request */
     uint64_t put_ms; /* when node_state was last written */
     bool has_claims;
+    bool unapplied; /* claims were written that BIRD's configuration lacks */
 };
 
 /* Queries the running gateway, unless an earlier answer has not been written yet. g must be open. */

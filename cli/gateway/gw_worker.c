@@ -36,6 +36,7 @@
 #define LOOK_MS 10000 /* interval between looks for devices that are away, or that give no evidence */
 #define ATTEST_KEY_MAX 512
 #define QUEUES_TEXT_MAX 80
+#define TASKS_MAX 9
 
 struct seen {
     char name[GW_NAME_MAX];
@@ -64,7 +65,9 @@ struct worker {
     char queues[QUEUES_TEXT_MAX]; /* last report of the queues' lengths */
     size_t running;
     bool any_login;
-    bool failed; /* the last tick failed; only the first failure in a row is logged */
+    size_t turn;            /* index of the task with which the next tick begins */
+    bool failed[TASKS_MAX]; /* the task's last call failed; only the first failure in a row is logged */
+    bool closed;            /* the folder could not be opened in the last tick */
 };
 
 /* ---- the running gateway's journal ---- */
@@ -156,6 +159,29 @@ static void drop_seen(struct worker *w)
     w->seen_ms = cmx_port_now_ms();
 }
 
+/* Begins a transaction, which gw_registry_end ends. */
+static cmx_err begin_write(struct worker *w, struct cmx_why *e)
+{
+    cmx_err err = gw_folder_lock(&w->g, e);
+
+    return err ? err : gw_registry_begin_observed(&w->g.registry, e);
+}
+
+static cmx_err store_seen(struct worker *w, struct cmx_why *e)
+{
+    cmx_err err;
+
+    if (!w->any_login && (!w->n_seen || cmx_port_now_ms() - w->seen_ms < SEEN_MS))
+        return CMX_OK;
+    err = begin_write(w, e);
+    if (!err)
+        err = write_seen(w, e);
+    err = gw_registry_end(&w->g.registry, err, e);
+    if (!err)
+        drop_seen(w);
+    return err;
+}
+
 /* ---- verdicts ---- */
 
 /* Sets *holds to true if the check's verdict is still valid. A verdict is not valid if the check's inputs have changed.
@@ -239,28 +265,8 @@ static cmx_err write_verdict(struct worker *w, struct gw_known *k, bool *changed
     return report_standing(w, k, &now, e);
 }
 
-static cmx_err write_all(struct worker *w, bool *changed, struct cmx_why *e)
-{
-    cmx_err err = gw_folder_lock(&w->g, e);
-
-    if (!err)
-        err = gw_registry_begin_observed(&w->g.registry, e);
-    if (!err)
-        err = write_seen(w, e);
-    for (size_t i = 0; !err && i < w->devices.n; i++) {
-        struct gw_known *k = w->devices.all[i];
-
-        if (k->decided)
-            err = k->result.verdict == GW_CHECK_UNKNOWN ? write_silence(w, k, e) : write_verdict(w, k, changed, e);
-    }
-    if (!err)
-        err = gw_publish_write(&w->publish, &w->g, e);
-    if (!err)
-        err = gw_incidents_write(&w->incidents, &w->g, e);
-    return gw_registry_end(&w->g.registry, err, e);
-}
-
-/* Makes write_all store the reason for each silent device that is connected; one that is away can't give evidence. */
+/* Makes store_verdicts store the reason for each silent device that is connected; one that is away can't give evidence.
+ */
 static void decide_silent(struct worker *w)
 {
     char name[GW_NAME_MAX];
@@ -283,30 +289,63 @@ static void decide_silent(struct worker *w)
     free(status); /* allocated by open_memstream */
 }
 
-static cmx_err store(struct worker *w, struct cmx_why *e)
+/* Stores verdicts of several checks together, because loading the rules takes long in a large fleet. */
+static cmx_err store_verdicts(struct worker *w, struct cmx_why *e)
 {
-    bool due = w->any_login || w->incidents.n || (w->n_seen && cmx_port_now_ms() - w->seen_ms >= SEEN_MS);
     bool changed = false;
-    cmx_err err = CMX_OK;
+    cmx_err err;
 
+    decide_silent(w);
     for (size_t i = 0; i < w->devices.n && !w->decided_ms; i++)
         if (w->devices.all[i]->decided)
             w->decided_ms = cmx_port_now_ms();
-    /* Storing a verdict may load the rules, which takes long in a large fleet, so several are stored together. */
-    due |= w->decided_ms && (w->running == 0 || cmx_port_now_ms() - w->decided_ms >= VERDICTS_MS);
-    due |= gw_publish_is_due(&w->publish);
-    if (!due)
+    if (!w->decided_ms || (w->running && cmx_port_now_ms() - w->decided_ms < VERDICTS_MS))
         return CMX_OK;
-    err = write_all(w, &changed, e);
+    err = begin_write(w, e);
+    for (size_t i = 0; !err && i < w->devices.n; i++) {
+        struct gw_known *k = w->devices.all[i];
+
+        if (k->decided)
+            err = k->result.verdict == GW_CHECK_UNKNOWN ? write_silence(w, k, e) : write_verdict(w, k, &changed, e);
+    }
+    err = gw_registry_end(&w->g.registry, err, e);
     if (err)
         return err; /* the next tick tries again */
-    drop_seen(w);
-    err = gw_publish_done(&w->publish, &w->g, e);
-    w->incidents.n = 0;
     w->decided_ms = 0;
     for (size_t i = 0; i < w->devices.n; i++)
         w->devices.all[i]->decided = false;
-    return changed && !err ? gw_apply_change(&w->g, NULL, e) : err;
+    return changed ? gw_apply_change(&w->g, NULL, e) : CMX_OK;
+}
+
+/* ---- other reports to the registry ---- */
+
+static cmx_err store_state(struct worker *w, struct cmx_why *e)
+{
+    cmx_err err;
+
+    gw_publish_read(&w->publish, &w->g);
+    if (!gw_publish_is_due(&w->publish))
+        return CMX_OK;
+    err = begin_write(w, e);
+    if (!err)
+        err = gw_publish_write(&w->publish, &w->g, e);
+    err = gw_registry_end(&w->g.registry, err, e);
+    return err ? err : gw_publish_done(&w->publish, &w->g, e);
+}
+
+static cmx_err store_incidents(struct worker *w, struct cmx_why *e)
+{
+    cmx_err err;
+
+    if (!w->incidents.n)
+        return CMX_OK;
+    err = begin_write(w, e);
+    if (!err)
+        err = gw_incidents_write(&w->incidents, &w->g, e);
+    err = gw_registry_end(&w->g.registry, err, e);
+    if (!err)
+        w->incidents.n = 0;
+    return err;
 }
 
 /* ---- devices that are away ---- */
@@ -468,35 +507,64 @@ static cmx_err run_campaigns(struct worker *w, struct cmx_why *e)
     return err;
 }
 
-static cmx_err worker_tick(struct worker *w, struct cmx_why *e)
+static cmx_err read_trail(struct worker *w, struct cmx_why *e)
 {
-    struct cmx_why why = {0};
-    cmx_err accounts;
-    cmx_err err = gw_folder_open(&w->g, true, e);
+    return gw_hooks_read_trail(&w->hooks, &w->g, e);
+}
 
-    if (!err)
-        err = begin_checks(w, e);
+static cmx_err look_accounts(struct worker *w, struct cmx_why *e)
+{
+    return gw_accounts_tick(&w->accounts, &w->g, e);
+}
+
+static const struct task {
+    const char *what; /* for log lines: what failed */
+    cmx_err (*run)(struct worker *w, struct cmx_why *e);
+} tasks[] = {
+    {"devices that need a check of their evidence can't be found", begin_checks},
+    {"the times of connections can't be stored", store_seen},
+    {"a verdict can't be stored or applied", store_verdicts},
+    {"the state for the other gateways can't be stored or applied", store_state},
+    {"an incident can't be stored", store_incidents},
+    {"devices that are away can't be reported", note_away},
+    {"the audit trail can't be read for hooks.d", read_trail},
+    {"changed accounts can't be found or applied", look_accounts},
+    {"campaigns can't be carried out", run_campaigns},
+};
+
+/* Calls each task, even if others fail. A task that finds the registry locked has waited for a long time, and the other
+ * tasks would wait too: it ends the turn, and the next turn begins with the task after it. */
+static void run_tasks(struct worker *w)
+{
+    for (size_t n = 0; n < GW_COUNT(tasks); n++) {
+        const size_t i = w->turn;
+        struct cmx_why e = {0};
+        cmx_err err = tasks[i].run(w, &e);
+
+        gw_folder_unlock(&w->g);
+        w->turn = (i + 1) % GW_COUNT(tasks);
+        if (err && !w->failed[i])
+            gw_note("the worker: %s: %s", tasks[i].what, cmx_why_text(&e, err));
+        w->failed[i] = err != CMX_OK;
+        if (err == CMX_EBUSY)
+            return;
+    }
+}
+
+static void worker_tick(struct worker *w)
+{
+    struct cmx_why e = {0};
+    cmx_err err = gw_folder_open(&w->g, true, &e);
+
+    if (err && !w->closed)
+        gw_note("the worker: %s", cmx_why_text(&e, err));
+    w->closed = err != CMX_OK;
     read_journal(w);
     if (!err)
-        gw_publish_read(&w->publish, &w->g);
-    decide_silent(w);
-    if (!err)
-        err = store(w, e);
-    if (!err)
-        err = note_away(w, e);
-    if (!err)
-        err = gw_hooks_read_trail(&w->hooks, &w->g, e);
-    if (!err)
-        err = run_campaigns(w, e); /* last, because it fails whenever a shared registry can't be written */
+        run_tasks(w);
     gw_folder_close(&w->g);
-    accounts = gw_accounts_tick(&w->accounts, &w->g, &why); /* also after an error: removed users must lose access */
-    if (accounts && !err) {
-        err = accounts;
-        *e = why;
-    }
     gw_hooks_run(&w->hooks, &w->g);
     report_queues(w);
-    return err;
 }
 
 int gw_cmd_worker(int argc, char **argv)
@@ -524,13 +592,7 @@ int gw_cmd_worker(int argc, char **argv)
     w->campaigns.demand = demand_evidence;
     w->campaigns.arg = w;
     while (getppid() == parent) {
-        cmx_err err;
-
-        cmx_why_clear(&e);
-        err = worker_tick(w, &e);
-        if (err && !w->failed)
-            gw_note("the worker: %s", cmx_why_text(&e, err));
-        w->failed = err != CMX_OK;
+        worker_tick(w);
         wait_checks(w);
     }
     return CLI_OK;

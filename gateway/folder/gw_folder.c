@@ -139,15 +139,20 @@ cmx_err gw_folder_open(struct gw *g, bool write, struct cmx_why *e)
     return err;
 }
 
-void gw_folder_close(struct gw *g)
+void gw_folder_unlock(struct gw *g)
 {
-    gw_registry_close(&g->registry);
     if (g->locked) {
         if (!g->unsettled)
             (void)!ftruncate(g->lock, 0);
         close(g->lock);
     }
     g->locked = false;
+}
+
+void gw_folder_close(struct gw *g)
+{
+    gw_registry_close(&g->registry);
+    gw_folder_unlock(g);
 }
 
 /* The lock file has one byte while a process holds the lock. A process that is killed releases the lock, but leaves the
@@ -158,6 +163,8 @@ cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
     struct stat st;
     unsigned waited_ms = 0;
 
+    if (g->locked)
+        return CMX_OK;
     g->lock = open(gw_path(g, "apply.lock", path), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (g->lock < 0)
         return cmx_why_fail(e, CMX_EPERM, "can't open %s (%s); run this as the gateway's owner", path, strerror(errno));

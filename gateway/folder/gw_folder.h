@@ -64,10 +64,11 @@ CMX_MUST_USE cmx_err gw_folder_find(struct gw *g, const char *dir, struct cmx_wh
  * repairs an interrupted write. Close with gw_folder_close, which is safe even after a failure. */
 CMX_MUST_USE cmx_err gw_folder_open(struct gw *g, bool write, struct cmx_why *e);
 void gw_folder_close(struct gw *g);
-/* Acquires the gateway's lock, which gw_folder_close releases. A command that changes the registry must acquire the
- * lock before it reads the registry, and hold it until the change is loaded into the kernel. CMX_EBUSY: another command
- * held it for GW_LOCK_PATIENCE_MS. */
+/* Acquires the gateway's lock, which gw_folder_unlock or gw_folder_close releases; does nothing if g has it already. A
+ * command that changes the registry must acquire the lock before it reads the registry, and hold it until the change is
+ * loaded into the kernel. CMX_EBUSY: another command held it for GW_LOCK_PATIENCE_MS. */
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
+void gw_folder_unlock(struct gw *g);
 /* True if no process holds the lock, and the registry may have changes that are not in force: an earlier holder was
  * killed or left the folder unsettled, and no holder has settled it since. */
 bool gw_folder_is_abandoned(const struct gw *g);
