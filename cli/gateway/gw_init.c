@@ -221,8 +221,8 @@ static cmx_err check_proxies(const char *list, struct cmx_why *e)
 
     if (strlen(list) >= GW_PROXIES_MAX || cmx_originator_check_list(list) != CMX_OK)
         return cmx_why_fail(e, CMX_EINVAL,
-                            "--proxy-protocol '%.60s': give the load balancers' addresses or prefixes, separated by "
-                            "commas, or none",
+                            "--proxy-protocol '%.60s': give the load balancers' addresses or prefixes without "
+                            "host bits (10.0.0.0/8), separated by commas, or none",
                             list);
     for (const char *at = list + strspn(list, between); *at; at += len + strspn(at + len, between)) {
         struct cmx_ip ip;

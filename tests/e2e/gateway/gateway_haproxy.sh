@@ -15,6 +15,9 @@ grep -q "load balancers' addresses or prefixes" "$TMP/bad.err" || fail "no clear
 for all in 0.0.0.0/0 ::/0 10.0.0.1,0.0.0.0/1 0.0.0.0 :: 224.0.0.1 ff02::/16; do
     ! gw init --user --proxy-protocol "$all" >/dev/null 2>"$TMP/bad.err" && grep -q "may claim any source address; name only the load balancers" "$TMP/bad.err" || fail "$all: $(cat "$TMP/bad.err")"
 done
+for bits in 10.0.0.1/8 fd00::1/64; do
+    ! gw init --user --proxy-protocol "$bits" >/dev/null 2>"$TMP/bad.err" && grep -q "prefixes without host bits" "$TMP/bad.err" || fail "$bits: $(cat "$TMP/bad.err")"
+done
 gw init --user --dry-run --proxy-protocol '10.0.0.0/8, fd00::/8' >/dev/null || fail "a private network"
 
 # Devices connect to 127.0.0.1:HA; HAProxy reaches the gateway from 127.0.0.9.
