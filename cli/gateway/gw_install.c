@@ -9,6 +9,7 @@
 
 #include "gateway/folder/gw_helper.h"
 #include "gateway/registry/nss.h"
+#include "gateway/render/gw_bird.h"
 #include "gateway/render/gw_units.h"
 #include "gateway/server/gw_access_log.h"
 #include "gateway/server/gw_control.h"
@@ -243,6 +244,7 @@ bool gw_install(struct gw *g, struct cmx_why *e)
 
     return (g->user || !make_account(g, e)) && !repair_owners(g, e) && (g->user || !open_way(g, e)) &&
            !gw_file_mkdir(gw_path(g, "run", path), 0755, e) && !give_to_account(g, "run", 0775, e) &&
+           (g->user || g->simple || !gw_file_mkdir(gw_path(g, GW_BIRD_FOLDER, path), 0755, e)) &&
            !give_access_log(g, e) && !give_to_account(g, "registry.db", 0640, e) &&
            !make_host_key(g, "hostkey_ed25519", "ed25519", e) && !make_host_key(g, "hostkey_ecdsa", "ecdsa", e) &&
            !write_sshd_config(g, e) && !write_units(g, e);

@@ -16,7 +16,9 @@
  * this table. */
 #define GW_ANNOUNCED_TABLE 78
 #define GW_CLAIMS_PROTOCOL 200 /* rtm_protocol of the routes in GW_CLAIMS_TABLE */
-#define GW_BIRD_CONTROL "run/bird"
+/* In a folder of its own: only root may write there, and BIRD, as root, gives the socket its owner and mode by name. */
+#define GW_BIRD_FOLDER "bird"
+#define GW_BIRD_CONTROL GW_BIRD_FOLDER "/ctl"
 
 /* Writes bird.conf. If the gateway is alone, the file contains no neighbours. */
 CMX_MUST_USE cmx_err gw_bird_config(FILE *f, struct gw *g, struct cmx_why *e);

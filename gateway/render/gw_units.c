@@ -36,6 +36,7 @@ cmx_err gw_unit_text(FILE *f, const struct gw *g, const struct gw_unit *unit, co
         {"system", .text = g->simple ? "" : "1"},
         {"netns", .text = GW_NETNS},
         {"bird_control", .text = GW_BIRD_CONTROL},
+        {"bird_folder", .text = GW_BIRD_FOLDER},
         {"metrics_folder", .text = GW_METRICS_FOLDER},
         {0},
     };

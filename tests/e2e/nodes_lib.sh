@@ -96,7 +96,7 @@ join_node() {
 serve_node() {
     local n=$1
     on "$n" "$BIN/cmxsafe" gateway serve 2>>"$TMP/node$n.log" & SERVE_PID[$n]=$!; PIDS+=("$!")
-    on "$n" ip netns exec cmxsafe bird -f -u bird -g bird -c "/var/lib/node$n/gateway/bird.conf" -s "/var/lib/node$n/gateway/run/bird" 2>>"$TMP/bird$n.log" & BIRD_PID[$n]=$!; PIDS+=("$!")
+    on "$n" ip netns exec cmxsafe bird -f -u bird -g bird -c "/var/lib/node$n/gateway/bird.conf" -s "/var/lib/node$n/gateway/bird/ctl" 2>>"$TMP/bird$n.log" & BIRD_PID[$n]=$!; PIDS+=("$!")
     wait_for 20 gwn "$n" status --here >/dev/null || fail "node $n does not come up"
 }
 # end_node N: ends the gateway on node N, that is, the shell that serve_node started and its descendants, and waits for them.
@@ -108,7 +108,7 @@ end_node() {
     wait_for 20 none_runs $pids || fail "node $1's gateway does not end"
 }
 none_runs() { ! ps -o stat= -p "$(tr ' ' , <<<"$*")" | grep -qv '^Z'; }
-bird() { local n=$1; shift; on "$n" birdc -s "/var/lib/node$n/gateway/run/bird" "$@"; }
+bird() { local n=$1; shift; on "$n" birdc -s "/var/lib/node$n/gateway/bird/ctl" "$@"; }
 neighbours() { [ "$(bird "$1" show protocols | grep -c Established)" = "$2" ]; }
 # route_of N ADDRESS: prints the number of the node to which node N sends packets for this address, or nothing if node N
 # delivers them itself.

@@ -15,6 +15,12 @@ cable() {
 }
 JOIN_OPTIONS="--interface plain0"
 fleet_of 1 2
+# BIRD, as root, gives its control socket owner and mode by its name, so only root may put a file there.
+for n in 1 2; do
+    socket=/var/lib/node$n/gateway/bird/ctl
+    on $n test -S $socket && ! on $n setpriv --reuid cmxsafe-gw --regid cmxsafe-gw --clear-groups mv $socket $socket.away 2>/dev/null && on $n test -S $socket ||
+        fail "the gateway's account can replace BIRD's control socket"
+done
 key d; key p; key x
 gwn 1 enroll cam-1 --key "$TMP/d.pub" --ports 81 >/dev/null && gwn 1 platform vms --key "$TMP/p.pub" >/dev/null && gwn 1 grant vms cam-1:81 >/dev/null &&
     gwn 1 grant user:1234 cam-1:81 >/dev/null || fail "enroll"

@@ -197,9 +197,9 @@ UNIT
     ! systemctl is-active -q cmxsafe-gateway-bird || fail "BIRD runs at a gateway that is alone"
     cmxsafe gateway migrate postgresql://cmxsafe@127.0.0.1:5499/postgres || fail "migrate"
     (umask 077 && cmxsafe gateway join --give '192.0.2.2 1 192.0.2.1 22' --name gw1 >gift) || fail "join --give"
-    bird_is_up() { birdc -s /var/lib/cmxsafe/gateway/run/bird show status | grep -q '^Daemon is up'; }
+    bird_is_up() { birdc -s /var/lib/cmxsafe/gateway/bird/ctl show status | grep -q '^Daemon is up'; }
     wait_for 30 bird_is_up || fail "BIRD's unit is not started with the first join: $(systemctl status --no-pager cmxsafe-gateway-bird)"
-    held() { birdc -s /var/lib/cmxsafe/gateway/run/bird show route table held | grep -q "$A/128"; }
+    held() { birdc -s /var/lib/cmxsafe/gateway/bird/ctl show route table held | grep -q "$A/128"; }
     wait_for 60 held || fail "BIRD does not learn the identity that is connected"
     b=$(systemctl show -P MainPID cmxsafe-gateway-bird)
     differ "$(readlink "/proc/$b/ns/net")" "$(readlink /proc/self/ns/net)" && [ "$(ps -o user= -p "$b")" = bird ] && [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$b/status")" = 1 ] || fail "BIRD's privileges"
