@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "gateway/folder/gw_copy.h"
 #include "gateway/folder/gw_helper.h"
 #include "gateway/registry/authority.h"
+#include "gateway/registry/nss.h"
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_account.h"
 #include "gateway/server/gw_apply.h"
@@ -426,17 +426,17 @@ static void check_port(struct doctor *d)
 /* Runs a script as the gateway's account, in the host's namespaces. Returns true if the script's exit status is 0. */
 static bool account_may(const struct doctor *d, const char *script)
 {
-    const struct passwd *pw = getpwnam(d->g.account);
+    const struct gw_nss_entry *account = gw_nss_find(GW_NSS_USER, d->g.account);
     pid_t pid;
 
-    if (!pw)
+    if (account->gid < 0)
         return false;
     fflush(NULL);
     pid = cmx_child_fork();
     if (pid == 0) {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (null < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||
-            !gw_account_become(pw->pw_uid, pw->pw_gid))
+            !gw_account_become((uid_t)account->id, (gid_t)account->gid))
             _exit(1);
         execl("/bin/sh", "sh", "-c", script, (char *)NULL);
         _exit(127);
@@ -454,7 +454,7 @@ static void check_account(struct doctor *d)
 
     if (d->g.user || geteuid() != 0)
         return;
-    check(d, getpwnam(d->g.account) != NULL, "the account exists", "there is no such user", again);
+    check(d, gw_nss_find(GW_NSS_USER, d->g.account)->gid >= 0, "the account exists", "there is no such user", again);
     snprintf(script, sizeof script,
              "cd '%.4000s' && test -r registry.db && test -r hostkey_ed25519 && test -r sshd_config", d->g.dir);
     check(d, account_may(d, script), "the account can read the folder",

@@ -2,16 +2,19 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
+#include "gateway/registry/nss.h"
 #include "gateway/server/gw_account.h"
 #include "port/linux/child.h"
+
+#define ID_TEXT_MAX 24
 
 /* --user mode: opens the namespaces of the process whose pid is in the gateway's folder. */
 static bool open_user_namespaces(const struct gw *g, int fd[3])
@@ -68,16 +71,17 @@ static bool enter_system(const struct gw *g)
 
 static bool become(long uid, long gid)
 {
-    const struct passwd *pw;
-    gid_t own;
+    char number[ID_TEXT_MAX];
+    long own;
 
     if (gid >= 0 && setresgid((gid_t)gid, (gid_t)gid, (gid_t)gid) != 0)
         return false;
     if (uid < 0)
         return true;
-    pw = getpwuid((uid_t)uid);
-    own = pw ? pw->pw_gid : (gid_t)uid;
-    return gw_account_become((uid_t)uid, own);
+    snprintf(number, sizeof number, "%ld", uid);
+    own = gw_nss_find(GW_NSS_USER, number)->gid;
+    gw_nss_end(); /* the program that this process is about to run must not have a child that it does not know */
+    return gw_account_become((uid_t)uid, (gid_t)(own >= 0 ? own : uid));
 }
 
 /* Changes back to the caller's folder, so that relative paths in the command line still work. */

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "gateway/folder/gw_files.h"
 #include "gateway/folder/gw_helper.h"
 #include "gateway/folder/gw_program.h"
+#include "gateway/registry/nss.h"
 #include "gateway/server/gw_account.h"
 #include "gateway/server/gw_expiry.h"
 #include "gateway/server/gw_network.h"
@@ -58,13 +58,14 @@ static bool map_as_root(pid_t pid)
  * (subuid(5)). */
 static bool sub_range(const char *file, char first[ID_TEXT_MAX], char count[ID_TEXT_MAX])
 {
-    const struct passwd *pw = getpwuid(getuid());
-    char number[24];
+    const struct gw_nss_entry *user;
+    char number[ID_TEXT_MAX];
     char line[256];
     FILE *f = fopen(file, "re");
     bool found = false;
 
     snprintf(number, sizeof number, "%u", (unsigned)getuid());
+    user = gw_nss_find(GW_NSS_USER, number);
     while (f && !found && fgets(line, sizeof line, f)) {
         char *a = strchr(line, ':');
         char *b = a ? strchr(a + 1, ':') : NULL;
@@ -72,7 +73,7 @@ static bool sub_range(const char *file, char first[ID_TEXT_MAX], char count[ID_T
             continue;
         *a = *b = '\0';
         b[1 + strcspn(b + 1, "\n")] = '\0';
-        if (strcmp(line, number) != 0 && (!pw || strcmp(line, pw->pw_name) != 0))
+        if (strcmp(line, number) != 0 && strcmp(line, user->first) != 0)
             continue;
         snprintf(first, ID_TEXT_MAX, "%.20s", a + 1);
         snprintf(count, ID_TEXT_MAX, "%.20s", b + 1);
@@ -174,6 +175,7 @@ int gw_ns_user(struct gw *g, const int *listeners, size_t n)
     if (child_pid < 0 || read(up[0], &byte, 1) != 1)
         return cmx_child_wait(child_pid) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     mapped = geteuid() == 0 ? map_as_root(child_pid) : map_as_user(child_pid);
+    gw_nss_end();
     if (!mapped) {
         kill(child_pid, SIGKILL);
         (void)cmx_child_wait(child_pid);

@@ -5,7 +5,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 
 #include "cmxsafe/core/text.h"
 #include "gateway/folder/gw_fail.h"
+#include "gateway/registry/nss.h"
 #include "gateway/server/gw_account.h"
 #include "gateway/server/gw_claims.h"
 #include "gateway/server/gw_guard.h"
@@ -144,35 +144,39 @@ static int serve_here(struct gw *g, uid_t uid, gid_t gid, pid_t guard, const int
     return gw_server_run(g, idsock, &claims, listeners, n);
 }
 
-static int serve_in_namespace(struct gw *g, const struct passwd *pw, pid_t guard, const int *listeners, size_t n)
+static int serve_in_namespace(struct gw *g, uid_t uid, gid_t gid, pid_t guard, const int *listeners, size_t n)
 {
     int netns = open("/run/netns/" GW_NETNS, O_RDONLY | O_CLOEXEC);
 
     if (netns < 0 || setns(netns, CLONE_NEWNET) != 0)
         return cli_fail("the gateway can't start", "its network namespace is missing", "run 'cmxsafe gateway net up'");
     close(netns);
-    return serve_here(g, pw->pw_uid, pw->pw_gid, guard, listeners, n);
+    return serve_here(g, uid, gid, guard, listeners, n);
 }
 
 /* Does the work of the systemd units if root starts the gateway without systemd. This process watches the fleet's
  * rules; its child runs the server as the account. */
 static int serve_as_root(struct gw *g, const int *listeners, size_t n)
 {
-    const struct passwd *pw = getpwnam(g->account);
+    const struct gw_nss_entry *account = gw_nss_find(GW_NSS_USER, g->account);
+    const uid_t uid = (uid_t)account->id;
+    const gid_t gid = (gid_t)account->gid;
+    const bool exists = account->gid >= 0;
     pid_t guard = getpid();
     pid_t child;
     int status;
 
-    if (!pw)
+    gw_nss_end();
+    if (!exists)
         return cli_fail("the gateway can't start", "its account is missing", "run 'cmxsafe gateway init' again");
     if (g->simple)
-        return serve_here(g, pw->pw_uid, pw->pw_gid, 0, listeners, n);
+        return serve_here(g, uid, gid, 0, listeners, n);
     fflush(NULL);
     child = fork();
     if (child < 0)
         return cli_fail("the gateway can't start", strerror(errno), NULL);
     if (child == 0) {
-        status = serve_in_namespace(g, pw, guard, listeners, n);
+        status = serve_in_namespace(g, uid, gid, guard, listeners, n);
         fflush(NULL);
         _exit(status);
     }

@@ -27,6 +27,8 @@ timed 25 gw grant user:5002 cam-17:81
 allowed 5001 && allowed 5002 || fail "a local account has lost its grant: $(nft list map inet cmxsafe_host user_marks)"
 denied_uid 5011 || fail "the account of a service that does not answer has access"
 timed 25 gw enroll cam-18 --key "$TMP/b.pub" --ports 81 --dry-run
+timed 25 timeout 60 "$BIN/cmxsafe" gateway exec --uid 5011 -- true
+timed 25 eval 'gw doctor; [ $? -le 1 ]'
 ok "a name service that hangs holds no command up, and its accounts have no access"
 
 rm /etc/nss-hangs
