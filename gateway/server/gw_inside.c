@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/text.h"
@@ -16,20 +19,45 @@
 
 #define ID_TEXT_MAX 24
 
+static bool is_same(int a, int b)
+{
+    struct stat x;
+    struct stat y;
+
+    return a >= 0 && b >= 0 && fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* True if the owner of the gateway's folder created the user namespace fd[0], and the others belong to it. The account
+ * may write to the folder `run`, and a compromised one could name a process in namespaces of its own. */
+static bool are_owners(const struct gw *g, const int fd[3])
+{
+    struct stat folder;
+    uid_t owner;
+    bool good = stat(g->dir, &folder) == 0 && ioctl(fd[0], NS_GET_OWNER_UID, &owner) == 0 && owner == folder.st_uid;
+
+    for (size_t i = 1; good && i < 3; i++) {
+        int user = ioctl(fd[i], NS_GET_USERNS);
+
+        good = is_same(user, fd[0]);
+        if (user >= 0)
+            close(user);
+    }
+    return good;
+}
+
 /* --user mode: opens the namespaces of the process whose pid is in the gateway's folder. */
 static bool open_user_namespaces(const struct gw *g, int fd[3])
 {
     static const char *const kinds[] = {"user", "mnt", "net"};
     char path[GW_PATH_MAX];
     char text[16] = "";
-    FILE *f = fopen(gw_path(g, "run/pid", path), "re");
+    int file = open(gw_path(g, "run/pid", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     uint64_t pid;
 
-    if (!f)
+    if (file < 0)
         return false;
-    if (!fgets(text, sizeof text, f))
-        text[0] = '\0';
-    fclose(f);
+    (void)!read(file, text, sizeof text - 1); /* after an error, text is empty */
+    close(file);
     text[strcspn(text, "\n")] = '\0';
     if (cmx_text_u64(text, 2, 0x7fffffff, &pid))
         return false;
@@ -39,7 +67,7 @@ static bool open_user_namespaces(const struct gw *g, int fd[3])
         if (fd[i] < 0)
             return false;
     }
-    return true;
+    return are_owners(g, fd);
 }
 
 static bool enter_user(const struct gw *g)
