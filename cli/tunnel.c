@@ -1,12 +1,16 @@
 #include "cli/tunnel.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,7 +20,7 @@
 #include "port/linux/cli.h"
 
 /* Longer than sshd's default LoginGraceTime of 120 s, after which sshd ends a login that still waits at a prompt. */
-enum { OPEN_TIMEOUT_MS = 180000 };
+enum { OPEN_TIMEOUT_MS = 180000, FOLDER_TRIES = 10 };
 
 static const char *path_of(const struct tunnel *t, unsigned i)
 {
@@ -151,13 +155,72 @@ static cmx_err start(struct tunnel *t)
     return *t->stop ? CMX_EAGAIN : CMX_ETIMEOUT;
 }
 
+static void remove_folder(int lock, const char *path)
+{
+    for (unsigned i = 0; i < 2; i++)
+        (void)unlinkat(lock, i ? "1" : "0", 0);
+    (void)rmdir(path);
+    close(lock);
+}
+
+/* Opens and locks the folder of a tunnel of this user. -1: it is no such folder, or its tunnel is in use. */
+static int lock_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && st.st_nlink)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* Removes the folders of tunnels that were killed: nobody has locked them. */
+static void remove_stale(void)
+{
+    static const char start[] = "cmxsafe-";
+    const struct dirent *entry;
+    DIR *dir = opendir(TUNNEL_PARENT);
+
+    while (dir && (entry = readdir(dir)) != NULL) {
+        char path[sizeof TUNNEL_FOLDER];
+        int lock = -1;
+
+        if (strlen(entry->d_name) == strlen(TUNNEL_NAME) && strncmp(entry->d_name, start, strlen(start)) == 0) {
+            snprintf(path, sizeof path, TUNNEL_PARENT "/%.14s", entry->d_name);
+            lock = lock_folder(path);
+        }
+        if (lock >= 0)
+            remove_folder(lock, path);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+/* Another process may remove the new folder as stale before it is locked. */
+static cmx_err make_folder(struct tunnel *t)
+{
+    for (int tries = 0; tries < FOLDER_TRIES; tries++) {
+        memcpy(t->folder, TUNNEL_FOLDER, sizeof t->folder);
+        if (!mkdtemp(t->folder))
+            break;
+        t->lock = lock_folder(t->folder);
+        if (t->lock >= 0)
+            return CMX_OK;
+    }
+    t->folder[0] = '\0';
+    return CMX_EIO;
+}
+
 cmx_err tunnel_open(struct tunnel *t)
 {
-    memcpy(t->folder, TUNNEL_FOLDER, sizeof t->folder);
-    if (!mkdtemp(t->folder)) {
-        t->folder[0] = '\0';
-        return CMX_EIO;
-    }
+    cmx_err err;
+
+    remove_stale();
+    err = make_folder(t);
+    if (err)
+        return err;
     for (unsigned i = 0; i < 2; i++)
         snprintf(t->local[i], sizeof t->local[i], HTTP_UNIX "%s/%u", t->folder, i);
     return start(t);
@@ -173,9 +236,6 @@ cmx_err tunnel_keep(struct tunnel *t)
 void tunnel_close(struct tunnel *t)
 {
     end_ssh(t);
-    if (!t->folder[0])
-        return;
-    for (unsigned i = 0; i < 2; i++)
-        (void)unlink(path_of(t, i));
-    (void)rmdir(t->folder);
+    if (t->folder[0])
+        remove_folder(t->lock, t->folder);
 }

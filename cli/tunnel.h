@@ -13,7 +13,9 @@
 
 #include "cli/common/http_client.h"
 
-#define TUNNEL_FOLDER "/tmp/cmxsafe-XXXXXX"
+#define TUNNEL_PARENT "/tmp"
+#define TUNNEL_NAME "cmxsafe-XXXXXX"
+#define TUNNEL_FOLDER TUNNEL_PARENT "/" TUNNEL_NAME
 
 struct tunnel {
     const char *gateway;               /* "[user@]host[:port]" or a Host alias from ssh_config; borrowed */
@@ -21,13 +23,15 @@ struct tunnel {
     const char *device;                /* host name or address, resolved by the gateway; borrowed */
     uint16_t remote[2];                /* ports of the device's services; 0: no forward */
     char folder[sizeof TUNNEL_FOLDER]; /* "": none */
+    int lock;                          /* descriptor of the folder, which this process has locked (flock) */
     char local[2][sizeof HTTP_UNIX + sizeof TUNNEL_FOLDER + 2]; /* the forwards' sockets, as URLs for http_request */
     /* The caller's signal handler sets *stop. If *stop is not 0, tunnel_open and tunnel_keep give up. */
     const volatile sig_atomic_t *stop;
     pid_t pid; /* process of ssh; 0: ssh is not running */
 };
 
-/* The caller has set gateway, config, device, remote and stop. Waits until ssh accepts connections on local[0];
+/* The caller has set gateway, config, device, remote and stop. Removes the folders of this user's
+ * tunnels that were killed. Waits until ssh accepts connections on local[0];
  * the operator's time at ssh's prompts is part of the wait. CMX_EREFUSED: ssh printed the reason and ended, or could
  * not be started; CMX_ETIMEOUT: ssh did not forward within 3 minutes; CMX_EAGAIN: stop was set; CMX_ENOMEM: no process
  * could be created; CMX_EIO: the folder can't be created in /tmp. */

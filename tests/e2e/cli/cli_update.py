@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -176,10 +175,14 @@ def no_other_user_can_answer_in_place_of_ssh():
         serve(int(listener[1]))
         run.wait()
         fail(f"another program answered in place of ssh: {Device.requests}", run.output)
-    if os.stat(os.path.dirname(listener[0])).st_mode & 0o77:
+    folder = os.path.dirname(listener[0])
+    if os.stat(folder).st_mode & 0o77:
         fail("other users can reach ssh's socket")
+    if Run("client_key", "--no-wait").wait() != 0 or not os.path.exists(folder):
+        fail("another command, or it removed the folder of a command that still runs")
+    Device.reset()
     run.send(SECRET + "\n")
-    if run.wait() != 0 or os.path.exists(os.path.dirname(listener[0])):
+    if run.wait() != 0 or os.path.exists(folder):
         fail("the update, or the socket's folder is left", run.output)
 
 
@@ -209,7 +212,12 @@ def ssh_ends_with_a_killed_command():
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     run.until(lambda: not run.ssh_runs(), "ssh still runs")
-    shutil.rmtree(os.path.dirname(words[words.index("-L") + 1].split(":")[0]))  # a killed command leaves its folder
+    folder = os.path.dirname(words[words.index("-L") + 1].split(":")[0])
+    if not os.path.exists(folder):
+        fail("a killed command leaves no folder")
+    Device.reset()
+    if Run("client_key", "--no-wait").wait() != 0 or os.path.exists(folder):
+        fail("the next command does not remove the folder of a killed one")
 
 
 def refusals_come_in_the_devices_words():
