@@ -129,7 +129,7 @@ static cmx_err store_attest_key(struct enroll_job *job)
     if (!job->attest_key && !job->hwkey)
         return CMX_OK;
     err = job->attest_key ? read_attest_key(job->attest_key, &k, e) : gw_hwkey_attest(&k, job->hwkey, e);
-    return err ? err : gw_hwkey_store_attest(&job->x.g.registry, job->fields.name, &k, &job->x.outcome, e);
+    return err ? err : gw_hwkey_store_attest(&job->x.g.registry, job->fields.name, &k, false, &job->x.outcome, e);
 }
 
 static cmx_err store_attest_port(struct enroll_job *job)

@@ -43,7 +43,7 @@ cmx_err gw_hwkey_attest(struct cmx_attest_key *out, const char *path, struct cmx
     return err;
 }
 
-cmx_err gw_hwkey_store_attest(struct gw_registry *r, const char *device, const struct cmx_attest_key *k,
+cmx_err gw_hwkey_store_attest(struct gw_registry *r, const char *device, const struct cmx_attest_key *k, bool retire,
                               gw_outcome *out, struct cmx_why *e)
 {
     char text[CMX_ATTEST_KEY_LINE_MAX];
@@ -55,6 +55,8 @@ cmx_err gw_hwkey_store_attest(struct gw_registry *r, const char *device, const s
     cmx_buf_init(&b, text, sizeof text);
     if (cmx_attest_key_print(k, &b) || cmx_buf_cstr(&b, &line))
         err = cmx_why_fail(e, CMX_EINTERNAL, "the attestation key can't be printed");
+    if (!err && retire)
+        err = gw_device_retire_attest_key(r, device, line, e);
     if (!err)
         err = gw_evidence_key_set(r, device, line, &changed, e);
     if (!err && *out == GW_UNCHANGED)

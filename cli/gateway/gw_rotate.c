@@ -28,7 +28,7 @@ int gw_cmd_rotate(int argc, char **argv)
     failed = (hwkey ? gw_hwkey_login(&k, hwkey, &x.e) : gw_key_read(&k, key, &x.e)) ||
              gw_device_rotate(&x.g.registry, line.operand[0], &k, &x.outcome, &x.e) ||
              (hwkey && (gw_hwkey_attest(&attest, hwkey, &x.e) ||
-                        gw_hwkey_store_attest(&x.g.registry, line.operand[0], &attest, &x.outcome, &x.e)));
+                        gw_hwkey_store_attest(&x.g.registry, line.operand[0], &attest, true, &x.outcome, &x.e)));
     return gw_change_report(&x, failed, "%s: key %s", line.operand[0],
                             x.outcome == GW_UNCHANGED ? "unchanged" : k.fingerprint);
 }

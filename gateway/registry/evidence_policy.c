@@ -221,15 +221,24 @@ cmx_err gw_policy_exempt(struct gw_registry *r, const char *device, bool exempt,
     return gw_event(r, exempt ? "exempt" : "unexempt", d.name, why ? why : "", e);
 }
 
-/* With one key for two devices, one of them could pass on the other's evidence as its own. */
+/* With one key for two devices, one of them could pass on the other's evidence as its own. As with SSH keys, the key of
+ * a device that was revoked or deleted, or that got another one by `rotate`, never counts for another device. A revoked
+ * device that is enrolled again, because it was repaired, keeps its key. */
 static cmx_err check_key_unused(struct gw_registry *r, int64_t device, const char *line, struct cmx_why *e)
 {
     char owner[GW_NAME_MAX];
-    cmx_err err = gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_ID(owner)),
-                             "SELECT name FROM device WHERE attest_key = ? AND attest_key <> '' AND id <> ? AND revoked"
-                             " IS NULL",
-                             "ti", line, device);
+    bool retired = false;
+    cmx_err err =
+        gw_sql_get(r, e, GW_SQL_COLUMNS(GW_SQL_ID(owner), GW_SQL_FLAG(&retired)),
+                   "SELECT name, revoked IS NOT NULL FROM device WHERE attest_key = ?1 AND attest_key <> ''"
+                   " AND id <> ?2 UNION ALL SELECT name, 1 FROM tombstone WHERE fingerprint = " GW_UEID_OF("?1"),
+                   "ti", line, device);
 
+    if (!err && retired)
+        return cmx_why_fail(e, CMX_EEXIST,
+                            "this attestation key was %s's, which was revoked or got another key; a retired one can't "
+                            "be used again",
+                            owner);
     if (!err)
         return cmx_why_fail(e, CMX_EEXIST, "this attestation key belongs to %s; give each device a key of its own",
                             owner);

@@ -361,6 +361,14 @@ cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *ou
     return err ? err : gw_event(r, "revoke", d.name, d.fingerprint, e);
 }
 
+cmx_err gw_device_retire_attest_key(struct gw_registry *r, const char *name, const char *keep, struct cmx_why *e)
+{
+    return gw_sql_run(r, e,
+                      "INSERT OR IGNORE INTO tombstone(fingerprint, name, deleted) SELECT " GW_UEID_OF(
+                          "attest_key") ", name, ? FROM device WHERE name = ? AND attest_key NOT IN ('', ?)",
+                      "itt", (int64_t)time(NULL), name, keep);
+}
+
 cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e)
 {
     struct gw_device d;
@@ -371,6 +379,9 @@ cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why
     if (!d.revoked)
         return cmx_why_fail(e, CMX_EINVAL, "%s is active; revoke it first with 'cmxsafe gateway revoke %s'", d.name,
                             d.name);
+    err = gw_device_retire_attest_key(r, d.name, "", e);
+    if (err)
+        return err;
     /* Also deletes the device's policy. Otherwise a later device with this name would get it. */
     err = gw_sql_run(r, e,
                      "INSERT INTO tombstone(fingerprint, name, deleted) SELECT fingerprint, ?2, ?3 FROM key WHERE"

@@ -41,8 +41,8 @@ CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *group, gw
 
 /* Revokes a device: after commit, its key can never log in again. Revoking it twice changes nothing. */
 CMX_MUST_USE cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
-/* Removes a revoked device. Other devices may then use its name and address, but its keys are still refused.
- * CMX_EINVAL: the device is active. */
+/* Removes a revoked device. Other devices may then use its name and address, but its keys are still refused,
+ * including the attestation key. CMX_EINVAL: the device is active. */
 CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e);
 /* Writes the names of active devices that have a direct service at this host, at most five, separated by ", ". */
@@ -52,6 +52,12 @@ CMX_MUST_USE cmx_err gw_device_directs_to(struct gw_registry *r, const char *hos
  * again. */
 CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
                                       struct cmx_why *e);
+
+/* SQL: the entry for an attestation key in the table tombstone: the ueid in its line, which names the hardware. */
+#define GW_UEID_OF(line) "'ueid:' || substr(" line ", 18, 44)" /* after "cmxsafe-attest-1 "; 33 bytes in base64 */
+/* From now on, the device's attestation key is refused for all devices, unless it is `keep`. */
+CMX_MUST_USE cmx_err gw_device_retire_attest_key(struct gw_registry *r, const char *name, const char *keep,
+                                                 struct cmx_why *e);
 
 /* Writes the device's key as a line "type base64", for export. CMX_ENOENT: it has none. */
 CMX_MUST_USE cmx_err gw_device_key_line(struct gw_registry *r, const struct gw_device *d, char *out, size_t cap,

@@ -1421,7 +1421,50 @@ static void test_exemption_ends(void **state)
     assert_false(standing_of("cam-17").exempt);
 }
 
-/* Two devices do not share an attestation key. A revoked device's hardware may be enrolled again under another name. */
+#define ATTEST_A "cmxsafe-attest-1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAxxxx cmxsafe-000000000000"
+#define ATTEST_B "cmxsafe-attest-1 BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBxxxx cmxsafe-041041041041"
+
+static void refuse_attest_key(const char *device, const char *line, const char *owner)
+{
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, device, line, &out, &e), CMX_EEXIST);
+    assert_non_null(strstr(e.text, owner));
+    assert_non_null(strstr(e.text, "was revoked or got another key; a retired one can't be used again"));
+}
+
+/* As with SSH keys, the attestation key of a device that was revoked or deleted, or that got another key by rotation,
+ * is refused for other devices. A revoked device that is enrolled again keeps its key. */
+static void test_attest_key_retired(void **state)
+{
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-17", ATTEST_A, &out, &e), CMX_OK);
+    assert_int_equal(gw_device_retire_attest_key(&gateway.registry, "cam-17", ATTEST_A, &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-17", ATTEST_A, &out, &e), CMX_OK);
+    assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
+    refuse_attest_key("cam-18", ATTEST_A, "cam-17's");
+    assert_int_equal(enroll("cam-17", 2, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-17", ATTEST_A, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_UNCHANGED);
+    assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &e), CMX_OK);
+    refuse_attest_key("cam-18", ATTEST_A, "cam-17's");
+    /* A replaced key, as after a typing error, stays usable; a rotated one does not. */
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", ATTEST_B, &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", "", &out, &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", ATTEST_B, &out, &e), CMX_OK);
+    assert_int_equal(gw_device_retire_attest_key(&gateway.registry, "cam-18", "", &e), CMX_OK);
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", "", &out, &e), CMX_OK);
+    refuse_attest_key("cam-18", ATTEST_B, "cam-18's");
+}
+
+/* Two devices do not share an attestation key. */
 static void test_attest_key_of_two(void **state)
 {
     struct cmx_why e = {0};
@@ -1435,8 +1478,6 @@ static void test_attest_key_of_two(void **state)
     assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", "cmxsafe-attest-1 x", &out, &e), CMX_EEXIST);
     assert_string_equal(e.text, "this attestation key belongs to cam-17; give each device a key of its own");
     assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", "", &out, &e), CMX_OK);
-    assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
-    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", "cmxsafe-attest-1 x", &out, &e), CMX_OK);
 }
 
 static struct gw_update found_update;
@@ -2702,6 +2743,7 @@ int main(void)
         TEST(test_missing_evidence),
         TEST(test_exemption_ends),
         TEST(test_attest_key_of_two),
+        TEST(test_attest_key_retired),
         TEST(test_update_of_two_gateways),
         TEST(test_list),
         TEST(test_folder),
