@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/gateway/gw_command.h"
+#include "cli/gateway/gw_gift.h"
 #include "cmxsafe/core/text.h"
 #include "gateway/folder/gw_copy.h"
 #include "gateway/registry/node.h"
@@ -14,7 +15,6 @@
 
 #define GIFT_MAX 32768
 #define REGISTRY_ID_MAX 64
-#define KEY_END "END\n" /* the line after a host key */
 #define NO_CONNECTION "SSH_CONNECTION is not set; run 'cmxsafe gateway join --from' on the machine that joins"
 
 static const char about[] =
@@ -123,7 +123,7 @@ static cmx_err give_file(const struct gw *g, const char *name, struct cmx_why *e
     cmx_err err = gw_file_read(gw_path(g, name, path), &text, &len, e);
 
     if (!err)
-        printf("%s\n%s%s" KEY_END, name, text, len && text[len - 1] == '\n' ? "" : "\n");
+        printf("%s\n%s%s" GW_GIFT_FILE_END, name, text, len && text[len - 1] == '\n' ? "" : "\n");
     free(text); /* allocated by open_memstream */
     return err;
 }
@@ -234,27 +234,6 @@ static cmx_err receive(const struct join_job *job, char gift[GIFT_MAX], struct c
     return CMX_OK;
 }
 
-static bool gift_value(const char *gift, const char *key, char *out, size_t cap)
-{
-    char pattern[32];
-    const char *at;
-    size_t len;
-
-    snprintf(pattern, sizeof pattern, "%s ", key);
-    for (at = gift; at && strncmp(at, pattern, strlen(pattern)) != 0; at = at ? at + 1 : NULL)
-        at = strchr(at, '\n');
-    out[0] = '\0';
-    if (!at)
-        return false;
-    at += strlen(pattern);
-    len = strcspn(at, "\n");
-    if (len == 0 || len >= cap)
-        return false;
-    memcpy(out, at, len);
-    out[len] = '\0';
-    return true;
-}
-
 /* Writes a host key. Leaves a file with the same key untouched, because the sshd of a running gateway reads it.
  * set_up: this gateway is set up already; fails if its host key differs. */
 static cmx_err keep_key(const struct gw *g, const char *name, const char *key, size_t len, bool set_up,
@@ -280,17 +259,12 @@ static cmx_err keep_keys(const struct gw *g, const char *gift, bool set_up, stru
     cmx_err err = gw_file_mkdir(g->dir, 0755, e);
 
     for (size_t i = 0; !err && i < GW_COUNT(host_keys); i++) {
-        char head[64];
-        const char *begin;
-        const char *end;
+        size_t len = 0;
+        const char *key = gw_gift_file(gift, host_keys[i], &len);
 
-        snprintf(head, sizeof head, "\n%s\n", host_keys[i]);
-        begin = strstr(gift, head);
-        end = begin ? strstr(begin, "\n" KEY_END) : NULL;
-        if (!end)
+        if (!key)
             return cmx_why_fail(e, CMX_EPROTO, "the other gateway did not send its %s", host_keys[i]);
-        begin += strlen(head);
-        err = keep_key(g, host_keys[i], begin, (size_t)(end + 1 - begin), set_up, e);
+        err = keep_key(g, host_keys[i], key, len, set_up, e);
     }
     return err;
 }
@@ -329,7 +303,7 @@ static cmx_err check_repeated(struct gw *g, const char *gift, bool *set_up, stru
     *set_up = gw_meta_get(&g->registry, "mode", mode, sizeof mode) == CMX_OK;
     same = !*set_up || (strcmp(mode, "system") == 0 && gw_copy_url(g, url)[0] &&
                         gw_meta_get(&g->registry, "registry_id", id, sizeof id) == CMX_OK &&
-                        gift_value(gift, "id", theirs, sizeof theirs) && strcmp(id, theirs) == 0);
+                        gw_gift_value(gift, "id", theirs, sizeof theirs) && strcmp(id, theirs) == 0);
     gw_registry_close(&g->registry);
     return same ? CMX_OK
                 : cmx_why_fail(e, CMX_EEXIST,
@@ -347,8 +321,8 @@ static bool run_init(const struct gw *g, const struct join_job *job, const char 
                             "--domain",       domain,    "--registry", url};
     size_t n = set_up ? 9 : 11;
 
-    if (!gift_value(gift, "fleet", fleet, sizeof fleet) || !gift_value(gift, "domain", domain, sizeof domain) ||
-        !gift_value(gift, "registry", url, sizeof url))
+    if (!gw_gift_value(gift, "fleet", fleet, sizeof fleet) || !gw_gift_value(gift, "domain", domain, sizeof domain) ||
+        !gw_gift_value(gift, "registry", url, sizeof url))
         return false;
     if (job->listen) {
         argv[n++] = "--listen";
@@ -375,12 +349,12 @@ static int join(const struct join_job *job)
     bool failed =
         gw_folder_find(&g, job->common.dir, &e) || receive(job, gift, &e) || check_repeated(&g, gift, &set_up, &e);
 
-    if (!failed && gift_value(gift, "links", links, sizeof links) &&
+    if (!failed && gw_gift_value(gift, "links", links, sizeof links) &&
         (strcmp(links, "plain") == 0) != (job->interface != NULL))
         failed = cmx_why_fail(&e, CMX_EINVAL, "the fleet's links are %s; %s", links,
                               job->interface ? "join without --interface" : "name their interface with --interface");
     failed = failed || keep_keys(&g, gift, set_up, &e);
-    if (!failed && !gift_value(gift, "client", address, sizeof address))
+    if (!failed && !gw_gift_value(gift, "client", address, sizeof address))
         failed = cmx_why_fail(&e, CMX_EPROTO, "the other gateway did not report this machine's address");
     if (!failed && !job->interface)
         failed = gw_links_key(&g, key, &e); /* init needs the key's file to set up the links */
