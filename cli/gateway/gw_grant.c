@@ -1,5 +1,6 @@
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "cli/gateway/gw_command.h"
 #include "cmxsafe/core/text.h"
@@ -115,18 +116,19 @@ static cmx_err read_terms(const struct grant_options *o, struct gw_grant_terms *
     return err;
 }
 
-struct remove_job {
+struct grant_job {
     struct gw_change *x;
     const struct gw_consumer *consumer;
     const char *target;        /* of the grant: a device or "@GROUP" */
     char group[GW_NAME_MAX];   /* the group of that device; "": none */
     uint16_t port;             /* 0: all */
-    char found[GW_TARGET_MAX]; /* the target of another grant that covers a removed one; "": none */
+    int64_t ends;              /* Unix time at which the grant ends; 0: it is removed, or has no end */
+    char found[GW_TARGET_MAX]; /* the target of another grant that covers the same service for longer; "": none */
 };
 
 static cmx_err remove_spelling(void *arg, const struct gw_consumer *c)
 {
-    struct remove_job *job = arg;
+    struct grant_job *job = arg;
     gw_outcome outcome = GW_UNCHANGED;
     cmx_err err = gw_grant_remove(&job->x->g.registry, c, job->target, job->port, &outcome, &job->x->e);
 
@@ -135,12 +137,42 @@ static cmx_err remove_spelling(void *arg, const struct gw_consumer *c)
     return err;
 }
 
-/* The registry can have a user's grant under the user's name and under the user's number. Removes both. */
-static cmx_err remove_grant(struct remove_job *job)
+/* The registry can have a user's grant under the user's name and under the user's number. */
+static cmx_err remove_other_spellings(struct grant_job *job)
+{
+    return gw_party_each_spelling(&job->x->g.registry, job->consumer, remove_spelling, job, &job->x->e);
+}
+
+static cmx_err remove_grant(struct grant_job *job)
 {
     cmx_err err = remove_spelling(job, job->consumer);
 
-    return err ? err : gw_party_each_spelling(&job->x->g.registry, job->consumer, remove_spelling, job, &job->x->e);
+    return err ? err : remove_other_spellings(job);
+}
+
+/* The new terms replace those of the other spellings' grants, of which one could last longer. A grant to all ports of a
+ * group does not replace the grants to its single ports. */
+static cmx_err set_grant(struct grant_job *job, const struct gw_grant_terms *t)
+{
+    struct gw_change *x = job->x;
+    cmx_err err = gw_grant_set(&x->g.registry, job->consumer, job->target, job->port, t, &x->outcome, &x->e);
+
+    return err || (job->target[0] == '@' && !job->port) ? err : remove_other_spellings(job);
+}
+
+/* Writes " for 2h 0m", " until 2026-11-28 18:30:00Z", or "" for a grant without an end. */
+static void end_text(const struct gw_grant_terms *t, char *out, size_t cap)
+{
+    char length[GW_LENGTH_TEXT_MAX];
+    char until[GW_TIME_TEXT_MAX];
+
+    out[0] = '\0';
+    if (t->length_s) {
+        gw_term_length_text(t->length_s, length);
+        snprintf(out, cap, " for %s", length);
+    } else if (t->until) {
+        snprintf(out, cap, " until %s", gw_command_time(t->until, until));
+    }
 }
 
 static bool same_consumer(const struct gw_consumer *a, const struct gw_consumer *b)
@@ -152,21 +184,25 @@ static bool same_consumer(const struct gw_consumer *a, const struct gw_consumer 
 
 static cmx_err match_other(void *arg, const struct gw_grant_record *p)
 {
-    struct remove_job *job = arg;
+    struct grant_job *job = arg;
     struct gw_device d;
-    bool covers = job->target[0] != '@' && p->target[0] == '@' && strcmp(p->target + 1, job->group) == 0;
+    bool group = job->target[0] == '@';
+    bool own = p->port == job->port && strcmp(p->consumer.name, job->consumer->name) == 0;
+    bool covers = group ? strcmp(p->target, job->target) == 0 && !own
+                        : p->target[0] == '@' && strcmp(p->target + 1, job->group) == 0;
 
-    if (job->target[0] == '@' && p->target[0] != '@' &&
-        gw_device_get(&job->x->g.registry, p->target, &d, NULL) == CMX_OK)
+    if (group && p->target[0] != '@' && gw_device_get(&job->x->g.registry, p->target, &d, NULL) == CMX_OK)
         covers = strcmp(d.group, job->target + 1) == 0;
-    if (covers && same_consumer(job->consumer, &p->consumer) && (!job->port || !p->port || job->port == p->port))
+    if (covers && same_consumer(job->consumer, &p->consumer) && (!job->port || !p->port || job->port == p->port) &&
+        (p->ends == 0 || p->ends > job->ends))
         snprintf(job->found, sizeof job->found, p->port ? "%s:%u" : "%s", p->target, p->port);
     return CMX_OK;
 }
 
-/* Finds a grant of the same consumer to the device's group or, if the removed grant was to a group, to one of its
- * devices: with such a grant the consumer still reaches the same service. */
-static cmx_err find_other(struct remove_job *job)
+/* Finds a grant of the same consumer to the device's group or, if the job's grant is to a group, to one of its devices,
+ * to the group's other ports, or under another spelling: with such a grant the consumer reaches the same service after
+ * the job's grant has ended or is removed. */
+static cmx_err find_other(struct grant_job *job)
 {
     struct gw_device d = {0};
     cmx_err err = job->target[0] == '@' ? CMX_OK : gw_device_get(&job->x->g.registry, job->target, &d, &job->x->e);
@@ -180,9 +216,10 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
     struct cmx_why *e = &x->e;
     struct gw_consumer consumer = {0};
     char device[GW_NAME_MAX + 1];
-    struct gw_grant_terms terms;
+    struct gw_grant_terms terms = {0};
+    char end[GW_TIME_TEXT_MAX + 8] = "";
     bool remove = o->remove;
-    struct remove_job job = {.x = x, .consumer = &consumer, .target = device};
+    struct grant_job job = {.x = x, .consumer = &consumer, .target = device};
     size_t devices = 1;
     bool failed;
     int status = gw_change_begin(x);
@@ -190,9 +227,7 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
     if (status)
         return status;
     failed = gw_consumer_parse(&consumer, who, e) || parse_target(&x->g, target, device, &job.port, e) ||
-             read_terms(o, &terms, e) ||
-             (remove ? remove_grant(&job)
-                     : gw_grant_set(&x->g.registry, &consumer, device, job.port, &terms, &x->outcome, e));
+             read_terms(o, &terms, e) || (remove ? remove_grant(&job) : set_grant(&job, &terms));
     if (!failed && x->g.simple && strcmp(consumer.kind, "platform") != 0)
         failed = cmx_why_fail(e, CMX_ENOTSUP,
                               "in a small deployment, ports are on the loopback, where every local user can reach "
@@ -200,10 +235,12 @@ static int change(struct gw_change *x, const char *who, const char *target, cons
     if (!failed && !remove)
         failed = gw_command_check_identities(&x->g, &consumer, e) ||
                  (device[0] == '@' && gw_command_count_group(&x->g, device + 1, &devices, e));
-    if (!failed && remove)
+    job.ends = terms.length_s ? (int64_t)time(NULL) + terms.length_s : terms.until;
+    if (!failed && (remove || job.ends))
         failed = find_other(&job);
-    status = gw_change_report(x, failed, "%s:%s %s %s (%s)", consumer.kind, consumer.name,
-                              remove ? "has no grant to" : "may reach", target, gw_outcome_text(x->outcome));
+    end_text(&terms, end, sizeof end);
+    status = gw_change_report(x, failed, "%s:%s %s %s%s (%s)", consumer.kind, consumer.name,
+                              remove ? "has no grant to" : "may reach", target, end, gw_outcome_text(x->outcome));
     if (!status && job.found[0])
         fprintf(stderr, "cmxsafe: note: %s:%s still has a grant to %s, which covers the same service\n", consumer.kind,
                 consumer.name, job.found);

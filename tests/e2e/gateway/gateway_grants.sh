@@ -37,6 +37,29 @@ gw grant "$WHO" @nobody:81 2>&1 >/dev/null | grep -q "no device is in the group 
 gw grant --remove "$WHO" @nobody:81 >/dev/null
 ok "a grant to a group, with a reason"
 
+# Another end replaces the former one, also under another spelling of the same account, and the command prints it. A grant
+# that lasts longer and covers the same service is named.
+says() { local expect=$1; shift; gw grant "$@" >"$TMP/out" 2>&1; equal "$expect" "$(cat "$TMP/out")" || fail "grant $*: $(cat "$TMP/out")"; }
+ends() { gw grant --json | jq -r '[.[] | .consumer + " " + .device + ":" + (.port | tostring) + " " + (.ends | if . == 0 then "-" else todate end)] | join(", ")'; }
+Y=$(($(date +%Y) + 1))
+says "user:1 may reach cam-17:81 until $Y-02-01 10:00:00Z (changed)" user:1 cam-17:81 --until "$Y-02-01 10:00"
+says "user:1 may reach cam-17:81 until $Y-02-01 10:00:00Z (unchanged)" user:1 cam-17:81 --until "$Y-02-01 10:00"
+says "user:1 may reach cam-17:81 until $Y-01-01 10:00:00Z (changed)" user:1 cam-17:81 --until "$Y-01-01 10:00"
+equal "user:1 cam-17:81 $Y-01-01T10:00:00Z" "$(ends)" || fail "the earlier end: $(ends)"
+says "user:1 may reach cam-17:81 (changed)" user:1 cam-17:81
+ONE=user:$(id -un 1)
+says "$ONE may reach cam-17:81 until $Y-01-01 10:00:00Z (changed)" "$ONE" cam-17:81 --until "$Y-01-01 10:00"
+equal "$ONE cam-17:81 $Y-01-01T10:00:00Z" "$(ends)" || fail "the grant to the account's number lasts longer: $(ends)"
+says "$ONE may reach @cameras:81 (changed)" "$ONE" @cameras:81
+says "cmxsafe: note: user:1 still has a grant to @cameras:81, which covers the same service
+user:1 may reach cam-17:81 for 1h 0m (changed)" user:1 cam-17:81 --for 1h
+gw grant --remove "$ONE" @cameras:81 >/dev/null 2>&1 && gw grant "$ONE" @cameras >/dev/null || fail "grant"
+gw grant user:1 @cameras --for 1h 2>&1 | grep -q "note: user:1 still has a grant to @cameras, which" || fail "no note about the other spelling"
+gw grant user:1 @cameras:81 --for 1h 2>&1 | grep -q "note: user:1 still has a grant to @cameras, which" || fail "no note about a grant to all ports"
+gw grant --remove "$ONE" @cameras >/dev/null 2>&1 || fail "grant --remove"
+gw grant --remove user:1 cam-17:81 >/dev/null 2>&1 && [ "$(gw grant --json | jq -c .)" = "[]" ] || fail "grants are left: $(ends)"
+ok "a new end replaces the former one"
+
 # A grant ends by itself.
 gw grant "$WHO" cam-17:81 --for 20s >/dev/null && reaches || fail "a short grant"
 wait_for 30 reaches_not || fail "the grant did not end"
