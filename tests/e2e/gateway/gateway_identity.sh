@@ -302,9 +302,47 @@ nft flush ruleset
 ! as 1235 /usr/bin/python3 "$TMP/forge.py" "$user" "$A" || fail "a local user took another user's identity while the host had no rules"
 ok "a local user cannot take another's identity, with the host's rules or without"
 
+# If the session of a device ends abruptly, its sshd's sockets reset their connections. The host's connection tracking then keeps
+# the entry of a user's connection, with the user's identity, for 10 s. Another user must not reuse the entry.
+cat >"$TMP/reset.py" <<'PY'
+import socket, sys
+s = socket.create_connection((sys.argv[1], 81), 5)
+s.sendall(b"GET")
+print(s.getsockname()[1], flush=True)
+s.settimeout(20)
+try:
+    s.recv(1)
+except ConnectionResetError:
+    print("reset")
+PY
+cat >"$TMP/reuse.py" <<'PY'
+import socket, sys
+s = socket.socket(socket.AF_INET6); s.settimeout(1.5)
+s.bind(("::", int(sys.argv[2])))
+try:
+    s.connect((sys.argv[1], 81)); s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    print(s.makefile("rb").read())
+except OSError:
+    sys.exit(1)
+PY
+wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "the host's rules are not restored"
+session=$(gw status --json | jq -r '.sessions[] | select(.name == "cam-17") | .pid')
+kill -STOP -- "-$session" || fail "the session can't be stopped"
+as 1234 /usr/bin/python3 "$TMP/reset.py" "$A" >"$TMP/reset" & RESET=$!; PIDS+=("$RESET")
+wait_for 10 test -s "$TMP/reset" || fail "a user can't connect to a stopped session"
+kill -KILL -- "-$session"
+wait "$RESET"
+grep -q reset "$TMP/reset" || fail "the connection was not reset: $(cat "$TMP/reset")"
+client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "cam-17 does not connect again"
+for _ in 1 2 3; do
+    ! as 1235 /usr/bin/python3 "$TMP/reuse.py" "$A" "$(head -n 1 "$TMP/reset")" || fail "a local user reused another's connection: $(gw access | tail -n 3)"
+done
+wait_for 20 as 1234 /usr/bin/python3 "$TMP/reuse.py" "$A" "$(head -n 1 "$TMP/reset")" || fail "the first user can't use the port again"
+ok "a local user cannot reuse the entry of another's connection"
+
 # A user's program that root starts inside the fleet's namespace cannot choose an identity either.
 inside_as() { nsenter --net=/run/netns/cmxsafe setpriv --reuid "$1" --regid "$1" --clear-groups /usr/bin/python3 "$TMP/forge.py" "$2" "$A"; }
-wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "the host's rules are not restored"
 inside_as 1234 :: | grep -q one || fail "the forger's program does not work in the namespace without forging"
 ! inside_as 1235 "$user" && ! inside_as 1235 "$B" && ! inside_as 65534 "$user" || fail "a program in the namespace took another's identity"
 ok "a program that root started in the fleet's namespace cannot take another's identity either"
