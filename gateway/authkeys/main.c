@@ -10,7 +10,10 @@
  * - `certificate TYPE KEY`: a certificate that may log in. The gateway may still refuse the login.
  * - `refused REASON`: a certificate that must not log in.
  * - `unknown TYPE KEY`: a key that is not enrolled.
- * - `trouble REASON`: an error. */
+ * - `trouble REASON`: an error.
+ *
+ * A second line has the digest of the line that the program will print. If the key's permissions change during the
+ * login, the gateway notices that by the digest, and ends the session. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -28,17 +31,17 @@
 
 static uint8_t line[GW_AUTHLINE_MAX];
 
-/* Sends one line and waits for the answer. Returns false if the gateway refuses the login. Also returns false if the
+/* Sends a request and waits for the answer. Returns false if the gateway refuses the login. Also returns false if the
  * gateway does not answer in time, because the session may then have the identity of another key, which the client
  * offered before. If no gateway is running, the login continues without a takeover. */
-static bool notify_gateway(const char *dir, const char *verb, const char *text)
+static bool notify_gateway(const char *dir, const char *verb, const char *text, uint64_t digest)
 {
     char message[GW_CONTROL_REQUEST_MAX];
     char answer[16] = "";
     size_t got = 0;
     ssize_t n = 0;
     bool late;
-    int len = snprintf(message, sizeof message, "%s %s\n", verb, text);
+    int len = snprintf(message, sizeof message, "%s %s\n%016llx\n", verb, text, (unsigned long long)digest);
     int fd = gw_control_socket_connect(dir, GATEWAY_PATIENCE_S);
 
     if (fd < 0)
@@ -66,7 +69,7 @@ static int refuse(const char *dir, const struct cmx_why *why)
     fprintf(stderr, "cmxsafe-authkeys: %s\n", why->text);
     openlog("cmxsafe-authkeys", LOG_PID, LOG_AUTH);
     syslog(LOG_ERR, "no login is possible: %s", why->text);
-    (void)notify_gateway(dir, "trouble", why->text);
+    (void)notify_gateway(dir, "trouble", why->text, 0);
     return 1;
 }
 
@@ -79,7 +82,12 @@ static void report_unknown(struct gw_registry *r, const char *dir, const char *t
 
     if ((size_t)snprintf(text, sizeof text, "%s %s", type, blob) < sizeof text &&
         gw_key_parse(&k, text, NULL) == CMX_OK && gw_device_key_is_free(r, &k, NULL) == CMX_OK)
-        (void)notify_gateway(dir, "unknown", text);
+        (void)notify_gateway(dir, "unknown", text, 0);
+}
+
+static uint64_t line_digest(const struct cmx_buf *out)
+{
+    return gw_authline_digest(GW_AUTHLINE_DIGEST, cmx_buf_data(out), cmx_buf_len(out));
 }
 
 static int print_line(const struct cmx_buf *out)
@@ -99,7 +107,7 @@ static int answer_certificate(const char *dir, const char *type, const char *blo
                       : cmx_why_fail(&e, CMX_EFORMAT, "the certificate is too long");
 
     if (err) {
-        (void)notify_gateway(dir, "refused", e.text);
+        (void)notify_gateway(dir, "refused", e.text, 0);
         return 0;
     }
     err = open_registry(dir, &r, &e);
@@ -109,12 +117,12 @@ static int answer_certificate(const char *dir, const char *type, const char *blo
     err = gw_authline_certificate(&r, &c, &out, NULL, &e);
     gw_registry_close(&r);
     if (err == CMX_EAUTH) {
-        (void)notify_gateway(dir, "refused", e.text);
+        (void)notify_gateway(dir, "refused", e.text, 0);
         return 0; /* sshd denies and logs the login */
     }
     if (err)
         return refuse(dir, &e);
-    return notify_gateway(dir, "certificate", text) ? print_line(&out) : 0;
+    return notify_gateway(dir, "certificate", text, line_digest(&out)) ? print_line(&out) : 0;
 }
 
 int main(int argc, char **argv)
@@ -142,5 +150,5 @@ int main(int argc, char **argv)
         return 0; /* an unknown key: sshd denies and logs the login */
     if (err)
         return refuse(argv[1], &e);
-    return notify_gateway(argv[1], "login", argv[2]) ? print_line(&out) : 0;
+    return notify_gateway(argv[1], "login", argv[2], line_digest(&out)) ? print_line(&out) : 0;
 }

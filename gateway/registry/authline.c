@@ -162,3 +162,11 @@ cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certifica
         err = put_platform(r, out, id, e);
     return err ? err : cmx_buf_printf(out, " %s %s %s\n", a.type, a.blob, who.name);
 }
+
+/* FNV-1a */
+uint64_t gw_authline_digest(uint64_t before, const uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        before = (before ^ p[i]) * 0x100000001b3u;
+    return before;
+}

@@ -5,8 +5,9 @@
 #include "cmxsafe/core/buf.h"
 #include "gateway/registry/authority.h"
 
-#define GW_REFUSED "refused"  /* the gateway's answer that tells sshd's helper to print no line */
-#define GW_AUTHLINE_MAX 65536 /* enough for a platform with grants to about 600 services */
+#define GW_REFUSED "refused"                   /* the gateway's answer that tells sshd's helper to print no line */
+#define GW_AUTHLINE_MAX 65536                  /* enough for a platform with grants to about 600 services */
+#define GW_AUTHLINE_DIGEST 0xcbf29ce484222325u /* the digest of an empty text */
 
 /* Appends the line and a newline to out. CMX_ENOENT: the key is unknown, revoked or replaced; CMX_EPERM: r is a stale
  * copy (copy_state.h). name (GW_NAME_MAX bytes, or NULL) receives the name of the key's device or platform. */
@@ -16,3 +17,6 @@ CMX_MUST_USE cmx_err gw_authline(struct gw_registry *r, const char *fingerprint,
  * (authority.h). CMX_EAUTH: the certificate is refused; e has the reason. */
 CMX_MUST_USE cmx_err gw_authline_certificate(struct gw_registry *r, const struct gw_certificate *c, struct cmx_buf *out,
                                              char *name, struct cmx_why *e);
+/* Returns the digest of the text that has the digest `before`, followed by these bytes. It only has to detect a changed
+ * line: the text is no secret, and no attacker can choose the old and the new text. */
+uint64_t gw_authline_digest(uint64_t before, const uint8_t *p, size_t len);

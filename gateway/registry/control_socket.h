@@ -6,7 +6,7 @@
 
 #include "gateway/registry/certificate.h"
 
-#define GW_CONTROL_REQUEST_MAX (GW_CERTIFICATE_TEXT_MAX + 32) /* a command word and a certificate */
+#define GW_CONTROL_REQUEST_MAX (GW_CERTIFICATE_TEXT_MAX + 48) /* a command word, a certificate and a digest */
 
 /* Writes the socket's address to *a. An address has room only for a short path, so it refers to the descriptor *dir of
  * FOLDER/run, which the caller closes after bind or connect. Returns false and sets errno if FOLDER/run can't be

@@ -297,6 +297,7 @@ static void take_login(struct gw_server *s, struct gw_client *c, const char *tex
 {
     struct gw_session *x = gw_session_numbered(s, c->session);
 
+    gw_session_note_line(x, text);
     /* Must happen before the helper answers sshd: sshd then needs the identity. */
     if (x && !gw_session_identify(s, x, text))
         send_line(c, GW_REFUSED "\n");
@@ -308,6 +309,7 @@ static void take_certificate(struct gw_server *s, struct gw_client *c, const cha
 {
     struct gw_session *x = gw_session_numbered(s, c->session);
 
+    gw_session_note_line(x, text);
     if (!x || !gw_session_certify(s, x, text))
         send_line(c, GW_REFUSED "\n");
 }

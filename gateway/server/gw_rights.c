@@ -11,15 +11,6 @@
 
 static uint8_t line_memory[GW_AUTHLINE_MAX];
 
-/* FNV-1a. It only has to detect a changed text: the text is no secret, and no attacker can choose the old and the new
- * text. */
-static uint64_t digest_more(uint64_t h, const uint8_t *p, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ p[i]) * 0x100000001b3u;
-    return h;
-}
-
 /* Returns the length of the option (or of the key) at p: up to a comma or blank outside quotes. */
 static size_t option_length(const uint8_t *p, size_t len)
 {
@@ -51,11 +42,11 @@ static cmx_err rights_parse(struct gw_rights *r, const uint8_t *p, size_t len)
     static const char open[] = "permitopen=\"";
     size_t cap = 0;
 
-    *r = (struct gw_rights){.fixed = 0xcbf29ce484222325u};
+    *r = (struct gw_rights){.line = gw_authline_digest(GW_AUTHLINE_DIGEST, p, len), .fixed = GW_AUTHLINE_DIGEST};
     while (len) {
         size_t n = option_length(p, len);
         bool is_open = n > sizeof open && memcmp(p, open, sizeof open - 1) == 0;
-        const uint64_t digest = digest_more(0xcbf29ce484222325u, p, n);
+        const uint64_t digest = gw_authline_digest(GW_AUTHLINE_DIGEST, p, n);
 
         if (is_open && !memmem(p, n, NOWHERE, sizeof NOWHERE - 1) &&
             gw_list_add(&r->opens, &r->n, &cap, &digest, sizeof digest)) {
@@ -63,7 +54,7 @@ static cmx_err rights_parse(struct gw_rights *r, const uint8_t *p, size_t len)
             return CMX_ENOMEM;
         }
         if (!is_open)
-            r->fixed = digest_more(r->fixed, p, n);
+            r->fixed = gw_authline_digest(r->fixed, p, n);
         p += n < len ? n + 1 : n;
         len -= n < len ? n + 1 : n;
     }

@@ -68,6 +68,7 @@ struct gw_session_certificate {
 
 /* Digests of a key's authorized_keys line, to detect changes. */
 struct gw_rights {
+    uint64_t line;   /* digest of the whole line */
     uint64_t fixed;  /* digest of everything except the destinations */
     uint64_t *opens; /* digests of the destinations that the key may open, sorted; owned */
     size_t n;
@@ -91,6 +92,7 @@ struct gw_session {
     struct gw_session_certificate certificate;
     char client[GW_CLIENT_MAX]; /* the peer's SSH software */
     struct gw_rights rights;
+    uint64_t sshd_line;                 /* digest of the last line that sshd's helper printed; 0: unknown */
     uint64_t number;                    /* number of the session and of its cgroup; never 0 and never reused */
     char candidate[GW_FINGERPRINT_MAX]; /* the key whose identity the session has; "": none */
     char address[GW_ADDRESS_MAX];       /* the identity; "": none */

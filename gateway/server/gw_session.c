@@ -301,6 +301,8 @@ static void now_up(struct gw_server *s, struct gw_session *x, const struct gw_lo
     else if (err)
         /* The session's rights are unknown, so the next successful check against the registry ends the session. */
         gw_note("%s from %s: %s", x->fingerprint, x->from, e.text);
+    else if (x->sshd_line && x->sshd_line != x->rights.line)
+        gw_session_end(s, x, "disconnected because its permissions changed while it logged in; it may reconnect");
     else if (gw_revoked_may_be(s, x) && gw_revoked_session(s, x))
         gw_session_end(s, x, "its key or certificate was revoked while it logged in");
     else if (!gw_hold_begin(s, x))

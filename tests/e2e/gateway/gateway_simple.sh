@@ -39,6 +39,30 @@ gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms "cam-17:$P1" >/dev
 printf 'GET / HTTP/1.0\r\n\r\n' | try_client p -W "localhost:$P1" 2>/dev/null | grep -q one || fail "the platform does not reach the service"
 refused_open p -W "localhost:$P2" || fail "a port without a grant"
 ! gw grant "user:$(id -un)" "cam-17:$P1" 2>/dev/null || fail "a grant to a local user is accepted, although every user reaches the loopback"
+# A grant is removed while a platform logs in: sshd has already received the platform's permissions, but the gateway has not yet
+# seen the login.
+ssh-keygen -q -t ecdsa -m PEM -N phrase -C '' -f "$TMP/slow" || fail "ssh-keygen"
+gw platform slow --key "$TMP/slow.pub" >/dev/null && gw grant slow "cam-17:$P1" >/dev/null || fail "platform"
+rm "$TMP/slow.pub" # ssh then offers this key only with a signature
+server=$(gw status --json | jq -r .pid)
+printf '#!/bin/sh\nkill -STOP %s\necho phrase\n' "$server" >"$TMP/askpass" && chmod 700 "$TMP/askpass"
+LOCAL=$(free_port)
+SSH_ASKPASS=$TMP/askpass SSH_ASKPASS_REQUIRE=force timeout 60 ssh -i "$TMP/slow" -p "$GW_PORT" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
+    -o LogLevel=ERROR -o IdentitiesOnly=yes -o IdentityAgent=none -F none -l cmxsafe-gw 127.0.0.1 -N -L "$LOCAL:localhost:$P1" & SLOW=$!; PIDS+=("$SLOW")
+helper_runs() { ps -o comm= -p "$(descendants "$server" | paste -sd ,)" | grep -q cmxsafe-authkey; }
+wait_for 10 helper_runs || fail "sshd's helper does not run"
+sleep 0.5 # by now, the helper has read the registry and waits for the gateway
+gw grant --remove slow "cam-17:$P1" >/dev/null & REMOVE=$!
+removed() { gw grant --json 2>/dev/null | json_is 'all(.[]; .consumer != "platform:slow" and .consumer != "slow")'; }
+wait_for 10 removed || fail "the grant is not removed"
+kill -CONT "$server"
+wait "$REMOVE" || fail "grant --remove"
+for _ in 1 2 3 4 5 6; do
+    [ -z "$(curl -s -m 2 "http://127.0.0.1:$LOCAL/")" ] || fail "a platform that logged in while its grant was removed has access"
+    sleep 0.5
+done
+stop "$SLOW"
+ok "a grant that is removed during a login gives no access"
 # Takeover and revocation work in a small deployment.
 kill -STOP "$OLD"; CLEANUP+=("kill -CONT $OLD 2>/dev/null")
 web two
