@@ -1,5 +1,6 @@
 #include "cli/gateway/gw_child.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,11 +19,21 @@ void gw_child_url(const char *address, uint64_t port, char *out, size_t cap)
         snprintf(out, cap, "http://localhost:%llu", (unsigned long long)port);
 }
 
+/* Other children must not inherit the file. */
+static FILE *own_file(void)
+{
+    FILE *f = tmpfile();
+
+    if (f)
+        fcntl(fileno(f), F_SETFD, FD_CLOEXEC);
+    return f;
+}
+
 bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, const char *argv[])
 {
     c->pid = -1;
-    c->output = tmpfile();
-    c->errors = tmpfile();
+    c->output = own_file();
+    c->errors = own_file();
     argv[0] = "cmxsafe";
     if (c->output && c->errors)
         c->pid = gw_inside_start(g, as_nobody, fileno(c->output), fileno(c->errors), argv);

@@ -72,9 +72,10 @@ static bool load_all(struct check *k, const struct gw_policy *p, const char *key
 static bool drop_privileges(const struct gw *g, pid_t parent)
 {
     const struct rlimit none = {0, 0};
-    uid_t uid = g->user ? GW_USER_UID : GW_NOBODY;
+    const uid_t uid = g->user ? GW_USER_UID : GW_UNUSED_UID;
+    const gid_t gid = g->user ? GW_USER_UID : GW_NOBODY;
 
-    if (!gw_inside_enter(g, -1, -1) || !gw_account_become(uid, uid))
+    if (!gw_inside_enter(g, -1, -1) || !gw_account_become(uid, gid))
         return false;
     setrlimit(RLIMIT_CORE, &none);
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && cmx_child_end_with(parent, SIGKILL);

@@ -156,6 +156,36 @@ over() { [ "$(gw campaign show may --json | jq -r '"\(.state) \(.done)"')" = "do
 wait_for 180 over || fail "the campaign: $(gw campaign show may) $(tail -5 "$TMP/gateway.log")"
 gw campaign show may | grep -q 'version 2.0.0 is running' || fail "the outcome: $(gw campaign show may)"
 ok "a campaign through the judge"
+
+# The child that updates a device may use the gateway's identity. Processes of local users can't trace it, and it has no access to
+# the output of another device's child. These devices accept connections and never answer.
+HANG=$(free_port)
+python3 -c 'import socket, sys
+s = socket.socket(); s.bind(("127.0.0.1", int(sys.argv[1]))); s.listen(64)
+held = []
+while True: held.append(s.accept())' "$HANG" & PIDS+=("$!")
+wait_for 10 listening "$HANG" || fail "no service"
+for d in h1 h2; do
+    key $d
+    gw enroll $d --key "$TMP/$d.pub" --ports 8989 --group hangs >/dev/null || fail "enroll"
+    client $d -N -R "[$(address_of $d)]:8989:127.0.0.1:$HANG" & PIDS+=("$!")
+    wait_for 20 connected $d || fail "$d does not log in"
+done
+gw campaign start june --group hangs --parallel 2 --first 0 --image "$TMP/v2.bin" >/dev/null || fail "campaign start"
+updaters() { pgrep -P "$WORKER" -f ' --look ' | paste -sd ' '; }
+two() { [ "$(updaters | wc -w)" = 2 ]; }
+wait_for 30 two || fail "no two updates: $(gw campaign show june)"
+read -r FIRST SECOND < <(updaters)
+for p in $FIRST $SECOND; do
+    [ "$(stat -c %U "/proc/$p")" != root ] || fail "the child that updates a device runs as root"
+    ! as 65534 cat "/proc/$p/environ" >/dev/null 2>&1 || fail "a process of the user 65534 may trace the child that updates a device"
+done
+outputs() { readlink "/proc/$1/fd/1" "/proc/$1/fd/2"; }
+held() { find "/proc/$1/fd" -type l -printf '%l\n'; }
+[ "$(outputs "$FIRST" | wc -l)" = 2 ] && [ -n "$(held "$SECOND")" ] || fail "the children's files can't be read"
+! held "$SECOND" | grep -Fxf <(outputs "$FIRST") && ! held "$FIRST" | grep -Fxf <(outputs "$SECOND") || fail "a child has the output of another device's child"
+gw campaign stop june >/dev/null || fail "campaign stop"
+ok "the children that update devices are protected from each other and from local users"
 stop "$GW_PID"
 wait_for 10 ended "$WORKER" || fail "the worker outlives the gateway"
 no_complaints
