@@ -99,7 +99,9 @@ cmx_err gw_folder_load(struct gw *g, struct cmx_why *e)
         return cmx_why_fail(e, CMX_EFORMAT,
                             "the load balancers' addresses can't be read; run 'cmxsafe gateway init "
                             "--proxy-protocol' again");
-    err = CMX_OK;
+    err = gw_registry_name_check(g->domain, NULL);
+    if (err)
+        return cmx_why_fail(e, err, "the registry has a malformed domain; restore another backup");
     g->user = strcmp(mode, "user") == 0;
     g->simple = strcmp(simple, "1") == 0;
     if (!g->simple) {

@@ -51,11 +51,14 @@ static cmx_err put_each(struct gw_registry *r, struct cmx_buf *out, const char *
         int port = sqlite3_column_int(stmt, 1);
 
         /* In a small deployment, host is "": with "GatewayPorts no", sshd listens only on the loopback. */
-        err = host[0] == '\0'     ? cmx_buf_printf(out, ",%s=\"%d\"", option, port)
+        err = !gw_sql_is_id(host) ? CMX_EFORMAT
+              : host[0] == '\0'   ? cmx_buf_printf(out, ",%s=\"%d\"", option, port)
               : strchr(host, ':') ? cmx_buf_printf(out, ",%s=\"[%s]:%d\"", option, host, port)
                                   : cmx_buf_printf(out, ",%s=\"%s:%d\"", option, host, port);
         err = gw_sql_next(r, stmt, err, e);
     }
+    if (err == CMX_EFORMAT)
+        cmx_why_set(e, "the registry has a malformed host; restore another backup");
     if (err == CMX_ENOSPC)
         cmx_why_set(e, "the permissions of this key do not fit in %d bytes; split them among several platforms",
                     GW_AUTHLINE_MAX);

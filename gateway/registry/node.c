@@ -188,12 +188,16 @@ bool gw_claim_is_elsewhere(struct gw_registry *r, const char *address, char node
 
 cmx_err gw_claim_each(struct gw_registry *r, gw_claim_fn fn, void *arg, struct cmx_why *e)
 {
+    char address[GW_ADDRESS_MAX];
+    char node[GW_NAME_MAX];
+    int64_t since;
     sqlite3_stmt *stmt;
     cmx_err err =
         gw_sql_row(r, &stmt, e, "SELECT address, node, since FROM claim WHERE node <> '' ORDER BY address", "");
 
     while (!err) {
-        err = fn(arg, gw_sql_text(stmt, 0), gw_sql_text(stmt, 1), sqlite3_column_int64(stmt, 2));
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(address), GW_SQL_ID(node), GW_SQL_NUMBER(&since)));
+        err = fn(arg, address, node, since);
         err = gw_sql_next(r, stmt, err, e);
     }
     return gw_sql_end(stmt, err);

@@ -167,6 +167,11 @@ const char *gw_sql_text(sqlite3_stmt *stmt, int column)
     return s ? s : "";
 }
 
+bool gw_sql_is_id(const char *text)
+{
+    return !strpbrk(text, "\t\r\n\"{};");
+}
+
 /* Returns false if a text that must fit does not. */
 static bool copy_columns(sqlite3_stmt *stmt, const struct gw_sql_column *c)
 {
@@ -174,7 +179,8 @@ static bool copy_columns(sqlite3_stmt *stmt, const struct gw_sql_column *c)
 
     for (int i = 0; c[i].text || c[i].number || c[i].flag || c[i].port; i++) {
         if (c[i].text) {
-            bool fits = (size_t)sqlite3_column_bytes(stmt, i) < c[i].cap;
+            bool fits = (size_t)sqlite3_column_bytes(stmt, i) < c[i].cap &&
+                        (c[i].fit == GW_SQL_CUT || gw_sql_is_id(gw_sql_text(stmt, i)));
 
             snprintf(c[i].text, fits || c[i].fit == GW_SQL_CUT ? c[i].cap : 1, "%s", gw_sql_text(stmt, i));
             all_fit &= fits || c[i].fit != GW_SQL_FAIL;

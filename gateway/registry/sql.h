@@ -38,13 +38,13 @@ struct gw_sql_column {
 #define GW_SQL_FLAG(at) ((struct gw_sql_column){.flag = (at)})
 #define GW_SQL_PORT(at) ((struct gw_sql_column){.port = (at)})
 /* For a text that identifies something, such as a name or a key. If it does not fit, "" is copied, because a cut text
- * would identify something else. */
+ * would identify something else. "" is also copied if gw_sql_is_id refuses the text. */
 #define GW_SQL_ID(array) GW_SQL_ID_AT(GW_SQL_ARRAY(array), sizeof(array))
 #define GW_SQL_ID_AT(at, size) ((struct gw_sql_column){.text = (at), .cap = (size)})
 /* For a text that people read, such as a reason. If it does not fit, it is cut. */
 #define GW_SQL_TEXT(array)                                                                                             \
     ((struct gw_sql_column){.text = GW_SQL_ARRAY(array), .cap = sizeof(array), .fit = GW_SQL_CUT})
-/* For a text that must fit. If it does not, "" is copied, and gw_sql_get fails. */
+/* For a text that must fit. If it does not, or if gw_sql_is_id refuses it, "" is copied, and gw_sql_get fails. */
 #define GW_SQL_WHOLE_AT(at, size) ((struct gw_sql_column){.text = (at), .cap = (size), .fit = GW_SQL_FAIL})
 /* One struct gw_sql_column for each of the first columns of a row, in their order. */
 #define GW_SQL_COLUMNS(...) ((const struct gw_sql_column[]){__VA_ARGS__, (struct gw_sql_column){0}})
@@ -78,6 +78,10 @@ CMX_MUST_USE cmx_err gw_sql_number(struct gw_registry *r, int64_t *out, struct c
 /* Call this after a loop over rows. It finalizes the statement and returns err. After the last row, it returns CMX_OK
  * instead of gw_sql_step's CMX_ENOENT; a CMX_ENOENT from the processing of a row stays an error. */
 CMX_MUST_USE cmx_err gw_sql_end(sqlite3_stmt *stmt, cmx_err err);
+/* True if the text has no tab, line break, or one of " { } ; which no command stores in a name, address, key or
+ * setting. A registry from elsewhere, such as a backup that was tampered with, may have them. They would add lines or
+ * statements to the files that are generated from the registry: rules, units, /etc/hosts. */
+bool gw_sql_is_id(const char *text);
 /* Returns a column as text, never NULL; borrowed until the next step. */
 const char *gw_sql_text(sqlite3_stmt *stmt, int column);
 /* Copies the first columns of the current row. */

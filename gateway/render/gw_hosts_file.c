@@ -13,7 +13,8 @@ static cmx_err put_host(void *arg, const struct gw_device *d)
 {
     struct hosts_job *job = arg;
 
-    if (!d->revoked && d->address[0])
+    /* A registry from elsewhere may have blanks in a name or address, which would add other names to the line. */
+    if (!d->revoked && d->address[0] && !strchr(d->address, ' ') && gw_registry_name_check(d->name, NULL) == CMX_OK)
         fprintf(job->f, "%s %s.%s\n", d->address, d->name, job->g->domain);
     return CMX_OK;
 }
