@@ -57,7 +57,7 @@ static cmx_err update_known(void *arg, const struct gw_standing *s)
      * manifest. */
     if (k->standing.policy != s->policy || (k->standing.at && !s->at)) {
         k->silent = false;
-        k->next_ms = k->retry_ms = 0;
+        k->next_ms = k->retry_ms = k->hold_ms = 0;
     }
     k->standing = *s;
     k->present = true;
@@ -89,6 +89,38 @@ cmx_err gw_known_read(struct gw_known_list *l, struct gw_registry *r, struct cmx
     if (l->n)
         qsort(l->all, l->n, sizeof(struct gw_known *), compare_names);
     return err;
+}
+
+void gw_known_login(struct gw_known *k)
+{
+    k->logged_in = true;
+    k->silent = false;
+    k->retry_ms = 0;
+    k->next_ms = k->lost_ms + k->hold_ms;
+}
+
+static uint64_t next_wait(uint64_t wait_ms, uint64_t max_ms)
+{
+    if (wait_ms == 0)
+        return GW_KNOWN_RETRY_MIN_MS;
+    return 2 * wait_ms < max_ms ? 2 * wait_ms : max_ms;
+}
+
+void gw_known_checked(struct gw_known *k, uint64_t now_ms)
+{
+    if (k->result.verdict == GW_CHECK_TRUSTED) {
+        k->silent = false;
+        k->retry_ms = k->next_ms = 0;
+        return;
+    }
+    if (k->result.verdict == GW_CHECK_UNTRUSTED && k->standing.trusted) {
+        k->hold_ms = next_wait(now_ms - k->lost_ms < GW_KNOWN_CALM_MS ? k->hold_ms : 0, GW_KNOWN_HOLD_MAX_MS);
+        k->lost_ms = now_ms;
+    }
+    k->retry_ms = next_wait(k->retry_ms, GW_KNOWN_RETRY_MAX_MS);
+    k->next_ms = now_ms + k->retry_ms;
+    if (k->next_ms < k->lost_ms + k->hold_ms)
+        k->next_ms = k->lost_ms + k->hold_ms;
 }
 
 bool gw_known_is_due(const struct gw_known *k, uint64_t now_ms)

@@ -8,6 +8,12 @@
 #include "gateway/registry/evidence_policy.h"
 
 #define GW_KNOWN_RETRY_MIN_MS 1000 /* the first wait after a check that did not find the device trusted */
+#define GW_KNOWN_RETRY_MAX_MS 60000
+/* A device that loses its trust, regains it and loses it again waits twice as long each time, up to
+ * GW_KNOWN_HOLD_MAX_MS. Otherwise a device could fill the audit trail, and make the gateway load its rules all the
+ * time. After GW_KNOWN_CALM_MS without a loss, the wait is the shortest again. */
+#define GW_KNOWN_HOLD_MAX_MS (10 * 60 * 1000)
+#define GW_KNOWN_CALM_MS (60 * 60 * 1000)
 
 struct gw_known {
     struct gw_standing standing;
@@ -16,6 +22,8 @@ struct gw_known {
     bool present;           /* the device still has a policy */
     uint64_t retry_ms;      /* the wait after a check that did not find the device trusted; 0: none */
     uint64_t next_ms;       /* no check before this time */
+    uint64_t lost_ms;       /* when the device last lost its trust; 0: never */
+    uint64_t hold_ms;       /* no check for this long after lost_ms, even if the device logs in */
     pid_t pid;              /* child that checks the device; 0: none */
     uint64_t check_ends_ms; /* a child that is still running at this time is killed */
     int fd;
@@ -37,6 +45,11 @@ struct gw_known_list {
 CMX_MUST_USE cmx_err gw_known_read(struct gw_known_list *l, struct gw_registry *r, struct cmx_why *e);
 /* NULL: the list has no device with this name. */
 struct gw_known *gw_known_find(const struct gw_known_list *l, const char *name);
+/* Call after the device has logged in: it must be checked at once, or when the wait after the loss of its trust ends.
+ */
+void gw_known_login(struct gw_known *k);
+/* Call when a check has ended and k->result is set: decides when the next check may begin. */
+void gw_known_checked(struct gw_known *k, uint64_t now_ms);
 /* True if k must be checked now: after a login, or when less than a third of its evidence's maximum age is left. */
 bool gw_known_is_due(const struct gw_known *k, uint64_t now_ms);
 /* Returns a device that must be checked now; NULL: there is none. Devices take turns, so devices that answer slowly or

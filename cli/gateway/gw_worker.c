@@ -31,7 +31,6 @@
 #define SEEN_MS 10000   /* interval at which ends of sessions are written; logins are written at once */
 #define QUEUES_MS 10000 /* the queues' lengths are reported when they change, and at least this often */
 #define VERDICTS_MS 250 /* verdicts within this time are stored together */
-#define RETRY_MAX_MS 60000
 #define CAMPAIGNS_RETRY_MS 10000
 #define LOOK_MS 10000 /* interval between looks for devices that are away, or that give no evidence */
 #define ATTEST_KEY_MAX 512
@@ -111,11 +110,8 @@ static void take_entry(struct worker *w, const char *object)
         json_text(object, "client", x->last.client, sizeof x->last.client);
         x->login = w->any_login = true;
         k = gw_known_find(&w->devices, name);
-        if (k) {
-            k->logged_in = true;
-            k->silent = false;
-            k->next_ms = k->retry_ms = 0;
-        }
+        if (k)
+            gw_known_login(k);
     }
 }
 
@@ -389,15 +385,7 @@ static void end_check(struct worker *w, struct gw_known *k)
     k->pid = 0;
     w->running--;
     k->decided = k->result.verdict != GW_CHECK_UNKNOWN;
-    if (k->result.verdict == GW_CHECK_TRUSTED) {
-        k->silent = false;
-        k->retry_ms = k->next_ms = 0;
-        return;
-    }
-    k->retry_ms = k->retry_ms ? k->retry_ms * 2 : GW_KNOWN_RETRY_MIN_MS;
-    if (k->retry_ms > RETRY_MAX_MS)
-        k->retry_ms = RETRY_MAX_MS;
-    k->next_ms = cmx_port_now_ms() + k->retry_ms;
+    gw_known_checked(k, cmx_port_now_ms());
 }
 
 static void begin_check(struct worker *w, struct gw_known *k, struct gw_policy *p)

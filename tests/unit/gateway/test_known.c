@@ -180,6 +180,53 @@ static void test_is_silent(void **state)
     assert_false(gw_known_is_silent(&k));
 }
 
+/* A check ends with this verdict for a device that was trusted before or not. Returns the wait until the next check if
+ * the device logs in meanwhile. */
+static uint64_t check_ends(struct gw_known *k, gw_check_verdict verdict, bool trusted_before, uint64_t now_ms)
+{
+    k->result.verdict = verdict;
+    k->standing.trusted = trusted_before;
+    gw_known_checked(k, now_ms);
+    gw_known_login(k);
+    return k->next_ms > now_ms ? k->next_ms - now_ms : 0;
+}
+
+/* A device that gives good and bad evidence in turn, and logs in each time, is checked less and less often. */
+static void test_flapping_is_slowed(void **state)
+{
+    struct gw_known k = {.logged_in = false};
+    uint64_t now = 1000000;
+    unsigned losses = 0;
+
+    (void)state;
+    for (const uint64_t end = now + 24 * 3600 * 1000; now < end; losses++) {
+        assert_int_equal(check_ends(&k, GW_CHECK_TRUSTED, false, now), 0);
+        now += check_ends(&k, GW_CHECK_UNTRUSTED, true, now) + 1;
+    }
+    assert_in_range(losses, 24 * 6, 24 * 6 + 12);
+    /* Once the device has lost no trust for an hour, the wait is short again. */
+    assert_int_equal(check_ends(&k, GW_CHECK_UNTRUSTED, true, now + GW_KNOWN_CALM_MS), GW_KNOWN_RETRY_MIN_MS);
+}
+
+/* A login makes a device due at once if it has not lost its trust since: it was away, or its firmware was bad before.
+ */
+static void test_login_checks_at_once(void **state)
+{
+    struct gw_known k = {.logged_in = false};
+    uint64_t now = 1000000;
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(check_ends(&k, GW_CHECK_UNKNOWN, false, now), 0);
+        assert_int_equal(check_ends(&k, GW_CHECK_UNKNOWN, true, now), 0);
+        assert_int_equal(check_ends(&k, GW_CHECK_UNTRUSTED, false, now), 0);
+    }
+    /* Without a login, the wait grows up to GW_KNOWN_RETRY_MAX_MS. */
+    for (int i = 0; i < 20; i++)
+        gw_known_checked(&k, now);
+    assert_int_equal(k.next_ms, now + GW_KNOWN_RETRY_MAX_MS);
+}
+
 /* Devices that are due again as soon as their check has ended do not keep the others from being checked. */
 static void test_devices_take_turns(void **state)
 {
@@ -219,6 +266,8 @@ int main(void)
         cmocka_unit_test(test_checks_again_at_once),
         cmocka_unit_test(test_is_due),
         cmocka_unit_test(test_is_silent),
+        cmocka_unit_test(test_flapping_is_slowed),
+        cmocka_unit_test(test_login_checks_at_once),
         cmocka_unit_test(test_devices_take_turns),
     };
 
