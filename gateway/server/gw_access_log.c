@@ -61,6 +61,8 @@ static bool open_file(struct gw_access_log *l)
     char last = '\n';
     off_t size;
 
+    snprintf(path, sizeof path, "%s/run/access", l->g->dir);
+    (void)mkdir(path, 0750); /* it exists, unless another program removed it; open reports other failures */
     l->fd = open(gw_access_path(l->g, 0, path), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (l->fd < 0)
         return false;
@@ -68,6 +70,17 @@ static bool open_file(struct gw_access_log *l)
     if (size > 0 && pread(l->fd, &last, 1, size - 1) == 1 && last != '\n')
         (void)!write(l->fd, "\n", 1); /* ends a line that a power cut left incomplete; write_line reports failures */
     return true;
+}
+
+/* Another program, such as logrotate, may have renamed or removed the open file. Lines in that file would be lost. */
+static bool is_in_place(const struct gw_access_log *l)
+{
+    char path[GW_PATH_MAX];
+    struct stat file;
+    struct stat named;
+
+    return fstat(l->fd, &file) == 0 && stat(gw_access_path(l->g, 0, path), &named) == 0 &&
+           file.st_ino == named.st_ino && file.st_dev == named.st_dev;
 }
 
 static void rotate(struct gw_access_log *l)
@@ -79,26 +92,28 @@ static void rotate(struct gw_access_log *l)
     for (unsigned n = GW_ACCESS_FILES - 1; n > 0; n--)
         /* Ignores errors, because a file may be missing. */
         (void)rename(gw_access_path(l->g, n - 1, from), gw_access_path(l->g, n, to));
-    if (!open_file(l))
-        gw_note("the access log can't be written: %s", strerror(errno));
+    (void)open_file(l); /* if this fails, write_line tries again, and reports it */
 }
 
 static void write_line(struct gw_access_log *l, struct cmx_json *j, struct cmx_buf *b)
 {
     struct stat st;
-    ssize_t n;
+    ssize_t n = -1;
     bool fails;
 
     if (cmx_json_finish(j) || cmx_buf_put_str(b, "\n"))
         return; /* can't happen: a line is far shorter than the buffer */
-    if (l->fd < 0 && !open_file(l))
-        return;
-    n = write(l->fd, cmx_buf_data(b), cmx_buf_len(b));
+    if (l->fd >= 0 && !is_in_place(l)) {
+        close(l->fd);
+        l->fd = -1;
+    }
+    if (l->fd >= 0 || open_file(l))
+        n = write(l->fd, cmx_buf_data(b), cmx_buf_len(b));
     fails = n != (ssize_t)cmx_buf_len(b);
     if (fails && !l->failing)
         gw_note("the access log can't be written: %s", n < 0 ? strerror(errno) : "the disk is full");
     l->failing = fails;
-    if (fstat(l->fd, &st) != 0)
+    if (l->fd < 0 || fstat(l->fd, &st) != 0)
         return;
     if (fails && n > 0)
         /* Remove the incomplete line; otherwise the next line would be appended to it. */
@@ -159,15 +174,13 @@ static void write_note(struct gw_access_log *l, const char *event, const char *k
 struct gw_access_log *gw_access_open(const struct gw *g, const char *own)
 {
     struct gw_access_log *l = cmx_mem_alloc(sizeof *l);
-    char folder[GW_PATH_MAX];
 
     if (!l)
         return NULL;
     l->g = g;
     inet_pton(AF_INET6, own, l->own);
-    snprintf(folder, sizeof folder, "%s/run/access", g->dir);
-    if ((mkdir(folder, 0750) != 0 && errno != EEXIST) || !open_file(l)) {
-        gw_note("%s can't be written: %s", folder, strerror(errno));
+    if (!open_file(l)) {
+        gw_note("the access log in %s/run/access can't be written: %s", g->dir, strerror(errno));
         cmx_mem_free(l);
         return NULL;
     }

@@ -48,8 +48,9 @@ static bool read_whole(FILE *f, char line[GW_ACCESS_LINE_MAX])
     return false;
 }
 
-/* Call this when all open files have been read to their end. If the log was rotated meanwhile, opens the new file as
- * files[0], and keeps the former one as files[1]. The rest of the former file is then read before the new file. */
+/* Call this when all open files have been read to their end. If the log was truncated, continues at its begin. If the
+ * log was rotated meanwhile, opens the new file as files[0], and keeps the former one as files[1]. The rest of the
+ * former file is then read before the new file. */
 static bool reader_turn(struct gw_access_reader *r)
 {
     char path[GW_PATH_MAX];
@@ -58,8 +59,13 @@ static bool reader_turn(struct gw_access_reader *r)
     FILE *next;
 
     gw_access_path(r->g, 0, path);
-    if (r->files[0] && (fstat(fileno(r->files[0]), &old) != 0 || stat(path, &now) != 0 || old.st_ino == now.st_ino))
+    if (r->files[0] && (fstat(fileno(r->files[0]), &old) != 0 || stat(path, &now) != 0))
         return false;
+    if (r->files[0] && old.st_ino == now.st_ino) {
+        if (now.st_size < ftell(r->files[0])) /* another program truncated the file */
+            rewind(r->files[0]);
+        return false; /* the next call reads from there */
+    }
     next = open_log(path);
     if (!next)
         return false;

@@ -427,6 +427,17 @@ wait_for 20 rotated || fail "the access log is not rotated: $(ls -l "$GW/run/acc
 gw access --json | tail -n 1 | json_is '.at_ms > 0' || fail "no access log after its rotation"
 ok "the access log is bounded, and survives a restart"
 
+# Another program renames, truncates or removes the log: no later line is lost, also not for `access --follow`.
+refused_at() { gw access --json | jq -s . | json_is "any(.[]; .event == \"denied\" and .port == $1)"; }
+gw access --follow --json >"$TMP/followed" 2>/dev/null & FOLLOW=$!; PIDS+=("$FOLLOW")
+followed_at() { grep -q "\"port\":$1[,}]" "$TMP/followed"; }
+denied 1235 http://cam-17.cmx:84/ && wait_for 20 followed_at 84 || fail "access --follow: $(tail -n 2 "$TMP/followed")"
+: >"$log" && denied 1235 http://cam-17.cmx:85/ && wait_for 20 refused_at 85 && wait_for 20 followed_at 85 || fail "a truncated log: $(cat "$log")"
+mv "$log" "$log-20261201" && denied 1235 http://cam-17.cmx:86/ && wait_for 20 refused_at 86 && wait_for 20 followed_at 86 || fail "a renamed log: $(ls -l "$GW/run/access")"
+rm -r "$GW/run/access" && denied 1235 http://cam-17.cmx:87/ && wait_for 20 refused_at 87 || fail "a removed folder: $(ls -l "$GW/run")"
+stop "$FOLLOW"
+ok "an access log that another program changes"
+
 # When the guard loads the rules again, the set of refused connections becomes empty. Before that, the guard must
 # report the refusals in the set. Here the guard has to repair the network, but waits while the scenario holds the
 # folder's lock. A user is refused meanwhile.
