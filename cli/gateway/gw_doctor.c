@@ -122,7 +122,7 @@ static void check_copy(struct doctor *d)
 
     if (!gw_copy_url(&d->g, url)[0])
         return;
-    unreachable = gw_shared_open(&s, url, &e);
+    unreachable = gw_shared_open(&s, &d->g.registry, url, &e);
     gw_copy_warning(&d->g, warning);
     if (unreachable && !warning[0]) /* the follower has not noticed yet that PostgreSQL is unreachable */
         say_reason(d, BAD, "this gateway follows the registry in PostgreSQL", &e);

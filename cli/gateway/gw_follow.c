@@ -46,7 +46,7 @@ static cmx_err connect_registry(struct follower *f, const char *url, struct cmx_
         return CMX_OK;
     disconnect(f);
     snprintf(f->url, sizeof f->url, "%s", url);
-    err = gw_shared_open(&f->s, url, e);
+    err = gw_shared_open(&f->s, &f->g.registry, url, e);
     f->check = GW_SHARED_ALL;
     return err;
 }

@@ -110,8 +110,20 @@ static bool needs_tls(const PQconninfoOption *options)
            !getenv("PGSERVICE") && !(is_local(host ? host : "") && is_local(address ? address : ""));
 }
 
-static PGconn *connect_with(const PQconninfoOption *options, const char *url)
+/* Copies entry n, counted from 0, of a list separated by commas. False: the list is shorter. */
+static bool list_entry(const char *list, size_t n, char out[GW_REGISTRY_URL_MAX])
 {
+    for (; list && n; n--)
+        list = (list = strchr(list, ',')) ? list + 1 : NULL;
+    snprintf(out, GW_REGISTRY_URL_MAX, "%.*s", list ? (int)strcspn(list, ",") : 0, list ? list : "");
+    return list != NULL;
+}
+
+/* nth: the only server of the URL to connect to, counted from 1; 0: the first one that accepts writes. */
+static PGconn *connect_with(const PQconninfoOption *options, const char *url, size_t nth)
+{
+    static const char *const lists[] = {"host", "hostaddr", "port"};
+    char entries[3][GW_REGISTRY_URL_MAX];
     const char *names[PARAMETERS_MAX];
     const char *values[PARAMETERS_MAX];
     size_t n = 0;
@@ -127,6 +139,15 @@ static PGconn *connect_with(const PQconninfoOption *options, const char *url)
     }
     names[n] = "dbname"; /* may be a URL, because the call sets expand_dbname */
     values[n++] = url;
+    for (size_t i = 0; nth && i < sizeof lists / sizeof lists[0]; i++) {
+        const char *list = option_of(options, lists[i]);
+
+        /* A list of ports may have one entry, for all servers. */
+        if (list && strchr(list, ',') && list_entry(list, nth - 1, entries[i])) {
+            names[n] = lists[i];
+            values[n++] = entries[i];
+        }
+    }
     names[n] = NULL;
     values[n] = NULL;
     return PQconnectdbParams(names, values, 1);
@@ -152,16 +173,46 @@ static void drop_notice(void *arg, const PGresult *result)
     (void)result;
 }
 
-cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e)
+static cmx_err read_server(void *arg, const PGresult *rows, struct cmx_why *e)
 {
-    PQconninfoOption *options;
-    cmx_err err = parse_url(&options, url, e);
+    struct gw_pg_server *s = arg;
 
-    *out = NULL;
-    if (err)
-        return err;
-    *out = connect_with(options, url);
-    PQconninfoFree(options);
+    (void)e;
+    if (PQresultStatus(rows) == PGRES_TUPLES_OK && PQntuples(rows) == 1) {
+        snprintf(s->system, sizeof s->system, "%s", PQgetvalue(rows, 0, 0));
+        s->timeline = strtoll(PQgetvalue(rows, 0, 1), NULL, 10);
+    }
+    return CMX_OK;
+}
+
+/* *former: true if the connection's server was replaced by *known. If the server does not report its system and
+ * timeline, as some hosted ones, it is used. */
+static cmx_err check_server(PGconn *c, struct gw_pg_server *known, bool *former, struct cmx_why *e)
+{
+    struct gw_pg_server now = {0};
+    cmx_err err = gw_pg_run(c,
+                            "SELECT system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))"
+                            "::bit(32)::int FROM pg_control_system()",
+                            read_server, &now, NULL);
+
+    *former = !err && strcmp(now.system, known->system) == 0 && now.timeline < known->timeline;
+    if (*former)
+        return cmx_why_fail(e, CMX_ECLOSED,
+                            "the PostgreSQL server %.60s port %.6s is out of date, because a standby has replaced it; "
+                            "stop it, or make it a standby of the new server (docs/SCALE_OUT.md)",
+                            PQhost(c), PQport(c));
+    if (!err)
+        *known = now;
+    return CMX_OK;
+}
+
+static cmx_err open_server(PGconn **out, const PQconninfoOption *options, const char *url, size_t nth,
+                           struct gw_pg_server *server, bool *former, struct cmx_why *e)
+{
+    cmx_err err = CMX_OK;
+
+    *former = false;
+    *out = connect_with(options, url, nth);
     if (PQstatus(*out) != CONNECTION_OK)
         err = away(e, PQerrorMessage(*out));
     PQsetNoticeReceiver(*out, drop_notice, NULL);
@@ -174,10 +225,34 @@ cmx_err gw_pg_open(PGconn **out, const char *url, struct cmx_why *e)
         err = away(e, PQerrorMessage(*out));
     if (!err)
         err = gw_pg_run(*out, session_setup, NULL, NULL, e);
+    if (!err)
+        err = check_server(*out, server, former, e);
     if (err) {
         PQfinish(*out);
         *out = NULL;
     }
+    return err;
+}
+
+cmx_err gw_pg_open(PGconn **out, const char *url, struct gw_pg_server *server, struct cmx_why *e)
+{
+    PQconninfoOption *options;
+    struct cmx_why ignored = {0};
+    char host[GW_REGISTRY_URL_MAX];
+    bool former = false;
+    bool other;
+    cmx_err err = parse_url(&options, url, e);
+
+    *out = NULL;
+    if (!err)
+        err = open_server(out, options, url, 0, server, &former, e);
+    /* libpq connects to the first server that accepts writes, even if a later one has replaced it. */
+    for (size_t i = 1; err && former && option_of(options, "host") && strchr(option_of(options, "host"), ',') &&
+                       list_entry(option_of(options, "host"), i - 1, host);
+         i++)
+        if (open_server(out, options, url, i, server, &other, &ignored) == CMX_OK)
+            err = CMX_OK;
+    PQconninfoFree(options);
     return err;
 }
 

@@ -11,12 +11,17 @@
 
 #include "gateway/shared/copy_tables.h"
 
+/* This setting of a gateway names the newest server of PostgreSQL that its copy is from: "SYSTEM TIMELINE" (pg_link.h).
+ */
+#define GW_META_SERVER "server"
+
 struct gw_shared;
 
-/* Connects to url, "postgresql://...". TLS and passwords come from libpq's own settings (sslmode, passfile, service).
+/* Connects to url, "postgresql://...", of which r is a copy, but not to a server that was replaced by another one that
+ * r has used (GW_META_SERVER). TLS and passwords come from libpq's own settings (sslmode, passfile, service).
  * CMX_EINVAL: not such a URL, or one with a password in it; CMX_ECLOSED: PostgreSQL can't be reached or used;
  * CMX_ENOTSUP: this program was built without libpq. */
-CMX_MUST_USE cmx_err gw_shared_open(struct gw_shared **out, const char *url, struct cmx_why *e);
+CMX_MUST_USE cmx_err gw_shared_open(struct gw_shared **out, struct gw_registry *r, const char *url, struct cmx_why *e);
 void gw_shared_close(struct gw_shared *s);
 
 /* From now on, each change to r, which is open for writing, is also made in the registry at url. The first change

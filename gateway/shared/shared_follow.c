@@ -71,7 +71,7 @@ static cmx_err take_rows(struct gw_shared *s, struct gw_registry *r, enum gw_sha
         err = gw_pg_pull_compared(s->c, r, &s->tables, check == GW_SHARED_RIGHTS, out, e);
     if (!err)
         err = gw_pg_pull_end(r, check == GW_SHARED_ALL, out, e);
-    return err ? err : gw_shared_set_revision(r, s->head.revision, e);
+    return err ? err : gw_shared_set_revision(s, r, s->head.revision, e);
 }
 
 static cmx_err take_changes(struct gw_shared *s, struct gw_registry *r, enum gw_shared_check check,

@@ -151,7 +151,7 @@ cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, stru
         return err;
     s = r->shared;
     if (!s->c)
-        err = gw_pg_open(&s->c, url, e);
+        err = gw_shared_connect(s, r, e);
     if (!err)
         err = gw_shared_tables(s, r, e);
     if (!err)
@@ -175,7 +175,7 @@ cmx_err gw_shared_found(struct gw_registry *r, const char *url, bool adopt, stru
     if (!err)
         err = gw_sql_run(r, e, "DELETE FROM meta WHERE key = '" FOUNDING "'", "");
     if (!err)
-        err = gw_shared_set_revision(r, s->head.revision, e);
+        err = gw_shared_set_revision(s, r, s->head.revision, e);
     if (!err)
         err = gw_shared_record(s, r, e);
     if (err)

@@ -10,7 +10,7 @@ static cmx_err unsupported(struct cmx_why *e)
                         "this cmxsafe was built without PostgreSQL; install libpq-dev, and build it again");
 }
 
-cmx_err gw_shared_open(struct gw_shared **out, const char *url, struct cmx_why *e)
+cmx_err gw_shared_open(struct gw_shared **out, struct gw_registry *r, const char *url, struct cmx_why *e)
 {
     *out = NULL;
     return unsupported(e);

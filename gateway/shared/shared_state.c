@@ -26,7 +26,18 @@ static uint64_t away_until_ms;
 
 /* ---- the connection ---- */
 
-cmx_err gw_shared_open(struct gw_shared **out, const char *url, struct cmx_why *e)
+cmx_err gw_shared_connect(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
+{
+    char text[64];
+
+    memset(&s->server, 0, sizeof s->server);
+    if (gw_meta_get(r, GW_META_SERVER, text, sizeof text) == CMX_OK &&
+        sscanf(text, "%23[0-9] %18lld", s->server.system, &s->server.timeline) != 2)
+        memset(&s->server, 0, sizeof s->server);
+    return gw_pg_open(&s->c, s->url, &s->server, e);
+}
+
+cmx_err gw_shared_open(struct gw_shared **out, struct gw_registry *r, const char *url, struct cmx_why *e)
 {
     struct gw_shared *s = cmx_mem_alloc(sizeof *s);
     cmx_err err;
@@ -35,7 +46,7 @@ cmx_err gw_shared_open(struct gw_shared **out, const char *url, struct cmx_why *
     if (!s)
         return cmx_why_fail(e, CMX_ENOMEM, "out of memory");
     snprintf(s->url, sizeof s->url, "%s", url);
-    err = gw_pg_open(&s->c, url, e);
+    err = gw_shared_connect(s, r, e);
     if (!err)
         err = gw_pg_run(s->c, "LISTEN cmxsafe", NULL, NULL, e);
     if (err) {
@@ -83,13 +94,16 @@ int64_t gw_shared_revision(struct gw_registry *r)
     return gw_meta_get(r, "revision", text, sizeof text) || cmx_text_u64(text, 0, INT64_MAX, &n) ? 0 : (int64_t)n;
 }
 
-cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct cmx_why *e)
+cmx_err gw_shared_set_revision(const struct gw_shared *s, struct gw_registry *r, int64_t revision, struct cmx_why *e)
 {
-    char text[24];
+    char text[64];
     cmx_err err;
 
     snprintf(text, sizeof text, "%lld", (long long)revision);
     err = gw_meta_set(r, "revision", text, e);
+    snprintf(text, sizeof text, "%s %lld", s->server.system, s->server.timeline);
+    if (!err && s->server.system[0])
+        err = gw_meta_set(r, GW_META_SERVER, text, e);
     return err ? err
                : gw_sql_run(r, e,
                             "INSERT INTO main.meta(key, value) VALUES('" GW_META_STORED "', 1) ON CONFLICT(key) DO"
@@ -240,7 +254,7 @@ cmx_err gw_shared_begin_on_copy(struct gw_shared *s, struct gw_registry *r, stru
                          " value + excluded.value",
                          "i", (int64_t)pulled.unclean);
     if (!err)
-        err = gw_shared_set_revision(r, s->head.revision, e);
+        err = gw_shared_set_revision(s, r, s->head.revision, e);
     return err ? err : gw_shared_record(s, r, e);
 }
 
@@ -280,7 +294,7 @@ static void shared_rollback(struct gw_registry *r)
 static cmx_err lock_connected(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e)
 {
     bool fresh = !s->c;
-    cmx_err err = fresh ? gw_pg_open(&s->c, s->url, e) : CMX_OK;
+    cmx_err err = fresh ? gw_shared_connect(s, r, e) : CMX_OK;
 
     if (!err)
         err = gw_shared_lock(s, r, e);
@@ -288,7 +302,7 @@ static cmx_err lock_connected(struct gw_shared *s, struct gw_registry *r, struct
         return err;
     end_transaction(s);
     PQfinish(s->c);
-    err = gw_pg_open(&s->c, s->url, e);
+    err = gw_shared_connect(s, r, e);
     return err ? err : gw_shared_lock(s, r, e);
 }
 
@@ -351,7 +365,7 @@ static cmx_err commit_there(struct gw_shared *s, struct gw_registry *r, struct c
 {
     char origin[GW_SHARED_ORIGIN_MAX] = "";
     char sql[160 + GW_SHARED_ORIGIN_MAX];
-    cmx_err err = gw_shared_set_revision(r, s->head.revision + 1, e);
+    cmx_err err = gw_shared_set_revision(s, r, s->head.revision + 1, e);
 
     if (s->observed)
         gw_shared_origin(r, origin);

@@ -5,6 +5,7 @@
 #include <libpq-fe.h>
 
 #include "gateway/shared/copy_tables.h"
+#include "gateway/shared/pg_link.h"
 #include "gateway/shared/pg_rows.h"
 #include "gateway/shared/shared.h"
 
@@ -26,6 +27,7 @@ struct gw_shared {
     char url[GW_REGISTRY_URL_MAX];
     PGconn *c; /* NULL: not connected */
     struct gw_copy_tables tables;
+    struct gw_pg_server server;        /* of the connection */
     struct gw_shared_head head;        /* as last read from PostgreSQL */
     sqlite3_session *session;          /* records the changes of a transaction; NULL: none */
     bool dirty;                        /* the transaction has sent rows */
@@ -40,6 +42,9 @@ struct gw_shared {
 
 extern const struct gw_sharing gw_shared_calls;
 
+/* Opens s->c, the connection to s->url, for the copy r. Errors as for gw_pg_open. */
+CMX_MUST_USE cmx_err gw_shared_connect(struct gw_shared *s, struct gw_registry *r, struct cmx_why *e);
+
 /* A gw_pg_result_fn for GW_SHARED_HEAD_SQL; arg: a struct gw_shared_head. CMX_ENOENT: there is no registry. */
 CMX_MUST_USE cmx_err gw_shared_read_head(void *arg, const PGresult *rows, struct cmx_why *e);
 /* Checks that h is the head of the registry that r is a copy of, and that this program can use that registry. */
@@ -47,7 +52,9 @@ CMX_MUST_USE cmx_err gw_shared_check_head(const struct gw_shared_head *h, struct
 
 /* Returns the revision that the copy has; 0: none. */
 int64_t gw_shared_revision(struct gw_registry *r);
-CMX_MUST_USE cmx_err gw_shared_set_revision(struct gw_registry *r, int64_t revision, struct cmx_why *e);
+/* Stores that r has this revision of the registry, and is from s->server. */
+CMX_MUST_USE cmx_err gw_shared_set_revision(const struct gw_shared *s, struct gw_registry *r, int64_t revision,
+                                            struct cmx_why *e);
 
 /* Writes the name of this gateway's copy: " BOOT:DEVICE:INODE" of its file. The name is not stored in the copy, because
  * a gateway that was set up from another gateway's copy would then have the same name. */

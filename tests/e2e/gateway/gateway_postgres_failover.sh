@@ -44,6 +44,27 @@ wait_for 30 on two gw enroll cam-c --key "$TMP/c.pub" --ports 81 >/dev/null || f
 wait_for 30 has one cam-c || fail "the registry is not followed after a restart"
 ok "a restart"
 
+# The former server is started again, and nobody has made it a standby. It accepts writes, and the URL names it first, but
+# it is not used: a change made there would be lost, and revoked devices could log in again.
+pg_start first
+on one gw rename cam-b cam-x >/dev/null || fail "no change while the former server runs"
+wait_for 20 has two cam-x || fail "the other gateway uses the former server"
+pg_sql second "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cmxsafe'" >/dev/null || fail "terminate"
+on two gw rename cam-x cam-b >/dev/null && wait_for 20 has one cam-b || fail "no change after a new connection"
+equal "$(pg_sql first 'SELECT name FROM cmxsafe.device')" cam-a || fail "a change was made on the former server"
+agree && has two cam-c || fail "a copy is from the former server: $(on two gw list)"
+pg_stop second fast
+is_former="the PostgreSQL server 127.0.0.1 port $PG_PORT_first is out of date, because a standby has replaced it"
+! on one gw rename cam-b cam-x 2>"$TMP/err" || fail "a change on the former server"
+grep -q "$is_former.*nothing was changed" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
+says_former() { on "$1" gw status | grep -q "$is_former"; }
+for n in one two; do wait_for 30 says_former $n || fail "$n's status does not name the former server: $(on $n gw status)"; done
+agree && has two cam-c || fail "a copy is from the former server: $(on two gw list)"
+pg_start second
+for n in one two; do wait_for 30 on $n followed || fail "$n does not follow the new server again"; done
+pg_stop first fast
+ok "a server that was replaced is not used"
+
 # PostgreSQL is restored from a backup: the gateways' copies return to the older state.
 "$PG_BIN/pg_dump" --schema=cmxsafe --clean "$(pg_url second)" >"$TMP/backup.sql" || fail "pg_dump"
 on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll"
@@ -104,5 +125,12 @@ pg_sql second "UPDATE cmxsafe.registry SET id = 'another'" || fail "another id"
 ! on one gw rename cam-e cam-f 2>"$TMP/err" || fail "a change in another fleet's registry"
 grep -q "another fleet's registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 ok "another fleet's registry is refused"
+
+# The operator decides that the former server has the registry.
+pg_stop second fast; pg_start first
+! on one gw rename cam-e cam-f 2>"$TMP/err" && grep -q "$is_former" "$TMP/err" || fail "the former server: $(cat "$TMP/err")"
+on one gw init --user --registry "$(pg_url first)" >"$TMP/init.out" 2>&1 || fail "init --registry: $(cat "$TMP/init.out")"
+wait_for 30 on one followed && has one cam-a && has_not one cam-e || fail "init --registry does not choose the former server: $(on one gw list)"
+ok "a server that was replaced is used if the operator says so"
 stop "$GW_PID_one"; stop "$GW_PID_two"
 for n in one two; do no_sanitizer_report "$TMP/$n.log" || fail "a sanitizer complains"; done
