@@ -30,6 +30,8 @@ PY
 awk '$0 == "<!-- test: gateway.sh -->" { on = 1; next } on && /^```/ { if (inside) exit; inside = 1; next } inside' "$ROOT/README.md" |
     sed 's/--host gw.example/--host 127.0.0.1 --fleet fd12:3456:789a::\/48/' >"$TMP/out/gateway.sh"
 grep -q 'gateway enroll cam-17' "$TMP/out/gateway.sh" || fail "README.md has no gateway.sh"
+awk '/^#/ && !code { found = /the address or the port$/ } /^```/ { code = !code; k += found && code; next } found && code && k == 2' "$ROOT/docs/GATEWAY.md" >"$TMP/out/port.sh"
+grep -q 'init --listen 2223' "$TMP/out/port.sh" || fail "docs/GATEWAY.md has no commands for another port"
 mkdir "$TMP/out/www" && echo hello >"$TMP/out/www/index.html"
 
 cat >"$TMP/out/inside.sh" <<'INSIDE'
@@ -100,6 +102,19 @@ wait_for 30 reached nvr || fail "a grant to the unit's control group does not wo
 ! reached dvr || fail "another unit of the same user reaches the device"
 ! setpriv --reuid 65534 --regid 65534 --clear-groups curl -s -m 3 http://cam-17.cmx:81/ || fail "the same user reaches the device outside the unit"
 echo "ok: a grant to a unit's control group is that unit's alone"
+# The gateway gets another port, and devices that have the former one in their configuration still connect.
+p=$(main_pid)
+(set -e; . ./port.sh) >port 2>&1 || { cat port; fail "docs/GATEWAY.md: another port"; }
+grep -q 'devices connect to new.example.org port 2223' port || { cat port; fail "init --listen"; }
+wait_for 30 another "$p" || fail "the gateway is not restarted"
+wait_for 30 connected || fail "the device does not come back at the former port"
+timeout 10 ssh -i key -p 2223 -F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes -l cmxsafe-gw 127.0.0.1 true 2>port.err
+grep -q 'channel 0: open failed' port.err || { cat port.err; fail "no login at the new port"; }
+cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor finds something bad after the change of the port"; }
+p=$(main_pid)
+rm -r /etc/systemd/system/cmxsafe-gateway.socket.d && cmxsafe gateway init --listen 2222 --host 127.0.0.1 >port && systemctl daemon-reload && systemctl restart cmxsafe-gateway-net cmxsafe-gateway.socket cmxsafe-gateway || fail "back"
+wait_for 30 another "$p" && wait_for 30 connected || fail "the device does not come back: $(cat port)"
+echo "ok: another port, with the former one kept for devices"
 # The timer writes the metrics, and a socket serves them.
 mkdir -p /var/lib/prometheus/node-exporter
 prom=/var/lib/prometheus/node-exporter/cmxsafe.prom
