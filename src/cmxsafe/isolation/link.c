@@ -5,7 +5,9 @@
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
 
+#define ICMP6_TOO_BIG 2
 #define ICMP6_ERROR_LAST 4
+#define IP6_MTU_MIN 1280 /* RFC 8200 section 5 */
 #define MLD_QUERY 130
 #define MLD_REPORT 131
 #define MLD_DONE 132
@@ -252,7 +254,8 @@ static cmx_reason solicit_in(const struct cmx_question *q, const struct cmx_ip *
     return asks_us(q, p->eth ? p->eth + 6 : NULL, CMX_REASON_ND);
 }
 
-/* Checks and judges a neighbour advertisement (RFC 4861 section 7.1.2). */
+/* Checks and judges a neighbour advertisement (RFC 4861 section 7.1.2). None passes for one of our own addresses: lwIP
+ * would give the address up until the next restart. */
 static cmx_reason advert_in(const struct cmx_question *q, const struct cmx_ip *target)
 {
     const struct cmx_packet *p = q->p;
@@ -262,8 +265,6 @@ static cmx_reason advert_in(const struct cmx_question *q, const struct cmx_ip *t
     if (cmx_ip_is_multicast(target) || (cmx_ip_is_multicast(&p->dst.ip) && solicited) ||
         !nd_options(p, ND_MIN, ND_OPTION_TARGET_LINK, &mac))
         return CMX_REASON_FORM;
-    if (cmx_iface_owns(q->iface, target)) /* another host has our address: the stack must notice */
-        return CMX_REASON_ND;
     if (!mac)
         mac = p->eth ? p->eth + 6 : q->iface->mac;
     return solicited && take_answer(q, target, mac, true) ? CMX_REASON_ND : CMX_REASON_UNASKED;
@@ -326,6 +327,9 @@ cmx_reason cmx_link_icmp6(const struct cmx_question *q)
         return listener(q, type);
     if (type >= ND_ROUTER_SOLICIT && type <= ND_NEIGHBOUR_ADVERT)
         return discovery(q, type);
+    /* lwIP would store any path MTU until the next restart; with one of 60 bytes or less no segment carries data. */
+    if (type == ICMP6_TOO_BIG && cmx_packet_u32(q->p->l4 + 4) < IP6_MTU_MIN)
+        return CMX_REASON_FORM;
     return type >= 1 && type <= ICMP6_ERROR_LAST ? cmx_rule_icmp_error(q) : CMX_REASON_ICMP;
 }
 

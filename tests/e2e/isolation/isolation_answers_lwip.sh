@@ -59,6 +59,18 @@ hostile offer6 "$DEVICE_LL" 0x333333 # with the transaction id of the device's o
 [ $(($(refused) - R0)) -ge 150 ] && [ "$(count dhcp6)" = "$P0" ] || { tell status; fail "rogue DHCPv6 messages were not refused"; }
 ok "DHCPv6, the time and its server's name work, and unsolicited answers are dropped"
 
+# Forged messages that would end the use of IPv6 until the next restart: another host claims the device's addresses, and a
+# packet is too big for a path whose MTU no IPv6 link may have.
+for address in $D6 "$DEVICE_LL"; do hostile claim "$address"; done
+still_up() { in_ns far curl -s -m 5 http://localhost:9081/bulk | head -c 10000 | wc -c | grep -qx 10000; }
+still_up || { tail -5 "$TMP/device.log"; fail "a claim of the device's address ends its session"; }
+in_ns far curl -s -m 6 --limit-rate 100k http://localhost:9081/bulk >/dev/null &
+in_ns sw python3 "$ROOT/tests/support/hostile.py" tap0 "$DEVICE_MAC" shrink 68 || fail "no segment of the device was captured"
+wait $!
+kill $(in_ns far ss -Htnp state established 'sport = :22' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u)
+wait_for 90 still_up || { tail -5 "$TMP/device.log"; fail "after a forged message the device does not reach its gateway again"; }
+ok "another host's claim of the device's address and a path MTU below 1,280 bytes are ignored"
+
 # The path MTU is 1,280 bytes, which only the router knows. On IPv6 the device never sends larger packets; on IPv4 the
 # router fragments.
 bulk() { [ "$(in_ns far curl -s -m 25 http://localhost:9081/bulk | head -c 3000000 | wc -c)" = 3000000 ]; }

@@ -621,6 +621,7 @@ static void a_router_of_the_stack_stays(void **state)
 
 static void neighbours_answer_only_what_was_asked(void **state)
 {
+    struct cmx_ip all_nodes;
     struct test_frame f;
 
     (void)state;
@@ -651,6 +652,10 @@ static void neighbours_answer_only_what_was_asked(void **state)
     f.d[f.l4 + 25] = 0; /* an option of length zero */
     frame_finish(&f);
     assert_int_equal(IN(&f), CMX_REASON_FORM);
+    /* An unsolicited advertisement for one of our addresses, even from the router. */
+    all_nodes = ip6(0xff02, 1);
+    frame_nd(&f, our_mac, gw_mac, &router_ll, &all_nodes, 136, 0x20, &us_ll, 2);
+    assert_int_equal(IN(&f), CMX_REASON_UNASKED);
 }
 
 static void first_router_stays(void **state)
@@ -875,6 +880,29 @@ static void icmp_errors_belong_to_a_session(void **state)
     m[0] = 8;
     assert_int_equal(IN(&f), CMX_REASON_ICMP);
     assert_int_equal(OUT(&f), CMX_REASON_NOT_FOR_US);
+}
+
+static void a_path_mtu_is_possible(void **state)
+{
+    struct test_frame f, q;
+    uint8_t *m;
+
+    (void)state;
+    assert_int_equal(flow_open(&iso, CMX_FLOW_SESSION, &any6, 50000, &gw6, 22, now), CMX_OK);
+    frame_tcp(&q, gw_mac, our_mac, &us6, 50000, &gw6, 22, CMX_TCP_SYN, 1000, 0, 0);
+    assert_int_equal(OUT(&q), CMX_REASON_SESSION);
+    frame_ip(&f, our_mac, gw_mac, &router_ll, &us6, CMX_IP_ICMP6);
+    m = f.d + f.l4;
+    memset(m, 0, 8);
+    m[0] = 2;
+    memcpy(m + 8, q.d + 14, 60);
+    f.len += 68;
+    put32(m + 4, 1280);
+    frame_finish(&f);
+    assert_int_equal(IN(&f), CMX_REASON_ICMP_ERROR);
+    put32(m + 4, 1279);
+    frame_finish(&f);
+    assert_int_equal(IN(&f), CMX_REASON_FORM);
 }
 
 static void bytes_are_read_defensively(void **state)
@@ -1198,6 +1226,7 @@ int main(void)
         T(dns_only_for_the_gateway_and_only_now),
         T(sntp_answers_only_what_was_asked),
         T(icmp_errors_belong_to_a_session),
+        T(a_path_mtu_is_possible),
         T(bytes_are_read_defensively),
         T(ip_options_are_dropped),
         T(ipv6_chains_are_walked),
