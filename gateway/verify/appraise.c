@@ -92,7 +92,11 @@ static void check_platform(struct cmx_verdict *v, const struct cmx_evidence *e, 
 static void check_flash(struct cmx_verdict *v, const struct cmx_evidence *e, const struct cmx_expect *x)
 {
     char text[40];
-    bool whole = x->measured && x->n_measured == x->manifest->n_regions && e->n_measurements == x->n_measured;
+    struct cmx_ranges ranges;
+    bool whole;
+
+    cmx_manifest_ranges(x->manifest, &ranges);
+    whole = x->measured && x->n_measured == ranges.n && e->n_measurements == ranges.n;
 
     snprintf(text, sizeof text, "0x%lx", (unsigned long)e->flash_size);
     add(v, "flash-size", true, e->flash_size == x->manifest->flash_size, text);

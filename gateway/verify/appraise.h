@@ -10,9 +10,10 @@
 struct cmx_expect {
     const uint8_t *nonce; /* the nonce that was sent; required */
     size_t nonce_len;
-    const uint8_t *ueid;                    /* ueid of the expected device, CMX_EVIDENCE_UEID_LEN bytes; required */
-    const struct cmx_manifest *manifest;    /* required */
-    const struct cmx_measurement *measured; /* the reference's measurements, one for each region, in order; required */
+    const uint8_t *ueid;                 /* ueid of the expected device, CMX_EVIDENCE_UEID_LEN bytes; required */
+    const struct cmx_manifest *manifest; /* required */
+    const struct cmx_measurement
+        *measured; /* the reference's measurements, those of cmx_manifest_ranges, in order; required */
     size_t n_measured;
     const uint8_t *gateway; /* SHA-256 of the gateway's host key; NULL: use the manifest's digest; if it has none, don't
                                check the host key */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "cmxsafe/attest/chain.h"
 #include "cmxsafe/core/text.h"
 
 #define LINE_MAX_LEN 400 /* enough for a region whose file name is the longest, with every character escaped */
@@ -313,11 +314,30 @@ cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len,
     return check_whole(m, why);
 }
 
+/* If one region ends and another begins at this address, returns the end of the chunk, otherwise the address. */
+static uint32_t border(const struct cmx_manifest *m, uint32_t at)
+{
+    const uint32_t rest = (0 - at) % CMX_CHUNK;
+    bool begins = false, ends = false;
+
+    for (size_t i = 0; i < m->n_regions; i++) {
+        begins |= m->regions[i].range.begin == at;
+        ends |= m->regions[i].range.end == at;
+    }
+    if (!begins || !ends)
+        return at;
+    return rest < m->flash_size - at ? at + rest : m->flash_size;
+}
+
 void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out)
 {
-    out->n = m->n_regions;
-    for (size_t i = 0; i < m->n_regions; i++)
-        out->r[i] = m->regions[i].range;
+    out->n = 0;
+    for (size_t i = 0; i < m->n_regions; i++) {
+        const struct cmx_range r = {border(m, m->regions[i].range.begin), border(m, m->regions[i].range.end)};
+
+        if (r.begin < r.end)
+            out->r[out->n++] = r;
+    }
 }
 
 /* Returns the first region or mask that begins at `at` or later, or NULL. */

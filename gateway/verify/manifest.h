@@ -84,7 +84,9 @@ CMX_MUST_USE cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text
  * CMX_EINVAL: a string in m is not printable ASCII. */
 CMX_MUST_USE cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx_buf *out);
 
-/* Writes the ranges of the regions in their order. A verifier requests the measurements of these ranges. */
+/* Writes the ranges whose measurements a verifier requests, in the order of the regions. A device accepts only whole
+ * chunks: where two regions meet within a chunk, the range of the first one gets the whole chunk, and a region that
+ * lies within that chunk has no range of its own. */
 void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out);
 
 #define CMX_MANIFEST_GAPS_MAX (2 * CMX_RANGES_MAX + 1)

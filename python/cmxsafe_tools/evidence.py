@@ -253,12 +253,12 @@ def appraise(claims, expected, verifier):
 
 
 def _appraise_flash(v, claims, expected, verifier):
-    m, measured = expected.manifest, claims["measured"]
+    m, measured, ranges = expected.manifest, claims["measured"], expected.manifest.ranges()
     v.add("flash-size", True, claims["flash_size"] == m.flash_size, f"0x{claims['flash_size']:x}")
-    v.add("regions", True, len(measured) == len(m.regions), len(measured))
-    if len(measured) != len(m.regions):
+    v.add("regions", True, len(measured) == len(ranges), len(measured))
+    if len(measured) != len(ranges):
         return
-    for have, (begin, end) in zip(measured, m.ranges()):
+    for have, (begin, end) in zip(measured, ranges):
         digest = measure(expected.reference, verifier.digest_key, expected.nonce, begin, end)
         same = have[:2] == (begin, end) and hmac.compare_digest(have[2], digest)
         v.add("region", True, same, f"0x{begin:06x}-0x{end:06x}")

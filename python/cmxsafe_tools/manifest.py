@@ -130,13 +130,21 @@ class Manifest:
     regions: list = field(default_factory=list)
     masks: list = field(default_factory=list)  # (begin, end, name)
 
+    def described(self):
+        """Returns the addresses of the regions and masks."""
+        return [(r.begin, r.end) for r in self.regions] + [m[:2] for m in self.masks]
+
     def ranges(self):
-        return [(r.begin, r.end) for r in self.regions]
+        """Returns the ranges to request. Where two regions meet within a chunk, the first one's range gets the whole chunk."""
+        shared = {r.begin for r in self.regions} & {r.end for r in self.regions}
+        border = lambda at: min(chunk_end(at), self.flash_size) if at in shared else at
+        ranges = ((border(r.begin), border(r.end)) for r in self.regions)
+        return [(begin, end) for begin, end in ranges if begin < end]
 
     def gaps(self):
         """Returns the parts of flash that are neither region nor mask."""
         at, gaps = 0, []
-        for begin, end in sorted(self.ranges() + [m[:2] for m in self.masks]) + [(self.flash_size, self.flash_size)]:
+        for begin, end in sorted(self.described()) + [(self.flash_size, self.flash_size)]:
             if begin > at:
                 gaps.append((at, begin))
             at = max(at, end)
@@ -292,7 +300,7 @@ def _statement(m, words, seen):
 def _check_whole(m):
     if not m.flash_size or not m.regions:
         raise Malformed("a manifest needs flash-size and at least one region")
-    ranges = m.ranges() + [mask[:2] for mask in m.masks]
+    ranges = m.described()
     if any(end > m.flash_size for _, end in ranges):
         raise Malformed("a region or mask ends beyond the flash")
     ranges.sort()

@@ -110,8 +110,11 @@ static bool take_ranges(struct cmx_http_request *r, struct cmx_ranges *out, cmx_
     }
     if (!take_param(r, "ranges", "bytes", text, 1, sizeof text, &len, err))
         return false;
-    if (cmx_ranges_parse(out, (const char *)text, len, size, &why) == CMX_OK)
-        return true;
+    if (cmx_ranges_parse(out, (const char *)text, len, size, &why) == CMX_OK) {
+        if (cmx_ranges_are_whole(out, size))
+            return true;
+        cmx_why_set(&why, "not multiples of %d", CMX_CHUNK);
+    }
     *err = cmx_http_reply_text(r, 400, "ranges: %s\n", why.text);
     return false;
 }
@@ -132,8 +135,6 @@ static cmx_err begin_hash(struct cmx_http_request *r, void *ctx, void **state)
         || !take_param(r, "challenge", "bytes", challenge, 1, sizeof challenge, &len, &err) ||
         !take_ranges(r, &ranges, &err))
         return err;
-    if (!cmx_ranges_are_whole(&ranges, cmx_port_flash_size()))
-        return cmx_http_reply_text(r, 400, "ranges: not multiples of %d\n", CMX_CHUNK);
     if (!enter(r, "hash", &err))
         return err;
     err = cmx_attest_hash(&ranges, challenge, len, value);

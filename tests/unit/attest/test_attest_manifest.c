@@ -53,12 +53,48 @@ static void test_parse_and_print(void **state)
     assert_string_equal(m.masks[0].name, "nvs");
     cmx_manifest_ranges(&m, &r);
     assert_int_equal(r.n, 3);
+    assert_int_equal(r.r[0].end, 0x12b000); /* the regions meet at 0x12a340, within a chunk */
+    assert_int_equal(r.r[1].begin, 0x12b000);
     assert_int_equal(r.r[2].begin, 0x300000);
     cmx_buf_init(&b, text, sizeof text);
     assert_int_equal(cmx_manifest_print(&m, &b), CMX_OK);
     assert_int_equal(cmx_buf_cstr(&b, &s), CMX_OK);
     assert_int_equal(cmx_manifest_parse(&again, s, strlen(s), &line, &why), CMX_OK);
     assert_memory_equal(&m, &again, sizeof m);
+}
+
+/* No byte of a region may be left out of the ranges, wherever regions meet. */
+static void test_ranges_cover_the_regions(void **state)
+{
+    static const struct {
+        const char *regions, *ranges;
+    } cases[] = {
+        {"region 0x1000 0x2800 erased\nregion 0x2800 0x5000 erased", "0x001000-0x003000,0x003000-0x005000"},
+        {"region 0x2800 0x5000 erased\nregion 0x1000 0x2800 erased", "0x003000-0x005000,0x001000-0x003000"},
+        {"region 0 0x10 erased\nregion 0x10 0x20 erased\nregion 0x20 0x3000 erased",
+         "0x000000-0x001000,0x001000-0x003000"},
+        {"region 0 0x5010 erased\nregion 0x5010 0x5020 erased", "0x000000-0x005020"}, /* 0x5020: the end of flash */
+        {"region 0x1000 0x2800 erased\nregion 0x3000 0x4000 erased", "0x001000-0x002800,0x003000-0x004000"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[256], got[128];
+        struct cmx_manifest m;
+        struct cmx_ranges r;
+        struct cmx_buf b;
+        struct cmx_why why;
+        unsigned line;
+        const char *s;
+
+        snprintf(text, sizeof text, "cmxsafe-manifest 1\nflash-size 0x5020\n%s\n", cases[i].regions);
+        assert_int_equal(cmx_manifest_parse(&m, text, strlen(text), &line, &why), CMX_OK);
+        cmx_manifest_ranges(&m, &r);
+        cmx_buf_init(&b, got, sizeof got);
+        cmx_ranges_print(&r, &b);
+        assert_int_equal(cmx_buf_cstr(&b, &s), CMX_OK);
+        assert_string_equal(s, cases[i].ranges);
+    }
 }
 
 /* Editors on Windows write a byte order mark and CR LF. */
@@ -284,10 +320,15 @@ static void test_fill(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse_and_print), cmocka_unit_test(test_byte_order_mark),
-        cmocka_unit_test(test_refused),         cmocka_unit_test(test_texts_print_as_they_are_read),
-        cmocka_unit_test(test_longest),         cmocka_unit_test(test_gaps),
-        cmocka_unit_test(test_most_gaps),       cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_parse_and_print),
+        cmocka_unit_test(test_ranges_cover_the_regions),
+        cmocka_unit_test(test_byte_order_mark),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_texts_print_as_they_are_read),
+        cmocka_unit_test(test_longest),
+        cmocka_unit_test(test_gaps),
+        cmocka_unit_test(test_most_gaps),
+        cmocka_unit_test(test_fill),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
