@@ -11,6 +11,7 @@
 
 #include "agent/agent_identity.h"
 #include "agent/isolation/agent_isolation.h"
+#include "agent/ota/agent_ota.h"
 #include "cmxsafe/core/log.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/secret.h"
@@ -258,7 +259,7 @@ static void add_facts(struct cmx_evidence *e)
     snprintf(e->sw_name, sizeof e->sw_name, "cmxsafed");
     snprintf(e->sw_version, sizeof e->sw_version, "%s", CMX_VERSION);
     snprintf(e->slot, sizeof e->slot, "system");
-    snprintf(e->slot_state, sizeof e->slot_state, "valid");
+    snprintf(e->slot_state, sizeof e->slot_state, "%s", ota_on_trial() ? "pending-verify" : "valid");
     e->isolation = isolation_in_force(self.isolation);
     cmx_port_mutex_lock(&self.lock);
     e->has_policy = e->isolation && self.has_policy;

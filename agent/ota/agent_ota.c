@@ -275,6 +275,13 @@ uint16_t ota_off(const struct agent_config *c)
     return wanted(c) && c->ota.port != served ? (uint16_t)c->ota.port : 0;
 }
 
+bool ota_on_trial(void)
+{
+    struct cmx_slots_status st = {.pending = false};
+
+    return ota.prepared && ota.config.slots.status && ota.config.slots.status(&ota.spool, &st) == CMX_OK && st.pending;
+}
+
 static void ota_turn(struct wiring *w)
 {
     if (ota.prepared && !ota.service && w->retry)

@@ -11,5 +11,8 @@ CMX_MUST_USE cmx_err ota_check_files(const struct agent_config *c, struct cmx_wh
 /* Returns the configured port of [ota] while the agent does not serve this port; otherwise 0. */
 uint16_t ota_off(const struct agent_config *c);
 
+/* True while an update is on trial: installed and running, but not confirmed. Any thread. */
+bool ota_on_trial(void);
+
 /* Starts the process that runs the hooks, and opens the spool, before the agent confines itself. */
 extern const struct module ota_module;

@@ -10,7 +10,8 @@ head -c 3000000 /dev/urandom >bundle1
 head -c 500000 /dev/urandom >bundle2
 for b in bundle1 bundle2; do "$BIN/cmxsafe" image sign --opaque --key k.pem --out $b.signed $b >/dev/null || fail "sign"; done
 start_sshd </dev/null
-PORT=$(free_port) GATE=$(free_port)
+PORT=$(free_port) GATE=$(free_port) EVIDENCE=$(free_port)
+head -c 32 /dev/urandom >hw.key && chmod 600 hw.key
 URL=http://127.0.0.1:$GATE
 echo 1.0 >version
 cat >install <<'SH'
@@ -23,10 +24,11 @@ SH
 chmod +x install
 config() { # config [LINES]: writes a configuration with LINES in [ota]
     { gateway_section; printf '[ota]\ninstall = cd %s && ./install\nversion = cat %s/version\nkey_file = %s/k.pub\nspool = %s/spool\nport = %s\n%s\n' \
-        "$TMP" "$TMP" "$TMP" "$TMP" "$PORT" "$*"; reverse ota "$PORT" "$GATE"; } >"$CONF"
+        "$TMP" "$TMP" "$TMP" "$TMP" "$PORT" "$*"; printf '[identity]\nkey_file = %s/hw.key\n[attest]\nenabled = yes\nport = %s\n' "$TMP" "$EVIDENCE"; reverse ota "$PORT" "$GATE"; } >"$CONF"
 }
 get() { curl -sS -m 10 "$URL/update" 2>/dev/null | jq -r "$1"; }
 is() { [ "$(get "$1")" = "$2" ]; }
+slot_state() { curl -sS -m 10 -H 'Accept: application/json' "http://127.0.0.1:$EVIDENCE/evidence?nonce=0011223344556677" | jq -r .slot_state; }
 
 # ---- a handler that needs no restart ----
 config
@@ -176,6 +178,7 @@ echo 2.0 >version
 boot 2
 wait_for 40 called confirm || fail "the confirm hook is not run"
 wait_for 10 is .running.confirmed true && is .running.version 2.0 || fail "the update is not confirmed"
+equal "$(slot_state)" valid || fail "the evidence of a confirmed update"
 [ "$(get .boot)" != "$first" ] || fail "a boot of the machine is not noticed"
 ok "only a boot of the new version leads to the confirmation"
 
@@ -228,6 +231,7 @@ touch refuse refuse_rollback; echo "no bootloader environment" >words
 boot 5
 wait_for 40 is .error "the confirm hook failed: no bootloader environment" || { get .; fail "the refusal of the confirmation is not shown"; }
 is .running.confirmed false || fail "confirmed by a hook that failed"
+equal "$(slot_state)" pending-verify || fail "the evidence of an update on trial"
 wait_for 30 called rollback || fail "an image that cannot be confirmed is kept"
 [ "$(calls confirm)" -le 5 ] || fail "the confirm hook ran $(calls confirm) times in 8 s"
 wait_for 20 is .error "the rollback hook failed: no bootloader environment" || { get .; fail "the refusal of the rollback is not shown"; }
