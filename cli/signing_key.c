@@ -123,19 +123,21 @@ static cmx_err refuse(const char *where, const char *why, const char *todo)
     return CMX_ENOKEY;
 }
 
-/* Reports why no key was read. Suggests making a key, except if the file exists and cannot be opened. */
+/* Reports why no key was read. Suggests making a key only if there is no file, because the command that makes one would
+ * replace a key whose passphrase was wrong. */
 static cmx_err refuse_file(const char *path)
 {
-    static const char todo[] =
+    static const char make[] =
         "make one with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE";
     const bool is_uri = strchr(path, ':') != NULL;
     FILE *f = is_uri ? NULL : cmx_file_open(path);
 
     if (!is_uri && !f)
-        return refuse(path, strerror(errno), errno == ENOENT ? todo : NULL);
+        return refuse(path, strerror(errno), errno == ENOENT ? make : NULL);
     if (f)
         fclose(f);
-    return refuse(path, "no private key can be read from it", todo);
+    return refuse(path, "no private key can be read from it",
+                  "give a private key in PEM or DER, and its passphrase if it has one");
 }
 
 static EVP_PKEY *load(struct place *p, bool token)

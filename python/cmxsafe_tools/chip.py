@@ -1,5 +1,7 @@
 """A chip on the workbench, accessed with Espressif's own tools: its eFuse, its flash, and the image of its NVS partition."""
+import contextlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +13,18 @@ from .errors import Failure
 KEY_BLOCK, KEY_PURPOSE = "BLOCK_KEY3", "KEY_PURPOSE_3"
 CHIPS = "esp32s2", "esp32s3", "esp32c3", "esp32c5", "esp32c6", "esp32h2", "esp32p4"  # chips with the HMAC peripheral
 NVS_NAMESPACE = "cmxsafe"  # as in src/cmxsafe/esp/nvs_config.h
+
+
+@contextlib.contextmanager
+def uninterrupted():
+    """Ignores Ctrl-C and the end of the terminal, also in programs that are started meanwhile."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    former = {name: signal.signal(getattr(signal, name), signal.SIG_IGN) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in former.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 @dataclass
@@ -60,8 +74,9 @@ class Chip:
             raise Failure(f"espefuse at {self.where}", "its summary cannot be read", "update esptool") from error
 
     def burn_key(self, path):
-        """Burns the key. This cannot be undone."""
-        self.run_tool("espefuse", "--do-not-confirm", "burn-key", KEY_BLOCK, path, "HMAC_UP")
+        """Burns the key. This cannot be undone, and a chip on which it stops half-way is lost."""
+        with uninterrupted():
+            self.run_tool("espefuse", "--do-not-confirm", "burn-key", KEY_BLOCK, path, "HMAC_UP")
 
     def write_flash(self, parts):
         """Writes the parts, each (offset, file), to the flash."""

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from .errors import Failure
-from .text import read_small, to_json
+from .text import read_small, read_text, to_json
 
 P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
 UEID_LEN, POINT_LEN = 33, 65
@@ -104,7 +104,7 @@ def read_hwkey(path):
 
 def read_attest_key(path):
     todo = "make it with: cmxsafe-tools identity public --key private_key.bin"
-    lines = read_small(path, KEY_FILE_MAX, todo).decode("utf-8-sig", "replace").split("\n")
+    lines = read_text(path, todo, KEY_FILE_MAX, "replace").split("\n")
     found = next(filter(None, map(AttestKey.from_line, lines)), None)
     if not found:
         raise Failure(path, f"holds no line that begins with {ATTEST_KEY_TYPE}", todo)

@@ -10,7 +10,7 @@ from . import manifest
 from .errors import Failure, Malformed, UsageError
 from .esp_image import CHIPS, HEAD_LEN, MAGIC, SIZE_MAX, TRAILER_LEN, check, key_id, parse_public_key, sign
 from .identity import KEY_FILE_MAX, point
-from .text import number, number_option, open_input, read_small, replace_file, to_json
+from .text import number, number_option, open_input, read_text, replace_file, to_json
 
 PUBLIC_KEY_MAX = 4096
 
@@ -33,6 +33,14 @@ def not_esp_todo(opaque):
     return None if opaque else "give --opaque if it is not an ESP-IDF image"
 
 
+def read_passphrase(where):
+    """Returns what the user types; nothing if there is neither a terminal nor input."""
+    try:
+        return getpass.getpass(f"Passphrase for {where}: ").encode()
+    except EOFError:
+        return b""
+
+
 def load_private_key(where):
     todo = "make one with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE"
     if where.lower().startswith("pkcs11:"):
@@ -47,9 +55,10 @@ def load_private_key(where):
         try:
             key = load(data, None)
         except TypeError:  # the key is encrypted
-            key = load(data, getpass.getpass(f"Passphrase for {where}: ").encode())
-    except ValueError as error:
-        raise Failure(where, "no private key can be read from it", todo) from error
+            key = load(data, read_passphrase(where))
+    except (ValueError, TypeError) as error:  # TypeError: the passphrase is empty
+        raise Failure(where, "no private key can be read from it",
+                      "give a private key in PEM or DER, and its passphrase if it has one") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise Failure(where, "it is not an ECDSA P-256 key", "other kinds are not accepted by devices")
     return key
@@ -68,7 +77,7 @@ def run_sign(args):
 
 
 def read_public_key(path):
-    text = read_small(path, PUBLIC_KEY_MAX, "give a file that holds a public key, in PEM or hex").decode("ascii", "replace")
+    text = read_text(path, "give a file that holds a public key, in PEM or hex", PUBLIC_KEY_MAX, "replace")
     if "PRIVATE KEY" in text:
         raise Failure(path, "it is a private key", "give the public one: cmxsafe-tools image key --key FILE --pem")
     try:

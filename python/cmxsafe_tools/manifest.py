@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import Failure, Malformed
 from .esp_image import describe
-from .text import U32, number, number_option, read_file, read_regular, replace_file, unhex
+from .text import U32, UTF16, UTF16_MARKS, number, number_option, read_file, read_regular, replace_file, unhex
 
 CHUNK = 4096
 RANGES_MAX = 16
@@ -313,6 +313,8 @@ def parse(data):
     m, seen, first, line = Manifest(), set(), True, 0
     if len(data) > MANIFEST_MAX:
         raise Malformed("0: too long")
+    if data[:2] in UTF16_MARKS:
+        raise Malformed(f"1: {UTF16}")
     text = data.decode("latin-1")
     lines = text[:-1].split("\n") if text.endswith("\n") else text.split("\n")
     try:

@@ -25,7 +25,7 @@ from .device_http import url_option
 from .errors import FAILED, OK, Failure, UsageError, report
 from .evidence import Verifier
 from .identity import AttestKey, read_hwkey, ssh_blob, ssh_line, ueid
-from .text import number, number_option, read_text, replace_file, sync_folder
+from .text import locked, number, number_option, read_file, read_text, replace_file, sync_folder
 from .tunnel import Tunnel
 
 # each NVS key (src/cmxsafe/esp/nvs_config.h), and the name under which `cmxsafe gateway enroll --form kconfig` prints its value
@@ -70,6 +70,7 @@ class Device:
         self.folder = args.dir / self.name
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(args.dir)
+        self.lock = args.dir / "fleet.lock"
         self.journal = Journal(self.folder)
         virt = Path(str(args.virt).replace("{name}", self.name)) if args.virt else None
         self.chip = Chip(args.chip, args.port, virt)
@@ -138,8 +139,18 @@ class Device:
             command += f" --{option} '{value}'" if value else ""
         return command
 
-    def enroll(self):
-        """Enrols the device or reads --settings, and stores the settings that it needs in the journal."""
+    def read_settings(self):
+        """Returns the text of --settings. Refuses a file that has another device's address."""
+        path = self.args.settings
+        text = read_text(path, f"print it at the gateway: {self.enroll_command()} <{self.folder / 'key.pub'}")
+        address = settings_of(text).get("address", "fleet:")
+        if not address.startswith("fleet:") and not re.search(rf"^# sdkconfig for {self.name}$", text, re.M):
+            raise Failure(path, f"has no line '# sdkconfig for {self.name}', so its address may be another device's",
+                          "use the output of: cmxsafe gateway enroll NAME ... --form kconfig; or write the address as fleet:PREFIX/48")
+        return text
+
+    def enroll(self, text):
+        """Enrols the device, unless text has its settings. Stores the settings that it needs in the journal."""
         if self.args.enroll:
             command = ["ssh", "-T"] + (["-F", str(self.args.ssh_config)] if self.args.ssh_config else [])
             # sshd may give the command a socket as standard input, which cannot be opened as /dev/stdin. cat replaces it with a pipe.
@@ -150,13 +161,12 @@ class Device:
                               "see its message above; run the same command again")
             text = run.stdout
         else:
-            text = read_text(self.args.settings)
             self.say(f"enrol it at the gateway with fleet.csv, or: {self.enroll_command()} <key.pub")
         settings = settings_of(text)
         for key, value in (("contexts", self.args.contexts), ("update_key", self.args.update_key)):
             if value:
                 settings[key] = value
-        self.journal.set(settings=settings)
+        self.journal.set(settings=settings, lists={option: getattr(self.args, option) for option in LISTS})
 
     # ---- flash, label, fleet ----
 
@@ -180,8 +190,8 @@ class Device:
         path = self.args.dir / "fleet.csv"
         rows = read_csv(path, FLEET_COLUMNS) if path.exists() else []
         rows = [row for row in rows if row["name"] != self.name]
-        rows.append({"name": self.name, "key": ssh_line(self.key), "ports": self.args.ports, "direct": self.args.direct,
-                     "group": self.args.group})
+        lists = self.journal["lists"] or {option: getattr(self.args, option) for option in LISTS}
+        rows.append({"name": self.name, "key": ssh_line(self.key)} | lists)
         out = io.StringIO()
         writer = csv.DictWriter(out, FLEET_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -226,11 +236,19 @@ class Device:
         self.say("evidence TRUSTED")
 
     def run(self):
-        self.take_key()
-        for step, action in (("burn", self.burn), ("settings", self.enroll), ("flash", self.flash)):
-            if self.journal[step] is None or self.journal[step] == "begun":
-                action()
-        self.describe()
+        with locked(self.lock):
+            self.take_key()
+        flash = self.args.again or not self.journal["flash"]
+        text = self.read_settings() if flash and self.args.settings else None  # before the key is burned, which is final
+        if self.journal["burn"] != "done":
+            self.burn()
+        if flash:
+            self.enroll(text)
+            self.flash()
+        else:
+            self.say("was enrolled and flashed before; give --again to do both again")
+        with locked(self.lock):
+            self.describe()
         if self.args.manifest and self.journal["evidence"] is None:
             self.verify()
         self.say(f"done, see {self.folder}")
@@ -272,6 +290,10 @@ def check_options(args):
         raise UsageError("--manifest needs --enroll or --evidence-url")
     if args.evidence_url and not args.manifest:
         raise UsageError("--evidence-url needs reference values: --manifest FILE")
+    for _, path in args.firmware:
+        read_file(path)
+    if args.manifest:
+        manifest.open_reference(manifest.load(args.manifest), args.manifest.parent)
 
 
 def read_answer():
@@ -346,7 +368,7 @@ def run(args):
         return OK
     for one in batch_devices(args):
         device = Device(one)
-        if one.port and not device.journal["flash"]:
+        if one.port and (args.again or not device.journal["flash"]):
             device.say(f"connect it to {one.port} and press Enter")
             read_answer()
         try:
@@ -418,6 +440,8 @@ def add_commands(commands):
     p.add_argument("--enroll", metavar="[USER@]GATEWAY", help="enrol by ssh at this gateway")
     p.add_argument("--settings", type=Path, metavar="FILE",
                    help="instead of --enroll: the output of 'cmxsafe gateway enroll NAME ... --form kconfig'")
+    p.add_argument("--again", action="store_true",
+                   help="enrol and flash a device again that was finished before, for example with other options")
     p.add_argument("--gateway-command", default="sudo cmxsafe", metavar="COMMAND",
                    help="how cmxsafe is run at the gateway (default: %(default)s)")
     p.add_argument("--ssh-config", type=Path, metavar="FILE", help="ssh reads FILE instead of your configuration (ssh -F)")

@@ -1,8 +1,10 @@
 """Numbers, files and JSON as the C program reads and prints them."""
 import argparse
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import stat
 import tempfile
 from pathlib import Path
@@ -11,6 +13,9 @@ from .errors import Failure, Malformed
 
 U32 = 0xffffffff
 TEXT_FILE_MAX = 16 << 20
+UTF16_MARKS = b"\xff\xfe", b"\xfe\xff"
+UTF16 = "it is UTF-16 text; save it as UTF-8"
+LOCK_WAIT_S = 60
 
 
 def number(text, low=0, high=U32):
@@ -67,10 +72,13 @@ def read_small(path, limit, todo=None, too_large="too large"):
     return data
 
 
-def read_text(path, todo=None):
-    """Returns the text of a file in UTF-8."""
+def read_text(path, todo=None, limit=TEXT_FILE_MAX, errors="strict"):
+    """Returns the text of a file in UTF-8. errors: as for bytes.decode()."""
+    data = read_small(path, limit, todo)
+    if data[:2] in UTF16_MARKS:
+        raise Failure(path, UTF16, todo)
     try:
-        return read_small(path, TEXT_FILE_MAX, todo).decode("utf-8-sig")
+        return data.decode("utf-8-sig", errors)
     except ValueError as error:
         raise Failure(path, "is not text in UTF-8", todo) from error
 
@@ -141,6 +149,18 @@ def replace_file(path, data, keep=None, secret=False):
         if not isinstance(error, OSError):
             raise
         raise Failure(path, error.strerror) from error
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Waits for a lock, and holds it until the block or the process ends. SQLite provides it, because Python has no lock of files
+    for every system."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            yield
+    except sqlite3.Error as error:
+        raise Failure(path, error) from error
 
 
 def to_json(value):

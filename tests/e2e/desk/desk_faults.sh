@@ -90,7 +90,7 @@ done
 ok "output that cannot be written, closed streams, and names that are not UTF-8"
 
 provision() { ends 1 "$1" provision --chip esp32c3 --settings settings --dir "$2" "${@:3}" && check_cases; }
-echo 'CONFIG_CMX_USER="u"' >settings
+printf 'CONFIG_CMX_%s="x"\n' GATEWAY_HOST USER HOST_KEYS >settings
 : >file
 provision "file" file cam-1 --virt efuse.bin
 provision "not confirmed; nothing was burned" devices cam-1 --virt efuse.bin

@@ -126,6 +126,60 @@ printf 'name\nb-3\nb-3\n' >batch.csv
 refused "b-3 is given twice; " batch <<<BURN
 [ ! -e fleet/b-3 ] || fail "a batch with two devices of one name is begun"
 
+# A device that was finished is enrolled and flashed again, with the new options, only with --again. Otherwise a message reports that it was finished.
+again() { provision cam-1 --virt "$TMP/board/efuse.bin" --enroll gw --ports "$port" --group garden --contexts 9090 "$@" >out 2>err </dev/null || { cat out err; fail "again $*"; }; }
+cp devices/fleet.csv fleet.was
+again
+grep -q "was enrolled and flashed before; give --again to do both again" out && cmp fleet.was devices/fleet.csv && lacks -a 9090 devices/cam-1/nvs.bin || { cat out; fail "a device that is finished"; }
+again --again
+grep -q garden devices/fleet.csv && grep -aq 9090 devices/cam-1/nvs.bin && gw show cam-1 --json | json_is '.device.group == "garden"' >/dev/null || { cat out; fail "--again"; }
+# A flash that failed is tried again with the options of the new command.
+jq 'del(.flash)' devices/cam-1/journal.json >journal && cp journal devices/cam-1/journal.json
+again --contexts 9191
+grep -aq 9191 devices/cam-1/nvs.bin || fail "the options of the second attempt"
+ok "options that differ from those of an earlier command"
+
+# Files that are missing or belong to another device are found before the key is burned.
+before() { refused "$@" <<<BURN && lacks "Type BURN" out || { cat out; fail "found too late: $*"; }; }
+before "no-such-file: " provision w-1 --virt w-1.bin --enroll gw --manifest no-such-file
+before "no-such-file: " provision w-1 --port /dev/null --enroll gw --firmware 0x10000=no-such-file
+before "no-such-file: .*; print it at the gateway: .* gateway enroll w-1 .* <devices/w-1/key.pub" provision w-1 --virt w-1.bin --settings no-such-file
+"$BIN/cmxsafe" gateway init --user --dir "$TMP/fleet-gateway" --host 127.0.0.1 --listen "127.0.0.1:$(free_port)" --fleet fd12:3456:789a::/48 >/dev/null || fail "init"
+w1() { provision w-1 --virt w-1.bin --settings "$@"; }
+for name in w-1 w-2; do
+    [ $name = w-1 ] && cp devices/w-1/key.pub key.pub || ssh-keygen -q -t ecdsa -N '' -f key <<<y >/dev/null
+    "$BIN/cmxsafe" gateway enroll $name --dir "$TMP/fleet-gateway" --key key.pub --ports 81 --form kconfig >$name.settings || fail "enroll $name"
+done
+before "has no line '# sdkconfig for w-1', so its address may be another device's; " w1 w-2.settings
+sed -i 's/REMOTE_ADDRESS=.*/REMOTE_ADDRESS="fleet:fd12:3456:789a::\/48"/' w-2.settings
+for file in w-1.settings w-2.settings; do w1 $file --again >out 2>err <<<BURN || { cat out err; fail "$file"; }; done
+ok "files are checked before the key is burned"
+
+# Commands that run at the same time each add their device to the fleet's file.
+printf 'name\n' >batch.csv && for n in 1 2 3 4 5 6; do echo "t-$n" >>batch.csv; done
+provision --batch batch.csv --virt '{name}.bin' --settings w-2.settings --dir together >out 2>err <<<"$(printf 'BURN\n%.0s' {1..6})" || { cat out err; fail "batch"; }
+rm together/fleet.csv
+for n in 1 2 3 4 5 6; do
+    provision "t-$n" --virt "t-$n.bin" --settings w-2.settings --dir together >>together.log 2>&1 &
+    last=$!
+    together="${together:-} $last"
+done
+# shellcheck disable=SC2086
+wait $together || { cat together.log; fail "commands at the same time"; }
+equal "$(cut -d, -f1 together/fleet.csv | sort | tr '\n' ' ')" "name t-1 t-2 t-3 t-4 t-5 t-6 " || { cat together.log; fail "fleet.csv lost a device"; }
+ok "several commands at the same time"
+
+# Ctrl-C does not stop a burn half-way. A shell ignores it for background processes, so env switches it on again.
+PYTHONPATH=$TMP/site env --default-signal=INT setsid "$PYTHON" -m cmxsafe_tools provision c-1 --chip esp32s3 --virt c-1.bin --settings w-2.settings <<<BURN >out 2>err &
+command=$!
+PIDS+=("$command")
+burning() { pgrep -g "$command" -f "burn-key" >/dev/null; }
+wait_for 30 burning || { cat out err; fail "it does not burn"; }
+kill -INT -- "-$command"
+wait "$command" || { cat out err; fail "stopped while it burned"; }
+grep -q "key burned and read-protected" out || { cat out err; fail "not burned"; }
+ok "Ctrl-C while the key is burned"
+
 # Before the key is burned, its file and the names of the file and its folders are synced: a power cut after the burn then
 # loses no key.
 if command -v strace >/dev/null; then

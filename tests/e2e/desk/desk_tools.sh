@@ -99,7 +99,26 @@ same image manifest --fill fill.key a.bin
 refused image manifest --end 0x10100 a.bin
 # Without a terminal a key with a passphrase is refused.
 openssl pkey -in k.pem -aes256 -passout pass:secret -out locked.pem
-tools image key --key locked.pem </dev/null >out 2>err && fail "a locked key without a passphrase"
+setsid -w "$BIN/cmxsafe" image key --key locked.pem </dev/null >out 2>err.c && fail "a locked key without a passphrase"
+PYTHONPATH=$TMP/site setsid -w "$PYTHON" -m cmxsafe_tools image key --key locked.pem </dev/null >out 2>err.py && fail "a locked key without a passphrase"
+for f in err.c err.py; do
+    grep -q "locked.pem: no private key can be read from it; give a private key in PEM or DER, and its passphrase if it has one" $f && lacks -e Traceback -e "make one" $f ||
+        { cat $f; fail "a locked key: the message"; }
+done
+for word in wrong ""; do
+    PYTHONPATH=$TMP/site setsid -w "$PYTHON" -W ignore -m cmxsafe_tools image key --key locked.pem <<<"$word" >out 2>err && fail "a wrong passphrase"
+    grep -q "passphrase if it has one" err && lacks Traceback err || { cat err; fail "a wrong passphrase: the message"; }
+done
+# Windows PowerShell writes the output of a command as UTF-16.
+for f in k.hex:"image verify --opaque plain.signed --key" identity.pub:"attest --evidence --manifest m --attest-key"; do
+    iconv -f UTF-8 -t UTF-16 "${f%%:*}" >wide
+    # shellcheck disable=SC2086
+    refused ${f#*:} wide
+    grep -q "wide: it is UTF-16 text; save it as UTF-8" err.py || { cat err.py; fail "UTF-16: $f"; }
+done
+"$BIN/cmxsafe" image manifest a.bin | iconv -f UTF-8 -t UTF-16 >wide
+refused attest --evidence --attest-key identity.pub --manifest wide
+grep -q "wide:1: it is UTF-16 text; save it as UTF-8" err.py || { cat err.py; fail "a manifest in UTF-16"; }
 ok "image"
 
 start_board --keyfile private_key.bin
