@@ -20,25 +20,31 @@ as_root() {
 # install_packages PACKAGE...: installs the named Debian packages that are missing. Does not use the network if none is
 # missing. A package's services are not started.
 install_packages() {
-    local missing=() p log policy=/usr/sbin/policy-rc.d made=''
+    local missing=() p
     for p in "$@"; do
         dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
     done
     [ ${#missing[@]} -eq 0 ] && return 0
     say "installing: ${missing[*]}"
+    (apt_install "${missing[@]}") || exit 1
+}
+
+# apt_install PACKAGE...: run it in a subshell. policy-rc.d, which forbids to start services, is removed also after Ctrl-C:
+# otherwise no service of any package that is installed later would start.
+apt_install() {
+    policy=/usr/sbin/policy-rc.d made='' # not local: the trap needs them after the function has returned
     log=$(mktemp)
+    trap '[ -z "$made" ] || as_root rm -f "$policy"; rm -f "$log"' EXIT
+    trap 'exit 130' HUP INT TERM
     if [ ! -e "$policy" ]; then
         made=1
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod +x "$policy"
     fi
-    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
-        as_root apt-get update -q >>"$log" 2>&1
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >>"$log" 2>&1 ||
-            { tail -n 20 "$log" >&2; [ -n "$made" ] && as_root rm -f "$policy"; rm -f "$log"; die "installing packages: apt-get failed; see above"; }
-    fi
-    [ -n "$made" ] && as_root rm -f "$policy"
-    rm -f "$log"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >"$log" 2>&1 && return
+    as_root apt-get update -q >>"$log" 2>&1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >>"$log" 2>&1 ||
+        { tail -n 20 "$log" >&2; die "installing packages: apt-get failed; see above"; }
 }
 
 # clang_runtime: prints the package with the sanitizer and fuzzer runtimes of the release's default clang.
