@@ -1,6 +1,6 @@
 // console.js - the entry: navigation, addresses (#/devices?state=away), and one view at a time.
 import { el, replace } from "./dom.js";
-import { begin, model, subscribe } from "./model.js";
+import { begin, model, refresh, subscribe } from "./model.js";
 import { beginPage } from "./page.js";
 import { accessView } from "./view_access.js";
 import { deviceView } from "./view_device.js";
@@ -31,7 +31,7 @@ function drawNavigation(chosen) {
         el("a", { href: `#/${v.name}`, "data-key": v.name, "aria-current": v.name === (chosen.parent || chosen.name) ? "page" : null }, v.label))));
 }
 
-const showProblem = text => { document.getElementById("problem").textContent = text || ""; };
+const showProblem = text => { replace(document.getElementById("problem"), text || null); };
 
 function show() {
     const path = cockpit.location.path;
@@ -62,5 +62,5 @@ function show() {
 
 cockpit.addEventListener("locationchanged", show);
 subscribe(show);
-beginPage();
+beginPage(refresh);
 begin();

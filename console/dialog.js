@@ -28,7 +28,7 @@ function drawField(field) {
 // button's label. done(values): called after success; its return value replaces the form. start(args, values): for a command that takes
 // long; if given, it runs the command after the dialog has closed. run(values, onReceived): if given, it runs the command while the dialog
 // stays open and shows the progress; it returns what gateway.start returns. Cancel and Esc close the dialog, and end a command that `run`
-// started.
+// started. Other commands continue, so while they run, the button is labelled "Close".
 export function confirmChange({ title, what, fields = [], command, verb, danger = false, done = null, start = null, run = null }) {
     const preview = el("code", {});
     const progress = el("div", { role: "status" });
@@ -71,6 +71,10 @@ export function confirmChange({ title, what, fields = [], command, verb, danger 
         }
         confirm.disabled = true;
         failure.hidden = true;
+        if (!run) {
+            cancel.textContent = "Close";
+            progress.replaceChildren(el("p", {}, "The command is running. It continues if you close this dialog."));
+        }
         try {
             running = run ? run(given, showReceived) : gateway.start(args, { change: true, input });
             const { note } = await running.done;
@@ -89,6 +93,7 @@ export function confirmChange({ title, what, fields = [], command, verb, danger 
             failure.textContent = error.message;
             failure.hidden = false;
             confirm.disabled = false;
+            cancel.textContent = "Cancel";
             if (!dialog.isConnected)
                 announce(`${title}: ${error.message}`);
         }

@@ -2,16 +2,28 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+const handlers = new WeakMap(); // element -> its functions, by the name of the event
+
+function listen(node, event, handler) {
+    if (!handlers.has(node))
+        handlers.set(node, {});
+    if (!handlers.get(node)[event])
+        node.addEventListener(event, e => handlers.get(node)[event](e));
+    handlers.get(node)[event] = handler;
+}
+
+const present = children => children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false);
+
 function fill(node, attributes, children) {
     for (const [name, value] of Object.entries(attributes || {})) {
         if (value === null || value === undefined || value === false)
             continue;
         if (typeof value === "function")
-            node.addEventListener(name, value);
+            listen(node, name, value);
         else
             node.setAttribute(name, value === true ? "" : value);
     }
-    node.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false));
+    node.append(...present(children));
     return node;
 }
 
@@ -19,13 +31,49 @@ function fill(node, attributes, children) {
 export const el = (name, attributes, ...children) => fill(document.createElement(name), attributes, children);
 export const svg = (name, attributes, ...children) => fill(document.createElementNS(SVG, name), attributes, children);
 
-// Replaces the children of node. The focus stays on the element with the same data-key.
+const eventsOf = node => Object.keys(handlers.get(node) || {}).join(" ");
+const alike = (a, b) => a.nodeName === b.nodeName && (a.nodeType !== Node.ELEMENT_NODE || (a.dataset.key === b.dataset.key && eventsOf(a) === eventsOf(b)));
+
+// Makes `node` equal to `fresh`, an element that is alike. `fresh` cannot be used afterwards.
+function become(node, fresh) {
+    if (node.nodeType !== Node.ELEMENT_NODE) {
+        if (node.data !== fresh.data)
+            node.data = fresh.data;
+        return;
+    }
+    for (const { name } of [...node.attributes])
+        if (!fresh.hasAttribute(name))
+            node.removeAttribute(name);
+    for (const { name, value } of fresh.attributes)
+        if (node.getAttribute(name) !== value)
+            node.setAttribute(name, value);
+    for (const [event, handler] of Object.entries(handlers.get(fresh) || {}))
+        listen(node, event, handler);
+    merge(node, [...fresh.childNodes]);
+}
+
+function merge(node, fresh) {
+    const old = [...node.childNodes];
+
+    fresh.forEach((child, i) => {
+        if (i >= old.length)
+            node.append(child);
+        else if (old[i] !== child && alike(old[i], child))
+            become(old[i], child);
+        else if (old[i] !== child)
+            old[i].replaceWith(child);
+    });
+    old.slice(fresh.length).filter(child => !fresh.includes(child)).forEach(child => child.remove());
+}
+
+// Replaces the children of node. What has not changed stays, so that a redraw does not interrupt a click, remove a selection of text, or
+// make a screen reader repeat a message. The focus stays on the element with the same data-key.
 export function replace(node, ...children) {
     const active = document.activeElement;
     const key = active && node.contains(active) && active.closest("[data-key]") === active ? active.dataset.key : null;
 
-    node.replaceChildren(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false));
-    if (key !== null)
+    merge(node, present(children).map(child => (child instanceof Node ? child : document.createTextNode(child))));
+    if (key !== null && document.activeElement !== active)
         node.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
 }
 

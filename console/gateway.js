@@ -1,6 +1,7 @@
 // gateway.js - the only module that runs commands. Everything that the console shows or does is a `cmxsafe gateway` command,
 // started with an array of arguments and never through a shell. Cockpit decides who may run it with which privilege.
 
+import { connection } from "./page.js";
 import { shell } from "./text.js";
 
 const { cockpit } = window;
@@ -20,7 +21,7 @@ const PROBLEMS = {
     "access-denied": "cmxsafe: this needs administrative access; turn it on at the top of Cockpit's page, then try again",
     "authentication-failed": "cmxsafe: this needs administrative access; turn it on at the top of Cockpit's page, then try again",
     "cancelled": "cancelled",
-    "disconnected": "cmxsafe: the connection to the machine is lost; log in again",
+    "disconnected": "cmxsafe: the connection to the machine is lost; load this page again, and log in",
 };
 
 // A system gateway belongs to root, so a change needs administrative access. A --user gateway belongs to the person who is logged in. A
@@ -30,10 +31,24 @@ let superuser = "try";
 export const setMode = mode => { superuser = mode === "system" ? "require" : "try"; };
 export const needsSudo = () => superuser === "require";
 
+// Returns the values in the lines of a command's output. Lines that are not JSON are ignored.
+const parseLines = text => text.split("\n").flatMap(line => {
+    try {
+        return [JSON.parse(line)];
+    } catch {
+        return [];
+    }
+});
+
+// Returns why devices failed: `update` and `attest` with --json print the reasons on standard output.
+const reasonsIn = output => parseLines(output).filter(o => o?.outcome === "failed").map(o => o.detail).join("\n");
+
 // Starts a command. change: the command changes something. input: text for its standard input. binary: the caller sends bytes to `process`
 // instead. onText: gets output as it arrives. Returns {process, done}: the promise done gives {output, note} or fails with a CommandError.
 // note: what the command printed on standard error.
 export function start(args, { change = false, input = null, binary = false, onText = null } = {}) {
+    if (connection.lost)
+        return { process: { input() {}, close() {} }, done: Promise.reject(new CommandError(PROBLEMS.disconnected, "")) };
     const process = cockpit.spawn(["cmxsafe", "gateway", ...args], { superuser: change ? superuser : "try", err: "message", binary });
     const decoder = new TextDecoder();
     let streamed = "";
@@ -46,8 +61,9 @@ export function start(args, { change = false, input = null, binary = false, onTe
         process.done((output, note) => resolve({ output: output || "", note: (note || "").trim() }));
         process.fail((problem, output) => {
             const message = (problem.message || "").trim();
-            reject(new CommandError(PROBLEMS[problem.problem] || message || `cmxsafe: ended with status ${problem.exit_status}`,
-                                    output || streamed, problem.exit_status));
+            const text = onText ? streamed : output || "";
+            reject(new CommandError(PROBLEMS[problem.problem] || message || reasonsIn(text) || `cmxsafe: ended with status ${problem.exit_status}`,
+                                    text, problem.exit_status));
         });
     });
     return { process, done };
@@ -78,15 +94,7 @@ export function startLines(args, onObject, options = {}) {
     const take = text => {
         const lines = (rest + text).split("\n");
         rest = lines.pop();
-        for (const line of lines) {
-            let object;
-            try {
-                object = JSON.parse(line);
-            } catch {
-                continue;
-            }
-            onObject(object);
-        }
+        parseLines(lines.join("\n")).forEach(onObject);
     };
     return start(args, { ...options, onText: take });
 }

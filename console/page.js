@@ -1,5 +1,5 @@
 // page.js - shared by the console and the agent's page: light or dark as chosen in Cockpit's style menu ("auto" follows the browser), the
-// link that skips the navigation, and repeated reading.
+// link that skips the navigation, repeated reading, and the end of the connection.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
 function apply(chosen) {
@@ -16,7 +16,12 @@ export async function every(ms, read) {
     }
 }
 
-export function beginPage() {
+// lost: the connection to Cockpit has ended. Cockpit then answers no command that is started, with no error either.
+export const connection = { lost: false };
+
+// onLost is called when the connection has ended.
+export function beginPage(onLost) {
+    window.cockpit.channel({ payload: "null" }).addEventListener("close", () => { connection.lost = true; onLost(); });
     document.getElementById("skip").addEventListener("click", event => { event.preventDefault(); document.getElementById("content").focus(); });
     window.addEventListener("storage", event => { if (event.key === "shell:style") apply(); });
     window.addEventListener("cockpit-style", event => apply(event.detail && event.detail.style));

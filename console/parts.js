@@ -46,13 +46,15 @@ export function filterField({ name, label, choices, type = "search" }) {
         element: el("div", { class: "field" }, el("label", { for: id }, label), control),
         // Shows the value that the address contains, and draws the choices again if they changed. Returns the value.
         update(options) {
+            const value = options[name] || "";
             const list = choices ? choices() : [];
+            if (!list.some(([choice]) => choice === value))
+                list.push([value, value]); // the last device with this value may be gone
             const text = JSON.stringify(list);
             if (choices && text !== known) {
                 known = text;
                 control.replaceChildren(...list.map(([value, title]) => el("option", { value }, title)));
             }
-            const value = options[name] || "";
             if (control.value !== value)
                 control.value = value;
             return value;

@@ -59,7 +59,7 @@ export function createTable({ caption, columns, noun, sort, descending = false, 
         state.page = Math.min(state.page, pages - 1);
         drawHead(visible);
         drawPager(pages);
-        summary.textContent = rows.length ? count(rows.length, ...noun) : empty;
+        replace(summary, rows.length ? count(rows.length, ...noun) : empty);
         table.hidden = rows.length === 0;
         replace(body, sorted.slice(state.page * PAGE, (state.page + 1) * PAGE).map(row => el("tr", { role: "row" },
             visible.map(column => el("td", { role: "cell", "data-label": column.title },

@@ -2,7 +2,7 @@
 // everything else from `cmxsafed status --json`. Cockpit runs both commands with administrative access if the user has it. The page
 // changes nothing.
 import { el, facts, replace, section } from "./dom.js";
-import { beginPage, every } from "./page.js";
+import { beginPage, connection, every } from "./page.js";
 import { createTable } from "./table.js";
 import { bytes, count, duration, time } from "./text.js";
 
@@ -13,12 +13,15 @@ const DROPS_MS = 15000;
 const DROPS_LINES = 50;
 
 const PROBLEMS = {
+    "disconnected": "the connection to the machine is lost; load this page again, and log in",
     "not-found": "cmxsafed is not installed on this machine; install the package cmxsafe-agent",
     "access-denied": "this needs administrative access; turn it on at the top of Cockpit's page",
     "authentication-failed": "this needs administrative access; turn it on at the top of Cockpit's page",
 };
 
 const run = args => new Promise((resolve, reject) => {
+    if (connection.lost)
+        throw new Error(PROBLEMS.disconnected);
     const process = cockpit.spawn(args, { superuser: "try", err: "message" });
     process.done(output => resolve(output || ""));
     process.fail(error => reject(new Error(PROBLEMS[error.problem] || (error.message || "").trim() || `${args[0]} ended with status ${error.exit_status}`)));
@@ -146,7 +149,7 @@ let shown = false;
 async function readStatus() {
     try {
         drawStatus(JSON.parse(await run(["cmxsafed", "status", "--json"])));
-        problem.textContent = "";
+        replace(problem);
         if (!shown)
             document.getElementById("parts").replaceChildren(
                 section("Contexts", contexts.element),
@@ -155,7 +158,7 @@ async function readStatus() {
                 section("Packets dropped lately", dropsFailure, drops.element));
         shown = true;
     } catch (error) {
-        problem.textContent = error.message;
+        replace(problem, error.message);
         if (!shown)
             document.getElementById("parts").replaceChildren(el("p", {}, "The agent does not answer."));
     }
@@ -172,6 +175,6 @@ async function readDrops() {
     }
 }
 
-beginPage();
+beginPage(readStatus);
 every(STATUS_MS, readStatus);
 every(DROPS_MS, readDrops);

@@ -75,6 +75,7 @@ start_cockpit() {
     ${COCKPIT_AS:-} env PATH="${1:+$1:}$BIN:$PATH" XDG_DATA_HOME="$TMP/data" XDG_CONFIG_DIRS="$TMP" "$COCKPIT_WS" --no-tls --address "${COCKPIT_ADDRESS:-127.0.0.1}" --port "$port" \
         --local-session=cockpit-bridge >"$TMP/cockpit.log" 2>&1 &
     COCKPIT_PID=$!
+    echo "$COCKPIT_PID" >"$TMP/cockpit.pid"
     PIDS+=("$COCKPIT_PID")
     wait_for 20 curl -sS -m 5 --noproxy '*' -o /dev/null "http://${COCKPIT_ADDRESS:-127.0.0.1}:$port/" || fail "cockpit-ws does not listen"
     COCKPIT_URL=http://${COCKPIT_ADDRESS:-127.0.0.1}:$port/cockpit/@localhost/cmxsafe/index.html

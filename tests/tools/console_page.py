@@ -107,6 +107,7 @@ def confirm(verb):
 
 def refused(verb, message):
     """Submits the dialog. The dialog must show the command's own message and stay open."""
+    assert message, "no message to look for"
     click(verb, "dialog")
     wait(lambda: texts("dialog .failure") == [message], f"the dialog does not show the command's message {message!r} but {texts('dialog .failure')}")
     confirm("Cancel")
@@ -284,7 +285,7 @@ def attestation():
         if verdict == "match":
             wait(lambda: not dialog_open(), "attestation does not end")
         else:
-            wait(lambda: texts("dialog .failure") != [""], "no failure is shown")
+            wait(lambda: texts("dialog .failure") == ["DIFFERS"], f"the dialog does not show the verdict but {texts('dialog .failure')}")
             click("Cancel", "dialog")
         says(verdict, "main section .badge")
     check(shown("cam-1")["attestation"]["verdict"] == "differs" and "Reason" in page(), "attestation shows match, then for another image differs with the reason")
@@ -356,10 +357,14 @@ def update_one():
     click("Update")
     fill("image", f"{folder}/bare.bin")
     check(command() == f"cmxsafe gateway update cam-2 --json -- {folder}/bare.bin --quiet", "the shell command of one device's update")
-    refused("Update", gateway("update", "cam-2", "--json", "--", f"{folder}/bare.bin", "--quiet", good=False))
+    failed = subprocess.run(["cmxsafe", "gateway", "update", "cam-2", "--json", "--", f"{folder}/bare.bin", "--quiet"], capture_output=True, text=True)
+    refused("Update", json.loads(failed.stdout.splitlines()[0])["detail"])
     click("Update")
     fill("image", f"{folder}/v1.bin")
-    confirm("Update")
+    click("Update", "dialog")
+    says("It continues if you close this dialog", "dialog")
+    check("Cancel" not in texts("dialog button"), "while an update runs, no button promises to cancel it")
+    wait(lambda: not dialog_open(), "the dialog stays open after the update")
     go("device/cam-2", "cam-2")
     says("updated", "tbody")
     check(True, "one device is updated from its page; for an image that it refuses, the page shows the command's own message")
@@ -518,6 +523,46 @@ def keyboard():
     check(focused() == "Rename", "the keyboard alone opens map, device and dialog; Escape closes the dialog and the focus returns")
 
 
+WATCH = """window.repeated = 0; window.first = document.querySelector(arguments[0]); getSelection().selectAllChildren(window.first);
+    for (const e of document.querySelectorAll('[role=status], [role=alert]'))
+        new MutationObserver(list => { window.repeated += list.length; }).observe(e, {childList: true, characterData: true, subtree: true});
+    const box = window.first.getBoundingClientRect(); return [box.x + 5, box.y + 5];"""
+
+
+def redrawn():
+    """The page is drawn again every 3 s. This must not remove a selection of text, interrupt a click, or repeat messages."""
+    go("device/cam-1", "cam-1")
+    wait(lambda: b.find("dd code"), "no address")
+    b.run(WATCH, "dd code")
+    selected = b.run("return getSelection().toString()")
+    time.sleep(8)
+    check(selected != "" and b.run("return getSelection().toString()") == selected, "a selection of text stays")
+    go("devices?state=connected", "Devices")
+    wait(lambda: texts("tbody a"), "no device")
+    name = texts("tbody a")[0]
+    x, y = b.run(WATCH, "tbody a")
+    b.cdp("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, button="left", clickCount=1)
+    time.sleep(8)
+    check(b.run("return window.repeated") == 0, "messages that have not changed are not repeated to screen readers")
+    b.cdp("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, button="left", clickCount=1)
+    wait(lambda: texts("h1") == [name], "a slow click is lost")
+    go("devices?state=gone", "Devices")
+    check(b.run("return document.querySelector('#filter-state').value") == "gone", "a filter that matches nothing is shown")
+    go("access", "Access")
+    for target in ("cam-1:8989", "cam-2:8989"):
+        click("Grant access")
+        fill("consumer", "user:root")
+        fill("target", target)
+        confirm("Grant")
+    wait(lambda: len([t for t in texts("tbody tr") if "user:root" in t]) == 2, "two grants")
+    click("remove user:root cam-1 8989", "tbody", "data-key")
+    confirm("Remove")
+    wait(lambda: [t.split("\t")[1] for t in texts("tbody tr") if "user:root" in t] == ["cam-2"], "another grant was removed")
+    click("remove user:root cam-2 8989", "tbody", "data-key")
+    confirm("Remove")
+    check("user:root" not in gateway("grant"), "a button acts on the row that it is in, also after rows moved")
+
+
 def stopped():
     go("devices", "Devices")
     os.kill(json.loads(gateway("status", "--json"))["pid"], signal.SIGTERM)
@@ -528,6 +573,18 @@ def stopped():
     says("not running", "main")
     shot("stopped")
     check(True, "after the gateway stopped, the devices are away and the page shows the command's own message")
+
+
+def lost():
+    go("device/cam-1", "cam-1")
+    os.kill(int(folder_text("cockpit.pid")), signal.SIGTERM)
+    message = "the connection to the machine is lost; load this page again, and log in"
+    says(message, "#problem")
+    click("Rename")
+    fill("name", "other")
+    click("Rename", "dialog")
+    says(message, "dialog .failure")
+    check(True, "after the connection to Cockpit has ended, the page and each action say so")
 
 
 def injection():
@@ -754,7 +811,7 @@ def nodes():
     check(True, "a gateway that was killed and its device are shown as away")
 
 
-STEPS = {"rollouts": [updates, update_one, campaigns, images], "nodes": [nodes], "stranger": [stranger], "agent": [agent], "fleet": [each_view, own_resources, list_of_devices, enrolment, grants, attestation, claims, pending, hour, keyboard, stopped], "many": [many, injection], "access": [access, certificates]}
+STEPS = {"rollouts": [updates, update_one, campaigns, images], "nodes": [nodes], "stranger": [stranger], "agent": [agent], "fleet": [each_view, own_resources, list_of_devices, enrolment, grants, attestation, claims, pending, hour, keyboard, redrawn, stopped, lost], "many": [many, injection], "access": [access, certificates]}
 try:
     for step in STEPS.get(what) or [globals()[what]]:
         step()
