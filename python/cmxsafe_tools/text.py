@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import sqlite3
 import stat
 import tempfile
 from pathlib import Path
@@ -155,6 +154,7 @@ def replace_file(path, data, keep=None, secret=False):
 def locked(path):
     """Waits for a lock, and holds it until the block or the process ends. SQLite provides it, because Python has no lock of files
     for every system."""
+    import sqlite3  # here, because some builds of Python lack it, and only `provision` needs it
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)) as lock:
             lock.execute("BEGIN EXCLUSIVE")
