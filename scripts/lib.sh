@@ -1,4 +1,5 @@
 # lib.sh - shared by the scripts: messages, installing Debian packages by name, building. Source it.
+umask 022 # other accounts, such as the gateway's, use files that the scripts create
 CMX_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 if { [ -t 1 ] || [ -n "${FORCE_COLOR:-}" ]; } && [ -z "${NO_COLOR:-}" ]; then

@@ -80,7 +80,7 @@ build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMX_WERROR=ON -DCMX_SANITIZE=thread
 
 [ $# -gt 0 ] || { say "fuzzers over their seed corpora"; step "scripts/fuzz.sh" bash scripts/fuzz.sh "${CMX_FUZZ_SECONDS:-0}"; }
 
-[ $# -gt 0 ] || { say "the demo"; step "scripts/demo.sh --once" bash scripts/demo.sh --once; }
+[ $# -gt 0 ] || { say "the demo"; step "scripts/demo.sh --once" bash -c "umask 077; scripts/demo.sh --once"; }
 
 for t in "${skips[@]+"${skips[@]}"}"; do printf 'skipped: %s\n' "$t"; done
 for t in "${flaky[@]+"${flaky[@]}"}"; do printf 'flaky: %s failed in parallel with other tests and passed alone\n' "$t"; done
