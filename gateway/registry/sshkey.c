@@ -9,6 +9,7 @@
 #include "port/linux/file_read.h"
 
 #define GW_KEY_FILE_MAX ((size_t)64 * 1024)
+#define COPY_WHOLE "; copy the whole key, as one line" /* a terminal may have broken it over several */
 
 static const char *const key_types[] = {
     "ssh-ed25519",
@@ -49,7 +50,7 @@ static cmx_err check_rsa(struct cmx_buf *b, struct cmx_why *e)
     size_t len;
 
     if (gw_key_get_string(b, &p, &len) || gw_key_get_string(b, &p, &len) || len == 0)
-        return cmx_why_fail(e, CMX_EFORMAT, "the RSA key is cut short");
+        return cmx_why_fail(e, CMX_EFORMAT, "the RSA key is cut short" COPY_WHOLE);
     if (p[0] == 0)
         p++, len--;
     if (len * 8 < GW_RSA_BITS_MIN)
@@ -76,7 +77,7 @@ static cmx_err check_ecdsa(struct cmx_buf *b, const char *type, struct cmx_why *
     if (gw_key_get_string(b, &p, &len) || len != strlen(curves[i].name) || memcmp(p, curves[i].name, len) != 0)
         return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key's curve is not %s, which its type names", curves[i].name);
     if (gw_key_get_string(b, &p, &len) || len != curves[i].point_len || p[0] != 4)
-        return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key has no uncompressed point of %zu bytes",
+        return cmx_why_fail(e, CMX_EFORMAT, "the ECDSA key has no uncompressed point of %zu bytes" COPY_WHOLE,
                             curves[i].point_len);
     return CMX_OK;
 }
@@ -98,7 +99,7 @@ static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
             return err;
     } else if (strstr(k->type, "ssh-ed25519")) {
         if (gw_key_get_string(&b, &p, &len) || len != 32)
-            return cmx_why_fail(e, CMX_EFORMAT, "the ed25519 key has the wrong length");
+            return cmx_why_fail(e, CMX_EFORMAT, "the ed25519 key has the wrong length" COPY_WHOLE);
     } else {
         err = check_ecdsa(&b, k->type, e);
         if (err)
@@ -106,7 +107,7 @@ static cmx_err check_blob(struct gw_key *k, struct cmx_why *e)
     }
     /* A token's key has a further field (OpenSSH's PROTOCOL.u2f): string application. Nothing may follow the fields. */
     if ((gw_key_is_token(k) && (gw_key_get_string(&b, &p, &len) || len == 0)) || cmx_buf_len(&b))
-        return cmx_why_fail(e, CMX_EFORMAT, "the %s key has the wrong length", k->type);
+        return cmx_why_fail(e, CMX_EFORMAT, "the %s key has the wrong length" COPY_WHOLE, k->type);
     return CMX_OK;
 }
 
@@ -145,7 +146,8 @@ static cmx_err not_supported(const char *type, size_t len, struct cmx_why *e)
                             "this is a certificate; give the public key that it was issued for (the .pub file)");
     if (blob > type + len)
         return cmx_why_fail(e, CMX_ENOTSUP,
-                            "options precede the key; remove them, because the registry decides what a key may do");
+                            "options or other text precede the key; remove them, because the registry decides what a "
+                            "key may do");
     return cmx_why_fail(
         e, CMX_ENOTSUP,
         "no public key of a supported type; use an ed25519, ECDSA or RSA key in OpenSSH's one-line form");
@@ -181,7 +183,7 @@ cmx_err gw_key_parse(struct gw_key *k, const char *line, struct cmx_why *e)
     /* Refuse base64 without padding, so that each key has only one spelling: sshd compares keys as text. */
     err = blob_len % 4 ? CMX_EFORMAT : cmx_base64_decode(k->raw, sizeof k->raw, k->blob, blob_len, &k->raw_len);
     if (err)
-        return cmx_why_fail(e, CMX_EFORMAT, "the key is not valid base64; copy the whole line of the .pub file");
+        return cmx_why_fail(e, CMX_EFORMAT, "the key is not valid base64" COPY_WHOLE);
     err = check_blob(k, e);
     return err ? err : set_fingerprint(k, e);
 }

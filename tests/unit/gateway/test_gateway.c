@@ -202,6 +202,8 @@ static void test_keys(void **state)
         "TYAAABBBFfNUg/x2BNiVatXaYCGq+YDFrO+5LBy02Ro5XfCEdnPnYZqlmSCPzpOBTJiOU751HzeyBeXKBh5e5UVn71zhkMAAAAEc"
         "3NoOg==",
     };
+    static const char whole[] = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKe0zb5nNeXNTbLFSN1EJ6Tg4bdZXBYgFLUnhrvNIgMB";
+    char part[sizeof whole];
     struct cmx_why e;
     struct gw_key k;
 
@@ -224,7 +226,12 @@ static void test_keys(void **state)
     assert_int_not_equal(gw_key_parse(&k, "ssh-ed25519-cert-v01@openssh.com AAAAIHNz me", &e), CMX_OK);
     assert_non_null(strstr(e.text, "this is a certificate"));
     assert_int_not_equal(gw_key_parse(&k, "restrict,command=\"a b\" ssh-ed25519 AAAAC3Nz me", &e), CMX_OK);
-    assert_non_null(strstr(e.text, "options precede the key"));
+    assert_non_null(strstr(e.text, "options or other text precede the key"));
+    for (size_t len = strlen("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"); len < strlen(whole); len++) {
+        snprintf(part, sizeof part, "%.*s", (int)len, whole);
+        assert_int_not_equal(gw_key_parse(&k, part, &e), CMX_OK);
+        assert_non_null(strstr(e.text, "copy the whole key, as one line"));
+    }
     assert_int_not_equal(gw_key_parse(&k, "ssh-dss AAAAB3Nz me", &e), CMX_OK);
     assert_non_null(strstr(e.text, "no public key of a supported type"));
 }
