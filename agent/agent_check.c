@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/agent_attest.h"
+#include "agent/config/config_table.h"
 #include "agent/config/unit_check.h"
 #include "agent/credentials.h"
 #include "agent/isolation/agent_isolation.h"
@@ -15,6 +16,7 @@
 #include "agent/wiring.h"
 #include "port/linux/child.h"
 #include "port/linux/cli.h"
+#include "port/linux/file_probe.h"
 
 static void print_line(void *arg, const char *text)
 {
@@ -36,21 +38,43 @@ static void warn_of_unused_hooks(const struct agent_config *c, const char *file,
                                   : "confirm and rollback");
 }
 
+/* Reports each file whose file system does not answer, because reading it could block for ever. section: only the files
+ * of this section; NULL: all files. */
+static void check_answers(const struct agent_config *c, const char *section, struct config_report *r)
+{
+    for (const struct config_key *k = config_keys; k < config_keys + config_n_keys; k++) {
+        const size_t offset = config_section_find(k->section, strlen(k->section))->offset;
+        const void *values = (const char *)c + offset;
+        const char *path;
+
+        if (k->type != CONFIG_PATH || (section && strcmp(k->section, section) != 0))
+            continue;
+        path = *(char *const *)((const char *)values + k->offset);
+        if (path && !cmx_file_answers(path, FILE_ANSWER_MS))
+            config_error(r, config_line(values, k->section, k->key), "%s %s: its file system does not answer", k->key,
+                         path);
+    }
+}
+
 struct agent_config *agent_check_load(const char *file, bool journal)
 {
     struct config_report report = {.file = file, .line = print_line, .arg = &journal};
     struct agent_config *c = NULL;
     struct cmx_why why = {""};
 
-    if (config_load(file, &report, &c) != CMX_OK)
-        return NULL;
-    if (credentials_check(c, &why) != CMX_OK || wiring_check(c, &why) != CMX_OK) {
+    if (!cmx_file_answers(file, FILE_ANSWER_MS))
+        config_error(&report, 0, "its file system does not answer");
+    else if (config_read_text(file, &report, &c) == CMX_OK)
+        check_answers(c, "gateway", &report);
+    if (c && !report.errors && config_read_files(c, &report) == CMX_OK) {
+        if (credentials_check(c, &why) == CMX_OK && wiring_check(c, &why) == CMX_OK) {
+            warn_of_unused_hooks(c, file, journal);
+            return c;
+        }
         config_error(&report, 0, "%s", why.text);
-        config_free(c);
-        return NULL;
     }
-    warn_of_unused_hooks(c, file, journal);
-    return c;
+    config_free(c);
+    return NULL;
 }
 
 static int check_here(const char *file, const struct unit_sandbox *unit)
@@ -62,9 +86,10 @@ static int check_here(const char *file, const struct unit_sandbox *unit)
 
     if (!c)
         return 1;
-    if (ota_check_files(c, &why) != CMX_OK)
+    check_answers(c, NULL, &report);
+    if (!report.errors && ota_check_files(c, &why) != CMX_OK)
         config_error(&report, 0, "%s", why.text);
-    else
+    if (!report.errors)
         unit_check(c, unit, &report);
     if (!report.errors && attest_check_files(c, &why) != CMX_OK)
         config_error(&report, 0, "%s", why.text);

@@ -122,7 +122,8 @@ struct agent_config {
 
     struct cmx_gateway_list gateways; /* parsed from gateway.options.host */
 
-    /* config_load sets the following members. The memory of key_passphrase and password is wiped before it is freed. */
+    /* config_read_files sets the following members. The memory of key_passphrase and password is wiped before it is
+     * freed. */
     struct config_list pins; /* values of host_key, and the gateways' lines of known_hosts_file */
     char *key_passphrase;
     char *password;
@@ -148,6 +149,9 @@ CMX_MUST_USE cmx_err config_load(const char *file, struct config_report *r, stru
  * to read them. */
 CMX_MUST_USE cmx_err config_read_text(const char *file, struct config_report *r, struct agent_config **out);
 
+/* Reads the files that [gateway] names, checks their permissions, and reports all errors. Errors as for config_load. */
+CMX_MUST_USE cmx_err config_read_files(struct agent_config *c, struct config_report *r);
+
 /* Like config_read_text, for a text that is already in memory. Opens no file. */
 CMX_MUST_USE cmx_err config_parse(const char *text, size_t len, struct config_report *r, struct agent_config **out);
 
@@ -155,7 +159,7 @@ CMX_MUST_USE cmx_err config_parse(const char *text, size_t len, struct config_re
 void config_check(const struct agent_config *c, struct config_report *r);
 
 /* Reports a spool path that leads to another file of the agent, as same_file decides: the agent empties the spool when
- * it starts, and each upload overwrites it. config_check compares the names, config_load the files. */
+ * it starts, and each upload overwrites it. config_check compares the names, config_read_files the files. */
 void config_check_spool(const struct agent_config *c, struct config_report *r,
                         bool (*same_file)(const char *a, const char *b));
 

@@ -226,8 +226,7 @@ static bool same_file(const char *a, const char *b)
            x.st_ino == y.st_ino;
 }
 
-/* Reads the files that the configuration names, and checks their permissions. */
-static cmx_err read_files(struct agent_config *c, struct config_report *r)
+cmx_err config_read_files(struct agent_config *c, struct config_report *r)
 {
     const struct gateway_section *g = &c->gateway;
     unsigned before = r->errors;
@@ -268,7 +267,7 @@ cmx_err config_load(const char *file, struct config_report *r, struct agent_conf
     cmx_err err = config_read_text(file, r, out);
 
     if (!err)
-        err = read_files(*out, r);
+        err = config_read_files(*out, r);
     if (err) {
         config_free(*out);
         *out = NULL;

@@ -165,7 +165,8 @@ const struct config_key config_keys[] = {
      .help = "TCP port of the service."},
     {"attest", "image", CONFIG_PATH, ATTEST(image), .block_device = true,
      .without = "evidence without measurements, and no /hash",
-     .help = "File or block device, at most 4 GB, that is measured like a device's flash; opened at start."},
+     .help = "File or block device, at most 4 GB, that is measured like a device's flash; opened at start, or later if "
+             "that fails."},
 
     {"ota", "install", CONFIG_COMMAND, OTA(install), .max = 1000, .without = "no update service",
      .help = "Command that reads the update from its standard input, such as `swupdate-client`; exit status 0: "

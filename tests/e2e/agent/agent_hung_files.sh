@@ -63,6 +63,28 @@ for file in identity attest ota; do
 done
 ok "at the start"
 
+# ---- at the start, a file that the agent cannot do without: it ends with an error that names the file, so that its service
+# manager starts it again. --check reports the same error, and also reports files of other sections.
+: >"$AGENT_LOG"
+hang "$TMP/hung" || fail "no mount"
+path=$TMP/hung/folder/file
+for key in key_file known_hosts_file image; do
+    configure "$TMP/hmac" "$([ $key = image ] && echo "$path" || echo "$TMP/image")" "$TMP/spool"
+    case $key in
+        key_file) sed -i "s|^key_file = $KEY|key_file = $path|" "$CONF" ;;
+        known_hosts_file) sed -i "s|^host_key = .*|known_hosts_file = $path|" "$CONF" ;;
+    esac
+    timeout -s KILL 20 "$BIN/cmxsafed" --check -c "$CONF" >"$TMP/checked" 2>&1
+    [ $? = 1 ] && grep -qF ": $key $path: its file system does not answer" "$TMP/checked" || { cat "$TMP/checked"; fail "--check does not name $key"; }
+    [ $key != image ] || break
+    timeout -s KILL 20 "$BIN/cmxsafed" -c "$CONF" >"$TMP/started" 2>&1
+    [ $? = 1 ] && grep -qF ": $key $path: its file system does not answer" "$TMP/started" || { cat "$TMP/started"; fail "the start does not name $key"; }
+done
+timeout -s KILL 20 "$BIN/cmxsafed" -c "$TMP/hung/conf" >"$TMP/started" 2>&1
+[ $? = 1 ] && grep -qF "$TMP/hung/conf: its file system does not answer" "$TMP/started" || { cat "$TMP/started"; fail "the start does not name the configuration"; }
+restore "$TMP/hung"
+ok "at the start, a file that the agent needs"
+
 # ---- while the agent runs: a request for attestation opens the image, and a reload reads the update key ----
 : >"$AGENT_LOG"
 openssl ecparam -name prime256v1 -genkey -noout 2>/dev/null | openssl ec -pubout -out "$TMP/hung/update.pub" 2>/dev/null
