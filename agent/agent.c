@@ -31,6 +31,7 @@
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/version.h"
 #include "port/linux/cli.h"
+#include "port/linux/file_probe.h"
 #include "port/linux/libc/heap.h"
 #include "port/linux/linux_port.h"
 #include "port/linux/notify.h"
@@ -530,6 +531,18 @@ static void end(struct agent *a)
     cmx_mem_free(a);
 }
 
+/* An update that keeps the agent from starting must be rolled back: nobody could reach the device to repair it. The
+ * configuration is read again if a file that it names is the cause. */
+static void start_failed(struct agent *a)
+{
+    struct config_report silent = {.file = a->config_file};
+
+    if (!a->wiring.config && (!cmx_file_answers(a->config_file, FILE_ANSWER_MS) ||
+                              config_read_text(a->config_file, &silent, &a->wiring.config) != CMX_OK))
+        return;
+    ota_start_failed(&a->wiring);
+}
+
 int agent_run(const char *config_file)
 {
     struct agent *a = cmx_mem_alloc(sizeof *a);
@@ -558,11 +571,13 @@ int agent_run(const char *config_file)
         cmx_log(CMX_LOG_INFO, TAG, "cmxsafed %s (libssh %s): %zu context%s", CMX_VERSION, cmx_proxy_library(),
                 a->wiring.config->n_contexts, a->wiring.config->n_contexts == 1 ? "" : "s");
         code = start(a);
-        if (!code && !a->stopping) {
-            while (loop_turn(a))
-                ;
-            code = a->wiring.failed;
-        }
+    }
+    if (code) {
+        start_failed(a);
+    } else if (!a->stopping) {
+        while (loop_turn(a))
+            ;
+        code = a->wiring.failed;
     }
     end(a);
     return code;

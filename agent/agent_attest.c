@@ -302,7 +302,7 @@ uint16_t attest_off(const struct agent_config *c)
 
 static void attest_turn(struct wiring *w)
 {
-    if (w->retry && self.port && !cmx_attest_port())
+    if (w->proxy && w->retry && self.port && !cmx_attest_port())
         attest_serve();
 }
 

@@ -288,7 +288,7 @@ void wiring_turn(struct wiring *w)
     if (w->retry)
         w->retry_at_ms = now_ms + RETRY_MS;
     for (size_t i = 0; i < N_MODULES; i++)
-        if (modules[i]->turn && (w->proxy || !modules[i]->start))
+        if (modules[i]->turn)
             modules[i]->turn(w);
     if (w->proxy)
         proxy_follow(w); /* last, because it depends on isolation and on the services */

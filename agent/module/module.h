@@ -41,8 +41,8 @@ struct module {
     cmx_err (*start)(struct wiring *w, struct cmx_why *why);
     /* Applies `next`; the agent then replaces w->config. On error the module continues to use w->config. */
     cmx_err (*reload)(struct wiring *w, const struct agent_config *next, struct cmx_why *why);
-    /* Called at each turn of the agent's loop: at least once a minute, and at once when fd is readable. Modules with a
-     * start function are called only after it. */
+    /* Called at each turn of the agent's loop: at least once a minute, and at once when fd is readable. Before the
+     * modules have started, w->proxy is NULL. */
     void (*turn)(struct wiring *w);
     int (*fd)(const struct wiring *w); /* returns a descriptor to poll, or -1 */
     void (*stop)(struct wiring *w);

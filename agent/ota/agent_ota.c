@@ -22,7 +22,11 @@
 #define TAG "ota"
 #define KEY_FILE_MAX 4095 /* maximum size of a file with a public key (PEM or hex), in bytes */
 
-enum { WATCH_MS = 500 };
+enum {
+    WATCH_MS = 500,
+    OVERDUE_RETRY_MS = 60000,
+    RESTART_MS = 10000 /* a restart that was requested has begun within this time */
+};
 
 /* A process runs one agent. */
 static struct {
@@ -39,6 +43,7 @@ static struct {
     uint8_t boot[CMX_OTA_BOOT_LEN];
     atomic_bool stopping, watching;
     bool prepared;      /* the service has all that it needs, except perhaps its port */
+    uint64_t retry_ms;  /* an overdue trial is not ended before this time */
     struct cmx_why off; /* why the configured update service does not run; empty: no error */
 } ota = {.runner = RUNNER_NONE, .spool = {.fd = -1, .folder = -1}};
 
@@ -137,22 +142,20 @@ static cmx_err ota_prepare(struct wiring *w, struct cmx_why *why)
 
     if (!wanted(w->config))
         return CMX_OK;
-    err = cmx_linux_http_load(&ota.off);
-    if (!err)
-        err = files_answer(o, &ota.off);
-    if (!err)
-        err = read_keys(w->config, &ota.keys, &ota.off);
+    err = files_answer(o, &ota.off);
     if (!err && (err = start_runner(o)) != CMX_OK)
         cmx_why_set(&ota.off, "the process that runs the hooks cannot be started");
     if (!err)
         err = ota_spool_open(&ota.spool, &spool, &ota.off);
     if (err == CMX_EBUSY)
         return cmx_why_fail(why, err, "[ota]: %s", ota.off.text);
-    if (err) {
+    if (!err)
+        err = cmx_linux_http_load(&ota.off);
+    if (!err)
+        err = read_keys(w->config, &ota.keys, &ota.off);
+    if (err)
         cmx_log(CMX_LOG_ERROR, TAG, "there is no update service: %s; correct this, then restart the agent",
                 cmx_why_text(&ota.off, err));
-        ota_runner_stop(&ota.runner);
-    }
     ota.prepared = !err;
     return CMX_OK;
 }
@@ -163,6 +166,40 @@ static cmx_err restart(struct cmx_why *why)
     cmx_err err = ota_runner_call(&ota.runner, RUNNER_RESTART, -1, line, sizeof line);
 
     return err ? cmx_why_fail(why, err, "%s", line) : CMX_OK;
+}
+
+/* Ends a trial that has lasted for longer than confirm_within although the update service, which would end it, does not
+ * run: rolls the update back and restarts. True: the restart was requested. */
+static bool end_overdue_trial(const struct ota_section *o, const char *because)
+{
+    const struct cmx_slots slots = ota_spool_slots(&ota.spool);
+    const uint64_t now_ms = cmx_port_now_ms();
+    struct cmx_slots_status trial;
+    struct cmx_why why = {""};
+    cmx_err err;
+
+    if (ota.spool.folder < 0 || now_ms < ota.retry_ms || slots.status(slots.arg, &trial) != CMX_OK || !trial.pending ||
+        trial.trial_ms + (now_ms - ota.spool.now_ms) < o->confirm_within_ms)
+        return false;
+    ota.retry_ms = now_ms + OVERDUE_RETRY_MS;
+    err = slots.rollback(slots.arg, because, &why);
+    if (!err) {
+        cmx_log(CMX_LOG_ERROR, TAG, "version %s is rolled back: %s", trial.version, because);
+        err = restart(&why);
+    }
+    if (err)
+        cmx_log(CMX_LOG_ERROR, TAG, "the update on trial cannot be rolled back: %s", cmx_why_text(&why, err));
+    return err == CMX_OK;
+}
+
+void ota_start_failed(struct wiring *w)
+{
+    struct cmx_why why = {""};
+
+    if (!wanted(w->config) || (ota.spool.folder < 0 && ota_prepare(w, &why) != CMX_OK))
+        return;
+    if (end_overdue_trial(&w->config->ota, "the agent can't start"))
+        cmx_port_sleep_ms(RESTART_MS); /* systemd removes /run/cmxsafe, and a file in it, when the agent ends */
 }
 
 static void watch(void *arg)
@@ -284,8 +321,10 @@ bool ota_on_trial(void)
 
 static void ota_turn(struct wiring *w)
 {
-    if (ota.prepared && !ota.service && w->retry)
+    if (ota.prepared && !ota.service && w->retry && w->proxy)
         ota_serve();
+    if (!ota.service)
+        (void)end_overdue_trial(&w->config->ota, w->proxy ? "no update service" : "no key for the login");
     if (!ota.service || ota_runner_restore(&ota.runner))
         return;
     cmx_log(CMX_LOG_ERROR, TAG,

@@ -13,6 +13,9 @@ uint16_t ota_off(const struct agent_config *c);
 
 /* True while an update is on trial: installed and running, but not confirmed. Any thread. */
 bool ota_on_trial(void);
+/* Call when the agent must end because it cannot start: if an update has been on trial for longer than confirm_within,
+ * rolls it back and restarts. Blocks while the hooks run. */
+void ota_start_failed(struct wiring *w);
 
 /* Starts the process that runs the hooks, and opens the spool, before the agent confines itself. */
 extern const struct module ota_module;

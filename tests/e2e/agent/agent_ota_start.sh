@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# An update is on trial, and its new system keeps the agent from starting or from serving updates. Nobody can reach the device to
+# repair it, so the agent rolls the update back after confirm_within.
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../agent_lib.sh"
+command -v jq >/dev/null || skip "no jq"
+cd "$TMP" || exit 1
+start_sshd </dev/null
+PORT=$(free_port) GATE=$(free_port) WEB=$(free_port)
+export CMXSAFED_BOOT_ID=boot-2
+# config [LINES]: writes a configuration with LINES before its contexts. Its sections [gateway] and [ota] are complete.
+config() {
+    { gateway_section
+      printf '[ota]\nallow_unsigned = yes\ninstall = cat\nversion = echo 2.0\nspool = %s/spool\nport = %s\nconfirm_within = 4s\n' "$TMP" "$PORT"
+      printf '%s = echo %s >>%s/calls\n' confirm confirm "$TMP" rollback rollback "$TMP" restart restart "$TMP"
+      printf '%s\n' "$@"; reverse web "$WEB" "$GATE"; } >"$CONF"
+}
+# trial PHASE: the record says that an update from 1.0 to 2.0 was installed in another boot.
+trial() { printf 'phase %s\nboot boot-1\nold 1.0\nboots 0\nstuck 0\nsince 0\nend\n' "$1" >spool.state; rm -f calls; : >"$AGENT_LOG"; }
+calls() { [ "$(cat calls 2>/dev/null | tr '\n' ' ')" = "$1" ]; }
+# ends: runs the agent, as a service manager does, and expects that it ends with exit status 1.
+ends() {
+    timeout 30 "${AGENT_PREFIX[@]+"${AGENT_PREFIX[@]}"}" "$BIN/cmxsafed" -c "$CONF" >>"$AGENT_LOG" 2>&1
+    [ $? = 1 ] || { cat "$AGENT_LOG"; fail "the agent does not end with 1"; }
+}
+# rolled_back WHY: an agent that cannot start ends the trial, but not before confirm_within has passed.
+rolled_back() {
+    trial installed
+    ends
+    calls "" || { cat "$AGENT_LOG"; fail "$1: the trial does not last for confirm_within: $(cat calls)"; }
+    sleep 4
+    ends
+    calls "rollback restart " || { cat "$AGENT_LOG" calls; fail "$1: no rollback"; }
+    grep -qx "why $1" spool.state && grep -qx "phase going-back" spool.state || { cat spool.state; fail "$1: the record"; }
+    trial none
+    ends
+    calls "" || fail "$1: a hook runs although no update is on trial"
+}
+
+CREDENTIAL="key_file = $TMP/missing" config
+rolled_back "the agent can't start"
+ok "a file of [gateway] is missing"
+
+# root without CAP_NET_ADMIN cannot install rules, and neither can another user.
+config '[isolation]' 'enabled = yes'
+[ "$(id -u)" != 0 ] || AGENT_PREFIX=(setpriv --inh-caps -net_admin --bounding-set -net_admin)
+rolled_back "the agent can't start"
+logged "isolation is enabled but the agent has no permission" || { cat "$AGENT_LOG"; fail "another error"; }
+AGENT_PREFIX=()
+ok "isolation cannot be installed"
+
+CREDENTIAL=' ' config '[identity]' "key_file = $TMP/missing"
+trial installed
+start_agent
+wait_for 20 logged "no session is opened, because the login needs this key" || fail "the agent does not wait for the key"
+sleep 2
+calls "" || fail "the trial does not last for confirm_within while the agent waits"
+wait_for 20 calls "rollback restart " || { cat "$AGENT_LOG"; fail "no rollback while the agent waits for its key"; }
+grep -qx "why no key for the login" spool.state || { cat spool.state; fail "the record"; }
+end_agent
+ok "the key of [identity] is missing"
+
+config
+python3 -m http.server --bind 127.0.0.1 "$PORT" >/dev/null 2>&1 & PIDS+=($!)
+wait_for 20 listening "$PORT" || fail "no service on the port"
+trial installed
+start_agent
+# All contexts are up, so the agent's loop wakes up once a minute.
+wait_for 90 calls "rollback restart " || { cat "$AGENT_LOG"; fail "no rollback without an update service"; }
+grep -qx "why no update service" spool.state || { cat spool.state; fail "the record"; }
+end_agent
+ok "the port of the update service is in use"
+
+SSHD_PORT=$(free_port) PORT=$(free_port) config # no gateway listens there
+sed -i "s|^allow_unsigned.*|key_file = $TMP/missing.pub|" "$CONF"
+trial installed
+start_agent
+wait_for 20 calls "rollback restart " || { cat "$AGENT_LOG"; fail "no rollback without the update key"; }
+end_agent
+ok "the update key is missing"
