@@ -531,7 +531,7 @@ static void end(struct agent *a)
     cmx_mem_free(a);
 }
 
-/* An update that keeps the agent from starting must be rolled back: nobody could reach the device to repair it. The
+/* Rolls back an update that keeps the agent from starting, because the device cannot be repaired remotely. The
  * configuration is read again if a file that it names is the cause. */
 static void start_failed(struct agent *a)
 {

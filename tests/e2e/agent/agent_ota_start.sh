@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# An update is on trial, and its new system keeps the agent from starting or from serving updates. Nobody can reach the device to
-# repair it, so the agent rolls the update back after confirm_within.
+# An update is on trial, and its new system keeps the agent from starting or from serving updates. The device cannot be repaired
+# remotely then, so the agent rolls the update back after confirm_within.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
 command -v jq >/dev/null || skip "no jq"
