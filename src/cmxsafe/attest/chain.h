@@ -24,8 +24,8 @@
 #define CMX_CHALLENGE_MAX 512
 
 /* True if all ranges consist of whole chunks at multiples of CMX_CHUNK; only the flash's end may cut a chunk short.
- * Other ranges must not get an answer: with chunks of any length and place a caller could compare a byte of flash with
- * bytes that it knows, from the challenge or from other addresses, and so read all of flash. */
+ * Other ranges must not get an answer. Otherwise a caller could choose where a chunk ends, test whether one byte of
+ * flash equals a byte of the challenge or of another address, and so read all of flash byte by byte. */
 bool cmx_ranges_are_whole(const struct cmx_ranges *ranges, uint32_t flash_size);
 
 /* A position in a list of ranges that is read chunk by chunk. */

@@ -78,8 +78,8 @@ static void add_context(struct cmx_iso_config *c, const struct cmx_context *x)
     c->n_contexts++;
 }
 
-/* If the list of gateways cannot be parsed, the rules name none. That is safe, because the engine refuses such a list
- * too. */
+/* If the list of gateways cannot be parsed, the rules name no gateway. That is safe, because the engine refuses such a
+ * list too. */
 static void add_gateways(struct cmx_iso_config *c, struct cmx_gateway_list *l, const struct cmx_gateway *gateway)
 {
     if (!gateway || cmx_gateway_list_parse(l, gateway->host ? gateway->host : "", gateway->port, NULL) != CMX_OK)

@@ -30,7 +30,7 @@ typedef enum {
     CMX_EVENT_UPDATE_FAILED,
     CMX_EVENT_CONFIRMED,    /* the running image reached its gateway and is kept. name: its version */
     CMX_EVENT_ROLLBACK,     /* the device returns or has returned to the previous image. name: the reason, cut to fit */
-    CMX_EVENT_RELAY_REFUSED /* name: the context, or "" if none has the port that the gateway named; err says why */
+    CMX_EVENT_RELAY_REFUSED /* name: the context, or "" if no context has the gateway's port; err: the reason */
 } cmx_event_id;
 
 #define CMX_EVENT_GATEWAY_MAX 64 /* bytes, NUL included */

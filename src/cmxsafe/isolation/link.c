@@ -67,7 +67,7 @@ void cmx_link_ask(const struct cmx_question *q, const struct cmx_ip *ip)
 }
 
 /* Handles an answer that states mac as the hardware address of ip. If our request for ip has not expired, stores mac
- * and returns true. closes: later answers to this request are refused. */
+ * and returns true. If closes is true, later answers to this request are refused. */
 static bool take_answer(const struct cmx_question *q, const struct cmx_ip *ip, const uint8_t mac[6], bool closes)
 {
     struct cmx_neighbour *n = find(q, ip);

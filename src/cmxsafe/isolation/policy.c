@@ -130,7 +130,7 @@ static cmx_reason decide_listener(const struct cmx_question *q)
     c = f ? cmx_isolation_context(q->iso, true, &f->local) : NULL;
     if (!c)
         return CMX_REASON_NO_FLOW;
-    /* The connection of a permitted task never comes here: it has a flow of its own (CMX_FLOW_CLAIM). */
+    /* This code never judges the connection of a permitted task, which has a flow of its own (CMX_FLOW_CLAIM). */
     return c->tasks ? CMX_REASON_NOT_PEER : CMX_REASON_DIRECT;
 }
 

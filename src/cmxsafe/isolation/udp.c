@@ -267,8 +267,8 @@ static cmx_reason sntp_in(const struct cmx_question *q)
 
 /* ---- the table of protocols ---- */
 
-/* id_mask: in the word of a DNS message the flags follow the number; in that of a DHCPv6 message the type precedes it.
- * id_out, id_in: an SNTP server returns our transmit timestamp as its originate timestamp. */
+/* id_mask: in a DNS message, the word that contains the number ends with the flags; in a DHCPv6 message, it begins with
+ * the message type. id_out, id_in: an SNTP server returns our transmit timestamp as its originate timestamp. */
 static const struct protocol dhcp = {dhcp_out, dhcp_in, 0xffffffff, CMX_REASON_DHCP, DHCP_FIXED, 4, 4, false};
 static const struct protocol dhcp6 = {dhcp6_out, dhcp6_in, 0x00ffffff, CMX_REASON_DHCP6, 4, 0, 0, false};
 static const struct protocol dns = {dns_out, dns_in, 0xffff0000, CMX_REASON_DNS, DNS_HEADER, 0, 0, true};

@@ -6,7 +6,7 @@
 #include "cmxsafe/core/check.h"
 #include "cmxsafe/core/text.h"
 
-/* LINES: the rest of a delimiter's line, then the part's header. */
+/* In the state LINES the rest of a delimiter's line arrives, and then the part's header. */
 enum { PREAMBLE, BODY, LINES, EPILOGUE, BROKEN };
 
 /* True for a character in the set `bchars` of RFC 2046 section 5.1.1. */

@@ -58,7 +58,7 @@ struct cmx_ota_service {
     uint32_t crc;
     uint64_t started_ms;
     uint8_t boot[CMX_OTA_BOOT_LEN];
-    bool ready;           /* the next start boots a new image; false after a failed upload that wrote to the slot */
+    bool ready;           /* the next start boots a new image; a failed upload that wrote to the slot clears this */
     bool restart_running; /* the restart task has not ended */
     char from[CMX_IP_TEXT_MAX]; /* the client that last began or continued an upload; "": not known */
     struct cmx_mutex lock;

@@ -134,11 +134,12 @@ struct cmx_relay_event {
     uint64_t bytes_in;  /* closed: bytes from the gateway that were sent to the local side */
     uint64_t bytes_out; /* closed: bytes from the local side that were sent to the gateway */
     uint64_t lasted_ms; /* closed: lifetime of the connection */
-    /* Of a closed connection. CMX_OK: both sides closed it properly; CMX_ECLOSED: one side aborted it; CMX_ETIMEOUT:
-     * it was idle for idle_timeout_s; CMX_ENOMEM: memory was short; CMX_ENOENT: the context was removed or the engine
-     * is ending; otherwise: the error that ended the session, which the session hook reports next.
+    /* Why the connection ended. For a closed connection: CMX_OK: both sides closed it properly; CMX_ECLOSED: one side
+     * aborted it; CMX_ETIMEOUT: it was idle for idle_timeout_s; CMX_ENOMEM: memory was short; CMX_ENOENT: the context
+     * was removed or the engine is ending; otherwise: the error that ended the session, which the session hook reports
+     * next.
      *
-     * Of a refused connection. CMX_EBUSY: max_connections were open, or too many relays wait for the gateway's CLOSE;
+     * For a refused connection: CMX_EBUSY: max_connections were open, or too many relays wait for the gateway's CLOSE;
      * CMX_EREFUSED, CMX_ETIMEOUT, CMX_EUNREACH, CMX_EDNS in a reverse context: the local service could not be reached;
      * CMX_EREFUSED in a direct context: the gateway could not reach the target; CMX_EPERM: allow_from, peer, a hook or
      * the gateway does not permit it; CMX_ENOENT: no context has the port; CMX_ENOMEM: memory was short; CMX_ECLOSED:

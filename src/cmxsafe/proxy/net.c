@@ -24,7 +24,7 @@
 #define TCP_NOTSENT_LOWAT NO_OPTION
 #endif
 #ifndef SOCK_CLOEXEC
-#define SOCK_CLOEXEC 0 /* the stack has no processes */
+#define SOCK_CLOEXEC 0 /* a platform without this flag has no exec */
 #endif
 
 static const struct {

@@ -135,7 +135,7 @@ bool cmx_session_gateway_failed(struct session *s, cmx_err err)
     cmx_port_mutex_lock(&e->lock);
     if (s->searches || (e->n_up && e->turn.at == s->gateway)) {
         last = search_on(s, l, err, random);
-    } else if (e->turn.at == s->gateway) { /* if not, another session has already changed turn.at */
+    } else if (e->turn.at == s->gateway) { /* otherwise another session has already moved turn.at on */
         if (s->proven)
             cmx_gateway_turn_worked(&e->turn);
         last = cmx_gateway_turn_is_last(&e->turn, l);
