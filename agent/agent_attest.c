@@ -40,8 +40,8 @@ static struct {
     uint32_t image_size;
     struct cmx_why image_why; /* why the image is not open */
     struct cmx_mutex opening; /* locked by the thread that opens the image, perhaps for long */
-    /* Guards policy, which a reload changes, and image, which a request may open. Held only briefly, because the status
-     * waits for it. */
+    /* Guards policy, which a reload changes, and image, which a request may open. A thread holds this lock only
+     * briefly, because the thread that writes the status waits for it. */
     struct cmx_mutex lock;
 } self;
 

@@ -22,7 +22,7 @@ static struct {
     int wake;
     struct cmx_mutex opening; /* locked by the thread that opens the key, perhaps for long; guards retry_ms */
     uint64_t retry_ms;        /* no attempt to open the key before this time */
-    struct cmx_mutex lock;    /* guards the members below; held only briefly, because the status waits for it */
+    struct cmx_mutex lock;    /* guards the members below; held only briefly: the main loop waits for it */
     struct cmx_hw_key *key;   /* NULL: no key is configured, or it could not be opened yet */
     struct cmx_why why;       /* why the configured key is not open */
     /* The device's identity. It is read once, when the key is opened, because the agent's loop writes it to the status

@@ -104,7 +104,7 @@ static int add_memory_call(scmp_filter_ctx f, const char *name, scmp_datum_t pro
     int call = lib.seccomp_syscall_resolve_name(name);
     int rc = lib.seccomp_rule_add_array(f, SCMP_ACT_ALLOW, call, maps < 0 ? 1 : 2, args);
 
-    return rc == -EDOM || rc == -EEXIST ? 0 : rc; /* as in add_names, these two are not errors */
+    return rc == -EDOM || rc == -EEXIST ? 0 : rc; /* add_names explains these two values */
 }
 
 /* Memory is never writable and executable at once, and mprotect cannot make it executable. Files can still be mapped as

@@ -23,8 +23,8 @@ struct wiring {
     struct isolation *isolation; /* NULL: isolation was not enabled at the start */
     struct cmx_proxy *proxy;     /* NULL: the modules have not been started yet */
     bool failed;                 /* a module cannot continue: the agent ends with an error */
-    bool retry;                  /* in this turn, modules try again to start what could not be started */
-    uint64_t retry_at_ms;        /* when the next such turn is due */
+    bool retry;                  /* in this turn of the loop, modules try again to start what could not be started */
+    uint64_t retry_at_ms;        /* when `retry` is next set */
     size_t given;                /* number of contexts that the engine has */
 };
 

@@ -25,7 +25,7 @@ struct ota_spool {
     char record_name[OTA_RECORD_NAME_MAX];
     struct ota_record record;
     bool undecided;         /* the version hook has not succeeded since the boot; until it does, nothing is confirmed */
-    bool confirm_tried;     /* `confirm` was called while undecided: the device has reached its gateway */
+    bool confirm_tried;     /* `confirm` was called while `undecided` was set */
     uint64_t now_ms;        /* when the spool was opened */
     struct cmx_why problem; /* what went wrong with the last update or its record; empty: nothing */
     char boot[OTA_BOOT_ID_MAX];
