@@ -11,7 +11,8 @@ target_link_libraries(cmxsafe-authkeys PRIVATE cmxsafe_registry)
 target_link_options(cmxsafe-authkeys PRIVATE -Wl,--as-needed)
 cmx_soname(cmxsafe-authkeys CRYPTO crypto)
 
-# The sources of the running gateway and of the generated files; they are part of the operator's command.
+# The operator's command contains the gateway's server (server), and the code that generates files (render), verifies
+# evidence (verify) and reads the gateway's folder (folder).
 file(GLOB GW_COMMAND_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/gateway/folder/*.c ${CMAKE_SOURCE_DIR}/gateway/server/*.c ${CMAKE_SOURCE_DIR}/gateway/render/*.c ${CMAKE_SOURCE_DIR}/gateway/verify/*.c)
 target_sources(cmxsafe_parts PRIVATE ${GW_COMMAND_SOURCES})
 # The templates of the files that the gateway generates (gateway/render/gw_template.h).

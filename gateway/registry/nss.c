@@ -16,8 +16,8 @@
 #include "cmxsafe/port/port.h"
 #include "port/linux/child.h"
 
-/* A look-up that takes longer counts as hanging, and so do look-ups that together take longer. Commands wait longer for
- * the gateway's lock. */
+/* If one look-up or all look-ups together take longer than this, the name services count as hanging. A command waits
+ * longer than this for the gateway's lock. */
 #define LOOK_UP_MS 3000
 #define TOGETHER_MS 20000
 #define NAMES_MAX ((size_t)16 << 20)
@@ -226,7 +226,7 @@ static bool receive(void *out, size_t len, uint64_t end_ms)
         if (now >= end_ms)
             return false;
         if (poll(&ready, 1, (int)(end_ms - now)) <= 0)
-            continue; /* a signal; or the time is over */
+            continue; /* a signal arrived, or the time is over */
         n = recv(child.fd, p, len, 0);
         if (n <= 0)
             return false;

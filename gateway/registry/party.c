@@ -232,7 +232,7 @@ static cmx_err consumer_parties(struct gw_registry *r, const struct gw_fleet *f,
         if (!err)
             err = job->fn(job->arg, &p);
         else if (err == CMX_ENOENT)
-            err = CMX_OK; /* it has no identity and is left out */
+            err = CMX_OK; /* a party without an identity is left out */
         err = gw_sql_next(r, stmt, err, e);
     }
     return gw_sql_end(stmt, err);
@@ -290,7 +290,7 @@ static cmx_err find_local_user(const struct gw_fleet *f, const char *what, struc
     if (!found)
         return CMX_ENOENT;
     *out = p;
-    (void)canonical_user(p.name, name); /* after the loop, because a look-up ends the list of users */
+    (void)canonical_user(p.name, name); /* after the loop, because this call invalidates the list of users */
     return derive_name(f, CMX_DOMAIN_USER_ADDRESS, name, out->address, e);
 }
 

@@ -47,7 +47,7 @@ static bool parse_accepted(struct gw_log_line *out, const char *line)
     if (*rest == '\0')
         return true;
     for (const char *p = strstr(rest, serial); p; p = strstr(p + 1, serial))
-        at = p; /* the key ID may contain it, so only the last match is sshd's */
+        at = p; /* the key ID may contain this text, too; sshd writes the last match */
     ca = strrchr(line, ' ');
     if (!starts(rest, " ID ") || !at || !take_fingerprint(out->authority, ca + 1, strlen(ca + 1)))
         return false;
@@ -107,8 +107,8 @@ static bool is_fatal(const char *line)
 
 static const char tried[] = ": Authentication tried for ";
 
-/* True if sshd refused a certificate that its helper accepted, or a key because of the KRL. A line with `tried` begins
- * with the path of the helper; another line may contain it as text of the peer. */
+/* True if sshd refused a certificate that its helper accepted, or a key because of the KRL. sshd begins a line that
+ * contains `tried` with the path of the helper. In any other line, a peer may have chosen this text. */
 static bool is_refusal(const char *line)
 {
     return starts(line, "Refusing certificate ID ") || starts(line, "Certificate ") ||

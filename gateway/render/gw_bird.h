@@ -1,5 +1,5 @@
-/* gw_bird.h - writes the configuration for BIRD 2. BIRD tells each gateway of the fleet which gateway an identity is
- * connected to. Reads the registry; writes only to f.
+/* gw_bird.h - writes the configuration for BIRD 2. With BIRD, each gateway of the fleet announces to the others which
+ * identities are connected to it. Reads the registry; writes only to f.
  *
  * The running gateway adds a route to table GW_CLAIMS_TABLE for each identity that it holds. BIRD announces this route
  * to the other gateways, with the claim's metric as LOCAL_PREF, and installs their routes into the fleet's table. If

@@ -9,8 +9,8 @@
 #include "gateway/registry/party.h"
 #include "gateway/render/gw_template.h"
 
-/* A unit's mark is this plus the unit's number in the registry. This number never changes, because a mark must keep its
- * meaning when the rules are replaced. A packet may get its mark from the former rules, and its source from the new
+/* A unit's mark is UNIT_MARK plus the unit's number in the registry. The number never changes, because a mark must keep
+ * its meaning when the rules are replaced. A packet may get its mark from the former rules, and its source from the new
  * ones. If the mark then belonged to another unit, the packet would get that unit's identity. */
 #define UNIT_MARK 0x434d0000u
 

@@ -281,8 +281,8 @@ static const struct step {
 } steps[] = {
     {.file = {.name = "krl", .text = krl_text}},
     {.file = {.name = "hosts", .text = gw_hosts, .in_place = true}},
-    /* Before the rules: if an account changes now, the rules are newer than this file, and the worker loads them again.
-     */
+    /* This step precedes the rules. If an account changes between the steps, this file is older than the rules, so the
+     * worker notices a difference and loads the rules again. */
     {.file = {.name = GW_ACCOUNTS_FILE, .text = gw_accounts_write}, .mode = NOT_SIMPLE},
     {.file = {.name = "fleet.nft", .rules = gw_nft_fleet}, .then = load_inside, .mode = NOT_SIMPLE, .judged = true},
     {.file = {.name = "host.nft", .rules = gw_nft_host}, .then = load_host, .mode = ONLY_SYSTEM, .judged = true},

@@ -291,14 +291,14 @@ static void send_line(const struct gw_client *c, const char *line)
     (void)send(c->watch.fd, line, strlen(line), MSG_NOSIGNAL); /* a client that has disconnected needs no answer */
 }
 
-/* ---- one function for each request; the argument `text` is what follows the verb ---- */
+/* ---- one function for each request; the argument `text` is the rest of the request after its first word ---- */
 
 static void take_login(struct gw_server *s, struct gw_client *c, const char *text)
 {
     struct gw_session *x = gw_session_numbered(s, c->session);
 
     gw_session_note_line(x, text);
-    /* Must happen before the helper answers sshd: sshd then needs the identity. */
+    /* This happens before the helper answers sshd, because sshd needs the identity after the answer. */
     if (x && !gw_session_identify(s, x, text))
         send_line(c, GW_REFUSED "\n");
     else

@@ -160,7 +160,7 @@ void gw_forwards_session_json(struct cmx_json *j, const struct gw_session *x, co
     uint32_t rtt = 0;
     char serial[24];
 
-    (void)gw_session_counters(x, &in, &out, &rtt); /* zeros if the kernel can't report them */
+    (void)gw_session_counters(x, &in, &out, &rtt); /* the counters stay 0 if the kernel can't report them */
     cmx_json_object(j, NULL);
     cmx_json_str(j, "name", x->name);
     cmx_json_str(j, "identity", x->address);

@@ -1,6 +1,6 @@
-/* gw_load.h - loads a file of rules with nft, which for each uid and gid asks the name services for an account of that
- * name. A service such as LDAP can hang while the caller holds the gateway's lock. nft therefore reads only /etc/passwd
- * and /etc/group here. */
+/* gw_load.h - loads a file of rules with nft. For each uid and gid in the file, nft looks for an account that has the
+ * number as its name. A name service such as LDAP can hang while the caller holds the gateway's lock, so nft reads only
+ * /etc/passwd and /etc/group here. */
 #pragma once
 
 #include "gateway/folder/gw_folder.h"

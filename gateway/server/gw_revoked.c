@@ -68,7 +68,7 @@ static cmx_err check_sessions(struct gw_server *s, struct gw_registry *r, struct
     return err;
 }
 
-/* True if the file that sshd reads has the KRL of the registry. */
+/* True if the KRL file that sshd reads is the registry's KRL. */
 static bool is_rendered(const struct gw_server *s)
 {
     uint8_t raw[CMX_SHA256_LEN];

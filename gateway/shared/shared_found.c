@@ -9,8 +9,8 @@
 #define ID_BYTES 16
 #define ID_LEN ((size_t)2 * ID_BYTES) /* hex digits */
 #define FOUNDING "founding_id"        /* key in table meta of the id that gw_shared_found_prepare stored */
-/* If the shared registry was lost and is founded again from a copy, its revision is the copy's revision plus this: no
- * other copy is expected to be further ahead. */
+/* If the shared registry was lost and is founded again from a copy, its revision is the copy's revision plus this
+ * number. No other copy is expected to be further ahead than that. */
 #define LOST_CHANGES_MAX 1000000
 
 static cmx_err read_exists(void *arg, const PGresult *rows, struct cmx_why *e)

@@ -16,7 +16,7 @@
 
 /* For this long after a failure, observations are stored only in the copy; then PostgreSQL is tried again. */
 #define AWAY_MS 5000
-/* Also send observations from up to this long before the first transaction without PostgreSQL. */
+/* The observations that are sent later begin this long before the first transaction that could not reach PostgreSQL. */
 #define MERGE_SLACK_S 5
 
 /* shared_close keeps its connection here for the next gw_shared_attach, so that a process that writes often does not
