@@ -1,8 +1,8 @@
 /* tunnel.h - forwards local sockets to a device's services through its gateway, with the operator's own ssh (-L), so
  * that the operator's keys, agent, known hosts and jump hosts apply. The sockets are in a folder that only the operator
- * can enter: another user of the machine can neither answer in place of ssh nor use the tunnel, as with a port of the
- * loopback. ssh is one child in our process group, as git and scp run it: it may prompt on the terminal, and Ctrl-C
- * reaches it too. ssh ends with this program, even if this program is killed. */
+ * can enter. On a port of the loopback, another user of the machine could answer in place of ssh, or use the tunnel.
+ * ssh is one child in our process group, as git and scp run it: it may prompt on the terminal, and Ctrl-C reaches it
+ * too. ssh ends with this program, even if this program is killed. */
 #pragma once
 
 #include <signal.h>

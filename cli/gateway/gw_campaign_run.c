@@ -42,8 +42,8 @@ struct tick {
     int64_t now;
 };
 
-/* Finds the device's child. It may belong to a stopped campaign: stopping a campaign ends no child, and children of a
- * stopped campaign look how its updates ended. */
+/* Finds the device's child. It may belong to a stopped campaign: stopping a campaign ends no child, and a stopped
+ * campaign still starts children that find out how its updates ended. */
 static struct gw_campaign_child *find_child(const struct gw_campaigns *w, int64_t device)
 {
     struct gw_campaign_child *x = w->children;
@@ -153,7 +153,7 @@ static void end_child(struct tick *t, struct gw_campaign_child *x, int status)
     if (strcmp(outcome, "updated") == 0) {
         u->state = must_attest(&t->g->registry, u->name) ? GW_UPDATE_ATTESTING : GW_UPDATE_DONE;
     } else if (gw_claim_is_elsewhere(&t->g->registry, u->address, node)) {
-        /* The child could no longer see what the device did. */
+        /* This gateway's child cannot know the outcome, because the device is now connected to another gateway. */
         snprintf(u->detail, sizeof u->detail,
                  "it moved to the gateway %s, which continues the update if it has the image", node);
     } else if (x->looks && has_boot && strcmp(outcome, "not-sent") == 0) {
@@ -341,7 +341,8 @@ static cmx_err start_begun(void *arg, const struct gw_update *u)
 {
     struct choice *k = arg;
     bool open = u->state == GW_UPDATE_WAITING || u->state == GW_UPDATE_BEGUN;
-    bool runs = open && find_child(k->t->w, u->device); /* if not open, the child is another campaign's */
+    /* If the update is not open, the device's child belongs to another campaign. */
+    bool runs = open && find_child(k->t->w, u->device);
     bool strict = done_of(k->campaign) < k->campaign->pace.first;
 
     if (!runs && u->state == GW_UPDATE_BEGUN && is_ripe(k, u)) {

@@ -211,7 +211,8 @@ static cmx_err report_standing(struct worker *w, const struct gw_known *k, const
     return gw_event(&w->g.registry, now->quarantined ? "quarantine" : what, k->standing.name, k->result.reason, e);
 }
 
-/* Stores why a connected device gives no evidence. A campaign still waits for evidence, which this reason is not. */
+/* Stores why a connected device gives no evidence. This reason is not evidence, so a campaign continues to wait for
+ * evidence. */
 static cmx_err write_silence(struct worker *w, struct gw_known *k, struct cmx_why *e)
 {
     struct gw_registry *r = &w->g.registry;

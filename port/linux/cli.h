@@ -51,8 +51,9 @@ struct cli_option {
     bool hex;                   /* the help prints the default number in hexadecimal */
     const char *const *choices; /* permitted values of a text, NULL-terminated; NULL: any text */
     const char *implied;        /* value of --name alone; any other value is given as --name=VALUE. NULL: none */
-    const char *except; /* names of options, separated by blanks: beside one of them this option would have no effect,
-                           so it is refused; NULL: none */
+    /* Names of options, separated by blanks. This option has no effect if one of them is given, so the two together are
+     * refused. NULL: none. */
+    const char *except;
     const char *former; /* the option's name in an earlier version, accepted but not in the help; NULL: none */
     bool common;        /* all commands have this option: their common manual page describes it once (gen_man.sh) */
 };

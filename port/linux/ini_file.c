@@ -144,5 +144,5 @@ void cmx_ini_parse(const char *text, size_t len, const struct cmx_ini_handler *h
         read_line(&p, text, n);
         text += n + (eol != NULL);
     }
-    cmx_secret_wipe(&p, sizeof p); /* a value may be a password */
+    cmx_secret_wipe(&p, sizeof p); /* p.value may be a password */
 }

@@ -14,8 +14,8 @@
  * -1; errno has the reason. */
 int cmx_file_temp_open(const char *path, char temp[CMX_NEW_FILE_PATH_MAX]);
 
-/* Gives the file the name path, in place of the file that has it. False: path is unchanged, the file has no name any
- * more, and errno has the reason. Does not close fd. */
+/* Gives the file the name path, in place of the file that has it. False: path is unchanged, the file then has no name,
+ * and errno has the reason. Does not close fd. */
 CMX_MUST_USE bool cmx_file_temp_keep(int fd, char temp[CMX_NEW_FILE_PATH_MAX], const char *path);
 
 /* Removes the file's name, if it has one. Keeps errno. */

@@ -105,7 +105,7 @@ def reason_of(error):
         return "timed out"
     if isinstance(error, http.client.IncompleteRead):
         return "the answer is shorter than announced"
-    if isinstance(error, OSError):  # also if the peer closed the connection, which has no error number
+    if isinstance(error, OSError):  # strerror is None if the peer closed the connection
         return error.strerror or "connection closed without an answer"
     return f"no HTTP answer ({type(error).__name__})"
 
