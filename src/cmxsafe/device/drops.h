@@ -11,7 +11,7 @@
 #define CMX_DROPS_LINE_S 2
 
 struct cmx_drop {
-    struct cmx_packet packet; /* its pointers are no longer valid */
+    struct cmx_packet packet; /* the dropped packet; its pointers are no longer valid */
     uint32_t left_out;        /* drops before this one that were not logged */
     cmx_reason why;
     bool loopback, out, whole; /* whole: the frame was parsed completely */

@@ -16,7 +16,7 @@ static cmx_reason rule_icmp(const struct cmx_question *q)
     const uint8_t type = q->p->l4[0];
 
     if (type != ICMP_UNREACHABLE && type != ICMP_TIME_EXCEEDED && type != ICMP_PARAMETER)
-        return CMX_REASON_ICMP; /* such as redirects, echo, timestamps */
+        return CMX_REASON_ICMP; /* any other message, such as a redirect or an echo */
     return cmx_rule_icmp_error(q);
 }
 

@@ -46,7 +46,7 @@ bool cmx_origin_same(const char *origin, const char *site, const char *host)
         return true;
     authority = strstr(origin, "://");
     if (!authority || !host)
-        return false; /* also for the origin "null" of a sandboxed or local page */
+        return false; /* a sandboxed or local page has the origin "null" */
     return strcasecmp(authority + 3, host) == 0;
 }
 

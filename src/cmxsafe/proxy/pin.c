@@ -92,7 +92,7 @@ cmx_err cmx_pin_parse(struct cmx_pin *pin, const char *text)
     }
     if (n > sizeof prefix && memcmp(word, prefix, sizeof prefix - 1) == 0)
         return parse_fingerprint(pin, word + sizeof prefix - 1);
-    if (n > 0 && word[0] == '@') /* such as @cert-authority, which pins no host key */
+    if (n > 0 && word[0] == '@') /* another marker, such as @cert-authority, pins no host key */
         return CMX_EFORMAT;
     type = word;
     type_len = n;

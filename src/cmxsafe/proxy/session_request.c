@@ -64,7 +64,7 @@ static cmx_err request_advance(struct session *s)
     else if (s->request == REQUEST_LISTEN)
         came_up(r);
     else if (s->request == REQUEST_CANCEL)
-        r->cancelling = false; /* even if the gateway refused: then it has no such listener */
+        r->cancelling = false; /* a gateway that refuses has no such listener */
     s->request = REQUEST_NONE;
     s->request_run = NULL;
     return CMX_OK;

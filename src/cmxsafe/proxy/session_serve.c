@@ -58,7 +58,7 @@ void cmx_session_serve_update(struct session *s)
         r->retired = r->removed;
     cmx_port_mutex_unlock(&s->engine->lock);
     for (struct run *r = s->runs; r; r = r->next)
-        if (r->retired && (r->listening || r->places)) /* after a failed probe it may have relays but no listener */
+        if (r->retired && (r->listening || r->places)) /* after a failed probe r may have relays but no listener */
             retire_context(s, r);
     cmx_port_mutex_lock(&s->engine->lock);
     for (at = &s->runs; *at;) {
