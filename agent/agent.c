@@ -330,7 +330,7 @@ static const struct control_command commands[] = {
 
 /* ---- each turn of the loop ---- */
 
-/* Feeds the watchdog. Does not feed it if a session's task has not reported for half of the watchdog's timeout. */
+/* Feeds the watchdog if each session's task has reported within half of the watchdog's timeout. */
 static void feed_watchdog(struct agent *a, const struct status_view *v)
 {
     uint64_t now = v->now_ms;

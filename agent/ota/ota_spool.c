@@ -177,7 +177,7 @@ static cmx_err write_at(void *arg, uint32_t offset, const void *data, size_t len
             continue;
         if (n <= 0) {
             cmx_log_limited(CMX_LOG_ERROR, TAG, "the update cannot be stored in the spool file: %s", strerror(errno));
-            return CMX_EIO; /* not CMX_ENOSPC, which means that the update is larger than the slot */
+            return CMX_EIO; /* CMX_ENOSPC would mean that the update is larger than the slot */
         }
         p += n;
         offset += (uint32_t)n;
@@ -295,7 +295,7 @@ static cmx_err confirm(void *arg, struct cmx_why *why)
     record_confirmed(s);
     err = record_keep(s, why);
     if (err)
-        ota_record_set_phase(&s->record, OTA_TRIAL); /* so that the next call of confirm runs the hook again */
+        ota_record_set_phase(&s->record, OTA_TRIAL); /* the next call of confirm then runs the hook again */
     return err;
 }
 

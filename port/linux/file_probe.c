@@ -30,7 +30,7 @@ bool cmx_file_answers(const char *path, int ms)
     if (strcmp(path, silent) == 0)
         return false;
     if (pipe2(fds, O_CLOEXEC) != 0)
-        return true; /* not known: too few descriptors */
+        return true; /* cannot be found out: too few descriptors */
     pid = cmx_child_fork();
     if (pid == 0)
         probe(path);
@@ -43,7 +43,7 @@ bool cmx_file_answers(const char *path, int ms)
     if (pid > 0 && rc != 0)
         (void)cmx_child_wait(pid);
     if (rc == 0) {
-        (void)kill(pid, SIGKILL); /* not waited for: it may end only when the file system answers */
+        (void)kill(pid, SIGKILL); /* the child may end only when the file system answers, so do not wait */
         snprintf(silent, sizeof silent, "%s", path);
     }
     return rc != 0;

@@ -113,10 +113,10 @@ void cmx_port_task_done(void)
  * library/kernel differences"). */
 void cmx_port_background(void)
 {
-    const int nice = 10; /* this gives about a tenth of the default share of a busy processor */
+    const int nice = 10; /* gives the thread about a tenth of the default share of a busy processor */
 
     if (setpriority(PRIO_PROCESS, (id_t)gettid(), nice) != 0)
-        return; /* not permitted everywhere; the contract permits doing nothing */
+        return; /* some systems do not permit this call; the contract permits doing nothing */
 }
 
 size_t cmx_port_heap_free(void)
