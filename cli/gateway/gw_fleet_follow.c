@@ -143,7 +143,7 @@ static void followed_read(const struct gw_fleet_follow *f, struct gw_fleet_follo
         x->answered = true;
         x->received += (size_t)n;
         for (ssize_t i = 0; i < n; i++) {
-            if (x->len == sizeof x->line || (!f->live && x->received > LOG_MAX)) { /* too long for a line or a log */
+            if (x->len == sizeof x->line || (!f->live && x->received > LOG_MAX)) { /* the line or the log is too long */
                 followed_drop(x);
                 return;
             }

@@ -119,7 +119,7 @@ static cmx_err read_terms(const struct grant_options *o, struct gw_grant_terms *
 struct grant_job {
     struct gw_change *x;
     const struct gw_consumer *consumer;
-    const char *target;        /* of the grant: a device or "@GROUP" */
+    const char *target;        /* the grant's target: a device or "@GROUP" */
     char group[GW_NAME_MAX];   /* the group of that device; "": none */
     uint16_t port;             /* 0: all */
     int64_t ends;              /* Unix time at which the grant ends; 0: it is removed, or has no end */

@@ -23,7 +23,7 @@ static const char about[] =
     "namespaces while 'cmxsafe gateway serve' runs. --simple sets up a small deployment: "
     "one server, ports on its loopback, no virtual addresses.";
 
-#define PROXY_BITS_MIN 8u /* the largest networks of one owner, such as 10.0.0.0/8 and fd00::/8 */
+#define PROXY_BITS_MIN 8u /* a prefix is at most as large as 10.0.0.0/8 and fd00::/8 */
 
 struct init_job {
     struct gw_common common;

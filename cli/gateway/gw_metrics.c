@@ -83,7 +83,7 @@ static int serve_until_ended(const char *dir, const char *path)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    sigprocmask(SIG_BLOCK, &set, NULL); /* must come before threads start */
+    sigprocmask(SIG_BLOCK, &set, NULL); /* the threads that start later inherit the mask */
     if (cmx_linux_http_load(&why))
         return gw_fail("metrics failed", &why);
     err = cmx_http_serve(&service, &server);

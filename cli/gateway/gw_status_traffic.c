@@ -25,7 +25,7 @@ struct traffic_row {
     char name[GW_NAME_MAX]; /* name of the party; "": the row is a minute */
     int64_t at;             /* Unix time of the minute's end, a multiple of 60 */
     uint64_t length_ms;
-    uint64_t counts[COUNTS_MAX]; /* in the order of traffic_rows.keys */
+    uint64_t counts[COUNTS_MAX]; /* the numbers, in the order of traffic_rows.keys */
 };
 
 struct traffic_rows {

@@ -22,7 +22,7 @@
 #define GW_PENALTY_NO_LOGIN_MS 500
 #define GW_PENALTY_LIMIT_MS 30000   /* penalties up to this sum have no effect: a valid device's login can fail, too */
 #define GW_PENALTY_MAX_MS 600000    /* maximum sum of penalties */
-#define GW_PENALTY_FORGIVE_MS 15000 /* a successful login reduces the penalty by this */
+#define GW_PENALTY_FORGIVE_MS 15000 /* a successful login reduces the penalty by this time */
 #define GW_GOOD_FOR_MS 86400000     /* after a successful login, the source is not refused for this long */
 #define GW_SLOW_MS 1000             /* how long the login of a slowed connection is delayed */
 

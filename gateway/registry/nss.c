@@ -188,7 +188,7 @@ static void child_end(void)
     if (child.pid <= 0)
         return;
     close(child.fd);
-    if (child.owner == getpid()) { /* else the child belongs to the process from which this one was forked */
+    if (child.owner == getpid()) { /* otherwise the child belongs to the process that forked this one */
         kill(child.pid, SIGKILL);
         (void)cmx_child_wait(child.pid);
     }

@@ -561,7 +561,7 @@ cmx_err gw_registry_backup(struct gw_registry *r, const char *path, struct cmx_w
     fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
         return cmx_why_fail(e, CMX_EPERM, "can't create %s (%s)", path, strerror(errno));
-    (void)flock(fd, LOCK_EX | LOCK_NB); /* does not conflict with SQLite, which uses fcntl's locks */
+    (void)flock(fd, LOCK_EX | LOCK_NB); /* does not conflict with SQLite's locks, which are fcntl's */
     err = gw_sql_run(r, e, "VACUUM INTO ?", "t", temp);
     if (!err && (fsync(fd) != 0 || !name_backup(temp, path)))
         err = cmx_why_fail(e, CMX_EIO, "can't write %s (%s)", path, strerror(errno));

@@ -107,8 +107,8 @@ static bool is_fatal(const char *line)
 
 static const char tried[] = ": Authentication tried for ";
 
-/* True if sshd refused a certificate that its helper accepted, or a key because of the KRL. sshd begins a line that
- * contains `tried` with the path of the helper. In any other line, a peer may have chosen this text. */
+/* True if sshd refused a certificate that its helper accepted, or a key because of the KRL. sshd writes `tried` only in
+ * lines that begin with the path of the helper; in other lines a peer may have written it. */
 static bool is_refusal(const char *line)
 {
     return starts(line, "Refusing certificate ID ") || starts(line, "Certificate ") ||

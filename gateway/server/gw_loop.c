@@ -29,7 +29,7 @@
 #include "port/linux/notify.h"
 
 #define EVENTS_AT_ONCE 64
-#define SPARE_DESCRIPTORS 256 /* for the control socket, probes and the registry */
+#define SPARE_DESCRIPTORS 256 /* stay free for the control socket, probes and the registry */
 #define CROWDED_NOTE_MS 60000
 #define CLOSING_MS 3000
 

@@ -355,7 +355,8 @@ static int run_as_account(struct gw *g, pid_t parent, const int *listeners, size
         _exit(cli_fail("the gateway can't start", strerror(errno), NULL));
     if (!cmx_child_end_with(parent, SIGTERM))
         _exit(EXIT_FAILURE);
-    return gw_server_run(g, NULL, NULL, listeners, n); /* no identities: eBPF needs capabilities on the host */
+    /* Sessions have no identities here, because eBPF needs capabilities on the host. */
+    return gw_server_run(g, NULL, NULL, listeners, n);
 }
 
 int gw_ns_inside(struct gw *g, const int *listeners, size_t n)

@@ -63,7 +63,7 @@ struct gw_session_certificate {
     char id[GW_CERTIFICATE_ID_MAX];
     uint64_t serial;
     int64_t ends;    /* Unix time; 0: never */
-    uint64_t end_ms; /* the same time on the clock of cmx_port_now_ms, which is never set back; 0: never */
+    uint64_t end_ms; /* `ends` on the clock of cmx_port_now_ms, which is never set back; 0: never */
 };
 
 /* Digests of a key's authorized_keys line, to detect changes. */
@@ -186,7 +186,7 @@ struct gw_server {
     struct gw_nodes nodes;        /* the gateways of the fleet; empty: there is only this one */
     struct gw_claims claims;
     struct gw_hold *holds;
-    void *holds_tree;                      /* the same entries, as a tree of tsearch(3) */
+    void *holds_tree;                      /* the entries of `holds`, as a tree of tsearch(3) */
     unsigned holds_from[GW_NODES_MAX + 1]; /* how many entries each other gateway's announcements added */
     uint64_t hold_changes;
     uint64_t reclaim_ms;    /* when the routes of all claims are set again; 0: not planned */
@@ -215,7 +215,7 @@ struct gw_server {
     struct timespec registry_mtime;
     int64_t registry_inode;
     uint64_t end_ms;  /* cmx_port_now_ms: when the next grant or evidence ends or the copy becomes stale; 0: never */
-    int64_t end_wall; /* the same time on the wall clock, which may be set forward */
+    int64_t end_wall; /* end_ms on the wall clock, which may be set forward */
     char trouble[GW_TROUBLE_MAX]; /* last failure that blocked all logins; "": none */
     bool stopping;
     bool failed; /* the server stops because of a failure */

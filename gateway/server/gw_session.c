@@ -486,7 +486,7 @@ static cmx_err recheck(struct gw_server *s, struct gw_session *x, struct gw_regi
     change = gw_rights_compare(&x->rights, &now);
     if (change == GW_RIGHTS_OTHER || (change == GW_RIGHTS_LESS && !s->idsock))
         gw_session_end(s, x, "disconnected because its permissions changed; it may reconnect");
-    gw_rights_free(&now); /* not stored in x: sshd still applies the rights of the login */
+    gw_rights_free(&now); /* x keeps its rights, because sshd still applies those of the login */
     return CMX_OK;
 }
 

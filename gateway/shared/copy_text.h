@@ -26,7 +26,7 @@ struct gw_copy_rule {
 struct gw_copy_rule gw_copy_rule_of(const char *table, const char *column);
 bool gw_copy_rule_is_address(const struct gw_copy_rule *rule);
 
-/* Returns true if the text has the form of the rule and is not too long. */
+/* Returns true if the text has the form and the length that the rule permits. */
 bool gw_copy_text_is_clean(const char *text, const struct gw_copy_rule *rule);
 /* Returns the text with GW_COPY_REPLACED for each character that the rule forbids, cut to the rule's length. Free the
  * result with cmx_mem_free. NULL: out of memory. */

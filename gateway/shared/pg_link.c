@@ -137,7 +137,7 @@ static PGconn *connect_with(const PQconninfoOption *options, const char *url, si
         names[n] = "sslmode";
         values[n++] = "verify-full";
     }
-    names[n] = "dbname"; /* may be a URL, because the call sets expand_dbname */
+    names[n] = "dbname"; /* the value may be a URL, because the call sets expand_dbname */
     values[n++] = url;
     for (size_t i = 0; nth && i < sizeof lists / sizeof lists[0]; i++) {
         const char *list = option_of(options, lists[i]);

@@ -28,7 +28,7 @@ struct gw_shared {
     PGconn *c; /* NULL: not connected */
     struct gw_copy_tables tables;
     struct gw_pg_server server;        /* of the connection */
-    struct gw_shared_head head;        /* as last read from PostgreSQL */
+    struct gw_shared_head head;        /* the row of table registry, as last read */
     sqlite3_session *session;          /* records the changes of a transaction; NULL: none */
     bool dirty;                        /* the transaction has sent rows */
     bool locked;                       /* a transaction is open in PostgreSQL */
