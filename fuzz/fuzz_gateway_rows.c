@@ -168,7 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     run("BEGIN");
     run("PRAGMA defer_foreign_keys = ON");
     err = pull(&changes, &e);
-    must(!err || err == CMX_EFORMAT); /* CMX_EFORMAT: the copy can't do without a row that it can't store */
+    must(!err || err == CMX_EFORMAT); /* CMX_EFORMAT: the copy needs a row that it can't store */
     must_print(e.text);
     if (!err)
         check_copy(&changes);

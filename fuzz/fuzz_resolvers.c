@@ -31,7 +31,7 @@ static void find(const char *text, size_t len, struct resolvers *out)
     struct agent_config c = {.gateways = {.n = 1}};
     struct cmx_why why = {0};
 
-    c.gateways.at[0].host = "gateway.example.org"; /* a name, so that resolvers_find needs name servers */
+    c.gateways.at[0].host = "gateway.example.org"; /* because this is a name, resolvers_find needs name servers */
     file = text;
     file_len = len;
     must(resolvers_find(&c, out, &why) == CMX_OK);

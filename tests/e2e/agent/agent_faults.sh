@@ -134,7 +134,7 @@ python3 - "$AGENT" "$free" "$PORT" "$DIRECT" "$GATE" "$SERVICE" >"$TMP/held" 2>&
 import resource, socket, sys, time
 agent, free = int(sys.argv[1]), int(sys.argv[2])
 hard = resource.prlimit(agent, resource.RLIMIT_NOFILE)[1]
-for spare in 0, 1, 2:  # so many descriptors are left
+for spare in 0, 1, 2:  # the number of descriptors that are left
     resource.prlimit(agent, resource.RLIMIT_NOFILE, (free + spare, hard))
     held = []
     for port in sys.argv[3:]:

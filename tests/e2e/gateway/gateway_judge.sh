@@ -264,8 +264,8 @@ curl -s -m 5 "http://127.0.0.1:$KEEP/" | grep -q one || fail "the platform's oth
 [ -z "$(printf 'x\n' | timeout 5 nc -q 2 127.0.0.1 "$LOCAL" 2>/dev/null)" ] || fail "the platform still reaches what was taken back"
 ok "taking a platform's grant back cuts its connection, and its session continues"
 
-# Grants come and go while another user's connection carries data. The guard sees every change to the grants, but must
-# repair nothing.
+# Grants are added and removed while another user's connection carries data. The guard sees every change to the grants,
+# but must repair nothing.
 repairs=$(gw status --json | jq .counters.judge_repairs)
 rm "$TMP/live.out"
 as 1234 /usr/bin/python3 "$TMP/live.py" "$A" 9000 busy >"$TMP/live.out" & L=$!; PIDS+=("$L")
@@ -280,8 +280,8 @@ wait_for 15 repaired "$repairs" || fail "the host's rule is not repaired"
 equal "$(gw status --json | jq .counters.judge_repairs)" $((repairs + 1)) || fail "grants count as repairs: $(grep repaired "$TMP/gateway.log")"
 ok "changes of grants disturb no other connection, and do not count as repairs"
 
-# While grants come and go, new connections succeed: a user, a platform and a unit that keep their grants connect again
-# and again.
+# While grants are added and removed, new connections succeed: a user, a platform and a unit that keep their grants
+# connect again and again.
 cat >"$TMP/again.py" <<'PY'
 # again.py ADDRESS PORT STOP: connects repeatedly until the file STOP exists; prints what fails, and at the end how many connections worked.
 import os, socket, sys

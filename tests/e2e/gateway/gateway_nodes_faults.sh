@@ -113,7 +113,7 @@ done
 equal "$(for n in 1 2 3; do gwn $n grant --json; done | jq -sc 'map(map([.consumer, .device, .port])) | unique | length')" 1 || fail "a change without the registry is in a copy"
 ok "the registry is away for $((SECONDS - STOPPED)) s: sessions and logins go on, changes fail"
 
-# ---- without the registry: each pair of gateways is cut in turn, and a device is connected to both of the pair ----
+# ---- without the registry: the link of each pair of gateways is cut in turn, and a device connects to both gateways ----
 for pair in "1 2" "2 3" "3 1"; do
     a=${pair% *} b=${pair#* } other=$((6 - ${pair% *} - ${pair#* }))
     cable_cut "$a" "$b" && wait_for 20 neighbours "$a" 1 && wait_for 20 neighbours "$b" 1 || fail "the cut between $a and $b is not noticed"

@@ -19,7 +19,7 @@ allowed 5001 && allowed 5011 || fail "the rules: $(nft list map inet cmxsafe_hos
 
 # timed SECONDS COMMAND...: expects that the command succeeds within this time.
 timed() { local max=$1 begin=$SECONDS; shift; "$@" >"$TMP/timed.out" 2>&1 || fail "$*: $(cat "$TMP/timed.out")"; [ $((SECONDS - begin)) -le "$max" ] || fail "$* took $((SECONDS - begin)) s"; }
-# The worker looks at nothing meanwhile, so that it cannot notice that the answers change and change back.
+# The worker makes no look-up meanwhile, so that it cannot notice that the answers change and change back.
 WORKER=$(pgrep -f "^$BIN/cmxsafe gateway worker|^cmxsafe gateway worker" | head -n 1)
 [ -n "$WORKER" ] && kill -STOP "$WORKER" || fail "no worker: $(ps ax)"
 touch /etc/nss-hangs
@@ -41,7 +41,7 @@ ok "the rules follow the name service once it answers again"
 touch /etc/nss-hangs
 wait_for 90 denied_uid 5012 || fail "the account of a service that hangs keeps its access"
 allowed 5001 || fail "a local account has lost its grant"
-sleep 40 # until the worker has looked again
+sleep 40 # until the worker has made another look-up
 rm /etc/nss-hangs
 wait_for 90 allowed 5012 || fail "the rules do not follow the service after the worker has seen it hang"
 ok "the worker asks a service again that did not answer"

@@ -122,7 +122,7 @@ static void test_every_key_arrives(void **state)
     assert_string_equal(g.host, "[2001:db8::1]");
     assert_string_equal(c->gateways.at[0].host, "2001:db8::1");
     assert_int_equal(g.port, 2222);
-    assert_string_equal(g.user, "d# e"); /* a comment would follow white space */
+    assert_string_equal(g.user, "d# e"); /* only a '#' after white space begins a comment */
     assert_int_equal(c->gateway.host_key.n, 2);
     assert_string_equal(c->gateway.host_key.item[1], "gw ssh-ed25519 AAAA");
     assert_string_equal(c->gateway.key_passphrase_file, "/p");

@@ -370,9 +370,9 @@ static void test_cbor_is_strict(void **state)
     } items[] = {
         {"\x17", 1, CMX_OK},
         {"\x18\x18", 2, CMX_OK},
-        {"\x18\x17", 2, CMX_EFORMAT},             /* 23 must be in the head */
-        {"\x19\x00\xff", 3, CMX_EFORMAT},         /* 255 must be in one byte */
-        {"\x1a\x00\x00\xff\xff", 5, CMX_EFORMAT}, /* 65535 must be in two bytes */
+        {"\x18\x17", 2, CMX_EFORMAT},             /* 23 fits in the head */
+        {"\x19\x00\xff", 3, CMX_EFORMAT},         /* 255 fits in one byte */
+        {"\x1a\x00\x00\xff\xff", 5, CMX_EFORMAT}, /* 65535 fits in two bytes */
         {"\x1b\0\0\0\0\xff\xff\xff\xff", 9, CMX_EFORMAT},
         {"\x1c", 1, CMX_EFORMAT},
         {"\x5f\x41\x00\xff", 4, CMX_EFORMAT}, /* a byte string of indefinite length */

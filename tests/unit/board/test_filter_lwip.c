@@ -336,7 +336,7 @@ static int setup(void **state)
     sem_init(&started, 0, 0);
     tcpip_init(ready, &started);
     sem_wait(&started);
-    if (cmx_lwip_ip_input_hook(NULL, NULL) != 0) /* no judge yet: reads no packet, and IP continues */
+    if (cmx_lwip_ip_input_hook(NULL, NULL) != 0) /* without a judge, the hook accepts the packet unread */
         return -1;
     return cmx_lwip_filter.install(&calls) == CMX_OK ? 0 : -1;
 }

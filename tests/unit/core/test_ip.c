@@ -162,7 +162,7 @@ static void compares_prefixes_of_one_family(void **state)
     assert_false(in("10.1.2.3", "::", 0));
     assert_false(in("::1", "0.0.0.0", 0));
     assert_false(in("10.1.2.3", "10.1.2.3", 33));
-    assert_false(in("10.1.2.3", "10.9.9.9", UINT_MAX - 95)); /* plus 96 bits for IPv4, it would wrap around to 0 */
+    assert_false(in("10.1.2.3", "10.9.9.9", UINT_MAX - 95)); /* plus IPv4's 96 bits, this would wrap around to 0 */
     assert_false(in("::1", "::1", 129));
 }
 

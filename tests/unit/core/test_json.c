@@ -65,7 +65,7 @@ static void test_utf8(void **state)
     } cases[] = {
         {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x92", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x92\""},
         {"\xff", "\"\\ufffd\""},
-        {"\xc2\x9b\xc2\xa0", "\"\\u009b\xc2\xa0\""},              /* the first is a control character */
+        {"\xc2\x9b\xc2\xa0", "\"\\u009b\xc2\xa0\""},              /* U+009B is a control character */
         {"\xc0\xaf", "\"\\ufffd\\ufffd\""},                       /* an overlong form */
         {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},            /* a surrogate */
         {"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""}, /* above U+10FFFF */

@@ -750,7 +750,7 @@ static void test_platform_keeps_identity(void **state)
     }
 }
 
-/* A device and a platform have different names. Those that share one already keep it. */
+/* A device and a platform have different names. If a device and a platform share a name already, both keep it. */
 static void test_names_of_platforms(void **state)
 {
     struct gw_key k = key_of(1);

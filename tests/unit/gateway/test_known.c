@@ -78,7 +78,7 @@ static void test_follows_registry(void **state)
     assert_names(&l, 3, (int[]){2, 4, 6});
     kept = gw_known_find(&l, "d-004");
     kept->retry_ms = 77;
-    gw_known_find(&l, "d-006")->pid = 1; /* a check of it is running: it stays without a policy */
+    gw_known_find(&l, "d-006")->pid = 1; /* stays without a policy, because its check is running */
     set_registry(3, (int[]){1, 4, 7});
     assert_int_equal(gw_known_read(&l, NULL, &e), CMX_OK);
     assert_names(&l, 4, (int[]){1, 4, 6, 7});

@@ -15,10 +15,10 @@
 static const esp_partition_t factory = {ESP_PARTITION_SUBTYPE_APP_FACTORY, 65536, "factory"};
 static const esp_partition_t ota_0 = {ESP_PARTITION_SUBTYPE_APP_OTA_0, 65536, "ota_0"};
 static const esp_partition_t ota_1 = {ESP_PARTITION_SUBTYPE_APP_OTA_1, 65536, "ota_1"};
-static const esp_partition_t *running, *selected; /* selected: for the next start */
+static const esp_partition_t *running, *selected; /* selected: starts next */
 static unsigned selections;                       /* calls of esp_ota_set_boot_partition */
 static esp_err_t select_result;
-static char reason[32];                /* of the last rollback, as NVS holds it */
+static char reason[32];                /* reason of the last rollback, in NVS */
 static esp_ota_img_states_t states[2]; /* of ota_0 and ota_1 */
 
 static esp_ota_img_states_t *state_of(const esp_partition_t *p)
