@@ -1,4 +1,4 @@
-/* settings.h - tells the device how to reach its gateway. Edit the lines below, or put your own settings.h beside the
+/* settings.h - defines how the device reaches its gateway. Edit the lines below, or put your own settings.h beside the
  * sketch. The settings.h of the original CMXsafe-ESP32 works once SSH_HOST_KEY is added: without it the device does not
  * connect. cmxsafe/device/defaults.h lists every macro with its meaning and default. */
 #pragma once

@@ -7,7 +7,7 @@
 
 CMX_C_BEGIN
 
-/* Returns the milliseconds since an arbitrary start; never goes back; does not block. (esp_timer_get_time,
+/* Returns the milliseconds since an arbitrary start; never decreases; does not block. (esp_timer_get_time,
  * CLOCK_MONOTONIC) */
 uint64_t cmx_port_now_ms(void);
 

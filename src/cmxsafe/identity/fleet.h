@@ -1,7 +1,7 @@
 /* fleet.h - computes identities: addresses in the fleet's IPv6 prefix. Each address belongs to a public key or a name:
  * the first 16 bytes of prefix | SHA-256(label | data). For a device, the label is CMX_DOMAIN_DEVICE_ADDRESS and the
  * data is the device's public key blob (RFC 4253 section 6.6). Both the gateway and the device compute the address with
- * this code. No I/O; hashing goes through crypto.h. */
+ * this code. No I/O; hashes with crypto.h. */
 #pragma once
 
 #include <stdbool.h>

@@ -3,7 +3,7 @@
  * Does no I/O, and uses no clock, lock or allocation. The caller serialises the calls (the filter holds its lock); they
  * may come from the network stack's own thread.
  *
- * now_s: seconds on a clock that never goes back, such as cmx_port_now_ms() / 1000.
+ * now_s: seconds on a clock that is never set back, such as cmx_port_now_ms() / 1000.
  *
  * Only these packets pass: TCP between the gateway and a port that a live session owns; ICMP errors about a live
  * session; ARP and neighbour discovery for our own addresses and the peers we need; router discovery and multicast

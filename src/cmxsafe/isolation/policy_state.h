@@ -44,8 +44,9 @@ struct cmx_iso_context {
                             NULL: every task. Borrowed for the life of the policy */
 };
 
-/* A gateway that sessions may go to, given by address or by name. If it is given by name, the engine's sessions may go
- * to any address except loopback, multicast and the broadcast of the device's network, but only to this port. */
+/* A gateway to which sessions may connect, given by address or by name. If it is given by name, the engine's sessions
+ * may connect to any address except loopback, multicast and the broadcast of the device's network, but only to this
+ * port. */
 struct cmx_iso_gateway {
     struct cmx_ip ip; /* all zeros: the gateway is given by name */
     const char *name; /* borrowed for the policy's life; may be looked up only while a gateway is being resolved */

@@ -32,7 +32,7 @@ struct protocol {
     uint8_t passes;   /* the cmx_reason of a message that passes */
     uint8_t least;    /* minimum length of a message, in bytes */
     uint8_t id_out, id_in;
-    bool once; /* only one answer passes, and only from the address that the request went to */
+    bool once; /* only one answer passes, and only from the request's destination */
 };
 
 /* `payload` returns the UDP payload. `in_reach` returns how many of its bytes are contiguous. */

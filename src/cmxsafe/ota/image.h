@@ -1,5 +1,5 @@
 /* image.h - decides whether the device may run an update. Checks an ESP-IDF application image while it arrives in
- * pieces of any size; the verdict comes at the end. Stores only the first CMX_IMAGE_HEAD_LEN bytes. Pure: no I/O.
+ * pieces of any size; gives the verdict at the end. Stores only the first CMX_IMAGE_HEAD_LEN bytes. Pure: no I/O.
  *
  * Format: ESP-IDF's esp_app_format.h and esp_app_desc.h (header, segments, checksum, appended SHA-256), optionally a
  * Secure Boot v2 sector, optionally our trailer (trailer.h). A Linux device accepts any bytes, optionally followed by

@@ -37,7 +37,7 @@ CMX_MUST_USE cmx_err cmx_port_task_start(const char *name, size_t stack_bytes, c
 /* Writes the calling task's name, at most 15 characters; "" if it has none. */
 void cmx_port_task_name(char out[CMX_PORT_TASK_NAME]);
 
-/* Returns the free bytes of the heap; SIZE_MAX if the platform cannot tell. */
+/* Returns the free bytes of the heap; SIZE_MAX if the platform does not know the number. */
 size_t cmx_port_heap_free(void);
 
 /* Lowers the priority of the calling task for the rest of its life, for long work that must not delay other tasks. Does

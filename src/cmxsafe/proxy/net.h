@@ -52,5 +52,5 @@ void cmx_net_text(const struct sockaddr_storage *a, char out[CMX_IP_TEXT_MAX]);
  * seconds, and limits the unsent data in the kernel. Options that the stack does not have are skipped. */
 void cmx_net_tune_session(int fd, unsigned dead_after_s);
 
-/* Closes fd with a TCP reset, which tells the peer that bytes are missing. */
+/* Closes fd with a TCP reset, so that the peer detects that bytes are missing. */
 void cmx_net_abort(int fd);

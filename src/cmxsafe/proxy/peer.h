@@ -1,4 +1,4 @@
-/* peer.h - tells a service of the same program which client is at the far end of a connection that the proxy opened to
+/* peer.h - finds, for a service of the same program, the client at the far end of a connection that the proxy opened to
  * the service. On the service's socket the peer is only the proxy's loopback address. The port of that address
  * identifies the relay, which stores the client that the gateway reported. Any thread. */
 #pragma once

@@ -349,7 +349,7 @@ static cmx_err own_contexts(struct cmx_proxy_config *c, const struct cmx_context
 
     if (n > CMX_PROXY_CONTEXTS_MAX)
         return cmx_why_fail(why, CMX_EINVAL, "contexts: %zu, maximum %d", n, CMX_PROXY_CONTEXTS_MAX);
-    c->contexts = cmx_mem_alloc((n + 1) * sizeof *contexts); /* n may be 0, but a size may not */
+    c->contexts = cmx_mem_alloc((n + 1) * sizeof *contexts); /* + 1: a size must not be 0 */
     if (!c->contexts)
         return CMX_ENOMEM;
     while (!err && c->n_contexts < n) {

@@ -173,6 +173,6 @@
 #define CMX_LOOKUP_STACK 0
 #endif
 
-/* A probe fails if its token does not come back within this time. */
+/* A probe fails if its token does not return within this time. */
 #define CMX_PROBE_TIMEOUT_MS 10000
 #define CMX_PROBE_TOKEN_LEN 32

@@ -1,4 +1,4 @@
-/* relay_rest.h - takes idle relays out of the event loop. A relay through which nothing has passed for
+/* relay_rest.h - removes idle relays from the event loop. A relay through which nothing has passed for
  * CMX_RELAY_REST_MS rests: it leaves the poll set and the list that each turn of the session's loop walks. One
  * descriptor (cmx_port_set_open) watches the local sockets of all resting relays. Thus idle connections use memory, but
  * no CPU time.
