@@ -60,7 +60,7 @@ struct agent {
     uint64_t reload_failed_ms;
     char reload_error[NEXT_CONFIG_ERROR_MAX];
     bool reload_hangs;                       /* the reader of the configuration does not finish, and this was logged */
-    bool reload_again;                       /* SIGHUP came while the configuration was being read */
+    bool reload_again;                       /* SIGHUP arrived while the configuration was being read */
     char status_line[AGENT_STATUS_LINE_MAX]; /* the last STATUS= that was sent to systemd */
     bool ready;
     bool serves;  /* attestation or updates are served; a reload neither starts nor stops these services */
@@ -162,7 +162,7 @@ static cmx_err confine(struct agent *a)
 
 /* ---- reload ---- */
 
-/* Keeps the first error for the status. All errors go to the log. */
+/* Keeps the first error for the status. All errors are logged. */
 static void log_line(void *arg, const char *text)
 {
     struct agent *a = arg;
@@ -178,8 +178,8 @@ static void warn_of_restarts(const struct agent *a, const struct agent_config *n
         cmx_log(CMX_LOG_WARN, TAG, "[%s] %s: the change takes effect when the agent restarts", k->section, k->key);
 }
 
-/* Before the modules have started, no change that would have to wait for a restart is accepted: some modules have
- * prepared themselves with the old values already. */
+/* Until the modules have started, a change that needs a restart is refused, because some modules have already prepared
+ * themselves with the old values. */
 static void check_fixed(const struct agent *a, const struct agent_config *next, struct config_report *r)
 {
     for (const struct config_key *k = NULL; (k = config_next_restart(a->wiring.config, next, k)) != NULL;)
@@ -466,8 +466,7 @@ static cmx_err take_signals(struct agent *a)
      * would end the agent, so both signals are ignored. */
     signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
-    signal(SIGCHLD,
-           SIG_IGN); /* keeps children from becoming zombies, because the confined agent cannot wait for them */
+    signal(SIGCHLD, SIG_IGN); /* prevents zombies, because the confined agent cannot wait for its children */
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return CMX_EIO;
     a->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -14,13 +14,13 @@ static struct {
     const char *file;
     int wake;
     uint64_t since_ms;
-    bool started; /* the reader was started, and its result was not taken yet */
+    bool started; /* the reader was started, and its result was not fetched yet */
     atomic_bool reading;
     struct agent_config *config;
     char error[NEXT_CONFIG_ERROR_MAX];
 } self;
 
-/* Keeps the first error for the status. All errors go to the log. */
+/* Keeps the first error for the status. All errors are logged. */
 static void log_line(void *arg, const char *text)
 {
     (void)arg;

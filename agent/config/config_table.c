@@ -110,7 +110,7 @@ const struct config_key config_keys[] = {
      .restart = true,
      .help =
          "`fixed`: Landlock limits TCP connect and bind to the ports of the configuration at start, for the life of "
-         "the process; a reload that needs another port is refused. `any`: a reload may bring new ports."},
+         "the process; a reload that needs another port is refused. `any`: ports are not limited."},
 
 #define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)                                       \
     OPTION_##kind(gateway, key, member, min, max, fallback, ANY, without, help)

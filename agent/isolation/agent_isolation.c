@@ -85,8 +85,8 @@ static const char *elements(char *listing)
 }
 
 /* Reads the elements that the rules in force have learned, so that a reload keeps them: an IPv6 router, for example,
- * advertises itself only every few minutes. If the elements of a set do not fit into the set's part of `room`, they
- * are not kept. */
+ * advertises itself only every few minutes. If the elements of a set do not fit into the set's part of `room`, they are
+ * dropped. */
 static void keep_learned(struct isolation *s, struct cmx_nft_config *c, char *room)
 {
     for (enum cmx_nft_memory i = 0; i < CMX_NFT_MEMORIES; i++, room += CMX_NFT_KEPT_MAX) {

@@ -55,8 +55,8 @@ void ota_record_set_phase(struct ota_record *r, ota_phase phase);
  * system, empty: not known; has_version: a version hook is configured.
  *
  * If the old version is running after a new boot, the system was rolled back. Exception: the update was the image that
- * was confirmed last, and the old version came from it. Both systems then have the same version, so the boot counts as
- * a boot of the new system. */
+ * was confirmed last, from which the old version was installed. Both systems then have the same version, so the boot
+ * counts as a boot of the new system. */
 ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const char *version, bool has_version,
                                   uint64_t now_ms);
 

@@ -176,7 +176,7 @@ static void exec_command(const char *command, pid_t runner, int in, int out)
 {
     if (!cmx_child_end_with(runner, SIGKILL))
         _exit(126);
-    (void)setsid(); /* gives the hook its own process group, which can be signalled, and takes away the terminal */
+    (void)setsid(); /* gives the hook its own process group, which can be signalled, and no terminal */
     unlimited_heap();
     if (in < 0)
         in = open("/dev/null", O_RDONLY | O_CLOEXEC);
