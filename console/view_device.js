@@ -73,7 +73,7 @@ const drawPolicy = device => (device.standing && device.standing !== "-" ? facts
     ["Evidence", device.evidence_at ? moment(device.evidence_at) : ""],
     ["Evidence valid until", device.evidence_left ? time(Date.now() / 1000 + device.evidence_left) : ""]]) : null);
 
-// The verdict on an answer to a challenge comes without a reason: the answer is right or wrong as a whole.
+// The verdict on an answer to a challenge has no reason: the answer is right or wrong as a whole.
 const reasonText = a => (a.detail.toLowerCase() !== a.verdict ? a.detail
     : a.verdict === "differs" ? "The answer does not match the key and the image that it was compared with." : "");
 

@@ -60,7 +60,7 @@ static cmx_err error_of(CURLcode rc)
         return CMX_ETRUNC;
     case CURLE_WRITE_ERROR:
         return CMX_ENOSPC;
-    case CURLE_UNSUPPORTED_PROTOCOL: /* the answer has no status line, so libcurl takes it for HTTP/0.9 */
+    case CURLE_UNSUPPORTED_PROTOCOL: /* the answer has no status line, so libcurl treats it as HTTP/0.9 */
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
         return CMX_EPROTO;

@@ -439,8 +439,8 @@ cmx_err gw_campaigns_tick(struct gw_campaigns *w, struct gw *g, struct cmx_why *
     char source[GW_ADDRESS_MAX];
     cmx_err err = CMX_OK;
 
-    /* Children connect from the gateway's own identity, which the packet filter lets reach every device, even one in
-     * quarantine. */
+    /* Children connect from the gateway's own identity. The packet filter permits this identity to reach every device,
+     * even a quarantined one. */
     if (!g->user && !g->simple)
         err = gw_party_gateway_identity(&g->fleet, source, e);
     if (!err && !g->user && !g->simple && setenv(HTTP_SOURCE_VARIABLE, source, 1) != 0)

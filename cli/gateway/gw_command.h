@@ -68,7 +68,7 @@ struct gw_change {
 int gw_change_begin(struct gw_change *x);
 
 /* In a dry run, or if the command has failed, rolls back. Otherwise commits, and then applies the registry: writes the
- * hosts file, writes and loads the packet filter, and has the running gateway check its sessions. Closes g. Prints
+ * hosts file, writes and loads the packet filter, and makes the running gateway check its sessions. Closes g. Prints
  * errors, with x->e as the reason. CLI_OK or CLI_FAILED. */
 int gw_change_finish(struct gw_change *x, bool failed);
 /* Like gw_change_finish, but on success also prints the result: the text of fmt, or with --json the outcome. */

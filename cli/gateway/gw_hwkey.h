@@ -13,6 +13,6 @@ CMX_MUST_USE cmx_err gw_hwkey_attest(struct cmx_attest_key *out, const char *pat
  * was GW_UNCHANGED and the key is new. */
 CMX_MUST_USE cmx_err gw_hwkey_store_attest(struct gw_registry *r, const char *device, const struct cmx_attest_key *k,
                                            bool retire, gw_outcome *out, struct cmx_why *e);
-/* True if the device is taken to have a hardware key: its SSH key has the type of a derived key, and the registry has
+/* True if the device probably has a hardware key: its SSH key has the type of a derived key, and the registry has
  * an attestation key of the device. The registry does not store how the SSH key was made. */
 bool gw_hwkey_is_derived(struct gw_registry *r, const struct gw_device *d);

@@ -103,7 +103,7 @@ static cmx_err give_access_log(const struct gw *g, struct cmx_why *e)
 
 cmx_err gw_install_public(const char *path, struct gw_key *out, struct cmx_why *e)
 {
-    /* ssh-keygen refuses a private key file that a group may read, so the key goes through a pipe. */
+    /* ssh-keygen refuses a private key file that a group may read, so it reads the key from a pipe. */
     const char *argv[] = {"sh", "-c", "cat \"$0\" | ssh-keygen -y -P '' -f /dev/stdin 2>/dev/null", path, NULL};
     char *text = NULL;
     size_t len = 0;

@@ -1,4 +1,5 @@
-/* gw_rollout.h - runs attest or update for many devices, several at a time, and starts no more when too many fail. */
+/* gw_rollout.h - runs attest or update for many devices, several at a time. After too many failures it starts no
+ * further device. */
 #pragma once
 
 #include "cli/gateway/gw_command.h"

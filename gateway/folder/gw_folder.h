@@ -53,7 +53,7 @@ struct gw {
     bool locked; /* this process holds the gateway's lock */
     /* The registry may have a change that is not in force, stored by this process or by an earlier holder of the lock.
      * Set it to true after a change of the registry was committed, before it is applied (gw_apply_change). Set it to
-     * false when all of the registry is in force: applied, and the running gateway has checked its sessions. */
+     * false when the whole registry was applied and the running gateway has checked its sessions. */
     bool unsettled;
     int lock; /* the lock file's descriptor, if locked */
 };

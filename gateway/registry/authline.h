@@ -5,7 +5,7 @@
 #include "cmxsafe/core/buf.h"
 #include "gateway/registry/authority.h"
 
-#define GW_REFUSED "refused"                   /* the gateway's answer that tells sshd's helper to print no line */
+#define GW_REFUSED "refused"                   /* the gateway's answer after which sshd's helper prints no line */
 #define GW_AUTHLINE_MAX 65536                  /* enough for a platform with grants to about 600 services */
 #define GW_AUTHLINE_DIGEST 0xcbf29ce484222325u /* the digest of an empty text */
 

@@ -1,6 +1,6 @@
 #include "gateway/registry/evidence_fit.h"
 
-/* The id of the policy that applies to the device of a row of evidence; NULL if no policy applies. */
+/* SQL: the id of the policy that applies to the device in a row of table evidence; NULL if none applies. */
 #define POLICY_OF_EVIDENCE                                                                                             \
     "(SELECT coalesce(p1.id, p2.id) FROM device d"                                                                     \
     " LEFT JOIN policy p1 ON p1.kind = 'device' AND p1.target = d.name"                                                \

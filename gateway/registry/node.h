@@ -62,7 +62,7 @@ unsigned gw_node_port(unsigned a, unsigned b);
 /* Finds the newest known claim to an identity. CMX_ENOENT: the registry has no claim to it. */
 CMX_MUST_USE cmx_err gw_claim_get(struct gw_registry *r, const char *address, char node[GW_NAME_MAX], int64_t *sequence,
                                   struct cmx_why *e);
-/* True if another gateway than this one has the newest known claim to the identity; node is its name. */
+/* True if a gateway other than this one has the newest known claim to the identity; node is its name. */
 bool gw_claim_is_elsewhere(struct gw_registry *r, const char *address, char node[GW_NAME_MAX]);
 /* Stores a claim, unless the registry has one with the same or a higher sequence. node "": the gateway that held the
  * identity has released it. */

@@ -76,7 +76,7 @@ static void put_member(FILE *f, const char *name)
 }
 
 /* Writes the first name of the uid. Two names of one uid thus become one party. This is necessary: the packet filter
- * tells sockets apart by ids only, and nft refuses rules that give an id two identities. */
+ * distinguishes sockets by ids only, and nft refuses rules that give an id two identities. */
 static void find_user(const char *name, struct answer *a, FILE *f)
 {
     uint64_t number;
@@ -280,7 +280,7 @@ static const struct gw_nss_entry *look_up(const struct question *q)
     return x;
 }
 
-/* ---- for the callers ---- */
+/* ---- the public functions ---- */
 
 bool gw_nss_is_number(const char *name, uint64_t *id)
 {

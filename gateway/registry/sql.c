@@ -7,7 +7,7 @@
 
 #define DAMAGED "the registry is damaged (%s); restore it from a backup (docs/GATEWAY.md)"
 
-/* Only the text of an SQLITE_ERROR tells whether another program has removed a table or column. All other causes are
+/* Only the text of an SQLITE_ERROR shows whether another program has removed a table or column. All other causes are
  * faults of cmxsafe, such as a wrong statement. */
 static cmx_err statement_failed(const char *text, struct cmx_why *e)
 {

@@ -16,7 +16,7 @@ struct gw_registry {
     bool writable;
     const struct gw_sharing *sharing; /* NULL: the registry is not shared */
     void *shared;                     /* state of the functions in `sharing` */
-    bool detached;                    /* the changes go only into the copy, and are sent to PostgreSQL later */
+    bool detached;                    /* the changes are made only in the copy, and sent to PostgreSQL later */
     bool has_views;
     bool stale; /* the copy was stale when it was opened (copy_state.h) */
 };

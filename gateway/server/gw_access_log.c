@@ -184,7 +184,7 @@ struct gw_access_log *gw_access_open(const struct gw *g, const char *own)
         cmx_mem_free(l);
         return NULL;
     }
-    /* This line tells readers that the connections of an earlier process have ended. */
+    /* This line means that the connections of an earlier process have ended. */
     write_note(l, "start", "pid", (uint64_t)getpid());
     return l;
 }

@@ -69,9 +69,9 @@ static void hold_route(struct gw_server *s, const struct gw_hold *h, unsigned ad
     s->stopping = true;
 }
 
-/* Claims the identity. The claim's sequence is higher than this gateway's last one and than the one in the registry.
- * Its metric is newer than the newest metric that another gateway has announced since this server started, even if the
- * link to that gateway is down now. */
+/* Claims the identity. The claim's sequence is higher than those of this gateway's last claim and of the claim in the
+ * registry. Its metric is newer than the newest metric that another gateway has announced since this server started,
+ * even if the link to that gateway is down now. */
 static void hold_claim(struct gw_server *s, struct gw_hold *h)
 {
     unsigned before = h->announced ? gw_claim_metric(h->sequence) : 0;
@@ -97,7 +97,7 @@ static void hold_release(struct gw_server *s, struct gw_hold *h)
         return;
     hold_route(s, h, 0, gw_claim_metric(h->sequence));
     h->announced = false;
-    h->sequence++; /* makes the release newer than the claim */
+    h->sequence++; /* the release must be newer than the claim */
     hold_changed(s, h);
 }
 
@@ -145,7 +145,7 @@ static const char *node_name(const struct gw_server *s, unsigned number)
 
 /* Returns the entry of an identity that another gateway announced. NULL: that gateway's announcements have already
  * added GW_NODE_CLAIMS_MAX entries, or memory ran out. Without an entry, this gateway's next claim of the identity
- * takes only the sequence in the registry into account. */
+ * considers only the sequence in the registry. */
 static struct gw_hold *hold_of_announced(struct gw_server *s, const uint8_t address[CMX_IPV6_LEN], unsigned node)
 {
     struct gw_hold *h = hold_find(s, address);

@@ -1,4 +1,4 @@
-/* gw_refusals.h - tells the running gateway which connections the fleet's packet filter refused. The gateway logs
+/* gw_refusals.h - reports to the running gateway which connections the fleet's packet filter refused. The gateway logs
  * them. */
 #pragma once
 

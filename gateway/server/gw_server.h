@@ -1,7 +1,7 @@
 /* gw_server.h - the running gateway. It accepts connections in the host's network, passes each to a stock `sshd -i` in
  * the fleet's network namespace, and reads what that sshd logs. It is not on the data path, because sshd itself uses
  * the socket. It keeps the list of sessions, and ends sessions whose key lost its rights. When a device logs in again,
- * it ends those of the device's sessions that no longer answer. One thread, one epoll. */
+ * it ends the device's older sessions that no longer answer. One thread, one epoll. */
 #pragma once
 
 #include <stdbool.h>
@@ -250,7 +250,8 @@ void gw_sessions_reap(struct gw_server *s);
  * gw_rights_compare). False: the check is incomplete, for example because the registry can't be read now. The loop then
  * repeats the check, so that no revocation is missed. */
 bool gw_sessions_recheck(struct gw_server *s);
-/* Starts the logins of slowed connections whose time has come. When the server stops, drops all slowed connections. */
+/* Starts the logins of slowed connections whose delay has ended. When the server stops, drops all slowed
+ * connections. */
 void gw_sessions_launch_held(struct gw_server *s, uint64_t now_ms);
 /* Ends sessions whose peer sent nothing for GW_SILENCE_MAX_MS. */
 void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms);

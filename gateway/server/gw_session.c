@@ -127,7 +127,7 @@ void gw_session_discard(struct gw_session *x)
     cmx_mem_free(x);
 }
 
-/* Starts sshd for the connection. Frees x if the peer has gone or no process can be started. */
+/* Starts sshd for the connection. Frees x if the peer has disconnected or no process can be started. */
 static void session_launch(struct gw_server *s, struct gw_session *x)
 {
     if (peer_is_gone(x->tcp) || !spawn(s, x)) {
@@ -236,7 +236,7 @@ void gw_sessions_end_expired(struct gw_server *s, uint64_t now_ms)
 }
 
 /* sshd's keepalives do not detect a frozen peer whose ports are in use: each use restarts sshd's timer. A live peer
- * answers every channel request and keepalive, so a silent peer is gone. */
+ * answers every channel request and keepalive, so a silent peer is dead. */
 void gw_sessions_end_silent(struct gw_server *s, uint64_t now_ms)
 {
     if (now_ms - s->silence_checked_ms < GW_SILENCE_CHECK_MS)

@@ -33,6 +33,6 @@ bool gw_copy_text_is_clean(const char *text, const struct gw_copy_rule *rule);
 char *gw_copy_text_clean(const char *text, const struct gw_copy_rule *rule);
 /* Returns true if gw_copy_text_clean may have produced this text from a different one in PostgreSQL. */
 bool gw_copy_text_is_replaced(const char *text, const struct gw_copy_rule *rule);
-/* Returns a pattern for SQL's LIKE that matches every text that gw_copy_text_clean turns into this one. Free the result
+/* Returns a pattern for SQL's LIKE that matches every text that gw_copy_text_clean turns into `text`. Free the result
  * with cmx_mem_free. NULL: out of memory. */
 char *gw_copy_text_pattern(const char *text, const struct gw_copy_rule *rule);

@@ -19,8 +19,8 @@ static void put_table(sqlite3_str *sql, const struct gw_copy_table *t)
     sqlite3_str_appendall(sql, "revision BIGINT NOT NULL, removed BOOLEAN NOT NULL DEFAULT false, PRIMARY KEY(");
     gw_copy_names(sql, t, true);
     sqlite3_str_appendall(sql, "));");
-    /* A column that is NOT NULL without a default can't be added to a table with rows. Only a table's first version has
-     * such columns. */
+    /* A column that is NOT NULL and has no default can't be added to a table with rows. Only a table's first version
+     * has such columns. */
     for (size_t i = 0; i < t->n; i++) {
         const struct gw_copy_column *c = &t->columns[i];
         if (!c->key)
