@@ -61,7 +61,7 @@ registry() {
     echo "host all all 10.9.0.0/16 trust" >>"$TMP/shared/data/pg_hba.conf"
     pg_start shared -c listen_addresses=127.0.0.1,$REGISTRY_ADDRESS
     REGISTRY="postgresql://cmxsafe@$REGISTRY_ADDRESS:$PG_PORT_shared/postgres?connect_timeout=3&sslmode=disable"
-    CLEANUP=("pg_stop shared immediate" "${CLEANUP[@]}") # first in the list: must run before end_cgroup
+    CLEANUP=("pg_stop shared immediate" "${CLEANUP[@]}") # at the front of the list, because it must run before end_cgroup
 }
 
 # fleet_of N...: creates these nodes with their cables and entries, and a gateway on each. The first gateway is set up

@@ -44,5 +44,5 @@ allowed 5001 || fail "a local account has lost its grant"
 sleep 40 # until the worker has made another look-up
 rm /etc/nss-hangs
 wait_for 90 allowed 5012 || fail "the rules do not follow the service after the worker has seen it hang"
-ok "the worker asks a service again that did not answer"
+ok "the worker queries a service again after the service did not answer"
 stop_gateway

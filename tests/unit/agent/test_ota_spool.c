@@ -118,7 +118,7 @@ static void test_each_boot_of_a_trial_is_counted(void **state)
             assert_string_equal(read_record().boot, boot);
         }
     }
-    assert_int_equal(start("boot-9", "2.0").trial_ms, UINT32_MAX); /* past its deadline: it is rolled back */
+    assert_int_equal(start("boot-9", "2.0").trial_ms, UINT32_MAX); /* the deadline has passed: rollback */
     end();
     assert_int_equal(read_record().phase, OTA_ROLLING_BACK);
     assert_string_equal(read_record().why, "restarted too often");

@@ -272,7 +272,7 @@ static void test_bad_requests(void **state)
     expect("/evidence?nonce=001122334455667g", 400, "'nonce' must be even-length hex");
 }
 
-/* Browsers tell the server whether another site's page makes a request (Sec-Fetch-Site, Origin). Such a request is
+/* Browsers report to the server whether another site's page makes a request (Sec-Fetch-Site, Origin). Such a request is
  * refused and starts no computation. */
 static void test_foreign_pages(void **state)
 {

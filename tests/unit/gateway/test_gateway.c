@@ -990,7 +990,7 @@ static void test_backup(void **state)
     assert_int_equal(glob(path, 0, NULL, &found), GLOB_NOMATCH); /* nothing is left of copies that failed */
 }
 
-/* A change of which one part fails leaves nothing in the registry, and the next change can begin. */
+/* If one part of a change fails, nothing of the change stays in the registry, and the next change can begin. */
 static void test_a_change_that_fails(void **state)
 {
     struct cmx_why e = {0};
