@@ -52,21 +52,14 @@ static size_t count_lines(const char *text, size_t len)
     return n;
 }
 
-/* Writes the file. Writes IPv6 addresses without "::", because cmx_ip_text gives an address such as "::1:d" a form with
- * dots, which cmx_ip_parse refuses. */
 static size_t write_file(const struct resolvers *r, char *out, size_t cap)
 {
-    char v4[CMX_IP_TEXT_MAX];
-    size_t n = 0, len;
+    char address[CMX_IP_TEXT_MAX];
+    size_t n = 0;
 
     for (size_t i = 0; i < r->n; i++) {
-        const uint8_t *b = cmx_ip_bytes(&r->ip[i], &len);
-
-        cmx_ip_text(&r->ip[i], v4);
-        n += (size_t)snprintf(out + n, cap - n, KEYWORD " %s", len == 4 ? v4 : "");
-        for (size_t k = 0; len == 16 && k < 16; k += 2)
-            n += (size_t)snprintf(out + n, cap - n, "%s%x", k ? ":" : "", (unsigned)b[k] << 8 | b[k + 1]);
-        n += (size_t)snprintf(out + n, cap - n, "\n");
+        cmx_ip_text(&r->ip[i], address);
+        n += (size_t)snprintf(out + n, cap - n, KEYWORD " %s\n", address);
     }
     return n;
 }
