@@ -9,7 +9,7 @@ import { time } from "./text.js";
 
 const { cockpit } = window;
 
-// Names of devices, groups and campaigns (gw_device_check_name).
+// Names of devices, groups and campaigns (gw_registry_name_check).
 export const NAME = { pattern: "[a-z0-9]([a-z0-9\\-]{0,61}[a-z0-9])?", hint: "Lower-case letters, digits and hyphens, at most 63, without a hyphen at the start or end." };
 const KEY = { name: "key", label: "Public key", rows: 3, required: true, hint: "As ssh-keygen writes it, such as ssh-ed25519 AAAA…" };
 
@@ -20,7 +20,7 @@ export function enrol() {
     confirmChange({
         title: "Enrol a device",
         what: ["The device can log in with this key at once.", "Its services cannot be reached until you grant access.",
-               "If the name is enrolled already, the values that you give replace its own."],
+               "If a device has this name already, the values that you give replace the device's values."],
         fields: [{ name: "name", label: "Name", required: true, ...NAME }, KEY,
                  { name: "ports", label: "Ports of its services", placeholder: "81,8989,8888" },
                  { name: "group", label: "Group", ...NAME },
@@ -39,7 +39,7 @@ export function enrol() {
 export function rename(device) {
     confirmChange({
         title: `Rename ${device.name}`,
-        what: ["Key, address, ports and grants stay, and its sessions continue.", `Consumers use the new host name instead of ${device.host}.`],
+        what: ["The device keeps its key, address, ports and grants, and its sessions continue.", `Consumers use the new host name instead of ${device.host}.`],
         fields: [{ name: "name", label: "New name", required: true, ...NAME }],
         command: v => ({ args: ["rename", device.name, v.name || "NEW-NAME"] }),
         verb: "Rename",
@@ -51,7 +51,7 @@ export function rotate(device) {
     confirmChange({
         title: `Replace the key of ${device.name}`,
         what: ["Sessions under the current key end at once, and that key can never be used again.",
-               "Name, address, ports and grants stay.", "The device connects again only with the new key."],
+               "The device keeps its name, address, ports and grants.", "The device connects again only with the new key."],
         fields: [KEY],
         command: v => ({ args: ["rotate", device.name, "--key", "-"], input: v.key || "KEY" }),
         verb: "Replace the key", danger: true,
@@ -61,7 +61,7 @@ export function rotate(device) {
 export function revoke(device) {
     confirmChange({
         title: `Revoke ${device.name}`,
-        what: ["Its key is refused permanently, and its sessions end at once.", "Its ports and grants are removed.",
+        what: ["The device's key is refused permanently, and its sessions end at once.", "Its ports and grants are removed.",
                "This cannot be undone. The name can be enrolled again with a new key."],
         command: () => ({ args: ["revoke", device.name] }),
         verb: "Revoke", danger: true,
@@ -71,7 +71,7 @@ export function revoke(device) {
 export function remove(device) {
     confirmChange({
         title: `Delete ${device.name}`,
-        what: ["Its name and address become free.", "Its keys stay refused."],
+        what: ["The device's name and address can be used again.", "Its keys are still refused."],
         command: () => ({ args: ["delete", device.name] }),
         verb: "Delete", danger: true,
         done: () => { cockpit.location.go(["devices"]); },

@@ -22,7 +22,7 @@ const change = (verb, what, danger) => c => confirmChange({
 });
 const pause = change("Pause", ["No more updates are started.", "Updates that have begun are completed."]);
 const resume = change("Resume", ["The waiting devices are updated.", "After a stop, devices that failed are tried again."]);
-const stop = change("Stop", ["The campaign ends. It can be resumed.", "Updates that have begun are completed."], true);
+const stop = change("Stop", ["The campaign ends. You can resume it.", "Updates that have begun are completed."], true);
 const remove = change("Remove", ["The campaign and its records of devices are removed. Nothing on the devices changes."], true);
 
 const actions = c => [
@@ -38,7 +38,7 @@ export async function startCampaign(chosen) {
     const number = (name, label, value, min, max) => ({ name, label, type: "number", value, min, max });
     confirmChange({
         title: "Start a campaign",
-        what: ["The gateway carries it out in the background. Devices that are away are updated when they come back.",
+        what: ["The gateway carries out the campaign in the background. Devices that are away are updated when they come back.",
                "The first devices, the canaries, are updated one by one. One failure among them stops the campaign.",
                "Later, no more updates are started once the share of failures reaches the limit.",
                "A device with a policy must prove that it runs the new firmware; the manifest has the reference values for this."],

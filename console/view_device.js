@@ -108,7 +108,7 @@ export function deviceView([name]) {
     const failure = el("pre", { class: "failure", hidden: true });
     const log = createTable({ caption: "Audit log", columns: LOG_COLUMNS, noun: ["entry", "entries"], sort: "at", descending: true, empty: "No entry." });
     const attestation = section("Attestation", parts.attestation);
-    const access = createTable({ caption: "Access log", columns: ACCESS_COLUMNS, noun: ["record"], sort: "at", descending: true, empty: "Nobody reached it in the last hour." });
+    const access = createTable({ caption: "Access log", columns: ACCESS_COLUMNS, noun: ["record"], sort: "at", descending: true, empty: "Nobody reached this device in the last hour." });
     const accessLog = section("Access log", access.element);
     const sections = el("div", {}, buttons, el("div", { class: "columns" }, section("Status", parts.status), section("Identity", parts.identity),
         section("Forwards", parts.forwards), section("Who reaches it", parts.grants), attestation),

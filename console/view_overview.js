@@ -24,24 +24,24 @@ function alerts() {
             add(f.finding, `${f.check}: ${f.why}`, f.todo);
     for (const d of model.devices) {
         if (d.shown === "quarantined")
-            add("quarantined", d.reason || "in quarantine", "It cannot be reached. Find the cause on its page.", d.name);
+            add("quarantined", d.reason || "in quarantine", "Only consumers with a break-glass grant can reach this device. Find the cause on its page.", d.name);
         if (d.verdict === "differs")
-            add("differs", "the last attestation does not match", "Find out which firmware it runs; if that is not possible, revoke it.", d.name);
+            add("differs", "the last attestation does not match", "Find out which firmware the device runs; if that is not possible, revoke the device.", d.name);
         if (d.session && d.session.refused)
             add("warning", `asked for ${count(d.session.refused, "forward")} that it may not have`,
-                "Compare its configuration with its ports here, and enrol it again with the right ones.", d.name);
+                "Compare the device's configuration with its ports here, and enrol the device again with the right ports.", d.name);
     }
     if (model.status && model.status.counters.ports_in_use)
         add("warning", `${count(model.status.counters.ports_in_use, "login")} asked for a port that a live session of the same key holds`,
             "If a device is configured twice, stop one; if its key may have been copied, replace the key.");
     for (const g of model.grants)
         if (g.ends && g.ends * 1000 > Date.now() && g.ends - Date.now() / 1000 < EXPIRES_SOON_S)
-            add("warning", `the grant of ${g.consumer} to ${g.device} ends at ${time(g.ends)}`, "Grant it again if it is still needed.");
+            add("warning", `the grant of ${g.consumer} to ${g.device} ends at ${time(g.ends)}`, "Grant the access again if it is still needed.");
     for (const p of model.platforms)
         for (const c of p.certificates)
             if (c.ends && c.ends - Date.now() / 1000 < CERTIFICATE_SOON_S)
                 add("warning", `the certificate of ${p.name} (${c.id}, serial ${c.serial}) ends at ${time(c.ends)}, and its session with it`,
-                    `If it is still needed, give its holder a new certificate of the CA ${c.ca}.`);
+                    `If the access is still needed, give the certificate's holder a new certificate of the CA ${c.ca}.`);
     return list;
 }
 

@@ -119,7 +119,7 @@ static void on_error(void *arg, unsigned line, const char *what)
     (void)what; /* like systemd, ignores a line with an error */
 }
 
-/* A file that cannot be read counts as empty, and so does /dev/null: a link to it disables a unit or a drop-in. */
+/* A file that cannot be read, and /dev/null, count as empty. A link to /dev/null disables a unit or a drop-in. */
 static void read_settings(struct unit_sandbox *s, const char *path)
 {
     const struct cmx_ini_handler handler = {.arg = s, .section = on_section, .pair = on_setting, .error = on_error};

@@ -370,7 +370,7 @@ static cmx_err print_access(struct access_job *job, struct cmx_why *e)
 }
 
 /* Finds the address of the filter's party. The log has only addresses, so a name that a device had before it was
- * renamed or deleted finds nothing; it is refused like a typing error. Any address is accepted. */
+ * renamed or deleted finds nothing. Such a name is refused like a typing error. Any address is accepted. */
 static cmx_err find_filter(struct access_job *job, struct party_filter *f, struct cmx_why *e)
 {
     struct gw_party p = {0};

@@ -74,8 +74,7 @@ struct gw_grant {
 
 /* Calls fn for each service that each consumer may reach now, in the order of consumer, device, port. If fn returns an
  * error, stops and returns it. A grant to a group counts for each device of the group. Grants that have ended do not
- * count, nor do grants to a quarantined device, except break-glass grants. In a stale copy (copy_state.h) no grant
- * counts. */
+ * count. To a quarantined device only break-glass grants count. In a stale copy (copy_state.h) no grant counts. */
 typedef cmx_err (*gw_grant_fn)(void *arg, const struct gw_grant *p);
 CMX_MUST_USE cmx_err gw_grant_each(struct gw_registry *r, gw_grant_fn fn, void *arg, struct cmx_why *e);
 

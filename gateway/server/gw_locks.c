@@ -26,7 +26,7 @@ void gw_locks_check(struct gw_server *s, uint64_t now_ms)
             continue;
         x = gw_session_of_process(s, pid);
         if (x && (x->up || now_ms - x->started_ms > LOGIN_MAX_MS))
-            gw_session_end(s, x, "its sshd locks the registry, which only a taken-over sshd does");
+            gw_session_end(s, x, "its sshd locks the registry, which only an sshd under an attacker's control does");
     }
     if (f)
         fclose(f);

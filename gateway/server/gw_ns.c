@@ -116,8 +116,7 @@ _Noreturn static void become_inside(const struct gw *g, const int *listeners, si
     if (write(up, "u", 1) != 1 || read(go, &byte, 1) != 1)
         _exit(EXIT_FAILURE);
     for (size_t i = 0; i < n; i++)
-        /* dup2 clears close-on-exec. It overwrites no other listener: there is only one, or all of them have these
-         * numbers already. */
+        /* dup2 clears close-on-exec. It overwrites no other listener: n is 1, or each listeners[i] is 3 + i already. */
         dup2(listeners[i], 3 + (int)i);
     snprintf(count, sizeof count, "%zu", n);
     setenv("LISTEN_FDS", count, 1);

@@ -38,7 +38,7 @@
 #define GW_PROBE_MAX_MS 2500      /* a probed session has at most this long to answer */
 #define GW_PROBE_PAUSE_MS 250     /* shortest interval between probes of one device: each login requests them twice */
 #define GW_SESSIONS_PER_KEY 64    /* a device needs at most one per context; a platform's programs share the limit */
-#define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device's sessions; further ones are refused and logged */
+#define GW_TAKEOVERS_PER_MINUTE 6 /* takeovers of one device's sessions; more are refused and logged */
 #define GW_HELD_MAX 256           /* maximum number of slowed connections that wait for their login */
 #define GW_SILENCE_CHECK_MS 2000
 #define GW_TIDY_MS 500         /* interval of checks of the eBPF programs, and of removals of ended sessions' cgroups */

@@ -162,7 +162,7 @@ static bool find_doomed(struct sweep *s, int fd)
     void *piece = cmx_mem_alloc(PIECE);
     int more = -1;
 
-    /* Request the connections in all states except CLOSE and TIME_WAIT, and no listeners. */
+    /* Request the connections in all states except LISTEN, CLOSE and TIME_WAIT. */
     dump.req.idiag_states = ~(1u << TCP_LISTEN | 1u << TCP_CLOSE | 1u << TCP_TIME_WAIT);
     if (piece && send(fd, &dump, sizeof dump, 0) == sizeof dump)
         do

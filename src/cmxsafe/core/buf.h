@@ -45,7 +45,7 @@ cmx_err cmx_buf_put_be16(struct cmx_buf *b, uint16_t v);
 cmx_err cmx_buf_put_be32(struct cmx_buf *b, uint32_t v);
 CMX_MUST_USE cmx_err cmx_buf_error(const struct cmx_buf *b); /* CMX_OK: everything fitted so far */
 
-/* The next functions read from b. CMX_ETRUNC: b has too few bytes; nothing is consumed. */
+/* cmx_buf_get_* and cmx_buf_skip read from b. CMX_ETRUNC: b has too few bytes; nothing is consumed. */
 CMX_MUST_USE cmx_err cmx_buf_get_ptr(struct cmx_buf *b, const uint8_t **out,
                                      size_t len); /* *out is valid until b changes */
 CMX_MUST_USE cmx_err cmx_buf_skip(struct cmx_buf *b, size_t len);

@@ -14,7 +14,7 @@
 void cmx_relay_rest_begin(struct session *s);
 /* Call when s->rest_set is readable: stirs the relays whose local socket is readable. */
 void cmx_relay_rest_ready(struct session *s);
-/* Puts the relays that have stirred back into the list. */
+/* Puts the relays of s->stirred back into the list. */
 void cmx_relay_rest_end(struct session *s);
 /* Puts all resting relays back into the list. */
 void cmx_relay_rest_end_all(struct session *s);

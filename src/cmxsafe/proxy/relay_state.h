@@ -24,7 +24,7 @@ typedef enum {
     RELAY_OPENING,    /* direct: waits for the gateway's answer to our request to open a channel */
     RELAY_UNWANTED,   /* like RELAY_OPENING, but the relay was aborted */
     RELAY_OPEN,
-    RELAY_CLOSING, /* our CLOSE is sent; waits for the gateway's */
+    RELAY_CLOSING, /* our CLOSE was sent; waits for the gateway's CLOSE */
     RELAY_DEAD     /* the relay is to be freed */
 } relay_phase;
 

@@ -18,5 +18,5 @@ struct tracked_socket {
 CMX_MUST_USE cmx_err cmx_tracked_socket_open(struct tracked_socket *t, const struct cmx_proxy_hooks *hooks,
                                              cmx_socket_kind kind, const struct sockaddr_storage *local,
                                              const struct sockaddr *peer);
-/* Reports that the socket is closed, if the hook has accepted it. */
+/* Reports that the socket is closed, if the hook has accepted the socket's opening. */
 void cmx_tracked_socket_close(struct tracked_socket *t);
