@@ -53,7 +53,7 @@ both() { # both agent|board RATE-AIM CPU-AIM: prints both ratios beside their ai
 : >"$work/isolation_board_bulk_ratio"
 if [ "$(id -u)" = 0 ] && [ -x build/bin/cmxsafed ] && [ -x build/bin/isolation_board ]; then
     CMX_BIN=$CMX_ROOT/build/bin bash bench/isolation_bulk.sh "$work" "${CMX_BENCH_ROUNDS:-7}" "${CMX_ONLY:-agent board}" || exit 1
-fi # without root and a build these transfers are not measured
+fi # without root, or without a build of both programs, these transfers are not measured
 for device in ${CMX_ONLY:-agent board}; do
     case $device in
         agent) both agent 0.98 1.02 ;;

@@ -83,8 +83,8 @@ def table(rows, link, peers):
 def page(data, rows, path, folder):
     peers = list(data['versions'])
     pictures = [f'![{name}](images/bench-{name}.svg)' for name in PLOTS]
-    lines = [*pictures, '', f'Measured on {data["when"]}: {data["cores"]} cores, Linux {data["kernel"]}, {data["busy"]} % of their time used by others before. Median, and lowest to '
-             'highest where they differ; the best of a line is bold.', '']
+    lines = [*pictures, '', f'Measured on {data["when"]}: {data["cores"]} cores, Linux {data["kernel"]}. Before the runs other programs used {data["busy"]} % of the '
+             'cores\' time. Each figure is the median, with the lowest and highest value if they differ; the best of a line is bold.', '']
     for link, text in LINKS.items():
         if any(key[0] == link for key in rows):
             lines += [f'### {text[0].upper()}{text[1:]}', '', *table(rows, link, peers), '']

@@ -235,7 +235,7 @@ equal "$(slot_state)" pending-verify || fail "the evidence of an update on trial
 wait_for 30 called rollback || fail "an image that cannot be confirmed is kept"
 [ "$(calls confirm)" -le 5 ] || fail "the confirm hook ran $(calls confirm) times in 8 s"
 wait_for 20 is .error "the rollback hook failed: no bootloader environment" || { get .; fail "the refusal of the rollback is not shown"; }
-is .rolled_back null || fail "a rollback that failed is reported as one"
+is .rolled_back null || fail "a rollback that failed is reported as done"
 kill -KILL "$AGENT"; wait "$AGENT" 2>/dev/null
 : >calls
 rm refuse refuse_rollback

@@ -229,7 +229,7 @@ if [ "$(id -u)" = 0 ]; then
         ! logged s3cret || fail "the password is in the log"
         echo wrong >"$TMP/password"
         start_agent
-        wait_for 30 context_is web .last_error.code auth || fail "a wrong password is not reported as one"
+        wait_for 30 context_is web .last_error.code auth || fail "the refusal of a wrong password is not reported"
         end_agent
         ok "password"
     else

@@ -37,7 +37,7 @@ for delay in 1 2.5 3.5 5; do
     echo BURN | PYTHONPATH=$TMP/site timeout -s KILL $delay "$PYTHON" -m cmxsafe_tools provision cam-1 --chip esp32s3 --virt "$TMP/board/efuse.bin" \
         --enroll gw --ssh-config ssh_config --gateway-command "env CMXSAFE_GATEWAY=$GW $BIN/cmxsafe" --ports "$port" \
         --contexts 8080:80,554+high_bw --update-key "$update_key" >>killed.log 2>&1
-    wait_for 20 idle || fail "its espefuse does not end"
+    wait_for 20 idle || fail "the espefuse of the killed command does not end"
     [ -z "${key:-}" ] || cmp -s "$key" devices/cam-1/private_key.bin || fail "another key was drawn"
     key=$TMP/first_key
     cp devices/cam-1/private_key.bin "$key"

@@ -101,7 +101,7 @@ gw net down && gw net up || fail "another network while the guard does not run"
 kill -CONT "$GUARD"
 wait_for 20 ended || fail "the guard does not notice that the namespace was replaced"
 answered || fail "the guard of the former network has removed the current one: $(ip -6 -o address; cat "$TMP/ip.log")"
-ok "the guard of a former network leaves the current one alone"
+ok "the guard of a former network does not change the current network"
 
 # To repair the network, the guard waits for the folder's lock. Meanwhile the namespace is removed.
 watch

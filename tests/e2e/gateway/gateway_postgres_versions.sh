@@ -66,10 +66,10 @@ pg_sql db "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1;
 added() { # added NODE NAME: the copy on NODE has the data of the later version
     equal "$(sql "$TMP/$1/registry.db" "SELECT future FROM device WHERE name = '$2'; SELECT value FROM future; SELECT future FROM grants")" $'9\n5\nkept'
 }
-wait_for 20 added two cam-1 || fail "the later version does not follow what it added itself"
+wait_for 20 added two cam-1 || fail "a gateway of the later version does not follow its own change"
 on one gw rename cam-1 cam-9 >/dev/null && on one gw grant "user:$(id -un)" cam-9:81 --for 1h >/dev/null || fail "a change of this version"
-wait_for 20 added two cam-9 || fail "this version loses what a later one added"
-ok "this version keeps what the later one added"
+wait_for 20 added two cam-9 || fail "this version loses what the later version added"
+ok "this version keeps what the later version added"
 
 # ---- the other gateway is upgraded, too ----
 stop "$GW_PID_one"

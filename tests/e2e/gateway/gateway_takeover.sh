@@ -71,7 +71,7 @@ kill -STOP $group
 web three; WEB3=$WEB
 client a -N -R "[$A]:81:127.0.0.1:$WEB3" & PIDS+=("$!")
 wait_for 20 answers http://cam-17.cmx:81/ three || fail "no takeover from a frozen sshd"
-ok "a frozen sshd is taken over"
+ok "a session whose sshd is frozen is taken over"
 TAKEOVERS=$(gw status --json | jq .counters.takeovers)
 [ "$TAKEOVERS" -ge 2 ] || fail "takeovers are not counted"
 

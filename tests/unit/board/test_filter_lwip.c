@@ -172,7 +172,7 @@ static void test_a_loopback_address_is_no_exception(void **state)
     take_away(0);
 }
 
-/* No packet passes an interface beyond the limit, even after another interface has been removed. */
+/* No packet passes an interface that was added after CMX_IFACES_MAX others, even after one of those was removed. */
 static void test_interfaces_beyond_the_limit_are_closed(void **state)
 {
     (void)state;

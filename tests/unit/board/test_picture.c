@@ -97,7 +97,7 @@ static void test_bounds(void **state)
     (void)state;
     assert_int_equal(jpeg_encode(file, sizeof file, &len, 20, 10, noise, &seed), CMX_OK);
     for (size_t cap = 0; cap < len; cap++) {
-        uint8_t *exact = malloc(cap); /* of exact size, so that ASan detects a write beyond the end */
+        uint8_t *exact = malloc(cap); /* exact size, so that ASan detects a write beyond the end */
 
         assert_int_equal(jpeg_encode(exact, cap, &again, 20, 10, noise, &seed), CMX_ENOSPC);
         free(exact);

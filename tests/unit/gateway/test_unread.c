@@ -95,7 +95,7 @@ static int set_up(void **state)
     return 0;
 }
 
-/* Runs the check for this time, as often as the guard does. Returns how many times it ended the grants. */
+/* Runs the check for ms milliseconds, as often as the guard does. Returns how many times it ended the grants. */
 static unsigned run_for(uint64_t ms)
 {
     static struct gw g = {.dir = "/folder"};

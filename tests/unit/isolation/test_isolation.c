@@ -211,8 +211,7 @@ static void gateway_cannot_open(void **state)
     assert_int_equal(gw_sends(CMX_TCP_RST | CMX_TCP_ACK, 9000, 1002), CMX_REASON_TCP_STATE);
     assert_int_equal(gw_sends(CMX_TCP_RST, 9000, 0), CMX_REASON_TCP_STATE);
     assert_int_equal(gw_sends(CMX_TCP_FIN | CMX_TCP_ACK, 9000, 1001), CMX_REASON_TCP_STATE);
-    /* If the gateway still has an old connection on these ports, a segment of that connection passes, and so does
-     * our reset. */
+    /* If the gateway still has an old connection on these ports, a segment of that connection and our reset pass. */
     assert_int_equal(gw_sends(CMX_TCP_ACK, 77, 88), CMX_REASON_SESSION);
     assert_int_equal(we_send(CMX_TCP_RST, 88, 0), CMX_REASON_SESSION);
     assert_int_equal(we_send(CMX_TCP_ACK, 1001, 9001), CMX_REASON_TCP_STATE);
@@ -366,8 +365,8 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
     frame_tcp(&f, our_mac, our_mac, &localhost, 81, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
-    /* A connection from another address or port, which would be another task's, is dropped, and so is one to another
-     * port or to the device's own address. */
+    /* A connection from another address or port, which would be another task's, is dropped. A connection to another
+     * port or to the device's own address is also dropped. */
     frame_tcp(&f, our_mac, our_mac, &us, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
     frame_tcp(&f, our_mac, our_mac, &localhost, 40001, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);

@@ -128,10 +128,10 @@ static void counts_of_each_size(void **state)
 #define TASKS 257 /* the length of the lists of tasks below; neither of its bytes is NUL */
 #define HASHED (20 + 2 + TASKS)
 
-/* Writes n contexts, the first of them to *first. Their hashed bytes equal those of a gateway that is given by name:
- * the bytes of the first context are the gateway's port, its empty list of addresses, the length of its name and the
- * first 15 bytes of the name. The bytes of the other contexts, none of which is NUL, are the rest of the name. Writes
- * the name to `name` and returns its length. */
+/* Writes n contexts to first[0] to first[n - 1], and a gateway's name to `name`. Returns the name's length. The digest
+ * hashes the same bytes for the n contexts as for the gateway. The first context gives the gateway's port, its empty
+ * list of addresses, the length of its name and the first 15 bytes of the name. The other contexts give the rest of the
+ * name; they give no NUL. */
 static size_t disguise_gateway(struct cmx_iso_context *first, size_t n, const char *tasks, char *name)
 {
     const size_t len = 15 + (n - 1) * HASHED;

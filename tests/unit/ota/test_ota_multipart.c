@@ -21,7 +21,7 @@ static cmx_err run(const char *type, const void *body, size_t len, size_t piece,
     out[0] = '\0';
     for (size_t at = 0; at < len && !err; at += piece) {
         size_t k = len - at < piece ? len - at : piece;
-        uint8_t *copy = malloc(k); /* of exact size, so that a sanitizer detects a read beyond the end */
+        uint8_t *copy = malloc(k); /* exact size, so that a sanitizer detects a read beyond the end */
         struct cmx_buf in;
         struct cmx_multipart_event ev;
 
