@@ -74,7 +74,7 @@ no_fifo "\[identity\] key_file\|key_file" "[identity]\nkey_file = $TMP/fifo"
 no_fifo image "[identity]\nkey_file = $TMP/hwkey\n[attest]\nenabled = yes\nimage = $TMP/fifo"
 no_fifo "\[ota\] key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/fifo"
 no_fifo "next_key_file" "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub\nnext_key_file = $TMP/fifo"
-ok "no FIFO"
+ok "a FIFO is refused at once"
 
 # Some editors write a byte order mark. If the agent did not skip it, a revocation in the first line would be lost, and
 # a passphrase would be wrong.
@@ -104,7 +104,7 @@ refuses "spool $TMP/none/s: cannot write to $TMP/none: No such file or directory
     "[ota]\ninstall = true\nspool = $TMP/none/s\nkey_file = $TMP/update.pub"
 refuses "control_socket $TMP/none/s: cannot write to $TMP/none" key "[agent]\ncontrol_socket = $TMP/none/s"
 takes key "[ota]\ninstall = true\nspool = $TMP/s\nkey_file = $TMP/update.pub\n[agent]\ncontrol_socket = $TMP/ctl2"
-ok "files and folders"
+ok "missing files and folders are refused"
 
 # A file that exists must be of the kind that the agent can use, and no upload may overwrite a file that the agent needs.
 touch regular image0 && truncate -s 5G image5 && mkdir folder && head -c 33 /dev/urandom >hwkey33 && chmod 600 hwkey33
@@ -122,9 +122,9 @@ refuses "spool: uploads would overwrite the key_file of [gateway]" key "$update 
 refuses "spool: uploads would overwrite the key_file of [ota]" key "$update = $TMP/update.pub"
 refuses "spool: uploads would overwrite the key_file of [gateway]" key "$update = $TMP/./key"
 config key "$update = $TMP/conf"
-! "$BIN/cmxsafed" --check -c "$TMP/conf" 2>out && grep -q "spool: uploads would overwrite this configuration" out || { cat out; fail "the spool is the configuration"; }
+! "$BIN/cmxsafed" --check -c "$TMP/conf" 2>out && grep -q "spool: uploads would overwrite this configuration" out || { cat out; fail "accepts the configuration file as the spool"; }
 takes key "$update = $TMP/regular"
-ok "files that are there already"
+ok "existing files of a wrong kind, or needed for another purpose, are refused"
 
 # Messages show the name of a file without its control characters.
 for arguments in "--check -c" "-c" "isolation --dry-run -c" "status -c" "status --socket"; do

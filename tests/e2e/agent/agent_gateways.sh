@@ -66,7 +66,7 @@ wait_for 60 uses "$TWO" || fail "a session that survives keeps the others down: 
 for p in "$REMOTE" "$SECOND"; do [ "$(curl -sS --max-time 10 "http://127.0.0.2:$p/" 2>/dev/null || curl -sS --max-time 10 "http://127.0.0.1:$p/")" = hello ] || fail "no data"; done
 logged "other sessions have moved to another gateway" || fail "the log does not say why a session ended"
 end_agent
-ok "all sessions leave a gateway that takes no new ones"
+ok "all sessions leave a gateway that accepts no new sessions"
 
 echo "[127.0.0.9]:22 $(cut -d' ' -f1,2 "$TMP/host_ed25519.pub")" >"$TMP/known_hosts"
 conf "$TWO > $ONE"

@@ -168,7 +168,7 @@ wait_for 20 called restart || fail "the restart hook is not run"
 end_agent
 boot 1 # only the agent starts again; the machine has not restarted yet
 wait_for 40 is .state ready || { get .; fail "the update that is waiting for a restart was lost"; }
-is .running.confirmed true && is .boot "$first" || { get .; fail "a start of the agent is taken for a boot of the machine"; }
+is .running.confirmed true && is .boot "$first" || { get .; fail "a start of the agent counts as a boot of the machine"; }
 : >calls
 curl -sS -m 10 -X POST "$URL/restart" | grep -q ^OK || fail "POST /restart"
 wait_for 20 called restart || fail "the restart hook is not run again"

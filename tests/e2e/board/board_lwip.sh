@@ -194,7 +194,7 @@ all_at_second() { [ "$(sessions_at "$SSHD_PORT")" -ge "$N" ] && [ "$(sessions_at
 wait_for 120 all_at_second || fail "a session that survives keeps the others down: $(ss -Htn)"
 wait_for 30 through /frame.jpg || fail "no stream through the second gateway"
 end_board
-ok "all sessions leave a gateway that takes no new ones"
+ok "all sessions leave a gateway that accepts no new sessions"
 
 "$BOARD" run "$TMP/board" --net tap:cmx0 --set net.address=dhcp 2>&1 | grep -q "not ADDRESS/BITS; give one, such as" || fail "dhcp is not refused"
 # wrong KEY VALUE REASON: expects that the board refuses the value of [net] KEY, and says why.

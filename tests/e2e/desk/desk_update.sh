@@ -74,7 +74,7 @@ gone() { ! kill -0 "$ssh" 2>/dev/null; }
 wait_for 10 gone || fail "the ssh of the update still runs"
 [ ! -e "$(dirname "$socket")" ] || fail "the socket's folder is left"
 is .running.version 2.0.0 || fail "stopping changed something"
-ok "stopping leaves the device as it was"
+ok "a stopped update changes nothing on the device"
 
 stop_sshd
 tools update --no-wait --quiet --url "http://127.0.0.1:$((8989 + offset))" v3.bin >out 2>err || { cat out err; fail "upload of 3.0.0"; }

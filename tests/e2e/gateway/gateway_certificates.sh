@@ -182,7 +182,7 @@ equal "$(gw krl --json | jq -r .sha256)" "$(sha256sum <"$TMP/revoked.krl" | cut 
 # A KRL revokes a key ID, and the plain key of a device.
 printf 'id: alice-1\n' >"$TMP/spec" && ssh-keygen -q -k -f "$TMP/id.krl" -s "$TMP/ca.pub" "$TMP/spec" && ssh-keygen -q -k -u -f "$TMP/id.krl" "$TMP/a.pub" || fail "ssh-keygen -k"
 gw krl "$TMP/id.krl" >/dev/null || fail "krl"
-wait_for 5 has_ended "$SECOND" || fail "a session whose key ID is revoked goes on"
+wait_for 5 has_ended "$SECOND" || fail "a session whose key ID is revoked continues"
 refused alice "revoked by file"
 wait_for 5 has_ended "$DEVICE" || fail "a device whose key is revoked stays connected"
 reaches lost 2>/dev/null && fail "without the device"
@@ -201,14 +201,14 @@ ok "a KRL"
 stays alice
 wait_for 20 connected alice@corp || fail "no session"
 gw grant --remove alice@corp cam-17:81 >/dev/null || fail "grant --remove"
-wait_for 5 has_ended "$HELD" || fail "a session without any grant goes on"
+wait_for 5 has_ended "$HELD" || fail "a session without any grant continues"
 refused alice "has a grant"
 gw grant alice@corp cam-17:81 >/dev/null || fail "grant"
 stays alice; FIRST=$HELD
 stays forged; SECOND=$HELD
 wait_for 20 connected alice@corp && wait_for 20 connected alice@guests || fail "no sessions"
 gw revoke --platform corp >/dev/null || fail "revoke --platform"
-wait_for 5 has_ended "$FIRST" || fail "a session of a removed CA goes on"
+wait_for 5 has_ended "$FIRST" || fail "a session of a removed CA continues"
 kill -0 "$SECOND" || fail "a session of another CA ended"
 refused alice "not registered"
 for name in corp again; do
@@ -233,7 +233,7 @@ ok "removed grants and CAs, and a CA with a new key"
 CA=new_ca certificate brief -n alice -V -1m:+5s
 stop_gateway
 sleep_until() { [ "$(date +%s)" -ge "$1" ]; }
-wait_for 20 sleep_until "$(date -d "$(ssh-keygen -L -f "$TMP/brief-cert.pub" | sed -n 's/.* to //p')" +%s)" || fail "the clock stands"
+wait_for 20 sleep_until "$(date -d "$(ssh-keygen -L -f "$TMP/brief-cert.pub" | sed -n 's/.* to //p')" +%s)" || fail "the end of the certificate is not reached"
 serve_gateway
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 || fail "no login after the restart"

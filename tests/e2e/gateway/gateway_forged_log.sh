@@ -46,7 +46,7 @@ for end in $'\n' $'\r\n' $'\r'; do
     is logins 0 || fail "a forged line counts as a login: $(gw status --json)"
 done
 ! logged "cam-17: logged in" || fail "the journal contains a login that never took place"
-ok "an algorithm name with line breaks is not taken for a login"
+ok "an algorithm name with line breaks does not count as a login"
 
 client a -N & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "the device"

@@ -8,7 +8,7 @@ need_namespaces
 command -v haproxy >/dev/null || skip "no haproxy"
 
 printf 'too, many words\n' >"$TMP/bad"
-gw init --user --proxy-protocol "$(cat "$TMP/bad")" >/dev/null 2>"$TMP/bad.err" && fail "bad prefixes are taken"
+gw init --user --proxy-protocol "$(cat "$TMP/bad")" >/dev/null 2>"$TMP/bad.err" && fail "bad prefixes are accepted"
 grep -q "load balancers' addresses or prefixes" "$TMP/bad.err" || fail "no clear error: $(cat "$TMP/bad.err")"
 
 # No load balancer can have these addresses, or anybody could claim any source address.
@@ -106,6 +106,6 @@ stop_gateway
 
 gw init --user --proxy-protocol none >/dev/null || fail "init"
 serve_gateway
-[[ $(raw 127.0.0.9 'SSH-2.0-x\r\n') == SSH-2.0 ]] || fail "the option cannot be taken back"
-ok "--proxy-protocol none takes it back"
+[[ $(raw 127.0.0.9 'SSH-2.0-x\r\n') == SSH-2.0 ]] || fail "the option cannot be removed"
+ok "--proxy-protocol none removes the load balancer"
 stop_gateway

@@ -247,7 +247,7 @@ for kind in busy idle busy idle; do
 done
 echo "revocation of a user's live connection: $worst ms at worst"
 connected cam-17 || fail "the device's session ended"
-ok "taking a user's grant back resets its connections, busy or idle"
+ok "removing a user's grant resets the user's connections, busy or idle"
 
 # When a platform's grant is taken back, its connections through an SSH forward (-L) end, but its session continues.
 LOCAL=$(free_port) KEEP=$(free_port)
@@ -261,8 +261,8 @@ gw grant --remove vms cam-17:9000 >/dev/null || fail "grant --remove"
 wait_for 10 grep -Eq '^(reset|end)' "$TMP/live.out" || fail "a platform's connection stays open: $(cat "$TMP/live.out")"
 [ "$(gw status --json | jq '.sessions[] | select(.name == "vms") | .pid')" = "$session" ] || fail "the platform's session ended with its grant"
 curl -s -m 5 "http://127.0.0.1:$KEEP/" | grep -q one || fail "the platform's other grant no longer works"
-[ -z "$(printf 'x\n' | timeout 5 nc -q 2 127.0.0.1 "$LOCAL" 2>/dev/null)" ] || fail "the platform still reaches what was taken back"
-ok "taking a platform's grant back cuts its connection, and its session continues"
+[ -z "$(printf 'x\n' | timeout 5 nc -q 2 127.0.0.1 "$LOCAL" 2>/dev/null)" ] || fail "the platform still reaches a service whose grant was removed"
+ok "removing a platform's grant ends the connection, and the platform's session continues"
 
 # Grants are added and removed while another user's connection carries data. The guard sees every change to the grants,
 # but must repair nothing.
@@ -271,7 +271,7 @@ rm "$TMP/live.out"
 as 1234 /usr/bin/python3 "$TMP/live.py" "$A" 9000 busy >"$TMP/live.out" & L=$!; PIDS+=("$L")
 wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection"
 for _ in $(seq 10); do
-    gw grant user:1300 cam-17:9000 >/dev/null && gw grant --remove user:1300 cam-17:9000 >/dev/null || fail "grants come and go"
+    gw grant user:1300 cam-17:9000 >/dev/null && gw grant --remove user:1300 cam-17:9000 >/dev/null || fail "grant or grant --remove of another consumer"
 done
 kill -0 "$L" 2>/dev/null && lacks -q 'reset\|end\|error' "$TMP/live.out" || fail "other grants end a connection: $(cat "$TMP/live.out")"
 kill "$L"
@@ -306,8 +306,8 @@ as 1234 /usr/bin/python3 "$TMP/again.py" "$A" 9000 "$TMP/stop" >>"$TMP/again.log
 sh -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$UNIT" setpriv --reuid 1236 --regid 1236 --clear-groups /usr/bin/python3 "$TMP/again.py" "$A" 9000 "$TMP/stop" >>"$TMP/again.log" 2>&1 & V=$!; PIDS+=("$V")
 /usr/bin/python3 "$TMP/again.py" 127.0.0.1 "$LOCAL" "$TMP/stop" >>"$TMP/again.log" 2>&1 & W=$!; PIDS+=("$W")
 for _ in $(seq "${CMX_GRANTS:-10}"); do
-    gw grant user:1300 cam-18:81 >/dev/null && gw grant "cgroup:a/first" cam-18:81 >/dev/null || fail "grants come and go"
-    gw grant --remove user:1300 cam-18:81 >/dev/null && gw grant --remove "cgroup:a/first" cam-18:81 >/dev/null || fail "grants come and go"
+    gw grant user:1300 cam-18:81 >/dev/null && gw grant "cgroup:a/first" cam-18:81 >/dev/null || fail "grant or grant --remove of another consumer"
+    gw grant --remove user:1300 cam-18:81 >/dev/null && gw grant --remove "cgroup:a/first" cam-18:81 >/dev/null || fail "grant or grant --remove of another consumer"
 done
 touch "$TMP/stop"
 wait "$U" "$V" "$W"

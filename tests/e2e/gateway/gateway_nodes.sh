@@ -106,7 +106,7 @@ gwn 3 grant --remove user:1234 cam-1 >/dev/null || fail "grant --remove"
 ended() { ! kill -0 "$STREAM" 2>/dev/null; }
 wait_for 10 ended || fail "a stream continues without a grant"
 for n in 1 2 3; do ! user_gets $n 1234 || fail "reached at node $n without a grant"; done
-ok "without a grant, or without the rules of either gateway, nothing goes through"
+ok "without a grant, or without the rules of either gateway, no connection passes"
 
 # ---- takeover ----
 # The device is alive on node 2: a login on node 3 is refused, and the session continues.

@@ -53,7 +53,7 @@ kill -CONT "${SERVE_PID[3]}" "$guard" 2>/dev/null
 for a in "$A" "$V"; do on 3 ip -n cmxsafe -6 route del blackhole "$a/128" table 77 proto 200; done
 on 3 ip -n cmxsafe -6 route del "$A/128" dev cmxlink1
 [ "$(reach 2)" = one ] || fail "the control, afterwards"
-ok "a rogue gateway gets neither another's connections nor its rights"
+ok "a rogue gateway gets neither the connections nor the rights of an identity that it does not hold"
 
 # ---- a cut cable ----
 for pair in "1 2" "2 3" "1 3"; do
@@ -83,7 +83,7 @@ done
 for n in 2 3; do wait_for 20 route_is $n "$A" "$at" || fail "node $n does not know where the device is"; done
 for n in 2 3; do [ -z "$(on $n ip -n cmxsafe -6 route show table 77 | grep "$A")" ] || fail "node $n still claims the device"; done
 wait_for 20 reaches || fail "the device is not reachable after moving"
-ok "a device that flaps between gateways is where it logged in last"
+ok "a device that moves between gateways again and again is reached at the gateway of its last login"
 
 # x_gets N: succeeds if a platform without a grant logs in to node N and reaches the device.
 x_gets() { printf 'GET / HTTP/1.0\r\n\r\n' | TMP=$TMP GW_PORT=$GW_PORT timeout 20 bash -c "$(declare -f client_at); client_at \"\$@\"" - "$1" x -W "[$A]:81" 2>/dev/null | grep -q one; }
@@ -111,7 +111,7 @@ while :; do
     [ $((SECONDS - STOPPED)) -lt "$AWAY_S" ] || break
 done
 equal "$(for n in 1 2 3; do gwn $n grant --json; done | jq -sc 'map(map([.consumer, .device, .port])) | unique | length')" 1 || fail "a change without the registry is in a copy"
-ok "the registry is away for $((SECONDS - STOPPED)) s: sessions and logins go on, changes fail"
+ok "the registry is away for $((SECONDS - STOPPED)) s: sessions continue, logins succeed, changes fail"
 
 # ---- without the registry: the link of each pair of gateways is cut in turn, and a device connects to both gateways ----
 for pair in "1 2" "2 3" "3 1"; do

@@ -215,7 +215,7 @@ wait_for 30 again || fail "access --follow gets nothing from a gateway that is b
 records_of() { jq -sc 'map(select(.gateway == "gw2" and .event != "open")) | sort | .[]'; }
 same() { records_of <"$TMP/followed1" >"$TMP/have" && gwn 1 access --json 2>/dev/null | records_of >"$TMP/want" && [ -s "$TMP/want" ] && cmp -s "$TMP/have" "$TMP/want"; }
 wait_for 20 same || fail "access --follow misses records, or has some twice: $(diff "$TMP/have" "$TMP/want")"
-ok "access --follow goes on when a gateway is back"
+ok "access --follow continues when a gateway is back"
 
 # ---- a process in place of another gateway sends forged answers ----
 kill -KILL "$(gwn 2 status --here --json | jq -r .pid)"

@@ -29,7 +29,7 @@ denied_uid 5011 || fail "the account of a service that does not answer has acces
 timed 25 gw enroll cam-18 --key "$TMP/b.pub" --ports 81 --dry-run
 timed 25 timeout 60 "$BIN/cmxsafe" gateway exec --uid 5011 -- true
 timed 25 eval 'gw doctor; [ $? -le 1 ]'
-ok "a name service that hangs holds no command up, and its accounts have no access"
+ok "a name service that hangs delays no command, and its accounts have no access"
 
 rm /etc/nss-hangs
 kill -CONT "$WORKER"

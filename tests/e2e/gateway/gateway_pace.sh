@@ -34,7 +34,7 @@ serve_gateway
 for i in $(seq 10); do login stranger; done
 wait_for 10 logged 'its connections are refused for now' || fail "a source that only fails is not refused"
 gw status --json | json_is '.counters.refused_penalty > 0' || fail "no connection was refused"
-ok "a replaced key costs less than an unknown one, which is refused in the end"
+ok "a replaced key has a smaller penalty than an unknown key, whose source is refused after several tries"
 stop_gateway
 
 # Clients connect to the service of a frozen device again and again. The device's session must end within a minute.

@@ -120,7 +120,7 @@ stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 QUARANTINED && [[ $(reason cam-17) == *"not authentic"* ]] && wait_for 20 reaches_not || fail "evidence of another key: $(gw policy show)"
 stop_board; start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
-wait_for 90 is cam-17 trusted || fail "back"
+wait_for 90 is cam-17 trusted || fail "the device is not trusted again"
 ok "another device's evidence"
 
 # Recorded evidence of this device is refused, because its nonce is not the nonce of the new request. The device has
@@ -164,7 +164,7 @@ client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8888:127.0.0.1:$REPLAY" & DEVIC
 wait_for 90 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "replayed evidence is believed: $(gw policy show)"
 [[ $(reason cam-17) == *nonce* ]] || fail "the reason: $(reason cam-17)"
 stop "$DEVICE"; wait_for 20 gone cam-17; login
-wait_for 90 is cam-17 trusted || fail "back"
+wait_for 90 is cam-17 trusted || fail "the device is not trusted again"
 ok "replayed evidence"
 
 # An operator changes the policy while a check is under way: the verdict of this check, which used the former policy,
@@ -185,9 +185,9 @@ decided() { is cam-17 trusted || differs; }
 wait_for 60 decided || fail "no verdict: $(gw policy show)"
 differs && reaches_not || fail "what was found by the former policy counts: $(gw policy show)"
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
-wait_for 90 is cam-17 trusted || fail "back"
+wait_for 90 is cam-17 trusted || fail "the device is not trusted again"
 stop "$DEVICE"; wait_for 20 gone cam-17; login
-wait_for 90 is cam-17 trusted || fail "back"
+wait_for 90 is cam-17 trusted || fail "the device is not trusted again"
 ok "a policy that changes during a check"
 
 # Without a working worker, evidence expires by itself and access ends.
@@ -213,7 +213,7 @@ gw log cam-17 | tail -1 | grep -q "cam-17  *it gives no evidence: " || fail "no 
 gw show cam-17 | grep -q "^attested .* failed (it gives no evidence: " || fail "show: $(gw show cam-17)"
 start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
-wait_for 90 is cam-17 trusted || fail "back"
+wait_for 90 is cam-17 trusted || fail "the device is not trusted again"
 mv "$GW/store" "$TMP/store.kept" && mkdir "$GW/store" || fail "mv"
 gw doctor | grep -q "^bad .*a manifest in the policy for 'cameras', or a file that it names, is missing" || fail "doctor overlooks a missing manifest: $(gw doctor)"
 rmdir "$GW/store" && mv "$TMP/store.kept" "$GW/store" || fail "mv back"

@@ -137,7 +137,7 @@ reader 81 BUSY
 pause "$WORKER" || fail "the worker can't be stopped"
 sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_ends - 50" || fail "sqlite3"
 wait_for 40 ended "$BUSY" || fail "access continues without a worker"
-is QUARANTINED || fail "the standing: $(gw policy show)"
+is QUARANTINED || fail "the device is not quarantined: $(gw policy show)"
 kill -CONT "$WORKER"
 wait_for 60 is trusted || fail "the device is not trusted again"
 ok "without the worker, access ends with the evidence"

@@ -46,7 +46,7 @@ equal "$(grep -c "^bad .*PostgreSQL" "$TMP/doctor.out")" 1 || fail "the doctor r
 client b -N & PIDS+=("$!")
 wait_for 20 on two connected cam-b || fail "no login while PostgreSQL is silent"
 on two connected cam-a || fail "a session ended because PostgreSQL is silent"
-ok "silent: changes fail, logins and sessions go on"
+ok "PostgreSQL is silent: changes fail, logins succeed and sessions continue"
 
 # Sessions that were revoked meanwhile end as soon as PostgreSQL is reached again.
 on one gw revoke cam-b >/dev/null || fail "revoke"
@@ -79,7 +79,7 @@ client a -N & PIDS+=("$!")
 wait_for 30 on two connected cam-a || fail "an operator can't extend the time"
 on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
 wait_for 30 on two gone cam-a || fail "a session that cannot be confirmed continues"
-ok "stale: logins are refused, sessions end; the operator may extend it"
+ok "a stale copy: logins are refused, sessions end; the operator may extend the time"
 pg_start db
 wait_for 40 on two followed || fail "the registry is not followed after PostgreSQL is back"
 client a -N & PIDS+=("$!")

@@ -39,7 +39,7 @@ both_work() {
         on "$from" gw grant --remove "user:$(id -un)" "cam-$from$to:81" >/dev/null || fail "grant --remove at $from"
         wait_for 20 not_granted "$to" "cam-$from$to" || fail "$to keeps a grant that $from removed"
         on "$from" gw revoke "cam-$from$to" >/dev/null || fail "revoke at $from"
-        wait_for 20 on "$to" gone "cam-$from$to" || fail "the session of a device that $from revoked goes on at $to"
+        wait_for 20 on "$to" gone "cam-$from$to" || fail "the session of a device that $from revoked continues at $to"
     done
 }
 

@@ -84,7 +84,7 @@ gw watch --times 1 | grep -q "2 connected" || fail "watch"
 rc=0; timeout 20 "$BIN/cmxsafe" gateway watch --every 1 >/dev/full 2>"$TMP/err" || rc=$?
 [ $rc = 1 ] && grep -q "writing the output failed" "$TMP/err" || { cat "$TMP/err"; fail "watch with output to a full disk: $rc"; }
 gw metrics --file "$TMP/metrics.prom" && grep -q "^cmxsafe_gateway_up 1$" "$TMP/metrics.prom" || fail "metrics in a file"
-ok "status, watch and metrics show it"
+ok "status, watch and metrics show the takeovers"
 
 # Other users cannot use the control socket.
 if [ "$(id -u)" = 0 ]; then
@@ -93,7 +93,7 @@ import socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect('$GW/run/control')
 s.sendall(b'status\\n')
-sys.stdout.write(s.recv(100).decode())" 2>/dev/null)" ] || fail "a stranger is answered"
+sys.stdout.write(s.recv(100).decode())" 2>/dev/null)" ] || fail "another user gets an answer"
 fi
 
 # When a device's ports change, the gateway ends its session; the device has to reconnect to use its new rights.

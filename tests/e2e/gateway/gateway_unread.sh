@@ -40,7 +40,7 @@ mv "$TMP/away.db" "$GW/registry.db" || fail "mv"
 wait_for 30 connected cam-17 || fail "cam-17 does not connect again"
 wait_for 30 gets 1234 http://cam-17.cmx:81/ one || fail "the grant does not count again"
 wait_for 20 judged || fail "status reports trouble after the repair"
-ok "with the registry back, access is back"
+ok "when the registry can be read again, users have access again"
 
 # A grant is removed from the registry, but not from the rules: the registry can be opened, but lacks a value that the
 # rules need. After a minute no grant is in force.
@@ -59,7 +59,7 @@ sql "$GW/registry.db" "INSERT INTO meta(key, value) VALUES('link', '$LINK')" || 
 wait_for 20 judged || fail "status reports trouble after the repair"
 denied 1234 "http://[$A]:81/" || fail "the grant was not removed"
 gw grant user:1234 cam-17 >/dev/null && gets 1234 http://cam-17.cmx:81/ one || fail "no access with a new grant"
-ok "once the change is in force, access is back"
+ok "once the change is in force, users have access again"
 
 # The rules can't be written, as on a full disk. The guard must write them, because a group of this machine has changed.
 # After a minute no grant is in force. A command that removes a grant fails as well.

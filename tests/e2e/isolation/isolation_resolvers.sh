@@ -79,7 +79,7 @@ for ENABLED in yes no; do
     comes_up "$with: another network's name server"
     if [ $ENABLED = yes ]; then
         in_ns dev nft list set inet cmxsafe resolvers4 | grep -q 10.77.0.2 && prints_no "$G4" in_ns dev nft list set inet cmxsafe resolvers4 || fail "the old name server stays permitted"
-        json | json_is '.modules.isolation.in_force' || fail "updating the name servers is taken for another program's change"
+        json | json_is '.modules.isolation.in_force' || fail "updating the name servers counts as another program's change"
     fi
     end_agent
     in_ns dev nft flush ruleset

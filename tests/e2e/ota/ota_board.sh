@@ -88,7 +88,7 @@ kill -INT "$pid"
 rc=0; wait "$pid" || rc=$?
 [ $rc = 1 ] && grep -q stopped err || { cat out err; fail "Ctrl-C: $rc"; }
 is .running.version 3.0.0 && is .running.slot ota_0 || fail "Ctrl-C changed something"
-ok "Ctrl-C leaves the device as it was"
+ok "an update stopped by Ctrl-C changes nothing on the device"
 
 # The new image cannot reach its gateway: the device rolls back by itself and reports why. The gateway is stopped
 # before the upload, so that no session of the new image can come up. The upload goes directly to the device.

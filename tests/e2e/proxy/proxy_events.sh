@@ -34,7 +34,7 @@ lacks "^event relay one none reverse opened" "$TMP/proxy.log" || fail "opened wi
 ok "refused, with the cause"
 
 client "$IDLE" short 200 || fail "busy connections of a context with an idle limit"
-lacks "relay one idle .* cause=timeout" "$TMP/proxy.log" || fail "a busy connection was taken for an idle one"
+lacks "relay one idle .* cause=timeout" "$TMP/proxy.log" || fail "a busy connection was ended as idle"
 client "$IDLE" idle || fail "idle"
 tells "relay one idle reverse closed number=201 from=[^ ]+ in=1 out=1 cause=timeout"
 client "$R" reset || fail "reset"
@@ -57,7 +57,7 @@ tells "relay one echo reverse opened number=4 .*"
 ask "set few,$S,$FEW,session=one,max=1" >/dev/null
 tells "relay one echo reverse closed number=4 .* cause=not-found"
 wait "$HOLD" && fail "a removed context's connection continued"
-ok "a context taken out of the configuration ends its connections"
+ok "the connections of a removed context end"
 # The gateway refuses a port that is in use. Once the refused context is removed, all contexts are reachable.
 FEW_ARGS="few,$S,$FEW,session=one,max=1" TWO=$(free_port) USED=$(free_port)
 python3 -c "

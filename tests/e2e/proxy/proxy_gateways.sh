@@ -136,7 +136,7 @@ wait_for 20 works || fail "no data: $(ask status)"
 [ "$(seen "other sessions have moved to another gateway")" -ge 1 ] || fail "the log does not say why the session ended"
 kill -KILL $LEFT 2>/dev/null
 again ONE
-quit_proxy; ok "a gateway that takes no new sessions is left as soon as another gateway takes them"
+quit_proxy; ok "sessions leave a gateway that accepts no new sessions as soon as another gateway accepts them"
 
 # ---- silent ----
 run host="$ONE_AT > $TWO_AT" keepalive=1 keepalive_max=3 login=2
@@ -152,7 +152,7 @@ for p in $SILENT; do kill -KILL "$p" 2>/dev/null; done
 wait_for 20 at TWO_AT || fail "the other session: $(ask status)"
 wait "$ONE_PID" 2>/dev/null
 again ONE
-ok "a gateway that falls silent is left at once"
+ok "the sessions leave at once a gateway that no longer answers"
 
 # ---- the list of gateways changes at run time ----
 [ "$(ask host "$TWO_AT, $ONE_AT")" = "host ok" ] || fail "reconfigure"

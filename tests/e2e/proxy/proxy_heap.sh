@@ -38,7 +38,7 @@ ask heap 16383 >/dev/null
 ! echoes "$STREAM" && ! echoes "$WEB" || fail "a connection was accepted below the floor"
 kill -0 "$HOLD" || fail "an open connection was closed"
 ask heap 16384 >/dev/null
-echoes "$WEB" || fail "no connection at the floor"
+echoes "$WEB" || fail "no connection was accepted at the floor"
 ask heap 49151 >/dev/null
 ! echoes "$STREAM" || fail "a stream was accepted although the floor would not remain"
 ok "below the floor new connections are refused, and the open one stays"
@@ -71,7 +71,7 @@ wait_for 10 streams_are open 3 || fail "$(streams open) of five streams are open
 echoes "$WEB" || fail "new streams keep out other connections"
 sleep 2.1
 ask heap 49152 >/dev/null
-echoes "$STREAM" || fail "no further stream once the others have taken their memory"
+echoes "$STREAM" || fail "no stream was accepted after the others had allocated their memory"
 ok "streams that begin at the same time are limited by what they will need"
 
 ask heap 32767 >/dev/null

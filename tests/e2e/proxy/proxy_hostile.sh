@@ -29,7 +29,7 @@ grep -q "lines like the next one were left out\|refused" "$TMP/proxy.log" || fai
 PEAK=$(ask mem | sed -nE 's/.*peak=([0-9]+).*/\1/p')
 [ "$PEAK" -lt 150000 ] || fail "peak of our heap $PEAK"
 wait_for 20 status_is echo open 0 || fail "$(ask status)"
-ok "flood of 620 channel opens: 8 taken, 612 refused; peak of our heap $PEAK bytes"
+ok "flood of 620 channel opens: 8 accepted, 612 refused; peak of our heap $PEAK bytes"
 quit_proxy; stop "$HOSTILE"
 
 hostile deny; start_proxy -- "echo,$S,$R"

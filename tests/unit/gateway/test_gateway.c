@@ -1496,8 +1496,8 @@ static cmx_err find_update(void *arg, const struct gw_update *u)
     return CMX_OK;
 }
 
-/* Two gateways update a device that moved from one to the other: a result does not replace what the other one stored
- * since. */
+/* Two gateways update a device that moved from one to the other: a gateway's result does not replace what the other
+ * gateway has stored since. */
 static void test_update_of_two_gateways(void **state)
 {
     struct cmx_why e = {0};
