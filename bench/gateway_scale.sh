@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures the load of a gateway on this machine: 2,000 sessions of light clients, all of which log in at once, and the
-# cost of each; 10,000 grants; logins offered at 20, 50 and 100 a second while the sessions stay up; and how the
-# sessions come back after the gateway is stopped and after it is killed. Clients and gateway share the machine. Prints
-# one line per figure, with the rounds where there are several. The 2,000 logins at once are one round; their medians
-# and percentiles are over the sessions. Also prints which limit is reached first. CMX_SESSIONS: the number of sessions
-# (2,000). CMX_SHORT=1: 200 sessions and 1,000 grants. CMX_ONLY=stop or CMX_ONLY=kill: measures only the logins, and how
-# the sessions come back after a stop or a kill. Needs root.
+# Measures the load of a gateway on this machine: 2,000 sessions of light clients, all of which log in at the same time, and
+# the cost of each; 10,000 grants; logins offered at 20, 50 and 100 a second while the sessions stay up; and how the sessions
+# come back after the gateway is stopped and after it is killed. Clients and gateway share the machine. Prints one line per
+# figure, with the rounds where there are several. The 2,000 simultaneous logins are one round; their medians and percentiles
+# are over the sessions. Also prints which limit is reached first. CMX_SESSIONS: the number of sessions (2,000). CMX_SHORT=1:
+# 200 sessions and 1,000 grants. CMX_ONLY=stop or CMX_ONLY=kill: measures only the logins, and how the sessions come back
+# after a stop or a kill. Needs root.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../scripts/lib.sh"
 export CMX_BUILD=$CMX_ROOT/build CMX_BIN=${CMX_BIN:-$CMX_ROOT/build/bin}
@@ -31,7 +31,7 @@ server=$(server_pid)
 empty_kib=$(pss "$server") empty_fds=$(ls "/proc/$server/fd" | wc -l) free_before=$(available_kib) cpu=$(gateway_cpu_us)
 next_busy
 
-# All clients log in at once, to a gateway that has no session yet.
+# All clients log in at the same time, to a gateway that has no session yet.
 start_sessions "$GW_PORT" 0 "$N"
 read -r done_ failed seconds p50 p99 max client_ms <<<"$LOGINS"
 [ "$done_" = "$N" ] || fail "only $done_ of $N sessions came up: $(tail -n 3 "$TMP/sessions.log" "$TMP/gateway.log")"

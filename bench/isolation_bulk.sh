@@ -59,9 +59,9 @@ measure_agent() {
     in_ns gw ip neigh flush dev eth0 # the next device has another hardware address
 }
 
-# The devices run one after the other, because two at once would share the processors. A device runs on one processor,
-# like a chip, and all other programs run on the rest. On several processors, how often lwIP's threads wait for each
-# other would depend on the processors' speed.
+# The devices run one after the other, because two at the same time would share the processors. A device runs on one
+# processor, like a chip, and all other programs run on the rest. On several processors, how often lwIP's threads wait for
+# each other would depend on the processors' speed.
 measure_board() {
     local alone=() last=$(($(nproc) - 1)) p
     if [ "$last" -gt 0 ]; then

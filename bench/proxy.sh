@@ -4,7 +4,7 @@
 # the machine, peers are measured alternately, and ratios are medians over all rounds.
 #
 #   down: from the gateway to the device, up: from the device to the gateway. aes: aes128-gcm@openssh.com on both sides,
-#   chacha: chacha20-poly1305@openssh.com, default: each side's own choice. 1, 8: connections at once.
+#   chacha: chacha20-poly1305@openssh.com, default: each side's own choice. 1, 8: simultaneous connections.
 #   CMX_ROUNDS: the number of rounds (5). CMX_MB: megabytes per measurement (128). CMX_ONLY (some of: bulk dbclient latency memory mqtt mqtt_link)
 #   CMX_SSHD_ROOT (only as root: a folder with another Debian release, whose sshd is measured too, with MQTT over a round trip of 20 ms.
 #   `debootstrap --include=openssh-server sid FOLDER` creates it)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bench/reconnect.sh [full]: simulates how 1 million devices of 8 gateways come back when a gateway fails. Time is
 # simulated too. bench/reconnect_sim.c uses the product's own waiting times and order of gateways. full: also simulates
-# a restart of all gateways at once, which takes a minute.
+# a simultaneous restart of all gateways, which takes a minute.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . bench/lib.sh

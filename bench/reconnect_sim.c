@@ -12,7 +12,7 @@
  *
  *   killed  one gateway fails and refuses connections
  *   silent  one gateway fails and answers nothing; its devices notice after one to three keepalive intervals
- *   all     every gateway restarts at once, and every device comes back */
+ *   all     all gateways restart at the same time, and every device comes back */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -190,8 +190,8 @@ static int run(struct nft *n, const char *text, bool dry)
 
 /* ---- commit-confirm ---- */
 
-/* Fails with EEXIST while other rules are waiting for --confirm, because two rollbacks must not be pending at once. The
- * first would remove the new rules, and the second would then restore the older, unconfirmed rules. */
+/* Fails with EEXIST while other rules are waiting for --confirm, because two rollbacks must not be pending at the same
+ * time. The first would remove the new rules, and the second would then restore the older, unconfirmed rules. */
 static int open_pending(void)
 {
     return open(PENDING, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

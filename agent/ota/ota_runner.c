@@ -28,7 +28,7 @@ enum {
     KILL_MS = 3000, /* longest wait after SIGKILL: a process in an uninterruptible call does not end */
     KILL_STEP_MS = 20,
     RESTORE_MS = 10000,    /* longest wait for a new runner, which starts after the old one's processes are ended */
-    DRAIN_MAX = 64 * 1024, /* maximum number of bytes of output read at once: a pipe's capacity */
+    DRAIN_MAX = 64 * 1024, /* maximum number of bytes of output read in one call: a pipe's capacity */
     AGENT_FD = 3,          /* a runner's descriptor of the socket to the agent */
     REQUEST_RUNNER = RUNNER_HOOKS /* a request that is no hook: start a runner, and reply with its socket */
 };

@@ -35,9 +35,9 @@
 #define POLLS_MAX 512     /* maximum number of descriptors in one poll */
 #define MIXED_SLICE_MS 10 /* maximum delay of an event if poll waits for both stacks */
 #define NAMES_MAX 8
-/* Maximum number of lwIP sockets that are open at once. Debian's lwIP grows its socket table while other threads read
- * it without a lock. So this program grows the table to this size before a second thread uses it. After that, the table
- * never grows. */
+/* Maximum number of lwIP sockets that are open at the same time. Debian's lwIP grows its socket table while other
+ * threads read it without a lock. So this program grows the table to this size before a second thread uses it. After
+ * that, the table never grows. */
 #define SOCKETS_MAX 512
 
 static atomic_bool active;

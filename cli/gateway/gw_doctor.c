@@ -201,8 +201,9 @@ static const struct script_check machine[] = {
     {EVERYWHERE, BAD, "the kernel allows enough processes for the fleet",
      "test $N -lt 8000 || test \"$(cat /proc/sys/kernel/pid_max)\" != 32768",
      "kernel.pid_max is 32768, but each device needs two processes", "sysctl kernel.pid_max=4194304"},
-    {EVERYWHERE, HINT, "many devices can log in at once", "test \"$(cat /proc/sys/net/core/somaxconn)\" != 128",
-     "net.core.somaxconn is 128: if more devices connect at once, the rest must try again",
+    {EVERYWHERE, HINT, "many devices can log in at the same time",
+     "test \"$(cat /proc/sys/net/core/somaxconn)\" != 128",
+     "net.core.somaxconn is 128: if more devices connect at the same time, the rest must try again",
      "sysctl net.core.somaxconn=4096"},
     {EVERYWHERE, HINT, "SELinux", "! grep -q 1 /sys/fs/selinux/enforce", "it is enforcing",
      "allow the port with 'semanage port -a -t ssh_port_t -p tcp PORT', and give the folder of sshd's helper the label "

@@ -96,7 +96,7 @@ static bool is_first_of_node(const struct gw_reach *r, const struct gw_reached *
 }
 
 /* Waits until the other gateways let the operator through. Connects to one device of each gateway, since a gateway
- * applies all grants of one change at once. If a gateway has not applied them in time, connections to its devices
+ * applies all grants of one change in one step. If a gateway has not applied them in time, connections to its devices
  * fail. */
 static void await_nodes(const struct gw_reach *r, const struct gw *g)
 {

@@ -12,7 +12,7 @@ struct gw_access_reader {
     FILE *files[GW_ACCESS_FILES];
 };
 
-/* Opens all files of the log at once, because the server may rotate them meanwhile. */
+/* Opens all files of the log before reading any, because the server may rotate them meanwhile. */
 void gw_access_read_begin(struct gw_access_reader *r, const struct gw *g);
 /* Reads the next complete line. False: there is no further line now, but the server may write one later. */
 bool gw_access_read_line(struct gw_access_reader *r, char line[GW_ACCESS_LINE_MAX]);

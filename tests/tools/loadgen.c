@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #define BLOCK (256 * 1024)
-#define SERVED (64 * 1024) /* bytes that the service reads at once */
+#define SERVED (64 * 1024) /* bytes that the service reads in one call */
 
 static char block[BLOCK];
 

@@ -119,7 +119,7 @@ void cmx_relay_flow_drain(struct relay *x)
                 x->failed = err;
                 return;
             }
-            x->backlog -= x->spill.len; /* subtracted, because libssh may have received more meanwhile */
+            x->backlog -= x->spill.len; /* not set to 0: libssh may have received more meanwhile */
         }
         err = send_local(x, x->spill.data + x->spill.off, x->spill.len - x->spill.off, &sent);
         x->spill.off += sent;

@@ -60,7 +60,7 @@ openssl rand -out "$TMP/other.bin" 32
 cmx attest --url "$URL" --image firmware.bin --key other.bin >/dev/null && fail "another key matches"
 
 ulimit -n "$(ulimit -Hn)"
-# A thousand requests are sent at once. Each is answered with 200 or 503. While the server is full, a connection may
+# A thousand requests are sent at the same time. Each is answered with 200 or 503. While the server is full, a connection may
 # also be closed, if the head of its request arrives too late. No request hangs, and the device still answers
 # afterwards.
 make_flash $((4 << 20)) # a smaller flash, so that the test is short

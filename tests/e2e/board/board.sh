@@ -77,7 +77,7 @@ ok "MJPEG"
 pids=()
 for i in 1 2 3 4; do through "/stream?frames=10" >"$TMP/stream.$i" & pids+=($!); done
 for p in "${pids[@]}"; do wait "$p" || fail "one of four viewers fails"; done
-ok "four viewers at once"
+ok "four simultaneous viewers"
 
 [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$((80 + offset))/")" = 200 ] || fail "no page on the board"
 curl -s "http://127.0.0.1:$((80 + offset))/" | grep -q '<h1>Camera</h1>' || fail "the page is another"

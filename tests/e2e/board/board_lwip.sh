@@ -63,7 +63,7 @@ pids=()
 for i in 1 2 3 4; do through "/stream?frames=15" >"$TMP/stream.$i" & pids+=($!); done
 for p in "${pids[@]}"; do wait "$p" || fail "one of four viewers fails"; done
 for i in 1 2 3 4; do [ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream.$i")" = 15 ] || fail "viewer $i misses frames"; done
-ok "MJPEG, four viewers at once"
+ok "MJPEG, four simultaneous viewers"
 
 for i in $(seq 100); do through "/frame.jpg?n=$i" >"$TMP/one.jpg" && head -c 2 "$TMP/one.jpg" | xxd -p | grep -qx ffd8 || fail "request $i"; done
 ok "100 connections one after the other"

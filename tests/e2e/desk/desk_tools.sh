@@ -173,7 +173,7 @@ done
 misused "--wait can't be used with --no-wait" update --no-wait --wait 3 a.bin
 ok "command lines that are refused"
 
-# Compares the common output of both programs with golden files, so that a change to both programs at once is noticed.
+# Compares the common output of both programs with golden files, so that the same change to both programs is noticed.
 cp "$ROOT"/tests/golden/desk/* .
 for f in key:private_key.bin image:app.bin token:token signed:signed key_exchange:with_kex; do xxd -r -p "${f%%:*}.hex" >"${f#*:}"; done
 same identity public; cmp out.c identity.txt || fail "identity.txt"

@@ -78,7 +78,7 @@ client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 && stop "$DEVICE" || fail "login"
 sleep 2
 [ ! -e "$TMP/foreign" ] || fail "a program that everybody may change was run"
-[ "$(pgrep -cf '^sleep 1000$')" -le 4 ] || fail "too many hooks run at once"
+[ "$(pgrep -cf '^sleep 1000$')" -le 4 ] || fail "too many hooks run at the same time"
 wait_for 40 logged 'hooks.d/20-hang: took longer than 10 s and was ended' || fail "a hook that is ended is not logged"
 gw list >/dev/null && client a -N -R "[$A]:81:127.0.0.1:9" & PIDS+=("$!")
 wait_for 20 connected cam-17 || fail "a hook that hangs keeps a device out"

@@ -94,7 +94,7 @@ wait_for 10 rules_have two || fail "trusted evidence does not permit connections
 pg_change "UPDATE cmxsafe.policy SET removed = true, revision = $NEXT" || fail "policy"
 ok "evidence of another gateway decides about quarantine"
 
-# Both gateways make ten changes at once: all take effect.
+# Both gateways make ten changes at the same time: all take effect.
 for n in one two; do
     for i in $(seq 10); do
         ssh-keygen -q -t ed25519 -N '' -f "$TMP/$n$i"
@@ -107,7 +107,7 @@ wait "$STORM_two" || fail "changes of two"
 all_there() { on "$1" gw list --json | json_is '[.[] | select(.name | test("^(one|two)-"))] | length == 20' >/dev/null; }
 wait_for 10 all_there one || fail "changes are lost at one"
 wait_for 10 all_there two || fail "changes are lost at two"
-ok "changes of two gateways at once"
+ok "simultaneous changes of two gateways"
 
 # The same name is enrolled on both gateways at once: one command succeeds, and the other prints why it failed.
 key x; key y

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # While the registry is missing, unreadable, damaged, locked or of a newer version, every login is denied and the reason
-# is logged. Killed writers leave the registry consistent. A thousand devices are enrolled at once.
+# is logged. Killed writers leave the registry consistent. A thousand devices are enrolled by one import.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../gateway_lib.sh"
 need_namespaces

@@ -97,8 +97,8 @@ wait_for 10 reached_by 5003 || fail "alice's new number has no grant"
 gw grant --remove user:alice cam-17:81 >/dev/null && gw grant --remove group:ops cam-17:81 >/dev/null || fail "grant --remove"
 ok "grants follow accounts that change"
 
-# An account whose name is a number, the uid of another account, as directories have them. A member of a group is always
-# a name. `+NUMBER` is a uid to setpriv.
+# The name of an account may be a number that is the uid of another account; directories have such accounts. A member of a
+# group is always a name. setpriv reads `+NUMBER` as a uid.
 useradd -M -u 5021 ines && echo "5021:x:5022:5022::/:/bin/sh" >>/etc/passwd && groupadd -g 6002 numbers &&
     sed -i 's/^numbers:.*/&5021/' /etc/group || fail "accounts"
 [ "$(id -u 5021)" = 5022 ] || fail "the machine does not know the account 5021"

@@ -13,7 +13,7 @@ up
 client "$R" sink 30000000 || fail "to the device"; ok "30 MB to the device, digest equal, half-close kept"
 client "$R" source 30000000 || fail "from the device"; ok "30 MB from the device, byte for byte"
 wait_for 20 status_is echo open 0 || fail "relays left before the 64: $(ask status)"
-client "$R" many 64 || fail "64 at once"; ok "64 connections at once"
+client "$R" many 64 || fail "64 at once"; ok "64 simultaneous connections"
 client "$R" short 200 || fail "short ones"; ok "200 short connections"
 client "$R" leave 100 || fail "clients that leave"
 client "$R" sink 1000 || fail "after clients that disconnected"

@@ -21,8 +21,8 @@ struct app_door {
     const char *board;    /* the platform's name, for the page */
     const char *address;  /* address on which the page and the stream listen; NULL: the loopback */
     unsigned port_offset; /* added to the ports of the page and the stream; 0 on a chip */
-    /* Writes the n-th frame since the start as a JPEG. Several tasks may call it at once. If frame is NULL, a test
-     * picture is sent. */
+    /* Writes the n-th frame since the start as a JPEG. Several tasks may call it at the same time. If frame is NULL, a
+     * test picture is sent. */
     cmx_err (*frame)(void *arg, uint32_t n, uint8_t *out, size_t cap, size_t *len);
     void *frame_arg;
     size_t frame_max;     /* size of the largest frame in bytes; unused if frame is NULL */

@@ -8,7 +8,7 @@ CMX_CONTEXT streamPort = {
     .local_port = 81,
     .forward_remote_port = 81,
     .high_bw = true,
-    .max_connections = 4, /* eight streams at once would exhaust the heap of an ESP32-C3 */
+    .max_connections = 4, /* eight simultaneous streams would exhaust the heap of an ESP32-C3 */
 };
 
 #endif
