@@ -104,7 +104,7 @@ wait_for 20 gone left || fail "the background child of a hook still runs"
 rm background; touch hanging
 [ "$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @bundle2.signed "$URL/update")" = 500 ] && grep -q "install hook was ended after 2 s: waiting" answer || { cat answer; fail "a hook that does not end"; }
 gone hung || fail "the hook still runs"
-is .error "the install hook was ended after 2 s: waiting" && is .state idle || { get .; fail "its end is not shown"; }
+is .error "the install hook was ended after 2 s: waiting" && is .state idle || { get .; fail "the end of the hook is not shown"; }
 end_agent
 config "install_timeout = 10m"
 start_agent

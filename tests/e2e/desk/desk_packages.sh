@@ -46,7 +46,7 @@ IDF_VERSION=5.5.0 "$(dirname "$compote")/compote" -W component pack --project-di
     { tail -5 "$TMP/compote.log"; fail "compote component pack"; }
 tar tzf "$TMP/dist/cmxsafe_$version.tgz" >"$TMP/component.list" || fail "the component's archive"
 holds "$TMP/component.list" idf_component.yml CMakeLists.txt Kconfig cmake/esp_component.cmake README.md LICENSE examples/esp-idf/minimal/main/main.c
-tar xzOf "$TMP/dist/cmxsafe_$version.tgz" ./idf_component.yml >"$TMP/component.yml" || fail "its manifest"
+tar xzOf "$TMP/dist/cmxsafe_$version.tgz" ./idf_component.yml >"$TMP/component.yml" || fail "the component's manifest"
 for field in repository documentation url license; do grep -q "^$field: " "$TMP/component.yml" || fail "the manifest has no $field"; done
 # The component and its examples require the same version of libssh.
 [ "$(grep -h -A1 'david-cermak/libssh:' idf_component.yml examples/esp-idf/*/main/idf_component.yml | grep version | sort -u | wc -l)" = 1 ] || fail "different floors for libssh"

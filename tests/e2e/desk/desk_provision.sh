@@ -43,7 +43,7 @@ for delay in 1 2.5 3.5 5; do
     cp devices/cam-1/private_key.bin "$key"
 done
 echo BURN | cam1 >out 2>err || { cat out err killed.log; fail "provision"; }
-grep -q "done, see devices" out || { cat out; fail "its last line"; }
+grep -q "done, see devices" out || { cat out; fail "the last line of provision"; }
 [ "$(stat -c %a devices/cam-1/private_key.bin)" = 600 ] || fail "the key's file can be read by others"
 lacks "$(xxd -p -c 32 "$key")" out err killed.log devices/cam-1/journal.json devices/fleet.csv || fail "the key is printed"
 cmp "$key" devices/cam-1/private_key.bin || fail "another key"
@@ -59,7 +59,7 @@ cmp before board/efuse.bin && lacks "Type BURN" out || fail "burned again"
 mkdir -p devices/cam-2
 jq '.burn = "begun" | .name = "cam-2" | .ueid = "none" | del(.settings, .flash)' journal >devices/cam-2/journal.json
 refused "not confirmed" provision cam-2 --virt cam-2.bin --enroll gw --ports "$(free_port)" </dev/null
-grep -q "Type BURN" out || fail "it does not ask again"
+grep -q "Type BURN" out || fail "provision does not ask again"
 ok "killed before and after burning"
 
 refused "a key that is not in this folder; nothing was burned" provision cam-3 --virt board/efuse.bin --enroll gw <<<BURN

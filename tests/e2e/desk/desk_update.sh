@@ -46,7 +46,7 @@ far() { [ "$(get .received)" -ge 100000 ]; }
 killer=$!
 update --limit-rate 150 --attest-key private_key.bin --attest-url "http://127.0.0.1:$attest" v2.bin >out 2>err || { cat out err; fail "update over a lost connection"; }
 wait "$killer"
-grep -q 'continuing at byte' out || { cat out err; fail "it did not continue where it stopped"; }
+grep -q 'continuing at byte' out || { cat out err; fail "the update did not continue where it stopped"; }
 grep -q '^version 2.0.0 is running from ota_1, confirmed$' out && grep -qx MATCH out || { cat out err; fail "confirmation and attestation"; }
 ok "an update over a lost connection is confirmed and attested"
 

@@ -119,7 +119,7 @@ gw campaign start june --all --image v4.bin --manifest v4-0x10000 --manifest v4-
 ! gw campaign start july b1 --image v4.bin 2>err.out >/dev/null && grep -q "is in the campaign 'june'" err.out || fail "two campaigns for one board"
 gw campaign list | grep -q '^june .*3 waiting.*begins' || fail "list: $(gw campaign list)"
 sleep 3
-at june b1 waiting || fail "it begins early"
+at june b1 waiting || fail "the campaign begins early"
 gw campaign pause june >/dev/null && state june paused || fail "pause"
 sql "$GW/registry.db" "UPDATE campaign SET begins = 0 WHERE name = 'june'" || fail "sqlite3"
 sleep 3

@@ -13,7 +13,7 @@ no_sessions() {
     local status=0
     timeout 60 "$BIN/cmxsafe" gateway serve 2>"$TMP/serve.log" || status=$?
     [ "$status" = 1 ] || fail "a gateway without identity programs ended with status $status: $(cat "$TMP/serve.log")"
-    grep -q "sessions would have no identity: $1" "$TMP/serve.log" || fail "it does not say '$1': $(cat "$TMP/serve.log")"
+    grep -q "sessions would have no identity: $1" "$TMP/serve.log" || fail "the server does not say '$1': $(cat "$TMP/serve.log")"
     ! gw status >"$TMP/status.out" 2>&1 && grep -q "no gateway is running here" "$TMP/status.out" || fail "status: $(cat "$TMP/status.out")"
 }
 # exclusive.py attach|detach GROUP: attaches or detaches a BPF program that permits no other program in the control

@@ -57,7 +57,7 @@ stop "$SERVICE"
 wait_for 20 gone svc || fail "the service's session stays"
 service "$TMP/service2.out"
 reach_all
-ok "in its new session it sees all of them again"
+ok "after a new login the service sees all identities again"
 # A device that is not enrolled for the service is refused, even though it knows the name.
 key x
 gw enroll dev-x --key "$TMP/x.pub" --ports 81 >/dev/null || fail "enroll"

@@ -146,7 +146,7 @@ inside_ns ip -6 rule del pref 7 || fail "the routing rule can't be removed"
 wait_for 15 logged "the fleet's network is as configured again" || fail "the log does not say that the network is as configured again"
 echo "slowest repair: $slowest ms; the aim is 2000 ms"
 [ "$slowest" -le "${CMX_REPAIR_MS:-60000}" ] || fail "the slowest repair took $slowest ms"
-ok "whatever is removed, no access opens, and the gateway repairs it"
+ok "whatever is removed, no connection is allowed that was denied before, and the gateway repairs the rules and the network"
 
 # A server that hangs does not keep the guard from its work.
 server=$(server_pid)

@@ -40,7 +40,7 @@ connected_at 1 cam-1 && connected_at 2 vms || fail "a rogue gateway ends a sessi
 # The rogue gateway sends from an identity that another gateway holds: a granted connection works only from the gateway
 # that holds the identity.
 reach() { on "$1" ip netns exec cmxsafe curl -s -m 5 --interface "$V" "http://[$A]:81/" 2>/dev/null; }
-[ "$(reach 2)" = one ] || fail "the control: the holder's gateway does not reach it"
+[ "$(reach 2)" = one ] || fail "the control: the gateway that holds the identity does not reach the device"
 # The rogue gateway has neither rules nor a guard.
 guard=$(pgrep -P "${SERVE_PID[3]}" | head -n 1); guard=${guard:-${SERVE_PID[3]}}
 kill -STOP "${SERVE_PID[3]}" "$guard" 2>/dev/null

@@ -44,5 +44,5 @@ unshare --mount --propagation private bash -c '
     mount --bind "$TMP/subuid" /etc/subuid && mount --bind "$TMP/subuid" /etc/subgid &&
     cd "$TMP/home" && exec setpriv --reuid 54321 --regid 54321 --clear-groups env HOME="$TMP/home" USER=cmxtest bash "$TMP/as_user.sh"' \
     >"$TMP/user.log" 2>&1
-grep -q '^USER-DONE' "$TMP/user.log" || { cat "$TMP/user.log"; fail "it does not work without root"; }
+grep -q '^USER-DONE' "$TMP/user.log" || { cat "$TMP/user.log"; fail "the gateway does not work without root"; }
 ok "a gateway without root"

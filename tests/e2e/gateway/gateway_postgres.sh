@@ -109,7 +109,7 @@ wait_for 10 all_there one || fail "changes are lost at one"
 wait_for 10 all_there two || fail "changes are lost at two"
 ok "simultaneous changes of two gateways"
 
-# The same name is enrolled on both gateways at once: one command succeeds, and the other prints why it failed.
+# The same name is enrolled on both gateways at the same time: one command succeeds, and the other prints why it failed.
 key x; key y
 on one gw enroll rival --key "$TMP/x.pub" --ports 81 >"$TMP/rival-one.out" 2>&1 & A=$!
 on two gw enroll rival --key "$TMP/y.pub" --ports 81 >"$TMP/rival-two.out" 2>&1 & B=$!

@@ -70,7 +70,7 @@ none_came two || fail "a malformed row is in a new copy"
 on two gw revoke cam-b >/dev/null || fail "revoke"
 revoked_at_one() { [ -n "$(copied "SELECT 1 FROM device WHERE name = 'cam-b' AND revoked IS NOT NULL")" ]; }
 wait_for 20 revoked_at_one || fail "the other rows are not followed"
-ok "doctor and status name them, and the other rows are followed"
+ok "doctor and status name the malformed rows, and the other rows are followed"
 
 # If two rows violate a unique constraint, the gateway's copy contains the older row, even after the gateway has
 # replaced the whole table.

@@ -61,7 +61,7 @@ killer=$!
 update --limit-rate 250 v3.bin >out 2>err || { cat out err; fail "update over a lost connection"; }
 wait "$killer"
 grep -q 'continuing at byte' out || { cat out err; fail "the upload did not continue where it stopped"; }
-grep -q '^version 3.0.0 is running from ota_0, confirmed$' out || { cat out err; fail "its last line"; }
+grep -q '^version 3.0.0 is running from ota_0, confirmed$' out || { cat out err; fail "the last line of update"; }
 is .running.version 3.0.0 || fail "3.0.0"
 ok "cmxsafe update continues over a lost connection"
 

@@ -103,7 +103,7 @@ head -c 100000 rest >part; tail -c +100001 rest >rest2
 expect 202 "HELD" -H "Content-Range: bytes $held-$((held + 99999))/$size" --data-binary @part "$URL/update"
 post -H 'Transfer-Encoding: chunked' -H "Content-Range: bytes $((held + 100000))-$((size - 1))/$size" -H 'Content-Type: application/octet-stream' --data-binary @rest2 >answer || fail "curl"
 grep -q "^OK version=2.0.0 slot=ota_1 sha256=$(head -c $((size - 96)) v2.bin | sha256sum | cut -d' ' -f1)$" answer || { cat answer; fail "resumed"; }
-wait_for 30 is .running.version 2.0.0 || fail "it does not restart into 2.0.0"
+wait_for 30 is .running.version 2.0.0 || fail "the board does not restart into 2.0.0"
 wait_for 10 is .running.confirmed true || fail "2.0.0 is not confirmed"
 ok "an interrupted upload continues"
 

@@ -5,9 +5,9 @@
 . "$(dirname "$0")/../gateway_lib.sh"
 command -v cmake >/dev/null || skip "no cmake"
 cmake -S "$ROOT" -B "$TMP/build" -DCMX_POSTGRESQL=OFF -DCMX_WERROR=ON >"$TMP/cmake.out" 2>&1 || { tail "$TMP/cmake.out"; fail "cmake"; }
-cmake --build "$TMP/build" --target cmxsafe cmxsafe-authkeys -j2 >"$TMP/make.out" 2>&1 || { grep -E 'error|warning' "$TMP/make.out"; fail "it does not build"; }
+cmake --build "$TMP/build" --target cmxsafe cmxsafe-authkeys -j2 >"$TMP/make.out" 2>&1 || { grep -E 'error|warning' "$TMP/make.out"; fail "cmxsafe does not build"; }
 BIN=$TMP/build/bin
-prints_no libpq ldd "$BIN/cmxsafe" || fail "it needs libpq"
+prints_no libpq ldd "$BIN/cmxsafe" || fail "cmxsafe needs libpq"
 export CMXSAFE_GATEWAY=$TMP/gateway
 says_so() {
     ! "$BIN/cmxsafe" gateway "$@" 2>"$TMP/err" || fail "$1 succeeds without PostgreSQL"

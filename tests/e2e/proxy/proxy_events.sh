@@ -85,7 +85,7 @@ wait_up
 client "$R" sink 1000 || fail "through the agent"
 client "$NONE" refused || fail "no service"
 wait_for 20 logged "proxy: echo: connection 1 from " || fail "the agent does not log the connection"
-wait_for 20 logged " 1001 bytes in, 64 out: in order" || fail "its end is not logged"
+wait_for 20 logged " 1001 bytes in, 64 out: in order" || fail "the end of the connection is not logged"
 wait_for 20 context_is none .relays.last_refusal.code refused || fail "the status: $(context none .relays)"
 context_is echo .relays.refused 0 || fail "the status: $(context echo .relays)"
 end_agent

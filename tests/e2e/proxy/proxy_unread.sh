@@ -36,8 +36,8 @@ more() { [ "$(status_of echo total)" -gt "$served" ] && status_is echo open 0; }
 served=$(status_of echo total)
 wait_for 30 more || fail "the second connection is not ended: $(ask status)"
 wait_for 60 client "$R" sink 1000 || fail "no slot becomes free: $(ask status)"
-status_is echo sessions 2 || fail "their slots were not freed: $(ask status)"
+status_is echo sessions 2 || fail "the slots of the ended connections were not freed: $(ask status)"
 grep -q "echo: connection from .* refused: 0 are open, 2 wait for the gateway's CLOSE" "$TMP/proxy.log" || fail "the log gives another reason"
-ok "their slots are freed when they are needed"
+ok "the slots of ended connections are freed when they are needed"
 stop "$FIRST"; stop "$UNREAD"
 quit_proxy
