@@ -30,7 +30,7 @@ bool cmx_file_answers(const char *path, int ms)
     if (strcmp(path, silent) == 0)
         return false;
     if (pipe2(fds, O_CLOEXEC) != 0)
-        return true; /* cannot be found out: too few descriptors */
+        return true; /* too few descriptors for the probe */
     pid = cmx_child_fork();
     if (pid == 0)
         probe(path);

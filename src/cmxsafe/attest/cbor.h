@@ -21,7 +21,7 @@ typedef enum {
 #define CMX_CBOR_TRUE 21
 #define CMX_CBOR_NULL 22
 
-/* The next functions append an item to b. Numbers have at most 32 bits. CMX_ENOSPC: the item does not fit, or something
+/* cmx_cbor_put_* append an item to b. Numbers have at most 32 bits. CMX_ENOSPC: the item does not fit, or something
  * did not fit before (buf.h). */
 cmx_err cmx_cbor_put_head(struct cmx_buf *b, cmx_cbor_major major, uint32_t value);
 cmx_err cmx_cbor_put_int(struct cmx_buf *b, int32_t value);
@@ -42,8 +42,8 @@ struct cmx_cbor_item {
  * length). */
 CMX_MUST_USE cmx_err cmx_cbor_get(struct cmx_buf *b, struct cmx_cbor_item *out);
 
-/* The next functions read an item like cmx_cbor_get, but accept only one kind. CMX_EFORMAT: the item is of another
- * kind. */
+/* cmx_cbor_expect, cmx_cbor_get_int and cmx_cbor_get_bool read an item like cmx_cbor_get, but accept only one kind.
+ * CMX_EFORMAT: the item is of another kind. */
 CMX_MUST_USE cmx_err cmx_cbor_expect(struct cmx_buf *b, cmx_cbor_major major, struct cmx_cbor_item *out);
 CMX_MUST_USE cmx_err cmx_cbor_get_int(struct cmx_buf *b, int64_t *out);
 CMX_MUST_USE cmx_err cmx_cbor_get_bool(struct cmx_buf *b, bool *out);

@@ -15,7 +15,7 @@ typedef enum {
     CMX_FIELD_VERSION,    /* RFC 9711 section 4.2.7: an array with the version only, without its scheme */
     CMX_FIELD_BOOL,
     CMX_FIELD_UINT,  /* 32 bits */
-    CMX_FIELD_DEBUG, /* this and the next two are enumerations, written as words in JSON */
+    CMX_FIELD_DEBUG, /* DEBUG, KEY and FLASH are enumerations, written as words in JSON */
     CMX_FIELD_KEY,
     CMX_FIELD_FLASH,
     CMX_FIELD_MEASURED /* the list of measurements */

@@ -35,8 +35,9 @@ size_t cmx_buf_len(const struct cmx_buf *b);          /* bytes to read; 0 if an 
 size_t cmx_buf_room(const struct cmx_buf *b);         /* bytes that fit at the end */
 const uint8_t *cmx_buf_data(const struct cmx_buf *b); /* the first byte to read */
 
-/* The next functions append to b. CMX_ENOSPC: the data does not fit. After that nothing more is appended, and each of
- * these calls, cmx_buf_error and cmx_buf_cstr return CMX_ENOSPC: a caller may append several times and check once. */
+/* cmx_buf_put* and cmx_buf_printf append to b. CMX_ENOSPC: the data does not fit. After that nothing more is appended,
+ * and these functions, cmx_buf_error and cmx_buf_cstr return CMX_ENOSPC: a caller may append several times and check
+ * once. */
 cmx_err cmx_buf_put(struct cmx_buf *b, const void *data, size_t len);
 cmx_err cmx_buf_put_str(struct cmx_buf *b, const char *s); /* appends s without its NUL */
 cmx_err cmx_buf_printf(struct cmx_buf *b, const char *fmt, ...) CMX_PRINTF(2, 3);

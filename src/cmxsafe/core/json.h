@@ -47,7 +47,7 @@ void cmx_json_init(struct cmx_json *j, struct cmx_buf *out);
  * `out` has the rest, which the caller must write. */
 void cmx_json_init_sink(struct cmx_json *j, struct cmx_buf *out, cmx_json_sink sink, void *arg);
 
-/* key in this and the next functions: the member's name within an object, and NULL at the top level and within an
+/* key, in all functions that write a value: the member's name within an object, and NULL at the top level and within an
  * array. Any other use causes CMX_EINTERNAL. */
 void cmx_json_object(struct cmx_json *j, const char *key);
 void cmx_json_array(struct cmx_json *j, const char *key);

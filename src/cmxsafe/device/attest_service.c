@@ -69,8 +69,8 @@ static cmx_err reply_failure(struct cmx_http_request *r, cmx_err err)
 
 /* ---- parameters ---- */
 
-/* The next functions return true if they could read the parameter. Otherwise they send 400 or 404, and *err is the
- * result of sending it. */
+/* take_* return true if they could read the parameter. Otherwise they send 400 or 404, and *err is the result of
+ * sending the answer. */
 
 /* Decodes a parameter. The request must contain it exactly once, and its value must have min to max bytes. unit: the
  * noun for the value's bytes in the message, such as "bytes". */

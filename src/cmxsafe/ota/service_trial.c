@@ -33,7 +33,7 @@ static bool trial_due(const struct cmx_ota_service *s)
     return cmx_ota_now_ms() - s->trial.last_ms >= s->trial.pause_ms;
 }
 
-/* This and the following functions expect *why to be empty, and store a reason in it. */
+/* trial_confirm, trial_rollback, trial_restart and trial_decide expect *why to be empty, and store a reason in it. */
 static void trial_confirm(struct cmx_ota_service *s, struct cmx_why *why)
 {
     cmx_err err = s->config->slots.confirm(s->config->slots.arg, why);

@@ -48,9 +48,9 @@ struct cmx_slots {
     cmx_err (*erase)(void *arg, uint32_t offset, uint32_t len);
     cmx_err (*write)(void *arg, uint32_t offset, const void *data, size_t len);
     cmx_err (*read)(void *arg, uint32_t offset, void *out, size_t len);
-    /* Activates the target slot, which holds a verified image: the next start boots it, on trial. If this or one of
-     * the next functions fails, *why contains the reason, or is empty if the error code is precise enough. CMX_EPERM: a
-     * hook refused; CMX_ETIMEOUT: a hook did not end in time; CMX_ECLOSED: a hook was killed. */
+    /* Activates the target slot, which holds a verified image: the next start boots it, on trial. If activate, confirm
+     * or rollback fails, *why contains the reason, or is empty if the error code is precise enough. CMX_EPERM: a hook
+     * refused; CMX_ETIMEOUT: a hook did not end in time; CMX_ECLOSED: a hook was killed. */
     cmx_err (*activate)(void *arg, const struct cmx_image *verified, struct cmx_why *why);
     /* Makes the running image permanent. */
     cmx_err (*confirm)(void *arg, struct cmx_why *why);

@@ -112,8 +112,9 @@ void cmx_port_acknowledge(int fd);
 
 /* Returns the size of the flash in bytes; 0 without flash (a Linux agent). */
 uint32_t cmx_port_flash_size(void);
-/* Errors of the next functions: CMX_EINVAL beyond the end of the chip, CMX_ENOTSUP without flash, CMX_EIO if the flash
- * fails, and CMX_EPERM if the platform refuses the write or erase, as ESP-IDF does outside partitions. */
+/* Errors of cmx_port_flash_read, _write and _erase: CMX_EINVAL beyond the end of the chip, CMX_ENOTSUP without flash,
+ * CMX_EIO if the flash fails, and CMX_EPERM if the platform refuses the write or erase, as ESP-IDF does outside
+ * partitions. */
 CMX_MUST_USE cmx_err cmx_port_flash_read(uint32_t offset, void *out, size_t len);
 /* NOR flash: a write only clears bits; an erase sets whole sectors (CMX_FLASH_SECTOR) to 0xff. */
 CMX_MUST_USE cmx_err cmx_port_flash_write(uint32_t offset, const void *data, size_t len);
