@@ -17,7 +17,7 @@
 #define GW_REPORT_SILENCE_MS 3000
 
 /* Starts a process that sends the answer to c. follows: the process runs until the other gateway disconnects. Returns
- * true in the new process and false in the server. The new process then calls one of the next two functions. */
+ * true in the new process and false in the server. The new process then calls gw_report_text or gw_report_follow. */
 bool gw_report_start(struct gw_server *s, const struct gw_client *c, bool follows);
 _Noreturn void gw_report_text(const struct gw_client *c, const char *text, size_t len);
 _Noreturn void gw_report_follow(const struct gw_server *s, const struct gw_client *c);
