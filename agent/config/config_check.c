@@ -58,7 +58,7 @@ static void check_gateway(const struct agent_config *c, struct config_report *r)
         config_error(r, config_line(&g->head, "gateway", "backoff_max"), "backoff_max is less than backoff_min");
 }
 
-/* Reports keys that the context's direction does not use: such a key is a mistake. */
+/* Reports keys that the context's direction does not use, and a direct context without remote_host. */
 static void check_direction(const struct context_section *s, struct config_report *r)
 {
     for (size_t i = 0; i < config_n_keys; i++) {

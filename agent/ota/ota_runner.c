@@ -124,7 +124,7 @@ static void line_end(struct last_line *l)
     l->n = 0;
 }
 
-/* Reads the available bytes. False: end of file. */
+/* Reads the available bytes. False: end of file, or an error. */
 static bool line_read(struct last_line *l, int fd)
 {
     char block[512];

@@ -165,7 +165,8 @@ static bool answer_question(int fd, const struct question *q)
     return ok;
 }
 
-/* Closes every descriptor but `fd`: one of them may be the gateway's lock, which this child must not hold. */
+/* Answers the questions that arrive on `fd`. First closes every other descriptor above stderr: one of them may be the
+ * gateway's lock, which this child must not hold. */
 _Noreturn static void child_run(int fd, pid_t parent)
 {
     struct question q;
