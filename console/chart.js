@@ -17,7 +17,7 @@ const COLUMNS = [
 const table = createTable({ caption: "The last hour", columns: COLUMNS, noun: ["minute"], sort: "at", descending: true, empty: "" });
 const details = el("details", {}, el("summary", {}, "The same as a table"), table.element);
 
-// Draws the bars of each minute side by side, one for each of `keys`, the members of a minute that are shown.
+// Draws for each minute a group of bars, one bar for each of `keys`. keys: the names of the members that are drawn.
 function drawing(minutes, now, keys, top, label) {
     const slot = W / 60 * 0.84;
     const x = (m, n) => (m.at - now + HOUR_S) / HOUR_S * W - slot + n * slot / keys.length;

@@ -13,7 +13,7 @@ from .text import printable
 
 ANSWER_MAX = 64 * 1024
 BLOCK = 16 * 1024
-UNIX = "unix:"  # a base that begins with it is the path of a UNIX socket
+UNIX = "unix:"  # a base with this prefix is the path of a UNIX socket
 
 
 class NoAnswer(Exception):

@@ -176,7 +176,7 @@ static cmx_err header(struct cmx_image *c)
     return CMX_OK;
 }
 
-/* After the last segment come zeros up to a checksum byte that ends a block of 16. */
+/* The last segment is followed by zeros and by a checksum byte, which is the last byte of a block of 16. */
 static void next_segment(struct cmx_image *c)
 {
     if (c->segments_left > 0)
