@@ -116,7 +116,7 @@ static void ends_after_a_minute(const char *why)
     assert_int_equal(flushes, 1);
     assert_int_equal(sweeps, 1);
     assert_non_null(strstr(wrong, why));
-    assert_int_equal(run_for(GW_UNREAD_MAX_MS + CHECK_MS), 0); /* once is enough, as long as no rules are loaded */
+    assert_int_equal(run_for(GW_UNREAD_MAX_MS + CHECK_MS), 0); /* no second end while no rules are loaded */
     wrong[0] = '\0';                                           /* the guard has loaded rules again */
     assert_int_equal(run_for(GW_UNREAD_MAX_MS - 200), 0);
     assert_int_equal(run_for(CHECK_MS + 400), 1);
