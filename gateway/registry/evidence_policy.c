@@ -23,7 +23,7 @@ static cmx_err read_manifests(struct gw_registry *r, struct gw_policy *p, struct
 
     for (p->n_manifests = 0; !err && p->n_manifests < GW_POLICY_MANIFESTS_MAX; err = gw_sql_step(r, stmt, e)) {
         struct gw_manifest_file *m = &p->manifests[p->n_manifests++];
-        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_ID(m->path), GW_SQL_ID(m->digest)));
+        gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_TEXT(m->path), GW_SQL_ID(m->digest)));
     }
     return gw_sql_end(stmt, err);
 }

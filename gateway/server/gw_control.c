@@ -297,9 +297,8 @@ static void take_login(struct gw_server *s, struct gw_client *c, const char *tex
 {
     struct gw_session *x = gw_session_numbered(s, c->session);
 
-    gw_session_note_line(x, text);
     /* This happens before the helper answers sshd, because sshd needs the identity after the answer. */
-    if (x && !gw_session_identify(s, x, text))
+    if (x && (!gw_session_look_up(s, x, text) || !gw_session_identify(s, x, text)))
         send_line(c, GW_REFUSED "\n");
     else
         gw_takeover_begin(s, c, text);
@@ -309,8 +308,7 @@ static void take_certificate(struct gw_server *s, struct gw_client *c, const cha
 {
     struct gw_session *x = gw_session_numbered(s, c->session);
 
-    gw_session_note_line(x, text);
-    if (!x || !gw_session_certify(s, x, text))
+    if (!x || !gw_session_look_up(s, x, text) || !gw_session_certify(s, x, text))
         send_line(c, GW_REFUSED "\n");
 }
 

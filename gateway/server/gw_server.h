@@ -28,6 +28,9 @@
 #define GW_TROUBLE_MAX 300
 #define GW_SLOTS_PER_CPU 32 /* maximum number of concurrent logins; further connections wait in the kernel's queue */
 #define GW_SLOTS_MIN 64
+/* A login needs two look-ups of a key in the registry. sshd counts no failure if a client only asks whether a key that
+ * it does not have may log in, and runs its helper up to 1,023 times for one connection. */
+#define GW_LOOKUPS_MAX 16
 #define GW_PRESSED_LOGIN_MS 10000 /* if all slots are taken, a login older than this is ended */
 #define GW_REGISTRY_POLL_MS 1000  /* interval of checks for changes of the registry that no command reported */
 #define GW_RECHECK_MS 3000        /* interval of checks of the sessions while the registry can't be read */
@@ -93,6 +96,7 @@ struct gw_session {
     char client[GW_CLIENT_MAX]; /* the peer's SSH software */
     struct gw_rights rights;
     uint64_t sshd_line;                 /* digest of the last line that sshd's helper printed; 0: unknown */
+    unsigned lookups;                   /* number of requests of sshd's helper before the login */
     uint64_t number;                    /* number of the session and of its cgroup; never 0 and never reused */
     char candidate[GW_FINGERPRINT_MAX]; /* the key whose identity the session has; "": none */
     char address[GW_ADDRESS_MAX];       /* the identity; "": none */
@@ -243,6 +247,10 @@ struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid);
 /* Returns the session with this number; NULL: there is none, or it has ended. */
 struct gw_session *gw_session_numbered(const struct gw_server *s, uint64_t number);
 void gw_session_readable(struct gw_server *s, struct gw_session *x);
+/* Call this first for a request of sshd's helper. If x is not up yet, stores the second line of the request, the digest
+ * of the line that the helper will print. False: x was ended, because its client has caused more than GW_LOOKUPS_MAX
+ * requests. */
+bool gw_session_look_up(struct gw_server *s, struct gw_session *x, const char *request);
 /* Closes the connection and kills sshd; x is freed when sshd has been reaped. `why` is logged. */
 void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why);
 void gw_sessions_reap(struct gw_server *s);

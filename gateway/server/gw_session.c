@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -412,6 +413,18 @@ void gw_session_end(struct gw_server *s, struct gw_session *x, const char *why)
         gw_idsock_session_end(s->idsock, x->number);
     kill(-x->pid, SIGKILL); /* SIGKILL reaches a stopped process too, and its listeners close with it */
     shutdown(x->tcp, SHUT_RDWR);
+}
+
+bool gw_session_look_up(struct gw_server *s, struct gw_session *x, const char *request)
+{
+    if (x->up || x->ending)
+        return true;
+    x->sshd_line = strtoull(request + strlen(request) + 1, NULL, 16);
+    if (++x->lookups <= GW_LOOKUPS_MAX)
+        return true;
+    gw_limits_failed(&s->limits, x->source, GW_PENALTY_FAILED_MS, cmx_port_now_ms());
+    gw_session_end(s, x, "its client offered keys too often without logging in");
+    return false;
 }
 
 static void free_session(struct gw_server *s, struct gw_session **link)

@@ -1,6 +1,5 @@
 #include "gateway/server/gw_session_identity.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -117,12 +116,6 @@ struct gw_session *gw_session_of_process(const struct gw_server *s, pid_t pid)
 static bool logs_in(const struct gw_session *x)
 {
     return !x->up && !x->ending;
-}
-
-void gw_session_note_line(struct gw_session *x, const char *request)
-{
-    if (x && logs_in(x))
-        x->sshd_line = strtoull(request + strlen(request) + 1, NULL, 16);
 }
 
 bool gw_session_identify(struct gw_server *s, struct gw_session *x, const char *fingerprint)

@@ -12,10 +12,6 @@ bool gw_session_identify(struct gw_server *s, struct gw_session *x, const char *
 /* Like gw_session_identify, for a certificate "TYPE BASE64". False: x must not log in with this certificate. */
 bool gw_session_certify(struct gw_server *s, struct gw_session *x, const char *text);
 
-/* Call this for a request of sshd's helper, before the functions above. The second line of the request is the digest of
- * the line that the helper will print. Stores this digest in x, unless x is NULL. */
-void gw_session_note_line(struct gw_session *x, const char *request);
-
 /* Gives x the identity of the key, even if x is up. Unlike gw_session_identify, returns failures and logs none. Needs
  * s->idsock. */
 CMX_MUST_USE cmx_err gw_session_set_identity(struct gw_server *s, struct gw_session *x, const char *fingerprint,
