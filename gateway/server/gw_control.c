@@ -26,8 +26,9 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
 
-#define ANSWER_S 30           /* a running gateway that sends nothing for this time counts as hung */
-#define HELPER_MS 10000       /* time limit of a connection from sshd's helper, which stops waiting earlier */
+#define ANSWER_S 30     /* a running gateway that sends nothing for this time counts as hung */
+#define ANSWER_MS 45000 /* as does one that has not sent its whole answer after this time (ANSWER_S and SEND_MS) */
+#define HELPER_MS 10000 /* time limit of a connection from sshd's helper, which stops waiting earlier */
 #define HELPERS_PER_SESSION 4 /* sshd runs one helper at a time; an earlier helper's connection may still be open */
 #define TELL_S 1              /* gw_control_tell waits at most this long for a gateway that is busy or hung */
 #define SEND_MS 5000          /* the server stops sending an answer after this time */
@@ -510,7 +511,8 @@ static bool send_request(int fd, const char *request)
 bool gw_control_is_serving(const struct gw *g)
 {
     char path[GW_PATH_MAX];
-    int lock = open(gw_path(g, "run/lock", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    /* O_NONBLOCK: a compromised account may have put a FIFO there. */
+    int lock = open(gw_path(g, "run/lock", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     bool serving = lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0;
     int fd = serving ? -1 : gw_control_socket_connect(g->dir, 0);
 
@@ -540,6 +542,7 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
     size_t total = 0;
     bool sent;
     bool hung;
+    uint64_t end_ms = cmx_port_now_ms() + ANSWER_MS;
     int fd = gw_control_socket_connect(g->dir, ANSWER_S);
 
     if (fd < 0 && errno == EACCES)
@@ -552,8 +555,8 @@ static cmx_err ask(const struct gw *g, const char *request, FILE *out, struct cm
     while (sent && total < GW_ANSWER_MAX && (n = recv(fd, chunk, sizeof chunk, 0)) != 0) {
         if (n < 0 && errno == EINTR)
             continue;
-        hung = n < 0 && errno == EAGAIN;
-        if (n < 0)
+        hung = n < 0 ? errno == EAGAIN : cmx_port_now_ms() >= end_ms;
+        if (n < 0 || hung)
             break;
         got = n;
         total += (size_t)n;
