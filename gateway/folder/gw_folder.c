@@ -99,9 +99,9 @@ cmx_err gw_folder_load(struct gw *g, struct cmx_why *e)
         return cmx_why_fail(e, CMX_EFORMAT,
                             "the load balancers' addresses can't be read; run 'cmxsafe gateway init "
                             "--proxy-protocol' again");
-    err = gw_registry_name_check(g->domain, NULL);
-    if (err)
-        return cmx_why_fail(e, err, "the registry has a malformed domain; restore another backup");
+    if (!gw_sql_is_id(g->domain) || strchr(g->domain, ' ') || !gw_sql_is_id(g->listen) || !gw_sql_is_id(g->host))
+        return cmx_why_fail(e, CMX_EFORMAT, "the registry has malformed settings; restore another backup");
+    err = CMX_OK;
     g->user = strcmp(mode, "user") == 0;
     g->simple = strcmp(simple, "1") == 0;
     if (!g->simple) {
@@ -246,7 +246,7 @@ cmx_err gw_link_get(struct gw *g, struct gw_link *l, struct cmx_why *e)
 {
     char link[GW_ADDRESS_MAX - 2];
 
-    if (gw_meta_get(&g->registry, "link", link, sizeof link))
+    if (gw_meta_get(&g->registry, "link", link, sizeof link) || !gw_sql_is_id(link))
         return cmx_why_fail(e, CMX_EFORMAT,
                             "the registry lacks the link's addresses; run 'cmxsafe gateway init' again");
     snprintf(l->host, sizeof l->host, "%s1", link);

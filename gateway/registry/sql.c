@@ -180,7 +180,7 @@ static bool copy_columns(sqlite3_stmt *stmt, const struct gw_sql_column *c)
     for (int i = 0; c[i].text || c[i].number || c[i].flag || c[i].port; i++) {
         if (c[i].text) {
             bool fits = (size_t)sqlite3_column_bytes(stmt, i) < c[i].cap &&
-                        (c[i].fit == GW_SQL_CUT || gw_sql_is_id(gw_sql_text(stmt, i)));
+                        (c[i].fit != GW_SQL_EMPTY || gw_sql_is_id(gw_sql_text(stmt, i)));
 
             snprintf(c[i].text, fits || c[i].fit == GW_SQL_CUT ? c[i].cap : 1, "%s", gw_sql_text(stmt, i));
             all_fit &= fits || c[i].fit != GW_SQL_FAIL;

@@ -44,7 +44,7 @@ struct gw_sql_column {
 /* For a text that people read, such as a reason. If it does not fit, it is cut. */
 #define GW_SQL_TEXT(array)                                                                                             \
     ((struct gw_sql_column){.text = GW_SQL_ARRAY(array), .cap = sizeof(array), .fit = GW_SQL_CUT})
-/* For a text that must fit. If it does not, or if gw_sql_is_id refuses it, "" is copied, and gw_sql_get fails. */
+/* For a text that must fit. If it does not, "" is copied, and gw_sql_get fails. */
 #define GW_SQL_WHOLE_AT(at, size) ((struct gw_sql_column){.text = (at), .cap = (size), .fit = GW_SQL_FAIL})
 /* One struct gw_sql_column for each of the first columns of a row, in their order. */
 #define GW_SQL_COLUMNS(...) ((const struct gw_sql_column[]){__VA_ARGS__, (struct gw_sql_column){0}})

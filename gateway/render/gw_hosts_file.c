@@ -24,7 +24,7 @@ cmx_err gw_hosts_names(FILE *f, struct gw *g, struct cmx_why *e)
     struct hosts_job job = {f, g};
     char link[GW_ADDRESS_MAX];
 
-    if (gw_meta_get(&g->registry, "link", link, sizeof link) == CMX_OK)
+    if (gw_meta_get(&g->registry, "link", link, sizeof link) == CMX_OK && gw_sql_is_id(link))
         fprintf(f, strcmp(g->domain, "cmx") == 0 ? "%s1 gateway.%s\n" : "%s1 gateway.%s gateway.cmx\n", link,
                 g->domain);
     return gw_device_each(&g->registry, NULL, put_host, &job, e);

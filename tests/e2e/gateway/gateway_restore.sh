@@ -26,6 +26,8 @@ restore "UPDATE device SET name = 'x evil.example'"
 restore "UPDATE device SET address = '$A evil.example x'"
 restore "UPDATE device SET name = 'x\" } } table inet evil { chain x {'"
 restore "UPDATE device SET address = '$A } } table inet evil { set x { #'; UPDATE port SET address = (SELECT address FROM device)"
+restore "UPDATE meta SET value = 'fdaa::' || $LINE WHERE key = 'link'"
+restore "UPDATE meta SET value = 'x' || $LINE WHERE key = 'host'"
 ok "a changed registry adds nothing to the generated files"
 
 # sshd's helper prints no second line, and no option of its own.
