@@ -525,6 +525,15 @@ static void end_all_unchecked(struct gw_server *s)
             end_unchecked(s, x);
 }
 
+/* In a small deployment no process of the gateway may write to the registry. An interrupted write is therefore finished
+ * by the service manager, as root, before it starts the gateway again ('net heal'). */
+static void stop_to_heal(struct gw_server *s, const char *why)
+{
+    gw_note("ending all sessions and stopping the gateway: %s", why);
+    s->failed = true;
+    s->stopping = true;
+}
+
 /* Checks all sessions against the open registry. overdue: ends those that can't be checked. */
 static void recheck_all(struct gw_server *s, struct gw_registry *r, bool noted, bool overdue)
 {
@@ -559,10 +568,13 @@ bool gw_sessions_recheck(struct gw_server *s)
     cmx_err err;
 
     s->unchecked_ms = 0;
-    if (gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, &e)) {
+    err = gw_registry_open(&r, gw_path(s->g, "registry.db", path), false, &e);
+    if (err) {
         recheck_failed(s, noted, "the sessions", e.text);
         if (overdue)
             end_all_unchecked(s);
+        if (overdue && s->g->simple && err == CMX_EBUSY)
+            stop_to_heal(s, e.text);
         return false;
     }
     recheck_all(s, &r, noted, overdue);

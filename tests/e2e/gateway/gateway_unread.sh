@@ -76,3 +76,30 @@ wait_for 20 judged || fail "status reports trouble after the repair"
 denied 1234 "http://[$A]:81/" || fail "the grant was not removed"
 gw grant user:1234 cam-17 >/dev/null && gets 1234 http://cam-17.cmx:81/ one || fail "no access with a new grant"
 ok "if the rules can't be written for a minute, grants end"
+stop_gateway
+
+# A small deployment, which runs without root: a command is killed while it writes to the registry. The gateway can't finish
+# the write, so after a minute it ends, and its unit repairs the registry and starts it again.
+export CMXSAFE_GATEWAY=/var/lib/simple
+GW=$CMXSAFE_GATEWAY
+gw init --simple --listen "[::]:$GW_PORT" --host 127.0.0.1 >/dev/null && grep -q '^ExecStartPre=+.* gateway net heal ' "$CMXSAFE_UNIT_DIR/cmxsafe-gateway.service" || fail "init --simple"
+gw enroll cam-17 --key "$TMP/a.pub" --ports 8081 >/dev/null || fail "enroll"
+(while :; do "$BIN/cmxsafe" gateway net heal && "$BIN/cmxsafe" gateway serve; sleep 1; done) 2>>"$TMP/gateway.log" & PIDS+=("$!")
+wait_for 20 connected cam-17 || fail "cam-17 does not connect to the small deployment"
+cat >"$TMP/killed.py" <<'PY'
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=20)
+db.execute("PRAGMA cache_size = 1")
+db.execute("CREATE TABLE half(text)")
+for _ in range(1000):
+    db.execute("INSERT INTO half VALUES(?)", ("x" * 1000,))
+os.kill(os.getpid(), 9)
+PY
+python3 "$TMP/killed.py" "$GW/registry.db"
+[ -s "$GW/registry.db-journal" ] || fail "the write was not interrupted"
+# No command of root must run meanwhile, because it would repair the registry.
+wait_for 40 logged "the sessions can't be checked against the registry: a write to the registry was interrupted" || fail "the interrupted write is not noticed"
+wait_for 120 logged "stopping the gateway: a write to the registry was interrupted" || fail "the gateway waits for a command of root"
+repaired() { [ ! -e "$GW/registry.db-journal" ]; }
+wait_for 20 repaired && wait_for 30 connected cam-17 || fail "the device does not connect again"
+ok "a small deployment recovers from an interrupted write by itself"
