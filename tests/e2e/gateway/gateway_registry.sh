@@ -166,9 +166,9 @@ leave_journal() {
     [ -s "$DB-journal" ] || fail "no journal"
 }
 leave_journal
-cp -p "$GW"/hostkey_* "$TMP"
-sed -n '/^To restore/,/^```$/p' "$ROOT/docs/GATEWAY.md" | grep -v '^To restore\|^```\|^systemctl\|^cmxsafe' |
-    sed "s|/var/lib/cmxsafe/gateway|$GW|; s|/root/registry-[^ ]*|$TMP/backup.db|; s|/root|$TMP|" >"$TMP/restore.sh"
+tar -cf "$TMP/gateway.tar" -C "$GW" --exclude='./registry.*' --exclude=./run . || fail "tar"
+awk '/^#/ && !code { found = $0 == "### Backup and restore" } /^```/ { code = !code; k += found && code; next } found && code && k == 2' "$ROOT/docs/GATEWAY.md" |
+    grep -v '^systemctl\|^cmxsafe' | sed "s|/var/lib/cmxsafe/gateway|$GW|g; s|/root/registry-[^ ]*|$TMP/backup.db|; s|/root/gateway-[^ ]*|$TMP/gateway.tar|" >"$TMP/restore.sh"
 equal "$(grep -c "$TMP/" "$TMP/restore.sh")" 3 || fail "the page's commands to restore: $(cat "$TMP/restore.sh")"
 bash -e "$TMP/restore.sh" && gw init --user >/dev/null || fail "the page's commands to restore a backup"
 sql "$DB" 'PRAGMA integrity_check' | grep -qx ok && equal "$(gw export | wc -l)" "$(sql "$TMP/backup.db" 'SELECT count(*) + 1 FROM device WHERE revoked IS NULL')" ||
