@@ -17,6 +17,15 @@ bg gw dnsmasq -k -C /dev/null --no-resolv --no-hosts --address="/gw.test/$G4" --
 wait_for 10 in_ns gw bash -c "ss -Hlun 'sport = :53' | grep -q ." || fail "dnsmasq does not start"
 mkdir "$TMP/www" "$TMP/state"; echo hello >"$TMP/www/index.html"
 bg dev python3 -m http.server -d "$TMP/www" --bind 127.0.0.1 8081 >/dev/null 2>&1
+bg dev python3 -c '
+import socket, threading, time
+def stream(c):
+    while True:
+        c.sendall(b"x" * 1000)
+        time.sleep(0.05)
+s = socket.create_server(("127.0.0.1", 8084))
+while True:
+    threading.Thread(target=stream, args=(s.accept()[0],), daemon=True).start()' 2>/dev/null
 bg nb python3 -m http.server -d "$TMP/www" --bind "$N4" 80 >/dev/null 2>&1
 wait_for 20 in_ns dev bash -c "ss -Hltn 'sport = :8081' | grep -q ." || fail "the service does not start"
 echo "nameserver $G4" >"$TMP/resolv.conf"
@@ -27,6 +36,7 @@ chown -R $AGENT_UID "$RUN" "$KEY" "$TMP/state" "$TMP/hwkey"
     AGENT_LINES='confine = required' gateway_section | sed 's/^host = .*/host = gw.test/'
     printf '[isolation]\nenabled = yes\ntime_servers = 192.0.2.123\n[identity]\nkey_file = %s\n[attest]\nenabled = yes\nport = 8888\n' "$TMP/hwkey"
     reverse web 8081 9081
+    reverse stream 8084 9082
     reverse attest 8888 9888
 } >"$CONF"
 chmod 644 "$CONF"; chmod o+rx "$TMP"
@@ -71,6 +81,23 @@ attack() {
 }
 attack "nft flush ruleset" nft flush ruleset
 logged "nft changed or removed the rules" || fail "the log does not name the program"
+
+# Another user connects to a service while there are no rules. The connection must end when the rules are restored.
+received() { stat -c %s "$TMP/stolen"; }
+grows() { local before; before=$(received); sleep 2; [ "$(received)" -gt "$before" ]; }
+kill -STOP "$AGENT"
+in_ns dev nft flush ruleset
+bg dev setpriv --reuid=12345 --clear-groups nc 127.0.0.1 8084 >"$TMP/stolen"
+grows || fail "without rules the stream is not open to another user"
+kill -CONT "$AGENT"
+n=$((n + 1))
+wait_for 5 restored $n || fail "the rules are not restored"
+wait_for 60 fetches || fail "the service is not reachable again"
+sleep 2
+! grows || fail "a connection that another user opened while there were no rules still receives the service's data"
+[ "$(in_ns gw timeout 2 nc localhost 9082 | wc -c)" -gt 10000 ] || fail "the stream does not arrive at the gateway"
+ok "a connection that another user opened while there were no rules ends"
+
 attack "nft delete table inet" nft delete table inet cmxsafe
 attack "nft delete table arp" nft delete table arp cmxsafe
 attack "nft flush chain" nft flush chain inet cmxsafe output
