@@ -197,3 +197,13 @@ for n in 1 2; do
     [ "$(repairs $n)" -le $((BEFORE[$n] + 1)) ] || fail "a gateway that leaves counts as a repair at node $n: $(grep repaired "$TMP/node$n.log")"
 done
 ok "a gateway leaves"
+
+# The others no longer accept the key of its links. The machine may join again and keep its key: `join` needs a login as
+# root at another gateway, which is worth more than the key.
+KEY3=$(on 3 wg pubkey </var/lib/node3/gateway/link.key)
+is_peer() { on "$1" ip netns exec cmxsafe wg show all peers | grep -qF "$KEY3"; }
+for n in 1 2; do ! is_peer $n || fail "node $n accepts the key of a gateway that left"; done
+join_node 3 1
+for n in 1 2; do wait_for 40 is_peer $n && wait_for 60 neighbours $n 2 || fail "node $n is not linked to a gateway that joined again"; done
+equal "$KEY3" "$(on 3 wg pubkey </var/lib/node3/gateway/link.key)" || fail "the key of the links has changed"
+ok "a gateway that left joins again"
