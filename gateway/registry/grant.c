@@ -313,10 +313,14 @@ static void terms_text(const struct stored_terms *s, char *out, size_t cap)
     snprintf(out, cap, "%s%s%s%s", when, s->glass ? " even in quarantine" : "", s->why[0] ? " because " : "", s->why);
 }
 
-#define SAME_TERMS " WHERE ends <> excluded.ends OR glass <> excluded.glass OR why <> excluded.why"
+/* Also stores the same end again if the clock was set since the grant was given: the stored beginning and the end on
+ * the boot clock (term.h) are then wrong. */
+#define OTHER_TERMS                                                                                                    \
+    " WHERE ends <> excluded.ends OR glass <> excluded.glass OR why <> excluded.why OR (ends <> 0 AND"                 \
+    " (given > excluded.given OR (boot = excluded.boot AND abs(boot_ends - excluded.boot_ends) > 2)))"
 #define NEW_TERMS                                                                                                      \
     " DO UPDATE SET given = excluded.given, ends = excluded.ends, boot = excluded.boot,"                               \
-    " boot_ends = excluded.boot_ends, glass = excluded.glass, why = excluded.why" SAME_TERMS
+    " boot_ends = excluded.boot_ends, glass = excluded.glass, why = excluded.why" OTHER_TERMS
 
 static cmx_err set_device(struct gw_registry *r, int64_t consumer, const char *device, uint16_t port,
                           const struct stored_terms *s, struct cmx_why *e)

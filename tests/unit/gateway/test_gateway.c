@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmxsafe/core/mem.h"
@@ -1114,6 +1115,34 @@ static void test_grant_terms(void **state)
     assert_int_equal(out, GW_UNCHANGED);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(grant_ends_in, 0);
+}
+
+/* If the clock was wrong when a grant was given, giving the grant with the same end again corrects it. */
+static void test_grant_repeated_after_clock(void **state)
+{
+    struct cmx_why e = {0};
+    struct gw_consumer c;
+    struct gw_grant_terms tomorrow = {.until = (int64_t)time(NULL) + 86400};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_consumer_parse(&c, "user:alice", &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &tomorrow, &out, &e), CMX_OK);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &tomorrow, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_UNCHANGED);
+    /* The clock was an hour ahead: the grant would end an hour too early. */
+    sql("UPDATE grants SET given = given + 3600, boot_ends = boot_ends - 3600");
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &tomorrow, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_CHANGED);
+    assert_int_equal(active_grants(&gateway.registry), 1);
+    assert_in_range(grant_ends_in, 86390, 86400);
+    /* The same, and the machine was restarted: the grant would not count until its stored beginning. */
+    sql("UPDATE grants SET given = given + 3600, boot = 'before'");
+    assert_int_equal(active_grants(&gateway.registry), 0);
+    assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &tomorrow, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_CHANGED);
+    assert_int_equal(active_grants(&gateway.registry), 1);
 }
 
 static cmx_err count_device(void *arg, const struct gw_device *d)
@@ -2719,6 +2748,7 @@ int main(void)
         TEST(test_upgrade_together),
         TEST(test_csv),
         TEST(test_grant_terms),
+        TEST(test_grant_repeated_after_clock),
         TEST(test_group_grants),
         TEST(test_times),
         TEST(test_pending),
