@@ -44,7 +44,7 @@ cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e)
     cmx_err err;
 
     if (begin_ms < a->next_ms)
-        return CMX_OK;
+        return CMX_EAGAIN;
     err = read_answers(g, &answers, e);
     pause_ms = LOOK_MS + LOOK_SHARE * (cmx_port_now_ms() - begin_ms);
     if (!err && rules_differ(g, answers)) {

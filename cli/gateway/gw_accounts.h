@@ -11,5 +11,5 @@ struct gw_accounts {
 
 /* Asks the name services for all users and groups that have had grants, every 10 s or, if they answer slowly, less
  * often. Loads the rules again if they were loaded with other answers. g must not be locked, because a slow answer
- * would keep commands waiting. */
+ * would keep commands waiting. CMX_EAGAIN: it is too early for the next look. */
 CMX_MUST_USE cmx_err gw_accounts_tick(struct gw_accounts *a, struct gw *g, struct cmx_why *e);

@@ -85,9 +85,7 @@ static struct seen *seen_of(struct worker *w, const char *name)
 
 static void take_entry(struct worker *w, const char *object)
 {
-    char name[GW_NAME_MAX];
-    char from[GW_JOURNAL_FROM_MAX];
-    char what[16];
+    char name[GW_NAME_MAX], from[GW_JOURNAL_FROM_MAX], what[16];
     bool up;
     struct gw_known *k;
     struct seen *x;
@@ -167,6 +165,7 @@ static cmx_err store_seen(struct worker *w, struct cmx_why *e)
 {
     cmx_err err;
 
+    read_journal(w); /* after the first begin_checks: an entry only counts for a device that is known */
     if (!w->any_login && (!w->n_seen || cmx_port_now_ms() - w->seen_ms < SEEN_MS))
         return CMX_OK;
     err = begin_write(w, e);
@@ -262,8 +261,7 @@ static cmx_err write_verdict(struct worker *w, struct gw_known *k, bool *changed
     return report_standing(w, k, &now, e);
 }
 
-/* Makes store_verdicts store the reason for each silent device that is connected; one that is away can't give evidence.
- */
+/* Makes store_verdicts store why each silent device that is connected gives no evidence. */
 static void decide_silent(struct worker *w)
 {
     char name[GW_NAME_MAX];
@@ -354,7 +352,7 @@ static cmx_err note_away(struct worker *w, struct cmx_why *e)
     cmx_err err;
 
     if (now - w->away_ms < LOOK_MS)
-        return CMX_OK;
+        return CMX_EAGAIN;
     w->away_ms = now;
     if (!gw_incident_away_due(&w->g, (int64_t)((now - w->started_ms) / 1000)))
         return CMX_OK;
@@ -391,8 +389,7 @@ static void end_check(struct worker *w, struct gw_known *k)
 
 static void begin_check(struct worker *w, struct gw_known *k, struct gw_policy *p)
 {
-    char key[ATTEST_KEY_MAX] = "";
-    char node[GW_NAME_MAX];
+    char key[ATTEST_KEY_MAX] = "", node[GW_NAME_MAX];
     struct cmx_why e = {0};
 
     k->next_ms = cmx_port_now_ms() + GW_KNOWN_RETRY_MIN_MS; /* if no check begins */
@@ -489,7 +486,7 @@ static cmx_err run_campaigns(struct worker *w, struct cmx_why *e)
     cmx_err err;
 
     if (cmx_port_now_ms() < w->campaigns_ms)
-        return CMX_OK;
+        return CMX_EAGAIN;
     err = gw_campaigns_tick(&w->campaigns, &w->g, e);
     if (err)
         w->campaigns_ms = cmx_port_now_ms() + CAMPAIGNS_RETRY_MS;
@@ -507,8 +504,8 @@ static cmx_err look_accounts(struct worker *w, struct cmx_why *e)
 }
 
 static const struct task {
-    const char *what; /* for log lines: what failed */
-    cmx_err (*run)(struct worker *w, struct cmx_why *e);
+    const char *what;                                    /* for log lines: what failed */
+    cmx_err (*run)(struct worker *w, struct cmx_why *e); /* CMX_EAGAIN: nothing was tried now */
 } tasks[] = {
     {"devices that need a check of their evidence can't be found", begin_checks},
     {"the times of connections can't be stored", store_seen},
@@ -532,6 +529,8 @@ static void run_tasks(struct worker *w)
 
         gw_folder_unlock(&w->g);
         w->turn = (i + 1) % GW_COUNT(tasks);
+        if (err == CMX_EAGAIN)
+            continue;
         if (err && !w->failed[i])
             gw_note("the worker: %s: %s", tasks[i].what, cmx_why_text(&e, err));
         w->failed[i] = err != CMX_OK;
@@ -539,6 +538,7 @@ static void run_tasks(struct worker *w)
             return;
     }
 }
+_Static_assert(GW_COUNT(tasks) <= TASKS_MAX, "each task has an entry in `failed`");
 
 static void worker_tick(struct worker *w)
 {
@@ -548,9 +548,10 @@ static void worker_tick(struct worker *w)
     if (err && !w->closed)
         gw_note("the worker: %s", cmx_why_text(&e, err));
     w->closed = err != CMX_OK;
-    read_journal(w);
     if (!err)
         run_tasks(w);
+    else
+        read_journal(w); /* hooks run nevertheless */
     gw_folder_close(&w->g);
     gw_hooks_run(&w->hooks, &w->g);
     report_queues(w);

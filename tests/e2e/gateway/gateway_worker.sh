@@ -50,6 +50,8 @@ start cam-2
 wait_for 30 was_seen cam-2 || fail "the times of connections are not stored while absences can't be reported"
 gw policy set cam-2 --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
 wait_for 30 judged cam-2 && wait_for 30 event quarantine cam-2 || fail "no verdict, or no hook, while absences can't be reported: $(gw policy show; cat "$TMP/events")"
+sleep 12 # longer than the interval at which absences are looked for
+equal 1 "$(grep -c 'injected event' "$TMP/gateway.log")" || fail "a failure is logged more than once: $(cat "$TMP/gateway.log")"
 heal
 wait_for 40 event offline cam-1 || fail "the absence is not reported later: $(cat "$TMP/events")"
 ok "absences that can't be reported"
