@@ -208,7 +208,7 @@ static cmx_err write_units(struct gw *g, struct cmx_why *e)
 cmx_err gw_install_check_owners(struct gw *g, struct cmx_why *e)
 {
     static const char *const names[] = {".",   "run",   "store",     "registry.db", "sshd_config",
-                                        "krl", "hosts", "fleet.nft", "host.nft"};
+                                        "krl", "hosts", "fleet.nft", "host.nft",    GW_BIRD_FOLDER};
     char path[GW_PATH_MAX];
     struct stat st;
 
@@ -225,7 +225,7 @@ cmx_err gw_install_check_owners(struct gw *g, struct cmx_why *e)
 /* Repairs the owner and the mode of the files that init does not replace. */
 static cmx_err repair_owners(const struct gw *g, struct cmx_why *e)
 {
-    static const char *const names[] = {".", "store", "hosts", "apply.lock"};
+    static const char *const names[] = {".", "store", "hosts", "apply.lock", GW_BIRD_FOLDER};
     char path[GW_PATH_MAX];
     struct stat st;
 

@@ -72,6 +72,7 @@ fault "$owners$GW/\." "init" chmod 777 "$GW"
 fault "$owners$GW/\." "init" chown 1234 "$GW"
 fault "$owners$GW/run" "init" chmod 777 "$GW/run"
 fault "$owners$GW/hosts" "init" chown 1234 "$GW/hosts"
+fault "$owners$GW/bird" "init" chown 1234 "$GW/bird"
 fault "$owners$GW/fleet.nft" "init" chmod 666 "$GW/fleet.nft"
 fault "/etc/hosts has the devices' names" "init" sed -i '/cam-17/d' /etc/hosts
 cp -p "$GW/hostkey_ecdsa" "$TMP/hostkey_ecdsa"
