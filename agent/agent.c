@@ -489,7 +489,7 @@ static int start(struct agent *a)
         return fail("start", why.text, "nothing was started");
     if (identity_await(&a->wiring) != CMX_OK)
         return fail("start", cmx_err_text(CMX_ENOMEM), "free some memory");
-    while (identity_awaited(a->wiring.config, &why))
+    while (identity_awaited(a->wiring.config, &why) || ota_ends_trial())
         if (!loop_turn(a))
             return a->wiring.failed;
     cmx_why_clear(&why);
@@ -535,10 +535,14 @@ static void end(struct agent *a)
 static void start_failed(struct agent *a)
 {
     struct config_report silent = {.file = a->config_file};
+    const struct ota_section *o;
 
     if (!a->wiring.config && (!cmx_file_answers(a->config_file, FILE_ANSWER_MS) ||
                               config_read_text(a->config_file, &silent, &a->wiring.config) != CMX_OK))
         return;
+    o = &a->wiring.config->ota;
+    cmx_notify_send(&a->notify, "EXTEND_TIMEOUT_USEC=%llu",
+                    (unsigned long long)(o->rollback_timeout_ms + o->restart_timeout_ms + AGENT_READY_MS) * 1000);
     ota_start_failed(&a->wiring);
 }
 

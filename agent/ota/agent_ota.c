@@ -41,10 +41,11 @@ static struct {
     struct isolation *isolation;
     char *name, *host; /* copies for the service, because a reload frees the configuration's strings */
     uint8_t boot[CMX_OTA_BOOT_LEN];
-    atomic_bool stopping, watching;
-    bool prepared;      /* the service has all that it needs, except perhaps its port */
-    uint64_t retry_ms;  /* an overdue trial is not ended before this time */
-    struct cmx_why off; /* why the configured update service does not run; empty: no error */
+    atomic_bool stopping;
+    atomic_bool watching; /* a task runs that uses the slots: it watches or ends a trial */
+    bool prepared;        /* the service has all that it needs, except perhaps its port */
+    uint64_t retry_ms;    /* an overdue trial is not ended before this time */
+    struct cmx_why off;   /* why the configured update service does not run; empty: no error */
 } ota = {.runner = RUNNER_NONE, .spool = {.fd = -1, .folder = -1}};
 
 static bool wanted(const struct agent_config *c)
@@ -168,28 +169,44 @@ static cmx_err restart(struct cmx_why *why)
     return err ? cmx_why_fail(why, err, "%s", line) : CMX_OK;
 }
 
-/* Ends a trial that has lasted for longer than confirm_within although the update service, which would end it, does not
- * run: rolls the update back and restarts. True: the restart was requested. */
-static bool end_overdue_trial(const struct ota_section *o, const char *because)
+/* True if a trial has lasted for longer than confirm_within although the update service, which would end it, does not
+ * run. */
+static bool trial_is_overdue(const struct ota_section *o)
 {
     const struct cmx_slots slots = ota_spool_slots(&ota.spool);
     const uint64_t now_ms = cmx_port_now_ms();
     struct cmx_slots_status trial;
-    struct cmx_why why = {""};
-    cmx_err err;
 
-    if (ota.spool.folder < 0 || now_ms < ota.retry_ms || slots.status(slots.arg, &trial) != CMX_OK || !trial.pending ||
-        trial.trial_ms + (now_ms - ota.spool.now_ms) < o->confirm_within_ms)
-        return false;
-    ota.retry_ms = now_ms + OVERDUE_RETRY_MS;
-    err = slots.rollback(slots.arg, because, &why);
+    return ota.spool.folder >= 0 && now_ms >= ota.retry_ms && slots.status(slots.arg, &trial) == CMX_OK &&
+           trial.pending && trial.trial_ms + (now_ms - ota.spool.now_ms) >= o->confirm_within_ms;
+}
+
+/* Rolls the update back and restarts. True: the restart was requested. */
+static bool end_trial(const char *because)
+{
+    const struct cmx_slots slots = ota_spool_slots(&ota.spool);
+    struct cmx_why why = {""};
+    cmx_err err = slots.rollback(slots.arg, because, &why);
+
     if (!err) {
-        cmx_log(CMX_LOG_ERROR, TAG, "version %s is rolled back: %s", trial.version, because);
+        cmx_log(CMX_LOG_ERROR, TAG, "version %s is rolled back: %s", ota.spool.version, because);
         err = restart(&why);
     }
     if (err)
         cmx_log(CMX_LOG_ERROR, TAG, "the update on trial cannot be rolled back: %s", cmx_why_text(&why, err));
+    ota.retry_ms = cmx_port_now_ms() + OVERDUE_RETRY_MS;
     return err == CMX_OK;
+}
+
+static void end_trial_task(void *because)
+{
+    (void)end_trial(because);
+    ota.watching = false;
+}
+
+bool ota_ends_trial(void)
+{
+    return ota.watching && !ota.service;
 }
 
 void ota_start_failed(struct wiring *w)
@@ -198,7 +215,7 @@ void ota_start_failed(struct wiring *w)
 
     if (!wanted(w->config) || (ota.spool.folder < 0 && ota_prepare(w, &why) != CMX_OK))
         return;
-    if (end_overdue_trial(&w->config->ota, "the agent can't start"))
+    if (trial_is_overdue(&w->config->ota) && end_trial("the agent can't start"))
         cmx_port_sleep_ms(RESTART_MS); /* systemd removes /run/cmxsafe, and a file in it, when the agent ends */
 }
 
@@ -321,10 +338,15 @@ bool ota_on_trial(void)
 
 static void ota_turn(struct wiring *w)
 {
-    if (ota.prepared && !ota.service && w->retry && w->proxy)
+    static char no_key[] = "no key for the login", no_service[] = "no update service";
+
+    if (ota.prepared && !ota.service && !ota.watching && w->retry && w->proxy)
         ota_serve();
-    if (!ota.service)
-        (void)end_overdue_trial(&w->config->ota, w->proxy ? "no update service" : "no key for the login");
+    if (!ota.service && !ota.watching && trial_is_overdue(&w->config->ota)) {
+        ota.watching = true;
+        if (cmx_port_task_start("ota-trial", 0, end_trial_task, w->proxy ? no_service : no_key) != CMX_OK)
+            ota.watching = false;
+    }
     if (!ota.service || ota_runner_restore(&ota.runner))
         return;
     cmx_log(CMX_LOG_ERROR, TAG,

@@ -17,5 +17,8 @@ bool ota_on_trial(void);
  * rolls it back and restarts. Blocks while the hooks run. */
 void ota_start_failed(struct wiring *w);
 
+/* True while a task ends a trial because the update service does not run. */
+bool ota_ends_trial(void);
+
 /* Starts the process that runs the hooks, and opens the spool, before the agent confines itself. */
 extern const struct module ota_module;

@@ -12,7 +12,7 @@ export CMXSAFED_BOOT_ID=boot-2
 config() {
     { gateway_section
       printf '[ota]\nallow_unsigned = yes\ninstall = cat\nversion = echo 2.0\nspool = %s/spool\nport = %s\nconfirm_within = 4s\n' "$TMP" "$PORT"
-      printf '%s = echo %s >>%s/calls\n' confirm confirm "$TMP" rollback rollback "$TMP" restart restart "$TMP"
+      printf '%s = cd %s && echo %s >>calls; [ ! -e slow ] || . ./slow\n' confirm "$TMP" confirm rollback "$TMP" rollback restart "$TMP" restart
       printf '%s\n' "$@"; reverse web "$WEB" "$GATE"; } >"$CONF"
 }
 # trial PHASE: the record says that an update from 1.0 to 2.0 was installed in another boot.
@@ -55,7 +55,11 @@ start_agent
 wait_for 20 logged "no session is opened, because the login needs this key" || fail "the agent does not wait for the key"
 sleep 2
 calls "" || fail "the trial does not last for confirm_within while the agent waits"
-wait_for 20 calls "rollback restart " || { cat "$AGENT_LOG"; fail "no rollback while the agent waits for its key"; }
+echo 'while [ -e slow ]; do sleep 0.1; done' >slow # the status must not wait for a slow hook
+wait_for 20 calls "rollback " || { cat "$AGENT_LOG"; fail "no rollback while the agent waits for its key"; }
+timeout 20 "$BIN/cmxsafed" status --socket "$RUN/s" >/dev/null || fail "the status waits for the rollback hook"
+rm slow
+wait_for 20 calls "rollback restart " || { cat "$AGENT_LOG"; fail "no restart while the agent waits for its key"; }
 grep -qx "why no key for the login" spool.state || { cat spool.state; fail "the record"; }
 end_agent
 ok "the key of [identity] is missing"
