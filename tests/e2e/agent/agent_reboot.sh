@@ -63,6 +63,18 @@ wait_for 60 test -e /run/rebooting || fail "no reboot"
 wait_for 10 sh -c '! test -e /run/cmxsafe/reboot' || fail "the request stays"
 is .state restarting || { get .; fail "the state"; }
 echo "ok: the packaged path unit reboots"
+# The agent cannot start in a new system. It requests the reboot before it ends, and systemd then removes /run/cmxsafe.
+systemctl stop cmxsafed
+rm -f /run/rebooting
+systemctl stop reboot.target reboot-mark.service
+printf 'phase installed\nboot another\nold 0.9\nboots 0\nstuck 0\nsince 0\nend\n' >/var/lib/cmxsafed/update.state
+chown cmxsafed: /var/lib/cmxsafed/update.state
+mv /etc/cmxsafe/key /etc/cmxsafe/key.away
+sed -i 's/^restart = .*/&\nconfirm_within = 4s/' /etc/cmxsafe/cmxsafed.conf
+systemctl --no-block restart cmxsafed
+wait_for 60 test -e /run/rebooting || { cat /var/lib/cmxsafed/update.state; fail "no reboot although the agent cannot start in the new system"; }
+grep -qx "why the agent can't start" /var/lib/cmxsafed/update.state || { cat /var/lib/cmxsafed/update.state; fail "the record"; }
+echo "ok: an agent that cannot start rolls back"
 systemctl stop cmxsafed-reboot.path cmxsafed || fail "stop"
 dpkg -P cmxsafe-agent || fail "purging"
 [ ! -e /etc/systemd/system/multi-user.target.wants/cmxsafed-reboot.path ] || fail "the path unit stays enabled"
