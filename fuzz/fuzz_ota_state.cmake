@@ -1,0 +1,1 @@
+target_link_libraries(fuzz_ota_state PRIVATE cmxsafed_parts)
