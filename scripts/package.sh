@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Debian packages and their bill of materials (SPDX): scripts/package.sh [--arch ARCH [--release RELEASE]] [OUTPUT-FOLDER]
-# (default: build/packages). With --arch arm64 or armhf it cross-builds them in a fresh system of RELEASE (default: this machine's),
-# which needs root. The same commit gives the same bytes in any folder.
+# (default: build/packages, without the packages of earlier builds). With --arch arm64 or armhf it cross-builds them in a fresh system of
+# RELEASE (default: this machine's), which needs root (default folder: build/packages-ARCH). The same commit gives the same bytes in any folder.
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/root_lib.sh"
@@ -17,7 +17,9 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-mkdir -p build "${out:=build/packages}"
+# The commands in the documents install build/packages/NAME_*.deb, so this folder has only one package with each name.
+own=build/packages${arch:+-$arch}
+mkdir -p build "${out:=$own}"
 out=$(cd "$out" && pwd)
 
 version=$(sed -nE 's/.*define CMX_VERSION "(.*)"/\1/p' src/cmxsafe/version.h)
@@ -77,6 +79,7 @@ else
         { tail -n 40 "$work/log" >&2; die "building the packages for $arch failed; see above"; }
     mv "$work"/root/build/*.deb "$work"/root/build/*.spdx.json "$work/"
 fi
+[ "$out" != "$PWD/$own" ] || rm -f "$out"/*.deb "$out"/*.spdx.json
 for file in "$work"/*.deb "$work"/*.spdx.json; do
     cp "$file" "$out/"
     say "$out/$(basename "$file")"

@@ -9,8 +9,12 @@ AGENT=$(echo "$TMP"/out/cmxsafe-agent_*.deb) OPERATOR=$(echo "$TMP"/out/cmxsafe_
 ELSEWHERE=$TMP/another/folder
 mkdir -p "$ELSEWHERE"
 (cd "$ROOT" && git ls-files -z | xargs -0 cp -a --parents -t "$ELSEWHERE") || fail "a copy of the tree"
-SOURCE_DATE_EPOCH=$(git -C "$ROOT" log -1 --format=%ct) "$ELSEWHERE/scripts/package.sh" "$TMP/again" >>"$TMP/package.log" 2>&1 || fail "scripts/package.sh in another folder"
-(cd "$TMP/out" && sha256sum -- *) | (cd "$TMP/again" && sha256sum --quiet -c -) || fail "a build in another folder gives different bytes"
+AGAIN=$ELSEWHERE/build/packages
+mkdir -p "$AGAIN"
+touch "$AGAIN/cmxsafe_0.0.9_amd64.deb" "$AGAIN/cmxsafe-0.0.9.zip"
+SOURCE_DATE_EPOCH=$(git -C "$ROOT" log -1 --format=%ct) "$ELSEWHERE/scripts/package.sh" >>"$TMP/package.log" 2>&1 || fail "scripts/package.sh in another folder"
+[ "$(ls "$AGAIN"/cmxsafe_*.deb)" = "$AGAIN/$(basename "$OPERATOR")" ] && [ -f "$AGAIN/cmxsafe-0.0.9.zip" ] || fail "build/packages has packages of an earlier build, which apt would install: $(ls "$AGAIN")"
+(cd "$TMP/out" && sha256sum -- *) | (cd "$AGAIN" && sha256sum --quiet -c -) || fail "a build in another folder gives different bytes"
 ok "built, reproducibly"
 
 # ---- content ----
