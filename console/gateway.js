@@ -104,7 +104,7 @@ export function startLines(args, onObject, options = {}) {
 const WINDOW = 1 << 20;
 const CHUNK = 1 << 17;
 export function upload(args, file, onObject) {
-    let sent = 0, received = 0, sending = false, ended = false;
+    let sent = 0, received = 0, sending = false, ended = false, unreadable = null;
     const started = startLines(args, object => {
         received = object.received ?? received;
         onObject(object);
@@ -115,11 +115,17 @@ export function upload(args, file, onObject) {
         if (sending)
             return;
         sending = true;
-        while (!ended && sent < file.size && sent - received < WINDOW) {
-            const chunk = new Uint8Array(await file.slice(sent, sent + CHUNK).arrayBuffer());
-            sent += chunk.length;
-            if (!ended)
-                started.process.input(chunk, true);
+        try {
+            while (!ended && sent < file.size && sent - received < WINDOW) {
+                const chunk = new Uint8Array(await file.slice(sent, sent + CHUNK).arrayBuffer());
+                sent += chunk.length;
+                if (!ended)
+                    started.process.input(chunk, true);
+            }
+        } catch {
+            unreadable = new CommandError(`${file.name} cannot be read: it has changed since it was chosen; choose it again`, "");
+            started.process.close("cancelled");
+            return;
         }
         sending = false;
         if (!ended && sent >= file.size) {
@@ -127,8 +133,8 @@ export function upload(args, file, onObject) {
             started.process.input();
         }
     }
-    started.done = started.done.finally(() => { ended = true; });
-    send().catch(() => started.process.close("cancelled")); // the file can no longer be read
+    started.done = started.done.catch(error => { throw unreadable || error; }).finally(() => { ended = true; });
+    send();
     return started;
 }
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -455,6 +456,13 @@ def images():
     assert "not signed" in message, message
     refused("Upload", message)
     check(len(images_kept()) == 1, "with an update key, an image without a signature is refused with the command's message")
+    with open(f"{folder}/again.bin", "wb") as f:
+        f.write(b"first")
+    click("Upload an image")
+    choose(f"{folder}/again.bin")
+    time.sleep(1.1)  # a file's time has a resolution of a second in some browsers
+    shutil.copy(f"{folder}/v2.bin", f"{folder}/again.bin")
+    refused("Upload", "again.bin cannot be read: it has changed since it was chosen; choose it again")
     # The browser does not send a file that is too large, and the gateway keeps no file of a cancelled upload.
     for name, size in (("huge.bin", 512000001), ("slow.bin", 300 << 20)):
         with open(f"{folder}/{name}", "wb") as f:

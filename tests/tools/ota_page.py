@@ -2,6 +2,7 @@
 screenshots are written there. Exits non-zero if a check fails."""
 import json
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -145,6 +146,19 @@ try:
     b.wait(lambda: len(b.run("return [...document.querySelectorAll('#uploads li')]")) == 2)
     past = b.run("return [...document.querySelectorAll('#uploads li')].map(e => e.textContent)")
     check("Refused" in past[0] and "not an ESP-IDF" in past[0] and "not signed" in past[1] and "ago, from " in past[1], f"the uploads since the start, the latest first: {past}")
+    # The user compiles the firmware again while the page is open: the browser can no longer read the file that was chosen.
+    with open(file("again.bin"), "wb") as again:
+        again.write(b"first")
+    b.type("#file", file("again.bin"))
+    b.wait(lambda: "not an ESP-IDF" in b.text("#about"))
+    time.sleep(1.1)  # a file's time has a resolution of a second in some browsers
+    shutil.copy(file("bare.bin"), file("again.bin"))
+    b.run("document.getElementById('go').click()")
+    b.wait(lambda: "the file has changed, choose it again" in outcome(), 10)
+    b.type("#file", file("again.bin"))
+    b.run("document.getElementById('go').click()")
+    b.wait(lambda: "not signed" in outcome())
+    check("not signed" in outcome(), "a file that was changed has to be chosen again")
 
     # With the keyboard only, from the top of the page: Tab to the file, Tab to the button, Enter.
     b.get(url + "/")
