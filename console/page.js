@@ -21,7 +21,12 @@ export const connection = { lost: false };
 
 // onLost is called when the connection has ended.
 export function beginPage(onLost) {
-    window.cockpit.channel({ payload: "null" }).addEventListener("close", () => { connection.lost = true; onLost(); });
+    window.cockpit.channel({ payload: "null" }).addEventListener("close", (event, { problem }) => {
+        if (problem === "not-supported") // the bridge has no channels of this kind
+            return;
+        connection.lost = true;
+        onLost();
+    });
     document.getElementById("skip").addEventListener("click", event => { event.preventDefault(); document.getElementById("content").focus(); });
     window.addEventListener("storage", event => { if (event.key === "shell:style") apply(); });
     window.addEventListener("cockpit-style", event => apply(event.detail && event.detail.style));
