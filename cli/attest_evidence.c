@@ -58,7 +58,8 @@ static int load_manifest(struct job *j)
         return cli_fail(path, "the name is too long", NULL);
     strncpy(copy, path, sizeof copy);
     if (reference_open_manifest(&j->ref, &j->manifest, dirname(copy), &reason))
-        return cli_fail("the manifest's files", reason.text, "make the manifest again");
+        return cli_fail("the manifest's files", reason.text,
+                        "make the manifest again, in the folder of the files that it names");
     cmx_manifest_ranges(&j->manifest, &j->ranges);
     return CLI_OK;
 }

@@ -371,7 +371,7 @@ def open_reference(m, folder):
         return Reference([Part(r.begin, r.end, None if r.kind == "erased" else _region_bytes(r, folder))
                           for r in m.regions])
     except Malformed as error:
-        raise Failure("the manifest's files", error, "make the manifest again") from error
+        raise Failure("the manifest's files", error, "make the manifest again, in the folder of the files that it names") from error
 
 
 # ---- cmxsafe-tools image manifest, fill ----

@@ -160,7 +160,7 @@ def locked(path):
             lock.execute("BEGIN EXCLUSIVE")
             yield
     except sqlite3.Error as error:
-        raise Failure(path, error) from error
+        raise Failure(path, error, "check that you may write in its folder, and that no other command there is stuck") from error
 
 
 def to_json(value):

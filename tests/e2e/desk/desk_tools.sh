@@ -119,6 +119,9 @@ done
 "$BIN/cmxsafe" image manifest a.bin | iconv -f UTF-8 -t UTF-16 >wide
 refused attest --evidence --attest-key identity.pub --manifest wide
 grep -q "wide:1: it is UTF-16 text; save it as UTF-8" err.py || { cat err.py; fail "a manifest in UTF-16"; }
+mkdir elsewhere && "$BIN/cmxsafe" image manifest a.bin >elsewhere/manifest
+refused attest --evidence --attest-key identity.pub --manifest elsewhere/manifest
+grep -q "a.bin' No such file or directory; make the manifest again, in the folder of the files that it names" err.py || { cat err.py; fail "a manifest in another folder"; }
 ok "image"
 
 start_board --keyfile private_key.bin
