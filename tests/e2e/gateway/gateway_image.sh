@@ -113,7 +113,7 @@ gw image add v2.bin >/dev/null && [ "$(finding)" = "ok " ] || fail "doctor after
 gw campaign stop first >/dev/null && gw campaign start second cam-1 --image v2.bin --at '2099-01-01 02:00' >/dev/null || fail "a second campaign"
 refuses "the campaign was not resumed: 'cam-1' is in the campaign 'second', which is not done; stop that one first" gw campaign resume first
 gw campaign show first | grep -q stopped || fail "a refused resume changes the campaign: $(gw campaign show first)"
-gw campaign stop second >/dev/null && gw campaign resume first >/dev/null || fail "resume after the other one ended"
+gw campaign stop second >/dev/null && gw campaign resume first >/dev/null || fail "resume after the other campaign ended"
 gw campaign list | grep -q '^first .*: resumed by the operator$' || fail "list: $(gw campaign list)"
 sql "$CMXSAFE_GATEWAY/registry.db" "UPDATE meta SET value = 'x,' WHERE key = 'update_keys'"
 ! gw image add v2.bin >/dev/null 2>err && grep -q "the update key in the registry can't be read" err || fail "images are not checked because the key can't be read: $(cat err)"
