@@ -27,8 +27,8 @@ typedef cmx_err (*gw_spelling_fn)(void *arg, const struct gw_consumer *c);
 CMX_MUST_USE cmx_err gw_party_each_spelling(struct gw_registry *r, const struct gw_consumer *c, gw_spelling_fn fn,
                                             void *arg, struct cmx_why *e);
 
-/* Writes the identity of a consumer. All names of a uid, and the uid, give the same identity; likewise for a gid.
- * CMX_ENOENT: c is a platform that was never registered, or whose key is malformed. */
+/* Writes the identity of a consumer. All names of a uid, and the uid, give the same identity. The same is true for a
+ * gid. CMX_ENOENT: c is a platform that was never registered, or whose key is malformed. */
 CMX_MUST_USE cmx_err gw_party_identity(struct gw_registry *r, const struct gw_fleet *f, const struct gw_consumer *c,
                                        char out[GW_ADDRESS_MAX], struct cmx_why *e);
 /* Computes the identity of a local user. name: the first name of its uid in the user database. */

@@ -32,7 +32,7 @@ static void close_local(struct relay *x, bool reset)
     cmx_tracked_socket_close(&x->socket);
 }
 
-/* Ends the relay: closes the channel and the local socket, the latter with a reset unless cause is CMX_OK. A relay with
+/* Ends the relay: closes the channel, and closes the local socket, with a reset unless cause is CMX_OK. A relay with
  * a channel then waits for the gateway's CLOSE. */
 static void finish(struct relay *x, struct session *s, cmx_err cause)
 {

@@ -11,7 +11,7 @@ printf 'too, many words\n' >"$TMP/bad"
 gw init --user --proxy-protocol "$(cat "$TMP/bad")" >/dev/null 2>"$TMP/bad.err" && fail "bad prefixes are accepted"
 grep -q "load balancers' addresses or prefixes" "$TMP/bad.err" || fail "no clear error: $(cat "$TMP/bad.err")"
 
-# No load balancer can have these addresses, or anybody could claim any source address.
+# A list is refused if it contains every source, or an address that no load balancer can have.
 for all in 0.0.0.0/0 ::/0 10.0.0.1,0.0.0.0/1 0.0.0.0 :: 224.0.0.1 ff02::/16; do
     ! gw init --user --proxy-protocol "$all" >/dev/null 2>"$TMP/bad.err" && grep -q "may claim any source address; name only the load balancers" "$TMP/bad.err" || fail "$all: $(cat "$TMP/bad.err")"
 done
