@@ -73,7 +73,7 @@ void gw_folder_close(struct gw *g);
 CMX_MUST_USE cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e);
 void gw_folder_unlock(struct gw *g);
 /* True if no process holds the lock, and the registry may have changes that are not in force: an earlier holder was
- * killed or left the folder unsettled, and no holder has settled it since. */
+ * killed or ended with g->unsettled set, and no later holder has applied the whole registry. */
 bool gw_folder_is_abandoned(const struct gw *g);
 /* True if the whole registry is in force, and no process holds the lock. */
 bool gw_folder_is_settled(const struct gw *g);
