@@ -113,7 +113,7 @@ struct session {
     struct cmx_gateway_turn search;
     bool searches;       /* this session is trying the other gateways, in the order of `search` */
     bool logged_in;      /* the login of this attempt has succeeded */
-    uint8_t address;     /* index in the look-up's list: the address that was tried last or is tried next */
+    uint8_t address;     /* index, in the look-up's list, of the current or the next attempt's address */
     bool more_addresses; /* the look-up found more addresses after `address` */
     bool revoked;        /* the key that the gateway showed is revoked */
     bool authenticated;

@@ -62,5 +62,5 @@ ok "after a new login the service sees all identities again"
 key x
 gw enroll dev-x --key "$TMP/x.pub" --ports 81 >/dev/null || fail "enroll"
 [ -z "$(: | try_client x -W svc.cmx:9000 2>/dev/null)" ] || fail "a device without the direct context reaches the service"
-ok "a device without the context does not"
+ok "a device without the direct context does not reach the service"
 stop_gateway

@@ -168,7 +168,7 @@ static void a_new_update_cancels_the_last_one(void **state)
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         start(places[i]);
         assert_int_equal(slots.begin(slots.arg), CMX_OK);
-        assert_int_equal(selections, 0); /* there is nothing to cancel, and a selection is a write to the flash */
+        assert_int_equal(selections, 0); /* nothing to cancel; a selection would write to the flash */
         strcpy(reason, "the last rollback's");
         assert_int_equal(slots.activate(slots.arg, NULL, &why), CMX_OK);
         assert_string_equal(reason, "");
