@@ -291,7 +291,7 @@ void wiring_turn(struct wiring *w)
         if (modules[i]->turn)
             modules[i]->turn(w);
     if (w->proxy)
-        proxy_follow(w); /* after the modules' turns, because its contexts depend on them */
+        proxy_follow(w); /* last, because the contexts depend on the modules */
 }
 
 void wiring_stop(struct wiring *w)

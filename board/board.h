@@ -43,7 +43,7 @@ CMX_MUST_USE cmx_err board_flash_erase(void *f, uint32_t offset, size_t len);
 /* Opens the hardware key and passes the facts about the chip to attestation. Call this before the application starts,
  * in the board's folder. A board without a usable key still runs; the log says why the key is unusable. */
 void board_hardware_open(const struct board_config *config);
-void board_hardware_close(void); /* call it after everything else has ended */
+void board_hardware_close(void); /* call this after everything else has ended */
 
 /* These functions implement port.h's cmx_port_secret_*, with the file "ssh_secret.bin" in the board's folder; the
  * argument is not used. */

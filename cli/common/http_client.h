@@ -47,7 +47,7 @@ struct http_answer {
     uint8_t *body; /* owned; a NUL follows the len bytes */
 };
 
-#define HTTP_UNIX "unix:" /* a base that begins with it is the path of a UNIX socket */
+#define HTTP_UNIX "unix:" /* a base with this prefix is the path of a UNIX socket */
 #define HTTP_URL_FORM "not a URL of the form http://HOST[:PORT]"
 
 /* True if a request can use the URL as its base. */

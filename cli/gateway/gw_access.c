@@ -59,7 +59,7 @@ struct access_job {
 /* A line of a gateway's log. The lines of all gateways are printed in the order of their times. */
 struct access_line {
     int64_t at_ms;
-    size_t number;    /* number of lines added before it; orders lines with the same time */
+    size_t number;    /* number of lines added earlier; orders lines with the same time */
     const char *node; /* the gateway's name */
     char *text;       /* freed with the list */
 };

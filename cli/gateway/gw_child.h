@@ -4,9 +4,9 @@
 #include "gateway/folder/gw_folder.h"
 
 struct gw_child {
-    pid_t pid;    /* the caller waits for it */
-    FILE *output; /* its stdout, in a temporary file: a pipe could fill up and block the child */
-    FILE *errors; /* its stderr, in a temporary file */
+    pid_t pid;    /* the caller waits for this process */
+    FILE *output; /* the child's stdout, in a temporary file: a pipe could fill up and block the child */
+    FILE *errors; /* the child's stderr, in a temporary file */
 };
 
 /* Writes "http://[ADDRESS]:PORT"; address "" (in a small deployment): "http://localhost:PORT". The URL has the address

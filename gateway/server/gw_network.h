@@ -6,11 +6,11 @@
 
 #define GW_NETWORK_FIXED_SYSCTLS 6
 #define GW_NETWORK_SYSCTLS 8       /* gw_links.c sets the last two */
-#define GW_NETWORK_SYSCTLS_TEXT 64 /* room for their values, one per line */
+#define GW_NETWORK_SYSCTLS_TEXT 64 /* room for the values of these sysctls, one per line */
 
 /* Configures the network namespace that the caller is in. */
 CMX_MUST_USE cmx_err gw_network_configure(struct gw *g, struct cmx_why *e);
-/* Opens the sysctls that gw_network_configure and gw_links_up set. The descriptors keep referring to the namespace that
+/* Opens the sysctls that gw_network_configure and gw_links_up set. The descriptors always refer to the namespace that
  * the caller is in now. An element of fds is -1 if its file can't be opened. */
 void gw_network_open_sysctls(int fds[GW_NETWORK_SYSCTLS]);
 /* Reads the values of n sysctls that gw_network_open_sysctls opened. False: a value can't be read. */

@@ -46,7 +46,7 @@ struct cli_option {
     } target;
     uint64_t min, max;          /* bounds of a number */
     char short_name;            /* 'c' for -c; 0: none */
-    bool required;              /* the command fails without it */
+    bool required;              /* the command fails without this option */
     bool or_empty;              /* "" is a permitted value; if false, "" is an error, as it is for each operand */
     bool hex;                   /* the help prints the default number in hexadecimal */
     const char *const *choices; /* permitted values of a text, NULL-terminated; NULL: any text */

@@ -12,7 +12,7 @@ CMX_ERROR(CMX_ETIMEOUT, "timeout", "timed out")
 CMX_ERROR(CMX_EDNS, "dns", "the name does not resolve")
 CMX_ERROR(CMX_EREFUSED, "refused", "connection refused")
 CMX_ERROR(CMX_EUNREACH, "unreachable", "no route to the peer")
-CMX_ERROR(CMX_ECLOSED, "closed", "connection closed") /* the peer closed or reset it */
+CMX_ERROR(CMX_ECLOSED, "closed", "connection closed") /* the peer closed or reset the connection */
 CMX_ERROR(CMX_EFORWARD, "forward-refused", "forward refused") /* the gateway's port is in use or not permitted */
 CMX_ERROR(CMX_EBUSY, "busy", "already in use")
 
@@ -21,7 +21,7 @@ CMX_ERROR(CMX_EINVAL, "invalid", "invalid setting") /* also: an invalid argument
 CMX_ERROR(CMX_EHOSTKEY, "host-key", "host key not pinned") /* the gateway's host key is not one of the pinned ones */
 CMX_ERROR(CMX_EAUTH, "auth", "credentials refused")
 CMX_ERROR(CMX_ENOKEY, "no-key", "no usable key") /* e.g. missing, for another purpose, or unknown */
-CMX_ERROR(CMX_EPERM, "not-permitted", "not permitted") /* the platform or the policy does not permit it */
+CMX_ERROR(CMX_EPERM, "not-permitted", "not permitted") /* the platform or the policy does not permit the operation */
 CMX_ERROR(CMX_ENOTSUP, "not-supported", "not supported here") /* this build or platform lacks the function */
 CMX_ERROR(CMX_ENOENT, "not-found", "not found") /* no such file, slot, context or record */
 CMX_ERROR(CMX_EEXIST, "exists", "already there")

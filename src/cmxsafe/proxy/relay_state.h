@@ -18,7 +18,7 @@
 #include "cmxsafe/proxy/session_state.h"
 
 typedef enum {
-    RELAY_TENTATIVE,  /* accepted during a probe: its first bytes show whether it is the probe */
+    RELAY_TENTATIVE,  /* accepted during a probe: the first bytes show whether the connection is the probe */
     RELAY_LOOKUP,     /* waits for the address of the local service */
     RELAY_CONNECTING, /* connects to the local service */
     RELAY_OPENING,    /* direct: waits for the gateway's answer to our request to open a channel */
