@@ -11,7 +11,6 @@
 #include "board/lwip/tap.h"
 #include "cmxsafe/core/ip.h"
 #include "cmxsafe/core/log.h"
-#include "cmxsafe/core/text.h"
 #include "lwip/netif.h"
 #include "lwip/tcpip.h"
 
@@ -30,13 +29,7 @@ struct addresses {
 /* Reads "ADDRESS/BITS", with BITS above 0. False: text is anything else, or the address is of the other family. */
 static bool parse_prefix(const char *text, bool v4, struct cmx_ip *ip, uint32_t *bits)
 {
-    char address[CMX_IP_TEXT_MAX] = "";
-    const char *slash = strchr(text, '/');
-
-    if (slash && (size_t)(slash - text) < sizeof address)
-        memcpy(address, text, (size_t)(slash - text));
-    return cmx_ip_parse(ip, address) && cmx_ip_is_v4(ip) == v4 &&
-           cmx_text_u32(slash + 1, strlen(slash + 1), bits) == CMX_OK && *bits && *bits <= (v4 ? 32u : 128u);
+    return strchr(text, '/') && cmx_ip_parse_prefix(ip, bits, text, strlen(text)) && *bits && cmx_ip_is_v4(ip) == v4;
 }
 
 static cmx_err parse4(const struct board_net *net, struct addresses *a, struct cmx_why *why)

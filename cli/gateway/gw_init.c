@@ -213,6 +213,15 @@ static cmx_err settle_length(struct gw *g, const char *option, const char *key, 
     return gw_meta_set(&g->registry, key, text, e);
 }
 
+/* True if the address has bits after the prefix: "10.0.0.1/8" is a mistake, for either one address or a network. */
+static bool has_host_bits(const struct cmx_ip *ip, uint32_t bits)
+{
+    for (uint32_t i = bits + (cmx_ip_is_v4(ip) ? 96 : 0); i < 128; i++)
+        if (((const uint8_t *)ip->w)[i / 8] & 0x80 >> i % 8)
+            return true;
+    return false;
+}
+
 /* The list may name only load balancers: a source in it may claim any source address for its connections. */
 static cmx_err check_proxies(const char *list, struct cmx_why *e)
 {
@@ -221,8 +230,8 @@ static cmx_err check_proxies(const char *list, struct cmx_why *e)
 
     if (strlen(list) >= GW_PROXIES_MAX || cmx_originator_check_list(list) != CMX_OK)
         return cmx_why_fail(e, CMX_EINVAL,
-                            "--proxy-protocol '%.60s': give the load balancers' addresses or prefixes without "
-                            "host bits (10.0.0.0/8), separated by commas, or none",
+                            "--proxy-protocol '%.60s': give the load balancers' addresses or prefixes, separated by "
+                            "commas, or none",
                             list);
     for (const char *at = list + strspn(list, between); *at; at += len + strspn(at + len, between)) {
         struct cmx_ip ip;
@@ -236,6 +245,12 @@ static cmx_err check_proxies(const char *list, struct cmx_why *e)
                                 "bits: a client that connects from it may claim any source address; name only the load "
                                 "balancers",
                                 (int)len, at, PROXY_BITS_MIN);
+        if (has_host_bits(&ip, bits))
+            return cmx_why_fail(
+                e, CMX_EINVAL,
+                "--proxy-protocol '%.*s': the prefix has host bits; give one address, or a network such "
+                "as 10.0.0.0/8",
+                (int)len, at);
     }
     return CMX_OK;
 }

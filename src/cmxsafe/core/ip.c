@@ -129,12 +129,7 @@ bool cmx_ip_parse_prefix(struct cmx_ip *out, uint32_t *bits, const char *text, s
     if (!cmx_ip_parse(out, copy))
         return false;
     *bits = max = cmx_ip_is_v4(out) ? 32 : 128;
-    if (slash && (cmx_text_u32(slash, strlen(slash), bits) != CMX_OK || *bits > max))
-        return false;
-    for (uint32_t i = 128 - max + *bits; i < 128; i++)
-        if (((const uint8_t *)out->w)[i / 8] & 0x80 >> i % 8)
-            return false;
-    return true;
+    return !slash || (cmx_text_u32(slash, strlen(slash), bits) == CMX_OK && *bits <= max);
 }
 
 bool cmx_ip_is_text6(const char *text)

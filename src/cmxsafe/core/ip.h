@@ -34,8 +34,7 @@ bool cmx_ip_is_host(const struct cmx_ip *a);
 CMX_MUST_USE bool cmx_ip_parse(struct cmx_ip *out, const char *text);
 
 /* Reads the len chars at text, an address or a prefix ("fd00::/48"). *bits receives the prefix's length; for an address
- * 32 or 128. False: text is neither, or an address with bits set after the prefix ("fd00::1/48"); *out and *bits are
- * then undefined. */
+ * 32 or 128. False: text is neither; *out and *bits are then undefined. */
 CMX_MUST_USE bool cmx_ip_parse_prefix(struct cmx_ip *out, uint32_t *bits, const char *text, size_t len);
 
 /* True if text is an IPv6 address. "::ffff:10.0.0.1" counts as an IPv6 address here. */

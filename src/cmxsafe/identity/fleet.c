@@ -17,6 +17,9 @@ cmx_err cmx_fleet_parse(const char *text, uint8_t prefix[CMX_IPV6_LEN], unsigned
     if (!cmx_ip_parse_prefix(&ip, &n, text, strlen(text)) || n < 16 || n > 64 || n % 8)
         return CMX_EINVAL;
     memcpy(prefix, ip.w, CMX_IPV6_LEN);
+    for (size_t i = n / 8; i < 16; i++)
+        if (prefix[i])
+            return CMX_EINVAL;
     *bits = n;
     return cmx_fleet_is_unicast(prefix) ? CMX_OK : CMX_EINVAL;
 }

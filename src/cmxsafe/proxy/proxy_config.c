@@ -226,8 +226,7 @@ cmx_err cmx_proxy_context_check_originators(const struct cmx_context *c, struct 
 
     if (c->allow_from && cmx_originator_check_list(c->allow_from) != CMX_OK)
         return context_invalid(
-            c, "allow_from: not a list of 1 to " DIGITS(CMX_PROXY_ALLOW_MAX) " addresses or prefixes without host bits",
-            why);
+            c, "allow_from: not a list of 1 to " DIGITS(CMX_PROXY_ALLOW_MAX) " addresses or prefixes", why);
     if (c->peer == CMX_PEER_MIRROR && (!cmx_ip_parse(&ip, c->local_host) || cmx_ip_is_v4(&ip)))
         return cmx_why_fail(why, CMX_EINVAL, "context %s peer: mirror needs an IPv6 local_host such as ::1, not %.40s",
                             c->name, c->local_host);

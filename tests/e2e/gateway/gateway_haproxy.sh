@@ -16,7 +16,7 @@ for all in 0.0.0.0/0 ::/0 10.0.0.1,0.0.0.0/1 0.0.0.0 :: 224.0.0.1 ff02::/16; do
     ! gw init --user --proxy-protocol "$all" >/dev/null 2>"$TMP/bad.err" && grep -q "may claim any source address; name only the load balancers" "$TMP/bad.err" || fail "$all: $(cat "$TMP/bad.err")"
 done
 for bits in 10.0.0.1/8 fd00::1/64; do
-    ! gw init --user --proxy-protocol "$bits" >/dev/null 2>"$TMP/bad.err" && grep -q "prefixes without host bits" "$TMP/bad.err" || fail "$bits: $(cat "$TMP/bad.err")"
+    ! gw init --user --proxy-protocol "$bits" >/dev/null 2>"$TMP/bad.err" && grep -q "the prefix has host bits; give one address" "$TMP/bad.err" || fail "$bits: $(cat "$TMP/bad.err")"
 done
 gw init --user --dry-run --proxy-protocol '10.0.0.0/8, fd00::/8' >/dev/null || fail "a private network"
 
