@@ -33,8 +33,8 @@ const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
 #define TYPE_ADDRESSES const char *
 #define TYPE_TEXT const char *
 
-/* Checks each row. The code compares a number only with max: 0 means the default, so no value can be below a min of 0
- * or 1. */
+/* Checks each row. min must be 0 or 1, because the code compares a number only with max: 0 means the default, and no
+ * other value is below 1. */
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
     _Static_assert((min) <= 1, #member ": its min would not be checked");                                              \
     _Static_assert(NUMBER(fallback) <= (max), #member ": its default is above its max");                               \
