@@ -44,6 +44,12 @@ static cmx_err read_device(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_
     gw_sql_columns(stmt, GW_SQL_COLUMNS(GW_SQL_NUMBER(&d->id), GW_SQL_ID(d->name), GW_SQL_ID(d->address),
                                         GW_SQL_ID(d->group), GW_SQL_ID(d->fingerprint), GW_SQL_ID(d->key_type),
                                         GW_SQL_NUMBER(&d->enrolled), GW_SQL_NUMBER(&d->revoked)));
+    if (!d->name[0])
+        return cmx_why_fail(
+            e, CMX_EFORMAT,
+            "the registry has a device with a malformed name (row %lld of table device); restore another "
+            "backup",
+            (long long)d->id);
     err = read_ports(r, d, e);
     return err ? err : read_directs(r, d, e);
 }

@@ -704,7 +704,7 @@ def certificates():
     ends = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(session["certificate_ends"]))
     go("overview", "Overview")
     says(f"the certificate of alice@corp (alice-1, serial 7) ends at {ends}, and its session with it", ".alerts")
-    says("give its holder a new certificate of the CA corp", ".alerts .todo")
+    says("give the certificate's holder a new certificate of the CA corp", ".alerts .todo")
     shot("certificate-ends")
     go("access", "Access")
     certificate = f"alice-1, serial 7 of corp, until {ends}"

@@ -19,7 +19,7 @@ PY
 gw import "$TMP/fleet.csv" >/dev/null || fail "import"
 gw grant user:alice dev-1:81 >/dev/null && gw grant user:alice dev-2:81 >/dev/null || fail "grant"
 sql "$GW/registry.db" "UPDATE device SET name = '<img src=x onerror=window.injected=1>' WHERE name = 'dev-3';
-    UPDATE device SET name = '\"><script>window.injected=1</script>' WHERE name = 'dev-4';
+    UPDATE device SET name = '</td><script>window.injected=1</script>' WHERE name = 'dev-4';
     UPDATE consumer SET name = '<b>bold</b>'; UPDATE event SET detail = '<b>bold</b>' WHERE who = 'dev-5';" || fail "the registry cannot be tampered with"
 start_cockpit
 test_page many

@@ -29,6 +29,10 @@ restore "UPDATE device SET address = '$A } } table inet evil { set x { #'; UPDAT
 restore "UPDATE meta SET value = 'fdaa::' || $LINE WHERE key = 'link'"
 restore "UPDATE meta SET value = 'x' || $LINE WHERE key = 'host'"
 ok "a changed registry adds nothing to the generated files"
+restore "UPDATE device SET name = 'x\"'"
+! gw list >/dev/null 2>"$TMP/list.err" && grep -q 'a device with a malformed name (row [0-9]* of table device); restore another backup' "$TMP/list.err" ||
+    fail "list with a malformed name: $(cat "$TMP/list.err")"
+ok "a malformed name is reported"
 
 # sshd's helper prints no second line, and no option of its own.
 helper() { "$BIN/cmxsafe-authkeys" "$GW" "$(ssh-keygen -lf "$TMP/a.pub" | awk '{print $2}')" 2>/dev/null; }
