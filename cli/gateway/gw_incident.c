@@ -75,6 +75,8 @@ static bool is_consumer(struct gw *g, const char *who, const char *source)
            strcmp(address, source) == 0;
 }
 
+/* Reads only the last 100,000 events: the audit trail of a large fleet has millions after some years, and commands wait
+ * meanwhile. */
 static cmx_err write_refusal(struct gw *g, const struct gw_incident *x, struct cmx_why *e)
 {
     char who[GW_CONSUMER_MAX + 16] = "";
@@ -87,8 +89,8 @@ static cmx_err write_refusal(struct gw *g, const struct gw_incident *x, struct c
     if (find_target(g, x->detail, &d, &port))
         return CMX_OK; /* the refused target is not a device of this registry */
     err = gw_sql_row(&g->registry, &stmt, e,
-                     "SELECT DISTINCT who, detail FROM event WHERE what = 'expire' AND at > ? ORDER BY id DESC"
-                     " LIMIT 1000",
+                     "SELECT DISTINCT who, detail FROM (SELECT * FROM event ORDER BY id DESC LIMIT 100000)"
+                     " WHERE what = 'expire' AND at > ? ORDER BY id DESC LIMIT 1000",
                      "i", (int64_t)time(NULL) - GW_INCIDENT_GRANT_S);
     for (; !err && !who[0]; err = gw_sql_step(&g->registry, stmt, e))
         if (covers(gw_sql_text(stmt, 1), &d, port) && is_consumer(g, gw_sql_text(stmt, 0), x->name)) {
