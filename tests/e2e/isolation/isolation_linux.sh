@@ -35,6 +35,7 @@ chown -R $AGENT_UID "$RUN" "$KEY"
     printf '[isolation]\nenabled = yes\nresolvers = %s\n' $G4
     reverse web 8081 9081
     reverse idle 8085 9085 # a context whose service does not run
+    reverse chained 9083 9086 # leads to the listener of the context broker
     printf '[context broker]\ndirection = direct\nlocal_port = 9083\nremote_host = 127.0.0.1\nremote_port = 8083\nusers = daemon\n'
 } >"$CONF"
 chmod 644 "$CONF"; chmod o+rx "$TMP"
