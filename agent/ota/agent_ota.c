@@ -331,9 +331,7 @@ uint16_t ota_off(const struct agent_config *c)
 
 bool ota_on_trial(void)
 {
-    struct cmx_slots_status st = {.pending = false};
-
-    return ota.prepared && ota.config.slots.status && ota.config.slots.status(&ota.spool, &st) == CMX_OK && st.pending;
+    return ota_spool_on_trial(&ota.spool);
 }
 
 static void ota_turn(struct wiring *w)

@@ -58,7 +58,7 @@ static cmx_err resolve(struct ota_spool *s, struct cmx_why *why)
     return memcmp(&s->record, &before, sizeof before) == 0 ? CMX_OK : record_keep(s, why);
 }
 
-static bool on_trial(const struct ota_spool *s)
+bool ota_spool_on_trial(const struct ota_spool *s)
 {
     return s->undecided || s->record.phase == OTA_TRIAL || s->record.phase == OTA_ROLLING_BACK ||
            s->record.phase == OTA_GOING_BACK;
@@ -130,7 +130,7 @@ static cmx_err status(void *arg, struct cmx_slots_status *out)
     snprintf(out->version, sizeof out->version, "%s", s->version);
     out->target_size = s->config.max_len;
     out->confirmable = s->config.restarts;
-    out->pending = on_trial(s);
+    out->pending = ota_spool_on_trial(s);
     out->trial_ms = out->pending ? trial_ms(s) : 0;
     out->activated = !s->undecided && s->record.phase == OTA_INSTALLED;
     out->rolled_back = s->record.phase == OTA_ROLLED_BACK;
@@ -144,7 +144,7 @@ static cmx_err begin(void *arg)
 {
     const struct ota_spool *s = arg;
 
-    if (on_trial(s))
+    if (ota_spool_on_trial(s))
         return CMX_EBUSY;
     for (int waited = 0; !hook_is_gone(s) && waited < HOOK_END_MS; waited += HOOK_STEP_MS)
         cmx_port_sleep_ms(HOOK_STEP_MS);
@@ -283,7 +283,7 @@ static cmx_err confirm(void *arg, struct cmx_why *why)
         if (s->undecided)
             return cmx_why_fail(why, CMX_EAGAIN,
                                 "not confirmed: the version hook did not report which system is running");
-        if (!on_trial(s))
+        if (!ota_spool_on_trial(s))
             return cmx_why_fail(why, CMX_ENOENT, "the old system is running: %s",
                                 s->record.why[0] ? s->record.why : "the update was not installed");
     }

@@ -39,6 +39,9 @@ struct ota_spool {
 CMX_MUST_USE cmx_err ota_spool_open(struct ota_spool *s, const struct ota_spool_config *config, struct cmx_why *why);
 void ota_spool_close(struct ota_spool *s);
 
+/* True while an update is on trial: its system is running or going back, but not confirmed. Any thread. */
+bool ota_spool_on_trial(const struct ota_spool *s);
+
 /* Empties the file, so that an update that was refused does not occupy the disk. Does nothing while a process of a hook
  * still reads the file. Call it between two updates. */
 void ota_spool_empty(struct ota_spool *s);

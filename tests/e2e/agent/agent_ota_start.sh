@@ -75,10 +75,15 @@ grep -qx "why no update service" spool.state || { cat spool.state; fail "the rec
 end_agent
 ok "the port of the update service is in use"
 
-SSHD_PORT=$(free_port) PORT=$(free_port) config # no gateway listens there
+EVIDENCE=$(free_port)
+head -c 32 /dev/urandom >hw.key && chmod 600 hw.key
+slot_state() { curl -sS -m 10 -H 'Accept: application/json' "http://127.0.0.1:$EVIDENCE/evidence?nonce=0011223344556677" | jq -r .slot_state; }
+SSHD_PORT=$(free_port) PORT=$(free_port) # no gateway listens there
+config '[identity]' "key_file = $TMP/hw.key" '[attest]' 'enabled = yes' "port = $EVIDENCE"
 sed -i "s|^allow_unsigned.*|key_file = $TMP/missing.pub|" "$CONF"
 trial installed
 start_agent
+wait_for 10 listening "$EVIDENCE" && [ "$(slot_state)" = pending-verify ] || fail "the evidence without the update key: $(slot_state)"
 wait_for 20 calls "rollback restart " || { cat "$AGENT_LOG"; fail "no rollback without the update key"; }
 end_agent
 ok "the update key is missing"
