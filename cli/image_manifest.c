@@ -211,16 +211,16 @@ static cmx_err build(struct job *j, struct cmx_why *why)
         err = add_file_region(j, len, why);
     if (err)
         return err;
-    if (j->at + len == end)
-        return CMX_OK;
-    if (!j->fill_path) {
-        j->m.regions[1].kind = CMX_REGION_ERASED;
-        j->m.regions[1].range = (struct cmx_range){j->at + (uint32_t)len, end};
+    if (j->at + len < end) {
+        if (!j->fill_path) {
+            j->m.regions[1].kind = CMX_REGION_ERASED;
+            j->m.regions[1].range = (struct cmx_range){j->at + (uint32_t)len, end};
+        }
+        if (len == 0)
+            j->m.regions[0] = j->m.regions[1];
+        j->m.n_regions++;
     }
-    if (len == 0)
-        j->m.regions[0] = j->m.regions[1];
-    j->m.n_regions++;
-    return CMX_OK;
+    return cmx_manifest_check_ranges(&j->m, why);
 }
 
 static int print(struct job *j)

@@ -102,6 +102,8 @@ cmx_err gw_store_file(const struct gw *g, const char *path, bool store, char dig
 
 /* ---- manifests ---- */
 
+/* digest: of the stored manifest; NULL: the manifest is given by the operator. Devices of earlier versions answer for
+ * all ranges, so those of a stored manifest are not checked. */
 static cmx_err read_manifest(struct gw_manifest *m, const char *path, const char *digest, struct cmx_why *e)
 {
     char folder[GW_STORE_PATH_MAX];
@@ -124,6 +126,8 @@ static cmx_err read_manifest(struct gw_manifest *m, const char *path, const char
         if (err)
             cmx_why_set(e, "%.120s:%u: %s", path, line, reason.text);
     }
+    if (!err && !digest && cmx_manifest_check_ranges(&m->manifest, &reason) != CMX_OK)
+        err = cmx_why_fail(e, CMX_EINVAL, "%.120s: %s", path, reason.text);
     reference_unmap(text, len);
     if (err)
         return err;

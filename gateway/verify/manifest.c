@@ -340,6 +340,18 @@ void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out)
     }
 }
 
+cmx_err cmx_manifest_check_ranges(const struct cmx_manifest *m, struct cmx_why *why)
+{
+    struct cmx_ranges ranges;
+
+    cmx_manifest_ranges(m, &ranges);
+    if (cmx_ranges_are_whole(&ranges, m->flash_size))
+        return CMX_OK;
+    return cmx_why_fail(why, CMX_EINVAL,
+                        "a region must begin and end at a multiple of %d, or where another region or the flash ends",
+                        CMX_CHUNK);
+}
+
 /* Returns the first region or mask that begins at `at` or later, or NULL. */
 static const struct cmx_range *next_from(const struct cmx_manifest *m, uint32_t at)
 {

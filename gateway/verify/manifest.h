@@ -88,6 +88,9 @@ CMX_MUST_USE cmx_err cmx_manifest_print(const struct cmx_manifest *m, struct cmx
  * chunks: where two regions meet within a chunk, the range of the first one gets the whole chunk, and a region that
  * lies within that chunk has no range of its own. */
 void cmx_manifest_ranges(const struct cmx_manifest *m, struct cmx_ranges *out);
+/* CMX_EINVAL: a device would refuse these ranges, because a region begins or ends within a chunk, but meets no other
+ * region there. */
+CMX_MUST_USE cmx_err cmx_manifest_check_ranges(const struct cmx_manifest *m, struct cmx_why *why);
 
 #define CMX_MANIFEST_GAPS_MAX (2 * CMX_RANGES_MAX + 1)
 

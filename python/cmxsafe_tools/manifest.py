@@ -141,6 +141,11 @@ class Manifest:
         ranges = ((border(r.begin), border(r.end)) for r in self.regions)
         return [(begin, end) for begin, end in ranges if begin < end]
 
+    def check_ranges(self):
+        """Raises Malformed if a device would refuse the ranges."""
+        if any(begin % CHUNK or (end % CHUNK and end != self.flash_size) for begin, end in self.ranges()):
+            raise Malformed(f"a region must begin and end at a multiple of {CHUNK}, or where another region or the flash ends")
+
     def gaps(self):
         """Returns the parts of flash that are neither region nor mask."""
         at, gaps = 0, []
@@ -412,8 +417,13 @@ def build(data, args):
 
 
 def run(args):
+    m = build(read_file(args.image), args)
     try:
-        text = build(read_file(args.image), args).text()
+        m.check_ranges()
+    except Malformed as error:
+        raise Failure(args.image, error) from error
+    try:
+        text = m.text()
     except Malformed as error:
         raise Failure("the manifest", error, "rename the file, or leave out the image's name and version with --any-version") from error
     try:

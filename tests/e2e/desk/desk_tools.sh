@@ -97,6 +97,9 @@ equal "$(cat err)" "cmxsafe: writing the output failed: No space left on device"
 same image manifest --fill fill.key --end 0x20000 f1
 same image manifest --fill fill.key a.bin
 refused image manifest --end 0x10100 a.bin
+refused image manifest --end 0x90100 a.bin # no device measures a part of a chunk
+grep -q "a.bin: a region must begin and end at a multiple of 4096" err.c || { cat err.c; fail "the reason"; }
+refused image manifest --at 0x10010 a.bin
 # Without a terminal a key with a passphrase is refused.
 openssl pkey -in k.pem -aes256 -passout pass:secret -out locked.pem
 setsid -w "$BIN/cmxsafe" image key --key locked.pem </dev/null >out 2>err.c && fail "a locked key without a passphrase"

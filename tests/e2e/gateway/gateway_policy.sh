@@ -42,6 +42,8 @@ refused "at least 60" @cameras --manifest "$TMP/manifest" --max-age 5s --enforce
 mv "$TMP/last.bin" "$TMP/last.away"; refused "the files of" @cameras --manifest "$TMP/manifest" --enforce yes; mv "$TMP/last.away" "$TMP/last.bin"
 refused "no device and no group of devices has the name 'cam-99'" cam-99 --manifest "$TMP/manifest" --enforce yes
 reaches || fail "a refused policy has an effect"
+sed 's/ 0x3f0000 erased$/ 0x3effff erased/' "$TMP/manifest" >"$TMP/uneven" && lacks "0x3f0000 erased" "$TMP/uneven" || fail "uneven manifest"
+refused "uneven: a region must begin and end at a multiple of 4096" @cameras --manifest "$TMP/uneven" --enforce yes
 gw policy set @nobody --manifest "$TMP/manifest" --enforce yes 2>&1 >/dev/null | grep -q "no device is in the group 'nobody' yet" || fail "no note about an empty group"
 gw policy remove @nobody >/dev/null || fail "policy remove"
 
