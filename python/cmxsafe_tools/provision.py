@@ -177,6 +177,7 @@ class Device:
         fuses = self.chip.fuses()
         if fuses.mac != self.journal["mac"] or not fuses.key_burned:
             raise Failure(self.chip.where, f"this chip does not have {self.name}'s key", f"connect chip {self.journal['mac']}")
+        self.journal.set(flash=None, evidence=None)  # what was flashed and verified before no longer counts
         if self.chip.virt:
             self.say(f"virtual: {image} and the firmware were not flashed")
         else:

@@ -104,9 +104,9 @@ tail -c +65537 board/flash.bin >firmware.bin
 tools image manifest --require hardware-key firmware.bin >manifest || fail "manifest"
 cam1 --manifest manifest --evidence-url "http://127.0.0.1:$port" --wait 60 >out 2>err </dev/null || { cat out err; fail "evidence"; }
 grep -q "evidence TRUSTED" out || fail "no verdict"
-jq 'del(.evidence)' devices/cam-1/journal.json >journal && cp journal devices/cam-1/journal.json
 flip firmware.bin 5000
 tools image manifest --require hardware-key firmware.bin >manifest || fail "manifest"
+refused "NOT TRUSTED; do not deliver" cam1 --again --manifest manifest --evidence-url "http://127.0.0.1:$port" </dev/null # trusted before
 refused "NOT TRUSTED; do not deliver" cam1 --manifest manifest --evidence-url "http://127.0.0.1:$port" </dev/null
 no_sanitizer_report board.log || fail "a sanitizer complains"
 ok "the device logs in with its key, and its evidence is verified"
