@@ -76,8 +76,8 @@ static int check_options(const struct attest_options *o)
                          "--manifest, --gateway, --session, --token, --nonce and --save need --evidence");
     if (o->evidence && (o->compute || o->locate || o->image_path || o->ranges || o->challenge))
         return cli_usage(ATTEST_COMMAND,
-                         "--compute, --locate, --image, --ranges and --challenge can't be used with --evidence; the "
-                         "image and the ranges come from the manifest, and --nonce replaces --challenge");
+                         "--compute, --locate, --image, --ranges and --challenge can't be used with --evidence; give "
+                         "the image and the ranges with --manifest, and the challenge with --nonce");
     if (o->token && !o->nonce)
         return cli_usage(ATTEST_COMMAND, "--token needs the --nonce that was sent to the device");
     if (o->challenge && (strlen(o->challenge) < 1 || strlen(o->challenge) > CMX_CHALLENGE_MAX))

@@ -33,7 +33,7 @@ const struct config_section config_sections[] = {
      .reload = CONFIG_REFUSED},
     {"ota", false, offsetof(struct agent_config, ota),
      .help = "The update service: a page and `POST /update` on loopback. Make it reachable with a context for `port`. "
-             "It runs only if `install` is set, the command that installs each verified upload.",
+             "It runs only if `install`, the command that installs each verified upload, is set.",
      .reload = CONFIG_DELAYED},
     {"context", true, offsetof(struct agent_config, contexts),
      .help = "One service's declaration. `NAME` may contain letters, digits, '.', '_' and '-'. A reverse context makes "
@@ -109,8 +109,8 @@ const struct config_key config_keys[] = {
     {"agent", "confine_ports", CONFIG_CHOICE, AGENT(confine_ports), .choices = confine_ports, .fallback = "any",
      .restart = true,
      .help =
-         "`fixed`: Landlock limits TCP connect and bind to the ports of the configuration at start, for the life of "
-         "the process; a reload that needs another port is refused. `any`: ports are not limited."},
+         "`fixed`: Landlock limits TCP connect and bind to the ports that the configuration has when the agent starts; "
+         "a reload that needs another port is refused. `any`: ports are not limited."},
 
 #define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)                                       \
     OPTION_##kind(gateway, key, member, min, max, fallback, ANY, without, help)
@@ -153,7 +153,8 @@ const struct config_key config_keys[] = {
      .help = "Permit neighbour and router discovery; `no` disables IPv6."},
 
     {"identity", "key_file", CONFIG_PATH, IDENTITY(key_file),
-     .help = "32 raw bytes that only root or the agent's user can access. Evidence then reports a software key."},
+     .help =
+         "32 raw bytes that only root or the agent's user can access. Evidence reports such a key as a software key."},
     {"identity", "tpm", CONFIG_TEXT, IDENTITY(tpm), .max = 200, .without = "tpm2-tss's default",
      .help = "How to reach the TPM 2.0, as in tpm2-tools: `device:/dev/tpmrm0`."},
     {"identity", "tpm_handle", CONFIG_TEXT, IDENTITY(tpm_handle), .max = 16, .without = "no TPM",

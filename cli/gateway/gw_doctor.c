@@ -497,7 +497,7 @@ static const struct script_check network[] = {
     {HOST, BAD, "the fleet's route leads into the namespace",
      "hop=$(ip -6 route show \"$F\" dev cmxsafe0 | sed 's/.*via \\([^ ]*\\).*/\\1/'); "
      "ip -n cmxsafe -6 -o address show to \"$hop\" | grep -q cmxsafe1",
-     "the next hop is missing there", NET_UP},
+     "no interface of the namespace has the address of the next hop", NET_UP},
     {HOST, BAD, "each end of the link can find the other",
      "for n in '' '-n cmxsafe'; do ip $n -6 -o address show scope link -tentative | grep -q cmxsafe || exit 1; done",
      "one of them has no usable link-local address", NET_UP},

@@ -406,9 +406,10 @@ static void put_copy(FILE *f, const struct gw_copy_state *s)
 {
     put_gauge(f, "gateway_registry_followed", "Whether PostgreSQL confirms the copy of the registry.",
               gw_copy_state_good(s));
-    put_gauge(f, "gateway_registry_age_seconds", "Time since the copy was confirmed.", (long long)gw_copy_state_age(s));
-    put_gauge(f, "gateway_registry_left_seconds", "Time until logins are refused if the copy is not confirmed.",
-              (long long)s->left);
+    put_gauge(f, "gateway_registry_age_seconds", "Time since PostgreSQL last confirmed the copy.",
+              (long long)gw_copy_state_age(s));
+    put_gauge(f, "gateway_registry_left_seconds",
+              "Time until logins are refused if PostgreSQL does not confirm the copy.", (long long)s->left);
 }
 
 bool gw_metrics_put(FILE *f, struct gw *g, const char *dir, struct cmx_why *e)

@@ -249,8 +249,8 @@ def check_options(args):
     if not args.evidence and any((args.manifest, args.gateway, args.session, args.token, args.nonce, args.save)):
         raise UsageError("--manifest, --gateway, --session, --token, --nonce and --save need --evidence")
     if args.evidence and any((args.compute, args.locate, args.image, args.ranges, args.challenge is not None)):
-        raise UsageError("--compute, --locate, --image, --ranges and --challenge can't be used with --evidence; the image and the "
-                         "ranges come from the manifest, and --nonce replaces --challenge")
+        raise UsageError("--compute, --locate, --image, --ranges and --challenge can't be used with --evidence; give the image and "
+                         "the ranges with --manifest, and the challenge with --nonce")
     if args.token and not args.nonce:
         raise UsageError("--token needs the --nonce that was sent to the device")
     if args.challenge is not None:
