@@ -128,7 +128,7 @@ static cmx_key_kind key_kind(void *arg)
     return cmx_hw_key_kind(key_ready());
 }
 
-/* Without the key this fails with CMX_EIO, not with CMX_ENOKEY, which means that the device has no key. */
+/* CMX_EIO: a key is configured but cannot be used now. CMX_ENOKEY: no key is configured. */
 static cmx_err key_hmac(void *arg, const void *msg, size_t len, uint8_t out[CMX_SHA256_LEN])
 {
     struct cmx_hw_key *key = key_ready();

@@ -33,7 +33,7 @@ note() { printf '%s %s - ok%s\n' "$1" "$2" "${3:+ $3}"; }
 commas() { paste -sd,; }
 
 # figure_of NAME FILE COMPARISON AIM: prints a figure for the median of FILE, in which each line is the value of a round.
-# note_of NAME FILE: the same without an aim.
+# note_of NAME FILE: does the same for a figure without an aim.
 figure_of() { figure "$1" "$(median <"$2")" "$3" "$4" "$(commas <"$2")"; }
 note_of() { note "$1" "$(median <"$2")" "$(commas <"$2")"; }
 

@@ -25,7 +25,7 @@ struct board_config {
     const char *ota_host;  /* a further name by which clients reach the update page; NULL: none */
     int ota_confirm_s;     /* time for a new image to reach its gateway; 0: 5 minutes */
     const char *net_mode;  /* "kernel" or "tap:NAME" */
-    bool isolation;        /* call setup_sm(), which filters only with a TAP; default true */
+    bool isolation;        /* call setup_sm() (it filters only on a TAP); default true */
     struct board_net net;  /* the board's own network, used with "tap:NAME" */
     struct cmx_settings settings;
     const char *pins[CMX_PROXY_HOST_KEYS_MAX];

@@ -452,7 +452,7 @@ static int wait_for_it(struct update *u)
         back = strcmp(u->now.boot, u->before.boot) != 0;
         if (!back && strcmp(u->now.state, "ready") == 0 && u->now.error[0])
             return cli_fail("the device has not restarted", u->now.error, "restart it, or send the update again");
-        if (!back && strcmp(u->now.state, "idle") == 0) /* before a restart: "ready" or "restarting" */
+        if (!back && strcmp(u->now.state, "idle") == 0) /* until the restart it is "ready" or "restarting" */
             return judge_installed(u);
         if (back && u->now.confirmed)
             return judge(u);

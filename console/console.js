@@ -12,7 +12,7 @@ import { updatesView } from "./view_updates.js";
 
 const { cockpit } = window;
 
-// A view is {title, element, update(options)}: update draws the model; options are those of the address.
+// A view is {title, element, update(options)}: update draws the model; options is the query of the page's address.
 const VIEWS = [
     { name: "overview", label: "Overview", create: overviewView },
     { name: "paths", label: "Paths", create: pathsView },

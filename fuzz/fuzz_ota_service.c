@@ -338,7 +338,7 @@ static void watch(struct input *in)
     uint8_t bits = next(in);
     struct cmx_confirm_facts facts = {.sessions_up = bits & 1, .isolation_active = bits & 2};
 
-    if (bits & 4) /* makes the deadline of the confirmation pass */
+    if (bits & 4) /* the time limit of the confirmation is exceeded */
         service->trial.since_ms -= 2u * CMX_CONFIRM_DEADLINE_MS;
     switch (cmx_ota_watch(service, &facts)) {
     case CMX_CONFIRM_NOW:

@@ -30,8 +30,8 @@ install_packages() {
     (apt_install "${missing[@]}") || exit 1
 }
 
-# apt_install PACKAGE...: run it in a subshell. policy-rc.d, which forbids to start services, is removed also after Ctrl-C:
-# otherwise no service of any package that is installed later would start.
+# apt_install PACKAGE...: installs the packages without starting their services. Call it in a subshell: its trap removes
+# policy-rc.d even after Ctrl-C. If policy-rc.d stayed, no service of a package that is installed later would start.
 apt_install() {
     policy=/usr/sbin/policy-rc.d made='' # not local: the trap needs them after the function has returned
     log=$(mktemp)

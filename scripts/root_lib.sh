@@ -86,7 +86,7 @@ in_root() {
     return $status
 }
 
-# enter_root DIR COMMAND...: the part of in_root that runs inside the namespaces.
+# enter_root DIR COMMAND...: does the part of in_root that must run inside the namespaces.
 enter_root() {
     set -e
     local dir=$1 node kept

@@ -183,7 +183,7 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
     if (!err) {
         s->rules = *n;
         for (size_t i = 0; i < n->policy.n_contexts; i++)
-            s->rules.contexts[i].name = NULL; /* borrowed from c, so the names are not kept */
+            s->rules.contexts[i].name = NULL; /* c owns the names and may be freed before s->rules */
         for (size_t i = 0; i < n->policy.n_gateways; i++)
             s->rules.policy.gateways[i].name = NULL;
         set_state(s, ISOLATION_IN_FORCE, "");

@@ -138,9 +138,9 @@ static cmx_err permit_named_gateways(const struct agent_config *c, bool lenient,
     return CMX_OK;
 }
 
-/* Compiles the configuration file into a ruleset. *text: the ruleset as a string, stored in out. A gateway's name that
- * cannot be looked up is left out if `dry` is set, or if [isolation] has `enabled = yes`, because the agent then adds
- * its addresses; otherwise it is an error. Returns the exit code. */
+/* Compiles the configuration file into a ruleset. *text: the ruleset as a string, stored in out. If a gateway's name
+ * cannot be looked up, the ruleset leaves it out if `dry` is set, or if [isolation] has `enabled = yes`: the agent adds
+ * the addresses later. Otherwise this is an error. Returns the exit code. */
 static int compile(const char *file, bool dry, struct cmx_buf *out, const char **text)
 {
     struct config_report report = {.file = file, .line = print_line};

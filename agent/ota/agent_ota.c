@@ -169,8 +169,8 @@ static cmx_err restart(struct cmx_why *why)
     return err ? cmx_why_fail(why, err, "%s", line) : CMX_OK;
 }
 
-/* True if a trial has lasted for longer than confirm_within although the update service, which would end it, does not
- * run. */
+/* True if a trial has lasted for longer than confirm_within. Called while the update service does not run; otherwise
+ * the service ends the trial. */
 static bool trial_is_overdue(const struct ota_section *o)
 {
     const struct cmx_slots slots = ota_spool_slots(&ota.spool);

@@ -105,8 +105,8 @@ static int open_for_hook(const struct ota_spool *s)
     return -1;
 }
 
-/* False while a process of a hook may still read the file: the process may have outlived a killed agent or runner. It
- * must not get the bytes of another update, which are not verified yet, or an early end of the file. */
+/* False while a process of a hook may still read the file. Such a process may outlive a killed agent or runner. If the
+ * file changed, it would read unverified bytes of another update, or an early end of the file. */
 static bool hook_is_gone(const struct ota_spool *s)
 {
     return lock_byte(s->fd, F_WRLCK, HOOK_BYTE) && lock_byte(s->fd, F_UNLCK, HOOK_BYTE);

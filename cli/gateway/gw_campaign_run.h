@@ -9,9 +9,9 @@
  *
  * 3. If the device has a policy, the device proves with evidence that it is running the new firmware.
  *
- * If the worker is killed during a step, the next worker repeats this step. If the campaign has been stopped
- * meanwhile, the next worker sends nothing to a device whose update has begun. If the device is running the image,
- * step 3 follows; otherwise the update waits again. */
+ * If the worker is killed during a step, the next worker repeats this step. In a stopped campaign, the next worker does
+ * not send the image again: it only asks the device which image it is running. If it is the campaign's image, step 3
+ * follows; otherwise the update waits until the campaign is resumed. */
 #pragma once
 
 #include "cli/gateway/gw_child.h"

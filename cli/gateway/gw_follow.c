@@ -221,7 +221,7 @@ static bool follow_tick(struct follower *f)
             /* If the reason can't be recorded, the former record stays, and the copy nevertheless becomes stale. */
             (void)!gw_copy_note(&f->g, e.text, &ignored);
         if (err && !f->retry_ms)
-            /* A failure is ignored, because the claims are applied again once the registry is followed again. */
+            /* A failure is ignored: the first successful attempt to follow the registry applies the claims again. */
             (void)!gw_apply_claims(&f->g, &ignored);
     }
     gw_folder_close(&f->g);

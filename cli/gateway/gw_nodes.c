@@ -9,8 +9,7 @@
 #include "gateway/registry/node.h"
 #include "gateway/render/gw_bird.h"
 
-/* Returns BIRD's list of protocols, which has a session with each other gateway; NULL: BIRD gave no list. Free with
- * free(). */
+/* Returns BIRD's list of protocols, one of them for each other gateway. NULL: BIRD gave no list. Free with free(). */
 static char *ask_bird(const struct gw *g)
 {
     char control[GW_PATH_MAX];

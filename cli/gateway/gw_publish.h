@@ -15,7 +15,7 @@ struct gw_publish {
 /* Queries the running gateway if its earlier answer has been written. g must be open. */
 void gw_publish_read(struct gw_publish *p, struct gw *g);
 bool gw_publish_is_due(const struct gw_publish *p);
-/* Writes the claims and the node's state of the last answer, if there is one, inside the caller's transaction
+/* Writes the claims and the node's state from the last answer, if any. Runs inside the caller's transaction
  * (gw_registry_begin_observed). */
 CMX_MUST_USE cmx_err gw_publish_write(const struct gw_publish *p, struct gw *g, struct cmx_why *e);
 /* Call after the commit: updates BIRD's configuration. */

@@ -19,8 +19,8 @@
  * first of them is. */
 #define GW_META_LEFT_OUT "left_out"
 
-/* This setting counts the times that rows of the shared registry were stored in the copy. A copy that was restored from
- * a backup has a lower number than the state file, so PostgreSQL has not confirmed it. */
+/* This setting counts how often rows of the shared registry were stored in the copy. In a copy that was restored from a
+ * backup, the count is lower than in the state file. PostgreSQL has not confirmed such a copy. */
 #define GW_META_STORED "stored"
 
 struct gw_copy_state {

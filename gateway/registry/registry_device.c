@@ -134,7 +134,7 @@ static cmx_err check_new_key(struct gw_registry *r, const struct gw_key *k, stru
 /* Retires the keys of the device ?1 at the time ?2. */
 #define RETIRE_KEYS "UPDATE key SET retired = ?2 WHERE device = ?1 AND retired IS NULL;"
 
-/* Gives the device the key instead of its former one, if it has one. */
+/* Retires the device's former key, if any, and gives it the new key. */
 static cmx_err set_key(struct gw_registry *r, int64_t device, const struct gw_key *k, struct cmx_why *e)
 {
     return gw_sql_run(r, e,
@@ -472,7 +472,7 @@ bool gw_device_is_quarantined(struct gw_registry *r, const char *address)
 {
     return gw_sql_number(r, NULL, NULL,
                          "SELECT 1 FROM device d JOIN quarantined q ON q.device = d.id WHERE d.address = ?", "t",
-                         address) != CMX_ENOENT; /* an error counts as quarantined */
+                         address) != CMX_ENOENT; /* after an error the device counts as quarantined */
 }
 
 cmx_err gw_device_find_host(struct gw_registry *r, const char *host, struct gw_device *d)

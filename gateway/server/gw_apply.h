@@ -16,9 +16,9 @@ CMX_MUST_USE cmx_err gw_apply(struct gw *g, struct cmx_why *e);
 CMX_MUST_USE cmx_err gw_apply_access(struct gw *g, struct cmx_why *e);
 
 /* Call this with the gateway's lock held, after a change of the registry was committed. Applies the registry like
- * gw_apply, and then makes the running gateway check its sessions, even if applying failed. rest: receives the first
- * error of a step on which access does not depend (see gw_apply_access), which is then not returned. If rest is NULL,
- * such an error is returned. After an error, gw_expiry_tick tries again while the gateway runs. */
+ * gw_apply, and then makes the running gateway check its sessions, even if applying failed. If a step fails on which
+ * access does not depend (see gw_apply_access), stores the error in *rest and does not return it; if rest is NULL,
+ * returns it. After an error, gw_expiry_tick tries again while the gateway runs. */
 CMX_MUST_USE cmx_err gw_apply_change(struct gw *g, struct cmx_why *rest, struct cmx_why *e);
 
 /* Checks whether the registry could be applied: opens it and reads everything on which the rules depend, but applies

@@ -223,7 +223,7 @@ void gw_hold_recheck(struct gw_server *s, struct gw_registry *r)
         if (!h->sessions)
             continue;
         if (s->nodes.own && !h->announced)
-            hold_claim(s, h); /* the identity was not claimed while the gateway was alone */
+            hold_claim(s, h); /* not claimed before, because the fleet had no other gateway */
         else if (h->announced && gw_claim_get(r, h->text, node, &sequence, NULL) == CMX_OK &&
                  strcmp(node, s->nodes.own ? s->nodes.own->name : "") != 0 && sequence >= h->sequence) {
             if (node[0])

@@ -18,7 +18,7 @@
 
 #define ANSWER_MAX 32768 /* maximum size of a datagram with the kernel's answers */
 #define ATTRIBUTE_HEAD 4 /* NLA_HDRLEN as an unsigned number */
-#define TRIES_MAX 50 /* maximum number of requests for a list; a change during the answer requires another request */
+#define TRIES_MAX 50     /* maximum number of requests for a list; a list that changes meanwhile is requested again */
 #define ITEM_MAX 1024
 #define LINKS_MAX (GW_NODES_MAX + 3)
 #define TO_NODE "cmxlink" /* prefix of the name of a link to another gateway, before the node's number */

@@ -201,7 +201,7 @@ struct gw_server {
     uint64_t begun_ms;             /* when the server started */
     uint64_t judged_ms;            /* when the guard last reported; 0: never */
     char krl[CMX_SHA256_HEX];      /* digest of the KRL that all sessions were checked with; "": none */
-    uint64_t rendered_ms;          /* when the file that sshd reads was first seen to have this KRL; 0: not yet */
+    uint64_t rendered_ms;          /* when the server first found this KRL in the file that sshd reads; 0: not yet */
     uint64_t repairs;              /* how often the guard reported that it restored rules, routes or links */
     uint64_t silence_checked_ms;
     uint64_t locks_checked_ms;

@@ -12,8 +12,8 @@ struct gw_worker_child {
     uint64_t started_ms[GW_WORKERS];
 };
 
-/* Call this several times a second: starts the processes, and restarts those that ended. They end when this process
- * ends. A small deployment has no such processes. Also waits for orphans, which this process inherits in a container.
+/* Call this several times a second. Starts the processes, and restarts those that ended. They end when this process
+ * ends. In a small deployment it starts none. Also reaps orphans, which this process inherits in a container.
  * other: a child that the caller itself waits for; 0: none. */
 void gw_worker_watch(struct gw_worker_child *w, const struct gw *g, pid_t other);
 void gw_worker_stop(struct gw_worker_child *w);

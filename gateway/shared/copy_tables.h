@@ -33,7 +33,7 @@ struct gw_copy_table {
     const char *newest;
     const char *time;
     bool rights;    /* the table's rows decide who may do what */
-    bool restricts; /* if a row of the table is missing, more may be permitted */
+    bool restricts; /* the table's rows restrict rights, so a missing row would permit more */
 };
 
 struct gw_copy_tables {

@@ -314,7 +314,7 @@ cmx_err cmx_manifest_parse(struct cmx_manifest *m, const char *text, size_t len,
     return check_whole(m, why);
 }
 
-/* If one region ends and another begins at this address, returns the end of the chunk, otherwise the address. */
+/* If one region ends and another begins at the address `at`, returns the end of at's chunk. Otherwise returns at. */
 static uint32_t border(const struct cmx_manifest *m, uint32_t at)
 {
     const uint32_t rest = (0 - at) % CMX_CHUNK;

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define HTTP_PEER_GRACE_MS 200 /* a connection that waits this long for a request may be closed to make room */
-#define HTTP_PEER_AGE_MAX 10   /* age, in idle timeouts, after which a connection serves no new request */
+#define HTTP_PEER_AGE_MAX 10   /* a connection older than this many idle timeouts serves no new request */
 
 struct http_peer {
     struct http_peer *next;

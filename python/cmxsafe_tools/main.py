@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE)
 
     def _print_message(self, message, file=None):
-        """Prints help. Unlike argparse's own function, does not ignore errors of writing."""
+        """Prints help. Unlike argparse's own function, raises an exception if the write fails."""
         (file or sys.stdout).write(message)
 
 

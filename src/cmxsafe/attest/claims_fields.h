@@ -6,7 +6,7 @@
 
 typedef enum {
     CMX_FIELD_BYTES,      /* len bytes */
-    CMX_FIELD_BYTES_N,    /* at most len bytes; the size_t at offset `more` is their number; 0: the claim is absent */
+    CMX_FIELD_BYTES_N,    /* at most len bytes; the size_t at offset `more` counts them; a count of 0: no claim */
     CMX_FIELD_BYTES_IF,   /* len bytes; the claim is absent if the bool at offset `more` is false */
     CMX_FIELD_NAME_IF,    /* a string; empty: the claim is absent */
     CMX_FIELD_NAME,       /* a string */

@@ -19,7 +19,7 @@ struct cmx_drop {
 
 /* The drops that are not logged yet. A zeroed struct has none. */
 struct cmx_drops {
-    uint32_t left_out; /* drops since the last noted drop */
+    uint32_t left_out; /* drops since the last one in `list` */
     uint32_t lines;    /* lines counted against CMX_DROPS_LINES; decreases by 1 every CMX_DROPS_LINE_S */
     uint32_t last_line_s;
     size_t n;

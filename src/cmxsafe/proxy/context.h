@@ -43,7 +43,7 @@ typedef enum { CMX_REVERSE = 0, CMX_DIRECT = 1 } cmx_proxy_direction;
 
 /* How a reverse context's service learns the address of the client. */
 typedef enum {
-    CMX_PEER_NONE,     /* the service does not learn the address */
+    CMX_PEER_NONE,     /* the service does not learn the client's address */
     CMX_PEER_PROXY_V1, /* the service gets a header of the PROXY protocol, version 1 (text) */
     CMX_PEER_PROXY_V2, /* the service gets a header of version 2 (binary) */
     CMX_PEER_MIRROR    /* the connection's source is the client's IPv6 address */

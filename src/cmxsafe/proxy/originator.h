@@ -25,8 +25,8 @@ struct cmx_originator {
 };
 
 /* Reads the gateway's report, which is untrusted. The originator is unknown unless text is a plain unicast address and
- * port is at most 65535. Text that is not plain: a host name, an address with a zone, IPv4 in IPv6 notation, or an
- * address followed by anything else. */
+ * port is at most 65535. A host name, an address with a zone, IPv4 in IPv6 notation, or an address followed by anything
+ * else is not plain. */
 void cmx_originator_read(struct cmx_originator *o, const char *text, uint32_t port);
 
 /* True if the originator is known and its address can be an identity: an IPv6 address that is neither the loopback

@@ -180,7 +180,7 @@ static cmx_err prepare_one(struct cmx_proxy *p, const struct cmx_proxy_config *c
     return CMX_OK;
 }
 
-/* Prepares the change to the contexts of c. live: the sessions that remain; new sessions use `config`. The caller holds
+/* Prepares the change to the contexts of c. live: the sessions that stay; config: for new sessions. The caller holds
  * the lock unless live is NULL. After an error ch is incomplete and the caller must call change_drop. */
 static cmx_err change_prepare(struct cmx_proxy *p, const struct cmx_proxy_config *config,
                               const struct cmx_proxy_config *c, struct session *live, struct change *ch)

@@ -76,8 +76,7 @@ void cmx_session_serve_update(struct session *s)
     cmx_port_mutex_unlock(&s->engine->lock);
 }
 
-/* For each context that is new in this session: counts the session, and sets the state in which the context's forward
- * is requested. */
+/* For each context that is new in this session: counts the session, and sets CMX_STATE_FORWARDING. */
 static void begin_contexts(struct session *s)
 {
     for (struct run *r = s->runs; r; r = r->next)

@@ -20,7 +20,7 @@ hostile() { # hostile WHAT: starts the gateway and an agent for it
     { gateway_section; reverse echo "$S" "$R"; } >"$CONF"
     start_agent
 }
-# survived: the agent used little memory and time, and takes its service to the real gateway at a reload.
+# survived WHAT: expects that the agent used little memory and time, and that after a reload it serves the real gateway.
 survived() {
     local peak ticks
     if lacks __asan_init "$BIN/cmxsafed"; then

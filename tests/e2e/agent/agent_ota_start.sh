@@ -15,7 +15,7 @@ config() {
       printf '%s = cd %s && echo %s >>calls; [ ! -e slow ] || . ./slow\n' confirm "$TMP" confirm rollback "$TMP" rollback restart "$TMP" restart
       printf '%s\n' "$@"; reverse web "$WEB" "$GATE"; } >"$CONF"
 }
-# trial PHASE: the record says that an update from 1.0 to 2.0 was installed in another boot.
+# trial PHASE: writes a record with this phase: an update from 1.0 to 2.0 was installed in another boot.
 trial() { printf 'phase %s\nboot boot-1\nold 1.0\nboots 0\nstuck 0\nsince 0\nend\n' "$1" >spool.state; rm -f calls; : >"$AGENT_LOG"; }
 calls() { [ "$(cat calls 2>/dev/null | tr '\n' ' ')" = "$1" ]; }
 # ends: runs the agent, as a service manager does, and expects that it ends with exit status 1.
@@ -23,7 +23,7 @@ ends() {
     timeout 30 "${AGENT_PREFIX[@]+"${AGENT_PREFIX[@]}"}" "$BIN/cmxsafed" -c "$CONF" >>"$AGENT_LOG" 2>&1
     [ $? = 1 ] || { cat "$AGENT_LOG"; fail "the agent does not end with 1"; }
 }
-# rolled_back WHY: an agent that cannot start ends the trial, but not before confirm_within has passed.
+# rolled_back WHY: expects that an agent that cannot start rolls the update back, but only after confirm_within.
 rolled_back() {
     trial installed
     ends

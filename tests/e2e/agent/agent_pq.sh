@@ -29,7 +29,7 @@ if ! "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/check.log" 2>&1; then
     grep -q "require_pq: this libssh has no post-quantum key exchange" "$TMP/check.log" || fail "the message: $(cat "$TMP/check.log")"
     "$BIN/cmxsafed" -c "$CONF" 2>>"$AGENT_LOG" && fail "starts in spite of require_pq"
     board_says "libssh refuses option .*kex algos"
-    ok "a libssh without one refuses require_pq"
+    ok "a libssh without post-quantum key exchange refuses require_pq"
     skip_part "libssh before 0.12 has no post-quantum key exchange"
     exit 0
 fi

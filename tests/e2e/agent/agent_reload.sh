@@ -79,7 +79,7 @@ cmp "$TMP/www/big" "$TMP/got" || fail "the transfer is damaged"
 [ "$(context keep .relays.total)" = 1 ] || fail "relays of the untouched context"
 ok "untouched transfer"
 
-# ---- a file that the agent would not start with, or that needs a restart, changes nothing ----
+# ---- a reload with an invalid file, or with a change that needs a restart, changes nothing ----
 head -c 24000000 /dev/urandom >"$TMP/other/part" # much more than the buffers between the service and curl hold
 (umask 077; head -c 32 /dev/urandom >"$TMP/hw.key")
 curl -sS --limit-rate 4M -o "$TMP/got" "http://127.0.0.1:$THIRD/part" &
@@ -91,7 +91,7 @@ reload "[identity] key_file: a change needs a restart of the agent"
 wait_for 20 logged "the old configuration stays in force" || fail "a change of the identity was applied"
 write_conf < <(reverse keep "$WEB" "$KEEP"; printf '[ota]\ninstall = cat\nkey_file = %s\n' "$TMP/none.pub")
 reload "[ota] key_file $TMP/none.pub: No such file or directory"
-wait_for 20 logged "the old configuration stays in force" || fail "a file that the agent would not start with was applied"
+wait_for 20 logged "the old configuration stays in force" || fail "an invalid file was applied"
 wait "$TRANSFER" && cmp "$TMP/other/part" "$TMP/got" || fail "a refused reload cut a transfer"
 write_conf < <(reverse keep "$WEB" "$KEEP"; reverse third "$OTHER" "$THIRD")
 reload "read again: 2 contexts"

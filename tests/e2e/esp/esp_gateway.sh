@@ -63,7 +63,7 @@ tail -c +65537 "$TMP/two.flash" >"$TMP/firmware.bin"
 attest() { inside "$BIN/cmxsafe" attest --url http://cam-18.cmx:8888 --timeout 120 "$@"; }
 attest --key "$TMP/private_key.bin" --image "$TMP/firmware.bin" | grep MATCH >/dev/null || fail "/hash differs"
 esp_logs two "attest: hash for ::1" || fail "the log does not name the client that sshd reports" # ::1, because clients have no identities in --user mode
-ok "/hash over the whole flash matches, and names its client"
+ok "/hash over the whole flash matches, and the log names its client"
 app=$TMP/app.bin
 cp "$(esp_app)" "$app" || fail "no image"
 PIN=$(ssh-keyscan -p "$GW_PORT" -t ecdsa 127.0.0.1 2>/dev/null | ssh-keygen -lf - | awk '{print $2}') # devices request this key type first

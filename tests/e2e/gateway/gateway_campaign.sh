@@ -108,7 +108,7 @@ ok "a board that was away is updated when it comes back"
 # A repeated campaign uploads nothing to a board that already runs the version.
 gw campaign start again --all --image away/v2.bin >/dev/null || fail "campaign start"
 wait_for 60 state again done || fail "$(gw campaign show again)"
-for n in b1 b2 b3; do [ "$(count $n 'update ready')" = 1 ] || fail "$n got the version that it runs"; done
+for n in b1 b2 b3; do [ "$(count $n 'update ready')" = 1 ] || fail "$n received the image that it already runs"; done
 gw campaign remove again >/dev/null && ! gw campaign show again 2>/dev/null || fail "remove"
 ok "a board that runs the version gets no upload"
 

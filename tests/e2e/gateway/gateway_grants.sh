@@ -100,7 +100,7 @@ gw grant "$WHO" cam-17:81 >/dev/null && reaches && gw grant --remove "$WHO" cam-
 gw grant "$WHO" cam-17:81 >/dev/null && reaches && printf '#!/bin/sh\nexit 1\n' >"$TMP/hang/nft" || fail "grant"
 ! PATH=$TMP/hang:$PATH gw grant --remove "$WHO" cam-17:81 >/dev/null 2>&1 || fail "a change that is not applied is not reported"
 wait_for 10 reaches_not || fail "a change that a command could not apply is never applied"
-ok "the gateway completes the change of a command that was killed or could not apply it"
+ok "if a command is killed or fails before its change is in force, the gateway applies the change"
 
 # A platform's session loses access to the service during a transfer.
 gw platform vms --key "$TMP/p.pub" >/dev/null && gw grant vms cam-17:81 --for 20s >/dev/null || fail "platform"

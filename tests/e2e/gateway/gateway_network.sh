@@ -22,8 +22,8 @@ ok "packets pass as soon as the network is up"
 
 # The other network's address has a longer prefix in common with the fleet's addresses than the link's own address has.
 # By default the kernel would therefore choose it as the packets' source.
-ip -6 address add fd12:3456:789b::1/64 dev cmxsafe0 nodad && gw net up || fail "net up beside an address of another network"
-answered || fail "no answer beside an address of another network"
+ip -6 address add fd12:3456:789b::1/64 dev cmxsafe0 nodad && gw net up || fail "'net up' fails if the link also has an address of another network"
+answered || fail "no answer while the link also has an address of another network"
 ip -6 address delete fd12:3456:789b::1/64 dev cmxsafe0 || fail "the address can't be removed"
 ok "the source of local users' packets is the link's address"
 

@@ -198,8 +198,8 @@ for n in 1 2; do
 done
 ok "a gateway leaves"
 
-# The others no longer accept the key of its links. The machine may join again and keep its key: `join` needs a login as
-# root at another gateway, which is worth more than the key.
+# The other gateways no longer accept the link key of the gateway that left. It may join again with the same key, because
+# `join` needs a login as root at another gateway, and such a login gives more rights than the key.
 KEY3=$(on 3 wg pubkey </var/lib/node3/gateway/link.key)
 is_peer() { on "$1" ip netns exec cmxsafe wg show all peers | grep -qF "$KEY3"; }
 for n in 1 2; do ! is_peer $n || fail "node $n accepts the key of a gateway that left"; done

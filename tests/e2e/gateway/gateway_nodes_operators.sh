@@ -217,7 +217,7 @@ same() { records_of <"$TMP/followed1" >"$TMP/have" && gwn 1 access --json 2>/dev
 wait_for 20 same || fail "access --follow misses records, or has some twice: $(diff "$TMP/have" "$TMP/want")"
 ok "access --follow continues when a gateway is back"
 
-# ---- a process in place of another gateway sends forged answers ----
+# ---- a process on another gateway's port sends forged answers ----
 kill -KILL "$(gwn 2 status --here --json | jq -r .pid)"
 wait "${SERVE_PID[2]}" 2>/dev/null
 : >"$TMP/followed1"

@@ -61,7 +61,7 @@ A=$(address_of cam-17)
 serve_system
 login() { client a -N -R "[$A]:81:127.0.0.1:$TICKS" -R "[$A]:82:127.0.0.1:$IDLE" -R "[$A]:8888:127.0.0.1:$BOARD_PORT" & DEVICE=$!; PIDS+=("$DEVICE"); wait_for 20 connected cam-17 || fail "no login"; }
 login
-# reader PORT NAME: user 1234 reads from the device's port; waits for the first byte.
+# reader PORT NAME: starts a reader of the device's port as user 1234, and waits for the first byte.
 reader() {
     as 1234 /usr/bin/python3 -c "$(cat "$TMP/reader.py")" "$A" "$1" >"$TMP/$2.out" 2>"$TMP/$2.err" & eval "$2=$!"; PIDS+=("$!")
     wait_for 10 grep -q first "$TMP/$2.out" || fail "no access: $(cat "$TMP/$2.err")"

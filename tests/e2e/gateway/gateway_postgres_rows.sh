@@ -94,7 +94,7 @@ wait_for 20 node_logged one "not followed: this gateway's copy can't store Postg
 [ "$(copied "SELECT kind FROM policy")" = device ] || fail "the policy is gone"
 write_rows "UPDATE policy SET kind = 'device', revision = (SELECT revision FROM registry);"
 wait_for 30 node_logged one "followed again" || fail "not followed again"
-ok "a malformed policy stops the following until it is corrected"
+ok "while a policy is malformed, the gateway does not follow the registry"
 stop "$GW_PID_one"
 stop "$GW_PID_two"
 no_sanitizer_report "$TMP/one.log" || fail "a sanitizer complains"

@@ -8,9 +8,9 @@
 need_namespaces
 need_postgres
 NEXT=${CMX_BIN:-$ROOT/build/bin}/next
-[ -x "$NEXT/cmxsafe" ] || fail "no programs of a later version"
+[ -x "$NEXT/cmxsafe" ] || fail "the build has no programs of a later version"
 
-# version NODE FOLDER: the gateway NODE runs the programs in FOLDER from its next start on.
+# version NODE FOLDER: makes the gateway NODE run the programs in FOLDER from its next start on.
 version() { mkdir -p "$TMP/bin-$1" && cp --remove-destination "$2/cmxsafe" "$2/cmxsafe-authkeys" "$TMP/bin-$1/" || fail "cp"; }
 NOW=$BIN
 eval "own_$(declare -f on)"

@@ -39,5 +39,5 @@ echo "answers to questions without a signature: $ANSWERS"
 wait_for 10 logged 'ended: its client offered keys too often without logging in' || fail "the log does not name the cause"
 client a -N & PIDS+=("$!")
 wait_for 30 connected cam-17 || fail "the device cannot log in any more"
-ok "a connection that only asks about keys ends"
+ok "the gateway ends a connection that only offers keys"
 stop_gateway

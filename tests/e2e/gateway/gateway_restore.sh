@@ -34,7 +34,7 @@ restore "UPDATE device SET name = 'x\"'"
     fail "list with a malformed name: $(cat "$TMP/list.err")"
 ok "a malformed name is reported"
 
-# sshd's helper prints no second line, and no option of its own.
+# A changed registry must not make sshd's helper print a second line or a further option.
 helper() { "$BIN/cmxsafe-authkeys" "$GW" "$(ssh-keygen -lf "$TMP/a.pub" | awk '{print $2}')" 2>/dev/null; }
 restore "SELECT 1"
 [ "$(helper | wc -l)" = 1 ] || fail "the helper does not work: $(helper)"

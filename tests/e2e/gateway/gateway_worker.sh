@@ -17,7 +17,7 @@ for n in cam-1 cam-2; do
     gw enroll "$n" --key "$TMP/$n.pub" --ports 81 >/dev/null || fail "enroll"
 done
 
-# fail_on TABLE [CONDITION]: from now on, each change of the table's rows that match the condition fails.
+# fail_on TABLE [CONDITION]: makes every insert or update of a row of the table (that matches the condition) fail.
 fail_on() {
     sql "$GW/registry.db" "CREATE TRIGGER i BEFORE INSERT ON $1 WHEN ${2:-1} BEGIN SELECT RAISE(ABORT, 'injected $1'); END;
         CREATE TRIGGER u BEFORE UPDATE ON $1 WHEN ${2:-1} BEGIN SELECT RAISE(ABORT, 'injected $1'); END" || fail "the triggers"

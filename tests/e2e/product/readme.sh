@@ -44,7 +44,7 @@ L=$(free_port)
 device -N -L "$L:$TMP/service.sock" >"$TMP/denied" 2>&1 & PIDS+=($!)
 wait_for 10 listening "$L" || fail "ssh -L: $(cat "$TMP/denied")"
 prints_no "a service" socat -T 3 - "TCP:127.0.0.1:$L" || fail "the key reaches sockets of the gateway"
-ok "the README's line permits the key its own port alone"
+ok "the README's line permits the key only its own port"
 
 adapt <"$ROOT/examples/linux/cmxsafed.conf" >"$TMP/example.conf"
 "$BIN/cmxsafed" --check -c "$TMP/example.conf" || fail "examples/linux/cmxsafed.conf"

@@ -88,7 +88,7 @@ for bad in 127.0.0.3 127.0.0.4 127.0.0.5; do
 done
 quit_proxy; ok "three broken gateways of four: each is tried at most once"
 
-# ---- a gateway that works is kept, and left when it dies ----
+# ---- the device stays at a gateway that works, and leaves it when it dies ----
 run host="$ONE_AT > $TWO_AT"
 wait_for 20 at ONE_AT || fail "first: $(ask status)"
 sleep 1.5 # the session counts as working now

@@ -54,7 +54,7 @@ hold "$WEB"
 wait_for 10 status_is web open 1 || fail "the connection does not open"
 ask heap 12288 >/dev/null
 sleep 1
-status_is stream open 2 || fail "a stream was closed above the limit"
+status_is stream open 2 || fail "a stream was closed although the heap was not below the limit"
 ask heap 12287 >/dev/null
 wait_for 10 ends "$FIRST" || fail "the first stream stays while the heap runs out"
 wait_for 10 ends "$SECOND" || fail "the second stream stays while the heap runs out"

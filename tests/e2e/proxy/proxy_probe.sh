@@ -27,7 +27,7 @@ more_refused() { [ "$(status_of echo refused)" -ge $((refused + 3)) ]; }
 wait_for 30 more_refused || fail "the probes' connections are not refused: $(ask status)"
 ask heap 100000 >/dev/null
 lacks "replacing" "$TMP/proxy.log" && status_is echo sessions 1 || fail "a probe failed because its connection was refused: $(ask status)"
-client "$R" sink 1000 || fail "a client with enough heap again"
+client "$R" sink 1000 || fail "a client is still refused although there is enough heap again"
 ok "a lack of heap is no failure of the listener"
 
 # A rule on the gateway diverts the listener's port. The gateway needs its own network namespace for this, and therefore root.

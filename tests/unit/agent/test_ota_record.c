@@ -97,7 +97,7 @@ static void test_a_version_that_is_not_known_decides_nothing(void **state)
         struct ota_record r = record(phases[i]);
 
         assert_start(&r, "boot-2", "", OTA_UNDECIDED, phases[i]);
-        assert_string_equal(r.boot, "boot-1"); /* unchanged: the next call decides about the same boot */
+        assert_string_equal(r.boot, "boot-1"); /* not boot-2, so the next call can still decide about this boot */
     }
 }
 

@@ -147,7 +147,7 @@ static void test_is_due(void **state)
     assert_false(gw_known_is_due(&k, 11));
 }
 
-/* A device is silent once checks have failed so often that the wait between them is 4 s. */
+/* A device counts as silent once failed checks have raised the wait between its checks to four times the minimum. */
 static void test_is_silent(void **state)
 {
     const struct gw_known silent = {.retry_ms = 4 * GW_KNOWN_RETRY_MIN_MS, .result = {.reason = "no answer"}};

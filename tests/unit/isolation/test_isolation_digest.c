@@ -128,10 +128,10 @@ static void counts_of_each_size(void **state)
 #define TASKS 257 /* the length of the lists of tasks below; neither of its bytes is NUL */
 #define HASHED (20 + 2 + TASKS)
 
-/* Writes n contexts to first[0] to first[n - 1], and a gateway's name to `name`. Returns the name's length. The digest
- * hashes the same bytes for the n contexts as for the gateway. The first context gives the gateway's port, its empty
- * list of addresses, the length of its name and the first 15 bytes of the name. The other contexts give the rest of the
- * name; they give no NUL. */
+/* Makes n contexts and one gateway for which the digest hashes the same bytes. Writes the contexts to first[0] to
+ * first[n - 1] and the gateway's name to `name`, and returns the name's length. The bytes of the first context equal
+ * the gateway's port, its empty list of addresses, the length of its name and the first 15 bytes of the name. The bytes
+ * of the other contexts equal the rest of the name, so they contain no NUL. */
 static size_t disguise_gateway(struct cmx_iso_context *first, size_t n, const char *tasks, char *name)
 {
     const size_t len = 15 + (n - 1) * HASHED;

@@ -31,7 +31,7 @@
      (ESP_IDF_VERSION >= ESP_IDF_VERSION_VAL(5, 2, 5) && ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 3, 0)))
 
 #define CHUNK 1400          /* maximum size of one read of a body or one write of a stream, in bytes */
-#define DRAIN_IDLES 4       /* maximum time for the rest of a body after an early answer, in idle timeouts */
+#define DRAIN_IDLES 4       /* after an early answer, the rest of the body must arrive within this many idle timeouts */
 #define SERVER_STACK 3584   /* bytes; enough for parsing heads and starting tasks */
 #define HELD_MAX 8          /* maximum number of header values that a route may read */
 #define STATUS_TEXT_MAX 40  /* status and reason, such as "404 Not Found", NUL included */
