@@ -46,7 +46,7 @@ export async function startCampaign(chosen) {
                  ...fields, { name: "expect", label: "Version that the device reports after the update", required: true, when: isOpaque },
                  { name: "manifest", label: "Manifest of the new firmware, on this machine", placeholder: "/root/manifest" },
                  { name: "at", label: "Not before (UTC)", placeholder: "2026-12-02 02:00" },
-                 number("first", "Canaries", "1", "0", "1000"), number("parallel", "Then this many at the same time", "4", "1", "64"),
+                 number("first", "Canaries", "1", "0", "1000"), number("parallel", "Devices at the same time after the canaries", "4", "1", "64"),
                  number("stop-at", "Stop at this share of failures (percent)", "10", "1", "100")],
         command: v => ({ args: ["campaign", "start", "--image", imageOf(v), ...(isOpaque(v) ? ["--opaque", "--expect", v.expect || "VERSION"] : []), ...(v.manifest ? ["--manifest", v.manifest] : []), ...(v.at ? ["--at", v.at] : []),
                                 ...selected(v), "--first", v.first, "--parallel", v.parallel, "--stop-at", v["stop-at"], v.name || "NAME"] }),

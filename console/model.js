@@ -45,7 +45,7 @@ function changed() {
 
 // ---- devices and their sessions ----
 
-let sessionsBefore = new Map(); // the previous status: sessionKey -> {in, out, at}: bytes, and when the status was read
+let sessionsBefore = new Map(); // from the previous status: sessionKey -> {in, out, at}; in, out: bytes; at: when the status was read
 
 // Adds up the sessions of a device or platform. A device may have one for each context.
 function join(sessions, at) {

@@ -48,7 +48,7 @@ async function updateMany() {
                "Later, no more updates are started once the share of failures reaches the limit.",
                "Keep this page open: no more updates are started after it is closed."],
         fields: [selectionField(), ...fields,
-                 number("first", "First devices, one by one", "1"), number("parallel", "Then this many at the same time", "4", "64"),
+                 number("first", "First devices, one by one", "1"), number("parallel", "Devices at the same time after these", "4", "64"),
                  number("stop-at", "Stop at this share of failures (percent)", "10", "100")],
         command: v => ({ args: ["update", ...selected(v), "--first", v.first, "--parallel", v.parallel, "--stop-at", v["stop-at"], "--json",
                                 "--", ...updateOptions(v)] }),

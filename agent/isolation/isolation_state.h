@@ -12,7 +12,7 @@ typedef enum {
     ISOLATION_IN_FORCE,
     ISOLATION_CHANGED, /* another program changed the rules; the next turn of the loop installs them again */
     ISOLATION_BROKEN,  /* installing the rules again failed; the loop tries again at each turn */
-    ISOLATION_RELEASED /* isolation is not or no longer enabled; rules in force stay, and are not observed */
+    ISOLATION_RELEASED /* isolation is not enabled; rules that it installed before stay, but are not checked */
 } isolation_state;
 
 /* An address that sessions use now, and that belongs to a gateway which is configured by name. */

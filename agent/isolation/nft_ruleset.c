@@ -8,7 +8,7 @@
 #define IDLE "@idle@"     /* placeholder in isolation.nft: timeout of idle sessions, in seconds */
 #define IDLE_WITHOUT_S 60 /* value of IDLE in the ruleset that denies everything */
 #define COMMENT_MAX 64
-/* nft reads a number first as the name of a user, and no name begins with a '+'. */
+/* Without the '+', nft would first look for a user whose name is this number. No user name begins with '+'. */
 #define NFT_UID "\"+%lu\""
 
 extern const char cmx_isolation_nft[];

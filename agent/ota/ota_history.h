@@ -14,7 +14,7 @@ struct ota_history {
     size_t n;
 };
 
-/* Reads folder/name, if there is one. Times in the future count as now. */
+/* Reads the file folder/name, if it exists. Times in the future count as now. */
 void ota_history_read(struct ota_history *h, int folder, const char *name);
 /* Adds an upload that ended now, and replaces the file. CMX_EIO: the file could not be replaced. */
 CMX_MUST_USE cmx_err ota_history_add(struct ota_history *h, const struct cmx_ota_past *p);

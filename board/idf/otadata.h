@@ -18,7 +18,7 @@
 #define CMX_OTADATA_RECORD_LEN 32
 #define CMX_OTADATA_SECTOR 4096
 #define CMX_OTADATA_LABEL_LEN 20
-#define CMX_OTA_FACTORY (-1) /* names the factory partition where a slot's number, from 0, is expected */
+#define CMX_OTA_FACTORY (-1) /* stands for the factory partition wherever a slot's number (0, 1, ...) is expected */
 #define CMX_OTADATA_STEPS_MAX 12
 
 typedef enum {

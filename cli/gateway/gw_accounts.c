@@ -23,7 +23,7 @@ static cmx_err read_answers(struct gw *g, char **answers, struct cmx_why *e)
     return gw_file_end_text(f, f ? gw_accounts_write(f, g, e) : CMX_OK, e);
 }
 
-/* True if the rules were loaded when the name services gave answers other than `answers`. */
+/* True if the loaded rules are based on other answers of the name services than `answers`. */
 static bool rules_differ(const struct gw *g, const char *answers)
 {
     char path[GW_PATH_MAX];

@@ -11,7 +11,7 @@ struct gw_fleet_followed {
     int fd;                     /* -1: not connected */
     bool asked;
     bool answered;    /* at least one byte arrived on this connection */
-    bool caught_up;   /* all lines that the log had when following began have arrived */
+    bool caught_up;   /* all lines have arrived that were in the log at the start of 'access --follow' */
     bool warned;      /* the operator was warned that the gateway does not answer */
     bool refused;     /* the operator was warned that the gateway closes the connection instead of answering */
     bool malformed;   /* the operator was warned that the gateway sends malformed records */
@@ -40,9 +40,8 @@ void gw_fleet_follow_begin(struct gw_fleet_follow *f, const struct gw_nodes *nod
 typedef void (*gw_fleet_line_fn)(void *arg, const struct gw_node *node, char *line);
 void gw_fleet_follow_step(struct gw_fleet_follow *f, gw_fleet_line_fn fn, void *arg);
 
-/* True once each gateway that answers has sent the lines that its log had when following began. The other gateways are
- * not trusted: one that sends too much, or that needs longer than 30 s to send these lines, is disconnected and counts
- * as one that does not answer. */
+/* True once each gateway that answers has caught up. The other gateways are not trusted: one that sends too much, or
+ * that needs longer than 30 s to catch up, is disconnected and counts as one that does not answer. */
 bool gw_fleet_follow_caught_up(struct gw_fleet_follow *f);
 /* Closes the connections. */
 void gw_fleet_follow_end(struct gw_fleet_follow *f);

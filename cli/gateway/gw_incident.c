@@ -126,8 +126,8 @@ static int64_t away_after(struct gw *g)
     return cmx_text_u64(text, 0, GW_TERM_MAX_S, &s) == CMX_OK ? (int64_t)s : 0;
 }
 
-/* SQL arguments: the current time and the limit. A time further in the future than the limit counts too: it is from a
- * wrong clock that was set back. */
+/* Devices that were last seen longer ago than the limit. SQL arguments: the current time and the limit. A time that is
+ * further in the future than the limit counts too: the clock was wrong, and was set back. */
 #define AWAY                                                                                                           \
     " FROM device d JOIN seen s ON s.device = d.id WHERE d.revoked IS NULL AND s.told = 0 AND s.source <> '' AND"      \
     " abs(s.at - ?) >= ? ORDER BY d.name"

@@ -213,7 +213,7 @@ static cmx_err settle_length(struct gw *g, const char *option, const char *key, 
     return gw_meta_set(&g->registry, key, text, e);
 }
 
-/* True if the address has bits after the prefix: "10.0.0.1/8" is a mistake, for either one address or a network. */
+/* True if a bit after the prefix is set, as in "10.0.0.1/8": the operator may have meant 10.0.0.1 or 10.0.0.0/8. */
 static bool has_host_bits(const struct cmx_ip *ip, uint32_t bits)
 {
     for (uint32_t i = bits + (cmx_ip_is_v4(ip) ? 96 : 0); i < 128; i++)

@@ -142,8 +142,8 @@ static cmx_err open_manifest(struct gw_manifest **out, const char *path, const c
     return *out ? read_manifest(*out, path, digest, e) : cmx_why_fail(e, CMX_ENOMEM, "out of memory");
 }
 
-/* Makes the region name its copy. If store is true, also stores the copy: the region's bytes of the file, or the whole
- * file with the filler's key. */
+/* Replaces the name of the region's file with the name of its copy. If store is true, also stores the copy: the
+ * region's bytes of the file, or the whole file with the filler's key. */
 static cmx_err put_region(const struct gw *g, struct cmx_region *region, const struct reference_part *part,
                           const char *folder, bool store, struct cmx_why *e)
 {

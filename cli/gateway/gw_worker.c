@@ -518,8 +518,8 @@ static const struct task {
     {"campaigns can't be carried out", run_campaigns},
 };
 
-/* Calls each task, even if others fail. A task that finds the registry locked has waited for a long time, and the other
- * tasks would wait too: it ends the turn, and the next turn begins with the task after it. */
+/* Calls each task, even if others fail. If a task finds the registry locked, it has waited for a long time, and the
+ * other tasks would wait too. The turn then ends, and the next turn begins with the task after this one. */
 static void run_tasks(struct worker *w)
 {
     for (size_t n = 0; n < GW_COUNT(tasks); n++) {

@@ -158,7 +158,7 @@ void gw_folder_close(struct gw *g)
 }
 
 /* The lock file has one byte while a process holds the lock. A process that is killed releases the lock, but leaves the
- * byte. Later holders leave it too, until one of them sets g->unsettled to false. */
+ * byte. Later holders do not remove it either, until one of them sets g->unsettled to false. */
 cmx_err gw_folder_lock(struct gw *g, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];

@@ -40,7 +40,7 @@ struct gw_limits {
     struct gw_source sources[GW_SOURCES_MAX];
 };
 
-/* Writes the source of a peer address; for an unknown family, zeros. */
+/* Writes the source of a peer address, or zeros if its family is unknown. */
 void gw_limits_source(const struct sockaddr *peer, uint8_t source[CMX_IPV6_LEN]);
 /* Writes "192.0.2.7" or "2001:db8:1:2::/64". */
 void gw_limits_source_text(const uint8_t source[CMX_IPV6_LEN], char *out, size_t cap);

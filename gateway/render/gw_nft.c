@@ -71,7 +71,7 @@ static long socket_id(const struct nft_job *job, const struct gw_allowed *a, uin
     return a->by_number ? a->uid : -1;
 }
 
-/* nft reads a number first as the name of a user or group, and no name begins with a '+'. */
+/* Without the '+', nft would first look for a user or group whose name is this number. No name begins with '+'. */
 #define NFT_ID "\"+%ld\""
 
 /* Writes the elements "ID : MARK"; the mark equals the id. Writes each id only once, because nft queries the user

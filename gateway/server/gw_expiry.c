@@ -136,7 +136,7 @@ bool gw_expiry_tick(struct gw_expiry *x, struct gw *g)
     if (unapplied)
         gw_note("a cmxsafe command ended before its change was in force; the gateway has applied the change");
     x->failed = false;
-    x->registry_mtime = (struct timespec){0}; /* the next call then computes again when the next grant ends */
+    x->registry_mtime = (struct timespec){0}; /* makes the next call compute the end of the next grant again */
     if (n)
         gw_note("%zu grant%s or verdict%s ended", n, n == 1 ? "" : "s", n == 1 ? "" : "s");
     return changed;

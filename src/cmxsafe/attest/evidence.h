@@ -72,7 +72,7 @@ struct cmx_evidence {
     char sw_version[CMX_EVIDENCE_NAME_MAX];
     char slot[CMX_EVIDENCE_NAME_MAX];         /* "ota_0" */
     char slot_state[CMX_EVIDENCE_NAME_MAX];   /* "valid", "pending-verify", ... */
-    char key_exchange[CMX_EVIDENCE_NAME_MAX]; /* the session's, such as "curve25519-sha256"; empty: not known */
+    char key_exchange[CMX_EVIDENCE_NAME_MAX]; /* of the session, such as "curve25519-sha256"; empty: not known */
     struct cmx_measurement measurements[CMX_RANGES_MAX];
 };
 

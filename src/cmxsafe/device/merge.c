@@ -70,7 +70,7 @@ static const uint8_t task_at[CMX_CONTEXT_OPTIONS] = {
  * and no other row names the member. */
 #define CMX_OPTION(kind, member, task, key, min, max, fallback, direction, without, help)                              \
     _Static_assert(_Generic(((TaskParameters *)0)->task, TASK_##kind : 1, default : 0),                                \
-                   #task ": its type is not that of its kind");                                                        \
+                   #task ": the member's type does not match the row's kind");                                         \
     enum { ROW_OF_##task };
 #include "cmxsafe/proxy/context_options.h"
 

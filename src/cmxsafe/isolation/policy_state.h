@@ -49,7 +49,7 @@ struct cmx_iso_context {
  * port. */
 struct cmx_iso_gateway {
     struct cmx_ip ip; /* all zeros: the gateway is given by name */
-    const char *name; /* borrowed for the policy's life; may be looked up only while a gateway is being resolved */
+    const char *name; /* borrowed for the policy's life; queries for it pass only while a gateway is resolved */
     uint16_t port;    /* 0 means 22 */
 };
 

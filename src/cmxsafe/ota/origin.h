@@ -13,8 +13,8 @@
  * attacker's DNS server resolves. header NULL: false. */
 bool cmx_origin_host_ok(const char *header, const char *const *names, size_t n);
 
-/* True when the page that a browser names as the origin is ours, or no page is named (a program such as curl). origin,
- * site, host: the headers Origin, Sec-Fetch-Site and Host, NULL where absent. */
+/* True if the request comes from our own page, or names no page, like a request of curl. origin, site, host: the
+ * headers Origin, Sec-Fetch-Site and Host, NULL where absent. */
 bool cmx_origin_same(const char *origin, const char *site, const char *host);
 
 /* Checks a request's headers as cmx_origin_same does. True: the request comes from another site's page; 403 was sent,

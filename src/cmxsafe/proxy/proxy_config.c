@@ -41,7 +41,7 @@ const struct cmx_context_option cmx_context_options[CMX_CONTEXT_OPTIONS] = {
     _Static_assert(_Generic((fallback), int : 1, default : 0) == (CMX_OPTION_##kind < CMX_OPTION_ID),                  \
                    #member ": the default of a number is an int, that of a text is a text or NULL");                   \
     _Static_assert(_Generic(((struct cmx_context *)0)->member, TYPE_##kind : 1, default : 0),                          \
-                   #member ": its type is not that of its kind");
+                   #member ": the member's type does not match the row's kind");
 #include "cmxsafe/proxy/context_options.h"
 
 /* Initialises the members in their order, one for each row, so that a member without a row, or a row without a member,
@@ -117,7 +117,7 @@ bool cmx_context_option_in_range(const struct cmx_context_option *o, unsigned va
 #define CMX_GATEWAY_OPTION(kind, member, key, min, max, fallback, without, help)                                       \
     _Static_assert(NUMBER(fallback) <= (max), #member ": its default is above its max");                               \
     _Static_assert(_Generic(MEMBER(member), TYPE_##kind : 1, default : 0),                                             \
-                   #member ": its type is not that of its kind");
+                   #member ": the member's type does not match the row's kind");
 #include "cmxsafe/proxy/gateway_options.h"
 
 #define ROW(member, key, max, fallback, kind) {key, max, fallback, offsetof(struct cmx_gateway, member), kind},

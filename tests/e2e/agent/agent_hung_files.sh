@@ -63,7 +63,7 @@ for file in identity attest ota; do
 done
 ok "at the start"
 
-# ---- at the start, a file that the agent cannot do without: it ends with an error that names the file, so that its service
+# ---- a file that the agent needs hangs at the start: the agent ends with an error that names the file, so that its service
 # manager starts it again. --check reports the same error, and also reports files of other sections.
 : >"$AGENT_LOG"
 hang "$TMP/hung" || fail "no mount"

@@ -158,7 +158,7 @@ says 2 "give the reason" policy exempt cam-17
 "$BIN/cmxsafe" gateway policy exempt cam-17 --why "größere Prüfung" >out && "$BIN/cmxsafe" gateway log | grep -q "größere Prüfung" || fail "a reason in UTF-8"
 # The printed configuration of a device with a hardware key names that key as the source of its SSH key, in `show` as in `enroll`.
 openssl rand -out hw.bin 32 && openssl rand -out hw2.bin 32 && "$BIN/cmxsafe" identity public --key hw2.bin >hw2.pub || fail "hardware keys"
-forms() { # forms WANT NAME: WANT is 3 if all three forms have the SSH key derived from the hardware key, and 0 if none has
+forms() { # forms WANT NAME: expects that WANT of the three forms (0 or 3) have the SSH key derived from the hardware key
     local form n
     n=$(for form in agent settings kconfig; do "$BIN/cmxsafe" gateway show $2 --form $form; done | grep -cE '^\[identity\]$|^#define SSH_CLIENT_KEY_DERIVED 1$|^CONFIG_CMX_CREDENTIAL_HWKEY=y$')
     [ "$n" = "$1" ] || fail "$n forms of $2 have a derived key, not $1"

@@ -20,7 +20,7 @@ both() {
 }
 same() { both "$@"; [ "$status" = 0 ] || { cat err.c; fail "$*: exit status $status"; }; }
 refused() { both "$@"; [ "$status" = 1 ] || fail "$*: exit status $status"; }
-misused() { # misused TEXT ARGUMENT...: both refuse the command line with this text
+misused() { # misused TEXT ARGUMENT...: expects that both programs refuse the command line with this text
     both "${@:2}"
     [ "$status" = 2 ] && grep -qF -- "$1" err.c || { cat err.c; fail "${*:2}: exit status $status"; }
 }

@@ -36,7 +36,7 @@ gw grant --remove user:1001 cam-17:81 >/dev/null
 ! "$BIN/cmxsafe" gateway exec --uid 1001 -- curl -s -m 5 http://cam-17.cmx:81/ >/dev/null || fail "a removed grant still works"
 ok "grants are for one user and can be removed"
 
-refused() { # refused WHAT ARGUMENTS...: cam-17 requests WHAT, and sshd must refuse it
+refused() { # refused WHAT ARGUMENTS...: expects that sshd refuses cam-17's request for WHAT
     local what=$1
     shift
     refused_with 'forwarding failed for listen|channel 0: open failed' a "$@" || fail "$what was not refused"

@@ -34,7 +34,7 @@ agrees() { # agrees ARGUMENT...: runs the command of `cmxsafe gateway` as a dry 
     json_is '.dry_run == true' <dry.json >/dev/null || { cat dry.json; fail "a dry run does not call itself one in JSON: $*"; }
     equal "$(plain dry.json)" "$(plain real.json)" || { cat dry.json real.json; fail "the dry run prints another result: $*"; }
 }
-fails_alike() { # fails_alike ARGUMENT...: the dry run fails with the command's message
+fails_alike() { # fails_alike ARGUMENT...: expects that the dry run fails with the command's message
     local before
     before=$(snapshot)
     ! gw "$@" --dry-run >out 2>dry.txt || { cat out; fail "the dry run accepts: $*"; }

@@ -95,7 +95,7 @@ for bad in 'SSH-2.0-x\r\n' 'PROXY TCP4 127.0.0.23 127.0.0.1 1 2\r\n' "$SIGNATURE
     "$SIGNATURE"'\x21\x11\xff\xff\x7f\0' "$SIGNATURE"'\x21\x00\0\0'; do
     [ "$(raw 127.0.0.9 "$bad")" = closed ] || fail "from the load balancer, but not closed: $bad"
 done
-[ "$(raw 127.0.0.9 "$SIGNATURE"'\x21')" = closed ] || fail "half a header keeps its connection"
+[ "$(raw 127.0.0.9 "$SIGNATURE"'\x21')" = closed ] || fail "a connection with an incomplete header stays open"
 logged "127.0.0.9:.* closed a load balancer's connection, because it has no PROXY v2 header" || fail "the log does not say why"
 ok "a load balancer's connection without a right header is closed, also if the header never becomes complete"
 [[ $(raw 127.0.0.8 'SSH-2.0-x\r\n') == SSH-2.0 ]] || fail "another source cannot log in directly"

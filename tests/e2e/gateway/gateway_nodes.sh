@@ -76,7 +76,7 @@ wait_for 20 no_longer || fail "reached after the group's grant was removed"
 ok "a grant to a group holds for members at both gateways"
 
 # A stream from the device at node 2 to a user on node 1 ends when either node loses its rules, and when the grant is removed.
-stream() { # a user of node 1 receives an endless stream from the device
+stream() { # starts an endless stream from the device to a user of node 1
     printf D | user_at 1 1234 socat -t 1000 - "TCP6:[$A]:82" >/dev/null 2>"$TMP/stream.err" & STREAM=$!; PIDS+=("$STREAM")
 }
 received() { on 1 ss -Htin "dst [$A]:82" | grep -o 'bytes_received:[0-9]*'; }

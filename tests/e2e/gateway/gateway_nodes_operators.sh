@@ -92,7 +92,7 @@ done
 gwn 1 access --json | jq -s 'map(.at_ms)' | json_is '. == sort and length > 0' || fail "access is not in order"
 ! gwn 1 access --here --json | jq -s . | json_is 'any(.[]; .consumer == "user:root" and .event == "close")' >/dev/null || fail "access --here has another gateway's records"
 gwn 1 access --json | jq -s 'map(.gateway)' | json_is 'unique == ["gw1", "gw2"]' || fail "access does not name the gateways"
-ok "access at each gateway has the records of all, in order"
+ok "access at each gateway prints the records of all gateways in order"
 for n in 1 2; do
     wait_for 20 followed $n gw2 open user:root || fail "access --follow at node $n: $(cat "$TMP/followed$n" "$TMP/follow$n.err")"
     wait_for 20 followed $n gw2 close user:root || fail "access --follow at node $n: $(cat "$TMP/followed$n" "$TMP/follow$n.err")"

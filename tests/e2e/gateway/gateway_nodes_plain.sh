@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Two gateways whose links are plain (VXLAN over an interface that the operator chooses) instead of WireGuard follow the
-# same rules. All links of a fleet are of the same kind.
+# Two gateways with plain links (VXLAN over an interface that the operator chooses) follow the same rules as gateways with
+# WireGuard. All links of a fleet are of the same kind.
 . "$(dirname "$0")/../nodes_lib.sh"
 # The interface of the cable between the two is called plain0 on both gateways.
 eval "made_$(declare -f cable)"

@@ -63,7 +63,7 @@ pg_sql db "BEGIN; UPDATE cmxsafe.registry SET revision = revision + 1;
     UPDATE cmxsafe.device SET future = 9, revision = (SELECT revision FROM cmxsafe.registry) WHERE name = 'cam-1';
     UPDATE cmxsafe.grants SET future = 'kept', revision = (SELECT revision FROM cmxsafe.registry) WHERE NOT removed;
     INSERT INTO cmxsafe.future(name, value, revision) SELECT 'x', 5, revision FROM cmxsafe.registry; NOTIFY cmxsafe; COMMIT" || fail "UPDATE"
-added() { # added NODE NAME: the copy on NODE has the data of the later version
+added() { # added NODE NAME: succeeds if the copy on NODE has the data of the later version
     equal "$(sql "$TMP/$1/registry.db" "SELECT future FROM device WHERE name = '$2'; SELECT value FROM future; SELECT future FROM grants")" $'9\n5\nkept'
 }
 wait_for 20 added two cam-1 || fail "a gateway of the later version does not follow its own change"

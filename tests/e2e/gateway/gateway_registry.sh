@@ -10,7 +10,7 @@ key a
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 A=$(address_of cam-17)
 may_log_in() { client a -N -R "[$A]:81:127.0.0.1:9" & local c=$!; PIDS+=("$c"); wait_for 20 connected cam-17; local r=$?; stop "$c"; wait_for 20 gone cam-17; return $r; }
-denied() { # denied WHY: the login fails, and the gateway logs the reason
+denied() { # denied WHY: expects that the login fails and that the gateway logs the reason
     refused_login a -N || fail "the login succeeded: $1"
     wait_for 10 logged "no login is possible: .*$1" || fail "the reason is not logged: $1"
     ok "no login is possible: $1"

@@ -118,7 +118,7 @@ ok "accounts whose names are numbers"
 # guard watches changes. The user gets a grant before the name service knows the user.
 if ls /lib/*/libnss_systemd.so.2 /usr/lib/*/libnss_systemd.so.2 >/dev/null 2>&1; then
     sed -i 's/^passwd:.*/passwd: files systemd/' /etc/nsswitch.conf
-    record() { # record NAME UID: the name service has this account and no other
+    record() { # record NAME UID: makes this account the only one of the name service
         rm -rf /etc/userdb && mkdir /etc/userdb && ln -s "$1.user" "/etc/userdb/$2.user" &&
             echo "{\"userName\":\"$1\",\"uid\":$2,\"gid\":$2,\"homeDirectory\":\"/\",\"disposition\":\"regular\"}" >"/etc/userdb/$1.user"
     }

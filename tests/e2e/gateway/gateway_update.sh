@@ -24,7 +24,7 @@ for n in 1 2 3; do
     # All boards have the same efuse.bin, which lacks the read-protected key. Each board has its own key in a file.
     cp efuse.bin b$n/ && cp keys/b$n.bin b$n/private_key.bin
     gw enroll b$n --hwkey keys/b$n.bin --ports 81,8989,8888 --group boards >/dev/null || fail "enroll b$n"
-    gw grant "user:$(id -un)" b$n >/dev/null || fail "grant" # for this scenario's own requests: a rollout needs no grant
+    gw grant "user:$(id -un)" b$n >/dev/null || fail "grant" # needed only by this scenario's own requests, not by a rollout
     offset=$(free_offset)
     "$BIN/cmxsafe-board" run b$n --gateway "127.0.0.1:$GW_PORT" --set gateway.user=cmxsafe-gw --set "gateway.host_key=$pin" \
         --set "gateway.remote_address=$(address_of b$n)" --set "board.port_offset=$offset" --set "ota.public_key=$public" \

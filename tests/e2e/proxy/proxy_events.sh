@@ -49,7 +49,7 @@ tells "session one down closed gateway=127.0.0.1"
 [ "$(grep -nE "^event relay one echo reverse closed number=3" "$TMP/proxy.log" | cut -d: -f1)" -lt "$(grep -n "^event session one down" "$TMP/proxy.log" | head -n 1 | cut -d: -f1)" ] ||
     fail "the end of the session was reported before that of the connection"
 wait "$HOLD" && fail "a lost connection continued"
-ok "a lost session ends its connections first"
+ok "the end of a lost session is reported after the ends of its connections"
 
 up
 client "$R" hold 60 2>/dev/null & HOLD=$!; PIDS+=($!)

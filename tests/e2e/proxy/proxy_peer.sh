@@ -29,7 +29,7 @@ for port in "$R1" "$R2" "$R3" "$R4"; do
     got=$(curl -s -m 10 --local-port 20000-20999 "http://127.0.0.1:$port/") || fail "no answer through port $port"
     [[ $got =~ ^peer=127\.0\.0\.1\ port=20[0-9]{3}\ server=127\.0\.0\.1:$port$ ]] || fail "through port $port: $got"
 done
-ok "nginx and HAProxy read versions 1 and 2: the client's address and port, and the gateway's listener"
+ok "nginx and HAProxy read the client's address and port and the gateway's listener from headers of versions 1 and 2"
 # The client connects to ::1, but the device knows the listener's address as 127.0.0.1. Both addresses in a PROXY header
 # must be of the same family, so the header must give ::1 as the listener's address.
 if listening "$R1" && ss -Hltn6 "sport = :$R1" | grep -q .; then

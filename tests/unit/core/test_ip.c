@@ -21,7 +21,7 @@ static void reads_what_it_writes(void **state)
                                        "fd00:1:2:3:4:5:6:7",
                                        "1:0:0:2::3",
                                        "1::2:0:0:3",
-                                       "1::2:0:0:3:4", /* of two runs of zeros, the first one is left out */
+                                       "1::2:0:0:3:4", /* "::" stands for the first of two runs of zeros */
                                        "1:0:2:0:3:0:4:0",
                                        "::1:d",
                                        "::ffff:0:a00:1",

@@ -100,7 +100,7 @@ static void no_service(const struct cmx_ota_config *config, const char *key, cmx
 static void test_an_image_without_updates_is_rolled_back(void **state)
 {
     static const char *const no_keys[] = {"not a key", " ", ",",
-                                          ", ,"}; /* unlike "", a list without a key is an error */
+                                          ", ,"}; /* a list of no keys is an error, but "" is not */
     static const char two_keys[] = " " KEY " , " KEY ", ";
     struct cmx_ota_config config = {.address = "no address", .slots = {.status = get_status, .rollback = roll_back}};
 

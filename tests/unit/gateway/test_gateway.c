@@ -1967,8 +1967,8 @@ static void test_etc_hosts(void **state)
                  "cam-9.cmx\r\n# cmxsafe gateway: end\r\n",
                  lines, NEW_BLOCK);
     etc_hosts_is(HOSTS_BEGIN HOSTS_END "x\n" HOSTS_BEGIN HOSTS_END, lines, NEW_BLOCK "x\n");
-    /* Other lines stay: after a begin line that has no end line, inside a block, and around an end line that has no
-     * begin line. */
+    /* Lines of others stay, also after a begin line without an end line, inside a block, and around an end line without
+     * a begin line. */
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n",
                  lines, NEW_BLOCK "1.2.3.4 a\nfd12:3456:789a::5 mine\n127.0.0.1 localhost\n");
     etc_hosts_is(HOSTS_BEGIN "fd12:3456:789a::9 cam-9.cmx\n1.2.3.4 a\nfd99::1 old.cmx\n2001:db8::9 a.cmx\n" HOSTS_END

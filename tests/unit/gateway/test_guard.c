@@ -275,7 +275,7 @@ void session_end(struct gw_server *s, struct gw_session *x, const char *why)
     ended++;
 }
 
-/* Locks one file as SQLite does, unlocks the other, and checks. Returns how many sessions were ended. */
+/* Locks one file as SQLite does, unlocks the other, and calls locks_check. Returns how many sessions were ended. */
 static unsigned ended_after_lock(struct gw_server *s, int locked, int unlocked, uint64_t now_ms)
 {
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};

@@ -158,7 +158,7 @@ static void an_interruption(void **state)
     registry = CMX_EIO;
     assert_int_equal(run_for(GW_UNREAD_MAX_MS - CHECK_MS), 0);
     registry = CMX_OK;
-    settled = false; /* another process is changing the rules, and has not completed it */
+    settled = false; /* another process has not completed a change of the rules */
     assert_int_equal(run_for(CHECK_MS), 0);
     registry = CMX_EIO;
     assert_int_equal(run_for(2 * CHECK_MS), 1);
