@@ -179,7 +179,6 @@ static int lock_folder(const char *path)
 /* Removes the folders of tunnels that were killed: nobody has locked them. */
 static void remove_stale(void)
 {
-    static const char start[] = "cmxsafe-";
     const struct dirent *entry;
     DIR *dir = opendir(TUNNEL_PARENT);
 
@@ -187,8 +186,9 @@ static void remove_stale(void)
         char path[sizeof TUNNEL_FOLDER];
         int lock = -1;
 
-        if (strlen(entry->d_name) == strlen(TUNNEL_NAME) && strncmp(entry->d_name, start, strlen(start)) == 0) {
-            snprintf(path, sizeof path, TUNNEL_PARENT "/%.14s", entry->d_name);
+        if (strlen(entry->d_name) == strlen(TUNNEL_NAME) &&
+            strncmp(entry->d_name, TUNNEL_START, strlen(TUNNEL_START)) == 0) {
+            snprintf(path, sizeof path, TUNNEL_PARENT "/%.21s", entry->d_name);
             lock = lock_folder(path);
         }
         if (lock >= 0)

@@ -14,7 +14,8 @@
 #include "cli/common/http_client.h"
 
 #define TUNNEL_PARENT "/tmp"
-#define TUNNEL_NAME "cmxsafe-XXXXXX"
+#define TUNNEL_START "cmxsafe-tunnel-"
+#define TUNNEL_NAME TUNNEL_START "XXXXXX"
 #define TUNNEL_FOLDER TUNNEL_PARENT "/" TUNNEL_NAME
 
 struct tunnel {
