@@ -12,8 +12,8 @@
  * - `unknown TYPE KEY`: a key that is not enrolled.
  * - `trouble REASON`: an error.
  *
- * A second line has the digest of the line that the program will print. If the key's permissions change during the
- * login, the gateway notices that by the digest, and ends the session. */
+ * A second line, "DIGEST VERSION", has the digest of the line that the program will print, and this program's version.
+ * If the key's permissions change during the login, the gateway notices that by the digest, and ends the session. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "cmxsafe/core/buf.h"
+#include "cmxsafe/version.h"
 #include "gateway/registry/authline.h"
 #include "gateway/registry/control_socket.h"
 #include "gateway/registry/registry_device.h"
@@ -41,7 +42,8 @@ static bool notify_gateway(const char *dir, const char *verb, const char *text, 
     size_t got = 0;
     ssize_t n = 0;
     bool late;
-    int len = snprintf(message, sizeof message, "%s %s\n%016llx\n", verb, text, (unsigned long long)digest);
+    int len =
+        snprintf(message, sizeof message, "%s %s\n%016llx " CMX_VERSION "\n", verb, text, (unsigned long long)digest);
     int fd = gw_control_socket_connect(dir, GATEWAY_PATIENCE_S);
 
     if (fd < 0)

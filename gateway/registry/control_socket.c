@@ -3,9 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
+
+#include "cmxsafe/version.h"
 
 bool gw_control_socket_address(const char *folder, struct sockaddr_un *a, int *dir)
 {
@@ -50,4 +54,12 @@ int gw_control_socket_connect(const char *folder, int patience_s)
     close(fd);
     errno = error;
     return -1;
+}
+
+uint64_t gw_control_socket_digest(const char *request)
+{
+    char *version;
+    const uint64_t digest = strtoull(request + strlen(request) + 1, &version, 16);
+
+    return strcmp(version, " " CMX_VERSION "\n") == 0 ? digest : 0;
 }

@@ -3,7 +3,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -15,6 +14,7 @@
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
 #include "cmxsafe/port/port.h"
+#include "gateway/registry/control_socket.h"
 #include "gateway/registry/copy_state.h"
 #include "gateway/registry/sshdlog.h"
 #include "gateway/server/gw_confine.h"
@@ -419,7 +419,7 @@ bool gw_session_look_up(struct gw_server *s, struct gw_session *x, const char *r
 {
     if (x->up || x->ending)
         return true;
-    x->sshd_line = strtoull(request + strlen(request) + 1, NULL, 16);
+    x->sshd_line = gw_control_socket_digest(request);
     if (++x->lookups <= GW_LOOKUPS_MAX)
         return true;
     gw_limits_failed(&s->limits, x->source, GW_PENALTY_FAILED_MS, cmx_port_now_ms());

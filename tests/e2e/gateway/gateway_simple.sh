@@ -63,6 +63,19 @@ for _ in 1 2 3 4 5 6; do
 done
 stop "$SLOW"
 ok "a grant that is removed during a login gives no access"
+
+# After an upgrade of the package, the former gateway runs with the new helper, which may write a key's line in another way.
+cat >"$GW/newer" <<SH
+#!/bin/sh
+$(sed -n 's/^AuthorizedKeysCommand \([^ ]*\) .*/\1/p' "$GW/sshd_config") "\$@" && exec python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1] + "/run/control")
+s.sendall(("login %s\\n1 99.0\\n" % sys.argv[2]).encode()); s.recv(16)' "\$@"
+SH
+chmod 755 "$GW/newer" && cp "$GW/sshd_config" "$TMP/sshd_config" && sed -i "s|^AuthorizedKeysCommand [^ ]*|AuthorizedKeysCommand /cmxsafe/newer|" "$GW/sshd_config"
+printf 'GET / HTTP/1.0\r\n\r\n' | try_client p -W "localhost:$P1" 2>/dev/null | grep -q one || fail "no login with the helper of another version: $(tail -n 5 "$TMP/gateway.log")"
+cp "$TMP/sshd_config" "$GW/sshd_config"
+ok "a helper of another version"
 # Takeover and revocation work in a small deployment.
 kill -STOP "$OLD"; CLEANUP+=("kill -CONT $OLD 2>/dev/null")
 web two
