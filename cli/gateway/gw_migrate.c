@@ -49,9 +49,10 @@ static cmx_err to_sqlite(struct gw *g, bool offline, gw_outcome *o, struct cmx_w
     if (!err)
         err = gw_event_number(&g->registry, e);
     if (!err)
-        err =
-            gw_sql_run(&g->registry, e,
-                       "DELETE FROM meta WHERE key IN ('registry', 'detached', 'unclean', '" GW_META_LEFT_OUT "')", "");
+        err = gw_sql_run(&g->registry, e,
+                         "DELETE FROM meta WHERE key IN ('registry', 'detached', 'unclean', '" GW_META_LEFT_OUT
+                         "', '" GW_META_SERVER "')",
+                         "");
     if (!err && !offline)
         err = gw_sql_run(&g->registry, e, "DELETE FROM meta WHERE key IN ('registry_id', 'revision')", "");
     return err;
