@@ -252,12 +252,16 @@ cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const cha
     cmx_err err = gw_device_get(r, device, &d, e);
 
     *out = GW_UNCHANGED;
+    if (err)
+        return err;
+    /* Earlier versions accepted the key of a revoked device. The device that has it keeps it. */
+    err = gw_sql_number(r, NULL, e, "SELECT 1 FROM device WHERE id = ? AND attest_key = ?", "it", d.id, line);
+    if (err != CMX_ENOENT)
+        return err;
+    err = check_key_unused(r, d.id, line, e);
     if (!err)
-        err = check_key_unused(r, d.id, line, e);
-    if (!err)
-        err =
-            gw_sql_run(r, e, "UPDATE device SET attest_key = ?1 WHERE id = ?2 AND attest_key <> ?1", "ti", line, d.id);
-    if (err || sqlite3_changes(r->db) == 0)
+        err = gw_sql_run(r, e, "UPDATE device SET attest_key = ? WHERE id = ?", "ti", line, d.id);
+    if (err)
         return err;
     *out = GW_CHANGED;
     /* Evidence that was signed with the former key proves nothing about the new key. */

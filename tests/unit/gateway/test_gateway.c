@@ -1485,6 +1485,11 @@ static void test_attest_key_retired(void **state)
     assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-17", ATTEST_A, &out, &e), CMX_OK);
     assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
     refuse_attest_key("cam-18", ATTEST_A, "cam-17's");
+    /* An earlier version has given this key to cam-18, which keeps it. */
+    sql("UPDATE device SET attest_key = '" ATTEST_A "' WHERE name = 'cam-18'");
+    assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", ATTEST_A, &out, &e), CMX_OK);
+    assert_int_equal(out, GW_UNCHANGED);
+    sql("UPDATE device SET attest_key = '' WHERE name = 'cam-18'");
     assert_int_equal(enroll("cam-17", 2, "81", &out, &e), CMX_OK);
     assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-17", ATTEST_A, &out, &e), CMX_OK);
     assert_int_equal(out, GW_UNCHANGED);
