@@ -340,14 +340,12 @@ static cmx_err begin_settings(struct gw *g, const struct init_job *job, bool fre
         return gw_shared_found(r, job->registry, true, e);
     if (!job->registry && !job->domain && !job->fleet)
         return gw_registry_begin_own(r, e);
-    /* With --registry, the operator decides which server is the right one. */
-    err = job->registry && !job->common.dry_run
-              ? gw_sql_run(r, e, "DELETE FROM meta WHERE key = ?", "t", GW_META_SERVER)
-              : CMX_OK;
-    if (!err)
-        err = gw_shared_attach(r, job->registry ? job->registry : url, e);
-    if (!err)
-        err = gw_registry_begin(r, e);
+    err = gw_shared_attach(r, job->registry ? job->registry : url, e);
+    if (err)
+        return err;
+    if (job->registry)
+        gw_shared_trust_url(r);
+    err = gw_registry_begin(r, e);
     return err || !job->registry ? err : gw_meta_set(r, "registry", job->registry, e);
 }
 

@@ -20,6 +20,10 @@ void gw_shared_close(struct gw_shared *s)
 {
 }
 
+void gw_shared_trust_url(struct gw_registry *r)
+{
+}
+
 #define UNSUPPORTED(name, ...)                                                                                         \
     cmx_err name(__VA_ARGS__, struct cmx_why *e)                                                                       \
     {                                                                                                                  \

@@ -28,6 +28,7 @@ struct gw_shared {
     PGconn *c; /* NULL: not connected */
     struct gw_copy_tables tables;
     struct gw_pg_server server;        /* of the connection */
+    bool any_server;                   /* gw_shared_trust_url was called */
     struct gw_shared_head head;        /* the row of table registry, as last read */
     sqlite3_session *session;          /* records the changes of a transaction; NULL: none */
     bool dirty;                        /* the transaction has sent rows */

@@ -130,6 +130,7 @@ ok "another fleet's registry is refused"
 pg_stop second fast; pg_start first
 on two gw migrate sqlite --offline >/dev/null && pg_sql first 'CREATE DATABASE other' || fail "migrate sqlite --offline"
 on two gw migrate "${URL%%,*}/other" >"$TMP/migrate.out" 2>&1 || fail "migrate to the former server: $(cat "$TMP/migrate.out")"
+! on one gw init --user --registry "$(pg_url first)" --stale-after 1s >/dev/null 2>"$TMP/err" || fail "init with an invalid option"
 ! on one gw rename cam-e cam-f 2>"$TMP/err" && grep -q "$is_former" "$TMP/err" || fail "the former server: $(cat "$TMP/err")"
 on one gw init --user --registry "$(pg_url first)" >"$TMP/init.out" 2>&1 || fail "init --registry: $(cat "$TMP/init.out")"
 wait_for 30 on one followed && has one cam-a && has_not one cam-e || fail "init --registry does not choose the former server: $(on one gw list)"
