@@ -15,6 +15,7 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/party.h"
 #include "gateway/server/gw_account.h"
+#include "gateway/server/gw_confine.h"
 #include "gateway/server/gw_inside.h"
 #include "gateway/verify/verify.h"
 #include "port/linux/child.h"
@@ -78,7 +79,7 @@ static bool drop_privileges(const struct gw *g, pid_t parent)
     if (!gw_inside_enter(g, -1, -1) || !gw_account_become(uid, gid))
         return false;
     setrlimit(RLIMIT_CORE, &none);
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && cmx_child_end_with(parent, SIGKILL);
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && gw_confine_self() && cmx_child_end_with(parent, SIGKILL);
 }
 
 /* ---- the device's answer ---- */

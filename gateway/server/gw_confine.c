@@ -101,3 +101,13 @@ bool gw_confine(int ruleset)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0 &&
            refuse_ofd_locks();
 }
+
+bool gw_confine_self(void)
+{
+    int ruleset = gw_confine_ruleset();
+    bool confined = ruleset < 0 || gw_confine(ruleset);
+
+    if (ruleset >= 0)
+        close(ruleset);
+    return confined;
+}

@@ -15,6 +15,7 @@
 #include "cmxsafe/core/text.h"
 #include "gateway/registry/nss.h"
 #include "gateway/server/gw_account.h"
+#include "gateway/server/gw_confine.h"
 #include "port/linux/child.h"
 
 #define ID_TEXT_MAX 24
@@ -153,7 +154,8 @@ pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, cons
     if (pid != 0)
         return pid;
     if (!gw_inside_enter(g, -1, drop || g->simple ? -1 : gw_account_gid(g)) ||
-        (drop && !gw_account_become(GW_UNUSED_UID, GW_NOBODY)) || !cmx_child_end_with(parent, SIGTERM))
+        (drop && !(gw_account_become(GW_UNUSED_UID, GW_NOBODY) && gw_confine_self())) ||
+        !cmx_child_end_with(parent, SIGTERM))
         _exit(GW_COULD_NOT);
     /* Do not start the program by its path: after an upgrade of the package, the file of the running program no longer
      * exists. */

@@ -157,8 +157,8 @@ wait_for 180 over || fail "the campaign: $(gw campaign show may) $(tail -5 "$TMP
 gw campaign show may | grep -q 'version 2.0.0 is running' || fail "the outcome: $(gw campaign show may)"
 ok "a campaign through the judge"
 
-# The child that updates a device may use the gateway's identity. Processes of local users can't trace it, and it has no access to
-# the output of another device's child. These devices accept connections and never answer.
+# The child that updates a device may use the gateway's identity. Processes of local users can't trace it. It has no access to the
+# output of another device's child, and is confined, because it could trace the other one, which has the same user. These devices accept connections and never answer.
 HANG=$(free_port)
 python3 -c 'import socket, sys
 s = socket.socket(); s.bind(("127.0.0.1", int(sys.argv[1]))); s.listen(64)
@@ -179,6 +179,7 @@ read -r FIRST SECOND < <(updaters)
 for p in $FIRST $SECOND; do
     [ "$(stat -c %U "/proc/$p")" != root ] || fail "the child that updates a device runs as root"
     ! as 65534 cat "/proc/$p/environ" >/dev/null 2>&1 || fail "a process of the user 65534 may trace the child that updates a device"
+    ! gw status --json | json_is .confined || grep -qx "Seccomp:.2" "/proc/$p/status" || fail "the child that updates a device is not confined"
 done
 outputs() { readlink "/proc/$1/fd/1" "/proc/$1/fd/2"; }
 held() { find "/proc/$1/fd" -type l -printf '%l\n'; }
