@@ -126,7 +126,7 @@ static void check_ports(const struct agent *a, const struct agent_config *next, 
     for (size_t i = 0; i < next->gateways.n; i++)
         if (!in(p->connect, p->n_connect, next->gateways.at[i].port))
             config_error(r, next->gateway.head.line,
-                         "gateway port %u is usable only after a restart: confine_ports = fixed",
+                         "gateway port %u is usable only after a restart, because confine_ports = fixed",
                          (unsigned)next->gateways.at[i].port);
     for (size_t i = 0; i < next->n_contexts; i++) {
         const struct context_section *s = &next->contexts[i];
@@ -134,8 +134,8 @@ static void check_ports(const struct agent *a, const struct agent_config *next, 
         if (s->options.direction == CMX_REVERSE ? !in(p->connect, p->n_connect, s->options.local_port)
                                                 : !in(p->bind, p->n_bind, s->options.local_port))
             config_error(r, s->head.line,
-                         "[context %s]: local_port %llu is usable only after a restart: confine_ports = fixed", s->name,
-                         (unsigned long long)s->options.local_port);
+                         "[context %s]: local_port %llu is usable only after a restart, because confine_ports = fixed",
+                         s->name, (unsigned long long)s->options.local_port);
     }
 }
 

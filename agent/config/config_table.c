@@ -166,22 +166,24 @@ const struct config_key config_keys[] = {
      .help = "TCP port of the service."},
     {"attest", "image", CONFIG_PATH, ATTEST(image), .block_device = true,
      .without = "evidence without measurements, and no /hash",
-     .help = "File or block device, at most 4 GB, that is measured like a device's flash; opened at start, or later if "
-             "that fails."},
+     .help =
+         "File or block device of at most 4 GB that is measured like a device's flash. The agent opens it at start, or "
+         "later if that fails."},
 
     {"ota", "install", CONFIG_COMMAND, OTA(install), .max = 1000, .without = "no update service",
      .help = "Command that reads the update from its standard input, such as `swupdate-client`; exit status 0: "
              "installed. When it fails, its last line of output is sent to the client."},
     {"ota", "confirm", CONFIG_COMMAND, OTA(confirm), .max = 1000,
-     .help = "Command that makes a new system permanent; run once the device has reached its gateway. When it fails, "
-             "it is tried again until `confirm_within` has passed."},
+     .help =
+         "Command that makes a new system permanent. It runs once the device has reached its gateway. When it fails, "
+         "it is tried again until `confirm_within` has passed."},
     {"ota", "rollback", CONFIG_COMMAND, OTA(rollback), .max = 1000,
-     .help = "Command after which the next boot runs the old system; run when the new one is not confirmed in time. "
-             "Then `restart` runs."},
+     .help = "Command that makes the next boot start the old system. It runs when the new system is not confirmed in "
+             "time. Then `restart` runs."},
     {"ota", "restart", CONFIG_COMMAND, OTA(restart), .max = 1000,
      .without = "updates take effect at once, without a trial",
      .help = "Command that restarts the machine into the installed system, such as `touch /run/cmxsafe/reboot` (see "
-             "docs/OTA.md); run after the answer was sent to the client."},
+             "docs/OTA.md). It runs after the answer was sent to the client."},
     {"ota", "version", CONFIG_COMMAND, OTA(version), .max = 1000,
      .help = "Command whose last line of output is the running version. The old and the new system must report "
              "different versions, so that the agent recognizes that the old system has booted again."},

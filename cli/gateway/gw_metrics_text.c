@@ -252,7 +252,7 @@ static void add_traffic(struct fleet *l, const char *answer)
 /* ---- the metrics of a device: a table with one row for each metric ---- */
 
 #define OF(member) offsetof(struct device, member)
-#define ALWAYS 0 /* value of `shown`: the metric is always shown; no number in struct device has this offset */
+#define ALWAYS 0 /* value of `shown` for a metric that is always shown; not the offset of a number in struct device */
 
 static const struct {
     const char *name, *kind, *help; /* help NULL: this row is another value of the metric above */

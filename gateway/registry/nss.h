@@ -10,7 +10,7 @@ typedef enum { GW_NSS_USER, GW_NSS_GROUP } gw_nss_kind;
 struct gw_nss_entry {
     long id;           /* uid or gid; -1: the machine does not have the name */
     long gid;          /* a user's primary group; -1: unknown */
-    const char *first; /* the first name of the id; the name that was looked up if the id is -1 or has no name */
+    const char *first; /* the first name of the id. If the id is -1 or has no name: the name that was looked up */
     /* The names of a group's members, or of all users (gw_nss_users). Each ends with NUL; the list ends with "". If a
      * name consists of digits, this list and `first` have the id instead. */
     const char *members;

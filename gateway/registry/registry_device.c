@@ -115,10 +115,11 @@ cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, str
     if (err)
         return err;
     if (retired)
-        return cmx_why_fail(e, CMX_EEXIST,
-                            "this key was revoked or replaced (it was %s's); make a new key: a retired one can't be "
-                            "used again",
-                            owner);
+        return cmx_why_fail(
+            e, CMX_EEXIST,
+            "this key was revoked or replaced (it belonged to %s); make a new key: a retired key can't be "
+            "used again",
+            owner);
     return cmx_why_fail(e, CMX_EEXIST, "this key belongs to %s; give each device a key of its own", owner);
 }
 

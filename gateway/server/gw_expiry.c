@@ -75,7 +75,7 @@ static cmx_err expire(struct gw_expiry *x, struct gw *g, bool due, size_t *n, bo
     if (!err) {
         *what = "ended grants can't be removed from the registry, or the current time can't be stored in it";
         err = remove_ended(g, n, e);
-        /* Render the rules without ended grants even if another process keeps the registry from being changed. */
+        /* Even if another process locks the registry, render the rules without the grants that have ended. */
         *changed = *n || g->unsettled || (due && (err || g->registry.sharing));
     }
     if (*changed) {

@@ -49,7 +49,7 @@
 #define GW_WORKER_STALE_MS 30000
 #define GW_TRAFFIC_MINUTES 60
 #define GW_SILENCE_MAX_MS 32000    /* sshd sends two keepalives in 30 s; a peer that answers none is dead */
-#define GW_FATALS_PER_MINUTE 20    /* log lines, for all clients together, about failures of sshd and refused keys */
+#define GW_FATALS_PER_MINUTE 20    /* maximum log lines about failures of sshd and refused keys, over all clients */
 #define GW_PEER_REPORTS_MAX 4      /* maximum number of concurrent answers to operators of other gateways */
 #define GW_PEER_FOLLOWS_MAX 16     /* maximum number of operators of other gateways who read the access log at a time */
 #define GW_SESSION_FORWARDS_MAX 40 /* maximum number of listeners that are reported for one session */

@@ -246,7 +246,7 @@ cmx_err gw_pg_open(PGconn **out, const char *url, struct gw_pg_server *server, s
     *out = NULL;
     if (!err)
         err = open_server(out, options, url, 0, server, &former, e);
-    /* libpq connects to the first server that accepts writes, even if a later one has replaced it. */
+    /* libpq connects to the first server that accepts writes, even if a server later in the list has replaced it. */
     for (size_t i = 1; err && former && option_of(options, "host") && strchr(option_of(options, "host"), ',') &&
                        list_entry(option_of(options, "host"), i - 1, host);
          i++)

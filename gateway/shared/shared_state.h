@@ -20,7 +20,7 @@ struct gw_shared_head {
     bool found;
     char id[GW_SHARED_ID_MAX];
     int64_t schema, compatible, revision;
-    int64_t pruned; /* tombstones up to this revision are deleted; an older copy is compared completely */
+    int64_t pruned; /* tombstones up to this revision are deleted, so all rows of an older copy are compared */
 };
 
 struct gw_shared {

@@ -37,7 +37,7 @@ bool cmx_file_answers(const char *path, int ms)
     close(fds[1]);
     end.fd = fds[0];
     do
-        rc = pid > 0 ? poll(&end, 1, ms) : 1; /* the child's end closes the last copy of fds[1] */
+        rc = pid > 0 ? poll(&end, 1, ms) : 1; /* when the child ends, the last copy of fds[1] is closed */
     while (rc < 0 && errno == EINTR);
     close(fds[0]);
     if (pid > 0 && rc != 0)

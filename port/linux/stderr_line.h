@@ -1,4 +1,4 @@
-/* stderr_line.h - the log of a program that must not stop: stderr, without waiting for its reader. */
+/* stderr_line.h - writes log lines to stderr without waiting for its reader, for a program that must not stop. */
 #pragma once
 
 /* Writes `prefix` and `line`, which have at most 600 bytes together, as one line. The line is lost if nothing

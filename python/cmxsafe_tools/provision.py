@@ -43,7 +43,7 @@ def read_journal(path):
     except ValueError:
         state = None
     if not isinstance(state, dict):
-        raise Failure(path, "is damaged", "find out which steps were done before you remove it")
+        raise Failure(path, "is damaged", "before you remove it, find out which steps were completed")
     return state
 
 

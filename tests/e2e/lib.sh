@@ -191,7 +191,7 @@ stop() { kill "$1" 2>/dev/null; wait "$1" 2>/dev/null; return 0; }
 start_proxy() {
     coproc PROXY { exec "$BIN/${PROXY_DRIVER:-proxy_run}" 127.0.0.1 "$SSHD_PORT" "$SSHD_USER" "$KEY" "$PIN" base=100 max=1000 "$@" 2>>"$TMP/proxy.log"; }
     PROXY_RUN=$PROXY_PID
-    exec {PROXY_OUT}<&"${PROXY[0]}" {PROXY_IN}>&"${PROXY[1]}" # subshells inherit these, but not a coprocess's own descriptors
+    exec {PROXY_OUT}<&"${PROXY[0]}" {PROXY_IN}>&"${PROXY[1]}" # subshells inherit these copies, but not the descriptors in PROXY
     PIDS+=("$PROXY_RUN")
     answer >/dev/null || fail "proxy_run does not start"
 }

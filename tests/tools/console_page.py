@@ -522,7 +522,7 @@ def keyboard():
     check(focused() == "Paths", "the focus is on the new view's title")
     tab_to("Device cam-2")
     b.press("ENTER")
-    wait(lambda: texts("h1") == ["cam-2"], "Enter does not follow the map")
+    wait(lambda: texts("h1") == ["cam-2"], "Enter does not open a device of the map")
     tab_to("Rename")
     b.press("ENTER")
     wait(dialog_open, "Enter does not open the dialog")

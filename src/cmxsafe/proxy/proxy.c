@@ -279,7 +279,7 @@ static cmx_err change_contexts(struct cmx_proxy *p, const struct cmx_proxy_confi
 
     cmx_port_mutex_lock(&p->engine.lock);
     reap(p);
-    err = change_prepare(p, p->config, c, p->engine.sessions, &ch); /* not c: the caller may free it */
+    err = change_prepare(p, p->config, c, p->engine.sessions, &ch); /* p->config, because the caller may free c */
     if (!err)
         change_carry_out(p, c->n_contexts, &ch);
     cmx_port_mutex_unlock(&p->engine.lock);

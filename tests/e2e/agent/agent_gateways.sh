@@ -46,7 +46,7 @@ reload "the old configuration stays in force"
 logged "is not a list of 1 to 8 gateways, each HOST" || fail "no clear error"
 uses "$ONE" || fail "a broken list changed something"
 conf "$ONE, 127.0.0.5:1"
-reload "gateway port 1 is usable only after a restart: confine_ports = fixed"
+reload "gateway port 1 is usable only after a restart, because confine_ports = fixed"
 end_agent
 ok "reload: the gateway in use stays; a broken list or a new port changes nothing"
 

@@ -111,7 +111,7 @@ wait_up
 if [ "$(field '.confinement[] | select(.what == "landlock ports") | .applied')" = true ]; then
     wait_for 20 sh -c "curl -sS --max-time 5 http://127.0.0.1:$KEEP/ | grep -q big" || fail "fixed ports: the service is not reached"
     AGENT_LINES='confine_ports = fixed' write_conf < <(reverse keep "$WEB" "$KEEP"; reverse third "$OTHER" "$THIRD")
-    reload "[context third]: local_port $OTHER is usable only after a restart: confine_ports = fixed"
+    reload "[context third]: local_port $OTHER is usable only after a restart, because confine_ports = fixed"
     field_is '.contexts | length' 1 || fail "a refused reload was applied"
     AGENT_LINES='confine_ports = fixed' write_conf < <(reverse keep "$WEB" "$KEEP"; reverse third "$WEB" "$THIRD")
     reload "read again: 2 contexts"

@@ -175,7 +175,7 @@ echo "serial: $LOST" | ssh-keygen -q -k -f "$TMP/revoked.krl" -s "$TMP/ca.pub" -
 gw krl "$TMP/revoked.krl" >"$TMP/krl.out" || fail "krl"
 wait_for 5 has_ended "$FIRST" || fail "a revoked certificate's session continues"
 refused lost "revoked by file"
-kill -0 "$SECOND" || fail "a session that is not revoked ended"
+kill -0 "$SECOND" || fail "the session of a certificate that is not revoked has ended"
 reaches alice || fail "a certificate that is not revoked: $(cat "$TMP/ssh.err")"
 ! gw krl "$TMP/bad.krl" 2>/dev/null >/dev/null || fail "a bad KRL"
 equal "$(gw krl --json | jq -r .sha256)" "$(sha256sum <"$TMP/revoked.krl" | cut -d' ' -f1)" || fail "the KRL was lost: $(gw krl)"
@@ -212,9 +212,9 @@ wait_for 5 has_ended "$FIRST" || fail "a session of a removed CA continues"
 kill -0 "$SECOND" || fail "a session of another CA ended"
 refused alice "not registered"
 for name in corp again; do
-    ! gw platform "$name" --ca "$TMP/ca.pub" >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it was corp's); make a new key" "$TMP/err" || fail "a removed CA's key: $(cat "$TMP/err")"
+    ! gw platform "$name" --ca "$TMP/ca.pub" >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it belonged to corp); make a new key" "$TMP/err" || fail "a removed CA's key: $(cat "$TMP/err")"
 done
-! gw enroll cam-20 --key "$TMP/ca.pub" --ports 81 >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it was corp's)" "$TMP/err" || fail "a removed CA's key for a device: $(cat "$TMP/err")"
+! gw enroll cam-20 --key "$TMP/ca.pub" --ports 81 >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it belonged to corp)" "$TMP/err" || fail "a removed CA's key for a device: $(cat "$TMP/err")"
 key second_ca
 gw platform corp --ca "$TMP/second_ca.pub" >/dev/null || fail "platform --ca"
 CA=second_ca certificate second -n alice
@@ -223,7 +223,7 @@ gw grant alice@corp cam-17:81 >/dev/null && reaches second || fail "after a new 
 # A new key of the CA replaces the former one permanently.
 key new_ca
 gw platform corp --ca "$TMP/new_ca.pub" >/dev/null || fail "platform --ca"
-! gw platform corp --ca "$TMP/second_ca.pub" >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it was corp's)" "$TMP/err" || fail "a replaced CA's key: $(cat "$TMP/err")"
+! gw platform corp --ca "$TMP/second_ca.pub" >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it belonged to corp)" "$TMP/err" || fail "a replaced CA's key: $(cat "$TMP/err")"
 refused second "not registered"
 CA=new_ca certificate renewed -n alice
 reaches renewed || fail "a certificate of the CA's new key: $(cat "$TMP/ssh.err")"

@@ -212,7 +212,7 @@ lacks note "$TMP/renamed" || fail "a note without a cause: $(cat "$TMP/renamed")
 gw enroll cam-18 --direct cam-19.cmx:81 >/dev/null || fail "enroll --direct"
 gw rename cam-19 cam-29 2>&1 | grep -q "note: cam-19.cmx: direct services of these devices name this host: cam-18;" || fail "the direct service is not reported"
 gw rename cam-29 cam-19 >/dev/null && gw enroll cam-18 --direct '' >/dev/null || fail "clean up"
-fails "(it was cam-19's)" gw enroll cam-21 --key "$TMP/d.pub" --ports 81
+fails "(it belonged to cam-19)" gw enroll cam-21 --key "$TMP/d.pub" --ports 81
 fails "reserved for the gateway" gw enroll gateway --key "$TMP/c.pub" --ports 81
 fails "not a host name" gw init --user --host $'a\nb'
 fails "'a..b' is not a host name" gw init --user --host a..b

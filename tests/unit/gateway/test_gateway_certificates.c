@@ -198,8 +198,9 @@ static void test_accept(void **state)
     refused(ALICE, IN_2026, "not registered");
     assert_int_equal(gw_key_parse(&ca, lines[CA], &e), CMX_OK);
     assert_int_equal(gw_authority_set(&registry, "corp", &ca, &out, &e), CMX_EEXIST);
-    assert_string_equal(e.text, "this key was revoked or replaced (it was corp's); make a new key: a retired one can't "
-                                "be used again");
+    assert_string_equal(e.text,
+                        "this key was revoked or replaced (it belonged to corp); make a new key: a retired key can't "
+                        "be used again");
     assert_int_equal(gw_authority_set(&registry, "again", &ca, &out, &e), CMX_EEXIST);
     assert_int_equal(sqlite3_exec(registry.db, "DELETE FROM tombstone", NULL, NULL, NULL), SQLITE_OK);
     add_authority("corp");
