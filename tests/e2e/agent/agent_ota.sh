@@ -71,7 +71,7 @@ start_agent
 wait_for 40 is .state idle || fail "start"
 [ "$(get '[.history[] | .ok] | tostring')" = "[true,false,true,false]" ] || { get .; fail "the history after a restart of the agent"; }
 [ "$(get '[.history[] | select(.age_ms < 600000 and .received > 100000 and .from != null)] | length')" = 4 ] || { get .history; fail "ages, sizes and clients after a restart of the agent"; }
-get '.history[1].what' | grep -q "the install hook failed" || { get .history; fail "the reason of an upload that failed"; }
+get '.history[1].what' | grep -q "the install hook failed" || { get .history; fail "the history lacks the reason why the upload failed"; }
 timeout 60 "$BIN/cmxsafe" update --opaque --expect 2.0 --url "$URL" bundle2.signed >out 2>err || { cat out err; fail "--expect of the version that the device reports"; }
 ! timeout 60 "$BIN/cmxsafe" update --opaque --expect 9.9 --url "$URL" bundle2.signed >out 2>err || fail "--expect of another version"
 grep -q "the device is running version 2.0, not 9.9; check --expect" err || { cat err; fail "--expect of another version: the message"; }

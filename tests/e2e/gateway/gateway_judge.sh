@@ -166,8 +166,8 @@ ok "the guard works while the server hangs"
 # exceeded.
 bounded() {
     local took=$(($(date +%s%3N) - $2))
-    echo "$1: a new server after $took ms"
-    [ "$took" -le "${CMX_REPAIR_MS:-60000}" ] || fail "$1: a new server after $took ms"
+    echo "$1: the new server runs after $took ms"
+    [ "$took" -le "${CMX_REPAIR_MS:-60000}" ] || fail "$1: the new server runs only after $took ms"
 }
 restarted() { local p; p=$(server_pid 2>/dev/null) && [ -n "$p" ] && [ "$p" != "$1" ]; }
 p=$(server_pid)

@@ -499,7 +499,7 @@ static void test_control_removed(void **state)
     assert_true(fd >= 0);
     close(fd);
     assert_false(tells_of_removal(c));
-    assert_int_equal(unlink(other), 0); /* its removal causes an event, although the socket stays */
+    assert_int_equal(unlink(other), 0); /* the removal of the other file causes an event, too */
     assert_true(tells_of_removal(c));
     turn(c, 0);
     assert_false(tells_of_removal(c));
