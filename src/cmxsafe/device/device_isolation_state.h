@@ -33,7 +33,7 @@ void cmx_device_isolation_state_set(struct cmx_device_isolation_state *s);
 struct cmx_device_isolation_state *cmx_device_isolation_state_enter(void);
 void cmx_device_isolation_state_leave(void);
 
-/* Returns the policy's time, in seconds. */
+/* Returns the current time for the calls of policy.h (now_s). */
 uint32_t cmx_device_isolation_now_s(void);
 
 typedef enum {
