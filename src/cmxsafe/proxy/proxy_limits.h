@@ -104,8 +104,8 @@
 #define CMX_RELAY_CLOSE_TIMEOUT_MS 60000
 #endif
 
-/* A new connection is refused while less heap than this is free. When memory runs out, libssh drops packets silently,
- * and the existing connections hang. On hosts the free heap is unknown, so no connection is refused. */
+/* A new connection is refused while less heap than this is free, because a session ends when libssh finds no memory for
+ * received data. On hosts the free heap is unknown, so no connection is refused. */
 #ifndef CMX_RELAY_HEAP_FLOOR
 #define CMX_RELAY_HEAP_FLOOR 16384
 #endif

@@ -217,6 +217,13 @@ static bool is_flooded(struct cmx_ssh *s, uint64_t before)
     return s->unread > CMX_UNREAD_ANSWERS_MAX;
 }
 
+/* True if libssh had no memory for data of a channel. libssh then drops the data, and only the text of its error says
+ * so: "channel_default_bufferize: Out of memory". */
+static bool has_dropped(struct cmx_ssh *s)
+{
+    return strstr(ssh_get_error(s->session), "bufferize") != NULL;
+}
+
 cmx_err cmx_ssh_process(struct cmx_ssh *s)
 {
     uint64_t before, packets;
@@ -231,6 +238,8 @@ cmx_err cmx_ssh_process(struct cmx_ssh *s)
             return CMX_ECLOSED;
         if (s->overrun || is_flooded(s, packets))
             return CMX_EPROTO;
+        if (has_dropped(s))
+            return CMX_ENOMEM;
         if (rc == SSH_AGAIN || s->counter.in_bytes - before < CMX_SSH_READ)
             break;
     }
