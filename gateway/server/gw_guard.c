@@ -18,6 +18,7 @@
 
 #include "cmxsafe/port/port.h"
 #include "gateway/folder/gw_fail.h"
+#include "gateway/registry/node.h"
 #include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_apply.h"
 #include "gateway/server/gw_control.h"
@@ -35,6 +36,7 @@
 #define CHECK_MS 250           /* interval of checking whether the rules have changed */
 #define NETWORK_CHECK_MS 10000 /* interval of network checks; a change that the kernel reports is checked at once */
 #define RETRY_MS 2000
+#define REPAIRS_MAX 5 /* in a row, while another program keeps changing the network */
 #define REPORT_MS 1000
 #define REFUSALS_MS 1000
 #define WRONG_MAX 160 /* size of the text that says what is wrong, NUL included */
@@ -128,6 +130,15 @@ static bool sysctls_changed(const struct guard *d)
     return !read_sysctls(d, &now) || memcmp(&now, &d->values, sizeof now) != 0;
 }
 
+/* True if the sysctls still have the values that were set. The registry must be open. */
+static bool sysctls_are_set(const struct guard *d)
+{
+    struct gw_nodes nodes;
+
+    return gw_nodes_read(&d->g->registry, &d->g->fleet, &nodes, NULL) == CMX_OK &&
+           gw_network_sysctls_are_set(d->sysctls, nodes.own != NULL);
+}
+
 /* Reads the state of the network. CMX_EBUSY: it changes too fast to be read (gw_netstate_add). */
 static cmx_err read_network(struct guard *d, struct gw_netstate *out)
 {
@@ -165,8 +176,8 @@ static void report(struct guard *d, const char *state, const char *what)
 }
 
 /* Stores the state with which later checks compare. The caller has just loaded the rules and, if `network` is true,
- * set up the network. It holds the gateway's lock, so that no command changes them meanwhile. CMX_EBUSY: a table was
- * changed nevertheless. */
+ * set up the network. It holds the gateway's lock, so that no command changes them meanwhile. CMX_EBUSY: another
+ * program changed a table or a sysctl nevertheless. */
 static cmx_err take_state(struct guard *d, bool network, struct cmx_why *e)
 {
     for (size_t i = 0; i < d->n_sides; i++) {
@@ -179,6 +190,8 @@ static cmx_err take_state(struct guard *d, bool network, struct cmx_why *e)
     }
     if (network && read_network(d, &d->network))
         return cmx_why_fail(e, CMX_EIO, "the fleet's network can't be read");
+    if (network && !sysctls_are_set(d))
+        return cmx_why_fail(e, CMX_EBUSY, "a sysctl of the fleet's network was changed at the same time");
     if (network && !d->network_first_set) {
         d->network_first = d->network;
         d->network_first_set = true;
@@ -324,10 +337,15 @@ static void check_network(struct guard *d, bool thorough)
                              (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
     change = restore_network(d);
-    /* Repair again: another program may have changed the network during the repair. A second repair undoes such a
-     * change, but does not remove an addition. */
-    if (!d->wrong[0] && change == GW_NETSTATE_ADDED && !d->network_added)
-        change = restore_network(d);
+    /* Another program may have changed the network during the repair, and the next repair undoes this change. So the
+     * repairs end with one that changed nothing; an addition, which no repair removes, is confirmed by one more. */
+    for (unsigned n = 1; n < REPAIRS_MAX && !d->wrong[0] &&
+                         (!gw_netstate_equal(&d->network_found, &d->network) ||
+                          (n == 1 && change == GW_NETSTATE_ADDED && !d->network_added));
+         n++) {
+        gw_netstate_change next = restore_network(d);
+        change = next == GW_NETSTATE_CHANGED_BY_US && change == GW_NETSTATE_REPAIRED ? change : next;
+    }
     d->network_added = !d->wrong[0] && change == GW_NETSTATE_ADDED;
     if (d->wrong[0])
         report(d, "bad", changed);

@@ -59,6 +59,17 @@ bool gw_network_read_sysctls(const int *fds, size_t n, char out[GW_NETWORK_SYSCT
     return true;
 }
 
+bool gw_network_sysctls_are_set(const int *fds, bool links)
+{
+    for (size_t i = 0; i < (links ? GW_NETWORK_SYSCTLS : GW_NETWORK_FIXED_SYSCTLS); i++) {
+        char digit = 0;
+
+        if (pread(fds[i], &digit, 1, 0) != 1 || digit != (sysctls[i].value ? sysctls[i].value[0] : '1'))
+            return false;
+    }
+    return true;
+}
+
 /* True if the interface exists and has IPv6, which the kernel removes from interfaces with an MTU below 1280. */
 static bool has_ipv6(const char *interface)
 {

@@ -131,6 +131,15 @@ on 3 ip -n cmxsafe -6 route flush table 77 && wait_for 10 grep -q "routes that a
 wait_for 10 consumer_gets 1 p one || fail "a claim's route is not set again"
 on 3 ip -n cmxsafe link set lo down
 wait_for 20 consumer_gets 1 p one || fail "a claim's route is not set again after the loopback was down"
+# Another program sets a sysctl again and again, also while the guard repairs it. The last value must not become the one that
+# the guard expects.
+marks() { on 3 ip netns exec cmxsafe sysctl -n net.ipv4.tcp_fwmark_accept; }
+for _ in $(seq 100); do
+    on 3 ip netns exec cmxsafe sysctl -q -w net.ipv4.tcp_fwmark_accept=0 || fail "sysctl"
+    sleep 0.02
+done
+marked() { [ "$(marks)" = 1 ]; }
+wait_for 20 marked || fail "a sysctl that was changed during a repair is not restored"
 repairs() { gwn 3 status --here --json | jq .counters.judge_repairs; }
 for s in ipv6.conf.all.forwarding=0 ipv4.tcp_fwmark_accept=0; do
     sleep 1 # until the guard has repaired the loopback
