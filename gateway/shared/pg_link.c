@@ -9,11 +9,12 @@
 #include "gateway/registry/registry.h"
 
 #define PARAMETERS_MAX 16
-#define LOCK_NOT_AVAILABLE "55P03" /* PostgreSQL's error code when lock_timeout expires (manual, appendix A) */
+#define QUERY_CANCELED "57014" /* PostgreSQL's error code when statement_timeout expires (manual, appendix A) */
 
 /* A gateway that is cut off while it holds the lock loses it after IDLE_MAX_S. Another gateway's command, such as a
  * revocation, waits longer for the lock, for LOCK_PATIENCE_S. Even a long change, such as an import, ends within that
- * time. */
+ * time. The limit is a statement_timeout, because a lock_timeout begins anew when a command that waits behind another
+ * one becomes the first. */
 #define IDLE_MAX_S 10
 #define LOCK_PATIENCE_S 12
 _Static_assert(LOCK_PATIENCE_S > IDLE_MAX_S, "a gateway that is cut off would make the commands of others fail");
@@ -25,7 +26,7 @@ _Static_assert(LOCK_PATIENCE_S * 1000 < GW_PG_PATIENCE_MS, "a held lock would lo
 /* Runs once for each connection. */
 /* clang-format off */
 static const char session_setup[] =
-    "SET search_path = cmxsafe; SET lock_timeout = " SECONDS(LOCK_PATIENCE_S) "; SET statement_timeout = '60s';"
+    "SET search_path = cmxsafe; SET statement_timeout = " SECONDS(LOCK_PATIENCE_S) ";"
     "SET idle_in_transaction_session_timeout = " SECONDS(IDLE_MAX_S) "; SET client_min_messages = warning";
 /* clang-format on */
 
@@ -290,7 +291,7 @@ static cmx_err take_result(const PGresult *result, gw_pg_result_fn each, void *a
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
         return each ? each(arg, result, e) : CMX_OK;
     code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    if (code && strcmp(code, LOCK_NOT_AVAILABLE) == 0)
+    if (code && strcmp(code, QUERY_CANCELED) == 0)
         return cmx_why_fail(e, CMX_EBUSY,
                             "another gateway has been changing the registry for a long time; repeat the command later");
     return cmx_why_fail(e, CMX_EIO, "PostgreSQL refused a statement (%.200s); %s",

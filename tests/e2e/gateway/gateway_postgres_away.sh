@@ -115,6 +115,10 @@ mkfifo "$TMP/hold"
 exec 7>"$TMP/hold"
 printf 'BEGIN; SELECT revision FROM cmxsafe.registry FOR UPDATE;\n' >&7
 wait_for 10 test -s "$TMP/holder.out" || fail "the registry is not locked"
+# Another program waits for the lock first, and gives up after 8 s. The command's wait is not longer because of this.
+"$PG_BIN/psql" -X -q "$(pg_url db)" -c "SET lock_timeout = '8s'; SELECT revision FROM cmxsafe.registry FOR UPDATE" >/dev/null 2>&1 & PIDS+=("$!")
+waiting() { [ "$("$PG_BIN/psql" -X -q -A -t "$(pg_url db)" -c "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")" -ge 1 ]; }
+wait_for 10 waiting || fail "no program waits for the lock"
 ! on one gw rename cam-a cam-z 2>"$TMP/err" || fail "a change against the lock"
 grep -q "another gateway has been changing the registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 has one cam-a || fail "the failed change is in the copy"
