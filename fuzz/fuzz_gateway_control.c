@@ -167,6 +167,10 @@ static void check_request(const struct gw_client *who, const uint8_t *data, size
     memcpy(before, sessions, sizeof before);
     exchange(*who, data, size, first, answer, sizeof answer);
     must(strcmp(answer, expected_answer(who->node, line)) == 0);
+    if (who->session == LOGGING_IN) { /* a look-up of a key may change these members, which only hinder its own login */
+        sessions[LOGGING_IN - 1].lookups = 0;
+        sessions[LOGGING_IN - 1].sshd_line = 0;
+    }
     must(memcmp(before, sessions, sizeof before) == 0);
     must(!server.stopping && !server.failed && !server.judged_ms && !server.queues.reported_ms);
     must(strlen(server.trouble) < sizeof server.trouble);
