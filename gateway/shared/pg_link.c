@@ -13,7 +13,7 @@
 
 /* A gateway that is cut off while it holds the lock loses it after IDLE_MAX_S. Another gateway's command, such as a
  * revocation, waits longer for the lock, for LOCK_PATIENCE_S. Even a long change, such as an import, ends within that
- * time. The limit is a statement_timeout, because a lock_timeout begins anew when a command that waits behind another
+ * time. The limit is a statement_timeout, because a lock_timeout begins again when a command that waits behind another
  * one becomes the first. */
 #define IDLE_MAX_S 10
 #define LOCK_PATIENCE_S 12
