@@ -29,14 +29,14 @@ static FILE *own_file(void)
     return f;
 }
 
-bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, const char *argv[])
+bool gw_child_start(struct gw_child *c, const struct gw *g, bool unprivileged, const char *argv[])
 {
     c->pid = -1;
     c->output = own_file();
     c->errors = own_file();
     argv[0] = "cmxsafe";
     if (c->output && c->errors)
-        c->pid = gw_inside_start(g, as_nobody, fileno(c->output), fileno(c->errors), argv);
+        c->pid = gw_inside_start(g, unprivileged, fileno(c->output), fileno(c->errors), argv);
     return c->pid > 0;
 }
 

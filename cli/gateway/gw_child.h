@@ -13,9 +13,9 @@ struct gw_child {
  * instead of the name because of the Host header. In this header, the update service accepts any address, but it
  * accepts a name outside .cmx only if its configuration lists the name. */
 void gw_child_url(const char *address, uint64_t port, char *out, size_t cap);
-/* Starts this program with the arguments after argv[0]. as_nobody: see gw_inside_start. Returns false if the program
+/* Starts this program with the arguments after argv[0]. unprivileged: see gw_inside_start. Returns false if the program
  * could not be started. */
-bool gw_child_start(struct gw_child *c, const struct gw *g, bool as_nobody, const char *argv[]);
+bool gw_child_start(struct gw_child *c, const struct gw *g, bool unprivileged, const char *argv[]);
 /* Writes the last line of the child's stdout if good is true, else of its stderr, as printable text. If that stream is
  * empty, writes the last line of the other stream; if both are, "no output". */
 void gw_child_last_line(const struct gw_child *c, bool good, char *out, size_t cap);

@@ -235,11 +235,10 @@ static cmx_err check_key_unused(struct gw_registry *r, int64_t device, const cha
                    "ti", line, device);
 
     if (!err && retired)
-        return cmx_why_fail(
-            e, CMX_EEXIST,
-            "this attestation key belonged to %s, which was revoked or got another key; a retired key can't "
-            "be used again",
-            owner);
+        return cmx_why_fail(e, CMX_EEXIST,
+                            "this attestation key belonged to %s, which was revoked or got another key; a retired "
+                            "key can't be used again",
+                            owner);
     if (!err)
         return cmx_why_fail(e, CMX_EEXIST, "this attestation key belongs to %s; give each device a key of its own",
                             owner);

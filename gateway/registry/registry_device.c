@@ -45,11 +45,10 @@ static cmx_err read_device(struct gw_registry *r, sqlite3_stmt *stmt, struct gw_
                                         GW_SQL_ID(d->group), GW_SQL_ID(d->fingerprint), GW_SQL_ID(d->key_type),
                                         GW_SQL_NUMBER(&d->enrolled), GW_SQL_NUMBER(&d->revoked)));
     if (!d->name[0])
-        return cmx_why_fail(
-            e, CMX_EFORMAT,
-            "the registry has a device with a malformed name (row %lld of table device); restore another "
-            "backup",
-            (long long)d->id);
+        return cmx_why_fail(e, CMX_EFORMAT,
+                            "the registry has a device with a malformed name (row %lld of table device); restore "
+                            "another backup",
+                            (long long)d->id);
     err = read_ports(r, d, e);
     return err ? err : read_directs(r, d, e);
 }
@@ -115,11 +114,10 @@ cmx_err gw_device_key_is_free(struct gw_registry *r, const struct gw_key *k, str
     if (err)
         return err;
     if (retired)
-        return cmx_why_fail(
-            e, CMX_EEXIST,
-            "this key was revoked or replaced (it belonged to %s); make a new key: a retired key can't be "
-            "used again",
-            owner);
+        return cmx_why_fail(e, CMX_EEXIST,
+                            "this key was revoked or replaced (it belonged to %s); make a new key: a retired "
+                            "key can't be used again",
+                            owner);
     return cmx_why_fail(e, CMX_EEXIST, "this key belongs to %s; give each device a key of its own", owner);
 }
 

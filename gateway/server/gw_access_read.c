@@ -48,8 +48,8 @@ static bool read_whole(FILE *f, char line[GW_ACCESS_LINE_MAX])
     return false;
 }
 
-/* Call this when all open files have been read to their end. If the log was truncated, continues at its begin. If the
- * log was rotated meanwhile, opens the new file as files[0], and keeps the former one as files[1]. The rest of the
+/* Call this when all open files have been read to their end. If the log was truncated, continues at its beginning. If
+ * the log was rotated meanwhile, opens the new file as files[0], and keeps the former one as files[1]. The rest of the
  * former file is then read before the new file. */
 static bool reader_turn(struct gw_access_reader *r)
 {

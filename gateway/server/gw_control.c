@@ -26,9 +26,9 @@
 #include "gateway/server/gw_server.h"
 #include "gateway/server/gw_session_identity.h"
 
-#define ANSWER_S 30     /* a running gateway that sends nothing for this time counts as hung */
-#define ANSWER_MS 45000 /* as does one that has not sent its whole answer after this time (ANSWER_S and SEND_MS) */
-#define HELPER_MS 10000 /* time limit of a connection from sshd's helper, which stops waiting earlier */
+#define ANSWER_S 30           /* a running gateway that sends nothing for this time counts as hung */
+#define ANSWER_MS 45000       /* a gateway whose answer is not complete after this time counts as hung, too */
+#define HELPER_MS 10000       /* time limit of a connection from sshd's helper, which stops waiting earlier */
 #define HELPERS_PER_SESSION 4 /* sshd runs one helper at a time; an earlier helper's connection may still be open */
 #define TELL_S 1              /* gw_control_tell waits at most this long for a gateway that is busy or hung */
 #define SEND_MS 5000          /* the server stops sending an answer after this time */

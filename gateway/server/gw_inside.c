@@ -143,9 +143,9 @@ _Noreturn static void exec_inside(const char *program, int out, int err, const c
     _exit(GW_COULD_NOT);
 }
 
-pid_t gw_inside_start(const struct gw *g, bool as_nobody, int out, int err, const char *const argv[])
+pid_t gw_inside_start(const struct gw *g, bool unprivileged, int out, int err, const char *const argv[])
 {
-    bool drop = as_nobody && !g->user && !g->simple;
+    bool drop = unprivileged && !g->user && !g->simple;
     pid_t parent = getpid();
     pid_t pid;
 
