@@ -36,7 +36,7 @@
 #define CHECK_MS 250           /* interval of checking whether the rules have changed */
 #define NETWORK_CHECK_MS 10000 /* interval of network checks; a change that the kernel reports is checked at once */
 #define RETRY_MS 2000
-#define REPAIRS_MAX 5 /* in a row, while another program keeps changing the network */
+#define LOADS_MAX 5 /* maximum number of loads in a row, while another program interferes */
 #define REPORT_MS 1000
 #define REFUSALS_MS 1000
 #define WRONG_MAX 160 /* size of the text that says what is wrong, NUL included */
@@ -192,10 +192,6 @@ static cmx_err take_state(struct guard *d, bool network, struct cmx_why *e)
         return cmx_why_fail(e, CMX_EIO, "the fleet's network can't be read");
     if (network && !sysctls_are_set(d))
         return cmx_why_fail(e, CMX_EBUSY, "a sysctl of the fleet's network was changed at the same time");
-    if (network && !d->network_first_set) {
-        d->network_first = d->network;
-        d->network_first_set = true;
-    }
     return CMX_OK;
 }
 
@@ -214,6 +210,27 @@ static cmx_err load(struct guard *d, bool network, struct cmx_why *e)
     if (!up)
         return cmx_why_fail(e, CMX_EIO, "the fleet's network could not be set up again");
     return err ? err : take_state(d, network, e);
+}
+
+/* Loads again until no other program interferes. If a program changes the network while it is set up, the next load
+ * undoes the change, so the network's state must be the same before and after the last load. A load can also fail with
+ * CMX_EBUSY because a grant ended after the rules were rendered. */
+static cmx_err load_settled(struct guard *d, bool network, struct cmx_why *e)
+{
+    cmx_err err = CMX_EBUSY;
+
+    for (unsigned n = 0; err == CMX_EBUSY && n < LOADS_MAX; n++) {
+        const struct gw_netstate before = d->network;
+
+        err = load(d, network, e);
+        if (!err && network && !gw_netstate_equal(&before, &d->network))
+            err = cmx_why_fail(e, CMX_EBUSY, "the fleet's network was changed at the same time");
+    }
+    if (!err && network && !d->network_first_set) {
+        d->network_first = d->network;
+        d->network_first_set = true;
+    }
+    return err;
 }
 
 static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
@@ -235,9 +252,7 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
         /* Report the refusals first, because loading the rules empties their set. take_state reads the new generation
          * number. */
         (void)gw_refusals_report(d->g, d->sides[0].table.nft);
-        err = load(d, network, e);
-        if (err == CMX_EBUSY) /* a grant may have ended after the rules were rendered */
-            err = load(d, network, e);
+        err = load_settled(d, network, e);
     }
     gw_folder_close(d->g);
     return err;
@@ -337,15 +352,6 @@ static void check_network(struct guard *d, bool thorough)
                              (!thorough || gw_netstate_compare(&d->network_first, &now, &now) != GW_NETSTATE_ADDED)))
         return;
     change = restore_network(d);
-    /* Another program may have changed the network during the repair, and the next repair undoes this change. So the
-     * repairs end with one that changed nothing; an addition, which no repair removes, is confirmed by one more. */
-    for (unsigned n = 1; n < REPAIRS_MAX && !d->wrong[0] &&
-                         (!gw_netstate_equal(&d->network_found, &d->network) ||
-                          (n == 1 && change == GW_NETSTATE_ADDED && !d->network_added));
-         n++) {
-        gw_netstate_change next = restore_network(d);
-        change = next == GW_NETSTATE_CHANGED_BY_US && change == GW_NETSTATE_REPAIRED ? change : next;
-    }
     d->network_added = !d->wrong[0] && change == GW_NETSTATE_ADDED;
     if (d->wrong[0])
         report(d, "bad", changed);
