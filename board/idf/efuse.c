@@ -140,8 +140,9 @@ cmx_err cmx_efuse_open_hw_key(const char *path, const char *silicon, struct cmx_
     if (err == CMX_EAGAIN) {
         err = cmx_hw_key_read_file(silicon, false, key, why);
         if (err) /* replaces the reason with one that names both files */
-            cmx_why_set(why, "%s holds no bits of a read-protected key; copy the key file that was burned to %s", path,
-                        silicon);
+            cmx_why_set(why,
+                        "%s holds no bits of a read-protected key; %s must be a copy of the key file that was burned",
+                        path, silicon);
     }
     if (!err)
         err = cmx_hw_key_create_raw(CMX_KEY_EFUSE, key, out);

@@ -12,8 +12,8 @@ struct cmx_expect {
     size_t nonce_len;
     const uint8_t *ueid;                 /* ueid of the expected device, CMX_EVIDENCE_UEID_LEN bytes; required */
     const struct cmx_manifest *manifest; /* required */
-    const struct cmx_measurement
-        *measured; /* the reference's measurements, those of cmx_manifest_ranges, in order; required */
+    /* The reference's measurements of the ranges from cmx_manifest_ranges, in their order; required. */
+    const struct cmx_measurement *measured;
     size_t n_measured;
     const uint8_t *gateway; /* SHA-256 of the gateway's host key; NULL: use the manifest's digest; if it has none, don't
                                check the host key */

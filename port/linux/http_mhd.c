@@ -36,8 +36,9 @@
 #define STREAM_BLOCK (16 * 1024)
 #define DRAIN_MAX (64u * 1024 * 1024) /* maximum number of bytes to drain; a longer body closes the connection */
 #define DRAIN_TIMEOUTS 4              /* time limit for draining, counted in idle timeouts */
-#define ANSWER_TIMEOUTS 2             /* the same, for an answer, and for each STREAM_BLOCK bytes of a stream */
-#define ROOM_MS 50                    /* time between attempts to make room for a connection */
+/* Time limit for an answer, and for each STREAM_BLOCK bytes of a stream, counted in idle timeouts. */
+#define ANSWER_TIMEOUTS 2
+#define ROOM_MS 50 /* time between attempts to make room for a connection */
 /* cmx_linux_http_feed limits the connections. The library's own limit is higher by this number, so that connections
  * that are still closing do not use up the library's limit: at this limit the library resets new connections and, up to
  * version 1.0.1, does not release a lock. */
