@@ -112,7 +112,7 @@ static cmx_err load_host(struct gw *g, const struct gw_allowed_list *allowed, st
     (void)allowed;
     if (access("/sys/class/net/cmxsafe0", F_OK) != 0)
         return CMX_OK;
-    return gw_load_rules(gw_path(g, "host.nft", path), -1)
+    return gw_load_rules(g, gw_path(g, "host.nft", path), -1)
                ? CMX_OK
                : cmx_why_fail(e, CMX_EPERM, "the host's rules could not be loaded; see nft's message above");
 }

@@ -15,7 +15,7 @@ struct gw_denied {
 
 #define GW_DENIED_ELEMENT_MAX (2 * GW_ADDRESS_MAX + 16)
 
-/* Returns where the elements of the listing begin; NULL: the set is empty. */
+/* Returns where the elements begin in nft's listing of any set; NULL: the set is empty. */
 const char *gw_denied_begin(const char *listing);
 /* Reads the element at *at, and advances *at to the next one. False: there are no more elements. */
 bool gw_denied_next(const char **at, struct gw_denied *out);

@@ -249,9 +249,6 @@ static cmx_err apply_locked(struct guard *d, bool network, struct cmx_why *e)
             gw_table_keep_found(&d->sides[i].table);
         if (network && read_network(d, &d->network_found))
             d->network_found = (struct gw_netstate){0}; /* makes the network count as changed */
-        /* Report the refusals first, because loading the rules empties their set. take_state reads the new generation
-         * number. */
-        (void)gw_refusals_report(d->g, d->sides[0].table.nft);
         err = load_settled(d, network, e);
     }
     gw_folder_close(d->g);

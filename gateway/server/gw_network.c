@@ -142,7 +142,7 @@ cmx_err gw_network_configure(struct gw *g, struct cmx_why *e)
     if (err)
         return err;
     /* Load the rules before setting the routes, so that no packet passes unfiltered. */
-    if (!gw_load_rules(gw_path(g, "fleet.nft", rules), -1))
+    if (!gw_load_rules(g, gw_path(g, "fleet.nft", rules), -1))
         return cmx_why_fail(e, CMX_EPERM, "the packet filter's rules could not be loaded; install nftables");
     if (!gw_program_runf(false, "ip link set lo up") || !route_fleet(g))
         return cmx_why_fail(e, CMX_EPERM,
@@ -234,7 +234,7 @@ int gw_network_up(struct gw *g)
                         "run this as root; install iproute2");
     if (!configure_netns(g))
         return cli_fail("net up failed", "the namespace can't be configured", "see above");
-    if (!gw_load_rules(gw_path(g, "host.nft", rules), -1))
+    if (!gw_load_rules(g, gw_path(g, "host.nft", rules), -1))
         return cli_fail("net up failed", "nft can't load host.nft", "install nftables");
     if (!make_link(link) || !lead_into(g->fleet_text, link))
         return cli_fail("net up failed", "the link into the namespace can't be created", "see ip's message above");

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "cmxsafe/core/mem.h"
-#include "gateway/render/gw_nft.h"
 #include "gateway/server/gw_control.h"
 #include "gateway/server/gw_denied.h"
 
@@ -41,26 +40,32 @@ static uint32_t remove_refusals(struct nft_ctx *nft, const char *begin)
     return n;
 }
 
+void gw_refusals_tell(const struct gw *g, const char *listing)
+{
+    const char *at = gw_denied_begin(listing);
+    struct gw_denied x;
+    char line[160];
+
+    while (gw_denied_next(&at, &x)) {
+        snprintf(line, sizeof line, "denied %s %s %u %llu", x.source, x.target, x.port, x.packets);
+        if (!gw_control_tell(g, line))
+            break; /* without a server there is no access log */
+    }
+}
+
 uint32_t gw_refusals_report(const struct gw *g, struct nft_ctx *nft)
 {
-    struct gw_denied x;
     const char *begin;
-    char line[160];
     uint32_t n = 0;
     char *text;
 
     nft_ctx_output_set_flags(nft, 0); /* include the counters in listings */
-    text = nft_run_cmd_from_buffer(nft, "list set inet " GW_NFT_TABLE " denied") == 0
-               ? cmx_mem_strdup(nft_ctx_get_output_buffer(nft))
-               : NULL;
+    text = nft_run_cmd_from_buffer(nft, GW_REFUSALS_LIST) == 0 ? cmx_mem_strdup(nft_ctx_get_output_buffer(nft)) : NULL;
     nft_ctx_output_set_flags(nft, NFT_CTX_OUTPUT_STATELESS);
     begin = text ? gw_denied_begin(text) : NULL;
-    if (begin)
+    if (begin) {
         n = remove_refusals(nft, begin);
-    for (const char *at = begin; at && gw_denied_next(&at, &x);) {
-        snprintf(line, sizeof line, "denied %s %s %u %llu", x.source, x.target, x.port, x.packets);
-        if (!gw_control_tell(g, line))
-            break; /* without a server there is no access log */
+        gw_refusals_tell(g, text);
     }
     cmx_mem_free(text);
     return n;

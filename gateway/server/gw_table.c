@@ -103,7 +103,7 @@ void gw_table_keep_found(struct gw_table *t)
 bool gw_table_take_reference(struct gw_table *t, const struct gw *g, struct nft_ctx *scratch, int ns)
 {
     char path[GW_PATH_MAX];
-    bool loaded = gw_load_rules(gw_path(g, t->file, path), ns);
+    bool loaded = gw_load_rules(g, gw_path(g, t->file, path), ns);
 
     cmx_mem_free(t->reference);
     t->reference = loaded ? table_text(scratch, t->name) : NULL;

@@ -357,6 +357,31 @@ denied 1300 http://cam-17.cmx:81/ || fail "a rollout gave its operator a grant"
 gw show cam-17 | grep -q "user:1234 (port 81) as $user" && gw show cam-17 --json | json_is 'any(.grants[]; .consumer == "user:1234" and .identity == $i)' --arg i "$user" || fail "show prints no identities"
 ok "attest and update connect as the operator"
 
+# Loading the rules does not cut an operator off from a device that answers later.
+cat >"$TMP/later.py" <<'PY'
+import os, socket, sys, time
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+connection = listener.accept()[0]
+connection.recv(4096)
+open(sys.argv[2], "w").close()
+while not os.path.exists(sys.argv[3]):
+    time.sleep(0.1)
+connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+time.sleep(600)
+PY
+LATER=$(free_port)
+/usr/bin/python3 "$TMP/later.py" "$LATER" "$TMP/asked" "$TMP/answer" & PIDS+=("$!")
+wait_for 10 listening "$LATER" || fail "the slow service does not start"
+key patient && gw enroll cam-20 --key "$TMP/patient.pub" --ports 81 >/dev/null || fail "enroll"
+client patient -N -R "[$(address_of cam-20)]:81:127.0.0.1:$LATER" & PIDS+=("$!")
+wait_for 20 connected cam-20 || fail "cam-20 does not connect"
+gw attest cam-20 --port 81 -- --key "$TMP/hwkey.bin" --image "$TMP/image.bin" --timeout 30 >"$TMP/attest.log" 2>&1 & ATTEST=$!; PIDS+=("$ATTEST")
+wait_for 20 test -e "$TMP/asked" || fail "attest does not ask"
+gw grant user:1236 cam-17:81 >/dev/null && gw grant --remove user:1236 cam-17:81 >/dev/null || fail "grant"
+touch "$TMP/answer"
+! wait "$ATTEST" && grep -q 'answers 404' "$TMP/attest.log" || fail "an operator's connection ends when the rules are loaded: $(cat "$TMP/attest.log")"
+ok "an operator waits for a slow device while other commands load the rules"
+
 # A second login with the same key has the same identity and no other.
 [ "$(: | try_client a -W gateway.cmx:1883 2>/dev/null)" = "peer $A" ] || fail "a second login with the same key"
 gw list --json | json_is 'any(.[]; .name == "cam-17" and .address == $a)' --arg a "$A" || fail "list prints no identity"
@@ -403,6 +428,15 @@ packets() { gw status --json | json_is '.counters.denied_packets >= $n' --argjso
 before=$(gw status --json | jq .counters.denied_packets)
 as 1235 /usr/bin/python3 "$TMP/many.py" "$A" || fail "400 refused connections"
 wait_for 20 packets $((before + 400)) || fail "not all refusals are counted: $before, $(gw status --json | jq .counters.denied_packets)"
+# Refusals are also counted if a command loads the rules before the guard has reported them.
+before=$(gw status --json | jq .counters.denied_packets)
+pause "$GW_PID" || fail "the guard can't be stopped"
+for options in "" --remove; do
+    denied 1235 "http://[$A]:9999/" || fail "a port without a grant"
+    gw grant $options user:1236 cam-17:81 >/dev/null || fail "grant $options"
+done
+wait_for 10 packets $((before + 2)) || fail "a refusal is lost when the rules are loaded: $before, $(gw status --json | jq .counters.denied_packets)"
+kill -CONT "$GW_PID"
 many() { gw access --json | jq -s '[.[] | select(.event == "denied" and .port >= 10000)] | length'; }
 # There may be 240 lines, because a new minute may begin meanwhile.
 [ "$(many)" -ge 1 ] && [ "$(many)" -le 240 ] || fail "of 400 refusals, $(many) are in the access log"
