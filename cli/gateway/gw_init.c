@@ -420,7 +420,7 @@ int gw_cmd_init(int argc, char **argv)
         CLI_TEXT("prefix", "HEX",
                  "the first two bytes of the fleet's prefix, such as fd00, as in published CMX-GWs; needs --mac",
                  &job.prefix),
-        CLI_TEXT("mac", "MAC", "the gateway's MAC, the other six bytes of the fleet's prefix; needs --prefix",
+        CLI_TEXT("mac", "MAC", "the gateway's MAC, which follows these two bytes in the fleet's prefix; needs --prefix",
                  &job.mac),
         CLI_TEXT("listen", "[ADDRESS:]PORT", "where devices connect (default 2222)", &job.listen),
         CLI_TEXT("proxy-protocol", "PREFIX[,PREFIX]",
