@@ -16,7 +16,7 @@ export async function every(ms, read) {
     }
 }
 
-// lost: the connection to Cockpit has ended. Cockpit then answers no command that is started, with no error either.
+// lost: the connection to Cockpit has ended. A command that is started then gets neither an answer nor an error.
 export const connection = { lost: false };
 
 // onLost is called when the connection has ended.

@@ -150,8 +150,8 @@ static cmx_err remove_grant(struct grant_job *job)
     return err ? err : remove_other_spellings(job);
 }
 
-/* The new terms replace those of the other spellings' grants, of which one could last longer. A grant to all ports of a
- * group does not replace the grants to its single ports. */
+/* Also removes the same grant under the consumer's other spellings, because it could last longer than the new one. A
+ * grant to all ports of a group removes nothing, because gw_grant_remove would also remove grants to single ports. */
 static cmx_err set_grant(struct grant_job *job, const struct gw_grant_terms *t)
 {
     struct gw_change *x = job->x;
@@ -199,9 +199,9 @@ static cmx_err match_other(void *arg, const struct gw_grant_record *p)
     return CMX_OK;
 }
 
-/* Finds a grant of the same consumer to the device's group or, if the job's grant is to a group, to one of its devices,
- * to the group's other ports, or under another spelling: with such a grant the consumer reaches the same service after
- * the job's grant has ended or is removed. */
+/* Finds a grant that still lets the consumer reach the same service after the job's grant has ended or is removed. For
+ * a grant to a device, this is a grant to the device's group. For a grant to a group, it is a grant to one of the
+ * group's devices, or another grant to the group: for other ports, or under another spelling of the consumer. */
 static cmx_err find_other(struct grant_job *job)
 {
     struct gw_device d = {0};

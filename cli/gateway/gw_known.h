@@ -9,9 +9,10 @@
 
 #define GW_KNOWN_RETRY_MIN_MS 1000 /* the first wait after a check that did not find the device trusted */
 #define GW_KNOWN_RETRY_MAX_MS 60000
-/* A device that loses its trust, regains it and loses it again waits twice as long each time, up to
- * GW_KNOWN_HOLD_MAX_MS. Otherwise a device could fill the audit trail, and make the gateway load its rules all the
- * time. After GW_KNOWN_CALM_MS without a loss, the wait is the shortest again. */
+/* After a device has lost its trust, it is not checked for a time, which doubles with each further loss, up to
+ * GW_KNOWN_HOLD_MAX_MS. Otherwise a device that loses and regains its trust again and again could fill the audit trail,
+ * and make the gateway load its rules all the time. After GW_KNOWN_CALM_MS without a loss, the time is the shortest
+ * again. */
 #define GW_KNOWN_HOLD_MAX_MS (10 * 60 * 1000)
 #define GW_KNOWN_CALM_MS (60 * 60 * 1000)
 

@@ -1,6 +1,6 @@
-/* gw_reach.h - lets an operator's command reach devices that are connected to other gateways, which require a grant
- * from the operator as from any user: gives the operator grants while the command runs. For devices that are connected
- * to this gateway, the operator needs no grant. */
+/* gw_reach.h - lets an operator's command reach devices that are connected to other gateways. There, the operator needs
+ * a grant like any other user, so the operator gets grants while the command runs. For devices that are connected to
+ * this gateway, the operator needs no grant. */
 #pragma once
 
 #include "cli/gateway/gw_command.h"

@@ -102,8 +102,8 @@ cmx_err gw_store_file(const struct gw *g, const char *path, bool store, char dig
 
 /* ---- manifests ---- */
 
-/* digest: of the stored manifest; NULL: the manifest is given by the operator. Devices of earlier versions answer for
- * all ranges, so those of a stored manifest are not checked. */
+/* digest: the SHA-256 that a stored manifest must have; NULL: the operator gave the manifest, so that its ranges are
+ * checked, too. A stored manifest may have ranges that only devices of earlier versions accept. */
 static cmx_err read_manifest(struct gw_manifest *m, const char *path, const char *digest, struct cmx_why *e)
 {
     char folder[GW_STORE_PATH_MAX];

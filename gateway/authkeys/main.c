@@ -1,9 +1,9 @@
 /* cmxsafe-authkeys - sshd's AuthorizedKeysCommand: prints the authorized_keys line of the key that logs in, or nothing.
  * Runs at every login as the unprivileged account. After any error it prints nothing, so that sshd denies the login. It
- * then writes the reason to stderr and syslog. Because sshd discards the command's stderr, the command also sends the
- * reason to the running gateway.
+ * then writes the reason to stderr and syslog. Because sshd discards its stderr, it also sends the reason to the
+ * running gateway.
  *
- * The program sends one of these requests to the gateway's control socket. It waits for the answer before it prints a
+ * It sends one of these requests to the gateway's control socket. It waits for the answer before it prints a
  * line.
  * - `login FINGERPRINT`: an enrolled key. Before the gateway answers, it ends sessions of the same device that no
  *   longer respond (a takeover). Their ports are then free for the new session.

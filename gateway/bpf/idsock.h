@@ -12,8 +12,8 @@ struct idsock_identity {
     __u8 address[IDSOCK_ADDRESS_LEN];
     __u32 n_ports;
     __u16 ports[IDSOCK_PORTS_MAX]; /* host byte order */
-    __u32 end; /* unused; `ports` must not be the last member: without CAP_PERFMON the verifier rejects a pointer to the
-                  end of a value */
+    __u32 end; /* unused; `ports` must not be the last member: without CAP_PERFMON the kernel's BPF verifier rejects a
+                  pointer to the end of a value */
 };
 
 /* A record of the ring buffer `events`: a TCP connection of a session was established or closed. */

@@ -26,7 +26,7 @@
 #define GW_NODE_TABLE_FIRST 1129200
 #define GW_ACCOUNT "cmxsafe-gw"
 #define GW_NOBODY 65534 /* group of the processes that talk to devices for the worker */
-/* User of these processes. No other program uses this id (systemd's list of ids leaves it unused), so only root can
+/* User of the same processes. No other program uses this id (systemd's list of ids leaves it unused), so only root can
  * trace them and use the gateway's identity. */
 #define GW_UNUSED_UID 65533
 #define GW_USER_UID 1000 /* the account's id inside --user mode's user namespace */

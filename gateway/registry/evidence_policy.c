@@ -254,7 +254,7 @@ cmx_err gw_evidence_key_set(struct gw_registry *r, const char *device, const cha
     *out = GW_UNCHANGED;
     if (err)
         return err;
-    /* Earlier versions accepted the key of a revoked device. The device that has it keeps it. */
+    /* Earlier versions gave a device the key of a revoked one. Such a device keeps this key. */
     err = gw_sql_number(r, NULL, e, "SELECT 1 FROM device WHERE id = ? AND attest_key = ?", "it", d.id, line);
     if (err != CMX_ENOENT)
         return err;

@@ -60,6 +60,8 @@ struct gw_grant_terms {
  * platform; CMX_EINVAL: the terms are not valid. */
 CMX_MUST_USE cmx_err gw_grant_set(struct gw_registry *r, const struct gw_consumer *c, const char *device, uint16_t port,
                                   const struct gw_grant_terms *terms, gw_outcome *out, struct cmx_why *e);
+/* Removes the consumer's grant to this port of the device or group; port 0: its grants to all and to single ports.
+ * *out is GW_UNCHANGED if there is none. */
 CMX_MUST_USE cmx_err gw_grant_remove(struct gw_registry *r, const struct gw_consumer *c, const char *device,
                                      uint16_t port, gw_outcome *out, struct cmx_why *e);
 

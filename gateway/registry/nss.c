@@ -248,8 +248,8 @@ static char *ask(const struct question *q, struct answer *a)
 
     child.spent_ms += cmx_port_now_ms() - begin_ms;
     if (!ok || (!child.only_files && child.spent_ms >= TOGETHER_MS)) {
-        child_end(); /* the next child reads only the files */
-        child.only_files = true;
+        child_end();
+        child.only_files = true; /* for the next child */
     }
     if (ok) {
         names[a->len] = '\0';

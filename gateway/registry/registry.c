@@ -110,7 +110,7 @@ static const char views[] =
     " coalesce((SELECT enforce FROM policy WHERE kind = 'device' AND target = d.name),"
     " (SELECT enforce FROM policy WHERE kind = 'group' AND target = d.team), 0) = 1 AND NOT EXISTS (SELECT 1 FROM"
     " evidence WHERE device = d.id AND trusted = 1 AND " GW_SQL_LEFT " > 0);"
-    /* given_grants: the grants as they were given, with either a device or, for a grant to a group, a team. */
+    /* given_grants: the grants as they were given. Each has either a device or a team, which is a group of devices. */
     "CREATE TEMP VIEW given_grants AS SELECT consumer, device, NULL AS team, port, ends, glass, why, " GW_SQL_LEFT
     " AS left"
     " FROM grants UNION ALL SELECT consumer, NULL, team, port, ends, glass, why, " GW_SQL_LEFT " FROM group_grants;"
@@ -507,7 +507,7 @@ cmx_err gw_registry_check(struct gw_registry *r, struct cmx_why *e)
     return err;
 }
 
-/* Removes incomplete copies of backups that were killed. A backup that is running has locked its copy. */
+/* Removes the incomplete copies that killed backups left behind. A backup that is running has locked its copy. */
 static void remove_stale_copies(const char *folder)
 {
     DIR *dir = opendir(folder);
@@ -535,7 +535,8 @@ static bool name_backup(const char *temp, const char *path)
 
     if (renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
         return true;
-    return errno == EINVAL && lstat(path, &st) != 0 && rename(temp, path) == 0; /* without RENAME_NOREPLACE */
+    return errno == EINVAL && lstat(path, &st) != 0 &&
+           rename(temp, path) == 0; /* the file system has no RENAME_NOREPLACE */
 }
 
 /* The copy gets its name only when it is complete. SQLite does not sync the copy, so a power cut could otherwise leave

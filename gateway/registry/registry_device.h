@@ -53,8 +53,8 @@ CMX_MUST_USE cmx_err gw_device_directs_to(struct gw_registry *r, const char *hos
 CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
                                       struct cmx_why *e);
 
-/* SQL expression for the entry that an attestation key has in the table tombstone. The entry is the ueid, which names
- * the hardware, from the key's line. */
+/* SQL expression for the fingerprint under which table tombstone has an attestation key: the ueid in the key's line,
+ * which identifies the hardware. */
 #define GW_UEID_OF(line) "'ueid:' || substr(" line ", 18, 44)" /* after "cmxsafe-attest-1 "; 33 bytes in base64 */
 /* From now on, the device's attestation key is refused for all devices, unless it is `keep`. */
 CMX_MUST_USE cmx_err gw_device_retire_attest_key(struct gw_registry *r, const char *name, const char *keep,

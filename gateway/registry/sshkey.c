@@ -9,7 +9,7 @@
 #include "port/linux/file_read.h"
 
 #define GW_KEY_FILE_MAX ((size_t)64 * 1024)
-#define COPY_WHOLE "; copy the whole key, as one line" /* a terminal may have broken it over several */
+#define COPY_WHOLE "; copy the whole key, as one line" /* a terminal may have broken the key into several lines */
 
 static const char *const key_types[] = {
     "ssh-ed25519",

@@ -16,7 +16,8 @@
  * this table. */
 #define GW_ANNOUNCED_TABLE 78
 #define GW_CLAIMS_PROTOCOL 200 /* rtm_protocol of the routes in GW_CLAIMS_TABLE */
-/* In a folder of its own: only root may write there, and BIRD, as root, gives the socket its owner and mode by name. */
+/* BIRD's control socket has a folder of its own, in which only root may write. BIRD, as root, changes the owner and
+ * mode of the file at the socket's path, so no other account may be able to replace this file. */
 #define GW_BIRD_FOLDER "bird"
 #define GW_BIRD_CONTROL GW_BIRD_FOLDER "/ctl"
 

@@ -12,6 +12,7 @@
 int gw_confine_ruleset(void);
 /* Confines the calling process; call it in the child before it runs sshd. Allocates no memory. False: not confined. */
 bool gw_confine(int ruleset);
-/* Confines the calling process in the same way, if the kernel has Landlock. The worker's children call it: they have
- * one user, and could trace each other otherwise. False: the kernel has Landlock, but the process is not confined. */
+/* Confines the calling process in the same way, if the kernel has Landlock. The worker's children call it:
+ * they run as the same user, and could otherwise trace each other. False: the kernel has Landlock, but the process is
+ * not confined. */
 bool gw_confine_self(void);

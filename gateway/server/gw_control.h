@@ -8,9 +8,8 @@
 #define GW_ANSWER_MAX (256u << 20)
 
 /* Sends one line. *answer receives the answer, or NULL after an error; free it with free(). If answer is NULL, the
- * answer is discarded. CMX_ECLOSED: no gateway is running. CMX_EPERM: a gateway is running but gave no complete answer,
- * or one longer than GW_ANSWER_MAX, because it is hung or the caller is not root, or it answered `reload` with an
- * error. */
+ * answer is discarded. CMX_ECLOSED: no gateway is running. CMX_EPERM: the caller may not send the request; or the
+ * gateway is hung, gave no complete answer or one longer than GW_ANSWER_MAX, or answered `reload` with an error. */
 CMX_MUST_USE cmx_err gw_control(const struct gw *g, const char *request, char **answer, struct cmx_why *e);
 
 /* Sends one line that needs no answer. Waits for at most about a second, even for a gateway that is hung. False: the

@@ -291,9 +291,9 @@ static void restore(struct guard *d, bool network)
     snprintf(d->wrong, sizeof d->wrong, "%.150s", !err ? "" : e.text[0] ? e.text : "the rules can't be loaded");
 }
 
-/* Call this after a restore. If the restore failed, reports every table. Otherwise reports each table that another
- * program has changed: the loaded table differs from the one that was found. After a change to account_files, reports
- * no table, because the same registry then gives other rules. */
+/* Call this after a restore. If the restore failed, reports every table. Otherwise reports each table that the restore
+ * changed, because another program had changed it before. After a change to account_files, reports no table, because
+ * the same registry then gives other rules. */
 static void report_tables(struct guard *d)
 {
     char what[100];

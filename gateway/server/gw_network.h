@@ -15,8 +15,8 @@ CMX_MUST_USE cmx_err gw_network_configure(struct gw *g, struct cmx_why *e);
 void gw_network_open_sysctls(int fds[GW_NETWORK_SYSCTLS]);
 /* Reads the values of n sysctls that gw_network_open_sysctls opened. False: a value can't be read. */
 bool gw_network_read_sysctls(const int *fds, size_t n, char out[GW_NETWORK_SYSCTLS_TEXT]);
-/* True if all sysctls that gw_network_open_sysctls opened have the values that were set. links: gw_links_up has set the
- * last two, because the fleet has several gateways. */
+/* True if all sysctls that gw_network_open_sysctls opened have the values that this program sets. links: also checks
+ * the last two, which gw_links_up sets if the fleet has several gateways. */
 bool gw_network_sysctls_are_set(const int *fds, bool links);
 /* gw_network_up and gw_network_down set up and remove the namespace and link of system mode. gw_network_up loads files
  * that gw_apply has generated. Both functions print what failed, and return EXIT_SUCCESS or EXIT_FAILURE. The caller

@@ -1,7 +1,7 @@
 /* gw_server.h - the running gateway. It accepts connections in the host's network, passes each to a stock `sshd -i` in
  * the fleet's network namespace, and reads what that sshd logs. It is not on the data path, because sshd itself uses
  * the socket. It keeps the list of sessions, and ends sessions whose key lost its rights. When a device logs in again,
- * it ends the device's older sessions that no longer answer. One thread, one epoll. */
+ * the gateway ends the device's older sessions that no longer answer. One thread, one epoll. */
 #pragma once
 
 #include <stdbool.h>

@@ -472,7 +472,8 @@ void gw_sessions_reap(struct gw_server *s)
     }
 }
 
-/* Records that a check failed. Logs only the first of several failures in a row. */
+/* Records that checking sessions against the registry failed. Logs only the first of several failures in a row.
+ * noted: the previous check failed, too. */
 static void recheck_failed(struct gw_server *s, bool noted, const char *from, const char *why)
 {
     if (!noted && !s->unchecked_ms)

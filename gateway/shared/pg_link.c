@@ -186,8 +186,8 @@ static cmx_err read_server(void *arg, const PGresult *rows, struct cmx_why *e)
     return CMX_OK;
 }
 
-/* *former: true if the connection's server was replaced by *known. If the server does not report its system and
- * timeline, as some hosted ones, it is used. */
+/* *former: true if *known has replaced the connection's server. A server that does not report its system and timeline
+ * is used; some hosted servers do not. */
 static cmx_err check_server(PGconn *c, struct gw_pg_server *known, bool *former, struct cmx_why *e)
 {
     struct gw_pg_server now = {0};

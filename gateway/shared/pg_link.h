@@ -17,12 +17,12 @@ struct gw_pg_server {
     long long timeline;
 };
 
-/* Connects. server: the newest server that the caller knows; then the server of the connection, if PostgreSQL reports
- * it. A server of an earlier timeline was replaced and has old data, so it is not used; if the URL names several
- * servers, the others are tried. CMX_EINVAL: as for gw_pg_url_check; CMX_ECLOSED: PostgreSQL can't be reached, or only
- * a server that was replaced; CMX_ENOTSUP: its version is too old. The connection's search path is the schema
- * "cmxsafe". If this program sends nothing for 10 s during a transaction, PostgreSQL aborts the transaction and closes
- * the connection. */
+/* Connects. On entry, *server is the newest server that the caller knows. On success, it is the server of the
+ * connection, if PostgreSQL reports that server. A server of an earlier timeline was replaced and has old data, so it
+ * is not used; if the URL names several servers, the others are tried. CMX_EINVAL: as for gw_pg_url_check; CMX_ECLOSED:
+ * PostgreSQL can't be reached, or only a server that was replaced; CMX_ENOTSUP: its version is too old. The
+ * connection's search path is the schema "cmxsafe". If this program sends nothing for 10 s during a transaction,
+ * PostgreSQL aborts the transaction and closes the connection. */
 CMX_MUST_USE cmx_err gw_pg_open(PGconn **out, const char *url, struct gw_pg_server *server, struct cmx_why *e);
 
 /* Checks a URL. CMX_EINVAL: it is not "postgresql://...", or holds a password. */
