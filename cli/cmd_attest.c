@@ -20,26 +20,26 @@ static int read_options(struct attest_options *o, int argc, char **argv, bool *d
 {
     const struct cli_option options[] = {
         CLI_TEXT("url", "URL", "the device's attestation service", &o->url, .except = "compute token"),
-        CLI_TEXT("key", "FILE", "the device's 32-byte hardware key; without it, private_key.bin", &o->key_path),
+        CLI_TEXT("key", "FILE", "the device's 32-byte hardware key (default: private_key.bin)", &o->key_path),
         CLI_TEXT(
             "attest-key", "FILE",
             "verify signed evidence with the attestation key in FILE, from 'cmxsafe identity public'; the hardware "
             "key is not needed",
             &o->attest_key),
-        CLI_TEXT("image", "FILE", "the expected content of flash; without it, firmware.bin", &o->image_path),
+        CLI_TEXT("image", "FILE", "the expected content of flash (default: firmware.bin)", &o->image_path),
         CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "where in flash the image begins", &o->at, .hex = true,
                    .except = "evidence"),
-        CLI_TEXT("challenge", "TEXT", "1 to 512 bytes; without it, 32 random hex digits", &o->challenge),
-        CLI_TEXT("ranges", "LIST",
-                 "ranges of flash, such as 0x10000-0x200000,0x8000-0x9000; without it, everything from 0x10000, or "
-                 "with --at, the part "
-                 "that the image covers",
-                 &o->ranges),
+        CLI_TEXT("challenge", "TEXT", "1 to 512 bytes (default: 32 random hex digits)", &o->challenge),
+        CLI_TEXT(
+            "ranges", "LIST",
+            "ranges of flash, such as 0x10000-0x200000,0x8000-0x9000 (default: everything from 0x10000 on; with --at, "
+            "the part that the image covers)",
+            &o->ranges),
         CLI_FLAG("locate", "after a mismatch, find the 4 KB chunks that differ", &o->locate, .except = "compute"),
         CLI_FLAG("compute", "print the expected value without contacting a device", &o->compute),
         CLI_FLAG("evidence", "request evidence (an Entity Attestation Token)", &o->evidence),
         CLI_TEXT("manifest", "FILE", "reference values from 'cmxsafe image manifest'", &o->manifest_path),
-        CLI_TEXT("nonce", "HEX", "8 to 64 bytes; without it, 32 random bytes", &o->nonce),
+        CLI_TEXT("nonce", "HEX", "8 to 64 bytes (default: 32 random bytes)", &o->nonce),
         CLI_TEXT(
             "gateway", "PIN",
             "the host key of the gateway that the evidence must have come through: SHA256:... or a known_hosts line",

@@ -66,7 +66,7 @@ static int identity_public(int argc, char **argv)
     const char *path = "private_key.bin";
     bool json = false;
     const struct cli_option options[] = {
-        CLI_TEXT("key", "FILE", "the 32 bytes of BLOCK_KEY3", &path),
+        CLI_TEXT("key", "FILE", "the hardware key: the 32 bytes of the eFuse block BLOCK_KEY3", &path),
         CLI_FLAG("json", "print one JSON object", &json),
     };
     struct cli_line line = CLI_LINE("cmxsafe identity public", "", about, 0, 0, options);

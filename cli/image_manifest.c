@@ -90,14 +90,15 @@ static int read_options(struct job *j, int argc, char **argv, bool *done)
     const struct cli_option options[] = {
         CLI_NUMBER("at", "OFFSET", 0, UINT32_MAX, "the offset in flash at which IMAGE begins", &at, .hex = true),
         CLI_TEXT("flash-size", "BYTES", "the size of the flash: 4MB, 8MB, 0x400000, ...", &flash_size),
-        CLI_TEXT("end", "OFFSET", "where the described part of flash ends; without it, at the end of flash", &end),
+        CLI_TEXT("end", "OFFSET", "where the described part of flash ends (default: at the end of flash)", &end),
         CLI_TEXT("fill", "FILE", "free flash holds the filler that `cmxsafe image fill` computes from this key",
                  &j->fill_path),
         CLI_LIST("mask", "BEGIN-END=NAME",
                  "leave this range out because it changes at run time (nvs, otadata, phy); repeatable", &masks),
         CLI_LIST(
             "require", "WHAT",
-            "secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or post-quantum; repeatable",
+            "what evidence must prove: secure-boot, flash-encryption, debug-off, isolation, hardware-key, confirmed or "
+            "post-quantum; repeatable",
             &requirements),
         CLI_FLAG("any-version", "accept any name and version of the image", &j->any_version),
     };

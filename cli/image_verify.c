@@ -25,7 +25,7 @@ static int verify_parse(int argc, char **argv, struct cmx_image_policy *p, const
     uint64_t floor = 0;
     const struct cli_option options[] = {
         CLI_LIST("key", "PUBLIC", "a file with a public key, PEM or hex; at most two", &keys, .required = true),
-        CLI_TEXT("chip", "NAME", "the device's chip, such as esp32c3; without it, any chip", &chip, .except = "opaque"),
+        CLI_TEXT("chip", "NAME", "the device's chip, such as esp32c3 (default: any chip)", &chip, .except = "opaque"),
         CLI_NUMBER("min-secure-version", "N", 0, UINT32_MAX, "the lowest secure version that the device accepts",
                    &floor, .except = "opaque"),
         CLI_FLAG("opaque", "treat IMAGE as a plain file, not as an ESP-IDF image", &opaque),

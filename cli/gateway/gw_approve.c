@@ -118,9 +118,11 @@ int gw_cmd_approve(int argc, char **argv)
     struct gw_enroll_fields fields = {0};
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(x.common),
-        CLI_TEXT("ports", "LIST", "its services, such as 81,8989,8888", &fields.ports, .or_empty = true),
+        CLI_TEXT("ports", "LIST", "the ports of the device's services, such as 81,8989,8888", &fields.ports,
+                 .or_empty = true),
         GW_DIRECT_OPTION(fields),
-        CLI_TEXT("address", "ADDRESS", "its address within the fleet, instead of the derived one", &fields.address),
+        CLI_TEXT("address", "ADDRESS", "the device's address within the fleet, instead of the derived one",
+                 &fields.address),
         CLI_TEXT("group", "NAME", "the device's group, for grants, policies and rollouts", &fields.group,
                  .or_empty = true),
     };

@@ -188,8 +188,8 @@ static const struct action {
      GW_CAMPAIGN_PAUSED, FROM(GW_CAMPAIGN_ACTIVE)},
     {"resume", "Continues a campaign that was paused or stopped. After a stop, devices that failed are tried again.",
      "the campaign was not resumed", GW_CAMPAIGN_ACTIVE, FROM(GW_CAMPAIGN_PAUSED) | FROM(GW_CAMPAIGN_STOPPED)},
-    {"stop", "Ends a campaign. Updates that have begun are completed.", "the campaign was not stopped",
-     GW_CAMPAIGN_STOPPED, FROM(GW_CAMPAIGN_ACTIVE) | FROM(GW_CAMPAIGN_PAUSED)},
+    {"stop", "Ends a campaign. Updates that are in progress continue; one that fails is not tried again.",
+     "the campaign was not stopped", GW_CAMPAIGN_STOPPED, FROM(GW_CAMPAIGN_ACTIVE) | FROM(GW_CAMPAIGN_PAUSED)},
     {"remove", "Removes a campaign that is stopped or done.", "the campaign was not removed", GW_CAMPAIGN_STOPPED, 0},
 #undef FROM
 };

@@ -19,8 +19,8 @@ struct gw_common {
 };
 #define GW_DIR_OPTION(c)                                                                                               \
     CLI_TEXT("dir", "FOLDER",                                                                                          \
-             "the gateway's folder; without it, $CMXSAFE_GATEWAY, or else /var/lib/cmxsafe/gateway for root and "      \
-             "~/.local/share/cmxsafe/gateway for others",                                                              \
+             "the gateway's folder (default: $CMXSAFE_GATEWAY, or else /var/lib/cmxsafe/gateway for root and "         \
+             "~/.local/share/cmxsafe/gateway for others)",                                                             \
              &(c).dir, .common = true)
 #define GW_JSON_OPTION(c) CLI_FLAG("json", "print JSON", &(c).json)
 #define GW_DRY_RUN_OPTION(c) CLI_FLAG("dry-run", "print what would change, and change nothing", &(c).dry_run)

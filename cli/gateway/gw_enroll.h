@@ -11,7 +11,7 @@ struct gw_enroll_fields {
 };
 
 #define GW_DIRECT_OPTION(f)                                                                                            \
-    CLI_TEXT("direct", "LIST", "services behind the gateway that it may reach: HOST:PORT,...", &(f).directs,           \
+    CLI_TEXT("direct", "LIST", "services behind the gateway that the device may reach: HOST:PORT,...", &(f).directs,   \
              .former = "open", .or_empty = true)
 
 /* Reads the current key of an enrolled device. CMX_ENOENT: there is no such device. */

@@ -343,7 +343,7 @@ static int image_add(int argc, char **argv)
     const char *name = NULL;
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(a.x.common),
-        CLI_TEXT("name", "TEXT", "the name that 'image list' shows; without it, the file's name", &name),
+        CLI_TEXT("name", "TEXT", "the name that 'image list' shows (default: the file's name)", &name),
         CLI_NUMBER("bytes", "N", 1, IMAGE_BYTES_MAX, "refuse an image of another length", &a.bytes),
         CLI_FLAG("progress", "print {\"received\":BYTES} while the image is read", &a.progress),
     };

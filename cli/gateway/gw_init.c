@@ -414,8 +414,8 @@ int gw_cmd_init(int argc, char **argv)
     struct init_job job = {0};
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(job.common),
-        CLI_FLAG("user", "no root: user and network namespaces of your own", &job.user),
-        CLI_FLAG("simple", "small deployment: loopback ports, no virtual addresses", &job.simple),
+        CLI_FLAG("user", "run without root, in user and network namespaces of your own", &job.user),
+        CLI_FLAG("simple", "a small deployment: ports on the loopback, no virtual addresses", &job.simple),
         CLI_TEXT("fleet", "PREFIX", "the devices' IPv6 prefix (default: a random unique local /48)", &job.fleet),
         CLI_TEXT("prefix", "HEX",
                  "the first two bytes of the fleet's prefix, such as fd00, as in published CMX-GWs; needs --mac",

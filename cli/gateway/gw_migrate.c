@@ -83,7 +83,7 @@ int gw_cmd_migrate(int argc, char **argv)
     bool back;
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(c),
-        CLI_FLAG("offline", "with sqlite: PostgreSQL is lost; continue with this gateway's copy", &offline),
+        CLI_FLAG("offline", "with sqlite: continue with this gateway's copy, because PostgreSQL is lost", &offline),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway migrate", "URL|sqlite", about, 1, 1, options);
     struct cmx_why e = {0};

@@ -10,7 +10,7 @@ static const char about[] = "The network of a system gateway: its namespace, the
                             "host, and the packet filter.\n"
                             "The gateway's systemd units run up, watch, down and heal:\n"
                             "  up      sets all of it up, or repairs it\n"
-                            "  watch   restores what is changed or removed by others, and reports it to the gateway\n"
+                            "  watch   restores what other programs change or remove, and reports it to the gateway\n"
                             "  down    removes all of it\n"
                             "  heal    before the gateway starts, finishes a registry write that was interrupted\n"
                             "  rules   loads the rules again. Each start of a systemd unit creates a new cgroup, so a\n"

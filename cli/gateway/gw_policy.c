@@ -140,7 +140,7 @@ static int policy_exempt(int argc, char **argv)
     const char *why = NULL;
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(x.common),
-        CLI_TEXT("why", "REASON", "for the audit trail", &why),
+        CLI_TEXT("why", "REASON", "the reason, for the audit trail", &why),
         CLI_FLAG("remove", "end the exemption", &remove),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway policy exempt", "DEVICE", about_exempt, 1, 1, options);

@@ -21,7 +21,7 @@ int gw_cmd_revoke(int argc, char **argv)
     bool platform = false;
     const struct cli_option options[] = {
         GW_CHANGE_OPTIONS(x.common),
-        CLI_FLAG("platform", "NAME is a platform", &platform),
+        CLI_FLAG("platform", "NAME is a platform, a CA or PRINCIPAL@CA", &platform),
     };
     struct cli_line line = CLI_LINE("cmxsafe gateway revoke", "NAME", about, 1, 1, options);
     cmx_err err;

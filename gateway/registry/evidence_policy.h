@@ -82,7 +82,7 @@ struct gw_standing {
     char reason[GW_REASON_MAX];
 };
 
-/* Reads the standing of the device with this name. CMX_ENOENT: there is no such device. */
+/* Reads the standing of the active device with this name. CMX_ENOENT: there is none. */
 CMX_MUST_USE cmx_err gw_standing_get(struct gw_registry *r, const char *name, struct gw_standing *s, struct cmx_why *e);
 /* Calls fn for each device that has a policy, in the order of their names. */
 typedef cmx_err (*gw_standing_fn)(void *arg, const struct gw_standing *s);

@@ -27,7 +27,7 @@ struct gw_hold {
 bool gw_hold_open(struct gw_server *s);
 void gw_hold_close(struct gw_server *s);
 /* Call this when a session has logged in and has its identity. False: end the session, because another gateway has a
- * live session of this identity (gw_peer.h). */
+ * live session that holds ports of this identity (gw_peer.h). */
 bool gw_hold_begin(struct gw_server *s, struct gw_session *x);
 /* Call this when a session has ended. */
 void gw_hold_end(struct gw_server *s, const struct gw_session *x);

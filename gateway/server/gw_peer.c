@@ -147,7 +147,7 @@ static bool would_block(ssize_t n)
     return n < 0 && (errno == EAGAIN || errno == ENOTCONN || errno == EINPROGRESS);
 }
 
-/* If the other gateway does not answer in time, its session is treated as dead. */
+/* If the other gateway does not answer in time, the login continues as if that gateway had no live session. */
 bool gw_peer_tick(const struct gw_server *s, struct gw_client *c)
 {
     struct gw_question *q = &c->question;

@@ -103,7 +103,7 @@ struct gw_session {
     bool holds;                         /* the session is counted in the claim of its identity (gw_hold.h) */
     char asked[GW_FINGERPRINT_MAX];     /* the key whose identity another gateway was asked about; "": none */
     char lost_to[GW_NAME_MAX];          /* the gateway with a newer claim of the identity; "": none */
-    unsigned held_by;                   /* number of the gateway where a session of this identity answers; 0: none */
+    unsigned held_by; /* number of the gateway where a live session holds ports of this identity; 0: none */
     uint64_t started_ms;
     int64_t since;              /* Unix time of the login */
     uint64_t denied;            /* number of forwards that sshd refused */
