@@ -125,6 +125,13 @@ gone_at 2 cam-1 || fail "the dead session is still listed"
 for n in 1 2 3; do wait_for 10 consumer_gets $n p one || fail "the device is not reached through node $n after the takeover"; done
 kill -KILL "$D"; wait "$D" 2>/dev/null
 ok "a device that logs in at another gateway takes over from a dead session, and not from one that answers"
+# A platform's sessions hold no ports, so its latest login takes over, even from a session that answers.
+client_at 1 p -N 2>/dev/null & P=$!; PIDS+=("$P")
+wait_for 20 connected_at 1 vms || fail "a platform does not log in"
+client_at 2 p -N & Q=$!; PIDS+=("$Q")
+wait_for 20 connected_at 2 vms && wait_for 10 gone_at 1 vms || fail "a platform stays logged in to two gateways"
+kill "$P" "$Q" 2>/dev/null; wait "$P" "$Q" 2>/dev/null
+ok "a platform is logged in to one gateway: that of its latest login"
 
 # ---- routes and sysctls that are changed by hand ----
 on 3 ip -n cmxsafe -6 route flush table 77 && wait_for 10 grep -q "routes that announce identities were removed by another program" "$TMP/node3.log" || fail "the removal of a claim's route is not noticed"
