@@ -298,7 +298,7 @@ static void take_login(struct gw_server *s, struct gw_client *c, const char *tex
 {
     struct gw_session *x = gw_session_numbered(s, c->session);
 
-    /* This happens before the helper answers sshd, because sshd needs the identity after the answer. */
+    /* The identity is set before the helper answers sshd, because sshd may listen and connect after the answer. */
     if (x && (!gw_session_look_up(s, x, text) || !gw_session_identify(s, x, text)))
         send_line(c, GW_REFUSED "\n");
     else

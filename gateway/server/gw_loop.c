@@ -262,11 +262,11 @@ static void watch_identities(struct gw_server *s)
 /* Ends sessions whose identity another gateway has claimed since they began. */
 static void end_lost(struct gw_server *s)
 {
-    char why[128];
+    char why[2 * GW_NAME_MAX + 40];
 
     for (struct gw_session *x = s->sessions; x; x = x->next)
         if (x->lost_to[0] && !x->ending) {
-            snprintf(why, sizeof why, "its device has since logged in on the gateway %s", x->lost_to);
+            snprintf(why, sizeof why, "%s has since logged in to the gateway %s", x->name, x->lost_to);
             gw_session_end(s, x, why);
         }
 }

@@ -55,8 +55,8 @@ _Noreturn static void exec_sshd(const struct gw_server *s, pid_t server, int tcp
     _exit(127);
 }
 
-/* Logs an event that any client can cause (a failure of sshd, an offered certificate), at most GW_FATALS_PER_MINUTE
- * times a minute. */
+/* Logs an event that any client can cause (a failure of sshd, a refused key or certificate), at most
+ * GW_FATALS_PER_MINUTE times a minute. */
 static void note_bounded(struct gw_server *s, const struct gw_session *x, const char *what, const char *detail)
 {
     uint64_t now = cmx_port_now_ms();
