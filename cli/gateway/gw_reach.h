@@ -25,5 +25,6 @@ CMX_MUST_USE cmx_err gw_reach_add(struct gw_reach *r, struct gw *g, const struct
 /* Creates the grants, and waits for up to 10 s until the other gateways have applied them. Returns CLI_*, and prints
  * errors. */
 int gw_reach_open(struct gw_reach *r);
-/* Removes the grants, and frees the list. Returns CLI_*, and prints errors. */
+/* Removes the grants, restores inactive grants that they replaced, and frees the list. Returns CLI_*, and prints
+ * errors. */
 int gw_reach_close(struct gw_reach *r);

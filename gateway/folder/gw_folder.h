@@ -59,7 +59,7 @@ struct gw {
 };
 
 /* Sets g->dir and clears the rest of g. dir: the folder that the operator named. If dir is NULL, uses $CMXSAFE_GATEWAY.
- * If this variable is unset too, uses the system's folder for root and the user's own folder for other users.
+ * If this variable is unset or empty, uses the user's own folder, but for root and without $HOME the system's folder.
  * CMX_EINVAL: dir is empty, or the folder's path can't be found or is too long. */
 CMX_MUST_USE cmx_err gw_folder_find(struct gw *g, const char *dir, struct cmx_why *e);
 

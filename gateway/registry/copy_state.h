@@ -1,7 +1,7 @@
 /* copy_state.h - how old the copy of a shared registry may be. 'cmxsafe gateway follow' follows the registry: it copies
  * the changes, and writes the time of PostgreSQL's last confirmation to a file next to the copy. If there is no
  * confirmation for stale_after seconds, the copy is stale: no login is permitted and no grant counts. These seconds are
- * measured like the term of a grant (term.h), so a wrong clock can make the copy stale too early, but not too late. */
+ * measured like the term of a grant; term.h says what a wrong clock can do. */
 #pragma once
 
 #include <stdbool.h>

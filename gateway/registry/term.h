@@ -1,7 +1,8 @@
 /* term.h - how long a grant lasts. A term ends at a wall-clock time. Until the machine reboots, the term also ends when
  * its length has passed on CLOCK_BOOTTIME, a clock that cannot be set. After a reboot only the wall clock is available,
- * and a term counts as ended while the wall clock is behind the latest time stored in the registry. A wrong clock can
- * therefore end a grant early, but not extend it. */
+ * and a term counts as ended while the wall clock is more than two minutes behind the latest time stored in the
+ * registry, which is stored every minute. A wrong clock can therefore end a grant early, and extend it by at most the
+ * time that the machine was off, and three minutes. */
 #pragma once
 
 #include <stdint.h>
