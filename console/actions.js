@@ -84,7 +84,7 @@ export function approve(key) {
         title: "Enrol a device whose key tried to log in",
         what: [`The key ${key.fingerprint}, last offered from ${key.from}, can log in from now on.`,
                "Anybody can offer any key: compare this fingerprint with the one in the device's log first.",
-               "Its services cannot be reached until you grant access."],
+               "The device's services cannot be reached until you grant access."],
         fields: [{ name: "name", label: "Name", required: true, ...NAME },
                  { name: "ports", label: "Ports of its services", required: true, placeholder: "81,8989,8888" }, { name: "group", label: "Group", ...NAME }],
         command: v => ({ args: ["approve", "--ports", v.ports || "PORTS", ...option("group", v.group), key.fingerprint, v.name || "NAME"] }),

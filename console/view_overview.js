@@ -32,7 +32,7 @@ function alerts() {
                 "Compare the device's configuration with its ports here, and enrol the device again with the right ports.", d.name);
     }
     if (model.status && model.status.counters.ports_in_use)
-        add("warning", `${count(model.status.counters.ports_in_use, "login")} asked for a port that a live session of the same key holds`,
+        add("warning", `${count(model.status.counters.ports_in_use, "request")} for a port that a live session of the same key holds`,
             "If a device is configured twice, stop one; if its key may have been copied, replace the key.");
     for (const g of model.grants)
         if (g.ends && g.ends * 1000 > Date.now() && g.ends - Date.now() / 1000 < EXPIRES_SOON_S)

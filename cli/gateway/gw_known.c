@@ -38,7 +38,7 @@ struct gw_known *gw_known_find(const struct gw_known_list *l, const char *name)
 
 struct reading {
     struct gw_known_list *list;
-    size_t sorted; /* the devices that were in the list before; new ones are appended */
+    size_t sorted; /* number of devices that the list had before; new ones are appended */
 };
 
 static cmx_err update_known(void *arg, const struct gw_standing *s)

@@ -413,7 +413,7 @@ static cmx_err create_whole(struct gw_registry *r, const char *path, struct cmx_
         err = fill_new(r, e);
     gw_registry_close(r);
     /* A command that was killed may have left the journal of a registry that was removed since. SQLite would apply it
-     * to the new one. */
+     * to the new registry. */
     if (!err && unlink(journal) != 0 && errno != ENOENT)
         err = cmx_why_fail(e, CMX_EPERM, "can't remove %s (%s)", journal, strerror(errno));
     if (!err && rename(new, path) != 0)
