@@ -244,7 +244,7 @@ static void take_line(struct access_job *job, const char *node, const char *line
     if (!read_record(job, line, &r) || r.at_ms < job->since_ms)
         return;
     if (strcmp(r.event, "start") == 0 || (strcmp(r.event, "open") == 0 && !job->follow))
-        return; /* "start" is for programs that read the log itself */
+        return; /* "start" reports the start of the server, for programs that read the log itself */
     if (!names_party(&job->device, r.target_name, r.target) ||
         !names_party(&job->consumer, r.consumer_name, r.consumer))
         return;

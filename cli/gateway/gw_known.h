@@ -56,5 +56,6 @@ bool gw_known_is_due(const struct gw_known *k, uint64_t now_ms);
 /* Returns a device that must be checked now; NULL: there is none. Devices take turns, so devices that answer slowly or
  * never can't keep the others from being checked. */
 struct gw_known *gw_known_next_due(struct gw_known_list *l, uint64_t now_ms);
-/* True if the device is not trusted, several checks in a row got no evidence, and the reason is not stored yet. */
+/* True if the device is neither trusted nor exempt, several checks in a row got no evidence, and the registry does not
+ * have the reason yet. */
 bool gw_known_is_silent(const struct gw_known *k);

@@ -12,7 +12,7 @@ struct gw_publish {
     bool unapplied; /* claims were written that BIRD's configuration lacks */
 };
 
-/* Queries the running gateway if its earlier answer has been written. g must be open. */
+/* Queries the running gateway, unless the registry still lacks its last answer. g must be open. */
 void gw_publish_read(struct gw_publish *p, struct gw *g);
 bool gw_publish_is_due(const struct gw_publish *p);
 /* Writes the claims and the node's state from the last answer, if any. Runs inside the caller's transaction

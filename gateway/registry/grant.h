@@ -86,7 +86,7 @@ struct gw_grant_record {
     char target[GW_NAME_MAX + 1]; /* a device, or "@GROUP" */
     uint16_t port;                /* 0: all ports of the group's devices; a grant to a device always names a port */
     int64_t ends;                 /* Unix time; 0: never */
-    int64_t left;                 /* seconds until the end; 0: it has ended, or it never ends */
+    int64_t left;                 /* seconds until the end; 0: the grant has ended, or never ends */
     bool break_glass;
     char why[GW_WHY_MAX];
 };

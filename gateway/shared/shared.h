@@ -28,7 +28,7 @@ void gw_shared_close(struct gw_shared *s);
  * connects. gw_registry_close(r) ends the sharing. */
 CMX_MUST_USE cmx_err gw_shared_attach(struct gw_registry *r, const char *url, struct cmx_why *e);
 /* Call this after gw_shared_attach if the operator has decided that the URL is right: r then also connects to a server
- * that was replaced (GW_META_SERVER). */
+ * that another one has replaced, which it otherwise refuses (GW_META_SERVER). */
 void gw_shared_trust_url(struct gw_registry *r);
 
 /* Begins a transaction that turns r into the copy of a shared registry. If PostgreSQL holds no registry, the
