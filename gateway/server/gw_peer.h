@@ -19,8 +19,8 @@ void gw_peer_accept(struct gw_server *s);
 const struct gw_session *gw_peer_subject(const struct gw_server *s, const struct gw_client *c);
 /* Answers c if it is another node that sent a "takeover" request. */
 void gw_peer_answer(const struct gw_server *s, const struct gw_client *c);
-/* Asks the node that holds x's identity whether its session with this identity still answers. Sends no request if no
- * other node holds the identity, if x has already caused a request about this key, or if the connection fails. */
+/* Asks the node that holds x's identity whether the node's session with this identity still answers. Sends no request
+ * if no other node holds the identity, if x has already caused a request about this key, or if the connection fails. */
 void gw_peer_ask(const struct gw_server *s, struct gw_client *c, struct gw_session *x);
 /* Continues the exchange that gw_peer_ask began. False: it has ended. */
 bool gw_peer_tick(const struct gw_server *s, struct gw_client *c);
