@@ -152,8 +152,8 @@ wait_for 60 state june done || fail "a clock that was set back before the update
 [ "$(sql "$GW/registry.db" "SELECT count(*) FROM evidence WHERE given > unixepoch()")" = 0 ] || fail "evidence from before the update counts"
 ok "a clock that was set back"
 
-# A stopped campaign completes an update that has begun. Another campaign for the same board waits
-# until the update is complete.
+# A campaign is stopped while it updates a board. Another campaign for this board waits until the update has ended: the
+# board then runs the image, or still waits for it.
 gw policy remove @boards >/dev/null || fail "policy remove"
 gw campaign start v5 b1 --image v5.bin >/dev/null || fail "campaign start"
 soon at v5 b1 begun && gw campaign stop v5 >/dev/null && gw campaign start v6 b1 --image v6.bin >/dev/null || fail "stop, and another campaign"
