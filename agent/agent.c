@@ -21,6 +21,7 @@
 #include "agent/confine/memory.h"
 #include "agent/control/agent_status.h"
 #include "agent/control/control.h"
+#include "agent/isolation/agent_isolation.h"
 #include "agent/limits.h"
 #include "agent/liveness.h"
 #include "agent/next_config.h"
@@ -191,7 +192,10 @@ static void check_fixed(const struct agent *a, const struct agent_config *next, 
 static bool can_apply(struct agent *a, const struct agent_config *next)
 {
     struct config_report report = {.file = a->config_file, .line = log_line, .arg = a};
+    struct cmx_why why;
 
+    if (isolation_check_users(next, &why) != CMX_OK)
+        config_error(&report, 0, "%s", why.text);
     check_ports(a, next, &report);
     check_fixed(a, next, &report);
     return !report.errors;

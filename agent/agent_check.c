@@ -93,7 +93,7 @@ static int check_here(const char *file, const struct unit_sandbox *unit)
         unit_check(c, unit, &report);
     if (!report.errors && attest_check_files(c, &why) != CMX_OK)
         config_error(&report, 0, "%s", why.text);
-    if (isolation_check_names(c, &why) != CMX_OK)
+    if (isolation_check_users(c, &why) != CMX_OK || isolation_check_names(c, &why) != CMX_OK)
         config_error(&report, 0, "%s", why.text);
     if (!report.errors)
         printf("%s: ok: gateway %s port %u as %s, %zu pinned host key%s, %zu context%s\n", file,

@@ -171,6 +171,7 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
 {
     struct cmx_nft_config *n = cmx_mem_alloc(sizeof *n);
     char who[NFT_PROGRAM_MAX];
+    struct cmx_why lost;
     cmx_err err = CMX_ENOMEM;
 
     if (!n)
@@ -187,6 +188,8 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
         for (size_t i = 0; i < n->policy.n_gateways; i++)
             s->rules.policy.gateways[i].name = NULL;
         set_state(s, ISOLATION_IN_FORCE, "");
+        if (isolation_check_users(c, &lost) != CMX_OK)
+            cmx_log_limited(CMX_LOG_ERROR, TAG, "%s; the rules were installed without this user", lost.text);
     }
     cmx_mem_free(n);
     return err;

@@ -15,10 +15,15 @@
 struct sockaddr;
 
 /* Turns the configuration into the ruleset's input. follow: the ruleset is for a running agent, which itself adds the
- * addresses of gateways and permits look-ups while it needs them. Borrows the names of c's contexts. CMX_EINVAL: why
- * names what is wrong. */
+ * addresses of gateways and permits look-ups while it needs them; users that do not exist are left out, because the
+ * removal of a user must not cut off the device. Borrows the names of c's contexts. CMX_EINVAL: why names what is
+ * wrong. */
 CMX_MUST_USE cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_nft_config *out,
                                        struct cmx_why *why);
+
+/* Checks that the users exist whom `users` of direct contexts and `forwarder` name. CMX_EINVAL: why names one that does
+ * not. */
+CMX_MUST_USE cmx_err isolation_check_users(const struct agent_config *c, struct cmx_why *why);
 
 /* Computes the SHA-256 of the policy as configured, for evidence. It is equal on devices with the same [gateway],
  * [context] and [isolation]: the users' numeric ids and the name servers from DHCP do not affect it. CMX_EINVAL: the

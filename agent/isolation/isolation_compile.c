@@ -13,24 +13,44 @@
 
 #define IDLE_S 60
 
-static cmx_err users(const struct context_section *s, struct cmx_nft_context *out, struct cmx_why *why)
+/* Sets the users of a direct context. lenient: leaves out users that do not exist; otherwise they are an error. */
+static cmx_err users(const struct context_section *s, bool lenient, struct cmx_nft_context *out, struct cmx_why *why)
 {
     const char *text = s->options.tasks;
     char word[ISOLATION_WORD_MAX];
     cmx_err err;
 
+    out->open = !text;
     while (text && (err = isolation_word(&text, word)) != CMX_ENOENT) {
         if (out->n_users == CMX_NFT_USERS_MAX)
             return cmx_why_fail(why, CMX_EINVAL, "[context %s] users: more than %d", s->name, CMX_NFT_USERS_MAX);
-        if (err || isolation_uid(word, &out->users[out->n_users++]) != CMX_OK)
+        if (!err && isolation_uid(word, &out->users[out->n_users]) == CMX_OK)
+            out->n_users++;
+        else if (err || !lenient)
             return cmx_why_fail(why, CMX_EINVAL, "[context %s] users: there is no user %.40s", s->name,
                                 err ? text : word);
     }
     return CMX_OK;
 }
 
-static cmx_err context(const struct context_section *s, struct cmx_iso_context *x, struct cmx_nft_context *n,
-                       struct cmx_why *why)
+cmx_err isolation_check_users(const struct agent_config *c, struct cmx_why *why)
+{
+    const char *forwarder = c->isolation.enabled ? c->isolation.forwarder : NULL;
+    cmx_err err = CMX_OK;
+    uint32_t uid;
+
+    if (forwarder && isolation_uid(forwarder, &uid) != CMX_OK)
+        err = cmx_why_fail(why, CMX_EINVAL, "[isolation] forwarder: there is no user %.40s", forwarder);
+    for (size_t i = 0; i < c->n_contexts && c->isolation.enabled && !err; i++) {
+        struct cmx_nft_context found = {.n_users = 0};
+
+        err = users(&c->contexts[i], false, &found, why);
+    }
+    return err;
+}
+
+static cmx_err context(const struct context_section *s, bool lenient, struct cmx_iso_context *x,
+                       struct cmx_nft_context *n, struct cmx_why *why)
 {
     const char *host = s->options.local_host;
 
@@ -41,7 +61,7 @@ static cmx_err context(const struct context_section *s, struct cmx_iso_context *
         return cmx_why_fail(why, CMX_EINVAL,
                             "[context %s] local_host: %.60s is not a loopback address, and isolation permits no other",
                             s->name, host);
-    return users(s, n, why);
+    return users(s, lenient, n, why);
 }
 
 static cmx_err peers(const struct agent_config *c, struct cmx_nft_config *out, struct cmx_why *why)
@@ -82,7 +102,7 @@ cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_
         return cmx_why_fail(why, CMX_EINVAL, "[isolation] agent_user: there is no user %.40s", c->isolation.agent_user);
     err = peers(c, out, why);
     for (size_t i = 0; i < c->n_contexts && !err; i++)
-        err = context(&c->contexts[i], &out->policy.contexts[i], &out->contexts[i], why);
+        err = context(&c->contexts[i], follow, &out->policy.contexts[i], &out->contexts[i], why);
     out->policy.n_contexts = c->n_contexts;
     return err;
 }

@@ -95,7 +95,7 @@ static void add_listener(struct cmx_buf *out, const struct cmx_iso_context *x, c
     char user[20];
 
     add_place(out, "listeners", "", x, n->name);
-    if (n->n_users == 0)
+    if (n->open)
         add_place(out, "open_listeners", "", x, n->name);
     for (size_t i = 0; i < n->n_users; i++) {
         snprintf(user, sizeof user, NFT_UID " . ", (unsigned long)n->users[i]);

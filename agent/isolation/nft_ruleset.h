@@ -19,8 +19,9 @@
 struct cmx_nft_context {
     /* The context's name, for comments in the rules; characters other than letters, digits and "._-" are left out. */
     const char *name;
-    uint32_t users[CMX_NFT_USERS_MAX]; /* direct contexts: users that may connect */
-    size_t n_users;                    /* 0: any local user */
+    bool open;                         /* direct contexts: any local user may connect */
+    uint32_t users[CMX_NFT_USERS_MAX]; /* direct contexts that are not open: users that may connect */
+    size_t n_users;
 };
 
 /* Sets whose learned elements a new ruleset takes over: the sessions' connections, neighbours that answered us, the

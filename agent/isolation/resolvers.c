@@ -128,9 +128,8 @@ cmx_err resolvers_find(const struct agent_config *c, struct resolvers *r, struct
     err = isolation_addresses("resolvers", c->isolation.resolvers, r->ip, &r->n, why);
     if (err)
         return err;
-    if (c->isolation.forwarder && isolation_uid(c->isolation.forwarder, &r->forwarder_uid) != CMX_OK)
-        return cmx_why_fail(why, CMX_EINVAL, "[isolation] forwarder: there is no user %.40s", c->isolation.forwarder);
-    if (c->isolation.forwarder && r->forwarder_uid == 0) /* uid 0 would mean "no forwarder" to the rules */
+    if (c->isolation.forwarder && isolation_uid(c->isolation.forwarder, &r->forwarder_uid) == CMX_OK &&
+        r->forwarder_uid == 0) /* uid 0 would mean "no forwarder" to the rules */
         return cmx_why_fail(why, CMX_EINVAL,
                             "[isolation] forwarder: root may not query name servers; run the name server as another "
                             "user");

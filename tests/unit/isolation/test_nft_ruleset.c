@@ -104,7 +104,7 @@ static void whole(void **state)
     c.policy.contexts[2] = (struct cmx_iso_context){.direct = true, .port = 1883};
     c.contexts[2] = (struct cmx_nft_context){.name = "mqtt", .users = {1000, 1001}, .n_users = 2};
     c.policy.contexts[3] = (struct cmx_iso_context){.direct = true, .port = 1884, .local = ip("::1")};
-    c.contexts[3].name = "for\"all\n";
+    c.contexts[3] = (struct cmx_nft_context){.name = "for\"all\n", .open = true};
     c.policy.n_contexts = 4;
     check("whole", &c);
 }
