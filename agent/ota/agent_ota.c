@@ -35,6 +35,7 @@ static struct {
     struct ota_history history;
     struct cmx_mutex history_lock;
     struct cmx_ota_keys keys;
+    struct cmx_ota_keys found;    /* the keys that the files contained at the last reload */
     struct cmx_ota_config config; /* borrowed by the service */
     struct cmx_ota_service *service;
     struct cmx_proxy *proxy;
@@ -92,9 +93,7 @@ static cmx_err ota_check(const struct agent_config *c, struct cmx_why *why)
 
 cmx_err ota_check_files(const struct agent_config *c, struct cmx_why *why)
 {
-    struct cmx_ota_keys keys;
-
-    return wanted(c) ? read_keys(c, &keys, why) : CMX_OK;
+    return wanted(c) ? read_keys(c, &ota.found, why) : CMX_OK;
 }
 
 static void ota_plan(const struct wiring *w, struct confine_plan *p)
@@ -322,6 +321,17 @@ static cmx_err ota_start(struct wiring *w, struct cmx_why *why)
     return CMX_OK;
 }
 
+/* Without this warning, a reload would seem to withdraw a key whose file was replaced. */
+static cmx_err ota_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
+{
+    (void)w;
+    (void)why;
+    if (ota.prepared && wanted(next) && memcmp(&ota.found, &ota.keys, sizeof ota.keys) != 0)
+        cmx_log(CMX_LOG_WARN, TAG,
+                "the update keys have changed: until the agent restarts, updates are verified with the old keys");
+    return CMX_OK;
+}
+
 uint16_t ota_off(const struct agent_config *c)
 {
     const uint64_t served = ota.service ? ota.config.port : 0;
@@ -396,6 +406,7 @@ const struct module ota_module = {.name = "ota",
                                   .prepare = ota_prepare,
                                   .plan = ota_plan,
                                   .start = ota_start,
+                                  .reload = ota_reload,
                                   .turn = ota_turn,
                                   .stop = ota_stop,
                                   .json = ota_json,

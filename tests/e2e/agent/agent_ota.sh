@@ -60,6 +60,12 @@ ok "the exit status is the outcome"
 kill -HUP "$AGENT"
 wait_for 20 logged "read again" || fail "no reload"
 is .device "$SSHD_USER" || fail "the device's name after a reload: $(get .)"
+! logged "the update keys have changed" || fail "unchanged keys count as changed"
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.pem 2>/dev/null
+cp k.pub k.pub.old && "$BIN/cmxsafe" image key --key other.pem --pem >k.pub || fail "another key"
+kill -HUP "$AGENT"
+wait_for 20 logged "the update keys have changed: until the agent restarts" || fail "a reload hides that the old update key stays valid"
+mv k.pub.old k.pub
 ok "reload"
 json | json_is '[.confinement[]? | select(.applied)] | length > 0' >/dev/null 2>&1 || logged "confinement: seccomp: applied" || fail "the agent is not confined"
 end_agent
