@@ -310,5 +310,10 @@ void config_engine(const struct agent_config *c, struct cmx_gateway *gateway, st
     for (size_t i = 0; i < c->n_contexts; i++) {
         contexts[i] = c->contexts[i].options;
         contexts[i].name = c->contexts[i].name;
+        /* A listener needs an address. The rules of isolation permit localhost only as 127.0.0.1; the C library may
+         * return ::1 first, and each connection would then wait for ::1 until its time is up. */
+        if ((c->isolation.enabled || contexts[i].direction == CMX_DIRECT) &&
+            strcmp(contexts[i].local_host, "localhost") == 0)
+            contexts[i].local_host = "127.0.0.1";
     }
 }

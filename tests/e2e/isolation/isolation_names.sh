@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The user that a direct context names, and the forwarder's, are removed, as the removal of their packages does it. The device
-# must stay reachable: when another program flushes the rules, and when the agent starts again. Nobody else may use the context.
+# Names in the configuration. localhost is 127.0.0.1, even where /etc/hosts has ::1 as well. The user that a direct context names,
+# and the forwarder's, are removed, as the removal of their packages does it: the device must stay reachable when another
+# program flushes the rules and when the agent starts again. The context is then closed to all users.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"
@@ -12,19 +13,22 @@ SSHD_PORT=22 SSHD_ADDRESS=$G4 SSHD_PREFIX="ip netns exec $NS-gw"
 start_sshd </dev/null
 bg gw python3 -m http.server --bind 127.0.0.1 8083 >/dev/null 2>&1
 wait_for 20 in_ns gw bash -c "ss -Hltn 'sport = :22 or sport = :8083' | grep -c . | grep -q 2" || fail "the gateway does not start"
+bg dev python3 -m http.server --bind 127.0.0.1 8081 >/dev/null 2>&1
+wait_for 20 in_ns dev bash -c "ss -Hltn 'sport = :8081' | grep -q ." || fail "the service does not start"
+printf '127.0.0.1 localhost\n::1 localhost ip6-localhost\n' >"$TMP/hosts"
 cp /etc/passwd "$TMP/passwd"
 printf 'cmxcamera:x:4711:4711::/:/bin/false\ncmxdns:x:4712:4712::/:/bin/false\n' >>"$TMP/passwd"
 {
     gateway_section | sed "s/^host = .*/host = $G4/"
     printf '[isolation]\nenabled = yes\nresolvers = 127.0.0.1\nforwarder = cmxdns\n'
-    printf '[context broker]\ndirection = direct\nlocal_port = 9083\nremote_host = 127.0.0.1\nremote_port = 8083\nusers = cmxcamera\n'
+    printf '[context broker]\ndirection = direct\nlocal_port = 9083\nremote_host = 127.0.0.1\nremote_port = 8083\nusers = cmxcamera\nlocal_host = localhost\n'
+    reverse web 8081 9081
+    echo 'local_host = localhost'
 } >"$CONF"
-with_passwd() { # with_passwd COMMAND: runs COMMAND in the device's namespace, with $TMP/passwd as /etc/passwd
-    ip netns exec "$NS-dev" unshare -m bash -c 'mount --bind "$1" /etc/passwd; shift; exec "$@"' _ "$TMP/passwd" "$@"
-}
+# Runs the agent in the device's namespace, with our files as /etc/passwd and /etc/hosts.
+AGENT_PREFIX=(ip netns exec "$NS-dev" unshare -m bash -c 'mount --bind "$1/passwd" /etc/passwd; mount --bind "$1/hosts" /etc/hosts; shift; exec "$@"' _ "$TMP")
 start() {
     : >"$AGENT_LOG"
-    AGENT_PREFIX=(ip netns exec "$NS-dev" unshare -m bash -c 'mount --bind "$1" /etc/passwd; shift; exec "$@"' _ "$TMP/passwd")
     start_agent
     wait_up
 }
@@ -32,6 +36,9 @@ code_as() { in_ns dev setpriv --reuid="$1" --regid="$1" --clear-groups curl -s -
 
 start
 [ "$(code_as 4711)" = 200 ] || fail "the user cannot use the context"
+in_ns gw curl -sS -m 30 -o "$TMP/page" http://127.0.0.1:9081/ || fail "the service on localhost is not reachable"
+field_is .modules.isolation.packets.denied_loopback null || field_is .modules.isolation.packets.denied_loopback 0 || { json; fail "the agent connects to ::1, which the rules deny"; }
+ok "localhost"
 sed '/^cmx/d' /etc/passwd >"$TMP/passwd" # written in place: the bind mount shows this file
 in_ns dev nft flush ruleset
 wait_for 30 logged "[isolation] forwarder: there is no user cmxdns; the rules were installed without this user" || fail "the removed user is not reported"
@@ -45,10 +52,10 @@ kill -HUP "$AGENT"
 wait_for 20 logged "old configuration stays in force" || fail "a reload with a removed user"
 logged "[isolation] forwarder: there is no user cmxdns" || fail "the reload does not name the user"
 field_is .all_up true || fail "a refused reload ended the sessions"
-with_passwd "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/out" 2>&1 && fail "--check accepts a removed user"
+"${AGENT_PREFIX[@]}" "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/out" 2>&1 && fail "--check accepts a removed user"
 grep -q 'there is no user cmxdns' "$TMP/out" || { cat "$TMP/out"; fail "--check does not name the user"; }
 sed -i '/^forwarder/d' "$CONF"
-with_passwd "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/out" 2>&1 && fail "--check accepts a removed user of a context"
+"${AGENT_PREFIX[@]}" "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/out" 2>&1 && fail "--check accepts a removed user of a context"
 grep -qF '[context broker] users: there is no user cmxcamera' "$TMP/out" || { cat "$TMP/out"; fail "--check does not name the user of the context"; }
 end_agent
 start
