@@ -237,6 +237,11 @@ class Device:
         self.say("evidence TRUSTED")
 
     def run(self):
+        with locked(self.folder / "device.lock", 0):  # two commands at once would burn one key into two chips
+            self.journal = Journal(self.folder)
+            self.provision()
+
+    def provision(self):
         with locked(self.lock):
             self.take_key()
         flash = self.args.again or not self.journal["flash"]

@@ -151,12 +151,12 @@ def replace_file(path, data, keep=None, secret=False):
 
 
 @contextlib.contextmanager
-def locked(path):
-    """Waits for a lock, and holds it until the block or the process ends. SQLite provides it, because Python has no lock of files
+def locked(path, wait=LOCK_WAIT_S):
+    """Waits for a lock, for `wait` seconds at most, and holds it until the block or the process ends. SQLite provides it, because Python has no lock of files
     for every system."""
     import sqlite3  # here, because some builds of Python lack it, and only `provision` needs it
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)) as lock:
+        with contextlib.closing(sqlite3.connect(path, timeout=wait, isolation_level=None)) as lock:
             lock.execute("BEGIN EXCLUSIVE")
             yield
     except sqlite3.Error as error:

@@ -62,6 +62,21 @@ refused "not confirmed" provision cam-2 --virt cam-2.bin --enroll gw --ports "$(
 grep -q "Type BURN" out || fail "provision does not ask again"
 ok "killed before and after burning"
 
+# Two commands for one device, each with a chip of its own: the second must not burn the same key.
+mkfifo first.in
+provision cam-7 --virt first.bin --enroll gw --ports "$(free_port)" <first.in >first.out 2>&1 &
+first=$!
+PIDS+=("$first")
+exec {answer_in}>first.in
+wait_for 60 grep -q 'Type BURN' first.out || { cat first.out; fail "no question"; }
+refused "device.lock: database is locked" provision cam-7 --virt second.bin --enroll gw <<<BURN
+echo no >&"$answer_in"
+exec {answer_in}>&-
+wait "$first"
+grep -q "not confirmed; nothing was burned" first.out || { cat first.out; fail "the first command"; }
+[ ! -e second.bin ] || fail "the second command used its chip"
+ok "two commands for one device"
+
 refused "a key that is not in this folder; nothing was burned" provision cam-3 --virt board/efuse.bin --enroll gw <<<BURN
 refused "cam-1 has the same key" provision cam-6 --virt new.bin --enroll gw --key devices/cam-1/private_key.bin <<<BURN
 openssl rand -out other.key 32
