@@ -377,7 +377,8 @@ static void follow_resolvers(struct isolation *s, const struct agent_config *c)
     if (!err)
         err = nft_guard_change(s->guard, script, &why);
     if (err) {
-        cmx_log(CMX_LOG_WARN, TAG, "the new name servers cannot be permitted: %s", cmx_why_text(&why, err));
+        s->stamp = (struct resolvers_stamp){{{0}}}; /* the next turn tries again */
+        cmx_log_limited(CMX_LOG_WARN, TAG, "the new name servers cannot be permitted: %s", cmx_why_text(&why, err));
         return;
     }
     memcpy(s->rules.policy.resolvers, r.ip, sizeof r.ip);

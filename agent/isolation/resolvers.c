@@ -160,7 +160,9 @@ bool resolvers_changed(struct resolvers_stamp *s)
         now.file[i][0] = (uint64_t)st.st_dev;
         now.file[i][1] = (uint64_t)st.st_ino;
         now.file[i][2] = (uint64_t)st.st_size;
-        now.file[i][3] = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+        /* The time of the last change of status: it covers a correction of the mode, which lets the agent read the
+         * file. */
+        now.file[i][3] = (uint64_t)st.st_ctim.tv_sec * 1000000000u + (uint64_t)st.st_ctim.tv_nsec;
     }
     if (memcmp(&now, s, sizeof now) == 0)
         return false;

@@ -81,6 +81,25 @@ for ENABLED in yes no; do
         in_ns dev nft list set inet cmxsafe resolvers4 | grep -q 10.77.0.2 && prints_no "$G4" in_ns dev nft list set inet cmxsafe resolvers4 || fail "the old name server stays permitted"
         json | json_is '.modules.isolation.in_force' || fail "updating the name servers counts as another program's change"
     fi
+    # resolv.conf is replaced by a file that the agent's user cannot read, and then its mode is corrected. The kernel refuses
+    # the first changes of the rules.
+    (umask 077; echo "nameserver 10.77.0.2" >"$TMP/run-dir/netconfig/resolv.conf.new")
+    mv "$TMP/run-dir/netconfig/resolv.conf.new" "$TMP/run-dir/netconfig/resolv.conf"
+    end_sessions
+    wait_for 20 down || fail "the agent does not report that it is down"
+    sleep 1.5 # longer than the agent's polling interval
+    if [ $ENABLED = yes ] && command -v strace >/dev/null; then
+        strace -f -p "$AGENT" -e trace=sendmsg -e inject=sendmsg:error=ENOBUFS -o "$TMP/trace" 2>"$TMP/strace.log" &
+        STRACE=$!; PIDS+=("$STRACE")
+        wait_for 10 grep -q attached "$TMP/strace.log" || fail "strace does not start"
+    fi
+    chmod 644 "$TMP/run-dir/netconfig/resolv.conf"
+    if [ -n "${STRACE:-}" ]; then
+        wait_for 20 logged "the new name servers cannot be permitted" || fail "a refused change is not reported"
+        stop "$STRACE"
+        STRACE=''
+    fi
+    comes_up "$with: a resolv.conf with a corrected mode"
     end_agent
     in_ns dev nft flush ruleset
     stop "$DNS"
