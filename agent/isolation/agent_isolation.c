@@ -295,6 +295,17 @@ static void isolation_plan(const struct wiring *w, struct confine_plan *p)
         confine_write(p, saved_rules_folder());
 }
 
+/* Installs rules that need no agent: they always permit look-ups and the gateway's present addresses. Otherwise the
+ * device would be unreachable once its session ends, and the operator could not remove the rules remotely. */
+static void leave_rules(struct isolation *s)
+{
+    struct cmx_why why = {""};
+
+    s->rules.follow = false;
+    if (apply(s, &s->rules, true, &why) != CMX_OK)
+        cmx_log(CMX_LOG_ERROR, TAG, "%s", why.text);
+}
+
 static cmx_err isolation_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
     struct isolation *s = w->isolation;
@@ -310,6 +321,8 @@ static cmx_err isolation_reload(struct wiring *w, const struct agent_config *nex
     if (next->isolation.enabled) {
         err = install(s, next, why);
     } else {
+        if (s->state == ISOLATION_IN_FORCE)
+            leave_rules(s);
         set_state(s, ISOLATION_RELEASED, "");
         saved_rules_remove();
         cmx_log(CMX_LOG_WARN, TAG,

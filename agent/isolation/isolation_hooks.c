@@ -104,8 +104,10 @@ cmx_err isolation_session_opens(struct isolation *s, const struct sockaddr *gate
     cmx_port_mutex_lock(&s->lock);
     if (s->state == ISOLATION_BROKEN)
         err = CMX_EPERM;
-    else if (s->state != ISOLATION_RELEASED && !is_configured(s, &end))
+    else if (!is_configured(s, &end))
         err = session_begins(s, &end);
+    if (s->state == ISOLATION_RELEASED)
+        err = CMX_OK; /* the rules may have been removed */
     cmx_port_mutex_unlock(&s->lock);
     return err;
 }

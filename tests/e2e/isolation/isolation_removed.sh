@@ -151,7 +151,14 @@ ok "a restart installs the removed rules"
 sed -i '/^\[isolation\]/,/^\[identity\]/s/^enabled = yes/enabled = no/' "$CONF"
 kill -HUP "$AGENT"
 wait_for 10 logged "no longer enabled" || fail "the reload has no effect"
+# Until then the device stays reachable, although its gateway's name has to be looked up.
+before=$(context web .sessions)
+for pid in $(sshd_children); do kill "$pid" 2>/dev/null; done
+wait_for 30 context_is web .sessions $((before + 1)) || { json; fail "the rules that were left cut off the device"; }
 in_ns dev "$BIN/cmxsafed" isolation -c "$CONF" --remove || fail "--remove"
+: >"$AGENT_LOG"
+kill -HUP "$AGENT"
+wait_for 10 logged "read again" || fail "a second reload"
 sleep 1.5
 ! rules >/dev/null 2>&1 || fail "installed again although not enabled"
 [ ! -e "$TMP/state/isolation.nft" ] || fail "the saved rules for the next boot still exist"
