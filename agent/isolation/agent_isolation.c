@@ -12,6 +12,8 @@
 
 #define TAG ISOLATION_TAG
 
+static const char released[] = "no longer enabled, but the rules are left: 'cmxsafed isolation --remove' removes them";
+
 /* ---- state ---- */
 
 /* Call with the lock held. Logs when the rules were changed and when they are in force again; the caller logs all other
@@ -166,6 +168,15 @@ static cmx_err apply(struct isolation *s, struct cmx_nft_config *c, bool learned
     return err;
 }
 
+/* The configuration owns the names, and may be freed before the rules. */
+static void forget_names(struct cmx_nft_config *n)
+{
+    for (size_t i = 0; i < n->policy.n_contexts; i++)
+        n->contexts[i].name = NULL;
+    for (size_t i = 0; i < n->policy.n_gateways; i++)
+        n->policy.gateways[i].name = NULL;
+}
+
 /* Call with the lock held, or before another thread can use s. */
 static cmx_err install(struct isolation *s, const struct agent_config *c, struct cmx_why *why)
 {
@@ -183,10 +194,7 @@ static cmx_err install(struct isolation *s, const struct agent_config *c, struct
         err = apply(s, n, s->state == ISOLATION_IN_FORCE && nft_guard_check(s->guard, who) == CMX_OK, why);
     if (!err) {
         s->rules = *n;
-        for (size_t i = 0; i < n->policy.n_contexts; i++)
-            s->rules.contexts[i].name = NULL; /* c owns the names and may be freed before s->rules */
-        for (size_t i = 0; i < n->policy.n_gateways; i++)
-            s->rules.policy.gateways[i].name = NULL;
+        forget_names(&s->rules);
         set_state(s, ISOLATION_IN_FORCE, "");
         if (isolation_check_users(c, &lost) != CMX_OK)
             cmx_log_limited(CMX_LOG_ERROR, TAG, "%s; the rules were installed without this user", lost.text);
@@ -251,6 +259,55 @@ static void warn_of_users(const struct agent_config *c)
                     c->contexts[i].name);
 }
 
+/* Installs rules that need no agent: they always permit look-ups and the gateway's present addresses. Otherwise the
+ * device would be unreachable once its session ends, and the operator could not remove the rules remotely. */
+static void leave_rules(struct isolation *s)
+{
+    struct cmx_why why = {""};
+
+    s->rules.follow = false;
+    if (apply(s, &s->rules, true, &why) != CMX_OK)
+        cmx_log(CMX_LOG_ERROR, TAG, "%s", why.text);
+}
+
+static struct isolation *state_new(const struct wiring *w)
+{
+    struct isolation *s = cmx_mem_alloc(sizeof *s);
+
+    if (!s)
+        return NULL;
+    s->state = ISOLATION_RELEASED;
+    s->wake = w->wake;
+    cmx_port_mutex_init(&s->lock);
+    return s;
+}
+
+/* If isolation was enabled until the last end of the agent, and its rules are still in force: changes them as a reload
+ * with `enabled = no` does. */
+static void open_released(struct wiring *w)
+{
+    struct isolation *s;
+    struct cmx_why why;
+    struct cmx_buf b;
+    char text[64]; /* too small for the rules; only their existence matters */
+
+    cmx_buf_init(&b, text, sizeof text);
+    if (saved_rules_read(&b) == CMX_ENOENT || (s = state_new(w)) == NULL)
+        return;
+    cmx_buf_init(&b, text, sizeof text);
+    if (nft_guard_open(&s->guard, &why) == CMX_OK &&
+        nft_guard_list(s->guard, "list set inet cmxsafe agent", &b) != CMX_ENOENT &&
+        isolation_compile(w->config, true, &s->rules, &why) == CMX_OK) {
+        forget_names(&s->rules);
+        leave_rules(s);
+        w->isolation = s;
+        cmx_log(CMX_LOG_WARN, TAG, "%s", released);
+    } else {
+        nft_guard_close(s->guard);
+        cmx_mem_free(s);
+    }
+}
+
 static cmx_err isolation_open(struct wiring *w, struct cmx_why *why)
 {
     const struct agent_config *c = w->config;
@@ -258,19 +315,17 @@ static cmx_err isolation_open(struct wiring *w, struct cmx_why *why)
     cmx_err err;
 
     if (!c->isolation.enabled) {
+        open_released(w);
         saved_rules_remove();
         warn_of_users(c);
         return CMX_OK;
     }
-    s = cmx_mem_alloc(sizeof *s);
+    s = state_new(w);
     if (!s)
         return CMX_ENOMEM;
     /* If an answer over UDP is truncated, libc repeats the query over TCP, which isolation drops. With EDNS an answer
      * may have 1,200 bytes instead of 512 (resolv.conf(5)). */
     (void)setenv("RES_OPTIONS", "edns0", 0);
-    s->state = ISOLATION_RELEASED;
-    s->wake = w->wake;
-    cmx_port_mutex_init(&s->lock);
     err = nft_guard_open(&s->guard, why);
     if (!err)
         err = install(s, c, why);
@@ -295,17 +350,6 @@ static void isolation_plan(const struct wiring *w, struct confine_plan *p)
         confine_write(p, saved_rules_folder());
 }
 
-/* Installs rules that need no agent: they always permit look-ups and the gateway's present addresses. Otherwise the
- * device would be unreachable once its session ends, and the operator could not remove the rules remotely. */
-static void leave_rules(struct isolation *s)
-{
-    struct cmx_why why = {""};
-
-    s->rules.follow = false;
-    if (apply(s, &s->rules, true, &why) != CMX_OK)
-        cmx_log(CMX_LOG_ERROR, TAG, "%s", why.text);
-}
-
 static cmx_err isolation_reload(struct wiring *w, const struct agent_config *next, struct cmx_why *why)
 {
     struct isolation *s = w->isolation;
@@ -325,9 +369,7 @@ static cmx_err isolation_reload(struct wiring *w, const struct agent_config *nex
             leave_rules(s);
         set_state(s, ISOLATION_RELEASED, "");
         saved_rules_remove();
-        cmx_log(CMX_LOG_WARN, TAG,
-                "no longer enabled, but the rules are left as they are: "
-                "'cmxsafed isolation --remove' removes them");
+        cmx_log(CMX_LOG_WARN, TAG, "%s", released);
     }
     cmx_port_mutex_unlock(&s->lock);
     return err;

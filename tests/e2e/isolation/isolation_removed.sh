@@ -155,6 +155,14 @@ wait_for 10 logged "no longer enabled" || fail "the reload has no effect"
 before=$(context web .sessions)
 for pid in $(sshd_children); do kill "$pid" 2>/dev/null; done
 wait_for 30 context_is web .sessions $((before + 1)) || { json; fail "the rules that were left cut off the device"; }
+# The same without a reload: the agent is restarted instead.
+end_agent
+sed -i '/^\[isolation\]/,/^\[identity\]/s/^enabled = no/enabled = yes/' "$CONF"
+start_isolated
+end_agent
+sed -i '/^\[isolation\]/,/^\[identity\]/s/^enabled = yes/enabled = no/' "$CONF"
+start_isolated
+rules >/dev/null 2>&1 || fail "the restart removed the rules"
 in_ns dev "$BIN/cmxsafed" isolation -c "$CONF" --remove || fail "--remove"
 : >"$AGENT_LOG"
 kill -HUP "$AGENT"
