@@ -1,11 +1,18 @@
 #include "port/linux/unix_listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { LOCK_TRIES = 300, LOCK_STEP_MS = 10 }; /* together longer than any program needs the lock */
 
 static cmx_err socket_error(int number)
 {
@@ -57,9 +64,27 @@ static cmx_err bind_private(int fd, const struct sockaddr_un *a)
     return err;
 }
 
+/* Locks the folder of the socket, for as long as the returned descriptor is open. Otherwise, of two programs that start
+ * at the same time, one could take the other's new socket for a stale one, because the other does not listen yet. Any
+ * program may lock the folder, so after LOCK_TRIES the caller continues without the lock. */
+static int lock_folder(const char *path)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_STEP_MS * 1000000L};
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX];
+    int fd;
+
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; fd >= 0 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; i++)
+        (void)nanosleep(&pause, NULL);
+    return fd;
+}
+
 cmx_err cmx_unix_listen(const char *path, int backlog, int *fd)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int folder;
     cmx_err err;
 
     if (strlen(path) >= sizeof a.sun_path)
@@ -68,6 +93,7 @@ cmx_err cmx_unix_listen(const char *path, int backlog, int *fd)
     *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (*fd < 0)
         return socket_error(errno);
+    folder = lock_folder(path);
     err = bind_private(*fd, &a);
     if (err == CMX_EEXIST) {
         err = remove_stale(&a);
@@ -76,6 +102,8 @@ cmx_err cmx_unix_listen(const char *path, int backlog, int *fd)
     }
     if (!err && listen(*fd, backlog) != 0)
         err = CMX_EIO;
+    if (folder >= 0)
+        close(folder);
     if (err) {
         close(*fd);
         *fd = -1;

@@ -62,6 +62,22 @@ wait_for 20 serves || fail "the session does not return"
 end_agent
 ok "a FIFO in place of the key does not stop the session for ever"
 
+# ---- two agents that start at the same time: the second must not take the socket of the first for a stale one ----
+if command -v strace >/dev/null; then
+    strace -o "$TMP/trace" -e trace=listen -e inject=listen:delay_enter=1000000 "$BIN/cmxsafed" -c "$CONF" >"$TMP/first.log" 2>&1 &
+    STRACE=$!
+    PIDS+=("$STRACE")
+    wait_for 20 test -S "$RUN/s" || fail "the first agent creates no socket"
+    timeout 20 "$BIN/cmxsafed" -c "$CONF" 2>"$TMP/second.log"; code=$?
+    [ "$code" = 1 ] && grep -q "another cmxsafed answers there" "$TMP/second.log" || { cat "$TMP/second.log"; fail "two agents: $code"; }
+    wait_up
+    kill -TERM "$(pgrep -P "$STRACE")"
+    wait "$STRACE" || fail "the first agent"
+    ok "two agents at the same time"
+else
+    skip_part "two agents that start at the same time: no strace"
+fi
+
 # ---- a gateway that accepts connections but sends nothing: reload, status and stop do not wait for the login ----
 SILENT=$(free_port)
 python3 -c '
