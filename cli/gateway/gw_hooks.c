@@ -43,21 +43,25 @@ void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const c
 
 cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e)
 {
+    struct gw_registry *r = &g->registry;
     sqlite3_stmt *stmt;
-    bool begin = h->event < 0; /* the first call skips the entries that exist already */
-    cmx_err err = begin ? gw_sql_row(&g->registry, &stmt, e, "SELECT coalesce(max(id), 0) FROM event WHERE id < ?", "i",
-                                     GW_EVENT_UNSENT)
-                        : gw_sql_row(&g->registry, &stmt, e,
-                                     "SELECT id, at, what, who, detail FROM event WHERE id > ? AND id < ? ORDER BY id"
-                                     " LIMIT 64",
-                                     "ii", h->event, GW_EVENT_UNSENT);
+    cmx_err err;
 
+    if (h->n > GW_HOOKS_QUEUE / 2)
+        return CMX_OK;
+    /* A registry that was restored from a backup has lower ids. */
+    err = gw_sql_number(r, &h->event, e, "SELECT min(?, coalesce(max(id), 0)) FROM event WHERE id < ?", "ii", h->event,
+                        GW_EVENT_UNSENT);
+    if (err)
+        return err;
+    err = gw_sql_row(r, &stmt, e,
+                     "SELECT id, at, what, who, detail FROM event WHERE id > ? AND id < ? ORDER BY id LIMIT 64", "ii",
+                     h->event, GW_EVENT_UNSENT);
     while (!err) {
         h->event = sqlite3_column_int64(stmt, 0);
-        if (!begin)
-            gw_hooks_add(h, gw_sql_text(stmt, 2), gw_sql_text(stmt, 3), gw_sql_text(stmt, 4),
-                         sqlite3_column_int64(stmt, 1));
-        err = gw_sql_step(&g->registry, stmt, e);
+        gw_hooks_add(h, gw_sql_text(stmt, 2), gw_sql_text(stmt, 3), gw_sql_text(stmt, 4),
+                     sqlite3_column_int64(stmt, 1));
+        err = gw_sql_step(r, stmt, e);
     }
     return gw_sql_end(stmt, err);
 }
@@ -165,6 +169,15 @@ static void reap_hook(struct gw_hook *hook)
         gw_note("hooks.d/%s: ended by signal %d", hook->name, WTERMSIG(status));
     else if (WEXITSTATUS(status) != 0)
         gw_note("hooks.d/%s: failed with exit status %d", hook->name, WEXITSTATUS(status));
+}
+
+bool gw_hooks_idle(const struct gw_hooks *h)
+{
+    bool idle = h->n == 0;
+
+    for (size_t i = 0; i < GW_HOOKS_AT_ONCE; i++)
+        idle = idle && !h->running[i].pid;
+    return idle;
 }
 
 void gw_hooks_run(struct gw_hooks *h, const struct gw *g)

@@ -4,7 +4,7 @@
 
 #include "gateway/folder/gw_folder.h"
 
-#define GW_HOOKS_QUEUE 256 /* maximum number of waiting events; further events are dropped and logged */
+#define GW_HOOKS_QUEUE 256 /* maximum number of waiting events; further ones are dropped, which is logged */
 #define GW_HOOKS_AT_ONCE 4 /* maximum number of programs that run at the same time */
 #define GW_HOOK_MAX_S 10   /* SIGALRM ends a program that takes longer */
 #define GW_HOOK_TEXT_MAX 700
@@ -20,13 +20,16 @@ struct gw_hooks {
     } running[GW_HOOKS_AT_ONCE];
     char last[NAME_MAX + 1]; /* the last hook that received the event queue[first]; "": none yet */
     uint64_t dropped;
-    int64_t event; /* id of the last entry that was read from the audit trail; -1: not known yet */
+    int64_t event; /* id of the last entry that was read from the audit trail; INT64_MAX: skip all existing entries */
 };
 
 /* Adds an event. what: "up", "down", or an entry's kind in the audit trail ("quarantine", "expire", ...). */
 void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const char *detail, int64_t at);
-/* Adds an event for each new entry of the audit trail. g must be open. */
+/* Adds an event for each new entry of the audit trail; entries wait there while many events wait here. g must be open.
+ */
 CMX_MUST_USE cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e);
+/* True if no event waits and no program is running. */
+bool gw_hooks_idle(const struct gw_hooks *h);
 /* Reaps programs that ended, logs those that failed, and starts others. */
 void gw_hooks_run(struct gw_hooks *h, const struct gw *g);
 /* Checks the folder hooks.d. CMX_EINVAL: it has a file that is not run. e names the file, the reason, and after "; "

@@ -15,6 +15,7 @@
 #include "cli/gateway/gw_hooks.h"
 #include "cli/gateway/gw_incident.h"
 #include "cli/gateway/gw_known.h"
+#include "cli/gateway/gw_position.h"
 #include "cli/gateway/gw_publish.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
@@ -35,7 +36,7 @@
 #define LOOK_MS 10000 /* interval between looks for devices that are away, or that give no evidence */
 #define ATTEST_KEY_MAX 512
 #define QUEUES_TEXT_MAX 80
-#define TASKS_MAX 9
+#define TASKS_MAX 10
 
 struct seen {
     char name[GW_NAME_MAX];
@@ -62,6 +63,7 @@ struct worker {
     uint64_t queues_ms;
     uint64_t campaigns_ms;        /* no work on campaigns before this time */
     char queues[QUEUES_TEXT_MAX]; /* last report of the queues' lengths */
+    struct gw_position position;
     size_t running;
     bool any_login;
     size_t turn;            /* index of the task with which the next tick begins */
@@ -175,6 +177,14 @@ static cmx_err store_seen(struct worker *w, struct cmx_why *e)
     if (!err)
         drop_seen(w);
     return err;
+}
+
+/* The position is stored only once everything that was read is stored, and has reached the hooks. */
+static cmx_err keep_position(struct worker *w, struct cmx_why *e)
+{
+    bool done = !w->n_seen && !w->incidents.n && gw_hooks_idle(&w->hooks);
+
+    return gw_position_tick(&w->position, &w->g.registry, &w->journal, &w->hooks.event, done, e);
 }
 
 /* ---- verdicts ---- */
@@ -507,6 +517,7 @@ static const struct task {
     const char *what;                                    /* for log lines: what failed */
     cmx_err (*run)(struct worker *w, struct cmx_why *e); /* CMX_EAGAIN: nothing was tried now */
 } tasks[] = {
+    {"the worker's position can't be stored", keep_position},
     {"devices that need a check of their evidence can't be found", begin_checks},
     {"the times of connections can't be stored", store_seen},
     {"a verdict can't be stored or applied", store_verdicts},
@@ -577,7 +588,7 @@ int gw_cmd_worker(int argc, char **argv)
         return cli_fail("worker", "out of memory", NULL);
     if (gw_folder_find(&w->g, c.dir, &e))
         return gw_fail("worker", &e);
-    w->hooks.event = -1;
+    w->hooks.event = GW_POSITION_END;
     w->started_ms = cmx_port_now_ms();
     w->campaigns.demand = demand_evidence;
     w->campaigns.arg = w;
