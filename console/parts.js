@@ -17,7 +17,7 @@ export const certificateText = c => `${c.id}, serial ${c.serial} of ${c.ca}, ${c
 
 // The columns of the access log. EVENTS: the state that is shown for each event.
 const EVENTS = new Map([["open", "active"], ["denied", "denied"]]); // all other events are shown as "closed"
-const bytesText = r => (r.event === "denied" ? `${count(r.count, "packet")} refused` : `${bytes(r.bytes_in || 0)} in, ${bytes(r.bytes_out || 0)} out`);
+const bytesText = r => (r.event === "denied" ? `${count(r.count, "packet")} refused` : r.event === "cut" ? "unknown" : `${bytes(r.bytes_in || 0)} in, ${bytes(r.bytes_out || 0)} out`);
 
 export const RECORD_COLUMNS = [
     { id: "at", title: "Time", value: r => r.at_ms, cell: r => time(r.at_ms / 1000) },

@@ -191,6 +191,7 @@ static bool is_note(const struct record *r)
 static void print_json(const struct record *r)
 {
     bool counts = is_note(r) || strcmp(r->event, "denied") == 0;
+    bool has_bytes = !counts && strcmp(r->event, "cut") != 0;
     struct gw_json json;
 
     gw_json_begin_stdout(&json);
@@ -207,9 +208,9 @@ static void print_json(const struct record *r)
         cmx_json_str(&json.j, "device_identity", r->target);
         cmx_json_i64(&json.j, "port", r->port);
     }
-    if (counts) {
+    if (counts)
         cmx_json_i64(&json.j, "count", r->count);
-    } else {
+    if (has_bytes) {
         cmx_json_i64(&json.j, "bytes_in", r->bytes_in);
         cmx_json_i64(&json.j, "bytes_out", r->bytes_out);
     }
@@ -231,6 +232,9 @@ static void print_text(const struct record *r)
                (long long)r->count);
     else if (strcmp(r->event, "open") == 0)
         printf("%s  open    %s -> %s:%lld\n", to, r->consumer_name, r->target_name, (long long)r->port);
+    else if (strcmp(r->event, "cut") == 0)
+        printf("%s  cut     %s -> %s:%lld  since %s; its end was not logged\n", to, r->consumer_name, r->target_name,
+               (long long)r->port, gw_command_time(r->since_ms / 1000, from));
     else
         printf("%s  closed  %s -> %s:%lld  since %s, %lld bytes in, %lld out\n", to, r->consumer_name, r->target_name,
                (long long)r->port, gw_command_time(r->since_ms / 1000, from), (long long)r->bytes_in,

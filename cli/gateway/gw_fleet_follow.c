@@ -13,6 +13,7 @@
 #include "cmxsafe/port/port.h"
 #include "cmxsafe/version.h"
 #include "gateway/server/gw_access_log.h"
+#include "gateway/server/gw_access_read.h"
 #include "gateway/server/gw_report.h"
 
 #define RETRY_MS 2000

@@ -11,7 +11,7 @@
 #include "gateway/registry/nss.h"
 #include "gateway/render/gw_bird.h"
 #include "gateway/render/gw_units.h"
-#include "gateway/server/gw_access_log.h"
+#include "gateway/server/gw_access_read.h"
 #include "gateway/server/gw_control.h"
 
 static cmx_err make_account(const struct gw *g, struct cmx_why *e)

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 #include "cmxsafe/core/json.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/port/port.h"
+#include "gateway/server/gw_access_read.h"
 #include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_note.h"
 
@@ -34,7 +36,8 @@ struct gw_access_log {
     uint64_t lost; /* number of lost events (gw_idsock_events) that the log has already reported */
     uint64_t denied_window_ms;
     unsigned denied_lines;
-    uint64_t denied_more; /* refusals in the current minute that exceeded DENIED_LINES_PER_MINUTE */
+    uint64_t denied_more; /* refusals in the current minute without a line: they exceeded DENIED_LINES_PER_MINUTE, or
+                             the line could not be written */
     struct open_entry open[OPEN_MAX_ENTRIES];
 };
 
@@ -44,15 +47,6 @@ static int64_t unix_ms(void)
 
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-const char *gw_access_path(const struct gw *g, unsigned n, char out[GW_PATH_MAX])
-{
-    if (n)
-        snprintf(out, GW_PATH_MAX, "%s/run/access/log.%u", g->dir, n);
-    else
-        snprintf(out, GW_PATH_MAX, "%s/run/access/log", g->dir);
-    return out;
 }
 
 static bool open_file(struct gw_access_log *l)
@@ -95,14 +89,15 @@ static void rotate(struct gw_access_log *l)
     (void)open_file(l); /* if this fails, write_line tries again, and reports it */
 }
 
-static void write_line(struct gw_access_log *l, struct cmx_json *j, struct cmx_buf *b)
+/* Returns true if the line was written. */
+static bool write_line(struct gw_access_log *l, struct cmx_json *j, struct cmx_buf *b)
 {
     struct stat st;
     ssize_t n = -1;
     bool fails;
 
     if (cmx_json_finish(j) || cmx_buf_put_str(b, "\n"))
-        return; /* can't happen: a line is far shorter than the buffer */
+        return false; /* can't happen: a line is far shorter than the buffer */
     if (l->fd >= 0 && !is_in_place(l)) {
         close(l->fd);
         l->fd = -1;
@@ -114,12 +109,13 @@ static void write_line(struct gw_access_log *l, struct cmx_json *j, struct cmx_b
         gw_note("the access log can't be written: %s", n < 0 ? strerror(errno) : "the disk is full");
     l->failing = fails;
     if (l->fd < 0 || fstat(l->fd, &st) != 0)
-        return;
+        return !fails;
     if (fails && n > 0)
         /* Remove the incomplete line; otherwise the next line would be appended to it. */
         (void)!ftruncate(l->fd, st.st_size - n);
     else if (st.st_size > GW_ACCESS_FILE_MAX)
         rotate(l);
+    return !fails;
 }
 
 static void put_address(struct cmx_json *j, const char *key, const uint8_t address[CMX_IPV6_LEN])
@@ -140,7 +136,7 @@ static void begin_line(struct cmx_json *j, struct cmx_buf *b, uint8_t *memory, s
 }
 
 /* in: bytes to the target. out: bytes from the target. */
-static void write_connection(struct gw_access_log *l, const struct open_entry *o, const char *event, uint64_t in,
+static bool write_connection(struct gw_access_log *l, const struct open_entry *o, const char *event, uint64_t in,
                              uint64_t out)
 {
     uint8_t memory[512];
@@ -156,10 +152,10 @@ static void write_connection(struct gw_access_log *l, const struct open_entry *o
     cmx_json_u64(&j, "bytes_in", in);
     cmx_json_u64(&j, "bytes_out", out);
     cmx_json_end(&j);
-    write_line(l, &j, &b);
+    return write_line(l, &j, &b);
 }
 
-static void write_note(struct gw_access_log *l, const char *event, const char *key, uint64_t value)
+static bool write_note(struct gw_access_log *l, const char *event, const char *key, uint64_t value)
 {
     uint8_t memory[256];
     struct cmx_buf b;
@@ -168,43 +164,7 @@ static void write_note(struct gw_access_log *l, const char *event, const char *k
     begin_line(&j, &b, memory, sizeof memory, event);
     cmx_json_u64(&j, key, value);
     cmx_json_end(&j);
-    write_line(l, &j, &b);
-}
-
-struct gw_access_log *gw_access_open(const struct gw *g, const char *own)
-{
-    struct gw_access_log *l = cmx_mem_alloc(sizeof *l);
-
-    if (!l)
-        return NULL;
-    l->g = g;
-    inet_pton(AF_INET6, own, l->own);
-    if (!open_file(l)) {
-        gw_note("the access log in %s/run/access can't be written: %s", g->dir, strerror(errno));
-        cmx_mem_free(l);
-        return NULL;
-    }
-    /* This line means that the connections of an earlier process have ended. */
-    write_note(l, "start", "pid", (uint64_t)getpid());
-    return l;
-}
-
-/* Writes how many refusals of the last minute have no line of their own. */
-static void write_denied_more(struct gw_access_log *l)
-{
-    if (l->denied_more)
-        write_note(l, "denied-more", "count", l->denied_more);
-    l->denied_more = 0;
-}
-
-void gw_access_close(struct gw_access_log *l)
-{
-    if (!l)
-        return;
-    write_denied_more(l);
-    if (l->fd >= 0)
-        close(l->fd);
-    cmx_mem_free(l);
+    return write_line(l, &j, &b);
 }
 
 /* Returns the connection's entry or, if it has none, a free one. NULL: other connections use every entry that may hold
@@ -221,6 +181,84 @@ static struct open_entry *entry_of(struct gw_access_log *l, uint64_t cookie)
             unused = o;
     }
     return unused;
+}
+
+/* ---- connections whose end was not logged ---- */
+
+static void write_cut(struct gw_access_log *l)
+{
+    for (size_t i = 0; i < OPEN_MAX_ENTRIES; i++) {
+        if (l->open[i].cookie)
+            (void)write_connection(l, &l->open[i], "cut", 0, 0); /* after a failure, the next server tries again */
+        l->open[i].cookie = 0;
+    }
+}
+
+/* The lines that write_note and write_connection write, for strncmp and sscanf. */
+#define START_LINE "{\"event\":\"start\","
+#define CONNECTION_LINE CONNECTION_NUMBERS CONNECTION_PARTIES
+#define CONNECTION_NUMBERS "{\"event\":\"%7[a-z]\",\"at\":%*d,\"id\":%" SCNu64 ",\"since\":%" SCNd64
+#define CONNECTION_PARTIES ",\"consumer\":\"%45[^\"]\",\"target\":\"%45[^\"]\",\"port\":%" SCNu16
+
+static void take_back_line(struct gw_access_log *l, const char *line)
+{
+    char event[8];
+    char consumer[GW_ADDRESS_MAX];
+    char target[GW_ADDRESS_MAX];
+    struct open_entry x = {0};
+    struct open_entry *o;
+
+    if (strncmp(line, START_LINE, strlen(START_LINE)) == 0)
+        memset(l->open, 0, sizeof l->open);
+    if (sscanf(line, CONNECTION_LINE, event, &x.cookie, &x.since_ms, consumer, target, &x.port) != 6)
+        return; /* not about the begin or end of a connection */
+    o = entry_of(l, x.cookie);
+    if (!o)
+        return;
+    if (strcmp(event, "open") == 0 && inet_pton(AF_INET6, consumer, x.consumer) == 1 &&
+        inet_pton(AF_INET6, target, x.target) == 1)
+        *o = x;
+    else
+        o->cookie = 0;
+}
+
+/* Fills l->open with the connections that an earlier process opened and did not close. */
+static void take_back_open(struct gw_access_log *l)
+{
+    char line[GW_ACCESS_LINE_MAX];
+    struct gw_access_reader r;
+
+    gw_access_read_begin(&r, l->g);
+    while (gw_access_read_line(&r, line))
+        take_back_line(l, line);
+    gw_access_read_end(&r);
+}
+
+struct gw_access_log *gw_access_open(const struct gw *g, const char *own)
+{
+    struct gw_access_log *l = cmx_mem_alloc(sizeof *l);
+
+    if (!l)
+        return NULL;
+    l->g = g;
+    inet_pton(AF_INET6, own, l->own);
+    if (!open_file(l)) {
+        gw_note("the access log in %s/run/access can't be written: %s", g->dir, strerror(errno));
+        cmx_mem_free(l);
+        return NULL;
+    }
+    take_back_open(l);
+    write_cut(l);
+    /* This line means that the connections of an earlier process have ended. */
+    (void)write_note(l, "start", "pid", (uint64_t)getpid()); /* write_line reports a failure */
+    return l;
+}
+
+/* Writes how many refusals of the last minute have no line of their own. */
+static void write_denied_more(struct gw_access_log *l)
+{
+    if (l->denied_more && write_note(l, "denied-more", "count", l->denied_more))
+        l->denied_more = 0;
 }
 
 static bool in_fleet(const struct gw *g, const uint8_t address[CMX_IPV6_LEN])
@@ -245,8 +283,9 @@ static void take_event(void *arg, const struct idsock_event *e)
     if (!o || (e->closed ? o->cookie != e->cookie : !is_logged(l, e)))
         return;
     if (e->closed) {
-        write_connection(l, o, "close", o->active ? e->sent : e->received, o->active ? e->received : e->sent);
-        o->cookie = 0;
+        /* If the disk is full, the entry stays, and the connection is logged as "cut" later. */
+        if (write_connection(l, o, "close", o->active ? e->sent : e->received, o->active ? e->received : e->sent))
+            o->cookie = 0;
         return;
     }
     o->cookie = e->cookie;
@@ -255,16 +294,26 @@ static void take_event(void *arg, const struct idsock_event *e)
     memcpy(o->consumer, e->active ? e->local : e->remote, CMX_IPV6_LEN);
     memcpy(o->target, e->active ? e->remote : e->local, CMX_IPV6_LEN);
     o->port = e->active ? e->remote_port : e->local_port;
-    write_connection(l, o, "open", 0, 0);
+    (void)write_connection(l, o, "open", 0, 0); /* without this line, the one of its end suffices */
 }
 
 void gw_access_take(struct gw_access_log *l, struct gw_idsock *idsock)
 {
     uint64_t lost = gw_idsock_events(idsock, take_event, l);
 
-    if (lost > l->lost)
-        write_note(l, "lost", "count", lost - l->lost);
-    l->lost = lost;
+    if (lost > l->lost && write_note(l, "lost", "count", lost - l->lost))
+        l->lost = lost;
+}
+
+void gw_access_close(struct gw_access_log *l)
+{
+    if (!l)
+        return;
+    write_cut(l);
+    write_denied_more(l);
+    if (l->fd >= 0)
+        close(l->fd);
+    cmx_mem_free(l);
 }
 
 void gw_access_denied(struct gw_access_log *l, const char *text)
@@ -295,5 +344,6 @@ void gw_access_denied(struct gw_access_log *l, const char *text)
     cmx_json_u64(&j, "port", port);
     cmx_json_u64(&j, "count", count);
     cmx_json_end(&j);
-    write_line(l, &j, &b);
+    if (!write_line(l, &j, &b))
+        l->denied_more += count;
 }

@@ -6,21 +6,20 @@
 
 #include "gateway/folder/gw_folder.h"
 
-#define GW_ACCESS_FILES 5
 #define GW_ACCESS_FILE_MAX (8l << 20)
 
 struct gw_access_log;
 struct gw_idsock;
 
-/* Opens the log. own: the identity of the gateway's own connections, which are not logged. NULL: out of memory, or the
- * folder or the file can't be created. */
+/* Opens the log. Connections that an earlier server process did not log the end of, because it was killed, are logged
+ * as "cut": when they ended and their bytes are not known. own: the identity of the gateway's own connections, which
+ * are not logged. NULL: out of memory, or the folder or the file can't be created. */
 struct gw_access_log *gw_access_open(const struct gw *g, const char *own);
-void gw_access_close(struct gw_access_log *l); /* NULL is fine */
+/* Call this after all sessions have ended. Logs connections as "cut" if their end is not known or was not logged. l may
+ * be NULL. */
+void gw_access_close(struct gw_access_log *l);
 
 /* Reads the kernel's events since the last call, and logs them. */
 void gw_access_take(struct gw_access_log *l, struct gw_idsock *idsock);
 /* Logs connections that the packet filter refused. text: the guard's report, "SOURCE TARGET PORT COUNT". */
 void gw_access_denied(struct gw_access_log *l, const char *text);
-
-/* Returns the path of file n of the log: DIR/run/access/log, log.1 and so on; n 0 is the newest file. */
-const char *gw_access_path(const struct gw *g, unsigned n, char out[GW_PATH_MAX]);

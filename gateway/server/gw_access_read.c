@@ -4,6 +4,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+const char *gw_access_path(const struct gw *g, unsigned n, char out[GW_PATH_MAX])
+{
+    if (n)
+        snprintf(out, GW_PATH_MAX, "%s/run/access/log.%u", g->dir, n);
+    else
+        snprintf(out, GW_PATH_MAX, "%s/run/access/log", g->dir);
+    return out;
+}
+
 /* The log's folder belongs to the gateway's account. If the account is compromised, it may hold FIFOs, which would
  * block the reader, or links to devices. */
 static FILE *open_log(const char *path)

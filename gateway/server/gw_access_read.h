@@ -2,9 +2,15 @@
  * and rotate the log meanwhile. */
 #pragma once
 
-#include "gateway/server/gw_access_log.h"
+#include <stdio.h>
 
+#include "gateway/folder/gw_folder.h"
+
+#define GW_ACCESS_FILES 5
 #define GW_ACCESS_LINE_MAX 1024
+
+/* Returns the path of file n of the log: DIR/run/access/log, log.1 and so on; n 0 is the newest file. */
+const char *gw_access_path(const struct gw *g, unsigned n, char out[GW_PATH_MAX]);
 
 struct gw_access_reader {
     const struct gw *g;

@@ -316,6 +316,8 @@ static void end_all(struct gw_server *s)
         gw_sessions_reap(s);
         cmx_port_sleep_ms(5);
     }
+    if (s->access)
+        gw_access_take(s->access, s->idsock); /* the ends of the sessions' connections */
     while (s->clients)
         gw_client_close(s, s->clients);
     while (s->history) {

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "gateway/folder/gw_json.h"
+#include "gateway/server/gw_access_log.h"
 #include "gateway/server/gw_access_read.h"
 #include "gateway/server/gw_journal.h"
 
@@ -173,6 +174,44 @@ static void test_full_disk(void **state)
     assert_non_null(line);
     assert_ptr_equal(strrchr(line, '{'), line); /* one line, not two */
     assert_non_null(strstr(line, "\"port\":82"));
+    line = next_line();
+    assert_non_null(line);
+    assert_non_null(strstr(line, "\"denied-more\"")); /* the refusals that could not be logged */
+    assert_non_null(strstr(line, "\"count\":5}"));
+    assert_null(next_line());
+    gw_access_read_end(&reader);
+}
+
+#define CONNECTION(event, id, port)                                                                                    \
+    "{\"event\":\"" event "\",\"at\":5,\"id\":" id ",\"since\":4,\"consumer\":\"fd12::2\",\"target\":\"fd12::3\","     \
+    "\"port\":" port ",\"bytes_in\":0,\"bytes_out\":0}\n"
+#define START "{\"event\":\"start\",\"at\":5,\"pid\":17}\n"
+
+/* A server that was killed leaves connections without an end. The next one logs them, but only once. */
+static void test_killed_server(void **state)
+{
+    static const char text[] = CONNECTION("open", "1", "80") START CONNECTION("open", "1", "81")
+        CONNECTION("open", "2", "82") CONNECTION("close", "1", "81") CONNECTION("open", "3", "83");
+
+    (void)state;
+    write_file(text, sizeof text - 1);
+    for (unsigned n = 0; n < 2; n++)
+        gw_access_close(gw_access_open(&g, "fd12::1"));
+    gw_access_read_begin(&reader, &g);
+    for (unsigned n = 0; n < 6; n++)
+        assert_non_null(next_line());
+    for (unsigned n = 2; n < 4; n++) {
+        char port[16];
+        const char *line = next_line();
+
+        snprintf(port, sizeof port, "\"port\":8%u,", n);
+        assert_non_null(line);
+        assert_non_null(strstr(line, "{\"event\":\"cut\","));
+        assert_non_null(strstr(line, "\"since\":4,\"consumer\":\"fd12::2\",\"target\":\"fd12::3\","));
+        assert_non_null(strstr(line, port));
+    }
+    for (unsigned n = 0; n < 2; n++)
+        assert_non_null(strstr(next_line(), "\"start\""));
     assert_null(next_line());
     gw_access_read_end(&reader);
 }
@@ -238,7 +277,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cut_line),    cmocka_unit_test(test_long_line), cmocka_unit_test(test_partial_line),
-        cmocka_unit_test(test_other_files), cmocka_unit_test(test_full_disk), cmocka_unit_test(test_journal),
+        cmocka_unit_test(test_other_files), cmocka_unit_test(test_full_disk), cmocka_unit_test(test_killed_server),
+        cmocka_unit_test(test_journal),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
