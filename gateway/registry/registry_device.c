@@ -374,16 +374,29 @@ cmx_err gw_device_retire_attest_key(struct gw_registry *r, const char *name, con
                       "itt", (int64_t)time(NULL), name, keep);
 }
 
-cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e)
+/* Call this if no device has this name. True if the last device that had it lost it by this action: "delete", or
+ * "rename" with the new name as detail. */
+static bool is_done(struct gw_registry *r, const char *name, const char *action, const char *detail)
+{
+    return gw_sql_number(r, NULL, NULL,
+                         "SELECT 1 FROM (SELECT what, detail FROM (SELECT * FROM event ORDER BY id DESC LIMIT 100000)"
+                         " WHERE who = ?1 COLLATE NOCASE AND what IN ('delete', 'rename') ORDER BY id DESC LIMIT 1)"
+                         " WHERE what = ?2 AND (?3 = '' OR detail = ?3 COLLATE NOCASE)",
+                         "ttt", name, action, detail) == CMX_OK;
+}
+
+cmx_err gw_device_delete(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e)
 {
     struct gw_device d;
     cmx_err err = gw_device_get(r, name, &d, e);
 
+    *out = GW_UNCHANGED;
     if (err)
-        return err;
+        return err == CMX_ENOENT && is_done(r, name, "delete", "") ? CMX_OK : err;
     if (!d.revoked)
         return cmx_why_fail(e, CMX_EINVAL, "%s is active; revoke it first with 'cmxsafe gateway revoke %s'", d.name,
                             d.name);
+    *out = GW_CHANGED;
     err = gw_device_retire_attest_key(r, d.name, "", e);
     if (err)
         return err;
@@ -403,16 +416,20 @@ cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why
     return err ? err : gw_event(r, "delete", d.name, d.address, e);
 }
 
-cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e)
+cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, gw_outcome *out, struct cmx_why *e)
 {
     struct gw_device d;
     struct gw_device other;
     cmx_err err = gw_device_name_check(to, e);
 
+    *out = GW_UNCHANGED;
     if (!err)
         err = gw_device_get(r, name, &d, e);
+    if (err == CMX_ENOENT && gw_device_get(r, to, &other, NULL) == CMX_OK && is_done(r, name, "rename", to))
+        return CMX_OK;
     if (err || strcmp(d.name, to) == 0)
         return err;
+    *out = GW_CHANGED;
     err = check_no_platform(r, to, e);
     if (err)
         return err;

@@ -42,9 +42,12 @@ CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *group, gw
 /* Revokes a device: after commit, its key can never log in again. Revoking it twice changes nothing. */
 CMX_MUST_USE cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
 /* Removes a revoked device. Other devices may then use its name and address, but its keys are still refused,
- * including the attestation key. CMX_EINVAL: the device is active. */
-CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, struct cmx_why *e);
-CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, struct cmx_why *e);
+ * including the attestation key. CMX_EINVAL: the device is active. If the device that had this name last was deleted,
+ * changes nothing; so a command that was killed can be repeated. */
+CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
+/* Changes nothing if the device that had this name last was renamed to `to`. */
+CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, gw_outcome *out,
+                                      struct cmx_why *e);
 /* Writes the names of active devices that have a direct service at this host, at most five, separated by ", ". */
 CMX_MUST_USE cmx_err gw_device_directs_to(struct gw_registry *r, const char *host, char out[GW_DIRECTS_TO_MAX],
                                           struct cmx_why *e);

@@ -204,9 +204,13 @@ C=$(address_of cam-19)
 fails "active; revoke it first" gw delete cam-19
 gw revoke cam-19 >/dev/null && fails "free it with 'cmxsafe gateway delete cam-19'" gw rename cam-18 cam-19
 gw delete cam-19 >/dev/null || fail "delete"
+equal "cam-19: was deleted already" "$(gw delete cam-19)" && [ "$(gw delete cam-19 --json | jq -r .outcome)" = unchanged ] || fail "delete, repeated"
+fails "no device 'cam-99'" gw delete cam-99
 key e; gw enroll cam-20 --key "$TMP/e.pub" --ports 81 --address "${C^^}" >/dev/null || fail "the address is not free"
 [ "$(address_of cam-20)" = "$C" ] || fail "the address has no canonical form: $(address_of cam-20)"
 gw rename cam-20 cam-19 >"$TMP/renamed" 2>&1 || fail "the name is not free"
+equal "cam-20: renamed to cam-19" "$(gw rename cam-20 cam-19)" && [ "$(gw rename cam-20 cam-19 --json | jq -r .outcome)" = unchanged ] || fail "rename, repeated"
+fails "no device 'cam-20'" gw rename cam-20 cam-21
 lacks note "$TMP/renamed" || fail "a note without a cause: $(cat "$TMP/renamed")"
 # A direct service names another device. The device's former name may become the name of another device.
 gw enroll cam-18 --direct cam-19.cmx:81 >/dev/null || fail "enroll --direct"

@@ -424,8 +424,8 @@ static void test_enroll(void **state)
     assert_int_equal(out, GW_UNCHANGED);
     assert_int_equal(enroll("cam-19", 2, "81", &out, &e), CMX_EEXIST); /* a revoked key is never accepted again */
     assert_non_null(strstr(e.text, "revoked"));
-    assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-17", &e), CMX_EEXIST);
-    assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-20", &e), CMX_OK);
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-17", &out, &e), CMX_EEXIST);
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-20", &out, &e), CMX_OK);
 }
 
 static void test_simple(void **state)
@@ -765,7 +765,7 @@ static void test_names_of_platforms(void **state)
     assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
     assert_int_equal(enroll("vms", 2, "81", &out, &e), CMX_EEXIST);
     assert_string_equal(e.text, "vms is a platform; give the device another name");
-    assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "vms", &e), CMX_EEXIST);
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "vms", &out, &e), CMX_EEXIST);
     sql("UPDATE device SET name = 'vms'");
     k = key_of(2);
     assert_int_equal(gw_consumer_set_platform(&gateway.registry, "vms", &k, &out, &e), CMX_OK);
@@ -1400,7 +1400,8 @@ static void test_policy(void **state)
     strcpy(p.target, "cam-17");
     assert_int_equal(gw_policy_set(&gateway.registry, &p, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 1);
-    assert_int_equal(gw_device_rename(&gateway.registry, "CAM-17", "cam-1", &e), CMX_OK); /* the old name in capitals */
+    assert_int_equal(gw_device_rename(&gateway.registry, "CAM-17", "cam-1", &out, &e),
+                     CMX_OK); /* the old name in capitals */
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_int_equal(gw_policy_remove(&gateway.registry, "cam-1", true, &out, &e), CMX_OK);
     assert_int_equal(active_grants(&gateway.registry), 0);
@@ -1494,7 +1495,7 @@ static void test_attest_key_retired(void **state)
     assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-17", ATTEST_A, &out, &e), CMX_OK);
     assert_int_equal(out, GW_UNCHANGED);
     assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
-    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &e), CMX_OK);
+    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &out, &e), CMX_OK);
     refuse_attest_key("cam-18", ATTEST_A, "belonged to cam-17");
     /* A replaced key, as after a typing error, stays usable; a rotated one does not. */
     assert_int_equal(gw_evidence_key_set(&gateway.registry, "cam-18", ATTEST_B, &out, &e), CMX_OK);
@@ -1715,7 +1716,7 @@ static void test_delete(void **state)
     (void)state;
     assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
     assert_int_equal(gw_address_derive(&gateway.fleet, &k, address, &e), CMX_OK);
-    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &e), CMX_EINVAL); /* the device is active */
+    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &out, &e), CMX_EINVAL); /* the device is active */
     assert_int_equal(gw_device_revoke(&gateway.registry, "cam-17", &out, &e), CMX_OK);
     k = key_of(1);
     snprintf(d.name, sizeof d.name, "cam-18");
@@ -1730,7 +1731,7 @@ static void test_delete(void **state)
         "INSERT INTO campaign_device VALUES(1, 1, 0, '', '', 0, 0, '');"
         "INSERT INTO policy VALUES(1, 'device', 'cam-17', 0, 1), (2, 'group', 'cam-17', 0, 1);"
         "INSERT INTO policy_manifest VALUES(1, 'd', 'p'), (2, 'd', 'p')");
-    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &e), CMX_OK);
+    assert_int_equal(gw_device_delete(&gateway.registry, "cam-17", &out, &e), CMX_OK);
     assert_int_equal(number_of("SELECT sum(id) FROM policy"), 2);
     assert_int_equal(number_of("SELECT sum(policy) FROM policy_manifest"), 2);
     assert_int_equal(gw_device_get(&gateway.registry, "cam-17", &d, &e), CMX_ENOENT);
@@ -1740,10 +1741,36 @@ static void test_delete(void **state)
     snprintf(d.address, sizeof d.address, "%s", address);
     assert_int_equal(gw_device_parse_ports(&d, "81", &e), CMX_OK);
     assert_int_equal(gw_device_enroll(&gateway.registry, &d, &k, 0, &out, &e), CMX_OK);
-    assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-17", &e), CMX_OK);
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-18", "cam-17", &out, &e), CMX_OK);
     assert_int_equal(enroll("cam-19", 0, "81", &out, &e), CMX_EEXIST); /* the key of a deleted device */
     assert_non_null(strstr(e.text, "belonged to cam-17"));
-    assert_int_equal(gw_device_delete(&gateway.registry, "cam-99", &e), CMX_ENOENT);
+    assert_int_equal(gw_device_delete(&gateway.registry, "cam-99", &out, &e), CMX_ENOENT);
+}
+
+/* `delete` and `rename` can be repeated, but not for a name that another device has had since. */
+static void test_repeated(void **state)
+{
+    struct gw_registry *r = &gateway.registry;
+    struct cmx_why e = {0};
+    gw_outcome out;
+
+    (void)state;
+    assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_rename(r, "cam-17", "cam-18", &out, &e), CMX_OK);
+    assert_int_equal(out, GW_CHANGED);
+    assert_int_equal(gw_device_rename(r, "CAM-17", "cam-18", &out, &e), CMX_OK);
+    assert_int_equal(out, GW_UNCHANGED);
+    assert_int_equal(gw_device_rename(r, "cam-17", "cam-19", &out, &e), CMX_ENOENT);
+    assert_int_equal(gw_device_delete(r, "cam-17", &out, &e), CMX_ENOENT);
+    assert_int_equal(gw_device_revoke(r, "cam-18", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_delete(r, "cam-18", &out, &e), CMX_OK);
+    assert_int_equal(out, GW_CHANGED);
+    assert_int_equal(gw_device_delete(r, "cam-18", &out, &e), CMX_OK);
+    assert_int_equal(out, GW_UNCHANGED);
+    assert_int_equal(gw_device_rename(r, "cam-17", "cam-18", &out, &e), CMX_ENOENT); /* cam-18 is gone */
+    assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_rename(r, "cam-18", "cam-20", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_delete(r, "cam-18", &out, &e), CMX_ENOENT);
 }
 
 static void test_names(void **state)
@@ -1757,7 +1784,7 @@ static void test_names(void **state)
         assert_int_equal(gw_device_name_check(bad[i], &e), CMX_EINVAL);
     assert_int_equal(enroll("gateway", 0, "81", &out, &e), CMX_EINVAL);
     assert_int_equal(enroll("cam-17", 0, "81", &out, &e), CMX_OK);
-    assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "gateway", &e), CMX_EINVAL);
+    assert_int_equal(gw_device_rename(&gateway.registry, "cam-17", "gateway", &out, &e), CMX_EINVAL);
 }
 
 /* Fields that the operator did not give keep their values. With GW_FIELD_FORMER_KEY, an enrolment may give an earlier
@@ -1806,6 +1833,7 @@ static void test_upgrade(void **state)
     struct gw_registry r;
     struct gw_registry v1;
     struct gw_device d;
+    gw_outcome out;
     size_t len;
     FILE *f = fopen(from, "rb");
 
@@ -1841,7 +1869,7 @@ static void test_upgrade(void **state)
     assert_string_equal(d.group, "cameras");
     assert_int_equal(active_grants(&r), 6);
     assert_int_equal(gw_registry_begin(&r, &e), CMX_OK);
-    assert_int_equal(gw_device_delete(&r, "old-1", &e), CMX_OK);
+    assert_int_equal(gw_device_delete(&r, "old-1", &out, &e), CMX_OK);
     assert_int_equal(gw_registry_commit(&r, &e), CMX_OK);
     gw_registry_close(&r);
     assert_int_equal(gw_registry_open(&v1, copy, false, &e), CMX_OK);
@@ -2748,6 +2776,7 @@ int main(void)
         TEST(test_long_texts),
         TEST(test_delete),
         TEST(test_names),
+        TEST(test_repeated),
         TEST(test_merge),
         TEST(test_upgrade),
         TEST(test_upgrade_together),
