@@ -129,18 +129,27 @@ static cmx_err make_public(const struct gw *g, const char *path, const char *pub
     return gw_file_write(public, line, (size_t)len, 0644, e);
 }
 
-static cmx_err make_host_key(const struct gw *g, const char *name, const char *type, struct cmx_why *e)
+/* Creates a missing host key. The operator may have removed the former one to replace it, or have lost it. */
+static cmx_err make_host_key(struct gw *g, const char *name, const char *type, struct cmx_why *e)
 {
     char path[GW_PATH_MAX];
     char public[GW_PATH_MAX];
     char comment[GW_HOST_MAX + 8];
     const char *argv[] = {"ssh-keygen", "-q", "-t", type, "-N", "", "-C", comment, "-f", path, NULL};
+    bool missing;
     cmx_err err;
 
-    gw_path(g, name, path);
+    missing = access(gw_path(g, name, path), F_OK) != 0;
     snprintf(comment, sizeof comment, "%s", g->host);
-    if (access(path, F_OK) != 0 && !gw_program_run(false, argv))
+    if (missing && !gw_program_run(false, argv))
         return cmx_why_fail(e, CMX_EIO, "ssh-keygen could not create a host key; install openssh-client");
+    if (missing &&
+        gw_sql_number(&g->registry, NULL, NULL, "SELECT 1 FROM device WHERE revoked IS NULL LIMIT 1", "") == CMX_OK)
+        fprintf(
+            stderr,
+            "cmxsafe: note: %s was missing, so a new one was created; devices that do not pin it, or the other host "
+            "key, refuse this gateway: if you did not remove the key, restore it from a backup\n",
+            path);
     snprintf(public, sizeof public, "%.4000s.pub", path);
     err = make_public(g, path, public, e);
     if (err)

@@ -197,6 +197,9 @@ gw show | grep -q "missing; run 'cmxsafe gateway doctor' (ed25519)" || fail "sho
 equal "$(gw show cam-17 --form settings 2>/dev/null | grep -c 'SSH_HOST_KEY "SHA256:[^ ,]*"$')" 1 || fail "settings"
 equal "$(gw show cam-17 --form kconfig 2>/dev/null | grep -c 'HOST_KEYS="SHA256:[^ ]*"$')" 1 || fail "kconfig"
 mv "$TMP/hidden.pub" "$GW/hostkey_ed25519.pub"
+mkdir "$TMP/keys" && mv "$GW"/hostkey_ed25519* "$TMP/keys/" && gw init --user >/dev/null 2>"$TMP/init.err" || fail "init without a host key"
+grep -q "note: .*/hostkey_ed25519 was missing, so a new one was created; devices that do not pin it" "$TMP/init.err" && lacks ecdsa "$TMP/init.err" || fail "no note: $(cat "$TMP/init.err")"
+mv "$TMP"/keys/hostkey_ed25519* "$GW/" && gw init --user >/dev/null 2>"$TMP/init.err" && lacks note "$TMP/init.err" || fail "a note without a cause: $(cat "$TMP/init.err")"
 ok "a missing host key"
 
 # The name and the address of a revoked device are free once the device is deleted.
