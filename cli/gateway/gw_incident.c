@@ -7,6 +7,7 @@
 #include "cli/gateway/gw_connected.h"
 #include "cmxsafe/core/mem.h"
 #include "cmxsafe/core/text.h"
+#include "gateway/folder/gw_copy.h"
 #include "gateway/registry/event.h"
 #include "gateway/registry/list.h"
 #include "gateway/registry/party.h"
@@ -127,16 +128,21 @@ static int64_t away_after(struct gw *g)
 }
 
 /* Devices that were last seen longer ago than the limit. SQL arguments: the current time and the limit. A time that is
- * further in the future than the limit counts too: the clock was wrong, and was set back. */
+ * further in the future than the limit counts too: the clock was wrong, and was set back. A device that another gateway
+ * has claimed is that gateway's to report, unless that gateway itself has been away for as long. */
 #define AWAY                                                                                                           \
     " FROM device d JOIN seen s ON s.device = d.id WHERE d.revoked IS NULL AND s.told = 0 AND s.source <> '' AND"      \
-    " abs(s.at - ?) >= ? ORDER BY d.name"
+    " abs(s.at - ?1) >= ?2 AND NOT EXISTS (SELECT 1 FROM claim c JOIN node_state n ON n.node = c.node WHERE"           \
+    " c.address = d.address AND abs(n.seen - ?1) < ?2 AND"                                                             \
+    " c.node <> coalesce((SELECT value FROM meta WHERE key = 'node'), '')) ORDER BY d.name"
 
 bool gw_incident_away_due(struct gw *g, int64_t watched_s)
 {
     int64_t after = away_after(g);
+    struct gw_copy_state copy;
 
-    return after && watched_s >= after &&
+    gw_copy_look(g, &copy);
+    return after && watched_s >= after && gw_copy_state_good(&copy) &&
            gw_sql_number(&g->registry, NULL, NULL, "SELECT 1" AWAY, "ii", (int64_t)time(NULL), after) == CMX_OK;
 }
 
