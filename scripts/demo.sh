@@ -153,7 +153,7 @@ recovers() {
     wait_until 60 "waiting for new logins" logged_in_after "$before" && wait_until 60 "waiting for the sessions" all_up
 }
 row proxy "MJPEG stream of the board through the gateway, port $STREAM" frames
-row proxy "a frame fetched through the tunnel is the board's, byte for byte" same_frame
+row proxy "a frame through the tunnel equals the board's frame, byte for byte" same_frame
 row proxy "four viewers at once" viewers
 row proxy "every session killed: the device logs in again" recovers
 
@@ -186,7 +186,7 @@ update() {
         wait_until 60 "waiting for version 2.0.0" runs 2.0.0 && wait_until 60 "waiting for its confirmation" confirmed
 }
 row ota "an unsigned image is refused" refused_unsigned
-row ota "curl -F update=@firmware.bin: signed 2.0.0 runs, confirmed by its sessions" update
+row ota "curl -F update=@firmware.bin: the signed version 2.0.0 runs and is confirmed" update
 
 if [ -n "${CMX_DEMO_INSIDE:-}" ]; then
     row gateway "identity: a service behind the gateway prints that cam-2 connected" who_connected

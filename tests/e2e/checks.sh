@@ -1,5 +1,5 @@
 # checks.sh - checks and bounded waits for scenarios; also used inside a booted copy of this machine (systemd_lib.sh).
-# These checks fail on missing input, but the plain commands would succeed: `jq -e` of jq 1.6 on empty input, `! grep`
+# These checks fail on missing input. The plain commands succeed on it: `jq -e` of jq 1.6 on empty input, `! grep`
 # on a missing file, and `[ "$(a)" = "$(b)" ]` when both commands fail.
 
 # json_is FILTER [JQ-OPTION...] [FILE]: succeeds if the input is one JSON value and the last result of FILTER is neither

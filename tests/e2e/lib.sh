@@ -35,7 +35,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 143' TERM INT
 
-# fail TEXT: ends the scenario, even from a subshell such as "$(...)" or one part of a pipeline.
+# fail TEXT: ends the scenario, even from a subshell such as "$(...)" or one part of a pipeline. TEXT says what went wrong.
 fail() {
     echo "FAILED: $*" >&2
     [ "$BASHPID" = $$ ] || kill -TERM $$

@@ -82,14 +82,14 @@ CONF
     printf 'Host 10.9.0.%s\nPort 2022\nUser root\nIdentityFile %s\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\n' "$first" "$KEY" >"$TMP/ssh_config"
     wait_for 10 grep -q "listening on" "$TMP/sshd.log" || fail "no sshd"
     for n in "${@:2}"; do join_node "$n" "$first" ${JOIN_OPTIONS:-}; done
-    for n in "$@"; do gwn "$n" net up || fail "net up at node $n"; serve_node "$n"; done
+    for n in "$@"; do gwn "$n" net up || fail "net up fails at node $n"; serve_node "$n"; done
     for n in "$@"; do wait_for 30 neighbours "$n" $(($# - 1)) || fail "node $n has no neighbours: $(bird "$n" show protocols)"; done
 }
 # join_node N FIRST [options]: makes node N join the fleet of node FIRST.
 join_node() {
     local n=$1 first=$2
     shift 2
-    on "$n" env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from "10.9.0.$first" --name "gw$n" --listen "[::]:$GW_PORT" --host "10.9.1.$n" "$@" >>"$TMP/join.log" 2>&1 || fail "join of node $n"
+    on "$n" env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from "10.9.0.$first" --name "gw$n" --listen "[::]:$GW_PORT" --host "10.9.1.$n" "$@" >>"$TMP/join.log" 2>&1 || fail "node $n can't join"
 }
 
 # serve_node N: runs the gateway's units as systemd would.

@@ -129,7 +129,7 @@ ok "existing files of a wrong kind, or needed for another purpose, are refused"
 # Messages show the name of a file without its control characters.
 for arguments in "--check -c" "-c" "isolation --dry-run -c" "status -c" "status --socket"; do
     timeout 20 "$BIN/cmxsafed" $arguments $'/a\e[31m\xc2\x9bb' >out 2>err </dev/null && fail "$arguments accepts control characters"
-    [ -z "$(cat out err | LC_ALL=C tr -d '[:print:]\n\302')" ] || fail "$arguments: control characters in a message: $(cat -v err)"
+    [ -z "$(cat out err | LC_ALL=C tr -d '[:print:]\n\302')" ] || fail "$arguments: a message has control characters: $(cat -v err)"
     grep -qF '/a?[31m' err || fail "$arguments: the message does not name the file: $(cat -v err)"
 done
 ok "no control characters"

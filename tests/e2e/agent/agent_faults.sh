@@ -34,7 +34,7 @@ ok "signals"
 # ---- the control socket is removed ----
 rm "$RUN/s"
 wait_for 20 json || fail "a removed control socket is not made again"
-[ "$(stat -c %a "$RUN/s")" = 660 ] || fail "mode of the new control socket"
+[ "$(stat -c %a "$RUN/s")" = 660 ] || fail "the new control socket has a wrong mode"
 logged "$RUN/s was removed" || fail "the removal of the socket is not logged"
 ok "a control socket that is removed is made again"
 
@@ -48,7 +48,7 @@ kill -STOP "$AGENT"
 sleep 5
 kill -CONT "$AGENT"
 wait_for 20 serves || fail "the service is not reachable after SIGCONT"
-equal "$(context web .sessions)" 1 || fail "a stop of 5 s cost the session"
+equal "$(context web .sessions)" 1 || fail "the session ended while the agent was stopped for 5 s"
 ! logged stuck || fail "a stop counts as a stuck task"
 ok "SIGSTOP and SIGCONT"
 
@@ -116,13 +116,13 @@ full() {
     head -c 2000000 /dev/urandom >"$TMP/large"
     head -c 2000 /dev/urandom >"$TMP/little"
     code=$(curl -sS -m 60 -o "$TMP/answer" -w '%{http_code}' --data-binary "@$TMP/large" "http://127.0.0.1:$gate/update")
-    [ "$code" -ge 400 ] && [ ! -e "$TMP/installed" ] || { cat "$TMP/answer"; fail "an upload on a full disk: $code"; }
+    [ "$code" -ge 400 ] && [ ! -e "$TMP/installed" ] || { cat "$TMP/answer"; fail "an upload to a full disk is not refused: HTTP status $code"; }
     code=$(curl -sS -m 60 -o "$TMP/answer" -w '%{http_code}' --data-binary "@$TMP/little" "http://127.0.0.1:$gate/update")
     [ "$code" = 200 ] && cmp "$TMP/installed" "$TMP/little" || { cat "$TMP/answer"; fail "an upload after the disk was full: $code"; }
     end_agent
 }
 mkdir "$TMP/small"
-(set +e; full prlimit --fsize=262144) || fail "the limit for the size of a file"
+(set +e; full prlimit --fsize=262144) || fail "the part with the limit for the size of a file failed"
 ok "the limit for the size of a file"
 if mount -t tmpfs -o size=256k none "$TMP/small" 2>/dev/null; then
     (set +e; full) || fail "a full disk"

@@ -37,7 +37,7 @@ ok "the first gateway that works is used, and named by status and log"
 
 conf "$ONE, $TWO"
 reload "read again: 1 context"
-wait_for 30 uses "$TWO" || fail "a reload moved the device: $(json)"
+wait_for 30 uses "$TWO" || fail "after a reload the device uses another gateway: $(json)"
 conf "$ONE"
 reload "read again: 1 context"
 wait_for 30 uses "$ONE" || fail "a list without the gateway in use: $(json)"

@@ -51,9 +51,9 @@ SWUPDATE=$!
 PIDS+=("$SWUPDATE")
 wait_for 20 test -S swtmp/sockinstctrl || fail "swupdate does not listen"
 agent "env -u RUNTIME_DIRECTORY TMPDIR=$TMP/swtmp swupdate-client"
-[ "$(post good.swu)" = 200 ] && grep -q '^OK ' answer || { cat answer; fail "SWUpdate: a good bundle"; }
-holds part1 sw.disk || fail "SWUpdate: the slot holds something else"
-differ "$(post foreign.swu)" 200 && grep -q 'the install hook failed: .*failed' answer || { cat answer; fail "SWUpdate: a bundle signed by another"; }
+[ "$(post good.swu)" = 200 ] && grep -q '^OK ' answer || { cat answer; fail "SWUpdate refuses a good bundle"; }
+holds part1 sw.disk || fail "SWUpdate did not write the bundle to the slot"
+differ "$(post foreign.swu)" 200 && grep -q 'the install hook failed: .*failed' answer || { cat answer; fail "SWUpdate accepts a bundle that another key signed"; }
 holds part1 sw.disk || fail "SWUpdate: a refused bundle reached the slot"
 ok "SWUpdate installs; the client gets its refusal: $(cat answer)"
 stop "$SWUPDATE"
@@ -118,7 +118,7 @@ wait_for 20 rauc status || fail "RAUC's service does not answer"
 export RAUC_BUNDLE=$TMP/update.raucb
 export CMXSAFED_BOOT_ID=boot-1
 agent 'cat >"$RAUC_BUNDLE" && rauc install "$RAUC_BUNDLE"' "$(printf 'confirm = rauc status mark-good\nrollback = rauc status mark-bad\nrestart = touch %s/restarted' "$TMP")"
-[ "$(post good.raucb)" = 200 ] && grep -q '^OK ' answer || { cat answer; grep -q 'loop' rauc.log answer && skip "RAUC finds no loop device here; SWUpdate was shown"; fail "RAUC: a good bundle"; }
+[ "$(post good.raucb)" = 200 ] && grep -q '^OK ' answer || { cat answer; grep -q 'loop' rauc.log answer && skip "RAUC finds no loop device here; SWUpdate was shown"; fail "RAUC refuses a good bundle"; }
 holds part1 slot.b && [ "$(cat primary)" = b ] || fail "RAUC: slot b does not hold it, or is not the primary one"
 wait_for 20 test -e restarted || fail "the restart hook is not run"
 end_agent
@@ -137,7 +137,7 @@ export CMXSAFED_BOOT_ID=boot-2
 start_agent
 wait_for 40 grep -qx good state.b || fail "the confirm hook did not mark the slot in RAUC"
 ok "RAUC installs into the other slot, and the confirm hook marks it good"
-differ "$(post foreign.raucb)" 200 && grep -q 'the install hook failed: ' answer || { cat answer; fail "RAUC: a bundle signed by another"; }
+differ "$(post foreign.raucb)" 200 && grep -q 'the install hook failed: ' answer || { cat answer; fail "RAUC accepts a bundle that another key signed"; }
 ! holds part2 slot.a && [ "$(cat primary)" = b ] || fail "RAUC: a refused bundle reached a slot"
 ok "the client gets the refusal of RAUC: $(cat answer)"
 end_agent

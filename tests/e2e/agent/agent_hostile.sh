@@ -26,8 +26,8 @@ survived() {
     if lacks __asan_init "$BIN/cmxsafed"; then
         peak=$(awk '/^VmHWM/ { print $2 }' "/proc/$AGENT/status")
         ticks=$(awk '{ print $14 + $15 }' "/proc/$AGENT/stat")
-        [ "$peak" -lt 60000 ] || fail "$1: a peak of $peak KB"
-        [ "$ticks" -lt $((20 * $(getconf CLK_TCK))) ] || fail "$1: $ticks ticks of processor time"
+        [ "$peak" -lt 60000 ] || fail "$1: the agent's memory grew to $peak KB"
+        [ "$ticks" -lt $((20 * $(getconf CLK_TCK))) ] || fail "$1: the agent used $ticks ticks of processor time"
     fi
     lacks $'\e' "$AGENT_LOG" || fail "$1: the gateway can write control characters to the log"
     lacks '^forged' "$AGENT_LOG" || fail "$1: the gateway can forge a line of the log"
@@ -41,7 +41,7 @@ survived() {
 
 for size in 1 9 11; do
     hostile packets-$size
-    wait_for 30 grep -q '^got 100000' "$TMP/hostile.out" || { json; fail "packets of $size bytes"; }
+    wait_for 30 grep -q '^got 100000' "$TMP/hostile.out" || { json; fail "not all bytes arrive with packets of $size bytes"; }
     survived "packets of $size bytes"
 done
 # libssh 0.10 takes off 10 bytes for the header, and never ends a write in packets of the 0 bytes that remain. The limit of

@@ -66,7 +66,7 @@ holds_nothing() {
     wait_for 30 sessions 1 || fail "$name: not up"
     for p in $(sshd_children); do kill "$p"; done
     wait_for 30 sessions 2 || fail "$name: not up again"
-    [ "$(python3 "$TMP/scan.py" "$agent" "$PIN" "$key")" = control ] || fail "$name: found in memory: $(python3 "$TMP/scan.py" "$agent" "$PIN" "$key" | tr '\n' ';')"
+    [ "$(python3 "$TMP/scan.py" "$agent" "$PIN" "$key")" = control ] || fail "$name: the search of the memory found something else than the control text: $(python3 "$TMP/scan.py" "$agent" "$PIN" "$key" | tr '\n' ';')"
     stop "$agent"
     ok "$name"
 }

@@ -36,7 +36,7 @@ start_agent
 wait_for 40 is .running.version 1.0 || fail "the service does not answer through the gateway"
 [ "$(get .signature_required)" = true ] || fail "GET /update does not report that a signature is needed"
 code=$(curl -sS -m 60 -o answer -w '%{http_code}' -F update=@bundle1 "$URL/update")
-[ "$code" = 422 ] && grep -q "not signed" answer || { cat answer; fail "an unsigned bundle: $code"; }
+[ "$code" = 422 ] && grep -q "not signed" answer || { cat answer; fail "an unsigned bundle is not refused: HTTP status $code"; }
 [ ! -e installed ] || fail "the handler saw a bundle that was not verified"
 [ -e spool ] && [ ! -s spool ] || fail "a refused bundle stays on the disk"
 curl -sS -m 60 -F update=@bundle1.signed "$URL/update" >answer || fail curl
@@ -45,12 +45,12 @@ cmp installed bundle1 || fail "the handler got a changed bundle"
 is .running.version 2.0 && is .state idle || fail "the new version is not shown"
 sed "s|^control_socket = .*|control_socket = $RUN/second|; s|^port = $PORT|port = $(free_port)|" "$CONF" >second.conf
 timeout 20 "$BIN/cmxsafed" -c second.conf 2>second.log; code=$?
-[ "$code" = 1 ] && grep -q "$TMP/spool is in use by another agent" second.log || { cat second.log; fail "two agents with one spool: $code"; }
+[ "$code" = 1 ] && grep -q "$TMP/spool is in use by another agent" second.log || { cat second.log; fail "a second agent with the same spool starts, or gives another reason: $code"; }
 ok "a verified bundle reaches the handler's standard input"
 
 touch broken
 code=$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @bundle2.signed "$URL/update")
-[ "$code" != 200 ] && grep -q "the install hook failed: signature of the bundle is not ours" answer || { cat answer; fail "a failing handler: $code"; }
+[ "$code" != 200 ] && grep -q "the install hook failed: signature of the bundle is not ours" answer || { cat answer; fail "the answer does not report the handler's failure: HTTP status $code"; }
 is .state idle || fail "after a failure"
 rm broken
 timeout 60 "$BIN/cmxsafe" update --opaque --url "$URL" bundle2.signed >out 2>err || { cat out err; fail "cmxsafe update --opaque"; }
@@ -59,7 +59,7 @@ ok "the exit status is the outcome"
 # A reload frees the texts of the old configuration; the service must no longer use them.
 kill -HUP "$AGENT"
 wait_for 20 logged "read again" || fail "no reload"
-is .device "$SSHD_USER" || fail "the device's name after a reload: $(get .)"
+is .device "$SSHD_USER" || fail "wrong device name after a reload: $(get .)"
 ! logged "the update keys have changed" || fail "unchanged keys count as changed"
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.pem 2>/dev/null
 cp k.pub k.pub.old && "$BIN/cmxsafe" image key --key other.pem --pem >k.pub || fail "another key"
@@ -75,12 +75,12 @@ ok "under confinement"
 # confined agent can read the history file.
 start_agent
 wait_for 40 is .state idle || fail "start"
-[ "$(get '[.history[] | .ok] | tostring')" = "[true,false,true,false]" ] || { get .; fail "the history after a restart of the agent"; }
-[ "$(get '[.history[] | select(.age_ms < 600000 and .received > 100000 and .from != null)] | length')" = 4 ] || { get .history; fail "ages, sizes and clients after a restart of the agent"; }
+[ "$(get '[.history[] | .ok] | tostring')" = "[true,false,true,false]" ] || { get .; fail "wrong outcomes in the history after a restart of the agent"; }
+[ "$(get '[.history[] | select(.age_ms < 600000 and .received > 100000 and .from != null)] | length')" = 4 ] || { get .history; fail "wrong ages, sizes or clients in the history after a restart of the agent"; }
 get '.history[1].what' | grep -q "the install hook failed" || { get .history; fail "the history lacks the reason why the upload failed"; }
 timeout 60 "$BIN/cmxsafe" update --opaque --expect 2.0 --url "$URL" bundle2.signed >out 2>err || { cat out err; fail "--expect of the version that the device reports"; }
-! timeout 60 "$BIN/cmxsafe" update --opaque --expect 9.9 --url "$URL" bundle2.signed >out 2>err || fail "--expect of another version"
-grep -q "the device is running version 2.0, not 9.9; check --expect" err || { cat err; fail "--expect of another version: the message"; }
+! timeout 60 "$BIN/cmxsafe" update --opaque --expect 9.9 --url "$URL" bundle2.signed >out 2>err || fail "update with --expect of another version succeeds"
+grep -q "the device is running version 2.0, not 9.9; check --expect" err || { cat err; fail "wrong message for --expect of another version"; }
 ok "the history of uploads survives a restart of the agent"
 ok "--expect is compared with the version that the device reports"
 
@@ -104,7 +104,7 @@ SH
 start_agent
 wait_for 40 is .state idle || fail "start"
 touch background
-[ "$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @bundle2.signed "$URL/update")" = 200 ] || { cat answer; fail "a hook with a background child"; }
+[ "$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @bundle2.signed "$URL/update")" = 200 ] || { cat answer; fail "a hook with a background child fails"; }
 gone() { ! kill -0 "$(cat "$1")" 2>/dev/null; }
 wait_for 20 gone left || fail "the background child of a hook still runs"
 rm background; touch hanging
@@ -197,7 +197,7 @@ wait_for 40 is .rolled_back.why "the old version booted" || { get .; fail "a fal
 is .running.confirmed true && is .running.version 2.0 && ! called confirm || { get .; fail "the old system was confirmed as the new one"; }
 rc=0; timeout 60 "$BIN/cmxsafe" update --opaque --wait 20 --url "$URL" bundle2.signed >out 2>err &
 updating=$!
-wait_for 30 is .state restarting || fail "the upload of cmxsafe update"
+wait_for 30 is .state restarting || fail "the upload of cmxsafe update does not end"
 end_agent
 boot 4
 wait "$updating" || rc=$?
@@ -212,7 +212,7 @@ end_agent
 boot 4b
 wait_for 40 called confirm || { get .; fail "the reinstalled image is not on trial"; }
 wait "$updating" || rc=$?
-[ $rc = 0 ] && is .rolled_back null && is .running.confirmed true || { cat out err; get .; fail "installing the same image again: $rc"; }
+[ $rc = 0 ] && is .rolled_back null && is .running.confirmed true || { cat out err; get .; fail "installing the same image again counts as a rollback: $rc"; }
 ok "installing the same image again is not a rollback"
 
 # After a refused restart the state is `ready` again, with the hook's message, and the restart can be requested again.
@@ -222,7 +222,7 @@ installed bundle1
 wait_for 20 is .error "the restart hook failed: Interactive authentication required." || { get .; fail "the refusal of the restart is not shown"; }
 is .state ready || fail "after a refused restart: $(get .state)"
 rm refuse_restart
-curl -sS -m 10 -X POST "$URL/restart" | grep -q ^OK || fail "POST /restart after a refusal"
+curl -sS -m 10 -X POST "$URL/restart" | grep -q ^OK || fail "POST /restart fails after a refusal"
 twice() { [ "$(calls restart)" -ge 2 ]; }
 wait_for 20 twice && is .state restarting || fail "a second restart"
 end_agent
@@ -237,9 +237,9 @@ touch refuse refuse_rollback; echo "no bootloader environment" >words
 boot 5
 wait_for 40 is .error "the confirm hook failed: no bootloader environment" || { get .; fail "the refusal of the confirmation is not shown"; }
 is .running.confirmed false || fail "confirmed by a hook that failed"
-equal "$(slot_state)" pending-verify || fail "the evidence of an update on trial"
+equal "$(slot_state)" pending-verify || fail "evidence does not say that the update is on trial"
 wait_for 30 called rollback || fail "an image that cannot be confirmed is kept"
-[ "$(calls confirm)" -le 5 ] || fail "the confirm hook ran $(calls confirm) times in 8 s"
+[ "$(calls confirm)" -le 5 ] || fail "the confirm hook ran more than 5 times in 8 s: $(calls confirm)"
 wait_for 20 is .error "the rollback hook failed: no bootloader environment" || { get .; fail "the refusal of the rollback is not shown"; }
 is .rolled_back null || fail "a rollback that failed is reported as done"
 kill -KILL "$AGENT"; wait "$AGENT" 2>/dev/null
@@ -288,7 +288,7 @@ end_agent
 echo "phase trial" >spool.state
 : >calls
 boot 10
-wait_for 40 is .running.version 3.0 || fail "start with a damaged record"
+wait_for 40 is .running.version 3.0 || fail "the agent does not start with a damaged record"
 [[ $(get .error) == *damaged* ]] && ! called confirm || { get .; fail "a damaged record"; }
 end_agent
 unset CMXSAFED_BOOT_ID

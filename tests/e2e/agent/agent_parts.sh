@@ -75,10 +75,10 @@ for ranges in '' '&ranges=0-4096'; do
     answers "/evidence?nonce=0011223344556677$ranges" 500 || { cat "$TMP/answer"; fail "evidence leaves out the missing image"; }
     answers "/hash?challenge=abcd$ranges" 500 || { cat "$TMP/answer"; fail "a hash without the image"; }
 done
-field .modules.attest.error | grep -qF "image $TMP/images/image" || { json; fail "the status hides the missing image"; }
+field .modules.attest.error | grep -qF "image $TMP/images/image" || { json; fail "the status does not report the missing image"; }
 mkdir "$TMP/images/image" # no image either
 reload "read again"
-answers "/evidence?nonce=0011223344556677" 500 || fail "evidence of a folder"
+answers "/evidence?nonce=0011223344556677" 500 || fail "a request for evidence of a folder does not fail"
 rmdir "$TMP/images/image"
 head -c 70000 /dev/urandom >"$TMP/images/image"
 answers "/evidence?nonce=0011223344556677" 200 || { cat "$TMP/answer"; fail "the image is there, but no evidence is given"; }
@@ -110,9 +110,9 @@ begin 1
 wait_up
 logged "[identity] key_file $TMP/hmac: No such file or directory; attestation fails" || fail "a missing key is not logged"
 answers /evidence?nonce=0011223344556677 500 || { cat "$TMP/answer"; fail "evidence without the key"; }
-field_is .modules.attest.key none && field .modules.identity.error | grep -qF "$TMP/hmac" || { json; fail "the status hides the missing key"; }
+field_is .modules.attest.key none && field .modules.identity.error | grep -qF "$TMP/hmac" || { json; fail "the status does not report the missing key"; }
 mkfifo "$TMP/hmac" # no key either
-answers /evidence?nonce=0011223344556677 500 || fail "evidence with a FIFO as key"
+answers /evidence?nonce=0011223344556677 500 || fail "a request for evidence with a FIFO as key does not fail"
 rm "$TMP/hmac" && cp -p "$TMP/real" "$TMP/hmac"
 wait_for 20 answers /evidence?nonce=0011223344556677 200 || { cat "$TMP/answer"; fail "the key is there, but no evidence is given"; }
 field_is .modules.attest.key software && field_is .modules.identity null || { json; fail "the status keeps an old error"; }
@@ -152,7 +152,7 @@ ok "the key of [identity]"
 begin 2 "key_file = $TMP/update.pub"
 off ota "[ota] key_file $TMP/update.pub: No such file or directory"
 reload "the old configuration stays in force"
-field .config.reload_failed.error | grep -qF "[ota] key_file $TMP/update.pub" || { json; fail "a reload with a missing file"; }
+field .config.reload_failed.error | grep -qF "[ota] key_file $TMP/update.pub" || { json; fail "the status does not report that a reload failed because of a missing file"; }
 openssl ecparam -name prime256v1 -genkey -noout 2>/dev/null | openssl ec -pubout -out "$TMP/update.pub" 2>/dev/null
 end_agent
 begin 2 "key_file = $TMP/update.pub"

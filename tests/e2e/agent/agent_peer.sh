@@ -119,7 +119,7 @@ echo "ok: and no other process reaches the services"
 
 systemctl stop "$unit" || fail "stop of $unit"
 unseen fd00:1::17 "$MIRROR" || fail "without the unit a service is still reached"
-sees fd00:1::17 "$PROXY" || fail "proxy-v2 needs the mirror unit"
+sees fd00:1::17 "$PROXY" || fail "proxy-v2 does not work without the mirror unit"
 prints_no 'fd00:1::/48' ip -6 route show table local && prints_no cmxsafe_mirror nft list tables || fail "the unit leaves something behind"
 systemctl start "$unit" || fail "second start of $unit"
 wait_for 10 sees fd00:1::17 "$MIRROR" || fail "the client's address is not mirrored again"

@@ -35,7 +35,7 @@ if ! "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/check.log" 2>&1; then
 fi
 start_agent
 wait_for 20 field_is '.contexts[0].last_error | . != null' true || fail "no error against a gateway without a post-quantum key exchange"
-[ "$(field .all_up)" = false ] || fail "up by $(context web .key_exchange) in spite of require_pq"
+[ "$(field .all_up)" = false ] || fail "in spite of require_pq the session is up with $(context web .key_exchange)"
 stop_sshd
 start_sshd </dev/null
 wait_up

@@ -76,7 +76,7 @@ ok "settings of the agent"
 wait "$TRANSFER" || fail "the transfer was cut"
 cmp "$TMP/www/big" "$TMP/got" || fail "the transfer is damaged"
 [ "$(context keep .sessions)" = 1 ] || fail "the untouched context has a new session"
-[ "$(context keep .relays.total)" = 1 ] || fail "relays of the untouched context"
+[ "$(context keep .relays.total)" = 1 ] || fail "the untouched context had more than one connection"
 ok "untouched transfer"
 
 # ---- a reload with an invalid file, or with a change that needs a restart, changes nothing ----

@@ -14,12 +14,12 @@ serve_folder "$WEB" "$TMP/www"
 
 # ---- --check, --help, --version, usage ----
 "$BIN/cmxsafed" --check -c "$CONF" | grep -q "ok: gateway 127.0.0.1 port $SSHD_PORT as $SSHD_USER, 1 pinned host key, 1 context" ||
-    fail "--check of a good file"
+    fail "--check refuses a good file"
 "$BIN/cmxsafed" --help | grep -q -- --check || fail --help
 "$BIN/cmxsafed" --version | grep -q '^cmxsafed [0-9]' || fail --version
 for bad in --nonsense statsu; do
     "$BIN/cmxsafed" "$bad" 2>"$TMP/err"
-    [ $? = 2 ] || fail "usage error of $bad"
+    [ $? = 2 ] || fail "$bad is not refused as a usage error"
 done
 grep -q "did you mean 'status'" "$TMP/err" || fail "no suggestion for statsu"
 "$BIN/cmxsafed" --config-reference | cmp - "$ROOT/docs/CONFIG.md" || fail "docs/CONFIG.md is not --config-reference"
@@ -30,10 +30,10 @@ sed "s|^key_file.*|key_file = $KEY|" "$ROOT/examples/linux/cmxsafed.conf" >"$TMP
 
 sed 's/^user.*/usr = x/; s/^port = .*/port = 70000/' "$CONF" >"$TMP/bad.conf"
 "$BIN/cmxsafed" --check -c "$TMP/bad.conf" 2>"$TMP/err"
-[ $? = 1 ] || fail "--check of a bad file"
+[ $? = 1 ] || fail "--check accepts a bad file"
 [ "$(grep -c "^$TMP/bad.conf:[0-9]*: " "$TMP/err")" = 3 ] || { cat "$TMP/err"; fail "not all errors are reported as file:line: what"; }
 "$BIN/cmxsafed" -c "$TMP/bad.conf" 2>"$TMP/err"
-[ $? = 1 ] || fail "start with a bad file"
+[ $? = 1 ] || fail "the agent starts with a bad file"
 grep -q "^cmxsafe: .*; .*--check" "$TMP/err" || fail "the message does not say what to do"
 ! "$BIN/cmxsafed" --check -c "$TMP/nowhere" 2>/dev/null || fail "--check of no file"
 sed 's/^host_key.*/host_key = gw ssh-ed25519 AAAA/' "$CONF" >"$TMP/bad.conf"
@@ -69,7 +69,7 @@ field_is .all_up true || fail "ready before the context is up"
 fed_twice() { [ "$(grep -o WATCHDOG=1 "$TMP/notified" | wc -l)" -ge 2 ]; }
 wait_for 10 fed_twice || fail "the watchdog is not fed"
 grep -q 'STATUS=1 of 1 contexts up' "$TMP/notified" || fail "no STATUS="
-[ "$(stat -c %a "$RUN/s")" = 660 ] || fail "mode of the control socket"
+[ "$(stat -c %a "$RUN/s")" = 660 ] || fail "the control socket has a wrong mode"
 grep -q '^Max core file size *0 *0 ' "/proc/$AGENT/limits" || fail "a core file could hold its keys: $(grep core "/proc/$AGENT/limits")"
 ok "readiness, watchdog, status line"
 
@@ -79,7 +79,7 @@ grep -qE "^web +gateway:$GATE +device:$WEB +up +[0-9]+ (ms|s) +1 +[0-9] +1 +0 +[
     { cat "$TMP/table"; fail "table row"; }
 lacks $'\e' "$TMP/table" || fail "colour without a terminal"
 grep -q '^confinement: landlock files: ' "$TMP/table" || fail "confinement is not in the table"
-"$BIN/cmxsafed" status -c "$CONF" >/dev/null || fail "status by configuration file"
+"$BIN/cmxsafed" status -c "$CONF" >/dev/null || fail "status does not find the socket by the configuration file"
 context_is web .relays.total 1 || fail "relays.total"
 [ "$(context web .bytes_out)" -gt 100 ] || fail "bytes_out"
 field_is '.confinement | length' 3 || fail "confinement in JSON"
@@ -91,14 +91,14 @@ printf 'status nonsense\n' | nc -N -U "$RUN/s" | json_is .error >/dev/null || fa
 head -c 5000 /dev/zero | nc -N -U "$RUN/s" | json_is .error >/dev/null || fail "garbage"
 ok "status as table and JSON, errors"
 
-"$BIN/cmxsafed" status --socket "$RUN/s" >/dev/full 2>"$TMP/err" && fail "status on a full disk"
-equal "$(cat "$TMP/err")" "cmxsafe: writing the output failed: No space left on device" || fail "the reason on a full disk: $(cat "$TMP/err")"
+"$BIN/cmxsafed" status --socket "$RUN/s" >/dev/full 2>"$TMP/err" && fail "status succeeds although its output can't be written"
+equal "$(cat "$TMP/err")" "cmxsafe: writing the output failed: No space left on device" || fail "wrong message about a full disk: $(cat "$TMP/err")"
 # If an agent ends in the middle of its answer, `status` reports an error and prints no part of the answer.
 socat "UNIX-LISTEN:$TMP/cut" SYSTEM:'read -r line; printf "{\"version\":\"0\",\"conte"' &
 PIDS+=($!)
 wait_for 10 test -S "$TMP/cut" || fail "socat"
 "$BIN/cmxsafed" status --json --socket "$TMP/cut" >"$TMP/out" 2>"$TMP/err" && fail "a part of an answer is accepted"
-[ ! -s "$TMP/out" ] && grep -q "the agent gave no answer" "$TMP/err" || { cat "$TMP/out" "$TMP/err"; fail "a part of an answer"; }
+[ ! -s "$TMP/out" ] && grep -q "the agent gave no answer" "$TMP/err" || { cat "$TMP/out" "$TMP/err"; fail "status prints a part of an answer, or a wrong message"; }
 timeout 10 "$BIN/cmxsafed" status --watch=60 --socket "$TMP/nowhere" 2>"$TMP/err"
 [ $? = 1 ] || fail "--watch waits before it reports that no agent answers"
 ok "status reports a full disk, a cut answer and a missing agent"
@@ -112,10 +112,10 @@ open(sys.argv[2], "w").close()
 time.sleep(60)' "$RUN/s" "$TMP/held" &
 PIDS+=($!)
 wait_for 20 test -e "$TMP/held" || fail "the idle clients are not accepted"
-wait_for 20 json || fail "idle clients lock others out"
+wait_for 20 json || fail "idle clients keep other clients from being served"
 ok "idle clients"
 
-"$BIN/cmxsafed" -c "$CONF" 2>"$TMP/err" && fail "a second agent on the same socket"
+"$BIN/cmxsafed" -c "$CONF" 2>"$TMP/err" && fail "a second agent starts on the same socket"
 grep -q 'another cmxsafed answers there' "$TMP/err" || { cat "$TMP/err"; fail "why the second agent is refused"; }
 end_agent
 grep -q STOPPING=1 "$TMP/notified" || fail "no STOPPING=1"
@@ -133,8 +133,8 @@ AGENT_PREFIX=(env NOTIFY_SOCKET="$TMP/notify")
 start_agent
 AGENT_PREFIX=()
 wait_for 25 grep -q READY=1 "$TMP/notified" || fail "READY waits for an unreachable gateway"
-context_is web .last_error.code refused || { json; fail "the cause of the failure"; }
-[ "$(context web .last_error.age_ms)" -lt 30000 ] || fail "the age of the failure"
+context_is web .last_error.code refused || { json; fail "the status lacks the cause of the failure"; }
+[ "$(context web .last_error.age_ms)" -lt 30000 ] || fail "the failure in the status is too old"
 end_agent
 CONF=$GOOD
 ok "an unreachable gateway"
@@ -146,7 +146,7 @@ AGENT_PREFIX=(bash -c 'ulimit -Sn 64; exec "$@" <&- >&- 2>&-' -)
 start_agent
 wait_up
 for n in 0 1 2; do equal "$(readlink "/proc/$AGENT/fd/$n")" /dev/null || fail "descriptor $n"; done
-soft_limit_is_at_least 140 || fail "the soft limit of open files"
+soft_limit_is_at_least 140 || fail "the soft limit of open files is below 140"
 cp "$CONF" "$TMP/before.conf"
 { printf 'max_connections = 300\n'; } >>"$CONF"
 kill -HUP "$AGENT"
@@ -161,8 +161,8 @@ start_agent
 wait_up
 sed 's/^\[identity\]/max_connections = 1024\n&/' "$CONF" >"$TMP/many.conf" && cp "$TMP/many.conf" "$CONF"
 kill -HUP "$AGENT"
-wait_for 20 logged "the limit is 1024 until the agent restarts" || fail "a reload that needs more than 1,024 descriptors"
-equal "$(awk '/^Max open files/ {print $4}' "/proc/$AGENT/limits")" 1024 || fail "the services drop descriptors above 1,024"
+wait_for 20 logged "the limit is 1024 until the agent restarts" || fail "a reload that needs more than 1,024 descriptors does not log the limit"
+equal "$(awk '/^Max open files/ {print $4}' "/proc/$AGENT/limits")" 1024 || fail "the limit was raised above 1,024, where the services drop descriptors"
 end_agent
 AGENT_PREFIX=()
 cp "$TMP/before.conf" "$CONF"
@@ -178,7 +178,7 @@ wait_up
 sed -i 's/^remote_port = .*/&\nmax_connections = 7/' "$ELSEWHERE/conf"
 : >"$AGENT_LOG"
 kill -HUP "$AGENT"
-wait_for 20 logged "read again" || fail "a reload through a link"
+wait_for 20 logged "read again" || fail "a reload through a link fails"
 end_agent
 rm "$CONF" && cp "$TMP/before.conf" "$CONF" && rm -r "$ELSEWHERE"
 ok "links to files elsewhere"

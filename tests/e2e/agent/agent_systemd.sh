@@ -35,7 +35,7 @@ dpkg -i agent.deb || fail "installing"
 sudo() { "$@"; }
 ssh-keygen -A >/dev/null
 (set -e; . ./gateway_account.sh) | grep -q ' SHA256:.* (ED25519)$' || fail "README.md: gateway_account.sh"
-equal "$(stat -c %U:%a /home/camera-17/.ssh)" camera-17:700 || fail "README.md: the account's folder .ssh"
+equal "$(stat -c %U:%a /home/camera-17/.ssh)" camera-17:700 || fail "README.md's commands give the account's folder .ssh another owner or mode"
 . ./agent_key.sh || fail "README.md: agent_key.sh"
 sed "s|ssh-ed25519 AAAA[.]*|$(cut -d' ' -f1,2 /etc/cmxsafe/key.pub)|" authorized_keys.in >authorized_keys
 cp cmxsafed.conf /etc/cmxsafe/cmxsafed.conf
@@ -66,7 +66,7 @@ chown cmxsafed: /etc/cmxsafe/key
 systemctl is-enabled cmxsafed || fail "the unit is not enabled"
 cmxsafed status --json | json_is .all_up || fail "started, but not up"
 serves || fail "the service is not reached"
-cmxsafed status --json | json_is '[.confinement[] | .applied or (.detail | test("kernel has no Landlock|any port"))] | all' || fail "confinement under the unit"
+cmxsafed status --json | json_is '[.confinement[] | .applied or (.detail | test("kernel has no Landlock|any port"))] | all' || fail "the agent is not fully confined under the unit"
 [ "$(ps -o user= -p "$(main_pid)")" = cmxsafed ] || fail "user"
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000000000 ] || fail "capabilities"
 [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$(main_pid)/status")" = 1 ] || fail "NoNewPrivs"
@@ -77,7 +77,7 @@ systemctl show -P StatusText cmxsafed | grep -q '1 of 1 contexts up' || fail "St
 [ "$(stat -c '%U:%G %a' /run/cmxsafe/cmxsafed.sock)" = 'cmxsafed:cmxsafed 660' ] || fail "control socket"
 echo "ok: started, confined, up"
 
-journalctl -o json -u cmxsafed _COMM=cmxsafed | jq -r .PRIORITY | grep -qx 6 || fail "priorities in the journal"
+journalctl -o json -u cmxsafed _COMM=cmxsafed | jq -r .PRIORITY | grep -qx 6 || fail "the journal's entries lack their priorities"
 prints_no '^<' journalctl -u cmxsafed -o cat || fail "priorities are in the text"
 echo "ok: journal"
 
@@ -119,7 +119,7 @@ wait_for 30 all_up || fail "the contexts are not up with isolation"
 cmxsafed status --json | json_is .modules.isolation || fail "isolation is not in the status"
 cmxsafed isolation --show >show 2>&1
 grep -q 'table inet cmxsafe' show && grep -q 'table arp cmxsafe' show || { cat show; fail "isolation is not in force"; }
-cmxsafed isolation --dry-run | grep -qx "add element inet cmxsafe agent { \"+$(id -u cmxsafed)\" }" || fail "root would apply the rules for another user"
+cmxsafed isolation --dry-run | grep -qx "add element inet cmxsafe agent { \"+$(id -u cmxsafed)\" }" || fail "with root's --dry-run the rules are for another user"
 ! serves || fail "isolated, but another user reaches the gateway"
 sed -i '/^\[isolation\]/,$s/^enabled = yes/enabled = no/' /etc/cmxsafe/cmxsafed.conf
 systemctl reload cmxsafed || fail "reload without isolation"
@@ -131,7 +131,7 @@ echo "ok: isolation.conf"
 # For a local port below 1024 the unit lacks a capability: --check reports this and names a drop-in. With this drop-in the agent opens
 # the port.
 printf '[context low]\ndirection = direct\nlocal_port = 81\nremote_host = 127.0.0.1\nremote_port = 9\n' >>/etc/cmxsafe/cmxsafed.conf
-! cmxsafed --check >check 2>&1 && grep -q 'local_port 81: .*/examples/low-ports.conf' check || fail "a port below 1024: $(cat check)"
+! cmxsafed --check >check 2>&1 && grep -q 'local_port 81: .*/examples/low-ports.conf' check || fail "--check accepts a port below 1024: $(cat check)"
 cp /usr/share/doc/cmxsafe-agent/examples/low-ports.conf /etc/systemd/system/cmxsafed.service.d/
 systemctl daemon-reload && cmxsafed --check && systemctl restart cmxsafed || fail "restart with low-ports.conf"
 wait_for 30 all_up || fail "the contexts are not up with low-ports.conf"

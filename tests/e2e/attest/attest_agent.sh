@@ -30,7 +30,7 @@ case $(context attest .key_exchange) in
 curve25519-sha256) ! cmx attest --evidence --manifest pq --url "$URL" >"$TMP/out" && grep -q '^FAILED *key-exchange *curve25519-sha256' "$TMP/out" ;;
 mlkem* | sntrup*) cmx attest --evidence --manifest pq --url "$URL" >"$TMP/out" && grep -q '^ok *key-exchange' "$TMP/out" ;;
 *) false ;;
-esac || { cat "$TMP/out"; fail "the verdict on the key exchange $(context attest .key_exchange)"; }
+esac || { cat "$TMP/out"; fail "wrong verdict on the key exchange $(context attest .key_exchange)"; }
 equal "$(field '.modules.attest.authorized_key')" "$(cmx identity public | head -n 1)" || fail "the status names another key"
 equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true || fail "the agent is not confined"
 sed -i 's/^port = '"$local_port"'/port = 1/' "$CONF"
@@ -110,7 +110,7 @@ equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true |
 ok "a TPM that restarts is used again"
 
 kill -STOP "$SWTPM"
-curl -s -m 2 "$URL/hash?challenge=x&ranges=0x10000-0x18000" >/dev/null && fail "an answer from a stopped TPM"
+curl -s -m 2 "$URL/hash?challenge=x&ranges=0x10000-0x18000" >/dev/null && fail "a request is answered while the TPM is stopped"
 equal "$(field '.modules.attest.authorized_key')" "$(cmx identity public | head -n 1)" || fail "the status command waits for the TPM"
 kill -CONT "$SWTPM"
 wait_for 20 tpm_answers || fail "a TPM that continues is not used"

@@ -45,7 +45,7 @@ ok "the published vectors"
 
 # Every key that the documents generate is readable by its owner alone.
 grep -rhoE --include=*.md '\(?(umask [0-7]+; )?openssl (rand|genpkey) .*-out .*' "$ROOT/README.md" "$ROOT/docs" "$ROOT/examples" "$ROOT/python" >"$TMP/lines"
-[ "$(wc -l <"$TMP/lines")" = 4 ] || fail "the documents' commands that make keys: $(cat "$TMP/lines")"
+[ "$(wc -l <"$TMP/lines")" = 4 ] || fail "the documents do not have four commands that make keys: $(cat "$TMP/lines")"
 while read -r line; do
     rm -rf "$TMP/made" && mkdir "$TMP/made" && (cd "$TMP/made" && umask 022 && eval "$line") || fail "$line"
     equal "$(stat -c %a "$TMP/made"/*)" 600 || fail "others can read the key: $line"

@@ -39,7 +39,7 @@ fuse esp32s3 burn_key BLOCK_KEY3 private_key.bin HMAC_UP --no-read-protect
 refused 'read_protect_efuse BLOCK_KEY3'
 fuse esp32s3 read-protect-efuse BLOCK_KEY3 # the message named this command
 start_board --efuse efuse.bin
-[ "$(curl -sf "$URL/hash?challenge=x")" = "$expected" ] || fail "after read-protection: another value"
+[ "$(curl -sf "$URL/hash?challenge=x")" = "$expected" ] || fail "the value of /hash changed with read-protection"
 stop_board
 rm -f "$TMP/efuse.bin"
 fuse esp32s3 burn_key BLOCK_KEY3 private_key.bin HMAC_DOWN_JTAG

@@ -23,7 +23,7 @@ attest --json && json_is '.ok and (.checks | map(select(.check == "region")) | l
 ok "trusted by cmxsafe"
 "$python" "$ROOT/tests/e2e/attest/attest_evidence.py" "$TMP/token" "$TMP/private_key.bin" "$TMP/flash.bin" "$nonce" || fail "cbor2 and pycose do not verify it"
 ok "verified by cbor2 and pycose"
-curl -sf -H 'Accept: application/json' "$URL/evidence?nonce=$nonce" | json_is '.swname == "attest_board" and .key == "software" and (.token | length) > 100' >/dev/null || fail "JSON of the device"
+curl -sf -H 'Accept: application/json' "$URL/evidence?nonce=$nonce" | json_is '.swname == "attest_board" and .key == "software" and (.token | length) > 100' >/dev/null || fail "wrong evidence in JSON"
 curl -sf -D "$TMP/head" -o "$TMP/second" "$URL/evidence?nonce=$nonce"
 grep -qi '^content-type: application/eat+cwt' "$TMP/head" || fail "media type"
 "$python" "$ROOT/tests/e2e/attest/attest_evidence.py" "$TMP/second" "$TMP/private_key.bin" "$TMP/flash.bin" "$nonce" || fail "default ranges"
@@ -95,7 +95,7 @@ ok "replayed, cut, foreign, re-signed tokens, other channels and changed flash a
 openssl rand -out "$TMP/fill.key" 32
 head -c 300001 "$TMP/firmware.bin" >"$TMP/app.bin"
 cmx image fill --key fill.key app.bin filled.bin || fail "image fill"
-[ "$(stat -c %s "$TMP/filled.bin")" = $((0x3f0000)) ] || fail "size of the filled image"
+[ "$(stat -c %s "$TMP/filled.bin")" = $((0x3f0000)) ] || fail "the filled image has another size than the flash after 0x10000"
 head -c 65536 "$TMP/flash.bin" >"$TMP/new.bin"
 cat "$TMP/filled.bin" >>"$TMP/new.bin"
 cp "$TMP/new.bin" "$TMP/flash.bin"

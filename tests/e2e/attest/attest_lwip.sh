@@ -41,7 +41,7 @@ cmx attest --evidence --manifest manifest --gateway "$PIN" >"$TMP/out" || { cat 
 curl -sf -m 60 -H 'Accept: application/json' "http://127.0.0.1:8888/evidence?nonce=0011223344556677" >"$TMP/out"
 json_is '.isolation and (.policy | length) == 64 and (.session | length) == 64 and (.key_exchange | test("25519"))' "$TMP/out" >/dev/null || { cat "$TMP/out"; fail "claims"; }
 echo "policy $(jq -r .policy "$TMP/out")" >>"$TMP/manifest"
-cmx attest --evidence --manifest manifest >/dev/null || fail "this device's own policy"
+cmx attest --evidence --manifest manifest >/dev/null || fail "a manifest with the device's own policy is not met"
 sed -i "s/^policy .*/policy $(printf '%064d' 1)/" "$TMP/manifest"
 cmx attest --evidence --manifest manifest >"$TMP/out" && fail "another policy is trusted"
 grep -q '^FAILED *policy' "$TMP/out" || fail "does not report that the policy differs"

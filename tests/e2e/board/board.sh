@@ -33,7 +33,7 @@ through() { curl -fsS --max-time 60 "http://127.0.0.1:$remote$1"; }
 "$BOARD" create "$TMP/board" 2>&1 | grep -q '^cmxsafe: .*File exists; choose another folder' || fail "create does not report why"
 for version in "" "$(printf '1%.0s' {1..32})" $'1\n2' $'1\e[2J'; do
     "$BOARD" image --version "$version" "$TMP/image" 2>"$TMP/err"
-    [ $? = 2 ] && [ ! -e "$TMP/image" ] || fail "an image of version '$version'"
+    [ $? = 2 ] && [ ! -e "$TMP/image" ] || fail "an image of version '$version' is made"
 done
 "$BOARD" create "$TMP/odd" >/dev/null && rm "$TMP/odd/flash.bin" && mkdir "$TMP/odd/flash.bin" || fail "create"
 "$BOARD" run "$TMP/odd" 2>&1 | grep -q "^cmxsafe: flash.bin: Is a directory; " || fail "a flash that is a folder: the reason"
@@ -55,7 +55,7 @@ ok "the message about a port in use names the port with the offset"
 if [ "$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)" -gt 81 ] && unshare --user --map-user=1000 true 2>/dev/null; then
     "$BOARD" create "$TMP/user" >/dev/null || fail "create"
     ! timeout 20 unshare --user --map-user=1000 "$BOARD" run "$TMP/user" 2>"$TMP/user.log" || fail "an ordinary user has port 80"
-    grep -q "cmxsafe: board: .*add --set board.port_offset=18000" "$TMP/user.log" || { cat "$TMP/user.log"; fail "the hint about low ports"; }
+    grep -q "cmxsafe: board: .*add --set board.port_offset=18000" "$TMP/user.log" || { cat "$TMP/user.log"; fail "the log lacks the hint about low ports"; }
     ok "an ordinary user learns how to run a board"
 fi
 

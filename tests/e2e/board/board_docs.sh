@@ -37,7 +37,7 @@ if [ "$(id -u)" = 0 ] && [ -e /dev/net/tun ]; then
     PATH=$BIN:$PATH unshare -n bash -eu -c "exec $(readme run | tail -n 1)" 2>"$TMP/readme.log" &
     pid=$!
     PIDS+=("$pid")
-    wait_for 20 grep -q 'lwIP on cam0' "$TMP/readme.log" || fail "README: the TAP line"
+    wait_for 20 grep -q 'lwIP on cam0' "$TMP/readme.log" || fail "the README's commands do not start the board on the TAP device"
     kill "$pid"
     wait "$pid" || fail "README: the TAP line ends with $?"
 fi

@@ -46,7 +46,7 @@ prints_no "pid=$BOARD_PID," ss -Htlnp || fail "the board listens in the kernel"
 ok "proxied: service, relay and session are lwIP's"
 
 for n in 0 7 4294967294; do
-    curl -fsS --max-time 20 "http://10.77.0.2:81/frame.jpg?n=$n" >"$TMP/direct.jpg" || fail "the board's own address"
+    curl -fsS --max-time 20 "http://10.77.0.2:81/frame.jpg?n=$n" >"$TMP/direct.jpg" || fail "the page does not answer at the board's own address"
     through "/frame.jpg?n=$n" | cmp - "$TMP/direct.jpg" || fail "frame $n differs"
 done
 ok "frames are the same byte for byte"
@@ -62,7 +62,7 @@ through "/stream?frames=20" >"$TMP/stream" || fail "stream"
 pids=()
 for i in 1 2 3 4; do through "/stream?frames=15" >"$TMP/stream.$i" & pids+=($!); done
 for p in "${pids[@]}"; do wait "$p" || fail "one of four viewers fails"; done
-for i in 1 2 3 4; do [ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream.$i")" = 15 ] || fail "viewer $i misses frames"; done
+for i in 1 2 3 4; do [ "$(grep -ac '^--cmxsafe-frame' "$TMP/stream.$i")" = 15 ] || fail "viewer $i did not get all frames"; done
 ok "MJPEG, four simultaneous viewers"
 
 for i in $(seq 100); do through "/frame.jpg?n=$i" >"$TMP/one.jpg" && head -c 2 "$TMP/one.jpg" | xxd -p | grep -qx ffd8 || fail "request $i"; done
@@ -106,7 +106,7 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 s.sendall(b"GET /stream HTTP/1.1\r\nHost: d\r\n\r\n")
 time.sleep(6)
 PY
-through "/stream?frames=30" | grep -ac '^--cmxsafe-frame' | grep -qx 30 || fail "a slow viewer stalls another one"
+through "/stream?frames=30" | grep -ac '^--cmxsafe-frame' | grep -qx 30 || fail "a slow viewer delays another viewer"
 wait "$slow"
 ok "a slow viewer stalls only itself"
 

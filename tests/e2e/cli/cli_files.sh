@@ -50,10 +50,10 @@ done
 [ "$("$BIN/cmxsafe" gateway list --json)" = "[]" ] || fail "a refused command enrolled something"
 ok "an endless file, a FIFO, a folder, an empty and a missing file are refused by name"
 
-"$BIN/cmxsafe" gateway enroll cam-17 --key <(cat "$TMP/key.pub") --ports 81 >/dev/null || fail "a key from a pipe"
+"$BIN/cmxsafe" gateway enroll cam-17 --key <(cat "$TMP/key.pub") --ports 81 >/dev/null || fail "a key from a pipe is refused"
 "$BIN/cmxsafe" gateway platform vms --key - <"$TMP/key.pub" 2>/dev/null && fail "the key of a device is registered for a platform"
 ssh-keygen -q -t ed25519 -N '' -f "$TMP/vms"
-"$BIN/cmxsafe" gateway platform vms --key - <"$TMP/vms.pub" >/dev/null || fail "a key from stdin"
+"$BIN/cmxsafe" gateway platform vms --key - <"$TMP/vms.pub" >/dev/null || fail "a key from stdin is refused"
 { echo "name,key,ports"; ssh-keygen -q -t ed25519 -N '' -f "$TMP/c"; echo "cam-18,$(cat "$TMP/c.pub"),81"; } | "$BIN/cmxsafe" gateway import - >/dev/null || fail "CSV from stdin"
 equal "$("$BIN/cmxsafe" gateway list --json | jq -r '[.[].name] | join(" ")')" "cam-17 cam-18" || fail "list"
 ok "public keys and CSV are read from pipes"
@@ -76,7 +76,7 @@ openssl pkey -in ota.pem -noout || fail "the signing key was replaced by an imag
 ln -s /dev/null sink
 "$BIN/cmxsafe" image sign --opaque --key ota.pem --out sink image.was >out && [ -L sink ] && [ -c /dev/null ] || fail "a device was replaced by an image"
 openssl ecparam -name prime256v1 -genkey -out curve_first.pem && cp image.was other && "$BIN/cmxsafe" image sign --opaque --key curve_first.pem other >out || fail "a key as 'openssl ecparam -genkey' writes it"
-"$BIN/cmxsafe" image key --key curve_first.pem | { printf '\xef\xbb\xbf'; cat; } >marked.pub && "$BIN/cmxsafe" image verify --opaque --key marked.pub other >out || fail "a public key with a byte order mark"
+"$BIN/cmxsafe" image key --key curve_first.pem | { printf '\xef\xbb\xbf'; cat; } >marked.pub && "$BIN/cmxsafe" image verify --opaque --key marked.pub other >out || fail "a public key with a byte order mark is refused"
 sign() { "$BIN/cmxsafe" image sign --opaque --key ota.pem --out "$1" image.was; }
 signed() { cmp -n 100000 "$1" image.was && [ "$(stat -c %s "$1")" -gt 100000 ] || fail "$2"; }
 : >target && chmod 600 target && { [ "$(id -u)" != 0 ] || chown 65534:65534 target; } && owner=$(stat -c %u target)
@@ -84,7 +84,7 @@ ln -s target link && ln -s new_target dangling
 sign link >out && [ -L link ] && signed target "the output did not go through a link"
 equal "$(stat -c '%a %u' target)" "600 $owner" || fail "mode or owner of a file that is replaced"
 (umask 027; sign dangling >out) && [ -L dangling ] && signed new_target "the output did not go through a dangling link"
-(umask 027; sign fresh >out) && equal "$(stat -c %a fresh new_target | uniq)" 640 || fail "the mode of a new file"
+(umask 027; sign fresh >out) && equal "$(stat -c %a fresh new_target | uniq)" 640 || fail "a new file has a wrong mode"
 sign /dev/fd/7 7>redirected >out && [ -L /dev/stdout ] && signed redirected "the output did not go to a descriptor"
 if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
     mkdir small
@@ -108,7 +108,7 @@ unwritten() { # unwritten PROGRAM ARGUMENT...: expects that output to a full dis
     ! "$BIN/$program" "$@" >&- 2>err && grep -q "writing the output failed" err || { cat err; fail "closed: $program $*"; }
 }
 "$BIN/cmxsafe" gateway import - <&- 2>err && fail "a closed stdin is an empty file"
-grep -q "Bad file descriptor" err || { cat err; fail "the reason for a closed stdin"; }
+grep -q "Bad file descriptor" err || { cat err; fail "wrong message about a closed stdin"; }
 for program in cmxsafe cmxsafed cmxsafe-board; do unwritten $program --version && unwritten $program --help; done
 unwritten cmxsafed --config-reference
 unwritten cmxsafed --check -c conf
@@ -155,7 +155,7 @@ done
 says 1 "longer than" policy exempt cam-17 --why "$(printf 'x%.0s' {1..300})"
 says 1 "longer than" campaign start may --all --image image --opaque --expect "$(printf 'x%.0s' {1..300})"
 says 2 "give the reason" policy exempt cam-17
-"$BIN/cmxsafe" gateway policy exempt cam-17 --why "größere Prüfung" >out && "$BIN/cmxsafe" gateway log | grep -q "größere Prüfung" || fail "a reason in UTF-8"
+"$BIN/cmxsafe" gateway policy exempt cam-17 --why "größere Prüfung" >out && "$BIN/cmxsafe" gateway log | grep -q "größere Prüfung" || fail "a reason in UTF-8 is lost"
 # The printed configuration of a device with a hardware key names that key as the source of its SSH key, in `show` as in `enroll`.
 openssl rand -out hw.bin 32 && openssl rand -out hw2.bin 32 && "$BIN/cmxsafe" identity public --key hw2.bin >hw2.pub || fail "hardware keys"
 forms() { # forms WANT NAME: expects that WANT of the three forms (0 or 3) have the SSH key derived from the hardware key
@@ -182,7 +182,7 @@ says 1 "a grant must end in the future and within ten years; give another time" 
 # For a name that no device, group or consumer has, a command fails and prints nothing on stdout. The audit trail still
 # finds a former name.
 ssh-keygen -q -t ed25519 -N '' -f yard
-"$BIN/cmxsafe" gateway enroll cam-1 --key yard.pub --ports 81 --group yard >out && "$BIN/cmxsafe" gateway rename cam-1 cam-2 >out || fail "a device in a group"
+"$BIN/cmxsafe" gateway enroll cam-1 --key yard.pub --ports 81 --group yard >out && "$BIN/cmxsafe" gateway rename cam-1 cam-2 >out || fail "a device in a group can't be enrolled or renamed"
 silent() { says "$@" && [ ! -s out ] || fail "$3 prints $(cat out)"; } # like says; nothing is printed on stdout
 for name in cam-99 @camras user:no-such-user cgroup:system.slice/no-such.service fd00::1; do
     for json in "" --json; do silent 1 "no entry names '$name', and the registry does not have it" log $json $name; done
@@ -225,7 +225,7 @@ for option in "--for 1h" "--until 2099-01-01" "--why x" --break-glass --remove -
 usage "NAME is missing" gateway platform --dry-run
 for command in krl "image key"; do usage "--dry-run needs FILE or --remove" gateway $command --dry-run; done
 says 1 "give an address or a MAC, not both" enroll cam-17 --mac 02:00:00:00:00:01 --address fd00::1
-! "$BIN/cmxsafed" status --socket s -c c 2>err && grep -q "config can't be used with --socket" err || fail "status with --socket and -c: $(cat err)"
+! "$BIN/cmxsafed" status --socket s -c c 2>err && grep -q "config can't be used with --socket" err || fail "status accepts --socket with -c: $(cat err)"
 for option in --version --config-reference; do ! "$BIN/cmxsafed" --check $option 2>err && grep -q "check can't be used with $option" err || fail "--check $option: $(cat err)"; done
 ok "an option that would have no effect is refused"
 usage "--attest-url needs --attest-key" update --attest-url http://127.0.0.1:8888 image
@@ -264,7 +264,7 @@ for text in nonsense '{"sessions":[]' '{"sessions":[]}}' ''; do
     for command in status "status --json" pending; do says 1 "its answer is malformed; restart it" $command; [ ! -s out ] || fail "a malformed answer is printed: $(cat out)"; done
 done
 printf large >answer
-"$BIN/cmxsafe" gateway status --json >large || fail "the answer of a large gateway"
+"$BIN/cmxsafe" gateway status --json >large || fail "the answer of a large gateway is refused"
 equal "$(tail -c 5 large)" '"}]}' && equal "$(grep -o '"name":"cam-' large | wc -l)" 150000 || fail "the answer of a large gateway is cut"
 rm large
 echo '{"sessions":[]}' >answer
@@ -313,7 +313,7 @@ ok "texts that would change a terminal, wrong URLs and arguments that are too lo
 
 for arguments in "image info" "identity public --key" "gateway import" "gateway list" "gateway show" "image" "attest --url"; do
     "$BIN/cmxsafe" $arguments $'a\e[31m\xc2\x9bb' >out 2>err </dev/null && fail "$arguments accepts control characters"
-    [ -z "$(cat out err | LC_ALL=C tr -d '[:print:]\n\302')" ] || fail "$arguments: control characters in a message: $(cat -v err)"
+    [ -z "$(cat out err | LC_ALL=C tr -d '[:print:]\n\302')" ] || fail "$arguments: a message has control characters: $(cat -v err)"
     grep -qF 'a?[31m' err || fail "$arguments: the message does not quote the argument: $(cat -v err)"
 done
 ok "messages have no control characters"

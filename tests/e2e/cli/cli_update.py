@@ -135,7 +135,7 @@ def passphrase_is_taken_and_not_echoed():
     run.until(lambda: not run.echoes(), "the terminal echoes at the prompt")
     run.send(SECRET + "\n")
     if run.wait() != 0 or "accepted" not in run.output:
-        fail("the update with a passphrase", run.output)
+        fail("an update with a passphrase fails", run.output)
     if SECRET in run.output:
         fail("the passphrase is echoed", run.output)
     if run.ssh_runs():
@@ -179,11 +179,11 @@ def no_other_user_can_answer_in_place_of_ssh():
     if os.stat(folder).st_mode & 0o77:
         fail("other users can reach ssh's socket")
     if Run("client_key", "--no-wait").wait() != 0 or not os.path.exists(folder):
-        fail("another command, or it removed the folder of a command that still runs")
+        fail("a second command fails, or removes the socket's folder of the first command, which still runs")
     Device.reset()
     run.send(SECRET + "\n")
     if run.wait() != 0 or os.path.exists(folder):
-        fail("the update, or the socket's folder is left", run.output)
+        fail("the update fails, or leaves the socket's folder", run.output)
 
 
 def ssh_stays_in_the_foreground():

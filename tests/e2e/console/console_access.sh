@@ -13,7 +13,7 @@ ssh-keygen -q -s "$TMP/ca" -I alice-1 -z 7 -n alice -V +50m "$TMP/alice.pub" || 
 serve_system
 client a -N -R "[$(address_of cam-17)]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 && wait_for 20 judged || fail "the device does not connect, or the guard does not start"
-wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
+wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant does not reach the device"
 denied 1235 http://cam-17.cmx:81/ || fail "a user without a grant"
 as 1234 /usr/bin/python3 -c 'import socket, time; s = socket.create_connection(("cam-17.cmx", 81)); time.sleep(600)' 2>"$TMP/held.log" & PIDS+=("$!")
 client alice -o CertificateFile="$TMP/alice-cert.pub" -N & PIDS+=("$!")

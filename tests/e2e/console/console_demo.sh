@@ -19,4 +19,4 @@ for address in "$origin/" "$origin/cockpit/@localhost/cmxsafe/index.html" "$orig
     page "$address"
     [ "$(cat "$TMP/code")" != 200 ] || fail "$address answers"
 done
-ok "the demo's console answers at its address, and without the random part it gives no answer"
+ok "the demo's console answers at its address, but not at the address without the random part"

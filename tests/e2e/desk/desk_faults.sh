@@ -65,7 +65,7 @@ for place in 0x9000 0x9000+ 0x9000+0x2fff; do ends 2 "is not OFFSET+SIZE" provis
 ends 2 "not LOCAL[:REMOTE]" provision cam-1 --chip esp32c3 --contexts "８０"
 check_cases
 tools image info $'a\e[31m\xc2\x9bb\x9b' >out 2>err && fail "a missing file"
-equal "$(cat err)" "cmxsafe: a?[31m?b?: No such file or directory" || fail "control characters in a message"
+equal "$(cat err)" "cmxsafe: a?[31m?b?: No such file or directory" || fail "a message has control characters"
 ok "wrong options"
 
 unwritten() { # unwritten ARGUMENT...: expects that output to a full disk, to a closed stream and to one that cannot be written is a failure
@@ -79,7 +79,7 @@ unwritten identity public
 unwritten image manifest app.bin
 tools identity public --key missing >out 2>&- && fail "a missing key"
 [ ! -s out ] || { cat out; fail "with stderr closed, a message goes to stdout"; }
-tools image verify --key k.pem app.bin <&- 2>err && fail "a private key instead of the public one"
+tools image verify --key k.pem app.bin <&- 2>err && fail "a private key is accepted as the public key"
 { tools --help; echo "$?" >rc; } 2>err | true
 [ ! -s err ] || { cat err; fail "output to a pipe that is closed"; }
 for locale in C C.UTF-8; do
@@ -111,7 +111,7 @@ printf 'name,ports\ncam-1,81\ncam-2,81;reboot\n' >batch.csv
 provision "batch.csv: cam-2: --ports '81;reboot': not a list" devices --batch batch.csv --virt '{name}'
 printf 'name,port\ncam-1,/dev/null\n' >batch.csv
 provision "batch.csv: cam-1: --port needs --firmware" devices --batch batch.csv
-[ ! -e devices ] || fail "a batch with a wrong line began"
+[ ! -e devices ] || fail "a batch with a wrong line is begun"
 ok "broken journals and batches are refused before anything is burned"
 
 PYTHONPATH=$TMP/site "$PYTHON" "$ROOT/tests/e2e/desk/desk_faults.py" || fail "see above"

@@ -17,7 +17,7 @@ holds() {
     sed -i 's|^\./||' "$list"
     [ "$(grep -c '^src/.*[^/]$' "$list")" = "$sources" ] || fail "$list: not all of src/"
     for f in "$@"; do grep -qx "$f" "$list" || fail "$list: no $f"; done
-    lacks -E '^(agent|bench|board|cli|debian|fuzz|gateway|packaging|port|python|scripts|tests|build)/' "$list" || fail "$list: files of the host programs"
+    lacks -E '^(agent|bench|board|cli|debian|fuzz|gateway|packaging|port|python|scripts|tests|build)/' "$list" || fail "$list contains files of the host programs"
 }
 
 pio=$(python_with platformio==6.2.0 2>"$TMP/pip.log") || fail "no platformio"
@@ -38,7 +38,7 @@ holds "$TMP/pio.list" library.json examples/platformio/platformio.ini examples/a
 "$pio" -m platformio project config --json-output -d "$TMP/tree/examples/platformio" >"$TMP/config.json" || fail "pio project config"
 [ -f "$TMP/tree/examples/platformio/$(sed -n 's/^src_dir = //p' examples/platformio/platformio.ini)/SecureServices.ino" ] || fail "src_dir has no sketch"
 json_is '[.[] | select(.[0] | startswith("env")) | .[1][] | select(.[0] == "platform") | .[1]] | length > 0 and all(contains("pioarduino"))' "$TMP/config.json" ||
-    fail "an environment with another platform than pioarduino"
+    fail "an environment uses another platform than pioarduino"
 ok "PlatformIO"
 
 compote=$(python_with idf-component-manager==3.1.2 2>"$TMP/pip.log") || fail "no idf-component-manager"
@@ -49,14 +49,14 @@ holds "$TMP/component.list" idf_component.yml CMakeLists.txt Kconfig cmake/esp_c
 tar xzOf "$TMP/dist/cmxsafe_$version.tgz" ./idf_component.yml >"$TMP/component.yml" || fail "the component's manifest"
 for field in repository documentation url license; do grep -q "^$field: " "$TMP/component.yml" || fail "the manifest has no $field"; done
 # The component and its examples require the same version of libssh.
-[ "$(grep -h -A1 'david-cermak/libssh:' idf_component.yml examples/esp-idf/*/main/idf_component.yml | grep version | sort -u | wc -l)" = 1 ] || fail "different floors for libssh"
+[ "$(grep -h -A1 'david-cermak/libssh:' idf_component.yml examples/esp-idf/*/main/idf_component.yml | grep version | sort -u | wc -l)" = 1 ] || fail "the component and its examples require different versions of libssh"
 ok "ESP Component Registry"
 
 scripts/package_arduino.sh "$TMP/one" >/dev/null && scripts/package_arduino.sh "$TMP/two" >/dev/null || fail "package_arduino.sh"
 cmp "$TMP/one/cmxsafe-$version.zip" "$TMP/two/cmxsafe-$version.zip" || fail "the archive is not reproducible"
 mkdir "$TMP/arduino"
 python3 -m zipfile -e "$TMP/one/cmxsafe-$version.zip" "$TMP/arduino" || fail "unzip"
-[ "$(ls "$TMP/arduino")" = "cmxsafe-$version" ] || fail "the IDE wants one folder in the archive"
+[ "$(ls "$TMP/arduino")" = "cmxsafe-$version" ] || fail "the archive is not one folder, as Arduino's IDE requires"
 (cd "$TMP/arduino/cmxsafe-$version" && find . -type f) >"$TMP/arduino.list"
 holds "$TMP/arduino.list" library.properties keywords.txt LICENSE examples/arduino/SecureCamera/SecureCamera.ino
 ok "Arduino"

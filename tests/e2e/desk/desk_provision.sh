@@ -43,7 +43,7 @@ for delay in 1 2.5 3.5 5; do
     cp devices/cam-1/private_key.bin "$key"
 done
 echo BURN | cam1 >out 2>err || { cat out err killed.log; fail "provision"; }
-grep -q "done, see devices" out || { cat out; fail "the last line of provision"; }
+grep -q "done, see devices" out || { cat out; fail "provision does not report that it is done"; }
 [ "$(stat -c %a devices/cam-1/private_key.bin)" = 600 ] || fail "the key's file can be read by others"
 lacks "$(xxd -p -c 32 "$key")" out err killed.log devices/cam-1/journal.json devices/fleet.csv || fail "the key is printed"
 cmp "$key" devices/cam-1/private_key.bin || fail "another key"
@@ -90,7 +90,7 @@ rc=0; provision cam-5 --virt x.bin 2>err || rc=$?; [ $rc = 2 ] || fail "usage: $
 for bad in "--contexts 81:0" "--contexts 81+high" "--update-key 04abcd"; do
     rc=0; provision cam-5 --virt x.bin --enroll gw $bad 2>err || rc=$?; [ $rc = 2 ] || fail "$bad: $rc"
 done
-rc=0; provision 'Cam 5' --virt x.bin --enroll gw 2>err || rc=$?; [ $rc = 2 ] || fail "a name with a blank: $rc"
+rc=0; provision 'Cam 5' --virt x.bin --enroll gw 2>err || rc=$?; [ $rc = 2 ] || fail "a name with a blank is not a usage error: $rc"
 cam1 >out 2>err </dev/null || { cat out err; fail "flashing again"; }
 ok "other chips, other keys and used blocks are refused"
 
@@ -135,7 +135,7 @@ sed -i 's/,/;/g; s/$/\r/' fleet/fleet.csv
 batch >out 2>err <<<BURN || { cat out err; fail "the second run"; }
 prints_no "b-1: the key is about" cat out || fail "b-1 is burned again"
 [ "$(wc -l <fleet/fleet.csv)" = 3 ] && gw show b-2 --json | json_is '.device.group == "lab"' >/dev/null || { gw show b-2 --json; fail "the fleet's file"; }
-gw import fleet/fleet.csv | grep -q "unchanged 2" || { cat fleet/fleet.csv; fail "import of the fleet's file"; }
+gw import fleet/fleet.csv | grep -q "unchanged 2" || { cat fleet/fleet.csv; fail "the fleet's file differs from the gateway's registry"; }
 ok "a batch continues where it stopped"
 printf 'name\nb-3\nb-3\n' >batch.csv
 refused "b-3 is given twice; " batch <<<BURN
@@ -151,7 +151,7 @@ grep -q garden devices/fleet.csv && grep -aq 9090 devices/cam-1/nvs.bin && gw sh
 # A flash that failed is tried again with the options of the new command.
 jq 'del(.flash)' devices/cam-1/journal.json >journal && cp journal devices/cam-1/journal.json
 again --contexts 9191
-grep -aq 9191 devices/cam-1/nvs.bin || fail "the options of the second attempt"
+grep -aq 9191 devices/cam-1/nvs.bin || fail "the second attempt did not use its own options"
 ok "options that differ from those of an earlier command"
 
 # Files that are missing or belong to another device are found before the key is burned.
@@ -180,7 +180,7 @@ for n in 1 2 3 4 5 6; do
     together="${together:-} $last"
 done
 # shellcheck disable=SC2086
-wait $together || { cat together.log; fail "commands at the same time"; }
+wait $together || { cat together.log; fail "one of the commands at the same time fails"; }
 equal "$(cut -d, -f1 together/fleet.csv | sort | tr '\n' ' ')" "name t-1 t-2 t-3 t-4 t-5 t-6 " || { cat together.log; fail "fleet.csv lost a device"; }
 ok "several commands at the same time"
 
@@ -191,7 +191,7 @@ PIDS+=("$command")
 burning() { pgrep -g "$command" -f "burn-key" >/dev/null; }
 wait_for 30 burning || { cat out err; fail "it does not burn"; }
 kill -INT -- "-$command"
-wait "$command" || { cat out err; fail "stopped while it burned"; }
+wait "$command" || { cat out err; fail "the command was stopped while it burned the key"; }
 grep -q "key burned and read-protected" out || { cat out err; fail "not burned"; }
 ok "Ctrl-C while the key is burned"
 

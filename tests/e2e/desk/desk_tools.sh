@@ -37,7 +37,7 @@ head -c 31 private_key.bin >short.key
 refused identity public --key short.key
 refused identity public --key nothing
 refused identity public --key identity.pub
-grep -q "identity.pub: holds public keys, not the device's 32-byte hardware key" err.py || fail "public keys instead of the hardware key"
+grep -q "identity.pub: holds public keys, not the device's 32-byte hardware key" err.py || fail "wrong message for public keys in place of the hardware key"
 ok "identity"
 
 make_image a.bin 1.4.2 esp32c3 3
@@ -52,7 +52,7 @@ tools image sign --key k.pem --out s.bin a.bin >/dev/null || fail "sign"
 "$BIN/cmxsafe" image sign --key other.pem --out o.bin "an app.bin" >/dev/null || fail "cmxsafe image sign"
 "$ESPTOOL" -m espsecure generate-signing-key --version 2 --scheme ecdsa256 sb.pem >log 2>&1 || fail "espsecure key"
 "$ESPTOOL" -m espsecure sign-data --version 2 --keyfile sb.pem --output sb.bin a.bin >log 2>&1 || fail "espsecure sign"
-tools image sign --key k.pem --out both.bin sb.bin >/dev/null || fail "sign a Secure Boot v2 image"
+tools image sign --key k.pem --out both.bin sb.bin >/dev/null || fail "a Secure Boot v2 image can't be signed"
 same image verify --key k.hex --chip ESP32-C3 s.bin
 same image verify --key k.hex --key other.hex o.bin
 same image verify --key k.hex both.bin
@@ -88,7 +88,7 @@ cmp fill.key fill.was && cmp k.pem k.was || fail "a key was replaced"
 ln -s /dev/null sink
 tools image sign --key k.pem --out sink a.bin >/dev/null && [ -L sink ] && [ -c /dev/null ] || fail "a device was replaced by an image"
 cp a.bin target && chmod 600 target && ln -s target link && (umask 027; tools image sign --key k.pem --out fresh a.bin >/dev/null) &&
-    tools image sign --key k.pem --out link a.bin >/dev/null && [ -L link ] && tools image verify --key k.hex target >/dev/null || fail "output through a link"
+    tools image sign --key k.pem --out link a.bin >/dev/null && [ -L link ] && tools image verify --key k.hex target >/dev/null || fail "output through a link fails"
 equal "$(stat -c %a target fresh | tr '\n' ' ')" "600 640 " || fail "the modes of files that are written"
 tools image key --key k.pem >&- 2>err && fail "a closed stdout"
 equal "$(cat err)" "cmxsafe: writing the output failed: Bad file descriptor" || { cat err; fail "the reason"; }
@@ -106,11 +106,11 @@ setsid -w "$BIN/cmxsafe" image key --key locked.pem </dev/null >out 2>err.c && f
 PYTHONPATH=$TMP/site setsid -w "$PYTHON" -m cmxsafe_tools image key --key locked.pem </dev/null >out 2>err.py && fail "a locked key without a passphrase"
 for f in err.c err.py; do
     grep -q "locked.pem: no private key can be read from it; give a private key in PEM or DER, and its passphrase if it has one" $f && lacks -e Traceback -e "make one" $f ||
-        { cat $f; fail "a locked key: the message"; }
+        { cat $f; fail "wrong message for a locked key"; }
 done
 for word in wrong ""; do
     PYTHONPATH=$TMP/site setsid -w "$PYTHON" -W ignore -m cmxsafe_tools image key --key locked.pem <<<"$word" >out 2>err && fail "a wrong passphrase"
-    grep -q "passphrase if it has one" err && lacks Traceback err || { cat err; fail "a wrong passphrase: the message"; }
+    grep -q "passphrase if it has one" err && lacks Traceback err || { cat err; fail "wrong message for a wrong passphrase"; }
 done
 # Windows PowerShell writes the output of a command as UTF-16.
 for f in k.hex:"image verify --opaque plain.signed --key" identity.pub:"attest --evidence --manifest m --attest-key"; do
@@ -121,10 +121,10 @@ for f in k.hex:"image verify --opaque plain.signed --key" identity.pub:"attest -
 done
 "$BIN/cmxsafe" image manifest a.bin | iconv -f UTF-8 -t UTF-16 >wide
 refused attest --evidence --attest-key identity.pub --manifest wide
-grep -q "wide:1: it is UTF-16 text; save it as UTF-8" err.py || { cat err.py; fail "a manifest in UTF-16"; }
+grep -q "wide:1: it is UTF-16 text; save it as UTF-8" err.py || { cat err.py; fail "wrong message for a manifest in UTF-16"; }
 mkdir elsewhere && "$BIN/cmxsafe" image manifest a.bin >elsewhere/manifest
 refused attest --evidence --attest-key identity.pub --manifest elsewhere/manifest
-grep -q "a.bin' No such file or directory; make the manifest again, in the folder of the files that it names" err.py || { cat err.py; fail "a manifest in another folder"; }
+grep -q "a.bin' No such file or directory; make the manifest again, in the folder of the files that it names" err.py || { cat err.py; fail "wrong message for a manifest in another folder"; }
 ok "image"
 
 start_board --keyfile private_key.bin

@@ -51,7 +51,7 @@ grep -q '^version 2.0.0 is running from ota_1, confirmed$' out && grep -qx MATCH
 ok "an update over a lost connection is confirmed and attested"
 
 rc=0; update bare.bin >out 2>err || rc=$?
-[ $rc = 1 ] && grep -q "^cmxsafe: the device refused: not signed" err || { cat out err; fail "an unsigned image: $rc"; }
+[ $rc = 1 ] && grep -q "^cmxsafe: the device refused: not signed" err || { cat out err; fail "an unsigned image is not refused: $rc"; }
 rc=0; tools update --url "http://127.0.0.1:$attest" v3.bin >out 2>err || rc=$?
 [ $rc = 1 ] && grep -q "not an update service: .*; check the port" err || { cat out err; fail "another service: $rc"; }
 rc=0; tools update --url "http://127.0.0.1:$(free_port)" v3.bin >out 2>err || rc=$?
@@ -63,7 +63,7 @@ ok "refusals"
 signed v4.bin 4.0.0 esp32c3 0 1200
 PYTHONPATH=$TMP/site "$PYTHON" -m cmxsafe_tools update --gateway gw --ssh-config ssh_config --port "$ota" --limit-rate 100 v4.bin >out 2>err &
 pid=$!
-wait_for 120 far || { cat out err; fail "the upload of 4.0.0"; }
+wait_for 120 far || { cat out err; fail "the upload of 4.0.0 does not begin"; }
 ssh=$(pgrep -P "$pid")
 socket=$(tr '\0' '\n' <"/proc/$ssh/cmdline" | sed -n '/^-L$/{n;s/:.*//p}')
 equal "$(stat -c %a "$(dirname "$socket")")" 700 || fail "other users can reach ssh's listener '$socket'"
@@ -81,6 +81,6 @@ tools update --no-wait --quiet --url "http://127.0.0.1:$((8989 + offset))" v3.bi
 wait_for 60 grep -q 'version 3.0.0 is rolled back: no session' board.log || fail "3.0.0 was not rolled back"
 start_sshd </dev/null
 wait_for 60 is .running.version 2.0.0 || fail "2.0.0 is not back"
-update v3.bin >out 2>err || { cat out err; fail "3.0.0 with a gateway"; }
+update v3.bin >out 2>err || { cat out err; fail "the update to 3.0.0 fails although the gateway is reachable"; }
 no_sanitizer_report board.log || fail "a sanitizer complains"
 ok "an image without a gateway is rolled back; with one it is confirmed"

@@ -42,13 +42,13 @@ attest_all() { gw attest --group agents "$@" -- --key "$TMP/keys/{name}.bin" --i
 attest_all >"$TMP/attest.out" && fail "a device with another image passes"
 grep -q '^ok  *a1 ' "$TMP/attest.out" && grep -q '^ok  *a2 ' "$TMP/attest.out" && grep -q '^failed  *a3 ' "$TMP/attest.out" || fail "verdicts: $(cat "$TMP/attest.out")"
 gw show a1 --json | json_is '.attestation.verdict == "match" and .attestation.at > 0' >/dev/null || fail "the verdict is not kept"
-gw show a3 --json | json_is '.attestation.verdict == "differs"' >/dev/null || fail "a wrong device: $(gw show a3)"
+gw show a3 --json | json_is '.attestation.verdict == "differs"' >/dev/null || fail "the verdict on a device with another image is not 'differs': $(gw show a3)"
 # The verdict comes from the exit status and the JSON, not from words in a message.
 ! gw attest a2 -- --key "$TMP/DIFFERS.bin" --image "$TMP/firmware.bin" >"$TMP/nokey.out" 2>&1 || fail "attested without a key"
 gw show a2 --json | json_is '.attestation.verdict == "failed"' >/dev/null || fail "a word in a message became the verdict: $(cat "$TMP/nokey.out")"
 attest_all >/dev/null
 gw status | grep -q '^a1 .* match ' || fail "status does not show the verdict"
-ok "attest --group: match and differs, both stored"
+ok "attest --group stores a verdict for each device, 'match' or 'differs'"
 
 # The device with the other image is attested first and fails, so the others are not attested.
 ! gw attest a3 a1 a2 --first 1 -- --key "$TMP/keys/{name}.bin" --image "$TMP/firmware.bin" >"$TMP/first.out" 2>"$TMP/first.err" || fail "the rollout continued"

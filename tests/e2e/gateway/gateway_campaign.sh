@@ -90,7 +90,7 @@ kill_worker
 soon at may b1 done || reported "b1 is not done"
 for i in 1 2 3 4 5 6; do at may b2 done && break; sleep "$((RANDOM % 3)).$((RANDOM % 10))"; kill_worker; done
 wait_for 120 at may b2 done || reported "b2 is not done"
-[ "$(progress may b3)" = waiting ] && state may active || reported "a board that is away"
+[ "$(progress may b3)" = waiting ] && state may active || reported "a board that is away does not wait"
 for n in b1 b2; do
     runs $n 2.0.0 || fail "$n does not run 2.0.0"
     [ "$(count $n 'update ready')" = 1 ] && [ "$(count $n 'restarting into')" = 1 ] || fail "$n was updated twice: $(grep ota $n.log)"
@@ -114,9 +114,9 @@ ok "a board that runs the version gets no upload"
 
 # Campaigns are scheduled, paused and resumed; an update ends the quarantine of boards. If the first board refuses the
 # image, the campaign stops.
-! gw campaign start june b1 2>err.out >/dev/null && grep -q -- --image err.out || fail "no image"
+! gw campaign start june b1 2>err.out >/dev/null && grep -q -- --image err.out || fail "a campaign without an image starts"
 gw campaign start june --all --image v4.bin --manifest v4-0x10000 --manifest v4-0x200000 --at "$(date -u -d '+1 hour' '+%Y-%m-%d %H:%M')" >/dev/null || fail "campaign start --at"
-! gw campaign start july b1 --image v4.bin 2>err.out >/dev/null && grep -q "is in the campaign 'june'" err.out || fail "two campaigns for one board"
+! gw campaign start july b1 --image v4.bin 2>err.out >/dev/null && grep -q "is in the campaign 'june'" err.out || fail "a board is in two campaigns"
 gw campaign list | grep -q '^june .*3 waiting.*begins' || fail "list: $(gw campaign list)"
 sleep 3
 at june b1 waiting || fail "the campaign begins early"
@@ -146,31 +146,31 @@ forget() { # forget SQL: sets the campaign june back to where it waits for the b
         UPDATE campaign SET state = 'active' WHERE name = 'june'" || fail "sqlite3"
 }
 forget "UPDATE campaign_device SET at = at + $year WHERE campaign = (SELECT id FROM campaign WHERE name = 'june')"
-wait_for 60 state june done || fail "a clock that was set back after the update: $(gw campaign show june)"
+wait_for 60 state june done || fail "the campaign does not end after the clock was set back after the update: $(gw campaign show june)"
 forget "UPDATE evidence SET given = given + $year"
-wait_for 60 state june done || fail "a clock that was set back before the update: $(gw campaign show june)"
+wait_for 60 state june done || fail "the campaign does not end after the clock was set back before the update: $(gw campaign show june)"
 [ "$(sql "$GW/registry.db" "SELECT count(*) FROM evidence WHERE given > unixepoch()")" = 0 ] || fail "evidence from before the update counts"
-ok "a clock that was set back"
+ok "a clock that was set back does not stop a campaign"
 
 # A campaign is stopped while it updates a board. Another campaign for this board waits until the update has ended: the
 # board then runs the image, or still waits for it.
 gw policy remove @boards >/dev/null || fail "policy remove"
 gw campaign start v5 b1 --image v5.bin >/dev/null || fail "campaign start"
-soon at v5 b1 begun && gw campaign stop v5 >/dev/null && gw campaign start v6 b1 --image v6.bin >/dev/null || fail "stop, and another campaign"
+soon at v5 b1 begun && gw campaign stop v5 >/dev/null && gw campaign start v6 b1 --image v6.bin >/dev/null || fail "a stopped campaign prevents another one"
 completed() { # succeeds once v6 is done; fails the scenario if v6 begins during the update of v5
-    at v6 b1 waiting || ! at v5 b1 begun || fail "two updates of one board at a time"
+    at v6 b1 waiting || ! at v5 b1 begun || fail "two campaigns update one board at the same time"
     state v6 done
 }
-wait_for 120 completed && runs b1 6.0.0 || fail "two campaigns for one board: $(gw campaign show v5) $(gw campaign show v6)"
+wait_for 120 completed && runs b1 6.0.0 || fail "the second campaign does not follow the first: $(gw campaign show v5) $(gw campaign show v6)"
 settled() { at "$1" b1 done || at "$1" b1 waiting; }
-wait_for 60 settled v5 || fail "the update that has begun: $(gw campaign show v5)"
+wait_for 60 settled v5 || fail "the update that had begun is not settled: $(gw campaign show v5)"
 # If the worker is killed too, its successor finds out whether the board runs the image of the stopped campaign, and sends nothing.
 received() { count b1 'upload begins'; }
 uploads=$(received)
 gw campaign start v7 b1 --image v7.bin >/dev/null || fail "campaign start"
 soon at v7 b1 begun && gw campaign stop v7 >/dev/null || fail "stop"
 kill_worker
-wait_for 60 settled v7 || fail "an update that has begun, after a stop and a killed worker: $(gw campaign show v7)"
+wait_for 60 settled v7 || fail "the update that had begun is not settled after a stop and a killed worker: $(gw campaign show v7)"
 [ "$(received)" -le $((uploads + 1)) ] || fail "a stopped campaign sends its image: $(gw campaign show v7)"
 gw campaign remove v7 >/dev/null || fail "remove"
 gw campaign remove v5 >/dev/null && gw campaign remove v6 >/dev/null && gw campaign remove june >/dev/null && gw policy set @boards --manifest v4-0x10000 --max-age 10m --enforce no >/dev/null || fail "remove"

@@ -74,9 +74,9 @@ ok "a certificate of a registered CA, with a grant"
 # no device with the CA's key, no platform with the CA's name, and no CA with a device's key.
 refused_login alice -o CertificateFile=none -N || fail "the key without its certificate logs in"
 refused_login ca -N || fail "the CA's key logs in as a key"
-! gw enroll cam-18 --key "$TMP/ca.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "this key belongs to corp" "$TMP/err" || fail "a device with the CA's key: $(cat "$TMP/err")"
-! gw platform corp --key "$TMP/alice.pub" 2>"$TMP/err" >/dev/null && grep -q "corp is a CA" "$TMP/err" || fail "a platform of the CA's name: $(cat "$TMP/err")"
-! gw platform again --ca "$TMP/a.pub" 2>"$TMP/err" >/dev/null && grep -q "this key belongs to cam-17" "$TMP/err" || fail "a device's key as a CA: $(cat "$TMP/err")"
+! gw enroll cam-18 --key "$TMP/ca.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "this key belongs to corp" "$TMP/err" || fail "the CA's key was enrolled for a device: $(cat "$TMP/err")"
+! gw platform corp --key "$TMP/alice.pub" 2>"$TMP/err" >/dev/null && grep -q "corp is a CA" "$TMP/err" || fail "a platform got the CA's name: $(cat "$TMP/err")"
+! gw platform again --ca "$TMP/a.pub" 2>"$TMP/err" >/dev/null && grep -q "this key belongs to cam-17" "$TMP/err" || fail "a device's key was registered as a CA: $(cat "$TMP/err")"
 
 # The gateway's restrictions also hold for certificates: no other port, no listener, no shell, whatever the certificate
 # allows.
@@ -91,7 +91,7 @@ certificate plain -n alice -O clear
 certificate far -n alice -O source-address=192.0.2.0/24
 refused far "not from a permitted source address"
 certificate near -n alice -O source-address=127.0.0.0/8
-reaches near || fail "a certificate for this source: $(cat "$TMP/ssh.err")"
+reaches near || fail "a certificate for this source address does not log in: $(cat "$TMP/ssh.err")"
 ok "the gateway's limits hold for certificates"
 
 # Certificates that must not log in are refused; each differs from alice's certificate in one point.
@@ -108,7 +108,7 @@ refused early "is not valid before "
 mkdir "$TMP/alone" && gw backup "$TMP/alone/registry.db" >/dev/null || fail "backup"
 helper() { "$BIN/cmxsafe-authkeys" "$TMP/alone" - $(cut -d' ' -f1,2 "$TMP/$1-cert.pub"); }
 certificate host -h -n alice
-[ -z "$(helper host)" ] && helper alice | grep -q '^cert-authority,principals="alice",restrict,' || fail "a host's certificate: $(helper host)"
+[ -z "$(helper host)" ] && helper alice | grep -q '^cert-authority,principals="alice",restrict,' || fail "the helper's answer for a host certificate or a user certificate is wrong: $(helper host)"
 CA=other_ca certificate forged -n alice
 refused forged "is signed by the CA SHA256:.* not registered"
 gw grant carol@corp cam-17:81 >/dev/null || fail "grant"
@@ -119,14 +119,14 @@ refused comma "no principal of the certificate"
 certificate several -n 'root,alice,x'
 reaches several || fail "one of several principals has a grant: $(cat "$TMP/ssh.err")"
 gw status --json | json_is '.counters.certificates_refused >= 10' >/dev/null || fail "refusals are not counted"
-ok "refused certificates, each with its reason"
+ok "each invalid certificate is refused, and the log has the reason"
 
 # A certificate does not make a revoked key valid again. A live session ends when its certificate's key is revoked.
 key gone; key former
 gw platform gone --key "$TMP/gone.pub" >/dev/null && gw enroll former --key "$TMP/former.pub" --ports 81 >/dev/null || fail "keys"
 certificate gone -n alice
 certificate former -n alice
-reaches former || fail "a certificate for a key that is valid: $(cat "$TMP/ssh.err")"
+reaches former || fail "a certificate for a valid key does not log in: $(cat "$TMP/ssh.err")"
 stays gone
 wait_for 20 connected alice@corp || fail "no session: $(cat "$TMP/gone.err")"
 gw revoke --platform gone >/dev/null && gw revoke former >/dev/null && gw delete former >/dev/null || fail "revoke"
@@ -140,7 +140,7 @@ gw platform guests --ca "$TMP/other_ca.pub" >/dev/null || fail "platform --ca"
 refused forged "no principal of the certificate 'forged-.*' has a grant; give one with 'cmxsafe gateway grant alice@guests DEVICE'"
 gw grant alice@guests cam-17:81 --for 1h >/dev/null || fail "grant"
 reaches forged || fail "alice@guests has a grant"
-[ "$(gw platform --json | jq -r '[.[] | .kind + " " + .name] | join(",")')" = "ca corp,ca guests,principal alice@corp,principal alice@guests,principal carol@corp" ] || fail "the list: $(gw platform)"
+[ "$(gw platform --json | jq -r '[.[] | .kind + " " + .name] | join(",")')" = "ca corp,ca guests,principal alice@corp,principal alice@guests,principal carol@corp" ] || fail "the list of platforms is wrong: $(gw platform)"
 gw grant | grep -q '^platform:alice@guests .*cam-17:81' || fail "grant does not list: $(gw grant)"
 
 # status shows a session's certificate, and the session ends when the certificate expires.
@@ -176,7 +176,7 @@ gw krl "$TMP/revoked.krl" >"$TMP/krl.out" || fail "krl"
 wait_for 5 has_ended "$FIRST" || fail "a revoked certificate's session continues"
 refused lost "revoked by file"
 kill -0 "$SECOND" || fail "the session of a certificate that is not revoked has ended"
-reaches alice || fail "a certificate that is not revoked: $(cat "$TMP/ssh.err")"
+reaches alice || fail "a certificate that is not revoked does not log in: $(cat "$TMP/ssh.err")"
 ! gw krl "$TMP/bad.krl" 2>/dev/null >/dev/null || fail "a bad KRL"
 equal "$(gw krl --json | jq -r .sha256)" "$(sha256sum <"$TMP/revoked.krl" | cut -d' ' -f1)" || fail "the KRL was lost: $(gw krl)"
 # A KRL revokes a key ID, and the plain key of a device.
@@ -212,21 +212,21 @@ wait_for 5 has_ended "$FIRST" || fail "a session of a removed CA continues"
 kill -0 "$SECOND" || fail "a session of another CA ended"
 refused alice "not registered"
 for name in corp again; do
-    ! gw platform "$name" --ca "$TMP/ca.pub" >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it belonged to corp); make a new key" "$TMP/err" || fail "a removed CA's key: $(cat "$TMP/err")"
+    ! gw platform "$name" --ca "$TMP/ca.pub" >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it belonged to corp); make a new key" "$TMP/err" || fail "a removed CA's key was registered as a CA: $(cat "$TMP/err")"
 done
-! gw enroll cam-20 --key "$TMP/ca.pub" --ports 81 >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it belonged to corp)" "$TMP/err" || fail "a removed CA's key for a device: $(cat "$TMP/err")"
+! gw enroll cam-20 --key "$TMP/ca.pub" --ports 81 >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it belonged to corp)" "$TMP/err" || fail "a removed CA's key was enrolled for a device: $(cat "$TMP/err")"
 key second_ca
 gw platform corp --ca "$TMP/second_ca.pub" >/dev/null || fail "platform --ca"
 CA=second_ca certificate second -n alice
 refused second "has a grant"
-gw grant alice@corp cam-17:81 >/dev/null && reaches second || fail "after a new grant: $(cat "$TMP/ssh.err")"
+gw grant alice@corp cam-17:81 >/dev/null && reaches second || fail "no login after a new grant: $(cat "$TMP/ssh.err")"
 # A new key of the CA replaces the former one permanently.
 key new_ca
 gw platform corp --ca "$TMP/new_ca.pub" >/dev/null || fail "platform --ca"
 ! gw platform corp --ca "$TMP/second_ca.pub" >/dev/null 2>"$TMP/err" && grep -q "this key was revoked or replaced (it belonged to corp)" "$TMP/err" || fail "a replaced CA's key: $(cat "$TMP/err")"
 refused second "not registered"
 CA=new_ca certificate renewed -n alice
-reaches renewed || fail "a certificate of the CA's new key: $(cat "$TMP/ssh.err")"
+reaches renewed || fail "a certificate of the CA's new key does not log in: $(cat "$TMP/ssh.err")"
 ok "removed grants and CAs, and a CA with a new key"
 
 # A certificate that expires while the gateway is stopped is refused after the restart.
@@ -238,7 +238,7 @@ serve_gateway
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 || fail "no login after the restart"
 refused brief "expired at "
-reaches renewed || fail "a valid certificate after the restart: $(cat "$TMP/ssh.err")"
+reaches renewed || fail "a valid certificate does not log in after the restart: $(cat "$TMP/ssh.err")"
 
 # A backup of the registry contains the CAs, their grants and the KRL.
 gw krl "$TMP/revoked.krl" >/dev/null && gw backup "$TMP/copy.db" >/dev/null || fail "backup"

@@ -14,7 +14,7 @@ modes_right() {
         [ "$(mode hostkey_ed25519.pub)" = 644 ] && [ "$(mode hostkey_ecdsa.pub)" = 644 ] && [ "$(mode sshd_config)" = 644 ] &&
         [ "$(mode hosts)" = 644 ] && [ "$(mode fleet.nft)" = 644 ]
 }
-modes_right || fail "modes after init with umask 077: $(ls -la "$GW")"
+modes_right || fail "wrong modes after init with umask 077: $(ls -la "$GW")"
 chmod 700 "$GW" "$GW/run"; chmod 600 "$GW"/hostkey_*.pub "$GW/registry.db" "$GW/sshd_config" "$GW/hosts" "$GW/fleet.nft"
 (umask 027; gw init --user >/dev/null) || fail "init again"
 modes_right || fail "init does not repair modes: $(ls -la "$GW")"
@@ -30,7 +30,7 @@ gw doctor --json | json_is 'any(.[]; .check == "sessions have identities" and .f
 ok "--user mode says that identity is off"
 key a; key b; key c
 (umask 077; gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >"$TMP/enroll.out") || fail "enroll"
-modes_right || fail "modes after enroll with umask 077"
+modes_right || fail "wrong modes after enroll with umask 077"
 A=$(address_of cam-17)
 web one
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
@@ -86,8 +86,8 @@ fetch_ok || fail "the group's grant has no effect"
 gw grant "$WHO" cam-17:81 >/dev/null && gw grant --remove "$WHO" @yard 2>&1 | grep -q "still has a grant to cam-17:81" || fail "no note of the device's grant"
 [ "$(gw grant --remove "$WHO" cam-17:81 2>&1)" = "${WHO} has no grant to cam-17:81 (changed)" ] && ! fetch_ok || fail "the last grant"
 gw enroll cam-17 --group '' >/dev/null || fail "group"
-! gw grant "$WHO" cam-17:81 --break-glass --for 1h --why '  ' >/dev/null 2>"$TMP/why.err" && grep -q "the reason is blank" "$TMP/why.err" || fail "a break-glass grant with a blank reason"
-gw grant --remove --for 1h "$WHO" cam-17:81 2>/dev/null && fail "grant --remove with terms"
+! gw grant "$WHO" cam-17:81 --break-glass --for 1h --why '  ' >/dev/null 2>"$TMP/why.err" && grep -q "the reason is blank" "$TMP/why.err" || fail "a break-glass grant with a blank reason is accepted"
+gw grant --remove --for 1h "$WHO" cam-17:81 2>/dev/null && fail "grant --remove accepts an end"
 ok "a grant by number is removed by name"
 
 # A device's address cannot be the identity of another party, whichever of the two is registered first.
@@ -95,12 +95,12 @@ key taken; key platform
 gw platform vms --key "$TMP/platform.pub" >/dev/null && gw grant group:0 cam-17:81 >/dev/null && gw grant cgroup:a/b cam-17:81 >/dev/null 2>&1 || fail "parties"
 for party in gateway vms group:root user:root cgroup:a/b; do
     ! gw enroll taken --key "$TMP/taken.pub" --ports 81 --address "$(gw whois "$party" --json | jq -r .address)" >/dev/null 2>"$TMP/taken.err" &&
-        grep -q "of taken is the identity of .*; give the device another address" "$TMP/taken.err" || fail "a device with the identity of $party: $(cat "$TMP/taken.err")"
+        grep -q "of taken is the identity of .*; give the device another address" "$TMP/taken.err" || fail "a device got the identity of $party: $(cat "$TMP/taken.err")"
 done
 printf 'name,key,ports,address\ntaken,taken.pub,81,%s\n' "$(gw whois gateway --json | jq -r .address)" >"$TMP/taken.csv"
 ! gw import "$TMP/taken.csv" >/dev/null 2>"$TMP/taken.err" && grep -q "is the identity of gateway:gateway" "$TMP/taken.err" || fail "import: $(cat "$TMP/taken.err")"
 gw enroll taken --key "$TMP/taken.pub" --ports 81 --address "$(gw whois user:no-account-yet --json | jq -r .address)" >/dev/null || fail "an address that nobody has"
-! gw grant user:no-account-yet cam-17:81 >/dev/null 2>"$TMP/taken.err" && grep -q "of taken is the identity of user:no-account-yet" "$TMP/taken.err" || fail "a user with a device's identity: $(cat "$TMP/taken.err")"
+! gw grant user:no-account-yet cam-17:81 >/dev/null 2>"$TMP/taken.err" && grep -q "of taken is the identity of user:no-account-yet" "$TMP/taken.err" || fail "a user with a device's identity got a grant: $(cat "$TMP/taken.err")"
 gw revoke taken >/dev/null && gw delete taken >/dev/null && gw revoke --platform vms >/dev/null && gw grant --remove group:0 cam-17:81 >/dev/null && gw grant --remove cgroup:a/b cam-17:81 >/dev/null || fail "clean up"
 ok "no device has the identity of another party"
 
@@ -143,7 +143,7 @@ ok "concurrent commands run one after the other"
 mkdir -p "$TMP/csv/keys"; cp "$TMP/c.pub" "$TMP/csv/keys/"
 printf '\xef\xbb\xbfname;key;ports;group;open\r\ncam-19;keys/c.pub;"81, 8989";yard;gateway.cmx:1883\r\n;;;;\r\n' >"$TMP/csv/fleet.csv"
 (cd / && gw import "$TMP/csv/fleet.csv") >/dev/null || fail "import"
-[ "$(gw show cam-19 --json | jq -c '.device.ports')" = "[81,8989]" ] || fail "ports: $(gw show cam-19)"
+[ "$(gw show cam-19 --json | jq -c '.device.ports')" = "[81,8989]" ] || fail "the ports are not those of the file: $(gw show cam-19)"
 printf 'name,key\rcam-19,keys/c.pub\r' >"$TMP/csv/short.csv"
 gw import "$TMP/csv/short.csv" | grep -q "unchanged 1" || fail "import without columns changes the device"
 key_of() { gw show cam-19 --json | jq -r .device.key; }
@@ -154,11 +154,11 @@ gw enroll cam-19 --key "$TMP/c.pub" --ports 81 | grep -q "unchanged" || fail "en
 fails "cam-91 is not enrolled; give its key" gw enroll cam-91 --ports 81
 [ "$(gw show cam-19 --json | jq -c '[.device.group, .device.opens[0].host]')" = '["yard","gateway.cmx"]' ] || fail "enroll clears fields that were not given"
 gw export >"$TMP/csv/before.csv"
-equal "$(head -n 1 "$TMP/csv/before.csv")" name,key,ports,direct,address,group || fail "the columns of export"
+equal "$(head -n 1 "$TMP/csv/before.csv")" name,key,ports,direct,address,group || fail "the columns of export are wrong"
 grep -q ',"81","gateway.cmx:1883",' "$TMP/csv/before.csv" || fail "export lacks the direct service"
-gw enroll cam-19 --key "$TMP/c.pub" --open gateway.cmx:1884 >/dev/null || fail "the option's former name"
+gw enroll cam-19 --key "$TMP/c.pub" --open gateway.cmx:1884 >/dev/null || fail "the option's former name --open is refused"
 grep -q '"gateway.cmx:1884"' <(gw export) || fail "--open is not --direct"
-gw import "$TMP/csv/before.csv" >/dev/null || fail "import of an export"
+gw import "$TMP/csv/before.csv" >/dev/null || fail "import refuses an export"
 grep -q '"gateway.cmx:1883"' <(gw export) || fail "import ignores the column direct"
 key d; gw rotate cam-19 --key "$TMP/d.pub" >/dev/null || fail "rotate"
 gw import "$TMP/csv/before.csv" >/dev/null 2>"$TMP/import.err" || fail "import after rotate: $(cat "$TMP/import.err")"

@@ -82,7 +82,7 @@ ok "a platform reaches granted services by name and address"
 SOCKS=$(free_port)
 client vms -N -D "127.0.0.1:$SOCKS" & PIDS+=("$!")
 wait_for 20 listening "$SOCKS" || fail "no socks listener"
-[ "$(curl -s -m 10 --socks5-hostname "127.0.0.1:$SOCKS" http://cam-17.cmx:81/)" = one ] || fail "ssh -D by name"
+[ "$(curl -s -m 10 --socks5-hostname "127.0.0.1:$SOCKS" http://cam-17.cmx:81/)" = one ] || fail "ssh -D does not reach the device by name"
 ok "ssh -D works with names"
 gw revoke --platform vms >/dev/null
 wait_for 10 prints_no . ss -Hltn "sport = :$SOCKS" || fail "a revoked platform stays connected"

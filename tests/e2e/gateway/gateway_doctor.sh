@@ -83,6 +83,6 @@ fault "sshd, run as the account, accepts its configuration" "init" sh -c "echo N
 fault "identity programs.*: control groups (v2) are not mounted" "run 'mount -t cgroup2" umount /sys/fs/cgroup
 fault "identity programs.*: an identity program can't be attached" "run 'bpftool cgroup tree'" python3 "$TMP/exclusive.py" attach "$CGROUP"
 python3 -c 'import socket, time; s = socket.create_server(("127.0.0.1", 2222)); print(flush=True); time.sleep(600)' >"$TMP/other.out" & PIDS+=($!)
-wait_for 10 test -s "$TMP/other.out" || fail "another program on the gateway's port"
+wait_for 10 test -s "$TMP/other.out" || fail "the other program does not listen on the gateway's port"
 fault "the gateway can listen on its port.*: can't listen on .*2222 (Address already in use)" "init --listen" true
 ok "the doctor finds each fault, and the command that it names repairs it"

@@ -27,14 +27,14 @@ agrees() { # agrees ARGUMENT...: runs the command of `cmxsafe gateway` as a dry 
     local before
     before=$(snapshot)
     gw "$@" --dry-run >dry.txt 2>err || { cat err; fail "dry run: $*"; }
-    gw "$@" --dry-run --json >dry.json 2>err || { cat err; fail "dry run with --json: $*"; }
+    gw "$@" --dry-run --json >dry.json 2>err || { cat err; fail "the dry run with --json fails: $*"; }
     [ "$(snapshot)" = "$before" ] || { diff <(echo "$before") <(snapshot); fail "a dry run changes something: $*"; }
     head -n 1 dry.txt | grep -q '(dry run)' || { cat dry.txt; fail "a dry run does not call itself one: $*"; }
     gw "$@" --json >real.json 2>err || { cat err; fail "$*"; }
     json_is '.dry_run == true' <dry.json >/dev/null || { cat dry.json; fail "a dry run does not call itself one in JSON: $*"; }
     equal "$(plain dry.json)" "$(plain real.json)" || { cat dry.json real.json; fail "the dry run prints another result: $*"; }
 }
-fails_alike() { # fails_alike ARGUMENT...: expects that the dry run fails with the command's message
+fails_alike() { # fails_alike ARGUMENT...: expects that the command and its dry run fail with the same message
     local before
     before=$(snapshot)
     ! gw "$@" --dry-run >out 2>dry.txt || { cat out; fail "the dry run accepts: $*"; }
@@ -64,7 +64,7 @@ ok "devices, consumers, grants and the KRL: a dry run prints what the command do
 agrees image key k.pub
 agrees image add v1.bin --name first
 equal "$(jq -r .image dry.json)" "$(sha256sum <v1.bin | cut -d' ' -f1)" && grep -q "^$(jq -r .image dry.json) .* camera 1.0.0, .*  first (dry run)$" dry.txt ||
-    { cat dry.json dry.txt; fail "the digest of an image"; }
+    { cat dry.json dry.txt; fail "the dry run does not print the image's digest"; }
 agrees policy set @cameras --manifest manifest --enforce no; outcome_is added
 agrees policy set @cameras --manifest manifest --enforce no; outcome_is unchanged
 agrees policy exempt cam-1 --why test; outcome_is changed

@@ -31,7 +31,7 @@ wait_for 10 reaches || fail "a grant to a group has no effect"
 gw grant | grep -q "@cameras:81 .*\(7h 59m\|8h 0m\) left  # camera check" || fail "the list: $(gw grant)"
 gw log @cameras | grep -q "grant .*@cameras:81 until .* because camera check" || fail "no reason in the audit trail: $(gw log)"
 gw enroll cam-17 --key "$TMP/a.pub" --group yard >/dev/null && reaches_not || fail "the device left the group, and is reached"
-gw enroll cam-17 --key "$TMP/a.pub" --group cameras >/dev/null && reaches || fail "back in the group"
+gw enroll cam-17 --key "$TMP/a.pub" --group cameras >/dev/null && reaches || fail "a device that is in the group again is not reached"
 gw grant --remove "$WHO" @cameras:81 >/dev/null && reaches_not || fail "the group's grant was not removed"
 gw grant "$WHO" @nobody:81 2>&1 >/dev/null | grep -q "no device is in the group 'nobody' yet" || fail "no note about an empty group"
 gw grant --remove "$WHO" @nobody:81 >/dev/null
@@ -45,7 +45,7 @@ Y=$(($(date +%Y) + 1))
 says "user:1 may reach cam-17:81 until $Y-02-01 10:00:00Z (changed)" user:1 cam-17:81 --until "$Y-02-01 10:00"
 says "user:1 may reach cam-17:81 until $Y-02-01 10:00:00Z (unchanged)" user:1 cam-17:81 --until "$Y-02-01 10:00"
 says "user:1 may reach cam-17:81 until $Y-01-01 10:00:00Z (changed)" user:1 cam-17:81 --until "$Y-01-01 10:00"
-equal "user:1 cam-17:81 $Y-01-01T10:00:00Z" "$(ends)" || fail "the earlier end: $(ends)"
+equal "user:1 cam-17:81 $Y-01-01T10:00:00Z" "$(ends)" || fail "the grant does not end at the earlier time: $(ends)"
 says "user:1 may reach cam-17:81 (changed)" user:1 cam-17:81
 ONE=user:$(id -un 1)
 says "$ONE may reach cam-17:81 until $Y-01-01 10:00:00Z (changed)" "$ONE" cam-17:81 --until "$Y-01-01 10:00"
@@ -89,14 +89,14 @@ ok "a grant ends even if the registry can't be changed"
 
 # A command is killed after it has stored a change and before the change is in force. The running gateway applies it.
 gw grant "$WHO" cam-17:81 >/dev/null && reaches || fail "grant"
-mkdir "$TMP/hang" && printf '#!/bin/sh\nexec sleep 1000\n' >"$TMP/hang/nft" && chmod 755 "$TMP/hang" "$TMP/hang/nft" || fail "a packet filter that hangs"
+mkdir "$TMP/hang" && printf '#!/bin/sh\nexec sleep 1000\n' >"$TMP/hang/nft" && chmod 755 "$TMP/hang" "$TMP/hang/nft" || fail "can't make an nft that hangs"
 PATH=$TMP/hang:$PATH "$BIN/cmxsafe" gateway grant --remove "$WHO" cam-17:81 >/dev/null & KILLED=$!
 hangs() { [ -z "$(left)" ] && HANGING=$(pgrep -P "$KILLED" -x sleep); }
 wait_for 20 hangs || fail "the command does not hang"
 reaches || fail "the change is in force already"
 kill -9 "$KILLED" "$HANGING"
 wait_for 10 reaches_not || fail "a change of a killed command is never applied"
-gw grant "$WHO" cam-17:81 >/dev/null && reaches && gw grant --remove "$WHO" cam-17:81 >/dev/null && reaches_not || fail "after a killed command"
+gw grant "$WHO" cam-17:81 >/dev/null && reaches && gw grant --remove "$WHO" cam-17:81 >/dev/null && reaches_not || fail "grant or grant --remove has no effect after a killed command"
 gw grant "$WHO" cam-17:81 >/dev/null && reaches && printf '#!/bin/sh\nexit 1\n' >"$TMP/hang/nft" || fail "grant"
 ! PATH=$TMP/hang:$PATH gw grant --remove "$WHO" cam-17:81 >/dev/null 2>&1 || fail "a change that is not applied is not reported"
 wait_for 10 reaches_not || fail "a change that a command could not apply is never applied"

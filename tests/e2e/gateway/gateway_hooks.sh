@@ -43,7 +43,7 @@ wait_for 40 event key-conflict cam-17 || fail "no event for a key conflict: $(ca
 # An update that an operator starts with `update` fails: this failure causes an event. gateway_campaign.sh tests updates by
 # the worker.
 "$BIN/cmxsafe-board" image --version 2.0.0 "$TMP/image.bin" >/dev/null || fail "image"
-! gw update cam-17 --port 81 -- "$TMP/image.bin" --quiet >/dev/null 2>&1 || fail "an update without a service"
+! gw update cam-17 --port 81 -- "$TMP/image.bin" --quiet >/dev/null 2>&1 || fail "an update succeeds although the device has no update service"
 wait_for 40 event update-failed cam-17 || fail "no event for a failed update: $(cat "$TMP/events")"
 # A device that is offline for longer than 5 s causes only one event until it is online again.
 [ "$(grep -c '"offline"' "$TMP/events")" = 0 ] || fail "a connected device counts as away: $(cat "$TMP/events")"

@@ -8,7 +8,7 @@
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 system_gateway
 nsenter --net=/run/netns/cmxsafe sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6' || fail "IPv6 can't be switched off"
-gw net up || fail "net up with IPv6 off"
+gw net up || fail "net up fails while IPv6 is off"
 for i in all default lo nowhere cmxsafe1; do
     [ "$(nsenter --net=/run/netns/cmxsafe cat "/proc/sys/net/ipv6/conf/$i/disable_ipv6")" = 0 ] || fail "IPv6 is off in the namespace: $i"
 done
@@ -65,7 +65,7 @@ for fd in os.listdir("/proc/%s/fd" % sys.argv[1]):
         print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
 PY
 session=$(gw status --json | jq '.sessions[] | select(.name == "cam-17") | .pid')
-[ "$(python3 "$TMP/nodelay.py" "$session" "$GW_PORT" | sort -u)" = True ] || fail "TCP_NODELAY of a session: $(python3 "$TMP/nodelay.py" "$session" "$GW_PORT" 2>&1)"
+[ "$(python3 "$TMP/nodelay.py" "$session" "$GW_PORT" | sort -u)" = True ] || fail "a session's connection lacks TCP_NODELAY: $(python3 "$TMP/nodelay.py" "$session" "$GW_PORT" 2>&1)"
 ok "a session's small packets are sent at once"
 
 # The service behind the gateway sees each device's address.
@@ -87,19 +87,19 @@ rc=0; SSH_ASKPASS=$TMP/askpass SSH_ASKPASS_REQUIRE=force timeout 20 ssh -o Ident
     -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes -o IdentityAgent=none -F none -l cmxsafe-gw 127.0.0.1 -W gateway.cmx:1883 \
     </dev/null >"$TMP/slow.out" 2>"$TMP/slow.err" || rc=$?
 kill -CONT "$server"
-[ $rc = 255 ] && grep -q 'Permission denied (publickey)' "$TMP/slow.err" && lacks peer "$TMP/slow.out" || { cat "$TMP/slow.out" "$TMP/slow.err"; fail "a login without its identity: $rc"; }
+[ $rc = 255 ] && grep -q 'Permission denied (publickey)' "$TMP/slow.err" && lacks peer "$TMP/slow.out" || { cat "$TMP/slow.out" "$TMP/slow.err"; fail "a login is not refused although the gateway did not answer: $rc"; }
 ok "a login is refused if the gateway does not give it its identity"
 
 # The access log names users, a group, a platform and another device.
 gw access --follow --json >"$TMP/followed" 2>/dev/null & FOLLOW=$!; PIDS+=("$FOLLOW")
 gw grant user:1234 cam-17:81 >/dev/null && gw grant group:4321 cam-17:81 >/dev/null && gw grant vms cam-17:81 >/dev/null || fail "grant"
-wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
+wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant does not reach the device"
 denied 1235 http://cam-17.cmx:81/ || fail "a user without a grant"
 [ "$(setpriv --reuid 1235 --regid 4321 --clear-groups curl -sS -m 3 http://cam-17.cmx:81/)" = one ] || fail "a group's grant"
 through() { printf 'GET / HTTP/1.0\r\n\r\n' | try_client "$1" -W "$2" 2>/dev/null | grep -q one; }
-through p cam-17.cmx:81 || fail "a platform with a grant"
-through b cam-17.cmx:81 || fail "a device's direct context to another device"
-! through a cam-18.cmx:81 || fail "a device without a direct context"
+through p cam-17.cmx:81 || fail "a platform with a grant does not reach the device"
+through b cam-17.cmx:81 || fail "a device does not reach another device by its direct context"
+! through a cam-18.cmx:81 || fail "a device without a direct context reaches another device"
 ! through p cam-18.cmx:81 || fail "a platform without a grant"
 accessed() { # accessed CONSUMER DEVICE: succeeds if the access log has a closed connection between them that carried data
     gw access --json | jq -s . | json_is 'any(.[]; .event == "close" and .consumer == $c and .device == $d and .bytes_out > 0)' --arg c "$1" --arg d "$2"
@@ -115,12 +115,12 @@ for name in cam-99 user:no-such-user cgroup:system.slice/no-such.service; do
     for option in --device --consumer; do
         status=0; gw access $option $name >"$TMP/unknown.out" 2>"$TMP/unknown.err" || status=$?
         [ "$status" = 1 ] && [ ! -s "$TMP/unknown.out" ] && grep -q "access failed: .* '*${name#*:}'; for a device that was renamed or deleted, 'cmxsafe gateway log $name' shows" "$TMP/unknown.err" ||
-            fail "access $option $name: $status $(cat "$TMP/unknown.out" "$TMP/unknown.err")"
+            fail "access $option $name: exit status $status or a wrong message: $(cat "$TMP/unknown.out" "$TMP/unknown.err")"
     done
 done
-gw access --device "${B^^}" | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --device with an address: $(gw access --device "${B^^}")"
-for consumer in 1234 user:1234 "$(gw whois user:1234 --json | jq -r .address)"; do gw access --consumer "$consumer" | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --consumer $consumer: $(gw access)"; done
-[ -z "$(gw access --device fd00::1)" ] || fail "access of an address that nobody has"
+gw access --device "${B^^}" | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --device with an address finds no refusal: $(gw access --device "${B^^}")"
+for consumer in 1234 user:1234 "$(gw whois user:1234 --json | jq -r .address)"; do gw access --consumer "$consumer" | grep -q 'denied  user:1234 -> cam-18:81' || fail "access --consumer $consumer finds no refusal: $(gw access)"; done
+[ -z "$(gw access --device fd00::1)" ] || fail "access prints connections of an address that nobody has"
 gw access --json | jq -s . | json_is 'length > 0 and all(.[]; .event != "start")' && prints_no '  start ' gw access || fail "access shows the start of the gateway: $(gw access)"
 wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not print a refusal: $(cat "$TMP/followed")"
 # The access log also has connections that sshd refuses and the packet filter never sees: to a port without a grant, even
@@ -128,7 +128,7 @@ wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not
 wait_for 10 refused platform:vms && wait_for 10 refused cam-17 || fail "the access log has no connection that sshd refused: $(gw access)"
 ! through p "[$B]:8080" || fail "a platform without a grant"
 named() { gw access --device cam-18 | grep -q 'denied  platform:vms -> cam-18:8080 '; }
-wait_for 10 named || fail "a refused connection to an address: $(gw access --device cam-18)"
+wait_for 10 named || fail "the log does not name the device of a refused connection to its address: $(gw access --device cam-18)"
 before=$(gw access --json --consumer platform:vms | wc -l)
 ! through p 192.0.2.1:81 && ! through p nothing.example:81 || fail "a platform reaches other hosts"
 wait_for 10 logged "vms from .*: refused connect to host nothing.example port 81" || fail "no refusal in the log"
@@ -159,7 +159,7 @@ for party in cam-17 platform:vms user:1234 group:4321 cgroup:system.slice/nvr.se
     [ -n "$address" ] || fail "whois $party"
     [ "$party" = cgroup:system.slice/nvr.service ] || [ "$(gw whois "$address" --json | jq -r '.name')" = "${party#*:}" ] || fail "whois $address: $(gw whois "$address")"
 done
-[ "$(identity cam-17)" = "$A" ] && [ "$(gw whois CAM-17 --json | jq -r .kind)" = device ] || fail "whois of a device"
+[ "$(identity cam-17)" = "$A" ] && [ "$(gw whois CAM-17 --json | jq -r .kind)" = device ] || fail "whois does not find a device by its name"
 ! gw whois fd12:3456:789a::99 2>/dev/null && ! gw whois nobody-there 2>/dev/null || fail "whois of nobody"
 root=$(identity root)
 [ "$(identity user:0)" = "$root" ] && [ "$(identity user:root)" = "$root" ] || fail "a user's name and number are different consumers"
@@ -239,7 +239,7 @@ PY
 nsenter --net=/run/netns/cmxsafe socat TCP6-LISTEN:7777,bind=[::1],fork,reuseaddr - >/dev/null & PIDS+=("$!")
 loopback() { nsenter --net=/run/netns/cmxsafe socat -u OPEN:/dev/null "TCP6:[::1]:7777" 2>/dev/null; }
 wait_for 10 loopback || fail "no program in the namespace can use its loopback"
-nsenter --net=/run/netns/cmxsafe python3 "$TMP/taken.py" "$B" "$A" "$cgroup" "$(id -u cmxsafe-gw)" "$(id -g cmxsafe-gw)" "$GW/run/control" >"$TMP/taken.log" 2>&1 || fail "the process in the session: $(cat "$TMP/taken.log")"
+nsenter --net=/run/netns/cmxsafe python3 "$TMP/taken.py" "$B" "$A" "$cgroup" "$(id -u cmxsafe-gw)" "$(id -g cmxsafe-gw)" "$GW/run/control" >"$TMP/taken.log" 2>&1 || fail "the process in the session could do something forbidden: $(cat "$TMP/taken.log")"
 [ -z "$(tr -d '\n' <"$TMP/taken.log")" ] || fail "a session may: $(cat "$TMP/taken.log")"
 ok "a process in a session's control group has the session's identity and ports, and nothing else"
 
@@ -268,8 +268,8 @@ for _ in $(seq 50); do
     rc=$?
     case $rc in 4 | 137) ;; *) break ;; esac
 done
-[ "$rc" = 3 ] || fail "a process without an identity connects, or ended with status $rc"
-ok "no identity, no connection"
+[ "$rc" = 3 ] || fail "a process without an identity: exit status $rc instead of 3 (not permitted)"
+ok "a process without an identity cannot connect"
 
 # A local user cannot choose another's identity as its source.
 cat >"$TMP/forge.py" <<'PY'
@@ -294,7 +294,7 @@ try:
 except OSError:
     sys.exit(1)
 PY
-! as 1234 /usr/bin/python3 "$TMP/routed.py" "$A" "$B" && ! as 1235 /usr/bin/python3 "$TMP/routed.py" "$B" "$A" || fail "source routing leads past the judge"
+! as 1234 /usr/bin/python3 "$TMP/routed.py" "$A" "$B" && ! as 1235 /usr/bin/python3 "$TMP/routed.py" "$B" "$A" || fail "a packet with source routing reaches a device without a grant"
 user=$(identity user:1234)
 ! as 1235 /usr/bin/python3 "$TMP/forge.py" "$user" "$A" || fail "a local user took another user's identity"
 ! as 1235 /usr/bin/python3 "$TMP/forge.py" "$B" "$A" || fail "a local user took a device's identity"
@@ -350,8 +350,8 @@ ok "a program that root started in the fleet's namespace cannot take another's i
 # attest and update connect with the operator's identity, and need no grant.
 openssl rand -out "$TMP/hwkey.bin" 32 && echo image >"$TMP/image.bin"
 attests() { gw attest cam-17 --port 81 -- --key "$TMP/hwkey.bin" --image "$TMP/image.bin" --timeout 5 >"$TMP/attest.log" 2>&1; grep -q 'answers 404' "$TMP/attest.log"; }
-SUDO_UID=1300 attests || fail "attest as sudo's user: $(cat "$TMP/attest.log")"
-attests || fail "attest as root: $(cat "$TMP/attest.log")"
+SUDO_UID=1300 attests || fail "attest with sudo fails: $(cat "$TMP/attest.log")"
+attests || fail "attest fails for root: $(cat "$TMP/attest.log")"
 for c in user:1300 user:root; do wait_for 10 accessed "$c" cam-17 || fail "the access log has no request of $c: $(gw access)"; done
 denied 1300 http://cam-17.cmx:81/ || fail "a rollout gave its operator a grant"
 gw show cam-17 | grep -q "user:1234 (port 81) as $user" && gw show cam-17 --json | json_is 'any(.grants[]; .consumer == "user:1234" and .identity == $i)' --arg i "$user" || fail "show prints no identities"
@@ -383,7 +383,7 @@ touch "$TMP/answer"
 ok "an operator waits for a slow device while other commands load the rules"
 
 # A second login with the same key has the same identity and no other.
-[ "$(: | try_client a -W gateway.cmx:1883 2>/dev/null)" = "peer $A" ] || fail "a second login with the same key"
+[ "$(: | try_client a -W gateway.cmx:1883 2>/dev/null)" = "peer $A" ] || fail "a second login with the same key has another identity"
 gw list --json | json_is 'any(.[]; .name == "cam-17" and .address == $a)' --arg a "$A" || fail "list prints no identity"
 
 # With ssh -J a platform logs in to an SSH service of a device, by name.
@@ -447,7 +447,7 @@ gw access --json >"$TMP/access.after"
 counted() { jq -s '[.[] | select((.event == "denied" and .port >= 10000) or .event == "denied-more") | .count] | add' "$TMP/access.after"; }
 [ "$(counted)" -ge 400 ] || fail "of 400 refusals, the access log counts $(counted)"
 gw access | grep -Eq 'denied  [0-9]+ more packets' || fail "access does not print the refusals without lines: $(gw access | tail -n 3)"
-prints_no 'more packets' gw access --device cam-17 || fail "access --device prints refusals that may be of other devices"
+prints_no 'more packets' gw access --device cam-17 || fail "access --device prints the number of refusals that were not logged, which other devices may have caused"
 equal "$(head -n 20 "$TMP/access.before")" "$(head -n 20 "$TMP/access.after")" || fail "the access log is lost with a restart"
 log=$GW/run/access/log
 [ ! -e "$log.1" ] || fail "the log is already in two files"
@@ -515,7 +515,7 @@ time.sleep(600)
 PY
 python3 "$TMP/lock.py" "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$session/cgroup")" "$(id -u cmxsafe-gw)" "$(id -g cmxsafe-gw)" "$GW/registry.db" >"$TMP/lock.out" 2>&1 & LOCK=$!; PIDS+=("$LOCK")
 wait_for 10 grep -q locked "$TMP/lock.out" || fail "the lock: $(cat "$TMP/lock.out")"
-wait_for 20 logged "late from .*: ended: its sshd locks the registry" || fail "a session locks the registry"
+wait_for 20 logged "late from .*: ended: its sshd locks the registry" || fail "a session that locks the registry is not ended"
 ended() { ! kill -0 "$LOCK" 2>/dev/null; }
 wait_for 20 ended || fail "the process that locks the registry continues"
 gw grant user:1299 cam-17:81 >/dev/null || fail "no change after a session locked the registry"

@@ -24,7 +24,7 @@ refuses() { # refuses MESSAGE COMMAND...: expects that the command fails with ex
     [ "$(cat err)" = "cmxsafe: $message" ] || fail "$* reports '$(cat err)' instead of '$message'"
 }
 
-[ "$(gw image list --json)" = '{"bytes_max":512000000,"keys":[],"images":[]}' ] || fail "an empty list: $(gw image list --json)"
+[ "$(gw image list --json)" = '{"bytes_max":512000000,"keys":[],"images":[]}' ] || fail "the list is not empty at first: $(gw image list --json)"
 gw image add v1.bin >out || fail "add v1.bin"
 grep -q "^$(digest v1.bin) .* ESP32-C3, camera 1.0.0, [0-9]* bytes, signature: unchecked  v1.bin$" out || { cat out; fail "the text"; }
 gw image add bare.bin >/dev/null || fail "without an update key, an image without a signature is stored"
@@ -39,15 +39,15 @@ refuses "no image: No such file or directory" gw image add "no image"
 refuses "no image: No such file or directory" gw campaign start may --all --image "no image"
 mkfifo nobody
 ! timeout 60 "$BIN/cmxsafe" gateway image add nobody >out 2>err || fail "a FIFO without a writer is stored"
-grep -q '^cmxsafe: the image was not stored: ' err || fail "a FIFO without a writer: $(cat err)"
+grep -q '^cmxsafe: the image was not stored: ' err || fail "wrong message about a FIFO without a writer: $(cat err)"
 # The file is read only once, so the bytes that are checked are the bytes that are stored.
 gw image add <(cat v1.bin) --name v1.bin >out && grep -q "^$(digest v1.bin) " out || fail "an image that can be read once: $(cat out)"
 ok "images are stored under their digest"
 
 "$BIN/cmxsafe" image key --key k.pem --pem | gw image key - >out || fail "image key -"
 grep -q "^images are checked with 1 update key" out || { cat out; fail "'image key' does not report the number of keys"; }
-[ "$(kept '[.images[] | select(.problem == null) | .name] | join(" ")')" = v1.bin ] || fail "the list under the key: $(kept .)"
-gw image list --json | json_is '.keys[0] as $k | .images[] | select(.name == "v1.bin") | .signature == "good" and .signed_by == $k' >/dev/null || fail "a signature with the update key"
+[ "$(kept '[.images[] | select(.problem == null) | .name] | join(" ")')" = v1.bin ] || fail "the key does not verify exactly v1.bin: $(kept .)"
+gw image list --json | json_is '.keys[0] as $k | .images[] | select(.name == "v1.bin") | .signature == "good" and .signed_by == $k' >/dev/null || fail "the list does not name the key that signed v1.bin"
 refuses "the image was not stored: it is not signed; sign it with 'cmxsafe image sign'" gw image add bare.bin
 refuses "the image was not stored: it is signed with a key that is not the update key; sign it with the update key" gw image add v2.bin
 cp bundle.signed wrong.signed && printf x | dd of=wrong.signed bs=1 seek=7 conv=notrunc 2>/dev/null
@@ -56,8 +56,8 @@ refuses "the image was not stored: its signature does not match its content; sig
 gw image key <(:) 2>/dev/null && fail "an empty key"
 gw image key k.pem 2>err && fail "a private key"
 "$BIN/cmxsafe" image key --key k.pem >k.hex
-gw image key k.hex other.hex >/dev/null && gw image add v2.bin >/dev/null || fail "the successor of the update key"
-[ "$(gw image key | wc -l)" = 2 ] || fail "two keys: $(gw image key)"
+gw image key k.hex other.hex >/dev/null && gw image add v2.bin >/dev/null || fail "an image signed with the successor of the update key is refused"
+[ "$(gw image key | wc -l)" = 2 ] || fail "'image key' does not list two keys: $(gw image key)"
 gw log | grep -q "update-key .*set" && gw log | grep -q "image .*camera 2.0.0 $(digest v2.bin)" || fail "the audit trail"
 ok "images are checked with the update key and its successor"
 
@@ -107,8 +107,8 @@ finding() { gw doctor --json | jq -r '.[] | select(.check == "the policy and cam
 [ "$(finding)" = "ok " ] || fail "doctor: $(finding)"
 gw campaign start first cam-1 --image v2.bin --at '2099-01-01 02:00' >/dev/null || fail "campaign start"
 printf x >>"$GW/store/$(digest v2.bin)"
-[ "$(finding)" = "bad the image of the campaign 'first' is missing or was changed" ] || fail "doctor on a damaged copy: $(finding)"
-gw image add v2.bin >/dev/null && [ "$(finding)" = "ok " ] || fail "doctor after the repair: $(finding)"
+[ "$(finding)" = "bad the image of the campaign 'first' is missing or was changed" ] || fail "doctor does not report a damaged copy: $(finding)"
+gw image add v2.bin >/dev/null && [ "$(finding)" = "ok " ] || fail "doctor still reports the copy after the repair: $(finding)"
 # A stopped campaign can't be resumed while its devices are in another campaign that is not done.
 gw campaign stop first >/dev/null && gw campaign start second cam-1 --image v2.bin --at '2099-01-01 02:00' >/dev/null || fail "a second campaign"
 refuses "the campaign was not resumed: 'cam-1' is in the campaign 'second', which is not done; stop that one first" gw campaign resume first

@@ -41,7 +41,7 @@ mkdir "$TMP/path" && printf '#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' "$TMP/
 wait_for 20 gw status || fail "the gateway does not come up"
 keep_client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8080:127.0.0.1:$WEB" -R "[$A]:9000:127.0.0.1:$ECHO"
 wait_for 20 connected cam-17 || fail "cam-17 does not connect"
-wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
+wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant does not reach the device"
 # The guard counts a repair only after its first check.
 wait_for 20 judged || fail "the gateway does not report its rules as checked: $(gw status --json | jq .judge)"
 
@@ -148,7 +148,7 @@ echo "slowest repair: $slowest ms; the aim is 2000 ms"
 [ "$slowest" -le "${CMX_REPAIR_MS:-60000}" ] || fail "the slowest repair took $slowest ms"
 ok "whatever is removed, no connection is allowed that was denied before, and the gateway repairs the rules and the network"
 
-# A server that hangs does not keep the guard from its work.
+# While the server hangs, the guard still restores the rules.
 server=$(server_pid)
 pause "$server" || fail "the server cannot be stopped"
 CLEANUP+=("kill -CONT $server 2>/dev/null")
@@ -271,14 +271,14 @@ rm "$TMP/live.out"
 as 1234 /usr/bin/python3 "$TMP/live.py" "$A" 9000 busy >"$TMP/live.out" & L=$!; PIDS+=("$L")
 wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection"
 for _ in $(seq 10); do
-    gw grant user:1300 cam-17:9000 >/dev/null && gw grant --remove user:1300 cam-17:9000 >/dev/null || fail "grant or grant --remove of another consumer"
+    gw grant user:1300 cam-17:9000 >/dev/null && gw grant --remove user:1300 cam-17:9000 >/dev/null || fail "grant or grant --remove fails for another consumer"
 done
 kill -0 "$L" 2>/dev/null && lacks -q 'reset\|end\|error' "$TMP/live.out" || fail "other grants end a connection: $(cat "$TMP/live.out")"
 kill "$L"
 ip -6 rule del pref 1129 || fail "the host's rule" # once the guard has repaired this, it has also seen the grants
 wait_for 15 repaired "$repairs" || fail "the host's rule is not repaired"
-equal "$(gw status --json | jq .counters.judge_repairs)" $((repairs + 1)) || fail "grants count as repairs: $(grep repaired "$TMP/gateway.log")"
-ok "changes of grants disturb no other connection, and do not count as repairs"
+equal "$(gw status --json | jq .counters.judge_repairs)" $((repairs + 1)) || fail "changes of grants count as repairs: $(grep repaired "$TMP/gateway.log")"
+ok "changes of grants interrupt no other connection and do not count as repairs"
 
 # While grants are added and removed, new connections succeed: a user, a platform and a unit that keep their grants
 # connect again and again.
@@ -306,12 +306,12 @@ as 1234 /usr/bin/python3 "$TMP/again.py" "$A" 9000 "$TMP/stop" >>"$TMP/again.log
 sh -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$UNIT" setpriv --reuid 1236 --regid 1236 --clear-groups /usr/bin/python3 "$TMP/again.py" "$A" 9000 "$TMP/stop" >>"$TMP/again.log" 2>&1 & V=$!; PIDS+=("$V")
 /usr/bin/python3 "$TMP/again.py" 127.0.0.1 "$LOCAL" "$TMP/stop" >>"$TMP/again.log" 2>&1 & W=$!; PIDS+=("$W")
 for _ in $(seq "${CMX_GRANTS:-10}"); do
-    gw grant user:1300 cam-18:81 >/dev/null && gw grant "cgroup:a/first" cam-18:81 >/dev/null || fail "grant or grant --remove of another consumer"
-    gw grant --remove user:1300 cam-18:81 >/dev/null && gw grant --remove "cgroup:a/first" cam-18:81 >/dev/null || fail "grant or grant --remove of another consumer"
+    gw grant user:1300 cam-18:81 >/dev/null && gw grant "cgroup:a/first" cam-18:81 >/dev/null || fail "grant fails for another consumer"
+    gw grant --remove user:1300 cam-18:81 >/dev/null && gw grant --remove "cgroup:a/first" cam-18:81 >/dev/null || fail "grant --remove fails for another consumer"
 done
 touch "$TMP/stop"
 wait "$U" "$V" "$W"
-[ "$(grep -c '^worked [1-9]' "$TMP/again.log")" = 3 ] && lacks failed "$TMP/again.log" || fail "new connections while other grants change: $(cat "$TMP/again.log"), refused: $(gw access --since 1m | grep denied | tail -n 3)"
+[ "$(grep -c '^worked [1-9]' "$TMP/again.log")" = 3 ] && lacks failed "$TMP/again.log" || fail "new connections failed while other grants changed: $(cat "$TMP/again.log"), refused: $(gw access --since 1m | grep denied | tail -n 3)"
 echo "new connections beside changing grants: $(sed -n 's/^worked //p' "$TMP/again.log" | tr '\n' ' ')"
 ok "changes of grants disturb no new connection"
 

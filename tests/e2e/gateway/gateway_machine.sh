@@ -48,13 +48,13 @@ ok "account and modes"
 
 # /etc/hosts gets one block, and no other byte changes.
 [ "$(stat -c %a /etc/hosts)" = 640 ] || fail "the mode of /etc/hosts changed"
-[ "$(sed -n 2p /etc/hosts)" = "10.0.0.1 printer" ] && [ "$(sed -n 3p /etc/hosts)" = "$BEGIN" ] || fail "no final newline: $(cat /etc/hosts)"
+[ "$(sed -n 2p /etc/hosts)" = "10.0.0.1 printer" ] && [ "$(sed -n 3p /etc/hosts)" = "$BEGIN" ] || fail "init did not add the block on a line of its own: $(cat /etc/hosts)"
 key a; key b
 gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --direct gateway.cmx:1883 >/dev/null || fail "enroll"
-[ "$(grep -c "^$BEGIN" /etc/hosts)" = 1 ] && grep -q ' cam-17.cmx$' /etc/hosts || fail "the block: $(cat /etc/hosts)"
+[ "$(grep -c "^$BEGIN" /etc/hosts)" = 1 ] && grep -q ' cam-17.cmx$' /etc/hosts || fail "not exactly one block, with the device: $(cat /etc/hosts)"
 sed -i "/^$END/d" /etc/hosts; echo '10.0.0.2 scanner' >>/etc/hosts
 gw init >/dev/null || fail "init"
-grep -qx '10.0.0.2 scanner' /etc/hosts && [ "$(grep -c ' cam-17.cmx$' /etc/hosts)" = 1 ] || fail "a broken end marker: $(cat /etc/hosts)"
+grep -qx '10.0.0.2 scanner' /etc/hosts && [ "$(grep -c ' cam-17.cmx$' /etc/hosts)" = 1 ] || fail "init did not replace a block with a broken end marker: $(cat /etc/hosts)"
 sed -i 's/$/\r/' /etc/hosts
 gw init >/dev/null || fail "init"
 [ "$(grep -c '^# cmxsafe gateway: begin' /etc/hosts)" = 1 ] && grep -qx $'10.0.0.1 printer\r' /etc/hosts || fail "CRLF: $(cat -A /etc/hosts)"
@@ -93,8 +93,8 @@ rm /etc/hosts
 printf '10.0.0.1 a\n%s\n127.0.0.1 localhost\nfd12:3456:789a::1 cam-1.lab\n10.0.0.2 b\n%s\n10.0.0.3 c' "$BEGIN" "$END" >/etc/hosts.site
 ln -s hosts.site /etc/hosts
 purge || fail "postrm"
-[ "$(cat /etc/hosts; echo .)" = $'10.0.0.1 a\n10.0.0.2 b\n10.0.0.3 c.' ] && [ -L /etc/hosts ] || fail "purge: $(cat /etc/hosts)"
+[ "$(cat /etc/hosts; echo .)" = $'10.0.0.1 a\n10.0.0.2 b\n10.0.0.3 c.' ] && [ -L /etc/hosts ] || fail "the purge did not remove exactly the block: $(cat /etc/hosts)"
 printf '10.0.0.1 a\r\n%s\r\nfd12:3456:789a::1 cam-1.lab\r\n10.0.0.2 b\r\nfd12:3456:789a::2 cam-2.lab\r\n' "$BEGIN" >/etc/hosts
 purge || fail "postrm"
-[ "$(cat /etc/hosts)" = $'10.0.0.1 a\r\n10.0.0.2 b\r\nfd12:3456:789a::2 cam-2.lab\r' ] || fail "purge without the end marker: $(cat -A /etc/hosts)"
+[ "$(cat /etc/hosts)" = $'10.0.0.1 a\r\n10.0.0.2 b\r\nfd12:3456:789a::2 cam-2.lab\r' ] || fail "the purge did not remove a block without an end marker: $(cat -A /etc/hosts)"
 ok "purge"

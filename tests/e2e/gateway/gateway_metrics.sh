@@ -59,11 +59,11 @@ SOCKET=$TMP/metrics.sock
 scrape() { curl -sS -m 10 --unix-socket "$SOCKET" "$@"; }
 wait_for 20 scrape -o /dev/null http://localhost/metrics 2>/dev/null || fail "no answer at the socket"
 [ "$(stat -c %a "$SOCKET")" = 660 ] || fail "the socket's mode is $(stat -c %a "$SOCKET")"
-scrape -i http://localhost/metrics | grep -qi '^content-type: text/plain; version=0.0.4' || fail "the type of the answer"
-scrape http://localhost/metrics | grep -qx 'cmxsafe_device_up{name="cam-17"} 1' || fail "the metrics at the socket"
+scrape -i http://localhost/metrics | grep -qi '^content-type: text/plain; version=0.0.4' || fail "the answer has a wrong type"
+scrape http://localhost/metrics | grep -qx 'cmxsafe_device_up{name="cam-17"} 1' || fail "the socket does not serve the metrics"
 [ "$(scrape -o /dev/null -w '%{http_code}' http://localhost/)" = 404 ] || fail "another path"
 [ "$(scrape -o /dev/null -w '%{http_code}' -X POST -d x http://localhost/metrics)" = 405 ] || fail "another method"
-! gw metrics --listen "$SOCKET" 2>"$TMP/err" || fail "two programs at one socket"
+! gw metrics --listen "$SOCKET" 2>"$TMP/err" || fail "a second program listens on the socket"
 grep -q "cmxsafe: metrics failed: can't listen at" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
 ! gw metrics --listen relative.sock 2>"$TMP/err" || fail "a relative path"
 ! gw metrics --listen "$SOCKET.2" --file "$TMP/x" 2>"$TMP/err" || fail "--listen with --file"
@@ -71,12 +71,12 @@ ok "metrics at a UNIX socket"
 
 # A real Prometheus reads the metrics from the socket, through socat, and from the file, over HTTP. The file is written
 # with the command that the timer unit uses.
-gw metrics --file "$TMP/www-$WEB/cmxsafe.prom" || fail "metrics in a file"
+gw metrics --file "$TMP/www-$WEB/cmxsafe.prom" || fail "metrics --file fails"
 (umask 077; gw metrics --file "$TMP/mode.prom") && equal 644 "$(stat -c %a "$TMP/mode.prom")" || fail "other users can't read the metrics"
 mkfifo "$TMP/pipe.prom"; ln -s "$TMP/mode.prom" "$TMP/link.prom"; ln -s "$TMP/nothing" "$TMP/dangling.prom"
 for name in pipe link dangling; do
     kind=$(stat -c %F "$TMP/$name.prom")
-    ! gw metrics --file "$TMP/$name.prom" 2>"$TMP/err" && grep -q "$name.prom is not a regular file; give the path of one, or leave out --file" "$TMP/err" && equal "$kind" "$(stat -c %F "$TMP/$name.prom")" || fail "--file with a $kind: $(cat "$TMP/err")"
+    ! gw metrics --file "$TMP/$name.prom" 2>"$TMP/err" && grep -q "$name.prom is not a regular file; give the path of one, or leave out --file" "$TMP/err" && equal "$kind" "$(stat -c %F "$TMP/$name.prom")" || fail "--file accepts or replaces a $kind: $(cat "$TMP/err")"
 done
 [ ! -e "$TMP/nothing" ] || fail "--file wrote through a link"
 SCRAPED=$(free_port); PROMETHEUS=$(free_port)
@@ -88,7 +88,7 @@ scrape_configs:
   - {job_name: cmxsafe, static_configs: [{targets: ['127.0.0.1:$SCRAPED']}]}
   - {job_name: file, metrics_path: /cmxsafe.prom, static_configs: [{targets: ['127.0.0.1:$WEB']}]}
 CONFIG
-promtool check config "$TMP/prometheus.yml" >"$TMP/check.log" 2>&1 || fail "the configuration of Prometheus"
+promtool check config "$TMP/prometheus.yml" >"$TMP/check.log" 2>&1 || fail "Prometheus does not accept the configuration"
 prometheus --config.file="$TMP/prometheus.yml" --storage.tsdb.path="$TMP/tsdb" --web.listen-address="127.0.0.1:$PROMETHEUS" >"$TMP/prometheus.log" 2>&1 & PIDS+=("$!")
 ask() { curl -sS -m 10 --noproxy '*' "http://127.0.0.1:$PROMETHEUS/api/v1/query" --data-urlencode "query=$1"; }
 answered() { ask "$1" 2>/dev/null | json_is '.status == "success" and (.data.result | length) > 0' >/dev/null; }
@@ -117,7 +117,7 @@ ok "alerts in Prometheus"
 # At the end of each minute the gateway adds a sample to the history of the last hour.
 minute() { gw status --traffic --json | json_is 'any(.minutes[]; .sessions == 1 and .bytes_in > 1000 and .at % 60 == 0 and .length_ms > 0)' >/dev/null; }
 wait_for 90 minute || fail "no minute in the history: $(gw status --traffic --json)"
-gw status --traffic | grep -qE '^20[0-9-]+ [0-9:]+Z +1 ' || fail "the history as text: $(gw status --traffic)"
+gw status --traffic | grep -qE '^20[0-9-]+ [0-9:]+Z +1 ' || fail "the history as text has no minute: $(gw status --traffic)"
 gw status --traffic --json | json_is '.minutes | length <= 60' >/dev/null || fail "the history is not bounded"
 ok "the last hour"
 
@@ -125,13 +125,13 @@ ok "the last hour"
 # also fails.
 stop "$DEVICE"
 stop_gateway
-is cmxsafe_gateway_up 0 && is 'cmxsafe_device_up{name="cam-17"}' 0 || fail "metrics of a gateway that was stopped"
+is cmxsafe_gateway_up 0 && is 'cmxsafe_device_up{name="cam-17"}' 0 || fail "the metrics report a stopped gateway as up"
 mv "$GW/registry.db" "$GW/away.db"
 ! gw metrics >"$TMP/out" 2>"$TMP/err" || fail "metrics without a registry do not fail"
-grep -qx 'cmxsafe_gateway_registry_ok 0' "$TMP/out" && grep -q '^cmxsafe: metrics failed: ' "$TMP/err" || fail "metrics without a registry: $(cat "$TMP/out" "$TMP/err")"
-scrape http://localhost/metrics | grep -qx 'cmxsafe_gateway_registry_ok 0' || fail "the socket without a registry"
+grep -qx 'cmxsafe_gateway_registry_ok 0' "$TMP/out" && grep -q '^cmxsafe: metrics failed: ' "$TMP/err" || fail "the metrics do not report that the registry cannot be read: $(cat "$TMP/out" "$TMP/err")"
+scrape http://localhost/metrics | grep -qx 'cmxsafe_gateway_registry_ok 0' || fail "the socket does not report that the registry cannot be read"
 mv "$GW/away.db" "$GW/registry.db"
 stop "$LISTEN"
 [ ! -e "$SOCKET" ] || fail "the socket is left over"
 no_sanitizer_report "$TMP/listen.log" || fail "a sanitizer complains"
-ok "a gateway that is stopped, and a registry that is gone"
+ok "the metrics report a gateway that is stopped and a registry that is gone"

@@ -54,7 +54,7 @@ page_runs "Backup and restore" 2 "s/2026-11-28/$(date +%F)/"
 grep -q '^enable --now cmxsafe-gateway.socket' "$TMP/systemctl.calls" || fail "the gateway is not started"
 gw net up && serve_system
 for d in both ed25519 ecdsa; do wait_for 90 connected $d || fail "$d does not come back after the restore: $(tail -n 3 "$TMP/$d.agent.log")"; done
-equal none "none$(faults)" || fail "after the restore: $(faults)"
+equal none "none$(faults)" || fail "the doctor reports faults after the restore: $(faults)"
 gw policy list --json | jq -r '.. | .digest? // empty' | sort -u >"$TMP/digests"
 [ -s "$TMP/digests" ] && while read -r d; do equal "$(sha256sum <"$GW/store/$d" | cut -d' ' -f1)" "$d" || fail "the restored gateway has no manifest"; done <"$TMP/digests"
 [ -x "$GW/hooks.d/note" ] || fail "the restored gateway has no hook"
@@ -70,6 +70,6 @@ wait_for 60 grep -q "HOST KEY NOT PINNED" "$TMP/ecdsa.agent.log" && gone ecdsa |
 # The device that pinned the other key only gets the new pins.
 stop "$AGENT"
 agent ecdsa
-wait_for 60 connected ecdsa || fail "a device with the new pins: $(tail -n 3 "$TMP/ecdsa.agent.log")"
+wait_for 60 connected ecdsa || fail "a device with the new pins does not connect: $(tail -n 3 "$TMP/ecdsa.agent.log")"
 ok "a new host key: devices that pin both keys, or the other one, stay connected"
 stop_gateway

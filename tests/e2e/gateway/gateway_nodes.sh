@@ -12,7 +12,7 @@ equal "$(cat /var/lib/node1/gateway/hostkey_ed25519.pub)" "$(cat /var/lib/node3/
 machine 4; cable 1 4; entry 4
 again() { on 4 env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --listen "[::]:$GW_PORT" --host 10.9.1.4 --name "$1" >"$TMP/again.log" 2>&1; }
 gwn 1 nodes --json >"$TMP/nodes.before"
-! again gw1 && grep -q "the fleet has a gateway 'gw1' already; give another --name" "$TMP/again.log" || fail "two gateways of one name: $(cat "$TMP/again.log")"
+! again gw1 && grep -q "the fleet has a gateway 'gw1' already; give another --name" "$TMP/again.log" || fail "a second gateway got the name gw1: $(cat "$TMP/again.log")"
 ! again 'GW 4' && grep -q "'GW 4' is not a valid name" "$TMP/again.log" || fail "a join that failed can't be repeated: $(cat "$TMP/again.log")"
 [ -z "$(find /var/lib/node4/gateway -name 'hostkey*' -o -name registry.db)" ] || fail "a join that failed keeps keys: $(ls /var/lib/node4/gateway)"
 addresses() { jq -c '[.nodes[] | [.name, .address]]' "$1"; }
@@ -53,8 +53,8 @@ wait_for 10 unit_gets || fail "a unit of node 1 does not reach the device at nod
 for n in 1 2 3; do ! user_gets $n 1235 || fail "a user of node $n reaches the device without a grant"; done
 ! user_at 1 1234 curl -s -m 5 --interface "$V" "http://[$A]:81/" 2>/dev/null || fail "a local user takes a platform's identity"
 logged_at_2() { gwn 2 access --consumer "$1" --device cam-1 --json | jq -s . | json_is "[.[] | select(.event == \"close\")] | length >= $2" >/dev/null; }
-wait_for 10 logged_at_2 user:1234 3 || fail "the device's gateway does not know who it was: $(gwn 2 access)"
-wait_for 10 logged_at_2 "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" 1 || fail "the device's gateway does not know which unit it was: $(gwn 2 access)"
+wait_for 10 logged_at_2 user:1234 3 || fail "the access log of the device's gateway does not name the user: $(gwn 2 access)"
+wait_for 10 logged_at_2 "cgroup:${CGROUP#/sys/fs/cgroup/}/node1/unit" 1 || fail "the access log of the device's gateway does not name the unit: $(gwn 2 access)"
 ok "local users and units of each gateway reach a device at another one, with their identities"
 
 # A grant to a group permits a user if both the user's gateway and the device's gateway list the user as a member. Each
@@ -101,7 +101,7 @@ for n in 2 1; do
 done
 stream
 wait_for 10 flows || fail "no stream across gateways"
-gwn 3 grant --remove user:1234 cam-1:81 >/dev/null && wait_for 10 flows || fail "another grant's end stops a stream"
+gwn 3 grant --remove user:1234 cam-1:81 >/dev/null && wait_for 10 flows || fail "the end of another grant stops a stream"
 gwn 3 grant --remove user:1234 cam-1 >/dev/null || fail "grant --remove"
 ended() { ! kill -0 "$STREAM" 2>/dev/null; }
 wait_for 10 ended || fail "a stream continues without a grant"
@@ -188,14 +188,14 @@ if [ -n "$GO" ]; then
     gwn 1 grant user:4321 cam-1:81 >/dev/null || fail "grant"
     granted() { gwn 3 grant --json | json_is 'any(.[]; .consumer == "user:4321")'; }
     wait_for 10 granted || fail "while wireguard-go hangs, node 3 does not get a change"
-    [ "$(grep -c 'the shared registry is not followed' "$TMP/node3.log")" = "$followed_before" ] || fail "a link that hangs keeps node 3 from following the registry"
+    [ "$(grep -c 'the shared registry is not followed' "$TMP/node3.log")" = "$followed_before" ] || fail "while wireguard-go hangs, node 3 does not follow the registry"
     # The command reports that a link can't be configured, but the grant is in force.
     ! gwn 3 grant user:4322 cam-1:81 >"$TMP/hangs.log" 2>&1 && grep -q "the link to gw1 can't be configured" "$TMP/hangs.log" || fail "a grant while wireguard-go hangs: $(cat "$TMP/hangs.log")"
     on 3 ip netns exec cmxsafe nft list set inet cmxsafe grants | grep -qF "$(gwn 3 whois user:4322 --json | jq -r .address) . $A . 81" || fail "a grant is not in force while wireguard-go hangs"
     kill -CONT "$GO"
     wait_for 30 consumer_gets 1 p one || fail "a link does not work after its wireguard-go continued"
     for u in 4321 4322; do gwn 3 grant --remove user:$u cam-1:81 >/dev/null || fail "grant --remove"; done
-    ok "a wireguard-go that hangs delays neither the guard nor commands for long"
+    ok "while wireguard-go hangs, neither the guard nor commands are delayed for long"
 else
     skip_part "no wireguard-go that could hang: the kernel has WireGuard"
 fi
@@ -221,10 +221,10 @@ AGAIN=(env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --l
 on 4 timeout -s KILL 4 "${AGAIN[@]}" --name gw4 >"$TMP/again.log" 2>&1
 [ -e /var/lib/node4/gateway/registry.db ] || fail "the join was killed too early: $(cat "$TMP/again.log")"
 wait "$LOCK"
-gwn 4 init --fleet "$FLEET" --listen "[::]:$GW_PORT" --host 10.9.1.4 --registry "$REGISTRY" >"$TMP/again.log" 2>&1 || fail "init after a killed join: $(cat "$TMP/again.log")"
+gwn 4 init --fleet "$FLEET" --listen "[::]:$GW_PORT" --host 10.9.1.4 --registry "$REGISTRY" >"$TMP/again.log" 2>&1 || fail "init fails after a killed join: $(cat "$TMP/again.log")"
 again gw4 || fail "a killed join can't be repeated: $(cat "$TMP/again.log")"
 ! again gw5 && grep -q "this machine is already the fleet's gateway 'gw4'" "$TMP/again.log" || fail "a gateway has two names: $(cat "$TMP/again.log")"
-! on 4 "${AGAIN[@]}" --name gw4 --listen nowhere >"$TMP/again.log" 2>&1 && grep -q "could not be set up" "$TMP/again.log" || fail "join --listen nowhere: $(cat "$TMP/again.log")"
+! on 4 "${AGAIN[@]}" --name gw4 --listen nowhere >"$TMP/again.log" 2>&1 && grep -q "could not be set up" "$TMP/again.log" || fail "join accepts --listen nowhere, or gives a wrong reason: $(cat "$TMP/again.log")"
 equal "$(stat -c %a /var/lib/node4/gateway/hostkey_ed25519)" 640 || fail "sshd can't read a host key after a join that failed"
 cp /var/lib/node4/gateway/hostkey_ed25519 "$TMP/kept" && key other && cat "$TMP/other" >/var/lib/node4/gateway/hostkey_ed25519 || fail "another host key"
 ! again gw4 && grep -q "hostkey_ed25519 differs from the fleet's" "$TMP/again.log" || fail "a join replaces a host key: $(cat "$TMP/again.log")"
@@ -241,11 +241,11 @@ gwn 4 leave >/dev/null || fail "leave"
 BEFORE=$(on 3 wg pubkey </var/lib/node3/gateway/link.key)
 rm /var/lib/node3/gateway/link.key
 ! gwn 3 init >"$TMP/again.log" 2>&1 && grep -q "link.key, the WireGuard key of this gateway, is missing; .*'cmxsafe gateway join --from GATEWAY'" "$TMP/again.log" || fail "init without link.key: $(cat "$TMP/again.log")"
-gwn 3 doctor | grep -q "^bad .*link key.*: link.key, .* is missing; .*join" || fail "doctor does not find that link.key is lost: $(gwn 3 doctor)"
+gwn 3 doctor | grep -q "^bad .*link key.*: link.key, .* is missing; .*join" || fail "doctor does not report that link.key is missing: $(gwn 3 doctor)"
 (umask 077 && on 3 wg genkey >/var/lib/node3/gateway/link.key)
 gwn 3 doctor | grep -q "^bad .*link key.*differs from the key in the registry" || fail "doctor does not find another link.key: $(gwn 3 doctor)"
 join_node 3 1
-gwn 3 doctor | grep -q "^ok .*link key" || fail "doctor after join: $(gwn 3 doctor)"
+gwn 3 doctor | grep -q "^ok .*link key" || fail "doctor reports link.key as bad after the second join: $(gwn 3 doctor)"
 [ "$BEFORE" != "$(on 3 wg pubkey </var/lib/node3/gateway/link.key)" ] || fail "the key is the same"
 wait_for 30 consumer_gets 3 p one || fail "join does not replace a lost link.key"
 ok "a join can be repeated, after it was killed and to replace a lost link.key"

@@ -48,12 +48,12 @@ on 3 ip netns exec cmxsafe nft flush ruleset && on 3 ip -n cmxsafe -6 route repl
 dropped() { on 1 ip netns exec cmxsafe nft list chain inet cmxsafe from_node | sed -nE 's/.*counter packets ([0-9]+) .*does not hold.*/\1/p'; }
 before=$(dropped)
 [ -z "$(reach 3)" ] || fail "a gateway sends with an identity that it does not hold"
-[ "$(dropped)" -gt "$before" ] || fail "no packet with another's identity came: the test tests nothing"
+[ "$(dropped)" -gt "$before" ] || fail "no packet with another's identity arrived, so the check above proves nothing"
 kill -CONT "${SERVE_PID[3]}" "$guard" 2>/dev/null
 for a in "$A" "$V"; do on 3 ip -n cmxsafe -6 route del blackhole "$a/128" table 77 proto 200; done
 on 3 ip -n cmxsafe -6 route del "$A/128" dev cmxlink1
 [ "$(reach 2)" = one ] || fail "the control, afterwards"
-ok "a rogue gateway gets neither the connections nor the rights of an identity that it does not hold"
+ok "a rogue gateway can neither receive connections for an identity that another gateway holds nor use its grants"
 
 # ---- a cut cable ----
 for pair in "1 2" "2 3" "1 3"; do
@@ -71,7 +71,7 @@ wait_for 20 reaches || fail "the device is not reachable after all cables are re
 connected_at 1 cam-1 || fail "a session was lost"
 ok "a cut cable ends the connections that use it, and permits no others"
 
-# ---- a device between gateways ----
+# ---- a device that moves between gateways ----
 kill "$D"; wait "$D" 2>/dev/null
 at=1
 for i in $(seq 6); do
@@ -118,7 +118,7 @@ for pair in "1 2" "2 3" "3 1"; do
     a=${pair% *} b=${pair#* } other=$((6 - ${pair% *} - ${pair#* }))
     cable_cut "$a" "$b" && wait_for 20 neighbours "$a" 1 && wait_for 20 neighbours "$b" 1 || fail "the cut between $a and $b is not noticed"
     client_at "$b" d -N -R "[$A]:81:127.0.0.1:$ONE" & E=$!; PIDS+=("$E")
-    wait_for 20 connected_at "$b" cam-1 && wait_for 20 route_is "$other" "$A" "$b" || fail "cut between $a and $b: without the registry, the newest claim does not count"
+    wait_for 20 connected_at "$b" cam-1 && wait_for 20 route_is "$other" "$A" "$b" || fail "cut between $a and $b: without the registry, the newest claim does not win"
     connected_at "$a" cam-1 || fail "cut between $a and $b: the control: there is only one session"
     # During the cut, the platform without a grant cannot reach the device through any gateway.
     for n in 1 2 3; do ! x_gets $n || fail "cut between $a and $b: node $n lets a platform without a grant reach the device"; done
@@ -174,25 +174,25 @@ ok "a gateway that returns with an old copy gets the changes that it missed"
 kill -STOP $(descendants "${BIRD_PID[1]}") || fail "BIRD is not there"
 gwn 1 enroll cam-3 --key "$TMP/y.pub" --ports 81 >"$TMP/hang.log" 2>&1 & HANG=$!; PIDS+=("$HANG")
 ended() { ! kill -0 "$HANG" 2>/dev/null; }
-wait_for 60 ended && wait "$HANG" || fail "a BIRD that hangs blocks a command: $(cat "$TMP/hang.log")"
+wait_for 60 ended && wait "$HANG" || fail "while BIRD hangs, a command does not end: $(cat "$TMP/hang.log")"
 kill -CONT $(descendants "${BIRD_PID[1]}")
 for n in 1 2; do wait_for 40 neighbours $n 2 || fail "node $n is not linked after BIRD hung"; done
-ok "a BIRD that hangs blocks nothing"
+ok "while BIRD hangs, commands still end"
 
 # ---- a gateway leaves ----
 repairs() { gwn "$1" status --here --json | jq .counters.judge_repairs; }
 declare -A BEFORE
 for n in 1 2; do BEFORE[$n]=$(repairs $n); done
 gwn 1 leave gw3 >/dev/null || fail "leave"
-for n in 1 2; do wait_for 20 neighbours $n 1 || fail "node $n still talks to one that left"; done
+for n in 1 2; do wait_for 20 neighbours $n 1 || fail "node $n still talks to the gateway that left"; done
 link_gone() { ! on "$1" ip -n cmxsafe link show cmxlink3; }
-for n in 1 2; do wait_for 20 link_gone $n || fail "node $n keeps the link to one that left"; done
+for n in 1 2; do wait_for 20 link_gone $n || fail "node $n keeps the link to the gateway that left"; done
 two_left() { gwn "$1" nodes --json | json_is '[.nodes[].name] == ["gw1", "gw2"]'; }
 for n in 1 2; do wait_for 20 two_left $n || fail "nodes: $(gwn $n nodes)"; done
 # Afterwards the guard repairs a removed rule and nothing else.
 rule_back() { [ -n "$(on "$1" ip -6 rule show pref 1129)" ]; }
 for n in 1 2; do
-    wait_for 20 rule_back $n && on $n ip -6 rule del pref 1129 || fail "the host's rule of node $n"
+    wait_for 20 rule_back $n && on $n ip -6 rule del pref 1129 || fail "the host's rule of node $n is missing"
     wait_for 20 rule_back $n || fail "the host's rule of node $n is not repaired"
     [ "$(repairs $n)" -le $((BEFORE[$n] + 1)) ] || fail "a gateway that leaves counts as a repair at node $n: $(grep repaired "$TMP/node$n.log")"
 done

@@ -27,11 +27,11 @@ wait_for 20 is_claimed "$A" || fail "node 1's copy does not know which gateway h
 
 # ---- status ----
 for n in 1 2; do
-    gwn $n status --json >"$TMP/status.json" || fail "status at node $n"
+    gwn $n status --json >"$TMP/status.json" || fail "status fails at node $n"
     json_is '[.sessions[] | [.name, .gateway]] | sort == [["cam-1", "gw2"], ["vms", "gw1"]]' "$TMP/status.json" && json_is '.unanswered == []' "$TMP/status.json" ||
-        fail "status at node $n: $(cat "$TMP/status.json")"
+        fail "status at node $n does not list the sessions of all gateways: $(cat "$TMP/status.json")"
     gwn $n status >"$TMP/status.out" || fail "status"
-    grep -q "^gw2  *cam-1 .*:8888" "$TMP/status.out" && grep -q "^gw1  *vms " "$TMP/status.out" && grep -q "^2 connected" "$TMP/status.out" || fail "status at node $n: $(cat "$TMP/status.out")"
+    grep -q "^gw2  *cam-1 .*:8888" "$TMP/status.out" && grep -q "^gw1  *vms " "$TMP/status.out" && grep -q "^2 connected" "$TMP/status.out" || fail "status at node $n does not list the sessions of all gateways as text: $(cat "$TMP/status.out")"
 done
 gwn 1 status --here --json | json_is '[.sessions[].name] == ["vms"]' || fail "status --here"
 ok "status at each gateway lists the sessions of all"
@@ -59,7 +59,7 @@ ok "metrics of the fleet are the same at each gateway, and those of a gateway ar
 
 # ---- attest ----
 attest() { gwn "$1" attest cam-1 -- --key "$TMP/private_key.bin" --image "$TMP/firmware.bin"; }
-for n in 2 1; do attest $n >"$TMP/attest.out" 2>&1 && grep -q '^ok  *cam-1 ' "$TMP/attest.out" || fail "attest at node $n: $(cat "$TMP/attest.out")"; done
+for n in 2 1; do attest $n >"$TMP/attest.out" 2>&1 && grep -q '^ok  *cam-1 ' "$TMP/attest.out" || fail "attest fails at node $n: $(cat "$TMP/attest.out")"; done
 verdict() { metric "$1" 'device_verdict{name="cam-1",verdict="match"} 1'; }
 for n in 1 2; do wait_for 20 verdict $n || fail "node $n does not know the verdict"; done
 no_grants() { gwn "$1" grant --json | json_is 'map(.consumer) == ["platform:vms"]'; }
@@ -76,10 +76,10 @@ quarantined() { gwn "$1" show cam-1 --json | json_is '.device.quarantined'; }
 for n in 1 2; do wait_for 20 quarantined $n || fail "no quarantine at node $n: $(gwn $n show cam-1 --json)"; done
 asks() { on "$1" setpriv --reuid "$2" --regid "$2" --clear-groups curl -s -m 5 -o /dev/null "http://[$A]:8888/"; }
 ! asks 1 1234 || fail "a user reaches a device in quarantine"
-attest 1 >"$TMP/attest.out" 2>&1 || fail "attest of a device in quarantine: $(cat "$TMP/attest.out")"
+attest 1 >"$TMP/attest.out" 2>&1 || fail "attest does not reach a device in quarantine: $(cat "$TMP/attest.out")"
 standing() { gwn "$1" grant --json | json_is 'map([.consumer, .ends, .break_glass, .why]) | sort == [["platform:vms", 0, false, ""], ["user:1234", 0, false, ""], ["user:root", 0, false, "standing"]]'; }
 for n in 1 2; do wait_for 20 standing $n || fail "the former grants are not back at node $n: $(gwn $n grant --json)"; done
-! asks 1 0 || fail "root's standing grant counts in a quarantine"
+! asks 1 0 || fail "root's standing grant applies although the device is in quarantine"
 ok "attest reaches devices at other gateways, by grants that end with the command"
 
 # ---- access ----
@@ -94,7 +94,7 @@ gwn 1 access --json | jq -s 'map(.at_ms)' | json_is '. == sort and length > 0' |
 gwn 1 access --json | jq -s 'map(.gateway)' | json_is 'unique == ["gw1", "gw2"]' || fail "access does not name the gateways"
 ok "access at each gateway prints the records of all gateways in order"
 for n in 1 2; do
-    wait_for 20 followed $n gw2 open user:root || fail "access --follow at node $n: $(cat "$TMP/followed$n" "$TMP/follow$n.err")"
+    wait_for 20 followed $n gw2 open user:root || fail "access --follow at node $n does not print the open connection: $(cat "$TMP/followed$n" "$TMP/follow$n.err")"
     wait_for 20 followed $n gw2 close user:root || fail "access --follow at node $n: $(cat "$TMP/followed$n" "$TMP/follow$n.err")"
     wait_for 20 followed $n gw1 denied user:1234 || fail "access --follow at node $n does not say who was refused: $(cat "$TMP/followed$n")"
 done
@@ -103,15 +103,15 @@ for here in "" --here; do
     rc=0
     # shellcheck disable=SC2086
     on 1 timeout 60 "$BIN/cmxsafe" gateway access --follow $here >/dev/full 2>"$TMP/full.err" || rc=$?
-    [ $rc = 1 ] && grep -q "writing the output failed" "$TMP/full.err" || fail "access --follow $here with output to a full disk: $rc: $(cat "$TMP/full.err")"
+    [ $rc = 1 ] && grep -q "writing the output failed" "$TMP/full.err" || fail "access --follow $here does not report a full disk: exit status $rc: $(cat "$TMP/full.err")"
 done
 ok "access --follow at each gateway prints the records of all, and ends when they cannot be written"
 
 # ---- the last hour ----
 # Each gateway has one session. Without --here, each minute counts the sessions of both gateways.
 minutes() { gwn "$1" status --traffic --json | json_is 'any(.minutes[]; .sessions == 2 and .bytes_in > 0) and .unanswered == [] and ([.parties[] | select(.name == "cam-1" or .name == "vms")] | length == 2 and all(.[]; .bytes_in > 0))' >/dev/null; }
-for n in 1 2; do wait_for 100 minutes $n || fail "status --traffic at node $n: $(gwn $n status --traffic --json)"; done
-gwn 1 status --traffic | grep -qE '^20[0-9-]+ [0-9]+:[0-9]+:00Z +2 ' || fail "status --traffic: $(gwn 1 status --traffic)"
+for n in 1 2; do wait_for 100 minutes $n || fail "status --traffic at node $n lacks a session of the other gateway: $(gwn $n status --traffic --json)"; done
+gwn 1 status --traffic | grep -qE '^20[0-9-]+ [0-9]+:[0-9]+:00Z +2 ' || fail "status --traffic as text counts the sessions wrongly: $(gwn 1 status --traffic)"
 gwn 1 status --traffic --here --json | json_is 'all(.minutes[]; .sessions < 2)' || fail "status --traffic --here"
 ok "the last hour covers all gateways"
 
@@ -135,7 +135,7 @@ gwn 2 grant user:root b1 >/dev/null || fail "grant" # this scenario's own reques
 wait_for 60 runs 1.0.0 || fail "the board does not answer"
 gwn 2 grant --remove user:root b1 >/dev/null || fail "grant --remove"
 wait_for 20 standing 1 || fail "the grant stays"
-gwn 1 update b1 -- "$TMP/v2.bin" --quiet --wait 120 >"$TMP/update.out" 2>&1 || fail "update at node 1: $(cat "$TMP/update.out")"
+gwn 1 update b1 -- "$TMP/v2.bin" --quiet --wait 120 >"$TMP/update.out" 2>&1 || fail "update at node 1 fails: $(cat "$TMP/update.out")"
 gwn 2 grant user:root b1 >/dev/null || fail "grant"
 wait_for 60 runs 2.0.0 || fail "the board does not run the new version"
 ok "update reaches a device at another gateway"
@@ -148,7 +148,7 @@ WORKER1=$(for p in $(descendants "${SERVE_PID[1]}"); do tr '\0' ' ' <"/proc/$p/c
 [ -n "$WORKER1" ] || fail "no worker at node 1"
 judged_by_2() { gwn 1 policy show --json | json_is '.[] | select(.device == "b1") | .reason | test("^(check|its evidence)")'; }
 for _ in $(seq 60); do
-    [ -z "$(descendants "$WORKER1")" ] || fail "node 1 requests evidence of a device at node 2: it waits for a time-out"
+    [ -z "$(descendants "$WORKER1")" ] || fail "node 1 requests evidence from a device that is connected to node 2"
     sleep 0.1
 done
 wait_for 60 judged_by_2 || fail "node 2 requests no evidence: $(gwn 1 policy show)"
@@ -164,7 +164,7 @@ nft "add table inet cut; add chain inet cut output { type filter hook output pri
 wait_for 60 connected_at 1 b1 && wait_for 20 gone_at 2 b1 || fail "the board does not come back at node 1"
 UPDATE=$(pgrep -f "^cmxsafe update --url http://.$B.:8989 .* /var/lib/node2/") || fail "node 2 no longer waits for the device: $(progress 2)"
 kill "$UPDATE"
-wait_for 20 progress_is 2 "begun: it moved to the gateway gw1, which continues the update if it has the image" || fail "node 2 gives up the update: $(progress 2)"
+wait_for 20 progress_is 2 "begun: it moved to the gateway gw1, which continues the update if it has the image" || fail "node 2 does not leave the update to node 1: $(progress 2)"
 mkdir -p /var/lib/node1/gateway/store && cp -a /var/lib/node2/gateway/store/. /var/lib/node1/gateway/store/ || fail "cp"
 wait_for 60 progress_is 2 "done: version 3.0.0 is running*" || fail "node 1 does not continue the update: $(progress 1)"
 nft delete table inet cut
@@ -174,7 +174,7 @@ ok "a campaign follows a device to another gateway"
 
 # ---- without the registry, and without the other gateway ----
 pg_stop shared immediate
-! attest 1 >"$TMP/attest.out" 2>&1 || fail "a grant without the registry"
+! attest 1 >"$TMP/attest.out" 2>&1 || fail "attest succeeds without the registry"
 grep -q "registry in PostgreSQL can't be reached.*nothing was changed" "$TMP/attest.out" || fail "the message is not clear: $(cat "$TMP/attest.out")"
 kill -KILL "$(gwn 2 status --here --json | jq -r .pid)"
 wait "${SERVE_PID[2]}" 2>/dev/null
@@ -183,7 +183,7 @@ json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.
     fail "status without gw2: $(cat "$TMP/status.json" "$TMP/status.err")"
 gwn 1 access >/dev/null 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "access without gw2"
 gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" && json_is '.unanswered == ["gw2"]' "$TMP/traffic.json" &&
-    grep -q "gateway gw2 does not answer" "$TMP/traffic.err" || fail "status --traffic without gw2: $(cat "$TMP/traffic.json" "$TMP/traffic.err")"
+    grep -q "gateway gw2 does not answer" "$TMP/traffic.err" || fail "status --traffic does not say that gw2 does not answer: $(cat "$TMP/traffic.json" "$TMP/traffic.err")"
 wait_for 20 grep -q "gateway gw2 does not answer, so its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"
 ok "a gateway that does not answer is named"
 
@@ -198,7 +198,7 @@ while True:
 old_listens() { on 2 ip netns exec cmxsafe ss -Hltn | grep -q ':1129 '; }
 wait_for 20 old_listens || fail "the older gateway does not listen"
 gwn 1 access --follow >/dev/null 2>"$TMP/old.err" & OLD_FOLLOW=$!; PIDS+=("$OLD_FOLLOW")
-wait_for 20 grep -q "gateway gw2 closes the connection without an answer.*too old to be followed.*upgrade it" "$TMP/old.err" || fail "access --follow of an older gateway: $(cat "$TMP/old.err")"
+wait_for 20 grep -q "gateway gw2 closes the connection without an answer.*too old to be followed.*upgrade it" "$TMP/old.err" || fail "access --follow does not name the gateway that is too old: $(cat "$TMP/old.err")"
 equal "$(grep -c . "$TMP/old.err")" 1 || fail "the warning is repeated: $(cat "$TMP/old.err")"
 for p in $(descendants "$OLD_FOLLOW") $(descendants "$OLD"); do kill "$p"; done
 wait "$OLD_FOLLOW" "$OLD" 2>/dev/null
@@ -257,16 +257,16 @@ for answer in 'x]}\n' '{"sessions":[],"sessions":"]}\n' '{"sessions":[]}{"sessio
         fail "$answer: $(cat "$TMP/status.json" "$TMP/status.err")"
 done
 printf endless >"$TMP/forged"
-gwn 1 status --json >"$TMP/status.json" 2>/dev/null && json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" || fail "an answer without an end: $(cat "$TMP/status.json")"
+gwn 1 status --json >"$TMP/status.json" 2>/dev/null && json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" || fail "an endless answer of gw2 is not cut off: $(cat "$TMP/status.json")"
 printf '{"event":"\e[2J","at":1}\n{"event":"denied","at":2,"consumer":"fd00::1","target":"fd00::2","port":81,"count":3}\n\n' >"$TMP/forged"
 gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" || fail "access"
 printable "$TMP/access.out" "$TMP/access.err" && grep -q "denied  fd00::1 -> fd00::2:81 (3 packets)" "$TMP/access.out" && grep -q "gateway gw2 sends malformed records" "$TMP/access.err" || fail "access: $(cat "$TMP/access.out" "$TMP/access.err")"
 printf 'endless{"event":"open","at":1,"consumer":"fd00::1","target":"fd00::4","port":81}\n' >"$TMP/forged"
 begin=$SECONDS
-gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "a log without an end: $(cat "$TMP/access.err")"
-[ $((SECONDS - begin)) -le 60 ] || fail "a log without an end takes $((SECONDS - begin)) s"
+gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "an endless log of gw2 is not cut off: $(cat "$TMP/access.err")"
+[ $((SECONDS - begin)) -le 60 ] || fail "an endless log takes $((SECONDS - begin)) s"
 printf 'endless{"event":"denied","at":1,"consumer":"fd00::5","target":"fd00::6","port":81,"count":1}' >"$TMP/forged"
-gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "a line without an end: $(cat "$TMP/access.err")"
+gwn 1 access >"$TMP/access.out" 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "an endless line of gw2 is not cut off: $(cat "$TMP/access.err")"
 lacks fd00::5 "$TMP/access.out" || fail "a part of a line counts as a record"
 printf '{"minutes":[{"at":60,"sessions":"\e"},{"at":120,"sessions":3,"bytes_in":1,"bytes_out":1,"denied":0}],"parties":[{"name":"\e[2J"},{"name":"forged","bytes_in":5}]}\n' >"$TMP/forged"
 gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" || fail "status --traffic"

@@ -69,7 +69,7 @@ server=$(gw status --json | jq .pid)
 ticks() { awk '{print $14 + $15}' "/proc/$server/stat"; }
 before=$(ticks); sleep 3
 [ $(($(ticks) - before)) -lt 100 ] || fail "the server is busy while connections wait: $(($(ticks) - before)) ticks in 3 s"
-has_sessions 12 || fail "more sessions than the files suffice for"
+has_sessions 12 || fail "more sessions than the number of open files permits"
 for i in "${clients[@]}"; do kill "$i" 2>/dev/null; done
 some_more() { local n; n=$(sessions); [ "$n" -gt 0 ] && [ "$n" -le 4 ]; }
 wait_for 20 some_more || fail "connections that waited do not log in: $(sessions)"

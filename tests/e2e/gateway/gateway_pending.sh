@@ -10,7 +10,7 @@ key a; key b; key c
 fingerprint() { ssh-keygen -lf "$TMP/$1.pub" | awk '{print $2}'; }
 pending() { gw pending --json | json_is '[.pending[] | select(.fingerprint == $f)] | length > 0' --arg f "$1"; }
 FA=$(fingerprint a)
-[ "$(gw pending --json | jq '.pending | length')" = 0 ] || fail "keys before the first try"
+[ "$(gw pending --json | jq '.pending | length')" = 0 ] || fail "keys are listed before any login attempt"
 refused_login a -N || fail "an unknown key logs in"
 wait_for 10 pending "$FA" || fail "the key is not remembered: $(gw pending)"
 gw pending | grep -q "^$FA *127.0.0.1:" || fail "no source: $(gw pending)"
@@ -57,7 +57,7 @@ wait_for 30 connected cam-19 || fail "a device does not log in during the flood"
 connected cam-17 || fail "the flood ended a session"
 wait "${FLOODS[@]}"
 N=$(gw pending --json | jq '.pending | length')
-[ "$N" -ge 4 ] && [ "$N" -le 32 ] || fail "$N keys of 8 sources"
+[ "$N" -ge 4 ] && [ "$N" -le 32 ] || fail "$N keys of 8 sources are kept, not 4 to 32"
 gw pending --json | json_is '[.pending[].from | sub(":[0-9]*$"; "")] | group_by(.) | map(length) | max <= 4' || fail "a source has more than 4: $(gw pending)"
 [ $(($(disk) - BEFORE)) -lt 65536 ] || fail "the flood grew the folder by $(($(disk) - BEFORE)) bytes"
 ok "a flood of unknown keys is bounded, and devices log in meanwhile"
@@ -65,7 +65,7 @@ stop_gateway
 
 # The helper for sshd reaches a gateway whose folder has a long path, and ends in time if the gateway hangs.
 LONG=$TMP/$(printf 'x%.0s' {1..150})
-gw init --dir "$LONG" --user --simple --host 127.0.0.1 >/dev/null && mkdir -p "$LONG/run" || fail "init in a long folder"
+gw init --dir "$LONG" --user --simple --host 127.0.0.1 >/dev/null && mkdir -p "$LONG/run" || fail "init fails in a folder with a long path"
 cat >"$TMP/hang.py" <<'P'
 import os, socket, subprocess, sys, time
 os.chdir(sys.argv[2] + "/run")

@@ -48,8 +48,8 @@ gw policy set @nobody --manifest "$TMP/manifest" --enforce yes 2>&1 >/dev/null |
 gw policy remove @nobody >/dev/null || fail "policy remove"
 
 # Upper and lower case do not matter in a device's name.
-gw policy set CAM-17 --manifest "$TMP/manifest" --max-age 60s --enforce no >/dev/null && gw policy list | grep -q "^cam-17 " || fail "policy set CAM-17: $(gw policy list)"
-gw policy remove Cam-17 >/dev/null && prints_no "^cam-17 " gw policy list || fail "policy remove Cam-17: $(gw policy list)"
+gw policy set CAM-17 --manifest "$TMP/manifest" --max-age 60s --enforce no >/dev/null && gw policy list | grep -q "^cam-17 " || fail "policy set CAM-17 does not apply to cam-17: $(gw policy list)"
+gw policy remove Cam-17 >/dev/null && prints_no "^cam-17 " gw policy list || fail "policy remove Cam-17 does not apply to cam-17: $(gw policy list)"
 
 # With --enforce no, every device stays reachable.
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce no >/dev/null || fail "policy set"
@@ -57,7 +57,7 @@ wait_for 90 is cam-17 trusted || fail "the device is not trusted: $(gw policy sh
 [ "$(standing cam-18)" = untrusted ] && reaches || fail "a policy that only reports closes something"
 gw show cam-17 | grep -q "^firmware .*attest_board" || fail "show has no firmware: $(gw show cam-17)"
 claim() { gw show cam-17 --json | json_is '.attestation.claims | any(.name == $n and .result == $r)' --arg n "$1" --arg r "$2" >/dev/null; }
-claim nonce ok && claim region ok || fail "the claims of the evidence: $(gw show cam-17 --json | jq -c .attestation)"
+claim nonce ok && claim region ok || fail "the claims of the evidence are not stored: $(gw show cam-17 --json | jq -c .attestation)"
 gw show cam-17 | grep -q "^last seen .* from 127.0.0.1" || fail "show does not say when the device was seen: $(gw show cam-17)"
 gw show cam-17 | grep -q "^client  *OpenSSH_" || fail "show does not say with which software: $(gw show cam-17)"
 gw list --json | json_is '[.[] | select(.name == "cam-17" and (.seen.client | startswith("OpenSSH_")))] | length == 1' >/dev/null || fail "list: $(gw list --json)"
@@ -66,13 +66,13 @@ ok "a policy that reports"
 # With an enforced policy, the trusted device is reached, and the one without evidence is quarantined.
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
 wait_for 90 is cam-17 trusted && reaches || fail "a trusted device is not reached"
-[ "$(standing cam-18)" = QUARANTINED ] || fail "a device without evidence: $(gw policy show)"
+[ "$(standing cam-18)" = QUARANTINED ] || fail "a device without evidence is not quarantined: $(gw policy show)"
 gw show cam-18 | grep -q "^attested .* failed (its attestation key is not known" || fail "without an attestation key nothing was compared: $(gw show cam-18)"
 gw metrics | grep -qxF 'cmxsafe_device_verdict{name="cam-18",verdict="failed"} 1' || fail "the verdict without an attestation key: $(gw metrics | grep verdict)"
-gw metrics | grep -qxF 'cmxsafe_device_evidence_ends_timestamp_seconds{name="cam-18"} 0' || fail "metrics: $(gw metrics | grep evidence_ends)"
+gw metrics | grep -qxF 'cmxsafe_device_evidence_ends_timestamp_seconds{name="cam-18"} 0' || fail "the metrics give evidence of cam-18 an end: $(gw metrics | grep evidence_ends)"
 gw list | grep -q "^cam-18 .*QUARANTINED" || fail "list does not show the quarantine"
 gw metrics | grep -q '^cmxsafe_gateway_quarantined 1' || fail "metrics: $(gw metrics | grep quarantined)"
-gw policy exempt cam-18 2>&1 | grep -q "reason with --why" || fail "an exemption without a reason"
+gw policy exempt cam-18 2>&1 | grep -q "reason with --why" || fail "an exemption without a reason is accepted"
 gw policy exempt cam-18 --why "old hardware" >/dev/null && is cam-18 EXEMPT || fail "exempt"
 [ "$(gw policy exempt cam-18 --why "old hardware")" = "cam-18: is EXEMPT from its policies (unchanged)" ] && [ "$(gw policy exempt CAM-18 --why "broken sensor")" = "CAM-18: is EXEMPT from its policies (changed)" ] || fail "exempt again"
 [ "$(gw log cam-18 --json | jq -c '[.[] | select(.what == "exempt") | .detail]')" = '["old hardware","broken sensor"]' ] || fail "the reasons: $(gw log cam-18)"
@@ -95,7 +95,7 @@ gw log cam-17 | grep -q "quarantine .*cam-17 .*region" || fail "no event in the 
 claim region failed && claim nonce ok || fail "the claims of altered firmware: $(gw show cam-17 --json | jq -c .attestation)"
 gw status | grep -q "cam-17 .*QUARANTINED" || fail "status does not say so: $(gw status)"
 gw attest cam-17 -- --evidence --attest-key "$TMP/device.pub" --manifest "$TMP/manifest" >/dev/null 2>&1
-claim region failed && claim ueid ok || fail "the claims that attest stores: $(gw show cam-17 --json | jq -c .attestation)"
+claim region failed && claim ueid ok || fail "attest stored wrong claims: $(gw show cam-17 --json | jq -c .attestation)"
 gw show cam-17 | grep -q "^attested .*differs" || fail "the verifier does not reach a quarantined device: $(gw show cam-17)"
 ok "an altered device is quarantined"
 
@@ -119,7 +119,7 @@ ok "the right firmware ends the quarantine"
 openssl rand -out "$TMP/other_key.bin" 32; chmod 600 "$TMP/other_key.bin"
 stop_board; start_board --keyfile other_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
-wait_for 90 is cam-17 QUARANTINED && [[ $(reason cam-17) == *"not authentic"* ]] && wait_for 20 reaches_not || fail "evidence of another key: $(gw policy show)"
+wait_for 90 is cam-17 QUARANTINED && [[ $(reason cam-17) == *"not authentic"* ]] && wait_for 20 reaches_not || fail "evidence with another key does not quarantine the device: $(gw policy show)"
 stop_board; start_board --keyfile private_key.bin
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "the device is not trusted again"
@@ -210,7 +210,7 @@ stop_board
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a silent device stays open: $(gw policy show)"
 silent() { [[ $(reason cam-17) == "it gives no evidence: "* ]]; }
-wait_for 60 silent || fail "the reason of a silent device: $(reason cam-17)"
+wait_for 60 silent || fail "wrong reason for a silent device: $(reason cam-17)"
 gw log cam-17 | tail -1 | grep -q "cam-17  *it gives no evidence: " || fail "no event: $(gw log cam-17 | tail -3)"
 gw show cam-17 | grep -q "^attested .* failed (it gives no evidence: " || fail "show: $(gw show cam-17)"
 start_board --keyfile private_key.bin
@@ -224,7 +224,7 @@ sql "$GW/registry.db" "UPDATE evidence SET ends = ends - 50, boot_ends = boot_en
 wait_for 60 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "a changed manifest keeps it open: $(gw policy show)"
 gw doctor | grep -q "^bad .*a manifest in the policy for 'cameras', or a file that it names, is missing or was changed; run 'cmxsafe gateway policy set' again" || fail "doctor: $(gw doctor)"
 gw policy set @cameras --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
-wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "with the manifest stored again: $(gw policy show)"
+wait_for 90 is cam-17 trusted && wait_for 20 reaches || fail "not trusted after the manifest was stored again: $(gw policy show)"
 gw policy remove @cameras >/dev/null && [ -z "$(standing cam-18)" ] || fail "policy remove"
 ok "without fresh, trusted evidence access is denied"
 stop_gateway

@@ -84,7 +84,7 @@ last = float(sys.argv[2].split()[0])
 print("  grant: last byte %.2f s after the end; idle connection closed %.2f s after it" % (last - due, float(sys.argv[3].split()[1]) - due))
 sys.exit(last < due - 1)
 PY
-closed || fail "access after the end"
+closed || fail "access after the end of the grant"
 gw log @cameras | grep -q "expire .*@cameras" || fail "no event"
 ok "a grant ends, with its live connections"
 
@@ -119,7 +119,7 @@ stop_board; ON_PORT=$BOARD_PORT start_board --keyfile private_key.bin # the devi
 wait_for 90 is QUARANTINED || fail "the device is not quarantined: $(gw policy show)"
 [[ $(gw policy show --json | jq -r '.[0].reason') == "check 'region' failed"* ]] || fail "the reason: $(gw policy show)"
 wait_for 30 ended "$BUSY" && wait_for 20 ended "$QUIET" || fail "connections outlive the verdict"
-closed || fail "access to a quarantined device"
+closed || fail "a quarantined device is reached"
 connected cam-17 || fail "the session ended"
 ok "a device with changed flash is quarantined, with its live connections"
 
@@ -186,7 +186,7 @@ held() { find "/proc/$1/fd" -type l -printf '%l\n'; }
 [ "$(outputs "$FIRST" | wc -l)" = 2 ] && [ -n "$(held "$SECOND")" ] || fail "the children's files can't be read"
 ! held "$SECOND" | grep -Fxf <(outputs "$FIRST") && ! held "$FIRST" | grep -Fxf <(outputs "$SECOND") || fail "a child has the output of another device's child"
 gw campaign stop june >/dev/null || fail "campaign stop"
-ok "the children that update devices are protected from each other and from local users"
+ok "the worker's child processes that update devices are protected from each other and from local users"
 stop "$GW_PID"
 wait_for 10 ended "$WORKER" || fail "the worker outlives the gateway"
 no_complaints

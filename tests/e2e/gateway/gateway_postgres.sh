@@ -26,7 +26,7 @@ lacks_device() { ! has "$@"; }
 wait_for 20 has two cam-17 || fail "the other gateway does not know the device"
 openssl rand -out "$TMP/hardware.bin" 32 && chmod 600 "$TMP/hardware.bin"
 "$BIN/cmxsafe" identity public --key "$TMP/hardware.bin" >"$TMP/attest.pub" || fail "identity public"
-on two gw enroll cam-18 --key "$TMP/b.pub" --attest-key "$TMP/attest.pub" --ports 81,8888 >/dev/null || fail "enroll at the other gateway"
+on two gw enroll cam-18 --key "$TMP/b.pub" --attest-key "$TMP/attest.pub" --ports 81,8888 >/dev/null || fail "enroll fails at the other gateway"
 wait_for 20 has one cam-18 || fail "the first gateway does not know the second's device"
 ok "a device that one gateway enrols is known to the other"
 
@@ -68,7 +68,7 @@ on two connected bo@corp || fail "the other certificate's session ended, too"
 node_logged two "ann@corp from .*: ended: the KRL revokes" || fail "the reason is not logged"
 sshd_has() { cmp -s "$TMP/krl" "$TMP/two/krl"; }
 wait_for 10 sshd_has || fail "sshd has another KRL at the other gateway"
-refused_login ann -o CertificateFile="$TMP/ann-cert.pub" -N || fail "a revoked certificate at the other gateway"
+refused_login ann -o CertificateFile="$TMP/ann-cert.pub" -N || fail "a revoked certificate logs in at the other gateway"
 on one gw revoke --platform corp >/dev/null && on one gw krl --remove >/dev/null || fail "revoke --platform"
 wait_for 5 on two gone bo@corp || fail "a session of a removed CA stays at the other gateway"
 ok "a CA and a KRL count at both"
@@ -98,7 +98,7 @@ ok "evidence of another gateway decides about quarantine"
 for n in one two; do
     for i in $(seq 10); do
         ssh-keygen -q -t ed25519 -N '' -f "$TMP/$n$i"
-        on "$n" gw enroll "$n-$i" --key "$TMP/$n$i.pub" --ports 81 >>"$TMP/storm-$n.out" 2>&1 || fail "enroll in a storm: $(cat "$TMP/storm-$n.out")"
+        on "$n" gw enroll "$n-$i" --key "$TMP/$n$i.pub" --ports 81 >>"$TMP/storm-$n.out" 2>&1 || fail "enroll fails beside many other changes: $(cat "$TMP/storm-$n.out")"
     done & PIDS+=("$!")
     eval "STORM_$n=$!"
 done

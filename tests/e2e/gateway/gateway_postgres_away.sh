@@ -71,10 +71,10 @@ pg_stop db
 grep -q "nothing was changed" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 wait_for 30 on two gone cam-a || fail "a session that cannot be confirmed continues"
 node_logged two "has not been confirmed for too long" || fail "the reason is not logged"
-refused_login a -N || fail "a login with a stale copy"
+refused_login a -N || fail "a login succeeds although the copy is stale"
 on two gw status | grep -q "warning: the copy of the registry is stale" || fail "status does not say that the copy is stale"
 on one connected cam-c || fail "a session ended at the gateway that may wait for an hour"
-on two gw init --user --stale-after 1h >/dev/null || fail "init while PostgreSQL is away"
+on two gw init --user --stale-after 1h >/dev/null || fail "init fails while PostgreSQL is away"
 client a -N & PIDS+=("$!")
 wait_for 30 on two connected cam-a || fail "an operator can't extend the time"
 on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
@@ -115,11 +115,11 @@ mkfifo "$TMP/hold"
 exec 7>"$TMP/hold"
 printf 'BEGIN; SELECT revision FROM cmxsafe.registry FOR UPDATE;\n' >&7
 wait_for 10 test -s "$TMP/holder.out" || fail "the registry is not locked"
-# Another program waits for the lock first, and gives up after 8 s. The command's wait is not longer because of this.
+# Another program waits for the lock first, and gives up after 8 s. This must not prolong the command's wait.
 "$PG_BIN/psql" -X -q "$(pg_url db)" -c "SET lock_timeout = '8s'; SELECT revision FROM cmxsafe.registry FOR UPDATE" >/dev/null 2>&1 & PIDS+=("$!")
 waiting() { [ "$("$PG_BIN/psql" -X -q -A -t "$(pg_url db)" -c "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")" -ge 1 ]; }
 wait_for 10 waiting || fail "no program waits for the lock"
-! on one gw rename cam-a cam-z 2>"$TMP/err" || fail "a change against the lock"
+! on one gw rename cam-a cam-z 2>"$TMP/err" || fail "a change succeeds although another program holds the lock"
 grep -q "another gateway has been changing the registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 has one cam-a || fail "the failed change is in the copy"
 exec 7>&-
@@ -150,9 +150,9 @@ pg_sql db "UPDATE cmxsafe.meta SET value = (extract(epoch FROM now())::bigint - 
 serve_node one
 pruned() { [ "$(kept)" = 0 ]; }
 wait_for 40 pruned || fail "removed rows are kept for more than a day"
-granted two || fail "the old copy is not old: the test tests nothing"
+granted two || fail "the copy is not old, so the check below proves nothing"
 key e
-on two gw enroll cam-e --key "$TMP/e.pub" --ports 81 >/dev/null || fail "enroll with an old copy"
+on two gw enroll cam-e --key "$TMP/e.pub" --ports 81 >/dev/null || fail "enroll fails with an old copy"
 not_granted two || fail "a command with an old copy misses a removal"
 cp "$TMP/old.db" "$TMP/two/registry.db"
 rm -f "$TMP/two/registry.db-wal" "$TMP/two/registry.db-shm"

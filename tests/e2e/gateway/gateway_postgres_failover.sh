@@ -40,22 +40,22 @@ ok "a standby takes over"
 # PostgreSQL restarts between two changes: the second change succeeds.
 pg_stop second fast
 pg_start second
-wait_for 30 on two gw enroll cam-c --key "$TMP/c.pub" --ports 81 >/dev/null || fail "no change after a restart"
+wait_for 30 on two gw enroll cam-c --key "$TMP/c.pub" --ports 81 >/dev/null || fail "a change fails after a restart"
 wait_for 30 has one cam-c || fail "the registry is not followed after a restart"
 ok "a restart"
 
 # The former server is started again, and nobody has made it a standby. It accepts writes, and the URL names it first, but
 # it is not used: a change made there would be lost, and revoked devices could log in again.
 pg_start first
-on one gw rename cam-b cam-x >/dev/null || fail "no change while the former server runs"
+on one gw rename cam-b cam-x >/dev/null || fail "a change fails while the former server runs"
 wait_for 20 has two cam-x || fail "the other gateway uses the former server"
 pg_sql second "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cmxsafe'" >/dev/null || fail "terminate"
-on two gw rename cam-x cam-b >/dev/null && wait_for 20 has one cam-b || fail "no change after a new connection"
+on two gw rename cam-x cam-b >/dev/null && wait_for 20 has one cam-b || fail "a change fails after a new connection"
 equal "$(pg_sql first 'SELECT name FROM cmxsafe.device')" cam-a || fail "a change was made on the former server"
 agree && has two cam-c || fail "a copy is from the former server: $(on two gw list)"
 pg_stop second fast
 is_former="the PostgreSQL server 127.0.0.1 port $PG_PORT_first is out of date, because a standby has replaced it"
-! on one gw rename cam-b cam-x 2>"$TMP/err" || fail "a change on the former server"
+! on one gw rename cam-b cam-x 2>"$TMP/err" || fail "a change succeeds on the former server"
 grep -q "$is_former.*nothing was changed" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 says_former() { on "$1" gw status | grep -q "$is_former"; }
 for n in one two; do wait_for 30 says_former $n || fail "$n's status does not name the former server: $(on $n gw status)"; done
@@ -72,7 +72,7 @@ wait_for 10 has two cam-d || fail "node two does not have cam-d"
 "$PG_BIN/psql" -X -q -1 -v ON_ERROR_STOP=1 -f "$TMP/backup.sql" "$(pg_url second)" >"$TMP/restore.log" 2>&1 || fail "restore"
 wait_for 30 has_not one cam-d || fail "node one keeps what the restored registry lacks"
 wait_for 30 has_not two cam-d || fail "node two keeps what the restored registry lacks"
-on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll after the restore"
+on one gw enroll cam-d --key "$TMP/d.pub" --ports 81 >/dev/null || fail "enroll fails after the restore"
 wait_for 10 has two cam-d || fail "the registry is not followed after the restore"
 ok "a restored backup"
 
@@ -104,14 +104,14 @@ ok "an old copy"
 # A registry of an older version gets the missing column. A registry of a newer, compatible version works. With an
 # incompatible version, the gateways refuse changes.
 pg_sql second "ALTER TABLE cmxsafe.device DROP COLUMN exempt; UPDATE cmxsafe.registry SET schema = 1" || fail "older schema"
-on one gw grant "user:$(id -un)" cam-a:81 >/dev/null || fail "a change in a registry of an older version"
+on one gw grant "user:$(id -un)" cam-a:81 >/dev/null || fail "a change fails in a registry of an older version"
 equal "$(pg_sql second 'SELECT count(*) FROM cmxsafe.device WHERE exempt = 0 AND NOT removed')" 3 || fail "the column is not added"
 pg_sql second "ALTER TABLE cmxsafe.device ADD COLUMN future BIGINT NOT NULL DEFAULT 7; UPDATE cmxsafe.registry SET schema = 99" || fail "newer schema"
-on one gw rename cam-a cam-e >/dev/null || fail "a change in a newer, compatible registry"
+on one gw rename cam-a cam-e >/dev/null || fail "a change fails in a newer, compatible registry"
 wait_for 10 has two cam-e || fail "a newer, compatible registry is not followed"
 equal "$(pg_sql second "SELECT future FROM cmxsafe.device WHERE name = 'cam-e'")" 7 || fail "a newer version's column changed"
 pg_sql second "UPDATE cmxsafe.registry SET compatible = 99" || fail "incompatible schema"
-! on one gw rename cam-e cam-f 2>"$TMP/err" || fail "a change in an incompatible registry"
+! on one gw rename cam-e cam-f 2>"$TMP/err" || fail "a change succeeds in an incompatible registry"
 grep -q "the registry has version 99.*install a newer cmxsafe" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 has one cam-e || fail "the failed change is in the copy"
 says_version() { on two gw status | grep -q "install a newer cmxsafe"; }
@@ -122,15 +122,15 @@ ok "older and newer versions"
 
 # The URL leads to the registry of another fleet: a change is refused.
 pg_sql second "UPDATE cmxsafe.registry SET id = 'another'" || fail "another id"
-! on one gw rename cam-e cam-f 2>"$TMP/err" || fail "a change in another fleet's registry"
+! on one gw rename cam-e cam-f 2>"$TMP/err" || fail "a change succeeds in another fleet's registry"
 grep -q "another fleet's registry" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 ok "another fleet's registry is refused"
 
 # The operator decides that the former server has the registry.
 pg_stop second fast; pg_start first
 on two gw migrate sqlite --offline >/dev/null && pg_sql first 'CREATE DATABASE other' || fail "migrate sqlite --offline"
-on two gw migrate "${URL%%,*}/other" >"$TMP/migrate.out" 2>&1 || fail "migrate to the former server: $(cat "$TMP/migrate.out")"
-! on one gw init --user --registry "$(pg_url first)" --stale-after 1s >/dev/null 2>"$TMP/err" || fail "init with an invalid option"
+on two gw migrate "${URL%%,*}/other" >"$TMP/migrate.out" 2>&1 || fail "migrate to the former server fails: $(cat "$TMP/migrate.out")"
+! on one gw init --user --registry "$(pg_url first)" --stale-after 1s >/dev/null 2>"$TMP/err" || fail "init accepts an invalid option"
 ! on one gw rename cam-e cam-f 2>"$TMP/err" && grep -q "$is_former" "$TMP/err" || fail "the former server: $(cat "$TMP/err")"
 on one gw init --user --registry "$(pg_url first)" >"$TMP/init.out" 2>&1 || fail "init --registry: $(cat "$TMP/init.out")"
 wait_for 30 on one followed && has one cam-a && has_not one cam-e || fail "init --registry does not choose the former server: $(on one gw list)"

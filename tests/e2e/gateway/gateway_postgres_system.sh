@@ -15,7 +15,7 @@ gw enroll cam-17 --key "$TMP/a.pub" --ports 81 >/dev/null || fail "enroll"
 client a -N & PIDS+=("$!")
 wait_for 20 connected cam-17 || fail "no session"
 gw migrate "$URL" >/dev/null || fail "migrate"
-on other gw init --user --listen 127.0.0.1:1 --registry "$URL" >/dev/null || fail "init of the other gateway"
+on other gw init --user --listen 127.0.0.1:1 --registry "$URL" >/dev/null || fail "init of the other gateway fails"
 followed() { gw metrics | grep -q "^cmxsafe_gateway_registry_followed 1"; }
 wait_for 20 followed || fail "the registry is not followed"
 connected cam-17 || fail "the session ended with the move"
@@ -33,7 +33,7 @@ wait_for 10 gets 1 http://cam-18.cmx:81/ one || fail "the other gateway's grant 
 denied 2 http://cam-18.cmx:81/ || fail "another user reaches the device"
 on other gw grant user:daemon cam-18:81 --remove >/dev/null || fail "grant --remove"
 wait_for 10 denied 1 http://cam-18.cmx:81/ || fail "the end of the grant has no effect here"
-ok "grants of another gateway, and their end, take effect here"
+ok "a grant by another gateway, and its removal, take effect here"
 
 on other gw grant user:daemon cam-18:81 >/dev/null || fail "grant"
 wait_for 10 gets 1 http://cam-18.cmx:81/ one || fail "the grant has no effect"
@@ -49,7 +49,7 @@ for i in 1 2; do # without any login or change in between
     pg_stop db
     wait_for 20 closed || fail "the rules stay open when PostgreSQL is away once more"
 done
-refused_login b -N || fail "a login with a stale copy"
+refused_login b -N || fail "a login succeeds although the copy is stale"
 on other gw revoke cam-17 2>/dev/null && fail "a change without PostgreSQL"
 pg_start db
 wait_for 40 followed || fail "the registry is not followed after PostgreSQL is back"

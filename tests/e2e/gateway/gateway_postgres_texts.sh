@@ -67,7 +67,7 @@ hostile_came() { [ -n "$(sql "$TMP/one/registry.db" "SELECT 1 FROM device WHERE 
 wait_for 20 hostile_came || fail "the gateway does not follow"
 wait_for 10 node_logged one "texts in the shared registry have control or other unexpected characters" || fail "the gateway does not log the unexpected characters"
 sql "$TMP/one/registry.db" "SELECT count(*) FROM port WHERE port = 22" >"$TMP/ports" && [ "$(cat "$TMP/ports")" = 0 ] || fail "a row with a hostile key is in the copy"
-[ "$(sql "$TMP/one/registry.db" "SELECT count(*) FROM direct")" = 0 ] || fail "a host with quotes or lines is in the copy"
+[ "$(sql "$TMP/one/registry.db" "SELECT count(*) FROM direct")" = 0 ] || fail "a host name with quotes or line breaks is in the copy"
 ok "each text was written by another gateway: $(grep -c 'NOTICE:  text' "$TMP/hostile.log") columns"
 
 # Gateway two uses the same registry but is not started: its commands read only its copy. It gets the node name gw1, for
@@ -117,16 +117,16 @@ for f in hosts fleet.nft; do
     lacks 'script>' "$TMP/one/$f" || fail "$f has a hostile text"
 done
 grep -q "$C" "$TMP/one/fleet.nft" || fail "the other grants are not in the rules"
-"$BIN/cmxsafe-authkeys" "$TMP/one" "$(ssh-keygen -lf "$TMP/b.pub" | awk '{ print $2 }')" >"$TMP/line" || fail "the look-up of cam-b"
-equal "$(wc -l <"$TMP/line")" 1 && grep -q "\\[$B\\]:81" "$TMP/line" && lacks 'command=' "$TMP/line" && lacks ':22"' "$TMP/line" || fail "sshd's line of cam-b: $(cat "$TMP/line")"
+"$BIN/cmxsafe-authkeys" "$TMP/one" "$(ssh-keygen -lf "$TMP/b.pub" | awk '{ print $2 }')" >"$TMP/line" || fail "sshd's helper fails for cam-b"
+equal "$(wc -l <"$TMP/line")" 1 && grep -q "\\[$B\\]:81" "$TMP/line" && lacks 'command=' "$TMP/line" && lacks ':22"' "$TMP/line" || fail "the helper's line for cam-b has more than the device's ports: $(cat "$TMP/line")"
 on one connected cam-c || fail "another device's session ended"
 ok "no text of another gateway is more than a word in the files of sshd and the packet filter"
 
 # This gateway can still revoke the hostile rows in PostgreSQL, and later changes still take effect.
-on one gw revoke "$NAME" >/dev/null || fail "revoke of the hostile name"
+on one gw revoke "$NAME" >/dev/null || fail "a device with a hostile name can't be revoked"
 [ "$(pg_sql db "SELECT count(*) FROM cmxsafe.device WHERE revoked IS NOT NULL")" = 1 ] || fail "the revocation is not in PostgreSQL"
 on one gw grant --remove "user:$(id -un)" cam-b:81 >/dev/null || fail "grant --remove"
-on two gw revoke cam-c >/dev/null || fail "revoke at the other gateway"
+on two gw revoke cam-c >/dev/null || fail "revoke fails at the other gateway"
 wait_for 10 on one gone cam-c || fail "a revocation does not end the session"
 ok "hostile rows can be revoked, and changes still take effect"
 stop "$GW_PID_one"

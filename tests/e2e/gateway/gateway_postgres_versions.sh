@@ -36,7 +36,7 @@ both_work() {
         on "$from" gw grant "user:$(id -un)" "cam-$from$to:81" >/dev/null || fail "grant at $from"
         wait_for 20 has "$to" "cam-$from$to" && wait_for 20 granted "$to" "cam-$from$to" || fail "$to does not follow $from"
         session "$to" "$from$to" "cam-$from$to"
-        on "$from" gw grant --remove "user:$(id -un)" "cam-$from$to:81" >/dev/null || fail "grant --remove at $from"
+        on "$from" gw grant --remove "user:$(id -un)" "cam-$from$to:81" >/dev/null || fail "grant --remove fails at $from"
         wait_for 20 not_granted "$to" "cam-$from$to" || fail "$to keeps a grant that $from removed"
         on "$from" gw revoke "cam-$from$to" >/dev/null || fail "revoke at $from"
         wait_for 20 on "$to" gone "cam-$from$to" || fail "the session of a device that $from revoked continues at $to"
@@ -54,7 +54,7 @@ OLD=$(schema_of db)
 start two --registry "$(pg_url db)"
 equal "$(schema_of db)" "$((OLD + 1))" || fail "the later version does not add to the registry"
 both_work one two
-followed one && followed two || fail "a gateway does not follow"
+followed one && followed two || fail "a gateway does not follow the registry"
 on one connected cam-1 || fail "a session ended because another gateway was upgraded"
 ok "a later version beside this one: changes of each take effect at the other too"
 
@@ -67,7 +67,7 @@ added() { # added NODE NAME: succeeds if the copy on NODE has the data of the la
     equal "$(sql "$TMP/$1/registry.db" "SELECT future FROM device WHERE name = '$2'; SELECT value FROM future; SELECT future FROM grants")" $'9\n5\nkept'
 }
 wait_for 20 added two cam-1 || fail "a gateway of the later version does not follow its own change"
-on one gw rename cam-1 cam-9 >/dev/null && on one gw grant "user:$(id -un)" cam-9:81 --for 1h >/dev/null || fail "a change of this version"
+on one gw rename cam-1 cam-9 >/dev/null && on one gw grant "user:$(id -un)" cam-9:81 --for 1h >/dev/null || fail "a change by this version fails"
 wait_for 20 added two cam-9 || fail "this version loses what the later version added"
 ok "this version keeps what the later version added"
 
@@ -75,7 +75,7 @@ ok "this version keeps what the later version added"
 stop "$GW_PID_one"
 version one "$NEXT"
 again one
-wait_for 30 followed one || fail "the upgraded gateway does not follow"
+wait_for 30 followed one || fail "the upgraded gateway does not follow the registry"
 wait_for 30 added one cam-9 || fail "the upgraded copy lacks what was added before: $(sql "$TMP/one/registry.db" "SELECT future FROM device")"
 [ -s "$TMP/one/registry.db.v$OLD" ] || fail "no backup of the copy before its upgrade"
 session one a cam-9

@@ -82,7 +82,7 @@ prints_no "^new-" gw list || fail "a part of the file was imported"
 gw export >"$TMP/export.csv"
 [ "$(wc -l <"$TMP/export.csv")" = 1002 ] || fail "export"
 CMXSAFE_GATEWAY=$TMP/second gw init --user --listen 127.0.0.1:1 --fleet "$(gw show --json | jq -r .fleet)" >/dev/null || fail "second init"
-CMXSAFE_GATEWAY=$TMP/second gw import "$TMP/export.csv" >/dev/null || fail "import of an export"
+CMXSAFE_GATEWAY=$TMP/second gw import "$TMP/export.csv" >/dev/null || fail "import refuses an export"
 equal "$(CMXSAFE_GATEWAY=$TMP/second gw export)" "$(cat "$TMP/export.csv")" || fail "export, import and export give different files"
 ok "a thousand enrolments, all or none; export and import"
 
@@ -107,8 +107,8 @@ new() { CMXSAFE_GATEWAY=$TMP/new gw "$@"; }
 for i in 1 2 3; do
     rm -rf "$TMP/new"
     new init --user --listen 127.0.0.1:1 >"$TMP/new.1" 2>&1 & W=$!
-    new init --user --listen 127.0.0.1:1 >"$TMP/new.2" 2>&1 || fail "an init beside another: $(cat "$TMP/new.2")"
-    wait "$W" || fail "an init beside another: $(cat "$TMP/new.1")"
+    new init --user --listen 127.0.0.1:1 >"$TMP/new.2" 2>&1 || fail "the second of two simultaneous inits fails: $(cat "$TMP/new.2")"
+    wait "$W" || fail "the first of two simultaneous inits fails: $(cat "$TMP/new.1")"
     equal "$(grep -h "^set up" "$TMP/new.1" "$TMP/new.2" | wc -l)" 1 || fail "two inits set up two gateways"
 done
 for i in $(seq "${CMX_KILLS:-8}"); do
@@ -120,7 +120,7 @@ for i in $(seq "${CMX_KILLS:-8}"); do
     new init --user --listen 127.0.0.1:1 >"$TMP/new.2" 2>&1 || fail "init after one that was killed: $(cat "$TMP/new.2")"
     new list >/dev/null || fail "no registry after an init that was killed"
 done
-ok "an init that is killed, or runs beside another"
+ok "neither a killed init nor a simultaneous init does harm"
 
 gw backup "$TMP/backup.db" >/dev/null || fail "backup"
 equal "$(sql "$TMP/backup.db" 'SELECT count(*) FROM device')" "$(sql "$DB" 'SELECT count(*) FROM device')" || fail "the backup lacks devices"
@@ -141,19 +141,19 @@ wait "$W" 2>/dev/null
 [ ! -e "$TMP/killed.db" ] || fail "a backup that was killed left an incomplete copy"
 compgen -G "$TMP/.cmxsafe-backup.*" >/dev/null || fail "nothing is left to remove"
 : >"$TMP/.cmxsafe-backup.runs" && exec 7<"$TMP/.cmxsafe-backup.runs" && flock -n 7 || fail "a backup that runs"
-"$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/other.db" >/dev/null || fail "a backup to another file"
+"$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/other.db" >/dev/null || fail "a backup to another file fails"
 equal "$(compgen -G "$TMP/.cmxsafe-backup.*")" "$TMP/.cmxsafe-backup.runs" || fail "after a backup there is: $(ls -A "$TMP")"
 exec 7<&-; rm "$TMP/.cmxsafe-backup.runs"
-"$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/killed.db" >/dev/null || fail "a backup after one that was killed"
+"$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/killed.db" >/dev/null || fail "a backup fails after one that was killed"
 is_whole() { [ "$(sql "$1" 'PRAGMA integrity_check; SELECT count(*) > 300000 FROM event' | tr '\n' ' ')" = "ok 1 " ]; }
-is_whole "$TMP/killed.db" || fail "the copy after a backup that was killed"
+is_whole "$TMP/killed.db" || fail "the backup after one that was killed is incomplete"
 # Of two backups to one file, one fails, and leaves the other's copy.
 "$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/both.db" >/dev/null 2>&1 & W=$!
 until begun "$TMP/both.db"; do sleep 0.001; done
 copies=0
 "$BIN/cmxsafe" gateway backup --dir "$TMP/long" "$TMP/both.db" >/dev/null 2>"$TMP/err" && copies=1
 wait "$W" && copies=$((copies + 1))
-equal "$copies" 1 || fail "two backups to one file: $(cat "$TMP/err")"
+equal "$copies" 1 || fail "not exactly one of two backups to one file succeeds: $(cat "$TMP/err")"
 is_whole "$TMP/both.db" && ! compgen -G "$TMP/.cmxsafe-backup.*" >/dev/null || fail "two backups to one file leave $(ls -A "$TMP")"
 (umask 0; gw backup "$TMP/open.db" >/dev/null) && equal 600 "$(stat -c %a "$TMP/open.db")" || fail "others can read a backup"
 stop_gateway
@@ -169,11 +169,11 @@ leave_journal
 tar -cf "$TMP/gateway.tar" -C "$GW" --exclude='./registry.*' --exclude=./run . || fail "tar"
 awk '/^#/ && !code { found = $0 == "### Backup and restore" } /^```/ { code = !code; k += found && code; next } found && code && k == 2' "$ROOT/docs/GATEWAY.md" |
     grep -v '^systemctl\|^cmxsafe' | sed "s|/var/lib/cmxsafe/gateway|$GW|g; s|/root/registry-[^ ]*|$TMP/backup.db|; s|/root/gateway-[^ ]*|$TMP/gateway.tar|" >"$TMP/restore.sh"
-equal "$(grep -c "$TMP/" "$TMP/restore.sh")" 3 || fail "the page's commands to restore: $(cat "$TMP/restore.sh")"
-bash -e "$TMP/restore.sh" && gw init --user >/dev/null || fail "the page's commands to restore a backup"
+equal "$(grep -c "$TMP/" "$TMP/restore.sh")" 3 || fail "the page has not the expected commands to restore a backup: $(cat "$TMP/restore.sh")"
+bash -e "$TMP/restore.sh" && gw init --user >/dev/null || fail "the page's commands do not restore a backup"
 sql "$DB" 'PRAGMA integrity_check' | grep -qx ok && equal "$(gw export | wc -l)" "$(sql "$TMP/backup.db" 'SELECT count(*) + 1 FROM device WHERE revoked IS NULL')" ||
     fail "the restored registry"
 leave_journal
 rm "$DB"
-gw init --user --listen 127.0.0.1:1 >/dev/null && equal "$(gw list | wc -l)" 1 || fail "a new registry beside the journal of a removed one"
+gw init --user --listen 127.0.0.1:1 >/dev/null && equal "$(gw list | wc -l)" 1 || fail "a new registry beside the journal of a removed one does not work"
 ok "a backup that is restored, or a new registry, after a writer was killed"

@@ -31,7 +31,7 @@ restore "UPDATE meta SET value = 'x' || $LINE WHERE key = 'host'"
 ok "a changed registry adds nothing to the generated files"
 restore "UPDATE device SET name = 'x\"'"
 ! gw list >/dev/null 2>"$TMP/list.err" && grep -q 'a device with a malformed name (row [0-9]* of table device); restore another backup' "$TMP/list.err" ||
-    fail "list with a malformed name: $(cat "$TMP/list.err")"
+    fail "list does not report a malformed name: $(cat "$TMP/list.err")"
 ok "a malformed name is reported"
 
 # A changed registry must not make sshd's helper print a second line or a further option.
@@ -47,5 +47,5 @@ done
 ok "a changed registry adds nothing to sshd's authorized_keys lines"
 restore "SELECT 1"
 equal "$(gw show cam-17 --json | jq -r .device.address)" "$A" || fail "the unchanged backup"
-grep -q "^$A cam-17.cmx$" /etc/hosts && grep -q 'comment "cam-17"' "$GW/host.nft" || fail "the generated files of the unchanged backup"
+grep -q "^$A cam-17.cmx$" /etc/hosts && grep -q 'comment "cam-17"' "$GW/host.nft" || fail "the unchanged backup gives wrong generated files"
 ok "an unchanged backup works"

@@ -9,7 +9,7 @@ P1=$(free_port) P2=$(free_port) P3=$(free_port)
 start_gateway --simple
 key a; key b; key p
 gw enroll cam-17 --key "$TMP/a.pub" --ports "$P1,$P2" >"$TMP/enroll.out" || fail "enroll"
-lacks remote_address "$TMP/enroll.out" || fail "an address in a small deployment"
+lacks remote_address "$TMP/enroll.out" || fail "enroll prints an address in a small deployment"
 ! gw enroll cam-18 --key "$TMP/b.pub" --ports "$P2,$P3" 2>"$TMP/overlap.err" || fail "overlap was not refused"
 grep -q "port $P2 belongs to another device" "$TMP/overlap.err" || fail "the message does not name the port"
 gw enroll cam-18 --key "$TMP/b.pub" --ports "$P3" >/dev/null || fail "enroll"
@@ -20,7 +20,7 @@ web one
 client a -N -R "$P1:127.0.0.1:$WEB" -R "localhost:$P2:127.0.0.1:$WEB" & OLD=$!; PIDS+=("$OLD")
 wait_for 20 listening "$P1" && wait_for 20 listening "$P2" || fail "no listeners"
 [ "$(curl -s -m 10 "http://127.0.0.1:$P1/")" = one ] || fail "no answer"
-prints_no '^([^ ]+ +){3}(0\.0\.0\.0|\*|\[::\]):' ss -Hltn "sport = :$P1" || fail "a listener beyond the loopback"
+prints_no '^([^ ]+ +){3}(0\.0\.0\.0|\*|\[::\]):' ss -Hltn "sport = :$P1" || fail "the gateway listens on more than the loopback"
 ok "ports on the loopback"
 gw status --json | json_is .confined || skip_part "confined sessions: the kernel has no Landlock"
 session=$(gw status --json | jq -r '.sessions[0].pid')
@@ -29,7 +29,7 @@ ok "sessions are confined"
 refused_listen b -N -R "$P1:127.0.0.1:$WEB" || fail "another device's port"
 refused_listen b -N -R "$((P3 + 1)):127.0.0.1:$WEB" || fail "a port of no device"
 refused_session b -T true || fail "a command"
-refused_open b -W "127.0.0.1:$P1" || fail "a connection to another device"
+refused_open b -W "127.0.0.1:$P1" || fail "a device can connect to another device's port"
 ok "a device gets its own ports and nothing else"
 client b -N -R "0.0.0.0:$P3:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 listening "$P3" || fail "no listener"
@@ -75,7 +75,7 @@ SH
 chmod 755 "$GW/newer" && cp "$GW/sshd_config" "$TMP/sshd_config" && sed -i "s|^AuthorizedKeysCommand [^ ]*|AuthorizedKeysCommand /cmxsafe/newer|" "$GW/sshd_config"
 printf 'GET / HTTP/1.0\r\n\r\n' | try_client p -W "localhost:$P1" 2>/dev/null | grep -q one || fail "no login with the helper of another version: $(tail -n 5 "$TMP/gateway.log")"
 cp "$TMP/sshd_config" "$GW/sshd_config"
-ok "a helper of another version"
+ok "the gateway works with a helper of another version"
 # Takeover and revocation work in a small deployment.
 kill -STOP "$OLD"; CLEANUP+=("kill -CONT $OLD 2>/dev/null")
 web two
@@ -86,7 +86,7 @@ wait_for 20 prints_no . ss -Hltn "sport = :$P1" || fail "the revoked device is s
 ok "takeover and revocation"
 stop_gateway
 ! (ulimit -n 270 && timeout 20 "$BIN/cmxsafe" gateway serve 2>"$TMP/few.err") || fail "a gateway that can accept no device starts"
-grep -q "it may open only 270 files, and needs at least 280; raise the hard limit" "$TMP/few.err" || fail "the message about the limit: $(cat "$TMP/few.err")"
+grep -q "it may open only 270 files, and needs at least 280; raise the hard limit" "$TMP/few.err" || fail "the message does not name the limit: $(cat "$TMP/few.err")"
 ok "a limit of open files that would exclude every device is refused"
 
 # systemd opens the socket, and the first device starts the gateway.
@@ -96,7 +96,7 @@ if command -v systemd-socket-activate >/dev/null; then
     wait_for 10 listening "$GW_PORT" || fail "systemd-socket-activate does not listen"
     client b -N -R "$P3:127.0.0.1:$WEB" & PIDS+=("$!")
     wait_for 20 connected cam-18 || fail "an inherited socket is not served"
-    ok "a socket that systemd opened"
+    ok "the gateway serves a socket that systemd opened"
     stop_gateway
 else
     skip_part "socket activation: no systemd-socket-activate"

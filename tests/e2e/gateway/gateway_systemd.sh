@@ -58,12 +58,12 @@ p=$(main_pid)
 [ "$(ps -o user= -p "$p")" = cmxsafe-gw ] || fail "user: $(ps -o user= -p "$p")"
 [ "$(awk '/^CapEff/ {print $2}' "/proc/$p/status")" = 0000000000000000 ] && [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$p/status")" = 1 ] || fail "privileges"
 differ "$(readlink "/proc/$p/ns/net")" "$(readlink /proc/self/ns/net)" || fail "the gateway is in the host's network"
-cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor finds something bad"; }
+cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor reports a fault"; }
 systemctl restart cmxsafe-gateway && cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor does not wait for the first report of the rules' watch"; }
 systemctl stop cmxsafe-gateway-guard || fail "stop of the guard"
 unwatched() { cmxsafe gateway doctor | grep -q '^bad .*: no process is watching'; }
 wait_for 20 unwatched || fail "the doctor does not see that nothing watches the rules"
-systemctl start cmxsafe-gateway-guard && cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor finds something bad with the guard running again"; }
+systemctl start cmxsafe-gateway-guard && cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor reports a fault although the guard runs again"; }
 echo "ok: started by its units, as its account, in the fleet's namespace"
 
 su alice -s /bin/sh -c 'cmxsafe gateway status' 2>&1 | grep -q "use sudo for the system's" || fail "the message does not name the system's gateway"
@@ -101,7 +101,7 @@ cmxsafe gateway grant cgroup:system.slice/nvr.service cam-17:81 || fail "grant"
 wait_for 30 reached nvr || fail "a grant to the unit's control group does not work"
 ! reached dvr || fail "another unit of the same user reaches the device"
 ! setpriv --reuid 65534 --regid 65534 --clear-groups curl -s -m 3 http://cam-17.cmx:81/ || fail "the same user reaches the device outside the unit"
-echo "ok: a grant to a unit's control group is that unit's alone"
+echo "ok: a grant to a unit's control group applies to that unit alone"
 # The gateway gets another port, and devices that have the former one in their configuration still connect.
 p=$(main_pid)
 (set -e; . ./port.sh) >port 2>&1 || { cat port; fail "docs/GATEWAY.md: another port"; }
@@ -121,22 +121,22 @@ prom=/var/lib/prometheus/node-exporter/cmxsafe.prom
 systemctl enable --now cmxsafe-gateway-metrics.timer || fail "the timer of the metrics"
 up_in_file() { grep -qx 'cmxsafe_device_up{name="cam-17"} 1' $prom && grep -qx 'cmxsafe_gateway_up 1' $prom && grep -qx 'cmxsafe_gateway_judge_ok 1' $prom; }
 wait_for 40 up_in_file || fail "the timer writes no metrics: $(cat $prom; systemctl status --no-pager cmxsafe-gateway-metrics.timer cmxsafe-gateway-metrics)"
-[ "$(stat -c '%a %U' $prom)" = '644 root' ] || fail "the file of the metrics: $(stat -c '%a %U' $prom)"
+[ "$(stat -c '%a %U' $prom)" = '644 root' ] || fail "mode or owner of the metrics file: $(stat -c '%a %U' $prom)"
 written=$(stat -c %y $prom)
 again() { differ "$(stat -c %y $prom)" "$written"; }
 wait_for 60 again && up_in_file || fail "the timer does not write again"
-[ "$(systemctl show -P Result cmxsafe-gateway-metrics)" = success ] || fail "the service of the metrics"
-systemd-run -q --unit=metrics-socket cmxsafe gateway metrics --listen /run/cmxsafe-metrics.sock || fail "metrics --listen as a service"
+[ "$(systemctl show -P Result cmxsafe-gateway-metrics)" = success ] || fail "the metrics service failed"
+systemd-run -q --unit=metrics-socket cmxsafe gateway metrics --listen /run/cmxsafe-metrics.sock || fail "metrics --listen can't be started as a service"
 scraped() { curl -sS -m 10 --unix-socket /run/cmxsafe-metrics.sock http://localhost/metrics | grep -qx 'cmxsafe_device_up{name="cam-17"} 1'; }
-wait_for 30 scraped || fail "metrics --listen under systemd"
+wait_for 30 scraped || fail "metrics --listen does not answer under systemd"
 systemctl stop metrics-socket && [ ! -e /run/cmxsafe-metrics.sock ] || fail "the socket outlives its service"
 systemctl disable --now cmxsafe-gateway-metrics.timer || fail "disabling the timer"
 echo "ok: the timer writes the metrics, and a service gives them at a socket"
 systemctl restart nvr || fail "restart of nvr"
-wait_for 30 reached nvr || fail "the unit has a new control group after its restart, and its grant is lost"
+wait_for 30 reached nvr || fail "after its restart the unit has a new control group, and no longer its grant"
 systemctl restart dvr && tries dvr 2 || fail "dvr does not try"
 ! reached dvr || fail "after a restart another unit reaches the device"
-echo "ok: and it still applies after the unit's restart"
+echo "ok: the grant still applies after the unit's restart"
 
 # A service behind a device's agent sees each unit's identity, including that of a unit that runs 'gateway attest'. A
 # unit of a user without a grant gets no answer.
@@ -166,12 +166,12 @@ systemctl start peers device2 || fail "start of peers and device2"
 wait_for 60 connected cam-18 || fail "the device with the agent does not connect"
 systemctl start eye ear || fail "start of eye and ear"
 eye=$(cmxsafe gateway whois cgroup:system.slice/eye.service --json | jq -r .address)
-wait_for 60 grep -qx "$eye" eye || { sort seen | uniq -c; fail "the service does not see the unit as $eye"; }
+wait_for 60 grep -qx "$eye" eye || { sort seen | uniq -c; fail "the service does not see the unit's identity $eye"; }
 tries ear 3 && lacks -v '^tried$' ear || { cat ear; fail "a unit without a grant gets something"; }
 systemctl start attester # the unit fails, because the device has no such service
 attester=$(cmxsafe gateway whois cgroup:system.slice/attester.service --json | jq -r .address)
 wait_for 30 grep -qx "$attester" seen || { sort seen | uniq -c; systemctl status --no-pager attester; fail "the service does not see the unit that attests as $attester"; }
-equal "$(sort -u seen)" "$(printf '%s\n' "$eye" "$attester" | sort)" && differ "$eye" "$attester" || { sort seen | uniq -c; fail "the service sees others"; }
+equal "$(sort -u seen)" "$(printf '%s\n' "$eye" "$attester" | sort)" && differ "$eye" "$attester" || { sort seen | uniq -c; fail "the service sees other identities than those of the two units"; }
 accessed() { cmxsafe gateway access --json --device cam-18 | jq -s . | json_is 'any(.[]; .event == $e and .consumer == $c)' --arg e "$1" --arg c "$2"; }
 for u in eye attester; do wait_for 30 accessed close "cgroup:system.slice/$u.service" || { cmxsafe gateway access; fail "the access log does not name $u"; }; done
 wait_for 30 accessed denied user:alice || { cmxsafe gateway access; fail "the access log does not name who was refused"; }
@@ -225,10 +225,10 @@ UNIT
     systemctl restart cmxsafe-gateway-net cmxsafe-gateway.socket cmxsafe-gateway || fail "restart of the gateway"
     wait_for 60 connected && wait_for 60 held || fail "after a restart BIRD does not know the device"
     well() { cmxsafe gateway doctor >doctor; }
-    wait_for 60 well || { grep ^bad doctor; fail "the doctor finds something bad at one of several"; }
+    wait_for 60 well || { grep ^bad doctor; fail "the doctor of a gateway in a fleet reports a fault"; }
     cmxsafe gateway leave && cmxsafe gateway migrate sqlite || fail "leave"
     systemctl stop registry
-    echo "ok: one of several: BIRD by its unit, started again when it is killed"
+    echo "ok: in a fleet a unit runs BIRD, and starts it again when it is killed"
 else
     echo "ok: SKIPPED PART: PostgreSQL's server, BIRD or wg is missing"
 fi

@@ -82,8 +82,8 @@ gw metrics | grep -q '^cmxsafe_gateway_sessions 2$' || fail "metrics"
 gw metrics | grep -q "^cmxsafe_gateway_takeovers_total $TAKEOVERS\$" || fail "metrics"
 gw watch --times 1 | grep -q "2 connected" || fail "watch"
 rc=0; timeout 20 "$BIN/cmxsafe" gateway watch --every 1 >/dev/full 2>"$TMP/err" || rc=$?
-[ $rc = 1 ] && grep -q "writing the output failed" "$TMP/err" || { cat "$TMP/err"; fail "watch with output to a full disk: $rc"; }
-gw metrics --file "$TMP/metrics.prom" && grep -q "^cmxsafe_gateway_up 1$" "$TMP/metrics.prom" || fail "metrics in a file"
+[ $rc = 1 ] && grep -q "writing the output failed" "$TMP/err" || { cat "$TMP/err"; fail "watch does not report a full disk: exit status $rc"; }
+gw metrics --file "$TMP/metrics.prom" && grep -q "^cmxsafe_gateway_up 1$" "$TMP/metrics.prom" || fail "metrics --file fails, or reports the gateway as down"
 ok "status, watch and metrics show the takeovers"
 
 # Other users cannot use the control socket.

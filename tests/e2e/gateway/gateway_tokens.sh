@@ -16,7 +16,7 @@ gw enroll cam-17 --key "$TMP/a.pub" --ports 81,82 >/dev/null || fail "enroll"
 A=$(address_of cam-17)
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 || fail "no login"
-! gw enroll cam-18 --key "$TMP/token.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "needs a person" "$TMP/err" || fail "a device with a token's key: $(cat "$TMP/err")"
+! gw enroll cam-18 --key "$TMP/token.pub" --ports 81 2>"$TMP/err" >/dev/null && grep -q "needs a person" "$TMP/err" || fail "a token's key was enrolled for a device: $(cat "$TMP/err")"
 
 gw platform ann --key "$TMP/token.pub" >/dev/null || fail "platform"
 gw grant ann cam-17:81 >/dev/null || fail "grant"

@@ -38,7 +38,7 @@ ok "without a registry for a minute, sessions and grants end"
 
 mv "$TMP/away.db" "$GW/registry.db" || fail "mv"
 wait_for 30 connected cam-17 || fail "cam-17 does not connect again"
-wait_for 30 gets 1234 http://cam-17.cmx:81/ one || fail "the grant does not count again"
+wait_for 30 gets 1234 http://cam-17.cmx:81/ one || fail "the grant does not apply again"
 wait_for 20 judged || fail "status reports trouble after the repair"
 ok "when the registry can be read again, users have access again"
 
@@ -64,7 +64,7 @@ ok "once the change is in force, users have access again"
 # The rules can't be written, as on a full disk. The guard must write them, because a group of this machine has changed.
 # After a minute no grant is in force. A command that removes a grant fails as well.
 hold
-touch "$TMP/rules" && mount --bind "$TMP/rules" "$GW/fleet.nft" || fail "the file of the rules"
+touch "$TMP/rules" && mount --bind "$TMP/rules" "$GW/fleet.nft" || fail "can't mount a file in place of the rules"
 CLEANUP+=("umount '$GW/fleet.nft' 2>/dev/null")
 equal "$(grants)" 1 || fail "the rules have no grant, so the check below proves nothing"
 echo 'unread:x:4790:' >>/etc/group || fail "no private /etc"

@@ -36,11 +36,11 @@ fail_on seen
 start cam-1
 fails seen
 gw policy set cam-1 --manifest "$TMP/manifest" --max-age 60s --enforce yes >/dev/null || fail "policy set"
-wait_for 30 judged cam-1 || fail "no verdict while the times of connections can't be stored: $(gw policy show)"
+wait_for 30 judged cam-1 || fail "no verdict is stored while the times of connections can't be: $(gw policy show)"
 wait_for 30 event quarantine cam-1 || fail "no hook runs while the times of connections can't be stored: $(cat "$TMP/events")"
 heal
 wait_for 30 was_seen cam-1 || fail "the times of connections are not stored later"
-ok "times of connections that can't be stored"
+ok "the other tasks continue while the times of connections can't be stored"
 
 # Absences can't be reported. cam-1 is away, but this can't be reported.
 fail_on event "NEW.what = 'offline'"
@@ -65,7 +65,7 @@ stop "$DEVICE"
 wait_for 60 event offline cam-2 || fail "absences are not reported while verdicts can't be stored: $(cat "$TMP/events")"
 heal
 wait_for 30 judged cam-2 || fail "the verdict is not stored later: $(gw policy show)"
-ok "verdicts that can't be stored"
+ok "the other tasks continue while verdicts can't be stored"
 
 # The gateway's lock can't be opened, so nothing is stored; hooks run nevertheless.
 gw grant user:0 cam-1:81 >/dev/null || fail "grant"
@@ -76,5 +76,5 @@ wait_for 20 logged "gateway: the worker: .*apply.lock" || fail "no task fails: $
 sql "$GW/registry.db" "INSERT INTO event(at, what, who, detail) VALUES(1, 'injected', 'x', '')" || fail "the event"
 wait_for 20 event injected x || fail "no hook runs while the gateway can't be locked: $(cat "$TMP/events")"
 rmdir "$GW/apply.lock"
-ok "a lock that can't be opened"
+ok "hooks run while the gateway's lock can't be opened"
 stop_gateway

@@ -45,8 +45,8 @@ systemctl is-failed cmxsafed >/dev/null || wait_for 20 sh -c 'journalctl -u cmxs
 ! has agent elements && ! has services4 elements || fail "total deny has elements"
 python3 -m http.server --bind 127.0.0.1 8099 >/dev/null 2>&1 & 
 wait_for 20 sh -c "ss -Hltn 'sport = :8099' | grep -q ." || fail "the service does not start"
-! curl -s -m 2 http://127.0.0.1:8099/ >/dev/null || fail "loopback passes under total deny"
-! timeout 2 bash -c 'echo x >/dev/udp/10.99.0.1/9' 2>/dev/null || fail "packets leave under total deny"
+! curl -s -m 2 http://127.0.0.1:8099/ >/dev/null || fail "a loopback packet passes although the rules deny everything"
+! timeout 2 bash -c 'echo x >/dev/udp/10.99.0.1/9' 2>/dev/null || fail "a packet leaves although the rules deny everything"
 echo "ok: at boot with a broken configuration everything is denied before the network comes up"
 
 ssh-keygen -q -t ed25519 -N '' -f /etc/cmxsafe/key && chown cmxsafed: /etc/cmxsafe/key
@@ -72,12 +72,12 @@ systemctl stop cmxsafed
 reboot() { nft flush ruleset; systemctl restart cmxsafed-isolation; }
 rm /etc/cmxsafe/key
 reboot || fail "the unit fails to load the saved rules"
-rules | cmp - agent.rules && has services4 127.0.0.1 || fail "other rules than the agent saved"
+rules | cmp - agent.rules && has services4 127.0.0.1 || fail "the loaded rules are not those that the agent saved"
 echo "ok: with a missing key the saved rules are loaded"
 
 echo 'broken' >>/etc/cmxsafe/cmxsafed.conf
 reboot || fail "the unit fails to load the saved rules"
-rules | cmp - agent.rules && has services4 127.0.0.1 || fail "other rules than the agent saved"
+rules | cmp - agent.rules && has services4 127.0.0.1 || fail "the loaded rules are not those that the agent saved"
 echo "ok: with a broken configuration the saved rules are loaded"
 
 echo 'table inet cmxsafe { nonsense' >/var/lib/cmxsafed/isolation.nft

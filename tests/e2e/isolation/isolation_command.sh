@@ -51,7 +51,7 @@ ok "apply and show"
 cp "$CONF" "$TMP/by_address.conf"
 printf '127.0.0.1 localhost\n10.9.8.7 gw.test\n' >"$TMP/hosts" && mount --bind "$TMP/hosts" /etc/hosts || fail "a private /etc/hosts"
 sed -i 's/^host = .*/host = gw.test/' "$CONF"
-iso --apply || fail "--apply with a gateway given by name"
+iso --apply || fail "--apply fails with a gateway given by name"
 nft list set inet cmxsafe gateways4 | grep -qF '10.9.8.7 . 22' || fail "the gateway's address is not permitted"
 sed -i 's/^host = .*/host = gw.test, nowhere.invalid/' "$CONF"
 ! iso --apply 2>"$TMP/err" && grep -q 'gateway name nowhere.invalid: .*; correct' "$TMP/err" || fail "a name that does not resolve: $(cat "$TMP/err")"
@@ -74,12 +74,12 @@ gone() { ! in_force; }
 wait_for 15 gone || fail "the ruleset was not removed"
 # If another program has removed one of the two tables, --show fails, and --apply and --remove work.
 iso --apply && nft delete table inet cmxsafe || fail "--apply"
-iso --show 2>/dev/null && fail "--show with one table"
-iso --apply --commit-confirm 2 || fail "--commit-confirm with one table"
+iso --show 2>/dev/null && fail "--show succeeds with one table"
+iso --apply --commit-confirm 2 || fail "--commit-confirm fails with one table"
 in_force || fail "the rules are not in force"
 wait_for 15 gone || fail "the ruleset was not removed"
 nft list table arp cmxsafe >/dev/null || fail "the table that was there was not restored"
-iso --remove || fail "--remove with one table"
+iso --remove || fail "--remove fails with one table"
 # A process that waits for --confirm is ended, for example at the end of its login: the change is reverted at once.
 iso --apply --commit-confirm 300 || fail "--commit-confirm"
 kill -TERM "$(pgrep -f "^$BIN/cmxsafed isolation -c $CONF --apply --commit-confirm 300")" || fail "no process waits"
@@ -129,7 +129,7 @@ ok "boot without permission"
 
 for action in --apply "--apply --commit-confirm 30" --remove; do
     # shellcheck disable=SC2086
-    "$BIN/cmxsafed" isolation -c "$TMP/boot.conf" $action 2>"$TMP/err" || fail "$action with enabled = yes"
+    "$BIN/cmxsafed" isolation -c "$TMP/boot.conf" $action 2>"$TMP/err" || fail "$action fails with enabled = yes"
     grep -q 'a running agent installs its own rules again' "$TMP/err" || fail "$action does not warn of a running agent"
 done
 ok "a running agent"

@@ -111,7 +111,7 @@ for to in "udp $G4 53" "udp 127.0.0.1 5353" "udp $D4 5353" "udp $N4 9" "ping $G4
     [ "$(tell "$to")" = silent ] || fail "a task could: $to"
 done
 before=$(grep -c 'query.*other.test' "$TMP/dns.log")
-[ "$(tell lookup other.test)" = nothing ] && [ "$(tell lookup gw.test)" = nothing ] || fail "a task looked a name up"
+[ "$(tell lookup other.test)" = nothing ] && [ "$(tell lookup gw.test)" = nothing ] || fail "a task can look up a name"
 equal "$(grep -c 'query.*other.test' "$TMP/dns.log")" "$before" || fail "the query left"
 [ "$(fetch)" = hello ] || fail "the proxy stopped working"
 # A direct context serves only the tasks that it is declared for, identified by the first 15 characters of their names.

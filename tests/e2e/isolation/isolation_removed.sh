@@ -137,7 +137,7 @@ logged "all sessions stay closed" || fail "the log does not say that the session
 exec {OWNER_IN}>&-
 wait_for 30 fetches || { tail -5 "$AGENT_LOG"; json; fail "the service is not reachable again"; }
 [ "$(field .modules.isolation.in_force)" = true ] && claims true || fail "the rules are not in force again"
-[ "$(rules)" = "$RULES" ] || fail "other rules than before"
+[ "$(rules)" = "$RULES" ] || fail "the rules differ from those before"
 ok "while the rules cannot be restored the sessions end"
 
 # If the rules are removed while the agent is stopped, the agent installs them when it starts.

@@ -61,13 +61,13 @@ killer=$!
 update --limit-rate 250 v3.bin >out 2>err || { cat out err; fail "update over a lost connection"; }
 wait "$killer"
 grep -q 'continuing at byte' out || { cat out err; fail "the upload did not continue where it stopped"; }
-grep -q '^version 3.0.0 is running from ota_0, confirmed$' out || { cat out err; fail "the last line of update"; }
+grep -q '^version 3.0.0 is running from ota_0, confirmed$' out || { cat out err; fail "wrong last line of update"; }
 is .running.version 3.0.0 || fail "3.0.0"
 ok "cmxsafe update continues over a lost connection"
 
 # After a refusal the command prints the cause and exits with status 1, and nothing has changed.
 rc=0; update bare.bin >out 2>err || rc=$?
-[ $rc = 1 ] && grep -q "the device refused: not signed" err || { cat out err; fail "an unsigned image: $rc"; }
+[ $rc = 1 ] && grep -q "the device refused: not signed" err || { cat out err; fail "an unsigned image is not refused: $rc"; }
 head -c 1000 v4.bin >short.bin; rc=0; update short.bin >out 2>err || rc=$?
 [ $rc = 1 ] && grep -q "too early" err || fail "a broken file"
 rc=0; update >out 2>err || rc=$?; [ $rc = 2 ] || fail "usage"
@@ -83,7 +83,7 @@ ok "refusals"
 signed v5.bin 5.0.0 esp32c3 0 1500
 "$BIN/cmxsafe" update --gateway gw --ssh-config ssh_config --port "$ota" --limit-rate 100 v5.bin >out 2>err &
 pid=$!
-wait_for 60 far || fail "the upload of 5.0.0"
+wait_for 60 far || fail "the upload of 5.0.0 does not begin"
 kill -INT "$pid"
 rc=0; wait "$pid" || rc=$?
 [ $rc = 1 ] && grep -q stopped err || { cat out err; fail "Ctrl-C: $rc"; }
@@ -103,7 +103,7 @@ is .rolled_back.version 4.0.0 && is .rolled_back.why "no session" || { get .; fa
 ok "an image without a gateway is rolled back"
 
 update --attest-key private_key.bin --attest-url "http://127.0.0.1:$attest" v4.bin >out 2>err || { cat out err; fail "4.0.0 again"; }
-grep -q '^MATCH' out || { cat out; fail "the new slot's attestation"; }
+grep -q '^MATCH' out || { cat out; fail "the attestation of the new slot fails"; }
 grep -q '^version 4.0.0 is running from ota_1, confirmed$' out || fail "4.0.0"
 no_sanitizer_report board.log || fail "a sanitizer complains"
 ok "once the gateway is reachable the same image is accepted, and the new slot's measurement matches the file"

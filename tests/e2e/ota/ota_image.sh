@@ -17,7 +17,7 @@ for k in k other; do "$BIN/cmxsafe" image key --key $k.pem >$k.hex; openssl pkey
 ! "$BIN/cmxsafe" image sign --key k.pem --out - a.bin 2>dash.err && grep -q "^cmxsafe: -: this command writes a file" dash.err && [ ! -e ./- ] || fail "sign to '-': $(cat dash.err)"
 [ "$(($(stat -c %s s.bin) - $(stat -c %s a.bin)))" = 96 ] || fail "the trailer's length differs from docs/OTA.md"
 for k in k.hex k.pub; do "$BIN/cmxsafe" image verify --key $k --chip esp32c3 s.bin || fail "verify with $k"; done
-"$BIN/cmxsafe" image verify --key other.hex --key k.hex s.bin || fail "either of two keys"
+"$BIN/cmxsafe" image verify --key other.hex --key k.hex s.bin || fail "verify does not accept the second of two keys"
 "$BIN/cmxsafe" image info --json s.bin | json_is '.chip == "ESP32-C3" and .version == "1.4.2" and .project == "camera" and
     .secure_version == 3 and .bytes == '"$(stat -c %s a.bin)"' and .sha256 == "'"$(sha256sum <a.bin | cut -d' ' -f1)"'"' >/dev/null || fail "info"
 ok "sign, verify, info"
@@ -34,7 +34,7 @@ ok "the documented format"
 
 # In a manifest, a version and a file name may contain blanks. Versions of Arduino's cores contain blanks.
 make_image "an app.bin" "esp-idf: v5.5 #1"
-"$BIN/cmxsafe" image manifest "an app.bin" >manifest || fail "manifest of a version with blanks"
+"$BIN/cmxsafe" image manifest "an app.bin" >manifest || fail "no manifest for a version with blanks"
 grep -qx 'version "esp-idf: v5.5 #1"' manifest && grep -q ' file "an app.bin" 0x0 ' manifest || { cat manifest; fail "the manifest does not quote"; }
 ok "a version with blanks in a manifest"
 
@@ -70,7 +70,7 @@ ok "opaque files"
 # espsecure signs an image for Secure Boot v2.
 "$ESPTOOL" -m espsecure generate-signing-key --version 2 --scheme ecdsa256 sb.pem >log 2>&1 || fail "espsecure key"
 "$ESPTOOL" -m espsecure sign-data --version 2 --keyfile sb.pem --output sb.bin a.bin >log 2>&1 || { cat log; fail "espsecure sign"; }
-"$BIN/cmxsafe" image info --json sb.bin | json_is '.secure_boot_v2 and .signed_by == null' >/dev/null || fail "a Secure Boot v2 image"
+"$BIN/cmxsafe" image info --json sb.bin | json_is '.secure_boot_v2 and .signed_by == null' >/dev/null || fail "info does not recognise a Secure Boot v2 image"
 "$BIN/cmxsafe" image sign --key k.pem --out both.bin sb.bin && "$BIN/cmxsafe" image verify --key k.hex both.bin || fail "both signatures"
 "$ESPTOOL" -m espsecure verify-signature --version 2 --keyfile sb.pem sb.bin >log 2>&1 || fail "espsecure does not verify its own signature"
 ok "Secure Boot v2"
@@ -84,13 +84,13 @@ export SOFTHSM2_CONF=$TMP/hsm.conf PKCS11_MODULE_PATH=$module
 softhsm2-util --init-token --free --label ota --pin 4711 --so-pin 1234 >log 2>&1 || fail "softhsm2-util"
 pkcs11-tool --module "$module" --login --pin 4711 --keypairgen --key-type EC:prime256v1 --label sign --id 01 >log 2>&1 || fail "pkcs11-tool"
 uri='pkcs11:token=ota;object=sign;type=private?pin-value=4711'
-"$BIN/cmxsafe" image sign --key "$uri" --out hsm.bin a.bin || fail "sign with a token"
+"$BIN/cmxsafe" image sign --key "$uri" --out hsm.bin a.bin || fail "signing with a token fails"
 "$BIN/cmxsafe" image key --key "$uri" >hsm.hex
-"$BIN/cmxsafe" image verify --key hsm.hex hsm.bin || fail "verifying an image that a token signed"
+"$BIN/cmxsafe" image verify --key hsm.hex hsm.bin || fail "verify refuses an image that a token signed"
 # Runs the commands in docs/OTA.md.
 mkdir docs && cp s3.bin docs/firmware.bin
 sed -n '/^## Keys and signing/,/^For a key in a token/p' "$ROOT/docs/OTA.md" | sed -n '/^```/,/^```/p' | grep -v '^```' >docs/lines
-(cd docs && PATH=$BIN:$PATH bash -e lines >out 2>&1) && grep -q '^firmware.bin: good, signed with key' docs/out || { cat docs/out; fail "docs/OTA.md: keys and signing"; }
+(cd docs && PATH=$BIN:$PATH bash -e lines >out 2>&1) && grep -q '^firmware.bin: good, signed with key' docs/out || { cat docs/out; fail "the commands of docs/OTA.md fail"; }
 ok "docs/OTA.md"
 # The OpenSSL engine leaks memory when it fails.
 export ASAN_OPTIONS=detect_leaks=0

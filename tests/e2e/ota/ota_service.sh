@@ -79,7 +79,7 @@ ok "refusals"
 
 # ---- resuming ----
 size=$(stat -c %s v2.bin)
-python3 - "$URL" v2.bin <<'PY' || fail "a client that stops halfway"
+python3 - "$URL" v2.bin <<'PY' || fail "the client that stops halfway failed"
 import socket, sys
 host, port = sys.argv[1][7:].split(":")
 data = open(sys.argv[2], "rb").read()
@@ -92,7 +92,7 @@ wait_for 20 is .state interrupted || fail "an upload that stops is not interrupt
 held=$(get .received)
 [ "$held" -gt 100000 ] && [ "$held" -le 150000 ] && [ "$(get .total)" = "$size" ] || fail "held: $held"
 crc=$(head -c "$held" v2.bin | python3 -c 'import sys, zlib; print("%08x" % zlib.crc32(sys.stdin.buffer.read()))')
-is .crc32 "$crc" || fail "the CRC32 of the bytes held"
+is .crc32 "$crc" || fail "wrong CRC-32 of the received bytes"
 tail -c +$((held + 1)) v2.bin >rest
 expect 416 "wrong offset" -H "Content-Range: bytes $((held + 1))-$((size - 1))/$size" --data-binary @<(tail -c +2 rest) "$URL/update"
 expect 400 "Content-Range" -H "Content-Range: bytes 7-3/$size" --data-binary @rest "$URL/update"
@@ -117,7 +117,7 @@ expect 409 "under way" -F update=@v2.bin "$URL/update"
 expect 409 "under way" -F update=@v2.bin "$URL/update"
 kill "$uploader"; wait "$uploader" 2>/dev/null
 wait_for 20 is .state interrupted || fail "curl ended by a signal"
-post -F update=@v4.bin --limit-rate 1M >answer || fail "curl at 1 MB/s"
+post -F update=@v4.bin --limit-rate 1M >answer || fail "an upload at 1 MB/s fails"
 grep -q "^OK version=4.0.0 slot=ota_0" answer || { cat answer; fail "1 MB/s"; }
 wait_for 30 is .running.version 4.0.0 && wait_for 10 is .running.confirmed true || fail "4.0.0"
 make_image small.bin 5.0.0 esp32c3 2 4 && "$BIN/cmxsafe" image sign --key k.pem small.bin >/dev/null
@@ -134,7 +134,7 @@ expect 409 "not confirmed" -F update=@v2.bin "$URL/update"
 wait_for 30 is .running.version 5.0.0 || fail "the update is not rolled back"
 is .rolled_back.version 3.0.0 && is .rolled_back.why "no session" || { get .; fail "the rollback is not reported"; }
 touch up
-post --data-binary @v3.bin | grep -q "^OK version=3.0.0" && wait_for 30 is .running.version 3.0.0 && wait_for 10 is .running.confirmed true || fail "an update after a rollback"
+post --data-binary @v3.bin | grep -q "^OK version=3.0.0" && wait_for 30 is .running.version 3.0.0 && wait_for 10 is .running.confirmed true || fail "an update fails after a rollback"
 expect 422 "secure version" -F update=@v2.bin "$URL/update"
 ok "rollback and the minimum secure version"
 

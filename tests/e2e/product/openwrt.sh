@@ -65,16 +65,16 @@ ssh-keygen -q -t ed25519 -N '' -f "$TMP/key"
 pin=$(ssh-keygen -lf "$TMP/key.pub" | cut -d' ' -f2)
 mkdir "$TMP/run"
 sed "s|SHA256:REPLACE-ME|$pin|; s|^key_file.*|key_file = $TMP/key|; s|/var/run/cmxsafe|$TMP/run|" "$sdk/root/etc/cmxsafe/cmxsafed.conf" >"$TMP/agent.conf"
-"$agent" --check -c "$TMP/agent.conf" | grep -q '1 pinned host key, 1 context' || fail "the configuration that the recipe installs"
+"$agent" --check -c "$TMP/agent.conf" | grep -q '1 pinned host key, 1 context' || fail "--check refuses the configuration that the recipe installs"
 head -c 32 /dev/urandom >"$TMP/hmac"
 chmod 600 "$TMP/hmac"
 printf '[identity]\nkey_file = %s\n' "$TMP/hmac" >>"$TMP/agent.conf"
 with() { cat "$TMP/agent.conf"; printf '%s\nenabled = yes\n' "$1"; }
 with "[isolation]" >"$TMP/isolation.conf"
 "$agent" -c "$TMP/isolation.conf" >"$TMP/isolation.log" 2>&1 && fail "started with [isolation]"
-grep -q "built without libnftables" "$TMP/isolation.log" || { cat "$TMP/isolation.log"; fail "the message for [isolation]"; }
+grep -q "built without libnftables" "$TMP/isolation.log" || { cat "$TMP/isolation.log"; fail "wrong message for [isolation]"; }
 with "[attest]" >"$TMP/attest.conf"
 "$agent" -c "$TMP/attest.conf" >"$TMP/attest.log" 2>&1 & AGENT=$!; PIDS+=("$AGENT")
-wait_for 20 grep -q "there is no attestation: .*built without libmicrohttpd" "$TMP/attest.log" || { cat "$TMP/attest.log"; fail "the message for [attest]"; }
+wait_for 20 grep -q "there is no attestation: .*built without libmicrohttpd" "$TMP/attest.log" || { cat "$TMP/attest.log"; fail "wrong message for [attest]"; }
 kill -TERM "$AGENT" && wait "$AGENT" || { cat "$TMP/attest.log"; fail "the agent without [attest] does not run: $?"; }
 ok "what the build left out is named"

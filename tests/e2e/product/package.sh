@@ -12,7 +12,7 @@ mkdir -p "$ELSEWHERE"
 AGAIN=$ELSEWHERE/build/packages
 mkdir -p "$AGAIN"
 touch "$AGAIN/cmxsafe_0.0.9_amd64.deb" "$AGAIN/cmxsafe-0.0.9.zip"
-SOURCE_DATE_EPOCH=$(git -C "$ROOT" log -1 --format=%ct) "$ELSEWHERE/scripts/package.sh" >>"$TMP/package.log" 2>&1 || fail "scripts/package.sh in another folder"
+SOURCE_DATE_EPOCH=$(git -C "$ROOT" log -1 --format=%ct) "$ELSEWHERE/scripts/package.sh" >>"$TMP/package.log" 2>&1 || fail "scripts/package.sh fails in another folder"
 [ "$(ls "$AGAIN"/cmxsafe_*.deb)" = "$AGAIN/$(basename "$OPERATOR")" ] && [ -f "$AGAIN/cmxsafe-0.0.9.zip" ] || fail "build/packages has packages of an earlier build, which apt would install: $(ls "$AGAIN")"
 (cd "$TMP/out" && sha256sum -- *) | (cd "$AGAIN" && sha256sum --quiet -c -) || fail "a build in another folder gives different bytes"
 ok "built, reproducibly"
@@ -20,11 +20,11 @@ ok "built, reproducibly"
 # ---- content ----
 for p in "$AGENT" "$OPERATOR" "$BOARD"; do
     depends=$(dpkg-deb -f "$p" Depends)
-    [[ $depends == *libc6* && ( $depends == *libssh-4* || $p == "$OPERATOR" ) ]] || fail "Depends of $p: $depends"
+    [[ $depends == *libc6* && ( $depends == *libssh-4* || $p == "$OPERATOR" ) ]] || fail "wrong Depends of $p: $depends"
     equal "$(dpkg-deb -f "$p" Version)" "$("$BIN/cmxsafe" --version | awk '{print $2}')" || fail "Version of $p"
     dpkg-deb -c "$p" >"$TMP/$(basename "$p").list"
     [ -z "$(awk '$2 != "root/root"' "$TMP/$(basename "$p").list")" ] || fail "files of $p do not belong to root"
-    [ -z "$(awk '$1 ~ /^[^l](....w|.......w|..s|.....s)/' "$TMP/$(basename "$p").list")" ] || fail "writable or set-id files in $p"
+    [ -z "$(awk '$1 ~ /^[^l](....w|.......w|..s|.....s)/' "$TMP/$(basename "$p").list")" ] || fail "$p has writable or set-id files"
 done
 [[ $(dpkg-deb -f "$AGENT" Depends) == *libseccomp2* ]] || fail "the agent does not depend on libseccomp2"
 [[ $(dpkg-deb -f "$BOARD" Depends) == *libmicrohttpd* ]] || fail "the board does not depend on libmicrohttpd"
@@ -69,7 +69,7 @@ ok "content"
 
 # ---- bill of materials ----
 BILL=$(echo "$TMP"/out/cmxsafe_*.spdx.json)
-json_is '.spdxVersion == "SPDX-2.3" and ([.packages[] | select(.name == "libssh-4") | .versionInfo | length > 0] == [true])' "$BILL" || fail "the bill of materials"
+json_is '.spdxVersion == "SPDX-2.3" and ([.packages[] | select(.name == "libssh-4") | .versionInfo | length > 0] == [true])' "$BILL" || fail "the bill of materials lacks libssh or its version"
 for p in "$AGENT" "$OPERATOR" "$BOARD"; do
     equal "$(jq -r --arg f "$(basename "$p")" '.packages[] | select(.packageFileName == $f) | .checksums[0].checksumValue' "$BILL")" "$(sha256sum <"$p" | cut -d' ' -f1)" ||
         fail "the bill of materials names another $(basename "$p")"
@@ -109,7 +109,7 @@ complete_words() { # complete_words WORD...: prints the shell's completions of t
         "$ROOT/packaging/completion/cmxsafe" "$@" 2>"$TMP/completion.log"
 }
 [[ $(complete_words cmxsafe '') == *' gateway '*' update '* ]] || fail "completion of commands"
-[[ $(complete_words cmxsafe gateway en) == ' enroll ' ]] || fail "completion of a command's commands"
+[[ $(complete_words cmxsafe gateway en) == ' enroll ' ]] || fail "no completion of a command's commands"
 [[ $(complete_words cmxsafe gateway enroll --k) == ' --key ' && $(complete_words cmxsafed status --j) == ' --json ' ]] || fail "completion of options"
 [[ $(complete_words cmxsafe-board run --) == *' --net '* && ! -s $TMP/completion.log ]] || fail "completion of cmxsafe-board"
 ok "completion"

@@ -33,7 +33,7 @@ tells "relay one none reverse refused number=0 from=[^ ]+ in=0 out=0 cause=refus
 lacks "^event relay one none reverse opened" "$TMP/proxy.log" || fail "opened without a service"
 ok "refused, with the cause"
 
-client "$IDLE" short 200 || fail "busy connections of a context with an idle limit"
+client "$IDLE" short 200 || fail "a busy connection failed in a context with an idle limit"
 lacks "relay one idle .* cause=timeout" "$TMP/proxy.log" || fail "a busy connection was ended as idle"
 client "$IDLE" idle || fail "idle"
 tells "relay one idle reverse closed number=201 from=[^ ]+ in=1 out=1 cause=timeout"
@@ -64,7 +64,7 @@ python3 -c "
 import socket, time
 s = socket.create_server(('::', $USED), family=socket.AF_INET6, dualstack_ipv6=True)
 time.sleep(300)" & PIDS+=($!)
-wait_for 10 listening "$USED" || fail "the port in use"
+wait_for 10 listening "$USED" || fail "the other program does not listen on the port"
 [ "$(ask set "$FEW_ARGS" "good,$S,$TWO,session=two" "taken,$S,$USED,session=two")" = "set ok" ] || fail "set"
 wait_for 20 status_is good state up || fail "the good context: $(ask status)"
 wait_for 20 status_is taken error forward-refused || fail "the refused context: $(ask status)"

@@ -57,7 +57,7 @@ wrong() {
     sed -E "s/^(Port) .*/\\1 $1/; s/^(ListenAddress) .*/\\1 127.0.0.5/; s/host_ed25519/wrong_ed25519/" "$TMP/sshd_config" >"$TMP/wrong_config"
     /usr/sbin/sshd -D -e -f "$TMP/wrong_config" >>"$TMP/WRONG.log" 2>&1 & PIDS+=($!)
     WRONG_AT=127.0.0.5:$1
-    wait_for 10 grep -q "istening on 127.0.0.5 port $1" "$TMP/WRONG.log" || fail "the sshd with the wrong key"
+    wait_for 10 grep -q "istening on 127.0.0.5 port $1" "$TMP/WRONG.log" || fail "the sshd with the wrong key does not start"
 }
 wrong "$(free_port)"
 
@@ -100,7 +100,7 @@ wait_for 20 at TWO_AT || fail "no failover: $(ask status)"
 wait "$TRANSFER" && fail "the transfer through the dead gateway reports no error"
 wait_for 20 works || fail "no data through the second gateway: $(ask status)"
 wait_for 20 status_is back state up || fail "the other session: $(ask status)"
-status_is back gateway 127.0.0.2 || fail "two gateways at once: $(ask status)"
+status_is back gateway 127.0.0.2 || fail "the device's sessions use two gateways: $(ask status)"
 ok "a gateway dies during a transfer: all sessions move to the other one"
 
 again ONE
@@ -120,7 +120,7 @@ wait_for 20 at ONE_AT && wait_for 20 status_is back state up || fail "first: $(a
 die TWO
 LOST=$(pgrep -P "$ONE_PID" | head -n 1)
 LEFT=$(pgrep -P "$ONE_PID" | tail -n 1)
-[ "$LOST" != "$LEFT" ] || fail "one process for two sessions"
+[ "$LOST" != "$LEFT" ] || fail "one sshd process serves both sessions"
 LEFT="$LEFT $(descendants "$LEFT")"
 LOST="$LOST $(descendants "$LOST")"
 kill -KILL "$ONE_PID" $LOST; wait "$ONE_PID" 2>/dev/null
@@ -174,7 +174,7 @@ printf '#!/bin/sh\nexec unshare -m sh -c '"'"'mount --bind "$1" /etc/hosts && sh
 chmod +x "$TMP/driver"
 BIN=$TMP PROXY_DRIVER=driver
 run host="many.test:$SAME"
-wait_for 30 status_is echo state up || fail "a name with three addresses: $(ask status)"
+wait_for 30 status_is echo state up || fail "no session by a name with three addresses: $(ask status)"
 [ "$(seen "HOST KEY NOT PINNED")" -ge 1 ] || fail "the wrong address was not tried"
 lacks -E "Accepted|Failed|userauth" "$TMP/WRONG.log" || fail "a credential was offered to the wrong gateway"
 works || fail "no data: $(ask status)"

@@ -27,7 +27,7 @@ LINES=$(grep -c "refused" "$TMP/proxy.log")
 [ "$LINES" -le 60 ] || fail "the flood of 612 refused channels wrote $LINES log lines"
 grep -q "lines like the next one were left out\|refused" "$TMP/proxy.log" || fail "the flood is not in the log"
 PEAK=$(ask mem | sed -nE 's/.*peak=([0-9]+).*/\1/p')
-[ "$PEAK" -lt 150000 ] || fail "peak of our heap $PEAK"
+[ "$PEAK" -lt 150000 ] || fail "our heap grew to $PEAK bytes"
 wait_for 20 status_is echo open 0 || fail "$(ask status)"
 ok "flood of 620 channel opens: 8 accepted, 612 refused; peak of our heap $PEAK bytes"
 quit_proxy; stop "$HOSTILE"
@@ -53,7 +53,7 @@ wait_for 90 grep -qE "^(lost|uploaded)" "$TMP/hostile.out" || fail "uploads: $(a
 grep -q "^uploaded" "$TMP/hostile.out" || fail "uploads: the gateway ended the session: $(cat "$TMP/hostile.log")"
 status_is echo sessions 1 || fail "uploads: $(ask status)"
 quit_proxy; stop "$HOSTILE"
-ok "20 uploads that the device resets; one session"
+ok "the device resets 20 uploads, and its session stays up"
 
 # A session that ends soon after the login does not count as a success: the waits between attempts grow beyond the first
 # wait (0.5 s).

@@ -61,9 +61,9 @@ ip -n "${N}g" addr add 192.0.2.1/24 dev t0; ip -n "${N}d" addr add 192.0.2.2/24 
 for side in g d; do ip -n "$N$side" link set t0 up; done
 sleep 10
 wait_for 60 status_is echo state up || fail "no session over the slow link: $(ask status)"
-client "$R" sink 300000 || fail "lossy, to the device"
-client "$R" source 300000 || fail "lossy, from the device"
-client "$R" many 3 || fail "lossy, 3 at once: $(ask status)"
+client "$R" sink 300000 || fail "lossy link: data to the device is lost"
+client "$R" source 300000 || fail "lossy link: data from the device is lost"
+client "$R" many 3 || fail "lossy link: one of 3 connections failed: $(ask status)"
 status_is echo state up || fail "the session ended: $(ask status)"
 ok "200 ms and 5 % loss: every byte arrived"
 quit_proxy

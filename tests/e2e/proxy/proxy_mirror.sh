@@ -69,7 +69,7 @@ for _ in $(seq 100); do dev ss -Hltn "sport = :$S" | grep -q . && break; sleep 0
 coproc DEVICE { exec ip netns exec "cmx-mir-$$" "$BIN/proxy_run" 10.9.9.1 "$SSHD_PORT" "$SSHD_USER" "$KEY" "$PIN" base=100 max=1000 -- "web,$S,$R,peer=3,local=::1,address=fd00:2::99" 2>>"$TMP/device.log"; }
 PIDS+=("$DEVICE_PID")
 exec {PROXY_OUT}<&"${DEVICE[0]}" {PROXY_IN}>&"${DEVICE[1]}"
-answer >/dev/null || fail "proxy_run in the device's namespace"
+answer >/dev/null || fail "proxy_run does not start in the device's namespace"
 up
 got=$(seen_by fd00:1::17 fd00:2::99 "$R"); [ "$got" = "" ] || fail "without a route the service was reached as '$got'"
 grep -q 'no local route covers the client' "$TMP/device.log" || fail "the missing route is not reported"
@@ -78,7 +78,7 @@ unit=$ROOT/packaging/agent/cmxsafed-mirror@.service
 unit_runs() { # unit_runs ExecStart|ExecStop: runs the unit's commands on the device
     local line
     while IFS= read -r line; do
-        eval "dev ${line//%I/fd00:1::\/48}" || fail "the unit's command: $line"
+        eval "dev ${line//%I/fd00:1::\/48}" || fail "the unit's command fails: $line"
     done < <(sed -n "s/^$1=//p" "$unit" | sed 's/!= cmxsafed/!= root/')
 }
 unit_runs ExecStart

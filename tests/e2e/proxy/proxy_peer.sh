@@ -27,7 +27,7 @@ start_proxy events=1 -- "n1,$N1,$R1,peer=1" "n2,$N1,$R2,peer=2" "h1,$H1,$R3,peer
 up
 for port in "$R1" "$R2" "$R3" "$R4"; do
     got=$(curl -s -m 10 --local-port 20000-20999 "http://127.0.0.1:$port/") || fail "no answer through port $port"
-    [[ $got =~ ^peer=127\.0\.0\.1\ port=20[0-9]{3}\ server=127\.0\.0\.1:$port$ ]] || fail "through port $port: $got"
+    [[ $got =~ ^peer=127\.0\.0\.1\ port=20[0-9]{3}\ server=127\.0\.0\.1:$port$ ]] || fail "wrong answer through port $port: $got"
 done
 ok "nginx and HAProxy read the client's address and port and the gateway's listener from headers of versions 1 and 2"
 # The client connects to ::1, but the device knows the listener's address as 127.0.0.1. Both addresses in a PROXY header

@@ -11,8 +11,8 @@ start_proxy log=3 -- "echo,$S,$R,probe=1,max=64"
 up
 began=$SECONDS
 sleep 3
-for _ in 1 2 3 4 5; do client "$R" sink 200000 || fail "a client beside a probe"; done
-client "$R" many 30 || fail "many beside a probe"
+for _ in 1 2 3 4 5; do client "$R" sink 200000 || fail "a client fails during a probe"; done
+client "$R" many 30 || fail "one of many clients fails during a probe"
 status_is echo sessions 1 || fail "a probe broke the session"
 lacks "replacing" "$TMP/proxy.log" || fail "a probe failed although the listener works"
 # One probe was sent per second. If a busy machine delays a probe by TENTATIVE_MS (relay.c) or more, the engine counts
@@ -65,7 +65,7 @@ printf 'restrict,port-forwarding,permitlisten="localhost:%s",permitopen="127.0.0
 start_proxy -- "echo,$S,$R,probe=1"
 up
 wait_for 10 grep -q "probes are off" "$TMP/proxy.log" || fail "the log does not say that probes are off"
-client "$R" sink 1000 || fail "context after a forbidden probe"
+client "$R" sink 1000 || fail "the context does not work after a forbidden probe"
 status_is echo sessions 1 || fail "a forbidden probe broke the session"
 ok "a gateway that does not permit probes"
 quit_proxy

@@ -18,8 +18,8 @@ wait_for 10 eval "! listening $B" || fail "the removed context still listens"
 [ "$(ask set "keep,$S,$A,session=one" "fresh,$S,$C" "fresh,$S,$B")" = "set invalid" ] || fail "a broken set is accepted"
 [ "$(ask set "keep,$S,$A,session=one" "back,$S,$B,session=one")" = "set ok" ] || fail "set back"
 up
-client "$B" sink 1000 || fail "added to a live session"
-wait_for 10 eval "! listening $C" || fail "the removed session's listener"
+client "$B" sink 1000 || fail "a context that was added to a live session does not work"
+wait_for 10 eval "! listening $C" || fail "the removed session's listener is still open"
 [ "$(status_of keep sessions)" = 1 ] || fail "the unchanged context lost its session"
 wait "$HOLD" || fail "the connection on the unchanged context broke"
 descriptors() { ls "/proc/$PROXY_RUN/fd" | wc -l; }
@@ -28,7 +28,7 @@ for _ in 1 2 3; do
     [ "$(ask set "keep,$S,$A,session=one" "back,$S,$B,session=one" "fresh,$S,$C")" = "set ok" ] || fail "set"
     up
     [ "$(ask set "keep,$S,$A,session=one" "back,$S,$B,session=one")" = "set ok" ] || fail "set"
-    wait_for 10 eval "! listening $C" || fail "the removed session's listener"
+    wait_for 10 eval "! listening $C" || fail "the removed session's listener is still open"
 done
 as_before() { [ "$(descriptors)" -le "$BEFORE" ]; }
 wait_for 10 as_before || fail "$BEFORE descriptors before three sessions were added and removed, $(descriptors) after"
@@ -46,6 +46,6 @@ cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$PROXY_RUN/stat"; }
 BEFORE=$(cpu_ticks)
 sleep 2
 [ $(($(cpu_ticks) - BEFORE)) -lt 50 ] || fail "the session used $(($(cpu_ticks) - BEFORE)) ticks of CPU time in 2 s"
-client "$A" sink 1000 || fail "the unchanged context after the removal"
+client "$A" sink 1000 || fail "the unchanged context does not work after the removal"
 ok "a session that waits for the CLOSE of a removed context uses no CPU time"
 quit_proxy

@@ -52,7 +52,7 @@ LAST=$(free_port) L=$(free_port)
 quit_proxy
 start_proxy events=1 keepalive=300 -- "last,$LAST,$L"
 up
-python3 "$TMP/last.py" "$LAST" "$L" "$PROXY_RUN" $(sshd_children) || fail "the end of connections"
+python3 "$TMP/last.py" "$LAST" "$L" "$PROXY_RUN" $(sshd_children) || fail "last.py failed"
 wait_for 10 grep -q "^event session last down" "$TMP/proxy.log" || fail "the end of the session was not noticed"
 up
 quit_proxy

@@ -37,7 +37,7 @@ lacks "answered slow.test 1$" "$TMP/dns.out" || fail "the other context waited f
 ok "32 connections wait for a name; the other context of the session works"
 wait "$SLOW" || fail "the slow service: $(ask status)"
 status_is slow total 32 || fail "$(ask status)"
-ok "all 32 were served once the name was known"
+ok "all 32 connections were served once the name was known"
 
 # During the look-up the client disconnects and its context is removed. The other context still works, and the engine
 # can end.

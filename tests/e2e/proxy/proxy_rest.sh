@@ -101,7 +101,7 @@ mkfifo "$TMP/in" "$TMP/out"
 python3 "$TMP/rest.py" "$S" "$R" "$Q" "$PROXY_RUN" <"$TMP/in" >"$TMP/out" 2>"$TMP/rest.log" & PIDS+=($!)
 exec {ENDS_IN}>"$TMP/in" {ENDS_OUT}<"$TMP/out"
 # said TEXT: checks that the next line that rest.py prints is TEXT.
-said() { local line; IFS= read -r -t 300 -u "$ENDS_OUT" line && [ "$line" = "$1" ] || fail "instead of '$1': ${line:-nothing}"; }
+said() { local line; IFS= read -r -t 300 -u "$ENDS_OUT" line && [ "$line" = "$1" ] || fail "rest.py printed '${line:-nothing}' instead of '$1'"; }
 said 'the session does not wake up'; ok "64 idle connections do not wake their session up"
 said 'data passes both ways after a rest'; ok "data passes after a rest, whichever side sends first"
 said 'half-closes and closes pass after a rest'; ok "half-closes and closes pass after a rest"

@@ -16,7 +16,7 @@ wait_for 20 status_is echo open 0 || fail "relays left before the 64: $(ask stat
 client "$R" many 64 || fail "64 at once"; ok "64 simultaneous connections"
 client "$R" short 200 || fail "short ones"; ok "200 short connections"
 client "$R" leave 100 || fail "clients that leave"
-client "$R" sink 1000 || fail "after clients that disconnected"
+client "$R" sink 1000 || fail "no data passes after clients disconnected"
 [ "$(status_of echo sessions)" = 1 ] || fail "a client that disconnected during a transfer ended the session: $(ask status)"
 ok "100 clients that disconnect during a transfer do not affect the session"
 client "$R2" over 2 || fail "above the bound"

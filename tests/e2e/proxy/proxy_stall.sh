@@ -29,8 +29,8 @@ print('the gateway took', n); assert n < 16 << 20
 import time; time.sleep(4)" || fail "a slow service: the sender was not stopped" &
 PUSH=$!
 sleep 1
-client "$R" sink 30000000 || fail "bulk to the device beside slow readers"
-client "$R" source 30000000 || fail "bulk from the device beside slow readers"
+client "$R" sink 30000000 || fail "bulk to the device fails beside slow readers"
+client "$R" source 30000000 || fail "bulk from the device fails beside slow readers"
 wait "$SLOW" || fail "the slow reader lost bytes"
 wait "$PUSH" || fail "push"
 # An endless transfer in one direction does not block the other.
@@ -39,12 +39,12 @@ import socket, time
 s = socket.create_connection(('127.0.0.1', $R)); s.sendall(b'S'); end = time.monotonic() + 60
 while time.monotonic() < end: s.sendall(bytes(1 << 20))" & FLOOD=$!; PIDS+=("$FLOOD")
 sleep 0.5
-timeout 30 python3 "$ROOT/tests/e2e/client.py" "$R" hold 3 || fail "an echo during an endless transfer"
-timeout 30 python3 "$ROOT/tests/e2e/client.py" "$R" source 3000000 || fail "an upload during an endless transfer"
+timeout 30 python3 "$ROOT/tests/e2e/client.py" "$R" hold 3 || fail "an echo fails during an endless transfer"
+timeout 30 python3 "$ROOT/tests/e2e/client.py" "$R" source 3000000 || fail "a transfer from the device fails during an endless transfer"
 kill -0 "$FLOOD" || fail "the endless transfer ended"
 stop "$FLOOD"
 ok "an endless transfer in one direction does not block the other"
 PEAK=$(ask mem | sed -nE 's/.*peak=([0-9]+).*/\1/p')
-[ "$PEAK" -lt 6000000 ] || fail "peak of our heap: $PEAK bytes"
+[ "$PEAK" -lt 6000000 ] || fail "our heap grew to $PEAK bytes"
 ok "bulk transfers continue beside clients that read one byte a second; peak of our heap $PEAK bytes"
 quit_proxy
