@@ -6,8 +6,9 @@
 struct agent_config;
 
 /* Runs `cmxsafed --check`: prints every error, or a summary if there is none. Returns the exit code. as_unit: the check
- * runs as the user of cmxsafed.service and applies the rules of the unit's sandbox; it fails if that is impossible. The
- * default file is checked like this even without as_unit; if that is impossible, the check runs as the current user. */
+ * runs as the user of cmxsafed.service and applies the rules of the unit's sandbox; it fails if that is impossible.
+ * With the default file this also happens without as_unit, but if it is impossible, the check runs as the current user.
+ */
 int agent_check(const char *config_file, bool as_unit);
 
 /* Reads the file and lets each module check it. If there are errors, prints them and returns NULL. journal: the errors

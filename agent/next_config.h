@@ -10,8 +10,8 @@
  * finished. CMX_EBUSY: the reader has not finished yet; CMX_ENOMEM. */
 CMX_MUST_USE cmx_err next_config_start(const char *file, int wake);
 
-/* True once after the reader has finished. *out is then the configuration, which the caller owns, or NULL after an
- * error; all errors were logged, and `error` gets the first one. */
+/* True in the first call after the reader has finished. *out is then the configuration, which the caller owns, or NULL
+ * after an error; all errors were logged, and `error` gets the first one. */
 bool next_config_take(struct agent_config **out, char error[NEXT_CONFIG_ERROR_MAX]);
 
 /* True if the reader has been reading for at least ms milliseconds and has not finished. */

@@ -126,8 +126,8 @@ static bool lacks_service(const struct agent_config *c, const struct cmx_context
            config_covers_loopback(x->local_host);
 }
 
-/* Returns the number of contexts that the engine may have. contexts: the array of engine_settings, from which the other
- * contexts are removed; NULL: only counts. */
+/* Returns the number of contexts that the engine may have. contexts: the array of engine_settings, or NULL; contexts
+ * that the engine may not have are removed from it. */
 static size_t keep_served(const struct agent_config *c, struct cmx_context *contexts)
 {
     size_t n = 0;

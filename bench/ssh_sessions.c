@@ -12,7 +12,8 @@
  *
  * Prints the line "logins DONE FAILED SECONDS P50_MS P99_MS MAX_MS CPU_MS_EACH". With STAY 0 that is all. With STAY 1
  * the sessions stay until standard input ends. Then it prints "lost N": N sessions were closed since the last command.
- * After the command back, N also counts the sessions that had not come back. Commands are lines on standard input:
+ * If that command was back, N includes the sessions that had not come back by then. Commands are lines on standard
+ * input:
  *
  *   mark        prints "marked N": N sessions were closed since the last command
  *   back LIMIT  waits at most LIMIT seconds until every session has been closed after the mark and has logged in

@@ -158,8 +158,8 @@ CMX_MUST_USE cmx_err config_parse(const char *text, size_t len, struct config_re
 /* Checks the rules that concern more than one key, and reports the line of a key that breaks a rule. */
 void config_check(const struct agent_config *c, struct config_report *r);
 
-/* Reports a spool path that leads to another file of the agent, as same_file decides: the agent empties the spool when
- * it starts, and each upload overwrites it. config_check compares the names, config_read_files the files. */
+/* Reports a spool path that leads to another file of the agent: the agent empties the spool when it starts, and each
+ * upload overwrites it. same_file: compares the names (in config_check) or the files (in config_read_files). */
 void config_check_spool(const struct agent_config *c, struct config_report *r,
                         bool (*same_file)(const char *a, const char *b));
 

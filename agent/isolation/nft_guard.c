@@ -144,8 +144,8 @@ static void take_event(struct events *e, const struct nlmsghdr *m)
     e->touched = false;
 }
 
-/* Reads the events that the kernel has queued. The kernel queues all events of our own transaction before the call that
- * commits it returns. If the queue ends within a transaction on our tables, that transaction is therefore another
+/* Reads the events that the kernel has queued. When the call that commits our own transaction returns, the kernel has
+ * queued all its events. If the queue ends within a transaction on our tables, that transaction is therefore another
  * program's. This function then waits for the transaction's last event, which names the program. */
 static void read_events(struct nft_guard *g, struct events *e)
 {

@@ -2,11 +2,11 @@
  * small process, the runner, before that. A request names a hook; the commands come from the configuration. Nothing
  * that a peer sends becomes part of a command.
  *
- * There are two runners: a parent, and its child, which runs the hooks. Hooks can therefore still be run after one
- * runner was killed, for example by the kernel when memory is short. If one ends, the other one starts a new child. The
- * parent also ends the processes that the hook of a killed child leaves.
+ * There are two runners: a parent, and its child, which runs the hooks. Either may be killed, for example by the kernel
+ * when memory is short. If the child is killed, the parent ends the processes that the child's hook left, and starts
+ * another child. If the parent is killed, the child becomes the parent, and starts a child.
  *
- * A hook is its command, run by /bin/sh -c in a session of its own. The exit status of the command is the outcome.
+ * The command of a hook is run by /bin/sh -c in a session of its own. The exit status of the command is the outcome.
  * Processes that the command leaves behind are ended (SIGTERM, then SIGKILL) when it exits. A hook that exceeds its
  * limit, or is still running when the agent stops or dies, is ended with all its descendants. A hook has default signal
  * dispositions, an empty signal mask and three descriptors: its standard input, and a pipe to the runner as its

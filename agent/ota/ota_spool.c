@@ -79,9 +79,9 @@ static uint32_t trial_ms(const struct ota_spool *s)
     return took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
 }
 
-/* Locks a byte of the file, or unlocks it (F_UNLCK). The lock lasts until the last copy of fd is closed. It must not be
- * a lock of the process, which ends when the process closes any descriptor of the file. False: another open file has
- * locked the byte. Some file systems have no locks; the result is then true. */
+/* Locks a byte of the file, or unlocks it (F_UNLCK). The lock lasts until the last copy of fd is closed; a lock with
+ * F_SETLK would end as soon as the process closes any descriptor of the file. False: the byte is locked through another
+ * open file description. Some file systems have no locks; the result is then true. */
 static bool lock_byte(int fd, short type, off_t byte)
 {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};

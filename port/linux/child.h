@@ -7,8 +7,7 @@
 #include <sys/types.h>
 
 /* Forks. In the child no signal is blocked, and every signal has its default action. A SIGTERM that arrives before the
- * child's exec therefore ends the child, instead of running a handler of the parent that would not end it. Returns as
- * fork(2). */
+ * child's exec therefore ends the child; a handler inherited from the parent would not end it. Returns as fork(2). */
 pid_t cmx_child_fork(void);
 
 /* Makes the kernel send the signal to this process when its parent ends. Call this after the last change of user or

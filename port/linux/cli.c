@@ -375,7 +375,7 @@ static void print_man(const struct cli_line *line, bool part)
     }
 }
 
-/* Prints the page of line and its commands. part true: line is itself a command on its program's page. */
+/* Prints the sections of a manual page for line and its commands. part: as for print_man. */
 static void print_man_of_commands(const struct cli_line *line, bool part)
 {
     static char word[] = "--help=man-part";

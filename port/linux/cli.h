@@ -124,8 +124,8 @@ int cli_dispatch(const char *prefix, const struct cli_command *table, size_t n, 
 /* Prints `cmxsafe: WHAT: WHY; TODO` to stderr. todo may be NULL. Returns CLI_FAILED. */
 int cli_fail(const char *what, const char *why, const char *todo);
 
-/* For a command that writes a file, but not to standard output: refuses the path "-". Returns CLI_OK; on CLI_FAILED the
- * reason was printed. */
+/* For a command that can write to a file, but not to standard output: refuses the path "-". Returns CLI_OK; on
+ * CLI_FAILED the reason was printed. */
 int cli_output_check(const char *path);
 
 /* For the start of main: opens each standard stream that is closed, so that no file or socket takes its number and
@@ -133,8 +133,8 @@ int cli_output_check(const char *path);
  * file size limit (ulimit -f) fail instead of ending the program. */
 void cli_begin(void);
 
-/* Writes what the command has printed so far. False: writing failed. A command that prints repeatedly then ends, and
- * cli_end reports the failure. */
+/* Writes what the command has printed so far. False: writing failed; a command that prints repeatedly must then end,
+ * and cli_end reports the failure. */
 bool cli_flush(void);
 
 /* For the end of main: returns status, or CLI_FAILED with a message if the output could not be written. */

@@ -13,8 +13,7 @@
 #define DIGITS "0123456789"
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" DIGITS
 
-/* Returns what is wrong with text as an IPv6 address such as "fe80::1%eth0", with or without brackets. NULL: it is
- * one. */
+/* Returns why text is not an IPv6 address such as "fe80::1%eth0", with or without brackets, or NULL if it is one. */
 static const char *ipv6_fault(const char *text)
 {
     static const char no_address[] = "is neither a host name nor an address (give the port separately)";

@@ -85,7 +85,8 @@ static bool same_file(const struct stat *st, const char *keep)
     return keep && stat(keep, &other) == 0 && st->st_dev == other.st_dev && st->st_ino == other.st_ino;
 }
 
-/* Returns the mode that the user's umask gives a new file. It replaces the mode 0600 of cmx_file_temp_open. */
+/* Returns the mode that the user's umask gives a new file. The file of cmx_file_temp_open has the mode 0600 at first.
+ */
 static mode_t mode_of_new_files(void)
 {
     mode_t mask = umask(077);

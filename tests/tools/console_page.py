@@ -289,7 +289,7 @@ def attestation():
             wait(lambda: texts("dialog .failure") == ["DIFFERS"], f"the dialog does not show the verdict but {texts('dialog .failure')}")
             click("Cancel", "dialog")
         says(verdict, "main section .badge")
-    check(shown("cam-1")["attestation"]["verdict"] == "differs" and "Reason" in page(), "attestation shows match, then for another image differs with the reason")
+    check(shown("cam-1")["attestation"]["verdict"] == "differs" and "Reason" in page(), "attestation shows 'match' and, for another image, 'differs' with the reason")
 
 
 def claims():
@@ -322,7 +322,7 @@ def claims():
     says("cam-1", ".alerts .is-quarantined")
     shot("quarantined")
     go("paths", "Paths")
-    wait(lambda: "session connected" in b.run("return [...document.querySelectorAll('.map .session')].map(e => e.getAttribute('class'))")[0], "the session of a quarantined device")
+    wait(lambda: "session connected" in b.run("return [...document.querySelectorAll('.map .session')].map(e => e.getAttribute('class'))")[0], "the session of a quarantined device is not drawn as connected")
     wait(lambda: "Device cam-1: quarantined" in b.run("return [...document.querySelectorAll('.map .node.quarantined')].map(e => e.getAttribute('aria-label'))"), "the map does not mark the device")
     shot("paths-quarantined")
     gateway("policy", "remove", "cam-1")

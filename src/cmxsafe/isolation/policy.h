@@ -34,7 +34,7 @@ CMX_MUST_USE cmx_err cmx_isolation_init(struct cmx_isolation *iso, const struct 
 CMX_MUST_USE cmx_err cmx_isolation_configure(struct cmx_isolation *iso, const struct cmx_iso_config *config);
 
 /* Records that the engine, or a permitted task (CMX_FLOW_CLAIM), is about to connect or listen with this local address
- * and port. The address is :: or 0.0.0.0 if it is not known yet; the socket's first packet then fixes it. peer: NULL
+ * and port. The address is :: or 0.0.0.0 if it is not known yet; the socket's first packet then sets it. peer: NULL
  * for a listener. CMX_EPERM: the configuration has no gateway or context for such a socket. CMX_ENOSPC: no flow is
  * free. */
 CMX_MUST_USE cmx_err cmx_isolation_socket_open(struct cmx_isolation *iso, cmx_flow_kind kind,

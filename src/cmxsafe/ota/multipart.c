@@ -53,8 +53,8 @@ static bool parameter(const char *header, const char *name, char *out, size_t ca
 }
 
 /* Enters PREAMBLE or BODY. The CRLF with which a delimiter begins counts as received, because the delimiter may follow
- * at once: after an empty preamble it has no CRLF, and in an empty part the CRLF that ends the blank line also begins
- * the delimiter. */
+ * at once: after an empty preamble the delimiter has no CRLF, and in an empty part the CRLF that ends the blank line
+ * also begins the delimiter. */
 static void seek_delimiter(struct cmx_multipart *m, int state)
 {
     m->state = state;

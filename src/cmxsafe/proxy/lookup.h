@@ -26,7 +26,7 @@ CMX_MUST_USE cmx_err cmx_lookup_result(struct cmx_lookup *l, const struct addrin
  * recently. */
 bool cmx_lookup_is_fresh(struct cmx_lookup *l, uint64_t now_ms);
 
-/* Returns after how many milliseconds to check for the result again: soon at first, then less often. */
+/* Returns how many milliseconds to wait before the result is checked again: few at first, then more. */
 uint32_t cmx_lookup_poll_ms(const struct cmx_lookup *l);
 
 /* Adds a reference, which the caller must release with cmx_lookup_release. Returns l. */

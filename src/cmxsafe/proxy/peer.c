@@ -45,9 +45,9 @@ void cmx_peer_remove(struct cmx_peer_entry *e)
     cmx_port_mutex_unlock(&peers.lock);
 }
 
-/* True if ip is the address of the relay's socket. That socket is bound to the unspecified address until it connects.
- * The stack then gives it the address of the service, or 127.0.0.1 if the service is on loopback. The port alone does
- * not suffice, because another local program can use the same port with another address. */
+/* True if ip is the address of the relay's socket. If that socket was bound to the unspecified address, the stack chose
+ * its address when it connected: the address of the service, or 127.0.0.1 if the service is on loopback. The port alone
+ * does not suffice, because another local program can use the same port with another address. */
 static bool is_same_end(const struct cmx_peer_entry *e, const struct cmx_ip *ip)
 {
     if (!cmx_ip_is_any(&e->ip))

@@ -139,7 +139,7 @@
 #endif
 
 /* Maximum sleep of a session's task while a connection or a request is active. If other tasks cannot wake the task
- * (cmx_session_wake), this limit always holds, so that the task notices a stop or a change in time. */
+ * (cmx_session_wake), the task never sleeps longer than this, so that it notices a stop or a change in time. */
 #define CMX_SESSION_TICK_MS 500
 
 /* A session's task that has not called cmx_session_alive for this long is stuck. */

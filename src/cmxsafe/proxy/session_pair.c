@@ -17,8 +17,8 @@ static bool same_end(const struct sockaddr_storage *a, const struct sockaddr_sto
     return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
 }
 
-/* Connects fd, which is bound to *from, to the listener at *to. *other receives the other end; a connection from any
- * other address is refused. */
+/* Connects fd, which is bound to *from, to the listener at *to. *other receives the end that was accepted. A
+ * connection that does not come from *from is refused. */
 static cmx_err join(struct session *s, int fd, const struct sockaddr_storage *from, int listener,
                     const struct sockaddr_storage *to, int *other)
 {

@@ -15,9 +15,9 @@ done
 [ "$(cat /proc/sys/net/ipv6/conf/cmxsafe0/disable_ipv6)" = 0 ] || fail "IPv6 is off on the link"
 for k in a b p svc stranger; do key $k; done
 
-# This service prints its peer. If it runs on a device, its peer is the device's own ssh. The scenario therefore checks
-# the peer on the gateway: in the access log, and with this service as the listener in place of a device's session.
-# Devices reach the service through direct contexts.
+# This service prints its peer. On a device its peer would be the device's own ssh, so the service runs on the gateway,
+# where devices reach it through direct contexts, and platforms reach it in place of a device's session. The access log
+# shows the clients of devices.
 cat >"$TMP/peers.py" <<'PY'
 import socket, sys, threading
 s = socket.socket(socket.AF_INET6)
@@ -123,8 +123,8 @@ for consumer in 1234 user:1234 "$(gw whois user:1234 --json | jq -r .address)"; 
 [ -z "$(gw access --device fd00::1)" ] || fail "access prints connections of an address that nobody has"
 gw access --json | jq -s . | json_is 'length > 0 and all(.[]; .event != "start")' && prints_no '  start ' gw access || fail "access shows the start of the gateway: $(gw access)"
 wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not print a refusal: $(cat "$TMP/followed")"
-# The access log also has connections that sshd refuses and the packet filter never sees: to a port without a grant, even
-# if the client gives the device's address instead of its name.
+# The access log also has the connections that sshd refuses, which the packet filter never sees: those to a port without a
+# grant, even if the client gives the device's address instead of its name.
 wait_for 10 refused platform:vms && wait_for 10 refused cam-17 || fail "the access log has no connection that sshd refused: $(gw access)"
 ! through p "[$B]:8080" || fail "a platform without a grant"
 named() { gw access --device cam-18 | grep -q 'denied  platform:vms -> cam-18:8080 '; }

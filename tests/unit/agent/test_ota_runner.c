@@ -267,7 +267,7 @@ static void kill_runner(pid_t pid)
 }
 
 /* There are two runners, a parent and its child. If one is killed, for example by the kernel when memory is short, the
- * other one starts another runner. If both are killed, hooks no longer run. */
+ * remaining one starts another. If both are killed, hooks no longer run. */
 static void test_a_runner_that_was_killed(void **state)
 {
     struct runner r = start("echo ran", 60000);

@@ -211,9 +211,10 @@ static void test_hash(void **state)
     expect("/hash?challenge=c&ranges=32768%2D40960", 200, want);
 }
 
-/* A caller of /hash must not be able to read flash, which includes passwords. With chunks of any length, the byte at
- * 0x9005 would be the one that gives equal answers here when a caller moves it from the chunk to the challenge, or
- * compares it with a byte of the published firmware. */
+/* A caller of /hash must not be able to read flash, which includes passwords. If a chunk could have any length, the
+ * caller could guess the byte at 0x9005 in two ways, and equal answers would confirm the guess: the caller takes the
+ * byte out of the range and puts the guess before the challenge, or requests a byte of the published firmware instead.
+ */
 static void test_hash_tells_no_content(void **state)
 {
     struct answer secret, guess;

@@ -1137,7 +1137,8 @@ static void test_grant_repeated_after_clock(void **state)
     assert_int_equal(out, GW_CHANGED);
     assert_int_equal(active_grants(&gateway.registry), 1);
     assert_in_range(grant_ends_in, 86390, 86400);
-    /* The same, and the machine was restarted: the grant would not count until its stored beginning. */
+    /* The clock was an hour ahead, and the machine was restarted: the grant would not count until its stored beginning.
+     */
     sql("UPDATE grants SET given = given + 3600, boot = 'before'");
     assert_int_equal(active_grants(&gateway.registry), 0);
     assert_int_equal(gw_grant_set(&gateway.registry, &c, "cam-17", 81, &tomorrow, &out, &e), CMX_OK);

@@ -1,5 +1,5 @@
-/* The input of the guard: the refused connections that the packet filter lists, and the kernel's events. Also what
- * sessions may lock. */
+/* The input of the guard: the refused connections that the packet filter lists, and the kernel's events. Also which
+ * locks sessions may take. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

@@ -191,7 +191,7 @@ static void session_passes_and_nothing_beside_it(void **state)
     /* The device sends from no other port, and to no other port of the gateway. */
     assert_int_equal(tcp_out(&gw, 50001, 22, CMX_TCP_SYN, 1, 0), CMX_REASON_NO_FLOW);
     assert_int_equal(tcp_out(&gw, 50000, 23, CMX_TCP_SYN, 1, 0), CMX_REASON_NO_FLOW);
-    /* The session's first segment fixed its local address. */
+    /* The session's first segment has set its local address. */
     frame_tcp(&f, gw_mac, our_mac, &us2, 50000, &gw, 22, CMX_TCP_ACK, 1001, 9001, 0);
     assert_int_equal(OUT(&f), CMX_REASON_NO_FLOW);
     frame_tcp(&f, our_mac, gw_mac, &gw, 22, &us2, 50000, CMX_TCP_ACK, 9001, 1001, 0);
@@ -365,7 +365,7 @@ static void loopback_is_the_proxys(void **state)
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
     frame_tcp(&f, our_mac, our_mac, &localhost, 81, &localhost, 40000, CMX_TCP_SYN | CMX_TCP_ACK, 1, 2, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_RELAY);
-    /* A connection from another address or port, which would be another task's, is dropped. A connection to another
+    /* A connection from another address or port belongs to another task, and is dropped. A connection to another
      * port or to the device's own address is also dropped. */
     frame_tcp(&f, our_mac, our_mac, &us, 40000, &localhost, 81, CMX_TCP_SYN, 1, 0, 0);
     assert_int_equal(ask_on(&lo, CMX_IN, &f), CMX_REASON_NO_FLOW);
@@ -540,7 +540,7 @@ static void arp_answers_only_what_was_asked(void **state)
     assert_int_equal(IN(&f), CMX_REASON_FORM);
     frame_arp(&f, broadcast, our_mac, 1, &bad, zero_mac, &gw); /* we ask from an address that is not ours */
     assert_int_equal(OUT(&f), CMX_REASON_MARTIAN);
-    eth.router4 = none4; /* the router is not known: 0.0.0.0 does not stand for it */
+    eth.router4 = none4; /* the router is not known, and 0.0.0.0 is not taken for it */
     frame_arp(&f, broadcast, our_mac, 1, &us, zero_mac, &none4);
     assert_int_equal(OUT(&f), CMX_REASON_NOT_PEER);
 }
