@@ -294,7 +294,9 @@ class Style:
         for path in self.files:
             if not path.startswith(PRODUCT + ("examples/",)) or not re.search(r"\.(c|h|cpp|ino)$", path):
                 continue
-            opened, head, directive = [], "", False  # for each open brace: does it open code?; the text since the last ; { or }
+            opened = []  # for each open brace: True if it opens code
+            head = ""  # the text since the last ; { or }
+            directive = False
             for number, line in enumerate(blank(read(path)), 1):
                 if re.match(r"\s*(#|%:)\s*(if|el|endif)", line):
                     if any(opened):

@@ -190,7 +190,7 @@ row ota "curl -F update=@firmware.bin: the signed version 2.0.0 runs and is conf
 
 if [ -n "${CMX_DEMO_INSIDE:-}" ]; then
     row gateway "identity: a service behind the gateway prints that cam-2 connected" who_connected
-    row gateway "judge: 'nft flush ruleset' opens nothing, and is repaired" flush_opens_nothing
+    row gateway "judge: 'nft flush ruleset' opens no access, and the rules are restored" flush_opens_nothing
 fi
 row isolation "on lwIP: a neighbour's scan of all 65,535 ports finds nothing; the stream continues" bash scripts/demo_isolation.sh
 

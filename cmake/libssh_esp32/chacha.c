@@ -1,5 +1,5 @@
-/* chacha.c - LibSSH-ESP32 5.5 calls ssh_get_chacha20poly1305_cipher when mbedTLS has ChaCha20 and Poly1305, but ships
- * the function for the other case only. Its own table has a complete entry, which this function returns. */
+/* chacha.c - if mbedTLS has ChaCha20 and Poly1305, LibSSH-ESP32 5.5 calls ssh_get_chacha20poly1305_cipher, which it
+ * defines only for an mbedTLS without them. Its own table has a complete entry, which this function returns. */
 #include <string.h>
 
 #include "libssh_esp32_config.h"
