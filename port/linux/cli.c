@@ -510,7 +510,7 @@ static bool has_word(const char *words, const char *word)
     return false;
 }
 
-/* Refuses an option that would have no effect beside another option that is given. */
+/* Refuses an option that has no effect because of another option that is given. */
 static int check_effect(const struct cli_line *line, const bool given[])
 {
     for (size_t i = 0; i < line->n_options; i++)

@@ -111,7 +111,7 @@ try:
     b.get(url + "/serverIndex")
     b.wait(lambda: b.text("#version") != "…")
     check(b.run("return location.pathname") == "/", "/serverIndex leads to the page")
-    check(b.text("#version") == "1.0.0" and b.text("#slot") == "ota_0" and "ota_1" in b.text("#target"), "version and slots")
+    check(b.text("#version") == "1.0.0" and b.text("#slot") == "ota_0" and "ota_1" in b.text("#target"), "the page shows version and slots")
     check(b.text("#device") == "camera-17" and "camera-17" in b.run("return document.title"), "the device's name")
     check(b.text("#signature") == "required", "signatures are required")
     b.screenshot(file("page-1-idle.png"))
@@ -145,7 +145,7 @@ try:
     check(b.text("#version") == "1.0.0", "the old version still runs")
     b.wait(lambda: len(b.run("return [...document.querySelectorAll('#uploads li')]")) == 2)
     past = b.run("return [...document.querySelectorAll('#uploads li')].map(e => e.textContent)")
-    check("Refused" in past[0] and "not an ESP-IDF" in past[0] and "not signed" in past[1] and "ago, from " in past[1], f"the uploads since the start, the latest first: {past}")
+    check("Refused" in past[0] and "not an ESP-IDF" in past[0] and "not signed" in past[1] and "ago, from " in past[1], f"the page shows the uploads since the start, the latest first: {past}")
     # The user compiles the firmware again while the page is open: the browser can no longer read the file that was chosen.
     with open(file("again.bin"), "wb") as again:
         again.write(b"first")
@@ -168,7 +168,7 @@ try:
     b.type("#file", file("v2.bin"))  # has the effect of a choice in the file dialog
     b.run("document.getElementById('file').focus()")
     b.press("TAB")
-    check(b.run("return document.activeElement.id") == "go", "then the button")
+    check(b.run("return document.activeElement.id") == "go", "Tab then reaches the button")
     b.press("ENTER")
     seen = []
     b.wait(lambda: (seen.append(b.run("return document.getElementById('bar').value")) or 0 < seen[-1] < 100))

@@ -40,7 +40,7 @@ AGENT_PREFIX=(unshare -m sh -c 'mount --bind /dev/null "$(readlink -f "$0")" && 
 : >"$AGENT_LOG"
 start_agent
 wait_up
-grep -qE "there is no attestation: an HTTP service needs a library: .*libmicrohttpd\.so.*; install .+; correct this, then restart the agent" "$AGENT_LOG" || { cat "$AGENT_LOG" >&2; fail "the message"; }
+grep -qE "there is no attestation: an HTTP service needs a library: .*libmicrohttpd\.so.*; install .+; correct this, then restart the agent" "$AGENT_LOG" || { cat "$AGENT_LOG" >&2; fail "wrong message"; }
 python3 "$ROOT/tests/e2e/client.py" "$R" sink 1000000 || fail "the tunnel without the library"
 end_agent
 ok "a missing library keeps nobody from the device, and the error names the package"

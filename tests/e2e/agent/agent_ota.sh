@@ -40,7 +40,7 @@ code=$(curl -sS -m 60 -o answer -w '%{http_code}' -F update=@bundle1 "$URL/updat
 [ ! -e installed ] || fail "the handler saw a bundle that was not verified"
 [ -e spool ] && [ ! -s spool ] || fail "a refused bundle stays on the disk"
 curl -sS -m 60 -F update=@bundle1.signed "$URL/update" >answer || fail curl
-grep -q "^OK version=- slot=handler sha256=$(sha256sum <bundle1 | cut -d' ' -f1)$" answer || { cat answer; fail "the answer"; }
+grep -q "^OK version=- slot=handler sha256=$(sha256sum <bundle1 | cut -d' ' -f1)$" answer || { cat answer; fail "wrong answer"; }
 cmp installed bundle1 || fail "the handler got a changed bundle"
 is .running.version 2.0 && is .state idle || fail "the new version is not shown"
 sed "s|^control_socket = .*|control_socket = $RUN/second|; s|^port = $PORT|port = $(free_port)|" "$CONF" >second.conf
@@ -120,7 +120,7 @@ curl -sS -m 120 -o answer --data-binary @bundle2.signed "$URL/update" 2>/dev/nul
 uploader=$!
 PIDS+=("$uploader")
 wait_for 40 test -s hung || fail "the hook does not run"
-[ "$(curl -sS -m 5 "$URL/update" | jq -r .state)" = checking ] || fail "the state while a hook runs"
+[ "$(curl -sS -m 5 "$URL/update" | jq -r .state)" = checking ] || fail "wrong state while a hook runs"
 kill -KILL "$AGENT"; wait "$AGENT" 2>/dev/null
 wait_for 20 gone hung || fail "a hook outlives its killed agent"
 wait "$uploader"

@@ -60,7 +60,7 @@ wait_for 20 calls "rollback " || { cat "$AGENT_LOG"; fail "no rollback while the
 timeout 20 "$BIN/cmxsafed" status --socket "$RUN/s" >/dev/null || fail "the status waits for the rollback hook"
 rm slow
 wait_for 20 calls "rollback restart " || { cat "$AGENT_LOG"; fail "no restart while the agent waits for its key"; }
-grep -qx "why no key for the login" spool.state || { cat spool.state; fail "the record"; }
+grep -qx "why no key for the login" spool.state || { cat spool.state; fail "wrong record"; }
 end_agent
 ok "the key of [identity] is missing"
 
@@ -71,7 +71,7 @@ trial installed
 start_agent
 # All contexts are up, so the agent's loop wakes up once a minute.
 wait_for 90 calls "rollback restart " || { cat "$AGENT_LOG"; fail "no rollback without an update service"; }
-grep -qx "why no update service" spool.state || { cat spool.state; fail "the record"; }
+grep -qx "why no update service" spool.state || { cat spool.state; fail "wrong record"; }
 end_agent
 ok "the port of the update service is in use"
 

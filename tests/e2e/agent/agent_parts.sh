@@ -133,7 +133,7 @@ waits "[identity] key_file $TMP/later/hmac: No such file or directory"
 logged "no session is opened, because the login needs this key" || fail "the log does not say what the key is for"
 kill -HUP "$AGENT"
 wait_for 20 logged "read again" || fail "no reload while the agent waits for its key"
-kill -TERM "$AGENT" && wait "$AGENT" || fail "the end while the agent waits for its key"
+kill -TERM "$AGENT" && wait "$AGENT" || fail "the agent does not end properly while it waits for its key"
 start_agent
 mkdir "$TMP/later"
 head -c 31 "$TMP/real" >"$TMP/later/hmac" && chmod 600 "$TMP/later/hmac"

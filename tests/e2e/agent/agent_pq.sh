@@ -26,7 +26,7 @@ board_says() { # board_says TEXT: starts a board and waits until its log has TEX
 
 configure "require_pq = yes"
 if ! "$BIN/cmxsafed" -c "$CONF" --check >"$TMP/check.log" 2>&1; then
-    grep -q "require_pq: this libssh has no post-quantum key exchange" "$TMP/check.log" || fail "the message: $(cat "$TMP/check.log")"
+    grep -q "require_pq: this libssh has no post-quantum key exchange" "$TMP/check.log" || fail "wrong message: $(cat "$TMP/check.log")"
     "$BIN/cmxsafed" -c "$CONF" 2>>"$AGENT_LOG" && fail "starts in spite of require_pq"
     board_says "libssh refuses option .*kex algos"
     ok "a libssh without post-quantum key exchange refuses require_pq"
@@ -39,7 +39,7 @@ wait_for 20 field_is '.contexts[0].last_error | . != null' true || fail "no erro
 stop_sshd
 start_sshd </dev/null
 wait_up
-context web .key_exchange | grep -qxE "$PQ" || fail "the key exchange is $(context web .key_exchange)"
+context web .key_exchange | grep -qxE "$PQ" || fail "the key exchange is not post-quantum but $(context web .key_exchange)"
 end_agent
 board_says "session with 127.0.0.1 up"
 configure

@@ -61,7 +61,7 @@ is .state ready && is .boot "$boot" || { get .; fail "an agent that starts again
 curl -sS -m 30 -X POST http://127.0.0.1:8989/restart | grep '^OK ' || fail "POST /restart"
 wait_for 60 test -e /run/rebooting || fail "no reboot"
 wait_for 10 sh -c '! test -e /run/cmxsafe/reboot' || fail "the request stays"
-is .state restarting || { get .; fail "the state"; }
+is .state restarting || { get .; fail "wrong state"; }
 echo "ok: the packaged path unit reboots"
 # The agent cannot start in a new system. It requests the reboot before it ends, and systemd then removes /run/cmxsafe.
 systemctl stop cmxsafed
@@ -73,7 +73,7 @@ mv /etc/cmxsafe/key /etc/cmxsafe/key.away
 sed -i 's/^restart = .*/&\nconfirm_within = 4s/' /etc/cmxsafe/cmxsafed.conf
 systemctl --no-block restart cmxsafed
 wait_for 60 test -e /run/rebooting || { cat /var/lib/cmxsafed/update.state; fail "no reboot although the agent cannot start in the new system"; }
-grep -qx "why the agent can't start" /var/lib/cmxsafed/update.state || { cat /var/lib/cmxsafed/update.state; fail "the record"; }
+grep -qx "why the agent can't start" /var/lib/cmxsafed/update.state || { cat /var/lib/cmxsafed/update.state; fail "wrong record"; }
 echo "ok: an agent that cannot start rolls back"
 systemctl stop cmxsafed-reboot.path cmxsafed || fail "stop"
 dpkg -P cmxsafe-agent || fail "purging"

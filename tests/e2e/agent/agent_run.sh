@@ -120,8 +120,8 @@ grep -q 'another cmxsafed answers there' "$TMP/err" || { cat "$TMP/err"; fail "w
 end_agent
 grep -q STOPPING=1 "$TMP/notified" || fail "no STOPPING=1"
 wait_for 10 prints_no . ss -Hltn "sport = :$GATE" || fail "the gateway's listener is still open"
-"$BIN/cmxsafed" status --socket "$RUN/s" 2>"$TMP/err" && fail "status without an agent"
-grep -q "^cmxsafe: .*: no agent answers; " "$TMP/err" || fail "what to do without an agent"
+"$BIN/cmxsafed" status --socket "$RUN/s" 2>"$TMP/err" && fail "status succeeds without an agent"
+grep -q "^cmxsafe: .*: no agent answers; " "$TMP/err" || fail "status does not say what to do without an agent"
 ok "SIGTERM"
 
 # ---- the socket of an agent that was killed is replaced; an unreachable gateway delays READY by at most one login attempt ----

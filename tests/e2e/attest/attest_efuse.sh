@@ -28,7 +28,7 @@ rm -f "$TMP/efuse.bin"
 fuse esp32s3 burn_key BLOCK_KEY3 private_key.bin HMAC_UP burn-efuse SECURE_BOOT_EN 1 DIS_PAD_JTAG 1 DIS_USB_JTAG 1 SPI_BOOT_CRYPT_CNT 7 DIS_DOWNLOAD_MANUAL_ENCRYPT 1
 start_board --efuse efuse.bin
 curl -sf -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677" >"$TMP/out"
-json_is '.oemboot and .flash_encryption == "release" and .dbgstat == "disabled-permanently"' "$TMP/out" >/dev/null || { cat "$TMP/out"; fail "the claims of a locked chip"; }
+json_is '.oemboot and .flash_encryption == "release" and .dbgstat == "disabled-permanently"' "$TMP/out" >/dev/null || { cat "$TMP/out"; fail "wrong claims of a locked chip"; }
 stop_board
 ok "secure boot, flash encryption and debug state are read from eFuse"
 

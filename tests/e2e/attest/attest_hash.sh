@@ -26,7 +26,7 @@ done
 rm "$TMP/fifo" "$TMP/huge.bin"
 ok "remote_attestation.py reads regular files only"
 (cd "$TMP" && python3 "$ROOT/remote_attestation.py" c >&- 2>err) && fail "a closed stdout"
-grep -q "output: it is closed; the value was not written" "$TMP/err" || { cat "$TMP/err"; fail "the reason"; }
+grep -q "output: it is closed; the value was not written" "$TMP/err" || { cat "$TMP/err"; fail "wrong reason"; }
 ok "remote_attestation.py fails when its output is closed"
 
 for challenge in 'a b+c%/?&=#' 'äöü€' "$(printf 'x%.0s' $(seq 512))"; do

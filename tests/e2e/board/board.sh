@@ -84,7 +84,7 @@ curl -s "http://127.0.0.1:$((80 + offset))/" | grep -q '<h1>Camera</h1>' || fail
 for bad in '/frame.jpg?n=x' '/frame.jpg?n=1&n=2' '/stream?frames=-1' '/frame.jpg?n=99999999999'; do
     [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$remote$bad")" = 400 ] || fail "$bad is not refused"
 done
-ok "page, and bad queries refused"
+ok "the page answers, and bad queries are refused"
 
 "$BOARD" run "$TMP/board" 2>"$TMP/second" && fail "a board runs twice"
 grep -q 'this board is running already' "$TMP/second" || fail "does not report that the board runs already"

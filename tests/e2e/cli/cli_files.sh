@@ -92,7 +92,7 @@ if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
         ! "$0/cmxsafe" image fill --key ../fill.key image image 2>../err && cmp image ../image.was && [ "$(ls)" = image ] &&
         ! "$0/cmxsafe" image fill --key ../fill.key image /dev/full && ! "$0/cmxsafe-board" create board && [ "$(ls)" = image ]' "$BIN" >out 2>&1 ||
         { cat out err; fail "a full disk"; }
-    grep -q "No space left on device" err || fail "the reason"
+    grep -q "No space left on device" err || fail "wrong reason"
 else
     skip_part "a full disk: no mount"
 fi

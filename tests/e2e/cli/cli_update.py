@@ -262,7 +262,7 @@ def another_version_than_expected_is_an_outcome_of_its_own():
     Device.reset([restarted])
     run = Run("client_key", "--expect", "3", "--json", "--look")
     if run.wait() == 0 or "not-sent" not in run.output:
-        fail("--look with another version", run.output)
+        fail("--look succeeds although the device runs another version", run.output)
 
 
 def look_succeeds_only_for_a_confirmed_image():
@@ -283,7 +283,7 @@ def look_succeeds_after_another_image_was_rolled_back():
         Device.reset([(200, json.dumps(state))])
         run = Run("client_key", "--expect", version, "--json", "--look")
         if (run.wait() == 0) != (version == "1") or f'"outcome":"{outcome}"' not in run.output:
-            fail(f"--look at version {version} after a rollback", run.output)
+            fail(f"--look: wrong outcome for version {version} after a rollback", run.output)
 
 
 def serve(port):

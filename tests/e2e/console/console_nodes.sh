@@ -29,7 +29,7 @@ metric() { gwn 1 metrics | grep -qxF "$1"; }
 for row in 'cmxsafe_node_sessions{node="gw2"} 1' 'cmxsafe_device_up{name="cam-2"} 1'; do
     wait_for 20 metric "$row" || fail "no $row in $(gwn 1 metrics | grep -E '_node_|cam-2')"
 done
-[ "$(gwn 1 metrics | grep -c '^cmxsafe_node_last_seen_timestamp_seconds{node="gw[12]"} [1-9]')" = 2 ] || fail "when the gateways were last seen"
+[ "$(gwn 1 metrics | grep -c '^cmxsafe_node_last_seen_timestamp_seconds{node="gw[12]"} [1-9]')" = 2 ] || fail "the metrics do not say when each gateway was last seen"
 # An update key belongs to the whole fleet, but each gateway has its own images.
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$TMP/k.pem" 2>/dev/null
 "$BIN/cmxsafe" image key --key "$TMP/k.pem" | gwn 1 image key - >/dev/null || fail "image key"

@@ -98,7 +98,7 @@ ok "other chips, other keys and used blocks are refused"
 for text in gateway 127.0.0.1 "$GW_PORT" cmxsafe-gw SHA256: contexts "8080:80 554+high_bw" update_key "$update_key"; do grep -aq "$text" devices/cam-1/nvs.bin || fail "the NVS image lacks $text"; done
 [ "$(stat -c %s devices/cam-1/nvs.bin)" = $((0x5000)) ] || fail "the NVS image has another size"
 fingerprint=$(ssh-keygen -lf devices/cam-1/key.pub | awk '{print $2}')
-"$PYTHON" - devices/cam-1/label.svg "$fingerprint" <<'PY' || fail "the label"
+"$PYTHON" - devices/cam-1/label.svg "$fingerprint" <<'PY' || fail "wrong label"
 import sys, xml.dom.minidom
 texts = [t.firstChild.data for t in xml.dom.minidom.parse(sys.argv[1]).getElementsByTagName("text")]
 assert texts[0] == "cam-1" and "".join(texts[1:]) == sys.argv[2], texts

@@ -91,14 +91,14 @@ cp a.bin target && chmod 600 target && ln -s target link && (umask 027; tools im
     tools image sign --key k.pem --out link a.bin >/dev/null && [ -L link ] && tools image verify --key k.hex target >/dev/null || fail "output through a link fails"
 equal "$(stat -c %a target fresh | tr '\n' ' ')" "600 640 " || fail "the modes of files that are written"
 tools image key --key k.pem >&- 2>err && fail "a closed stdout"
-equal "$(cat err)" "cmxsafe: writing the output failed: Bad file descriptor" || { cat err; fail "the reason"; }
+equal "$(cat err)" "cmxsafe: writing the output failed: Bad file descriptor" || { cat err; fail "wrong reason"; }
 tools image key --key k.pem >/dev/full 2>err && fail "output that cannot be written"
-equal "$(cat err)" "cmxsafe: writing the output failed: No space left on device" || { cat err; fail "the reason"; }
+equal "$(cat err)" "cmxsafe: writing the output failed: No space left on device" || { cat err; fail "wrong reason"; }
 same image manifest --fill fill.key --end 0x20000 f1
 same image manifest --fill fill.key a.bin
 refused image manifest --end 0x10100 a.bin
 refused image manifest --end 0x90100 a.bin # no device measures a part of a chunk
-grep -q "a.bin: a region must begin and end at a multiple of 4096" err.c || { cat err.c; fail "the reason"; }
+grep -q "a.bin: a region must begin and end at a multiple of 4096" err.c || { cat err.c; fail "wrong reason"; }
 refused image manifest --at 0x10010 a.bin
 # Without a terminal a key with a passphrase is refused.
 openssl pkey -in k.pem -aes256 -passout pass:secret -out locked.pem

@@ -101,7 +101,7 @@ ok "the worker was killed at every step; each board was updated once, and attest
 run_board b3
 wait_for 120 at may b3 done && wait_for 20 state may done || reported "a board that came back is not updated"
 runs b3 2.0.0 || fail "b3 does not run 2.0.0"
-[ "$(gw log b3 | grep -c '  updated .*may: version 2.0.0')" = 1 ] || fail "the audit trail: $(gw log b3)"
+[ "$(gw log b3 | grep -c '  updated .*may: version 2.0.0')" = 1 ] || fail "wrong audit trail: $(gw log b3)"
 gw campaign show may --json | json_is '.done == 3 and .failed == 0 and (.manifests | length) == 2' >/dev/null || reported "the counts"
 ok "a board that was away is updated when it comes back"
 
@@ -134,7 +134,7 @@ for n in b1 b2 b3; do runs $n 4.0.0 && is $n trusted || fail "$n does not run 4.
 gw campaign start bad --all --image v3.bin >/dev/null || fail "campaign start"
 wait_for 60 state bad stopped || fail "a refused image does not stop it: $(gw campaign show bad)"
 gw campaign show bad --json | json_is '.failed == 1 and .waiting == 2 and (.devices[0].detail | test("not signed"))' >/dev/null || fail "$(gw campaign show bad)"
-gw log | grep -q 'campaign-stopped .*bad' && gw log b1 | grep -q 'update-failed .*not signed' || fail "the audit trail"
+gw log | grep -q 'campaign-stopped .*bad' && gw log b1 | grep -q 'update-failed .*not signed' || fail "wrong audit trail"
 gw campaign remove bad >/dev/null || fail "remove"
 ok "schedule, pause, resume, stop"
 

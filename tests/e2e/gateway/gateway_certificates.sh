@@ -188,7 +188,7 @@ wait_for 5 has_ended "$DEVICE" || fail "a device whose key is revoked stays conn
 reaches lost 2>/dev/null && fail "without the device"
 gw krl --remove >/dev/null || fail "krl --remove"
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & DEVICE=$!; PIDS+=("$DEVICE")
-wait_for 20 connected cam-17 || fail "no login without the KRL"
+wait_for 20 connected cam-17 || fail "the device does not log in after the KRL was removed"
 reaches lost || fail "nothing is revoked any more: $(cat "$TMP/ssh.err")"
 # A KRL revokes the whole CA.
 ssh-keygen -q -k -f "$TMP/ca.krl" "$TMP/ca.pub" && gw krl "$TMP/ca.krl" >/dev/null || fail "krl"

@@ -113,7 +113,7 @@ fails() { # fails PATTERN COMMAND...: expects that the command exits with 1, pri
     shift
     "$@" >"$TMP/fails.out" 2>"$TMP/fails.err" || status=$?
     [ "$status" = 1 ] || fail "exit $status: $*"
-    grep -q -- "$pattern" "$TMP/fails.err" || fail "the message of $*: $(cat "$TMP/fails.err")"
+    grep -q -- "$pattern" "$TMP/fails.err" || fail "wrong message of $*: $(cat "$TMP/fails.err")"
     lacks 'has no grant to' "$TMP/fails.out" || fail "reported as done: $*"
 }
 PATH=$TMP/fake:$PATH fails "applying it failed: .*run 'cmxsafe gateway init'" gw grant --remove "$WHO" cam-17:81

@@ -19,16 +19,16 @@ left() { gw grant --json | jq ".[] | select(.consumer == \"$WHO\") | .left"; }
 
 # A grant with an invalid end, or a break-glass grant without a reason, is refused.
 refused() { local status=0; gw grant "$WHO" cam-17:81 "$@" >/dev/null 2>"$TMP/err" || status=$?; [ "$status" = "$EXPECT" ] || fail "exit $status: $*"; }
-EXPECT=1 refused --for 8x; grep -q "give one such as 90s" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
-EXPECT=1 refused --until 2020-01-01; grep -q "must end in the future" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
-EXPECT=1 refused --break-glass --for 1h; grep -q "needs an end and a reason" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
+EXPECT=1 refused --for 8x; grep -q "give one such as 90s" "$TMP/err" || fail "wrong message: $(cat "$TMP/err")"
+EXPECT=1 refused --until 2020-01-01; grep -q "must end in the future" "$TMP/err" || fail "wrong message: $(cat "$TMP/err")"
+EXPECT=1 refused --break-glass --for 1h; grep -q "needs an end and a reason" "$TMP/err" || fail "wrong message: $(cat "$TMP/err")"
 EXPECT=2 refused --for 1h --until 2099-01-01
 reaches_not || fail "a refused grant has an effect"
 
 # A grant to a group applies to the devices in the group, and to a device that joins the group later.
 gw grant "$WHO" @cameras:81 --for 8h --why "camera check" >/dev/null || fail "grant to a group"
 wait_for 10 reaches || fail "a grant to a group has no effect"
-gw grant | grep -q "@cameras:81 .*\(7h 59m\|8h 0m\) left  # camera check" || fail "the list: $(gw grant)"
+gw grant | grep -q "@cameras:81 .*\(7h 59m\|8h 0m\) left  # camera check" || fail "wrong list: $(gw grant)"
 gw log @cameras | grep -q "grant .*@cameras:81 until .* because camera check" || fail "no reason in the audit trail: $(gw log)"
 gw enroll cam-17 --key "$TMP/a.pub" --group yard >/dev/null && reaches_not || fail "the device left the group, and is reached"
 gw enroll cam-17 --key "$TMP/a.pub" --group cameras >/dev/null && reaches || fail "a device that is in the group again is not reached"
@@ -95,7 +95,7 @@ hangs() { [ -z "$(left)" ] && HANGING=$(pgrep -P "$KILLED" -x sleep); }
 wait_for 20 hangs || fail "the command does not hang"
 reaches || fail "the change is in force already"
 kill -9 "$KILLED" "$HANGING"
-wait_for 10 reaches_not || fail "a change of a killed command is never applied"
+wait_for 10 reaches_not || fail "a change by a killed command is never applied"
 gw grant "$WHO" cam-17:81 >/dev/null && reaches && gw grant --remove "$WHO" cam-17:81 >/dev/null && reaches_not || fail "grant or grant --remove has no effect after a killed command"
 gw grant "$WHO" cam-17:81 >/dev/null && reaches && printf '#!/bin/sh\nexit 1\n' >"$TMP/hang/nft" || fail "grant"
 ! PATH=$TMP/hang:$PATH gw grant --remove "$WHO" cam-17:81 >/dev/null 2>&1 || fail "a change that is not applied is not reported"

@@ -23,7 +23,7 @@ stop "$DEVICE"
 wait_for 40 event down cam-17 || fail "no event for the end of a session: $(cat "$TMP/events")"
 gw grant user:0 cam-17:81 --for 2s --why 'a "quoted" reason' >/dev/null || fail "grant"
 wait_for 40 event grant user:0 && wait_for 40 event expire user:0 || fail "no event for a grant that ended: $(cat "$TMP/events")"
-[ "$(jq -n '[inputs] | map(select(.event == "grant")) | .[0].detail | contains("a \"quoted\" reason")' "$TMP/events")" = true ] || fail "the reason: $(cat "$TMP/events")"
+[ "$(jq -n '[inputs] | map(select(.event == "grant")) | .[0].detail | contains("a \"quoted\" reason")' "$TMP/events")" = true ] || fail "wrong reason: $(cat "$TMP/events")"
 ok "events reach the hooks"
 
 # A refused connection causes an event only if the consumer's grant for it has ended.

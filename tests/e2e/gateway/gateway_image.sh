@@ -26,7 +26,7 @@ refuses() { # refuses MESSAGE COMMAND...: expects that the command fails with ex
 
 [ "$(gw image list --json)" = '{"bytes_max":512000000,"keys":[],"images":[]}' ] || fail "the list is not empty at first: $(gw image list --json)"
 gw image add v1.bin >out || fail "add v1.bin"
-grep -q "^$(digest v1.bin) .* ESP32-C3, camera 1.0.0, [0-9]* bytes, signature: unchecked  v1.bin$" out || { cat out; fail "the text"; }
+grep -q "^$(digest v1.bin) .* ESP32-C3, camera 1.0.0, [0-9]* bytes, signature: unchecked  v1.bin$" out || { cat out; fail "wrong text"; }
 gw image add bare.bin >/dev/null || fail "without an update key, an image without a signature is stored"
 [ "$(kept '[.images[] | .signature] | sort | join(" ")')" = "none unchecked" ] || fail "signatures: $(kept .)"
 cmp v1.bin "$(kept ".images[] | select(.name == \"v1.bin\") | .file")" || fail "the stored copy"
@@ -58,13 +58,13 @@ gw image key k.pem 2>err && fail "a private key"
 "$BIN/cmxsafe" image key --key k.pem >k.hex
 gw image key k.hex other.hex >/dev/null && gw image add v2.bin >/dev/null || fail "an image signed with the successor of the update key is refused"
 [ "$(gw image key | wc -l)" = 2 ] || fail "'image key' does not list two keys: $(gw image key)"
-gw log | grep -q "update-key .*set" && gw log | grep -q "image .*camera 2.0.0 $(digest v2.bin)" || fail "the audit trail"
+gw log | grep -q "update-key .*set" && gw log | grep -q "image .*camera 2.0.0 $(digest v2.bin)" || fail "wrong audit trail"
 ok "images are checked with the update key and its successor"
 
 # An image may arrive on standard input in pieces; an upload that ends early is not stored, and leaves no file.
 size=$(stat -c %s bundle.signed)
 { head -c 1000 bundle.signed; sleep 0.2; tail -c +1001 bundle.signed; } | gw image add - --name 'a bundle' --bytes "$size" --progress --json >out || fail "standard input"
-[ "$(head -n 1 out)" = "{\"received\":$size}" ] || { cat out; fail "the progress"; }
+[ "$(head -n 1 out)" = "{\"received\":$size}" ] || { cat out; fail "wrong progress"; }
 tail -n 1 out | json_is '.format == "opaque" and .signature == "good" and .name == "a bundle" and .image == $d' --arg d "$(digest bundle.signed)" >/dev/null || { cat out; fail "the check"; }
 head -c "$((size - 96))" bundle.signed >cut
 refuses "the image was not stored: $((size - 96)) of $size bytes arrived; send it again" gw image add - --bytes "$size" <cut
@@ -97,7 +97,7 @@ done
 gw image remove "${D:0:8}" 2>/dev/null && fail "remove accepts a part of a digest"
 gw campaign stop later >/dev/null && gw campaign remove later >/dev/null && gw image remove "$(digest v2.bin)" >/dev/null || fail "remove"
 [ ! -e "$GW/store/$D" ] && [ ! -e "$GW/store/$(digest v2.bin)" ] || fail "copies that nothing needs are left"
-[ -e "$GW/store/$(digest bundle.signed)" ] || fail "the copy of an image that is kept is gone"
+[ -e "$GW/store/$(digest bundle.signed)" ] || fail "an image that was not removed is gone"
 # A damaged copy is listed with its problem.
 chmod u+w "$GW/store/$(digest bundle.signed)" && printf x | dd of="$GW/store/$(digest bundle.signed)" bs=1 seek=7 conv=notrunc 2>/dev/null
 [ "$(kept '.images[] | select(.name == "a bundle") | .problem')" = "its signature does not match its content; sign it again" ] || fail "a damaged copy: $(kept .)"

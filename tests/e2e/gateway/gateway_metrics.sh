@@ -64,7 +64,7 @@ scrape http://localhost/metrics | grep -qx 'cmxsafe_device_up{name="cam-17"} 1' 
 [ "$(scrape -o /dev/null -w '%{http_code}' http://localhost/)" = 404 ] || fail "another path"
 [ "$(scrape -o /dev/null -w '%{http_code}' -X POST -d x http://localhost/metrics)" = 405 ] || fail "another method"
 ! gw metrics --listen "$SOCKET" 2>"$TMP/err" || fail "a second program listens on the socket"
-grep -q "cmxsafe: metrics failed: can't listen at" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
+grep -q "cmxsafe: metrics failed: can't listen at" "$TMP/err" || fail "wrong message: $(cat "$TMP/err")"
 ! gw metrics --listen relative.sock 2>"$TMP/err" || fail "a relative path"
 ! gw metrics --listen "$SOCKET.2" --file "$TMP/x" 2>"$TMP/err" || fail "--listen with --file"
 ok "metrics at a UNIX socket"

@@ -63,7 +63,7 @@ ok "a backup restored on another machine: no device is lost, and the policies ca
 # One host key is replaced while the gateway runs.
 page_runs "Change the host keys, the address or the port" 1 's/cam-17/both/'
 differ "$(ssh-keygen -lf "$GW/hostkey_ecdsa.pub" | awk '{print $2}')" "$PIN_ECDSA" || fail "the key is the old one"
-grep -q "$(ssh-keygen -lf "$GW/hostkey_ecdsa.pub" | awk '{print $2}')" "$TMP/page.out" && grep -q "$PIN_ED25519" "$TMP/page.out" || fail "the printed pins: $(cat "$TMP/page.out")"
+grep -q "$(ssh-keygen -lf "$GW/hostkey_ecdsa.pub" | awk '{print $2}')" "$TMP/page.out" && grep -q "$PIN_ED25519" "$TMP/page.out" || fail "the printed pins are wrong: $(cat "$TMP/page.out")"
 for d in both ed25519 ecdsa; do end_session $d || fail "the session of $d does not end"; done
 for d in both ed25519; do wait_for 60 connected $d || fail "$d does not connect with the key that stayed: $(tail -n 3 "$TMP/$d.agent.log")"; done
 wait_for 60 grep -q "HOST KEY NOT PINNED" "$TMP/ecdsa.agent.log" && gone ecdsa || fail "a device accepts a key that it does not pin"

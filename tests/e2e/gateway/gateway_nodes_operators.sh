@@ -65,7 +65,7 @@ for n in 1 2; do wait_for 20 verdict $n || fail "node $n does not know the verdi
 no_grants() { gwn "$1" grant --json | json_is 'map(.consumer) == ["platform:vms"]'; }
 for n in 1 2; do wait_for 20 no_grants $n || fail "the operator's grant stays at node $n"; done
 gwn 2 log cam-1 >"$TMP/log.out"
-gwn 2 log | grep -q " grant  *user:root  *cam-1:8888 until .* because attest" && gwn 2 log | grep -q " ungrant  *user:root  *cam-1:8888" || fail "the audit trail: $(gwn 2 log)"
+gwn 2 log | grep -q " grant  *user:root  *cam-1:8888 until .* because attest" && gwn 2 log | grep -q " ungrant  *user:root  *cam-1:8888" || fail "wrong audit trail: $(gwn 2 log)"
 # During a quarantine an operator's command reaches the device. An ordinary grant does not count, not even root's
 # standing grant.
 NEXT="(SELECT revision FROM cmxsafe.registry)"

@@ -15,7 +15,7 @@ refused_login a -N || fail "an unknown key logs in"
 wait_for 10 pending "$FA" || fail "the key is not remembered: $(gw pending)"
 gw pending | grep -q "^$FA *127.0.0.1:" || fail "no source: $(gw pending)"
 ! gw approve "${FA%?}x" cam-17 --ports 81 2>"$TMP/err" || fail "another fingerprint was approved"
-grep -q "tried to log in lately" "$TMP/err" || fail "the message: $(cat "$TMP/err")"
+grep -q "tried to log in lately" "$TMP/err" || fail "wrong message: $(cat "$TMP/err")"
 gw approve "$FA" cam-17 --ports 81 --group cameras --dry-run >/dev/null && pending "$FA" || fail "a dry run changes something"
 gw approve "$FA" cam-17 --ports 81 --group cameras | grep -q "cam-17: added, address fd" || fail "approve"
 gw approve "$FA" cam-17 --ports 81 --group cameras | grep -q "cam-17: unchanged, address fd" || fail "approve is not idempotent"
@@ -25,7 +25,7 @@ A=$(address_of cam-17)
 web one
 client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 || fail "the approved device does not log in"
-ok "a device is enrolled after it tried"
+ok "a device is enrolled after it has tried to log in"
 
 # A key that was revoked is not listed.
 gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null && gw revoke cam-18 >/dev/null || fail "revoke"

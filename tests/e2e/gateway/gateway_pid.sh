@@ -26,7 +26,7 @@ refused() {
     gw grant user:1 cam-17:81 >/dev/null 2>&1
 }
 name "$WRONG"
-refused "namespaces of the account"
+refused "namespaces that the account created"
 # Each of the namespaces counts: the account can also create only some of them.
 name $$
 refused "the namespaces of the host"

@@ -36,7 +36,7 @@ gw grant "$WHO" @cameras:81 >/dev/null || fail "grant"
 wait_for 10 reaches || fail "no access before the policy"
 
 # Mistakes are reported when the policy is set.
-refused() { local why=$1; shift; ! gw policy set "$@" 2>"$TMP/err" >/dev/null || fail "policy set $*"; grep -q -- "$why" "$TMP/err" || fail "the message: $(cat "$TMP/err")"; }
+refused() { local why=$1; shift; ! gw policy set "$@" 2>"$TMP/err" >/dev/null || fail "policy set $*"; grep -q -- "$why" "$TMP/err" || fail "wrong message: $(cat "$TMP/err")"; }
 refused "$TMP/nothing: No such file or directory" @cameras --manifest "$TMP/nothing" --enforce yes
 refused "at least 60" @cameras --manifest "$TMP/manifest" --max-age 5s --enforce yes
 mv "$TMP/last.bin" "$TMP/last.away"; refused "the files of" @cameras --manifest "$TMP/manifest" --enforce yes; mv "$TMP/last.away" "$TMP/last.bin"
@@ -75,7 +75,7 @@ gw metrics | grep -q '^cmxsafe_gateway_quarantined 1' || fail "metrics: $(gw met
 gw policy exempt cam-18 2>&1 | grep -q "reason with --why" || fail "an exemption without a reason is accepted"
 gw policy exempt cam-18 --why "old hardware" >/dev/null && is cam-18 EXEMPT || fail "exempt"
 [ "$(gw policy exempt cam-18 --why "old hardware")" = "cam-18: is EXEMPT from its policies (unchanged)" ] && [ "$(gw policy exempt CAM-18 --why "broken sensor")" = "CAM-18: is EXEMPT from its policies (changed)" ] || fail "exempt again"
-[ "$(gw log cam-18 --json | jq -c '[.[] | select(.what == "exempt") | .detail]')" = '["old hardware","broken sensor"]' ] || fail "the reasons: $(gw log cam-18)"
+[ "$(gw log cam-18 --json | jq -c '[.[] | select(.what == "exempt") | .detail]')" = '["old hardware","broken sensor"]' ] || fail "wrong reasons: $(gw log cam-18)"
 gw list | grep -q "^cam-18 .*EXEMPT" || fail "list does not show the exemption"
 prints_no 'evidence_ends_timestamp_seconds{name="cam-18"}' gw metrics || fail "an exempt device has no evidence that could end: $(gw metrics | grep evidence_ends)"
 gw policy exempt cam-18 --remove >/dev/null && is cam-18 QUARANTINED || fail "the exemption does not end"
@@ -88,11 +88,11 @@ stop_board; ON_PORT=$BOARD_PORT start_board --keyfile private_key.bin
 is cam-17 trusted && reaches || fail "not reached before the check"
 wait_for 90 is cam-17 QUARANTINED || fail "an altered device is not quarantined: $(gw policy show)"
 kill -0 "$DEVICE" 2>/dev/null && connected cam-17 || fail "the device's session ended, too"
-[[ $(reason cam-17) == "check 'region' failed"* ]] || fail "the reason: $(reason cam-17)"
+[[ $(reason cam-17) == "check 'region' failed"* ]] || fail "wrong reason: $(reason cam-17)"
 wait_for 20 reaches_not || fail "a quarantined device is reached"
 wait_for 10 logged "cam-17: QUARANTINED: check 'region' failed" || fail "the quarantine is not logged: $(tail -3 "$TMP/gateway.log")"
 gw log cam-17 | grep -q "quarantine .*cam-17 .*region" || fail "no event in the audit trail"
-claim region failed && claim nonce ok || fail "the claims of altered firmware: $(gw show cam-17 --json | jq -c .attestation)"
+claim region failed && claim nonce ok || fail "wrong claims of altered firmware: $(gw show cam-17 --json | jq -c .attestation)"
 gw status | grep -q "cam-17 .*QUARANTINED" || fail "status does not say so: $(gw status)"
 gw attest cam-17 -- --evidence --attest-key "$TMP/device.pub" --manifest "$TMP/manifest" >/dev/null 2>&1
 claim region failed && claim ueid ok || fail "attest stored wrong claims: $(gw show cam-17 --json | jq -c .attestation)"
@@ -103,7 +103,7 @@ ok "an altered device is quarantined"
 gw grant "$WHO" cam-17:81 --break-glass --for 20s --why "look at the door" 2>"$TMP/err" >/dev/null || fail "break-glass"
 grep -q "quarantined" "$TMP/err" || fail "a break-glass grant is not announced"
 wait_for 20 reaches || fail "break-glass does not reach the device"
-gw grant | grep -q "cam-17:81 .*BREAK-GLASS  # look at the door" || fail "the list: $(gw grant)"
+gw grant | grep -q "cam-17:81 .*BREAK-GLASS  # look at the door" || fail "wrong list: $(gw grant)"
 gw log cam-17 | grep -q "break-glass .*even in quarantine because look at the door" || fail "no event: $(gw log cam-17)"
 wait_for 30 reaches_not || fail "break-glass does not end"
 ok "break-glass"
@@ -164,7 +164,7 @@ wait_for 10 listening "$REPLAY" || fail "no replay"
 stop "$DEVICE"; wait_for 20 gone cam-17
 client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8888:127.0.0.1:$REPLAY" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 90 is cam-17 QUARANTINED && wait_for 20 reaches_not || fail "replayed evidence is believed: $(gw policy show)"
-[[ $(reason cam-17) == *nonce* ]] || fail "the reason: $(reason cam-17)"
+[[ $(reason cam-17) == *nonce* ]] || fail "wrong reason: $(reason cam-17)"
 stop "$DEVICE"; wait_for 20 gone cam-17; login
 wait_for 90 is cam-17 trusted || fail "the device is not trusted again"
 ok "replayed evidence"

@@ -74,10 +74,10 @@ closed() { ! admitted; }
 # A grant ends while one connection transfers data and another is idle.
 gw grant user:1234 @cameras --for 30s >/dev/null || fail "grant"
 DUE=$(gw grant --json | jq '.[0].ends')
-admitted || fail "no access before the end"
+admitted || fail "no access before the end of the grant"
 reader 81 BUSY; reader 82 QUIET
 wait_for 30 ended "$BUSY" && wait_for 20 ended "$QUIET" || fail "connections outlive their grant"
-python3 - "$DUE" "$(tail -n 1 "$TMP/BUSY.out")" "$(tail -n 1 "$TMP/QUIET.out")" <<'PY' || fail "the end: $(cat "$TMP/BUSY.out" "$TMP/QUIET.out")"
+python3 - "$DUE" "$(tail -n 1 "$TMP/BUSY.out")" "$(tail -n 1 "$TMP/QUIET.out")" <<'PY' || fail "a connection did not end with its grant: $(cat "$TMP/BUSY.out" "$TMP/QUIET.out")"
 import sys
 due = float(sys.argv[1])
 last = float(sys.argv[2].split()[0])
@@ -117,7 +117,7 @@ reader 81 BUSY; reader 82 QUIET
 printf 'evil' | dd of="$TMP/flash.bin" bs=1 seek=$((0x20000)) conv=notrunc status=none
 stop_board; ON_PORT=$BOARD_PORT start_board --keyfile private_key.bin # the device stays connected
 wait_for 90 is QUARANTINED || fail "the device is not quarantined: $(gw policy show)"
-[[ $(gw policy show --json | jq -r '.[0].reason') == "check 'region' failed"* ]] || fail "the reason: $(gw policy show)"
+[[ $(gw policy show --json | jq -r '.[0].reason') == "check 'region' failed"* ]] || fail "wrong reason: $(gw policy show)"
 wait_for 30 ended "$BUSY" && wait_for 20 ended "$QUIET" || fail "connections outlive the verdict"
 closed || fail "a quarantined device is reached"
 connected cam-17 || fail "the session ended"
@@ -154,7 +154,7 @@ gw campaign start may b1 --image "$TMP/v2.bin" >/dev/null || fail "campaign star
 [ "$(stat -c '%a %G' "$GW/store")" = '750 nogroup' ] || fail "the store: $(stat -c '%a %G' "$GW/store")"
 over() { [ "$(gw campaign show may --json | jq -r '"\(.state) \(.done)"')" = "done 1" ]; }
 wait_for 180 over || fail "the campaign: $(gw campaign show may) $(tail -5 "$TMP/gateway.log")"
-gw campaign show may | grep -q 'version 2.0.0 is running' || fail "the outcome: $(gw campaign show may)"
+gw campaign show may | grep -q 'version 2.0.0 is running' || fail "wrong outcome: $(gw campaign show may)"
 ok "a campaign through the judge"
 
 # The child that updates a device may use the gateway's identity. Processes of local users can't trace it. It has no access to the

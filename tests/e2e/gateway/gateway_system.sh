@@ -170,7 +170,7 @@ gw rename cam-18 cam-19 >/dev/null && grep -q ' cam-19.cmx$' /etc/hosts || fail 
 umount /etc/hosts
 mount -o remount,bind,ro /etc || fail "/etc cannot be made read-only"
 ! gw revoke cam-17 2>"$TMP/revoke.err" || fail "the failure to write /etc/hosts is not reported"
-grep -q "the registry was updated but applying it failed: .*/etc/hosts .*; make it writable, or" "$TMP/revoke.err" || fail "the message: $(cat "$TMP/revoke.err")"
+grep -q "the registry was updated but applying it failed: .*/etc/hosts .*; make it writable, or" "$TMP/revoke.err" || fail "wrong message: $(cat "$TMP/revoke.err")"
 wait_for 20 gone cam-17 || fail "revoked but still connected"
 mount -o remount,bind,rw /etc && gw init >/dev/null || fail "init, once /etc can be written again"
 [ "$(awk '/cam-17/' /etc/hosts)" = "" ] || fail "a revoked name stays in /etc/hosts"
@@ -184,9 +184,9 @@ gw init --dry-run --json | json_is .dry_run >/dev/null && gw update cam-19 --dry
 [ "$(gw list --json | jq -r '[.[].name] | join(" ")')" = cam-19 ] || fail "a dry run changed something: $(gw list)"
 gw grant --remove user:1234 nobody 2>&1 | grep -q "no device .nobody." || fail "removing a grant that does not exist succeeds"
 gw log cam-17 >"$TMP/log.out" && grep -q ' enroll  *cam-17  *SHA256:' "$TMP/log.out" && grep -q ' grant  *user:1234  *cam-17:81$' "$TMP/log.out" &&
-    grep -q ' ungrant  *user:1234  *cam-17:81$' "$TMP/log.out" && grep -q ' revoke  *cam-17 ' "$TMP/log.out" || fail "the audit trail: $(cat "$TMP/log.out")"
+    grep -q ' ungrant  *user:1234  *cam-17:81$' "$TMP/log.out" && grep -q ' revoke  *cam-17 ' "$TMP/log.out" || fail "wrong audit trail: $(cat "$TMP/log.out")"
 lacks cam-18 "$TMP/log.out" || fail "another device's changes"
-[ "$(gw log --last 2 --json | jq -r '[.[].what] | join(" ")')" = "rename revoke" ] || fail "the last changes: $(gw log --last 2)"
+[ "$(gw log --last 2 --json | jq -r '[.[].what] | join(" ")')" = "rename revoke" ] || fail "wrong last changes: $(gw log --last 2)"
 ok "audit trail"
 stop_gateway
 # The account was created again with another uid, or the folder was restored on another machine: the access log belongs to
@@ -222,6 +222,6 @@ for f in passwd group hosts; do cp "/etc/$f" "/etc/$f.new" && mv "/etc/$f.new" "
 gw enroll cam-21 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 client b -N -R "[$(address_of cam-21)]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-21 || fail "no login after /etc/passwd was replaced"
-inside getent hosts cam-21.cmx | grep -q "$(address_of cam-21)" || fail "no name after /etc/hosts was replaced"
+inside getent hosts cam-21.cmx | grep -q "$(address_of cam-21)" || fail "a new device has no name after /etc/hosts was replaced"
 ok "files replaced under a running gateway do not matter"
 stop_gateway

@@ -38,7 +38,7 @@ boots() { told "$1" .boot; }
 before=$(for n in b1 b2 b3; do boots $n; done)
 
 gw update --all --first 1 --parallel 2 -- "$TMP/v2.bin" --quiet --wait 120 --attest-key "$TMP/keys/{name}.bin" >update.out 2>update.err || { cat update.out update.err; fail "update --all"; }
-grep -qx '3 ok, 0 failed, 0 untouched' update.out || { cat update.out; fail "the summary"; }
+grep -qx '3 ok, 0 failed, 0 untouched' update.out || { cat update.out; fail "wrong summary"; }
 [ "$(grep -c '^ok ' update.out)" = 3 ] && [[ $(head -n 1 update.out) == "ok "*b1* ]] || { cat update.out; fail "the first board was not updated alone"; }
 for n in b1 b2 b3; do runs $n 2.0.0 || fail "$n does not run 2.0.0, confirmed"; done
 ok "update --all: $(grep '^ok' update.out | head -n 1)"

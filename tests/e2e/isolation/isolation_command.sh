@@ -97,7 +97,7 @@ iso --confirm 2>/dev/null && fail "confirm succeeds although no change is pendin
 # first rules, which nobody confirmed.
 iso --remove && iso --apply --commit-confirm 4 || fail "--commit-confirm"
 iso --apply --commit-confirm 2 2>"$TMP/err" && fail "rules are tried while others wait"
-grep -q "other rules are waiting for confirmation; first run" "$TMP/err" || { cat "$TMP/err"; fail "the reason"; }
+grep -q "other rules are waiting for confirmation; first run" "$TMP/err" || { cat "$TMP/err"; fail "wrong reason"; }
 wait_for 20 gone || fail "the first rules were not reverted"
 # After a trial is confirmed, its timeout does not revert a later trial.
 iso --apply --commit-confirm 2 && iso --confirm >/dev/null && iso --remove && iso --apply --commit-confirm 30 || fail "a later trial"

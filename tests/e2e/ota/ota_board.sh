@@ -34,7 +34,7 @@ ok "the board runs 1.0.0"
 # Updates with the README's command.
 cp v2.bin firmware.bin
 curl -sS -m 120 -X POST -F "update=@firmware.bin" "http://127.0.0.1:$ota/update" >answer || fail "curl"
-grep -q '^OK version=2.0.0 slot=ota_1 sha256=' answer || { cat answer; fail "the answer"; }
+grep -q '^OK version=2.0.0 slot=ota_1 sha256=' answer || { cat answer; fail "wrong answer"; }
 wait_for 60 is .running.version 2.0.0 || fail "2.0.0 does not run"
 wait_for 20 is .running.confirmed true || fail "2.0.0 is not confirmed"
 ok "curl through the tunnel"

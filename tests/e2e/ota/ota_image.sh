@@ -14,7 +14,7 @@ for k in k other; do "$BIN/cmxsafe" image key --key $k.pem >$k.hex; openssl pkey
 "$BIN/cmxsafe" image key --key k.pem --pem | cmp - k.pub || fail "image key --pem differs from openssl's"
 
 "$BIN/cmxsafe" image sign --key k.pem --out s.bin a.bin || fail "sign"
-! "$BIN/cmxsafe" image sign --key k.pem --out - a.bin 2>dash.err && grep -q "^cmxsafe: -: this command writes a file" dash.err && [ ! -e ./- ] || fail "sign to '-': $(cat dash.err)"
+! "$BIN/cmxsafe" image sign --key k.pem --out - a.bin 2>dash.err && grep -q "^cmxsafe: -: this command writes a file" dash.err && [ ! -e ./- ] || fail "sign to '-' is not refused, or has a wrong message: $(cat dash.err)"
 [ "$(($(stat -c %s s.bin) - $(stat -c %s a.bin)))" = 96 ] || fail "the trailer's length differs from docs/OTA.md"
 for k in k.hex k.pub; do "$BIN/cmxsafe" image verify --key $k --chip esp32c3 s.bin || fail "verify with $k"; done
 "$BIN/cmxsafe" image verify --key other.hex --key k.hex s.bin || fail "verify does not accept the second of two keys"

@@ -156,7 +156,7 @@ ok "the sessions leave at once a gateway that no longer answers"
 
 # ---- the list of gateways changes at run time ----
 [ "$(ask host "$TWO_AT, $ONE_AT")" = "host ok" ] || fail "reconfigure"
-wait_for 20 at TWO_AT || fail "the gateway in use is in the new list, but left: $(ask status)"
+wait_for 20 at TWO_AT || fail "the device left the gateway in use, although the new list contains it: $(ask status)"
 [ "$(ask host "$ONE_AT")" = "host ok" ] || fail "reconfigure"
 wait_for 20 at ONE_AT || fail "a list without the gateway in use: $(ask status)"
 [ "$(ask host "gw, ,")" = "host invalid" ] || fail "a broken list is not refused: $(ask host "gw, ,")"

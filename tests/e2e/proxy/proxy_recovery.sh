@@ -63,9 +63,9 @@ ok "the session ends right after connections end"
 stop_sshd
 client_fails() { ! works 2>/dev/null; }
 wait_for 20 client_fails || fail "sshd is down, but something answers"
-wait_for 20 status_is echo error refused || fail "cause: $(ask status)"; ok "gateway down: reported as refused"
+wait_for 20 status_is echo error refused || fail "wrong cause: $(ask status)"; ok "gateway down: reported as refused"
 start_sshd </dev/null
-wait_for 20 works || fail "gateway back: $(ask status)"; ok "gateway restarted"
+wait_for 20 works || fail "no data passes after the gateway's restart: $(ask status)"; ok "gateway restarted"
 
 # Another process holds the port, then frees it.
 stop_sshd

@@ -88,7 +88,7 @@ for client, server in pairs[60:]:
 for client, server in pairs[2:60]:
     moved(client, server, b'the other context')
 rested()
-print('a removed context ends its connections only', flush=True)
+print('a removed context ends only its own connections', flush=True)
 sys.stdin.readline()
 for client, server in pairs[2:60]:
     try:
@@ -108,7 +108,7 @@ said 'half-closes and closes pass after a rest'; ok "half-closes and closes pass
 said remove
 [ "$(ask set "one,$S,$R,max=64,session=s")" = "set ok" ] || fail "the context is not removed"
 echo >&"$ENDS_IN"
-said 'a removed context ends its connections only'; ok "a removed context ends its connections, and no others"
+said 'a removed context ends only its own connections'; ok "a removed context ends its connections, and no others"
 quit_proxy
 echo >&"$ENDS_IN"
 said 'the end of the session ends all connections'; ok "the end of the session ends connections at rest"

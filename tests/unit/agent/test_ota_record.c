@@ -204,7 +204,7 @@ static void test_written_is_read_back(void **state)
     assert_int_equal(ota_record_read(folder, "r", &back), CMX_OK);
     assert_memory_equal(&back, &r, sizeof r);
     assert_int_equal(faccessat(folder, "r.new", F_OK, 0), -1);
-    assert_int_equal(mknodat(folder, "r.new", S_IFREG | 0644, 0), 0); /* a process that was killed has left it */
+    assert_int_equal(mknodat(folder, "r.new", S_IFREG | 0644, 0), 0); /* left by a process that was killed */
     memset(&r, 0, sizeof r);
     assert_int_equal(ota_record_write(folder, "r", &r), CMX_OK);
     assert_int_equal(ota_record_read(folder, "r", &back), CMX_OK);
