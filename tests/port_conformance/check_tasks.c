@@ -27,7 +27,7 @@ void conformance_time(void)
     CHECK(!back);
     start = cmx_port_now_ms();
     cmx_port_sleep_ms(30);
-    CHECK(cmx_port_now_ms() - start >= 29); /* 29: the sleep may be timed by another clock, whose ticks differ */
+    CHECK(cmx_port_now_ms() - start >= 29); /* not 30: another clock, with other ticks, may time the sleep */
     start = cmx_port_now_ms();
     for (int i = 0; i < 5; i++)
         cmx_port_sleep_ms(1); /* takes up to one tick, which may be 10 ms */

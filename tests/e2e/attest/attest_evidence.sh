@@ -87,7 +87,7 @@ flip "$TMP/flash.bin" $((0x200000))
 refused "one byte in erased flash" 'FAILED *region'
 printf 'x' >>"$TMP/app.bin"
 flip "$TMP/app.bin" 100
-refused "a reference that has changed" 'changed since the manifest'
+refused "a reference file that was changed after the manifest was made" 'changed since the manifest'
 stop_board
 ok "replayed, cut, foreign, re-signed tokens, other channels and changed flash are refused"
 

@@ -99,7 +99,7 @@ die ONE
 wait_for 20 at TWO_AT || fail "no failover: $(ask status)"
 wait "$TRANSFER" && fail "the transfer through the dead gateway reports no error"
 wait_for 20 works || fail "no data through the second gateway: $(ask status)"
-wait_for 20 status_is back state up || fail "the other session: $(ask status)"
+wait_for 20 status_is back state up || fail "the other session is not up: $(ask status)"
 status_is back gateway 127.0.0.2 || fail "the device's sessions use two gateways: $(ask status)"
 ok "a gateway dies during a transfer: all sessions move to the other one"
 

@@ -255,7 +255,7 @@ static void test_journal(void **state)
     journal_is(0, 0, 2);
     journal_is(journal.next - 1, 0, 1);
     journal_is(journal.next, 0, 0);
-    journal_is(journal.next + 1, 1, 2); /* a number from another process */
+    journal_is(journal.next + 1, 1, 2); /* a number that another process gave */
     for (unsigned i = 0; i < GW_JOURNAL_MAX; i++)
         gw_journal_add(&journal, GW_JOURNAL_DOWN, "cam-1", "from");
     journal_is(0, 2, GW_JOURNAL_MAX);
