@@ -599,7 +599,7 @@ def injection():
     for address in ("overview", "paths", "paths?search=img", "devices?search=img", "devices?search=script", "access", "device/dev-5"):
         go(address, {"overview": "Overview", "paths": "Paths", "devices": "Devices", "access": "Access", "device": "dev-5"}[re.match("[a-z]+", address)[0]])
         time.sleep(0.5)
-        assert b.run("return window.injected === undefined && document.querySelector('main img, main script, main b') === null"), f"{address}: markup from data"
+        assert b.run("return window.injected === undefined && document.querySelector('main img, main script, main b') === null"), f"{address}: HTML or script in a name was interpreted"
     says("<b>bold</b>", "tbody")
     go("devices?search=img", "Devices")
     says("<img src=x onerror=window.injected=1>", "tbody")

@@ -64,8 +64,8 @@ openssl rand -out "$TMP/stranger.bin" 32
 cmx identity public --key stranger.bin >"$TMP/stranger.pub"
 refused "another device's attestation key" 'signature does not match' --attest-key stranger.pub --token signed --nonce "$nonce"
 refused "a replayed signed token" 'FAILED *nonce' --attest-key device.pub --token signed --nonce "$(openssl rand -hex 32)"
-refused "MACed evidence where signed is expected" 'a profile other than' --attest-key device.pub --token token --nonce "$nonce"
-refused "signed evidence where a MAC is expected" 'a profile other than' --token signed --nonce "$nonce"
+refused "a token with a MAC where a signature is expected" 'a profile other than' --attest-key device.pub --token token --nonce "$nonce"
+refused "a signed token where a MAC is expected" 'a profile other than' --token signed --nonce "$nonce"
 refused "a file without an attestation key" 'holds no line' --attest-key no_attest.pub
 "$python" - "$TMP" <<'PY' # a verifier cannot forge evidence with its appraisal key: a token with a MAC by this key is refused
 import base64, sys, cbor2, hmac

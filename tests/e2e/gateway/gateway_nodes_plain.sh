@@ -42,7 +42,7 @@ user_gets() { [ "$(on 1 setpriv --reuid "$1" --regid "$1" --clear-groups curl -s
 wait_for 20 user_gets 1234 || fail "a local user of node 1 does not reach the device at node 2"
 ! user_gets 1235 || fail "reached without a grant"
 ! reach 2 || fail "node 2 sends with an identity that node 1 holds"
-ok "plain links: devices, platforms and local users as over WireGuard"
+ok "plain links follow the same rules for devices, platforms and local users as WireGuard links"
 
 machine 3
 cable 1 3

@@ -69,7 +69,7 @@ wait_for 90 is cam-17 trusted && reaches || fail "a trusted device is not reache
 [ "$(standing cam-18)" = QUARANTINED ] || fail "a device without evidence is not quarantined: $(gw policy show)"
 gw show cam-18 | grep -q "^attested .* failed (its attestation key is not known" || fail "without an attestation key nothing was compared: $(gw show cam-18)"
 gw metrics | grep -qxF 'cmxsafe_device_verdict{name="cam-18",verdict="failed"} 1' || fail "the verdict without an attestation key: $(gw metrics | grep verdict)"
-gw metrics | grep -qxF 'cmxsafe_device_evidence_ends_timestamp_seconds{name="cam-18"} 0' || fail "the metrics give evidence of cam-18 an end: $(gw metrics | grep evidence_ends)"
+gw metrics | grep -qxF 'cmxsafe_device_evidence_ends_timestamp_seconds{name="cam-18"} 0' || fail "the metrics do not report 0 as the end of the missing evidence of cam-18: $(gw metrics | grep evidence_ends)"
 gw list | grep -q "^cam-18 .*QUARANTINED" || fail "list does not show the quarantine"
 gw metrics | grep -q '^cmxsafe_gateway_quarantined 1' || fail "metrics: $(gw metrics | grep quarantined)"
 gw policy exempt cam-18 2>&1 | grep -q "reason with --why" || fail "an exemption without a reason is accepted"

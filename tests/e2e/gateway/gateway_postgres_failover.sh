@@ -118,7 +118,7 @@ says_version() { on two gw status | grep -q "install a newer cmxsafe"; }
 wait_for 20 says_version || fail "status does not say that a newer program is needed"
 pg_sql second "UPDATE cmxsafe.registry SET compatible = 2" || fail "compatible schema"
 wait_for 30 on two followed || fail "the registry is not followed again"
-ok "older and newer versions"
+ok "compatible older and newer versions of the registry work, and an incompatible one is refused"
 
 # The URL leads to the registry of another fleet: a change is refused.
 pg_sql second "UPDATE cmxsafe.registry SET id = 'another'" || fail "another id"

@@ -40,7 +40,7 @@ import socket, time
 s = socket.create_connection(('127.0.0.1', $B)); s.sendall(b'G30000000'); s.recv(1); time.sleep(120)" & PIDS+=($!)
 wait_for 10 status_is back open 1 || fail "a client that does not read"
 sleep 1
-[ "$(ask set "keep,$S,$A,session=one")" = "set ok" ] || fail "remove the context of a client that does not read"
+[ "$(ask set "keep,$S,$A,session=one")" = "set ok" ] || fail "the context of a client that does not read cannot be removed"
 wait_for 10 eval "! listening $B" || fail "the removed context still listens"
 cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$PROXY_RUN/stat"; }
 BEFORE=$(cpu_ticks)

@@ -720,7 +720,7 @@ static void test_revoke_platform(void **state)
     assert_int_equal(gw_consumer_revoke_platform(&gateway.registry, "vms", &out, &e), CMX_OK);
     assert_int_equal(out, GW_CHANGED);
     assert_null(line_of(2));
-    assert_int_equal(number_of("SELECT count(*) FROM grants"), 1); /* that of the user */
+    assert_int_equal(number_of("SELECT count(*) FROM grants"), 1); /* the user's grant */
     assert_int_equal(number_of("SELECT count(*) FROM group_grants"), 0);
     assert_int_equal(number_of("SELECT count(*) FROM key WHERE retired = 5"), 1);
     assert_int_equal(gw_consumer_revoke_platform(&gateway.registry, "vms", &out, &e), CMX_OK);
