@@ -17,15 +17,17 @@ end_cgroup() {
 remove_cgroup() { find "$1" -depth -type d -exec rmdir {} + 2>/dev/null; [ ! -e "$1" ]; }
 
 cleanup() {
-    local status=$? c p
+    local status=$? c p children ours=()
     for c in "${CLEANUP[@]+"${CLEANUP[@]}"}"; do eval "$c"; done
-    # A function in the background runs in a subshell, and its programs are children of the subshell: end both.
-    for p in "${PIDS[@]+"${PIDS[@]}"}"; do PIDS+=($(descendants "$p")); done
+    # The kernel reuses the id of a process that has ended, perhaps for another scenario's process. So only children of this shell
+    # are ended. A function in the background runs in a subshell, and its programs are children of the subshell: end both.
+    children=" $(pgrep -d ' ' -P $$) "
+    for p in "${PIDS[@]+"${PIDS[@]}"}"; do [[ $children != *" $p "* ]] || ours+=("$p" $(descendants "$p")); done
     # A stopped process handles SIGTERM only when it continues. Send SIGCONT before SIGTERM: while a process ends, LeakSanitizer stops
     # it with SIGSTOP. A later SIGCONT would remove this SIGSTOP, and LeakSanitizer would wait for ever.
-    for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill -CONT "$p" 2>/dev/null; done
-    for p in "${PIDS[@]+"${PIDS[@]}"}"; do kill "$p" 2>/dev/null; done
-    for p in "${PIDS[@]+"${PIDS[@]}"}"; do wait "$p" 2>/dev/null; done
+    for p in "${ours[@]+"${ours[@]}"}"; do kill -CONT "$p" 2>/dev/null; done
+    for p in "${ours[@]+"${ours[@]}"}"; do kill "$p" 2>/dev/null; done
+    for p in "${ours[@]+"${ours[@]}"}"; do wait "$p" 2>/dev/null; done
     if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then
         for c in "$TMP"/*.log; do [ -s "$c" ] && { echo "--- $c"; tail -n 40 "$c"; }; done
     fi

@@ -60,7 +60,6 @@ wait_up
 uses "$ONE" || fail "the agent is not at the first gateway: $(json)"
 LOST=$(pgrep -P "$LISTENER" | head -n 1) LEFT=$(pgrep -P "$LISTENER" | tail -n 1)
 [ -n "$LOST" ] && [ "$LOST" != "$LEFT" ] || fail "the gateway does not have two sessions"
-for p in $(descendants "$LEFT"); do PIDS+=("$p"); done
 kill -KILL "$LISTENER" "$LOST" $(descendants "$LOST"); wait "$LISTENER" 2>/dev/null
 wait_for 60 uses "$TWO" || fail "a session that survives keeps the others down: $(json)"
 for p in "$REMOTE" "$SECOND"; do [ "$(curl -sS --max-time 10 "http://127.0.0.2:$p/" 2>/dev/null || curl -sS --max-time 10 "http://127.0.0.1:$p/")" = hello ] || fail "no data"; done

@@ -188,7 +188,6 @@ several_at_first() { [ "$(sessions_at "$FIRST_PORT")" -ge 2 ]; }
 wait_for 60 through /frame.jpg && wait_for 30 several_at_first || fail "the board is not at the first gateway"
 N=$(sessions_at "$FIRST_PORT")
 LOST=$(pgrep -P "$FIRST" | head -n 1)
-for p in $(descendants "$FIRST"); do PIDS+=("$p"); done
 kill -KILL "$FIRST" "$LOST" $(descendants "$LOST"); wait "$FIRST" 2>/dev/null
 all_at_second() { [ "$(sessions_at "$SSHD_PORT")" -ge "$N" ] && [ "$(sessions_at "$FIRST_PORT")" = 0 ]; }
 wait_for 120 all_at_second || fail "a session that survives keeps the others down: $(ss -Htn)"
