@@ -108,8 +108,9 @@ watch
 exec 9>>"$GW/apply.lock" && flock 9 || fail "the folder can't be locked"
 : >"$TMP/ip.log"
 ip -6 rule delete pref 1129 || fail "the routing rule can't be removed"
-waits() { prints apply.lock ls -l "/proc/$GUARD/fd"; }
-wait_for 20 waits || fail "the guard does not wait for the lock to repair the network"
+# waits PID: succeeds if the process waits for the folder's lock, which this shell holds.
+waits() { prints apply.lock ls -l "/proc/$1/fd"; }
+wait_for 20 waits "$GUARD" || fail "the guard does not wait for the lock to repair the network"
 ip netns delete cmxsafe || fail "the namespace can't be removed"
 flock -u 9 && exec 9>&-
 wait_for 20 ended || fail "the guard does not notice that the namespace is gone"
@@ -124,7 +125,7 @@ rule=$(ip -6 rule | sed -n 's/^1129:[[:space:]]*//p')
 [ -n "$rule" ] && ip -6 rule delete pref 1129 || fail "the routing rule can't be removed"
 : >"$TMP/watch.log"
 start_watch
-wait_for 20 waits || fail "the guard does not wait for 'net up'"
+wait_for 20 waits "$GUARD" || fail "the guard does not wait for 'net up'"
 ip -6 rule add pref 1129 $rule || fail "the routing rule can't be added"
 flock -u 9 && exec 9>&-
 wait "$READY" || fail "the guard does not start: $(cat "$TMP/watch.log")"
@@ -134,14 +135,12 @@ lacks -q additions "$TMP/watch.log" || fail "the guard reports additions that ar
 stop "$GUARD"
 ok "a guard that starts while 'net up' runs waits for its end"
 
-flock "$GW/apply.lock" sleep 3 & PIDS+=("$!")
-locked() { ! flock -n "$GW/apply.lock" true; }
-wait_for 10 locked || fail "the folder is not locked"
-gw net down & DOWN=$!; PIDS+=("$DOWN")
-while locked; do
-    [ -e /run/netns/cmxsafe ] || fail "'net down' does not wait for a command that changes the network"
-    sleep 0.1
-done
+exec 9>>"$GW/apply.lock" && flock 9 || fail "the folder can't be locked"
+"$BIN/cmxsafe" gateway net down 9>&- & DOWN=$!; PIDS+=("$DOWN")
+wait_for 20 waits "$DOWN" || fail "'net down' does not wait for a command that changes the network"
+sleep 0.5
+waits "$DOWN" && [ -e /run/netns/cmxsafe ] || fail "'net down' removes the network without the lock"
+flock -u 9 && exec 9>&-
 wait "$DOWN" || fail "net down"
 prints_no cmxsafe0 ip link && [ ! -e /run/netns/cmxsafe ] || fail "'net down' leaves the network in place"
 ok "'net down' waits for other commands"
