@@ -25,5 +25,7 @@ hits=$(awk 'FNR == 1 { held = "" } held != "" && !/^ *}/ { print held } { held =
     /^ *wait_for [0-9]+ / && !/\|\||&&|\\$/ { held = FILENAME ":" FNR ":" $0 }' "${scripts[@]}")
 [ -z "$hits" ] || { printf 'nothing checks whether the wait succeeded:\n%s\n' "$hits"; rc=1; }
 refuse '^\s*! (?!.*(\|\||&&|\\$|\{$))' 'a negated command without "|| fail" has no effect'
+refuse 'wait_for \d+ (?!prints_no)((?!grep|eval).)*\bss -\w*[^|]*(\|\||&&)' 'ss succeeds without a socket; use listening, or grep its output'
+refuse '\bpgrep (?!.*(-[Pg] |--ns \$\$|wireguard-go|\$(TMP|GW|CONF|B)\b))' 'it may find a process of another scenario, which runs at the same time'
 refuse '^\s*command -v [^|]*&& [^|]*$' 'a missing tool goes unreported; use skip or skip_part'
 exit $rc

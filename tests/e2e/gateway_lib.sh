@@ -94,6 +94,14 @@ fetch() { inside curl -sS -m 5 "$@"; }
 answers() { [ "$(fetch "$1" 2>/dev/null)" = "$2" ]; }
 logged() { grep -q -- "$1" "$TMP/gateway.log"; }
 
+# event WHAT NAME: succeeds if a hook has written this event to $TMP/events.
+event() { [ "$(jq -n --arg e "$1" --arg n "$2" '[inputs] | map(select(.event == $e and .name == $n)) | length > 0' "$TMP/events")" = true ]; }
+# await_hooks: waits until the worker gives events to hooks. It gives them only events that are newer than its first look at the registry.
+await_hooks() {
+    handed() { sql "$GW/registry.db" "INSERT INTO event(at, what, who, detail) VALUES(1, 'begin', 'x', '')" && sleep 1 && event begin x; }
+    wait_for 20 handed || fail "the worker gives no event to the hooks"
+}
+
 # Fails if a sanitizer reported anything in the gateway.
 no_complaints() {
     no_sanitizer_report "$TMP/gateway.log" || fail "a sanitizer complains"

@@ -82,7 +82,7 @@ if [ "$(id -u)" = 0 ]; then
         "GatewayPorts clientspecified" "PidFile none" "LogLevel VERBOSE" >"$TMP/cmxgw.conf"
     export TMP
     unshare --net --mount --propagation private bash "$TMP/cmxgw.sh" >"$TMP/cmxgw.log" 2>&1 & NS=$!; PIDS+=("$NS")
-    wait_for 10 nsenter -t "$NS" -n ss -Hltn "sport = :$P" || fail "no CMX-GW"
+    wait_for 10 nsenter -t "$NS" -n sh -c "ss -Hltn 'sport = :$P' | grep -q ." || fail "no CMX-GW"
     sed -e "s/^user = .*/user = $name/" -e "s/^port = $GW_PORT/port = $P/" -e "/^host_key/d" -e "s|^\[gateway\]|&\nhost_key = $(ssh-keygen -lf "$TMP/cmxgw_host.pub" | awk '{print $2}')|" "$TMP/a2.conf" >"$TMP/cmx.conf"
     sed -i "s|^control_socket = .*|control_socket = $TMP/cmx.sock|" "$TMP/cmx.conf"
     nsenter -t "$NS" -n "$BIN/cmxsafed" -c "$TMP/cmx.conf" 2>>"$TMP/cmx.log" & PIDS+=("$!")

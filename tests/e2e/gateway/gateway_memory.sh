@@ -56,7 +56,7 @@ kill -STOP "$DEVICE"
 CLEANUP+=("kill -CONT $DEVICE 2>/dev/null")
 touch "$TMP/go"
 # largest: prints the memory of the largest process of a session, in KiB.
-largest() { ps -eo rss=,args= | awk '/ sshd: cmxsafe-gw/ && $1 > most { most = $1 } END { print most + 0 }'; }
+largest() { ps -o rss=,args= -p "$(descendants "$GW_PID" | paste -sd ,)" | awk '/ sshd: cmxsafe-gw/ && $1 > most { most = $1 } END { print most + 0 }'; }
 grown() { [ "$(largest)" -gt 200000 ]; }
 wait_for 60 grown || fail "the attack has no effect: $(largest) KiB"
 for _ in $(seq 10); do

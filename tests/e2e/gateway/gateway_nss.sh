@@ -20,7 +20,7 @@ allowed 5001 && allowed 5011 || fail "the rules: $(nft list map inet cmxsafe_hos
 # timed SECONDS COMMAND...: expects that the command succeeds within this time.
 timed() { local max=$1 begin=$SECONDS; shift; "$@" >"$TMP/timed.out" 2>&1 || fail "$*: $(cat "$TMP/timed.out")"; [ $((SECONDS - begin)) -le "$max" ] || fail "$* took $((SECONDS - begin)) s"; }
 # The worker makes no look-up meanwhile, so that it cannot notice that the answers change and change back.
-WORKER=$(pgrep -f "^$BIN/cmxsafe gateway worker|^cmxsafe gateway worker" | head -n 1)
+WORKER=$(pgrep -o --nslist mnt --ns $$ -f "cmxsafe gateway worker --dir $GW")
 [ -n "$WORKER" ] && kill -STOP "$WORKER" || fail "no worker: $(ps ax)"
 touch /etc/nss-hangs
 timed 25 gw grant user:5002 cam-17:81

@@ -24,12 +24,11 @@ fail_on() {
 }
 heal() { sql "$GW/registry.db" "DROP TRIGGER i; DROP TRIGGER u" || fail "the triggers"; }
 fails() { wait_for 30 logged "gateway: the worker: .*injected $1" || fail "no task fails: $(cat "$TMP/gateway.log")"; }
-event() { [ "$(jq -n --arg e "$1" --arg n "$2" '[inputs] | map(select(.event == $e and .name == $n)) | length > 0' "$TMP/events")" = true ]; }
 standing() { gw policy show --json | jq -r --arg n "$1" '.[] | select(.device == $n) | .standing + " " + .reason'; }
 judged() { [[ "$(standing "$1")" == "QUARANTINED its attestation key is not known"* ]]; }
 was_seen() { [ "$(sql "$GW/registry.db" "SELECT count(*) FROM seen JOIN device d ON d.id = device WHERE d.name = '$1'")" = 1 ]; }
 start() { client "$1" -N & DEVICE=$!; PIDS+=("$DEVICE"); wait_for 20 connected "$1" || fail "no login of $1"; }
-sleep 2 # the worker handles only events after its start
+await_hooks
 
 # The times of connections can't be stored.
 fail_on seen
@@ -70,7 +69,8 @@ ok "the other tasks continue while verdicts can't be stored"
 # The gateway's lock can't be opened, so nothing is stored; hooks run nevertheless.
 gw grant user:0 cam-1:81 >/dev/null || fail "grant"
 wait_for 20 event grant user:0 || fail "no event for a grant"
-rm "$GW/apply.lock" && mkdir "$GW/apply.lock" || fail "apply.lock"
+replace_lock() { rm -f "$GW/apply.lock" && mkdir "$GW/apply.lock"; } # fails if the worker creates the lock in between
+wait_for 10 replace_lock || fail "apply.lock"
 start cam-1
 wait_for 20 logged "gateway: the worker: .*apply.lock" || fail "no task fails: $(cat "$TMP/gateway.log")"
 sql "$GW/registry.db" "INSERT INTO event(at, what, who, detail) VALUES(1, 'injected', 'x', '')" || fail "the event"
