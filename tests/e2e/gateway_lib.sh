@@ -66,6 +66,21 @@ refused_listen() { refused_with 'remote port forwarding failed for listen port' 
 refused_open() { refused_with 'open failed: administratively prohibited' "$@"; }
 refused_session() { refused_with 'channel 0: open failed' "$@"; }
 
+# fail_logins TEXT KEY [ssh arguments]: tries to log in with KEY until the log contains TEXT, or the source should have a penalty of a
+# minute. Each failed login adds 5 s to the penalty, which decreases with time, so a slow machine needs more of them.
+fail_logins() {
+    local text=$1 begin=$SECONDS tries=0 other
+    shift
+    while [ "$tries" -lt 80 ] && [ $((tries * 5 - (SECONDS - begin))) -lt 60 ]; do
+        try_client "$@" 2>/dev/null & other=$!
+        try_client "$@" 2>/dev/null
+        wait "$other"
+        ! logged "$text" || return 0
+        tries=$((tries + 2))
+    done
+    return 1
+}
+
 # pause PID: stops a process of the gateway at a moment when it holds no lock on the registry. With a lock, the stopped
 # process would block the others.
 pause() {
