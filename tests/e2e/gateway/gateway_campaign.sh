@@ -84,7 +84,7 @@ soon log_has b1 'restarting into' || reported "no restart"
 kill_worker
 soon log_has b1 'version 2.0.0 is confirmed' || reported "no confirmation"
 kill_worker
-[ "$(progress may b2)" = waiting ] || reported "b2 began before the first board was done"
+gw campaign show may --json | json_is '.devices | map({(.device): .state}) | add | .b1 == "done" or .b2 == "waiting"' || reported "b2 began before the first board was done"
 soon at may b1 attesting || at may b1 done || reported "b1 does not attest"
 kill_worker
 soon at may b1 done || reported "b1 is not done"

@@ -83,7 +83,7 @@ rm "$TMP/slow.pub" # ssh then offers this key only with a signature
 cp "$TMP/b.pub" "$TMP/offered.pub"
 server=$(server_pid)
 printf '#!/bin/sh\nkill -STOP %s\necho phrase\n' "$server" >"$TMP/askpass" && chmod 700 "$TMP/askpass"
-rc=0; SSH_ASKPASS=$TMP/askpass SSH_ASKPASS_REQUIRE=force timeout 20 ssh -o IdentityFile="$TMP/offered" -i "$TMP/slow" -p "$GW_PORT" -o StrictHostKeyChecking=no \
+rc=0; SSH_ASKPASS=$TMP/askpass SSH_ASKPASS_REQUIRE=force timeout 120 ssh -o IdentityFile="$TMP/offered" -i "$TMP/slow" -p "$GW_PORT" -o StrictHostKeyChecking=no \
     -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes -o IdentityAgent=none -F none -l cmxsafe-gw 127.0.0.1 -W gateway.cmx:1883 \
     </dev/null >"$TMP/slow.out" 2>"$TMP/slow.err" || rc=$?
 kill -CONT "$server"

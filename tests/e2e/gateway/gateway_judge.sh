@@ -114,13 +114,14 @@ done
 tables() { grep -c "repaired: the packet filter's table" "$TMP/gateway.log"; }
 repairs=$(tables)
 echo 'guest:x:1299:1299::/:/bin/sh' >>/etc/passwd
-wait_for 15 judged && pause "$GW_PID" || fail "the guard is not paused"
+wait_for 15 judged && GUARD=$(pgrep -P "$GW_PID" -x cmxsafe) && pause "$GUARD" || fail "the guard is not paused"
+CLEANUP+=("kill -CONT $GUARD 2>/dev/null")
 gw grant user:guest cam-17:81 >/dev/null 2>"$TMP/guest.err" || fail "grant: $(cat "$TMP/guest.err")"
 guest_reaches() { nft list table inet cmxsafe_host | grep -qF "$1"; }
 GUEST=$(identity user:guest)
 guest_reaches "$GUEST" || fail "the grant is not in force"
 sed -i 's/^guest:/visitor:/' /etc/passwd
-kill -CONT "$GW_PID"
+kill -CONT "$GUARD"
 guest_gone() { ! guest_reaches "$GUEST"; }
 wait_for 15 guest_gone || fail "a user who no longer exists has a grant in force"
 lose "the host's routing rule is deleted again" ip -6 rule del pref 1129 # the guard reports this repair last
@@ -179,7 +180,8 @@ wait_for 20 works || fail "does not work after SIGKILL"
 closed "the server is killed"
 p=$(server_pid)
 start=$(date +%s%3N)
-ip netns del cmxsafe && ip netns add cmxsafe || fail "the namespace can't be replaced"
+# The lock keeps the 'net up' of the loop above from creating the namespace first.
+flock "$GW/apply.lock" sh -c 'ip netns del cmxsafe && ip netns add cmxsafe' || fail "the namespace can't be replaced"
 wait_for 20 restarted "$p" || fail "the gateway is not back after the namespace was replaced"
 bounded "the namespace is replaced" "$start"
 wait_for 30 works || fail "does not work after the namespace was replaced"

@@ -179,7 +179,10 @@ stop "$GW_PID_one"; stop "$GW_PID_two"; stop "$GW_PID_three"
 # repeated and replaces the rows.
 on two gw migrate sqlite >/dev/null && pg_sql db 'CREATE DATABASE fourth' || fail "migrate sqlite"
 pg_sql db "ALTER SYSTEM SET synchronous_standby_names = 'none'" && pg_sql db "SELECT pg_reload_conf()" >/dev/null || fail "standby"
-on two timeout -s KILL 5 "$BIN/cmxsafe" gateway migrate "${URL%/*}/fourth" >/dev/null 2>&1
+CMXSAFE_GATEWAY=$TMP/two "$BIN/cmxsafe" gateway migrate "${URL%/*}/fourth" >/dev/null 2>&1 & MIGRATE=$!; PIDS+=("$MIGRATE")
+commits() { [ "$(pg_sql db "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")" = 1 ]; }
+wait_for 20 commits && kill -KILL "$MIGRATE" || fail "the commit does not wait for a standby"
+wait "$MIGRATE" 2>/dev/null
 pg_sql db "ALTER SYSTEM RESET synchronous_standby_names" && pg_sql db "SELECT pg_reload_conf()" >/dev/null || fail "no standby"
 fourth() { "$PG_BIN/psql" -X -q -A -t "${URL%/*}/fourth" -c "$1" 2>/dev/null; }
 committed() { [ "$(fourth "SELECT revision FROM cmxsafe.registry")" = 1 ]; }

@@ -28,7 +28,7 @@ async def main():
     except (OSError, asyncssh.Error):
         pass
 try:
-    asyncio.run(asyncio.wait_for(main(), 25))
+    asyncio.run(asyncio.wait_for(main(), 120))
 except asyncio.TimeoutError:
     print("not ended")
 print(answers)

@@ -51,7 +51,7 @@ connects() { setpriv --reuid "$1" --regid "$2" --clear-groups socat -u OPEN:/dev
 connects 0 0 && connects cmxsafe-gw cmxsafe-gw && ! connects 1234 1234 && ! connects 1234 cmxsafe-gw || fail "another user can use up the control socket's queue, or root or the account can't connect"
 ok "other users cannot connect to the control socket"
 rm "$GW/run/control"
-wait_for 10 gw status && grep -q "control socket was removed; it was created again" "$TMP/gateway.log" || fail "a removed control socket is not created again"
+wait_for 10 gw status && wait_for 10 logged "control socket was removed; it was created again" || fail "a removed control socket is not created again"
 mv "$GW/run" "$TMP/run"
 lost() { grep -q "control socket was removed and can't be created again (No such file" "$TMP/gateway.log"; }
 wait_for 10 lost || fail "the lost folder run is not reported"
