@@ -52,7 +52,7 @@ start_swtpm() {
 start_tpm() {
     mkdir "$TMP/tpm"
     SWTPM_PORT=$(free_port)
-    while listening $((SWTPM_PORT + 1)); do SWTPM_PORT=$(free_port); done # tpm2-tss expects the control channel on the next port
+    until claim_port $((SWTPM_PORT + 1)); do SWTPM_PORT=$(free_port); done # tpm2-tss expects the control channel on the next port
     export TPM2TOOLS_TCTI="swtpm:host=127.0.0.1,port=$SWTPM_PORT" TSS2_LOG=all+none
     start_swtpm "$SWTPM_PORT"
     tpm tpm2_createprimary -C o -c primary.ctx

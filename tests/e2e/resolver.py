@@ -1,12 +1,13 @@
-"""A name server for scenarios: resolver.py ADDRESS NAME=DELAY... answers each A query for NAME with 127.0.0.1 after DELAY seconds, or
-never if DELAY is `never`; every other query is refused at once. Prints the queries and the answers."""
+"""A name server for scenarios: resolver.py ADDRESS NAME=FILE... answers each A query for NAME with 127.0.0.1 once FILE exists; every
+other query is refused at once. Prints the queries and the answers."""
+import os
 import socket
 import sys
 import threading
 import time
 
 address = sys.argv[1]
-delays = dict(a.split('=') for a in sys.argv[2:])
+files = dict(a.split('=') for a in sys.argv[2:])
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.bind((address, 53))
 
@@ -21,14 +22,12 @@ def name_of(query):
 
 def answer(query, peer):
     name, kind, question = name_of(query)
-    delay = delays.get(name)
+    file = files.get(name)
     print('asked', name, kind, flush=True)
-    if delay == 'never':
-        return
-    if delay:
-        time.sleep(float(delay))
-    a_record = delay and kind == 1
-    head = query[:2] + (b'\x81\x80' if delay else b'\x81\x83') + b'\0\1' + (b'\0\1' if a_record else b'\0\0') + b'\0\0\0\0'
+    while file and not os.path.exists(file):
+        time.sleep(0.05)
+    a_record = file and kind == 1
+    head = query[:2] + (b'\x81\x80' if file else b'\x81\x83') + b'\0\1' + (b'\0\1' if a_record else b'\0\0') + b'\0\0\0\0'
     data = b'\xc0\x0c\0\1\0\1\0\0\0\0\0\4\x7f\0\0\1' if a_record else b''
     print('answered', name, kind, flush=True)
     sock.sendto(head + question + data, peer)

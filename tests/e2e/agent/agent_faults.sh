@@ -39,8 +39,10 @@ logged "$RUN/s was removed" || fail "the removal of the socket is not logged"
 ok "a control socket that is removed is made again"
 
 # ---- status --watch ----
-timeout 4 "$BIN/cmxsafed" status --socket "$RUN/s" --watch=1 >"$TMP/watched"
-[ "$(grep -c '^CONTEXT ' "$TMP/watched")" -ge 2 ] || { cat "$TMP/watched"; fail "--watch does not repeat the table"; }
+"$BIN/cmxsafed" status --socket "$RUN/s" --watch=1 >"$TMP/watched" & WATCH=$!; PIDS+=("$WATCH")
+repeated() { [ "$(grep -c '^CONTEXT ' "$TMP/watched")" -ge 2 ]; }
+wait_for 10 repeated || { cat "$TMP/watched"; fail "--watch does not repeat the table"; }
+stop "$WATCH"
 ok "status --watch"
 
 # ---- SIGSTOP and SIGCONT: the session survives ----

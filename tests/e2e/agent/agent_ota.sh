@@ -94,7 +94,7 @@ end_agent
 ok "uploads without end write few lines"
 
 # ---- hooks that leave background processes, do not end, or run while the agent stops ----
-config "install_timeout = 2s"
+config "install_timeout = 6s"
 cat >install <<'SH'
 #!/bin/sh
 cat >installed
@@ -108,9 +108,9 @@ touch background
 gone() { ! kill -0 "$(cat "$1")" 2>/dev/null; }
 wait_for 20 gone left || fail "the background child of a hook still runs"
 rm background; touch hanging
-[ "$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @bundle2.signed "$URL/update")" = 500 ] && grep -q "install hook was ended after 2 s: waiting" answer || { cat answer; fail "a hook that does not end"; }
+[ "$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @bundle2.signed "$URL/update")" = 500 ] && grep -q "install hook was ended after 6 s: waiting" answer || { cat answer; fail "a hook that does not end"; }
 gone hung || fail "the hook still runs"
-is .error "the install hook was ended after 2 s: waiting" && is .state idle || { get .; fail "the end of the hook is not shown"; }
+is .error "the install hook was ended after 6 s: waiting" && is .state idle || { get .; fail "the end of the hook is not shown"; }
 end_agent
 config "install_timeout = 10m"
 start_agent
@@ -129,7 +129,7 @@ start_agent
 wait_for 40 is .state idle || { tail -3 "$AGENT_LOG"; fail "the agent does not start after it was killed"; }
 [[ $(get .error) == *interrupted* ]] || { get .; fail "an interrupted installation is not shown"; }
 # An agent that is killed while it receives an update leaves a part of the update in the spool, until it starts again.
-curl -sS -m 120 --limit-rate 300k -o answer --data-binary @bundle1.signed "$URL/update" 2>/dev/null &
+curl -sS -m 120 --limit-rate 30k -o answer --data-binary @bundle1.signed "$URL/update" 2>/dev/null &
 uploader=$!
 PIDS+=("$uploader")
 wait_for 20 test -s spool || fail "nothing of the upload is stored"

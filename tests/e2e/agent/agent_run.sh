@@ -118,7 +118,7 @@ ok "idle clients"
 "$BIN/cmxsafed" -c "$CONF" 2>"$TMP/err" && fail "a second agent starts on the same socket"
 grep -q 'another cmxsafed answers there' "$TMP/err" || { cat "$TMP/err"; fail "why the second agent is refused"; }
 end_agent
-grep -q STOPPING=1 "$TMP/notified" || fail "no STOPPING=1"
+wait_for 10 grep -q STOPPING=1 "$TMP/notified" || fail "no STOPPING=1"
 wait_for 10 prints_no . ss -Hltn "sport = :$GATE" || fail "the gateway's listener is still open"
 "$BIN/cmxsafed" status --socket "$RUN/s" 2>"$TMP/err" && fail "status succeeds without an agent"
 grep -q "^cmxsafe: .*: no agent answers; " "$TMP/err" || fail "status does not say what to do without an agent"

@@ -35,7 +35,7 @@ echo "$AGENT" >"$TMP/agent.pid"
 echo unsigned >"$TMP/unsigned"
 in_ns dev curl -sS -m 20 -o /dev/null -F "update=@$TMP/unsigned" http://127.0.0.1:8989/update || fail "the update service does not answer"
 # Connects to a port of the device that no service uses; the kernel logs at most one such packet a second.
-in_ns gw bash -c "for i in \$(seq 60); do timeout 1 bash -c '</dev/tcp/$D4/8082'; sleep 1; done" 2>/dev/null &
+in_ns gw bash -c "while :; do timeout 1 bash -c '</dev/tcp/$D4/8082'; sleep 1; done" 2>/dev/null &
 PIDS+=("$!")
 
 # The page runs `cmxsafed status`, which reads the socket's path from /etc/cmxsafe/cmxsafed.conf. Here a wrapper passes

@@ -62,46 +62,46 @@ ok "a gateway given by name"
 
 # Without a confirmation the previous state is restored. Two cases: there was a ruleset before, and there was none.
 sed -i 's/192.0.2.123/192.0.2.124/' "$CONF"
-iso --apply --commit-confirm 2 || fail "--commit-confirm"
+iso --apply --commit-confirm 8 || fail "--commit-confirm"
 iso --show | grep -q 192.0.2.124 || fail "the new rules are not applied"
 back() { iso --show | grep -q 192.0.2.123 && [ ! -e /run/cmxsafe-isolation.unconfirmed ]; }
-wait_for 15 back || fail "the previous ruleset was not restored"
+wait_for 20 back || fail "the previous ruleset was not restored"
 iso --remove || fail "--remove"
 in_force && fail "the rules are still in force"
-iso --apply --commit-confirm 2 || fail "--commit-confirm"
+iso --apply --commit-confirm 8 || fail "--commit-confirm"
 in_force || fail "the rules are not in force"
 gone() { ! in_force; }
-wait_for 15 gone || fail "the ruleset was not removed"
+wait_for 20 gone || fail "the ruleset was not removed"
 # If another program has removed one of the two tables, --show fails, and --apply and --remove work.
 iso --apply && nft delete table inet cmxsafe || fail "--apply"
 iso --show 2>/dev/null && fail "--show succeeds with one table"
-iso --apply --commit-confirm 2 || fail "--commit-confirm fails with one table"
+iso --apply --commit-confirm 8 || fail "--commit-confirm fails with one table"
 in_force || fail "the rules are not in force"
-wait_for 15 gone || fail "the ruleset was not removed"
+wait_for 20 gone || fail "the ruleset was not removed"
 nft list table arp cmxsafe >/dev/null || fail "the table that was there was not restored"
 iso --remove || fail "--remove fails with one table"
 # A process that waits for --confirm is ended, for example at the end of its login: the change is reverted at once.
 iso --apply --commit-confirm 300 || fail "--commit-confirm"
 kill -TERM "$(pgrep -f "^$BIN/cmxsafed isolation -c $CONF --apply --commit-confirm 300")" || fail "no process waits"
-wait_for 15 gone || fail "the ruleset was not removed"
+wait_for 20 gone || fail "the ruleset was not removed"
 [ ! -e /run/cmxsafe-isolation.unconfirmed ] || fail "the change is still unconfirmed"
 ok "an unconfirmed change is reverted"
 
-iso --apply --commit-confirm 2 || fail "--commit-confirm"
+iso --apply --commit-confirm 8 || fail "--commit-confirm"
 iso --confirm | grep -q confirmed || fail "--confirm"
-sleep 4 # longer than the confirmation timeout
+sleep 10 # longer than the confirmation timeout
 in_force || fail "a confirmed change was reverted"
 iso --confirm 2>/dev/null && fail "confirm succeeds although no change is pending"
 
 # While rules wait for their confirmation, a second --apply --commit-confirm is refused: its timeout could restore the
 # first rules, which nobody confirmed.
-iso --remove && iso --apply --commit-confirm 4 || fail "--commit-confirm"
+iso --remove && iso --apply --commit-confirm 8 || fail "--commit-confirm"
 iso --apply --commit-confirm 2 2>"$TMP/err" && fail "rules are tried while others wait"
 grep -q "other rules are waiting for confirmation; first run" "$TMP/err" || { cat "$TMP/err"; fail "wrong reason"; }
 wait_for 20 gone || fail "the first rules were not reverted"
 # After a trial is confirmed, its timeout does not revert a later trial.
-iso --apply --commit-confirm 2 && iso --confirm >/dev/null && iso --remove && iso --apply --commit-confirm 30 || fail "a later trial"
-sleep 4
+iso --apply --commit-confirm 8 && iso --confirm >/dev/null && iso --remove && iso --apply --commit-confirm 30 || fail "a later trial"
+sleep 10
 iso --confirm >/dev/null || fail "a later trial ended with an earlier one"
 # A command that fails does not end a trial. Otherwise the trial's rules would stay without a confirmation.
 for failing in --apply --remove; do

@@ -99,7 +99,8 @@ R_LL=$(in_ns gw ip -6 -o addr show dev eth0 scope link | awk '{print $4}' | cut 
 W0=$(status '.isolation.packets["wrong-server"]')
 hostile advert
 hostile withdraw "$R_LL"
-[ "$(status '.isolation.packets["wrong-server"]')" -ge $((W0 + 10)) ] || { tell status; fail "a rogue router was accepted"; }
+refused() { [ "$(status '.isolation.packets["wrong-server"]')" -ge $((W0 + 10)) ]; }
+wait_for 10 refused || { tell status; fail "a rogue router was accepted"; }
 [ "$(fetch)" = hello ] && [ "$(sessions)" = "$S0" ] || fail "the session did not survive"
 ok "ARP, neighbour and router discovery, redirects, DHCP: the lease is renewed, and traffic cannot be diverted"
 

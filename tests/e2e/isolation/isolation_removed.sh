@@ -65,7 +65,7 @@ STATICS=$(statics)
 repairs() { field .modules.isolation.repairs; }
 restored() { [ "$(repairs)" = "$1" ] && [ "$(rules 2>/dev/null)" = "$RULES" ] && [ "$(statics 2>/dev/null)" = "$STATICS" ]; }
 n=0
-# attack WORDS COMMAND...: runs COMMAND, which changes the rules, and checks that they are restored within 2 s, that
+# attack WORDS COMMAND...: runs COMMAND, which changes the rules, and checks that they are restored, that
 # this is reported, and that the service is reachable. WORDS name the change.
 attack() {
     local words=$1 lines
@@ -73,7 +73,7 @@ attack() {
     lines=$(grep -c 'NOT IN FORCE' "$AGENT_LOG")
     in_ns dev "$@" || fail "$words: the command fails"
     n=$((n + 1))
-    wait_for 2 restored $n || { rules 2>&1 | diff <(echo "$RULES") - | head -20; tail -3 "$AGENT_LOG"; fail "$words: not restored within 2 s (repairs $(repairs), expected $n)"; }
+    wait_for 5 restored $n || { rules 2>&1 | diff <(echo "$RULES") - | head -20; tail -3 "$AGENT_LOG"; fail "$words: not restored (repairs $(repairs), expected $n)"; }
     [ "$n" -gt 10 ] || [ "$(grep -c 'NOT IN FORCE' "$AGENT_LOG")" -gt "$lines" ] || fail "$words: not logged"
     [ "$(field .modules.isolation.in_force)" = true ] || fail "$words: the status does not say that it is in force again"
     wait_for 30 fetches || { json; fail "$words: the service is not reachable again"; }
@@ -88,14 +88,14 @@ grows() { local before; before=$(received); sleep 2; [ "$(received)" -gt "$befor
 kill -STOP "$AGENT"
 in_ns dev nft flush ruleset
 bg dev setpriv --reuid=12345 --clear-groups nc 127.0.0.1 8084 >"$TMP/stolen"
-grows || fail "without rules the stream is not open to another user"
+wait_for 10 grows || fail "without rules the stream is not open to another user"
 kill -CONT "$AGENT"
 n=$((n + 1))
 wait_for 5 restored $n || fail "the rules are not restored"
 wait_for 60 fetches || fail "the service is not reachable again"
 sleep 2
 ! grows || fail "a connection that another user opened while there were no rules still receives the service's data"
-[ "$(in_ns gw timeout 2 nc localhost 9082 | wc -c)" -gt 10000 ] || fail "the stream does not arrive at the gateway"
+[ "$(in_ns gw timeout 60 nc localhost 9082 | head -c 10001 | wc -c)" = 10001 ] || fail "the stream does not arrive at the gateway"
 ok "a connection that another user opened while there were no rules ends"
 
 attack "nft delete table inet" nft delete table inet cmxsafe

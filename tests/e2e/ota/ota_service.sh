@@ -37,7 +37,7 @@ expect() { # expect STATUS TEXT CURL-ARGUMENTS...: sends a request and checks th
 }
 
 touch up
-board --init v1.bin --deadline 3000
+board --init v1.bin --deadline 10000
 is .running.version 1.0.0 || fail "version"
 [ "$(get .signature_required)" = true ] || fail "signature_required"
 
@@ -109,7 +109,7 @@ ok "an interrupted upload continues"
 
 # ---- the README's command, 100-continue (curl uses it above 1 MB), slow and fast links, one upload at a time ----
 signed v4.bin 4.0.0 esp32c3 2 1500
-curl -sS -F update=@v4.bin --limit-rate 300k "$URL/update" >answer4 2>curl4.err &
+curl -sS -F update=@v4.bin --limit-rate 100k "$URL/update" >answer4 2>curl4.err &
 uploader=$!
 wait_for 20 is .state receiving || fail "receiving"
 [ "$(get .received)" -ge 0 ] || fail "progress"

@@ -13,7 +13,7 @@ start_sshd </dev/null
 python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
 start_proxy events=1 -- "echo,$S,$R,session=one" "few,$S,$FEW,session=one,max=1" "none,$NOWHERE,$NONE,session=one" \
-    "idle,$S,$IDLE,session=one,idle=1" "back,$D,$S,session=one,direct=127.0.0.1"
+    "idle,$S,$IDLE,session=one,idle=5" "back,$D,$S,session=one,direct=127.0.0.1"
 up
 tells "session one up ok gateway=127.0.0.1"
 

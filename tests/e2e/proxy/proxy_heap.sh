@@ -14,13 +14,13 @@ start_proxy events=1 -- "stream,$S,$STREAM,high=1,idle=600,session=camera" "soun
 up
 client() { timeout 30 python3 "$ROOT/tests/e2e/client.py" "$@"; }
 echoes() { client "$1" sink 1000 >/dev/null 2>&1; }
-# hold PORT: opens a connection, keeps it until the device closes it, and then ends.
+# hold PORT...: opens a connection to each port at the same time, keeps each until the device closes it, and then ends.
 hold() {
     python3 -c 'import socket, sys
-s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
-try:
-    while s.recv(4096): pass
-except ConnectionError: pass' "$1" &
+for s in [socket.create_connection(("127.0.0.1", int(port))) for port in sys.argv[1:]]:
+    try:
+        while s.recv(4096): pass
+    except ConnectionError: pass' "$@" &
     HOLD=$!
     PIDS+=("$HOLD")
 }
@@ -65,7 +65,7 @@ ok "while the heap runs out, streams are closed and other connections stay"
 
 ask heap 147455 >/dev/null # one byte too few for four streams and the floor
 refused=$(streams refused)
-for port in "$STREAM" "$SOUND" "$STREAM" "$SOUND" "$STREAM"; do hold "$port"; done
+hold "$STREAM" "$SOUND" "$STREAM" "$SOUND" "$STREAM"
 wait_for 10 streams_are refused "$((refused + 2))" || fail "of five streams at the same time, $(($(streams refused) - refused)) were refused"
 wait_for 10 streams_are open 3 || fail "$(streams open) of five streams are open"
 echoes "$WEB" || fail "new streams keep out other connections"

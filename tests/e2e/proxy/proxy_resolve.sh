@@ -11,11 +11,11 @@ python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
 
 DNS=127.$((RANDOM % 250 + 1)).$((RANDOM % 250 + 1)).$((RANDOM % 250 + 1))
-python3 "$ROOT/tests/e2e/resolver.py" "$DNS" slow.test=6 gateway.test=5 dead.test=never >"$TMP/dns.out" 2>"$TMP/dns.log" & PIDS+=($!)
+python3 "$ROOT/tests/e2e/resolver.py" "$DNS" "slow.test=$TMP/slow" "gateway.test=$TMP/gateway" "dead.test=$TMP/dead" >"$TMP/dns.out" 2>"$TMP/dns.log" & PIDS+=($!)
 wait_for 10 grep -q ready "$TMP/dns.out" || fail "name server"
 
 echo "nameserver $DNS
-options timeout:20 attempts:1" >"$TMP/resolv.conf"
+options timeout:30 attempts:1" >"$TMP/resolv.conf"
 cat >"$TMP/driver" <<'DRIVER'
 #!/usr/bin/env bash
 # The driver is proxy_run with another resolv.conf and gateway name.
@@ -33,7 +33,7 @@ client "$W" many 32 & SLOW=$!
 wait_for 20 grep -q "asked slow.test" "$TMP/dns.out" || fail "the name is not looked up"
 client "$F" sink 1000000 || fail "the other context"
 status_is fast state up || fail "$(ask status)"
-lacks "answered slow.test 1$" "$TMP/dns.out" || fail "the other context waited for the name server"
+touch "$TMP/slow"
 ok "32 connections wait for a name; the other context of the session works"
 wait "$SLOW" || fail "the slow service: $(ask status)"
 status_is slow total 32 || fail "$(ask status)"
@@ -42,6 +42,7 @@ ok "all 32 connections were served once the name was known"
 # During the look-up the client disconnects and its context is removed. The other context still works, and the engine
 # can end.
 sleep 3 # until the engine has forgotten the last result
+rm "$TMP/slow"
 timeout 1 python3 "$ROOT/tests/e2e/client.py" "$W" sink 1000 && fail "the client was served before the look-up ended"
 [ "$(ask set "fast,$S,$F,session=one")" = "set ok" ] || fail "set"
 client "$F" sink 1000 || fail "after the removal"
@@ -52,11 +53,13 @@ ok "a look-up without a waiting client does not prevent the engine from ending"
 export GATEWAY=gateway.test
 start_proxy login=2 -- "fast,$S,$F"
 wait_for 10 status_is fast state resolving || fail "$(ask status)"
+sleep 4
+touch "$TMP/gateway"
 up
 status_is fast sessions 1 || fail "$(ask status)"
 quit_proxy
 wait_for 10 eval "! listening $F" || fail "the listener stays"
-ok "a look-up of 5 s with a login_timeout of 2 s"
+ok "a look-up of 4 s with a login_timeout of 2 s"
 
 export GATEWAY=nowhere.test
 start_proxy login=2 -- "fast,$S,$F"

@@ -36,11 +36,11 @@ wait "$PUSH" || fail "push"
 # An endless transfer in one direction does not block the other.
 python3 -c "
 import socket, time
-s = socket.create_connection(('127.0.0.1', $R)); s.sendall(b'S'); end = time.monotonic() + 60
+s = socket.create_connection(('127.0.0.1', $R)); s.sendall(b'S'); end = time.monotonic() + 300
 while time.monotonic() < end: s.sendall(bytes(1 << 20))" & FLOOD=$!; PIDS+=("$FLOOD")
 sleep 0.5
-timeout 30 python3 "$ROOT/tests/e2e/client.py" "$R" hold 3 || fail "an echo fails during an endless transfer"
-timeout 30 python3 "$ROOT/tests/e2e/client.py" "$R" source 3000000 || fail "a transfer from the device fails during an endless transfer"
+timeout 120 python3 "$ROOT/tests/e2e/client.py" "$R" hold 3 || fail "an echo fails during an endless transfer"
+timeout 120 python3 "$ROOT/tests/e2e/client.py" "$R" source 3000000 || fail "a transfer from the device fails during an endless transfer"
 kill -0 "$FLOOD" || fail "the endless transfer ended"
 stop "$FLOOD"
 ok "an endless transfer in one direction does not block the other"
