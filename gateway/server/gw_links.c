@@ -13,8 +13,7 @@
 
 #define NAME "cmxlink"
 #define MTU_WIREGUARD "1420"
-#define START_TRIES 40
-#define START_PAUSE_MS 50
+#define START_LIMIT_S "10"
 #define RULE_PREF "1131"
 #define IN_NETNS "ip -n " GW_NETNS " "
 /* Without this limit, wg could wait forever for wireguard-go, while the caller holds the gateway's lock. */
@@ -27,7 +26,6 @@ struct link_job {
     const struct gw_node *peer;
     char name[IFNAMSIZ];
     char port[8];
-    bool fresh_userspace;          /* wireguard-go was just started for this link */
     char interface[GW_NAME_MAX];   /* the interface that the operator named for plain links; "": WireGuard */
     bool exists[GW_NODES_MAX + 1]; /* exists[N]: the namespace has a link to node N */
 };
@@ -53,10 +51,18 @@ static bool links_read(bool exists[GW_NODES_MAX + 1])
 
 /* ---- WireGuard in the kernel or, if the kernel lacks it, wireguard-go ---- */
 
-static bool wireguard_add(struct link_job *job)
+/* wireguard-go continues in a child process, which looks its interface up by name and ends if it does not find it. So
+ * waits until the child answers, before the interface is moved to another network namespace. */
+static bool wireguard_add(const struct link_job *job)
 {
-    job->fresh_userspace = !gw_program_runf(true, "ip link add dev %s type wireguard", job->name);
-    return !job->fresh_userspace || gw_program_runf(true, "wireguard-go %s", job->name);
+    if (gw_program_runf(true, "ip link add dev %s type wireguard", job->name))
+        return true;
+    if (!gw_program_runf(true, "wireguard-go %s", job->name))
+        return false;
+    if (gw_program_runf(true, "timeout " START_LIMIT_S " wg show %s", job->name))
+        return true;
+    (void)gw_program_runf(true, "ip link delete dev %s", job->name); /* this also ends wireguard-go */
+    return false;
 }
 
 /* Removes all peers except the other gateway, so that no other machine can send through the link. */
@@ -92,17 +98,6 @@ static bool wireguard_configure(const struct link_job *job)
            remove_other_peers(job);
 }
 
-/* Configures the link. If wireguard-go was just started, first waits until it accepts a configuration. */
-static bool wireguard_ready(const struct link_job *job)
-{
-    char path[64];
-
-    snprintf(path, sizeof path, "/run/wireguard/%s.sock", job->name);
-    for (int tries = 0; tries < START_TRIES && job->fresh_userspace && access(path, F_OK) != 0; tries++)
-        usleep(START_PAUSE_MS * 1000);
-    return wireguard_configure(job);
-}
-
 /* ---- plain links: VXLAN over the operator's interface ---- */
 
 static bool plain_add(const struct link_job *job)
@@ -115,7 +110,7 @@ static bool plain_add(const struct link_job *job)
 
 /* Creates the interface in the host's network namespace, where its UDP socket stays, and moves it into the fleet's
  * namespace. */
-static bool link_add(struct link_job *job)
+static bool link_add(const struct link_job *job)
 {
     return (job->interface[0] ? plain_add(job) : wireguard_add(job)) &&
            gw_program_runf(false, "ip link set dev %s netns " GW_NETNS, job->name);
@@ -171,7 +166,6 @@ static cmx_err link_up(struct link_job *job, struct cmx_why *e)
     bool plain = job->interface[0] != '\0';
     char key[GW_PATH_MAX];
 
-    job->fresh_userspace = false;
     snprintf(job->name, sizeof job->name, NAME "%u", job->peer->number);
     snprintf(job->port, sizeof job->port, "%u", gw_node_port(job->own->number, job->peer->number));
     if (plain != (job->peer->link_key[0] == '\0'))
@@ -187,7 +181,7 @@ static cmx_err link_up(struct link_job *job, struct cmx_why *e)
         return cmx_why_fail(e, CMX_EIO, "the link to %s can't be made; %s", job->peer->name,
                             plain ? "see ip's message above"
                                   : "install wireguard-tools, and wireguard-go where the kernel has no WireGuard");
-    if ((!plain && !wireguard_ready(job)) || !address_set(job) || !answers_set(job))
+    if ((!plain && !wireguard_configure(job)) || !address_set(job) || !answers_set(job))
         return cmx_why_fail(e, CMX_EIO, "the link to %s can't be configured; see above", job->peer->name);
     return CMX_OK;
 }
