@@ -11,7 +11,7 @@ export CMXSAFED_BOOT_ID=boot-2
 # config [LINES]: writes a configuration with LINES before its contexts. Its sections [gateway] and [ota] are complete.
 config() {
     { gateway_section
-      printf '[ota]\nallow_unsigned = yes\ninstall = cat\nversion = echo 2.0\nspool = %s/spool\nport = %s\nconfirm_within = 4s\n' "$TMP" "$PORT"
+      printf '[ota]\nallow_unsigned = yes\ninstall = cat\nversion = echo 2.0\nspool = %s/spool\nport = %s\nconfirm_within = 10s\n' "$TMP" "$PORT"
       printf '%s = cd %s && echo %s >>calls; [ ! -e slow ] || . ./slow\n' confirm "$TMP" confirm rollback "$TMP" rollback restart "$TMP" restart
       printf '%s\n' "$@"; reverse web "$WEB" "$GATE"; } >"$CONF"
 }
@@ -28,7 +28,7 @@ rolled_back() {
     trial installed
     ends
     calls "" || { cat "$AGENT_LOG"; fail "$1: the trial does not last for confirm_within: $(cat calls)"; }
-    sleep 4
+    sleep 10
     ends
     calls "rollback restart " || { cat "$AGENT_LOG" calls; fail "$1: no rollback"; }
     grep -qx "why $1" spool.state && grep -qx "phase going-back" spool.state || { cat spool.state; fail "$1: the record"; }

@@ -80,13 +80,13 @@ class Run:
         self.output += data.decode(errors="replace")
         return bool(data)
 
-    def expect(self, text, seconds=20):
+    def expect(self, text, seconds=60):
         end = time.monotonic() + seconds
         while text not in self.output:
             if time.monotonic() > end or not self.read(0.2):
                 fail(f"no '{text}'", self.output)
 
-    def until(self, condition, what, seconds=20):
+    def until(self, condition, what, seconds=60):
         end = time.monotonic() + seconds
         while not condition():
             self.read(0.1)
@@ -103,7 +103,7 @@ class Run:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is not None
 
-    def wait(self, seconds=30):
+    def wait(self, seconds=90):
         self.until(self.ended, "the command does not end", seconds)
         while self.read(0.2) and select.select([self.fd], [], [], 0)[0]:
             pass

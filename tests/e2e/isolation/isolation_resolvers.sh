@@ -74,8 +74,10 @@ for ENABLED in yes no; do
     echo "nameserver 10.77.0.2" >"$TMP/run-dir/netconfig/resolv.conf"
     ln -sfn /run/netconfig/resolv.conf "$TMP/etc/resolv.conf.new" && mv -T "$TMP/etc/resolv.conf.new" "$TMP/etc/resolv.conf"
     sleep 1.5 # longer than the agent's polling interval
+    before=$(context web .sessions)
     end_sessions
-    wait_for 20 down || fail "the agent does not report that it is down"
+    again() { [ "$(context web .sessions)" -gt "$before" ]; }
+    wait_for 60 again || fail "$with: no new session"
     comes_up "$with: another network's name server"
     if [ $ENABLED = yes ]; then
         in_ns dev nft list set inet cmxsafe resolvers4 | grep -q 10.77.0.2 && prints_no "$G4" in_ns dev nft list set inet cmxsafe resolvers4 || fail "the old name server stays permitted"

@@ -14,7 +14,7 @@ background() { sleep 1000; }
 background & PIDS+=("\$!")
 wait_for 10 pgrep -P "\$!" || fail "no process in the background"
 echo "\$former \$! \$(pgrep -P "\$!")" >"$TMP/ids.new" && mv "$TMP/ids.new" "$TMP/ids"
-wait_for 60 test -e "$TMP/go"
+wait_for 60 test -e "$TMP/go" || fail "the scenario waits too long"
 SH
 bash "$TMP/scenario.sh" >"$TMP/scenario.log" 2>&1 & SCENARIO=$!; PIDS+=("$SCENARIO")
 wait_for 20 test -e "$TMP/ids" || fail "the scenario does not begin"
