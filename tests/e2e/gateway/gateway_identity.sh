@@ -44,8 +44,8 @@ gw enroll cam-17 --key "$TMP/a.pub" --ports 81 --direct gateway.cmx:1883 >/dev/n
 gw platform vms --key "$TMP/p.pub" >/dev/null || fail "platform"
 A=$(address_of cam-17) B=$(address_of cam-18)
 serve_system
-client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
-client b -N -R "[$B]:81:127.0.0.1:$WEB" & BPID=$!; PIDS+=("$BPID")
+keep_client a -N -R "[$A]:81:127.0.0.1:$WEB" # on a busy machine, a login below may take over the session
+keep_client b -N -R "[$B]:81:127.0.0.1:$WEB"
 wait_for 20 connected cam-17 && wait_for 20 connected cam-18 || fail "the devices do not connect"
 
 # Small packets of a session are not delayed: its connection has TCP_NODELAY, which the accepted socket inherits from serve's listener.
@@ -333,7 +333,6 @@ wait_for 10 test -s "$TMP/reset" || fail "a user can't connect to a stopped sess
 kill -KILL -- "-$session"
 wait "$RESET"
 grep -q reset "$TMP/reset" || fail "the connection was not reset: $(cat "$TMP/reset")"
-client a -N -R "[$A]:81:127.0.0.1:$WEB" & PIDS+=("$!")
 wait_for 20 connected cam-17 || fail "cam-17 does not connect again"
 for _ in 1 2 3; do
     ! as 1235 /usr/bin/python3 "$TMP/reuse.py" "$A" "$(head -n 1 "$TMP/reset")" || fail "a local user reused another's connection: $(gw access | tail -n 3)"
