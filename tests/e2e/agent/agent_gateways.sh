@@ -69,6 +69,6 @@ ok "all sessions leave a gateway that accepts no new sessions"
 
 echo "[127.0.0.9]:22 $(cut -d' ' -f1,2 "$TMP/host_ed25519.pub")" >"$TMP/known_hosts"
 conf "$TWO > $ONE"
-"$BIN/cmxsafed" -c "$CONF" --check >"$TMP/check" 2>&1 && fail "no pin, but accepted"
+"$BIN/cmxsafed" -c "$CONF" --check >"$TMP/check" 2>&1 && fail "--check accepts a gateway without a pin"
 grep -q "no line for 127.0.0.2 port $TWO_PORT or another gateway" "$TMP/check" || fail "no clear error: $(cat "$TMP/check")"
 ok "without a known_hosts line for any gateway the agent does not start"

@@ -81,9 +81,9 @@ for key in key_file known_hosts_file image; do
     [ $? = 1 ] && grep -qF ": $key $path: its file system does not answer" "$TMP/started" || { cat "$TMP/started"; fail "the start does not name $key"; }
 done
 timeout -s KILL 20 "$BIN/cmxsafed" -c "$TMP/hung/conf" >"$TMP/started" 2>&1
-[ $? = 1 ] && grep -qF "$TMP/hung/conf: its file system does not answer" "$TMP/started" || { cat "$TMP/started"; fail "the start does not name the configuration"; }
+[ $? = 1 ] && grep -qF "$TMP/hung/conf: its file system does not answer" "$TMP/started" || { cat "$TMP/started"; fail "the agent does not say that the file system of its configuration does not answer"; }
 restore "$TMP/hung"
-ok "at the start, a file that the agent needs"
+ok "at the start, the file system of a file that the agent needs does not answer"
 
 # ---- while the agent runs: a request for attestation opens the image, and a reload reads the update key ----
 : >"$AGENT_LOG"
@@ -123,7 +123,7 @@ hang "$TMP/hung" || fail "no mount"
 CREDENTIAL=' ' configure "$TMP/hung/hmac" "$TMP/image" "$TMP/spool"
 start_agent
 wait_for 20 answers || fail "the agent does not answer while it waits for the key"
-! listening "$GATE" || fail "a session without the key"
+! listening "$GATE" || fail "a session is open without the key"
 restore "$TMP/hung"
 cp -p "$TMP/hmac" "$TMP/hung/hmac"
 wait_for 30 serves || fail "the agent does not log in when the key can be read"

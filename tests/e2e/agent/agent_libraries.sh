@@ -17,7 +17,7 @@ for library in nftables microhttpd gnutls tss2-esys seccomp; do
     ! loaded $library || fail "$library is loaded although nothing needs it"
 done
 [ "$(field '.confinement[] | select(.what == "seccomp") | .applied')" = true ] || echo "note: no seccomp here"
-python3 "$ROOT/tests/e2e/client.py" "$R" sink 1000000 || fail "the tunnel"
+python3 "$ROOT/tests/e2e/client.py" "$R" sink 1000000 || fail "the tunnel does not work"
 end_agent
 ok "the proxy alone loads none of the modules' libraries"
 
@@ -41,6 +41,6 @@ AGENT_PREFIX=(unshare -m sh -c 'mount --bind /dev/null "$(readlink -f "$0")" && 
 start_agent
 wait_up
 grep -qE "there is no attestation: an HTTP service needs a library: .*libmicrohttpd\.so.*; install .+; correct this, then restart the agent" "$AGENT_LOG" || { cat "$AGENT_LOG" >&2; fail "wrong message"; }
-python3 "$ROOT/tests/e2e/client.py" "$R" sink 1000000 || fail "the tunnel without the library"
+python3 "$ROOT/tests/e2e/client.py" "$R" sink 1000000 || fail "the tunnel does not work without the library"
 end_agent
 ok "a missing library keeps nobody from the device, and the error names the package"

@@ -51,7 +51,7 @@ ok "a verified bundle reaches the handler's standard input"
 touch broken
 code=$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @bundle2.signed "$URL/update")
 [ "$code" != 200 ] && grep -q "the install hook failed: signature of the bundle is not ours" answer || { cat answer; fail "the answer does not report the handler's failure: HTTP status $code"; }
-is .state idle || fail "after a failure"
+is .state idle || fail "the service is not idle after a failure"
 rm broken
 timeout 60 "$BIN/cmxsafe" update --opaque --url "$URL" bundle2.signed >out 2>err || { cat out err; fail "cmxsafe update --opaque"; }
 cmp installed bundle2 && grep -q "^installed; the device needs no restart" out || { cat out; fail "the second bundle"; }
@@ -224,7 +224,7 @@ is .state ready || fail "after a refused restart: $(get .state)"
 rm refuse_restart
 curl -sS -m 10 -X POST "$URL/restart" | grep -q ^OK || fail "POST /restart fails after a refusal"
 twice() { [ "$(calls restart)" -ge 2 ]; }
-wait_for 20 twice && is .state restarting || fail "a second restart"
+wait_for 20 twice && is .state restarting || fail "a second POST /restart does not run the hook again"
 end_agent
 ok "a refused restart can be requested again"
 
@@ -289,15 +289,15 @@ echo "phase trial" >spool.state
 : >calls
 boot 10
 wait_for 40 is .running.version 3.0 || fail "the agent does not start with a damaged record"
-[[ $(get .error) == *damaged* ]] && ! called confirm || { get .; fail "a damaged record"; }
+[[ $(get .error) == *damaged* ]] && ! called confirm || { get .; fail "the damaged record is not reported, or a hook runs"; }
 end_agent
 unset CMXSAFED_BOOT_ID
 ok "no session, a refused forward, a damaged record"
 
 printf '[ota]\ninstall = cat\n' >>"$CONF"; sed -i '/^key_file = .*k.pub/d' "$CONF"
-"$BIN/cmxsafed" --check -c "$CONF" 2>err && fail "two [ota] sections"
+"$BIN/cmxsafed" --check -c "$CONF" 2>err && fail "--check accepts two sections [ota]"
 config; sed -i "s|^key_file = $TMP/k.pub|key_file = $TMP/version|" "$CONF"
-! "$BIN/cmxsafed" --check -c "$CONF" 2>err && grep -q "not a P-256 public key" err || { cat err; fail "an invalid key"; }
+! "$BIN/cmxsafed" --check -c "$CONF" 2>err && grep -q "not a P-256 public key" err || { cat err; fail "--check does not report the invalid key"; }
 config; sed -i "/^key_file = .*k.pub/d" "$CONF"
 ! "$BIN/cmxsafed" --check -c "$CONF" 2>err && grep -q "allow_unsigned" err || { cat err; fail "the missing key is not reported"; }
 ok "configuration"

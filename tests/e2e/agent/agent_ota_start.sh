@@ -31,7 +31,7 @@ rolled_back() {
     sleep 10
     ends
     calls "rollback restart " || { cat "$AGENT_LOG" calls; fail "$1: no rollback"; }
-    grep -qx "why $1" spool.state && grep -qx "phase going-back" spool.state || { cat spool.state; fail "$1: the record"; }
+    grep -qx "why $1" spool.state && grep -qx "phase going-back" spool.state || { cat spool.state; fail "$1: wrong record"; }
     trial none
     ends
     calls "" || fail "$1: a hook runs although no update is on trial"
@@ -45,7 +45,7 @@ ok "a file of [gateway] is missing"
 config '[isolation]' 'enabled = yes'
 [ "$(id -u)" != 0 ] || AGENT_PREFIX=(setpriv --inh-caps -net_admin --bounding-set -net_admin)
 rolled_back "the agent can't start"
-logged "isolation is enabled but the agent has no permission" || { cat "$AGENT_LOG"; fail "another error"; }
+logged "isolation is enabled but the agent has no permission" || { cat "$AGENT_LOG"; fail "the log has another error"; }
 AGENT_PREFIX=()
 ok "isolation cannot be installed"
 

@@ -52,18 +52,18 @@ end_agent
 touch "$RUN/s"
 begin 0
 logged "there is no control socket $RUN/s: already there" || fail "a file in place of the socket is not logged"
-kill -TERM "$AGENT" && wait "$AGENT" || fail "the end without a control socket"
+kill -TERM "$AGENT" && wait "$AGENT" || fail "the agent does not end properly without a control socket"
 [ -f "$RUN/s" ] || fail "the agent removed a file that is not its socket"
 rm "$RUN/s"
 AGENT_LINES=''
 rmdir "$RUN"
 begin 0
-kill -TERM "$AGENT" && wait "$AGENT" || fail "the end without a folder for the socket"
+kill -TERM "$AGENT" && wait "$AGENT" || fail "the agent does not end properly without a folder for the socket"
 no_sanitizer_report "$AGENT_LOG" || fail "a sanitizer complains"
 mkdir "$RUN"
 begin 0
 timeout 20 "$BIN/cmxsafed" -c "$CONF" 2>"$TMP/second.log" && fail "two agents use one control socket"
-grep -q "another cmxsafed answers there" "$TMP/second.log" || { cat "$TMP/second.log"; fail "a second agent"; }
+grep -q "another cmxsafed answers there" "$TMP/second.log" || { cat "$TMP/second.log"; fail "the second agent does not say why it ends"; }
 end_agent
 ok "the control socket"
 
@@ -73,7 +73,7 @@ wait_up
 logged "[attest] image $TMP/images/image: No such file or directory" || fail "a missing image is not logged"
 for ranges in '' '&ranges=0-4096'; do
     answers "/evidence?nonce=0011223344556677$ranges" 500 || { cat "$TMP/answer"; fail "evidence leaves out the missing image"; }
-    answers "/hash?challenge=abcd$ranges" 500 || { cat "$TMP/answer"; fail "a hash without the image"; }
+    answers "/hash?challenge=abcd$ranges" 500 || { cat "$TMP/answer"; fail "/hash does not answer 500 without the image"; }
 done
 field .modules.attest.error | grep -qF "image $TMP/images/image" || { json; fail "the status does not report the missing image"; }
 mkdir "$TMP/images/image" # no image either
@@ -82,7 +82,7 @@ answers "/evidence?nonce=0011223344556677" 500 || fail "a request for evidence o
 rmdir "$TMP/images/image"
 head -c 70000 /dev/urandom >"$TMP/images/image"
 answers "/evidence?nonce=0011223344556677" 200 || { cat "$TMP/answer"; fail "the image is there, but no evidence is given"; }
-[ "$(curl -sS -m 60 -H 'Accept: application/json' "http://127.0.0.1:$SERVICE/evidence?nonce=0011223344556677" | jq '.measured | length')" = 1 ] || fail "evidence without the image"
+[ "$(curl -sS -m 60 -H 'Accept: application/json' "http://127.0.0.1:$SERVICE/evidence?nonce=0011223344556677" | jq '.measured | length')" = 1 ] || fail "the evidence does not measure the image"
 field_is .modules.attest.error null || { json; fail "the status keeps an old error"; }
 end_agent
 ok "the image of [attest]"
@@ -109,7 +109,7 @@ mv "$TMP/hmac" "$TMP/real"
 begin 1
 wait_up
 logged "[identity] key_file $TMP/hmac: No such file or directory; attestation fails" || fail "a missing key is not logged"
-answers /evidence?nonce=0011223344556677 500 || { cat "$TMP/answer"; fail "evidence without the key"; }
+answers /evidence?nonce=0011223344556677 500 || { cat "$TMP/answer"; fail "/evidence does not answer 500 without the key"; }
 field_is .modules.attest.key none && field .modules.identity.error | grep -qF "$TMP/hmac" || { json; fail "the status does not report the missing key"; }
 mkfifo "$TMP/hmac" # no key either
 answers /evidence?nonce=0011223344556677 500 || fail "a request for evidence with a FIFO as key does not fail"

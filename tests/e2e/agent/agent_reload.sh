@@ -126,7 +126,7 @@ end_agent
 { AGENT_LINES='confine_ports = fixed' gateway_section | sed "s/^port = .*/port = $(free_port)/"
     for n in {1..512}; do reverse "c$n" $((10000 + n)) $((20000 + n)); echo "session = all"; done; } >"$CONF"
 start_agent
-wait_for 30 json || fail "512 contexts"
+wait_for 30 json || fail "the agent does not start with 512 contexts"
 reload "read again: 512 contexts"
 end_agent
 ok "a port for each of 512 contexts"

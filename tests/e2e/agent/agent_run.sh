@@ -35,7 +35,7 @@ sed 's/^user.*/usr = x/; s/^port = .*/port = 70000/' "$CONF" >"$TMP/bad.conf"
 "$BIN/cmxsafed" -c "$TMP/bad.conf" 2>"$TMP/err"
 [ $? = 1 ] || fail "the agent starts with a bad file"
 grep -q "^cmxsafe: .*; .*--check" "$TMP/err" || fail "the message does not say what to do"
-! "$BIN/cmxsafed" --check -c "$TMP/nowhere" 2>/dev/null || fail "--check of no file"
+! "$BIN/cmxsafed" --check -c "$TMP/nowhere" 2>/dev/null || fail "--check accepts a missing file"
 sed 's/^host_key.*/host_key = gw ssh-ed25519 AAAA/' "$CONF" >"$TMP/bad.conf"
 ! "$BIN/cmxsafed" --check -c "$TMP/bad.conf" 2>"$TMP/err" || fail "--check does not report the engine's error"
 ok "--check reports all errors"
@@ -77,17 +77,17 @@ ok "readiness, watchdog, status line"
 grep -qE "^CONTEXT +LISTENS +LEADS TO +STATE +SINCE +SESSIONS +OPEN +TOTAL +REFUSED +IN +OUT$" "$TMP/table" || fail "table head"
 grep -qE "^web +gateway:$GATE +device:$WEB +up +[0-9]+ (ms|s) +1 +[0-9] +1 +0 +[0-9.]+ k?B +[0-9.]+ k?B$" "$TMP/table" ||
     { cat "$TMP/table"; fail "table row"; }
-lacks $'\e' "$TMP/table" || fail "colour without a terminal"
+lacks $'\e' "$TMP/table" || fail "the table has colours without a terminal"
 grep -q '^confinement: landlock files: ' "$TMP/table" || fail "confinement is not in the table"
 "$BIN/cmxsafed" status -c "$CONF" >/dev/null || fail "status does not find the socket by the configuration file"
 context_is web .relays.total 1 || fail "relays.total"
 [ "$(context web .bytes_out)" -gt 100 ] || fail "bytes_out"
-field_is '.confinement | length' 3 || fail "confinement in JSON"
+field_is '.confinement | length' 3 || fail "the JSON lacks a part of the confinement"
 for word in "status json" "status table color" status; do
     printf '%s\r\n' "$word" | nc -N -U "$RUN/s" | grep -q web || fail "answer to '$word'"
 done
-printf 'statsu\n' | nc -N -U "$RUN/s" | json_is '.error | test("did you mean .status.")' >/dev/null || fail "unknown command"
-printf 'status nonsense\n' | nc -N -U "$RUN/s" | json_is .error >/dev/null || fail "unknown argument"
+printf 'statsu\n' | nc -N -U "$RUN/s" | json_is '.error | test("did you mean .status.")' >/dev/null || fail "an unknown command gets no suggestion"
+printf 'status nonsense\n' | nc -N -U "$RUN/s" | json_is .error >/dev/null || fail "an unknown argument is not refused"
 head -c 5000 /dev/zero | nc -N -U "$RUN/s" | json_is .error >/dev/null || fail "garbage"
 ok "status as table and JSON, errors"
 
@@ -116,7 +116,7 @@ wait_for 20 json || fail "idle clients keep other clients from being served"
 ok "idle clients"
 
 "$BIN/cmxsafed" -c "$CONF" 2>"$TMP/err" && fail "a second agent starts on the same socket"
-grep -q 'another cmxsafed answers there' "$TMP/err" || { cat "$TMP/err"; fail "why the second agent is refused"; }
+grep -q 'another cmxsafed answers there' "$TMP/err" || { cat "$TMP/err"; fail "the message does not say why the second agent is refused"; }
 end_agent
 wait_for 10 grep -q STOPPING=1 "$TMP/notified" || fail "no STOPPING=1"
 wait_for 10 prints_no . ss -Hltn "sport = :$GATE" || fail "the gateway's listener is still open"
@@ -189,7 +189,7 @@ AGENT=$!
 PIDS+=("$AGENT")
 wait_up
 end_agent
-[ -s "$TMP/journal.log" ] && lacks -v '^<[0-7]>' "$TMP/journal.log" || fail "lines without a priority for journald"
+[ -s "$TMP/journal.log" ] && lacks -v '^<[0-7]>' "$TMP/journal.log" || fail "lines for journald lack their priority"
 ok "journald"
 
 if [ "$(id -u)" = 0 ]; then
@@ -204,7 +204,7 @@ if [ "$(id -u)" = 0 ]; then
     wait_up
     [ "$(ps -o user= -p "$AGENT")" = nobody ] || fail "does not run as nobody"
     [ "$(awk '/^CapEff/ {print $2}' "/proc/$AGENT/status")" = 0000000000000000 ] || fail "has capabilities"
-    [ "$(curl -sS "http://127.0.0.1:$GATE/")" = hello ] || fail "as nobody"
+    [ "$(curl -sS "http://127.0.0.1:$GATE/")" = hello ] || fail "the service is not reachable through an agent of the user nobody"
     end_agent
     ok "unprivileged"
 
@@ -223,7 +223,7 @@ if [ "$(id -u)" = 0 ]; then
         { gateway_section; reverse web "$WEB" "$GATE"; } >"$CONF"
         start_agent
         wait_up
-        [ "$(curl -sS "http://127.0.0.1:$GATE/")" = hello ] || fail "with a password"
+        [ "$(curl -sS "http://127.0.0.1:$GATE/")" = hello ] || fail "the service is not reachable after a login with a password"
         prints_no s3cret json || fail "the password is in the status"
         end_agent
         ! logged s3cret || fail "the password is in the log"

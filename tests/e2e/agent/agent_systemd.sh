@@ -68,7 +68,7 @@ cmxsafed status --json | json_is .all_up || fail "started, but not up"
 serves || fail "the service is not reached"
 cmxsafed status --json | json_is '[.confinement[] | .applied or (.detail | test("kernel has no Landlock|any port"))] | all' || fail "the agent is not fully confined under the unit"
 [ "$(ps -o user= -p "$(main_pid)")" = cmxsafed ] || fail "user"
-[ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000000000 ] || fail "capabilities"
+[ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000000000 ] || fail "the agent has capabilities"
 [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$(main_pid)/status")" = 1 ] || fail "NoNewPrivs"
 equal "$(systemctl show -P MemoryMax cmxsafed)" $((512 << 20)) || fail "MemoryMax"
 [ "$(systemctl show -P TasksMax cmxsafed)" -ge 640 ] || fail "the unit permits too few threads for 512 contexts"
@@ -110,7 +110,7 @@ printf '[isolation]\nenabled = yes\n' >>/etc/cmxsafe/cmxsafed.conf
 cp -p plain.conf /etc/cmxsafe/cmxsafed.conf
 cp /usr/share/doc/cmxsafe-agent/examples/isolation.conf /etc/systemd/system/cmxsafed.service.d/
 systemctl daemon-reload && systemctl restart cmxsafed || fail "restart with isolation.conf"
-[ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000001000 ] || fail "CAP_NET_ADMIN, and only it"
+[ "$(awk '/^CapEff/ {print $2}' "/proc/$(main_pid)/status")" = 0000000000001000 ] || fail "the agent has other capabilities than CAP_NET_ADMIN"
 wait_for 30 serves || fail "the service is not reachable with isolation.conf"
 printf '[isolation]\nenabled = yes\ndhcp = no\nresolvers = 192.0.2.53\n' >>/etc/cmxsafe/cmxsafed.conf
 systemctl restart cmxsafed || fail "restart with isolation"

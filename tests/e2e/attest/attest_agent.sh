@@ -36,7 +36,7 @@ equal "$(field '.confinement[] | select(.what == "seccomp") | .applied')" true |
 sed -i 's/^port = '"$local_port"'/port = 1/' "$CONF"
 kill -HUP "$AGENT"
 wait_for 20 logged 'needs a restart' || fail "a reload changes attestation"
-cmx attest --url "$URL" | grep -qx MATCH || fail "after a refused reload"
+cmx attest --url "$URL" | grep -qx MATCH || fail "attestation fails after a refused reload"
 # changed WORDS REASON: checks that the agent does not answer, because the file of the flash image has changed since the
 # agent opened it, and that the agent logs REASON. WORDS name the change.
 changed() {
@@ -102,7 +102,7 @@ stop_swtpm
 start_swtpm "$SWTPM_PORT"
 tpm_answers || fail "the first use after a restart of the TPM fails"
 stop_swtpm
-tpm_answers && fail "an answer without a TPM"
+tpm_answers && fail "a request is answered without a TPM"
 wait_for 20 logged 'does not answer' || fail "the log does not say that the TPM is missing"
 start_swtpm "$SWTPM_PORT"
 wait_for 20 tpm_answers || fail "a TPM that came back is not used"
@@ -122,7 +122,7 @@ stop_swtpm
 : >"$AGENT_LOG"
 start_agent
 wait_for 20 logged "no session is opened, because the login needs this key: [identity] tpm_handle: the TPM" || fail "the log does not say that the TPM is missing"
-field_is '.contexts | length' 0 || fail "a session without the TPM"
+field_is '.contexts | length' 0 || fail "a session is open without the TPM"
 start_swtpm "$SWTPM_PORT"
 wait_up
 wait_for 20 tpm_answers || fail "a TPM that appears after the start is not used"
@@ -135,7 +135,7 @@ configure "tpm = $TPM2TOOLS_TCTI\ntpm_handle = 0x81000100"
 : >"$AGENT_LOG"
 start_agent
 wait_up
-tpm_answers && fail "an answer without a TPM"
+tpm_answers && fail "a request is answered without a TPM"
 field .modules.identity.error | grep -q 'does not answer' || { json; fail "the status does not say that the TPM is missing"; }
 start_swtpm "$SWTPM_PORT"
 wait_for 20 tpm_answers || fail "a TPM that appears while the agent runs is not used"

@@ -25,8 +25,8 @@ ok "trusted by cmxsafe"
 ok "verified by cbor2 and pycose"
 curl -sf -H 'Accept: application/json' "$URL/evidence?nonce=$nonce" | json_is '.swname == "attest_board" and .key == "software" and (.token | length) > 100' >/dev/null || fail "wrong evidence in JSON"
 curl -sf -D "$TMP/head" -o "$TMP/second" "$URL/evidence?nonce=$nonce"
-grep -qi '^content-type: application/eat+cwt' "$TMP/head" || fail "media type"
-"$python" "$ROOT/tests/e2e/attest/attest_evidence.py" "$TMP/second" "$TMP/private_key.bin" "$TMP/flash.bin" "$nonce" || fail "default ranges"
+grep -qi '^content-type: application/eat+cwt' "$TMP/head" || fail "evidence has a wrong media type"
+"$python" "$ROOT/tests/e2e/attest/attest_evidence.py" "$TMP/second" "$TMP/private_key.bin" "$TMP/flash.bin" "$nonce" || fail "evidence over the default ranges is not verified"
 
 # Signed evidence is verified without the hardware key: the verifier has only the public lines that `cmxsafe identity
 # public` prints when the device is made.
@@ -77,7 +77,7 @@ tag = hmac.digest(appraisal, cbor2.dumps(["MAC0", p, b"", payload]), "sha256")
 open(sys.argv[1] + "/verifier", "wb").write(cbor2.dumps(cbor2.CBORTag(61, cbor2.CBORTag(17, [p, u, payload, tag]))))
 PY
 refused "a token that a verifier made" 'MAC does not match' --token verifier --nonce "$nonce"
-curl -s "$URL/evidence?nonce=$nonce&alg=none" | grep -q "'alg' must be given once, as HS256 or ES256" || fail "alg=none"
+curl -s "$URL/evidence?nonce=$nonce&alg=none" | grep -q "'alg' must be given once, as HS256 or ES256" || fail "alg=none is not refused"
 refused "another session" 'FAILED *session' --session "$(openssl rand -hex 32)"
 refused "another gateway" 'FAILED *gateway' --gateway SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 sed -i 's/^flash-size/require hardware-key\nflash-size/' "$TMP/manifest"

@@ -91,9 +91,9 @@ PIDS+=($!)
 wait_for 20 test -s "$TMP/held" || fail "cannot connect"
 code() { curl -s -o "$TMP/body" -m 60 -w '%{http_code}' "$@"; }
 [ "$(code "$URL/hash?challenge=ok")" = 200 ] || fail "slow clients block other clients"
-[ "$(code "$URL/hash?challenge=$(head -c 3000 /dev/zero | tr '\0' x)")" = 414 ] || fail "a long URL"
-[ "$(code "$URL/hash?challenge=a&challenge=b")" = 400 ] || fail "a repeated parameter"
-[ "$(code "$URL/hash?challenge=%zz")" = 400 ] || fail "a broken escape"
+[ "$(code "$URL/hash?challenge=$(head -c 3000 /dev/zero | tr '\0' x)")" = 414 ] || fail "a long URL is not refused"
+[ "$(code "$URL/hash?challenge=a&challenge=b")" = 400 ] || fail "a repeated parameter is not refused"
+[ "$(code "$URL/hash?challenge=%zz")" = 400 ] || fail "a malformed escape is not refused"
 [ "$(code -X POST -d x "$URL/hash?challenge=a")" = 405 ] || fail "POST"
 [ "$(code "$URL/hash?challenge=c&ranges=0x9000-0x9001")" = 400 ] || fail "a range of one byte, which makes flash readable byte by byte"
 [ "$(code "$URL/hash?challenge=c&ranges=0x400000-0x400001")" = 400 ] || fail "a range beyond the flash is accepted"

@@ -14,7 +14,7 @@ wait_for 30 listening "$remote" || fail "the device does not log in with its der
 grep -q "Accepted publickey.*ECDSA $(ssh-keygen -lf "$TMP/authorized_keys" | awk '{print $2}')" "$TMP/sshd.log" || fail "sshd accepted another key"
 ok "login with the derived key"
 value=$(curl -sf "http://127.0.0.1:$remote/hash?challenge=string_to_use_as_challenge") || fail "no answer through the tunnel"
-[ "$value" = "$(cd "$TMP" && python3 "$ROOT/remote_attestation.py" string_to_use_as_challenge | sed -n 's/.*HMAC: //p')" ] || fail "another value"
+[ "$value" = "$(cd "$TMP" && python3 "$ROOT/remote_attestation.py" string_to_use_as_challenge | sed -n 's/.*HMAC: //p')" ] || fail "/hash and remote_attestation.py give different values"
 cmx attest --url "http://127.0.0.1:$remote" >/dev/null || fail "cmxsafe attest"
 head -c $((0x80000)) "$TMP/firmware.bin" >"$TMP/app.bin"
 cmx image manifest --end 0x90000 app.bin >"$TMP/manifest"
@@ -59,7 +59,7 @@ first=$(cat "$TMP/session")
 stop_board
 start_board --keyfile private_key.bin --gateway "$port" device "$PIN" "$remote"
 wait_for 30 listening "$remote" || fail "no second session"
-differ "$(cat "$TMP/session")" "$first" || fail "the same session"
+differ "$(cat "$TMP/session")" "$first" || fail "two sessions have the same identifier"
 cmx attest --evidence --manifest manifest --url "http://127.0.0.1:$remote" --session "$first" >"$TMP/out" && fail "evidence from another session is trusted"
 grep -q '^FAILED *session' "$TMP/out" || fail "does not report that the session differs"
 stop_board

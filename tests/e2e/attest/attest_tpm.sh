@@ -13,7 +13,7 @@ python=$(cd "$TMP" && python3 "$ROOT/remote_attestation.py" x --image part.bin |
 equal "$device" "$python" || fail "device $device, Python $python"
 long=$(printf 'y%.0s' $(seq 512)) # the longest message, which is sent to the TPM in several pieces
 python=$(cd "$TMP" && python3 "$ROOT/remote_attestation.py" "$long" --image part.bin | sed -n 's/.*HMAC: //p')
-equal "$(curl -sf -m 300 "$URL/hash?challenge=$long&ranges=0x10000-0x18000")" "$python" || fail "the longest challenge"
+equal "$(curl -sf -m 300 "$URL/hash?challenge=$long&ranges=0x10000-0x18000")" "$python" || fail "the value for the longest challenge is wrong"
 curl -sf -m 300 -H 'Accept: application/json' "$URL/evidence?nonce=0011223344556677" | json_is '.key == "tpm"' >/dev/null || fail "the evidence does not name the TPM"
 cmx image manifest --flash-size 1MB firmware.bin >"$TMP/manifest"
 echo 'require hardware-key' >>"$TMP/manifest"

@@ -93,7 +93,7 @@ ok "3 MB upwards"
 head -c 10000 "$TMP/garbage" >"$TMP/small"
 # The client connects from an address that only the gateway sees: inside the board, the service's peer is the loopback
 # address. The update service must nevertheless report the client's address.
-curl -s --max-time 60 --interface 127.0.0.9 -o "$TMP/answer" -F "update=@$TMP/small" http://127.0.0.1:8989/update || fail "a small upload"
+curl -s --max-time 60 --interface 127.0.0.9 -o "$TMP/answer" -F "update=@$TMP/small" http://127.0.0.1:8989/update || fail "a small upload fails"
 from=$(curl -s --max-time 60 http://127.0.0.1:8989/update | jq -r .from)
 [ "$from" = 127.0.0.9 ] || fail "the state names '$from' as the client of the upload"
 ok "the board's lwIP socket leads to the client that the gateway reports"

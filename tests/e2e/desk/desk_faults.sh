@@ -64,7 +64,7 @@ for option in --firmware=app.bin --firmware=0x0= --firmware==app.bin; do ends 2 
 for place in 0x9000 0x9000+ 0x9000+0x2fff; do ends 2 "is not OFFSET+SIZE" provision cam-1 --chip esp32c3 --nvs $place; done
 ends 2 "not LOCAL[:REMOTE]" provision cam-1 --chip esp32c3 --contexts "８０"
 check_cases
-tools image info $'a\e[31m\xc2\x9bb\x9b' >out 2>err && fail "a missing file"
+tools image info $'a\e[31m\xc2\x9bb\x9b' >out 2>err && fail "a missing file is not an error"
 equal "$(cat err)" "cmxsafe: a?[31m?b?: No such file or directory" || fail "a message has control characters"
 ok "wrong options"
 
@@ -77,7 +77,7 @@ unwritten --version
 unwritten image sign --help
 unwritten identity public
 unwritten image manifest app.bin
-tools identity public --key missing >out 2>&- && fail "a missing key"
+tools identity public --key missing >out 2>&- && fail "a missing key is not an error"
 [ ! -s out ] || { cat out; fail "with stderr closed, a message goes to stdout"; }
 tools image verify --key k.pem app.bin <&- 2>err && fail "a private key is accepted as the public key"
 { tools --help; echo "$?" >rc; } 2>err | true

@@ -31,7 +31,7 @@ refused() { # refused WORDS COMMAND...: expects exit status 1 and a message that
 
 "$BIN/cmxsafe-board" create board --chip esp32s3 >/dev/null || fail "create"
 refused "not confirmed; nothing was burned" cam1 <<<no
-grep -q BURN out && lacks '"burn"' devices/cam-1/journal.json || fail "no confirmation, but burned"
+grep -q BURN out && lacks '"burn"' devices/cam-1/journal.json || fail "the key was burned without a confirmation"
 idle() { ! pgrep -f "espefuse.*$TMP/board/efuse.bin" >/dev/null; }
 for delay in 1 2.5 3.5 5; do
     echo BURN | PYTHONPATH=$TMP/site timeout -s KILL $delay "$PYTHON" -m cmxsafe_tools provision cam-1 --chip esp32s3 --virt "$TMP/board/efuse.bin" \
@@ -53,7 +53,7 @@ ok "killed at four moments, then finished"
 # and does not burn the key again.
 cp board/efuse.bin before
 jq '.burn = "begun"' devices/cam-1/journal.json >journal && cp journal devices/cam-1/journal.json
-cam1 >out 2>err </dev/null || { cat out err; fail "killed after burning"; }
+cam1 >out 2>err </dev/null || { cat out err; fail "the command fails after an earlier one was killed after burning"; }
 cmp before board/efuse.bin && lacks "Type BURN" out || fail "burned again"
 # If a command was killed before the burn, the next one asks for the confirmation again.
 mkdir -p devices/cam-2
@@ -134,7 +134,7 @@ refused "b-2: not finished" batch <<<BURN
 sed -i 's/,/;/g; s/$/\r/' fleet/fleet.csv
 batch >out 2>err <<<BURN || { cat out err; fail "the second run"; }
 prints_no "b-1: the key is about" cat out || fail "b-1 is burned again"
-[ "$(wc -l <fleet/fleet.csv)" = 3 ] && gw show b-2 --json | json_is '.device.group == "lab"' >/dev/null || { gw show b-2 --json; fail "the fleet's file"; }
+[ "$(wc -l <fleet/fleet.csv)" = 3 ] && gw show b-2 --json | json_is '.device.group == "lab"' >/dev/null || { gw show b-2 --json; fail "the fleet's file or the device's group is wrong"; }
 gw import fleet/fleet.csv | grep -q "unchanged 2" || { cat fleet/fleet.csv; fail "the fleet's file differs from the gateway's registry"; }
 ok "a batch continues where it stopped"
 printf 'name\nb-3\nb-3\n' >batch.csv
@@ -145,7 +145,7 @@ refused "b-3 is given twice; " batch <<<BURN
 again() { provision cam-1 --virt "$TMP/board/efuse.bin" --enroll gw --ports "$port" --group garden --contexts 9090 "$@" >out 2>err </dev/null || { cat out err; fail "again $*"; }; }
 cp devices/fleet.csv fleet.was
 again
-grep -q "was enrolled and flashed before; give --again to do both again" out && cmp fleet.was devices/fleet.csv && lacks -a 9090 devices/cam-1/nvs.bin || { cat out; fail "a device that is finished"; }
+grep -q "was enrolled and flashed before; give --again to do both again" out && cmp fleet.was devices/fleet.csv && lacks -a 9090 devices/cam-1/nvs.bin || { cat out; fail "a finished device was changed, or the message does not name --again"; }
 again --again
 grep -q garden devices/fleet.csv && grep -aq 9090 devices/cam-1/nvs.bin && gw show cam-1 --json | json_is '.device.group == "garden"' >/dev/null || { cat out; fail "--again"; }
 # A flash that failed is tried again with the options of the new command.

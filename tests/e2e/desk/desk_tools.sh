@@ -90,7 +90,7 @@ tools image sign --key k.pem --out sink a.bin >/dev/null && [ -L sink ] && [ -c 
 cp a.bin target && chmod 600 target && ln -s target link && (umask 027; tools image sign --key k.pem --out fresh a.bin >/dev/null) &&
     tools image sign --key k.pem --out link a.bin >/dev/null && [ -L link ] && tools image verify --key k.hex target >/dev/null || fail "output through a link fails"
 equal "$(stat -c %a target fresh | tr '\n' ' ')" "600 640 " || fail "the modes of files that are written"
-tools image key --key k.pem >&- 2>err && fail "a closed stdout"
+tools image key --key k.pem >&- 2>err && fail "a closed stdout is not an error"
 equal "$(cat err)" "cmxsafe: writing the output failed: Bad file descriptor" || { cat err; fail "wrong reason"; }
 tools image key --key k.pem >/dev/full 2>err && fail "output that cannot be written"
 equal "$(cat err)" "cmxsafe: writing the output failed: No space left on device" || { cat err; fail "wrong reason"; }
@@ -102,14 +102,14 @@ grep -q "a.bin: a region must begin and end at a multiple of 4096" err.c || { ca
 refused image manifest --at 0x10010 a.bin
 # Without a terminal a key with a passphrase is refused.
 openssl pkey -in k.pem -aes256 -passout pass:secret -out locked.pem
-setsid -w "$BIN/cmxsafe" image key --key locked.pem </dev/null >out 2>err.c && fail "a locked key without a passphrase"
-PYTHONPATH=$TMP/site setsid -w "$PYTHON" -m cmxsafe_tools image key --key locked.pem </dev/null >out 2>err.py && fail "a locked key without a passphrase"
+setsid -w "$BIN/cmxsafe" image key --key locked.pem </dev/null >out 2>err.c && fail "a locked key is accepted without its passphrase"
+PYTHONPATH=$TMP/site setsid -w "$PYTHON" -m cmxsafe_tools image key --key locked.pem </dev/null >out 2>err.py && fail "a locked key is accepted without its passphrase"
 for f in err.c err.py; do
     grep -q "locked.pem: no private key can be read from it; give a private key in PEM or DER, and its passphrase if it has one" $f && lacks -e Traceback -e "make one" $f ||
         { cat $f; fail "wrong message for a locked key"; }
 done
 for word in wrong ""; do
-    PYTHONPATH=$TMP/site setsid -w "$PYTHON" -W ignore -m cmxsafe_tools image key --key locked.pem <<<"$word" >out 2>err && fail "a wrong passphrase"
+    PYTHONPATH=$TMP/site setsid -w "$PYTHON" -W ignore -m cmxsafe_tools image key --key locked.pem <<<"$word" >out 2>err && fail "a wrong passphrase is accepted"
     grep -q "passphrase if it has one" err && lacks Traceback err || { cat err; fail "wrong message for a wrong passphrase"; }
 done
 # Windows PowerShell writes the output of a command as UTF-16.
@@ -190,7 +190,7 @@ same attest --evidence --manifest manifest --nonce "$nonce" --token token; cmp o
 same attest --evidence --manifest manifest --nonce "$nonce" --token signed --attest-key identity.txt; cmp out.c verdict.txt || fail "verdict.txt"
 sed 's/^flash-size/require post-quantum\nflash-size/' manifest >pq
 same attest --evidence --manifest pq --nonce "$nonce" --token with_kex; grep -q '^ok *key-exchange *mlkem768x25519-sha256$' out.c || fail "key_exchange.hex"
-refused attest --evidence --manifest pq --nonce "$nonce" --token token; grep -q '^FAILED *key-exchange *absent$' out.c || fail "evidence without the claim"
+refused attest --evidence --manifest pq --nonce "$nonce" --token token; grep -q '^FAILED *key-exchange *absent$' out.c || fail "evidence without the claim is not refused"
 ok "golden files"
 
 cp identity.txt device.pub

@@ -108,7 +108,7 @@ if [ -n "${CMX_ESP_ROLLBACK:-}" ]; then
     inside "$BIN/cmxsafe" update --url http://cam-18.cmx:8989 --no-wait "$TMP/lost.bin" >"$TMP/lost.log" 2>&1 || fail "upload: $(tail -n 5 "$TMP/lost.log")"
     esp_logs two "running version 9.9.2" || fail "the third version does not start"
     wait_for 400 grep -q "version 9.9.2 is rolled back" "$TMP/two.log" || fail "no rollback"
-    wait_for 60 connected cam-18 || fail "the version before does not come back"
+    wait_for 60 connected cam-18 || fail "the device does not connect with the previous version"
     ok "an image that cannot reach its gateway is rolled back"
 fi
 wait_for 40 grep -q "heap: .* free" "$TMP/two.log" || fail "no figures in the log"

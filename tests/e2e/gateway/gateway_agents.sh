@@ -87,6 +87,6 @@ if [ "$(id -u)" = 0 ]; then
     sed -i "s|^control_socket = .*|control_socket = $TMP/cmx.sock|" "$TMP/cmx.conf"
     nsenter -t "$NS" -n "$BIN/cmxsafed" -c "$TMP/cmx.conf" 2>>"$TMP/cmx.log" & PIDS+=("$!")
     wait_for 30 sh -c "nsenter -t $NS -n ss -Hltn | grep -qF '[fd00:211:2233:4455:0:200:0:2]:8888'" || fail "no listener at the CMX-GW"
-    grep -q "Accepted publickey for $name" "$TMP/cmxgw.log" || fail "another user name"
+    grep -q "Accepted publickey for $name" "$TMP/cmxgw.log" || fail "a login with another user name fails"
     ok "an agent at a CMX-GW as the CMXsafe papers describe it"
 fi

@@ -62,7 +62,7 @@ at() { [ "$(progress "$1" "$2")" = "$3" ]; }
 state() { [ "$(gw campaign show "$1" --json | jq -r .state)" = "$2" ]; }
 count() { grep -c "$2" "$1.log"; }
 log_has() { grep -q "$2" "$1.log"; }
-soon() { # soon COMMAND...: polls quickly, so that the kill hits the step
+soon() { # soon COMMAND...: waits until COMMAND succeeds; polls often, so that the following kill hits this step
     local i
     for i in $(seq 1200); do "$@" && return 0; sleep 0.05; done
     return 1

@@ -10,7 +10,7 @@ gw platform corp --ca "$TMP/ca.pub" >/dev/null && gw grant alice@corp cam-17:81 
 ssh-keygen -q -s "$TMP/ca" -I alice-1 -z 1 -n alice "$TMP/alice.pub" && ssh-keygen -q -s "$TMP/ca" -I alice-2 -z 2 -n alice "$TMP/phone.pub" || fail "certificates"
 A=$(address_of cam-17)
 ALICE=$(identity platform:alice@corp)
-equal "$ALICE" "$(gw platform --json | jq -r '.[] | select(.name == "alice@corp") | .identity')" || fail "two identities"
+equal "$ALICE" "$(gw platform --json | jq -r '.[] | select(.name == "alice@corp") | .identity')" || fail "platform --json shows another identity for alice@corp"
 differ "$ALICE" "$(identity platform:bob@corp)" || fail "alice and bob have the same identity"
 gw whois "$ALICE" | grep -qx "$ALICE platform:alice@corp" || fail "whois: $(gw whois "$ALICE")"
 gw show cam-17 | grep -q "platform:alice@corp (port 81) as $ALICE" || fail "show: $(gw show cam-17)"

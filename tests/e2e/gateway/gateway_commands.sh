@@ -84,7 +84,7 @@ gw enroll cam-17 --group yard >/dev/null && gw grant "$WHO" cam-17:81 >/dev/null
     [ "$(cat "$TMP/other.err")" = "cmxsafe: note: $WHO still has a grant to @yard, which covers the same service" ] || fail "no note of the group's grant"
 fetch_ok || fail "the group's grant has no effect"
 gw grant "$WHO" cam-17:81 >/dev/null && gw grant --remove "$WHO" @yard 2>&1 | grep -q "still has a grant to cam-17:81" || fail "no note of the device's grant"
-[ "$(gw grant --remove "$WHO" cam-17:81 2>&1)" = "${WHO} has no grant to cam-17:81 (changed)" ] && ! fetch_ok || fail "the last grant"
+[ "$(gw grant --remove "$WHO" cam-17:81 2>&1)" = "${WHO} has no grant to cam-17:81 (changed)" ] && ! fetch_ok || fail "the message is wrong after the last grant was removed, or access remains"
 gw enroll cam-17 --group '' >/dev/null || fail "group"
 ! gw grant "$WHO" cam-17:81 --break-glass --for 1h --why '  ' >/dev/null 2>"$TMP/why.err" && grep -q "the reason is blank" "$TMP/why.err" || fail "a break-glass grant with a blank reason is accepted"
 gw grant --remove --for 1h "$WHO" cam-17:81 2>/dev/null && fail "grant --remove accepts an end"
@@ -148,7 +148,7 @@ printf 'name,key\rcam-19,keys/c.pub\r' >"$TMP/csv/short.csv"
 gw import "$TMP/csv/short.csv" | grep -q "unchanged 1" || fail "import without columns changes the device"
 key_of() { gw show cam-19 --json | jq -r .device.key; }
 before=$(key_of)
-gw enroll cam-19 --ports 81 >/dev/null || fail "enroll again, without the key"
+gw enroll cam-19 --ports 81 >/dev/null || fail "enrolling again without the key fails"
 equal "$(key_of)" "$before" || fail "enroll without a key changes the key"
 gw enroll cam-19 --key "$TMP/c.pub" --ports 81 | grep -q "unchanged" || fail "enroll again"
 fails "cam-91 is not enrolled; give its key" gw enroll cam-91 --ports 81
@@ -207,12 +207,12 @@ C=$(address_of cam-19)
 fails "active; revoke it first" gw delete cam-19
 gw revoke cam-19 >/dev/null && fails "free it with 'cmxsafe gateway delete cam-19'" gw rename cam-18 cam-19
 gw delete cam-19 >/dev/null || fail "delete"
-equal "cam-19: was deleted already" "$(gw delete cam-19)" && [ "$(gw delete cam-19 --json | jq -r .outcome)" = unchanged ] || fail "delete, repeated"
+equal "cam-19: was deleted already" "$(gw delete cam-19)" && [ "$(gw delete cam-19 --json | jq -r .outcome)" = unchanged ] || fail "a repeated delete fails"
 fails "no device 'cam-99'" gw delete cam-99
 key e; gw enroll cam-20 --key "$TMP/e.pub" --ports 81 --address "${C^^}" >/dev/null || fail "the address is not free"
 [ "$(address_of cam-20)" = "$C" ] || fail "the address has no canonical form: $(address_of cam-20)"
 gw rename cam-20 cam-19 >"$TMP/renamed" 2>&1 || fail "the name is not free"
-equal "cam-20: renamed to cam-19" "$(gw rename cam-20 cam-19)" && [ "$(gw rename cam-20 cam-19 --json | jq -r .outcome)" = unchanged ] || fail "rename, repeated"
+equal "cam-20: renamed to cam-19" "$(gw rename cam-20 cam-19)" && [ "$(gw rename cam-20 cam-19 --json | jq -r .outcome)" = unchanged ] || fail "a repeated rename fails"
 fails "no device 'cam-20'" gw rename cam-20 cam-21
 lacks note "$TMP/renamed" || fail "a note without a cause: $(cat "$TMP/renamed")"
 # A direct service names another device. The device's former name may become the name of another device.

@@ -23,15 +23,15 @@ snapshot() {
     find "$GW" -type f ! -name 'registry.db*' ! -name apply.lock -printf '%P %m %T@ ' -exec sha256sum {} \;
 }
 plain() { jq -cS 'del(.dry_run, .at, .device?.enrolled)' "$1"; } # prints a result without the members that may differ
-agrees() { # agrees ARGUMENT...: runs the command of `cmxsafe gateway` as a dry run and then for real, and compares
+agrees() { # agrees ARGUMENT...: runs the command of `cmxsafe gateway` as a dry run and then for real, and compares the results
     local before
     before=$(snapshot)
     gw "$@" --dry-run >dry.txt 2>err || { cat err; fail "dry run: $*"; }
     gw "$@" --dry-run --json >dry.json 2>err || { cat err; fail "the dry run with --json fails: $*"; }
     [ "$(snapshot)" = "$before" ] || { diff <(echo "$before") <(snapshot); fail "a dry run changes something: $*"; }
-    head -n 1 dry.txt | grep -q '(dry run)' || { cat dry.txt; fail "a dry run does not call itself one: $*"; }
+    head -n 1 dry.txt | grep -q '(dry run)' || { cat dry.txt; fail "a dry run is not marked as one: $*"; }
     gw "$@" --json >real.json 2>err || { cat err; fail "$*"; }
-    json_is '.dry_run == true' <dry.json >/dev/null || { cat dry.json; fail "a dry run does not call itself one in JSON: $*"; }
+    json_is '.dry_run == true' <dry.json >/dev/null || { cat dry.json; fail "a dry run is not marked as one in JSON: $*"; }
     equal "$(plain dry.json)" "$(plain real.json)" || { cat dry.json real.json; fail "the dry run prints another result: $*"; }
 }
 fails_alike() { # fails_alike ARGUMENT...: expects that the command and its dry run fail with the same message

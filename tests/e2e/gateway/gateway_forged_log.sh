@@ -49,7 +49,7 @@ done
 ok "an algorithm name with line breaks does not count as a login"
 
 client a -N & DEVICE=$!; PIDS+=("$DEVICE")
-wait_for 20 connected cam-17 || fail "the device"
-is logins 1 && logged "cam-17: logged in" || fail "a true login"
+wait_for 20 connected cam-17 || fail "the device does not connect"
+is logins 1 && logged "cam-17: logged in" || fail "a true login is not counted"
 stop "$DEVICE"
 stop_gateway

@@ -61,7 +61,7 @@ gw grant --remove user:1 cam-17:81 >/dev/null 2>&1 && [ "$(gw grant --json | jq 
 ok "a new end replaces the former one"
 
 # A grant ends by itself.
-gw grant "$WHO" cam-17:81 --for 20s >/dev/null && reaches || fail "a short grant"
+gw grant "$WHO" cam-17:81 --for 20s >/dev/null && reaches || fail "a short grant does not let the user reach the device"
 wait_for 30 reaches_not || fail "the grant did not end"
 wait_for 10 logged "1 grant or verdict ended" || fail "the end is not logged"
 [ -z "$(left)" ] || fail "the grant is still listed"
@@ -70,7 +70,7 @@ ok "a grant ends by itself"
 
 # A grant also ends while another process keeps the registry from being changed. A compromised sshd could do that: it
 # runs under the gateway's account, which may read the file, and a reader can lock it.
-gw grant "$WHO" cam-17:81 --for 15s >/dev/null && reaches || fail "a short grant"
+gw grant "$WHO" cam-17:81 --for 15s >/dev/null && reaches || fail "a short grant does not let the user reach the device"
 python3 -c '
 import sqlite3, sys, time
 db = sqlite3.connect("file:%s?mode=ro" % sys.argv[1], uri=True, isolation_level=None, timeout=20)

@@ -18,7 +18,7 @@ done
 for bits in 10.0.0.1/8 fd00::1/64; do
     ! gw init --user --proxy-protocol "$bits" >/dev/null 2>"$TMP/bad.err" && grep -q "the prefix has host bits; give one address" "$TMP/bad.err" || fail "$bits: $(cat "$TMP/bad.err")"
 done
-gw init --user --dry-run --proxy-protocol '10.0.0.0/8, fd00::/8' >/dev/null || fail "a private network"
+gw init --user --dry-run --proxy-protocol '10.0.0.0/8, fd00::/8' >/dev/null || fail "--proxy-protocol refuses private networks"
 
 # Devices connect to 127.0.0.1:HA; HAProxy reaches the gateway from 127.0.0.9.
 start_gateway --proxy-protocol 127.0.0.9,192.0.2.0/24

@@ -94,13 +94,13 @@ ok "a login is refused if the gateway does not give it its identity"
 gw access --follow --json >"$TMP/followed" 2>/dev/null & FOLLOW=$!; PIDS+=("$FOLLOW")
 gw grant user:1234 cam-17:81 >/dev/null && gw grant group:4321 cam-17:81 >/dev/null && gw grant vms cam-17:81 >/dev/null || fail "grant"
 wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant does not reach the device"
-denied 1235 http://cam-17.cmx:81/ || fail "a user without a grant"
-[ "$(setpriv --reuid 1235 --regid 4321 --clear-groups curl -sS -m 3 http://cam-17.cmx:81/)" = one ] || fail "a group's grant"
+denied 1235 http://cam-17.cmx:81/ || fail "a user without a grant reaches the device"
+[ "$(setpriv --reuid 1235 --regid 4321 --clear-groups curl -sS -m 3 http://cam-17.cmx:81/)" = one ] || fail "a member of a group with a grant does not reach the device"
 through() { printf 'GET / HTTP/1.0\r\n\r\n' | try_client "$1" -W "$2" 2>/dev/null | grep -q one; }
 through p cam-17.cmx:81 || fail "a platform with a grant does not reach the device"
 through b cam-17.cmx:81 || fail "a device does not reach another device by its direct context"
 ! through a cam-18.cmx:81 || fail "a device without a direct context reaches another device"
-! through p cam-18.cmx:81 || fail "a platform without a grant"
+! through p cam-18.cmx:81 || fail "a platform without a grant reaches the device"
 accessed() { # accessed CONSUMER DEVICE: succeeds if the access log has a closed connection between them that carried data
     gw access --json | jq -s . | json_is 'any(.[]; .event == "close" and .consumer == $c and .device == $d and .bytes_out > 0)' --arg c "$1" --arg d "$2"
 }
@@ -126,7 +126,7 @@ wait_for 10 grep -q '"denied"' "$TMP/followed" || fail "access --follow does not
 # The access log also has the connections that sshd refuses, which the packet filter never sees: those to a port without a
 # grant, even if the client gives the device's address instead of its name.
 wait_for 10 refused platform:vms && wait_for 10 refused cam-17 || fail "the access log has no connection that sshd refused: $(gw access)"
-! through p "[$B]:8080" || fail "a platform without a grant"
+! through p "[$B]:8080" || fail "a platform without a grant reaches the device"
 named() { gw access --device cam-18 | grep -q 'denied  platform:vms -> cam-18:8080 '; }
 wait_for 10 named || fail "the log does not name the device of a refused connection to its address: $(gw access --device cam-18)"
 before=$(gw access --json --consumer platform:vms | wc -l)
@@ -160,7 +160,7 @@ for party in cam-17 platform:vms user:1234 group:4321 cgroup:system.slice/nvr.se
     [ "$party" = cgroup:system.slice/nvr.service ] || [ "$(gw whois "$address" --json | jq -r '.name')" = "${party#*:}" ] || fail "whois $address: $(gw whois "$address")"
 done
 [ "$(identity cam-17)" = "$A" ] && [ "$(gw whois CAM-17 --json | jq -r .kind)" = device ] || fail "whois does not find a device by its name"
-! gw whois fd12:3456:789a::99 2>/dev/null && ! gw whois nobody-there 2>/dev/null || fail "whois of nobody"
+! gw whois fd12:3456:789a::99 2>/dev/null && ! gw whois nobody-there 2>/dev/null || fail "whois finds an address or a name that nobody has"
 root=$(identity root)
 [ "$(identity user:0)" = "$root" ] && [ "$(identity user:root)" = "$root" ] || fail "a user's name and number are different consumers"
 ok "whois translates in both directions"
@@ -375,7 +375,7 @@ key patient && gw enroll cam-20 --key "$TMP/patient.pub" --ports 81 >/dev/null |
 client patient -N -R "[$(address_of cam-20)]:81:127.0.0.1:$LATER" & PIDS+=("$!")
 wait_for 20 connected cam-20 || fail "cam-20 does not connect"
 gw attest cam-20 --port 81 -- --key "$TMP/hwkey.bin" --image "$TMP/image.bin" --timeout 30 >"$TMP/attest.log" 2>&1 & ATTEST=$!; PIDS+=("$ATTEST")
-wait_for 20 test -e "$TMP/asked" || fail "attest does not ask"
+wait_for 20 test -e "$TMP/asked" || fail "attest sends no request"
 gw grant user:1236 cam-17:81 >/dev/null && gw grant --remove user:1236 cam-17:81 >/dev/null || fail "grant"
 touch "$TMP/answer"
 ! wait "$ATTEST" && grep -q 'answers 404' "$TMP/attest.log" || fail "an operator's connection ends when the rules are loaded: $(cat "$TMP/attest.log")"
@@ -425,13 +425,13 @@ PY
 chmod 644 "$TMP/many.py"
 packets() { gw status --json | json_is '.counters.denied_packets >= $n' --argjson n "$1"; }
 before=$(gw status --json | jq .counters.denied_packets)
-as 1235 /usr/bin/python3 "$TMP/many.py" "$A" || fail "400 refused connections"
+as 1235 /usr/bin/python3 "$TMP/many.py" "$A" || fail "the 400 connections were not all refused"
 wait_for 20 packets $((before + 400)) || fail "not all refusals are counted: $before, $(gw status --json | jq .counters.denied_packets)"
 # Refusals are also counted if a command loads the rules before the guard has reported them.
 before=$(gw status --json | jq .counters.denied_packets)
 pause "$GW_PID" || fail "the guard can't be stopped"
 for options in "" --remove; do
-    denied 1235 "http://[$A]:9999/" || fail "a port without a grant"
+    denied 1235 "http://[$A]:9999/" || fail "a user reaches a port without a grant"
     gw grant $options user:1236 cam-17:81 >/dev/null || fail "grant $options"
 done
 wait_for 10 packets $((before + 2)) || fail "a refusal is lost when the rules are loaded: $before, $(gw status --json | jq .counters.denied_packets)"
@@ -454,7 +454,7 @@ line=$(grep -m 1 '"close"' "$log") || fail "no closed connection in the log"
 python3 -c 'import sys; open(sys.argv[1], "a").write((sys.argv[2] + "\n") * (int(sys.argv[3]) // len(sys.argv[2])))' "$log" "$line" $((8 << 20))
 # The guard would not see a refusal that happens while it loads the rules at its start.
 wait_for 20 judged || fail "the guard has not checked the rules: $(gw status --json | jq .judge)"
-denied 1235 http://cam-17.cmx:81/ || fail "a user without a grant"
+denied 1235 http://cam-17.cmx:81/ || fail "a user without a grant reaches the device"
 rotated() { [ -s "$log.1" ] && [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -lt 1000000 ]; }
 wait_for 20 rotated || fail "the access log is not rotated: $(ls -l "$GW/run/access")"
 gw access --json | tail -n 1 | json_is '.at_ms > 0' || fail "no access log after its rotation"
@@ -478,7 +478,7 @@ exec 9>>"$GW/apply.lock" && flock 9 || fail "the folder can't be locked"
 ip -6 rule delete pref 1129 || fail "the routing rule can't be removed"
 guard_waits() { ls -l "/proc/$GW_PID/fd" | grep -q apply.lock; }
 wait_for 20 guard_waits || fail "the guard does not wait for the lock"
-denied 1235 http://cam-17.cmx:83/ || fail "a user without a grant"
+denied 1235 http://cam-17.cmx:83/ || fail "a user without a grant reaches the device"
 flock -u 9 && exec 9>&-
 refused_there() { gw access --json | jq -s . | json_is 'any(.[]; .event == "denied" and .port == 83)'; }
 wait_for 20 refused_there || fail "a refusal is lost when the rules are loaded: $(gw access | tail -n 3)"

@@ -29,7 +29,7 @@ gw image add v1.bin >out || fail "add v1.bin"
 grep -q "^$(digest v1.bin) .* ESP32-C3, camera 1.0.0, [0-9]* bytes, signature: unchecked  v1.bin$" out || { cat out; fail "wrong text"; }
 gw image add bare.bin >/dev/null || fail "without an update key, an image without a signature is stored"
 [ "$(kept '[.images[] | .signature] | sort | join(" ")')" = "none unchecked" ] || fail "signatures: $(kept .)"
-cmp v1.bin "$(kept ".images[] | select(.name == \"v1.bin\") | .file")" || fail "the stored copy"
+cmp v1.bin "$(kept ".images[] | select(.name == \"v1.bin\") | .file")" || fail "the stored copy differs from the image"
 refuses "the image was not stored: it is neither an ESP-IDF image nor signed; sign it with 'cmxsafe image sign'" gw image add bundle
 head -c 5000 v1.bin >short.bin
 ! gw image add short.bin >out 2>err || fail "a truncated image is stored"
@@ -53,8 +53,8 @@ refuses "the image was not stored: it is signed with a key that is not the updat
 cp bundle.signed wrong.signed && printf x | dd of=wrong.signed bs=1 seek=7 conv=notrunc 2>/dev/null
 refuses "the image was not stored: its signature does not match its content; sign it again" gw image add wrong.signed
 "$BIN/cmxsafe" image key --key other.pem >other.hex
-gw image key <(:) 2>/dev/null && fail "an empty key"
-gw image key k.pem 2>err && fail "a private key"
+gw image key <(:) 2>/dev/null && fail "an empty file is accepted as the update key"
+gw image key k.pem 2>err && fail "a private key is accepted as the update key"
 "$BIN/cmxsafe" image key --key k.pem >k.hex
 gw image key k.hex other.hex >/dev/null && gw image add v2.bin >/dev/null || fail "an image signed with the successor of the update key is refused"
 [ "$(gw image key | wc -l)" = 2 ] || fail "'image key' does not list two keys: $(gw image key)"
@@ -63,9 +63,9 @@ ok "images are checked with the update key and its successor"
 
 # An image may arrive on standard input in pieces; an upload that ends early is not stored, and leaves no file.
 size=$(stat -c %s bundle.signed)
-{ head -c 1000 bundle.signed; sleep 0.2; tail -c +1001 bundle.signed; } | gw image add - --name 'a bundle' --bytes "$size" --progress --json >out || fail "standard input"
+{ head -c 1000 bundle.signed; sleep 0.2; tail -c +1001 bundle.signed; } | gw image add - --name 'a bundle' --bytes "$size" --progress --json >out || fail "an image from standard input is refused"
 [ "$(head -n 1 out)" = "{\"received\":$size}" ] || { cat out; fail "wrong progress"; }
-tail -n 1 out | json_is '.format == "opaque" and .signature == "good" and .name == "a bundle" and .image == $d' --arg d "$(digest bundle.signed)" >/dev/null || { cat out; fail "the check"; }
+tail -n 1 out | json_is '.format == "opaque" and .signature == "good" and .name == "a bundle" and .image == $d' --arg d "$(digest bundle.signed)" >/dev/null || { cat out; fail "the result of the check is wrong"; }
 head -c "$((size - 96))" bundle.signed >cut
 refuses "the image was not stored: $((size - 96)) of $size bytes arrived; send it again" gw image add - --bytes "$size" <cut
 refuses "the image was not stored: it has more than $((size - 1)) bytes" gw image add - --bytes "$((size - 1))" <bundle.signed
@@ -79,7 +79,7 @@ kill "$ADD"; wait "$ADD" 2>/dev/null
 exec 8>&-
 [ -z "$(find "$GW" -name '.image*')" ] || fail "an upload that was ended left a file"
 [ "$(kept '.images | length')" = 4 ] || fail "four images: $(kept .)"
-ok "standard input: progress, a limit; an upload that ends early leaves no file"
+ok "'image add -' shows progress and has a size limit; an upload that ends early leaves no file"
 
 # A campaign that uses a stored image has its own copy. Removing the image leaves this copy, which is removed with the
 # campaign.

@@ -99,7 +99,7 @@ lose "the fleet's routing rule is deleted" inside_ns ip -6 rule del pref 1129
 lose "the rule for packets to local users is deleted" inside_ns ip -6 rule del pref 1130
 lose "the route to local users is deleted" inside_ns ip -6 route del "$FLEET" table 1129143
 lose "the route for marked packets is deleted" inside_ns ip -6 route del local "$FLEET" dev lo table 1129142
-lose "the route for all others is deleted" inside_ns ip -6 route del "$FLEET" dev nowhere
+lose "the route for packets without the mark is deleted" inside_ns ip -6 route del "$FLEET" dev nowhere
 lose "one end of the link is renamed" bash -c 'ip link set cmxsafe0 down && ip link set cmxsafe0 name other && ip link set other up'
 lose "the other end of the link is moved to the host" inside_ns ip link set cmxsafe1 netns $$
 lose "the link's MTU is too small for IPv6" ip link set cmxsafe0 mtu 1000
@@ -301,7 +301,7 @@ while not os.path.exists(sys.argv[3]):
 sys.stdout.write("worked %d\n" % n)  # one write for each line, because three processes write to the file
 PY
 chmod 644 "$TMP/again.py"
-UNIT="$CGROUP/system-nvr\\x2dcam.slice:1" # systemd escapes a hyphen in a template's name like this
+UNIT="$CGROUP/system-nvr\\x2dcam.slice:1" # \x2d: a hyphen in a template's name, as systemd escapes it
 mkdir "$UNIT" && gw grant "cgroup:${UNIT#/sys/fs/cgroup/}" cam-17:9000 >/dev/null && gw grant vms cam-17:9000 >/dev/null || fail "grant"
 : >"$TMP/again.log"
 as 1234 /usr/bin/python3 "$TMP/again.py" "$A" 9000 "$TMP/stop" >>"$TMP/again.log" 2>&1 & U=$!; PIDS+=("$U")

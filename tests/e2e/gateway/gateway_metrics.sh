@@ -61,12 +61,12 @@ wait_for 20 scrape -o /dev/null http://localhost/metrics 2>/dev/null || fail "no
 [ "$(stat -c %a "$SOCKET")" = 660 ] || fail "the socket's mode is $(stat -c %a "$SOCKET")"
 scrape -i http://localhost/metrics | grep -qi '^content-type: text/plain; version=0.0.4' || fail "the answer has a wrong type"
 scrape http://localhost/metrics | grep -qx 'cmxsafe_device_up{name="cam-17"} 1' || fail "the socket does not serve the metrics"
-[ "$(scrape -o /dev/null -w '%{http_code}' http://localhost/)" = 404 ] || fail "another path"
-[ "$(scrape -o /dev/null -w '%{http_code}' -X POST -d x http://localhost/metrics)" = 405 ] || fail "another method"
+[ "$(scrape -o /dev/null -w '%{http_code}' http://localhost/)" = 404 ] || fail "a request for another path is not refused"
+[ "$(scrape -o /dev/null -w '%{http_code}' -X POST -d x http://localhost/metrics)" = 405 ] || fail "POST is not refused"
 ! gw metrics --listen "$SOCKET" 2>"$TMP/err" || fail "a second program listens on the socket"
 grep -q "cmxsafe: metrics failed: can't listen at" "$TMP/err" || fail "wrong message: $(cat "$TMP/err")"
-! gw metrics --listen relative.sock 2>"$TMP/err" || fail "a relative path"
-! gw metrics --listen "$SOCKET.2" --file "$TMP/x" 2>"$TMP/err" || fail "--listen with --file"
+! gw metrics --listen relative.sock 2>"$TMP/err" || fail "--listen accepts a relative path"
+! gw metrics --listen "$SOCKET.2" --file "$TMP/x" 2>"$TMP/err" || fail "--listen is accepted together with --file"
 ok "metrics at a UNIX socket"
 
 # A real Prometheus reads the metrics from the socket, through socat, and from the file, over HTTP. The file is written

@@ -20,8 +20,8 @@ ip link delete cmxsafe0 && gw net up || fail "net up without a link"
 answered || fail "no answer after the link was created again"
 ok "packets pass as soon as the network is up"
 
-# The other network's address has a longer prefix in common with the fleet's addresses than the link's own address has.
-# By default the kernel would therefore choose it as the packets' source.
+# The other network's address is more similar to the fleet's addresses (longer common prefix) than the link's own address.
+# By default the kernel would therefore choose the other network's address as the packets' source.
 ip -6 address add fd12:3456:789b::1/64 dev cmxsafe0 nodad && gw net up || fail "'net up' fails if the link also has an address of another network"
 answered || fail "no answer while the link also has an address of another network"
 ip -6 address delete fd12:3456:789b::1/64 dev cmxsafe0 || fail "the address can't be removed"
@@ -59,7 +59,7 @@ IP
 start_watch() {
     rm -f "$TMP/notify"
     timeout 60 python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); s.recv(100)' "$TMP/notify" & local ready=$!; PIDS+=("$ready")
-    wait_for 20 test -S "$TMP/notify" || fail "no socket for the guard's notice"
+    wait_for 20 test -S "$TMP/notify" || fail "the socket for the guard's notice is not created"
     NOTIFY_SOCKET=$TMP/notify PATH=$TMP/path:$PATH "$BIN/cmxsafe" gateway net watch 2>>"$TMP/watch.log" 9>&- & GUARD=$!; PIDS+=("$GUARD")
     READY=$ready
 }

@@ -8,7 +8,7 @@ key d; key p; key x
 gwn 1 enroll cam-1 --key "$TMP/d.pub" --ports 81,82 >/dev/null && gwn 2 platform vms --key "$TMP/p.pub" >/dev/null &&
     gwn 3 platform other --key "$TMP/x.pub" >/dev/null && gwn 2 grant vms cam-1:81 >/dev/null || fail "enroll"
 equal "$(cat /var/lib/node1/gateway/hostkey_ed25519.pub)" "$(cat /var/lib/node3/gateway/hostkey_ed25519.pub)" || fail "the host keys differ"
-[ "$(stat -c %a /var/lib/node3/gateway/hostkey_ed25519)" = 640 ] && [ "$(stat -c %a /var/lib/node3/gateway/link.key)" = 600 ] || fail "a key's mode"
+[ "$(stat -c %a /var/lib/node3/gateway/hostkey_ed25519)" = 640 ] && [ "$(stat -c %a /var/lib/node3/gateway/link.key)" = 600 ] || fail "a key has a wrong mode"
 machine 4; cable 1 4; entry 4
 again() { on 4 env PATH="$TMP/ssh:$PATH" "$BIN/cmxsafe" gateway join --from 10.9.0.1 --listen "[::]:$GW_PORT" --host 10.9.1.4 --name "$1" >"$TMP/again.log" 2>&1; }
 gwn 1 nodes --json >"$TMP/nodes.before"

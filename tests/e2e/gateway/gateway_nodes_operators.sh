@@ -181,7 +181,7 @@ wait "${SERVE_PID[2]}" 2>/dev/null
 gwn 1 status --json >"$TMP/status.json" 2>"$TMP/status.err" || fail "status without gw2"
 json_is '.unanswered == ["gw2"] and [.sessions[].name] == ["vms"]' "$TMP/status.json" && grep -q "gateway gw2 does not answer" "$TMP/status.err" ||
     fail "status without gw2: $(cat "$TMP/status.json" "$TMP/status.err")"
-gwn 1 access >/dev/null 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "access without gw2"
+gwn 1 access >/dev/null 2>"$TMP/access.err" && grep -q "gateway gw2 does not answer" "$TMP/access.err" || fail "'access' fails, or does not report that gw2 does not answer"
 gwn 1 status --traffic --json >"$TMP/traffic.json" 2>"$TMP/traffic.err" && json_is '.unanswered == ["gw2"]' "$TMP/traffic.json" &&
     grep -q "gateway gw2 does not answer" "$TMP/traffic.err" || fail "status --traffic does not say that gw2 does not answer: $(cat "$TMP/traffic.json" "$TMP/traffic.err")"
 wait_for 20 grep -q "gateway gw2 does not answer, so its records are missing until it does" "$TMP/follow1.err" || fail "access --follow does not say that gw2 is away"

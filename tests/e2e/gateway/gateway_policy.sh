@@ -174,9 +174,9 @@ ok "replayed evidence"
 cp "$TMP/manifest" "$TMP/manifest2"
 sed -i -E "s/^(region 0x3f0000 .*) [0-9a-f]{64}$/\\1 $(head -c 65536 /dev/zero | sha256sum | cut -d' ' -f1)/; s/last.bin/zero.bin/" "$TMP/manifest2"
 head -c 65536 /dev/zero >"$TMP/zero.bin"
-differ "$(cat "$TMP/manifest")" "$(cat "$TMP/manifest2")" || fail "two manifests"
+differ "$(cat "$TMP/manifest")" "$(cat "$TMP/manifest2")" || fail "the two manifests do not differ"
 HOLD=$(free_port); python3 "$TMP/answer.py" "$HOLD" "http://127.0.0.1:$BOARD_PORT" "$TMP" & PIDS+=("$!")
-wait_for 10 listening "$HOLD" || fail "no service that holds evidence back"
+wait_for 10 listening "$HOLD" || fail "the service that holds evidence back does not listen"
 stop "$DEVICE"; wait_for 20 gone cam-17
 client a -N -R "[$A]:81:127.0.0.1:$WEB" -R "[$A]:8888:127.0.0.1:$HOLD" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 test -e "$TMP/held" || fail "the device is not asked after its login"

@@ -84,7 +84,7 @@ last = float(sys.argv[2].split()[0])
 print("  grant: last byte %.2f s after the end; idle connection closed %.2f s after it" % (last - due, float(sys.argv[3].split()[1]) - due))
 sys.exit(last < due - 1)
 PY
-closed || fail "access after the end of the grant"
+closed || fail "access continues after the end of the grant"
 gw log @cameras | grep -q "expire .*@cameras" || fail "no event"
 ok "a grant ends, with its live connections"
 

@@ -15,7 +15,7 @@ grep -q passfile "$TMP/err" || fail "the message does not name passfile: $(cat "
 [ ! -e "$TMP/one/registry.db" ] || fail "a failed init leaves a registry"
 start_node one --registry "$URL"
 start_node two --registry "$URL"
-equal "$(on one gw show --json | jq -r .fleet)" "$(on two gw show --json | jq -r .fleet)" || fail "two fleets"
+equal "$(on one gw show --json | jq -r .fleet)" "$(on two gw show --json | jq -r .fleet)" || fail "the two gateways have different fleets"
 ok "two gateways of one fleet"
 
 key a; key b; key p
@@ -34,8 +34,8 @@ ok "a device that one gateway enrols is known to the other"
 GW_PORT=$GW_PORT_two
 client a -N & PIDS+=("$!")
 client b -N & PIDS+=("$!")
-wait_for 20 on two connected cam-17 || fail "no session at two"
-wait_for 20 on two connected cam-18 || fail "no session at two"
+wait_for 20 on two connected cam-17 || fail "cam-17 does not connect to the gateway two"
+wait_for 20 on two connected cam-18 || fail "cam-18 does not connect to the gateway two"
 on one gw revoke cam-17 >/dev/null || fail "revoke"
 wait_for 20 on two gone cam-17 || fail "the session of a revoked device stays at the other gateway"
 on two connected cam-18 || fail "the other device's session ended, too"
@@ -61,7 +61,7 @@ on one gw platform corp --ca "$TMP/ca.pub" >/dev/null && on one gw grant ann@cor
 principals() { on two gw platform --json | json_is 'map(select(.kind == "principal").name) == ["ann@corp", "bo@corp"]' >/dev/null; }
 wait_for 10 principals || fail "the other gateway does not know the principals: $(on two gw platform)"
 for k in ann bo; do client "$k" -o CertificateFile="$TMP/$k-cert.pub" -N & PIDS+=("$!"); done
-wait_for 20 on two connected ann@corp && wait_for 20 on two connected bo@corp || fail "no session at two"
+wait_for 20 on two connected ann@corp && wait_for 20 on two connected bo@corp || fail "ann or bo does not connect to the gateway two"
 echo 'serial: 1' | ssh-keygen -q -k -f "$TMP/krl" -s "$TMP/ca.pub" - && on one gw krl "$TMP/krl" >/dev/null || fail "krl"
 wait_for 5 on two gone ann@corp || fail "a revoked certificate's session stays at the other gateway"
 on two connected bo@corp || fail "the other certificate's session ended, too"
@@ -73,7 +73,7 @@ on one gw revoke --platform corp >/dev/null && on one gw krl --remove >/dev/null
 wait_for 5 on two gone bo@corp || fail "a session of a removed CA stays at the other gateway"
 ok "a CA and a KRL count at both"
 logs_agree() { equal "$(on one gw log --json)" "$(on two gw log --json)"; }
-wait_for 10 logs_agree || fail "two audit trails"
+wait_for 10 logs_agree || fail "the audit trails of the two gateways differ"
 ok "one audit trail"
 
 # Evidence that another gateway has verified permits connections here until it expires. cam-18 has an attestation key

@@ -64,10 +64,10 @@ ok "a revocation takes effect as soon as the gateway is connected again; its sto
 on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
 GW_PORT=$GW_PORT_one
 client c -N & PIDS+=("$!")
-wait_for 20 on one connected cam-c || fail "no session at one"
+wait_for 20 on one connected cam-c || fail "cam-c does not connect to the gateway one"
 GW_PORT=$GW_PORT_two
 pg_stop db
-! on one gw grant "user:$(id -un)" cam-a:81 2>"$TMP/err" || fail "a grant without PostgreSQL"
+! on one gw grant "user:$(id -un)" cam-a:81 2>"$TMP/err" || fail "a grant succeeds while PostgreSQL is away"
 grep -q "nothing was changed" "$TMP/err" || fail "the message is not clear: $(cat "$TMP/err")"
 wait_for 30 on two gone cam-a || fail "a session that cannot be confirmed continues"
 node_logged two "has not been confirmed for too long" || fail "the reason is not logged"
@@ -76,7 +76,7 @@ on two gw status | grep -q "warning: the copy of the registry is stale" || fail 
 on one connected cam-c || fail "a session ended at the gateway that may wait for an hour"
 on two gw init --user --stale-after 1h >/dev/null || fail "init fails while PostgreSQL is away"
 client a -N & PIDS+=("$!")
-wait_for 30 on two connected cam-a || fail "an operator can't extend the time"
+wait_for 30 on two connected cam-a || fail "--stale-after 1h does not let devices log in again"
 on two gw init --user --stale-after 6s >/dev/null || fail "init --stale-after"
 wait_for 30 on two gone cam-a || fail "a session that cannot be confirmed continues"
 ok "a stale copy: logins are refused, sessions end; the operator may extend the time"

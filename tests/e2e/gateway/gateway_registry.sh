@@ -126,7 +126,7 @@ gw backup "$TMP/backup.db" >/dev/null || fail "backup"
 equal "$(sql "$TMP/backup.db" 'SELECT count(*) FROM device')" "$(sql "$DB" 'SELECT count(*) FROM device')" || fail "the backup lacks devices"
 ! gw backup "$TMP/backup.db" 2>/dev/null || fail "a backup was overwritten"
 mkdir "$TMP/dash"
-(cd "$TMP/dash" && ! gw backup - >/dev/null 2>"$TMP/dash.err" && gw metrics --file - | grep -q '^cmxsafe_gateway_up ' && gw backup ./- >/dev/null) || fail "the path '-'"
+(cd "$TMP/dash" && ! gw backup - >/dev/null 2>"$TMP/dash.err" && gw metrics --file - | grep -q '^cmxsafe_gateway_up ' && gw backup ./- >/dev/null) || fail "wrong handling of the path '-' by backup or metrics"
 grep -q "^cmxsafe: -: this command writes a file, not to standard output; give the name of a file, or ./- for" "$TMP/dash.err" && [ "$(ls -A "$TMP/dash")" = - ] || fail "the path '-': $(cat "$TMP/dash.err"; ls -A "$TMP/dash")"
 # A backup that is killed leaves no file with the name of a backup, and does not hinder the next one, which removes the
 # incomplete copy. It keeps the copy of a backup that is running.
@@ -177,7 +177,7 @@ awk '/^#/ && !code { found = $0 == "### Backup and restore" } /^```/ { code = !c
 equal "$(grep -c "$TMP/" "$TMP/restore.sh")" 3 || fail "the page has not the expected commands to restore a backup: $(cat "$TMP/restore.sh")"
 bash -e "$TMP/restore.sh" && gw init --user >/dev/null || fail "the page's commands do not restore a backup"
 sql "$DB" 'PRAGMA integrity_check' | grep -qx ok && equal "$(gw export | wc -l)" "$(sql "$TMP/backup.db" 'SELECT count(*) + 1 FROM device WHERE revoked IS NULL')" ||
-    fail "the restored registry"
+    fail "the restored registry does not work"
 leave_journal
 rm "$DB"
 gw init --user --listen 127.0.0.1:1 >/dev/null && equal "$(gw list | wc -l)" 1 || fail "a new registry beside the journal of a removed one does not work"

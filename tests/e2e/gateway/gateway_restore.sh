@@ -46,6 +46,6 @@ for change in "UPDATE key SET blob = blob || $LINE" "UPDATE device SET name = 'x
 done
 ok "a changed registry adds nothing to sshd's authorized_keys lines"
 restore "SELECT 1"
-equal "$(gw show cam-17 --json | jq -r .device.address)" "$A" || fail "the unchanged backup"
+equal "$(gw show cam-17 --json | jq -r .device.address)" "$A" || fail "the unchanged backup gives another address"
 grep -q "^$A cam-17.cmx$" /etc/hosts && grep -q 'comment "cam-17"' "$GW/host.nft" || fail "the unchanged backup gives wrong generated files"
 ok "an unchanged backup works"

@@ -26,9 +26,9 @@ gw status --json | json_is .confined || skip_part "confined sessions: the kernel
 session=$(gw status --json | jq -r '.sessions[0].pid')
 [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$session/status")" = 1 ] || fail "a session's sshd is not confined"
 ok "sessions are confined"
-refused_listen b -N -R "$P1:127.0.0.1:$WEB" || fail "another device's port"
-refused_listen b -N -R "$((P3 + 1)):127.0.0.1:$WEB" || fail "a port of no device"
-refused_session b -T true || fail "a command"
+refused_listen b -N -R "$P1:127.0.0.1:$WEB" || fail "a device listens on another device's port"
+refused_listen b -N -R "$((P3 + 1)):127.0.0.1:$WEB" || fail "a device listens on a port that no device has"
+refused_session b -T true || fail "a device can run a command"
 refused_open b -W "127.0.0.1:$P1" || fail "a device can connect to another device's port"
 ok "a device gets its own ports and nothing else"
 client b -N -R "0.0.0.0:$P3:127.0.0.1:$WEB" & PIDS+=("$!")
@@ -80,7 +80,7 @@ ok "the gateway works with a helper of another version"
 kill -STOP "$OLD"; CLEANUP+=("kill -CONT $OLD 2>/dev/null")
 web two
 client a -N -R "$P1:127.0.0.1:$WEB" & PIDS+=("$!")
-wait_for 20 sh -c "[ \"\$(curl -s -m 2 http://127.0.0.1:$P1/)\" = two ]" || fail "no takeover"
+wait_for 20 sh -c "[ \"\$(curl -s -m 2 http://127.0.0.1:$P1/)\" = two ]" || fail "the second session does not take over the port"
 gw revoke cam-17 >/dev/null
 wait_for 20 prints_no . ss -Hltn "sport = :$P1" || fail "the revoked device is still connected"
 ok "takeover and revocation"

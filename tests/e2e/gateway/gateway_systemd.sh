@@ -56,7 +56,7 @@ echo "ok: units: $(tail -n 1 security | sed 's/.*: //')"
 for u in cmxsafe-gateway.socket cmxsafe-gateway.service cmxsafe-gateway-net.service; do [ "$(systemctl is-active $u)" = active ] || fail "$u is not active"; done
 p=$(main_pid)
 [ "$(ps -o user= -p "$p")" = cmxsafe-gw ] || fail "user: $(ps -o user= -p "$p")"
-[ "$(awk '/^CapEff/ {print $2}' "/proc/$p/status")" = 0000000000000000 ] && [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$p/status")" = 1 ] || fail "privileges"
+[ "$(awk '/^CapEff/ {print $2}' "/proc/$p/status")" = 0000000000000000 ] && [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$p/status")" = 1 ] || fail "the gateway has capabilities, or may gain privileges"
 differ "$(readlink "/proc/$p/ns/net")" "$(readlink /proc/self/ns/net)" || fail "the gateway is in the host's network"
 cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor reports a fault"; }
 systemctl restart cmxsafe-gateway && cmxsafe gateway doctor >doctor || { grep ^bad doctor; fail "the doctor does not wait for the first report of the rules' watch"; }
@@ -217,7 +217,7 @@ UNIT
     held() { birdc -s /var/lib/cmxsafe/gateway/bird/ctl show route table held | grep -q "$A/128"; }
     wait_for 60 held || fail "BIRD does not learn the identity that is connected"
     b=$(systemctl show -P MainPID cmxsafe-gateway-bird)
-    differ "$(readlink "/proc/$b/ns/net")" "$(readlink /proc/self/ns/net)" && [ "$(ps -o user= -p "$b")" = bird ] && [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$b/status")" = 1 ] || fail "BIRD's privileges"
+    differ "$(readlink "/proc/$b/ns/net")" "$(readlink /proc/self/ns/net)" && [ "$(ps -o user= -p "$b")" = bird ] && [ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$b/status")" = 1 ] || fail "BIRD is not in its own network, not the user bird, or may gain privileges"
     kill -KILL "$b"
     new_bird() { differ "$(systemctl show -P MainPID cmxsafe-gateway-bird)" "$b" && bird_is_up && held; }
     wait_for 30 new_bird || fail "BIRD is not started again"

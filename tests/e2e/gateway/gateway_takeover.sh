@@ -77,7 +77,7 @@ TAKEOVERS=$(gw status --json | jq .counters.takeovers)
 
 # status, metrics and watch show the session and the takeovers.
 gw status --json | json_is '.sessions[] | select(.forwards == [$a]) | .bytes_in > 0 and .since > 0 and (.from | startswith("127.0.0.1:"))' --arg a "[$A]:81" >/dev/null || fail "status"
-gw status | grep -q "cam-17 .*127.0.0.1" || fail "status in words"
+gw status | grep -q "cam-17 .*127.0.0.1" || fail "status does not list the session"
 gw metrics | grep -q '^cmxsafe_gateway_sessions 2$' || fail "metrics"
 gw metrics | grep -q "^cmxsafe_gateway_takeovers_total $TAKEOVERS\$" || fail "metrics"
 gw watch --times 1 | grep -q "2 connected" || fail "watch"

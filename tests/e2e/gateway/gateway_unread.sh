@@ -11,7 +11,7 @@ A=$(address_of cam-17)
 serve_system
 keep_client a -N -R "[$A]:81:127.0.0.1:$WEB"
 wait_for 20 connected cam-17 || fail "cam-17 does not connect"
-wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant"
+wait_for 10 gets 1234 http://cam-17.cmx:81/ one || fail "a user with a grant does not reach the device"
 # A connection that the user opened before the registry was lost.
 mkfifo "$TMP/hold"
 holds() { ss -Htn state established dst "[$A]:81" | grep -q .; }
@@ -19,7 +19,7 @@ holds() { ss -Htn state established dst "[$A]:81" | grep -q .; }
 hold() {
     as 1234 nc "$A" 81 <"$TMP/hold" >/dev/null 2>&1 & PIDS+=("$!")
     exec 7>"$TMP/hold"
-    wait_for 10 holds || fail "the user's connection"
+    wait_for 10 holds || fail "the user's connection does not open"
 }
 hold
 grants() { nsenter --net=/run/netns/cmxsafe nft list set inet cmxsafe grants | grep -c " \. .* \. 81"; }

@@ -43,7 +43,7 @@ nft add table inet other
 nft add chain inet other c
 iso --apply || fail "--apply"
 in_force || fail "the rules are not in force"
-iso --apply || fail "--apply twice"
+iso --apply || fail "a second --apply fails"
 iso --show | grep -q 'chain loopback' || fail "--show"
 ok "apply and show"
 
@@ -100,7 +100,7 @@ iso --apply --commit-confirm 2 2>"$TMP/err" && fail "rules are tried while other
 grep -q "other rules are waiting for confirmation; first run" "$TMP/err" || { cat "$TMP/err"; fail "wrong reason"; }
 wait_for 20 gone || fail "the first rules were not reverted"
 # After a trial is confirmed, its timeout does not revert a later trial.
-iso --apply --commit-confirm 8 && iso --confirm >/dev/null && iso --remove && iso --apply --commit-confirm 30 || fail "a later trial"
+iso --apply --commit-confirm 8 && iso --confirm >/dev/null && iso --remove && iso --apply --commit-confirm 30 || fail "a trial fails after an earlier one was confirmed"
 sleep 10
 iso --confirm >/dev/null || fail "a later trial ended with an earlier one"
 # A command that fails does not end a trial. Otherwise the trial's rules would stay without a confirmation.
@@ -113,7 +113,7 @@ for failing in --apply --remove; do
 done
 ok "a confirmed change stays"
 
-iso --remove && iso --remove || fail "--remove, twice"
+iso --remove && iso --remove || fail "a second --remove fails"
 in_force && fail "the rules are still in force"
 nft list chain inet other c >/dev/null || fail "the table of another program was changed"
 ok "remove; other tables do not change"
@@ -121,7 +121,7 @@ ok "remove; other tables do not change"
 # If --boot cannot load the rules, it must not report that everything is denied.
 sed 's/^time_servers.*/&\nenabled = yes/' "$CONF" >"$TMP/boot.conf"
 setpriv --bounding-set=-net_admin --inh-caps=-net_admin "$BIN/cmxsafed" isolation -c "$TMP/boot.conf" --boot 2>"$TMP/err" &&
-    fail "--boot without permission"
+    fail "--boot reports success without permission"
 grep -q 'the network is not isolated' "$TMP/err" || { cat "$TMP/err"; fail "--boot does not report that nothing is denied"; }
 grep -q 'everything is denied' "$TMP/err" && fail "--boot reports a denial that is not in force"
 in_force && fail "--boot without permission installed rules"

@@ -50,7 +50,7 @@ as_agent() { # as_agent CAPABILITY-OPTIONS... -- COMMAND: runs COMMAND as the ag
 }
 as_agent --inh-caps=-all -- "$BIN/cmxsafed" -c "$CONF" >"$TMP/refused.out" 2>&1 && fail "started without being able to isolate"
 grep -q CAP_NET_ADMIN "$TMP/refused.out" && lacks 'must be root' "$TMP/refused.out" || { cat "$TMP/refused.out"; fail "does not say what is missing"; }
-prints_no . in_ns gw ss -Htn state established 'sport = :22' || fail "a session without isolation"
+prints_no . in_ns gw ss -Htn state established 'sport = :22' || fail "a session is open without isolation"
 ok "an agent that cannot install isolation does not start"
 
 EXEC=exec as_agent --inh-caps=+net_admin --ambient-caps=+net_admin -- "$BIN/cmxsafed" -c "$CONF" >>"$AGENT_LOG" 2>&1 &

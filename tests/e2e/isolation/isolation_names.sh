@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Names in the configuration. localhost is 127.0.0.1, even where /etc/hosts has ::1 as well. The user that a direct context names,
-# and the forwarder's, are removed, as the removal of their packages does it: the device must stay reachable when another
-# program flushes the rules and when the agent starts again. The context is then closed to all users.
+# Names in the configuration. localhost is 127.0.0.1, even if /etc/hosts also has ::1 for it. Then the users that a direct context
+# and the forwarder name are removed, as when their packages are removed. The device must stay reachable if another program
+# flushes the rules, and if the agent starts again. The context is then closed to all users.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../isolation_lib.sh"
 . "$(dirname "$0")/../agent_lib.sh"

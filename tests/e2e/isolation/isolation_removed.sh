@@ -128,12 +128,12 @@ OWNER=$!; PIDS+=("$OWNER")
 exec {OWNER_IN}>"$TMP/owner"
 printf 'delete table inet cmxsafe; add table inet cmxsafe { flags owner; }\n' >&"$OWNER_IN"
 no_session() { prints_no . in_ns gw ss -Htn state established 'sport = :22'; }
-wait_for 15 no_session || { tail -5 "$AGENT_LOG"; cat "$TMP/owner.out"; fail "sessions without isolation"; }
+wait_for 15 no_session || { tail -5 "$AGENT_LOG"; cat "$TMP/owner.out"; fail "sessions stay up without isolation"; }
 [ "$(field .modules.isolation.in_force)" = false ] || fail "the status claims isolation"
 claims false || { cat "$TMP/evidence"; fail "the evidence claims isolation"; }
 "$BIN/cmxsafed" status --socket "$RUN/s" | grep -q 'NOT IN FORCE' || fail "the status table does not say that isolation is not in force"
 logged "all sessions stay closed" || fail "the log does not say that the sessions end"
-! fetches || fail "reachable without isolation"
+! fetches || fail "the service is reachable without isolation"
 exec {OWNER_IN}>&-
 wait_for 30 fetches || { tail -5 "$AGENT_LOG"; json; fail "the service is not reachable again"; }
 [ "$(field .modules.isolation.in_force)" = true ] && claims true || fail "the rules are not in force again"

@@ -69,7 +69,7 @@ ok "cmxsafe update continues over a lost connection"
 rc=0; update bare.bin >out 2>err || rc=$?
 [ $rc = 1 ] && grep -q "the device refused: not signed" err || { cat out err; fail "an unsigned image is not refused: $rc"; }
 head -c 1000 v4.bin >short.bin; rc=0; update short.bin >out 2>err || rc=$?
-[ $rc = 1 ] && grep -q "too early" err || fail "a broken file"
+[ $rc = 1 ] && grep -q "too early" err || fail "wrong message or exit status for a file that ends too early"
 rc=0; update >out 2>err || rc=$?; [ $rc = 2 ] || fail "usage"
 for bad in "update --url ftp://x v4.bin" "update --attest-url x v4.bin" "attest --url https://x"; do
     # shellcheck disable=SC2086 # the command is several words

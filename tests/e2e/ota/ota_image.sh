@@ -71,7 +71,7 @@ ok "opaque files"
 "$ESPTOOL" -m espsecure generate-signing-key --version 2 --scheme ecdsa256 sb.pem >log 2>&1 || fail "espsecure key"
 "$ESPTOOL" -m espsecure sign-data --version 2 --keyfile sb.pem --output sb.bin a.bin >log 2>&1 || { cat log; fail "espsecure sign"; }
 "$BIN/cmxsafe" image info --json sb.bin | json_is '.secure_boot_v2 and .signed_by == null' >/dev/null || fail "info does not recognise a Secure Boot v2 image"
-"$BIN/cmxsafe" image sign --key k.pem --out both.bin sb.bin && "$BIN/cmxsafe" image verify --key k.hex both.bin || fail "both signatures"
+"$BIN/cmxsafe" image sign --key k.pem --out both.bin sb.bin && "$BIN/cmxsafe" image verify --key k.hex both.bin || fail "an image with both signatures is not verified"
 "$ESPTOOL" -m espsecure verify-signature --version 2 --keyfile sb.pem sb.bin >log 2>&1 || fail "espsecure does not verify its own signature"
 ok "Secure Boot v2"
 

@@ -88,7 +88,7 @@ s.sendall(f"POST /update HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(data)}
 s.shutdown(socket.SHUT_WR)
 s.close()
 PY
-wait_for 20 is .state interrupted || fail "an upload that stops is not interrupted"
+wait_for 20 is .state interrupted || fail "an upload that ends early is not reported as interrupted"
 held=$(get .received)
 [ "$held" -gt 100000 ] && [ "$held" -le 150000 ] && [ "$(get .total)" = "$size" ] || fail "held: $held"
 crc=$(head -c "$held" v2.bin | python3 -c 'import sys, zlib; print("%08x" % zlib.crc32(sys.stdin.buffer.read()))')

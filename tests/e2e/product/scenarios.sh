@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A scenario that ends does not end a process of another scenario that the kernel gave the id of one of its former
-# processes. It ends its own processes, also those that a function in the background started.
+# A scenario that ends also ends its own processes, including those that a function in the background started. It ends no other
+# process, even if the kernel has given it the id of one of the scenario's former processes.
 [ "$(id -u)" = 0 ] && unshare --pid --fork --mount-proc true 2>/dev/null || { echo "SKIPPED: needs root for a process namespace" >&2; exit 77; }
 [ -n "${CMX_INNER:-}" ] || CMX_INNER=1 exec unshare --pid --fork --mount-proc bash "$0"
 . "$(dirname "$0")/../lib.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# While a script installs packages, policy-rc.d forbids to start their services. The script removes this file also if apt-get fails
+# While a script installs packages, policy-rc.d keeps their services from starting. The script also removes this file if apt-get fails
 # or the user presses Ctrl-C, but keeps a file that it did not write.
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null || skip "needs root and mount namespaces"

@@ -20,7 +20,7 @@ print('held', flush=True)
 time.sleep(600)
 PY
 python3 "$TMP/hold.py" "$D" >"$TMP/held" & HOLD=$!; PIDS+=("$HOLD")
-wait_for 20 grep -q held "$TMP/held" || fail "60 connections"
+wait_for 20 grep -q held "$TMP/held" || fail "the 60 connections do not open"
 descriptors() { [ "$(ls "/proc/$PROXY_RUN/fd" | wc -l)" -ge 30 ]; }
 wait_for 10 descriptors || fail "free descriptors are left"
 

@@ -26,9 +26,9 @@ tells "relay one back direct opened number=1 from=127\.0\.0\.1 in=0 out=0 cause=
 tells "relay one back direct closed number=1 from=127\.0\.0\.1 in=64 out=1001 cause=ok"
 ok "opened and closed in order, with the bytes of each way"
 
-client "$FEW" over 1 || fail "above the bound"
+client "$FEW" over 1 || fail "a connection above the bound is not refused"
 tells "relay one few reverse refused number=0 from=[^ ]+ in=0 out=0 cause=busy"
-client "$NONE" refused || fail "no service"
+client "$NONE" refused || fail "a connection is not refused although no service runs"
 tells "relay one none reverse refused number=0 from=[^ ]+ in=0 out=0 cause=refused"
 lacks "^event relay one none reverse opened" "$TMP/proxy.log" || fail "opened without a service"
 ok "refused, with the cause"
@@ -82,8 +82,8 @@ AGENT_LINES='log_level = debug'
 start_agent
 wait_up
 [ "$(context echo .relays.last_refusal)" = null ] || fail "a refusal was counted before any took place"
-client "$R" sink 1000 || fail "through the agent"
-client "$NONE" refused || fail "no service"
+client "$R" sink 1000 || fail "a transfer through the agent fails"
+client "$NONE" refused || fail "a connection is not refused although no service runs"
 wait_for 20 logged "proxy: echo: connection 1 from " || fail "the agent does not log the connection"
 wait_for 20 logged " 1001 bytes in, 64 out: in order" || fail "the end of the connection is not logged"
 wait_for 20 context_is none .relays.last_refusal.code refused || fail "wrong status: $(context none .relays)"

@@ -112,7 +112,7 @@ more() { [ "$(seen "event session one up ok")" -gt "$before" ]; }
 wait_for 20 more || fail "the session is not up again: $(ask status)"
 wait_for 20 at TWO_AT || fail "a gateway that worked is not tried first: $(ask status)"
 wait_for 20 works || fail "no data: $(ask status)"
-quit_proxy; ok "the first gateway is back: the device stays, also after a lost session"
+quit_proxy; ok "when the first gateway is back, the device stays with the second, even if it loses its session"
 
 # ---- one session survives on a gateway that accepts no new sessions ----
 run host="$ONE_AT > $TWO_AT" keepalive=600 # no keepalive wakes the session that has to move

@@ -23,9 +23,9 @@ python3 "$ROOT/tests/e2e/service.py" "$S" & PIDS+=($!)
 wait_for 10 listening "$S" || fail "service"
 start_proxy -- "echo,$S,$R,max=16" "back,$D,$S,direct=127.0.0.1,session=echo"
 up
-client "$R" sink 5000000 || fail "to the device"
-client "$R" source 5000000 || fail "from the device"
-client "$R" many 16 || fail "16 at once"
+client "$R" sink 5000000 || fail "a transfer to the device fails"
+client "$R" source 5000000 || fail "a transfer from the device fails"
+client "$R" many 16 || fail "one of 16 simultaneous connections fails"
 client "$D" sink 1000000 || fail "direct"
 ok "dropbear as the gateway"
 for p in $(pgrep -P "$DROPBEAR"); do kill -KILL "$p"; done

@@ -93,7 +93,7 @@ ok "a stock sshd with UsePAM and KbdInteractiveAuthentication"
 with_pam 'AuthenticationMethods publickey,keyboard-interactive'
 start_proxy password=s3cret-word -- "echo,$S,$R"
 up
-works || fail "key and password"
+works || fail "a login with key and password fails"
 quit_proxy; stop_sshd; never_told
 ok "a key, then the password"
 

@@ -14,7 +14,7 @@ up
 client "$R" many 20; client "$D" many 20 # lets arrays grow to their final size
 wait_for 20 status_is echo open 0 && wait_for 20 status_is back open 0 || fail "connections stay open"
 sleep 1; BEFORE=$(live)
-client "$R" short 500 || fail "500 connections"; client "$D" short 500 || fail "500 direct connections"
+client "$R" short 500 || fail "one of 500 connections fails"; client "$D" short 500 || fail "one of 500 direct connections fails"
 idle() { [ "$(live)" = "$BEFORE" ]; }
 wait_for 20 idle || fail "$BEFORE bytes live before 1,000 connections, $(live) after"
 ok "$BEFORE bytes live before 1,000 connections and after"
@@ -40,7 +40,7 @@ if [ -x "$PLAIN/proxy_run" ] && command -v valgrind >/dev/null; then
     wait_for 10 eval "! listening $R" || fail "the listener is still open"
     start_proxy login=60 -- "echo,$S,$R" "back,$D,$S,direct=127.0.0.1"
     up
-    client "$R" sink 300000 && client "$D" source 300000 && client "$R" many 4 || fail "under valgrind"
+    client "$R" sink 300000 && client "$D" source 300000 && client "$R" many 4 || fail "a transfer fails under valgrind"
     quit_proxy
     ok "valgrind is silent"
 else

@@ -13,7 +13,7 @@ client "$A" hold 8 & HOLD=$!
 wait_for 20 status_is keep open 1 || fail "hold"
 [ "$(ask set "keep,$S,$A,session=one" "fresh,$S,$C")" = "set ok" ] || fail "set"
 up
-client "$C" sink 1000 || fail "the new context"
+client "$C" sink 1000 || fail "the new context does not work"
 wait_for 10 eval "! listening $B" || fail "the removed context still listens"
 [ "$(ask set "keep,$S,$A,session=one" "fresh,$S,$C" "fresh,$S,$B")" = "set invalid" ] || fail "a broken set is accepted"
 [ "$(ask set "keep,$S,$A,session=one" "back,$S,$B,session=one")" = "set ok" ] || fail "set back"

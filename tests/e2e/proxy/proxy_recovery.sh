@@ -14,7 +14,7 @@ up
 client "$R" refused || fail "service down: the connection is not closed"
 status_is echo refused 1 || fail "the refusal is not counted: $(ask status)"
 start_service
-works || fail "service up again"; ok "service down, then up"
+works || fail "the service is not reachable when it is up again"; ok "service down, then up"
 client "$D" sink 100000 || fail "direct"; ok "a direct context reaches the gateway's side, in the same session"
 
 for _ in $(seq 20); do

@@ -31,7 +31,7 @@ start_proxy -- "fast,$S,$F,session=one" "slow,$S,$W,session=one,local=slow.test,
 up
 client "$W" many 32 & SLOW=$!
 wait_for 20 grep -q "asked slow.test" "$TMP/dns.out" || fail "the name is not looked up"
-client "$F" sink 1000000 || fail "the other context"
+client "$F" sink 1000000 || fail "the other context does not work"
 status_is fast state up || fail "$(ask status)"
 touch "$TMP/slow"
 ok "32 connections wait for a name; the other context of the session works"
@@ -45,7 +45,7 @@ sleep 3 # until the engine has forgotten the last result
 rm "$TMP/slow"
 timeout 1 python3 "$ROOT/tests/e2e/client.py" "$W" sink 1000 && fail "the client was served before the look-up ended"
 [ "$(ask set "fast,$S,$F,session=one")" = "set ok" ] || fail "set"
-client "$F" sink 1000 || fail "after the removal"
+client "$F" sink 1000 || fail "the other context does not work after the removal"
 quit_proxy
 wait_for 10 eval "! listening $F" || fail "the listener stays"
 ok "a look-up without a waiting client does not prevent the engine from ending"
