@@ -67,8 +67,8 @@ CMX_MUST_USE cmx_err board_ptable_make(uint8_t out[CMX_PARTITION_TABLE_LEN], uin
 
 /* ---- factory.c: a new board's image; boot.c: the boot step of the bootloader ---- */
 
-/* Makes a complete, unsigned application image named "secure_services" for one of board_chips that reports `version`:
- * for boards that are created without --image, and for `cmxsafe-board image`. *len: its length, at most
+/* Makes a complete, unsigned application image: named "secure_services", for a chip of board_chips, with this version.
+ * Used for boards that are created without --image, and by `cmxsafe-board image`. *len: its length, at most
  * BOARD_FACTORY_LEN. */
 #define BOARD_FACTORY_LEN 1024
 CMX_MUST_USE cmx_err board_factory_image(uint8_t out[BOARD_FACTORY_LEN], const char *chip, const char *version,

@@ -22,7 +22,7 @@ const change = (verb, what, danger) => c => confirmChange({
 });
 const pause = change("Pause", ["No more updates are started.", "Updates that have begun are completed."]);
 const resume = change("Resume", ["The campaign continues with the waiting devices.", "After a stop, devices that failed are tried again."]);
-const stop = change("Stop", ["The campaign ends. You can resume it.", "Updates that are in progress continue; one that fails is not tried again."], true);
+const stop = change("Stop", ["The campaign stops. You can resume it later.", "Updates that are in progress continue; one that fails is not tried again."], true);
 const remove = change("Remove", ["The campaign and its records of devices are removed. Nothing on the devices changes."], true);
 
 const actions = c => [

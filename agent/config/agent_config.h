@@ -25,7 +25,7 @@
  * first member of every section's struct. */
 struct config_head {
     unsigned line;
-    unsigned key_line[CONFIG_KEYS_MAX]; /* config_key_place returns the index of a key */
+    unsigned key_line[CONFIG_KEYS_MAX]; /* config_key_place returns each key's index */
 };
 
 struct config_list {

@@ -11,7 +11,7 @@
 /* The types before CONFIG_PIN_LIST store one text. */
 typedef enum {
     CONFIG_TEXT,     /* char *: printable text of at most `max` chars; max 0 means 255 */
-    CONFIG_COMMAND,  /* char *: like CONFIG_TEXT, for /bin/sh; a comment after it on its line is an error */
+    CONFIG_COMMAND,  /* char *: like CONFIG_TEXT, but for /bin/sh; a comment on the same line is an error */
     CONFIG_NAME,     /* char *: letters, digits, '.', '_', '-'; at most CMX_PROXY_NAME_MAX - 1 chars */
     CONFIG_HOST,     /* char *: host name, IPv4 address or IPv6 address with or without brackets */
     CONFIG_GATEWAYS, /* char *: a list as in proxy/gateways.h */

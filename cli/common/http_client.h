@@ -32,7 +32,7 @@ struct http_request {
     const char *target;               /* for example "/evidence?nonce=..." */
     const char *accept;               /* NULL: no Accept header */
     const char *source;               /* connect from this address; NULL: see HTTP_SOURCE_VARIABLE */
-    unsigned silence_ms;              /* give up after this long at less than 1 byte a second (64 in an upload) */
+    unsigned silence_ms;              /* give up after this long with less than 1 byte a second (upload: 64) */
     unsigned total_ms;                /* give up after this long in total; 0: no limit */
     bool post;                        /* the method is POST; without upload, the body is empty */
     const struct http_upload *upload; /* NULL: no body */

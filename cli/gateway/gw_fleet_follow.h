@@ -17,7 +17,7 @@ struct gw_fleet_followed {
     bool malformed;   /* the operator was warned that the gateway sends malformed records */
     int64_t at_ms;    /* time of the last line; since_ms before the first one */
     size_t n;         /* number of lines with the time at_ms that have arrived */
-    size_t skip;      /* how many of these n lines the gateway will still send again on this connection */
+    size_t skip;      /* how many of these n lines the gateway is yet to repeat on this connection */
     uint64_t next_ms; /* while connected, the time at which the connection counts as dead if nothing arrives; otherwise
                          the time of the next attempt to connect */
     size_t received;  /* bytes that have arrived, over all connections */

@@ -451,7 +451,8 @@ int gw_cmd_init(int argc, char **argv)
     if (job.etc_hosts && (job.no_etc_hosts || job.user || job.simple))
         return cli_usage("cmxsafe gateway init", "--etc-hosts excludes --no-etc-hosts, --user and --simple");
     if (job.simple && (job.registry || job.stale_after))
-        return cli_usage("cmxsafe gateway init", "--simple takes no --registry or --stale-after: it is one server");
+        return cli_usage("cmxsafe gateway init",
+                         "--simple can't be used with --registry or --stale-after: it sets up one gateway");
     if (job.fleet && job.prefix)
         return cli_usage("cmxsafe gateway init", "give --fleet or --prefix, not both");
     if (!job.prefix != !job.mac)

@@ -167,7 +167,7 @@ static cmx_err store_seen(struct worker *w, struct cmx_why *e)
 {
     cmx_err err;
 
-    read_journal(w); /* after the first begin_checks: an entry only counts for a device that is known */
+    read_journal(w); /* not before the first begin_checks: a login only has an effect on a known device */
     if (!w->any_login && (!w->n_seen || cmx_port_now_ms() - w->seen_ms < SEEN_MS))
         return CMX_OK;
     err = begin_write(w, e);

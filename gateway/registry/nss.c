@@ -62,7 +62,7 @@ static void put_account(FILE *f, const char *name, long id)
     put_name(f, gw_nss_is_number(name, &ignored) ? number : name);
 }
 
-/* Writes a member of a group, which is always a name, even if it is a number. */
+/* Writes a member of a group. Groups list members by name, so "1000" is an account with this name, not a uid. */
 static void put_member(FILE *f, const char *name)
 {
     uint64_t ignored;

@@ -42,10 +42,10 @@ CMX_MUST_USE cmx_err gw_device_each(struct gw_registry *r, const char *group, gw
 /* Revokes a device: after commit, its key can never log in again. Revoking it twice changes nothing. */
 CMX_MUST_USE cmx_err gw_device_revoke(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
 /* Removes a revoked device. Other devices may then use its name and address, but its keys are still refused,
- * including the attestation key. CMX_EINVAL: the device is active. If the device that had this name last was deleted,
+ * including the attestation key. CMX_EINVAL: the device is active. If the last device with this name was deleted,
  * changes nothing; so a command that was killed can be repeated. */
 CMX_MUST_USE cmx_err gw_device_delete(struct gw_registry *r, const char *name, gw_outcome *out, struct cmx_why *e);
-/* Changes nothing if the device that had this name last was renamed to `to`. */
+/* Changes nothing if the last device with this name was renamed to `to`. */
 CMX_MUST_USE cmx_err gw_device_rename(struct gw_registry *r, const char *name, const char *to, gw_outcome *out,
                                       struct cmx_why *e);
 /* Writes the names of active devices that have a direct service at this host, at most five, separated by ", ". */
@@ -56,7 +56,7 @@ CMX_MUST_USE cmx_err gw_device_directs_to(struct gw_registry *r, const char *hos
 CMX_MUST_USE cmx_err gw_device_rotate(struct gw_registry *r, const char *name, const struct gw_key *k, gw_outcome *out,
                                       struct cmx_why *e);
 
-/* SQL expression for the fingerprint under which table tombstone has an attestation key: the ueid in the key's line,
+/* SQL expression: the fingerprint that table tombstone stores for an attestation key. It is the ueid in the key's line,
  * which identifies the hardware. */
 #define GW_UEID_OF(line) "'ueid:' || substr(" line ", 18, 44)" /* after "cmxsafe-attest-1 "; 33 bytes in base64 */
 /* From now on, the device's attestation key is refused for all devices, unless it is `keep`. */

@@ -211,7 +211,7 @@ static void take_back_line(struct gw_access_log *l, const char *line)
     if (strncmp(line, START_LINE, strlen(START_LINE)) == 0)
         memset(l->open, 0, sizeof l->open);
     if (sscanf(line, CONNECTION_LINE, event, &x.cookie, &x.since_ms, consumer, target, &x.port) != 6)
-        return; /* not about the begin or end of a connection */
+        return; /* not the beginning or the end of a connection */
     o = entry_of(l, x.cookie);
     if (!o)
         return;

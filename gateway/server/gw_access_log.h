@@ -11,8 +11,8 @@
 struct gw_access_log;
 struct gw_idsock;
 
-/* Opens the log. Connections that an earlier server process did not log the end of, because it was killed, are logged
- * as "cut": when they ended and their bytes are not known. own: the identity of the gateway's own connections, which
+/* Opens the log. If an earlier server process was killed before it logged the end of a connection, logs the connection
+ * as "cut": its bytes and the time of its end are not known. own: the identity of the gateway's own connections, which
  * are not logged. NULL: out of memory, or the folder or the file can't be created. */
 struct gw_access_log *gw_access_open(const struct gw *g, const char *own);
 /* Call this after all sessions have ended. Logs connections as "cut" if their end is not known or was not logged. l may

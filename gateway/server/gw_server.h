@@ -191,7 +191,7 @@ struct gw_server {
     struct gw_claims claims;
     struct gw_hold *holds;
     void *holds_tree;                      /* the entries of `holds`, as a tree of tsearch(3) */
-    unsigned holds_from[GW_NODES_MAX + 1]; /* how many entries each other gateway's announcements added */
+    unsigned holds_from[GW_NODES_MAX + 1]; /* for each gateway's number: how many entries it added */
     uint64_t hold_changes;
     uint64_t reclaim_ms;    /* when the routes of all claims are set again; 0: not planned */
     struct gw_watch routes; /* watches the routes that other gateways announce */

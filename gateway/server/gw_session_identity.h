@@ -7,7 +7,7 @@
 #include "gateway/server/gw_server.h"
 
 /* Call this when sshd's helper looks up a key for x. If x is not up yet, gives x the identity of the key. Logs
- * failures. False: x must not log in with this key, because it may have the identity of another key. */
+ * failures. False: x must not log in with this key, because x may have the identity of another key. */
 bool gw_session_identify(struct gw_server *s, struct gw_session *x, const char *fingerprint);
 /* Like gw_session_identify, for a certificate "TYPE BASE64". False: x must not log in with this certificate. */
 bool gw_session_certify(struct gw_server *s, struct gw_session *x, const char *text);

@@ -16,7 +16,7 @@ static void probe(const char *path)
     char byte;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-    _exit(fd >= 0 && pread(fd, &byte, 1, 0) < 0); /* an error is an answer as well */
+    _exit(fd >= 0 && pread(fd, &byte, 1, 0) < 0); /* even an error shows that the file system answers */
 }
 
 bool cmx_file_answers(const char *path, int ms)

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOCK_TRIES = 300, LOCK_STEP_MS = 10 }; /* together longer than any program needs the lock */
+enum { LOCK_TRIES = 300, LOCK_STEP_MS = 10 }; /* their product exceeds the time for which a program needs the lock */
 
 static cmx_err socket_error(int number)
 {

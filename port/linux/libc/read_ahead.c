@@ -24,7 +24,7 @@
 #define DESCRIPTORS 1024 /* descriptors from this number on are not read ahead */
 
 struct ahead {
-    uint8_t *data; /* NULL until a read fills all the caller's memory, and again after `rest` */
+    uint8_t *data; /* NULL at first and after `rest`; allocated once a read fills all the caller's memory */
     size_t off, len;
     bool readable; /* the last poll reported POLLIN, and nothing has been read since */
 };

@@ -25,7 +25,7 @@ typedef enum {
     CMX_EVENT_SESSION_DOWN, /* name: the session; err says why */
     CMX_EVENT_RELAY_OPEN,   /* name: the context */
     CMX_EVENT_RELAY_CLOSED, /* name: the context; err CMX_OK: both sides closed the connection normally */
-    CMX_EVENT_UPDATE_READY, /* a verified image is in the other slot; the device restarts soon. name: its version */
+    CMX_EVENT_UPDATE_READY, /* a verified image is in the other slot; the device restarts soon. name: image version */
     /* err CMX_ECLOSED: the upload was interrupted. err CMX_EFORMAT: it was refused; name: the reason, cut to fit */
     CMX_EVENT_UPDATE_FAILED,
     CMX_EVENT_CONFIRMED,    /* the running image reached its gateway and is kept. name: its version */

@@ -52,7 +52,7 @@ static bool parameter(const char *header, const char *name, char *out, size_t ca
     return false;
 }
 
-/* Enters PREAMBLE or BODY. The CRLF with which a delimiter begins counts as received, because the delimiter may follow
+/* Enters PREAMBLE or BODY. The CRLF with which a delimiter begins counts as matched, because the delimiter may follow
  * at once: after an empty preamble the delimiter has no CRLF, and in an empty part the CRLF that ends the blank line
  * also begins the delimiter. */
 static void seek_delimiter(struct cmx_multipart *m, int state)

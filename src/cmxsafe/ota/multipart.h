@@ -35,8 +35,8 @@ struct cmx_multipart {
     int state;
     size_t delimiter_len;
     size_t matched;
-    size_t assumed; /* how many of the matched bytes were not received: 2 if a delimiter's CRLF is assumed, because the
-                       delimiter may follow at once */
+    size_t assumed; /* how many of the matched bytes were not received: a delimiter's CRLF counts as matched in advance,
+                       because the delimiter may follow at once */
     size_t line_len;
     unsigned lines; /* lines since the last delimiter, the delimiter's own line included */
     bool has_name;

@@ -90,8 +90,8 @@ struct session {
     size_t scratch_len;
     request_kind request;
     struct run *request_run;
-    unsigned tried_types; /* host key types tried in this round: the gateway has no pinned key of these */
-    unsigned wrong_types; /* host key types requested in this attempt: the gateway has no pinned key of these */
+    unsigned tried_types; /* host key types for which the gateway showed no pinned key in this round */
+    unsigned wrong_types; /* the same, in this attempt; added to tried_types at its end */
     size_t stack_bytes;   /* stack of the session's task; 0: the platform's default */
     uint64_t now_ms;      /* when this turn of the event loop began */
     uint64_t due_ms;      /* when the next turn must begin even without an event */

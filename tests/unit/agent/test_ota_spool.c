@@ -277,7 +277,7 @@ static void test_what_an_install_hook_gets(void **state)
     end();
 }
 
-/* Installs and returns what the next boot finds: 2.0 is the new version. */
+/* Installs an update with this hook, and then boots version 2.0. Returns the status after the boot. */
 static struct cmx_slots_status install_and_boot(const char *hook, cmx_err expected)
 {
     struct cmx_why why;

@@ -798,7 +798,7 @@ static void test_numbers_of_users(void **state)
     assert_int_equal(local_id("group:064003"), -1);
 }
 
-/* A name service that hangs ends neither a look-up nor the look-ups after it. */
+/* If a name service hangs, a look-up still returns, and later look-ups work. */
 static void test_name_service_that_hangs(void **state)
 {
     const struct gw_nss_entry *x;

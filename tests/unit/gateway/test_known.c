@@ -180,8 +180,8 @@ static void test_is_silent(void **state)
     assert_false(gw_known_is_silent(&k));
 }
 
-/* A check ends with this verdict for a device that was trusted before or not. Returns the wait until the next check if
- * the device logs in meanwhile. */
+/* Simulates a check with this verdict, then a login. trusted_before: the device was trusted before the check. Returns
+ * the ms until the next check. */
 static uint64_t check_ends(struct gw_known *k, gw_check_verdict verdict, bool trusted_before, uint64_t now_ms)
 {
     k->result.verdict = verdict;

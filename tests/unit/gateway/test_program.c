@@ -17,7 +17,7 @@ static void test_line(void **state)
     assert_true(gw_program_runf(true, "test a = a"));
     assert_false(gw_program_runf(true, "test a = b"));
     assert_false(gw_program_runf(true, "/nonexistent/program"));
-    /* A value stays within its word. */
+    /* A value never becomes several words. */
     assert_true(gw_program_runf(true, "test %s = %s", "a b", "a b"));
     assert_true(gw_program_runf(true, "test %s/%u = %s", "a -o b", 64, "a -o b/64"));
     assert_true(gw_program_runf(true, "test %s = %s", "$(false) ; x", "$(false) ; x"));
