@@ -63,7 +63,7 @@ ONE_PLACE = (
     ("the parser of command lines", r"\bgetopt|\bstrn?(case)?cmp\(argv\[\d\], \"-(?!-version)", ()),
     ("the HTTP client", r"\bcurl_(?!version_info)\w+\(|\"(GET|POST|PUT|HEAD) [^\"]*HTTP/", ("cli/common/http_client.c",)),
     ("the INI reader", r"#include <ini\.h>|\bline(\[0\]) == '\['|\*line == '\['|== '#'.*== ';'", ("port/linux/ini_file.c",)),
-    ("the notification of systemd", r"sd_notify|NOTIFY_SOCKET", ("port/linux/notify.c",)),
+    ("notifications to systemd", r"sd_notify|NOTIFY_SOCKET", ("port/linux/notify.c",)),
     ("the list of labels", r'"@?(?i:cmx(safe)?)[ -]([a-z0-9-]+[ -])*v?\d+"|\b(cmx_hmac|cmx_sha256)_\w+\([^"]*"\w',
      ("src/cmxsafe/core/label.c", "src/cmxsafe/core/label.h", "src/cmxsafe/identity/attest_key.h", "gateway/registry/copy_state.c")),  # the last two name file formats
     # gw_status.c joins the JSON answers of several gateways as text, because no JSON parser is linked. The pattern

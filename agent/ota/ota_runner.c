@@ -494,7 +494,7 @@ static bool call_end(struct runner *r)
     return ota_runner_restore(r);
 }
 
-/* Writes what happened to the hook, without its last output line. usable: a runner is left, or the agent stops. */
+/* Writes what happened to the hook, without its last output line. usable false: no process that runs hooks is left. */
 static void explain(const struct runner *r, runner_hook hook, const struct reply *reply, bool usable, char *out,
                     size_t cap)
 {

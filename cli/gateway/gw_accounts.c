@@ -11,8 +11,8 @@
 #include "gateway/server/gw_apply.h"
 
 #define LOOK_MS 10000
-#define LOOK_SHARE 100     /* a pause lasts at least this many times as long as the look-up before it, */
-#define PAUSE_MAX_MS 30000 /* but not longer than this */
+#define LOOK_SHARE 100     /* a pause lasts at least this many times as long as the look-up before it */
+#define PAUSE_MAX_MS 30000 /* maximum length of a pause */
 
 static cmx_err read_answers(struct gw *g, char **answers, struct cmx_why *e)
 {

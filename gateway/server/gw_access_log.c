@@ -56,7 +56,7 @@ static bool open_file(struct gw_access_log *l)
     off_t size;
 
     snprintf(path, sizeof path, "%s/run/access", l->g->dir);
-    (void)mkdir(path, 0750); /* it exists, unless another program removed it; open reports other failures */
+    (void)mkdir(path, 0750); /* usually fails, because it exists; open reports other failures */
     l->fd = open(gw_access_path(l->g, 0, path), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (l->fd < 0)
         return false;
@@ -194,7 +194,7 @@ static void write_cut(struct gw_access_log *l)
     }
 }
 
-/* The lines that write_note and write_connection write, for strncmp and sscanf. */
+/* The formats of the lines that write_note and write_connection write: for strncmp and sscanf. */
 #define START_LINE "{\"event\":\"start\","
 #define CONNECTION_LINE CONNECTION_NUMBERS CONNECTION_PARTIES
 #define CONNECTION_NUMBERS "{\"event\":\"%7[a-z]\",\"at\":%*d,\"id\":%" SCNu64 ",\"since\":%" SCNd64

@@ -12,7 +12,7 @@
 
 /* Moves all relays that can rest out of the list. Call this after cmx_relay_settle has been called for all relays. */
 void cmx_relay_rest_begin(struct session *s);
-/* Call when s->rest_set is readable: stirs the relays whose local socket is readable. */
+/* Call when s->rest_set is readable: adds the relays whose local socket is readable to s->stirred. */
 void cmx_relay_rest_ready(struct session *s);
 /* Puts the relays of s->stirred back into the list. */
 void cmx_relay_rest_end(struct session *s);

@@ -74,8 +74,8 @@ if command -v strace >/dev/null; then
     [ "$code" = 1 ] && grep -q "another cmxsafed answers there" "$TMP/second.log" || { cat "$TMP/second.log"; fail "two agents: $code"; }
     wait_up
     kill -TERM "$(pgrep -P "$STRACE")"
-    wait "$STRACE" || fail "the first agent"
-    ok "two agents at the same time"
+    wait "$STRACE" || fail "the first agent ends with an error"
+    ok "of two agents that start at the same time, the second ends"
 else
     skip_part "two agents that start at the same time: no strace"
 fi
@@ -124,8 +124,8 @@ full() {
     end_agent
 }
 mkdir "$TMP/small"
-(set +e; full prlimit --fsize=262144) || fail "the part with the limit for the size of a file failed"
-ok "the limit for the size of a file"
+(set +e; full prlimit --fsize=262144) || fail "an upload check fails under a limit for file sizes"
+ok "uploads under a limit for file sizes"
 if mount -t tmpfs -o size=256k none "$TMP/small" 2>/dev/null; then
     (set +e; full) || fail "a full disk"
     umount "$TMP/small"

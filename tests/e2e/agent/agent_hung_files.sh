@@ -114,7 +114,7 @@ curl -s -m 3 "http://127.0.0.1:$SERVICE/hash?challenge=ab&ranges=0-16" >/dev/nul
 serves || fail "the device is not reachable while a reload does not end"
 term
 restore "$TMP/hung"
-ok "while the agent runs"
+ok "while the agent runs, the file system of such a file does not answer"
 
 # ---- the login needs the key: the agent logs in when the file system answers again ----
 : >"$AGENT_LOG"

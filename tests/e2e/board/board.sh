@@ -36,7 +36,7 @@ for version in "" "$(printf '1%.0s' {1..32})" $'1\n2' $'1\e[2J'; do
     [ $? = 2 ] && [ ! -e "$TMP/image" ] || fail "an image of version '$version' is made"
 done
 "$BOARD" create "$TMP/odd" >/dev/null && rm "$TMP/odd/flash.bin" && mkdir "$TMP/odd/flash.bin" || fail "create"
-"$BOARD" run "$TMP/odd" 2>&1 | grep -q "^cmxsafe: flash.bin: Is a directory; " || fail "a flash that is a folder: the reason"
+"$BOARD" run "$TMP/odd" 2>&1 | grep -q "^cmxsafe: flash.bin: Is a directory; " || fail "the reason is not printed if flash.bin is a folder"
 ok "a board is created once"
 
 python3 -c "
@@ -80,7 +80,7 @@ for p in "${pids[@]}"; do wait "$p" || fail "one of four viewers fails"; done
 ok "four simultaneous viewers"
 
 [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$((80 + offset))/")" = 200 ] || fail "no page on the board"
-curl -s "http://127.0.0.1:$((80 + offset))/" | grep -q '<h1>Camera</h1>' || fail "the page is another"
+curl -s "http://127.0.0.1:$((80 + offset))/" | grep -q '<h1>Camera</h1>' || fail "the page has no heading 'Camera'"
 for bad in '/frame.jpg?n=x' '/frame.jpg?n=1&n=2' '/stream?frames=-1' '/frame.jpg?n=99999999999'; do
     [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$remote$bad")" = 400 ] || fail "$bad is not refused"
 done

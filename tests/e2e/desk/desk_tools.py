@@ -54,7 +54,7 @@ def mutate(data):
     return bytes(data)
 
 
-HEADER = 24 + 8 + 8  # of the image, of its first segment, and the first words of the application descriptor
+HEADER = 24 + 8 + 8  # the headers of the image and of its first segment, and the first 8 bytes of the application descriptor
 image = Path("s.bin").read_bytes()
 for at in range(HEADER):
     Path("image.fuzz").write_bytes(image[:at] + bytes([image[at] ^ 0xff]) + image[at + 1:])

@@ -460,7 +460,7 @@ wait_for 20 rotated || fail "the access log is not rotated: $(ls -l "$GW/run/acc
 gw access --json | tail -n 1 | json_is '.at_ms > 0' || fail "no access log after its rotation"
 ok "the access log is bounded, and survives a restart"
 
-# Another program renames, truncates or removes the log: no later line is lost, also not for `access --follow`.
+# Another program renames, truncates or removes the log: no later line is lost, not even for `access --follow`.
 refused_at() { gw access --json | jq -s . | json_is "any(.[]; .event == \"denied\" and .port == $1)"; }
 gw access --follow --json >"$TMP/followed" 2>/dev/null & FOLLOW=$!; PIDS+=("$FOLLOW")
 followed_at() { grep -q "\"port\":$1[,}]" "$TMP/followed"; }

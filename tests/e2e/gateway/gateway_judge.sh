@@ -86,8 +86,8 @@ lose "the fleet's table is deleted" inside_ns nft delete table inet cmxsafe
 lose "the judge is flushed" inside_ns nft flush chain inet cmxsafe judge
 lose "the output chain is deleted" inside_ns nft delete chain inet cmxsafe output
 lose "the prerouting chain is deleted" inside_ns nft delete chain inet cmxsafe prerouting
-lose "a rule that accepts all is inserted" inside_ns nft insert rule inet cmxsafe output accept
-lose "another that accepts all is inserted" inside_ns nft insert rule inet cmxsafe prerouting accept
+lose "a rule that accepts all is inserted into the output chain" inside_ns nft insert rule inet cmxsafe output accept
+lose "a rule that accepts all is inserted into the prerouting chain" inside_ns nft insert rule inet cmxsafe prerouting accept
 lose "the set is emptied" inside_ns nft flush set inet cmxsafe grants
 lose "the host's route is deleted" ip -6 route del "$FLEET"
 lose "the host's routing rule is deleted" ip -6 rule del pref 1129

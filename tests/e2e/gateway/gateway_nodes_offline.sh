@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A gateway does not report a device as away that is connected to another gateway, but reports the devices of a gateway
+# A gateway does not report a device as away if it is connected to another gateway, but reports the devices of a gateway
 # that is away itself.
 . "$(dirname "$0")/../nodes_lib.sh"
 fleet_of 1 2

@@ -176,7 +176,7 @@ mount -o remount,bind,rw /etc && gw init >/dev/null || fail "init, once /etc can
 [ "$(awk '/cam-17/' /etc/hosts)" = "" ] || fail "a revoked name stays in /etc/hosts"
 for dry in "revoke cam-19" "rename cam-19 cam-20" "rotate cam-19 --key $TMP/p2.pub" "grant user:1 cam-19" "platform other --key $TMP/p2.pub" "enroll cam-20 --key $TMP/p2.pub --ports 81 --form agent"; do
     key p2
-    gw $dry --dry-run | head -n 1 | grep -q '(dry run)' || fail "the dry run does not call itself one: $dry"
+    gw $dry --dry-run | head -n 1 | grep -q '(dry run)' || fail "the dry run is not marked as one: $dry"
     [[ $dry == enroll* ]] && dry=${dry% --form agent}
     gw $dry --dry-run --json | json_is '.outcome and .dry_run' >/dev/null || fail "--dry-run --json: $dry"
 done

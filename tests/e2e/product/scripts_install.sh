@@ -26,7 +26,7 @@ wait_for 20 policy || { cat "$TMP/out"; fail "no policy-rc.d"; }
 wait_for 20 pgrep -g "$script" sleep || fail "apt-get does not run"
 kill -INT -- "-$script"
 wait "$script" && fail "Ctrl-C: the script continues"
-! policy || fail "Ctrl-C: policy-rc.d stays, so that no service of a package starts any more"
+! policy || fail "policy-rc.d is left after Ctrl-C, so packages would start no services"
 echo own >"$TMP/sbin/policy-rc.d"
 (STATUS=0 install) >"$TMP/out" 2>&1 && equal "$(cat "$TMP/sbin/policy-rc.d")" own || fail "a policy-rc.d of the machine's owner is changed"
 ok "policy-rc.d is removed after success, failure and Ctrl-C"

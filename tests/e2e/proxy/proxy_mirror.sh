@@ -100,6 +100,6 @@ PY
 )
 [ "$got" = refused ] || fail "another local user connected as '$got'"
 unit_runs ExecStop
-prints_no 'fd00:1::/48' dev ip -6 route show table local || fail "the unit's stop leaves the route"
-prints_no mirror dev nft list tables || fail "the unit's stop leaves its table"
+prints_no 'fd00:1::/48' dev ip -6 route show table local || fail "the route is left after the unit was stopped"
+prints_no mirror dev nft list tables || fail "the table is left after the unit was stopped"
 ok "the unit keeps other local users from those addresses, and removes what it made"

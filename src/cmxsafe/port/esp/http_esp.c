@@ -55,7 +55,7 @@ struct cmx_http_server {
     const struct cmx_http_service *service;
     atomic_uint active; /* requests under way */
     atomic_bool stopping;
-    TaskHandle_t task;         /* the server's own task; only this task uses here, head_fd and head_since_ms */
+    TaskHandle_t task;         /* the server's own task; no other task uses the next three members */
     bool here;                 /* a request is being served in the server's own task */
     int head_fd;               /* the connection whose head is being read; -1: none */
     uint64_t head_since_ms;    /* when reading that head began */
