@@ -15,7 +15,7 @@ typedef enum {
     ISOLATION_RELEASED /* isolation is not enabled; rules that it installed before stay, but are not checked */
 } isolation_state;
 
-/* An address that sessions use now, and that belongs to a gateway which is configured by name. */
+/* An address of a gateway that is configured by name. Sessions use the address now. */
 struct live_gateway {
     struct cmx_end end;
     unsigned sessions;

@@ -208,7 +208,7 @@ static bool matches_campaign(const struct gw_campaign *c, const char *manifest)
     return c->n_manifests == 0;
 }
 
-/* Ends the update of a device that needs no evidence, whose new evidence has arrived, or that gave none within
+/* Ends the update if the device needs no evidence, its new evidence has arrived, or none arrived within
  * GW_CAMPAIGN_EVIDENCE_S seconds. Otherwise demands evidence. Ignores evidence with a time in the future, which arrived
  * before the clock was set back. */
 static void judge_evidence(struct tick *t, const struct gw_campaign *c, struct gw_update *u)

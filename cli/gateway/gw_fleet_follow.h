@@ -40,8 +40,8 @@ void gw_fleet_follow_begin(struct gw_fleet_follow *f, const struct gw_nodes *nod
 typedef void (*gw_fleet_line_fn)(void *arg, const struct gw_node *node, char *line);
 void gw_fleet_follow_step(struct gw_fleet_follow *f, gw_fleet_line_fn fn, void *arg);
 
-/* True once each gateway that answers has caught up. The other gateways are not trusted: one that sends too much, or
- * that needs longer than 30 s to catch up, is disconnected and counts as one that does not answer. */
+/* True once each gateway that answers has caught up. The other gateways are not trusted: if one sends too much, or
+ * needs longer than 30 s to catch up, it is disconnected and counts as one that does not answer. */
 bool gw_fleet_follow_caught_up(struct gw_fleet_follow *f);
 /* Closes the connections. */
 void gw_fleet_follow_end(struct gw_fleet_follow *f);

@@ -128,8 +128,8 @@ static int64_t away_after(struct gw *g)
 }
 
 /* Devices that were last seen longer ago than the limit. SQL arguments: the current time and the limit. A time that is
- * further in the future than the limit counts too: the clock was wrong, and was set back. A device that another gateway
- * has claimed is that gateway's to report, unless that gateway itself has been away for as long. */
+ * further in the future than the limit counts too: the clock was wrong, and was set back. If another gateway has
+ * claimed a device, that gateway reports it, unless that gateway itself has been away for as long. */
 #define AWAY                                                                                                           \
     " FROM device d JOIN seen s ON s.device = d.id WHERE d.revoked IS NULL AND s.told = 0 AND s.source <> '' AND"      \
     " abs(s.at - ?1) >= ?2 AND NOT EXISTS (SELECT 1 FROM claim c JOIN node_state n ON n.node = c.node WHERE"           \

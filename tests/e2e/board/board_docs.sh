@@ -20,7 +20,7 @@ mkdir "$TMP/work"
 (cd "$TMP/work" && PATH=$BIN:$PATH bash -eu "$TMP/five_minutes.sh") >"$TMP/five_minutes.log" 2>&1 || fail "the introduction fails"
 head -c 2 "$TMP/work/frame.jpg" | xxd -p | grep -qx ffd8 || fail "no frame"
 no_sanitizer_report "$TMP/five_minutes.log" || fail "a sanitizer complains"
-ok "the README's introduction works, and fetches a frame of the camera"
+ok "the commands of the introduction work, and fetch a frame"
 
 # The files that README's commands name exist, and a board without a gateway reports that the gateway is missing and
 # keeps running.
