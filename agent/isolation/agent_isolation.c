@@ -282,7 +282,7 @@ static struct isolation *state_new(const struct wiring *w)
     return s;
 }
 
-/* If isolation was enabled until the last end of the agent, and its rules are still in force: changes them as a reload
+/* If isolation was enabled when the agent last ended, and its rules are still in force: changes them as a reload
  * with `enabled = no` does. */
 static void open_released(struct wiring *w)
 {

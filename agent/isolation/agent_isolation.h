@@ -21,7 +21,7 @@ struct sockaddr;
 CMX_MUST_USE cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_nft_config *out,
                                        struct cmx_why *why);
 
-/* Checks that the users exist whom `users` of direct contexts and `forwarder` name. CMX_EINVAL: why names one that does
+/* Checks that the users in `users` of direct contexts and in `forwarder` exist. CMX_EINVAL: why names one that does
  * not. */
 CMX_MUST_USE cmx_err isolation_check_users(const struct agent_config *c, struct cmx_why *why);
 

@@ -79,8 +79,8 @@ ota_resolution ota_record_resolve(struct ota_record *r, const char *boot, const 
 {
     const bool can_tell = r->old_version[0] && version[0];
     const bool is_same = can_tell && strcmp(r->old_version, version) == 0;
-    /* The update installed the image that was confirmed last, from which the old system was installed, too. So the old
-     * and the new system have the same version. */
+    /* True if the update installed the old system's image again, so that the old and the new system have the same
+     * version. */
     const bool reinstalled =
         r->image[0] && strcmp(r->image, r->last_image) == 0 && strcmp(r->last_version, r->old_version) == 0;
     const bool is_old = is_same && !reinstalled;

@@ -209,7 +209,7 @@ static cmx_err enroll_line(struct import_job *job, char **fields, size_t n, size
     return CMX_OK;
 }
 
-/* Makes the reason valid UTF-8: the reason may quote a field of the file whose text is not valid UTF-8. */
+/* Makes the reason valid UTF-8: it may quote a field that is not. */
 static void clean_reason(struct cmx_why *e)
 {
     const struct gw_copy_rule rule = {GW_COPY_TEXT, CMX_WHY_MAX - 1};

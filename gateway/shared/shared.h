@@ -19,8 +19,7 @@ struct gw_shared;
 
 /* Connects to the PostgreSQL registry at url ("postgresql://..."), of which r is a copy. Refuses a server if r has used
  * the server that replaced it (GW_META_SERVER). TLS and passwords come from libpq's own settings (sslmode, passfile,
- * service).
- * CMX_EINVAL: not such a URL, or one with a password in it; CMX_ECLOSED: PostgreSQL can't be reached or used;
+ * service). CMX_EINVAL: not such a URL, or one with a password in it; CMX_ECLOSED: PostgreSQL can't be reached or used;
  * CMX_ENOTSUP: this program was built without libpq. */
 CMX_MUST_USE cmx_err gw_shared_open(struct gw_shared **out, struct gw_registry *r, const char *url, struct cmx_why *e);
 void gw_shared_close(struct gw_shared *s);
