@@ -46,7 +46,7 @@ boot_systemd() {
     [ -e "$TMP/out/booting" ] || skip "no copy of this machine can be made here"
     [ -s "$TMP/out/log" ] || skip "systemd does not boot here"
     grep '^ok: ' "$TMP/out/log"
-    grep -q '^DONE$' "$TMP/out/log" || { cat "$TMP/out/log"; fail "under systemd"; }
+    grep -q '^DONE$' "$TMP/out/log" || { cat "$TMP/out/log"; fail "the part under systemd fails"; }
 }
 
 write_boot() { # write_boot VARIABLES: writes boot.sh, which boots the copy

@@ -34,7 +34,7 @@ refuses "not a private key" public
 refuses "No such file or directory; make one: ssh-keygen -t ed25519 -N '' -f $TMP/none" none
 config locked_pem
 ! setsid -w "$BIN/cmxsafed" --check -c conf >out 2>&1 <<<'pass phrase' || fail "--check asks for the passphrase of a key in PEM form"
-equal "$(cat out)" "conf: key_file $TMP/locked_pem: not a private key; if it has a passphrase, set key_passphrase_file" || fail "locked_pem"
+equal "$(cat out)" "conf: key_file $TMP/locked_pem: not a private key; if it has a passphrase, set key_passphrase_file" || fail "wrong message for locked_pem"
 ok "keys"
 takes key 'ciphers = aes256-gcm@openssh.com,chacha20-poly1305@openssh.com'
 refuses "ciphers: libssh does not support 'aes256-gmc@openssh.com'" key 'ciphers = aes256-ctr,aes256-gmc@openssh.com'

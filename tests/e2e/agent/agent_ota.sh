@@ -54,7 +54,7 @@ code=$(curl -sS -m 60 -o answer -w '%{http_code}' --data-binary @bundle2.signed 
 is .state idle || fail "the service is not idle after a failure"
 rm broken
 timeout 60 "$BIN/cmxsafe" update --opaque --url "$URL" bundle2.signed >out 2>err || { cat out err; fail "cmxsafe update --opaque"; }
-cmp installed bundle2 && grep -q "^installed; the device needs no restart" out || { cat out; fail "the second bundle"; }
+cmp installed bundle2 && grep -q "^installed; the device needs no restart" out || { cat out; fail "the second bundle was not installed, or the message is wrong"; }
 ok "the exit status is the outcome"
 # A reload frees the texts of the old configuration; the service must no longer use them.
 kill -HUP "$AGENT"
@@ -189,7 +189,7 @@ equal "$(slot_state)" valid || fail "the evidence of a confirmed update"
 ok "only a boot of the new version leads to the confirmation"
 
 installed bundle2
-wait_for 20 is .state restarting || fail "restarting"
+wait_for 20 is .state restarting || fail "the service is not restarting"
 end_agent
 : >calls
 boot 3 # the boot loader has fallen back to the old system
@@ -258,7 +258,7 @@ ok "failing confirm and rollback hooks"
 # No session comes up before the deadline.
 : >words; : >calls
 installed bundle2
-wait_for 20 called restart || fail "the restart hook"
+wait_for 20 called restart || fail "the restart hook was not run"
 end_agent
 stop_sshd
 echo 3.0 >version
@@ -273,7 +273,7 @@ boot 8
 wait_for 40 is .rolled_back.why "no session" || { get .; fail "the rollback is not reported"; }
 # A forward that the gateway refuses is not a fault of the new system: the update is confirmed nevertheless.
 installed bundle1
-wait_for 20 called restart || fail "the restart hook"
+wait_for 20 called restart || fail "the restart hook was not run"
 end_agent
 stop_sshd
 start_sshd <<<"PermitListen $GATE"

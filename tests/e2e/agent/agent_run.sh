@@ -74,9 +74,9 @@ grep -q '^Max core file size *0 *0 ' "/proc/$AGENT/limits" || fail "a core file 
 ok "readiness, watchdog, status line"
 
 "$BIN/cmxsafed" status --socket "$RUN/s" >"$TMP/table"
-grep -qE "^CONTEXT +LISTENS +LEADS TO +STATE +SINCE +SESSIONS +OPEN +TOTAL +REFUSED +IN +OUT$" "$TMP/table" || fail "table head"
+grep -qE "^CONTEXT +LISTENS +LEADS TO +STATE +SINCE +SESSIONS +OPEN +TOTAL +REFUSED +IN +OUT$" "$TMP/table" || fail "wrong head of the table"
 grep -qE "^web +gateway:$GATE +device:$WEB +up +[0-9]+ (ms|s) +1 +[0-9] +1 +0 +[0-9.]+ k?B +[0-9.]+ k?B$" "$TMP/table" ||
-    { cat "$TMP/table"; fail "table row"; }
+    { cat "$TMP/table"; fail "wrong row of the table"; }
 lacks $'\e' "$TMP/table" || fail "the table has colours without a terminal"
 grep -q '^confinement: landlock files: ' "$TMP/table" || fail "confinement is not in the table"
 "$BIN/cmxsafed" status -c "$CONF" >/dev/null || fail "status does not find the socket by the configuration file"

@@ -50,7 +50,7 @@ for at in 0x10000 0xabcdef 0xffffff; do
     flip "$TMP/flash.bin" $((at))
 done
 cmx attest --url "$URL" --image good.bin --locate >"$TMP/out" && fail "a changed flash matches"
-[ $? = 1 ] || fail "exit status"
+[ $? = 1 ] || fail "wrong exit status"
 grep -qx DIFFERS "$TMP/out" || fail "no DIFFERS"
 found=$(sed -n 's/differs at \(0x[0-9a-f]*\).*/\1/p' "$TMP/out" | tr '\n' ' ')
 [ "$found" = "0x010000 0xabc000 0xfff000 " ] || fail "found $found"

@@ -69,7 +69,7 @@ for i in $(seq 100); do through "/frame.jpg?n=$i" >"$TMP/one.jpg" && head -c 2 "
 ok "100 connections one after the other"
 
 # The client half-closes the connection: it closes its sending direction and still receives the answer.
-python3 - <<'PY' || fail "half-close"
+python3 - <<'PY' || fail "a half-closed connection fails"
 import socket
 s = socket.create_connection(("127.0.0.1", 81), 20)
 s.sendall(b"GET /stream?frames=10 HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")

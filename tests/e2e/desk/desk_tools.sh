@@ -182,12 +182,12 @@ ok "command lines that are refused"
 # Compares the common output of both programs with golden files, so that the same change to both programs is noticed.
 cp "$ROOT"/tests/golden/desk/* .
 for f in key:private_key.bin image:app.bin token:token signed:signed key_exchange:with_kex; do xxd -r -p "${f%%:*}.hex" >"${f#*:}"; done
-same identity public; cmp out.c identity.txt || fail "identity.txt"
-same image info app.bin; cmp out.c info.txt || fail "info.txt"
+same identity public; cmp out.c identity.txt || fail "the output differs from identity.txt"
+same image info app.bin; cmp out.c info.txt || fail "the output differs from info.txt"
 same image manifest --any-version app.bin; cmp out.c manifest || fail "manifest"
-same attest --compute --challenge vector --image app.bin; cmp out.c hash.txt || fail "hash.txt"
-same attest --evidence --manifest manifest --nonce "$nonce" --token token; cmp out.c verdict.txt || fail "verdict.txt"
-same attest --evidence --manifest manifest --nonce "$nonce" --token signed --attest-key identity.txt; cmp out.c verdict.txt || fail "verdict.txt"
+same attest --compute --challenge vector --image app.bin; cmp out.c hash.txt || fail "the output differs from hash.txt"
+same attest --evidence --manifest manifest --nonce "$nonce" --token token; cmp out.c verdict.txt || fail "the output differs from verdict.txt"
+same attest --evidence --manifest manifest --nonce "$nonce" --token signed --attest-key identity.txt; cmp out.c verdict.txt || fail "the output differs from verdict.txt"
 sed 's/^flash-size/require post-quantum\nflash-size/' manifest >pq
 same attest --evidence --manifest pq --nonce "$nonce" --token with_kex; grep -q '^ok *key-exchange *mlkem768x25519-sha256$' out.c || fail "key_exchange.hex"
 refused attest --evidence --manifest pq --nonce "$nonce" --token token; grep -q '^FAILED *key-exchange *absent$' out.c || fail "evidence without the claim is not refused"

@@ -194,7 +194,7 @@ gw show cam-17 --form agent 2>"$TMP/pins.err" | sed "s|^key_file = .*|key_file =
 grep -q "note: .*/hostkey_ed25519.pub can't be read, so its pin is missing; run 'cmxsafe gateway doctor'" "$TMP/pins.err" || fail "no note: $(cat "$TMP/pins.err")"
 "$BIN/cmxsafed" --check -c "$TMP/pins.conf" | grep -q "1 pinned host key" || fail "an empty pin: $(cat "$TMP/pins.conf")"
 gw show | grep -q "missing; run 'cmxsafe gateway doctor' (ed25519)" || fail "show: $(gw show)"
-equal "$(gw show cam-17 --form settings 2>/dev/null | grep -c 'SSH_HOST_KEY "SHA256:[^ ,]*"$')" 1 || fail "settings"
+equal "$(gw show cam-17 --form settings 2>/dev/null | grep -c 'SSH_HOST_KEY "SHA256:[^ ,]*"$')" 1 || fail "show --form settings does not print one host key"
 equal "$(gw show cam-17 --form kconfig 2>/dev/null | grep -c 'HOST_KEYS="SHA256:[^ ]*"$')" 1 || fail "kconfig"
 mv "$TMP/hidden.pub" "$GW/hostkey_ed25519.pub"
 mkdir "$TMP/keys" && mv "$GW"/hostkey_ed25519* "$TMP/keys/" && gw init --user >/dev/null 2>"$TMP/init.err" || fail "init without a host key"

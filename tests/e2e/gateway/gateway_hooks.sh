@@ -76,7 +76,7 @@ printf '#!/bin/sh\nexec sleep 1000\n' >"$GW/hooks.d/20-hang"; chmod 755 "$GW/hoo
 client a -N -R "[$A]:81:127.0.0.1:9" & DEVICE=$!; PIDS+=("$DEVICE")
 wait_for 20 connected cam-17 && stop "$DEVICE" || fail "login"
 hanging() { ps -o args= -p "$(descendants "$GW_PID" | paste -sd ,)" | grep -cx 'sleep 1000'; }
-wait_for 20 hanging || fail "no hook hangs"
+wait_for 20 hanging || fail "no hook is hanging, so the check below proves nothing"
 sleep 2
 [ ! -e "$TMP/foreign" ] || fail "a program that everybody may change was run"
 [ "$(hanging)" -le 4 ] || fail "too many hooks run at the same time"

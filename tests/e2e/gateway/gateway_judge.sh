@@ -239,7 +239,7 @@ worst=0
 for kind in busy idle busy idle; do
     rm -f "$TMP/live.out"
     as 1234 /usr/bin/python3 "$TMP/live.py" "$A" 9000 "$kind" >"$TMP/live.out" & L=$!; PIDS+=("$L")
-    wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection"
+    wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection opens"
     start=$(date +%s%3N)
     gw grant --remove user:1234 cam-17:9000 >/dev/null || fail "grant --remove"
     wait_for 10 grep -q '^reset' "$TMP/live.out" || fail "a $kind connection is not reset: $(cat "$TMP/live.out")"
@@ -258,7 +258,7 @@ wait_for 20 connected vms && wait_for 10 listening "$LOCAL" || fail "the platfor
 session=$(gw status --json | jq '.sessions[] | select(.name == "vms") | .pid')
 rm "$TMP/live.out"
 python3 "$TMP/live.py" 127.0.0.1 "$LOCAL" idle >"$TMP/live.out" & L=$!; PIDS+=("$L")
-wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection of the platform"
+wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection of the platform opens"
 gw grant --remove vms cam-17:9000 >/dev/null || fail "grant --remove"
 wait_for 10 grep -Eq '^(reset|end)' "$TMP/live.out" || fail "a platform's connection stays open: $(cat "$TMP/live.out")"
 [ "$(gw status --json | jq '.sessions[] | select(.name == "vms") | .pid')" = "$session" ] || fail "the platform's session ended with its grant"
@@ -271,7 +271,7 @@ ok "removing a platform's grant ends the connection, and the platform's session 
 repairs=$(gw status --json | jq .counters.judge_repairs)
 rm "$TMP/live.out"
 as 1234 /usr/bin/python3 "$TMP/live.py" "$A" 9000 busy >"$TMP/live.out" & L=$!; PIDS+=("$L")
-wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection"
+wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection opens"
 for _ in $(seq 10); do
     gw grant user:1300 cam-17:9000 >/dev/null && gw grant --remove user:1300 cam-17:9000 >/dev/null || fail "grant or grant --remove fails for another consumer"
 done
@@ -326,7 +326,7 @@ left=$(inside_ns nft -j list set inet cmxsafe grants | jq --arg z "$Z" '[.nftabl
 json_is 'length == 1 and .[0] > 3000' <<<"$left" || fail "the kernel's element of two grants ends after: $left"
 rm "$TMP/live.out"
 as 1239 /usr/bin/python3 "$TMP/live.py" "$A" 9000 busy >"$TMP/live.out" & L=$!; PIDS+=("$L")
-wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection"
+wait_for 10 grep -q up "$TMP/live.out" || fail "no live connection opens"
 ended() { gw grant --json | json_is 'all(.[]; .consumer != "user:zoe")'; }
 wait_for 20 ended || fail "the shorter grant does not end"
 kill -0 "$L" 2>/dev/null && lacks -q 'reset\|end\|error' "$TMP/live.out" || fail "the shorter of two grants ends the connection: $(cat "$TMP/live.out")"

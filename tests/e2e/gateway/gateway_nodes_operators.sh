@@ -33,7 +33,7 @@ for n in 1 2; do
     gwn $n status >"$TMP/status.out" || fail "status"
     grep -q "^gw2  *cam-1 .*:8888" "$TMP/status.out" && grep -q "^gw1  *vms " "$TMP/status.out" && grep -q "^2 connected" "$TMP/status.out" || fail "status at node $n does not list the sessions of all gateways as text: $(cat "$TMP/status.out")"
 done
-gwn 1 status --here --json | json_is '[.sessions[].name] == ["vms"]' || fail "status --here"
+gwn 1 status --here --json | json_is '[.sessions[].name] == ["vms"]' || fail "status --here shows sessions of other gateways"
 ok "status at each gateway lists the sessions of all"
 
 # An operator who follows the access log on one gateway sees the records of both. The output is appended to files,
@@ -112,7 +112,7 @@ ok "access --follow at each gateway prints the records of all, and ends when the
 minutes() { gwn "$1" status --traffic --json | json_is 'any(.minutes[]; .sessions == 2 and .bytes_in > 0) and .unanswered == [] and ([.parties[] | select(.name == "cam-1" or .name == "vms")] | length == 2 and all(.[]; .bytes_in > 0))' >/dev/null; }
 for n in 1 2; do wait_for 100 minutes $n || fail "status --traffic at node $n lacks a session of the other gateway: $(gwn $n status --traffic --json)"; done
 gwn 1 status --traffic | grep -qE '^20[0-9-]+ [0-9]+:[0-9]+:00Z +2 ' || fail "status --traffic as text counts the sessions wrongly: $(gwn 1 status --traffic)"
-gwn 1 status --traffic --here --json | json_is 'all(.minutes[]; .sessions < 2)' || fail "status --traffic --here"
+gwn 1 status --traffic --here --json | json_is 'all(.minutes[]; .sessions < 2)' || fail "status --traffic --here counts sessions of other gateways"
 ok "the last hour covers all gateways"
 
 # ---- update ----

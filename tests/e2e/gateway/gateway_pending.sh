@@ -93,5 +93,5 @@ begin = time.monotonic()
 helper().wait(60)
 print("ended after %.1f s" % (time.monotonic() - begin))
 P
-python3 "$TMP/hang.py" "$BIN/cmxsafe-authkeys" "$LONG" "$(cut -d' ' -f2 "$TMP/f2-1.pub")" || fail "the helper of a gateway that hangs"
-ok "the helper of a gateway that hangs ends"
+python3 "$TMP/hang.py" "$BIN/cmxsafe-authkeys" "$LONG" "$(cut -d' ' -f2 "$TMP/f2-1.pub")" || fail "sshd's helper does not end although the gateway hangs"
+ok "sshd's helper ends although the gateway hangs"

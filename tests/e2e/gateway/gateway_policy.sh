@@ -74,7 +74,7 @@ gw list | grep -q "^cam-18 .*QUARANTINED" || fail "list does not show the quaran
 gw metrics | grep -q '^cmxsafe_gateway_quarantined 1' || fail "metrics: $(gw metrics | grep quarantined)"
 gw policy exempt cam-18 2>&1 | grep -q "reason with --why" || fail "an exemption without a reason is accepted"
 gw policy exempt cam-18 --why "old hardware" >/dev/null && is cam-18 EXEMPT || fail "exempt"
-[ "$(gw policy exempt cam-18 --why "old hardware")" = "cam-18: is EXEMPT from its policies (unchanged)" ] && [ "$(gw policy exempt CAM-18 --why "broken sensor")" = "CAM-18: is EXEMPT from its policies (changed)" ] || fail "exempt again"
+[ "$(gw policy exempt cam-18 --why "old hardware")" = "cam-18: is EXEMPT from its policies (unchanged)" ] && [ "$(gw policy exempt CAM-18 --why "broken sensor")" = "CAM-18: is EXEMPT from its policies (changed)" ] || fail "wrong outcome of a repeated exemption"
 [ "$(gw log cam-18 --json | jq -c '[.[] | select(.what == "exempt") | .detail]')" = '["old hardware","broken sensor"]' ] || fail "wrong reasons: $(gw log cam-18)"
 gw list | grep -q "^cam-18 .*EXEMPT" || fail "list does not show the exemption"
 prints_no 'evidence_ends_timestamp_seconds{name="cam-18"}' gw metrics || fail "an exempt device has no evidence that could end: $(gw metrics | grep evidence_ends)"

@@ -25,7 +25,7 @@ web one
 on other gw enroll cam-18 --key "$TMP/b.pub" --ports 81 >/dev/null || fail "enroll"
 has() { gw show "$1" --json >/dev/null 2>&1; }
 wait_for 10 has cam-18 || fail "the other gateway's device is not known"
-open_b() { client b -N -R "[$(address_of cam-18)]:81:127.0.0.1:$WEB" & PIDS+=("$!"); wait_for 20 connected cam-18 || fail "no session of cam-18"; }
+open_b() { client b -N -R "[$(address_of cam-18)]:81:127.0.0.1:$WEB" & PIDS+=("$!"); wait_for 20 connected cam-18 || fail "cam-18 does not connect"; }
 open_b
 denied 1 http://cam-18.cmx:81/ || fail "a user reaches a device without a grant"
 on other gw grant user:daemon cam-18:81 >/dev/null || fail "grant"

@@ -15,7 +15,7 @@ gw init --fleet fd12:3456:789a::/48 >/dev/null || fail "init is not idempotent"
 ! gw init --fleet fd12:3456:789b::/48 2>/dev/null || fail "the fleet's prefix was changed"
 ! gw init --simple 2>/dev/null || fail "the mode was changed"
 command -v systemd-analyze >/dev/null && { systemd-analyze verify --man=no "$TMP"/units/*.service "$TMP"/units/*.socket 2>"$TMP/verify.log" || fail "systemd does not accept the units: $(cat "$TMP/verify.log")"; ok "systemd accepts the units"; }
-[ "$(stat -c '%U:%G %a' "$GW/registry.db")" = "root:cmxsafe-gw 640" ] || fail "the registry's permissions"
+[ "$(stat -c '%U:%G %a' "$GW/registry.db")" = "root:cmxsafe-gw 640" ] || fail "the registry has a wrong owner or mode"
 gw net up || fail "net up"
 gw net up || fail "net up is not idempotent"
 gw net heal || fail "net heal"

@@ -44,8 +44,8 @@ sudo() { "$@"; }
 dpkg -i cmxsafe.deb || fail "installing"
 useradd alice && cp key.pub cam-17.pub
 (set -e; . ./gateway.sh) >readme 2>&1 || { cat readme; fail "README.md: gateway.sh"; }
-grep -q 'added, reachable as cam-17.cmx' readme && grep -q '^0 connected' readme || { cat readme; fail "the output of README.md's commands"; }
-cmxsafe gateway grant --json | json_is '.[0].consumer == "user:alice"' || fail "the grant of README.md"
+grep -q 'added, reachable as cam-17.cmx' readme && grep -q '^0 connected' readme || { cat readme; fail "wrong output of README.md's commands"; }
+cmxsafe gateway grant --json | json_is '.[0].consumer == "user:alice"' || fail "README.md's commands created no grant"
 units=(/etc/systemd/system/cmxsafe-gateway*)
 [ ${#units[@]} = 7 ] || fail "units: ${units[*]}"
 systemd-analyze verify --man=no "${units[@]}" >verify 2>&1 && lacks cmxsafe verify || { cat verify; fail "systemd-analyze verify"; }
@@ -239,7 +239,7 @@ echo "ok: stopped"
 systemctl start cmxsafe-gateway.socket cmxsafe-gateway && dpkg -P cmxsafe || fail "purging"
 ! systemctl is-active cmxsafe-gateway.socket cmxsafe-gateway cmxsafe-gateway-net || fail "the gateway outlives its package"
 ! ls /etc/systemd/system/cmxsafe-gateway* /etc/systemd/system/*.wants/cmxsafe-gateway* 2>/dev/null || fail "units are left"
-lacks cmxsafe /etc/hosts || fail "/etc/hosts"
+lacks cmxsafe /etc/hosts || fail "/etc/hosts still has the gateway's block"
 [ -s /var/lib/cmxsafe/gateway/registry.db ] && [ -s /var/lib/cmxsafe/gateway/hostkey_ed25519 ] || fail "the registry and the host keys were deleted"
 echo "ok: purged; the registry and the pinned host keys stay"
 echo DONE

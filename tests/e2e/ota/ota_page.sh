@@ -19,6 +19,6 @@ seq 2000 >broken.bin
 "$BIN/ota_board" flash 0 --key k.hex --init v1.bin --slow 2000 --idle 5 >board.out 2>board.log &
 PIDS+=($!)
 wait_for 20 grep -q listening board.out || fail "the board does not start"
-TMPDIR=$TMP python3 "$ROOT/tests/tools/ota_page.py" "http://127.0.0.1:$(awk '/^listening/ {print $2; exit}' board.out)" "$(free_port)" . || fail "the page"
+TMPDIR=$TMP python3 "$ROOT/tests/tools/ota_page.py" "http://127.0.0.1:$(awk '/^listening/ {print $2; exit}' board.out)" "$(free_port)" . || fail "the check of the update page fails"
 [ -z "${CMX_SCREENSHOTS:-}" ] || cp page-*.png "$CMX_SCREENSHOTS"
 no_sanitizer_report board.log || fail "a sanitizer complains"

@@ -39,7 +39,7 @@ expect() { # expect STATUS TEXT CURL-ARGUMENTS...: sends a request and checks th
 touch up
 board --init v1.bin --deadline 10000
 is .running.version 1.0.0 || fail "version"
-[ "$(get .signature_required)" = true ] || fail "signature_required"
+[ "$(get .signature_required)" = true ] || fail "the service does not require a signature"
 
 # ---- refusals: each has a status and a reason, and the running image stays ----
 expect 422 "not signed" -F update=@bare.bin "$URL/update"
@@ -111,8 +111,8 @@ ok "an interrupted upload continues"
 signed v4.bin 4.0.0 esp32c3 2 1500
 curl -sS -F update=@v4.bin --limit-rate 100k "$URL/update" >answer4 2>curl4.err &
 uploader=$!
-wait_for 20 is .state receiving || fail "receiving"
-[ "$(get .received)" -ge 0 ] || fail "progress"
+wait_for 20 is .state receiving || fail "the service does not report that it receives"
+[ "$(get .received)" -ge 0 ] || fail "the service does not report the received bytes"
 expect 409 "under way" -F update=@v2.bin "$URL/update"
 expect 409 "under way" -F update=@v2.bin "$URL/update"
 kill "$uploader"; wait "$uploader" 2>/dev/null

@@ -32,7 +32,7 @@ for library in libnftables1 libmicrohttpd libtss2-esys; do
     [[ $(dpkg-deb -f "$AGENT" Recommends) == *$library* && $(dpkg-deb -f "$AGENT" Depends) != *$library* ]] ||
         fail "$library, which only some configurations need, must be recommended: $(dpkg-deb -f "$AGENT" Recommends)"
 done
-[ "$(dpkg-deb --ctrl-tarfile "$AGENT" | tar -xO ./conffiles)" = /etc/cmxsafe/cmxsafed.conf ] || fail "conffiles"
+[ "$(dpkg-deb --ctrl-tarfile "$AGENT" | tar -xO ./conffiles)" = /etc/cmxsafe/cmxsafed.conf ] || fail "wrong conffiles"
 for f in ./usr/sbin/cmxsafed lib/systemd/system/cmxsafed.service ./usr/share/man/man8/cmxsafed.8.gz \
     ./usr/share/man/man5/cmxsafed.conf.5.gz ./usr/share/doc/cmxsafe-agent/copyright; do
     grep -q "$f$" "$TMP/$(basename "$AGENT").list" || fail "$f is not in the package"
@@ -53,7 +53,7 @@ in_console_package() {
 loaded() { grep -ohE '(src|href)="[a-z_]+\.(js|css)"|from .\./[a-z_]+\.js' "$@" | grep -oE '[a-z_]+\.(js|css)' | sort -u; }
 in_console_package cmxsafe-agent "$ROOT"/console/agent/* $(loaded "$ROOT"/console/agent/*.html "$ROOT"/console/agent/*.js)
 in_console_package cmxsafe "$ROOT"/console/*.*
-[[ $(dpkg-deb -f "$CONSOLE" Depends) == *cmxsafe*cockpit-bridge* ]] || fail "Depends of cockpit-cmxsafe"
+[[ $(dpkg-deb -f "$CONSOLE" Depends) == *cmxsafe*cockpit-bridge* ]] || fail "wrong dependencies of cockpit-cmxsafe"
 grep -q ' ./usr/bin/cmxsafe-board$' "$TMP/$(basename "$BOARD").list" || fail "cmxsafe-board is not in its package"
 scripts=0
 for p in "$AGENT" "$OPERATOR" "$BOARD"; do
@@ -108,10 +108,10 @@ complete_words() { # complete_words WORD...: prints the shell's completions of t
     PATH=$BIN:$PATH bash -c '. "$0" && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _cmxsafe && echo " ${COMPREPLY[*]} "' \
         "$ROOT/packaging/completion/cmxsafe" "$@" 2>"$TMP/completion.log"
 }
-[[ $(complete_words cmxsafe '') == *' gateway '*' update '* ]] || fail "completion of commands"
+[[ $(complete_words cmxsafe '') == *' gateway '*' update '* ]] || fail "no completion of commands"
 [[ $(complete_words cmxsafe gateway en) == ' enroll ' ]] || fail "no completion of a command's commands"
-[[ $(complete_words cmxsafe gateway enroll --k) == ' --key ' && $(complete_words cmxsafed status --j) == ' --json ' ]] || fail "completion of options"
-[[ $(complete_words cmxsafe-board run --) == *' --net '* && ! -s $TMP/completion.log ]] || fail "completion of cmxsafe-board"
+[[ $(complete_words cmxsafe gateway enroll --k) == ' --key ' && $(complete_words cmxsafed status --j) == ' --json ' ]] || fail "no completion of options"
+[[ $(complete_words cmxsafe-board run --) == *' --net '* && ! -s $TMP/completion.log ]] || fail "no completion of cmxsafe-board's options"
 ok "completion"
 
 # ---- the unit ----

@@ -48,7 +48,7 @@ for _ in range(4):
     except BlockingIOError: pass
     held.append(c)
 print('full', flush=True); time.sleep(600)" >"$TMP/hole" & PIDS+=($!)
-wait_for 10 grep -q full "$TMP/hole" || fail "black hole"
+wait_for 10 grep -q full "$TMP/hole" || fail "the black hole is not ready"
 HOLE_AT=127.0.0.3:$HOLE REFUSES_AT=127.0.0.4:$CLOSED
 
 # wrong PORT: starts an sshd on 127.0.0.5 with another host key.
