@@ -35,6 +35,7 @@ void gw_hooks_add(struct gw_hooks *h, const char *what, const char *who, const c
     cmx_json_str(&j, "detail", detail);
     cmx_json_i64(&j, "at", at);
     cmx_json_end(&j);
+    x->before = h->read;
     if (cmx_buf_put_u8(&b, '\n') == CMX_OK && cmx_buf_cstr(&b, &text) == CMX_OK)
         h->n++;
     else
@@ -50,17 +51,17 @@ cmx_err gw_hooks_read_trail(struct gw_hooks *h, struct gw *g, struct cmx_why *e)
     if (h->n > GW_HOOKS_QUEUE / 2)
         return CMX_OK;
     /* A registry that was restored from a backup has lower ids. */
-    err = gw_sql_number(r, &h->event, e, "SELECT min(?, coalesce(max(id), 0)) FROM event WHERE id < ?", "ii", h->event,
-                        GW_EVENT_UNSENT);
+    err = gw_sql_number(r, &h->read.event, e, "SELECT min(?, coalesce(max(id), 0)) FROM event WHERE id < ?", "ii",
+                        h->read.event, GW_EVENT_UNSENT);
     if (err)
         return err;
     err = gw_sql_row(r, &stmt, e,
                      "SELECT id, at, what, who, detail FROM event WHERE id > ? AND id < ? ORDER BY id LIMIT 64", "ii",
-                     h->event, GW_EVENT_UNSENT);
+                     h->read.event, GW_EVENT_UNSENT);
     while (!err) {
-        h->event = sqlite3_column_int64(stmt, 0);
         gw_hooks_add(h, gw_sql_text(stmt, 2), gw_sql_text(stmt, 3), gw_sql_text(stmt, 4),
                      sqlite3_column_int64(stmt, 1));
+        h->read.event = sqlite3_column_int64(stmt, 0);
         err = gw_sql_step(r, stmt, e);
     }
     return gw_sql_end(stmt, err);
@@ -171,13 +172,24 @@ static void reap_hook(struct gw_hook *hook)
         gw_note("hooks.d/%s: failed with exit status %d", hook->name, WEXITSTATUS(status));
 }
 
-bool gw_hooks_idle(const struct gw_hooks *h)
+static void go_back(struct gw_position *p, const struct gw_position *before)
 {
-    bool idle = h->n == 0;
+    if (before->journal < p->journal)
+        p->journal = before->journal;
+    if (before->event < p->event)
+        p->event = before->event;
+}
 
+struct gw_position gw_hooks_handled(const struct gw_hooks *h)
+{
+    struct gw_position p = h->read;
+
+    if (h->n)
+        go_back(&p, &h->queue[h->first].before);
     for (size_t i = 0; i < GW_HOOKS_AT_ONCE; i++)
-        idle = idle && !h->running[i].pid;
-    return idle;
+        if (h->running[i].pid)
+            go_back(&p, &h->running[i].before);
+    return p;
 }
 
 void gw_hooks_run(struct gw_hooks *h, const struct gw *g)
@@ -197,6 +209,7 @@ void gw_hooks_run(struct gw_hooks *h, const struct gw *g)
             continue;
         snprintf(h->last, sizeof h->last, "%s", name);
         snprintf(hook->name, sizeof hook->name, "%s", name);
+        hook->before = h->queue[h->first].before;
         hook->pid = start_hook(g, name, h->queue[h->first].text);
     }
 }

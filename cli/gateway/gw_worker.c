@@ -56,14 +56,13 @@ struct worker {
     struct gw_accounts accounts;
     uint64_t started_ms;
     uint64_t away_ms; /* when the worker last looked for devices that are away */
-    uint64_t journal; /* number of the next entry to read from the gateway's journal */
     uint64_t seen_ms;
     uint64_t silent_ms;  /* when the worker last looked for devices that give no evidence */
     uint64_t decided_ms; /* since when a result has been waiting to be stored; 0: none is waiting */
     uint64_t queues_ms;
     uint64_t campaigns_ms;        /* no work on campaigns before this time */
     char queues[QUEUES_TEXT_MAX]; /* last report of the queues' lengths */
-    struct gw_position position;
+    struct gw_position_store position;
     size_t running;
     bool any_login;
     size_t turn;            /* index of the task with which the next tick begins */
@@ -120,15 +119,15 @@ static void read_journal(struct worker *w)
     char request[40];
     char *answer;
 
-    snprintf(request, sizeof request, "journal %llu", (unsigned long long)w->journal);
+    snprintf(request, sizeof request, "journal %llu", (unsigned long long)w->hooks.read.journal);
     if (gw_control(&w->g, request, &answer, NULL))
         return;
     if (json_number(answer, "lost"))
         for (size_t i = 0; i < w->devices.n; i++)
             w->devices.all[i]->logged_in = true;
-    w->journal = (uint64_t)json_number(answer, "next");
     for (const char *object = json_first(answer, "events"); object; object = json_next(object))
         take_entry(w, object);
+    w->hooks.read.journal = (uint64_t)json_number(answer, "next");
     free(answer); /* allocated by open_memstream */
 }
 
@@ -179,12 +178,13 @@ static cmx_err store_seen(struct worker *w, struct cmx_why *e)
     return err;
 }
 
-/* The position is stored only once everything that was read is stored, and has reached the hooks. */
+/* Stores the position up to which everything that was read is in the registry, and has reached the hooks. */
 static cmx_err keep_position(struct worker *w, struct cmx_why *e)
 {
-    bool done = !w->n_seen && !w->incidents.n && gw_hooks_idle(&w->hooks);
+    bool stored = !w->n_seen && !w->incidents.n;
 
-    return gw_position_tick(&w->position, &w->g.registry, &w->journal, &w->hooks.event, done, e);
+    gw_position_read(&w->position, &w->g.registry, &w->hooks.read);
+    return stored ? gw_position_write(&w->position, &w->g.registry, gw_hooks_handled(&w->hooks), e) : CMX_OK;
 }
 
 /* ---- verdicts ---- */
@@ -588,7 +588,7 @@ int gw_cmd_worker(int argc, char **argv)
         return cli_fail("worker", "out of memory", NULL);
     if (gw_folder_find(&w->g, c.dir, &e))
         return gw_fail("worker", &e);
-    w->hooks.event = GW_POSITION_END;
+    w->hooks.read.event = GW_POSITION_END;
     w->started_ms = cmx_port_now_ms();
     w->campaigns.demand = demand_evidence;
     w->campaigns.arg = w;

@@ -51,6 +51,43 @@ wait_for 20 happened grant user:1 || fail "no event for a change while no gatewa
 equal 1 "$(event_count grant user:0)" || fail "an event is repeated: $(cat "$TMP/events")"
 ok "a stopped gateway"
 
+# Hooks that always run do not keep the position from being stored.
+stored() { sql "$GW/registry.db" "SELECT value FROM meta WHERE key = 'worker_position'" | cut -d ' ' -f "$1"; }
+stored_beyond() { [ "$(stored 2)" -ge "$1" ]; }
+last_event() { sql "$GW/registry.db" "SELECT max(id) FROM event"; }
+printf '#!/bin/sh\ncat >>"%s"\nsleep 1\n' "$TMP/events" >"$GW/hooks.d/log"
+gw grant user:2 cam-1:81 >/dev/null || fail "grant"
+LAST=$(last_event)
+for i in $(seq 100 199); do
+    stored_beyond "$LAST" && break
+    gw grant "user:$i" cam-1:81 >/dev/null || fail "grant"
+    sleep 0.3
+done
+stored_beyond "$LAST" || fail "the position is not stored while hooks run: $(stored 1,2)"
+WORKER=$(worker)
+kill -KILL "$WORKER"
+wait_for 20 new_worker || fail "no new worker"
+gw grant user:4 cam-1:81 >/dev/null || fail "grant"
+wait_for 60 happened grant user:4 || fail "no event after the new worker has started: $(cat "$TMP/events")"
+equal 1 "$(event_count grant user:2)" || fail "an event is repeated: $(cat "$TMP/events")"
+ok "hooks that always run"
+
+# After a reboot, the journal may have the same numbers again.
+printf '#!/bin/sh\ncat >>"%s"\n' "$TMP/events" >"$GW/hooks.d/log"
+key cam-2
+gw enroll cam-2 --key "$TMP/cam-2.pub" --ports 82 >/dev/null || fail "enroll"
+LAST=$(last_event)
+wait_for 60 stored_beyond "$LAST" || fail "the position is not stored: $(stored 1,2)"
+WORKER=$(worker)
+kill -STOP "$WORKER"
+client cam-2 -N & PIDS+=("$!")
+wait_for 20 connected cam-2 || fail "the device does not connect"
+sql "$GW/registry.db" "UPDATE meta SET value = '$(($(stored 1) + 1)) $LAST 1 former-boot' WHERE key = 'worker_position'" || fail "the position"
+kill -KILL "$WORKER"
+wait_for 20 new_worker || fail "no new worker"
+wait_for 20 happened up cam-2 || fail "no event for a login whose number a former boot used: $(cat "$TMP/events")"
+ok "a number of a former boot"
+
 # More entries at once than can wait in the worker.
 sql "$GW/registry.db" "INSERT INTO event(at, what, who, detail) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)
     SELECT 1, 'many', 'n' || i, '' FROM n" || fail "the events"
