@@ -26,14 +26,16 @@ struct open_entry {
     uint8_t target[CMX_IPV6_LEN];
     uint16_t port;
     bool active;
+    bool ended; /* the connection has ended, but that could not be logged */
 };
 
 struct gw_access_log {
     const struct gw *g;
     uint8_t own[CMX_IPV6_LEN]; /* the gateway's identity, whose connections are not logged */
     int fd;
-    bool failing;  /* the last write failed, and the failure was logged */
-    uint64_t lost; /* number of lost events (gw_idsock_events) that the log has already reported */
+    bool failing;   /* the last write failed, and the failure was logged */
+    bool any_ended; /* an entry is `ended` */
+    uint64_t lost;  /* number of lost events (gw_idsock_events) that the log has already reported */
     uint64_t denied_window_ms;
     unsigned denied_lines;
     uint64_t denied_more; /* refusals in the current minute without a line: they exceeded DENIED_LINES_PER_MINUTE, or
@@ -167,11 +169,12 @@ static bool write_note(struct gw_access_log *l, const char *event, const char *k
     return write_line(l, &j, &b);
 }
 
-/* Returns the connection's entry or, if it has none, a free one. NULL: other connections use every entry that may hold
- * this cookie, so the connection is not logged. */
+/* Returns the connection's entry or, if it has none, a free one or that of a connection that has ended. NULL: other
+ * connections use every entry that may hold this cookie, so the connection is not logged. */
 static struct open_entry *entry_of(struct gw_access_log *l, uint64_t cookie)
 {
     struct open_entry *unused = NULL;
+    struct open_entry *ended = NULL;
 
     for (size_t i = 0; i < 64; i++) { /* linear probing from the cookie's slot */
         struct open_entry *o = &l->open[((cookie * 0x9e3779b97f4a7c15u >> 50) + i) % OPEN_MAX_ENTRIES];
@@ -179,18 +182,27 @@ static struct open_entry *entry_of(struct gw_access_log *l, uint64_t cookie)
             return o;
         if (!o->cookie && !unused)
             unused = o;
+        if (o->ended)
+            ended = o;
     }
-    return unused;
+    return unused ? unused : ended;
 }
 
 /* ---- connections whose end was not logged ---- */
 
-static void write_cut(struct gw_access_log *l)
+/* Logs connections as "cut" whose end could not be logged. all: also those that have not ended. */
+static void write_cut(struct gw_access_log *l, bool all)
 {
+    l->any_ended = false;
     for (size_t i = 0; i < OPEN_MAX_ENTRIES; i++) {
-        if (l->open[i].cookie)
-            (void)write_connection(l, &l->open[i], "cut", 0, 0); /* after a failure, the next server tries again */
-        l->open[i].cookie = 0;
+        struct open_entry *o = &l->open[i];
+
+        if (!o->cookie || !(o->ended || all))
+            continue;
+        l->any_ended = !write_connection(l, o, "cut", 0, 0);
+        if (l->any_ended)
+            return; /* gw_access_take or the next server tries again */
+        *o = (struct open_entry){0};
     }
 }
 
@@ -205,7 +217,7 @@ static void take_back_line(struct gw_access_log *l, const char *line)
     char event[8];
     char consumer[GW_ADDRESS_MAX];
     char target[GW_ADDRESS_MAX];
-    struct open_entry x = {0};
+    struct open_entry x = {.ended = true};
     struct open_entry *o;
 
     if (strncmp(line, START_LINE, strlen(START_LINE)) == 0)
@@ -219,7 +231,7 @@ static void take_back_line(struct gw_access_log *l, const char *line)
         inet_pton(AF_INET6, target, x.target) == 1)
         *o = x;
     else
-        o->cookie = 0;
+        *o = (struct open_entry){0};
 }
 
 /* Fills l->open with the connections that an earlier process opened and did not close. */
@@ -248,7 +260,7 @@ struct gw_access_log *gw_access_open(const struct gw *g, const char *own)
         return NULL;
     }
     take_back_open(l);
-    write_cut(l);
+    write_cut(l, false);
     /* This line means that the connections of an earlier process have ended. */
     (void)write_note(l, "start", "pid", (uint64_t)getpid()); /* write_line reports a failure */
     return l;
@@ -284,10 +296,14 @@ static void take_event(void *arg, const struct idsock_event *e)
         return;
     if (e->closed) {
         /* If the disk is full, the entry stays, and the connection is logged as "cut" later. */
-        if (write_connection(l, o, "close", o->active ? e->sent : e->received, o->active ? e->received : e->sent))
+        o->ended =
+            !write_connection(l, o, "close", o->active ? e->sent : e->received, o->active ? e->received : e->sent);
+        l->any_ended |= o->ended;
+        if (!o->ended)
             o->cookie = 0;
         return;
     }
+    o->ended = false;
     o->cookie = e->cookie;
     o->since_ms = unix_ms();
     o->active = e->active;
@@ -303,13 +319,15 @@ void gw_access_take(struct gw_access_log *l, struct gw_idsock *idsock)
 
     if (lost > l->lost && write_note(l, "lost", "count", lost - l->lost))
         l->lost = lost;
+    if (l->any_ended && !l->failing)
+        write_cut(l, false);
 }
 
 void gw_access_close(struct gw_access_log *l)
 {
     if (!l)
         return;
-    write_cut(l);
+    write_cut(l, true);
     write_denied_more(l);
     if (l->fd >= 0)
         close(l->fd);

@@ -13,8 +13,10 @@ const char *gw_access_path(const struct gw *g, unsigned n, char out[GW_PATH_MAX]
     return out;
 }
 
+#define READ_MAX (64l << 20) /* longer than the server lets a file become */
+
 /* The log's folder belongs to the gateway's account. If the account is compromised, it may hold FIFOs, which would
- * block the reader, or links to devices. */
+ * block the reader, links to devices, or huge files, of which only the end is read. */
 static FILE *open_log(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -23,6 +25,8 @@ static FILE *open_log(const char *path)
 
     if (!f && fd >= 0)
         close(fd);
+    if (f && st.st_size > READ_MAX)
+        (void)fseek(f, -READ_MAX, SEEK_END); /* can't fail for a regular file */
     return f;
 }
 

@@ -16,6 +16,7 @@
 #include "gateway/folder/gw_json.h"
 #include "gateway/server/gw_access_log.h"
 #include "gateway/server/gw_access_read.h"
+#include "gateway/server/gw_idsock.h"
 #include "gateway/server/gw_journal.h"
 
 static struct gw g;
@@ -216,6 +217,94 @@ static void test_killed_server(void **state)
     gw_access_read_end(&reader);
 }
 
+static struct idsock_event events[2];
+
+uint64_t __wrap_gw_idsock_events(struct gw_idsock *s, gw_idsock_event_fn fn, void *arg);
+
+/* Instead of the kernel: reports the events of one connection. */
+uint64_t __wrap_gw_idsock_events(struct gw_idsock *s, gw_idsock_event_fn fn, void *arg)
+{
+    (void)s;
+    for (size_t i = 0; i < 2; i++)
+        fn(arg, &events[i]);
+    return 0;
+}
+
+/* Opens and closes `n` connections from outside the fleet to port 81; `first` is the first one's cookie. */
+static void connections(struct gw_access_log *l, uint64_t first, unsigned n)
+{
+    for (uint64_t cookie = first; cookie < first + n; cookie++) {
+        for (size_t i = 0; i < 2; i++)
+            events[i] = (struct idsock_event){.cookie = cookie,
+                                              .local_port = 81,
+                                              .remote = {0xfd, 0x12, [15] = 2},
+                                              .local = {0xfd, 0x12, [15] = 3},
+                                              .closed = i == 1};
+        gw_access_take(l, NULL);
+    }
+}
+
+/* While the disk is full, many connections end. Later connections are logged nevertheless. */
+static void test_many_on_full_disk(void **state)
+{
+    struct rlimit before, now;
+    struct gw_access_log *l;
+    unsigned cut = 0, closed = 0;
+    const char *line;
+    char path[GW_PATH_MAX];
+    struct stat st;
+
+    (void)state;
+    write_file("", 0);
+    l = gw_access_open(&g, "fd12::1");
+    assert_non_null(l);
+    assert_int_equal(stat(gw_access_path(&g, 0, path), &st), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    now = before;
+    now.rlim_cur = (rlim_t)st.st_size;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &now), 0);
+    connections(l, 1, 40000);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    connections(l, 40001, 100);
+    gw_access_read_begin(&reader, &g);
+    while ((line = next_line()) != NULL) {
+        cut += strstr(line, "\"cut\"") != NULL;
+        closed += strstr(line, "\"close\"") != NULL;
+    }
+    gw_access_read_end(&reader);
+    gw_access_close(l);
+    assert_int_equal(closed, 100);
+    assert_in_range(cut, 1, 40000); /* written when the disk had room again, not only when the log was closed */
+}
+
+/* A compromised account may leave a huge log. The gateway starts nevertheless, and the log's latest lines are read. */
+static void test_huge_log(void **state)
+{
+    static const char text[] = "\n" CONNECTION("open", "1", "81");
+    struct gw_access_log *l;
+    char path[GW_PATH_MAX];
+    FILE *f;
+
+    (void)state;
+    write_file("", 0);
+    assert_int_equal(truncate(gw_access_path(&g, 0, path), (off_t)1 << 40), 0);
+    f = fopen(path, "a");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+    alarm(20);
+    l = gw_access_open(&g, "fd12::1");
+    alarm(0);
+    assert_non_null(l);
+    gw_access_close(l);
+    gw_access_read_begin(&reader, &g);
+    while (strncmp(next_line(), "{\"event\":\"open\"", 15) != 0)
+        continue;
+    assert_non_null(strstr(next_line(), "\"cut\""));
+    gw_access_read_end(&reader);
+}
+
 static struct gw_journal journal;
 
 static void journal_is(uint64_t from, uint64_t lost, unsigned entries)
@@ -276,8 +365,10 @@ static void test_journal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cut_line),    cmocka_unit_test(test_long_line), cmocka_unit_test(test_partial_line),
-        cmocka_unit_test(test_other_files), cmocka_unit_test(test_full_disk), cmocka_unit_test(test_killed_server),
+        cmocka_unit_test(test_cut_line),          cmocka_unit_test(test_long_line),
+        cmocka_unit_test(test_partial_line),      cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_full_disk),         cmocka_unit_test(test_killed_server),
+        cmocka_unit_test(test_many_on_full_disk), cmocka_unit_test(test_huge_log),
         cmocka_unit_test(test_journal),
     };
 
