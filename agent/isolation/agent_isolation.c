@@ -389,9 +389,20 @@ static void isolation_stop(struct wiring *w)
 
 /* ---- each turn of the loop ---- */
 
+/* While no rules are in force, nothing reads the events of other programs' changes, so the loop does not wait for them.
+ */
 static int isolation_fd(const struct wiring *w)
 {
-    return w->isolation ? nft_guard_fd(w->isolation->guard) : -1;
+    struct isolation *s = w->isolation;
+    int fd = -1;
+
+    if (!s)
+        return fd;
+    cmx_port_mutex_lock(&s->lock);
+    if (s->state != ISOLATION_RELEASED)
+        fd = nft_guard_fd(s->guard);
+    cmx_port_mutex_unlock(&s->lock);
+    return fd;
 }
 
 static void repair(struct isolation *s, const struct agent_config *c)

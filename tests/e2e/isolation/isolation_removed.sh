@@ -170,5 +170,10 @@ wait_for 10 logged "read again" || fail "a second reload"
 sleep 1.5
 ! rules >/dev/null 2>&1 || fail "installed again although not enabled"
 [ ! -e "$TMP/state/isolation.nft" ] || fail "the saved rules for the next boot still exist"
+ticks() { local f; read -r -a f <"/proc/$AGENT/stat" && echo $((f[13] + f[14])); }
+before=$(ticks)
+in_ns dev nft 'add table inet other; delete table inet other' || fail "nft"
+sleep 3
+[ $(($(ticks) - before)) -lt $(getconf CLK_TCK) ] || fail "the agent does not rest after another program has changed tables: $(($(ticks) - before)) ticks"
 ok "rules are not restored when isolation is no longer enabled"
 end_agent
