@@ -375,13 +375,14 @@ cmx_err gw_device_retire_attest_key(struct gw_registry *r, const char *name, con
 }
 
 /* Call this if no device has this name. True if the last device that had it lost it by this action: "delete", or
- * "rename" with the new name as detail. */
+ * "rename" with the new name as detail, which this device has not lost since. */
 static bool is_done(struct gw_registry *r, const char *name, const char *action, const char *detail)
 {
     return gw_sql_number(r, NULL, NULL,
-                         "SELECT 1 FROM (SELECT what, detail FROM (SELECT * FROM event ORDER BY id DESC LIMIT 100000)"
-                         " WHERE who = ?1 COLLATE NOCASE AND what IN ('delete', 'rename') ORDER BY id DESC LIMIT 1)"
-                         " WHERE what = ?2 AND (?3 = '' OR detail = ?3 COLLATE NOCASE)",
+                         "SELECT 1 FROM (SELECT what, who, detail FROM (SELECT * FROM event ORDER BY id DESC LIMIT"
+                         " 100000) WHERE who COLLATE NOCASE IN (?1, ?3) AND what IN ('delete', 'rename') ORDER BY id"
+                         " DESC LIMIT 1) WHERE what = ?2 AND who = ?1 COLLATE NOCASE AND"
+                         " (?3 = '' OR detail = ?3 COLLATE NOCASE)",
                          "ttt", name, action, detail) == CMX_OK;
 }
 

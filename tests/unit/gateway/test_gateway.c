@@ -1770,6 +1770,7 @@ static void test_repeated(void **state)
     assert_int_equal(out, GW_UNCHANGED);
     assert_int_equal(gw_device_rename(r, "cam-17", "cam-18", &out, &e), CMX_ENOENT); /* cam-18 is gone */
     assert_int_equal(enroll("cam-18", 1, "81", &out, &e), CMX_OK);
+    assert_int_equal(gw_device_rename(r, "cam-17", "cam-18", &out, &e), CMX_ENOENT); /* cam-18 is another device */
     assert_int_equal(gw_device_rename(r, "cam-18", "cam-20", &out, &e), CMX_OK);
     assert_int_equal(gw_device_delete(r, "cam-18", &out, &e), CMX_ENOENT);
 }
