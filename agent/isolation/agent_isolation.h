@@ -16,8 +16,8 @@ struct sockaddr;
 
 /* Turns the configuration into the ruleset's input. follow: the ruleset is for a running agent, which itself adds the
  * addresses of gateways and permits look-ups while it needs them; users that do not exist are left out, because the
- * removal of a user must not cut off the device. Borrows the names of c's contexts. CMX_EINVAL: why names what is
- * wrong. */
+ * removal of a user must not cut off the device. If isolation is no longer enabled, contexts that it does not permit
+ * are left out, too. Borrows the names of c's contexts. CMX_EINVAL: why names what is wrong. */
 CMX_MUST_USE cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_nft_config *out,
                                        struct cmx_why *why);
 

@@ -92,6 +92,7 @@ static cmx_err peers(const struct agent_config *c, struct cmx_nft_config *out, s
 
 cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_nft_config *out, struct cmx_why *why)
 {
+    const bool released = follow && !c->isolation.enabled;
     cmx_err err;
 
     memset(out, 0, sizeof *out);
@@ -101,9 +102,16 @@ cmx_err isolation_compile(const struct agent_config *c, bool follow, struct cmx_
     if (c->isolation.agent_user && isolation_uid(c->isolation.agent_user, &out->agent_uid) != CMX_OK)
         return cmx_why_fail(why, CMX_EINVAL, "[isolation] agent_user: there is no user %.40s", c->isolation.agent_user);
     err = peers(c, out, why);
-    for (size_t i = 0; i < c->n_contexts && !err; i++)
-        err = context(&c->contexts[i], follow, &out->policy.contexts[i], &out->contexts[i], why);
-    out->policy.n_contexts = c->n_contexts;
+    for (size_t i = 0; i < c->n_contexts && !err; i++) {
+        const size_t n = out->policy.n_contexts;
+
+        memset(&out->contexts[n], 0, sizeof out->contexts[n]);
+        err = context(&c->contexts[i], follow, &out->policy.contexts[n], &out->contexts[n], why);
+        if (!err)
+            out->policy.n_contexts++;
+        else if (released)
+            err = CMX_OK;
+    }
     return err;
 }
 
