@@ -25,7 +25,7 @@ static void hide_name_services(void)
         (void)!mount("/dev/null", "/etc/nsswitch.conf", NULL, MS_BIND, NULL);
 }
 
-/* Returns the file's text, free it with cmx_mem_free; NULL: it is empty or can't be read. */
+/* Returns the file's text; free it with cmx_mem_free. NULL: the file is empty or can't be read. */
 static char *text_of(int fd)
 {
     struct stat st;
@@ -48,7 +48,7 @@ static void write_set(struct nft_ctx *nft, const char *command, int fd)
         (void)!cmx_file_write_all(fd, listing, strlen(listing)); /* a failure loses the set's elements */
 }
 
-/* Starts a child in the namespaces that load names. Returns as fork(2). */
+/* Starts a child in the namespaces that `inside` and `ns` name (see load). Returns as fork(2). */
 static pid_t start_child(const struct gw *g, bool inside, int ns)
 {
     pid_t pid;
@@ -108,10 +108,12 @@ static int load(const struct gw *g, bool inside, int ns, const char *path)
         operators = text_of(fd[1]);
     }
     /* Until the second child has ended, packets of operators' connections are dropped, and TCP sends them again. */
-    if (operators && (pid = start_child(g, inside, ns)) == 0)
-        add_operators(operators);
-    if (operators)
+    if (operators) {
+        pid = start_child(g, inside, ns);
+        if (pid == 0)
+            add_operators(operators);
         (void)cmx_child_wait(pid);
+    }
     if (denied)
         gw_refusals_tell(g, denied);
     cmx_mem_free(denied);

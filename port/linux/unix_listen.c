@@ -9,8 +9,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "cmxsafe/port/port.h"
 
 enum { LOCK_TRIES = 300, LOCK_STEP_MS = 10 }; /* their product exceeds the time for which a program needs the lock */
 
@@ -69,7 +70,6 @@ static cmx_err bind_private(int fd, const struct sockaddr_un *a)
  * program may lock the folder, so after LOCK_TRIES the caller continues without the lock. */
 static int lock_folder(const char *path)
 {
-    const struct timespec pause = {.tv_nsec = LOCK_STEP_MS * 1000000L};
     const char *slash = strrchr(path, '/');
     char folder[PATH_MAX];
     int fd;
@@ -77,7 +77,7 @@ static int lock_folder(const char *path)
     snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
     fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (int i = 0; fd >= 0 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; i++)
-        (void)nanosleep(&pause, NULL);
+        cmx_port_sleep_ms(LOCK_STEP_MS);
     return fd;
 }
 

@@ -23,6 +23,14 @@ serve_gateway() {
     wait_for 20 gw status || fail "the gateway does not come up"
 }
 
+# record_events: adds a hook that appends each event to $TMP/events.
+record_events() {
+    mkdir "$GW/hooks.d"
+    printf '#!/bin/sh\ncat >>"%s"\n' "$TMP/events" >"$GW/hooks.d/log"
+    chmod 755 "$GW/hooks.d/log"
+    : >"$TMP/events"
+}
+
 key() { [ -f "$TMP/$1" ] || ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$TMP/$1"; }
 
 address_of() { gw show "$1" --json | jq -r .device.address; }

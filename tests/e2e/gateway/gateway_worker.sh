@@ -6,10 +6,7 @@
 need_namespaces
 
 start_gateway --offline-after 5s
-mkdir "$GW/hooks.d"
-printf '#!/bin/sh\ncat >>"%s"\n' "$TMP/events" >"$GW/hooks.d/log"
-chmod 755 "$GW/hooks.d/log"
-: >"$TMP/events"
+record_events
 head -c 65536 /dev/urandom >"$TMP/app.bin"
 (cd "$TMP" && "$BIN/cmxsafe" image manifest --end 0x3f0000 app.bin) >"$TMP/manifest" || fail "manifest"
 for n in cam-1 cam-2; do

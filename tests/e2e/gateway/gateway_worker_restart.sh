@@ -6,10 +6,7 @@
 need_namespaces
 
 start_gateway --offline-after 5s
-mkdir "$GW/hooks.d"
-printf '#!/bin/sh\ncat >>"%s"\n' "$TMP/events" >"$GW/hooks.d/log"
-chmod 755 "$GW/hooks.d/log"
-: >"$TMP/events"
+record_events
 event_count() { jq -n --arg e "$1" --arg n "$2" '[inputs] | map(select(.event == $e and .name == $n)) | length' "$TMP/events"; }
 happened() { [ "$(event_count "$1" "$2")" -ge 1 ]; }
 worker() { pgrep -f "gateway worker --dir $GW\$"; }

@@ -146,25 +146,35 @@ static void test_other_files(void **state)
         unlink(gw_access_path(&g, n, path));
 }
 
-/* On a full disk, the log removes an incomplete line, so that the next line does not follow it. */
-static void test_full_disk(void **state)
+/* Opens an empty log that can grow by only `room` bytes, as on a full disk. The caller must set RLIMIT_FSIZE to *before
+ * again. */
+static struct gw_access_log *open_full(rlim_t room, struct rlimit *before)
 {
-    struct rlimit before, now;
+    struct rlimit now;
     struct gw_access_log *l;
-    const char *line;
     char path[GW_PATH_MAX];
     struct stat st;
 
-    (void)state;
     write_file("", 0);
     l = gw_access_open(&g, "fd12::1");
     assert_non_null(l);
     assert_int_equal(stat(gw_access_path(&g, 0, path), &st), 0);
     signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    now = before;
-    now.rlim_cur = (rlim_t)st.st_size + 20;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, before), 0);
+    now = *before;
+    now.rlim_cur = (rlim_t)st.st_size + room;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &now), 0);
+    return l;
+}
+
+/* On a full disk, the log removes an incomplete line, so that the next line does not follow it. */
+static void test_full_disk(void **state)
+{
+    struct rlimit before;
+    struct gw_access_log *l = open_full(20, &before);
+    const char *line;
+
+    (void)state;
     gw_access_denied(l, "fd12::2 fd12::3 81 5");
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     gw_access_denied(l, "fd12::2 fd12::3 82 6");
@@ -247,23 +257,12 @@ static void connections(struct gw_access_log *l, uint64_t first, unsigned n)
 /* While the disk is full, many connections end. Later connections are logged nevertheless. */
 static void test_many_on_full_disk(void **state)
 {
-    struct rlimit before, now;
-    struct gw_access_log *l;
+    struct rlimit before;
+    struct gw_access_log *l = open_full(0, &before);
     unsigned cut = 0, closed = 0;
     const char *line;
-    char path[GW_PATH_MAX];
-    struct stat st;
 
     (void)state;
-    write_file("", 0);
-    l = gw_access_open(&g, "fd12::1");
-    assert_non_null(l);
-    assert_int_equal(stat(gw_access_path(&g, 0, path), &st), 0);
-    signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    now = before;
-    now.rlim_cur = (rlim_t)st.st_size;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &now), 0);
     connections(l, 1, 40000);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     connections(l, 40001, 100);
